@@ -1,0 +1,1 @@
+"""Files, series, checkpoint, HTTP and command line: everything with a side effect."""

@@ -1,0 +1,1 @@
+"""Pure parsers: bytes in, observations out. They know no file, metric, socket, clock or thread."""

@@ -1,0 +1,203 @@
+"""What a parser gives back: a Batch of small immutable records.
+
+A parser never names a metric; which record moves which series is the ledger's business.
+Durations are whole nanoseconds and money is Decimal, so that sums know no order. Times are nanoseconds since
+the epoch. A label that the line does not tell is UNKNOWN, one outside a closed set is OTHER.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from msgspec import Struct
+
+UNKNOWN = "unknown"
+OTHER = "other"
+
+UNPARSED_REASONS = ("format", "json", "envelope", "too_long", "timeout", "unterminated")
+
+FAILURE_REASONS = (
+    "server_error",
+    "timeout",
+    "rate_limited",
+    "client_closed",
+    "provider_error",
+    "quota_exceeded",
+    "not_initialized",
+    "stream_error",
+    "run_failed",
+)
+
+ERROR_KINDS = (
+    "upstream_timeout",
+    "upstream_refused",
+    "upstream_reset",
+    "upstream_unresolved",
+    "request_too_large",
+    "provider_error",
+    "not_initialized",
+    "quota_exceeded",
+    "rate_limited",
+    "model_not_supported",
+    "node_failed",
+    "task_failed",
+    "worker_timeout",
+    "unhandled_exception",
+    "other",
+)
+
+RUN_KINDS = ("workflow", "advanced-chat", "chat", "completion", "agent-chat", UNKNOWN)
+
+
+class Request(Struct, frozen=True, gc=False):
+    """`count` finished HTTP requests with equal labels, each time in the tuple of its kind, in any order.
+
+    `response_bytes` is their sum, None where no line told one. `failure` is one of FAILURE_REASONS or "".
+    """
+
+    method: str
+    route: str
+    status_code: str
+    failure: str = ""
+    count: int = 1
+    response_bytes: int | None = None
+    durations: tuple[int, ...] = ()
+    first_bytes: tuple[int, ...] = ()
+    handler_durations: tuple[int, ...] = ()
+
+
+class Usage(Struct, frozen=True, gc=False):
+    """Tokens and money of one model call. None is not known; `unsplit_tokens` where only a total is known."""
+
+    app_id: str = UNKNOWN
+    provider: str = UNKNOWN
+    model: str = UNKNOWN
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    unsplit_tokens: int | None = None
+    cost: Decimal | None = None
+    currency: str = UNKNOWN
+    at: int | None = None
+
+
+class UsageMissing(Struct, frozen=True, gc=False):
+    """Usage had to be there and was not: `reason` is absent, zero or inconsistent."""
+
+    app_id: str
+    reason: str
+
+
+class FirstToken(Struct, frozen=True, gc=False):
+    """Time from the request to the first token, in nanoseconds."""
+
+    app_id: str
+    model: str
+    duration: int
+
+
+class Run(Struct, frozen=True, gc=False):
+    """A finished app run; `kind` is one of RUN_KINDS."""
+
+    kind: str
+    app_id: str
+    status: str
+    duration: int | None = None
+
+
+class NodeRun(Struct, frozen=True, gc=False):
+    """A finished workflow node."""
+
+    node_type: str
+    status: str
+    duration: int | None = None
+
+
+class Task(Struct, frozen=True, gc=False):
+    """A finished Celery task."""
+
+    task: str
+    status: str
+    duration: int | None = None
+
+
+class Invocation(Struct, frozen=True, gc=False):
+    """A finished call of the plugin daemon, named as its own metrics name it (`invoke_llm`)."""
+
+    operation: str
+    status_code: str
+    duration: int | None = None
+
+
+class Failure(Struct, frozen=True, gc=False):
+    """`count` error records that are no request's end; `kind` is one of ERROR_KINDS."""
+
+    kind: str
+    count: int = 1
+
+
+class Active(Struct, frozen=True, gc=False):
+    """A proxy worker said how many requests it holds at time `at`."""
+
+    worker: str
+    requests: int
+    at: int | None
+
+
+class Dropped(Struct, frozen=True, gc=False):
+    """A proxy worker could not write so many lines since the line before."""
+
+    lines: int
+
+
+class Opened(Struct, frozen=True, gc=False):
+    """First half of a join: a worker began a run under this trace id."""
+
+    trace_id: str
+    kind: str
+    app_id: str
+    at: int | None
+
+
+class Closed(Struct, frozen=True, gc=False):
+    """Second half: the run under this trace id has ended. Without a first half its app is unknown."""
+
+    trace_id: str
+    status: str
+    duration: int | None
+    at: int | None
+
+
+Record = (
+    Request
+    | Usage
+    | UsageMissing
+    | FirstToken
+    | Run
+    | NodeRun
+    | Task
+    | Invocation
+    | Failure
+    | Active
+    | Dropped
+    | Opened
+    | Closed
+)
+
+
+class Batch(Struct, frozen=True, gc=False):
+    """The first `consumed` bytes of a window: `lines` physical lines, each observed, ignored or unparsed.
+
+    `unparsed` counts by reason (UNPARSED_REASONS), `examples` holds one raw line a reason, `last_at` is the
+    newest event time.
+    """
+
+    consumed: int = 0
+    lines: int = 0
+    ignored: int = 0
+    unparsed: Mapping[str, int] = {}
+    examples: Mapping[str, bytes] = {}
+    last_at: int | None = None
+    records: tuple[Record, ...] = ()
+
+    @property
+    def observed(self) -> int:
+        return self.lines - self.ignored - sum(self.unparsed.values())

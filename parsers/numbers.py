@@ -1,0 +1,51 @@
+"""Numbers from untrusted text and JSON: whole nanoseconds, token counts and money, or None."""
+
+import math
+from decimal import Decimal, InvalidOperation
+
+SECOND = 1_000_000_000
+MILLISECOND = 1_000_000
+MICROSECOND = 1_000
+
+#: Nothing here runs for a third of a year; a larger number is a broken field, not a duration.
+_LONGEST = 10_000_000 * SECOND
+_MOST_TOKENS = 10**12
+_MOST_MONEY = Decimal(10**12)
+
+
+def nanoseconds(value: object, unit: int = SECOND) -> int | None:
+    """A duration in nanoseconds from a JSON number, or from text that a pattern has found to be digits.
+
+    None for anything negative, not finite, boolean or absurd (over 10^7 seconds).
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | bytes | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    if not 0 <= number <= _LONGEST / unit:  # False for NaN
+        return None
+    return round(number * unit)
+
+
+def token_count(value: object) -> int | None:
+    """A whole number from 0 to 10^12, None for anything else; 12.0 is 12, as some serialisers print it."""
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST_TOKENS:
+        return None
+    return value
+
+
+def money(value: object) -> Decimal | None:
+    """An amount from a JSON number or a decimal string ("0.0012890", "5E-7"), None if it is no price."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+        return None
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    if not amount.is_finite() or not 0 <= amount <= _MOST_MONEY or amount.adjusted() < -18:
+        return None if amount != 0 else Decimal(0)
+    return amount

@@ -1,0 +1,42 @@
+"""A parser: a frozen struct whose fields are the options of its `[[source]]` table.
+
+Built-in and third-party parsers come through one door, the entry-point group `dify_exporter.parsers`. Each one
+keeps six laws (tests/parsers/test_laws.py): total, cut-proof, complete, stateless, bounded, linear.
+"""
+
+from importlib.metadata import entry_points
+from typing import Any, ClassVar
+
+from msgspec import Struct
+
+from parsers.batch import Batch
+
+ENTRY_POINTS = "dify_exporter.parsers"
+
+
+class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only=True):
+    """What must be compiled is a `cached_property`, touched in `__post_init__`: a bad option is a
+    configuration error (ValueError) before anything runs, and parsing changes no attribute.
+    """
+
+    #: Option sets that the detection tries; () where a parser cannot be guessed.
+    guesses: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+
+    def parse(self, window: bytes, final: bool = False) -> Batch:
+        """Parses the whole records at the beginning of `window`; with `final` nothing more will come."""
+        raise TypeError(f"{type(self).__name__} has no parse method")
+
+    def reach(self, line: bytes) -> int:
+        """How many bytes of a line, without its newline, fit the format: where a line that nobody takes broke."""
+        del line
+        return 0
+
+    def advice(self) -> tuple[str, ...]:
+        """Sentences on what this log, as configured, cannot tell, and how to change that."""
+        return ()
+
+
+def registered() -> dict[str, type[Parser]]:
+    """All parsers by name, sorted. A package that fails to load raises its own ImportError."""
+    found = {point.name: point.load() for point in entry_points(group=ENTRY_POINTS)}
+    return dict(sorted(found.items()))

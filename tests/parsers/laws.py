@@ -1,0 +1,70 @@
+"""The six laws of a parser, as assertions on one log and one way of cutting it."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from parsers.batch import UNPARSED_REASONS, Batch, Request
+from parsers.parser import Parser
+
+
+def _moves(record: object) -> Iterable[tuple[object, ...]]:
+    """A record as countable facts: grouping requests differently must not matter."""
+    if not isinstance(record, Request):
+        yield (type(record).__name__, *(repr(v) for v in msgspec.structs.astuple(record)))
+        return
+    labels = (record.method, record.route, record.status_code, record.failure)
+    yield from [("request", *labels)] * record.count
+    if record.response_bytes is not None:
+        yield from [("bytes known", *labels)]
+    for kind in ("durations", "first_bytes", "handler_durations"):
+        yield from ((kind, *labels, value) for value in getattr(record, kind))
+
+
+def summed(batches: Iterable[Batch]) -> dict[str, object]:
+    """All that a sequence of batches says, whatever the windows were."""
+    batches = list(batches)
+    facts: Counter[object] = Counter(move for b in batches for r in b.records for move in _moves(r))
+    sizes: Counter[object] = Counter()
+    for batch in batches:
+        for r in batch.records:
+            if isinstance(r, Request) and r.response_bytes is not None:
+                sizes[r.method, r.route, r.status_code, r.failure] += r.response_bytes
+                facts["bytes known", r.method, r.route, r.status_code, r.failure] = 1
+    return {
+        "consumed": sum(b.consumed for b in batches),
+        "lines": sum(b.lines for b in batches),
+        "ignored": sum(b.ignored for b in batches),
+        "unparsed": sum((Counter(b.unparsed) for b in batches), Counter()),
+        "last_at": max((b.last_at for b in batches if b.last_at is not None), default=None),
+        "facts": facts,
+        "bytes": sizes,
+    }
+
+
+def in_windows(parser: Parser, log: bytes, cuts: Sequence[int]) -> list[Batch]:
+    """Parses as the tail does: what was not consumed comes again, with more behind it; the last one is final."""
+    batches, begin = [], 0
+    for end in sorted(cuts):
+        if end > begin:
+            batches.append(parser.parse(log[begin:end]))
+            begin += batches[-1].consumed
+            assert log[:begin][-1:] in (b"", b"\n"), "a position lies on the edge of a record"
+    return [*batches, parser.parse(log[begin:], final=True)]
+
+
+def check_laws(parser: Parser, log: bytes, cuts: Sequence[int]) -> Batch:
+    """Asserts total, cut-proof, complete and stateless; gives the batch of the whole log for more assertions."""
+    before = repr(sorted(vars(parser).items(), key=lambda item: item[0]))
+    whole = parser.parse(log, final=True)
+    assert whole.consumed == len(log)
+    assert whole.lines == log.count(b"\n") + (not log.endswith(b"\n") and log != b"")
+    assert whole.ignored >= 0
+    assert all(n > 0 for n in whole.unparsed.values())
+    assert set(whole.unparsed) <= set(UNPARSED_REASONS)
+    assert set(whole.examples) == set(whole.unparsed)
+    assert whole.observed >= 0
+    assert summed(in_windows(parser, log, cuts)) == summed([whole])
+    assert repr(sorted(vars(parser).items(), key=lambda item: item[0])) == before
+    return whole
