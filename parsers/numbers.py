@@ -11,6 +11,7 @@ MICROSECOND = 1_000
 _LONGEST = 10_000_000 * SECOND
 _MOST_TOKENS = 10**12
 _MOST_MONEY = Decimal(10**12)
+_LEAST_MONEY = Decimal("1e-12")
 
 
 def nanoseconds(value: object, unit: int = SECOND) -> int | None:
@@ -39,13 +40,14 @@ def token_count(value: object) -> int | None:
 
 
 def money(value: object) -> Decimal | None:
-    """An amount from a JSON number or a decimal string ("0.0012890", "5E-7"), None if it is no price."""
+    """An amount from a JSON number or a decimal string ("0.0012890", "5E-7"), None if it is no price.
+
+    Kept to 10^-12 of a unit, so that a sum of many stays within Decimal's 28 digits and knows no order.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None
     try:
         amount = Decimal(str(value))
-    except InvalidOperation:
+        return amount.quantize(_LEAST_MONEY) if 0 <= amount <= _MOST_MONEY else None
+    except (InvalidOperation, ValueError):  # no number, NaN; an integer of 5,000 digits
         return None
-    if not amount.is_finite() or not 0 <= amount <= _MOST_MONEY or amount.adjusted() < -18:
-        return None if amount != 0 else Decimal(0)
-    return amount

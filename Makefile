@@ -1,0 +1,56 @@
+# make run: tail samples/ and serve http://127.0.0.1:9877/metrics
+# make test: lint, types, import direction, unit, golden and system tests
+# Both do all of their own set-up on a machine with Python 3.11+ and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: run test lint unit golden clean
+
+run: .venv/run
+	$(BIN)/dify-exporter serve
+
+test: .venv/test lint
+	$(MAKE) --no-print-directory programs
+	$(BIN)/pytest -n auto --dist worksteal
+
+lint: .venv/test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The fast half of the tests.
+unit: .venv/test
+	$(BIN)/pytest -m "not system"
+
+# Writes the expositions that the samples give; read the difference before you commit it.
+golden: .venv/test
+	$(BIN)/python -m tests.golden
+
+clean:
+	rm -rf .venv .dify-exporter
+
+# Debian splits ensurepip from Python.
+.venv/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(SUDO) sh -c 'apt-get update && apt-get install -y python3-venv'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	touch $@
+
+.venv/run: .venv/python pyproject.toml
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+.venv/test: .venv/run
+	$(BIN)/pip install --quiet --group test --group lint
+	touch $@
+
+# The programs of the system tests, from Debian; RUNLEVEL=1 keeps the packages from starting services.
+.PHONY: programs
+programs:
+	@command -v nginx promtool prometheus >/dev/null || { command -v apt-get >/dev/null && \
+	  $(SUDO) sh -c 'apt-get update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nginx-light prometheus'; } \
+	  || echo "nginx and prometheus could not be installed: their tests will be skipped"

@@ -1,0 +1,205 @@
+"""Every metric: name, kind, help, labels and buckets, written once.
+
+The ledger, the exposition, the reference in docs/ and the tests read this table; nothing else names a metric.
+"""
+
+from itertools import product
+from typing import Literal
+
+from msgspec import Struct
+
+from parsers.batch import ERROR_KINDS, UNPARSED_REASONS
+
+REQUEST_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+FIRST_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
+RUN_BUCKETS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
+
+#: Labels whose values the logs choose: beyond the cap of a metric they fold into `other`.
+OPEN_LABELS = frozenset({"route", "app_id", "provider", "model", "task"})
+
+
+class Metric(Struct, frozen=True):
+    """`buckets` are upper bounds in seconds. A durable metric lives in the ledger and survives a restart,
+    the others live with the process.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+    durable: bool = True
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+_all: list[Metric] = []
+
+
+def _counter(name: str, help: str, *labels: str) -> Metric:
+    _all.append(Metric(name, "counter", help, labels))
+    return _all[-1]
+
+
+def _histogram(name: str, help: str, buckets: tuple[float, ...], *labels: str) -> Metric:
+    _all.append(Metric(name, "histogram", help, labels, buckets))
+    return _all[-1]
+
+
+def _gauge(name: str, help: str, *labels: str) -> Metric:
+    _all.append(Metric(name, "gauge", help, labels, durable=False))
+    return _all[-1]
+
+
+# fmt: off
+REQUESTS = _counter(
+    "dify_requests_total", "HTTP requests that ended.",
+    "source", "method", "route", "status_code")
+FAILED_REQUESTS = _counter(
+    "dify_failed_requests_total", "Requests that failed, at most once each, also inside an answer of status 200.",
+    "source", "route", "reason")
+REQUEST_DURATION = _histogram(
+    "dify_request_duration_seconds", "Whole request, to the last byte.", REQUEST_BUCKETS,
+    "source", "method", "route", "status_code")
+TIME_TO_FIRST_BYTE = _histogram(
+    "dify_time_to_first_byte_seconds", "Time to the first byte of the upstream's answer.", FIRST_BUCKETS,
+    "source", "method", "route")
+HANDLER_DURATION = _histogram(
+    "dify_handler_duration_seconds",
+    "Dify's own access line: whole for a blocking answer, only its acceptance for a stream.", REQUEST_BUCKETS,
+    "source", "method", "route")
+RESPONSE_BYTES = _counter(
+    "dify_response_bytes_total", "Bytes of response bodies.",
+    "source", "route")
+ACTIVE_REQUESTS = _gauge(
+    "dify_active_requests", "Requests that the proxy's workers hold now.",
+    "source")
+ROUTE_INFO = _gauge(
+    "dify_route_info", "What kind of route a template is; always 1.",
+    "route", "area", "streaming", "model")
+APP_INFO = _gauge(
+    "dify_app_info", "Configured name and team of an app; always 1.",
+    "app_id", "name", "team")
+TOKENS_USED = _counter(
+    "dify_tokens_used_total", "Tokens that models used; token_type is unsplit where only their sum is known.",
+    "source", "app_id", "provider", "model", "token_type")
+COST = _counter(
+    "dify_cost_total", "Money that models cost, reported by the log or computed from the price list.",
+    "source", "app_id", "provider", "model", "currency", "basis")
+UNPRICED_TOKENS = _counter(
+    "dify_unpriced_tokens_total", "Tokens that neither the log nor the price list gives a price.",
+    "source", "provider", "model")
+USAGE_MISSING = _counter(
+    "dify_usage_missing_total", "Answers that had to carry token usage and carried none, zero or nonsense.",
+    "source", "app_id", "reason")
+TIME_TO_FIRST_TOKEN = _histogram(
+    "dify_time_to_first_token_seconds", "Time to the first token of a streamed answer.", FIRST_BUCKETS,
+    "source", "app_id", "model")
+RUNS = _counter(
+    "dify_runs_total", "App runs that ended.",
+    "source", "kind", "app_id", "status")
+RUN_DURATION = _histogram(
+    "dify_run_duration_seconds", "Duration of an app run.", RUN_BUCKETS,
+    "source", "kind", "app_id")
+NODE_RUNS = _counter(
+    "dify_node_runs_total", "Workflow nodes that ended.",
+    "source", "node_type", "status")
+NODE_RUN_DURATION = _histogram(
+    "dify_node_run_duration_seconds", "Duration of a workflow node.", RUN_BUCKETS,
+    "source", "node_type")
+TASKS = _counter(
+    "dify_tasks_total", "Celery tasks that ended.",
+    "source", "task", "status")
+TASK_DURATION = _histogram(
+    "dify_task_duration_seconds", "Duration of a Celery task, without its time in the queue.", REQUEST_BUCKETS,
+    "source", "task")
+MODEL_INVOCATIONS = _counter(
+    "dify_model_invocations_total", "Calls to models and tools through the plugin daemon.",
+    "source", "operation", "status_code")
+MODEL_INVOCATION_DURATION = _histogram(
+    "dify_model_invocation_duration_seconds", "Duration of a call through the plugin daemon, whole stream.",
+    REQUEST_BUCKETS, "source", "operation")
+ERRORS = _counter(
+    "dify_errors_total", "Error records that are not a request's end.",
+    "source", "kind")
+BUDGET_LIMIT = _gauge(
+    "dify_budget_limit", "Limit of the budget in its unit.",
+    "budget", "window", "unit")
+BUDGET_SPENT = _gauge(
+    "dify_budget_spent", "Spent in the current window of the budget, in its unit.",
+    "budget", "window", "unit")
+BUDGET_PROJECTED = _gauge(
+    "dify_budget_projected", "Projected for the window's end from this window's rate; absent in its first 5 %.",
+    "budget", "window", "unit")
+BUDGET_WINDOW_END = _gauge(
+    "dify_budget_window_end_timestamp_seconds", "When the current window of the budget ends.",
+    "budget", "window", "unit")
+LINES = _counter(
+    "dify_exporter_lines_total", "Physical lines read, by what became of them.",
+    "source", "outcome")
+UNPARSED_LINES = _counter(
+    "dify_exporter_unparsed_lines_total", "Lines that no format took, by reason.",
+    "source", "reason")
+READ_BYTES = _counter(
+    "dify_exporter_read_bytes_total", "Bytes of the logs that are counted.",
+    "source")
+LAG_BYTES = _gauge(
+    "dify_exporter_lag_bytes", "Bytes of the logs that are not yet counted.",
+    "source")
+LAST_LINE = _gauge(
+    "dify_exporter_last_line_timestamp_seconds", "Newest event time, at most now.",
+    "source")
+CATCHING_UP = _gauge(
+    "dify_exporter_catching_up", "1 while more than 1 MiB or 10 s of event time behind.",
+    "source")
+SOURCE_UP = _gauge(
+    "dify_exporter_source_up", "1 while at least one path matches and all are readable.",
+    "source")
+SOURCE_FILES = _gauge(
+    "dify_exporter_source_files", "Files that are read.",
+    "source")
+SOURCE_ERRORS = _counter(
+    "dify_exporter_source_errors_total", "Troubles with the files of a source, by reason.",
+    "source", "reason")
+ROTATIONS = _counter(
+    "dify_exporter_rotations_total", "Rotations found.",
+    "source")
+TRUNCATIONS = _counter(
+    "dify_exporter_truncations_total", "Truncations found.",
+    "source")
+LOST_BYTES = _counter(
+    "dify_exporter_lost_bytes_total", "Bytes that vanished before they could be read.",
+    "source")
+FOLDED_OBSERVATIONS = _counter(
+    "dify_exporter_folded_observations_total", "Observations whose open labels became `other` at the metric's cap.",
+    "metric")
+JOINS_EXPIRED = _counter(
+    "dify_exporter_joins_expired_total", "Runs whose end was never seen.",
+    "source")
+CHECKPOINT_TIMESTAMP = _gauge(
+    "dify_exporter_checkpoint_timestamp_seconds", "When the state was last written.")
+CHECKPOINT_ERRORS = Metric(
+    "dify_exporter_checkpoint_errors_total", "counter", "Times the state could not be written.", durable=False)
+_all.append(CHECKPOINT_ERRORS)
+RELOAD_SUCCESSFUL = _gauge(
+    "dify_exporter_config_last_reload_successful", "1 if the last configuration was accepted.")
+RELOAD_TIMESTAMP = _gauge(
+    "dify_exporter_config_last_reload_success_timestamp_seconds", "When a configuration was last accepted.")
+DROPPED_LINES = _counter(
+    "dify_proxy_dropped_lines_total", "Lines that the proxy could not write.",
+    "source")
+BUILD_INFO = _gauge(
+    "dify_exporter_build_info", "Versions of the exporter and of Python; always 1.",
+    "version", "python_version")
+# fmt: on
+
+METRICS: tuple[Metric, ...] = tuple(_all)
+
+#: Label sets that exist from a source's first moment, so that the first error is visible to increase().
+INITIAL: tuple[tuple[Metric, tuple[tuple[str, ...], ...]], ...] = (
+    (LINES, (("observed",), ("ignored",), ("unparsed",))),
+    (UNPARSED_LINES, tuple(product(UNPARSED_REASONS))),
+    (ERRORS, tuple(product(ERROR_KINDS))),
+    *((metric, ((),)) for metric in (READ_BYTES, ROTATIONS, TRUNCATIONS, LOST_BYTES, JOINS_EXPIRED)),
+)

@@ -1,0 +1,54 @@
+"""What several commands share: the option --config and how an error ends a command."""
+
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from exporter.config import ConfigError, load
+from exporter.detect import Guess, guesses
+from exporter.settings import Config
+from exporter.tables import unknown
+from parsers.envelope import ENVELOPES
+from parsers.parser import registered
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("exporter.toml"),
+    show_default=True,
+    help="Configuration file.",
+)
+
+
+def stop(*sentences: str) -> NoReturn:
+    """Ends the command with exit code 2, for wrong use, configuration or input."""
+    for sentence in sentences:
+        click.echo(f"dify-exporter: {sentence}", err=True)
+    raise SystemExit(2)
+
+
+def load_or_stop(path: Path) -> Config:
+    """The configuration; ends the command with all its problems if it has some."""
+    try:
+        return load(path)
+    except ConfigError as error:
+        stop(*error.problems)
+
+
+def candidates_or_stop(
+    parser: str | None, format_: str | None, envelope: str | None, extra_routes: tuple[str, ...]
+) -> tuple[Guess, ...]:
+    """The parsers that FILES may need; ends the command where an option names none."""
+    known = registered()
+    if parser is not None and parser not in known:
+        stop("--parser: " + unknown("parser", parser, known))
+    if envelope is not None and envelope not in ("none", *ENVELOPES):
+        stop("--envelope: " + unknown("envelope", envelope, ["none", *ENVELOPES]))
+    if format_ is not None and parser is None:
+        stop("--format describes a parser: name it with --parser")
+    try:
+        return tuple(guesses(parser, {"format": format_} if format_ else None, envelope, extra_routes))
+    except (ValueError, TypeError) as error:
+        stop(f"--parser {parser}: {error}")

@@ -1,0 +1,132 @@
+"""`dify-exporter replay`"""
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, stop
+from exporter.exposition import render
+from exporter.gauges import replayed
+from exporter.inputs import InputError
+from exporter.ledger import Ledger
+from exporter.redact import redact
+from exporter.replay import Examples, Job, Span, jobs_of, run
+from exporter.report import show, summarise
+from exporter.settings import Config
+
+_NANOSECONDS = 1_000_000_000
+
+
+class _Moment(click.ParamType):
+    """A point in time, in nanoseconds since the epoch."""
+
+    name = "time"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if ago := re.fullmatch(r"(\d{1,6})([smhd])", value):
+            seconds = int(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[ago[2]]
+            return time.time_ns() - seconds * _NANOSECONDS
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f'expected a time such as 2026-11-23T08:00:00Z, or 2h for two hours ago, found "{value}"')
+        return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * _NANOSECONDS)
+
+
+@click.command()
+@config_option
+@click.argument("files", nargs=-1)
+@click.option("--parser", "parser_name", help="Parser of FILES; detected where it is not given.")
+@click.option("--format", "format_", help="Format of the parser: a name, or nginx's log_format itself.")
+@click.option("--envelope", help="none, docker, cri or compose; detected where it is not given.")
+@click.option("--since", type=_Moment(), help="Only events from this time on; 2h means two hours ago.")
+@click.option("--until", type=_Moment(), help="Only events before this time.")
+@click.option(
+    "--output", type=click.Choice(["table", "metrics", "json"]), default="table", show_default=True,
+    help="Tables for people, the text that serve would give, or JSON.",
+)  # fmt: skip
+@click.pass_context
+def replay(
+    context: click.Context,
+    config_path: Path,
+    files: tuple[str, ...],
+    parser_name: str | None,
+    format_: str | None,
+    envelope: str | None,
+    since: int | None,
+    until: int | None,
+    output: str,
+) -> None:
+    """Read logs once, from the beginning to the end, and show what they say.
+
+    Without FILES the configured sources are read. FILES need no configuration; they may be gzip, and `-` is
+    standard input.
+
+    \b
+    Examples:
+      docker compose logs --no-color api | dify-exporter replay -
+      dify-exporter replay /var/log/nginx/access.log*
+      dify-exporter replay --since 2h --output json
+    """
+    if not files and (parser_name or format_ or envelope):
+        stop("--parser, --format and --envelope describe FILES, and no FILE is named")
+    named = context.get_parameter_source("config_path") is not click.core.ParameterSource.DEFAULT
+    config = load_or_stop(config_path) if named or not files else Config()
+    ledger = Ledger(config.limits, time.time, config.buckets, config.prices)
+    try:
+        if files:
+            candidates = candidates_or_stop(parser_name, format_, envelope, config.routes.extra)
+            jobs = [Job(file, candidates=candidates) for file in files]
+        else:
+            jobs = jobs_of(config.sources)
+        with _progress(jobs) as advance:
+            examples = run(jobs, ledger, config.limits.line_length, Span(since, until), _say, advance)
+    except InputError as error:
+        stop(str(error))
+    _print(ledger, config, examples, output)
+
+
+def _say(sentence: str) -> None:
+    click.echo(sentence, err=True)
+
+
+@contextmanager
+def _progress(jobs: list[Job]) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal: share of the bytes and lines a second."""
+    sizes = [Path(job.file).stat().st_size for job in jobs if Path(job.file).is_file()]
+    columns = (TextColumn("{task.fields[rate]}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    lines, begun = 0, time.monotonic()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=sum(sizes) or None, rate="")
+
+        def advance(consumed: int, more_lines: int) -> None:
+            nonlocal lines
+            lines += more_lines
+            rate = lines / max(time.monotonic() - begun, 1e-3)
+            progress.update(task, advance=consumed, rate=f"{lines:,} lines, {rate:,.0f}/s")
+
+        yield advance
+
+
+def _print(ledger: Ledger, config: Config, examples: Examples, output: str) -> None:
+    snapshot = ledger.snapshot(None)
+    if output == "metrics":
+        sys.stdout.write(render(snapshot, replayed(snapshot, config, time.time())).decode())
+        return
+    summary = summarise(snapshot)
+    if output == "json":
+        click.echo(json.dumps(summary, indent=2))
+        return
+    show(summary, Console())
+    for (source, reason), line in examples.items():
+        click.echo(f"{source}: unparsed ({reason}), for example: {redact(line)}")

@@ -1,0 +1,186 @@
+"""Reads `exporter.toml` strictly: all problems at once, each one sentence."""
+
+import tomllib
+from decimal import Decimal
+from math import isfinite
+from pathlib import Path
+from typing import Any, TypeVar
+
+from msgspec import Struct, structs
+
+from exporter import catalogue
+from exporter.prices import Price
+from exporter.series import Limits
+from exporter.settings import App, Budget, Config, Exporter, Proxy, Routes, Source, SourceKeys, positive
+from exporter.tables import Problems, Table, convert, unknown
+from parsers.envelope import ENVELOPES
+from parsers.parser import registered
+
+S = TypeVar("S", bound=Struct)
+
+
+class ConfigError(Exception):
+    """`problems` holds one sentence each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def load(path: Path) -> Config:
+    """Reads and checks a configuration file. Raises ConfigError with all its problems."""
+    problems = Problems(str(path))
+    document = _document(path, problems)
+    _check_top_level(document, problems)
+    exporter = _one(document, "exporter", Exporter, problems)
+    routes = _one(document, "routes", Routes, problems)
+    config = Config(
+        exporter=exporter,
+        routes=routes,
+        sources=_sources(document, path.absolute().parent, routes.extra, problems),
+        limits=_one(document, "limits", Limits, problems),
+        buckets=_buckets(document.get("buckets", {}), problems),
+        prices=(*_many(document, "price", Price, problems), *_more_prices(path, exporter, problems)),
+        budgets=_many(document, "budget", Budget, problems),
+        exchange=_exchange(document.get("exchange", {}), problems),
+        apps=_apps(document.get("apps", {}), problems),
+        proxy=_one(document, "proxy", Proxy, problems),
+    )
+    if problems.sentences:
+        raise ConfigError(problems.sentences)
+    return config
+
+
+def source(
+    table: Table, folder: Path, extra_routes: tuple[str, ...], problems: Problems, where: str
+) -> Source | None:
+    """One `[[source]]` table; None after its problems were added."""
+    common = {f.encode_name for f in structs.fields(SourceKeys)}
+    found = len(problems.sentences)
+    keys = convert({k: v for k, v in table.items() if k in common}, SourceKeys, where, problems)
+    if keys is None:
+        return None
+    known = registered()
+    if keys.parser not in known:
+        problems.add(where, "parser: " + unknown("parser", keys.parser, known))
+    if keys.envelope not in ENVELOPES and keys.envelope != "none":
+        problems.add(where, "envelope: " + unknown("envelope", keys.envelope, ["none", *ENVELOPES]))
+    if len(problems.sentences) > found:
+        return None
+    options = {k: v for k, v in table.items() if k not in common}
+    struct = known[keys.parser]
+    hidden = {"routes": extra_routes} if "routes" in struct.__struct_fields__ else {}
+    parser = convert(options, struct, where, problems, hidden)
+    if parser is None:
+        return None
+    if keys.envelope != "none":
+        parser = ENVELOPES[keys.envelope](parser=parser)
+    return Source(keys.name, tuple(str(folder / p) for p in keys.paths), parser, keys.log_patterns)
+
+
+def _document(path: Path, problems: Problems) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        problems.add("", f"cannot be read: {error.strerror}; name another file with --config")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        problems.add("", f"is not valid TOML: {error}")
+    raise ConfigError(problems.sentences)
+
+
+_ARRAYS = {"source", "price", "budget"}
+_TABLES = {"exporter", "routes", "limits", "buckets", "exchange", "apps", "proxy"}
+
+
+def _check_top_level(document: dict[str, Any], problems: Problems) -> None:
+    """Reports unknown tables and those of the wrong shape, and takes them out, so that the rest is checked."""
+    for name in list(document):
+        value = document[name]
+        if name in _TABLES and not isinstance(value, dict):
+            problems.add("", f"{name}: expected one table [{name}], found {type(value).__name__}")
+        elif name in _ARRAYS and not (isinstance(value, list) and all(isinstance(t, dict) for t in value)):
+            problems.add("", f"{name}: expected tables [[{name}]], found {type(value).__name__}")
+        elif name not in _TABLES | _ARRAYS:
+            problems.add("", unknown("table", name, _TABLES | _ARRAYS))
+        else:
+            continue
+        del document[name]
+
+
+def _one(document: Table, name: str, struct: type[S], problems: Problems) -> S:
+    return convert(document.get(name, {}), struct, f"[{name}]", problems) or struct()
+
+
+def _many(document: Table, name: str, struct: type[S], problems: Problems) -> tuple[S, ...]:
+    tables = enumerate(document.get(name, []), 1)
+    converted = (convert(table, struct, f"[[{name}]] {number}", problems) for number, table in tables)
+    return tuple(item for item in converted if item is not None)
+
+
+def _sources(document: Table, folder: Path, extra: tuple[str, ...], problems: Problems) -> tuple[Source, ...]:
+    sources: dict[str, Source] = {}
+    for number, table in enumerate(document.get("source", []), 1):
+        name = table.get("name")
+        where = f'[[source]] "{name}"' if isinstance(name, str) else f"[[source]] {number}"
+        built = source(table, folder, extra, problems, where)
+        if built is not None and built.name in sources:
+            problems.add(where, "name: used by an earlier source too, expected one name a source")
+        elif built is not None:
+            sources[built.name] = built
+    return tuple(sources.values())
+
+
+def _more_prices(path: Path, exporter: Exporter, problems: Problems) -> tuple[Price, ...]:
+    if not exporter.prices:
+        return ()
+    file = path.absolute().parent / exporter.prices
+    more = Problems(str(file))
+    try:
+        document = _document(file, more)
+    except ConfigError:
+        document = {}
+    for name in document.keys() - {"price"}:
+        more.add("", unknown("table", name, ["price"]))
+    prices = _many(document, "price", Price, more)
+    problems.sentences.extend(more.sentences)
+    return prices
+
+
+def _buckets(table: Table, problems: Problems) -> dict[str, tuple[float, ...]]:
+    histograms = {m.name for m in catalogue.METRICS if m.kind == "histogram"}
+    buckets = {}
+    for name, bounds in table.items():
+        if name not in histograms:
+            problems.add("[buckets]", unknown("histogram", name, histograms))
+        elif (
+            not isinstance(bounds, list)
+            or not bounds
+            or not all(type(b) in (int, float) and isfinite(b) and b > 0 for b in bounds)
+            or sorted(set(bounds)) != bounds
+        ):
+            problems.add(
+                "[buckets]", f"{name}: expected increasing numbers of seconds above 0, found {bounds!r}"
+            )
+        else:
+            buckets[name] = tuple(float(b) for b in bounds)
+    return buckets
+
+
+def _exchange(table: Table, problems: Problems) -> dict[str, Decimal]:
+    rates = {}
+    for currency, rate in table.items():
+        try:
+            rates[currency] = positive(currency, rate)
+        except ValueError as error:
+            problems.add("[exchange]", str(error))
+    return rates
+
+
+def _apps(table: Table, problems: Problems) -> dict[str, App]:
+    apps = {}
+    for app_id, value in table.items():
+        if not isinstance(value, dict):
+            problems.add("[apps]", f'{app_id}: expected {{ name = "…", team = "…" }}, found {value!r}')
+        elif (app := convert(value, App, f'[apps] "{app_id}"', problems)) is not None:
+            apps[app_id] = app
+    return apps

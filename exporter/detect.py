@@ -1,0 +1,69 @@
+"""Which parser, format and envelope a log is written in."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from parsers.batch import Batch
+from parsers.envelope import ENVELOPES
+from parsers.parser import Parser, registered
+
+#: Asked first, since formats overlap: gunicorn's default is nginx' combined.
+_FIRST = ("nginx", "dify", "plugin-daemon")
+
+
+class Guess(Struct, frozen=True):
+    """A parser, ready to use, under the names that a configuration would give it."""
+
+    parser: Parser
+    name: str
+    options: Mapping[str, Any]
+    envelope: str
+
+    def __str__(self) -> str:
+        named = {"parser": self.name, **self.options}
+        if self.envelope != "none":
+            named["envelope"] = self.envelope
+        return ", ".join(f'{key} = "{value}"' for key, value in named.items())
+
+
+def guesses(
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    envelope: str | None = None,
+    routes: tuple[str, ...] = (),
+) -> Iterator[Guess]:
+    """Every parser that may be meant, the more usual first; what is given is not guessed.
+
+    Raises ValueError or TypeError for options that the named parser refuses.
+    """
+    known = registered()
+    names = [name] if name else [*_FIRST, *(other for other in known if other not in _FIRST)]
+    for each in names:
+        hidden = {"routes": routes} if "routes" in known[each].__struct_fields__ else {}
+        for guessed in (options,) if options else known[each].guesses:
+            parser = known[each](**guessed, **hidden)
+            yield from (
+                Guess(parser if e == "none" else ENVELOPES[e](parser=parser), each, guessed, e)
+                for e in ([envelope] if envelope else ["none", *ENVELOPES])
+            )
+
+
+def detect(sample: bytes, candidates: Iterator[Guess]) -> tuple[Guess, Batch] | None:
+    """The candidate that says most about a sample, None where no candidate takes a single line."""
+    best: tuple[Guess, Batch] | None = None
+    for guess in candidates:
+        batch = guess.parser.parse(sample, final=True)
+        if batch.observed and (best is None or _said(batch) > _said(best[1])):
+            best = guess, batch
+    return best
+
+
+def nearest(line: bytes, candidates: Iterator[Guess]) -> tuple[Guess, int]:
+    """The candidate whose format a line follows furthest, and the bytes that fit."""
+    return max(((guess, guess.parser.reach(line)) for guess in candidates), key=lambda found: found[1])
+
+
+def _said(batch: Batch) -> tuple[int, int]:
+    return sum(getattr(record, "count", 1) for record in batch.records), batch.observed

@@ -1,0 +1,70 @@
+"""Reads a whole stream through a parser, in windows that grow while nothing of them is consumed."""
+
+from collections.abc import Callable, Iterator
+
+from parsers.batch import Batch
+from parsers.parser import Parser
+
+_BLOCK = 1 << 20
+
+#: Gives at most so many bytes, none at the end.
+Read = Callable[[int], bytes]
+
+
+def feed(read: Read, parser: Parser, line_length: int, *, singly: bool = False) -> Iterator[Batch]:
+    """The batches of a stream, its unterminated last line included; `consumed` adds up to the stream's size.
+
+    A line over `line_length` bytes is one unparsed line (`too_long`), however it goes on. With `singly` a batch
+    holds one record, which costs time and lets the caller choose by event time.
+    """
+    parse = _singly if singly else _at_once
+    window, final = b"", False
+    while not final:
+        block = read(min(_BLOCK, line_length - len(window)))
+        window, final, begin = window + block, not block, 0
+        for batch in parse(parser, window, final):
+            begin += batch.consumed
+            yield batch
+        window = window[begin:]
+        if len(window) >= line_length:
+            batch, window = _too_long(read, window)
+            yield batch
+
+
+def between(batches: Iterator[Batch], since: int | None, until: int | None) -> Iterator[Batch]:
+    """The batches whose event time lies in [since, until), in nanoseconds.
+
+    One without a time, such as a traceback's line, goes with the one before it.
+    """
+    inside = True
+    for batch in batches:
+        if batch.last_at is not None:
+            inside = (since is None or since <= batch.last_at) and (until is None or batch.last_at < until)
+        if inside:
+            yield batch
+
+
+def _at_once(parser: Parser, window: bytes, final: bool) -> Iterator[Batch]:
+    if window:
+        yield parser.parse(window, final)
+
+
+def _singly(parser: Parser, window: bytes, final: bool) -> Iterator[Batch]:
+    begin = end = 0
+    while end := window.find(b"\n", end) + 1:
+        batch = parser.parse(window[begin:end])
+        if batch.consumed:
+            begin += batch.consumed
+            yield batch
+    if final and begin < len(window):
+        yield parser.parse(window[begin:], final)
+
+
+def _too_long(read: Read, window: bytes) -> tuple[Batch, bytes]:
+    """Passes over the first line of the window, and gives what stands behind it."""
+    example, passed = window[:200], 0
+    while (end := window.find(b"\n") + 1) == 0 and window:
+        passed += len(window)
+        window = read(_BLOCK)
+    batch = Batch(consumed=passed + end, lines=1, unparsed={"too_long": 1}, examples={"too_long": example})
+    return batch, window[end:]

@@ -1,0 +1,146 @@
+"""Which record moves which series: one function a record type, one table of them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from exporter import catalogue as c
+from exporter.joins import Joins
+from exporter.prices import Prices
+from exporter.series import Series
+from parsers import batch as b
+
+
+_MOST_WORKERS = 1024
+
+
+class Books(Struct):
+    """What a record of one source may move. `last_at` is the newest event time, in nanoseconds."""
+
+    source: str
+    series: Series
+    prices: Prices
+    joins: Joins
+    active: dict[str, b.Active] = {}
+    last_at: int = 0
+
+
+def _request(books: Books, r: b.Request) -> None:
+    source, series = books.source, books.series
+    series.add(c.REQUESTS, (source, r.method, r.route, r.status_code), r.count, r.count)
+    if (source, r.route, b.FAILURE_REASONS[0]) not in series.counters[c.FAILED_REQUESTS]:
+        for reason in b.FAILURE_REASONS:
+            series.add(c.FAILED_REQUESTS, (source, r.route, reason), 0)
+    if r.failure:
+        series.add(c.FAILED_REQUESTS, (source, r.route, r.failure), r.count, r.count)
+    if r.response_bytes is not None:
+        series.add(c.RESPONSE_BYTES, (source, r.route), r.response_bytes, r.count)
+    if r.durations:
+        series.observe(c.REQUEST_DURATION, (source, r.method, r.route, r.status_code), r.durations)
+    if r.first_bytes:
+        series.observe(c.TIME_TO_FIRST_BYTE, (source, r.method, r.route), r.first_bytes)
+    if r.handler_durations:
+        series.observe(c.HANDLER_DURATION, (source, r.method, r.route), r.handler_durations)
+
+
+def _usage(books: Books, r: b.Usage) -> None:
+    series, model = books.series, (r.provider, r.model)
+    tokens = {"input": r.input_tokens, "output": r.output_tokens, "unsplit": r.unsplit_tokens}
+    for token_type, count in tokens.items():
+        if count is not None:
+            series.add(c.TOKENS_USED, (books.source, r.app_id, *model, token_type), count)
+    cost, currency, basis = r.cost, r.currency, "reported"
+    if cost is None and (price := books.prices.find(r)) is not None:
+        cost, currency, basis = price.cost(r), price.currency, "price_list"
+    if cost is not None:
+        series.add(c.COST, (books.source, r.app_id, *model, currency, basis), cost)
+    elif total := sum(count or 0 for count in tokens.values()):
+        series.add(c.UNPRICED_TOKENS, (books.source, *model), total)
+
+
+def _usage_missing(books: Books, r: b.UsageMissing) -> None:
+    books.series.add(c.USAGE_MISSING, (books.source, r.app_id, r.reason))
+
+
+def _first_token(books: Books, r: b.FirstToken) -> None:
+    books.series.observe(c.TIME_TO_FIRST_TOKEN, (books.source, r.app_id, r.model), (r.duration,))
+
+
+def _run(books: Books, r: b.Run) -> None:
+    books.series.add(c.RUNS, (books.source, r.kind, r.app_id, r.status))
+    if r.duration is not None:
+        books.series.observe(c.RUN_DURATION, (books.source, r.kind, r.app_id), (r.duration,))
+
+
+def _node_run(books: Books, r: b.NodeRun) -> None:
+    books.series.add(c.NODE_RUNS, (books.source, r.node_type, r.status))
+    if r.duration is not None:
+        books.series.observe(c.NODE_RUN_DURATION, (books.source, r.node_type), (r.duration,))
+
+
+def _task(books: Books, r: b.Task) -> None:
+    books.series.add(c.TASKS, (books.source, r.task, r.status))
+    if r.duration is not None:
+        books.series.observe(c.TASK_DURATION, (books.source, r.task), (r.duration,))
+
+
+def _invocation(books: Books, r: b.Invocation) -> None:
+    books.series.add(c.MODEL_INVOCATIONS, (books.source, r.operation, r.status_code))
+    if r.duration is not None:
+        books.series.observe(c.MODEL_INVOCATION_DURATION, (books.source, r.operation), (r.duration,))
+
+
+def _failure(books: Books, r: b.Failure) -> None:
+    books.series.add(c.ERRORS, (books.source, r.kind), r.count)
+
+
+def _active(books: Books, r: b.Active) -> None:
+    books.active.pop(r.worker, None)
+    books.active[r.worker] = r
+    while len(books.active) > _MOST_WORKERS:
+        del books.active[next(iter(books.active))]
+
+
+def _dropped(books: Books, r: b.Dropped) -> None:
+    books.series.add(c.DROPPED_LINES, (books.source,), r.lines)
+
+
+def _opened(books: Books, r: b.Opened) -> None:
+    for lost in books.joins.open(r):
+        _lost(books, lost)
+
+
+def _closed(books: Books, r: b.Closed) -> None:
+    opened = books.joins.close(r)
+    kind, app_id = (opened.kind, opened.app_id) if opened else (b.UNKNOWN, b.UNKNOWN)
+    _run(books, b.Run(kind, app_id, r.status, r.duration))
+
+
+def _lost(books: Books, r: b.Opened) -> None:
+    books.series.add(c.JOINS_EXPIRED, (books.source,))
+    _run(books, b.Run(r.kind, r.app_id, "lost"))
+
+
+def passed(books: Books, at: int) -> None:
+    """Event time has reached `at`, in nanoseconds: gives up the joins that have waited for a day of it."""
+    books.last_at = max(books.last_at, at)
+    for lost in books.joins.expire(books.last_at):
+        _lost(books, lost)
+
+
+FOLDS: Mapping[type, Callable[[Books, Any], None]] = {
+    b.Request: _request,
+    b.Usage: _usage,
+    b.UsageMissing: _usage_missing,
+    b.FirstToken: _first_token,
+    b.Run: _run,
+    b.NodeRun: _node_run,
+    b.Task: _task,
+    b.Invocation: _invocation,
+    b.Failure: _failure,
+    b.Active: _active,
+    b.Dropped: _dropped,
+    b.Opened: _opened,
+    b.Closed: _closed,
+}

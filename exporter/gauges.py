@@ -1,0 +1,28 @@
+"""The metrics that are not counted but looked up when somebody asks."""
+
+import platform
+from collections.abc import Iterable
+
+from exporter import __version__
+from exporter import catalogue as c
+from exporter.exposition import Gauges
+from exporter.ledger import Snapshot
+from exporter.series import Labels
+from exporter.settings import Config
+from parsers.routes import table as route_table
+
+
+def replayed(snapshot: Snapshot, config: Config, now: float) -> dict[c.Metric, dict[Labels, float]]:
+    """What a snapshot and the configuration say by themselves; `now` in seconds since the epoch."""
+    routes = route_table(config.routes.extra)
+    seen = sorted({labels[2] for labels in snapshot.counters[c.REQUESTS]})
+    return {
+        c.ACTIVE_REQUESTS: {(source,): float(number) for source, number in snapshot.active.items()},
+        c.ROUTE_INFO: {(route, *routes.information(route)): 1.0 for route in seen},
+        c.APP_INFO: {(app_id, app.name, app.team): 1.0 for app_id, app in config.apps.items()},
+        c.LAST_LINE: {(source,): min(at, now) for source, at in snapshot.last_at.items()},
+    }
+
+
+def build_information() -> dict[Labels, float]:
+    return {(__version__, platform.python_version()): 1.0}

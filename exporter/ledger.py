@@ -1,0 +1,152 @@
+"""The ledger: series and positions, changed together or not at all.
+
+An entry is posted once, with its voucher number: the records of a batch and the position behind its last byte
+go in under one lock, and a window that does not begin where the last one ended is refused. So any snapshot,
+shown or stored, says exactly what the bytes before its positions say.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+
+from msgspec import Struct
+
+from exporter import catalogue as c
+from exporter.fold import FOLDS, Books, passed
+from exporter.joins import Joins
+from exporter.prices import Price, Prices
+from exporter.series import Labels, Limits, Series
+from exporter.window import Position, Window
+from parsers.batch import Batch
+
+_NANOSECONDS = 1_000_000_000
+_WORKER_SILENCE = 30 * _NANOSECONDS
+
+
+class Snapshot(Struct, frozen=True):
+    """All durable numbers at one instant, free to be read without the lock.
+
+    Histograms are counts per bucket, the count above all bounds and the sum in nanoseconds; `created` and
+    `last_at` (newest event time a source) are seconds since the epoch.
+    """
+
+    counters: Mapping[c.Metric, Mapping[Labels, int | Decimal]]
+    histograms: Mapping[c.Metric, Mapping[Labels, list[int]]]
+    bounds: Mapping[c.Metric, tuple[float, ...]]
+    created: Mapping[c.Metric, Mapping[Labels, float]]
+    last_at: Mapping[str, float]
+    active: Mapping[str, int]
+
+
+class Ledger:
+    """Thread-safe. `clock` gives the wall clock in seconds since the epoch."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        clock: Callable[[], float],
+        buckets: Mapping[str, tuple[float, ...]] | None = None,
+        prices: Iterable[Price] = (),
+    ) -> None:
+        self._lock = threading.Lock()
+        self._clock = clock
+        self._limits = limits
+        self._series = Series(limits, clock, buckets)
+        self._prices = Prices(tuple(prices))
+        self._books: dict[str, Books] = {}
+        self._positions: dict[str, dict[str, Position]] = {}
+
+    def open(self, source: str) -> None:
+        """Makes a source known, with the series that exist from its first moment."""
+        with self._lock:
+            self._books_of(source)
+
+    def positions(self, source: str) -> dict[str, Position]:
+        """Where reading goes on, by file generation."""
+        with self._lock:
+            return dict(self._positions.get(source, {}))
+
+    def post(self, window: Window, batch: Batch) -> None:
+        """Enters a batch. Raises ValueError for a window that does not begin where the last one ended."""
+        with self._lock:
+            books = self._books_of(window.source)
+            positions = self._positions.setdefault(window.source, {})
+            posted = positions.get(window.file)
+            if posted is not None and posted.offset != window.position.offset:
+                raise ValueError(f"window begins at {window.position.offset}, posted up to {posted.offset}")
+            self._enter(books, batch)
+            self._news(window)
+            positions[window.file] = window.after(batch.consumed)
+            for file in window.forget:
+                positions.pop(file, None)
+
+    def enter(self, source: str, batch: Batch) -> None:
+        """Enters a batch that has no position to go on from, as a replay's."""
+        with self._lock:
+            self._enter(self._books_of(source), batch)
+
+    def count(self, metric: c.Metric, labels: Labels, amount: int = 1) -> None:
+        """Adds to a counter that no line moves, such as a source's errors."""
+        with self._lock:
+            self._series.add(metric, labels, amount)
+
+    def snapshot(self, now: float | None) -> Snapshot:
+        """`now`, in seconds since the epoch, decides which proxy workers have fallen silent; None: event time."""
+        with self._lock:
+            series = self._series
+            return Snapshot(
+                counters={metric: dict(values) for metric, values in series.counters.items()},
+                histograms={
+                    metric: {labels: list(value) for labels, value in values.items()}
+                    for metric, values in series.histograms.items()
+                },
+                bounds=series.bounds,
+                created={metric: dict(values) for metric, values in series.created.items()},
+                last_at={
+                    source: books.last_at / _NANOSECONDS
+                    for source, books in self._books.items()
+                    if books.last_at
+                },
+                active={
+                    source: self._active(books, books.last_at if now is None else round(now * _NANOSECONDS))
+                    for source, books in self._books.items()
+                    if books.active
+                },
+            )
+
+    def _books_of(self, source: str) -> Books:
+        books = self._books.get(source)
+        if books is None:
+            joins = Joins(self._limits.open_joins)
+            books = self._books[source] = Books(source, self._series, self._prices, joins)
+            for metric, label_sets in c.INITIAL:
+                for labels in label_sets:
+                    self._series.add(metric, (source, *labels), 0)
+        return books
+
+    def _enter(self, books: Books, batch: Batch) -> None:
+        source, add = books.source, self._series.add
+        add(c.READ_BYTES, (source,), batch.consumed)
+        add(c.LINES, (source, "observed"), batch.observed)
+        add(c.LINES, (source, "ignored"), batch.ignored)
+        for reason, count in batch.unparsed.items():
+            add(c.LINES, (source, "unparsed"), count)
+            add(c.UNPARSED_LINES, (source, reason), count)
+        for record in batch.records:
+            FOLDS[type(record)](books, record)
+        if batch.last_at is not None:
+            # A line may claim any time: one from the future must not end every run that waits.
+            passed(books, min(batch.last_at, round(self._clock() * _NANOSECONDS)))
+
+    def _news(self, window: Window) -> None:
+        self._series.add(c.ROTATIONS, (window.source,), window.rotations)
+        self._series.add(c.TRUNCATIONS, (window.source,), window.truncations)
+        self._series.add(c.LOST_BYTES, (window.source,), window.lost_bytes)
+
+    @staticmethod
+    def _active(books: Books, now: int) -> int:
+        """Requests of the workers that have spoken within 30 s; a killed worker holds none."""
+        for worker, last in list(books.active.items()):
+            if last.at is None or last.at < now - _WORKER_SILENCE:
+                del books.active[worker]
+        return sum(last.requests for last in books.active.values())

@@ -1,0 +1,148 @@
+"""An open log file, plain or gzip, read at any uncompressed offset without moving anything."""
+
+import gzip
+import os
+import stat
+import zlib
+from typing import Protocol
+
+from exporter.window import MARKER, Position, digest
+
+Identity = tuple[int, int]
+
+_BLOCK = 1 << 18
+
+#: What a gzip file raises that is damaged or not yet whole.
+GZIP_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
+
+
+class NotAFileError(OSError):
+    """A FIFO, folder, socket or device where a log should be."""
+
+
+class Opened(Protocol):
+    """`size` counts uncompressed bytes."""
+
+    compressed: bool
+
+    def stat(self) -> os.stat_result: ...
+
+    def size(self) -> int: ...
+
+    def read(self, offset: int, size: int) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class Plain:
+    compressed = False
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def stat(self) -> os.stat_result:
+        return os.fstat(self._descriptor)
+
+    def size(self) -> int:
+        return self.stat().st_size
+
+    def read(self, offset: int, size: int) -> bytes:
+        return os.pread(self._descriptor, size, offset)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class Gzip:
+    """Read once to its end before anything of it is used, so that half a file is never taken for a whole one
+    (B25). Reading forwards costs no second decompression: the block read last is kept.
+    """
+
+    compressed = True
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._stream = gzip.GzipFile(fileobj=os.fdopen(descriptor, "rb"))
+        self._size = 0
+        while block := self._stream.read(_BLOCK):
+            self._size += len(block)
+        self._stream.rewind()
+        self._begin, self._block = 0, b""
+
+    def stat(self) -> os.stat_result:
+        return os.fstat(self._descriptor)
+
+    def size(self) -> int:
+        return self._size
+
+    def read(self, offset: int, size: int) -> bytes:
+        end = self._begin + len(self._block)
+        if not self._begin <= offset <= end:
+            self._begin = end = self._stream.seek(offset)
+            self._block = b""
+        if offset + size > end:
+            self._block = self._block[offset - self._begin :] + self._stream.read(offset + size - end)
+            self._begin = offset
+        return self._block[offset - self._begin :][:size]
+
+    def close(self) -> None:
+        stream = self._stream.fileobj
+        self._stream.close()
+        if stream is not None:
+            stream.close()
+
+
+def open_log(path: str) -> Opened:
+    """Raises OSError, NotAFileError among them, and for a `.gz` GZIP_ERRORS. Never waits for a FIFO's writer."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise NotAFileError(f"{path} is not a regular file")
+        return Gzip(descriptor) if path.endswith(".gz") else Plain(descriptor)
+    except BaseException:
+        _close_quietly(descriptor)
+        raise
+
+
+def identity(found: os.stat_result) -> Identity:
+    return found.st_dev, found.st_ino
+
+
+def head_fits(file: Opened, position: Position) -> bool:
+    """Whether the file begins as the one of this position did."""
+    return digest(file.read(0, position.head_length)) == position.head
+
+
+def fits(file: Opened, position: Position) -> bool:
+    """Whether the bytes posted so far are those of this file, as far as its beginning and the marker tell."""
+    marker = position.marker_length
+    return (
+        file.size() >= position.offset
+        and head_fits(file, position)
+        and digest(file.read(position.offset - marker, marker)) == position.marker
+    )
+
+
+def at_end(file: Opened, position: Position, offset: int) -> Position:
+    """The position moved to `offset`, with the file's own bytes as head and marker."""
+    from msgspec import structs
+
+    marker = file.read(max(0, offset - MARKER), min(MARKER, offset))
+    head = file.read(0, min(MARKER, offset))
+    return structs.replace(
+        position,
+        offset=offset,
+        skipping=False,
+        head=digest(head),
+        head_length=len(head),
+        marker=digest(marker),
+        marker_length=len(marker),
+        size=offset,
+    )
+
+
+def _close_quietly(descriptor: int) -> None:
+    try:
+        os.close(descriptor)
+    except OSError:
+        pass

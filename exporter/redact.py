@@ -1,0 +1,29 @@
+"""A log line made showable: its shape, without anything that a client or a user wrote."""
+
+import re
+
+#: Words that formats are made of; everything else is shown as its shape.
+_VOCABULARY = frozenset(
+    """GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH HTTP DEBUG INFO WARN WARNING ERROR CRITICAL PANIC
+    debug info notice warn error crit alert emerg GIN Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec
+    ts severity service caller message trace_id span_id attributes identity context stack_trace log stream time
+    stdout stderr level msg status method path latency_ms client_ip upstream client server request host
+    Traceback Task succeeded received raised unexpected AUDIT""".split()
+)
+_WORD = re.compile(r"[A-Za-z_]+|[0-9]+|[^\x00-\x7f]+|[\x00-\x1f\x7f]+")
+_LONGEST = 160
+
+
+def redact(line: bytes) -> str:
+    """Letters become `x` and digits `0` except in the words of known formats; shortened, one line, ASCII."""
+    text = _WORD.sub(_shape, line[:_LONGEST].decode("ascii", "replace"))
+    return text + "…" if len(line) > _LONGEST else text
+
+
+def _shape(match: re.Match[str]) -> str:
+    word = match[0]
+    if word in _VOCABULARY:
+        return word
+    if word[0].isdigit():
+        return "0" * len(word)
+    return "x" * len(word) if word.isascii() and word.isprintable() else "?" * len(word)

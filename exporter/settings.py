@@ -1,0 +1,144 @@
+"""The tables of `exporter.toml` as structs: a table *is* its object, types are the validation."""
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from exporter.prices import Price
+from exporter.series import Limits
+from parsers.parser import Parser
+from parsers.routes import table as route_table
+from parsers.times import zone
+
+Text = Annotated[str, Meta(min_length=1)]
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+
+
+class Exporter(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[exporter]`; times in seconds."""
+
+    listen: str = "127.0.0.1:9877"
+    state: str = ".dify-exporter/state"
+    web_config: str = ""
+    poll_interval: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    start_at: Literal["end", "beginning"] = "end"
+    first_pass_timeout: Seconds = 60.0
+    prices: str = ""
+
+    def __post_init__(self) -> None:
+        address(self.listen)
+        if self.web_config:
+            raise ValueError(
+                "web_config is not supported by this version: TLS and passwords need a proxy in front"
+            )
+
+
+class Source(Struct, frozen=True):
+    """One `[[source]]`, its parser built and wrapped in its envelope; paths are absolute."""
+
+    name: str
+    paths: tuple[str, ...]
+    parser: Parser
+    log_patterns: tuple[str, ...] = ()
+
+
+class SourceKeys(Struct, frozen=True):
+    """The keys that every source has; the others are its parser's fields."""
+
+    name: Text
+    paths: Annotated[tuple[Text, ...], Meta(min_length=1)]
+    parser: Text
+    envelope: Text = "none"
+    log_patterns: tuple[Text, ...] = ()
+
+    def __post_init__(self) -> None:
+        for pattern in self.log_patterns:
+            if pattern.count("%s") != 1:
+                raise ValueError(f'log_patterns: expected one %s for the file\'s name, found "{pattern}"')
+
+
+class Routes(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[routes]`"""
+
+    extra: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        route_table(self.extra)
+
+
+class Budget(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[[budget]]`: a limit on money or tokens per calendar window."""
+
+    name: Text
+    window: Literal["day", "week", "month"]
+    unit: Text
+    limit: Text
+    timezone: str = "UTC"
+    match: dict[Literal["source", "app_id", "provider", "model"], str] = {}
+
+    def __post_init__(self) -> None:
+        zone(self.timezone)
+        positive("limit", self.limit)
+
+
+class App(Struct, frozen=True, forbid_unknown_fields=True):
+    """A name and a team for an app id in `[apps]`."""
+
+    name: str = ""
+    team: str = ""
+
+
+class Proxy(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[proxy]`; times in seconds."""
+
+    listen: str = "127.0.0.1:8877"
+    upstream: str = "http://127.0.0.1:5001"
+    upstream_ca: str = ""
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    connect_timeout: Seconds = 5.0
+    read_timeout: Seconds = 3600.0
+    log: Text = "logs/proxy.log"
+    apps: dict[Annotated[str, Meta(pattern="^[0-9a-f]{64}$")], str] = {}
+    trust_app_header: bool = True
+    openai: bool = False
+
+    def __post_init__(self) -> None:
+        address(self.listen)
+        if not self.upstream.startswith(("http://", "https://")):
+            raise ValueError(f'upstream must begin with http:// or https://, found "{self.upstream}"')
+
+
+class Config(Struct, frozen=True):
+    """The whole file, checked."""
+
+    exporter: Exporter = Exporter()
+    sources: tuple[Source, ...] = ()
+    routes: Routes = Routes()
+    limits: Limits = Limits()
+    buckets: Mapping[str, tuple[float, ...]] = {}
+    prices: tuple[Price, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    exchange: Mapping[str, Decimal] = {}
+    apps: Mapping[str, App] = {}
+    proxy: Proxy = Proxy()
+
+
+def address(text: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[::1]:port`. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f'listen must be host:port such as 127.0.0.1:9877, found "{text}"')
+    return host, int(port)
+
+
+def positive(name: str, value: object) -> Decimal:
+    try:
+        amount = Decimal(value) if isinstance(value, str) else Decimal("NaN")
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount <= 0:
+        raise ValueError(f'{name} must be a decimal string above 0 such as "500", found {value!r}')
+    return amount

@@ -1,0 +1,83 @@
+"""A TOML table into its struct, with every problem found, each as one sentence.
+
+msgspec stops at the first problem of a struct, so each key is converted by itself first.
+"""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+T = TypeVar("T", bound=Struct)
+
+Table = Mapping[str, Any]
+
+
+class Problems:
+    """Collects what is wrong with one file."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self.sentences: list[str] = []
+
+    def add(self, table: str, text: str) -> None:
+        """`table` as written in the file (`[limits]`), "" for the file itself."""
+        self.sentences.append(f"{self._file}: {table + ': ' if table else ''}{text}")
+
+
+def convert(
+    table: Table, struct: type[T], where: str, problems: Problems, hidden: Table | None = None
+) -> T | None:
+    """The struct of a table, or None after its problems were added.
+
+    `hidden` fields are given by us and are no keys of the table.
+    """
+    fields = {f.encode_name: f for f in msgspec.structs.fields(struct) if f.encode_name not in (hidden or {})}
+    found = len(problems.sentences)
+    for key, value in table.items():
+        if key not in fields:
+            problems.add(where, unknown("key", key, fields))
+            continue
+        try:
+            msgspec.convert(value, fields[key].type)
+        except msgspec.ValidationError as error:
+            problems.add(where, f"{key}: {_expectation(error)}, found {_shown(value)}")
+    for key, field in fields.items():
+        if field.required and key not in table:
+            problems.add(where, f"{key} is missing, expected {_kind(field.type)}")
+    if len(problems.sentences) > found:
+        return None
+    try:
+        return msgspec.convert({**table, **(hidden or {})}, struct)
+    except msgspec.ValidationError as error:  # from __post_init__
+        problems.add(where, str(error))
+        return None
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """The sentence for a name that does not exist, with the nearest that does."""
+    known = sorted(known)
+    near = get_close_matches(name, known, n=1)
+    hint = f'did you mean "{near[0]}"?' if near else f"expected one of {', '.join(known)}"
+    return f'unknown {what} "{name}", {hint}'
+
+
+def _expectation(error: msgspec.ValidationError) -> str:
+    """msgspec's "Expected `int`, got `str` - at `$[0]`" as the middle of a sentence."""
+    expected, _, rest = str(error).partition(", got ")
+    place = rest.partition(" - at ")[2]
+    sentence = expected[:1].lower() + expected[1:]
+    return f"{sentence} at {place}" if place else sentence
+
+
+def _kind(annotation: object) -> str:
+    if isinstance(annotation, type):
+        return {"str": "a string", "int": "a number", "float": "a number"}.get(annotation.__name__, "a value")
+    return "a list" if "tuple" in str(annotation) else "a value"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:60] + "…"

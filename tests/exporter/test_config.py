@@ -1,0 +1,81 @@
+"""What a configuration may say, and what becomes of it."""
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+from exporter.config import load
+from exporter.settings import address
+from parsers.envelope import Docker
+from parsers.nginx import Nginx
+
+FULL = """
+[exporter]
+listen = "[::1]:0"
+state = ""
+start_at = "beginning"
+prices = "prices.toml"
+[[source]]
+name = "nginx"
+paths = ["log/*.log", "/var/log/nginx/access.log"]
+parser = "nginx"
+format = "dify-timed"
+envelope = "docker"
+timezone = "Asia/Shanghai"
+log_patterns = ["%s.*.old"]
+[routes]
+extra = ["/gateway/{tenant}/chat"]
+[limits]
+label_length = 64
+[buckets]
+dify_request_duration_seconds = [1, 2.5]
+[[price]]
+provider = "openai"
+model = "gpt-4.1"
+from = "2026-01-01"
+input = "2.00"
+output = "8.00"
+currency = "USD"
+[[budget]]
+name = "monthly"
+window = "month"
+timezone = "Europe/Berlin"
+unit = "USD"
+limit = "500"
+match = { app_id = "x" }
+[exchange]
+RMB = "0.14"
+[apps]
+"0f0e" = { name = "Support bot", team = "care" }
+[proxy]
+workers = 2
+"""
+
+
+def test_everything_the_design_shows_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text(
+        '[[price]]\nmodel = "m"\ninput = "1"\noutput = "2"\ncurrency = "RMB"\nfrom = 2026-02-01\n'
+    )
+    file = tmp_path / "exporter.toml"
+    file.write_text(FULL)
+    config = load(file)
+    (source,) = config.sources
+    assert source.paths == (str(tmp_path / "log/*.log"), "/var/log/nginx/access.log")
+    assert isinstance(source.parser, Docker)
+    assert source.parser.parser == Nginx(
+        format="dify-timed", timezone="Asia/Shanghai", routes=("/gateway/{tenant}/chat",)
+    )
+    assert config.buckets == {"dify_request_duration_seconds": (1.0, 2.5)}
+    assert [price.since for price in config.prices] == [date(2026, 1, 1), date(2026, 2, 1)]
+    assert config.exchange == {"RMB": Decimal("0.14")}
+    assert config.apps["0f0e"].team == "care"
+    assert address(config.exporter.listen) == ("::1", 0)
+
+
+def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "exporter.toml"
+    file.write_text("")
+    config = load(file)
+    assert config.sources == ()
+    assert config.exporter.listen == "127.0.0.1:9877"
+    assert config.limits.open_joins == 10_000

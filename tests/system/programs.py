@@ -1,0 +1,98 @@
+"""Starting real programs: wait for what they say, show what they said when a test fails."""
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+DEADLINE = 30.0
+
+
+def find(program: str) -> str:
+    """The path of a program; without it the test is skipped, and in CI it fails."""
+    path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin")
+    if path is None:
+        message = f"{program} is not installed; `make programs` installs it"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
+
+
+def until(what: str, condition: Callable[[], T], deadline: float = DEADLINE) -> T:
+    """The first true answer of a condition; a failure names what was waited for and the last answer."""
+    end = time.monotonic() + deadline
+    pause = threading.Event()
+    while not (answer := condition()):
+        if time.monotonic() > end:
+            pytest.fail(f"waited {deadline} s for {what}; last answer: {answer!r}")
+        pause.wait(0.02)
+    return answer
+
+
+class Process:
+    """A running program and everything it has printed."""
+
+    def __init__(self, command: list[str], folder: Path, environment: dict[str, str] | None = None) -> None:
+        self.command = command
+        self.lines: list[str] = []
+        self._process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def said(self, text: str) -> str:
+        """Waits for a line with this text and gives it."""
+
+        def look() -> str | None:
+            if self._process.poll() is not None:
+                self._reader.join()
+                pytest.fail(f"{self.command[0]} ended with {self._process.returncode}:\n" + "\n".join(self.lines))
+            return next((line for line in self.lines if text in line), None)
+
+        return until(f"{Path(self.command[0]).name} to say {text!r}", look)
+
+    def stop(self) -> int:
+        """Asks it to end (SIGTERM) and gives its exit code."""
+        self._process.terminate()
+        try:
+            code = self._process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+        finally:
+            self._reader.join()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+        return code
+
+
+@contextmanager
+def running(command: list[str], folder: Path, environment: dict[str, str] | None = None) -> Iterator[Process]:
+    process = Process(command, folder, environment)
+    try:
+        yield process
+    except BaseException:
+        print(f"--- {' '.join(command)}\n" + "\n".join(process.lines))
+        raise
+    finally:
+        process.stop()

@@ -1,0 +1,81 @@
+"""A real Prometheus scrapes the samples; promtool finds nothing to say."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import pytest
+
+from tests.system.exporter import COMMAND, Exporter, serving
+from tests.system.programs import find, running, until
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def samples_exporter(tmp_path: Path):
+    shutil.copytree(ROOT / "samples", tmp_path / "samples")
+    config = (ROOT / "exporter.toml").read_text()
+    text = re.sub(r'(?m)^listen = .*$', 'listen = "127.0.0.1:0"', config)
+    (tmp_path / "exporter.toml").write_text(text)
+    with running([COMMAND, "serve"], tmp_path) as process:
+        exporter = Exporter(process)
+        process.said("first pass done")
+        yield exporter
+
+
+def test_prometheus_scrapes_the_default_configuration(samples_exporter: Exporter, tmp_path: Path) -> None:
+    address = samples_exporter.url.removeprefix("http://")
+    (tmp_path / "prometheus.yml").write_text(
+        "global: {scrape_interval: 1s}\n"
+        "scrape_configs:\n- job_name: dify-exporter\n"
+        f"  static_configs: [{{targets: ['{address}']}}]\n"
+    )
+    command = [
+        find("prometheus"), "--config.file=prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb",
+        "--web.listen-address=127.0.0.1:0",
+    ]  # fmt: skip
+    with running(command, tmp_path) as prometheus:
+        line = prometheus.said('msg="Listening on" address=')
+        server = re.search(r'msg="Listening on" address="?([0-9.:\[\]]+)', line)
+        assert server is not None
+
+        def query(expression: str) -> list[dict]:
+            url = f"http://{server[1]}/api/v1/query?query={quote(expression)}"
+            with urlopen(url, timeout=10) as answer:
+                return json.load(answer)["data"]["result"]
+
+        until("the first scrape", lambda: query("up == 1"))
+        (requests,) = query("sum(dify_requests_total)")
+        assert float(requests["value"][1]) == samples_exporter.value("dify_requests_total")
+        assert query("sum(dify_tokens_used_total) > 0")
+        assert query('histogram_quantile(0.95, sum by (le) (dify_request_duration_seconds_bucket)) > 0')
+        assert query("scrape_samples_scraped")[0]["value"][1] != "0"
+
+
+def test_promtool_has_nothing_to_say(samples_exporter: Exporter) -> None:
+    told = subprocess.run(
+        [find("promtool"), "check", "metrics"], input=samples_exporter.metrics(), capture_output=True, text=True
+    )
+    assert (told.returncode, told.stdout + told.stderr) == (0, "")
+
+
+def test_both_formats_are_read_back(samples_exporter: Exporter) -> None:
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
+    from prometheus_client.parser import text_string_to_metric_families as text
+
+    plain = {(s.name, *sorted(s.labels.items())): s.value for f in text(samples_exporter.metrics()) for s in f.samples}
+    accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.3"
+    body = samples_exporter.get("/metrics", Accept=accept)
+    assert body.endswith("# EOF\n")
+    opened = {(s.name, *sorted(s.labels.items())): s.value for f in open_metrics(body) for s in f.samples}
+    ours = {key: value for key, value in plain.items() if key[0].startswith("dify_")}
+    assert ours == {key: value for key, value in opened.items() if key[0].startswith("dify_")}
+    created = samples_exporter.get("/metrics?created=true", Accept=accept)
+    assert "dify_requests_created{" in created
+    assert "_created" not in body
+    assert "_created" not in "".join(name for name, *_ in plain if name.startswith("dify_"))
