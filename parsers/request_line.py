@@ -1,0 +1,17 @@
+"""The request line of RFC 9112 §3, as access logs quote it."""
+
+import re
+
+from parsers.batch import UNKNOWN
+from parsers.http import method_of
+from parsers.routes import INVALID, Routes
+
+_REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ]+) HTTP/[0-9.]+")
+
+
+def method_and_route(request: bytes, routes: Routes) -> tuple[str, str]:
+    """`METHOD SP TARGET SP HTTP/x` as two labels; anything else has no method and the route `invalid`."""
+    match = _REQUEST_LINE.fullmatch(request)
+    if match is None:
+        return UNKNOWN, INVALID
+    return method_of(match[1]), routes.of_target(match[2])

@@ -1,0 +1,127 @@
+"""Paths become templates of Dify's table, or one of four words; never themselves."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parsers.routes import RouteInformation, table
+
+UUID = "8b2c0f0e-1f2d-4c3b-9a4e-0123456789ab"
+ROUTES = table()
+
+
+@pytest.mark.parametrize("template", ROUTES.templates)
+def test_every_template_is_reached(template: str) -> None:
+    """With UUIDs, a millisecond time as node ids have, and a name: only words and ids share a place."""
+    samples = [UUID, "1741782232725", "langgenius"] if "{status}" not in template else ["enable", "disable"]
+    if template.endswith("/api-keys/{api_key_id}"):
+        samples = [UUID]
+    for sample in samples:
+        assert ROUTES.of_target(re.sub(r"\{\w+\}", sample, template).encode()) == template
+
+
+def test_the_table_is_whole() -> None:
+    areas = [ROUTES.information(template).area for template in ROUTES.templates]
+    assert len(areas) == 600
+    assert set(areas) == {"service_api", "web_app", "console", "files", "inner", "mcp", "trigger", "other"}
+
+
+@pytest.mark.parametrize(
+    ("target", "route"),
+    [
+        (b"/v1/chat-messages?user=u&q=/v1/info", "/v1/chat-messages"),
+        (b"/v1/chat-messages#x", "/v1/chat-messages"),
+        (b"http://dify.example:80/v1/info?x", "/v1/info"),
+        (b"HTTPS://dify.example", "other"),
+        (b"/v1/chat%2Dmessages", "/v1/chat-messages"),
+        (b"/v1/chat%252Dmessages", "other"),
+        (b"/v1%2Fchat-messages", "/v1/chat-messages"),
+        (b"/v1/chat-messages/", "other"),
+        (b"/v1/", "/v1/"),
+        (b"/v1", "other"),
+        (b"//v1/chat-messages", "other"),
+        (b"/v1/chat-messages//stop", "other"),
+        (b"/V1/chat-messages", "other"),
+        (b"/v1/x%0A127.0.0.1 - -", "other"),
+        (b"/v1/files/a%00b/preview", "other"),
+        (b"/v1/files/a%C2%85b/preview", "other"),
+        (b"/v1/files/\xff\xfe/preview", "/v1/files/{file_id}/preview"),
+        (b"/v1/files/a%20b/preview", "/v1/files/{file_id}/preview"),
+        (b"/v1/datasets/tags", "/v1/datasets/tags"),
+        (b"/v1/datasets/tagz", "/v1/datasets/{dataset_id}"),
+        (b"/files/tools/0f0e.png", "/files/tools/{file_id}.{extension}"),
+        (b"/files/tools/0f0e", "other"),
+        (b"/openapi/v1/apps/0f0e:run", "/openapi/v1/apps/{app_id}:run"),
+        (
+            b"/console/api/workspaces/current/model-providers/langgenius/openai/openai/models/credentials",
+            "/console/api/workspaces/current/model-providers/{provider}/models/credentials",
+        ),
+        (b"/console/api/remote-files/https://a/b?c", "/console/api/remote-files/{url}"),
+        (b"/e/hook/any/thing", "/e/{hook_id}/{path}"),
+        (b"/mcp/server/AbCdEf0123456789/mcp", "/mcp/server/{server_code}/mcp"),
+        (b"/socket.io/?EIO=4&transport=websocket", "/socket.io/"),
+        (b"/", "static"),
+        (b"/favicon.ico", "static"),
+        (b"/_next/static/chunks/x.js", "static"),
+        (b"/chat/AbCdEf0123456789", "static"),
+        (b"/chat/short", "other"),
+        (b"/app/" + UUID.encode() + b"/workflow", "static"),
+        (b"/wp-admin/setup.php", "other"),
+        (b"*", "other"),
+        (b"dify.example:443", "other"),
+        (b"", "other"),
+    ],
+)
+def test_odd_targets(target: bytes, route: str) -> None:
+    assert ROUTES.of_target(target) == route
+
+
+def test_a_decoded_path_is_not_decoded_again() -> None:
+    """Dify's access line holds the decoded path: what still looks encoded or like a query was meant so."""
+    assert ROUTES.of_path(b"/v1/chat%2Dmessages") == "other"
+    assert ROUTES.of_path(b"/v1/info?x") == "other"
+    assert ROUTES.of_path(b"/v1/info\n") == "other"
+
+
+@pytest.mark.parametrize(
+    ("route", "information"),
+    [
+        ("/v1/chat-messages", RouteInformation("service_api", "maybe", "yes")),
+        ("/v1/workflow/{task_id}/events", RouteInformation("service_api", "yes", "no")),
+        ("/v1/info", RouteInformation("service_api", "no", "no")),
+        ("/openapi/v1/apps/{app_id}:run", RouteInformation("other", "yes", "yes")),
+        ("/triggers/webhook/{webhook_id}", RouteInformation("trigger", "no", "no")),
+        ("static", RouteInformation("other", "no", "no")),
+        ("invalid", RouteInformation("other", "no", "no")),
+    ],
+)
+def test_what_kind_of_route_it_is(route: str, information: RouteInformation) -> None:
+    assert ROUTES.information(route) == information
+
+
+def test_a_deployments_own_routes_stand_beside() -> None:
+    routes = table(("/gateway/{tenant}/chat", "/v1/{anything}"))
+    assert routes.of_target(b"/gateway/acme/chat?x=1") == "/gateway/{tenant}/chat"
+    assert routes.of_target(b"/v1/mine") == "/v1/{anything}"
+    assert routes.of_target(b"/v1/info") == "/v1/info"
+    assert ROUTES.of_target(b"/gateway/acme/chat") == "other"
+
+
+@pytest.mark.parametrize("template", ["gateway", "", "/a b", "/a/{", "/a/{b c}", "/a/{}", "/a\n"])
+def test_what_is_no_route_is_refused(template: str) -> None:
+    with pytest.raises(ValueError, match="expected a route such as"):
+        table((template,))
+
+
+@given(st.binary(max_size=80) | st.binary(max_size=40).map(lambda tail: b"/v1/" + tail))
+def test_any_bytes_give_a_member_of_the_closed_set(target: bytes) -> None:
+    assert ROUTES.of_target(target) in {*ROUTES.templates, "static", "other"}
+
+
+def test_hostile_paths_cost_linear_time() -> None:
+    """A quadratic walk over 200,000 segments would outlast the test's time limit."""
+    for begin in (b"", b"/console/api/workspaces/current/model-providers", b"/console/api/remote-files"):
+        for piece in (b"/", b"/a", b"/%41", b"/models"):
+            assert ROUTES.of_target(begin + piece * 200_000) in {"other", "/console/api/remote-files/{url}"}
