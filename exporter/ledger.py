@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from exporter import catalogue as c
 from exporter.fold import FOLDS, Books, passed
+from exporter.image import Image, image_of, take_over
 from exporter.joins import Joins
 from exporter.prices import Price, Prices
 from exporter.series import Labels, Limits, Series
@@ -93,26 +94,25 @@ class Ledger:
     def snapshot(self, now: float | None) -> Snapshot:
         """`now`, in seconds since the epoch, decides which proxy workers have fallen silent; None: event time."""
         with self._lock:
-            series = self._series
-            return Snapshot(
-                counters={metric: dict(values) for metric, values in series.counters.items()},
-                histograms={
-                    metric: {labels: list(value) for labels, value in values.items()}
-                    for metric, values in series.histograms.items()
-                },
-                bounds=series.bounds,
-                created={metric: dict(values) for metric, values in series.created.items()},
-                last_at={
-                    source: books.last_at / _NANOSECONDS
-                    for source, books in self._books.items()
-                    if books.last_at
-                },
-                active={
-                    source: self._active(books, books.last_at if now is None else round(now * _NANOSECONDS))
-                    for source, books in self._books.items()
-                    if books.active
-                },
-            )
+            return self._snapshot(now)
+
+    def closing(self, now: float) -> tuple[Snapshot, bytes]:
+        """A snapshot, and the image of the same instant for the checkpoint."""
+        with self._lock:
+            return self._snapshot(now), image_of(self._series, self._books, self._positions)
+
+    def take_over(self, image: Image, sources: Iterable[str]) -> list[str]:
+        """Goes on from an image, before anything is entered; a sentence for each thing that cannot be kept."""
+        with self._lock:
+            kept = frozenset(sources)
+            told = take_over(image, self._series, kept)
+            for name in kept & image.sources.keys():
+                old, books = image.sources[name], self._books_of(name)
+                self._positions[name] = dict(old.positions)
+                books.joins.waiting.update((opened.trace_id, opened) for opened in old.waiting)
+                books.active.update((active.worker, active) for active in old.active)
+                books.last_at = old.last_at
+            return told
 
     def _books_of(self, source: str) -> Books:
         books = self._books.get(source)
@@ -142,6 +142,24 @@ class Ledger:
         self._series.add(c.ROTATIONS, (window.source,), window.rotations)
         self._series.add(c.TRUNCATIONS, (window.source,), window.truncations)
         self._series.add(c.LOST_BYTES, (window.source,), window.lost_bytes)
+
+    def _snapshot(self, now: float | None) -> Snapshot:
+        series, books = self._series, self._books.items()
+        return Snapshot(
+            counters={metric: dict(values) for metric, values in series.counters.items()},
+            histograms={
+                metric: {labels: list(value) for labels, value in values.items()}
+                for metric, values in series.histograms.items()
+            },
+            bounds=series.bounds,
+            created={metric: dict(values) for metric, values in series.created.items()},
+            last_at={source: each.last_at / _NANOSECONDS for source, each in books if each.last_at},
+            active={
+                source: self._active(each, each.last_at if now is None else round(now * _NANOSECONDS))
+                for source, each in books
+                if each.active
+            },
+        )
 
     @staticmethod
     def _active(books: Books, now: int) -> int:

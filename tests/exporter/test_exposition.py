@@ -45,7 +45,10 @@ def test_gauges_of_the_process() -> None:
     gauges = {c.SOURCE_UP: {("s",): 1.0}, c.CHECKPOINT_ERRORS: {(): 2.0}}
     text = render(ledger().snapshot(0), gauges).decode()
     assert 'dify_exporter_source_up{source="s"} 1.0\n' in text
-    assert "# TYPE dify_exporter_checkpoint_errors_total counter\ndify_exporter_checkpoint_errors_total 2.0\n" in text
+    assert (
+        "# TYPE dify_exporter_checkpoint_errors_total counter\ndify_exporter_checkpoint_errors_total 2.0\n"
+        in text
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -67,7 +70,10 @@ def test_any_label_is_read_back(values: list[str]) -> None:
         ("", TEXT),
         ("*/*", TEXT),
         ("text/plain", TEXT),
-        ("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2", OPEN_METRICS),
+        (
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+            OPEN_METRICS,
+        ),
         ("application/openmetrics-text;q=0.1, text/plain;q=0.9", TEXT),
         ("application/openmetrics-text;q=0, text/plain", TEXT),
         ("application/openmetrics-text; q=nan", TEXT),

@@ -58,7 +58,10 @@ REFUSED = {
         SOURCE.replace('["access.log"]', "[]"),
         '[[source]] "nginx": paths: expected `array` of length >= 1, found []',
     ),
-    "same name": (SOURCE * 2, '[[source]] "nginx": name: used by an earlier source too, expected one name a source'),
+    "same name": (
+        SOURCE * 2,
+        '[[source]] "nginx": name: used by an earlier source too, expected one name a source',
+    ),
     "histogram": (
         "[buckets]\ndify_request_seconds = [1]\n",
         '[buckets]: unknown histogram "dify_request_seconds", did you mean "dify_request_duration_seconds"?',
@@ -79,7 +82,7 @@ REFUSED = {
         "[exchange]\nRMB = 'x'\n",
         "[exchange]: RMB must be a decimal string above 0 such as \"500\", found 'x'",
     ),
-    "app": ("[apps]\na = 'x'\n", "[apps]: a: expected { name = \"…\", team = \"…\" }, found 'x'"),
+    "app": ("[apps]\na = 'x'\n", '[apps]: a: expected { name = "…", team = "…" }, found \'x\''),
     "route": ("[routes]\nextra = ['gateway']\n", "[routes]: "),
     "upstream": (
         "[proxy]\nupstream = 'api:5001'\n",
@@ -116,5 +119,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read: No such file or directory; name another file with --config"):
+    with pytest.raises(
+        ConfigError, match="cannot be read: No such file or directory; name another file with --config"
+    ):
         load(tmp_path / "missing.toml")

@@ -26,7 +26,9 @@ def every_parser() -> Iterator[Parser]:
 
 
 PARSERS = list(every_parser())
-SAMPLE_LINES = sorted({line for f in (ROOT / "samples").glob("*.log") for line in f.read_bytes().splitlines(True)})
+SAMPLE_LINES = sorted(
+    {line for f in (ROOT / "samples").glob("*.log") for line in f.read_bytes().splitlines(True)}
+)
 HOSTILE = [
     b"\n",
     b"\r\n",
@@ -56,7 +58,24 @@ def test_nothing_becomes_nothing(parser: Parser) -> None:
     assert parser.parse(b"") == parser.parse(b"", final=True) == Batch()
 
 
-NOISE = [b'"', b" ", b"\\", b"[", b"{", b"-", b"a", b"\x1b[", b": ", b"/a", b", ", b"0", b'\\"', b"=", b"|", b"\t"]
+NOISE = [
+    b'"',
+    b" ",
+    b"\\",
+    b"[",
+    b"{",
+    b"-",
+    b"a",
+    b"\x1b[",
+    b": ",
+    b"/a",
+    b", ",
+    b"0",
+    b'\\"',
+    b"=",
+    b"|",
+    b"\t",
+]
 
 
 @pytest.mark.parametrize("parser", PARSERS, ids=repr)

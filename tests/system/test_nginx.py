@@ -76,7 +76,9 @@ class Client:
     def send(self, method: str, route: str, path: str | None = None, body: object = None) -> None:
         connection = UnixConnection(self._nginx)
         payload = None if body is None else json.dumps(body)
-        connection.request(method, path or route, body=payload, headers={"User-Agent": 'Mo"zilla \\ é'.encode()})
+        connection.request(
+            method, path or route, body=payload, headers={"User-Agent": 'Mo"zilla \\ é'.encode()}
+        )
         response = connection.getresponse()
         response.read()
         self.books[method, route, str(response.status)] += 1
@@ -110,14 +112,21 @@ def a_few_hundred_requests(client: Client) -> None:
 
     jobs = [
         *[("POST", "/v1/chat-messages", None, {"response_mode": "blocking"})] * 60,
-        *[("POST", "/v1/chat-messages", "/v1/chat-messages?user=CANARY", {"response_mode": "streaming"})] * 40,
+        *[("POST", "/v1/chat-messages", "/v1/chat-messages?user=CANARY", {"response_mode": "streaming"})]
+        * 40,
         *[("POST", "/v1/completion-messages", None, {})] * 20,
         *[("GET", "/v1/parameters", None, None)] * 20,
         *[("GET", "/console/api/apps/{app_id}", f"/console/api/apps/{an_id()}", None) for _ in range(60)],
-        *[("POST", "/v1/chat-messages/{task_id}/stop", f"/v1/chat-messages/{an_id()}/stop", {}) for _ in range(20)],
+        *[
+            ("POST", "/v1/chat-messages/{task_id}/stop", f"/v1/chat-messages/{an_id()}/stop", {})
+            for _ in range(20)
+        ],
         *[("GET", "other", f"/wp-admin/{an_id()}.php", None) for _ in range(20)],
         *[("GET", "other", "/v1/x%0A127.0.0.1%20-%20-", None)] * 3,
-        *[("GET", "/files/{file_id}/file-preview", f"/files/{an_id()}/file-preview", None) for _ in range(10)],
+        *[
+            ("GET", "/files/{file_id}/file-preview", f"/files/{an_id()}/file-preview", None)
+            for _ in range(10)
+        ],
         *[("POST", "/v1/audio-to-text", None, {})] * 4,
         *[("POST", "/v1/files/upload", None, {"file": "x" * 2000})] * 5,
     ]
@@ -126,7 +135,11 @@ def a_few_hundred_requests(client: Client) -> None:
         list(pool.map(lambda job: client.send(*job), jobs))
     for _ in range(5):
         client.leave_early("/v1/text-to-audio")
-    for garbage in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"GET /a b HTTP/1.1\r\n\r\n", b"\r\n\r\nX\r\n\r\n"):
+    for garbage in (
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET /a b HTTP/1.1\r\n\r\n",
+        b"\r\n\r\nX\r\n\r\n",
+    ):
         client.send_bytes(garbage)
 
 
@@ -154,7 +167,10 @@ def test_counters_equal_the_clients_bookkeeping(name: str, log_format: str, tmp_
     config = f'[[source]]\nname = "nginx"\npaths = ["access.log"]\nparser = "nginx"\nformat = "{name}"\n'
     with serving(tmp_path, config) as exporter, nginx_and_upstream(tmp_path, log_format) as client:
         a_few_hundred_requests(client)
-        until("the counters to reach the client's", lambda: requests_by_route(exporter).total() >= client.books.total())
+        until(
+            "the counters to reach the client's",
+            lambda: requests_by_route(exporter).total() >= client.books.total(),
+        )
         assert requests_by_route(exporter) == client.books
         durations = exporter.samples("dify_request_duration_seconds_count")
         counted = {(s["method"], s["route"], s["status_code"]): int(v) for s, v in durations}
@@ -166,7 +182,9 @@ def test_counters_equal_the_clients_bookkeeping(name: str, log_format: str, tmp_
 
 def test_a_streams_first_byte_is_far_below_its_duration(tmp_path: Path) -> None:
     directive = f"log_format main {TIMED};".replace("\n", " ")
-    config = f"[[source]]\nname = 'nginx'\npaths = ['access.log']\nparser = 'nginx'\nformat = '''{directive}'''\n"
+    config = (
+        f"[[source]]\nname = 'nginx'\npaths = ['access.log']\nparser = 'nginx'\nformat = '''{directive}'''\n"
+    )
     with serving(tmp_path, config) as exporter, nginx_and_upstream(tmp_path, TIMED) as client:
         for _ in range(5):
             client.send("POST", "/v1/chat-messages", body={"response_mode": "streaming"})

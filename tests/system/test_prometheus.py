@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def samples_exporter(tmp_path: Path):
     shutil.copytree(ROOT / "samples", tmp_path / "samples")
     config = (ROOT / "exporter.toml").read_text()
-    text = re.sub(r'(?m)^listen = .*$', 'listen = "127.0.0.1:0"', config)
+    text = re.sub(r"(?m)^listen = .*$", 'listen = "127.0.0.1:0"', config)
     (tmp_path / "exporter.toml").write_text(text)
     with running([COMMAND, "serve"], tmp_path) as process:
         exporter = Exporter(process)
@@ -53,13 +53,16 @@ def test_prometheus_scrapes_the_default_configuration(samples_exporter: Exporter
         (requests,) = query("sum(dify_requests_total)")
         assert float(requests["value"][1]) == samples_exporter.value("dify_requests_total")
         assert query("sum(dify_tokens_used_total) > 0")
-        assert query('histogram_quantile(0.95, sum by (le) (dify_request_duration_seconds_bucket)) > 0')
+        assert query("histogram_quantile(0.95, sum by (le) (dify_request_duration_seconds_bucket)) > 0")
         assert query("scrape_samples_scraped")[0]["value"][1] != "0"
 
 
 def test_promtool_has_nothing_to_say(samples_exporter: Exporter) -> None:
     told = subprocess.run(
-        [find("promtool"), "check", "metrics"], input=samples_exporter.metrics(), capture_output=True, text=True
+        [find("promtool"), "check", "metrics"],
+        input=samples_exporter.metrics(),
+        capture_output=True,
+        text=True,
     )
     assert (told.returncode, told.stdout + told.stderr) == (0, "")
 
@@ -68,7 +71,11 @@ def test_both_formats_are_read_back(samples_exporter: Exporter) -> None:
     from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
     from prometheus_client.parser import text_string_to_metric_families as text
 
-    plain = {(s.name, *sorted(s.labels.items())): s.value for f in text(samples_exporter.metrics()) for s in f.samples}
+    plain = {
+        (s.name, *sorted(s.labels.items())): s.value
+        for f in text(samples_exporter.metrics())
+        for s in f.samples
+    }
     accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.3"
     body = samples_exporter.get("/metrics", Accept=accept)
     assert body.endswith("# EOF\n")

@@ -14,7 +14,12 @@ class Pipes(Parser, frozen=True):
         consumed, lines = whole_lines(window, final)
         fields = [line.split(self.separator.encode()) for line in window[:consumed].splitlines()]
         records = tuple(
-            Request(method_of(method), table().of_target(target), status_code_of(status), failure_of(status.decode()))
+            Request(
+                method_of(method),
+                table().of_target(target),
+                status_code_of(status),
+                failure_of(status.decode()),
+            )
             for method, target, status in (f for f in fields if len(f) == 3)
         )
         unparsed = {"format": lines - len(records)} if lines > len(records) else {}
