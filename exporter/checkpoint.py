@@ -22,9 +22,7 @@ class LockedError(Exception):
     """Another exporter holds the state; `holder` is its process id as it wrote it."""
 
     def __init__(self, folder: Path, holder: str) -> None:
-        super().__init__(
-            f"the state in {folder} is in use by the exporter with process id {holder or 'unknown'}"
-        )
+        super().__init__(f"the state in {folder} is in use by the exporter with process id {holder or 'unknown'}")
 
 
 class Checkpoint:
@@ -100,9 +98,7 @@ def _decoded(data: bytes) -> tuple[int, Image]:
     if len(words) != 4 or words[0] != _MAGIC:
         raise ValueError("it does not begin as a state does")
     if words[1] != b"%d" % VERSION:
-        raise ValueError(
-            f"its version is {words[1].decode('ascii', 'replace')}, this exporter reads {VERSION}"
-        )
+        raise ValueError(f"its version is {words[1].decode('ascii', 'replace')}, this exporter reads {VERSION}")
     if blake2b(b" ".join(words[:3]) + b" " + image, digest_size=16).hexdigest().encode() != words[3]:
         raise ValueError("its digest does not fit its content")
     return int(words[2]), msgspec.msgpack.decode(image, type=Image)

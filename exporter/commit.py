@@ -84,9 +84,7 @@ class Committer:
         except OSError as error:
             self.errors += 1
             if not self._failing:
-                log.error(
-                    "the state cannot be written: %s; metrics are served, and go on from the last one", error
-                )
+                log.error("the state cannot be written: %s; metrics are served, and go on from the last one", error)
             self._failing = True
             return None
         if self._failing:

@@ -51,9 +51,7 @@ def load(path: Path) -> Config:
     return config
 
 
-def source(
-    table: Table, folder: Path, extra_routes: tuple[str, ...], problems: Problems, where: str
-) -> Source | None:
+def source(table: Table, folder: Path, extra_routes: tuple[str, ...], problems: Problems, where: str) -> Source | None:
     """One `[[source]]` table; None after its problems were added."""
     common = {f.encode_name for f in structs.fields(SourceKeys)}
     found = len(problems.sentences)
@@ -158,9 +156,7 @@ def _buckets(table: Table, problems: Problems) -> dict[str, tuple[float, ...]]:
             or not all(type(b) in (int, float) and isfinite(b) and b > 0 for b in bounds)
             or sorted(set(bounds)) != bounds
         ):
-            problems.add(
-                "[buckets]", f"{name}: expected increasing numbers of seconds above 0, found {bounds!r}"
-            )
+            problems.add("[buckets]", f"{name}: expected increasing numbers of seconds above 0, found {bounds!r}")
         else:
             buckets[name] = tuple(float(b) for b in bounds)
     return buckets

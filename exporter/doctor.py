@@ -90,9 +90,7 @@ def _sample(file: str, sample: bytes, source: Source) -> Iterator[Finding]:
         f"{unparsed:,} unparsed; yields {_yields(batch)}"
     )
     for reason, line in batch.examples.items():
-        yield Finding(
-            f"unparsed ({reason}), for example: {redact(line)}", problem=unparsed * 20 > batch.lines
-        )
+        yield Finding(f"unparsed ({reason}), for example: {redact(line)}", problem=unparsed * 20 > batch.lines)
     if not batch.observed and (found := detect(sample, guesses())):
         yield Finding(f"no line fits the parser; this looks like {found[0]}", problem=True)
     elif not batch.observed:

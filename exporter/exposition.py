@@ -80,9 +80,7 @@ class _Families(Collector):
         family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
         bounds = [*map(floatToGoString, self._snapshot.bounds[metric]), "+Inf"]
         for labels, (*counts, total) in values.items():
-            family.add_metric(
-                labels, list(zip(bounds, accumulate(counts), strict=True)), total / _NANOSECONDS
-            )
+            family.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total / _NANOSECONDS)
             if (created := self._created_of(metric, labels)) is not None:
                 named = dict(zip(metric.labels, labels, strict=True))
                 family.add_sample(f"{metric.name}_created", named, created)

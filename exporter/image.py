@@ -108,9 +108,7 @@ def take_over(image: Image, series: Series, sources: frozenset[str]) -> list[str
                     series.created[metric][labels] = created
     gone = sorted(image.sources.keys() - sources)
     if gone:
-        told.append(
-            f"sources that are not configured any more are dropped with their series: {', '.join(gone)}"
-        )
+        told.append(f"sources that are not configured any more are dropped with their series: {', '.join(gone)}")
     return told
 
 

@@ -6,6 +6,8 @@ import stat
 import zlib
 from typing import Protocol
 
+from msgspec import structs
+
 from exporter.window import MARKER, Position, digest
 
 Identity = tuple[int, int]
@@ -62,12 +64,17 @@ class Gzip:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._stream = gzip.GzipFile(fileobj=os.fdopen(descriptor, "rb"))
+        self._packed = os.fdopen(descriptor, "rb")
+        self._stream = gzip.GzipFile(fileobj=self._packed)
         self._size = 0
-        while block := self._stream.read(_BLOCK):
-            self._size += len(block)
-        self._stream.rewind()
         self._begin, self._block = 0, b""
+        try:
+            while block := self._stream.read(_BLOCK):
+                self._size += len(block)
+            self._stream.rewind()
+        except BaseException:
+            self.close()
+            raise
 
     def stat(self) -> os.stat_result:
         return os.fstat(self._descriptor)
@@ -86,22 +93,17 @@ class Gzip:
         return self._block[offset - self._begin :][:size]
 
     def close(self) -> None:
-        stream = self._stream.fileobj
         self._stream.close()
-        if stream is not None:
-            stream.close()
+        self._packed.close()
 
 
 def open_log(path: str) -> Opened:
     """Raises OSError, NotAFileError among them, and for a `.gz` GZIP_ERRORS. Never waits for a FIFO's writer."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise NotAFileError(f"{path} is not a regular file")
-        return Gzip(descriptor) if path.endswith(".gz") else Plain(descriptor)
-    except BaseException:
-        _close_quietly(descriptor)
-        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotAFileError(f"{path} is not a regular file")
+    return Gzip(descriptor) if path.endswith(".gz") else Plain(descriptor)
 
 
 def identity(found: os.stat_result) -> Identity:
@@ -125,8 +127,6 @@ def fits(file: Opened, position: Position) -> bool:
 
 def at_end(file: Opened, position: Position, offset: int) -> Position:
     """The position moved to `offset`, with the file's own bytes as head and marker."""
-    from msgspec import structs
-
     marker = file.read(max(0, offset - MARKER), min(MARKER, offset))
     head = file.read(0, min(MARKER, offset))
     return structs.replace(
@@ -139,10 +139,3 @@ def at_end(file: Opened, position: Position, offset: int) -> Position:
         marker_length=len(marker),
         size=offset,
     )
-
-
-def _close_quietly(descriptor: int) -> None:
-    try:
-        os.close(descriptor)
-    except OSError:
-        pass

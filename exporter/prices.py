@@ -37,9 +37,7 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
     def cost(self, usage: Usage) -> Decimal:
         """What a usage with separate input and output tokens costs, in `currency`."""
-        total = self._amount("input") * (usage.input_tokens or 0) + self._amount("output") * (
-            usage.output_tokens or 0
-        )
+        total = self._amount("input") * (usage.input_tokens or 0) + self._amount("output") * (usage.output_tokens or 0)
         return total / _MILLION
 
 
@@ -57,12 +55,7 @@ class Prices:
     def find(self, usage: Usage) -> Price | None:
         """None where the list has no price, or where input and output tokens are not told apart."""
         candidates = self._by_model.get(usage.model)
-        if (
-            not candidates
-            or usage.model == UNKNOWN
-            or usage.input_tokens is None
-            or usage.output_tokens is None
-        ):
+        if not candidates or usage.model == UNKNOWN or usage.input_tokens is None or usage.output_tokens is None:
             return None
         day = date.max if usage.at is None else datetime.fromtimestamp(usage.at / _NANOSECONDS, UTC).date()
         for price in candidates:

@@ -122,9 +122,7 @@ def _requests(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
         items = list(group)
         whole = _quantiles(snapshot, c.REQUEST_DURATION, [labels for labels, _ in items])
         handler = _quantiles(snapshot, c.HANDLER_DURATION, [labels[:3] for labels, _ in items])
-        rows.append(
-            {"route": route, "status": status, "requests": sum(n for _, n in items)} | (whole or handler)
-        )
+        rows.append({"route": route, "status": status, "requests": sum(n for _, n in items)} | (whole or handler))
     return sorted(rows, key=lambda row: -row["requests"])
 
 
@@ -132,15 +130,11 @@ def _usage(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
     rows: dict[Labels, dict[str, Any]] = {}
     for (name, *model, token_type), tokens in snapshot.counters[c.TOKENS_USED].items():
         if name == source:
-            row = rows.setdefault(
-                tuple(model), dict(zip(("app_id", "provider", "model"), model, strict=True))
-            )
+            row = rows.setdefault(tuple(model), dict(zip(("app_id", "provider", "model"), model, strict=True)))
             row[token_type] = int(tokens)
     for (name, *model, currency, _), cost in snapshot.counters[c.COST].items():
         if name == source:
-            row = rows.setdefault(
-                tuple(model), dict(zip(("app_id", "provider", "model"), model, strict=True))
-            )
+            row = rows.setdefault(tuple(model), dict(zip(("app_id", "provider", "model"), model, strict=True)))
             costs = row.setdefault("cost", {})
             costs[currency] = f"{cost + type(cost)(costs.get(currency, 0)):f}"
     return [rows[key] for key in sorted(rows)]

@@ -48,9 +48,7 @@ class Series:
         metrics = [m for m in METRICS if m.durable]
         self.bounds = {m: (buckets or {}).get(m.name, m.buckets) for m in metrics if m.kind == "histogram"}
         self._bounds = {m: [round(bound * _NANOSECONDS) for bound in self.bounds[m]] for m in self.bounds}
-        self.counters: dict[Metric, dict[Labels, int | Decimal]] = {
-            m: {} for m in metrics if m.kind == "counter"
-        }
+        self.counters: dict[Metric, dict[Labels, int | Decimal]] = {m: {} for m in metrics if m.kind == "counter"}
         #: Per label set: the count of each bucket, of those above all bounds, and the sum in nanoseconds.
         self.histograms: dict[Metric, dict[Labels, list[int]]] = {m: {} for m in self.bounds}
         self.created: dict[Metric, dict[Labels, float]] = {m: {} for m in metrics}
@@ -83,8 +81,7 @@ class Series:
         if labels not in series and len(series) >= cap and not OPEN_LABELS.isdisjoint(metric.labels):
             self.add(FOLDED_OBSERVATIONS, (metric.name,), observations)
             labels = tuple(
-                OTHER if name in OPEN_LABELS else value
-                for name, value in zip(metric.labels, labels, strict=True)
+                OTHER if name in OPEN_LABELS else value for name, value in zip(metric.labels, labels, strict=True)
             )
         if labels not in series:
             self.created[metric][labels] = self._clock()

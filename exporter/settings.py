@@ -30,9 +30,7 @@ class Exporter(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         address(self.listen)
         if self.web_config:
-            raise ValueError(
-                "web_config is not supported by this version: TLS and passwords need a proxy in front"
-            )
+            raise ValueError("web_config is not supported by this version: TLS and passwords need a proxy in front")
 
 
 class Source(Struct, frozen=True):

@@ -27,9 +27,7 @@ class Problems:
         self.sentences.append(f"{self._file}: {table + ': ' if table else ''}{text}")
 
 
-def convert(
-    table: Table, struct: type[T], where: str, problems: Problems, hidden: Table | None = None
-) -> T | None:
+def convert(table: Table, struct: type[T], where: str, problems: Problems, hidden: Table | None = None) -> T | None:
     """The struct of a table, or None after its problems were added.
 
     `hidden` fields are given by us and are no keys of the table.

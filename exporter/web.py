@@ -101,9 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         if answers.ready():
             return self._send(HTTPStatus.OK, "text/plain; charset=utf-8", b"Ready.\n")
         progress = answers.health()["first_pass"]
-        text = (
-            f"Not ready: first pass has read {progress['done_bytes']} of {progress['known_bytes']} bytes.\n"
-        )
+        text = f"Not ready: first pass has read {progress['done_bytes']} of {progress['known_bytes']} bytes.\n"
         return self._send(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain; charset=utf-8", text.encode())
 
     def health(self, query: Mapping[str, list[str]]) -> None:

@@ -163,5 +163,3 @@ def _information(template: str, flags: frozenset[str]) -> RouteInformation:
     streaming = "yes" if "streams" in flags else "maybe" if "may-stream" in flags else "no"
     area = _AREAS.get(template[1:].partition("/")[0], "other")
     return RouteInformation(area, streaming, "yes" if "model" in flags else "no")
-
-

@@ -39,9 +39,7 @@ def common_log(text: bytes) -> int | None:
         year, hour, minute, second, sign, offset = (
             rest[0:4], rest[5:7], rest[8:10], rest[11:13], rest[14:15], rest[15:19],
         )  # fmt: skip
-        moment = datetime(
-            int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=UTC
-        )
+        moment = datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=UTC)
         east = timedelta(hours=int(offset[:2]), minutes=int(offset[2:]))
     except (ValueError, KeyError, OverflowError):
         return None

@@ -1,4 +1,13 @@
-"""The cut every line-wise parser makes: whole lines now, the rest again later."""
+"""The cut every parser of lines makes: whole lines now, the rest again later."""
+
+from collections.abc import Callable, Sequence
+
+from parsers.batch import Batch, Record
+
+#: What a line gives: records and event time. None: the line is ignored; a string: why it is unparsed.
+Outcome = tuple[Sequence[Record], int | None] | None | str
+
+_EXAMPLE_LENGTH = 200
 
 
 def whole_lines(window: bytes, final: bool) -> tuple[int, int]:
@@ -8,3 +17,26 @@ def whole_lines(window: bytes, final: bool) -> tuple[int, int]:
     if consumed and window[consumed - 1] != 0x0A:
         lines += 1
     return consumed, lines
+
+
+def by_line(window: bytes, final: bool, read: Callable[[bytes], Outcome]) -> Batch:
+    """A batch from a function of one line, which gets it without its newline; an empty line is ignored."""
+    consumed, count = whole_lines(window, final)
+    ignored, last_at = 0, None
+    unparsed: dict[str, int] = {}
+    examples: dict[str, bytes] = {}
+    records: list[Record] = []
+    for line in window[:consumed].split(b"\n", count)[:count]:
+        text = line.removesuffix(b"\r")
+        outcome = read(text) if text else None
+        if outcome is None:
+            ignored += 1
+        elif isinstance(outcome, str):
+            unparsed[outcome] = unparsed.get(outcome, 0) + 1
+            examples.setdefault(outcome, text[:_EXAMPLE_LENGTH])
+        else:
+            records += outcome[0]
+            at = outcome[1]
+            if at is not None and (last_at is None or at > last_at):
+                last_at = at
+    return Batch(consumed, count, ignored, unparsed, examples, last_at, tuple(records))

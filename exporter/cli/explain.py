@@ -30,11 +30,7 @@ def explain(config_path: Path, line: str | None) -> None:
       tail -n 1 /var/log/nginx/access.log | dify-exporter explain
     """
     config = load_or_stop(config_path) if config_path.exists() else Config()
-    text = (
-        line.encode("utf-8", "surrogateescape")
-        if line is not None
-        else click.get_binary_stream("stdin").read()
-    )
+    text = line.encode("utf-8", "surrogateescape") if line is not None else click.get_binary_stream("stdin").read()
     text = text.rstrip(b"\r\n")
     if not text:
         stop("no line to explain: give it as an argument or on standard input")
@@ -92,10 +88,6 @@ def _moves(snapshot: Snapshot) -> list[tuple[str, str]]:
 
 
 def _series(name: str, names: tuple[str, ...], labels: tuple[str, ...]) -> str:
-    pairs = (
-        zip(names[1:], labels[1:], strict=True)
-        if names[:1] == ("source",)
-        else zip(names, labels, strict=True)
-    )
+    pairs = zip(names[1:], labels[1:], strict=True) if names[:1] == ("source",) else zip(names, labels, strict=True)
     inner = ",".join(f'{key}="{value}"' for key, value in pairs)
     return f"{name}{{{inner}}}"

@@ -38,9 +38,7 @@ class _Moment(click.ParamType):
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(
-                f'expected a time such as 2026-11-23T08:00:00Z, or 2h for two hours ago, found "{value}"'
-            )
+            self.fail(f'expected a time such as 2026-11-23T08:00:00Z, or 2h for two hours ago, found "{value}"')
         return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * _NANOSECONDS)
 
 

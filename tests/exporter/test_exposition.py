@@ -45,10 +45,7 @@ def test_gauges_of_the_process() -> None:
     gauges = {c.SOURCE_UP: {("s",): 1.0}, c.CHECKPOINT_ERRORS: {(): 2.0}}
     text = render(ledger().snapshot(0), gauges).decode()
     assert 'dify_exporter_source_up{source="s"} 1.0\n' in text
-    assert (
-        "# TYPE dify_exporter_checkpoint_errors_total counter\ndify_exporter_checkpoint_errors_total 2.0\n"
-        in text
-    )
+    assert "# TYPE dify_exporter_checkpoint_errors_total counter\ndify_exporter_checkpoint_errors_total 2.0\n" in text
 
 
 @settings(max_examples=60, deadline=None)

@@ -120,14 +120,10 @@ def test_reported_cost_wins_over_the_price_list() -> None:
 
 def test_a_price_is_valid_from_its_day() -> None:
     old = Price(model="m", input="1", output="1", currency="USD")
-    new = Price(
-        model="m", input="3", output="3", currency="USD", since=__import__("datetime").date(1970, 1, 3)
-    )
+    new = Price(model="m", input="3", output="3", currency="USD", since=__import__("datetime").date(1970, 1, 3))
     books = Ledger(Limits(), clock=lambda: NOW, prices=[old, new])
     for at in (DAY, 2 * DAY):
-        books.enter(
-            "s", b.Batch(records=(b.Usage(model="m", input_tokens=500_000, output_tokens=500_000, at=at),))
-        )
+        books.enter("s", b.Batch(records=(b.Usage(model="m", input_tokens=500_000, output_tokens=500_000, at=at),)))
     assert sum(counted(books, c.COST).values()) == 4
 
 

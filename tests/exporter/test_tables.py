@@ -119,7 +119,5 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_file(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match="cannot be read: No such file or directory; name another file with --config"
-    ):
+    with pytest.raises(ConfigError, match="cannot be read: No such file or directory; name another file with --config"):
         load(tmp_path / "missing.toml")

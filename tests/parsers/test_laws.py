@@ -26,9 +26,7 @@ def every_parser() -> Iterator[Parser]:
 
 
 PARSERS = list(every_parser())
-SAMPLE_LINES = sorted(
-    {line for f in (ROOT / "samples").glob("*.log") for line in f.read_bytes().splitlines(True)}
-)
+SAMPLE_LINES = sorted({line for f in (ROOT / "samples").glob("*.log") for line in f.read_bytes().splitlines(True)})
 HOSTILE = [
     b"\n",
     b"\r\n",

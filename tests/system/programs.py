@@ -66,9 +66,7 @@ class Process:
         def look() -> str | None:
             if self._process.poll() is not None:
                 self._reader.join()
-                pytest.fail(
-                    f"{self.command[0]} ended with {self._process.returncode}:\n" + "\n".join(self.lines)
-                )
+                pytest.fail(f"{self.command[0]} ended with {self._process.returncode}:\n" + "\n".join(self.lines))
             return next((line for line in self.lines if text in line), None)
 
         return until(f"{Path(self.command[0]).name} to say {text!r}", look)

@@ -76,9 +76,7 @@ class Client:
     def send(self, method: str, route: str, path: str | None = None, body: object = None) -> None:
         connection = UnixConnection(self._nginx)
         payload = None if body is None else json.dumps(body)
-        connection.request(
-            method, path or route, body=payload, headers={"User-Agent": 'Mo"zilla \\ é'.encode()}
-        )
+        connection.request(method, path or route, body=payload, headers={"User-Agent": 'Mo"zilla \\ é'.encode()})
         response = connection.getresponse()
         response.read()
         self.books[method, route, str(response.status)] += 1
@@ -112,21 +110,14 @@ def a_few_hundred_requests(client: Client) -> None:
 
     jobs = [
         *[("POST", "/v1/chat-messages", None, {"response_mode": "blocking"})] * 60,
-        *[("POST", "/v1/chat-messages", "/v1/chat-messages?user=CANARY", {"response_mode": "streaming"})]
-        * 40,
+        *[("POST", "/v1/chat-messages", "/v1/chat-messages?user=CANARY", {"response_mode": "streaming"})] * 40,
         *[("POST", "/v1/completion-messages", None, {})] * 20,
         *[("GET", "/v1/parameters", None, None)] * 20,
         *[("GET", "/console/api/apps/{app_id}", f"/console/api/apps/{an_id()}", None) for _ in range(60)],
-        *[
-            ("POST", "/v1/chat-messages/{task_id}/stop", f"/v1/chat-messages/{an_id()}/stop", {})
-            for _ in range(20)
-        ],
+        *[("POST", "/v1/chat-messages/{task_id}/stop", f"/v1/chat-messages/{an_id()}/stop", {}) for _ in range(20)],
         *[("GET", "other", f"/wp-admin/{an_id()}.php", None) for _ in range(20)],
         *[("GET", "other", "/v1/x%0A127.0.0.1%20-%20-", None)] * 3,
-        *[
-            ("GET", "/files/{file_id}/file-preview", f"/files/{an_id()}/file-preview", None)
-            for _ in range(10)
-        ],
+        *[("GET", "/files/{file_id}/file-preview", f"/files/{an_id()}/file-preview", None) for _ in range(10)],
         *[("POST", "/v1/audio-to-text", None, {})] * 4,
         *[("POST", "/v1/files/upload", None, {"file": "x" * 2000})] * 5,
     ]
@@ -182,9 +173,7 @@ def test_counters_equal_the_clients_bookkeeping(name: str, log_format: str, tmp_
 
 def test_a_streams_first_byte_is_far_below_its_duration(tmp_path: Path) -> None:
     directive = f"log_format main {TIMED};".replace("\n", " ")
-    config = (
-        f"[[source]]\nname = 'nginx'\npaths = ['access.log']\nparser = 'nginx'\nformat = '''{directive}'''\n"
-    )
+    config = f"[[source]]\nname = 'nginx'\npaths = ['access.log']\nparser = 'nginx'\nformat = '''{directive}'''\n"
     with serving(tmp_path, config) as exporter, nginx_and_upstream(tmp_path, TIMED) as client:
         for _ in range(5):
             client.send("POST", "/v1/chat-messages", body={"response_mode": "streaming"})

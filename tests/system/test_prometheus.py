@@ -71,11 +71,7 @@ def test_both_formats_are_read_back(samples_exporter: Exporter) -> None:
     from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
     from prometheus_client.parser import text_string_to_metric_families as text
 
-    plain = {
-        (s.name, *sorted(s.labels.items())): s.value
-        for f in text(samples_exporter.metrics())
-        for s in f.samples
-    }
+    plain = {(s.name, *sorted(s.labels.items())): s.value for f in text(samples_exporter.metrics()) for s in f.samples}
     accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.3"
     body = samples_exporter.get("/metrics", Accept=accept)
     assert body.endswith("# EOF\n")

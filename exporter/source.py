@@ -1,0 +1,243 @@
+"""The files of one source, read in turns: one window a file, then the next file's.
+
+A source has a thread of its own, so that a hung mount stops one source. It knows no metric: the ledger gets
+windows and batches, and what a scrape wants to know besides are attributes here.
+"""
+
+import itertools
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from glob import glob, has_magic
+from typing import Protocol
+from urllib.parse import unquote_to_bytes
+
+from exporter.opened import Identity
+from exporter.siblings import originals
+from exporter.tail import Tail, Terms
+from exporter.wake import Wake
+from exporter.window import Position, Window
+from parsers.batch import Batch
+from parsers.parser import Parser
+
+_log = logging.getLogger(__name__)
+
+_EXAMPLE = 200
+
+#: Verdicts of the tail that are one unparsed line; those that are none are in no table.
+_UNPARSED = ("too_long", "unterminated")
+
+
+class Settings(Protocol):
+    """What a source needs of its `[[source]]` table; paths are absolute, or globs."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def paths(self) -> tuple[str, ...]: ...
+
+    @property
+    def parser(self) -> Parser: ...
+
+    @property
+    def log_patterns(self) -> tuple[str, ...]: ...
+
+
+class Books(Protocol):
+    """What a source needs of the ledger."""
+
+    def positions(self, source: str) -> Mapping[str, Position]: ...
+
+    def post(self, window: Window, batch: Batch) -> None: ...
+
+
+class Source:
+    """`errors` counts troubles by reason, a trouble once as long as it lasts. `poll_interval` is in seconds."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        books: Books,
+        clock: Callable[[], float],
+        poll_interval: float = 1.0,
+        start_at: str = "end",
+        line_length: int = 1 << 20,
+    ) -> None:
+        self.errors: Counter[str] = Counter()
+        self._settings, self._books, self._clock = settings, books, clock
+        self._poll_interval = poll_interval
+        self._restored = books.positions(settings.name)
+        numbers = itertools.count(1 + max((p.number for p in self._restored.values()), default=0))
+        self._terms = Terms(settings.name, clock, numbers, line_length, settings.log_patterns)
+        self._skips_present = start_at == "end" and not self._restored
+        self._tails: dict[str, Tail] = {}
+        self._troubles: dict[str, str] = {}
+        self._ready: list[Tail] = []
+        self._next_poll: float | None = None
+        self._owed: dict[Tail, int] = {}
+        self._to_measure: set[Tail] = set()
+        self._found = 0
+
+    @property
+    def name(self) -> str:
+        return self._settings.name
+
+    @property
+    def files(self) -> int:
+        """Files that are read."""
+        return sum(not tail.error for tail in self._present())
+
+    @property
+    def up(self) -> bool:
+        """At least one path matches and all are readable."""
+        troubles = {tail.error for tail in self._present()}
+        return "" in troubles and troubles <= {"", "missing"}
+
+    @property
+    def lag(self) -> int:
+        """Bytes known and not posted."""
+        return sum(tail.lag() for tail in self._present())
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Folders in which changes are to be expected."""
+        found = {os.path.dirname(tail.filename) for tail in self._present()}
+        return (*found, *{os.path.dirname(path) for path in self._settings.paths} - found)
+
+    def first_pass_done(self) -> bool:
+        """The sizes found at the start are reached; files that cannot be read do not count."""
+        return self._next_poll is not None and not self._to_measure and not any(list(self._owed.values()))
+
+    def progress(self) -> tuple[int, int]:
+        """Bytes read of those found at the start, and those found."""
+        return self._found - sum(list(self._owed.values())), self._found
+
+    def run(self, stop: threading.Event, wake: Wake) -> None:
+        """The thread's body. What a parser may break costs a poll, never the thread."""
+        while not stop.is_set():
+            try:
+                more = self.turn()
+            except Exception as error:  # a third party's parser that breaks the law of totality
+                more = False
+                self._say(self.name, f"internal: {type(error).__name__}")
+            if not more:
+                wake.wait(self._poll_interval)
+        self.close()
+
+    def turn(self) -> bool:
+        """At most one window of each file. Whether more is waiting already."""
+        now = self._clock()
+        if self._next_poll is None or now >= self._next_poll:
+            self._find(first=self._next_poll is None)
+            self._next_poll = now + self._poll_interval
+            self._ready = list(self._tails.values())
+        elif not self._ready:
+            self._ready = list(self._tails.values())
+        self._ready = [tail for tail in self._ready if self._step(tail)]
+        return bool(self._ready)
+
+    def close(self) -> None:
+        for tail in self._tails.values():
+            tail.close()
+
+    def _step(self, tail: Tail) -> bool:
+        window = tail.window()
+        self._note(tail)
+        if tail in self._to_measure:
+            self._to_measure.discard(tail)
+            self._owed[tail] = tail.lag()
+            self._found += self._owed[tail]
+        if window is None:
+            self._owed.pop(tail, None)
+            return False
+        batch = self._batch(window)
+        self._books.post(window, batch)
+        tail.posted(batch.consumed)
+        if tail in self._owed:
+            self._owed[tail] = max(0, self._owed[tail] - batch.consumed)
+        return True
+
+    def _batch(self, window: Window) -> Batch:
+        if window.verdict in _UNPARSED:
+            reason = {window.verdict: 1}
+            example = {window.verdict: window.data[:_EXAMPLE]}
+            return Batch(consumed=len(window.data), lines=1, unparsed=reason, examples=example)
+        if window.verdict or not window.data:
+            return Batch(consumed=len(window.data))
+        return self._settings.parser.parse(window.data, window.final)
+
+    def _find(self, first: bool) -> None:
+        """New matches get a tail; a tail that nothing is left of is forgotten."""
+        if first:
+            self._restore()
+        wanted = self._wanted()
+        for path in wanted:
+            if path not in self._tails:
+                from_end = first and self._skips_present and os.path.lexists(path)
+                self._tails[path] = Tail(path, self._terms, None, from_end, self._elsewhere)
+        for path, tail in list(self._tails.items()):
+            if tail.left and not tail.files:
+                del self._tails[path]
+                self._troubles.pop(path, None)
+            elif tail.gone and path not in wanted:
+                tail.forget()
+        if first:
+            self._to_measure = set(self._tails.values())
+
+    def _restore(self) -> None:
+        """Tails of the positions that the ledger holds; those of paths no longer configured are dropped."""
+        by_path: dict[str, dict[str, Position]] = {}
+        for key, position in self._restored.items():
+            path = os.fsdecode(unquote_to_bytes(position.path))
+            by_path.setdefault(path, {})[key] = position
+        for path, positions in by_path.items():
+            tail = self._tails[path] = Tail(path, self._terms, positions, False, self._elsewhere)
+            if not self._covers(path):
+                tail.forget()
+
+    def _wanted(self) -> set[str]:
+        """The paths that are configured or match now, without the rotated generations of others."""
+        wanted = set()
+        for pattern in self._settings.paths:
+            if not has_magic(pattern):
+                wanted.add(pattern)
+                continue
+            for path in glob(pattern):
+                older = any(map(self._covers, originals(path, self._settings.log_patterns)))
+                if not older and not path.endswith(".gz"):
+                    wanted.add(path)
+        return wanted
+
+    def _covers(self, path: str) -> bool:
+        """Whether a configured pattern means this path, be it there or not."""
+        parts = path.split(os.sep)
+        return any(
+            len(parts) == len(pattern.split(os.sep)) and all(map(fnmatchcase, parts, pattern.split(os.sep)))
+            for pattern in self._settings.paths
+        )
+
+    def _elsewhere(self, tail: Tail, held: Identity) -> Tail | None:
+        """One (device, inode) is read once."""
+        return next((t for t in self._tails.values() if t is not tail and t.holds(held)), None)
+
+    def _present(self) -> list[Tail]:
+        return [tail for tail in list(self._tails.values()) if not tail.left]
+
+    def _note(self, tail: Tail) -> None:
+        if tail.error != self._troubles.get(tail.filename, "") and not tail.left:
+            self._troubles[tail.filename] = tail.error
+            self._say(tail.filename, tail.error)
+
+    def _say(self, path: str, trouble: str) -> None:
+        """Once a trouble. A missing file is no error: it is waited for."""
+        if trouble == "missing":
+            _log.info("waiting for a file: source=%s path=%s", self.name, path)
+        elif trouble:
+            self.errors[trouble.partition(":")[0]] += 1
+            _log.warning("cannot be read: source=%s path=%s reason=%s", self.name, path, trouble)
+        else:
+            _log.info("is read: source=%s path=%s", self.name, path)

@@ -1,0 +1,297 @@
+"""The tail of one path: windows of every generation of its log, each byte once, the oldest first.
+
+A generation lives from the moment the path names it until 5 s after it last grew once the path has moved on.
+Its descriptor stays open meanwhile, so its name does not matter. What is lost from sight while nobody looks
+(truncated, or rotated while we were down) is a missing position: its file is searched among the siblings, by
+inode and by content, for as long as the grace lasts, and then counted as lost. Nothing is read that existed
+under a rotated name before the path was first seen.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from urllib.parse import quote
+
+from msgspec import Struct, structs
+from pygtail import Pygtail
+
+from exporter.generation import Generation, Truncated
+from exporter.lineage import Lineage
+from exporter.opened import Identity, NotAFileError, Opened, at_end, identity, open_log
+from exporter.window import Position, Window
+
+#: Seconds that a file which the path no longer names stays open after it last grew.
+GRACE = 5.0
+
+#: The same where nothing has followed it: it may come back under its old name (B16, B31).
+_ORPHANED = 3600.0
+
+
+def trouble(error: OSError) -> str:
+    """The reason, of a closed set, why a file cannot be read."""
+    if isinstance(error, NotAFileError):
+        return "not_a_file"
+    if isinstance(error, FileNotFoundError):
+        return "missing"
+    return "permission" if isinstance(error, PermissionError) else "io"
+
+
+class Terms(Struct, frozen=True):
+    """What the tails of one source share: `clock` is monotonic, in seconds, `numbers` gives each generation one
+    that is unique within the source, `line_length` is in bytes, a log pattern has one `%s` for the file's name.
+    """
+
+    source: str
+    clock: Callable[[], float]
+    numbers: Iterator[int]
+    line_length: int = 1 << 20
+    log_patterns: tuple[str, ...] = ()
+
+
+class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
+    """Pygtail whose "next line" is the next window of bytes, and whose offset file is the caller's ledger.
+
+    After each window `posted` must be called. `elsewhere` finds the tail of the same source that holds a file.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        terms: Terms,
+        positions: Mapping[str, Position] | None = None,
+        read_from_end: bool = False,
+        elsewhere: "Callable[[Tail, Identity], Tail | None] | None" = None,
+    ) -> None:
+        patterns = list(terms.log_patterns)
+        # An empty file in the place of the offset file: Pygtail neither reads nor writes one.
+        super().__init__(
+            path,
+            offset_file=os.devnull,
+            read_from_end=read_from_end,
+            log_patterns=patterns,
+            save_on_end=False,
+        )
+        self.error = ""
+        self._terms, self._elsewhere = terms, elsewhere
+        self._quoted = quote(os.fsencode(path))
+        self._lineage = Lineage(path, terms.log_patterns, positions or {})
+        self._generations: list[Generation] = []
+        self._current: Generation | None = None
+        self._given: Window | None = None
+        self._turn = 0
+        self.left = False
+
+    def window(self) -> Window | None:
+        """The next window, None where there is nothing new. Never raises OSError: see `error`."""
+        window: Window | None = next(self, None)
+        self._given = window
+        return window
+
+    def posted(self, consumed: int) -> None:
+        """The window last given is in the ledger, and the parser took so many bytes of it."""
+        window, self._given = self._given, None
+        if window is None:
+            return
+        self._lineage.told(window)
+        for generation in self._generations:
+            if generation.key == window.file:
+                generation.posted(window, consumed)
+                if generation.closed:
+                    self._generations.remove(generation)
+                    generation.close()
+                    self._lineage.finish(generation.key, generation.position)
+                return
+
+    def lag(self) -> int:
+        """Bytes known and not posted, of all generations."""
+        return sum(g.position.unread for g in self._generations) + self._lineage.missing_bytes
+
+    @property
+    def gone(self) -> bool:
+        """The path names nothing and all that it named has been read."""
+        return self.error == "missing" and not self._generations and not self._lineage.missing
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Keys of all generations whose positions the ledger may hold."""
+        return (*(g.key for g in self._generations), *self._lineage.keys)
+
+    def holds(self, held: Identity) -> bool:
+        return any(g.identity == held for g in self._generations) or any(
+            (p.device, p.inode) == held for p in self._lineage.missing.values()
+        )
+
+    def release(self, held: Identity) -> tuple[str, Position] | None:
+        """Hands a generation over to another path that names it now; None while this one does."""
+        if self._current is not None and self._current.identity == held:
+            return None
+        for generation in self._generations:
+            if generation.identity == held:
+                self._generations.remove(generation)
+                generation.close()
+                return generation.key, generation.position
+        return self._lineage.take_over(held)
+
+    def forget(self) -> None:
+        """Nothing of this path is needed any more: the next windows only say so."""
+        self.close()
+        self.left = True
+        self._lineage.forget()
+
+    def close(self) -> None:
+        for generation in self._generations:
+            generation.close()
+        self._generations, self._current = [], None
+
+    def __del__(self) -> None:
+        """D41: Pygtail's opens the file in order to close it, and raises where it is missing."""
+        for generation in getattr(self, "_generations", ()):
+            generation.close()
+
+    def _get_next_line(self) -> Window:
+        """The next window instead of the next line: bytes (A3, A4), cut at no `\\r` (A5), of bounded size (A6)."""
+        now = self._terms.clock()
+        if not self.left:
+            self._follow(now)
+            self._retire(now)
+        for generation in self._in_turn():
+            window = self._window_of(generation, now)
+            if window is not None:
+                return self._lineage.tell(window)
+        window = self._lineage.news(self._terms.source, next((g for g in self._generations if not g.announced), None))
+        if window is None:
+            raise StopIteration
+        return window
+
+    def _is_new_file(self) -> bool:
+        """B14, B15, B17: Pygtail leaves the old file at its first end; here several are read side by side."""
+        return False
+
+    def _in_turn(self) -> list[Generation]:
+        """The generations up to the first that was not yet read to its end, another one first each time."""
+        ready: list[Generation] = []
+        for generation in self._generations:
+            ready.append(generation)
+            if not generation.drained:
+                break
+        self._turn = (self._turn + 1) % max(1, len(ready))
+        return ready[self._turn :] + ready[: self._turn]
+
+    def _window_of(self, generation: Generation, now: float) -> Window | None:
+        known = generation.position
+        try:
+            generation.look(now, at_path=generation is self._current)
+            return generation.window(self._terms.source)
+        except Truncated:
+            self._truncated(generation, known, now)
+        except OSError as error:
+            self.error = trouble(error)
+            self._reopen(generation)
+        return None
+
+    def _follow(self, now: float) -> None:
+        """B13-B18, B27, B28, B31: sees what the path names now, and finds what it named meanwhile."""
+        try:
+            named = identity(os.stat(self.filename))
+            self.error = ""
+            if self._current is None or self._current.identity != named:
+                self._arrive(named, now)
+        except OSError as error:
+            self.error = trouble(error)
+            if self.error == "missing":
+                self._depart()
+        if self.error in ("", "missing"):
+            opened = [g.position for g in self._generations]
+            for key, file, position in self._lineage.search(now, self.error == "", opened):
+                self._insert(key, file, position, now)
+
+    def _arrive(self, named: Identity, now: float) -> None:
+        """The path names another file than before. Raises OSError."""
+        self._depart()
+        back = next((g for g in self._generations if g.identity == named), None)
+        self._current = back
+        if back is not None:
+            back.closing = False
+            self._generations.remove(back)
+            self._generations.append(back)
+            return
+        file = open_log(self.filename)
+        other = self._elsewhere(self, identity(file.stat())) if self._elsewhere else None
+        handed = other.release(identity(file.stat())) if other else None
+        if other and not handed:
+            file.close()
+            return
+        if handed:
+            self._lineage.missing[handed[0]] = handed[1]
+        try:
+            self._begin(file, now)
+        except OSError:
+            file.close()
+            raise
+
+    def _depart(self) -> None:
+        """What was written before the path moved on is read before what follows."""
+        if self._current is not None:
+            self._current.drained = False
+        self._current = None
+
+    def _begin(self, file: Opened, now: float) -> None:
+        """Where reading of a file that the path has come to name begins."""
+        found = file.stat()
+        known = self._lineage.resume(file)
+        key, position = known or ("", self._fresh(file))
+        if known is None and not self._lineage.history and self.read_from_end:
+            position = at_end(file, position, file.size())
+            partial = position.offset > 0 and file.read(position.offset - 1, 1) != b"\n"
+            position = structs.replace(position, skipping=partial)
+        previous = [g.position for g in self._generations]
+        self._lineage.begun(now, rotated_away=known is None, previous=previous)
+        position = structs.replace(position, modified=found.st_mtime_ns)
+        self._current = self._generation(key, file, position, now)
+        self._generations.append(self._current)
+
+    def _fresh(self, file: Opened) -> Position:
+        device, inode = identity(file.stat())
+        return Position(path=self._quoted, number=0, device=device, inode=inode)
+
+    def _generation(self, key: str, file: Opened, position: Position, now: float) -> Generation:
+        position = structs.replace(position, path=self._quoted)
+        if not key:
+            position = structs.replace(position, number=next(self._terms.numbers))
+            key = f"{self._quoted}#{position.number}"
+        return Generation(key, file, position, self._terms.line_length, now)
+
+    def _insert(self, key: str, file: Opened, position: Position, now: float) -> None:
+        """Before the current one, which is the last."""
+        place = len(self._generations) - (self._current is not None)
+        self._generations.insert(place, self._generation(key, file, position, now))
+
+    def _truncated(self, generation: Generation, known: Position, now: float) -> None:
+        """B19-B22, B27: other bytes stand where we have read; `known` is the position before that was seen."""
+        self._generations.remove(generation)
+        if generation is not self._current:
+            generation.close()
+            self._lineage.lose(generation.key, known)
+            return
+        self._lineage.truncated(generation.key, known, now)
+        self._current = self._generation("", generation.file, self._fresh(generation.file), now)
+        self._generations.append(self._current)
+
+    def _retire(self, now: float) -> None:
+        """B14, B16: gives up what the path has left and what has not grown for the grace."""
+        for generation in self._generations:
+            if generation is not self._current and generation.drained:
+                followed = self._current is not None or not generation.links
+                generation.closing = now - generation.grown_at >= (GRACE if followed else _ORPHANED)
+
+    def _reopen(self, generation: Generation) -> None:
+        """D43: a descriptor may have gone stale where the name is still good."""
+        if generation is not self._current:
+            return
+        try:
+            file = open_log(self.filename)
+        except OSError:
+            return
+        if identity(file.stat()) == generation.identity:
+            generation.replace_file(file)
+        else:
+            file.close()

@@ -1,0 +1,93 @@
+"""What a source waits on: a change that watchdog has seen, or the time of the next poll.
+
+The poll is the truth. Watchdog says nothing on a queue's overflow, for writes through a symlink, on network
+mounts, and for a folder that was made anew; an event it loses costs latency, never data.
+"""
+
+import logging
+import threading
+from collections.abc import Iterable
+
+from watchdog.events import (
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+
+_log = logging.getLogger(__name__)
+
+#: Reading a file raises events too: these are the others, so that nothing wakes itself.
+_CHANGES: list[type[FileSystemEvent]] = [
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+]
+
+#: Seconds between two wake-ups: a busy log is read in bites rather than line by line.
+_REST = 0.05
+
+
+class Wake:
+    """One source waits on it, anybody sets it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Event()
+        self._ended = threading.Event()
+
+    def set(self) -> None:
+        self._changed.set()
+
+    def end(self) -> None:
+        """Nobody waits any more, now or later."""
+        self._ended.set()
+        self._changed.set()
+
+    def wait(self, timeout: float) -> None:
+        """Returns when something has changed, at the latest after `timeout` seconds."""
+        self._ended.wait(min(_REST, timeout))
+        self._changed.wait(max(0.0, timeout - _REST))
+        if not self._ended.is_set():
+            self._changed.clear()
+
+
+class Watch:
+    """One observer for all sources. A folder that cannot be watched is polled like any other."""
+
+    def __init__(self) -> None:
+        self._observer = Observer()
+        self._watching = False
+
+    def start(self) -> None:
+        try:
+            self._observer.start()
+        except OSError as error:
+            _log.info("folders are polled, not watched: reason=%s", error.strerror)
+        else:
+            self._watching = True
+
+    def add(self, folders: Iterable[str], wake: Wake) -> None:
+        """After `start`, so that a folder which cannot be watched costs only itself."""
+        for folder in set(folders) if self._watching else ():
+            try:
+                self._observer.schedule(_Setter(wake), folder, event_filter=_CHANGES)
+            except OSError as error:
+                _log.info("folder is polled, not watched: folder=%s reason=%s", folder, error.strerror)
+
+    def stop(self) -> None:
+        if self._watching:
+            self._observer.stop()
+            self._observer.join()
+
+
+class _Setter(FileSystemEventHandler):
+    def __init__(self, wake: Wake) -> None:
+        self._wake = wake
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        del event
+        self._wake.set()

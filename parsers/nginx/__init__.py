@@ -1,0 +1,116 @@
+"""nginx: its access log in any log_format, and its error log."""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, ClassVar
+
+from parsers import access
+from parsers.access import Access, Roles
+from parsers.batch import Batch
+from parsers.format import compiled
+from parsers.nginx import error, log_format
+from parsers.parser import Parser
+from parsers.routes import table
+from parsers.times import zone
+
+#: Which variable plays which role; of several for one role the earlier wins.
+_ROLES = {
+    "request": access.REQUEST,
+    "request_method": access.METHOD,
+    "request_uri": access.TARGET,
+    "uri": access.PATH,
+    "document_uri": access.PATH,
+    "status": access.STATUS,
+    "body_bytes_sent": access.BYTES,
+    "bytes_sent": access.BYTES,
+    "request_time": access.DURATION,
+    "upstream_header_time": access.FIRST_BYTE,
+    "msec": access.TIME_EPOCH,
+    "time_iso8601": access.TIME_ISO,
+    "time_local": access.TIME_COMMON,
+}
+
+_HEXADECIMAL = re.compile(rb"\\x([0-9A-Fa-f]{2})")
+_JSON_ESCAPE = re.compile(rb'\\(?:u([0-9A-Fa-f]{4})|(["\\/bfnrt]))')
+_JSON_CHARACTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+
+
+class Nginx(Parser, frozen=True):
+    """`format` is dify (as shipped), dify-timed, combined, error, or a log_format verbatim from nginx.conf."""
+
+    format: str = "dify"
+    timezone: str = "UTC"
+    routes: tuple[str, ...] = ()
+
+    guesses: ClassVar[tuple[dict[str, Any], ...]] = tuple({"format": name} for name in (*log_format.BUILT_IN, "error"))
+
+    def __post_init__(self) -> None:
+        _ = self._zone, self._access
+
+    @cached_property
+    def _zone(self) -> Any:
+        return zone(self.timezone)
+
+    @cached_property
+    def _access(self) -> Access | None:
+        """None for the error log."""
+        if self.format == log_format.ERROR:
+            return None
+        pieces, escape = log_format.pieces(self.format)
+        format = compiled(pieces, frozenset(_ROLES), escaped_quotes=escape == "json")
+        columns: dict[str, int] = {}
+        for variable, role in _ROLES.items():
+            if variable in format.captured:
+                columns.setdefault(role, format.captured.index(variable))
+        if access.STATUS not in columns and access.REQUEST not in columns and access.TARGET not in columns:
+            raise ValueError("format: expected $status or $request among its variables")
+        return Access(format, Roles(columns), table(self.routes), self._zone, _UNESCAPES[escape])
+
+    def parse(self, window: bytes, final: bool = False) -> Batch:
+        if self._access is None:
+            return error.parse(window, final, self._zone)
+        return self._access.parse(window, final, lambda _: "format")
+
+    def reach(self, line: bytes) -> int:
+        return error.reach(line) if self._access is None else self._access.format.reach(line)
+
+    def advice(self) -> tuple[str, ...]:
+        if self._access is None:
+            return ()
+        columns = self._access.roles.columns
+        return tuple(text for role, text in _ADVICE.items() if role not in columns)
+
+
+_ADVICE = {
+    access.DURATION: (
+        "this nginx format carries no $request_time: latency metrics stay empty; "
+        "add the dify-timed log_format, see deploy/nginx"
+    ),
+    access.FIRST_BYTE: (
+        "this nginx format carries no $upstream_header_time: time to first byte stays empty; "
+        "add the dify-timed log_format, see deploy/nginx"
+    ),
+    access.STATUS: "this nginx format carries no $status: every request has status unknown",
+}
+
+
+def _default(value: bytes) -> bytes:
+    if b"\\x" not in value:
+        return value
+    return _HEXADECIMAL.sub(lambda match: bytes.fromhex(match[1].decode()), value)
+
+
+def _json(value: bytes) -> bytes:
+    if b"\\" not in value:
+        return value
+
+    def character(match: re.Match[bytes]) -> bytes:
+        if match[1]:
+            return chr(int(match[1], 16)).encode("utf-8", "replace")
+        return _JSON_CHARACTERS.get(match[2], match[2])
+
+    return _JSON_ESCAPE.sub(character, value)
+
+
+_UNESCAPES: Mapping[str, Callable[[bytes], bytes]] = {"default": _default, "json": _json, "none": lambda value: value}

@@ -1,0 +1,48 @@
+"""nginx' error log (ngx_log.c, ngx_log_error): `TIME [LEVEL] PID#TID: *CONNECTION MESSAGE, client: …`."""
+
+import re
+from datetime import tzinfo
+
+from parsers.batch import Batch, Failure
+from parsers.times import iso
+from parsers.window import Outcome, by_line
+
+_HEAD = re.compile(rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[(\w+)\] \d+#\d+: (?:\*\d+ )?(.*)", re.DOTALL)
+_COUNTED = frozenset({b"error", b"crit", b"alert", b"emerg"})
+
+#: What a message says, in this order; the texts are of ngx_http_upstream.c and its neighbours.
+_KINDS = (
+    (re.compile(rb"timed out"), "upstream_timeout"),
+    (re.compile(rb"client intended to send too large|too large chunked body"), "request_too_large"),
+    (re.compile(rb"host not found in upstream|could not be resolved|no resolver defined"), "upstream_unresolved"),
+    (re.compile(rb"no live upstreams|connect\(\) .*failed \((?!104)"), "upstream_refused"),
+    (re.compile(rb"upstream prematurely closed|\((?:104|32): .*upstream"), "upstream_reset"),
+)
+
+
+def parse(window: bytes, final: bool, local: tzinfo) -> Batch:
+    """Failures of an error log; levels below error are ignored, as is what nginx prints without a time.
+
+    At its start nginx says each `[emerg]` twice, to standard error without a time and to the log with one.
+    """
+
+    def read(line: bytes) -> Outcome:
+        match = _HEAD.match(line)
+        if match is None:
+            return None if line.startswith(b"nginx: [") else "format"
+        if match[2] not in _COUNTED:
+            return None
+        return (Failure(_kind(match[3])),), iso(match[1], local)
+
+    return by_line(window, final, read)
+
+
+def reach(line: bytes) -> int:
+    match = re.match(rb"\d{4}/\d\d/\d\d(?: \d\d:\d\d:\d\d(?: \[\w+\](?: \d+#\d+:.*)?)?)?", line, re.DOTALL)
+    return match.end() if match else 0
+
+
+def _kind(message: bytes) -> str:
+    """By the message alone: behind `, client: ` stands what the client wrote."""
+    text = message.partition(b", client: ")[0]
+    return next((kind for pattern, kind in _KINDS if pattern.search(text)), "other")

@@ -1,0 +1,103 @@
+"""A source of one path with a parser that collects lines, a ledger that checks vouchers, and a clock turned by hand."""
+
+import os
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from exporter.source import Source
+from exporter.window import Position, Window
+from parsers.batch import Batch, Failure
+from parsers.parser import Parser
+
+
+class Lines(Parser):
+    """Each line is a record that names it."""
+
+    def parse(self, window: bytes, final: bool = False) -> Batch:
+        consumed = len(window) if final else window.rfind(b"\n") + 1
+        lines = window[:consumed].split(b"\n")[: None if final and not window.endswith(b"\n") else -1]
+        records = tuple(Failure(line.decode("latin-1")) for line in lines)
+        return Batch(consumed=consumed, lines=len(lines), records=records)
+
+
+class Settings(Struct, frozen=True):
+    """One `[[source]]` table."""
+
+    name: str
+    paths: tuple[str, ...]
+    parser: Parser
+    log_patterns: tuple[str, ...] = ()
+
+
+class Books:
+    """The ledger in small; `lines` are all that were parsed, `unparsed` their reasons otherwise."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Position] = {}
+        self.lines: list[str] = []
+        self.unparsed: list[str] = []
+        self.rotations = self.truncations = self.lost_bytes = 0
+
+    def positions(self, source: str) -> dict[str, Position]:
+        """Through the coding of the state file, as after a restart."""
+        return msgspec.msgpack.decode(msgspec.msgpack.encode(self.kept), type=dict[str, Position])
+
+    def post(self, window: Window, batch: Batch) -> None:
+        posted = self.kept.get(window.file)
+        if posted is not None and posted.offset != window.position.offset:
+            raise ValueError(f"{window.file} begins at {window.position.offset}, posted up to {posted.offset}")
+        self.lines += [record.kind for record in batch.records if isinstance(record, Failure)]
+        self.unparsed += list(batch.unparsed)
+        self.rotations += window.rotations
+        self.truncations += window.truncations
+        self.lost_bytes += window.lost_bytes
+        self.kept[window.file] = window.after(batch.consumed)
+        for key in window.forget:
+            self.kept.pop(key, None)
+
+
+class Reader:
+    """`poll` reads all there is; `wait` turns the clock; `restart` forgets all but the books."""
+
+    def __init__(self, *paths: Path | str, start_at: str = "beginning", line_length: int = 1 << 20, **keys: object) -> None:
+        self.books, self.now = Books(), 1000.0
+        self._settings = Settings("s", tuple(map(str, paths)), Lines(), **keys)  # type: ignore[arg-type]
+        self._options = {"start_at": start_at, "line_length": line_length}
+        self.source: Source
+        self.start()
+
+    def start(self) -> None:
+        self.source = Source(self._settings, self.books, lambda: self.now, **self._options)  # type: ignore[arg-type]
+
+    def stop(self) -> None:
+        self.source.close()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def poll(self) -> list[str]:
+        """The lines that this poll has brought."""
+        before, turns = len(self.books.lines), 0
+        self.now += 1
+        while self.source.turn():
+            turns += 1
+            assert turns < 100_000, "the source never comes to rest"
+        return self.books.lines[before:]
+
+    def wait(self, seconds: float) -> list[str]:
+        """So many seconds of polls."""
+        return [line for _ in range(round(seconds)) for line in self.poll()]
+
+
+def append(path: Path, data: str | bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+def age(path: Path, seconds: int = 86400) -> None:
+    """Makes a file look old."""
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))

@@ -1,0 +1,154 @@
+"""Three eras of the plugin daemon's log; lines as users pasted them."""
+
+import pytest
+
+from parsers.batch import Failure, Invocation, Record
+from parsers.plugin_daemon import PluginDaemon, go_duration, operation_of
+
+TENANT = "118f3deb-3190-4859-98d1-4d927b6f5184"
+LLM = f"/plugin/{TENANT}/dispatch/llm/invoke"
+SECOND = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("line", "records"),
+    [
+        (
+            f'[GIN] 2025/07/17 - 07:35:41 | 200 |         1m41s |     192.168.0.9 | POST     "{LLM}"',
+            [Invocation("invoke_llm", "200", 101 * SECOND)],
+        ),
+        (
+            f'[GIN] 2025/07/17 - 07:35:41 |\x1b[97;41m 500 \x1b[0m| 98.7µs |              :: |'
+            f'\x1b[97;46m POST    \x1b[0m "/plugin/{TENANT}/dispatch/text_embedding/invoke"',
+            [Invocation("invoke_text_embedding", "500", 98_700)],
+        ),
+        (
+            '[GIN] 2025/03/06 - 06:32:18 | 200 |  182.220057ms |    192.168.96.4 | POST     "/v1/sandbox/run"',
+            [],
+        ),
+        ('[GIN] 2025/07/17 - 07:35:41 | 200 |      22.474µs |       127.0.0.1 | GET      "/health/check"', []),
+        (
+            f"2026-05-21T03:08:03.120448211Z INFO dify-plugin-daemon middleware.go:83 trace_id=5b8a tenant_id={TENANT} "
+            f"HTTP request latency_ms=2644 client_ip=172.18.0.7 method=POST path={LLM} status=200",
+            [Invocation("invoke_llm", "200", 2_644_000_000)],
+        ),
+        (
+            "2026-05-21T11:08:03.120448+08:00 WARN dify-plugin-daemon server/middleware.go:83 HTTP request "
+            f'status=404 path="/plugin/{TENANT}/dispatch/model/schema?a=b c" latency_ms=3 method=POST client_ip=::1',
+            [Invocation("get_ai_model_schemas", "404", 3_000_000)],
+        ),
+        (
+            "2026-03-20T02:49:04.392104444Z INFO dify-plugin-daemon logger.go:20 local runtime ready "
+            "plugin=antv/visualization:0.1.8@701c",
+            [],
+        ),
+        (
+            "2026-03-20T02:49:04.392104Z ERROR dify-plugin-daemon pool.go:20 plugin crashed "
+            'traceback="goroutine 745 [running]:\\n main()" message="HTTP request path=x"',
+            [Failure("other")],
+        ),
+        (
+            '{"attributes":{"client_ip":"172.18.0.7","latency_ms":2644,"method":"POST","path":"'
+            + LLM
+            + '","status":200},"caller":"middleware.go:83","identity":{"tenant_id":"CANARY"},"message":"HTTP request",'
+            '"service":"dify-plugin-daemon","severity":"INFO","span_id":"a","trace_id":"b","ts":"2026-05-21T03:08:03.12Z"}',
+            [Invocation("invoke_llm", "200", 2_644_000_000)],
+        ),
+        (
+            '{"caller":"x.go:1","message":"plugin died","service":"dify-plugin-daemon","severity":"ERROR",'
+            '"ts":"2026-05-21T03:08:03.12Z"}',
+            [Failure("other")],
+        ),
+        (
+            "\x1b[31m2025/11/28 08:20:22 factory.go:28: [ERROR]PluginDaemonInternalServerError: killed by timeout\x1b[0m",
+            [Failure("upstream_timeout")],
+        ),
+        ("2026/03/12 06:15:27 main.go:19: [PANIC]failed to init database", [Failure("unhandled_exception")]),
+        ("2026/03/12 06:15:27 [Recovery] 2026/03/12 - 06:15:27 panic recovered:", [Failure("unhandled_exception")]),
+        ("2026/06/18 07:41:50 cocrrent.go:31: [INFO]setting max requests to 50", []),
+        ("2026/03/12 06:15:27 /app/internal/db/executor.go:259 record not found", []),
+    ],
+)
+def test_a_line_gives_its_records(line: str, records: list[Record]) -> None:
+    batch = PluginDaemon().parse(line.encode() + b"\n")
+    assert list(batch.records) == records
+    assert (batch.lines, batch.ignored, batch.unparsed) == (1, 0, {})
+    assert batch.last_at is not None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"panic: [PANIC]failed to init database",
+        b"[7.312ms] [rows:0] SELECT * FROM plugins WHERE tenant_id = 'CANARY'",
+        b"goroutine 745 [running]:",
+        b"\tmain.main()",
+        b"[gnet] 2026-03-12T06:14:03.2Z\tINFO\tlogging/logger.go:256\tstart",
+        b'{"time":"2026-03-12T06:14:03.2Z","level":"INFO","msg":"sandbox ready"}',
+        b"{",
+        b"[GIN-debug] GET /health/check",
+    ],
+)
+def test_what_belongs_to_no_record_is_ignored(line: bytes) -> None:
+    batch = PluginDaemon().parse(line + b"\n")
+    assert (batch.lines, batch.ignored, batch.records) == (1, 1, ())
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"[GIN] 2025/07/17 - 07:35:41 | nonsense", "format"),
+        (b"2026-05-21T03:08:03Z INFO dify-plugin-daemon nonsense", "format"),
+        (b'{"attributes":{"client_ip":"172', "json"),
+    ],
+)
+def test_a_head_that_fits_no_shape_is_unparsed(line: bytes, reason: str) -> None:
+    batch = PluginDaemon().parse(line + b"\n")
+    assert batch.unparsed == {reason: 1}
+    assert batch.examples == {reason: line}
+
+
+def test_the_zone_of_gins_times() -> None:
+    line = b'[GIN] 2025/07/17 - 07:35:41 | 200 | 1s | 1.1.1.1 | GET "/health/check"\n'
+    utc, shanghai = (PluginDaemon(timezone=name).parse(line).last_at for name in ("UTC", "Asia/Shanghai"))
+    assert utc == 1_752_737_741 * SECOND
+    assert utc - shanghai == 8 * 3600 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("text", "nanoseconds"),
+    [
+        ("1m41s", 101 * SECOND),
+        ("10m0s", 600 * SECOND),
+        ("1h2m3.5s", 3_723_500_000_000),
+        ("1.234567s", 1_234_567_000),
+        ("22.474066ms", 22_474_066),
+        ("98.7µs", 98_700),
+        ("98.7μs", 98_700),
+        ("150ns", 150),
+        ("0s", 0),
+        ("", None),
+        ("12", None),
+        ("1m41", None),
+        ("..s", None),
+        ("99999999h", None),
+    ],
+)
+def test_go_durations(text: str, nanoseconds: int | None) -> None:
+    assert go_duration(text.encode()) == nanoseconds
+
+
+@pytest.mark.parametrize(
+    ("path", "operation"),
+    [
+        (LLM, "invoke_llm"),
+        (LLM + "?x=1", "invoke_llm"),
+        (f"/plugin/{TENANT}/dispatch/rerank/invoke", "invoke_rerank"),
+        (f"/plugin/{TENANT}/dispatch/whatever/comes", "other"),
+        (f"/plugin/{TENANT}/management/list", None),
+        ("/health/check", None),
+    ],
+)
+def test_operations_are_named_as_the_daemons_own_metrics(path: str, operation: str | None) -> None:
+    assert operation_of(path.encode()) == operation
