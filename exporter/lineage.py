@@ -11,7 +11,7 @@ from msgspec import structs
 from exporter.generation import Generation
 from exporter.opened import GZIP_ERRORS, Identity, Opened, at_end, fits, head_fits, identity, open_log
 from exporter.siblings import Sibling, rotated
-from exporter.window import News, Position, Window
+from exporter.window import MARKER, News, Position, Window
 
 #: Seconds for which a missing generation is searched: a copy or a `.gz` may still be in the making.
 SEARCH = 5.0
@@ -24,6 +24,9 @@ _REMEMBERED = 8
 
 #: Some tools restore an mtime in whole seconds.
 _SECOND = 1_000_000_000
+
+#: Seconds after which a file that does not grow is no copy in the making.
+_STILL = 2.0
 
 Found = tuple[str, Opened, Position]
 
@@ -40,12 +43,15 @@ class Lineage:
         self._ancient: frozenset[tuple[Identity, int]] = frozenset()
         self._newest = max((p.modified for p in positions.values()), default=0)
         self._newer_until = self._missing_until = 0.0
+        self._unlooked = self.history
+        self._uncertain = False
+        self._small: dict[tuple[Identity, int], float] = {}
         self._news = News()
         self._leaving: dict[str, Position] = {}
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return (*self.missing, *self._done)
+        return (*self.missing, *self._done, *self._leaving)
 
     @property
     def missing_bytes(self) -> int:
@@ -56,10 +62,14 @@ class Lineage:
         if not self.history:
             self._ancient = frozenset((s.identity, s.modified) for s in self._siblings())
         elif rotated_away:
-            self._newest = max([self._newest, *(p.modified for p in previous)])
-            self._newer_until = now + SEARCH
+            self.departed(now, previous)
             self._count(rotations=1)
         self.history = True
+
+    def departed(self, now: float, previous: Iterable[Position]) -> None:
+        """The path has moved on: further generations may have come and gone before anybody looked (B17)."""
+        self._newest = max([self._newest, *(p.modified for p in previous)])
+        self._newer_until = now + SEARCH
 
     def resume(self, file: Opened) -> tuple[str, Position] | None:
         """The position at which to go on in the file that the path names; "" for a key that must be new."""
@@ -70,6 +80,8 @@ class Lineage:
             if fits(file, position):
                 self.missing.pop(key, None)
                 self._done.pop(key, None)
+                # Nothing of it was read, so it may be another file under the old inode (B27).
+                self._uncertain |= not position.marker_length
                 return key, position
             if key in self._restored and self._cut_short(file, position):
                 self._leave(key, self.missing.pop(key))
@@ -102,26 +114,33 @@ class Lineage:
                 return key, self.missing.pop(key)
         return None
 
-    def search(self, now: float, named: bool, opened: list[Position]) -> Iterator[Found]:
-        """Files found again, the oldest first, each with its key, "" for a generation not known before."""
+    def search(self, now: float, named: bool, opened: list[Generation]) -> Iterator[Found]:
+        """Files found again, the oldest first, each with its key, "" for a generation not known before.
+
+        The caller adds each to `opened` before it asks for the next.
+        """
+        if self._unlooked:
+            # While we were down a whole generation may have come and gone (B18).
+            if not named or self._uncertain:
+                self._newer_until = now + SEARCH
+            self._unlooked = False
         newer = now <= self._newer_until
         if not self.missing and not newer:
             return
         if not self._missing_until:
             self._missing_until = now + SEARCH
         for sibling in self._siblings():
-            position = next((p for p in opened if sibling.identity == (p.device, p.inode)), None)
-            if position is None and (sibling.identity, sibling.modified) not in self._ancient:
-                found = self._examine(sibling, newer, opened)
+            held = any(sibling.identity == generation.identity for generation in opened)
+            if not held and (sibling.identity, sibling.modified) not in self._ancient:
+                found = self._examine(sibling, newer, opened, now)
                 if found:
-                    opened = [*opened, found[2]]
                     yield found
         if now >= self._missing_until + (0 if named else _AWAY):
             for key in list(self.missing):
                 self.lose(key, self.missing.pop(key))
             self._missing_until = 0.0
 
-    def _examine(self, sibling: Sibling, newer: bool, opened: list[Position]) -> Found | None:
+    def _examine(self, sibling: Sibling, newer: bool, opened: list[Generation], now: float) -> Found | None:
         earliest = min([p.modified for p in self.missing.values()], default=self._newest)
         second = sibling.modified // _SECOND
         if second < min(earliest, self._newest) // _SECOND:
@@ -131,24 +150,40 @@ class Lineage:
         except (OSError, *GZIP_ERRORS):
             return None
         try:
-            found = self._match(file, opened, newer and second >= self._newest // _SECOND)
+            found = self._match(file, opened, newer and second >= self._newest // _SECOND, now)
         except (OSError, *GZIP_ERRORS):
             found = None
         if found is None:
             file.close()
         return found
 
-    def _match(self, file: Opened, opened: list[Position], newer: bool) -> Found | None:
+    def _match(self, file: Opened, opened: list[Generation], newer: bool, now: float) -> Found | None:
         held = identity(file.stat())
         for key, position in self.missing.items():
-            same = held == (position.device, position.inode)
-            if (same or position.marker_length) and fits(file, position):
-                del self.missing[key]
-                return key, file, position
-        if not newer or any(_copied(file, p) for p in [*opened, *self._done.values(), *self.missing.values()]):
+            if position.marker_length and fits(file, position):
+                return key, file, self.missing.pop(key)
+        known = (*self._done.values(), *self.missing.values(), *(g.position for g in opened))
+        if any(_same_bytes(file, g.file) for g in opened) or any(_copied(file, p) for p in known):
+            return None
+        if self._too_small(file, known, now):
+            return None
+        # Without a byte read there is only the inode, which may be in use again: so it comes last (B27).
+        for key, position in self.missing.items():
+            if not position.marker_length and held == (position.device, position.inode):
+                return key, file, self.missing.pop(key)
+        if not newer or not file.size():
             return None
         self._count(rotations=1)
         return "", file, Position(path="", number=0, device=held[0], inode=held[1], modified=self._newest)
+
+    def _too_small(self, file: Opened, known: Iterable[Position], now: float) -> bool:
+        """A file shorter than the beginning of a known one may be a copy in the making, until it stays as it is."""
+        size = file.size()
+        if file.compressed or all(p.head_length <= size for p in known):
+            return False
+        seen = (identity(file.stat()), size)
+        self._small = {key: since for key, since in self._small.items() if key[0] != seen[0] or key == seen}
+        return now - self._small.setdefault(seen, now) < _STILL
 
     def tell(self, window: Window) -> Window:
         """The window with all news that are waiting."""
@@ -202,9 +237,14 @@ class Lineage:
 
 def _copied(file: Opened, position: Position) -> bool:
     """Whether a file is a copy, perhaps a half-made one, of a generation that is known (B29)."""
-    if not position.head_length:
-        return False
     size = file.size()
-    if size < position.head_length:
-        return not file.compressed
+    if not 0 < position.head_length <= size:
+        return False
     return head_fits(file, position) and (size < position.offset or fits(file, position))
+
+
+def _same_bytes(file: Opened, other: Opened) -> bool:
+    """Whether one begins with all of the other, as far as the beginning and the end of the shorter one tell."""
+    size = min(file.size(), other.size())
+    ends = ((0, min(size, MARKER)), (max(0, size - MARKER), min(size, MARKER)))
+    return size > 0 and all(file.read(*end) == other.read(*end) for end in ends)

@@ -197,11 +197,11 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
                 self._arrive(named, now)
         except OSError as error:
             self.error = trouble(error)
-            if self.error == "missing":
+            if self.error == "missing" and self._current is not None:
+                self._lineage.departed(now, [g.position for g in self._generations])
                 self._depart()
         if self.error in ("", "missing"):
-            opened = [g.position for g in self._generations]
-            for key, file, position in self._lineage.search(now, self.error == "", opened):
+            for key, file, position in self._lineage.search(now, self.error == "", self._generations):
                 self._insert(key, file, position, now)
 
     def _arrive(self, named: Identity, now: float) -> None:

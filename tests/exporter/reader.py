@@ -61,7 +61,9 @@ class Books:
 class Reader:
     """`poll` reads all there is; `wait` turns the clock; `restart` forgets all but the books."""
 
-    def __init__(self, *paths: Path | str, start_at: str = "beginning", line_length: int = 1 << 20, **keys: object) -> None:
+    def __init__(
+        self, *paths: Path | str, start_at: str = "beginning", line_length: int = 1 << 20, **keys: object
+    ) -> None:
         self.books, self.now = Books(), 1000.0
         self._settings = Settings("s", tuple(map(str, paths)), Lines(), **keys)  # type: ignore[arg-type]
         self._options = {"start_at": start_at, "line_length": line_length}

@@ -177,7 +177,8 @@ def test_b16_nocreate(log: Path) -> None:
 @pytest.mark.parametrize("down", [False, True])
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize(
-    "names", [(".3", ".2", ".1"), ("-20261121", "-20261122", "-20261123"), (".20261123-101500", ".20261123-101501", ".2")]
+    "names",
+    [(".3", ".2", ".1"), ("-20261121", "-20261122", "-20261123"), (".20261123-101500", ".20261123-101501", ".2")],
 )
 def test_b17_b18_three_rotations_between_polls_or_while_down(
     log: Path, names: tuple[str, ...], packed: bool, down: bool

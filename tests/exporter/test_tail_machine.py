@@ -173,4 +173,4 @@ class Lives(RuleBasedStateMachine):
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+TestLives.settings = settings(max_examples=200, stateful_step_count=25, deadline=None)

@@ -1,0 +1,51 @@
+"""Dify's api and worker: text of every era, JSON lines, and our own proxy's lines, mixed as they come.
+
+A record is its head line. A line that begins no record (a traceback, a body, a print) is ignored, so nothing
+waits for what may follow.
+"""
+
+from functools import cached_property
+from typing import Any
+
+from parsers.batch import Batch
+from parsers.dify import structured, text
+from parsers.dify.message import Reader
+from parsers.parser import Parser
+from parsers.routes import table
+from parsers.times import zone
+from parsers.window import Outcome, by_line
+
+
+class Dify(Parser, frozen=True):
+    """`timezone` is that of text lines (LOG_TZ); JSON lines carry their own."""
+
+    timezone: str = "UTC"
+    routes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _ = self._zone, self._reader
+
+    @cached_property
+    def _zone(self) -> Any:
+        return zone(self.timezone)
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(table(self.routes))
+
+    def parse(self, window: bytes, final: bool = False) -> Batch:
+        return by_line(window, final, self._line)
+
+    def _line(self, line: bytes) -> Outcome:
+        if line.startswith(b"{"):
+            return structured.read(line, self._reader)
+        return text.read(line, self._zone, self._reader)
+
+    def reach(self, line: bytes) -> int:
+        return structured.reach(line) if line.startswith(b"{") else text.reach(line)
+
+    def advice(self) -> tuple[str, ...]:
+        return (
+            "community Dify logs no tokens: only enterprise telemetry (LOG_OUTPUT_FORMAT=json) and the proxy do",
+            "requests are seen only with ENABLE_REQUEST_LOGGING=true in the api's environment",
+        )

@@ -1,0 +1,39 @@
+"""ERROR records by closed kind, and Dify's error codes (api/libs/external_api.py, controllers/*/error.py)."""
+
+import re
+
+from parsers.batch import Failure
+
+#: Tried in order, at the beginning of the message or on words that only Dify's code writes.
+_KINDS = tuple(
+    (re.compile(pattern), kind)
+    for pattern, kind in (
+        (rb"Exception on ", "unhandled_exception"),
+        (rb"Node \S{1,128} failed with ABORT strategy|error while executing [\w -]{1,64} node", "node_failed"),
+        (rb"Task \S{1,1024} raised unexpected|Task handler raised|consume document failed", "task_failed"),
+        (rb"Request to Plugin Daemon Service failed", "upstream_refused"),
+        (rb"Unknown Error when generating|internal server error", "unhandled_exception"),
+        (rb"(?:.{0,200}?\b)?(?:provider_quota_exceeded|QuotaExceededError)\b", "quota_exceeded"),
+        (
+            rb"(?:.{0,200}?\b)?(?:provider_not_initialize|ProviderTokenNotInitError|ProviderNotInitializeError)\b",
+            "not_initialized",
+        ),
+        (rb"(?:.{0,200}?\b)?(?:model_currently_not_support|ModelCurrentlyNotSupportError)\b", "model_not_supported"),
+        (rb"(?:.{0,200}?\b)?(?:rate_limit_error|too_many_requests|InvokeRateLimitError)\b", "rate_limited"),
+        (rb"(?:.{0,200}?\b)?(?:completion_request_error|Invoke\w{0,32}Error)\b", "provider_error"),
+    )
+)
+
+#: Dify's error codes that say why a request of status 400 failed.
+FAILURE_BY_CODE = {
+    "completion_request_error": "provider_error",
+    "provider_quota_exceeded": "quota_exceeded",
+    "provider_not_initialize": "not_initialized",
+    "too_many_requests": "rate_limited",
+    "rate_limit_error": "rate_limited",
+}
+
+
+def failure_of_record(message: bytes) -> Failure:
+    """The failure that an ERROR record tells."""
+    return Failure(next((kind for pattern, kind in _KINDS if pattern.match(message)), "other"))

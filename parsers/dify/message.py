@@ -1,0 +1,128 @@
+"""What a record of the api or the worker says, by the file that logged it and by its level.
+
+Line numbers move with every release, so a caller is its file name. Nothing that a client or a user writes decides:
+patterns are anchored at the beginning of the message, the access line's at its end.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from parsers.batch import OTHER, RUN_KINDS, UNKNOWN, Closed, Invocation, Opened, Record, Request, Task
+from parsers.dify.failures import failure_of_record
+from parsers.http import failure_of, method_of, status_code_of
+from parsers.numbers import MILLISECOND, nanoseconds
+from parsers.plugin_daemon import operation_of
+from parsers.routes import Routes
+
+
+class Head(NamedTuple):
+    """The head of a record; `at` in nanoseconds. `trace_id` is "" where there is none."""
+
+    level: bytes
+    caller: bytes
+    trace_id: str
+    message: bytes
+    at: int | None
+
+
+_ERRORS = frozenset({b"ERROR", b"CRITICAL"})
+
+#: `METHOD PATH STATUS MILLISECONDS TRACE`, the path decoded and unescaped (api/extensions/ext_request_logging.py).
+_ACCESS = re.compile(rb"(\S++) (/.*|-) (\d{3}|-) (\d{1,12}(?:\.\d{1,9})?|-) ?([0-9A-Za-z-]*)", re.DOTALL)
+#: Its beginning, where a newline in the path has cut the line.
+_CUT_ACCESS = re.compile(rb"(\S++) /")
+
+_HTTPX = re.compile(rb'HTTP Request: [A-Z]+ https?://[^/\s"]*(/[^\s"]*) "HTTP/[0-9.]+ (\d{3})[^"]*"')
+
+_TASK = re.compile(
+    rb"Task ([\w.]{1,512})\[[0-9A-Za-z-]{1,64}\] "
+    rb"(succeeded in ([0-9.]+(?:e-?\d+)?)s:|raised unexpected:|retry:|ignored)"
+)
+_TASK_STATUS = {b"succeeded": "succeeded", b"raised": "failed", b"retry:": "retried", b"ignored": "ignored"}
+_TASK_NAME = re.compile(r"[\w.]{1,128}")
+
+_RUN_TASK = "workflow_based_app_execution_task"
+#: Everything behind `user=` may be the user's own words.
+_RUN = re.compile(
+    rb"workflow_based_app_execution_task run with params: app_id='([0-9a-f-]{36})' workflow_id='[^']*' "
+    rb"tenant_id='[^']*' app_mode=<AppMode\.\w+: '([a-z-]+)'>"
+)
+_RUN_STATUS = {"succeeded": "finished", "failed": "failed", "ignored": "finished"}
+
+
+class Reader:
+    """Reads heads; holds the routes and nothing else."""
+
+    def __init__(self, routes: Routes) -> None:
+        self.routes = routes
+        self._callers: Mapping[bytes, Callable[[Head], list[Record]]] = {
+            b"ext_request_logging.py": self._access,
+            b"_client.py": _httpx,
+            b"trace.py": _task,
+            b"strategy.py": _task,
+            b"request.py": _task,
+            b"workflow_execute_task.py": _run,
+        }
+
+    def records(self, head: Head) -> list[Record]:
+        """The records of a head; an ERROR is a failure besides."""
+        read = self._callers.get(head.caller)
+        records = read(head) if read else []
+        if head.level in _ERRORS:
+            records.append(failure_of_record(head.message))
+        return records
+
+    def _access(self, head: Head) -> list[Record]:
+        """Whole for a blocking answer; of a stream only its acceptance, which is why the metric is its own."""
+        match = _ACCESS.fullmatch(head.message)
+        if match is None:
+            cut = _CUT_ACCESS.match(head.message)
+            return [Request(method_of(cut[1]), OTHER, UNKNOWN)] if cut else []
+        method, path, status, milliseconds, _ = match.groups()
+        status_code = status_code_of(status)
+        duration = None if milliseconds == b"-" else nanoseconds(milliseconds, MILLISECOND)
+        return [
+            Request(
+                method_of(method),
+                self._route(path),
+                status_code,
+                failure_of(status_code),
+                handler_durations=() if duration is None else (duration,),
+            )
+        ]
+
+    def _route(self, path: bytes) -> str:
+        if path == b"-":
+            return UNKNOWN
+        return OTHER if re.search(rb"\s", path) else self.routes.of_path(path)
+
+
+def _httpx(head: Head) -> list[Record]:
+    """One line a call to the plugin daemon, written when its headers arrive: a count, no duration."""
+    match = _HTTPX.fullmatch(head.message)
+    operation = operation_of(match[1]) if match else None
+    return [Invocation(operation, status_code_of(match[2]))] if match and operation else []
+
+
+def _task(head: Head) -> list[Record]:
+    """The end of a Celery task (celery/app/trace.py); the return value behind it can be anything."""
+    match = _TASK.match(head.message)
+    if match is None:
+        return []
+    name = match[1].decode("ascii", "replace")
+    status = _TASK_STATUS[match[2].split()[0]]
+    duration = nanoseconds(match[3]) if match[3] else None
+    records: list[Record] = [Task(name if _TASK_NAME.fullmatch(name) else OTHER, status, duration)]
+    if name.rpartition(".")[2] == _RUN_TASK and status in _RUN_STATUS:
+        records.append(Closed(head.trace_id, _RUN_STATUS[status], duration, head.at))
+    return records
+
+
+def _run(head: Head) -> list[Record]:
+    """The beginning of a streaming workflow's or chatflow's run, joined with its task's end on the trace id."""
+    match = _RUN.match(head.message)
+    if match is None or not head.trace_id:
+        return []
+    kind = match[2].decode()
+    return [Opened(head.trace_id, kind if kind in RUN_KINDS else UNKNOWN, match[1].decode(), head.at)]

@@ -1,0 +1,171 @@
+"""The line that our own proxy writes, in Dify's envelope: one struct for who writes it and who reads it.
+
+Numbers are checked when they are read: a wrong one costs itself, never its line.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from parsers.batch import UNKNOWN, Active, Dropped, FirstToken, Record, Request, Usage, UsageMissing
+from parsers.dify.currencies import currency_of
+from parsers.dify.failures import FAILURE_BY_CODE
+from parsers.dify.telemetry import app_id_of, name_of
+from parsers.http import failure_of, method_of, status_code_of
+from parsers.numbers import money, nanoseconds, token_count
+from parsers.routes import INVALID, STATIC, Routes
+
+EVENT = b'"dify.proxy.'
+REQUEST_EVENT = "dify.proxy.request"
+HEARTBEAT_EVENT = "dify.proxy.heartbeat"
+
+
+class UsageEntry(Struct, frozen=True, omit_defaults=True):
+    """Tokens and price of one model; prices are decimal strings."""
+
+    provider: str | None = field(default=None, name="gen_ai.provider.name")
+    model: str | None = field(default=None, name="gen_ai.request.model")
+    input_tokens: Any = field(default=None, name="gen_ai.usage.input_tokens")
+    output_tokens: Any = field(default=None, name="gen_ai.usage.output_tokens")
+    total_tokens: Any = field(default=None, name="gen_ai.usage.total_tokens")
+    total_price: Any = field(default=None, name="dify.total_price")
+    currency: str | None = field(default=None, name="dify.currency")
+
+
+class Attributes(Struct, frozen=True, omit_defaults=True):
+    """A finished request, or with the event `dify.proxy.heartbeat` only what a worker holds. Times in seconds,
+    sizes in bytes; what is not known is left out.
+    """
+
+    event: str = field(name="dify.event.name")
+    worker: str = field(name="dify.proxy.worker")
+    active_requests: Any = field(name="dify.proxy.active_requests")
+    dropped_lines: Any = field(default=None, name="dify.proxy.dropped_lines")
+    method: str = field(default="", name="http.request.method")
+    route: str = field(default="", name="http.route")
+    status_code: Any = field(default=None, name="http.response.status_code")
+    duration: Any = field(default=None, name="http.server.request.duration")
+    time_to_first_byte: Any = field(default=None, name="dify.proxy.time_to_first_byte")
+    time_to_first_token: Any = field(default=None, name="gen_ai.server.time_to_first_token")
+    request_size: Any = field(default=None, name="http.request.body.size")
+    response_size: Any = field(default=None, name="http.response.body.size")
+    outcome: str = field(default="ok", name="dify.proxy.outcome")
+    streaming: bool | None = field(default=None, name="dify.streaming")
+    error_code: str | None = field(default=None, name="dify.error.code")
+    app_id: str | None = field(default=None, name="dify.app_id")
+    usage: tuple[UsageEntry, ...] = field(default=(), name="dify.proxy.usage")
+
+
+class Line(Struct, frozen=True, omit_defaults=True):
+    """The whole line; `ts` as Dify writes it, milliseconds and Z."""
+
+    ts: str
+    message: str
+    attributes: Attributes
+    trace_id: str = ""
+    severity: str = field(default="", name="severity")
+    service: str = ""
+    caller: str = ""
+
+
+def encode(line: Line) -> bytes:
+    """One line of ASCII with its newline, whatever its strings hold."""
+    return json.dumps(msgspec.to_builtins(line), separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def decode(line: bytes) -> Line:
+    """The line that `encode` made. Raises msgspec.ValidationError."""
+    return msgspec.json.decode(line, type=Line)
+
+
+_decode_attributes = msgspec.json.Decoder(Attributes).decode
+
+
+def records(raw: bytes, at: int | None, routes: Routes) -> list[Record] | None:
+    """The records of a proxy's line; None where the attributes are not a proxy's."""
+    try:
+        attributes = _decode_attributes(raw)
+    except (ValueError, RecursionError):
+        return None
+    found: list[Record] = []
+    if (active := token_count(attributes.active_requests)) is not None:
+        found.append(Active(attributes.worker[:64], active, at))
+    if dropped := token_count(attributes.dropped_lines):
+        found.append(Dropped(dropped))
+    if attributes.event == REQUEST_EVENT:
+        found += _request(attributes, at, routes)
+    return found
+
+
+def _request(attributes: Attributes, at: int | None, routes: Routes) -> Iterable[Record]:
+    route = _route(attributes.route, routes)
+    app_id = app_id_of(attributes.app_id)
+    status = attributes.status_code
+    status_code = status_code_of(b"%d" % status if token_count(status) is not None else b"")
+    duration, first_byte = nanoseconds(attributes.duration), nanoseconds(attributes.time_to_first_byte)
+    yield Request(
+        method_of(attributes.method.encode()),
+        route,
+        status_code,
+        _failure(attributes, status_code),
+        response_bytes=token_count(attributes.response_size),
+        durations=() if duration is None else (duration,),
+        first_bytes=() if first_byte is None else (first_byte,),
+    )
+    for entry in attributes.usage:
+        yield from _usage(entry, app_id, at)
+    if (first_token := nanoseconds(attributes.time_to_first_token)) is not None:
+        yield FirstToken(app_id, name_of(attributes.usage[0].model if attributes.usage else None), first_token)
+    kind = routes.information(route)
+    if kind.area == "service_api" and kind.model == "yes" and status_code.startswith("2") and not attributes.usage:
+        yield UsageMissing(app_id, "absent")
+
+
+def _route(route: str, routes: Routes) -> str:
+    """The proxy writes templates; anything else is looked up as a path."""
+    known = routes.information(route).area != "other" or route in (STATIC, INVALID, UNKNOWN)
+    return route if known else routes.of_path(route.encode())
+
+
+def _usage(entry: UsageEntry, app_id: str, at: int | None) -> Iterable[Record]:
+    told = (entry.input_tokens, entry.output_tokens, entry.total_tokens)
+    given, produced, total = (token_count(value) for value in told)
+    cost = money(entry.total_price)
+    split = given is not None or produced is not None
+    if given or produced or total or cost:
+        yield Usage(
+            app_id,
+            name_of(entry.provider),
+            name_of(entry.model),
+            given,
+            produced,
+            None if split else total,
+            cost,
+            currency_of(entry.currency),
+            at,
+        )
+    if any(value is not None and token_count(value) is None for value in told):
+        yield UsageMissing(app_id, "inconsistent")
+    elif not (given or produced or total):
+        yield UsageMissing(app_id, "zero")
+
+
+_FAILURE_BY_OUTCOME = {
+    "client_closed": "client_closed",
+    "run_failed": "run_failed",
+    "stream_error": "stream_error",
+    "upstream_timeout": "timeout",
+}
+
+
+def _failure(attributes: Attributes, status_code: str) -> str:
+    """At most one reason: what the proxy saw, else Dify's error code, else the status."""
+    if reason := _FAILURE_BY_OUTCOME.get(attributes.outcome):
+        return reason
+    if status_code.startswith("4") and (reason := FAILURE_BY_CODE.get(attributes.error_code or "")):
+        return reason
+    broken = attributes.outcome in ("upstream_reset", "upstream_refused")
+    return failure_of(status_code) or ("stream_error" if broken else "")

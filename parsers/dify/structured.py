@@ -1,0 +1,73 @@
+"""JSON lines (api/core/logging/structured_formatter.py), in orjson's and in json.dumps' spelling."""
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from parsers.dify import proxy, telemetry
+from parsers.dify.message import Head, Reader
+from parsers.times import iso, zone
+from parsers.window import Outcome
+
+_NOTHING = msgspec.Raw(b"")
+
+
+class _Line(Struct, frozen=True, gc=False):
+    ts: str
+    message: str
+    severity: Any = ""
+    caller: Any = ""
+    trace_id: Any = ""
+    attributes: msgspec.Raw = _NOTHING
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+
+#: Dify's envelope begins with one of its keys; other lines in braces are somebody's pretty-printed body.
+_ENVELOPE = re.compile(rb'\{"(?:ts|severity|service|caller|message|trace_id)": ?"')
+_UTC = zone("UTC")
+
+
+def read(line: bytes, reader: Reader) -> Outcome:
+    """What a line in braces gives. One that is no record of Dify's is ignored."""
+    try:
+        record = _decoded(line)
+    except msgspec.ValidationError:
+        return None
+    except (ValueError, RecursionError):
+        return "json" if _ENVELOPE.match(line) else None
+    at = iso(record.ts.encode("ascii", "replace"), _UTC)
+    if record.attributes:
+        if record.message.startswith("telemetry."):
+            return telemetry.records(record.attributes, at), at
+        if proxy.EVENT in bytes(record.attributes):
+            found = proxy.records(record.attributes, at, reader.routes)
+            return "json" if found is None else (found, at)
+    return reader.records(_head(record, at)), at
+
+
+def reach(line: bytes) -> int:
+    match = _ENVELOPE.match(line)
+    return match.end() if match else 1
+
+
+def _decoded(line: bytes) -> _Line:
+    try:
+        return _decode(line)
+    except UnicodeDecodeError:  # a byte that is no UTF-8 costs itself, not its line
+        return _decode(line.decode("utf-8", "replace"))
+
+
+def _head(record: _Line, at: int | None) -> Head:
+    severity = record.severity if isinstance(record.severity, str) else ""
+    caller = record.caller if isinstance(record.caller, str) else ""
+    trace_id = record.trace_id if isinstance(record.trace_id, str) else ""
+    return Head(
+        severity.encode(),
+        caller.partition(":")[0].encode(),
+        trace_id[:64],
+        record.message.encode(),
+        at,
+    )

@@ -1,0 +1,180 @@
+"""Structured telemetry events of enterprise builds (api/enterprise/telemetry), generations A, B and C.
+
+The envelope's trace and identity are the Celery task's, so only the attributes count. A and B write nulls, C
+leaves them out, adds `dify.usage` and renames the currency.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from parsers.batch import OTHER, RUN_KINDS, UNKNOWN, FirstToken, NodeRun, Record, Run, Usage, UsageMissing
+from parsers.dify.currencies import currency_of
+from parsers.numbers import money, nanoseconds, token_count
+
+Attributes = Mapping[str, Any]
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_NAME_LENGTH = 128
+
+#: api/core/workflow/enums.py, NodeType; and the statuses of its nodes and runs, and of messages.
+_NODE_TYPES = frozenset(
+    """start end answer llm knowledge-retrieval knowledge-index if-else code template-transform question-classifier
+    http-request tool datasource variable-aggregator legacy-variable-aggregator loop loop-start loop-end iteration
+    iteration-start parameter-extractor assigner variable-assigner document-extractor list-operator agent agent-v2
+    human-input trigger-webhook trigger-schedule trigger-plugin""".split()
+)
+_STATUSES = frozenset(
+    """scheduled pending running succeeded failed stopped partial-succeeded paused skipped exception retry normal
+    error""".split()
+)
+#: What is inside them is told by events of its own. A tool without a model is a workflow run as a tool.
+_CONTAINERS = frozenset({"iteration", "loop"})
+
+_TOKENS = ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "gen_ai.usage.total_tokens")
+
+
+def records(raw: bytes, at: int | None) -> list[Record]:
+    """The records of an event, in the attributes of its line; an event that nobody counts has none."""
+    try:
+        attributes = msgspec.json.decode(raw)
+    except (ValueError, RecursionError):
+        return []
+    event = attributes.get("dify.event.name") if isinstance(attributes, dict) else None
+    read = _EVENTS.get(event) if isinstance(event, str) else None
+    return read(attributes, at) if read else []
+
+
+def name_of(value: object) -> str:
+    """A provider's or a model's name as a label."""
+    return value[:_NAME_LENGTH] if isinstance(value, str) and value else UNKNOWN
+
+
+def app_id_of(value: object) -> str:
+    """An app id: a UUID, anything else is unknown."""
+    return value if isinstance(value, str) and _UUID.fullmatch(value) else UNKNOWN
+
+
+def one_of(value: object, known: frozenset[str]) -> str:
+    """A member of a closed set, `other` outside it, `unknown` where nothing is told."""
+    if not isinstance(value, str) or not value:
+        return UNKNOWN
+    return value if value in known else OTHER
+
+
+def _app_id(attributes: Attributes) -> str:
+    return app_id_of(attributes.get("dify.app_id"))
+
+
+def _node(attributes: Attributes, at: int | None) -> list[Record]:
+    node_type = one_of(attributes.get("dify.node.type"), _NODE_TYPES)
+    status = one_of(attributes.get("dify.node.status"), _STATUSES)
+    found: list[Record] = [NodeRun(node_type, status, nanoseconds(attributes.get("dify.node.elapsed_time")))]
+    usage = _usage(attributes, at, _price(attributes, "dify.node.total_price"))
+    workflow_as_tool = node_type == "tool" and usage.model == UNKNOWN
+    if node_type in _CONTAINERS or workflow_as_tool:
+        return found
+    if _says_something(usage):
+        found.append(usage)
+    if node_type == "llm" and status == "succeeded" and (reason := _missing(attributes, usage)):
+        found.append(UsageMissing(usage.app_id, reason))
+    return found
+
+
+def _workflow(attributes: Attributes, _: int | None) -> list[Record]:
+    """A run of its own; its tokens are the sum of its nodes', which are counted there."""
+    in_chat = attributes.get("dify.conversation.id") or attributes.get("dify.message.id")
+    return [
+        Run(
+            "advanced-chat" if in_chat else "workflow",
+            _app_id(attributes),
+            one_of(attributes.get("dify.workflow.status"), _STATUSES),
+            nanoseconds(attributes.get("dify.workflow.elapsed_time")),
+        )
+    ]
+
+
+def _message(attributes: Attributes, at: int | None) -> list[Record]:
+    """With a workflow's run id it is that run's message: neither a second run nor a second use of tokens."""
+    found: list[Record] = []
+    first = nanoseconds(attributes.get("dify.message.time_to_first_token"))
+    app_id = _app_id(attributes)
+    if first is not None:
+        found.append(FirstToken(app_id, name_of(attributes.get("gen_ai.request.model")), first))
+    if attributes.get("dify.workflow.run_id"):
+        return found
+    kind = attributes.get("dify.conversation.mode")
+    status = one_of(attributes.get("dify.message.status"), _STATUSES)
+    duration = nanoseconds(attributes.get("dify.message.duration"))
+    found.append(Run(kind if kind in RUN_KINDS else UNKNOWN, app_id, status, duration))
+    return found + _spent(_usage(attributes, at, _price(attributes)))
+
+
+def _prompt_generation(attributes: Attributes, at: int | None) -> list[Record]:
+    return _spent(_usage(attributes, at, _price(attributes, "dify.prompt_generation.total_price")))
+
+
+def _suggested_question(attributes: Attributes, at: int | None) -> list[Record]:
+    return _spent(_usage(attributes, at, _price(attributes)))
+
+
+_EVENTS: Mapping[str, Callable[[Attributes, int | None], list[Record]]] = {
+    "dify.node.execution": _node,
+    "dify.node.execution.draft": _node,
+    "dify.workflow.run": _workflow,
+    "dify.message.run": _message,
+    "dify.prompt_generation.execution": _prompt_generation,
+    "dify.suggested_question.generation": _suggested_question,
+}
+
+
+def _usage(attributes: Attributes, at: int | None, price: object) -> Usage:
+    given, produced, total = (token_count(attributes.get(name)) for name in _TOKENS)
+    split = given is not None or produced is not None
+    currency = next((attributes[key] for key in _CURRENCIES if attributes.get(key)), None)
+    return Usage(
+        _app_id(attributes),
+        name_of(attributes.get("gen_ai.provider.name")),
+        name_of(attributes.get("gen_ai.request.model")),
+        given,
+        produced,
+        None if split else total,
+        money(price),
+        currency_of(currency),
+        at,
+    )
+
+
+_CURRENCIES = ("dify.node.currency", "dify.prompt_generation.currency", "dify.cost.currency", "dify.usage.currency")
+
+
+def _price(attributes: Attributes, *names: str) -> object:
+    """The first price that is told; generation C has it in `dify.usage`, as an object or under dotted names."""
+    usage = attributes.get("dify.usage")
+    inner = usage.get("total_price") if isinstance(usage, dict) else None
+    told = (attributes.get(name) for name in (*names, "dify.usage.total_price"))
+    return next((price for price in (*told, inner) if price is not None), None)
+
+
+def _says_something(usage: Usage) -> bool:
+    return bool(usage.input_tokens or usage.output_tokens or usage.unsplit_tokens or usage.cost)
+
+
+def _spent(usage: Usage) -> list[Record]:
+    return [usage] if _says_something(usage) else []
+
+
+def _missing(attributes: Attributes, usage: Usage) -> str:
+    """Why the usage of a succeeded llm node cannot be believed; "" where it can."""
+    told = [attributes[name] for name in _TOKENS if attributes.get(name) is not None]
+    counts = [token_count(value) for value in told]
+    if not told:
+        return "absent"
+    if None in counts:
+        return "inconsistent"
+    total = attributes.get(_TOKENS[2])
+    if total is not None and (usage.input_tokens or 0) + (usage.output_tokens or 0) > (token_count(total) or 0):
+        return "inconsistent"
+    return "" if any(counts) else "zero"

@@ -1,0 +1,58 @@
+"""Head lines of Dify's text formats, of every era (api/configs/feature, api/.env.example, Celery's default)."""
+
+import re
+from datetime import tzinfo
+
+from parsers.dify.message import Head, Reader
+from parsers.gunicorn import OWN_LINE, own_failures
+from parsers.times import iso
+from parsers.window import Outcome
+
+_TIME = rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)[.,](\d{1,3})(?:\.\d{3})?"
+_LEVEL = rb"(DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL) *"
+
+#: `TIME LEVEL [thread] [file:line] trace - message`; before 1.11 without the trace, in source installs without
+#: thread and dash. The trace id may be empty.
+_HEAD = re.compile(
+    _TIME + rb" " + _LEVEL + rb"(?:\[[^\]\n]*+\] (?=\[))?\[([^\]:\n]++):\d+\] ?(?:([0-9a-f]{8,32}) |) ?(?:- )?(.*)",
+    re.DOTALL,
+)
+#: `[2024-07-10 13:58:35,803: INFO/MainProcess] message`: Celery before worker_hijack_root_logger=False.
+_CELERY = re.compile(rb"\[" + _TIME + rb": ([A-Z]+)/[^\]\n]*+\] (.*)", re.DOTALL)
+#: `ERROR:app:Exception on …`: Python's basicConfig, Dify 0.3 to 0.6.
+_BASIC = re.compile(rb"(DEBUG|INFO|WARNING|ERROR|CRITICAL):([\w.]++):(.*)", re.DOTALL)
+#: A line that begins like a head must fit one of them.
+_LIKE_A_HEAD = re.compile(rb"\[?\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+_ANSI = re.compile(rb"\x1b\[[0-9;]*m")
+
+_CELERY_CALLER = b"trace.py"
+
+
+def read(line: bytes, local: tzinfo, reader: Reader) -> Outcome:
+    """What a text line gives; a line that begins no record is ignored."""
+    if b"\x1b" in line:
+        line = _ANSI.sub(b"", line)
+    if match := _HEAD.fullmatch(line):
+        time, milliseconds, level, caller, trace_id, message = match.groups()
+        at = _at(time, milliseconds, local)
+        return reader.records(Head(level, caller, (trace_id or b"").decode(), message, at)), at
+    if match := _CELERY.fullmatch(line):
+        time, milliseconds, level, message = match.groups()
+        at = _at(time, milliseconds, local)
+        return reader.records(Head(level, _CELERY_CALLER, "", message, at)), at
+    if match := OWN_LINE.fullmatch(line):
+        return own_failures(match[2], match[3]), iso(match[1], local)
+    if match := _BASIC.fullmatch(line):
+        return reader.records(Head(match[1], match[2], "", match[3], None)), None
+    return "format" if _LIKE_A_HEAD.match(line) else None
+
+
+def reach(line: bytes) -> int:
+    steps = (_TIME, _TIME + rb" " + _LEVEL, _TIME + rb" " + _LEVEL + rb"(?:\[[^\]\n]*+\] ?)+")
+    return max((match.end() for step in steps if (match := re.match(step, line))), default=0)
+
+
+def _at(time: bytes, milliseconds: bytes, local: tzinfo) -> int | None:
+    """The source installs' format prints milliseconds without leading zeros: `,11` is 11 ms."""
+    second = iso(time, local)
+    return None if second is None else second + int(milliseconds) * 1_000_000

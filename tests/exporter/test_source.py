@@ -1,0 +1,188 @@
+"""The files of one source: globs, turns, one (device, inode) once, troubles, the first pass."""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from exporter.tail import Tail
+from exporter.wake import Wake
+from tests.exporter.reader import Reader, append
+
+
+def test_a_glob_finds_new_files_and_no_rotated_ones(tmp_path: Path) -> None:
+    append(tmp_path / "a.log", "a1\n")
+    append(tmp_path / "a.log.1", "ancient\n")
+    append(tmp_path / "a.log.2.gz", "ancient\n")
+    reader = Reader(tmp_path / "*.log*")
+    assert reader.poll() == ["a1"]
+    append(tmp_path / "b.log", "b1\n")
+    (tmp_path / "a.log").rename(tmp_path / "a.log.3")
+    append(tmp_path / "a.log", "a2\n")
+    assert sorted(reader.wait(2)) == ["a2", "b1"]
+    assert reader.wait(10) == []
+    assert reader.source.files == 2
+
+
+def test_start_at_end_is_for_the_files_that_are_there(tmp_path: Path) -> None:
+    append(tmp_path / "a.log", "old\n")
+    reader = Reader(tmp_path / "*.log", start_at="end")
+    reader.poll()
+    append(tmp_path / "b.log", "new\n")
+    assert reader.wait(2) == ["new"]
+    reader.stop()
+    append(tmp_path / "c.log", "newer\n")
+    reader.start()
+    assert reader.wait(2) == ["newer"]
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_b29_one_file_under_two_names_is_read_once(tmp_path: Path, link: object) -> None:
+    append(tmp_path / "a.log", "a1\n")
+    link(tmp_path / "a.log", tmp_path / "b.log")  # type: ignore[operator]
+    reader = Reader(tmp_path / "*.log")
+    assert reader.poll() == ["a1"]
+    append(tmp_path / "b.log", "a2\n")
+    assert reader.wait(2) == ["a2"]
+    reader.restart()
+    assert reader.wait(2) == []
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_a_file_renamed_to_another_matching_name_goes_on(tmp_path: Path, down: bool) -> None:
+    append(tmp_path / "b.log", "b1\n")
+    reader = Reader(tmp_path / "*.log")
+    reader.poll()
+    if down:
+        reader.stop()
+    (tmp_path / "b.log").rename(tmp_path / "a.log")
+    append(tmp_path / "a.log", "b2\n")
+    if down:
+        reader.start()
+    assert reader.wait(12) == ["b2"]
+    reader.restart()
+    append(tmp_path / "a.log", "b3\n")
+    assert reader.wait(12) == ["b3"]
+
+
+def test_files_take_turns(tmp_path: Path) -> None:
+    append(tmp_path / "big.log", "x\n" * 2_000_000)
+    append(tmp_path / "small.log", "small\n")
+    reader = Reader(tmp_path / "*.log")
+    assert reader.source.turn()
+    assert "small" in reader.books.lines
+    assert len(reader.books.lines) < 200_000
+
+
+def test_the_first_pass_ends_when_the_sizes_found_are_reached(tmp_path: Path) -> None:
+    append(tmp_path / "log", "x\n" * 400_000)
+    reader = Reader(tmp_path / "log", tmp_path / "missing")
+    assert not reader.source.first_pass_done()
+    reader.source.turn()
+    assert not reader.source.first_pass_done()
+    assert reader.source.progress() == (1 << 18, 800_000)
+    while not reader.source.first_pass_done():
+        append(tmp_path / "log", "more\n")
+        assert reader.source.turn()
+    assert reader.source.lag < 1000
+
+
+def test_positions_of_paths_no_longer_configured_are_forgotten(tmp_path: Path) -> None:
+    append(tmp_path / "a.log", "a1\n")
+    append(tmp_path / "b.log", "b1\n")
+    reader = Reader(tmp_path / "a.log")
+    reader.poll()
+    books = reader.books
+    reader.stop()
+    reader = Reader(tmp_path / "b.log")
+    reader.stop()
+    reader.books = books
+    reader.start()
+    reader.wait(2)
+    assert {p.path.rpartition("/")[2] for p in books.kept.values()} == {"b.log"}
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/full", path)])
+def test_d41_what_is_no_file_is_refused(tmp_path: Path, make: object) -> None:
+    make(tmp_path / "log")  # type: ignore[operator]
+    append(tmp_path / "good.log", "good\n")
+    reader = Reader(tmp_path / "log", tmp_path / "good.log")
+    assert reader.wait(3) == ["good"]
+    assert reader.source.errors == {"not_a_file": 1}
+    assert not reader.source.up
+
+
+def test_a_name_that_is_no_utf8(tmp_path: Path) -> None:
+    append(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff%20.log")), "one\n")
+    reader = Reader(tmp_path / "*.log")
+    assert reader.poll() == ["one"]
+    reader.restart()
+    assert reader.poll() == []
+
+
+_AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from tests.exporter.reader import Reader, append
+folder = Path(sys.argv[1])
+log = folder / "logs" / "log"
+os.setegid(65534), os.seteuid(65534)
+def root(*calls):
+    os.seteuid(0)
+    for call in calls: call()
+    os.seteuid(65534)
+reader = Reader(log)
+assert reader.poll() == ["a1"]
+root(lambda: log.chmod(0), lambda: append(log, "a2\\n"))
+assert reader.poll() == ["a2"], "the open descriptor still reads"
+root(lambda: log.rename(log.with_name("log.1")), lambda: append(log, "b1\\n"), lambda: log.chmod(0o600))
+assert reader.wait(8) == [] and reader.source.errors == {"permission": 1} and not reader.source.up
+root(lambda: log.chmod(0o644))
+assert reader.poll() == ["b1"] and reader.source.up
+root(lambda: log.parent.chmod(0o700), lambda: append(log, "b2\\n"))
+assert reader.poll() == ["b2"] and not reader.source.up
+root(lambda: append(log, "b3\\n"))
+reader.restart()
+assert reader.wait(30) == []
+root(lambda: log.parent.chmod(0o755))
+assert reader.wait(8) == ["b3"] and reader.books.lost_bytes == 0
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, in order to drop it")
+def test_d42_d43_troubles_with_permissions_are_states_that_end(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    append(logs / "log", "a1\n")
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    run = subprocess.run(
+        [sys.executable, "-c", _AS_NOBODY, str(tmp_path)], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_thread_ends_when_told(tmp_path: Path) -> None:
+    append(tmp_path / "log", "a1\n")
+    reader, stop, wake = Reader(tmp_path / "log"), threading.Event(), Wake()
+    thread = threading.Thread(target=reader.source.run, args=(stop, wake))
+    thread.start()
+    stop.set()
+    wake.end()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_an_idle_turn_asks_each_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(50):
+        append(tmp_path / f"{number}.log", "x\n")
+    reader = Reader(tmp_path / "*.log")
+    reader.wait(10)
+    asked: list[str] = []
+    real = Tail.window
+    monkeypatch.setattr(Tail, "window", lambda tail: asked.append(tail.filename) or real(tail))
+    assert reader.poll() == []
+    assert len(asked) == len(set(asked)) == 50

@@ -1,0 +1,177 @@
+"""Text of every era, as Dify's formatters write it and as users pasted it."""
+
+import pytest
+
+from parsers.batch import Closed, Failure, Invocation, Opened, Record, Request, Task
+from parsers.dify import Dify
+
+MILLISECOND = 1_000_000
+SECOND = 1_000_000_000
+TENANT = "82e1b810-1f2d-4c3b-9a4e-0123456789ab"
+APP = "ea53dd11-1f2d-4c3b-9a4e-0123456789ab"
+TRACE = "d61483754d5c5cf08aff65ded59e290f"
+RUN_TASK = "tasks.app_generate.workflow_execute_task.workflow_based_app_execution_task"
+TASK_ID = "76471438-80e4-417b-a1cb-120c8d12b9ae"
+
+
+def handled(method: str, route: str, status: str, milliseconds: float | None = None, failure: str = "") -> Request:
+    times = () if milliseconds is None else (round(milliseconds * MILLISECOND),)
+    return Request(method, route, status, failure, handler_durations=times)
+
+
+def access(message: str) -> str:
+    return f"2026-11-23 08:53:08.820 INFO [Dummy-1] [ext_request_logging.py:73] {TRACE} - {message}"
+
+
+def worker(level: str, caller: str, message: str) -> str:
+    return f"2026-05-21 11:07:56.674 {level} [Dummy-72] [{caller}:128] {TRACE} - {message}"
+
+
+LLM_CALL = f'HTTP Request: POST http://plugin_daemon:5002/plugin/{TENANT}/dispatch/llm/invoke "HTTP/1.1 200 OK"'
+
+
+@pytest.mark.parametrize(
+    ("line", "records"),
+    [
+        (access("POST /v1/chat-messages 200 251.066 "), [handled("POST", "/v1/chat-messages", "200", 251.066)]),
+        (access("POST /v1/chat-messages 200 0.26 "), [handled("POST", "/v1/chat-messages", "200", 0.26)]),
+        (access(f"GET /v1/info 200 1 {TRACE}"), [handled("GET", "/v1/info", "200", 1)]),
+        (access("FOOBAR /v1/chat-messages 405 0.577 "), [handled("other", "/v1/chat-messages", "405", 0.577)]),
+        (access("- - - - "), [handled("unknown", "unknown", "unknown")]),
+        (access("GET /health 500 3.1 "), [handled("GET", "/health", "500", 3.1, "server_error")]),
+        (access("GET /v1/a b 200 9 c 404 0.5 "), [handled("GET", "other", "404", 0.5)]),
+        (access("GET /v1/files/a b/preview 200 0.5 "), [handled("GET", "other", "200", 0.5)]),
+        (access("GET /v1/x"), [handled("GET", "other", "unknown")]),
+        (access("GET /v1/info 200 99999999999999 "), [handled("GET", "other", "unknown")]),
+        # eras of the format
+        (
+            "2025-03-06 06:32:18.985 INFO [Thread-1107 (_generate_worker)] [_client.py:1038] - " + LLM_CALL,
+            [Invocation("invoke_llm", "200")],
+        ),
+        (
+            "2025-11-21 09:24:54,11 INFO [_client.py:1038] 4c9630975d " + LLM_CALL,
+            [Invocation("invoke_llm", "200")],
+        ),
+        ("2026-11-23 08:53:16,378.378 INFO [Dummy-1] [_client.py:1038] - " + LLM_CALL, [Invocation("invoke_llm", "200")]),
+        ("2026-11-23 08:53:16,378 ERROR [base.py:67] 6f07a3be14 Request to Plugin Daemon Service failed", [Failure("upstream_refused")]),
+        ("ERROR:app:Exception on /api/chat-messages [POST]", [Failure("unhandled_exception")]),
+        (
+            f"[2024-07-10 13:58:35,803: INFO/MainProcess] Task tasks.clean.x[{TASK_ID}] succeeded in 0.5s: None",
+            [Task("tasks.clean.x", "succeeded", SECOND // 2)],
+        ),
+        # Celery
+        (
+            f"2026-05-21 11:08:00.473 INFO [MainThread] [strategy.py:161]  - Task {RUN_TASK}[{TASK_ID}] received",
+            [],
+        ),
+        (
+            worker("INFO", "trace.py", f"Task human_input_form_timeout.check[{TASK_ID}] succeeded in 9.5e-05s: None"),
+            [Task("human_input_form_timeout.check", "succeeded", 95_000)],
+        ),
+        (
+            worker("ERROR", "trace.py", f"Task tasks.ops_trace[{TASK_ID}] raised unexpected: ValueError('nope')"),
+            [Task("tasks.ops_trace", "failed"), Failure("task_failed")],
+        ),
+        (
+            worker("INFO", "trace.py", f"Task tasks.x[{TASK_ID}] retry: Retry in 180s"),
+            [Task("tasks.x", "retried")],
+        ),
+        (worker("INFO", "trace.py", f"Task tasks.x[{TASK_ID}] ignored"), [Task("tasks.x", "ignored")]),
+        # failures
+        (
+            worker("ERROR", "error_handler.py", "Node 1741782232725 failed with ABORT strategy: quota QuotaExceededError"),
+            [Failure("node_failed")],
+        ),
+        (worker("ERROR", "app.py", "Exception on /v1/provider_quota_exceeded [POST]"), [Failure("unhandled_exception")]),
+        (worker("ERROR", "x.py", "core.errors.error.QuotaExceededError: no more"), [Failure("quota_exceeded")]),
+        (worker("ERROR", "x.py", "ProviderTokenNotInitError"), [Failure("not_initialized")]),
+        (worker("ERROR", "x.py", "InvokeRateLimitError: slow down"), [Failure("rate_limited")]),
+        (worker("ERROR", "x.py", "InvokeServerUnavailableError"), [Failure("provider_error")]),
+        (worker("ERROR", "x.py", "\x1b[31mconsume document failed\x1b[0m"), [Failure("task_failed")]),
+        (worker("CRITICAL", "x.py", ""), [Failure("other")]),
+        ("[2026-11-23 08:53:05 +0000] [11056] [CRITICAL] WORKER TIMEOUT (pid:7)", [Failure("worker_timeout")]),
+        ("[2026-11-23 08:53:06 +0000] [1] [ERROR] Worker (pid:7) was sent SIGKILL! Perhaps out of memory?", []),
+        # heads that say nothing
+        (worker("INFO", "ext_storage.py", "all is well"), []),
+        (worker("DEBUG", "ext_request_logging.py", "Received Request POST -> /v1/chat-messages, Request Body:"), []),
+        (worker("INFO", "model.py", 'line:{"code": 0, "content": "CANARY"}'), []),
+        (worker("INFO", "_client.py", 'HTTP Request: POST http://sandbox:8194/v1/sandbox/run "HTTP/1.1 200 OK"'), []),
+    ],
+)  # fmt: skip
+def test_a_head_gives_its_records(line: str, records: list[Record]) -> None:
+    batch = Dify().parse(line.encode() + b"\n")
+    assert list(batch.records) == records
+    assert (batch.lines, batch.ignored, batch.unparsed) == (1, 0, {})
+
+
+def test_a_run_is_opened_and_closed_under_its_trace() -> None:
+    """Never look inside args: they hold the user's words, which may imitate everything."""
+    begun = worker(
+        "INFO",
+        "workflow_execute_task.py",
+        f"workflow_based_app_execution_task run with params: app_id='{APP}' workflow_id='42c76142' tenant_id='{TENANT}' "
+        "app_mode=<AppMode.ADVANCED_CHAT: 'advanced-chat'> user=_Account(user_id='CANARY') args={'query': "
+        "\"app_id='x' app_mode=<AppMode.CHAT: 'chat'>\"} invoke_from=<InvokeFrom.DEBUGGER: 'debugger'>",
+    )
+    ended = worker("INFO", "trace.py", f"Task {RUN_TASK}[{TASK_ID}] succeeded in 12.3s: None")
+    failed = worker("ERROR", "trace.py", f"Task {RUN_TASK}[{TASK_ID}] raised unexpected: KeyError('x')")
+    batch = Dify().parse(f"{begun}\n{ended}\n{failed}\n".encode())
+    at = 1_779_361_676_674 * MILLISECOND
+    assert list(batch.records) == [
+        Opened(TRACE, "advanced-chat", APP, at),
+        Task(RUN_TASK, "succeeded", 12_300 * MILLISECOND),
+        Closed(TRACE, "finished", 12_300 * MILLISECOND, at),
+        Task(RUN_TASK, "failed"),
+        Closed(TRACE, "failed", None, at),
+        Failure("task_failed"),
+    ]
+    assert batch.last_at == at
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Traceback (most recent call last):",
+        b'  File "/app/api/x.py", line 3, in f',
+        b"ValueError: bad",
+        b"{",
+        b'  "response_mode": "blocking"',
+        b'{"answer": "CANARY"}',
+        b"INFO  [alembic.runtime.migration] Context impl PostgresqlImpl.",
+        b"gRPC patched with gevent.",
+        b" -------------- celery@worker v5.4.0 (opalescent)",
+        b"\xe2\x9c\x85 Node succeeded: x",
+    ],
+)
+def test_what_begins_no_record_is_ignored(line: bytes) -> None:
+    batch = Dify().parse(line + b"\n")
+    assert (batch.lines, batch.ignored, batch.records) == (1, 1, ())
+
+
+@pytest.mark.parametrize("line", [b"2026-11-23 08:53:08.820 nonsense", b"2026-11-23 08:53:08 INFO", b"[2026-11-23 08:53:08,1: x"])
+def test_a_head_of_no_era_is_unparsed(line: bytes) -> None:
+    batch = Dify().parse(line + b"\n")
+    assert batch.unparsed == {"format": 1}
+
+
+def test_a_forged_line_makes_no_label() -> None:
+    """`GET /v1/x%0A%0A…` writes whole lines into the text log; all their labels are of closed sets."""
+    forged = access("GET /v1/x") + "\n" + access("EVIL /admin/CANARY 999 1 CANARY") + "\n 404 0.5 \n"
+    batch = Dify().parse(forged.encode())
+    assert "CANARY" not in repr(batch.records)
+    assert [(r.method, r.route, r.status_code) for r in batch.records] == [
+        ("GET", "other", "unknown"),
+        ("other", "other", "other"),
+    ]
+    assert batch.ignored == 1
+
+
+def test_milliseconds_without_zeros() -> None:
+    at = Dify().parse(b"2025-11-21 09:24:54,11 INFO [x.py:74] 4c9630975d dispatch args: x\n").last_at
+    assert at == 1_763_717_094_011 * MILLISECOND
+
+
+def test_text_times_are_of_the_configured_zone() -> None:
+    line = b"2026-11-23 08:53:08.000 INFO [Dummy-1] [x.py:73]  - x\n"
+    utc, shanghai = Dify().parse(line).last_at, Dify(timezone="Asia/Shanghai").parse(line).last_at
+    assert utc - shanghai == 8 * 3600 * SECOND
