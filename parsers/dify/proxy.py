@@ -35,15 +35,12 @@ class UsageEntry(Struct, frozen=True, omit_defaults=True):
     currency: str | None = field(default=None, name="dify.currency")
 
 
-class Attributes(Struct, frozen=True, omit_defaults=True):
+class Attributes(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A finished request, or with the event `dify.proxy.heartbeat` only what a worker holds. Times in seconds,
     sizes in bytes; what is not known is left out.
     """
 
     event: str = field(name="dify.event.name")
-    worker: str = field(name="dify.proxy.worker")
-    active_requests: Any = field(name="dify.proxy.active_requests")
-    dropped_lines: Any = field(default=None, name="dify.proxy.dropped_lines")
     method: str = field(default="", name="http.request.method")
     route: str = field(default="", name="http.route")
     status_code: Any = field(default=None, name="http.response.status_code")
@@ -52,23 +49,26 @@ class Attributes(Struct, frozen=True, omit_defaults=True):
     time_to_first_token: Any = field(default=None, name="gen_ai.server.time_to_first_token")
     request_size: Any = field(default=None, name="http.request.body.size")
     response_size: Any = field(default=None, name="http.response.body.size")
-    outcome: str = field(default="ok", name="dify.proxy.outcome")
+    outcome: str = field(default="", name="dify.proxy.outcome")
     streaming: bool | None = field(default=None, name="dify.streaming")
     error_code: str | None = field(default=None, name="dify.error.code")
     app_id: str | None = field(default=None, name="dify.app_id")
     usage: tuple[UsageEntry, ...] = field(default=(), name="dify.proxy.usage")
+    worker: str = field(name="dify.proxy.worker")
+    active_requests: Any = field(name="dify.proxy.active_requests")
+    dropped_lines: Any = field(default=None, name="dify.proxy.dropped_lines")
 
 
-class Line(Struct, frozen=True, omit_defaults=True):
-    """The whole line; `ts` as Dify writes it, milliseconds and Z."""
+class Line(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The whole line; `ts` as Dify writes it, milliseconds and Z. `message` is METHOD ROUTE STATUS MILLISECONDS."""
 
     ts: str
-    message: str
-    attributes: Attributes
-    trace_id: str = ""
-    severity: str = field(default="", name="severity")
+    severity: str = ""
     service: str = ""
     caller: str = ""
+    message: str
+    trace_id: str = ""
+    attributes: Attributes
 
 
 def encode(line: Line) -> bytes:

@@ -44,6 +44,9 @@ class Lives(RuleBasedStateMachine):
     def settle(self) -> None:
         if not self.up:
             self.start()
+        if not self.log.exists():
+            # What came and went while the path was missing for long is looked for when it names a file again.
+            self.log.touch()
         self.reader.wait(15)
         self.seen()
         counted, written = Counter(self.reader.books.lines), Counter(self.written)

@@ -148,7 +148,9 @@ def test_what_begins_no_record_is_ignored(line: bytes) -> None:
     assert (batch.lines, batch.ignored, batch.records) == (1, 1, ())
 
 
-@pytest.mark.parametrize("line", [b"2026-11-23 08:53:08.820 nonsense", b"2026-11-23 08:53:08 INFO", b"[2026-11-23 08:53:08,1: x"])
+@pytest.mark.parametrize(
+    "line", [b"2026-11-23 08:53:08.820 nonsense", b"2026-11-23 08:53:08 INFO", b"[2026-11-23 08:53:08,1: x"]
+)
 def test_a_head_of_no_era_is_unparsed(line: bytes) -> None:
     batch = Dify().parse(line + b"\n")
     assert batch.unparsed == {"format": 1}

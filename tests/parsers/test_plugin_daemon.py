@@ -18,7 +18,7 @@ SECOND = 1_000_000_000
             [Invocation("invoke_llm", "200", 101 * SECOND)],
         ),
         (
-            f'[GIN] 2025/07/17 - 07:35:41 |\x1b[97;41m 500 \x1b[0m| 98.7µs |              :: |'
+            f"[GIN] 2025/07/17 - 07:35:41 |\x1b[97;41m 500 \x1b[0m| 98.7µs |              :: |"
             f'\x1b[97;46m POST    \x1b[0m "/plugin/{TENANT}/dispatch/text_embedding/invoke"',
             [Invocation("invoke_text_embedding", "500", 98_700)],
         ),

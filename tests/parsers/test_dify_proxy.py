@@ -1,0 +1,193 @@
+"""The proxy's line: what the encoder writes, the parser reads."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parsers.batch import Active, Dropped, FirstToken, Request, Usage, UsageMissing
+from parsers.dify import Dify
+from parsers.dify.proxy import Attributes, Line, UsageEntry, decode, encode
+
+APP = "770e8400-1f2d-4c3b-9a4e-0123456789ab"
+AT = 1_795_424_011_404_000_000
+
+ENTRY = UsageEntry("openai", "gpt-4.1", 12, 34, None, "0.0012890", "USD")
+REQUEST = Attributes(
+    event="dify.proxy.request",
+    worker="w1",
+    active_requests=3,
+    dropped_lines=0,
+    method="POST",
+    route="/v1/chat-messages",
+    status_code=200,
+    duration=1.204113,
+    time_to_first_byte=0.012,
+    time_to_first_token=0.31,
+    request_size=93,
+    response_size=18234,
+    outcome="ok",
+    streaming=True,
+    app_id=APP,
+    usage=(ENTRY,),
+)
+
+
+def read(attributes: Attributes) -> list[Any]:
+    text = encode(
+        Line(ts="2026-11-23T08:53:31.404Z", message="POST /v1/chat-messages 200 1204.113", attributes=attributes)
+    )
+    batch = Dify().parse(text)
+    assert (batch.lines, batch.observed, batch.last_at) == (1, 1, AT)
+    return list(batch.records)
+
+
+def changed(**changes: object) -> Attributes:
+    return msgspec.structs.replace(REQUEST, **changes)
+
+
+def test_the_line_of_the_design() -> None:
+    line = Line(
+        ts="2026-11-23T08:53:31.404Z",
+        severity="INFO",
+        service="dify-exporter-proxy",
+        caller="proxy",
+        message="POST /v1/chat-messages 200 1204.113",
+        trace_id="0" * 32,
+        attributes=REQUEST,
+    )
+    written = {
+        "ts": "2026-11-23T08:53:31.404Z",
+        "severity": "INFO",
+        "service": "dify-exporter-proxy",
+        "caller": "proxy",
+        "message": "POST /v1/chat-messages 200 1204.113",
+        "trace_id": "0" * 32,
+        "attributes": {
+            "dify.event.name": "dify.proxy.request",
+            "http.request.method": "POST",
+            "http.route": "/v1/chat-messages",
+            "http.response.status_code": 200,
+            "http.server.request.duration": 1.204113,
+            "dify.proxy.time_to_first_byte": 0.012,
+            "gen_ai.server.time_to_first_token": 0.31,
+            "http.request.body.size": 93,
+            "http.response.body.size": 18234,
+            "dify.proxy.outcome": "ok",
+            "dify.streaming": True,
+            "dify.app_id": APP,
+            "dify.proxy.usage": [
+                {
+                    "gen_ai.provider.name": "openai",
+                    "gen_ai.request.model": "gpt-4.1",
+                    "gen_ai.usage.input_tokens": 12,
+                    "gen_ai.usage.output_tokens": 34,
+                    "dify.total_price": "0.0012890",
+                    "dify.currency": "USD",
+                }
+            ],
+            "dify.proxy.worker": "w1",
+            "dify.proxy.active_requests": 3,
+            "dify.proxy.dropped_lines": 0,
+        },
+    }
+    assert encode(line) == json.dumps(written, separators=(",", ":")).encode() + b"\n"
+
+
+def test_a_request_gives_its_records() -> None:
+    assert read(REQUEST) == [
+        Active("w1", 3, AT),
+        Request("POST", "/v1/chat-messages", "200", "", 1, 18234, (1_204_113_000,), (12_000_000,)),
+        Usage(APP, "openai", "gpt-4.1", 12, 34, None, Decimal("0.001289"), "USD", AT),
+        FirstToken(APP, "gpt-4.1", 310_000_000),
+    ]
+
+
+def test_a_heartbeat_says_what_a_worker_holds() -> None:
+    assert read(Attributes(event="dify.proxy.heartbeat", worker="w2", active_requests=7, dropped_lines=5)) == [
+        Active("w2", 7, AT),
+        Dropped(5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "failure"),
+    [
+        ({}, ""),
+        ({"outcome": "client_closed", "status_code": 499}, "client_closed"),
+        ({"outcome": "stream_error", "error_code": "completion_request_error"}, "stream_error"),
+        ({"outcome": "run_failed"}, "run_failed"),
+        ({"outcome": "upstream_timeout", "status_code": 504}, "timeout"),
+        ({"outcome": "upstream_refused", "status_code": 502}, "server_error"),
+        ({"outcome": "upstream_reset"}, "stream_error"),
+        ({"status_code": 400, "error_code": "completion_request_error"}, "provider_error"),
+        ({"status_code": 400, "error_code": "provider_quota_exceeded"}, "quota_exceeded"),
+        ({"status_code": 400, "error_code": "provider_not_initialize"}, "not_initialized"),
+        ({"status_code": 400, "error_code": "invalid_param"}, ""),
+        ({"status_code": 429}, "rate_limited"),
+        ({"status_code": 500}, "server_error"),
+    ],
+)
+def test_a_request_fails_for_one_reason(changes: dict[str, object], failure: str) -> None:
+    assert [r.failure for r in read(changed(**changes)) if isinstance(r, Request)] == [failure]
+
+
+@pytest.mark.parametrize(
+    ("changes", "missing"),
+    [
+        ({"usage": ()}, ["absent"]),
+        ({"usage": (), "route": "/v1/info"}, []),
+        ({"usage": (), "route": "/api/chat-messages"}, []),
+        ({"usage": (), "status_code": 400}, []),
+        ({"usage": (UsageEntry(input_tokens=0, output_tokens=0),)}, ["zero"]),
+        ({"usage": (UsageEntry(input_tokens=-5, output_tokens=2),)}, ["inconsistent"]),
+        ({"usage": (UsageEntry(total_tokens=5),)}, []),
+    ],
+)
+def test_missing_usage_is_said(changes: dict[str, object], missing: list[str]) -> None:
+    assert [r.reason for r in read(changed(**changes)) if isinstance(r, UsageMissing)] == missing
+
+
+def test_labels_come_from_closed_sets() -> None:
+    found = read(changed(method="CANARY", route="/CANARY", status_code=1000, app_id="CANARY", error_code="CANARY"))
+    assert "CANARY" not in repr(found)
+
+
+@pytest.mark.parametrize("bad", [-1, True, "x", None, [], 1e300])
+def test_a_bad_number_costs_itself_and_not_its_line(bad: object) -> None:
+    found = read(
+        changed(duration=bad, time_to_first_byte=bad, time_to_first_token=bad, response_size=bad, active_requests=bad)
+    )
+    assert Request("POST", "/v1/chat-messages", "200") in found
+
+
+TEXT = st.text(alphabet=st.characters(codec="utf-8"), max_size=20)
+OPTIONAL = st.none() | TEXT
+NUMBER = st.none() | st.integers(0, 2**50) | st.floats(0, 1e6, allow_nan=False)
+ENTRIES = st.builds(UsageEntry, OPTIONAL, OPTIONAL, NUMBER, NUMBER, NUMBER, OPTIONAL, OPTIONAL)
+ATTRIBUTES = st.builds(
+    Attributes,
+    **dict.fromkeys(("event", "method", "route", "outcome", "worker"), TEXT),
+    **dict.fromkeys(("status_code", "duration", "time_to_first_byte", "time_to_first_token"), NUMBER),
+    **dict.fromkeys(("request_size", "response_size", "active_requests", "dropped_lines"), NUMBER),
+    **dict.fromkeys(("error_code", "app_id"), OPTIONAL),
+    streaming=st.none() | st.booleans(),
+    usage=st.lists(ENTRIES, max_size=3).map(tuple),
+)
+LINE = st.builds(
+    Line, **dict.fromkeys(("ts", "message", "trace_id", "severity", "service", "caller"), TEXT), attributes=ATTRIBUTES
+)
+
+
+@settings(deadline=None)
+@given(LINE)
+def test_what_is_written_is_read(line: Line) -> None:
+    text = encode(line)
+    assert text.isascii()
+    assert text.count(b"\n") == 1
+    assert text.endswith(b"\n")
+    assert decode(text) == line

@@ -1,0 +1,168 @@
+"""Every telemetry event in its three generations, and the rule that no token is counted twice."""
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from parsers.batch import FirstToken, NodeRun, Record, Run, Usage, UsageMissing
+from parsers.dify import Dify
+
+APP = "770e8400-1f2d-4c3b-9a4e-0123456789ab"
+SECOND = 1_000_000_000
+AT = 1_795_424_202_240_000_000
+
+
+def records(event: str, **attributes: object) -> list[Record]:
+    line = {
+        "ts": "2026-11-23T08:56:42.240Z",
+        "severity": "INFO",
+        "service": "langgenius/dify",
+        "caller": "telemetry_log.py:71",
+        "message": "telemetry.metric_only",
+        "trace_id": "c5e3a0d2eb255f1b83627a483364b6b8",
+        "attributes": {"dify.event.name": event, "dify.app_id": APP, **attributes},
+    }
+    batch = Dify().parse(json.dumps(line).encode() + b"\n")
+    assert (batch.observed, batch.last_at) == (1, AT)
+    return list(batch.records)
+
+
+def tokens(given: object = 12, produced: object = 34, total: object = 46) -> dict[str, object]:
+    return {
+        "gen_ai.usage.input_tokens": given,
+        "gen_ai.usage.output_tokens": produced,
+        "gen_ai.usage.total_tokens": total,
+    }
+
+
+MODEL = {"gen_ai.provider.name": "langgenius/openai/openai", "gen_ai.request.model": "gpt-4.1"}
+LLM = {"dify.node.type": "llm", "dify.node.status": "succeeded", "dify.node.elapsed_time": 1.5, **MODEL}
+USED = Usage(APP, "langgenius/openai/openai", "gpt-4.1", 12, 34, None, None, "unknown", AT)
+
+
+def used(**changes: object) -> Usage:
+    import msgspec
+
+    return msgspec.structs.replace(USED, **changes)
+
+
+PRICES = {
+    "A": {"dify.node.total_price": "0.0012890", "dify.node.currency": "USD", "dify.node.error": None},
+    "B": {"dify.node.total_price": 0.001289, "dify.node.currency": "USD"},
+    "C": {"dify.usage.total_price": "1.289E-3", "dify.cost.currency": "USD"},
+    "C nested": {"dify.usage": {"total_price": "0.001289", "currency": "USD"}, "dify.cost.currency": "USD"},
+}
+
+
+@pytest.mark.parametrize("generation", PRICES)
+@pytest.mark.parametrize("event", ["dify.node.execution", "dify.node.execution.draft"])
+def test_an_llm_node_is_counted_in_every_generation(event: str, generation: str) -> None:
+    cost = Decimal("0.001289")
+    assert records(event, **LLM, **tokens(), **PRICES[generation]) == [
+        NodeRun("llm", "succeeded", 1_500_000_000),
+        used(cost=cost, currency="USD"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("node", "counted"),
+    [
+        ({"dify.node.type": "iteration", **MODEL}, False),
+        ({"dify.node.type": "loop"}, False),
+        ({"dify.node.type": "tool"}, False),
+        ({"dify.node.type": "tool", **MODEL}, True),
+        ({"dify.node.type": "agent", **MODEL}, True),
+        ({"dify.node.type": "question-classifier", **MODEL}, True),
+    ],
+)
+def test_containers_repeat_the_tokens_of_what_they_hold(node: dict[str, str], counted: bool) -> None:
+    found = records("dify.node.execution", **node, **{"dify.node.status": "succeeded"}, **tokens())
+    assert any(isinstance(record, Usage) for record in found) == counted
+
+
+def test_a_workflow_run_is_a_run_and_no_tokens() -> None:
+    run = {"dify.workflow.status": "partial-succeeded", "dify.workflow.elapsed_time": 2, **tokens()}
+    assert records("dify.workflow.run", **run) == [Run("workflow", APP, "partial-succeeded", 2 * SECOND)]
+    in_chat = records("dify.workflow.run", **run, **{"dify.conversation.id": "c"})
+    assert in_chat == [Run("advanced-chat", APP, "partial-succeeded", 2 * SECOND)]
+
+
+def test_a_message_of_a_workflow_is_no_second_run() -> None:
+    message = {
+        "dify.conversation.mode": "chat",
+        "dify.message.status": "normal",
+        "dify.message.duration": 3.0,
+        "dify.message.time_to_first_token": 0.25,
+        **MODEL,
+        **tokens(),
+    }
+    first = FirstToken(APP, "gpt-4.1", SECOND // 4)
+    assert records("dify.message.run", **message) == [first, Run("chat", APP, "normal", 3 * SECOND), USED]
+    assert records("dify.message.run", **message, **{"dify.workflow.run_id": "w"}) == [first]
+
+
+def test_generations_of_their_own_are_counted() -> None:
+    price = {"dify.prompt_generation.total_price": 0.5, "dify.prompt_generation.currency": "RMB"}
+    generated = records("dify.prompt_generation.execution", **MODEL, **tokens(), **price)
+    assert generated == [used(cost=Decimal("0.5"), currency="RMB")]
+    suggested = records("dify.suggested_question.generation", **MODEL, **{"gen_ai.usage.total_tokens": 9})
+    assert suggested == [used(input_tokens=None, output_tokens=None, unsplit_tokens=9)]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        "dify.tool.execution", "dify.moderation.check", "dify.dataset.retrieval", "dify.generate_name.execution",
+        "dify.app.created", "dify.feedback.created", "dify.telemetry.rehydration_failed", "dify.something.new",
+    ],
+)  # fmt: skip
+def test_other_events_move_nothing(event: str) -> None:
+    assert records(event, **tokens()) == []
+
+
+@pytest.mark.parametrize(
+    ("usage", "reason"),
+    [
+        ({}, "absent"),
+        (tokens(None, None, None), "absent"),
+        (tokens(0, 0, 0), "zero"),
+        (tokens(total=10), "inconsistent"),
+        (tokens(given=True), "inconsistent"),
+        (tokens(given=-1), "inconsistent"),
+        (tokens(given=1.5), "inconsistent"),
+        (tokens(given=10**12 + 1), "inconsistent"),
+        (tokens(given="12"), "inconsistent"),
+        (tokens(), None),
+        (tokens(given=12.0), None),
+    ],
+)
+def test_missing_usage_of_a_succeeded_llm_node_is_said(usage: dict[str, object], reason: str | None) -> None:
+    found = [r.reason for r in records("dify.node.execution", **LLM, **usage) if isinstance(r, UsageMissing)]
+    assert found == ([reason] if reason else [])
+    failed = records("dify.node.execution", **{**LLM, "dify.node.status": "failed"}, **usage)
+    assert not any(isinstance(record, UsageMissing) for record in failed)
+
+
+@pytest.mark.parametrize("bad", [-1, True, "x", "NaN", "1e400", [], {}])
+def test_a_bad_number_costs_itself_and_not_its_line(bad: object) -> None:
+    node = {**LLM, "dify.node.elapsed_time": bad, "dify.node.total_price": bad, **tokens()}
+    assert records("dify.node.execution", **node) == [NodeRun("llm", "succeeded"), USED]
+
+
+def test_labels_come_from_closed_sets() -> None:
+    found = records(
+        "dify.node.execution",
+        **{**LLM, "dify.node.type": "CANARY-type", "dify.node.status": "CANARY-status", "dify.app_id": "CANARY-app"},
+        **tokens(),
+        **{"dify.node.total_price": 1, "dify.node.currency": "CANARY", "dify.node.inputs": "CANARY"},
+    )
+    assert "CANARY" not in repr(found)
+    assert found[0] == NodeRun("other", "other", 1_500_000_000)
+
+
+@pytest.mark.parametrize("attributes", ["7", "[]", "null", '"x"', '{"dify.event.name": []}', '{"dify.event.name": {}}'])
+def test_attributes_of_any_shape(attributes: str) -> None:
+    line = '{"ts":"2026-11-23T08:56:42.240Z","message":"telemetry.metric_only","attributes":%s}\n' % attributes
+    batch = Dify().parse(line.encode())
+    assert (batch.observed, batch.records) == (1, ())
