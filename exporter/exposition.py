@@ -44,7 +44,8 @@ def render(
     for collector in process:
         registry.register(collector)
     printer = open_metrics if content_type == OPEN_METRICS else text_format
-    return printer.generate_latest(registry)
+    text: bytes = printer.generate_latest(registry)
+    return text
 
 
 class _Families(Collector):

@@ -11,7 +11,6 @@ from exporter.prices import Prices
 from exporter.series import Series
 from parsers import batch as b
 
-
 _MOST_WORKERS = 1024
 
 

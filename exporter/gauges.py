@@ -1,18 +1,16 @@
 """The metrics that are not counted but looked up when somebody asks."""
 
 import platform
-from collections.abc import Iterable
 
 from exporter import __version__
 from exporter import catalogue as c
-from exporter.exposition import Gauges
 from exporter.ledger import Snapshot
 from exporter.series import Labels
 from exporter.settings import Config
 from parsers.routes import table as route_table
 
 
-def replayed(snapshot: Snapshot, config: Config, now: float) -> dict[c.Metric, dict[Labels, float]]:
+def looked_up(snapshot: Snapshot, config: Config, now: float) -> dict[c.Metric, dict[Labels, float]]:
     """What a snapshot and the configuration say by themselves; `now` in seconds since the epoch."""
     routes = route_table(config.routes.extra)
     seen = sorted({labels[2] for labels in snapshot.counters[c.REQUESTS]})

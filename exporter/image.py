@@ -10,6 +10,7 @@ from decimal import Decimal
 import msgspec
 from msgspec import Struct
 
+from exporter.catalogue import Metric
 from exporter.fold import Books
 from exporter.series import Labels, Series
 from exporter.window import Position
@@ -84,32 +85,30 @@ def image_of(series: Series, books: dict[str, Books], positions: dict[str, dict[
 def take_over(image: Image, series: Series, sources: frozenset[str]) -> list[str]:
     """Enters the series of an image into empty books; one sentence for each thing that cannot be kept."""
     told = []
-    counters = {metric.name: metric for metric in series.counters}
-    histograms = {metric.name: metric for metric in series.histograms}
-    for name, counter in image.counters.items():
-        metric = counters.get(name)
-        if metric is None or metric.labels != counter.labels:
-            told += _left_out(name, "its labels have changed", counter.values)
-            continue
-        for labels, value, created in counter.values:
-            if _kept(metric.labels, labels, sources):
-                series.counters[metric][labels] = Decimal(value) if isinstance(value, str) else value
-                series.created[metric][labels] = created
-    for name, histogram in image.histograms.items():
-        metric = histograms.get(name)
-        if metric is None or metric.labels != histogram.labels:
-            told += _left_out(name, "its labels have changed", histogram.values)
-        elif series.bounds[metric] != histogram.bounds:
-            told += _left_out(name, "its buckets have changed", histogram.values)
+    metrics = {metric.name: metric for metric in series.created}
+    every: dict[str, Counter | Histogram] = {**image.counters, **image.histograms}
+    for name, stored in every.items():
+        metric = metrics.get(name)
+        if metric is None or metric.labels != stored.labels:
+            told += _left_out(name, "its labels have changed", stored.values)
+        elif isinstance(stored, Histogram) and series.bounds[metric] != stored.bounds:
+            told += _left_out(name, "its buckets have changed", stored.values)
         else:
-            for labels, counts, created in histogram.values:
-                if _kept(metric.labels, labels, sources):
-                    series.histograms[metric][labels] = counts
-                    series.created[metric][labels] = created
-    gone = sorted(image.sources.keys() - sources)
-    if gone:
+            _enter(series, metric, stored, sources)
+    if gone := sorted(image.sources.keys() - sources):
         told.append(f"sources that are not configured any more are dropped with their series: {', '.join(gone)}")
     return told
+
+
+def _enter(series: Series, metric: Metric, stored: Counter | Histogram, sources: frozenset[str]) -> None:
+    for labels, value, created in stored.values:
+        if not _kept(metric.labels, labels, sources):
+            continue
+        series.created[metric][labels] = created
+        if isinstance(value, list):
+            series.histograms[metric][labels] = value
+        else:
+            series.counters[metric][labels] = Decimal(value) if isinstance(value, str) else value
 
 
 def _kept(names: tuple[str, ...], labels: Labels, sources: frozenset[str]) -> bool:

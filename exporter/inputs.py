@@ -60,7 +60,7 @@ def _open(name: str) -> Iterator[BinaryIO]:
 
 def ending(file: str) -> bytes:
     """The last lines of a file, in which its present format shows. Raises InputError."""
-    with reading(file) as (sample, read):
+    with reading(file) as (sample, _):
         size = Path(file).stat().st_size
         if len(sample) < SAMPLE_BYTES or sample[:2] == _GZIP_MAGIC:
             return sample

@@ -16,6 +16,25 @@ Text = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
 
+def address(text: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[::1]:port`. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f'listen must be host:port such as 127.0.0.1:9877, found "{text}"')
+    return host, int(port)
+
+
+def positive(name: str, value: object) -> Decimal:
+    try:
+        amount = Decimal(value) if isinstance(value, str) else Decimal("NaN")
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount <= 0:
+        raise ValueError(f'{name} must be a decimal string above 0 such as "500", found {value!r}')
+    return amount
+
+
 class Exporter(Struct, frozen=True, forbid_unknown_fields=True):
     """`[exporter]`; times in seconds."""
 
@@ -121,22 +140,3 @@ class Config(Struct, frozen=True):
     exchange: Mapping[str, Decimal] = {}
     apps: Mapping[str, App] = {}
     proxy: Proxy = Proxy()
-
-
-def address(text: str) -> tuple[str, int]:
-    """Host and port of `host:port` or `[::1]:port`. Raises ValueError."""
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f'listen must be host:port such as 127.0.0.1:9877, found "{text}"')
-    return host, int(port)
-
-
-def positive(name: str, value: object) -> Decimal:
-    try:
-        amount = Decimal(value) if isinstance(value, str) else Decimal("NaN")
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite() or amount <= 0:
-        raise ValueError(f'{name} must be a decimal string above 0 such as "500", found {value!r}')
-    return amount

@@ -16,7 +16,7 @@ from pygtail import Pygtail
 
 from exporter.generation import Generation, Truncated
 from exporter.lineage import Lineage
-from exporter.opened import Identity, NotAFileError, Opened, at_end, identity, open_log
+from exporter.opened import GZIP_ERRORS, Identity, NotAFileError, Opened, at_end, identity, open_log
 from exporter.window import Position, Window
 
 #: Seconds that a file which the path no longer names stays open after it last grew.
@@ -26,7 +26,7 @@ GRACE = 5.0
 _ORPHANED = 3600.0
 
 
-def trouble(error: OSError) -> str:
+def trouble(error: Exception) -> str:
     """The reason, of a closed set, why a file cannot be read."""
     if isinstance(error, NotAFileError):
         return "not_a_file"
@@ -183,7 +183,7 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
             return generation.window(self._terms.source)
         except Truncated:
             self._truncated(generation, known, now)
-        except OSError as error:
+        except (OSError, *GZIP_ERRORS) as error:
             self.error = trouble(error)
             self._reopen(generation)
         return None

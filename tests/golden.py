@@ -1,4 +1,4 @@
-"""The golden files: each source of exporter.toml, replayed, gives the exposition beside its sample.
+"""The golden files: each source of exporter.toml, looked_up, gives the exposition beside its sample.
 
 `python -m tests.golden` writes them.
 """
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exporter.config import load
 from exporter.exposition import render
-from exporter.gauges import replayed
+from exporter.gauges import looked_up
 from exporter.ledger import Ledger
 from exporter.replay import Span, jobs_of, run
 from exporter.settings import Config, Source
@@ -31,7 +31,7 @@ def exposition(source: Source) -> bytes:
     ledger = Ledger(whole.limits, lambda: NOW, whole.buckets, whole.prices)
     run(jobs_of([source]), ledger, whole.limits.line_length, Span(), lambda _: None, lambda *_: None)
     snapshot = ledger.snapshot(None)
-    return render(snapshot, replayed(snapshot, whole, NOW))
+    return render(snapshot, looked_up(snapshot, whole, NOW))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """`dify-exporter explain`"""
 
+import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import click
 import msgspec
@@ -30,18 +32,18 @@ def explain(config_path: Path, line: str | None) -> None:
       tail -n 1 /var/log/nginx/access.log | dify-exporter explain
     """
     config = load_or_stop(config_path) if config_path.exists() else Config()
-    text = line.encode("utf-8", "surrogateescape") if line is not None else click.get_binary_stream("stdin").read()
-    text = text.rstrip(b"\r\n")
+    given = line.encode("utf-8", "surrogateescape") if line is not None else sys.stdin.buffer.read()
+    text = given.rstrip(b"\r\n")
     if not text:
         stop("no line to explain: give it as an argument or on standard input")
     configured = [Guess(s.parser, f"{s.name} (configured)", {}, "none") for s in config.sources]
     found = detect(text, iter(configured)) or detect(text, guesses(routes=config.routes.extra))
     if found is None:
         _nobody(text, [*configured, *guesses()])
-    _taken(*found, config)
+    _taken(found[0], found[1], config)
 
 
-def _nobody(text: bytes, candidates: list[Guess]) -> None:
+def _nobody(text: bytes, candidates: list[Guess]) -> NoReturn:
     guess, column = nearest(text, iter(candidates))
     click.echo("no parser takes this line")
     click.echo(f"nearest: {guess}; it broke at column {column + 1}:")

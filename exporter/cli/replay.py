@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, stop
 from exporter.exposition import render
-from exporter.gauges import replayed
+from exporter.gauges import looked_up
 from exporter.inputs import InputError
 from exporter.ledger import Ledger
 from exporter.redact import redact
@@ -26,7 +26,7 @@ from exporter.settings import Config
 _NANOSECONDS = 1_000_000_000
 
 
-class _Moment(click.ParamType):
+class _Moment(click.ParamType[int]):
     """A point in time, in nanoseconds since the epoch."""
 
     name = "time"
@@ -121,7 +121,7 @@ def _progress(jobs: list[Job]) -> Iterator[Callable[[int, int], None]]:
 def _print(ledger: Ledger, config: Config, examples: Examples, output: str) -> None:
     snapshot = ledger.snapshot(None)
     if output == "metrics":
-        sys.stdout.write(render(snapshot, replayed(snapshot, config, time.time())).decode())
+        sys.stdout.write(render(snapshot, looked_up(snapshot, config, time.time())).decode())
         return
     summary = summarise(snapshot)
     if output == "json":

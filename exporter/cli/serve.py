@@ -3,12 +3,17 @@
 import logging
 import signal
 import threading
+import time
 from pathlib import Path
 
 import click
 
+from exporter.checkpoint import LockedError
 from exporter.cli.options import config_option, load_or_stop, stop
+from exporter.service import Service
+from exporter.settings import Config
 
+_PATIENCE = 60.0
 _LOG_FORMAT = "ts=%(asctime)s level=%(levelname)s logger=%(name)s msg=%(message)r"
 
 
@@ -22,8 +27,6 @@ def serve(config_path: Path) -> None:
       dify-exporter serve
       dify-exporter serve --config /etc/dify-exporter/exporter.toml
     """
-    from exporter.service import Service
-
     config = load_or_stop(config_path)
     if not config.sources:
         stop(f"{config_path}: no [[source]] table, expected at least one; see exporter.toml for examples")
@@ -31,10 +34,25 @@ def serve(config_path: Path) -> None:
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    service = Service(config)
+    service = _service(config, config_path)
     try:
         service.start()
     except OSError as error:
         stop(f"{config_path}: [exporter] listen: cannot listen on {config.exporter.listen}: {error.strerror}")
-    stopping.wait()
+    while not stopping.wait(0.2 if not service.ready() else None):
+        pass
     service.stop()
+
+
+def _service(config: Config, config_path: Path) -> Service:
+    """Waits for an exporter that is about to leave, as in a rolling update, and no longer."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return Service(config, config_path.absolute().parent)
+        except LockedError as error:
+            if time.monotonic() > deadline:
+                stop(str(error))
+            time.sleep(0.5)
+        except OSError as error:
+            stop(f"{config_path}: [exporter] state: cannot be written at {error.filename}: {error.strerror}")

@@ -180,6 +180,6 @@ def test_a_streams_first_byte_is_far_below_its_duration(tmp_path: Path) -> None:
         until("five requests", lambda: requests_by_route(exporter).total() == 5)
         duration = exporter.value("dify_request_duration_seconds_sum", route="/v1/chat-messages") / 5
         first_byte = exporter.value("dify_time_to_first_byte_seconds_sum", route="/v1/chat-messages") / 5
-    assert STREAM_SECONDS * 0.9 < duration
+    assert duration > STREAM_SECONDS * 0.9
     assert first_byte < duration / 2
-    assert BLOCKING_SECONDS < duration
+    assert duration > BLOCKING_SECONDS

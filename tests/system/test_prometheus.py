@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.system.exporter import COMMAND, Exporter, serving
+from tests.system.exporter import COMMAND, Exporter
 from tests.system.programs import find, running, until
 
 ROOT = Path(__file__).parents[2]
