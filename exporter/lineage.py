@@ -64,6 +64,8 @@ class Lineage:
         elif rotated_away:
             self.departed(now, previous)
             self._count(rotations=1)
+        elif self._uncertain:
+            self.departed(now, previous)
         self.history = True
 
     def departed(self, now: float, previous: Iterable[Position]) -> None:
@@ -121,7 +123,7 @@ class Lineage:
         """
         if self._unlooked:
             # While we were down a whole generation may have come and gone (B18).
-            if not named or self._uncertain:
+            if not named:
                 self._newer_until = now + SEARCH
             self._unlooked = False
         newer = now <= self._newer_until

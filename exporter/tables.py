@@ -44,7 +44,7 @@ def convert(table: Table, struct: type[T], where: str, problems: Problems, hidde
             problems.add(where, f"{key}: {_expectation(error)}, found {_shown(value)}")
     for key, field in fields.items():
         if field.required and key not in table:
-            problems.add(where, f"{key} is missing, expected {_kind(field.type)}")
+            problems.add(where, f"{key} is missing")
     if len(problems.sentences) > found:
         return None
     try:
@@ -68,12 +68,6 @@ def _expectation(error: msgspec.ValidationError) -> str:
     place = rest.partition(" - at ")[2]
     sentence = expected[:1].lower() + expected[1:]
     return f"{sentence} at {place}" if place else sentence
-
-
-def _kind(annotation: object) -> str:
-    if isinstance(annotation, type):
-        return {"str": "a string", "int": "a number", "float": "a number"}.get(annotation.__name__, "a value")
-    return "a list" if "tuple" in str(annotation) else "a value"
 
 
 def _shown(value: object) -> str:

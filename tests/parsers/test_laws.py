@@ -79,7 +79,7 @@ NOISE = [
 @pytest.mark.parametrize("parser", PARSERS, ids=repr)
 def test_linear_on_hostile_input(parser: Parser) -> None:
     """A quadratic parser would need minutes for these lines of 64 kB behind every beginning it knows."""
-    beginnings = [b"", *(line[:cut] for line in SAMPLE_LINES[::40] for cut in (20, 60, len(line) // 2))]
+    beginnings = [b"", *(line[:cut].rstrip(b"\n") for line in SAMPLE_LINES[::40] for cut in (20, 60, len(line) // 2))]
     begun = time.process_time()
     for noise in NOISE:
         for beginning in beginnings[:: max(1, len(beginnings) // 12)]:
