@@ -164,7 +164,5 @@ class Ledger:
     @staticmethod
     def _active(books: Books, now: int) -> int:
         """Requests of the workers that have spoken within 30 s; a killed worker holds none."""
-        for worker, last in list(books.active.items()):
-            if last.at is None or last.at < now - _WORKER_SILENCE:
-                del books.active[worker]
-        return sum(last.requests for last in books.active.values())
+        oldest = now - _WORKER_SILENCE
+        return sum(last.requests for last in books.active.values() if last.at is not None and last.at >= oldest)

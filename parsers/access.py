@@ -14,7 +14,7 @@ from parsers.format import Format
 from parsers.http import failure_of, method_of, status_code_of
 from parsers.numbers import SECOND, nanoseconds, token_count
 from parsers.request_line import method_and_route
-from parsers.routes import Routes
+from parsers.routes import INVALID, Routes
 from parsers.times import common_log, iso
 from parsers.window import whole_lines
 
@@ -23,7 +23,7 @@ REQUEST, METHOD, TARGET, PATH, STATUS, BYTES = "request", "method", "target", "p
 DURATION, FIRST_BYTE = "duration", "first_byte"
 TIME_EPOCH, TIME_ISO, TIME_COMMON = "time_epoch", "time_iso", "time_common"
 
-_NUMBER = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+_NUMBER = re.compile(rb"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 
 Row = Sequence[bytes]
 
@@ -91,11 +91,18 @@ class Access(Struct, frozen=True):
         if REQUEST in columns:
             return (*method_and_route(self.unescape(row[columns[REQUEST]]), self.routes), status)
         method = method_of(row[columns[METHOD]]) if METHOD in columns else UNKNOWN
-        if TARGET in columns:
-            return method, self.routes.of_target(self.unescape(row[columns[TARGET]])), status
-        if PATH in columns:
-            return method, self.routes.of_path(self.unescape(row[columns[PATH]])), status
-        return method, UNKNOWN, status
+        return method, self._route(row), status
+
+    def _route(self, row: Row) -> str:
+        """By target or path, which a server leaves empty where it could not read the request line."""
+        columns = self.roles.columns
+        column = columns.get(TARGET, columns.get(PATH))
+        if column is None:
+            return UNKNOWN
+        value = self.unescape(row[column])
+        if value in (b"", b"-"):
+            return INVALID
+        return self.routes.of_target(value) if TARGET in columns else self.routes.of_path(value)
 
     def _bytes(self, group: Sequence[Row]) -> int | None:
         column = self.roles.columns.get(BYTES)

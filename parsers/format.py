@@ -1,94 +1,149 @@
 """A log format as a list of pieces, literal text and variables, and the one pattern that reads its lines.
 
-Every variable matches a class that excludes what follows it, so that a line is read in one go forward. Nothing
+Every variable but one takes what it can and gives nothing back, so that a line is read in one go forward. Nothing
 crosses a newline.
 """
 
 import re
 from collections.abc import Sequence
+from enum import Enum
 from typing import NamedTuple
 
 from msgspec import Struct
 
-#: Values that hold anything but a quote, and values in which a backslash escapes one.
-_UNQUOTED = rb'[^"\n]*+'
-_ESCAPED = rb'(?:[^"\\\n]|\\[^\n])*+'
+#: What a value between quotes may hold, by the server's way of escaping; END is the text behind the closing quote.
+_QUOTED = {
+    "default": rb'[^"\n]*+',  # nginx writes a quote as \x22
+    "json": rb'(?:[^"\\\n]|\\[^\n])*+',
+    "none": rb'(?:[^"\n]|"(?!END))*+',
+    # gunicorn escapes a quote but no backslash: after a client's own backslash, the value ends where the next
+    # one begins or no quote is left. A header's value does not end with a blank (RFC 9110 §5.5).
+    "gunicorn": rb'(?:[^"\n]|(?<=\\)"(?! "|[^"\n]*$))*+',
+}
 
-#: Several values in one variable: `0.000, 0.003`, between groups ` : ` (nginx' $upstream_… variables).
-_LIST = rb"[^ \n]*(?:(?:(?<=,) | : )[^ \n]*)*"
-_LIST_BEFORE_COMMA = rb"[^,\n]*(?:, [^,\n]*)*"
+#: Several values between blanks: `0.000, 0.003`, between groups ` : ` (nginx' $upstream_… variables).
+_LIST = rb"[^ \n]*+(?:(?:(?<=,) | : )[^ \n]*+)*+"
+_TO_THE_END = rb"[^\r\n]*+(?:\r(?!$)[^\r\n]*+)*+"
+
+
+class Extent(Enum):
+    """How far a value without quotes reaches."""
+
+    WORD = "to the character that follows it in the format"
+    FIRST = "to the first place where what follows it fits"
+    LIST = "the same; before a blank, several words with commas"
+    LAST = "to the last place where all that follows it fits"
+    BEHIND_LAST = "a word that does not hold the character before it: else each place would be tried to the end"
 
 
 class Variable(NamedTuple):
-    """A variable of a format. `several`: its value may be a list; `spaced`: it may hold blanks unquoted;
-    `shape`: the pattern of its value where the server fixes it.
-    """
+    """A variable of a format; `shape` is the pattern of its value where the server fixes it."""
 
     name: str
-    several: bool = False
-    spaced: bool = False
+    extent: Extent = Extent.WORD
     shape: bytes = b""
 
 
 Piece = bytes | Variable
 
+#: DELIMITER is the character that follows in the format, STOP all the text and the shape that follow.
+_TO_STOP = rb"[^\nDELIMITER]*+(?:(?!STOP)[^\n][^\nDELIMITER]*+)*+(?=STOP)"
+_UNQUOTED = {
+    Extent.WORD: rb"[^\nDELIMITER]*+",
+    Extent.FIRST: _TO_STOP,
+    Extent.LIST: _TO_STOP,
+    Extent.LAST: rb"[^\n]*",
+    Extent.BEHIND_LAST: rb"[^\nDELIMITERBEFORE]*+",
+}
+
 
 class Format(Struct, frozen=True):
-    """`pattern` matches whole lines of a block and captures `captured`, in this order."""
+    """`pattern` matches whole lines of a block and captures `captured`, in this order; `parts` are its pieces."""
 
-    pieces: tuple[Piece, ...]
     pattern: re.Pattern[bytes]
     captured: tuple[str, ...]
-    escaped_quotes: bool
+    parts: tuple[bytes, ...]
 
     def reach(self, line: bytes) -> int:
         """How many bytes of a line fit: the longest run of pieces from its beginning."""
-        for end in range(len(self.pieces), 0, -1):
-            if match := re.match(_source(self.pieces[:end], frozenset(), self.escaped_quotes), line):
+        for end in range(len(self.parts), 0, -1):
+            if match := re.match(b"".join(self.parts[:end]), line):
                 return match.end()
         return 0
 
 
-def compiled(pieces: Sequence[Piece], wanted: frozenset[str], escaped_quotes: bool) -> Format:
-    """The format of these pieces; variables in `wanted` are captured, the first of each name.
+def compiled(pieces: Sequence[Piece], wanted: frozenset[str], quoting: str) -> Format:
+    """The format of these pieces; variables in `wanted` are captured, the first of each name. `quoting` is
+    nginx' escape mode (default, json, none) or gunicorn.
 
     Raises ValueError where two variables stand side by side and one of them is wanted.
     """
+    merged = _with_one_greedy(_merged(pieces, wanted), quoting)
+    parts, groups, captured = list[bytes](), list[bytes](), list[str]()
+    before = b""
+    for at, piece in enumerate(merged):
+        if isinstance(piece, bytes):
+            part = group = re.escape(piece)
+            before = piece[-1:]
+        else:
+            part = b"(?:" + _value(piece, before, merged[at + 1 : at + 3], quoting) + b")"
+            group = part
+            if piece.name in wanted and piece.name not in captured:
+                captured.append(piece.name)
+                group = b"(" + part + b")"
+        parts.append(part)
+        groups.append(group)
+    pattern = re.compile(rb"^(?=[^\r\n])" + b"".join(groups) + rb"\r?$", re.MULTILINE)
+    return Format(pattern, tuple(captured), tuple(parts))
+
+
+def _merged(pieces: Sequence[Piece], wanted: frozenset[str]) -> list[Piece]:
+    """Neighbours that nobody wants become one variable, so that text follows each."""
     merged: list[Piece] = []
     for piece in pieces:
-        if isinstance(piece, Variable) and merged and isinstance(merged[-1], Variable):
-            if {piece.name, merged[-1].name} & wanted:
-                raise ValueError(f"format: {merged[-1].name} and {piece.name} stand side by side, with nothing between")
-            continue
-        merged.append(piece)
-    names = [piece.name for piece in merged if isinstance(piece, Variable) and piece.name in wanted]
-    source = rb"^(?=[^\r\n])" + _source(merged, wanted, escaped_quotes) + rb"\r?$"
-    return Format(tuple(merged), re.compile(source, re.MULTILINE), tuple(dict.fromkeys(names)), escaped_quotes)
+        before = merged[-1] if merged else b""
+        if isinstance(piece, bytes) or isinstance(before, bytes):
+            merged.append(piece)
+        elif {piece.name, before.name} & wanted:
+            raise ValueError(f"format: {before.name} and {piece.name} stand side by side, with nothing between")
+    return merged
 
 
-def _source(pieces: Sequence[Piece], wanted: frozenset[str], escaped_quotes: bool) -> bytes:
-    left, source = set(wanted), b""
-    for piece, following in zip(pieces, [*pieces[1:], b""], strict=True):
+def _with_one_greedy(pieces: list[Piece], quoting: str) -> list[Piece]:
+    """Of the variables that reach to a last place only the first one; those behind it are told so.
+
+    With escape=none there is none: a quoted value, which may then hold quotes, would be read again from each place.
+    """
+    settled: list[Piece] = []
+    greedy = False
+    for piece, following in zip(pieces, [*pieces, b""][1:], strict=True):
         if isinstance(piece, bytes):
-            source += re.escape(piece)
+            settled.append(piece)
             continue
-        value = _value(piece, following if isinstance(following, bytes) else b"", escaped_quotes)
-        source += b"(" + value + b")" if piece.name in left else b"(?:" + value + b")"
-        left.discard(piece.name)
-    return source
+        last = piece.extent is Extent.LAST and isinstance(following, bytes) and not following.startswith(b'"')
+        extent = Extent.BEHIND_LAST if greedy else Extent.WORD if last and quoting == "none" else piece.extent
+        settled.append(piece._replace(extent=extent))
+        greedy = greedy or (last and extent is Extent.LAST)
+    return settled
 
 
-def _value(variable: Variable, following: bytes, escaped_quotes: bool) -> bytes:
-    """What a variable may hold, given the literal text behind it."""
+def _value(variable: Variable, before: bytes, following: Sequence[Piece], quoting: str) -> bytes:
+    """What a variable may hold, given the character before it, and the text and the variable behind it."""
+    literal = next((piece for piece in following[:1] if isinstance(piece, bytes)), b"")
+    shape = next((piece.shape for piece in following[1:] if isinstance(piece, Variable)), b"")
     if variable.shape:
         return variable.shape
-    delimiter = following[:1]
-    if delimiter == b'"':
-        return _ESCAPED if escaped_quotes else _UNQUOTED
-    if variable.several and delimiter in (b" ", b""):
+    if not literal:
+        return _TO_THE_END
+    if literal.startswith(b'"') and (variable.extent is not Extent.BEHIND_LAST or before == b'"'):
+        end = re.escape(literal[1:]) or (rb"\r?$" if len(following) == 1 else b"")
+        return _QUOTED[quoting].replace(b"END", end)
+    delimiter, stop = re.escape(literal[:1]), re.escape(literal) + shape
+    if variable.extent is Extent.LIST and delimiter == re.escape(b" "):
         return _LIST
-    if variable.several and delimiter == b",":
-        return _LIST_BEFORE_COMMA
-    if variable.spaced:
-        return rb"[^\n]*?" if following else rb"[^\n]*"
-    return b"[^\\n" + re.escape(delimiter or b"\r") + b"]*+"
+    return (
+        _UNQUOTED[variable.extent]
+        .replace(b"BEFORE", re.escape(before))
+        .replace(b"DELIMITER", delimiter)
+        .replace(b"STOP", stop)
+    )

@@ -8,7 +8,7 @@ from msgspec import structs
 from parsers import access
 from parsers.access import Access, Roles
 from parsers.batch import Batch, Failure
-from parsers.format import Piece, Variable, compiled
+from parsers.format import Extent, Piece, Variable, compiled
 from parsers.numbers import MICROSECOND, MILLISECOND, SECOND
 from parsers.parser import Parser
 from parsers.routes import table
@@ -16,7 +16,7 @@ from parsers.times import iso, zone
 
 DEFAULT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 
-_ATOM = re.compile(r"%\(((?:\{[^}]+\}[ioe])|\w)\)s")
+_ATOM = re.compile(r"%\(([^()]+)\)[sd]|%(%)")
 _ROLES = {
     "r": access.REQUEST,
     "m": access.METHOD,
@@ -32,17 +32,27 @@ _ROLES = {
 }
 _UNITS = {"L": SECOND, "D": MICROSECOND, "M": MILLISECOND, "T": SECOND}
 
-#: %(t)s brings its brackets along; %(U)s is the decoded path, blanks and all.
-_BRACKETED = rb"\[[^\]\n]{0,40}+\]"
+#: %(t)s brings its brackets along.
+_SHAPES = {"t": rb"\[[0-9]{2}/[^\] \n]{1,30}+ [+-][0-9]{4}\]"}
+#: The user's name is decoded, and so is the path; a header may be a list.
+_EXTENTS = {"u": Extent.FIRST, "r": Extent.LAST, "U": Extent.LAST, "{x-forwarded-for}i": Extent.LIST}
 
 #: `[2026-11-23 08:53:05 +0000] [11056] [INFO] Booting worker with pid: 11058`
 OWN_LINE = re.compile(rb"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4})\] \[\d+\] \[(\w+)\] (.*)", re.DOTALL)
-_TRACEBACK = re.compile(rb"\s|Traceback \(most recent call last\):|[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)\b")
-
+_TRACEBACK = re.compile(
+    rb"\s|Traceback \(most recent call last\):|During handling of the above |The above exception was "
+    rb"|[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)\b"
+)
+#: What another record has told already.
+_AGAIN = re.compile(rb"Worker \(pid:\d+\) (?:was sent SIG|exited)|Shutting down: |Reason: ")
 
 _NO_DURATION = (
     "this gunicorn format carries no duration: latency metrics stay empty; "
     "add %(L)s to --access-logformat in GUNICORN_CMD_ARGS"
+)
+_DECODED = (
+    "this gunicorn format writes the decoded path: a client can break a line in two and forge the second; "
+    "take %(r)s in place of %(U)s"
 )
 
 
@@ -58,16 +68,14 @@ class Gunicorn(Parser, frozen=True):
 
     @cached_property
     def _access(self) -> Access:
-        if not _ATOM.search(self.format):
-            raise ValueError(f'format: no atom such as %(s)s in "{self.format[:60]}"')
-        format = compiled(_pieces(self.format), frozenset(_ROLES), escaped_quotes=True)
+        format = compiled(_pieces(self.format), frozenset(_ROLES), "gunicorn")
         columns: dict[str, int] = {}
         unit = SECOND
         for atom, role in _ROLES.items():
             if atom in format.captured and role not in columns:
                 columns[role] = format.captured.index(atom)
                 unit = _UNITS.get(atom, unit)
-        if access.STATUS not in columns and access.REQUEST not in columns and access.PATH not in columns:
+        if not columns.keys() & {access.STATUS, access.REQUEST, access.PATH}:
             raise ValueError("format: expected %(s)s or %(r)s among its atoms")
         return Access(format, Roles(columns, unit), table(self.routes), zone(self.timezone), _unquoted)
 
@@ -95,35 +103,50 @@ class Gunicorn(Parser, frozen=True):
         return self._access.format.reach(line)
 
     def advice(self) -> tuple[str, ...]:
-        if access.DURATION in self._access.roles.columns:
-            return ()
-        return (_NO_DURATION,)
+        columns = self._access.roles.columns
+        decoded = access.PATH in columns and access.REQUEST not in columns
+        told = {_NO_DURATION: access.DURATION not in columns, _DECODED: decoded}
+        return tuple(sentence for sentence, holds in told.items() if holds)
 
 
 def own_failures(level: bytes, message: bytes) -> list[Failure]:
     """What gunicorn's own line (gunicorn/arbiter.py) says went wrong.
 
-    A worker's time-out is told again when it is killed; the second record is not another failure.
+    A worker's time-out is told again when it is killed, and a failed start when the master ends: the later records
+    are no other failures.
     """
     if level == b"CRITICAL" and message.startswith(b"WORKER TIMEOUT"):
         return [Failure("worker_timeout")]
-    if level not in (b"ERROR", b"CRITICAL") or re.match(rb"Worker \(pid:\d+\) (?:was sent SIG|exited)", message):
+    if level not in (b"ERROR", b"CRITICAL") or _AGAIN.match(message):
         return []
     return [Failure("unhandled_exception" if message.startswith(b"Error handling request") else "other")]
 
 
 def _pieces(format: str) -> list[Piece]:
+    """Atoms and the text between them, in which Python's % operator writes %% for a percent sign."""
     pieces: list[Piece] = []
-    end = 0
+    text, end = "", 0
     for match in _ATOM.finditer(format):
-        if match.start() > end:
-            pieces.append(format[end : match.start()].encode())
-        shape = _BRACKETED if match[1] == "t" else b""
-        pieces.append(Variable(match[1], spaced=match[1] in ("U", "u"), shape=shape))
+        text += _text(format[end : match.start()]) + (match[2] or "")
         end = match.end()
-    if end < len(format):
-        pieces.append(format[end:].encode())
-    return pieces
+        if match[1]:
+            pieces += [text.encode(), _variable(match[1])]
+            text = ""
+    pieces.append((text + _text(format[end:])).encode())
+    return [piece for piece in pieces if piece]
+
+
+def _variable(atom: str) -> Variable:
+    name = atom.lower() if atom.startswith("{") else atom
+    return Variable(name, _EXTENTS.get(name, Extent.WORD), _SHAPES.get(name, b""))
+
+
+def _text(text: str) -> str:
+    if "%" in text:
+        raise ValueError(f'format: "%" begins no atom such as %(s)s in "{text[text.index("%") :][:30]}"')
+    if "\n" in text or "\r" in text:
+        raise ValueError("format: a line break inside; each request must be one line")
+    return text
 
 
 def _unquoted(value: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import tzinfo
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -49,7 +50,7 @@ class Nginx(Parser, frozen=True):
         _ = self._zone, self._access
 
     @cached_property
-    def _zone(self) -> Any:
+    def _zone(self) -> tzinfo:
         return zone(self.timezone)
 
     @cached_property
@@ -58,12 +59,12 @@ class Nginx(Parser, frozen=True):
         if self.format == log_format.ERROR:
             return None
         pieces, escape = log_format.pieces(self.format)
-        format = compiled(pieces, frozenset(_ROLES), escaped_quotes=escape == "json")
+        format = compiled(pieces, frozenset(_ROLES), escape)
         columns: dict[str, int] = {}
         for variable, role in _ROLES.items():
             if variable in format.captured:
                 columns.setdefault(role, format.captured.index(variable))
-        if access.STATUS not in columns and access.REQUEST not in columns and access.TARGET not in columns:
+        if not columns.keys() & {access.STATUS, access.REQUEST, access.TARGET, access.PATH}:
             raise ValueError("format: expected $status or $request among its variables")
         return Access(format, Roles(columns), table(self.routes), self._zone, _UNESCAPES[escape])
 

@@ -3,7 +3,7 @@
 import re
 from difflib import get_close_matches
 
-from parsers.format import Piece, Variable
+from parsers.format import Extent, Piece, Variable
 
 #: docker/nginx/nginx.conf.template of Dify, `log_format main`.
 DIFY = (
@@ -20,18 +20,35 @@ COMBINED = (
 BUILT_IN = {"dify-timed": TIMED, "dify": DIFY, "combined": COMBINED}
 ERROR = "error"
 
-#: Short and of known letters, so that the blanks a user name may hold are not tried over and over.
-_SHAPES = {"time_local": rb"[0-9A-Za-z/: +-]{0,32}+"}
+_NUMBER = rb"(?:[0-9.]++|-?)"
+_SHAPES = {
+    "time_local": rb"[0-9]{2}/[A-Za-z]{3}/[0-9:]{13} [+-][0-9]{4}",
+    **dict.fromkeys(("status", "body_bytes_sent", "bytes_sent", "request_time", "msec"), _NUMBER),
+}
+
+#: How far values reach that may hold blanks or several values; besides these, every $upstream_… is a list.
+_EXTENTS = {
+    "http_x_forwarded_for": Extent.LIST,
+    "proxy_add_x_forwarded_for": Extent.LIST,
+    "remote_user": Extent.FIRST,
+    "request": Extent.LAST,
+    "uri": Extent.LAST,
+    "document_uri": Extent.LAST,
+}
 
 _ESCAPES = ("default", "json", "none")
-_TOKEN = re.compile(r"""\s*(?:#[^\n]*|;|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s'";#]+))""", re.DOTALL)
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
-_QUOTED_ESCAPE = re.compile(r"""\\(["'\\])""")
+_COMMENTS = re.compile(r"(?:\s*#[^\n]*(?:\n|$))*")
+_TOKEN = re.compile(r"""\s*(?:#[^\n]*|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s'";#][^\s'";]*))""", re.DOTALL)
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
+
+#: ngx_conf_read_token (src/core/ngx_conf_file.c), in quotes of either kind and without.
+_ESCAPED = re.compile(r"""\\(["'\\trn])""")
+_CHARACTERS = {"t": "\t", "r": "\r", "n": "\n"}
 
 
 def pieces(format: str) -> tuple[tuple[Piece, ...], str]:
     """The pieces of a format and its escape mode. Raises ValueError for what is no format."""
-    text = BUILT_IN.get(format, format).strip()
+    text = _COMMENTS.sub("", BUILT_IN.get(format, format), count=1).strip()
     if re.fullmatch(r"[\w.-]*", text):
         near = get_close_matches(text, [*BUILT_IN, ERROR], n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"expected one of {', '.join([*BUILT_IN, ERROR])}"
@@ -40,9 +57,13 @@ def pieces(format: str) -> tuple[tuple[Piece, ...], str]:
     if re.match(r"log_format\s", text):
         text, escape = _directive(text)
     elif text.startswith("'"):
-        text = _joined(_tokens(text))
+        text = "".join(_tokens(text))
+    else:
+        text = _unescaped(text)
     if not _VARIABLE.search(text):
         raise ValueError(f'format: no variable such as $status in "{text[:60]}"')
+    if "\n" in text or "\r" in text:
+        raise ValueError("format: a line break inside; each request must be one line")
     return tuple(_split(text)), escape
 
 
@@ -52,39 +73,44 @@ def _split(text: str) -> list[Piece]:
     for match in _VARIABLE.finditer(text):
         if match.start() > end:
             found.append(text[end : match.start()].encode())
-        name = match[1] or match[2]
-        found.append(Variable(name, name.startswith("upstream_"), name == "remote_user", _SHAPES.get(name, b"")))
+        found.append(_variable(match[1] or match[2]))
         end = match.end()
     if end < len(text):
         found.append(text[end:].encode())
     return found
 
 
+def _variable(name: str) -> Variable:
+    extent = Extent.LIST if name.startswith("upstream_") else _EXTENTS.get(name, Extent.WORD)
+    return Variable(name, extent, _SHAPES.get(name, b""))
+
+
 def _directive(text: str) -> tuple[str, str]:
     """`log_format NAME [escape=…] '…' '…';` as its string and escape mode."""
-    tokens = _tokens(text)[2:]  # the directive's word and the format's name
+    _, *words = _tokens(text)
+    if not words or "$" in words[0]:
+        raise ValueError("format: expected log_format NAME '…';, found no name")
     escape = "default"
-    if tokens and not tokens[0][1] and tokens[0][0].startswith("escape="):
-        escape = tokens.pop(0)[0].removeprefix("escape=")
+    if words[1:] and words[1].startswith("escape="):
+        escape = words.pop(1).removeprefix("escape=")
         if escape not in _ESCAPES:
             raise ValueError(f'format: escape must be one of {", ".join(_ESCAPES)}, found "{escape}"')
-    return _joined(tokens), escape
+    return "".join(words[1:]), escape
 
 
-def _tokens(text: str) -> list[tuple[str, bool]]:
-    """nginx' words, each with whether it was quoted."""
-    tokens, end = [], 0
+def _tokens(text: str) -> list[str]:
+    """nginx' words up to the semicolon, without quotes."""
+    tokens, end = list[str](), 0
     while match := _TOKEN.match(text, end):
         end = match.end()
-        quoted = match[1] if match[1] is not None else match[2]
-        if quoted is not None:
-            tokens.append((_QUOTED_ESCAPE.sub(r"\1", quoted), True))
-        elif match[3] is not None:
-            tokens.append((match[3], False))
-    if text[end:].strip():
-        raise ValueError(f'format: a quote is not closed at "{text[end:].strip()[:30]}"')
+        tokens += [_unescaped(word) for word in match.groups() if word is not None]
+    rest = text[end:].strip()
+    if rest[:1] in ("'", '"'):
+        raise ValueError(f"format: a quote is not closed at {rest[:30]}")
+    if _COMMENTS.sub("", rest[1:], count=1).strip():
+        raise ValueError(f"format: one log_format only, found {rest[1:].strip()[:30]} behind the semicolon")
     return tokens
 
 
-def _joined(tokens: list[tuple[str, bool]]) -> str:
-    return "".join(token for token, _ in tokens)
+def _unescaped(word: str) -> str:
+    return _ESCAPED.sub(lambda match: _CHARACTERS.get(match[1], match[1]), word)

@@ -1,6 +1,7 @@
 """Real nginx in front of a small Dify: the exporter's counters equal the client's own bookkeeping."""
 
 import json
+import os
 import random
 import socket
 import sys
@@ -30,6 +31,7 @@ TIMED = (
 )
 
 CONFIG = """
+{user}
 daemon off;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log notice;
@@ -83,9 +85,11 @@ class Client:
         connection.close()
 
     def leave_early(self, route: str) -> None:
-        """499: gone before the response's head."""
+        """499: gone while the upstream works, before the response's head."""
         connection = UnixConnection(self._nginx)
-        connection.request("POST", route, body="{}")
+        arrived = self._nginx.with_name(f"arrived-{self.books.total()}")
+        connection.request("POST", route, body="{}", headers={"X-Arrived": str(arrived)})
+        until("the request to reach the upstream", arrived.exists)
         connection.close()
         self.books["POST", route, "499"] += 1
 
@@ -136,7 +140,9 @@ def a_few_hundred_requests(client: Client) -> None:
 
 @contextmanager
 def nginx_and_upstream(folder: Path, log_format: str) -> Iterator[Client]:
-    (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, log_format=log_format))
+    (folder / "nginx.conf").write_text(
+        CONFIG.format(folder=folder, log_format=log_format, user="user root;" if os.geteuid() == 0 else "")
+    )
     gunicorn = [
         sys.executable, "-m", "gunicorn", "--worker-class", "gevent", "--bind", f"unix:{folder}/upstream.sock",
         "--no-control-socket", "tests.system.upstream:application",
@@ -163,6 +169,7 @@ def test_counters_equal_the_clients_bookkeeping(name: str, log_format: str, tmp_
             lambda: requests_by_route(exporter).total() >= client.books.total(),
         )
         assert requests_by_route(exporter) == client.books
+        assert {status for _, _, status in client.books} == {"200", "400", "404", "413", "499", "502", "504"}
         durations = exporter.samples("dify_request_duration_seconds_count")
         counted = {(s["method"], s["route"], s["status_code"]): int(v) for s, v in durations}
         assert counted == (dict(client.books) if name == "dify-timed" else {})

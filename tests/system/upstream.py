@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -17,6 +18,8 @@ BLOCKING_SECONDS = 0.1
 def application(environ: dict[str, Any], start_response: StartResponse) -> Iterator[bytes]:
     body = environ["wsgi.input"].read()
     path = environ["PATH_INFO"]
+    if arrived := environ.get("HTTP_X_ARRIVED"):
+        Path(arrived).touch()
     if path == "/v1/chat-messages":
         if json.loads(body or b"{}").get("response_mode") == "streaming":
             return _stream(start_response)

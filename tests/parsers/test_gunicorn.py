@@ -1,0 +1,198 @@
+"""gunicorn's access log in its own and other formats, with its own lines and tracebacks in between."""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parsers.batch import Batch, Failure, Request
+from parsers.gunicorn import DEFAULT, Gunicorn
+from tests.golden import ROOT
+from tests.parsers.laws import check_laws
+
+SECOND = 1_000_000_000
+MILLISECOND = 1_000_000
+TIMED = DEFAULT + " %(L)s"
+HEAD = b"127.0.0.1 - - [23/Nov/2026:08:53:10 +0000] "
+AT = 1_795_423_990 * SECOND
+CHAT = ("POST", "/v1/chat-messages", "200")
+INFO = ("GET", "/v1/info", "200")
+
+
+def only(batch: Batch) -> Request:
+    assert (batch.lines, batch.observed, batch.unparsed) == (1, 1, {}), batch
+    (record,) = batch.records
+    assert isinstance(record, Request)
+    return record
+
+
+@pytest.mark.parametrize(
+    ("format", "line", "expected"),
+    [
+        (DEFAULT, HEAD + b'"POST /v1/chat-messages?user=CANARY HTTP/1.1" 200 173 "-" "curl/7.88.1"', Request(*CHAT, "", 1, 173)),
+        (DEFAULT, HEAD + b'"POST /v1/chat-messages HTTP/1.1" 499 - "-" "-"', Request(*CHAT[:2], "499", "client_closed", 1)),
+        (DEFAULT, HEAD + rb'"GET /v1/info?\"x HTTP/1.1" 200 5 "http://x/\"q\"" "Mo\"zilla"', Request(*INFO, "", 1, 5)),
+        (DEFAULT, HEAD + b'"GET /v1/info HTTP/1.1" 200 5 "x\\" "y\\"', Request(*INFO, "", 1, 5)),
+        (DEFAULT, HEAD + rb'"GET /v1/info HTTP/1.1" 200 5 "a\\"b" "c\" \"d\" 1"', Request(*INFO, "", 1, 5)),
+        (DEFAULT, HEAD + rb'"GET /v1/\"info HTTP/1.1" 404 5 "-" "-"', Request("GET", "other", "404", "", 1, 5)),
+        (DEFAULT, HEAD + b'"GET /v1/info HTTP/1.1" 200 5 "" "\xff\xc3"\r', Request(*INFO, "", 1, 5)),
+        (DEFAULT, b'::1 - us [er] x ' + HEAD[14:] + b'"GET /v1/info HTTP/1.1" 200 5 "-" "-"', Request(*INFO, "", 1, 5)),
+        (DEFAULT, HEAD + b'"GET /old" 400 5 "-" "-"', Request("unknown", "invalid", "400", "", 1, 5)),
+        (TIMED, HEAD + b'"POST /v1/chat-messages HTTP/1.1" 200 204 "-" "-" 1.205311', Request(*CHAT, "", 1, 204, (1_205_311_000,))),
+        (TIMED, HEAD + b'"POST /v1/chat-messages HTTP/1.1" 200 204 "-" "-" -', Request(*CHAT, "", 1, 204)),
+        ("%(t)s %(m)s %(U)s %(s)s %(L)s", b"[23/Nov/2026:09:05:07 +0000] POST /v1/chat-messages 200 1.205311",
+         Request(*CHAT, "", 1, None, (1_205_311_000,))),
+        ("%(m)s %(U)s %(s)s %(L)s", b"GET /v1/info 200 0.001 404 0.5", Request("GET", "other", "404", "", 1, None, (500 * MILLISECOND,))),
+        ("%(m)s %(U)s?%(q)s %(s)s", b"GET /v1/info?a=b 200", Request(*INFO)),
+        ("%(m)s %(U)s %(s)s", b"GET /v1/in\x1bfo 200", Request("GET", "other", "200")),
+        ("%(m)s %(U)s %(s)s", b"- - 400", Request("unknown", "invalid", "400")),
+        ("%(r)s %(s)s", b"GET /v1/info HTTP/1.1 200", Request(*INFO)),
+        ("%(s)s %(D)s", b"200 1200000001", Request("unknown", "unknown", "200", "", 1, None, (1_200_000_001_000,))),
+        ("%(s)s %(M)s", b"200 1205", Request("unknown", "unknown", "200", "", 1, None, (1_205 * MILLISECOND,))),
+        ("%(s)s %(T)s", b"200 3", Request("unknown", "unknown", "200", "", 1, None, (3 * SECOND,))),
+        ("%(T)s %(M)s %(D)s %(L)s %(s)s", b"1 2 3 4.5 200", Request("unknown", "unknown", "200", "", 1, None, (4_500 * MILLISECOND,))),
+        ("%(s)s %(b)s %(B)s", b"200 - 7", Request("unknown", "unknown", "200", "", 1, 7)),
+        ("%(p)s %({X-Forwarded-For}i)s %({content-type}o)s|%({wsgi.url_scheme}e)s %(H)s %(s)s",
+         b"<17> 1.2.3.4, 5.6.7.8 text/event-stream; charset=utf-8|http HTTP/1.1 200", Request("unknown", "unknown", "200")),
+        ("100%% %(s)s %(nothing)s", b"100% 200 -", Request("unknown", "unknown", "200")),
+        ('{"r":"%(r)s","s":%(s)s}', rb'{"r":"GET /v1/info?\" HTTP/1.1","s":200}', Request(*INFO)),
+    ],
+)  # fmt: skip
+def test_an_access_line(format: str, line: bytes, expected: Request) -> None:
+    assert only(Gunicorn(format=format).parse(line + b"\n")) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "kinds"),
+    [
+        (b"[2026-11-23 08:53:05 +0000] [11056] [INFO] Booting worker with pid: 11058", []),
+        (b"[2026-11-23 08:53:05 +0000] [1] [CRITICAL] WORKER TIMEOUT (pid:46)", ["worker_timeout"]),
+        (b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Worker (pid:46) was sent SIGKILL! Perhaps out of memory?", []),
+        (b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Worker (pid:46) was sent SIGABRT!", []),
+        (b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Worker (pid:46) exited with code 3.", []),
+        (b"[2026-11-23 08:53:05 +0000] [1] [WARNING] Worker with pid 27 was terminated due to signal 9", []),
+        (b"[2026-11-23 08:53:05 +0000] [9] [ERROR] Exception in worker process", ["other"]),
+        (b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Shutting down: Master", []),
+        (b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Reason: Worker failed to boot.", []),
+        (b"[2026-11-23 08:53:05 +0000] [9] [ERROR] Error handling request /v1/chat-messages", ["unhandled_exception"]),
+        (b"[2026-11-23 08:53:05 +0000] [9] [ERROR] Error handling request", ["unhandled_exception"]),
+        (b"[2026-11-23 08:53:05 +0000] [9] [ERROR] Socket error processing request.", ["other"]),
+        (b"[2026-11-23 08:53:05 +0000] [9] [DEBUG] GET /WORKER TIMEOUT", []),
+        (b"[2026-11-23 08:53:05 +0000] [9] [CRITICAL] disk full", ["other"]),
+    ],
+)
+def test_a_line_of_gunicorns_own(line: bytes, kinds: list[str]) -> None:
+    batch = Gunicorn().parse(line + b"\r\n")
+    assert batch.records == tuple(Failure(kind) for kind in kinds)
+    assert (batch.lines, batch.observed, batch.unparsed) == (1, len(kinds), {})
+    assert batch.last_at == AT - 5 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("line", "unparsed"),
+    [
+        (b"Traceback (most recent call last):", {}),
+        (b'  File "/app/api/app.py", line 3, in application', {}),
+        (b"    time.sleep(30)", {}),
+        (b"\tx", {}),
+        (b"json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)", {}),
+        (b"SystemExit: 1", {}),
+        (b"KeyboardInterrupt", {}),
+        (b"During handling of the above exception, another exception occurred:", {}),
+        (b"The above exception was the direct cause of the following exception:", {}),
+        (b"gRPC patched with gevent.", {"format": 1}),
+        (b"Errors were found", {"format": 1}),
+        (b"[2026-11-23 08:53:05] [9] [ERROR] x", {"format": 1}),
+        (HEAD + b'"GET /v1/info HTTP/1.1" 200', {"format": 1}),
+        (HEAD + b'"GET /v1/info HTTP/1.1" 200 5 "-"', {"format": 1}),
+    ],
+)
+def test_a_traceback_is_ignored_and_the_rest_unparsed(line: bytes, unparsed: dict[str, int]) -> None:
+    batch = Gunicorn().parse(line + b"\n")
+    assert (batch.unparsed, batch.observed, batch.records) == (unparsed, 0, ())
+
+
+def test_times() -> None:
+    log = HEAD + b'"GET /v1/info HTTP/1.1" 200 5 "-" "-"\n[2026-11-23 08:53:05 +0000] [1] [INFO] x\n'
+    assert Gunicorn().parse(log).last_at == AT
+    assert Gunicorn().parse(HEAD.replace(b"+0000", b"-0100") + b'"" 400 5 "-" "-"\n').last_at == AT + 3600 * SECOND
+    assert Gunicorn().parse(HEAD.replace(b"Nov", b"Abc") + b'"" 400 5 "-" "-"\n').last_at is None
+    assert Gunicorn(format="%(s)s").parse(b"200\n").last_at is None
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"format": ""}, "format: expected %(s)s or %(r)s among its atoms"),
+        ({"format": "combined"}, "format: expected %(s)s or %(r)s among its atoms"),
+        ({"format": "%(L)s %(m)s"}, "format: expected %(s)s or %(r)s among its atoms"),
+        ({"format": "%(s)s %s"}, 'format: "%" begins no atom such as %(s)s in "%s"'),
+        ({"format": "%(s) %(r)s"}, 'format: "%" begins no atom such as %(s)s in "%(s) "'),
+        ({"format": "%(s)s%(r)s"}, "format: s and r stand side by side, with nothing between"),
+        ({"format": "%(s)s\n%(r)s"}, "format: a line break inside; each request must be one line"),
+        ({"timezone": "Mars"}, "unknown time zone 'Mars', expected an IANA name such as UTC or Asia/Shanghai"),
+    ],
+)
+def test_a_bad_option_is_refused(options: dict[str, str], sentence: str) -> None:
+    with pytest.raises(ValueError, match=r".") as refused:
+        Gunicorn(**options)
+    assert str(refused.value) == sentence
+
+
+def test_advice_names_what_a_format_lacks() -> None:
+    (no_duration,) = Gunicorn().advice()
+    assert no_duration.startswith("this gunicorn format carries no duration: latency metrics stay empty")
+    assert Gunicorn(format=TIMED).advice() == ()
+    (decoded,) = Gunicorn(format="%(U)s %(s)s %(M)s").advice()
+    assert decoded.startswith("this gunicorn format writes the decoded path")
+
+
+def test_reach_says_where_a_line_broke() -> None:
+    line = HEAD + b'"GET /v1/info HTTP/1.1" 200 5 oops'
+    assert Gunicorn().reach(line) == line.index(b" oops")
+
+
+def test_the_sample() -> None:
+    batch = Gunicorn(format=TIMED).parse((ROOT / "samples/gunicorn.log").read_bytes())
+    failures = [record.kind for record in batch.records if isinstance(record, Failure)]
+    requests = [record for record in batch.records if isinstance(record, Request)]
+    assert failures == ["unhandled_exception", "worker_timeout", "unhandled_exception"]
+    assert batch.unparsed == {}
+    assert sum(each.count for each in requests) == sum(len(each.durations) for each in requests) == 17
+    assert batch.observed == 20
+
+
+LINES = st.sampled_from((ROOT / "samples/gunicorn.log").read_bytes().splitlines(keepends=True))
+TEXT = st.binary(max_size=40) | st.text(alphabet='"\\ |[],:-{}\r\n0a', max_size=40).map(str.encode)
+FORMATS = [DEFAULT, TIMED, "%(m)s %(U)s %(s)s %(L)s"]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@settings(max_examples=50, deadline=None)
+@given(log=st.lists(LINES | TEXT, max_size=8).map(b"".join), cuts=st.lists(st.integers(0, 2000), max_size=4))
+def test_the_laws_hold(format: str, log: bytes, cuts: list[int]) -> None:
+    check_laws(Gunicorn(format=format), log, cuts)
+
+
+HEADERS = st.text(alphabet='"\\ x1', max_size=8).map(str.strip)
+
+
+@settings(max_examples=200, deadline=None)
+@given(referer=HEADERS, agent=HEADERS)
+def test_no_header_hides_a_request(referer: str, agent: str) -> None:
+    """gunicorn's own escaping (SafeAtoms): a quote gets a backslash, a backslash does not."""
+    written = " ".join('"' + text.replace('"', '\\"') + '"' for text in (referer, agent))
+    line = HEAD + b'"GET /v1/info HTTP/1.1" 200 5 ' + written.encode() + b" 0.250000\n"
+    assert only(Gunicorn(format=TIMED).parse(line)) == Request(*INFO, "", 1, 5, (250 * MILLISECOND,))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("noise", [b'"', b" ", b"\\", b'\\"', b'" "', b'\\" ', b"[", b"a.", b" 200 0.1", b"Error"])
+def test_time_is_linear_on_hostile_lines(format: str, noise: bytes) -> None:
+    """A quadratic pattern would need minutes for lines of 512 kB."""
+    parser = Gunicorn(format=format)
+    begun = time.process_time()
+    for beginning in (b"", b"GET ", HEAD, HEAD + b'"', HEAD + b'"GET / HTTP/1.1" 200 5 "', b"[2026-11-23 08:53:05 "):
+        parser.parse(beginning + noise * (524_288 // len(noise)) + b"\n")
+    assert time.process_time() - begun < 10

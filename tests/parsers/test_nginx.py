@@ -1,0 +1,108 @@
+"""The nginx parser as a whole: its options, what it says of itself, its samples and the laws."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parsers.batch import Request
+from parsers.nginx import Nginx
+from tests.golden import ROOT
+from tests.parsers.laws import check_laws
+from tests.parsers.test_nginx_access import HEAD, INGRESS, JSON, request
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"format": "diffy"}, 'format: unknown name "diffy", did you mean "dify"? (or nginx\' log_format itself)'),
+        ({"format": "$request_time"}, "format: expected $status or $request among its variables"),
+        ({"format": "$request_method $remote_addr"}, "format: expected $status or $request among its variables"),
+        (
+            {"format": "$status$request_time"},
+            "format: status and request_time stand side by side, with nothing between",
+        ),
+        ({"format": "${uri}${args} $x"}, "format: uri and args stand side by side, with nothing between"),
+        ({"timezone": "Mars"}, "unknown time zone 'Mars', expected an IANA name such as UTC or Asia/Shanghai"),
+    ],
+)
+def test_a_bad_option_is_refused(options: dict[str, str], sentence: str) -> None:
+    with pytest.raises(ValueError, match=r".") as refused:
+        Nginx(**options)
+    assert str(refused.value) == sentence
+
+
+def test_neighbours_that_nobody_needs_are_accepted() -> None:
+    assert request(b"https://host/x /v1/info 200", "$scheme://$host$args $request_uri $status").route == "/v1/info"
+
+
+def test_advice_names_what_a_format_lacks() -> None:
+    assert [text.split(":")[0] for text in Nginx().advice()] == [
+        "this nginx format carries no $request_time",
+        "this nginx format carries no $upstream_header_time",
+    ]
+    assert Nginx(format="dify-timed").advice() == Nginx(format="error").advice() == ()
+    assert Nginx(format="$uri $request_time $upstream_header_time").advice() == (
+        "this nginx format carries no $status: every request has status unknown",
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "broken_at"),
+    [
+        (HEAD + b'"GET / HTTP/1.1" 200 5 "-" "-" "-"', None),
+        (HEAD + b'"GET / HTTP/1.1" abc', b"abc"),
+        (HEAD + b'"GET / HTTP/1.1" 200 5 "-" no', b'" no'),
+        (b"127.0.0.1 - - [24/Nov/2026 11:11:42] ", b"- [24/"),
+        (b"", None),
+    ],
+)
+def test_reach_says_where_a_line_broke(line: bytes, broken_at: bytes | None) -> None:
+    assert Nginx().reach(line) == (len(line) if broken_at is None else line.index(broken_at))
+
+
+def test_the_guesses_are_the_four_names_most_specific_first() -> None:
+    assert [each["format"] for each in Nginx.guesses] == ["dify-timed", "dify", "combined", "error"]
+
+
+SAMPLES = {"dify": "dify", "dify-timed": "dify-timed", "combined": "combined", "json": JSON}
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_sample_is_wholly_observed_by_its_own_format_alone(name: str) -> None:
+    log = (ROOT / f"samples/nginx-{name}.log").read_bytes()
+    for other, format in SAMPLES.items():
+        batch = Nginx(format=format).parse(log)
+        assert batch.observed == (batch.lines if other == name else 0)
+
+
+def test_the_four_samples_are_of_the_same_requests() -> None:
+    """One nginx wrote them at once: what each can tell must agree."""
+    said = {}
+    for name, format in SAMPLES.items():
+        records = Nginx(format=format).parse((ROOT / f"samples/nginx-{name}.log").read_bytes()).records
+        said[name] = {
+            (r.method, r.route, r.status_code, r.count, r.response_bytes) for r in records if isinstance(r, Request)
+        }
+    assert said["dify"] == said["dify-timed"] == said["combined"] == said["json"]
+
+
+LINES = st.sampled_from(
+    [line for name in SAMPLES for line in (ROOT / f"samples/nginx-{name}.log").read_bytes().splitlines(keepends=True)]
+)
+TEXT = st.binary(max_size=40) | st.text(alphabet='"\\ |[],:-{}\r\n0a', max_size=40).map(str.encode)
+FORMATS = [*SAMPLES.values(), INGRESS, "$request $status", 'log_format n escape=none \'"$request" $status "$uri"\';']
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@settings(max_examples=50, deadline=None)
+@given(log=st.lists(LINES | TEXT, max_size=8).map(b"".join), cuts=st.lists(st.integers(0, 2000), max_size=4))
+def test_the_laws_hold(format: str, log: bytes, cuts: list[int]) -> None:
+    check_laws(Nginx(format=format), log, cuts)
+
+
+@settings(max_examples=200, deadline=None)
+@given(line=LINES, at=st.integers(0, 400), put=TEXT.filter(lambda text: b"\n" not in text))
+def test_what_a_client_writes_never_becomes_a_label(line: bytes, at: int, put: bytes) -> None:
+    for format in FORMATS:
+        for record in Nginx(format=format).parse(line[:at] + b"CANARY" + put + line[at:]).records:
+            assert "CANARY" not in repr(record)
