@@ -48,9 +48,12 @@ clean:
 	$(BIN)/pip install --quiet --group test --group lint
 	touch $@
 
-# The programs of the system tests, from Debian; RUNLEVEL=1 keeps the packages from starting services.
+# The programs of the system tests and the Debian packages that bring them. RUNLEVEL=1 keeps services from starting.
+PROGRAMS := nginx prometheus promtool
+PACKAGES := nginx-light prometheus
 .PHONY: programs
 programs:
-	@command -v nginx promtool prometheus >/dev/null || { command -v apt-get >/dev/null && \
-	  $(SUDO) sh -c 'apt-get update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends nginx-light prometheus'; } \
-	  || echo "nginx and prometheus could not be installed: their tests will be skipped"
+	@for program in $(PROGRAMS); do PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	[ -z "$$missing" ] || $(SUDO) sh -c 'apt-get update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y --no-install-recommends $(PACKAGES)' \
+	  || echo "could not be installed:$$missing; their tests will be skipped"
