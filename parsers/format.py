@@ -11,19 +11,22 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+# No group repeats possessively: before Python 3.11.5 such a repeat may match nothing (python/cpython#106052). Where
+# an iteration given up would let the rest match, a guard behind the loop says that it went on as long as it could.
+
 #: What a value between quotes may hold, by the server's way of escaping; END is the text behind the closing quote.
 _QUOTED = {
     "default": rb'[^"\n]*+',  # nginx writes a quote as \x22
-    "json": rb'(?:[^"\\\n]|\\[^\n])*+',
-    "none": rb'(?:[^"\n]|"(?!END))*+',
+    "json": rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*',
+    "none": rb'[^"\n]*+(?:"(?!END)[^"\n]*+)*',
     # gunicorn escapes a quote but no backslash: after a client's own backslash, the value ends where the next
     # one begins or no quote is left. A header's value does not end with a blank (RFC 9110 §5.5).
-    "gunicorn": rb'(?:[^"\n]|(?<=\\)"(?! "|[^"\n]*$))*+',
+    "gunicorn": rb'[^"\n]*+(?:INNER[^"\n]*+)*(?!INNER)'.replace(b"INNER", rb'(?<=\\)"(?! "|[^"\n]*$)'),
 }
 
 #: Several values between blanks: `0.000, 0.003`, between groups ` : ` (nginx' $upstream_… variables).
-_LIST = rb"[^ \n]*+(?:(?:(?<=,) | : )[^ \n]*+)*+"
-_TO_THE_END = rb"[^\r\n]*+(?:\r(?!$)[^\r\n]*+)*+"
+_LIST = rb"[^ \n]*+(?:BETWEEN[^ \n]*+)*(?!BETWEEN)".replace(b"BETWEEN", rb"(?:(?<=,) |(?<!,) : )")
+_TO_THE_END = rb"[^\r\n]*+(?:\r(?!$)[^\r\n]*+)*"
 
 
 class Extent(Enum):
@@ -47,7 +50,7 @@ class Variable(NamedTuple):
 Piece = bytes | Variable
 
 #: DELIMITER is the character that follows in the format, STOP all the text and the shape that follow.
-_TO_STOP = rb"[^\nDELIMITER]*+(?:(?!STOP)[^\n][^\nDELIMITER]*+)*+(?=STOP)"
+_TO_STOP = rb"[^\nDELIMITER]*+(?:(?!STOP)[^\n][^\nDELIMITER]*+)*(?=STOP)"
 _UNQUOTED = {
     Extent.WORD: rb"[^\nDELIMITER]*+",
     Extent.FIRST: _TO_STOP,
