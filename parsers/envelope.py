@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
-import msgspec
 from msgspec import Struct
 
+from parsers import lenient_json
 from parsers.batch import Batch
 from parsers.parser import Parser
 from parsers.window import whole_lines
@@ -139,7 +139,7 @@ class _DockerRecord(Struct, frozen=True, gc=False):
     stream: Any = ""
 
 
-_decode_docker = msgspec.json.Decoder(_DockerRecord).decode
+_decode_docker = lenient_json.decoder(_DockerRecord)
 
 
 class Docker(Envelope, frozen=True):
@@ -185,6 +185,7 @@ _COMPOSE = re.compile(
     + rb"[A-Za-z0-9][A-Za-z0-9_.-]* *\|"
     + _ANSI
     + rb" ?"
+    + _ANSI
     # --timestamps; the plugin daemon's own lines begin alike, with their severity behind the time.
     + rb"(?:\d{4}-\d\d-\d\dT[0-9:.]+Z (?!(?:DEBUG|INFO|WARN|ERROR|PANIC|FATAL) ))?"
     + rb"(.*)",

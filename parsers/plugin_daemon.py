@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from parsers import lenient_json
 from parsers.batch import OTHER, Batch, Failure, Invocation, Record
 from parsers.http import status_code_of
 from parsers.numbers import MICROSECOND, MILLISECOND, SECOND, nanoseconds
@@ -62,8 +63,9 @@ _DISPATCH = re.compile(rb"/plugin/[^/]+/dispatch/([^?]*)", re.DOTALL)
 
 _ANSI = re.compile(rb"\x1b\[[0-9;]*m")
 _GIN = re.compile(
-    rb"\[GIN\] (\d{4}/\d\d/\d\d - \d\d:\d\d:\d\d) \| *(\d{3}) \| *([0-9a-z.\xc2\xb5\xce\xbc]+) \| *[^ |]+ \| *"
-    rb'([^ "]+) +"([^"]*)"'
+    rb"\[GIN\] (\d{4}/\d\d/\d\d - \d\d:\d\d:\d\d) \| *(\d{3}) \| *([0-9a-z.\xc2\xb5\xce\xbc]+) \| *[^ |]* *\| *"
+    rb'[^ "]+ +"((?:[^"\\]|\\.)*)"',
+    re.DOTALL,
 )
 _GO_LOG = re.compile(rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) (?:[\w./-]+\.go:\d+:? ?)?(.*)", re.DOTALL)
 _TEXT = re.compile(
@@ -98,8 +100,8 @@ class _JsonLine(Struct, frozen=True, gc=False):
     attributes: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-_decode = msgspec.json.Decoder(_JsonLine).decode
-_decode_access = msgspec.json.Decoder(_Access).decode
+_decode = lenient_json.decoder(_JsonLine)
+_decode_access = lenient_json.decoder(_Access)
 
 
 def operation_of(path: bytes) -> str | None:
@@ -162,13 +164,13 @@ class PluginDaemon(Parser, frozen=True):
             # gin prints a colour legend and its routes at start under the same word.
             return "format" if line[6:10].isdigit() else None
         at = iso(match[1].replace(b" - ", b" "), self._zone)
-        return _invocation(match[5], match[2], go_duration(match[3])), at
+        return _invocation(match[4], match[2], go_duration(match[3])), at
 
     def _text(self, match: re.Match[bytes]) -> Outcome:
         time, severity, message = match.groups()
         at = iso(time, self._zone)
         # The identity stands before the message, in this order, each where it is known.
-        message = re.sub(rb"^(?:(?:trace_id|tenant_id|user_id)=[^ ]* )*", b"", message)
+        message = re.sub(rb'^(?:(?:trace_id|tenant_id|user_id)=(?:"(?:[^"\\]|\\.)*"|[^ "]*) )*', b"", message)
         if not message.startswith(_ACCESS):
             return (_failure(message) if severity in _ERRORS else ()), at
         pairs = {pair[1]: pair[2].strip(b'"') for pair in _PAIR.finditer(message, len(_ACCESS))}

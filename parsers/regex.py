@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import regex
 
 from parsers.batch import UNKNOWN, Batch, FirstToken, Record, Request, Usage
+from parsers.dify.currencies import currency_of
 from parsers.http import failure_of, method_of, status_code_of
 from parsers.numbers import MICROSECOND, MILLISECOND, SECOND, money, nanoseconds, token_count
 from parsers.parser import Parser
@@ -144,7 +145,7 @@ def _usage(parser: Regex, groups: Groups, at: int | None) -> Usage | None:
         tokens[1],
         None if known else tokens[2],
         cost,
-        groups.get("currency") or UNKNOWN,
+        currency_of(groups.get("currency")),
         at,
     )
 

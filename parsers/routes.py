@@ -134,8 +134,8 @@ def _walk(node: _Node, segments: Sequence[bytes], at: int) -> str | None:
     segment = segments[at]
     if (literal := node.literals.get(segment)) and (found := _walk(literal, segments, at + 1)):
         return found
-    if not segment:
-        return None
+    if not segment:  # no parameter is empty, but for the path of a plugin's own endpoint
+        return node.spanning.template if node.spanning and at == len(segments) - 1 else None
     for pattern, child in node.patterns.items():
         if pattern.fullmatch(segment) and (found := _walk(child, segments, at + 1)):
             return found

@@ -29,17 +29,21 @@ class Head(NamedTuple):
 _ERRORS = frozenset({b"ERROR", b"CRITICAL"})
 
 #: `METHOD PATH STATUS MILLISECONDS TRACE`, the path decoded and unescaped (api/extensions/ext_request_logging.py).
-_ACCESS = re.compile(rb"(\S++) (/.*|-) (\d{3}|-) (\d{1,12}(?:\.\d{1,9})?|-) ?([0-9A-Za-z-]*)", re.DOTALL)
+_ACCESS = re.compile(rb"(\S++) (/.*|-) (\d{3}|-) (\d{1,12}(?:\.\d{1,9})?|-)(?: \S*)?", re.DOTALL)
 #: Its beginning, where a newline in the path has cut the line.
 _CUT_ACCESS = re.compile(rb"(\S++) /")
 
-_HTTPX = re.compile(rb'HTTP Request: [A-Z]+ https?://[^/\s"]*(/[^\s"]*) "HTTP/[0-9.]+ (\d{3})[^"]*"')
+_HTTPX = re.compile(rb'HTTP Request: [A-Z]+ https?://[^/\s"]*(/[^\s"]*) "HTTP/[0-9.]+ (\d{3})\b.*"')
 
+#: celery/app/trace.py; a task that raises what it declared (`throws`) says so at INFO, and has failed too.
 _TASK = re.compile(
-    rb"Task ([\w.]{1,512})\[[0-9A-Za-z-]{1,64}\] "
-    rb"(succeeded in ([0-9.]+(?:e-?\d+)?)s:|raised unexpected:|retry:|ignored)"
+    rb"Task ([\w.]{1,512})\[[^\]\s]{1,256}\] "
+    rb"(succeeded in ([0-9.]+(?:e-?\d+)?)s:|raised (?:un)?expected:|INTERNAL ERROR:|retry:|ignored|rejected)"
 )
-_TASK_STATUS = {b"succeeded": "succeeded", b"raised": "failed", b"retry:": "retried", b"ignored": "ignored"}
+_TASK_STATUS = {
+    b"succeeded": "succeeded", b"raised": "failed", b"INTERNAL": "failed",
+    b"retry:": "retried", b"ignored": "ignored", b"rejected": "rejected",
+}  # fmt: skip
 _TASK_NAME = re.compile(r"[\w.]{1,128}")
 
 _RUN_TASK = "workflow_based_app_execution_task"
@@ -79,7 +83,7 @@ class Reader:
         if match is None:
             cut = _CUT_ACCESS.match(head.message)
             return [Request(method_of(cut[1]), OTHER, UNKNOWN)] if cut else []
-        method, path, status, milliseconds, _ = match.groups()
+        method, path, status, milliseconds = match.groups()
         status_code = status_code_of(status)
         duration = None if milliseconds == b"-" else nanoseconds(milliseconds, MILLISECOND)
         return [

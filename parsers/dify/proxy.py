@@ -4,16 +4,18 @@ Numbers are checked when they are read: a wrong one costs itself, never its line
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct, field
 
+from parsers import lenient_json
 from parsers.batch import UNKNOWN, Active, Dropped, FirstToken, Record, Request, Usage, UsageMissing
 from parsers.dify.currencies import currency_of
 from parsers.dify.failures import FAILURE_BY_CODE
 from parsers.dify.telemetry import app_id_of, name_of
+from parsers.dify.tokens import Told
 from parsers.http import failure_of, method_of, status_code_of
 from parsers.numbers import money, nanoseconds, token_count
 from parsers.routes import INVALID, STATIC, Routes
@@ -33,6 +35,10 @@ class UsageEntry(Struct, frozen=True, omit_defaults=True):
     total_tokens: Any = field(default=None, name="gen_ai.usage.total_tokens")
     total_price: Any = field(default=None, name="dify.total_price")
     currency: str | None = field(default=None, name="dify.currency")
+
+    @property
+    def told(self) -> Told:
+        return Told(self.input_tokens, self.output_tokens, self.total_tokens)
 
 
 class Attributes(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -81,7 +87,7 @@ def decode(line: bytes) -> Line:
     return msgspec.json.decode(line, type=Line)
 
 
-_decode_attributes = msgspec.json.Decoder(Attributes).decode
+_decode_attributes = lenient_json.decoder(Attributes)
 
 
 def records(raw: bytes, at: int | None, routes: Routes) -> list[Record] | None:
@@ -120,8 +126,9 @@ def _request(attributes: Attributes, at: int | None, routes: Routes) -> Iterable
     if (first_token := nanoseconds(attributes.time_to_first_token)) is not None:
         yield FirstToken(app_id, name_of(attributes.usage[0].model if attributes.usage else None), first_token)
     kind = routes.information(route)
-    if kind.area == "service_api" and kind.model == "yes" and status_code.startswith("2") and not attributes.usage:
-        yield UsageMissing(app_id, "absent")
+    owed = kind.area == "service_api" and kind.model == "yes" and status_code.startswith("2")
+    if owed and (reason := _missing([entry.told for entry in attributes.usage])):
+        yield UsageMissing(app_id, reason)
 
 
 def _route(route: str, routes: Routes) -> str:
@@ -131,26 +138,18 @@ def _route(route: str, routes: Routes) -> str:
 
 
 def _usage(entry: UsageEntry, app_id: str, at: int | None) -> Iterable[Record]:
-    told = (entry.input_tokens, entry.output_tokens, entry.total_tokens)
-    given, produced, total = (token_count(value) for value in told)
     cost = money(entry.total_price)
-    split = given is not None or produced is not None
-    if given or produced or total or cost:
-        yield Usage(
-            app_id,
-            name_of(entry.provider),
-            name_of(entry.model),
-            given,
-            produced,
-            None if split else total,
-            cost,
-            currency_of(entry.currency),
-            at,
-        )
-    if any(value is not None and token_count(value) is None for value in told):
-        yield UsageMissing(app_id, "inconsistent")
-    elif not (given or produced or total):
-        yield UsageMissing(app_id, "zero")
+    if entry.told.something or cost:
+        model = name_of(entry.provider), name_of(entry.model)
+        yield Usage(app_id, *model, *entry.told.split, cost, currency_of(entry.currency), at)
+
+
+def _missing(usage: Sequence[Told]) -> str:
+    """Why the usage of a whole request, a model an entry, cannot be believed."""
+    reasons = {told.missing for told in usage}
+    if "inconsistent" in reasons:
+        return "inconsistent"
+    return "" if "" in reasons else "zero" if "zero" in reasons else "absent"
 
 
 _FAILURE_BY_OUTCOME = {

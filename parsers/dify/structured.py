@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from parsers import lenient_json
 from parsers.dify import proxy, telemetry
 from parsers.dify.message import Head, Reader
 from parsers.times import iso, zone
@@ -23,7 +24,7 @@ class _Line(Struct, frozen=True, gc=False):
     attributes: msgspec.Raw = _NOTHING
 
 
-_decode = msgspec.json.Decoder(_Line).decode
+_decode = lenient_json.decoder(_Line)
 
 #: Dify's envelope begins with one of its keys; other lines in braces are somebody's pretty-printed body.
 _ENVELOPE = re.compile(rb'\{"(?:ts|severity|service|caller|message|trace_id)": ?"')
@@ -33,7 +34,7 @@ _UTC = zone("UTC")
 def read(line: bytes, reader: Reader) -> Outcome:
     """What a line in braces gives. One that is no record of Dify's is ignored."""
     try:
-        record = _decoded(line)
+        record = _decode(line)
     except msgspec.ValidationError:
         return None
     except (ValueError, RecursionError):
@@ -51,13 +52,6 @@ def read(line: bytes, reader: Reader) -> Outcome:
 def reach(line: bytes) -> int:
     match = _ENVELOPE.match(line)
     return match.end() if match else 1
-
-
-def _decoded(line: bytes) -> _Line:
-    try:
-        return _decode(line)
-    except UnicodeDecodeError:  # a byte that is no UTF-8 costs itself, not its line
-        return _decode(line.decode("utf-8", "replace"))
 
 
 def _head(record: _Line, at: int | None) -> Head:

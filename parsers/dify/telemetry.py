@@ -8,11 +8,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
+from parsers import lenient_json
 from parsers.batch import OTHER, RUN_KINDS, UNKNOWN, FirstToken, NodeRun, Record, Run, Usage, UsageMissing
 from parsers.dify.currencies import currency_of
-from parsers.numbers import money, nanoseconds, token_count
+from parsers.dify.tokens import Told
+from parsers.numbers import money, nanoseconds
 
 Attributes = Mapping[str, Any]
 
@@ -33,16 +33,21 @@ _STATUSES = frozenset(
 #: What is inside them is told by events of its own. A tool without a model is a workflow run as a tool.
 _CONTAINERS = frozenset({"iteration", "loop"})
 
+_MODEL = "gen_ai.request.model"
+_CURRENCIES = ("dify.node.currency", "dify.prompt_generation.currency", "dify.cost.currency", "dify.usage.currency")
 _TOKENS = ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "gen_ai.usage.total_tokens")
+
+
+_decode = lenient_json.decoder(dict[str, Any])
 
 
 def records(raw: bytes, at: int | None) -> list[Record]:
     """The records of an event, in the attributes of its line; an event that nobody counts has none."""
     try:
-        attributes = msgspec.json.decode(raw)
+        attributes = _decode(raw)
     except (ValueError, RecursionError):
         return []
-    event = attributes.get("dify.event.name") if isinstance(attributes, dict) else None
+    event = attributes.get("dify.event.name")
     read = _EVENTS.get(event) if isinstance(event, str) else None
     return read(attributes, at) if read else []
 
@@ -72,15 +77,11 @@ def _node(attributes: Attributes, at: int | None) -> list[Record]:
     node_type = one_of(attributes.get("dify.node.type"), _NODE_TYPES)
     status = one_of(attributes.get("dify.node.status"), _STATUSES)
     found: list[Record] = [NodeRun(node_type, status, nanoseconds(attributes.get("dify.node.elapsed_time")))]
-    usage = _usage(attributes, at, _price(attributes, "dify.node.total_price"))
-    workflow_as_tool = node_type == "tool" and usage.model == UNKNOWN
+    workflow_as_tool = node_type == "tool" and name_of(attributes.get(_MODEL)) == UNKNOWN
     if node_type in _CONTAINERS or workflow_as_tool:
         return found
-    if _says_something(usage):
-        found.append(usage)
-    if node_type == "llm" and status == "succeeded" and (reason := _missing(attributes, usage)):
-        found.append(UsageMissing(usage.app_id, reason))
-    return found
+    owed = node_type == "llm" and status == "succeeded"
+    return found + _spent(attributes, at, _price(attributes, "dify.node.total_price"), owed=owed)
 
 
 def _workflow(attributes: Attributes, _: int | None) -> list[Record]:
@@ -102,22 +103,22 @@ def _message(attributes: Attributes, at: int | None) -> list[Record]:
     first = nanoseconds(attributes.get("dify.message.time_to_first_token"))
     app_id = _app_id(attributes)
     if first is not None:
-        found.append(FirstToken(app_id, name_of(attributes.get("gen_ai.request.model")), first))
+        found.append(FirstToken(app_id, name_of(attributes.get(_MODEL)), first))
     if attributes.get("dify.workflow.run_id"):
         return found
     kind = attributes.get("dify.conversation.mode")
     status = one_of(attributes.get("dify.message.status"), _STATUSES)
     duration = nanoseconds(attributes.get("dify.message.duration"))
     found.append(Run(kind if kind in RUN_KINDS else UNKNOWN, app_id, status, duration))
-    return found + _spent(_usage(attributes, at, _price(attributes)))
+    return found + _spent(attributes, at, _price(attributes))
 
 
 def _prompt_generation(attributes: Attributes, at: int | None) -> list[Record]:
-    return _spent(_usage(attributes, at, _price(attributes, "dify.prompt_generation.total_price")))
+    return _spent(attributes, at, _price(attributes, "dify.prompt_generation.total_price"))
 
 
 def _suggested_question(attributes: Attributes, at: int | None) -> list[Record]:
-    return _spent(_usage(attributes, at, _price(attributes)))
+    return _spent(attributes, at, _price(attributes))
 
 
 _EVENTS: Mapping[str, Callable[[Attributes, int | None], list[Record]]] = {
@@ -130,24 +131,17 @@ _EVENTS: Mapping[str, Callable[[Attributes, int | None], list[Record]]] = {
 }
 
 
-def _usage(attributes: Attributes, at: int | None, price: object) -> Usage:
-    given, produced, total = (token_count(attributes.get(name)) for name in _TOKENS)
-    split = given is not None or produced is not None
-    currency = next((attributes[key] for key in _CURRENCIES if attributes.get(key)), None)
-    return Usage(
-        _app_id(attributes),
-        name_of(attributes.get("gen_ai.provider.name")),
-        name_of(attributes.get("gen_ai.request.model")),
-        given,
-        produced,
-        None if split else total,
-        money(price),
-        currency_of(currency),
-        at,
-    )
-
-
-_CURRENCIES = ("dify.node.currency", "dify.prompt_generation.currency", "dify.cost.currency", "dify.usage.currency")
+def _spent(attributes: Attributes, at: int | None, price: object, *, owed: bool = False) -> list[Record]:
+    """What a model call used; `owed` where its usage must be there."""
+    app_id, told = _app_id(attributes), Told(*(attributes.get(name) for name in _TOKENS))
+    found: list[Record] = []
+    cost = money(price)
+    if told.something or cost:
+        provider, model = name_of(attributes.get("gen_ai.provider.name")), name_of(attributes.get(_MODEL))
+        found.append(Usage(app_id, provider, model, *told.split, cost, currency_of(_currency(attributes)), at))
+    if owed and (reason := told.missing):
+        found.append(UsageMissing(app_id, reason))
+    return found
 
 
 def _price(attributes: Attributes, *names: str) -> object:
@@ -158,23 +152,7 @@ def _price(attributes: Attributes, *names: str) -> object:
     return next((price for price in (*told, inner) if price is not None), None)
 
 
-def _says_something(usage: Usage) -> bool:
-    return bool(usage.input_tokens or usage.output_tokens or usage.unsplit_tokens or usage.cost)
-
-
-def _spent(usage: Usage) -> list[Record]:
-    return [usage] if _says_something(usage) else []
-
-
-def _missing(attributes: Attributes, usage: Usage) -> str:
-    """Why the usage of a succeeded llm node cannot be believed; "" where it can."""
-    told = [attributes[name] for name in _TOKENS if attributes.get(name) is not None]
-    counts = [token_count(value) for value in told]
-    if not told:
-        return "absent"
-    if None in counts:
-        return "inconsistent"
-    total = attributes.get(_TOKENS[2])
-    if total is not None and (usage.input_tokens or 0) + (usage.output_tokens or 0) > (token_count(total) or 0):
-        return "inconsistent"
-    return "" if any(counts) else "zero"
+def _currency(attributes: Attributes) -> object:
+    usage = attributes.get("dify.usage")
+    inner = usage.get("currency") if isinstance(usage, dict) else None
+    return next((told for told in (*(attributes.get(name) for name in _CURRENCIES), inner) if told), None)

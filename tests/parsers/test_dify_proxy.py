@@ -146,6 +146,13 @@ def test_a_request_fails_for_one_reason(changes: dict[str, object], failure: str
         ({"usage": (UsageEntry(input_tokens=0, output_tokens=0),)}, ["zero"]),
         ({"usage": (UsageEntry(input_tokens=-5, output_tokens=2),)}, ["inconsistent"]),
         ({"usage": (UsageEntry(total_tokens=5),)}, []),
+        ({"usage": (UsageEntry(input_tokens=5, output_tokens=5, total_tokens=9),)}, ["inconsistent"]),
+        ({"usage": (UsageEntry(input_tokens=0), ENTRY)}, []),
+        ({"usage": (UsageEntry(input_tokens=0), UsageEntry())}, ["zero"]),
+        ({"usage": (UsageEntry(input_tokens=-1), ENTRY)}, ["inconsistent"]),
+        ({"usage": (UsageEntry(input_tokens=-1),), "route": "/api/chat-messages"}, []),
+        ({"usage": (UsageEntry(input_tokens=0),), "status_code": 500}, []),
+        ({"usage": (UsageEntry(total_price="0.1"),)}, ["absent"]),
     ],
 )
 def test_missing_usage_is_said(changes: dict[str, object], missing: list[str]) -> None:
@@ -157,7 +164,7 @@ def test_labels_come_from_closed_sets() -> None:
     assert "CANARY" not in repr(found)
 
 
-@pytest.mark.parametrize("bad", [-1, True, "x", None, [], 1e300])
+@pytest.mark.parametrize("bad", [-1, True, "x", None, [], 1e300, 10**400])
 def test_a_bad_number_costs_itself_and_not_its_line(bad: object) -> None:
     found = read(
         changed(duration=bad, time_to_first_byte=bad, time_to_first_token=bad, response_size=bad, active_requests=bad)

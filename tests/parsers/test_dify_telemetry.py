@@ -1,6 +1,7 @@
 """Every telemetry event in its three generations, and the rule that no token is counted twice."""
 
 import json
+import math
 from decimal import Decimal
 
 import pytest
@@ -51,7 +52,7 @@ PRICES = {
     "A": {"dify.node.total_price": "0.0012890", "dify.node.currency": "USD", "dify.node.error": None},
     "B": {"dify.node.total_price": 0.001289, "dify.node.currency": "USD"},
     "C": {"dify.usage.total_price": "1.289E-3", "dify.cost.currency": "USD"},
-    "C nested": {"dify.usage": {"total_price": "0.001289", "currency": "USD"}, "dify.cost.currency": "USD"},
+    "C nested": {"dify.usage": {"total_price": "0.001289", "currency": "USD"}},
 }
 
 
@@ -106,6 +107,9 @@ def test_generations_of_their_own_are_counted() -> None:
     price = {"dify.prompt_generation.total_price": 0.5, "dify.prompt_generation.currency": "RMB"}
     generated = records("dify.prompt_generation.execution", **MODEL, **tokens(), **price)
     assert generated == [used(cost=Decimal("0.5"), currency="RMB")]
+    zeros = {"gen_ai.usage.input_tokens": 0, "gen_ai.usage.output_tokens": 0, "gen_ai.usage.total_tokens": 9}
+    split_nowhere = records("dify.prompt_generation.execution", **MODEL, **zeros)
+    assert split_nowhere == [used(input_tokens=None, output_tokens=None, unsplit_tokens=9)]
     suggested = records("dify.suggested_question.generation", **MODEL, **{"gen_ai.usage.total_tokens": 9})
     assert suggested == [used(input_tokens=None, output_tokens=None, unsplit_tokens=9)]
 
@@ -133,6 +137,8 @@ def test_other_events_move_nothing(event: str) -> None:
         (tokens(given=1.5), "inconsistent"),
         (tokens(given=10**12 + 1), "inconsistent"),
         (tokens(given="12"), "inconsistent"),
+        (tokens(given=math.nan), "inconsistent"),
+        (tokens(given=math.inf), "inconsistent"),
         (tokens(), None),
         (tokens(given=12.0), None),
     ],
@@ -144,7 +150,7 @@ def test_missing_usage_of_a_succeeded_llm_node_is_said(usage: dict[str, object],
     assert not any(isinstance(record, UsageMissing) for record in failed)
 
 
-@pytest.mark.parametrize("bad", [-1, True, "x", "NaN", "1e400", [], {}])
+@pytest.mark.parametrize("bad", [-1, True, "x", "NaN", "1e400", [], {}, math.nan, math.inf, -math.inf, 10**400])
 def test_a_bad_number_costs_itself_and_not_its_line(bad: object) -> None:
     node = {**LLM, "dify.node.elapsed_time": bad, "dify.node.total_price": bad, **tokens()}
     assert records("dify.node.execution", **node) == [NodeRun("llm", "succeeded"), USED]

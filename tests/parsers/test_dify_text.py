@@ -41,6 +41,9 @@ LLM_CALL = f'HTTP Request: POST http://plugin_daemon:5002/plugin/{TENANT}/dispat
         (access("GET /health 500 3.1 "), [handled("GET", "/health", "500", 3.1, "server_error")]),
         (access("GET /v1/a b 200 9 c 404 0.5 "), [handled("GET", "other", "404", 0.5)]),
         (access("GET /v1/files/a b/preview 200 0.5 "), [handled("GET", "other", "200", 0.5)]),
+        (access("GET /v1/info 200 1 a.trace/id"), [handled("GET", "/v1/info", "200", 1)]),
+        (access("GET /v1/info 200 1"), [handled("GET", "/v1/info", "200", 1)]),
+        (access("GET /v1/info 200 1.5e3 "), [handled("GET", "other", "unknown")]),
         (access("GET /v1/x"), [handled("GET", "other", "unknown")]),
         (access("GET /v1/info 200 99999999999999 "), [handled("GET", "other", "unknown")]),
         # eras of the format
@@ -58,6 +61,10 @@ LLM_CALL = f'HTTP Request: POST http://plugin_daemon:5002/plugin/{TENANT}/dispat
         (
             f"[2024-07-10 13:58:35,803: INFO/MainProcess] Task tasks.clean.x[{TASK_ID}] succeeded in 0.5s: None",
             [Task("tasks.clean.x", "succeeded", SECOND // 2)],
+        ),
+        (
+            worker("INFO", "_client.py", LLM_CALL.replace("200 OK", '500 Internal "Privoxy" Error')),
+            [Invocation("invoke_llm", "500")],
         ),
         # Celery
         (
@@ -77,6 +84,15 @@ LLM_CALL = f'HTTP Request: POST http://plugin_daemon:5002/plugin/{TENANT}/dispat
             [Task("tasks.x", "retried")],
         ),
         (worker("INFO", "trace.py", f"Task tasks.x[{TASK_ID}] ignored"), [Task("tasks.x", "ignored")]),
+        (
+            worker("INFO", "trace.py", f"Task tasks.x[{TASK_ID}] raised expected: KeyError('x')"),
+            [Task("tasks.x", "failed")],
+        ),
+        (
+            worker("CRITICAL", "trace.py", f"Task tasks.x[{TASK_ID}] INTERNAL ERROR: KeyError('x')"),
+            [Task("tasks.x", "failed"), Failure("task_failed")],
+        ),
+        (worker("WARNING", "trace.py", "Task tasks.x[my:own/id] rejected"), [Task("tasks.x", "rejected")]),
         # failures
         (
             worker("ERROR", "error_handler.py", "Node 1741782232725 failed with ABORT strategy: quota QuotaExceededError"),

@@ -23,6 +23,10 @@ SECOND = 1_000_000_000
             [Invocation("invoke_text_embedding", "500", 98_700)],
         ),
         (
+            f'[GIN] 2025/07/17 - 07:35:41 | 200 |   22.474066ms |                 | POST     "{LLM}?q=\\"x\\\\"',
+            [Invocation("invoke_llm", "200", 22_474_066)],
+        ),
+        (
             '[GIN] 2025/03/06 - 06:32:18 | 200 |  182.220057ms |    192.168.96.4 | POST     "/v1/sandbox/run"',
             [],
         ),
@@ -36,6 +40,11 @@ SECOND = 1_000_000_000
             "2026-05-21T11:08:03.120448+08:00 WARN dify-plugin-daemon server/middleware.go:83 HTTP request "
             f'status=404 path="/plugin/{TENANT}/dispatch/model/schema?a=b c" latency_ms=3 method=POST client_ip=::1',
             [Invocation("get_ai_model_schemas", "404", 3_000_000)],
+        ),
+        (
+            '2026-05-21T03:08:03.1Z INFO dify-plugin-daemon middleware.go:83 trace_id=5b8a user_id="a \\"b\\" c" '
+            f"HTTP request status=200 latency_ms=2644 path={LLM}?status=500 method=POST",
+            [Invocation("invoke_llm", "200", 2_644_000_000)],
         ),
         (
             "2026-03-20T02:49:04.392104444Z INFO dify-plugin-daemon logger.go:20 local runtime ready "

@@ -1,0 +1,39 @@
+"""The three token counts that a log tells of a model call, as they are, and what they are worth."""
+
+from functools import cached_property
+from typing import Any
+
+from msgspec import Struct
+
+from parsers.numbers import token_count
+
+
+class Told(Struct, frozen=True, dict=True):
+    """Values from JSON; None where nothing is told. One that is no count is dropped."""
+
+    input: Any = None
+    output: Any = None
+    total: Any = None
+
+    @cached_property
+    def split(self) -> tuple[int | None, int | None, int | None]:
+        """Input, output and unsplit tokens; unsplit ones where only a total is known."""
+        given, produced, total = (token_count(value) for value in (self.input, self.output, self.total))
+        return (given, produced, None) if given or produced else (None, None, total)
+
+    @property
+    def something(self) -> bool:
+        return any(self.split)
+
+    @property
+    def missing(self) -> str:
+        """Why usage that must be there cannot be believed: absent, inconsistent (a value is no count, or the total is
+        less than its parts) or zero; "" where it can.
+        """
+        told = [value for value in (self.input, self.output, self.total) if value is not None]
+        if not told:
+            return "absent"
+        total, parts = token_count(self.total), sum(count or 0 for count in self.split[:2])
+        if None in map(token_count, told) or (total is not None and total < parts):
+            return "inconsistent"
+        return "" if self.something else "zero"

@@ -1,0 +1,63 @@
+"""JSON as Python's json.dumps writes it when it should not."""
+
+import json
+import math
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parsers import lenient_json
+
+
+class Line(msgspec.Struct):
+    x: object
+    y: str = ""
+
+
+decode = lenient_json.decoder(Line)
+
+TEXT = st.text(st.characters() | st.sampled_from('"\\NaN\ud800\udc00'), max_size=12)
+VALUES = st.recursive(st.none() | st.floats() | TEXT, lambda v: st.lists(v, max_size=3), max_leaves=6)
+
+
+def mended(value: object) -> object:
+    """What must come out of a value that went through json.dumps."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [mended(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return json.dumps(value)
+    return value
+
+
+@given(VALUES, TEXT)
+def test_whatever_python_writes_is_read(x: object, y: str) -> None:
+    line = decode(json.dumps({"x": x, "y": y}).encode())
+    assert line.x == mended(x)
+    assert line.y == mended(y)
+
+
+@pytest.mark.parametrize(
+    ("text", "y"),
+    [
+        (rb'{"x":1,"y":"\ud83d\ude00"}', "\N{GRINNING FACE}"),
+        (rb'{"x":NaN,"y":"\\ud83d -Infinity"}', r"\ud83d -Infinity"),
+        (rb'{"x":1,"y":"\ud83d\ud83d\ude00\ude00"}', "\ufffd\N{GRINNING FACE}\ufffd"),
+        (b'{"x":1,"y":"\xff\xc3"}', "\ufffd\ufffd"),
+        (b'{"x":1e999,"y":"1e999"}', "1e999"),
+        (b'{"x":[-1e-999,0.1,' + b"9" * 9999 + b'],"y":"1"}', "1"),
+    ],
+)
+def test_only_what_is_broken_is_mended(text: bytes, y: str) -> None:
+    assert decode(text).y == y
+
+
+@pytest.mark.parametrize(
+    "text", [b'{"x":nan}', b'{"x":NaN1}', b'{"x":1-2e}', b'{"x":1e999e}', b'{"x":1', b'"', b"", b"\\", b'{"x":"\\']
+)
+def test_what_is_no_json_stays_none(text: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        decode(text)
