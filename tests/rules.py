@@ -1,0 +1,60 @@
+"""The rule files as data, and what their expressions may name."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from msgspec import Struct
+
+from exporter.catalogue import METRICS
+
+ROOT = Path(__file__).parents[1]
+FILES = tuple(sorted((ROOT / "rules").glob("*.yml")))
+TESTS = tuple(sorted((ROOT / "rules/tests").glob("*.yml")))
+
+#: Metrics that other programs expose, with their labels: Prometheus itself and blackbox_exporter.
+FOREIGN: Mapping[str, frozenset[str]] = {
+    "up": frozenset(),
+    "probe_success": frozenset({"dependency"}),
+    "probe_ssl_earliest_cert_expiry": frozenset({"dependency"}),
+}
+
+#: Labels that Prometheus attaches to whatever it scrapes.
+TARGET_LABELS = frozenset({"job", "instance", "pod"})
+
+
+class Rule(Struct, frozen=True):
+    """One recording or alerting rule; `name` is what it records or the alert's."""
+
+    file: str
+    group: str
+    name: str
+    expression: str
+    table: dict[str, Any]
+
+    @property
+    def alerts(self) -> bool:
+        return "alert" in self.table
+
+
+def rules() -> list[Rule]:
+    return [
+        Rule(path.name, group["name"], rule.get("record") or rule["alert"], rule["expr"], rule)
+        for path in FILES
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+    ]
+
+
+def exposed() -> dict[str, frozenset[str]]:
+    """Every series that Prometheus may hold before any rule, with its labels."""
+    found = dict(FOREIGN)
+    for metric in METRICS:
+        labels = frozenset(metric.labels)
+        if metric.kind == "histogram":
+            found |= {f"{metric.name}_bucket": labels | {"le"}}
+            found |= {f"{metric.name}_{part}": labels for part in ("sum", "count")}
+        else:
+            found[metric.name] = labels
+    return {name: labels | TARGET_LABELS for name, labels in found.items()}
