@@ -49,11 +49,19 @@ clean:
 	touch $@
 
 # The programs of the system tests and the Debian packages that bring them. RUNLEVEL=1 keeps services from starting.
-PROGRAMS := nginx prometheus promtool
-PACKAGES := nginx-light prometheus
+PROGRAMS := nginx prometheus promtool mtail
+PACKAGES := nginx-light prometheus mtail
 .PHONY: programs
 programs:
 	@for program in $(PROGRAMS); do PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || missing="$$missing $$program"; done; \
 	[ -z "$$missing" ] || $(SUDO) sh -c 'apt-get update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -y --no-install-recommends $(PACKAGES)' \
 	  || echo "could not be installed:$$missing; their tests will be skipped"
+
+# Side by side with other tools, one table at the end; `make bench LINES=1000000 ROUNDS=5` takes longer.
+.PHONY: bench
+LINES ?= 300000
+ROUNDS ?= 3
+bench: .venv/test
+	$(MAKE) --no-print-directory programs
+	$(BIN)/python -m benchmarks --lines $(LINES) --rounds $(ROUNDS)

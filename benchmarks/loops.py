@@ -1,0 +1,109 @@
+"""What a program of one's own would do with the same lines, each as one function of a file: lines that it counted.
+
+`python -m benchmarks.loops NAME CORPUS FILE` runs one of them and prints seconds and lines.
+"""
+
+import json
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+from benchmarks.options import OPTIONS, PATTERNS
+
+
+def parse_and_post(corpus: str, path: Path) -> int:
+    """Ours without the start of a process: windows, parser, ledger."""
+    from exporter.feed import feed
+    from exporter.ledger import Ledger
+    from exporter.series import Limits
+    from parsers.parser import registered
+
+    name, options = OPTIONS[corpus]
+    parser, ledger = registered()[name](**options), Ledger(Limits(), time.time)
+    lines = 0
+    with path.open("rb") as file:
+        for batch in feed(file.read, parser, Limits().line_length):
+            ledger.enter(name, batch)
+            lines += batch.observed
+    return lines
+
+
+def pygtail_and_client(corpus: str, path: Path) -> int:
+    """The first solution one thinks of: Pygtail's lines, one pattern, prometheus_client's metrics."""
+    from prometheus_client import CollectorRegistry, Counter, Histogram
+    from pygtail import Pygtail
+
+    pattern = re.compile(PATTERNS[corpus].decode())
+    identifier = re.compile("[0-9a-f]{8}-[0-9a-f-]{27}")
+    labels = sorted(pattern.groupindex.keys() - {"duration"})
+    registry = CollectorRegistry()
+    count = Counter("requests", "Requests.", labels, registry=registry)
+    duration = Histogram("duration", "Durations.", labels, registry=registry)
+    lines = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for line in Pygtail(str(path), offset_file=os.path.join(folder, "offset"), save_on_end=False):
+            if match := pattern.match(line):
+                found = match.groupdict()
+                took = found.pop("duration", None)
+                values = [identifier.sub("{id}", found[label]) for label in labels]
+                count.labels(*values).inc()
+                if took is not None:
+                    duration.labels(*values).observe(float(took))
+                lines += 1
+    return lines
+
+
+def json_loads(corpus: str, path: Path) -> int:
+    """Python's own decoder, and the sums by application and model."""
+    del corpus
+    lines = 0
+    with path.open() as file:
+        for line in file:
+            json.loads(line)
+            lines += 1
+    return lines
+
+
+def json_loads_and_sums(corpus: str, path: Path) -> int:
+    """The same, and what the lines are read for: tokens and money by application and model."""
+    del corpus
+    tokens: dict[tuple[str, str], int] = {}
+    cost: dict[tuple[str, str], Decimal] = {}
+    lines = 0
+    with path.open() as file:
+        for line in file:
+            found = json.loads(line)["attributes"]
+            key = found["dify.app_id"], found["gen_ai.request.model"]
+            tokens[key] = tokens.get(key, 0) + found["gen_ai.usage.total_tokens"]
+            cost[key] = cost.get(key, Decimal(0)) + Decimal(found["dify.node.total_price"])
+            lines += 1
+    return lines
+
+
+def findall(corpus: str, path: Path) -> int:
+    """The ceiling of rows: Python's regular expressions on blocks of 1 MiB, and nothing is counted."""
+    pattern = re.compile(PATTERNS[corpus], re.MULTILINE)
+    lines, rest = 0, b""
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            block = rest + block
+            end = block.rfind(b"\n") + 1
+            lines += len(pattern.findall(block, 0, end))
+            rest = block[end:]
+    return lines
+
+
+LOOPS: dict[str, Callable[[str, Path], int]] = {
+    each.__name__: each for each in (parse_and_post, pygtail_and_client, json_loads, json_loads_and_sums, findall)
+}
+
+if __name__ == "__main__":
+    _, loop, corpus_name, file_name = sys.argv
+    begun = time.perf_counter()
+    counted = LOOPS[loop](corpus_name, Path(file_name))
+    print(time.perf_counter() - begun, counted)

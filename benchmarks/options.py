@@ -1,0 +1,25 @@
+"""How each corpus is read: by our parser, and by the one pattern of a loop."""
+
+from typing import Any
+
+#: Parser and options.
+OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "nginx-timed": ("nginx", {"format": "dify-timed"}),
+    "nginx": ("nginx", {"format": "dify"}),
+    "dify-access": ("dify", {}),
+    "plugin-daemon": ("plugin-daemon", {}),
+    "telemetry": ("dify", {}),
+}
+
+_NGINX = (
+    rb'^\S+ - \S+ \[[^\]]+\] "(?P<method>[A-Z]+) (?P<path>[^ ?"]+)[^"]*" (?P<status>\d{3}) \d+ '
+    rb'"[^"]*" "[^"]*" "[^"]*"'
+)
+PATTERNS = {
+    "nginx-timed": _NGINX + rb' rt=(?P<duration>[0-9.]+) uct="[^"]*" uht="[^"]*" urt="[^"]*" us="[^"]*"$',
+    "nginx": _NGINX + rb"$",
+    "dify-access": rb"^\S+ \S+ [A-Z]+ \[[^\]]*\] \[ext_request_logging\.py:\d+\] [0-9a-f]* - "
+    rb"(?P<method>[A-Z]+) (?P<path>\S+) (?P<status>\d{3}) (?P<duration>[0-9.]+) ?[0-9A-Za-z-]*$",
+    "plugin-daemon": rb"^\[GIN\] \S+ - \S+ \| +(?P<status>\d{3}) \| *(?P<duration>[0-9.]+)m?s \| +[0-9a-f.:]+ \| "
+    rb'[A-Z]+ +"/plugin/[^/]+/dispatch/(?P<operation>[^?"]+)[^"]*"$',
+}

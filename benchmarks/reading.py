@@ -1,0 +1,106 @@
+"""Reading speed: every contender reads the same file in a process of its own, all in turn, round after round."""
+
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from statistics import median
+
+from msgspec import Struct
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.corpora import corpus
+from benchmarks.options import OPTIONS
+
+PROGRAMS = Path(__file__).with_name("mtail")
+EXPORTER = str(Path(sys.executable).with_name("dify-exporter"))
+
+#: Read as if numpy were not installed.
+_WITHOUT_NUMPY = "import sys; sys.modules['numpy'] = None; from exporter.cli import main; main()"
+
+#: Slow contenders read so many lines at most: they are linear.
+_AT_MOST = {"pygtail_and_client": 50_000}
+
+_CONTENDERS: dict[str, tuple[str, ...]] = {
+    "nginx-timed": ("replay", "replay without numpy", "parse_and_post", "mtail", "pygtail_and_client", "findall"),
+    "nginx": ("replay", "replay without numpy", "parse_and_post", "mtail", "pygtail_and_client", "findall"),
+    "dify-access": ("replay", "replay without numpy", "parse_and_post", "mtail", "pygtail_and_client", "findall"),
+    "plugin-daemon": ("replay", "replay without numpy", "parse_and_post", "mtail", "pygtail_and_client", "findall"),
+    "telemetry": ("replay", "parse_and_post", "json_loads", "json_loads_and_sums"),
+}
+_YARDSTICK = {"telemetry": "json_loads"}
+
+
+class Result(Struct, frozen=True):
+    """Lines a second: the median of the rounds, and its ratio to the yardstick of the corpus."""
+
+    corpus: str
+    contender: str
+    lines_per_second: float
+    ratio: float
+
+
+def measure(folder: Path, name: str, lines: int, rounds: int) -> list[Result]:
+    """All contenders of one corpus. Raises SystemExit where two of them count differently."""
+    rates: dict[str, list[float]] = {contender: [] for contender in _CONTENDERS[name]}
+    for _ in range(rounds):
+        for contender, found in rates.items():
+            size = min(lines, _AT_MOST.get(contender, lines))
+            found.append(size / _seconds(contender, name, corpus(folder, name, size)))
+    if "mtail" in rates:
+        check(name, corpus(folder, name, min(lines, 100_000)))
+    yardstick = median(rates[_YARDSTICK.get(name, "mtail")])
+    return [Result(name, each, median(found), median(found) / yardstick) for each, found in rates.items()]
+
+
+def check(name: str, path: Path) -> None:
+    """Both count the same: each method, status and operation, and each route that holds an id."""
+    ours, theirs = _counted(_replay(name, path)), _counted(_mtail(name, path, "prometheus"))
+    if ours != theirs:
+        raise SystemExit(f"{name}: the contenders do not count the same: ours {ours - theirs}, mtail {theirs - ours}")
+
+
+def _counted(command: list[str]) -> Counter[tuple[str, ...]]:
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    counted: Counter[tuple[str, ...]] = Counter()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = {**sample.labels}
+            status = labels.get("status_code", labels.get("status", ""))
+            if sample.name in ("dify_requests_total", "requests_total"):
+                counted["requests", labels["method"], status] += round(sample.value)
+                if "{" in (route := re.sub(r"\{\w+\}", "{id}", labels["route"])):
+                    counted["requests", route] += round(sample.value)
+            elif sample.name in ("dify_model_invocations_total", "invocations_total"):
+                counted["invocations", status] += round(sample.value)
+    return counted
+
+
+def _seconds(contender: str, name: str, path: Path) -> float:
+    if contender == "mtail":
+        return _elapsed(_mtail(name, path, "json"))
+    if contender == "replay":
+        return _elapsed(_replay(name, path))
+    if contender == "replay without numpy":
+        return _elapsed([sys.executable, "-c", _WITHOUT_NUMPY, *_replay(name, path)[1:]])
+    command = [sys.executable, "-m", "benchmarks.loops", contender, name, str(path)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[0])
+
+
+def _elapsed(command: list[str]) -> float:
+    begun = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - begun
+
+
+def _replay(name: str, path: Path) -> list[str]:
+    parser, options = OPTIONS[name]
+    format = ["--format", options["format"]] if "format" in options else []
+    return [EXPORTER, "replay", str(path), "--parser", parser, "--envelope", "none", *format, "--output", "metrics"]
+
+
+def _mtail(name: str, path: Path, format: str) -> list[str]:
+    program = str(PROGRAMS / f"{name}.mtail")
+    return ["mtail", "-one_shot", "-one_shot_format", format, "-progs", program, "-logs", str(path)]
