@@ -13,16 +13,18 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from pygtail import Pygtail
+
 from benchmarks.options import OPTIONS, PATTERNS
+from exporter.feed import feed
+from exporter.ledger import Ledger
+from exporter.series import Limits
+from parsers.parser import registered
 
 
 def parse_and_post(corpus: str, path: Path) -> int:
     """Ours without the start of a process: windows, parser, ledger."""
-    from exporter.feed import feed
-    from exporter.ledger import Ledger
-    from exporter.series import Limits
-    from parsers.parser import registered
-
     name, options = OPTIONS[corpus]
     parser, ledger = registered()[name](**options), Ledger(Limits(), time.time)
     lines = 0
@@ -35,9 +37,6 @@ def parse_and_post(corpus: str, path: Path) -> int:
 
 def pygtail_and_client(corpus: str, path: Path) -> int:
     """The first solution one thinks of: Pygtail's lines, one pattern, prometheus_client's metrics."""
-    from prometheus_client import CollectorRegistry, Counter, Histogram
-    from pygtail import Pygtail
-
     pattern = re.compile(PATTERNS[corpus].decode())
     identifier = re.compile("[0-9a-f]{8}-[0-9a-f-]{27}")
     labels = sorted(pattern.groupindex.keys() - {"duration"})

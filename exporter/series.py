@@ -4,8 +4,8 @@ Bounded by construction: a label set is admitted first come, for ever; beyond th
 one become `other`, so that totals stay exact and an exposed counter never changes its labels.
 """
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from msgspec import Struct
@@ -61,17 +61,22 @@ class Series:
             series.setdefault(labels, 0)
         series[labels] += amount
 
-    def observe(self, metric: Metric, labels: Labels, values: Iterable[int]) -> None:
-        """Observes durations in nanoseconds."""
-        series = self.histograms[metric]
-        bounds = self._bounds[metric]
-        for value in values:
-            histogram = series.get(labels)
-            if histogram is None:
-                admitted = self._admit(metric, labels, series, self._limits.series_per_histogram, 1)
-                histogram = series.setdefault(admitted, [0] * (len(bounds) + 2))
-            histogram[bisect_left(bounds, value)] += 1
-            histogram[-1] += value
+    def observe(self, metric: Metric, labels: Labels, values: Sequence[int]) -> None:
+        """Observes one or more durations in nanoseconds; sorted, each bound is looked for once, not each value."""
+        series, bounds = self.histograms[metric], self._bounds[metric]
+        histogram = series.get(labels)
+        if histogram is None:
+            admitted = self._admit(metric, labels, series, self._limits.series_per_histogram, len(values))
+            histogram = series.setdefault(admitted, [0] * (len(bounds) + 2))
+        ordered, begin = sorted(values), 0
+        for index in range(bisect_left(bounds, ordered[0]), len(bounds)):
+            end = bisect_right(ordered, bounds[index], begin)
+            histogram[index] += end - begin
+            begin = end
+            if begin == len(ordered):
+                break
+        histogram[-2] += len(ordered) - begin
+        histogram[-1] += sum(ordered)
 
     def _admit(
         self, metric: Metric, labels: Labels, series: Mapping[Labels, object], cap: int, observations: int

@@ -1,20 +1,27 @@
 """Access lines of any server whose format is known: rows of values, counted by method, route and status.
 
-The server's module says which variable plays which role; what a role means is said here.
+The server's module says which variable plays which role; what a role means is said here. The rows of a window are
+grouped by the shape of their path before a route is looked up, so that a fresh id costs nothing.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
+from itertools import repeat
+from operator import itemgetter
+from typing import Annotated, cast
 
+import msgspec
 from msgspec import Struct
 
 from parsers.batch import UNKNOWN, Batch, Request
-from parsers.format import Format
+from parsers.format import REGULAR, Format
 from parsers.http import failure_of, method_of, status_code_of
-from parsers.numbers import SECOND, nanoseconds, token_count
+from parsers.numbers import MILLISECOND, SECOND, nanoseconds, token_count
 from parsers.request_line import method_and_route
 from parsers.routes import INVALID, Routes
+from parsers.shapes import SHAPE, alike
 from parsers.times import common_log, iso
 from parsers.window import whole_lines
 
@@ -25,7 +32,16 @@ TIME_EPOCH, TIME_ISO, TIME_COMMON = "time_epoch", "time_iso", "time_common"
 
 _NUMBER = re.compile(rb"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 
+#: Most times are milliseconds below ten seconds: looked up they cost a tenth of a conversion.
+_SECONDS = {b"%d.%03d" % divmod(time, 1000): time * MILLISECOND for time in range(10_000)}
+
+#: Texts whose shape may decide a route; a whole request line holds more than that.
+_PATHS = (REQUEST + REGULAR, TARGET, PATH)
+
+_decode_sizes = msgspec.json.Decoder(list[Annotated[int, msgspec.Meta(ge=0, le=10**12)]]).decode
+
 Row = Sequence[bytes]
+Labels = tuple[str, str, str]
 
 
 class Roles(Struct, frozen=True):
@@ -33,6 +49,16 @@ class Roles(Struct, frozen=True):
 
     columns: Mapping[str, int]
     unit: int = SECOND
+
+
+def columns_of(format: Format, roles: Mapping[str, str]) -> dict[str, int]:
+    """The column of each role among the captured variables; of several for one role the earlier in `roles` wins."""
+    columns: dict[str, int] = {}
+    for variable, role in roles.items():
+        for suffix in ("", REGULAR):
+            if variable + suffix in format.captured:
+                columns.setdefault(role + suffix, format.captured.index(variable + suffix))
+    return columns
 
 
 class Access(Struct, frozen=True):
@@ -47,30 +73,26 @@ class Access(Struct, frozen=True):
     def parse(self, window: bytes, final: bool, strays: Callable[[bytes], str | None]) -> Batch:
         """`strays` judges a line that does not fit: None is ignored, else the reason why it is unparsed."""
         consumed, lines = whole_lines(window, final)
-        block = window[:consumed]
-        rows = self.format.pattern.findall(block)
-        if len(self.format.captured) == 1:
-            rows = [(value,) for value in rows]
-        ignored, unparsed, examples = 0, dict[str, int](), dict[str, bytes]()
-        if len(rows) != lines:
-            for line in self._strays(block, lines):
-                reason = strays(line) if line else None
-                if reason is None:
-                    ignored += 1
-                else:
-                    unparsed[reason] = unparsed.get(reason, 0) + 1
-                    examples.setdefault(reason, line[:200])
+        rows = self.format.every.findall(window, 0, consumed)
+        odd = [row[-1] for row in rows if row[-1]]
+        if odd:
+            rows = [row for row in rows if not row[-1]]
+        unparsed, examples = dict[str, int](), dict[str, bytes]()
+        for line in odd:
+            text = line.removesuffix(b"\r")
+            reason = strays(text) if text else None
+            if reason is not None:
+                unparsed[reason] = unparsed.get(reason, 0) + 1
+                examples.setdefault(reason, text[:200])
+        ignored = lines - len(rows) - sum(unparsed.values())
         return Batch(consumed, lines, ignored, unparsed, examples, self._newest(rows), self._requests(rows))
-
-    def _strays(self, block: bytes, lines: int) -> list[bytes]:
-        fits = self.format.pattern.match
-        return [line.removesuffix(b"\r") for line in block.split(b"\n", lines)[:lines] if not fits(line)]
 
     def _requests(self, rows: Sequence[Row]) -> tuple[Request, ...]:
         """One record for all rows of a method, route and status."""
-        groups: dict[tuple[str, str, str], list[Row]] = {}
-        for row in rows:
-            groups.setdefault(self._labels(row), []).append(row)
+        groups: dict[Labels, list[Row]] = {}
+        for group in self._of_one_shape(rows):
+            for some in self._of_one_route(group):
+                groups.setdefault(self._labels(some[0]), []).extend(some)
         return tuple(
             Request(
                 method,
@@ -85,9 +107,37 @@ class Access(Struct, frozen=True):
             for (method, route, status), group in groups.items()
         )
 
-    def _labels(self, row: Row) -> tuple[str, str, str]:
+    def _of_one_shape(self, rows: Sequence[Row]) -> Iterable[list[Row]]:
+        """The rows by the shape of their path, their method and status: the loop that every line goes through."""
+        paths, methods, statuses = (_column(rows, self._first(*roles)) for roles in (_PATHS, (METHOD,), (STATUS,)))
+        groups: defaultdict[Row, list[Row]] = defaultdict(list)
+        for key, row in zip(
+            zip(map(bytes.translate, paths, repeat(SHAPE)), methods, statuses, strict=False), rows, strict=False
+        ):
+            groups[key].append(row)
+        return groups.values()
+
+    def _of_one_route(self, group: list[Row]) -> Iterable[list[Row]]:
+        """Rows of one shape, by route: all of them, or where the shape does not decide, those of equal texts."""
+        path = self._first(*_PATHS)
+        if len(group) == 1 or (path is not None and alike([row[path] for row in group], self.routes.reads)):
+            return (group,)
+        columns = [self.roles.columns[role] for role in (*_PATHS, REQUEST) if role in self.roles.columns]
+        groups: defaultdict[Row, list[Row]] = defaultdict(list)
+        for row in group:
+            groups[tuple(row[column] for column in columns)].append(row)
+        return groups.values()
+
+    def _first(self, *roles: str) -> int | None:
+        """The column of the first of these roles that the format knows."""
+        return next((self.roles.columns[role] for role in roles if role in self.roles.columns), None)
+
+    def _labels(self, row: Row) -> Labels:
         columns = self.roles.columns
         status = status_code_of(row[columns[STATUS]]) if STATUS in columns else UNKNOWN
+        if REQUEST + REGULAR in columns and (head := row[columns[REQUEST + REGULAR]]):
+            text, _, target = head.partition(b" ")
+            return method_of(text), self.routes.of_target(target), status
         if REQUEST in columns:
             return (*method_and_route(self.unescape(row[columns[REQUEST]]), self.routes), status)
         method = method_of(row[columns[METHOD]]) if METHOD in columns else UNKNOWN
@@ -96,7 +146,7 @@ class Access(Struct, frozen=True):
     def _route(self, row: Row) -> str:
         """By target or path, which a server leaves empty where it could not read the request line."""
         columns = self.roles.columns
-        column = columns.get(TARGET, columns.get(PATH))
+        column = self._first(TARGET, PATH)
         if column is None:
             return UNKNOWN
         value = self.unescape(row[column])
@@ -108,23 +158,34 @@ class Access(Struct, frozen=True):
         column = self.roles.columns.get(BYTES)
         if column is None:
             return None
-        sizes = [token_count(int(row[column])) for row in group if row[column][:18].isdigit() and len(row[column]) < 19]
-        known = [size for size in sizes if size is not None]
+        texts = [row[column] for row in group]
+        try:
+            known = _decode_sizes(b"[%b]" % b",".join(texts)) if b"".join(texts).isdigit() else None
+        except msgspec.DecodeError:  # an empty one among them, a leading zero, more than a file can hold
+            known = None
+        if known is None:
+            sizes = (token_count(int(text)) for text in texts if text.isdigit() and len(text) < 19)
+            known = [size for size in sizes if size is not None]
         return sum(known) if known else None
 
     def _times(self, group: Sequence[Row], role: str, unit: int) -> tuple[int, ...]:
         column = self.roles.columns.get(role)
         if column is None:
             return ()
-        times = (_last_number(row[column], unit) for row in group)
+        texts = [row[column] for row in group]
+        looked_up = [_SECONDS.get(text) for text in texts] if unit == SECOND else [None] * len(texts)
+        if None not in looked_up:
+            return tuple(cast(list[int], looked_up))
+        times = (
+            _last_number(text, unit) if time is None else time for text, time in zip(texts, looked_up, strict=True)
+        )
         return tuple(time for time in times if time is not None)
 
     def _newest(self, rows: Sequence[Row]) -> int | None:
         """The newest event time; a block holds few distinct seconds, so each text is read once."""
         for role, read in _TIMES.items():
             if role in self.roles.columns:
-                column = self.roles.columns[role]
-                times = (read(text, self.local) for text in {row[column] for row in rows})
+                times = (read(text, self.local) for text in set(_column(rows, self.roles.columns[role])))
                 return max((time for time in times if time is not None), default=None)
         return None
 
@@ -137,6 +198,10 @@ def _last_number(text: bytes, unit: int) -> int | None:
             return None
         text = numbers[-1]
     return nanoseconds(text, unit)
+
+
+def _column(rows: Sequence[Row], column: int | None) -> Iterable[bytes]:
+    return repeat(b"") if column is None else map(itemgetter(column), rows)
 
 
 def _epoch_seconds(text: bytes, _: tzinfo) -> int | None:

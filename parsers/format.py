@@ -40,11 +40,15 @@ class Extent(Enum):
 
 
 class Variable(NamedTuple):
-    """A variable of a format; `shape` is the pattern of its value where the server fixes it."""
+    """A variable of a format; `shape` is the pattern of its value where the server fixes it.
+
+    `regular` is the pattern of almost every value between quotes, with one group for the part that counts.
+    """
 
     name: str
     extent: Extent = Extent.WORD
     shape: bytes = b""
+    regular: bytes = b""
 
 
 Piece = bytes | Variable
@@ -60,10 +64,18 @@ _UNQUOTED = {
 }
 
 
+#: Behind the name of a variable: what counts of a regular value, which leaves the variable's own group empty.
+REGULAR = ":regular"
+
+
 class Format(Struct, frozen=True):
-    """`pattern` matches whole lines of a block and captures `captured`, in this order; `parts` are its pieces."""
+    """`pattern` matches whole lines and captures `captured`, in this order; `parts` are its pieces.
+
+    `every` matches each line of a block that is not empty: a last group holds the line that does not fit.
+    """
 
     pattern: re.Pattern[bytes]
+    every: re.Pattern[bytes]
     captured: tuple[str, ...]
     parts: tuple[bytes, ...]
 
@@ -92,12 +104,20 @@ def compiled(pieces: Sequence[Piece], wanted: frozenset[str], quoting: str) -> F
             part = b"(?:" + _value(piece, before, merged[at + 1 : at + 3], quoting) + b")"
             group = part
             if piece.name in wanted and piece.name not in captured:
-                captured.append(piece.name)
                 group = b"(" + part + b")"
+                if piece.regular and _is_quoted(before, merged[at + 1 : at + 2]):
+                    captured.append(piece.name + REGULAR)
+                    group = b"(?:" + piece.regular + b"|" + group + b")"
+                captured.append(piece.name)
         parts.append(part)
         groups.append(group)
-    pattern = re.compile(rb"^(?=[^\r\n])" + b"".join(groups) + rb"\r?$", re.MULTILINE)
-    return Format(pattern, tuple(captured), tuple(parts))
+    line = rb"^(?=[^\r\n])" + b"".join(groups) + rb"\r?$"
+    every = line + rb"|^(.+)$"
+    return Format(re.compile(line, re.MULTILINE), re.compile(every, re.MULTILINE), tuple(captured), tuple(parts))
+
+
+def _is_quoted(before: bytes, following: Sequence[Piece]) -> bool:
+    return before == b'"' and all(isinstance(piece, bytes) and piece.startswith(b'"') for piece in following)
 
 
 def _merged(pieces: Sequence[Piece], wanted: frozenset[str]) -> list[Piece]:

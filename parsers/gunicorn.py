@@ -11,6 +11,7 @@ from parsers.batch import Batch, Failure
 from parsers.format import Extent, Piece, Variable, compiled
 from parsers.numbers import MICROSECOND, MILLISECOND, SECOND
 from parsers.parser import Parser
+from parsers.request_line import REGULAR
 from parsers.routes import table
 from parsers.times import iso, zone
 
@@ -69,12 +70,8 @@ class Gunicorn(Parser, frozen=True):
     @cached_property
     def _access(self) -> Access:
         format = compiled(_pieces(self.format), frozenset(_ROLES), "gunicorn")
-        columns: dict[str, int] = {}
-        unit = SECOND
-        for atom, role in _ROLES.items():
-            if atom in format.captured and role not in columns:
-                columns[role] = format.captured.index(atom)
-                unit = _UNITS.get(atom, unit)
+        columns = access.columns_of(format, _ROLES)
+        unit = next((unit for atom, unit in _UNITS.items() if atom in format.captured), SECOND)
         if not columns.keys() & {access.STATUS, access.REQUEST, access.PATH}:
             raise ValueError("format: expected %(s)s or %(r)s among its atoms")
         return Access(format, Roles(columns, unit), table(self.routes), zone(self.timezone), _unquoted)
@@ -138,7 +135,7 @@ def _pieces(format: str) -> list[Piece]:
 
 def _variable(atom: str) -> Variable:
     name = atom.lower() if atom.startswith("{") else atom
-    return Variable(name, _EXTENTS.get(name, Extent.WORD), _SHAPES.get(name, b""))
+    return Variable(name, _EXTENTS.get(name, Extent.WORD), _SHAPES.get(name, b""), REGULAR if name == "r" else b"")
 
 
 def _text(text: str) -> str:

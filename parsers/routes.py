@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 from msgspec import Struct
 
 from parsers.batch import OTHER
+from parsers.shapes import SHAPE
 
 STATIC = "static"
 INVALID = "invalid"
@@ -30,12 +31,13 @@ _ORIGIN = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _TEMPLATE = re.compile(r"(?:/(?:[^\s{}/]|\{\w+\})*)+")
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
-#: The front end's own paths (nginx sends them to Dify's web container).
+#: The front end's own paths (nginx sends them to Dify's web container), and the words that they begin with.
 _STATIC = re.compile(
     rb"/(?:favicon\.ico|signin|install|(?:logo|_next)/.*|app/[0-9a-fA-F-]{36}(?:/.*)?"
     rb"|(?:chat|chatbot|workflow)/[A-Za-z0-9]{16})?",
     re.DOTALL,
 )
+_STATIC_WORDS = tuple(b"favicon.ico signin install logo _next app chat chatbot workflow".split())
 
 _AREAS = {
     "v1": "service_api",
@@ -71,6 +73,8 @@ class Routes:
         """Raises ValueError for an extra template that is none."""
         self._root = _Node()
         self._information: dict[str, RouteInformation] = {}
+        self._read_shapes = {word.translate(SHAPE) for word in _STATIC_WORDS}
+        self._read_patterns: set[re.Pattern[bytes]] = set()
         for template, flags in (*_built_in(), *((template, frozenset[str]()) for template in extra)):
             if not _TEMPLATE.fullmatch(template):
                 raise ValueError(f'extra: expected a route such as /gateway/{{tenant}}/chat, found "{template}"')
@@ -89,6 +93,11 @@ class Routes:
         found = _walk(self._root, path[1:].split(b"/"), 0)
         return found or (STATIC if _STATIC.fullmatch(path) else OTHER)
 
+    def reads(self, segment: bytes) -> bool:
+        """Whether a segment of this shape can be more than a parameter: then its very characters count."""
+        shaped = segment.translate(SHAPE)
+        return shaped in self._read_shapes or any(pattern.fullmatch(shaped) for pattern in self._read_patterns)
+
     def information(self, route: str) -> RouteInformation:
         """What kind of route a template is."""
         return self._information.get(route) or RouteInformation("other", "no", "no")
@@ -101,8 +110,21 @@ class Routes:
         node = self._root
         for segment in template[1:].split("/"):
             node = _child(node, segment)
+            self._read(segment)
         if node.template is None:
             node.template = template
+
+    def _read(self, segment: str) -> None:
+        """Notes the shape of what a segment of a path is compared with."""
+        whole = _PARAMETER.fullmatch(segment)
+        words = _WORDS.get(whole[1], segment) if whole else segment
+        if "{" not in words:
+            self._read_shapes |= {word.encode().translate(SHAPE) for word in words.split("|")}
+            return
+        texts = [text.encode() for text in _PARAMETER.split(segment)[::2]]
+        shapes = [text.translate(SHAPE) for text in texts]
+        if shapes != texts:
+            self._read_patterns.add(re.compile(b"[^/]+".join(map(re.escape, shapes))))
 
 
 @cache

@@ -60,10 +60,7 @@ class Nginx(Parser, frozen=True):
             return None
         pieces, escape = log_format.pieces(self.format)
         format = compiled(pieces, frozenset(_ROLES), escape)
-        columns: dict[str, int] = {}
-        for variable, role in _ROLES.items():
-            if variable in format.captured:
-                columns.setdefault(role, format.captured.index(variable))
+        columns = access.columns_of(format, _ROLES)
         if not columns.keys() & {access.STATUS, access.REQUEST, access.TARGET, access.PATH}:
             raise ValueError("format: expected $status or $request among its variables")
         return Access(format, Roles(columns), table(self.routes), self._zone, _UNESCAPES[escape])

@@ -4,6 +4,7 @@ import re
 from difflib import get_close_matches
 
 from parsers.format import Extent, Piece, Variable
+from parsers.request_line import REGULAR
 
 #: docker/nginx/nginx.conf.template of Dify, `log_format main`.
 DIFY = (
@@ -82,7 +83,7 @@ def _split(text: str) -> list[Piece]:
 
 def _variable(name: str) -> Variable:
     extent = Extent.LIST if name.startswith("upstream_") else _EXTENTS.get(name, Extent.WORD)
-    return Variable(name, extent, _SHAPES.get(name, b""))
+    return Variable(name, extent, _SHAPES.get(name, b""), REGULAR if name == "request" else b"")
 
 
 def _directive(text: str) -> tuple[str, str]:
