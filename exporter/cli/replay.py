@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, stop
 from exporter.exposition import render
@@ -20,7 +18,6 @@ from exporter.inputs import InputError
 from exporter.ledger import Ledger
 from exporter.redact import redact
 from exporter.replay import Examples, Job, Span, jobs_of, run
-from exporter.report import show, summarise
 from exporter.settings import Config
 
 _NANOSECONDS = 1_000_000_000
@@ -102,11 +99,16 @@ def _say(sentence: str) -> None:
 @contextmanager
 def _progress(jobs: list[Job]) -> Iterator[Callable[[int, int], None]]:
     """A bar on a terminal: share of the bytes and lines a second."""
+    if not sys.stderr.isatty():
+        yield lambda _consumed, _more_lines: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
     sizes = [Path(job.file).stat().st_size for job in jobs if Path(job.file).is_file()]
     columns = (TextColumn("{task.fields[rate]}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
     lines, begun = 0, time.monotonic()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=sum(sizes) or None, rate="")
 
         def advance(consumed: int, more_lines: int) -> None:
@@ -123,6 +125,10 @@ def _print(ledger: Ledger, config: Config, examples: Examples, output: str) -> N
     if output == "metrics":
         sys.stdout.write(render(snapshot, looked_up(snapshot, config, time.time())).decode())
         return
+    from rich.console import Console
+
+    from exporter.report import show, summarise
+
     summary = summarise(snapshot)
     if output == "json":
         click.echo(json.dumps(summary, indent=2))
