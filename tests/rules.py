@@ -13,11 +13,14 @@ ROOT = Path(__file__).parents[1]
 FILES = tuple(sorted((ROOT / "rules").glob("*.yml")))
 TESTS = tuple(sorted((ROOT / "rules/tests").glob("*.yml")))
 
-#: Metrics that other programs expose, with their labels: Prometheus itself and blackbox_exporter.
+#: Metrics that other programs expose, with their labels: Prometheus itself, blackbox_exporter and Alertmanager.
 FOREIGN: Mapping[str, frozenset[str]] = {
     "up": frozenset(),
     "probe_success": frozenset({"dependency"}),
     "probe_ssl_earliest_cert_expiry": frozenset({"dependency"}),
+    "ALERTS": frozenset({"alertname", "alertstate", "severity", "team", "channel"}),
+    "alertmanager_notification_requests_total": frozenset({"integration"}),
+    "alertmanager_notification_requests_failed_total": frozenset({"integration"}),
 }
 
 #: Labels that Prometheus attaches to whatever it scrapes.
