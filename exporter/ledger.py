@@ -147,10 +147,7 @@ class Ledger:
         series, books = self._series, self._books.items()
         return Snapshot(
             counters={metric: dict(values) for metric, values in series.counters.items()},
-            histograms={
-                metric: {labels: list(value) for labels, value in values.items()}
-                for metric, values in series.histograms.items()
-            },
+            histograms={metric: dict(values) for metric, values in series.histograms.items()},
             bounds=series.bounds,
             created={metric: dict(values) for metric, values in series.created.items()},
             last_at={source: each.last_at / _NANOSECONDS for source, each in books if each.last_at},

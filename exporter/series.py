@@ -49,7 +49,8 @@ class Series:
         self.bounds = {m: (buckets or {}).get(m.name, m.buckets) for m in metrics if m.kind == "histogram"}
         self._bounds = {m: [round(bound * _NANOSECONDS) for bound in self.bounds[m]] for m in self.bounds}
         self.counters: dict[Metric, dict[Labels, int | Decimal]] = {m: {} for m in metrics if m.kind == "counter"}
-        #: Per label set: the count of each bucket, of those above all bounds, and the sum in nanoseconds.
+        #: Per label set: the count of each bucket, of those above all bounds, and the sum in nanoseconds. A list is
+        #: replaced and never changed, so that a snapshot copies dictionaries and no lists.
         self.histograms: dict[Metric, dict[Labels, list[int]]] = {m: {} for m in self.bounds}
         self.created: dict[Metric, dict[Labels, float]] = {m: {} for m in metrics}
 
@@ -64,10 +65,9 @@ class Series:
     def observe(self, metric: Metric, labels: Labels, values: Sequence[int]) -> None:
         """Observes one or more durations in nanoseconds; sorted, each bound is looked for once, not each value."""
         series, bounds = self.histograms[metric], self._bounds[metric]
-        histogram = series.get(labels)
-        if histogram is None:
-            admitted = self._admit(metric, labels, series, self._limits.series_per_histogram, len(values))
-            histogram = series.setdefault(admitted, [0] * (len(bounds) + 2))
+        if labels not in series:
+            labels = self._admit(metric, labels, series, self._limits.series_per_histogram, len(values))
+        histogram = list(series.get(labels) or [0] * (len(bounds) + 2))
         ordered, begin = sorted(values), 0
         for index in range(bisect_left(bounds, ordered[0]), len(bounds)):
             end = bisect_right(ordered, bounds[index], begin)
@@ -77,6 +77,7 @@ class Series:
                 break
         histogram[-2] += len(ordered) - begin
         histogram[-1] += sum(ordered)
+        series[labels] = histogram
 
     def _admit(
         self, metric: Metric, labels: Labels, series: Mapping[Labels, object], cap: int, observations: int

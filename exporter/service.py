@@ -14,7 +14,7 @@ from exporter import __version__
 from exporter import catalogue as c
 from exporter.checkpoint import Checkpoint
 from exporter.commit import Committer
-from exporter.exposition import Gauges, render
+from exporter.exposition import Gauges, Texts, render
 from exporter.gauges import build_information, looked_up
 from exporter.ledger import Ledger, Snapshot
 from exporter.settings import Config, address
@@ -64,6 +64,7 @@ class Service:
         ]
         self._committer = Committer(self._ledger, checkpoint, time.time)
         self._process: tuple[Collector, ...] = (ProcessCollector(registry=None), PlatformCollector(registry=None))
+        self._texts = Texts()
         self._loaded_at = time.time()
         self._told_errors: dict[tuple[str, str], int] = {}
         self._deadline = time.monotonic() + config.exporter.first_pass_timeout
@@ -100,7 +101,8 @@ class Service:
     def metrics(self, content_type: str, created: bool) -> bytes:
         self._count_errors()
         snapshot = self._committer.snapshot()
-        return render(snapshot, self._gauges(snapshot), content_type, created=created, process=self._process)
+        gauges = self._gauges(snapshot)
+        return render(snapshot, gauges, content_type, created=created, process=self._process, texts=self._texts)
 
     def health(self) -> Mapping[str, Any]:
         done, known = (sum(column) for column in zip((0, 0), *(s.progress() for s in self._sources), strict=True))

@@ -24,3 +24,7 @@ def test_names_follow_the_conventions(metric: c.Metric) -> None:
 def test_every_metric_of_a_log_names_its_source() -> None:
     without = {m.name for m in c.METRICS if m.durable and "source" not in m.labels}
     assert without == {"dify_exporter_folded_observations_total"}
+
+
+def test_help_needs_no_escape() -> None:
+    assert not [metric.name for metric in c.METRICS if set(metric.help) & set('\\\n"')]
