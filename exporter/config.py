@@ -1,7 +1,7 @@
 """Reads `exporter.toml` strictly: all problems at once, each one sentence."""
 
 import tomllib
-from decimal import Decimal
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 from msgspec import Struct, structs
 
 from exporter import catalogue
+from exporter.budgets import Budget
+from exporter.money import ANCHOR, Exchange, amount, currency
 from exporter.prices import Price
 from exporter.series import Limits
-from exporter.settings import App, Budget, Config, Exporter, Proxy, Routes, Source, SourceKeys, positive
+from exporter.settings import App, Config, Exporter, Proxy, Routes, Source, SourceKeys
 from exporter.tables import Problems, Table, convert, unknown
 from parsers.envelope import ENVELOPES
 from parsers.parser import registered
@@ -40,8 +42,8 @@ def load(path: Path) -> Config:
         sources=_sources(document, path.absolute().parent, routes.extra, problems),
         limits=_one(document, "limits", Limits, problems),
         buckets=_buckets(document.get("buckets", {}), problems),
-        prices=(*_many(document, "price", Price, problems), *_more_prices(path, exporter, problems)),
-        budgets=_many(document, "budget", Budget, problems),
+        prices=_prices(path, document, exporter, problems),
+        budgets=_budgets(document, problems),
         exchange=_exchange(document.get("exchange", {}), problems),
         apps=_apps(document.get("apps", {}), problems),
         proxy=_one(document, "proxy", Proxy, problems),
@@ -76,11 +78,11 @@ def source(table: Table, folder: Path, extra_routes: tuple[str, ...], problems: 
     return Source(keys.name, tuple(str(folder / p) for p in keys.paths), parser, keys.log_patterns)
 
 
-def _document(path: Path, problems: Problems) -> dict[str, Any]:
+def _document(path: Path, problems: Problems, named_by: str = "--config") -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode())
     except OSError as error:
-        problems.add("", f"cannot be read: {error.strerror}; name another file with --config")
+        problems.add("", f"cannot be read: {error.strerror}; name another file with {named_by}")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problems.add("", f"is not valid TOML: {error}")
     raise ConfigError(problems.sentences)
@@ -128,20 +130,40 @@ def _sources(document: Table, folder: Path, extra: tuple[str, ...], problems: Pr
     return tuple(sources.values())
 
 
-def _more_prices(path: Path, exporter: Exporter, problems: Problems) -> tuple[Price, ...]:
+def _prices(path: Path, document: Table, exporter: Exporter, problems: Problems) -> tuple[Price, ...]:
+    """The configuration's own prices and, where it has none, those of the file it names."""
+    own = _price_list(document, problems)
     if not exporter.prices:
-        return ()
+        return own
     file = path.absolute().parent / exporter.prices
     more = Problems(str(file))
     try:
-        document = _document(file, more)
+        listed = _document(file, more, "[exporter] prices")
     except ConfigError:
-        document = {}
-    for name in document.keys() - {"price"}:
+        listed = {}
+    for name in listed.keys() - {"price"}:
         more.add("", unknown("table", name, ["price"]))
-    prices = _many(document, "price", Price, more)
+    prices = (*own, *_price_list(listed, more))
     problems.sentences.extend(more.sentences)
     return prices
+
+
+def _price_list(document: Table, problems: Problems) -> tuple[Price, ...]:
+    prices = _many(document, "price", Price, problems)
+    _unique([(p.model, p.provider, p.since) for p in prices], "price", "model, provider and from", problems)
+    return prices
+
+
+def _budgets(document: Table, problems: Problems) -> tuple[Budget, ...]:
+    budgets = _many(document, "budget", Budget, problems)
+    _unique([budget.name for budget in budgets], "budget", "name", problems)
+    return budgets
+
+
+def _unique(keys: Sequence[object], name: str, what: str, problems: Problems) -> None:
+    for number, key in enumerate(keys, 1):
+        if (first := keys.index(key) + 1) < number:
+            problems.add(f"[[{name}]] {number}", f"{what}: the same as of [[{name}]] {first}")
 
 
 def _buckets(table: Table, problems: Problems) -> dict[str, tuple[float, ...]]:
@@ -162,14 +184,16 @@ def _buckets(table: Table, problems: Problems) -> dict[str, tuple[float, ...]]:
     return buckets
 
 
-def _exchange(table: Table, problems: Problems) -> dict[str, Decimal]:
+def _exchange(table: Table, problems: Problems) -> Exchange:
     rates = {}
-    for currency, rate in table.items():
+    for code, rate in table.items():
         try:
-            rates[currency] = positive(currency, rate)
+            rates[currency("currency must be", code)] = amount(code, rate)
         except ValueError as error:
             problems.add("[exchange]", str(error))
-    return rates
+    if rates.get(ANCHOR, 1) != 1:
+        problems.add("[exchange]", f"{ANCHOR}: the rates are in {ANCHOR}, expected the other currencies only")
+    return Exchange(rates)
 
 
 def _apps(table: Table, problems: Problems) -> dict[str, App]:

@@ -6,20 +6,26 @@ from typing import Any
 from msgspec import Struct
 
 from exporter import catalogue as c
+from exporter.budgets import Budgets
 from exporter.joins import Joins
 from exporter.prices import Prices
 from exporter.series import Series
 from parsers import batch as b
 
 _MOST_WORKERS = 1024
+_NANOSECONDS = 1_000_000_000
 
 
 class Books(Struct):
-    """What a record of one source may move. `last_at` is the newest event time, in nanoseconds."""
+    """What a record of one source may move. `last_at` is the newest event time, in nanoseconds; `clock` gives the
+    wall clock in seconds.
+    """
 
     source: str
     series: Series
     prices: Prices
+    budgets: Budgets
+    clock: Callable[[], float]
     joins: Joins
     active: dict[str, b.Active] = {}
     last_at: int = 0
@@ -49,9 +55,11 @@ def _usage(books: Books, r: b.Usage) -> None:
     for token_type, count in tokens.items():
         if count is not None:
             series.add(c.TOKENS_USED, (books.source, r.app_id, *model, token_type), count)
+    at = event_time(books, r.at)
     cost, currency, basis = r.cost, r.currency, "reported"
-    if cost is None and (price := books.prices.find(r)) is not None:
+    if cost is None and (price := books.prices.find(r, at)) is not None:
         cost, currency, basis = price.cost(r), price.currency, "price_list"
+    books.budgets.spend(books.source, r, cost, currency, at)
     if cost is not None:
         series.add(c.COST, (books.source, r.app_id, *model, currency, basis), cost)
     elif total := sum(count or 0 for count in tokens.values()):
@@ -121,9 +129,15 @@ def _lost(books: Books, r: b.Opened) -> None:
     _run(books, b.Run(r.kind, r.app_id, "lost"))
 
 
+def event_time(books: Books, at: int | None) -> int:
+    """A line may claim any time: at most now, at least 1970, and now where it claims none; in nanoseconds."""
+    now = round(books.clock() * _NANOSECONDS)
+    return now if at is None else max(0, min(at, now))
+
+
 def passed(books: Books, at: int) -> None:
     """Event time has reached `at`, in nanoseconds: gives up the joins that have waited for a day of it."""
-    books.last_at = max(books.last_at, at)
+    books.last_at = max(books.last_at, event_time(books, at))
     for lost in books.joins.expire(books.last_at):
         _lost(books, lost)
 

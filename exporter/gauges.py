@@ -2,7 +2,7 @@
 
 import platform
 
-from exporter import __version__
+from exporter import __version__, budgets
 from exporter import catalogue as c
 from exporter.ledger import Snapshot
 from exporter.series import Labels
@@ -19,6 +19,7 @@ def looked_up(snapshot: Snapshot, config: Config, now: float) -> dict[c.Metric, 
         c.ROUTE_INFO: {(route, *routes.information(route)): 1.0 for route in seen},
         c.APP_INFO: {(app_id, app.name, app.team): 1.0 for app_id, app in config.apps.items()},
         c.LAST_LINE: {(source,): min(at, now) for source, at in snapshot.last_at.items()},
+        **budgets.gauges(config.budgets, config.exchange, snapshot.spent, now),
     }
 
 

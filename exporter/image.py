@@ -10,6 +10,7 @@ from decimal import Decimal
 import msgspec
 from msgspec import Struct
 
+from exporter.budgets import Budgets, Spent
 from exporter.catalogue import Metric
 from exporter.fold import Books
 from exporter.series import Labels, Series
@@ -48,9 +49,12 @@ class Image(Struct, frozen=True):
     counters: dict[str, Counter]
     histograms: dict[str, Histogram]
     sources: dict[str, SourceImage]
+    spent: dict[str, Spent] = {}
 
 
-def image_of(series: Series, books: dict[str, Books], positions: dict[str, dict[str, Position]]) -> bytes:
+def image_of(
+    series: Series, books: dict[str, Books], positions: dict[str, dict[str, Position]], budgets: Budgets
+) -> bytes:
     """All books at one instant."""
     counters = {
         metric.name: Counter(
@@ -79,7 +83,7 @@ def image_of(series: Series, books: dict[str, Books], positions: dict[str, dict[
         )
         for name, each in books.items()
     }
-    return msgspec.msgpack.encode(Image(VERSION, counters, histograms, sources))
+    return msgspec.msgpack.encode(Image(VERSION, counters, histograms, sources, budgets.spent))
 
 
 def take_over(image: Image, series: Series, sources: frozenset[str]) -> list[str]:

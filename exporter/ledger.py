@@ -12,6 +12,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from exporter import catalogue as c
+from exporter.budgets import Budget, Budgets, Spent
 from exporter.fold import FOLDS, Books, passed
 from exporter.image import Image, image_of, take_over
 from exporter.joins import Joins
@@ -37,6 +38,7 @@ class Snapshot(Struct, frozen=True):
     created: Mapping[c.Metric, Mapping[Labels, float]]
     last_at: Mapping[str, float]
     active: Mapping[str, int]
+    spent: Mapping[str, Spent]
 
 
 class Ledger:
@@ -48,12 +50,14 @@ class Ledger:
         clock: Callable[[], float],
         buckets: Mapping[str, tuple[float, ...]] | None = None,
         prices: Iterable[Price] = (),
+        budgets: Iterable[Budget] = (),
     ) -> None:
         self._lock = threading.Lock()
         self._clock = clock
         self._limits = limits
         self._series = Series(limits, clock, buckets)
         self._prices = Prices(tuple(prices))
+        self._budgets = Budgets(budgets)
         self._books: dict[str, Books] = {}
         self._positions: dict[str, dict[str, Position]] = {}
 
@@ -99,13 +103,13 @@ class Ledger:
     def closing(self, now: float) -> tuple[Snapshot, bytes]:
         """A snapshot, and the image of the same instant for the checkpoint."""
         with self._lock:
-            return self._snapshot(now), image_of(self._series, self._books, self._positions)
+            return self._snapshot(now), image_of(self._series, self._books, self._positions, self._budgets)
 
     def take_over(self, image: Image, sources: Iterable[str]) -> list[str]:
         """Goes on from an image, before anything is entered; a sentence for each thing that cannot be kept."""
         with self._lock:
             kept = frozenset(sources)
-            told = take_over(image, self._series, kept)
+            told = take_over(image, self._series, kept) + self._budgets.take_over(image.spent)
             for name in kept & image.sources.keys():
                 old, books = image.sources[name], self._books_of(name)
                 self._positions[name] = dict(old.positions)
@@ -118,7 +122,7 @@ class Ledger:
         books = self._books.get(source)
         if books is None:
             joins = Joins(self._limits.open_joins)
-            books = self._books[source] = Books(source, self._series, self._prices, joins)
+            books = self._books[source] = Books(source, self._series, self._prices, self._budgets, self._clock, joins)
             for metric, label_sets in c.INITIAL:
                 for labels in label_sets:
                     self._series.add(metric, (source, *labels), 0)
@@ -135,8 +139,7 @@ class Ledger:
         for record in batch.records:
             FOLDS[type(record)](books, record)
         if batch.last_at is not None:
-            # A line may claim any time: one from the future must not end every run that waits.
-            passed(books, min(batch.last_at, round(self._clock() * _NANOSECONDS)))
+            passed(books, batch.last_at)
 
     def _news(self, window: Window) -> None:
         self._series.add(c.ROTATIONS, (window.source,), window.rotations)
@@ -156,6 +159,7 @@ class Ledger:
                 for source, each in books
                 if each.active
             },
+            spent={key: dict(spent) for key, spent in self._budgets.spent.items()},
         )
 
     @staticmethod

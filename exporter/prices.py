@@ -1,17 +1,19 @@
 """The price list: what tokens cost where the log reports no price."""
 
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from msgspec import Struct, field
 
+from exporter.money import amount, currency
 from parsers.batch import UNKNOWN, Usage
+from parsers.numbers import money
 
 _MILLION = 1_000_000
 _NANOSECONDS = 1_000_000_000
 
 
-class Price(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
+class Price(Struct, frozen=True, forbid_unknown_fields=True):
     """One `[[price]]`: `input` and `output` cost so much per million tokens, from midnight UTC of `since` on."""
 
     model: str
@@ -22,47 +24,50 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     since: date = field(default=date.min, name="from")
 
     def __post_init__(self) -> None:
-        for name in ("input", "output"):
-            self._amount(name)
+        amount("input", self.input, zero=True)
+        amount("output", self.output, zero=True)
+        currency("currency must be", self.currency)
+        if self.model in ("", UNKNOWN):
+            raise ValueError(f'model must be a model\'s name such as "gpt-4.1", found "{self.model}"')
 
-    def _amount(self, name: str) -> Decimal:
-        text = getattr(self, name)
-        try:
-            amount = Decimal(text)
-        except InvalidOperation:
-            amount = Decimal("NaN")
-        if not amount.is_finite() or amount < 0:
-            raise ValueError(f'{name} must be a price per million tokens such as "2.00", found "{text}"')
-        return amount
+    def cost(self, usage: Usage) -> Decimal | None:
+        """What a usage costs, in `currency`; None where the tokens told do not decide it.
 
-    def cost(self, usage: Usage) -> Decimal:
-        """What a usage with separate input and output tokens costs, in `currency`."""
-        total = self._amount("input") * (usage.input_tokens or 0) + self._amount("output") * (usage.output_tokens or 0)
-        return total / _MILLION
+        Tokens that the log does not tell apart have a price only where input and output cost the same, and a
+        count that it does not tell matters only where it costs something.
+        """
+        by_input, by_output = Decimal(self.input), Decimal(self.output)
+        if usage.unsplit_tokens is None:
+            decided = all(
+                count is not None or not price
+                for count, price in ((usage.input_tokens, by_input), (usage.output_tokens, by_output))
+            )
+        else:
+            decided = by_input == by_output
+        if not decided:
+            return None
+        inputs = (usage.input_tokens or 0) + (usage.unsplit_tokens or 0)
+        return money((by_input * inputs + by_output * (usage.output_tokens or 0)) / _MILLION)
 
 
 class Prices:
-    """Finds the price of a usage: same model, same provider where the list names one, newest that is valid.
-
-    Dify writes `langgenius/openai/openai` where people say openai: the last part counts too.
-    """
+    """Finds the price of a usage: same model, same provider where the list names one, newest that is valid."""
 
     def __init__(self, prices: tuple[Price, ...] = ()) -> None:
         self._by_model: dict[str, list[Price]] = {}
         for price in sorted(prices, key=lambda p: (bool(p.provider), p.since), reverse=True):
             self._by_model.setdefault(price.model, []).append(price)
 
-    def find(self, usage: Usage) -> Price | None:
-        """None where the list has no price, or where input and output tokens are not told apart."""
+    def find(self, usage: Usage, at: int) -> Price | None:
+        """The price at a time, in nanoseconds since the epoch; None where the list has none."""
         candidates = self._by_model.get(usage.model)
-        if not candidates or usage.model == UNKNOWN or usage.input_tokens is None or usage.output_tokens is None:
+        if not candidates:
             return None
-        day = date.max if usage.at is None else datetime.fromtimestamp(usage.at / _NANOSECONDS, UTC).date()
-        for price in candidates:
-            if price.since <= day and price.provider in (
-                "",
-                usage.provider,
-                usage.provider.rpartition("/")[2],
-            ):
-                return price
-        return None
+        day = datetime.fromtimestamp(at // _NANOSECONDS, UTC).date()
+        fitting = (p for p in candidates if p.since <= day and same_provider(p.provider, usage.provider))
+        return next(fitting, None)
+
+
+def same_provider(wanted: str, found: str) -> bool:
+    """Dify writes `langgenius/openai/openai` where people say openai; an empty wish takes every provider."""
+    return wanted in ("", found, found.rpartition("/")[2])

@@ -36,7 +36,7 @@ class Service:
         checkpoint.LockedError where another exporter holds it.
         """
         self._config = config
-        self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices)
+        self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets)
         state = config.exporter.state
         checkpoint = Checkpoint(folder / state) if state else None
         if checkpoint is not None:

@@ -1,16 +1,16 @@
 """The tables of `exporter.toml` as structs: a table *is* its object, types are the validation."""
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from exporter.budgets import Budget
+from exporter.money import Exchange
 from exporter.prices import Price
 from exporter.series import Limits
 from parsers.parser import Parser
 from parsers.routes import table as route_table
-from parsers.times import zone
 
 Text = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
@@ -23,16 +23,6 @@ def address(text: str) -> tuple[str, int]:
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError(f'listen must be host:port such as 127.0.0.1:9877, found "{text}"')
     return host, int(port)
-
-
-def positive(name: str, value: object) -> Decimal:
-    try:
-        amount = Decimal(value) if isinstance(value, str) else Decimal("NaN")
-    except InvalidOperation:
-        amount = Decimal("NaN")
-    if not amount.is_finite() or amount <= 0:
-        raise ValueError(f'{name} must be a decimal string above 0 such as "500", found {value!r}')
-    return amount
 
 
 class Exporter(Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,21 +75,6 @@ class Routes(Struct, frozen=True, forbid_unknown_fields=True):
         route_table(self.extra)
 
 
-class Budget(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[[budget]]`: a limit on money or tokens per calendar window."""
-
-    name: Text
-    window: Literal["day", "week", "month"]
-    unit: Text
-    limit: Text
-    timezone: str = "UTC"
-    match: dict[Literal["source", "app_id", "provider", "model"], str] = {}
-
-    def __post_init__(self) -> None:
-        zone(self.timezone)
-        positive("limit", self.limit)
-
-
 class App(Struct, frozen=True, forbid_unknown_fields=True):
     """A name and a team for an app id in `[apps]`."""
 
@@ -137,6 +112,6 @@ class Config(Struct, frozen=True):
     buckets: Mapping[str, tuple[float, ...]] = {}
     prices: tuple[Price, ...] = ()
     budgets: tuple[Budget, ...] = ()
-    exchange: Mapping[str, Decimal] = {}
+    exchange: Exchange = Exchange()
     apps: Mapping[str, App] = {}
     proxy: Proxy = Proxy()

@@ -78,7 +78,7 @@ def replay(
         stop("--parser, --format and --envelope describe FILES, and no FILE is named")
     named = context.get_parameter_source("config_path") is not click.core.ParameterSource.DEFAULT
     config = load_or_stop(config_path) if named or not files else Config()
-    ledger = Ledger(config.limits, time.time, config.buckets, config.prices)
+    ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets)
     try:
         if files:
             candidates = candidates_or_stop(parser_name, format_, envelope, config.routes.extra)

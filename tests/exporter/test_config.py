@@ -67,7 +67,7 @@ def test_everything_the_design_shows_is_accepted(tmp_path: Path) -> None:
     )
     assert config.buckets == {"dify_request_duration_seconds": (1.0, 2.5)}
     assert [price.since for price in config.prices] == [date(2026, 1, 1), date(2026, 2, 1)]
-    assert config.exchange == {"RMB": Decimal("0.14")}
+    assert config.exchange.convert(Decimal(100), "RMB", "USD") == Decimal(14)
     assert config.apps["0f0e"].team == "care"
     assert address(config.exporter.listen) == ("::1", 0)
 

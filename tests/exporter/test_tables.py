@@ -72,7 +72,67 @@ REFUSED = {
     ),
     "price": (
         "[[price]]\nmodel='m'\ninput='2,00'\noutput='8'\ncurrency='USD'\n",
-        '[[price]] 1: input must be a price per million tokens such as "2.00", found "2,00"',
+        "[[price]] 1: input must be a decimal string of at least 0 such as \"2.50\", found '2,00'",
+    ),
+    "negative price": (
+        "[[price]]\nmodel='m'\ninput='2'\noutput='-8'\ncurrency='USD'\n",
+        "[[price]] 1: output must be a decimal string of at least 0 such as \"2.50\", found '-8'",
+    ),
+    "price as a float": (
+        "[[price]]\nmodel='m'\ninput=2.5\noutput='8'\ncurrency='USD'\n",
+        "[[price]] 1: input: expected `str`, found 2.5",
+    ),
+    "absurd price": (
+        "[[price]]\nmodel='m'\ninput='1e300'\noutput='8'\ncurrency='USD'\n",
+        "[[price]] 1: input must lie between 10^-12 and 10^15, found '1e300'",
+    ),
+    "price's currency": (
+        "[[price]]\nmodel='m'\ninput='2'\noutput='8'\ncurrency='dollar'\n",
+        '[[price]] 1: currency must be a currency code such as "USD" or "RMB", found \'dollar\'',
+    ),
+    "price's day": (
+        "[[price]]\nmodel='m'\ninput='2'\noutput='8'\ncurrency='USD'\nfrom='2026-02-30'\n",
+        "[[price]] 1: from: invalid RFC3339 encoded date, found '2026-02-30'",
+    ),
+    "price without a model": (
+        "[[price]]\nmodel='unknown'\ninput='2'\noutput='8'\ncurrency='USD'\n",
+        '[[price]] 1: model must be a model\'s name such as "gpt-4.1", found "unknown"',
+    ),
+    "same price twice": (
+        "[[price]]\nmodel='m'\ninput='2'\noutput='8'\ncurrency='USD'\n" * 2,
+        "[[price]] 2: model, provider and from: the same as of [[price]] 1",
+    ),
+    "budget's zone": (
+        "[[budget]]\nname='b'\nwindow='month'\nunit='USD'\nlimit='5'\ntimezone='Mars/Olympus'\n",
+        "[[budget]] 1: unknown time zone 'Mars/Olympus', expected an IANA name such as UTC or Asia/Shanghai",
+    ),
+    "budget's unit": (
+        "[[budget]]\nname='b'\nwindow='month'\nunit='dollars'\nlimit='5'\n",
+        '[[budget]] 1: unit must be "tokens" or a currency code such as "USD" or "RMB", found \'dollars\'',
+    ),
+    "budget's limit": (
+        "[[budget]]\nname='b'\nwindow='month'\nunit='USD'\nlimit='0'\n",
+        "[[budget]] 1: limit must be a decimal string above 0 such as \"2.50\", found '0'",
+    ),
+    "budget's window": (
+        "[[budget]]\nname='b'\nwindow='year'\nunit='USD'\nlimit='5'\n",
+        "[[budget]] 1: window: invalid enum value 'year', found 'year'",
+    ),
+    "budget's filter": (
+        "[[budget]]\nname='b'\nwindow='day'\nunit='USD'\nlimit='5'\nmatch={app='x'}\n",
+        '[[budget]] 1: match: unknown label "app", did you mean "app_id"?',
+    ),
+    "same budget twice": (
+        "[[budget]]\nname='b'\nwindow='day'\nunit='USD'\nlimit='5'\n" * 2,
+        "[[budget]] 2: name: the same as of [[budget]] 1",
+    ),
+    "exchange's currency": (
+        "[exchange]\nRMX = '0.14'\n",
+        '[exchange]: currency must be a currency code such as "USD" or "RMB", found \'RMX\'',
+    ),
+    "exchange of the dollar": (
+        "[exchange]\nUSD = '1.1'\n",
+        "[exchange]: USD: the rates are in USD, expected the other currencies only",
     ),
     "budget without a limit": (
         "[[budget]]\nname='b'\nwindow='month'\nunit='USD'\n",
@@ -80,7 +140,7 @@ REFUSED = {
     ),
     "exchange": (
         "[exchange]\nRMB = 'x'\n",
-        "[exchange]: RMB must be a decimal string above 0 such as \"500\", found 'x'",
+        "[exchange]: RMB must be a decimal string above 0 such as \"2.50\", found 'x'",
     ),
     "app": ("[apps]\na = 'x'\n", '[apps]: a: expected { name = "…", team = "…" }, found \'x\''),
     "route": ("[routes]\nextra = ['gateway']\n", "[routes]: "),
@@ -116,6 +176,22 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refusal:
         load(file)
     assert len(refusal.value.problems) == 5
+
+
+def test_a_price_list_has_problems_of_its_own(tmp_path: Path) -> None:
+    file, listed = tmp_path / "exporter.toml", tmp_path / "prices.toml"
+    file.write_text("[exporter]\nprices = 'prices.toml'\n")
+    for text, sentence in {
+        None: "cannot be read: No such file or directory; name another file with [exporter] prices",
+        "[[prise]]\n": 'unknown table "prise", did you mean "price"?',
+        "[[price]]\nmodel='m'\ninput='2'\noutput='x'\ncurrency='USD'\n": "[[price]] 1: output must be a decimal",
+    }.items():
+        if text is not None:
+            listed.write_text(text)
+        with pytest.raises(ConfigError) as refusal:
+            load(file)
+        (problem,) = refusal.value.problems
+        assert problem.startswith(f"{listed}: {sentence}")
 
 
 def test_an_unreadable_file(tmp_path: Path) -> None:
