@@ -20,19 +20,19 @@ _ESCAPE = re.compile(
 )
 
 
-def decoder(type: type[T]) -> Callable[[bytes], T]:
+def decoder(type: type[T]) -> Callable[[bytes | msgspec.Raw], T]:
     """A function that decodes a line. It raises msgspec.ValidationError for another shape, ValueError or
     RecursionError for what is no JSON.
     """
     decode = msgspec.json.Decoder(type).decode
 
-    def decoded(line: bytes) -> T:
+    def decoded(line: bytes | msgspec.Raw) -> T:
         try:
             return decode(line)
         except ValueError as error:
             if isinstance(error, msgspec.ValidationError) and "out of range" not in str(error):
                 raise
-            return decode(_TOKEN.sub(_repaired, line.decode("utf-8", "replace")))
+            return decode(_TOKEN.sub(_repaired, str(line, "utf-8", "replace")))
 
     return decoded
 

@@ -1,5 +1,8 @@
 """The six laws of a parser, as assertions on one log and one way of cutting it."""
 
+import gc
+import time
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -64,7 +67,48 @@ def check_laws(parser: Parser, log: bytes, cuts: Sequence[int]) -> Batch:
     assert all(n > 0 for n in whole.unparsed.values())
     assert set(whole.unparsed) <= set(UNPARSED_REASONS)
     assert set(whole.examples) == set(whole.unparsed)
+    assert all(len(example) <= 200 for example in whole.examples.values())
     assert whole.observed >= 0
     assert summed(in_windows(parser, log, cuts)) == summed([whole])
     assert repr(sorted(vars(parser).items(), key=lambda item: item[0])) == before
     return whole
+
+
+def check_every_cut(parser: Parser, log: bytes) -> None:
+    """Cut-proof at each byte: cut there once, and cut everywhere, so that the window grows by bytes."""
+    whole = summed([parser.parse(log, final=True)])
+    for at in range(len(log) + 1):
+        assert summed(in_windows(parser, log, [at])) == whole
+    assert summed(in_windows(parser, log, range(len(log) + 1))) == whole
+
+
+#: Seconds of processor time that any line may cost. The slowest costs a fifth of it; a quadratic parser passes it
+#: long before the last of these lengths.
+_PATIENCE = 2.0
+_LENGTHS = (8192, 32_768, 131_072)
+
+
+def check_linear(parser: Parser, beginning: bytes, noise: bytes, end: bytes) -> None:
+    """A line of noise, longer each time, is read in no time."""
+    for length in _LENGTHS:
+        line = beginning + noise * (length // len(noise)) + end + b"\n"
+        begun = time.process_time()
+        parser.parse(line)
+        spent = time.process_time() - begun
+        assert spent < _PATIENCE, f"{len(line)} bytes took {spent:.1f} s"
+
+
+def check_bounded(parser: Parser, log: bytes) -> None:
+    """Memory in the window's size: the peak of a parse is no more than so many times it, and nothing is kept."""
+    parser.parse(log)
+    tracemalloc.start()
+    try:
+        parser.parse(log)
+        after_one, peak = tracemalloc.get_traced_memory()
+        assert peak < 1_000_000 + 150 * len(log), f"{len(log)} bytes took {peak}"
+        for _ in range(3):
+            parser.parse(log)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < after_one + len(log)
+    finally:
+        tracemalloc.stop()

@@ -1,17 +1,19 @@
 """Six laws for every registered parser, in every built-in format and envelope, on its own samples and on noise."""
 
+import random
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from parsers.batch import Batch
+from parsers.batch import Batch, Failure
 from parsers.envelope import ENVELOPES
 from parsers.parser import Parser, registered
-from tests.golden import ROOT
-from tests.parsers.laws import check_laws
+from parsers.window import by_line
+from tests.parsers.hostile import CUTS, LOGS, NOISE, SAMPLE_LINES, WHOLE
+from tests.parsers.laws import check_bounded, check_every_cut, check_laws, check_linear
 
 PATTERN = r"^(?P<method>\S+) (?P<path>\S+) (?P<status_code>\d{3}) (?P<duration>[\d.]+)$"
 REQUIRED = {"regex": {"pattern": PATTERN}}
@@ -26,63 +28,123 @@ def every_parser() -> Iterator[Parser]:
 
 
 PARSERS = list(every_parser())
-SAMPLE_LINES = sorted({line for f in (ROOT / "samples").glob("*.log") for line in f.read_bytes().splitlines(True)})
-HOSTILE = [
-    b"\n",
-    b"\r\n",
-    b"\x00" * 50,
-    b"\xff\xfe\n",
-    b'{"log":"a\\nb\\n","stream":"stdout"}\n',
-    b'{"ts":"2026-11-23T08:53:31.404Z","message":"\\ud800"}\n',
-    b"[" * 3000 + b"\n",
-    b'{"a":' * 1200 + b"\n",
-    b'"' * 300 + b"\n",
-    b"2026-11-23 08:53:08.820 INFO [Dummy-1] [ext_request_logging.py:73]  - GET /a\x85\xe2\x80\xa8b 200 1 \n",
-]
-LINES = st.sampled_from(SAMPLE_LINES) | st.sampled_from(HOSTILE) | st.binary(max_size=60)
-LOGS = st.lists(LINES, max_size=10).map(b"".join)
-CUTS = st.lists(st.integers(0, 4000), max_size=6)
+every = pytest.mark.parametrize("parser", PARSERS, ids=repr)
 
 
-@pytest.mark.parametrize("parser", PARSERS, ids=repr)
+@every
 @settings(max_examples=40, deadline=None)
 @given(log=LOGS, cuts=CUTS)
 def test_total_cut_proof_complete_and_stateless(parser: Parser, log: bytes, cuts: list[int]) -> None:
     check_laws(parser, log, cuts)
 
 
-@pytest.mark.parametrize("parser", PARSERS, ids=repr)
+@every
+def test_cut_proof_at_every_byte(parser: Parser) -> None:
+    chance = random.Random(7)
+    lines = chance.sample([line for line in SAMPLE_LINES + WHOLE if len(line) < 300], 6)
+    check_every_cut(parser, b"".join(lines) + b"the last line, unended")
+
+
+@every
 def test_nothing_becomes_nothing(parser: Parser) -> None:
     assert parser.parse(b"") == parser.parse(b"", final=True) == Batch()
 
 
-NOISE = [
-    b'"',
-    b" ",
-    b"\\",
-    b"[",
-    b"{",
-    b"-",
-    b"a",
-    b"\x1b[",
-    b": ",
-    b"/a",
-    b", ",
-    b"0",
-    b'\\"',
-    b"=",
-    b"|",
-    b"\t",
-]
-
-
-@pytest.mark.parametrize("parser", PARSERS, ids=repr)
-def test_linear_on_hostile_input(parser: Parser) -> None:
-    """A quadratic parser would need minutes for these lines of 64 kB behind every beginning it knows."""
-    beginnings = [b"", *(line[:cut].rstrip(b"\n") for line in SAMPLE_LINES[::40] for cut in (20, 60, len(line) // 2))]
-    begun = time.process_time()
+@every
+def test_linear_on_hostile_lines(parser: Parser) -> None:
+    chance = random.Random(7)
     for noise in NOISE:
-        for beginning in beginnings[:: max(1, len(beginnings) // 12)]:
-            line = beginning + noise * (65_536 // len(noise)) + b"\n"
-            assert parser.parse(line).lines == 1
-    assert time.process_time() - begun < 60
+        line = chance.choice(SAMPLE_LINES).rstrip(b"\n")[:1000]
+        cut = chance.randrange(len(line) + 1)
+        check_linear(parser, line[:cut], noise, chance.choice([b"", line[cut:]]))
+
+
+@every
+def test_linear_and_bounded_on_many_lines(parser: Parser) -> None:
+    check_linear(parser, b"", b"\n", b"")
+    check_linear(parser, b"", random.Random(7).choice(SAMPLE_LINES), b"")
+    for log in (b"\n" * 50_000, b"x" * 50_000, b"".join(SAMPLE_LINES)[:50_000]):
+        check_bounded(parser, log)
+
+
+class Wrong(Parser, frozen=True):
+    """A parser of lines with one of the faults that the laws are for."""
+
+    fault: str
+
+    def parse(self, window: bytes, final: bool = False) -> Batch:
+        batch = by_line(window, final, lambda line: ((), 1) if line.startswith(b"a") else "format")
+        return FAULTS[self.fault](self, window, batch)
+
+
+MEMORY: list[bytes] = []
+
+
+def _raises(_: Wrong, window: bytes, batch: Batch) -> Batch:
+    return batch if window.isascii() else Batch(consumed=int(window))
+
+
+def _counts(_: Wrong, window: bytes, batch: Batch) -> Batch:
+    return Batch(batch.consumed, batch.lines, records=(Failure("other"),) if b"a" in window else ())
+
+
+def _forgets(_: Wrong, window: bytes, batch: Batch) -> Batch:
+    return Batch(batch.consumed, max(0, batch.lines - 1), batch.ignored, batch.unparsed, batch.examples)
+
+
+def _swallows(_: Wrong, window: bytes, batch: Batch) -> Batch:
+    return Batch(len(window), batch.lines, batch.ignored, batch.unparsed, batch.examples)
+
+
+def _remembers(parser: Wrong, window: bytes, batch: Batch) -> Batch:
+    vars(parser)["seen"] = vars(parser).get("seen", 0) + 1
+    return batch
+
+
+def _crawls(_: Wrong, window: bytes, batch: Batch) -> Batch:
+    for begin in range(len(window)):
+        sum(window[begin:])
+    return batch
+
+
+def _hoards(_: Wrong, window: bytes, batch: Batch) -> Batch:
+    MEMORY.append(bytes(len(window) + 2000))
+    return batch
+
+
+def _gorges(_: Wrong, window: bytes, batch: Batch) -> Batch:
+    assert bytes(200 * len(window)) is not None
+    return batch
+
+
+FAULTS: dict[str, Any] = {
+    "none": lambda parser, window, batch: batch,
+    "total": _raises,
+    "cut-proof": _counts,
+    "cut-proof, by bytes": _swallows,
+    "complete": _forgets,
+    "stateless": _remembers,
+    "linear": _crawls,
+    "bounded, kept": _hoards,
+    "bounded, at once": _gorges,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_law_finds_its_fault(fault: str) -> None:
+    """The laws themselves, tried on parsers that break one of them."""
+
+    def break_the_law() -> None:
+        parser = Wrong(fault=fault)
+        check_laws(parser, b"a\nb\n\xff\na", [1, 3, 4])
+        check_every_cut(parser, b"a\nb\na")
+        check_linear(parser, b"", b"x", b"")
+        check_bounded(parser, b"x\n" * 50_000)
+
+    begun = time.process_time()
+    if fault == "none":
+        break_the_law()
+    else:
+        with pytest.raises((AssertionError, ValueError)):
+            break_the_law()
+    assert time.process_time() - begun < 30
