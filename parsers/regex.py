@@ -4,6 +4,8 @@ The `regex` module is the one engine with a time limit that lets other threads r
 slow on a line costs that line. The limit is per line; a log of nothing but such lines is read at its pace.
 """
 
+import re
+from bisect import bisect_left
 from collections.abc import Callable
 from datetime import datetime
 from difflib import get_close_matches
@@ -29,6 +31,8 @@ _GROUPS = _REQUEST_GROUPS | _USAGE_GROUPS | {
 
 _UNITS = {"s": SECOND, "ms": MILLISECOND, "us": MICROSECOND}
 
+_LONGEST_REACH = 4096
+
 Groups = dict[str, str | None]
 
 
@@ -49,9 +53,10 @@ class Regex(Parser, frozen=True):
         _ = self._makers
         if not 0 < self.timeout <= 10:
             raise ValueError(f"timeout must be above 0 and at most 10 seconds, found {self.timeout}")
+        _check_time_format(self.time_format)
         names = set(self._compiled.groupindex)
         for name in sorted(names - _GROUPS):
-            near = get_close_matches(name, _GROUPS, n=1)
+            near = get_close_matches(name, _GROUPS, n=1, cutoff=0.7)
             hint = f'did you mean "{near[0]}"?' if near else f"expected of {', '.join(sorted(_GROUPS))}"
             raise ValueError(f'pattern: unknown group "{name}", {hint}')
         if not names & (_REQUEST_GROUPS | _USAGE_GROUPS | {"time_to_first_token"}):
@@ -80,12 +85,17 @@ class Regex(Parser, frozen=True):
         return by_line(window, final, self._line)
 
     def reach(self, line: bytes) -> int:
-        """How far a partial match goes."""
+        """The longest beginning of the line that a match could go on from."""
+        text = line[:_LONGEST_REACH].decode("utf-8", "replace")
+
+        def breaks(length: int) -> bool:
+            return self._compiled.match(text, endpos=length, partial=True, timeout=self.timeout) is None
+
         try:
-            match = self._compiled.search(line.decode("utf-8", "replace"), partial=True, timeout=self.timeout)
+            fits = bisect_left(range(1, len(text) + 1), True, key=breaks)
         except TimeoutError:
             return 0
-        return match.end() if match else 0
+        return len(text[:fits].encode())
 
     def _line(self, line: bytes) -> Outcome:
         try:
@@ -111,6 +121,16 @@ class Regex(Parser, frozen=True):
     def duration(self, text: str | None) -> int | None:
         """Nanoseconds of a duration group."""
         return nanoseconds(text, _UNITS[self.duration_unit]) if text else None
+
+
+def _check_time_format(time_format: str) -> None:
+    try:
+        datetime.strptime("", time_format)  # noqa: DTZ007
+    except ValueError as error:
+        if "does not match format" not in str(error):  # a directive that does not exist, a lone %
+            raise ValueError(f"time_format: {error}") from error
+    except re.error as error:
+        raise ValueError(f"time_format: a directive stands twice in {time_format!r}") from error
 
 
 def _request(parser: Regex, groups: Groups, at: int | None) -> Request:

@@ -1,0 +1,133 @@
+"""User patterns: what their groups become, what is refused, and what a slow one costs."""
+
+import time
+from decimal import Decimal
+
+import pytest
+
+from parsers.batch import FirstToken, Record, Request, Usage
+from parsers.regex import Regex
+
+MILLISECOND = 1_000_000
+SECOND = 1_000_000_000
+AT = 1_795_424_011_404_000_000
+APP = "770e8400-1f2d-4c3b-9a4e-0123456789ab"
+
+
+def records(parser: Regex, line: str) -> list[Record]:
+    batch = parser.parse(line.encode() + b"\n")
+    assert (batch.lines, batch.observed) == (1, 1), batch
+    return list(batch.records)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line", "found"),
+    [
+        (
+            r"(?P<method>\S+) (?P<path>\S+) (?P<status_code>\S+) (?P<duration>\S+) (?P<time_to_first_byte>\S+) (?P<bytes>\S+)",
+            "POST /v1/chat-messages?user=CANARY 504 1.5 0.25 93",
+            [Request("POST", "/v1/chat-messages", "504", "timeout", 1, 93, (1500 * MILLISECOND,), (250 * MILLISECOND,))],
+        ),
+        (
+            r"(?P<method>\S+) (?P<path>\S+) (?P<status_code>\S+) (?P<duration>\S+) (?P<bytes>\S+)",
+            "CANARY /CANARY 999 -1 1e9",
+            [Request("other", "other", "other")],
+        ),
+        (r"(?P<path>\S+)( (?P<status_code>\d+))?", "/v1/info", [Request("unknown", "/v1/info", "unknown")]),
+        (r"(?P<status_code>\d+)", "x 200 y", [Request("unknown", "unknown", "200")]),
+        (
+            r"(?P<model>\S+) (?P<provider>\S+) (?P<app_id>\S+) (?P<input_tokens>\S+) (?P<output_tokens>\S+) (?P<cost>\S+) (?P<currency>\S+)",
+            f"gpt-4.1 openai {APP} 12 34 0.0012890 USD",
+            [Usage(APP, "openai", "gpt-4.1", 12, 34, None, Decimal("0.001289"), "USD")],
+        ),
+        (
+            r"(?P<total_tokens>\S+) (?P<cost>\S+) (?P<currency>\S+)",
+            "46 -0.5 CANARY",
+            [Usage(unsplit_tokens=46, currency="other")],
+        ),
+        (r"(?P<total_tokens>\S+)", "-46", []),
+        (r"(?P<total_tokens>\S+)", "9999999999999", []),
+        (r"(?P<total_tokens>\S+)", "٤٦", []),
+        (
+            r"(?P<time_to_first_token>\S+) (?P<model>\S+)",
+            "0.31 gpt-4.1",
+            [FirstToken("unknown", "gpt-4.1", 310 * MILLISECOND)],
+        ),
+        (r"(?P<time_to_first_token>\S+)", "NaN", []),
+    ],
+)  # fmt: skip
+def test_groups_become_records(pattern: str, line: str, found: list[Record]) -> None:
+    assert records(Regex(pattern=pattern), line) == found
+
+
+@pytest.mark.parametrize(("unit", "nanoseconds"), [("s", 250 * SECOND), ("ms", 250 * MILLISECOND), ("us", 250_000)])
+def test_the_unit_of_durations(unit: str, nanoseconds: int) -> None:
+    (request,) = records(Regex(pattern=r"(?P<duration>\d+)", duration_unit=unit), "250")
+    assert request.durations == (nanoseconds,)
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "at"),
+    [
+        ({}, "2026-11-23T08:53:31.404Z", AT),
+        ({}, "2026-11-23 16:53:31,404+08:00", AT),
+        ({"timezone": "Asia/Shanghai"}, "2026-11-23 16:53:31.404", AT),
+        ({"time_format": "%d/%b/%Y %H:%M:%S.%f"}, "23/Nov/2026 08:53:31.404", AT),
+        ({"time_format": "%d.%m.%Y %H:%M:%S.%f %z"}, "23.11.2026 09:53:31.404 +0100", AT),
+        ({}, "yesterday", None),
+        ({"time_format": "%Y"}, "yesterday", None),
+    ],
+)
+def test_the_time_of_a_line(options: dict[str, str], text: str, at: int | None) -> None:
+    parser = Regex(pattern=r"(?P<time>.*) (?P<status_code>\d+)$", **options)
+    assert parser.parse(f"{text} 200\n".encode()).last_at == at
+
+
+def test_the_routes_of_a_deployment() -> None:
+    parser = Regex(pattern=r"(?P<path>\S+)", routes=("/gateway/{tenant}/chat",))
+    assert records(parser, "/gateway/acme/chat?x")[0] == Request("unknown", "/gateway/{tenant}/chat", "unknown")
+
+
+def test_a_line_that_does_not_match_is_unparsed() -> None:
+    batch = Regex(pattern=r"^(?P<status_code>\d{3})$").parse(b"x\n\xff\xfe\n\n200\n")
+    assert (batch.observed, batch.ignored, batch.unparsed) == (1, 1, {"format": 2})
+
+
+def test_a_slow_line_costs_itself_and_a_counter() -> None:
+    parser = Regex(pattern=r"^(a+)+(?P<status_code>\d{3})$", timeout=0.05)
+    slow = b"a" * 5000 + b"!"
+    begun = time.monotonic()
+    batch = parser.parse(slow + b"\naaa200\n" + slow + b"\n")
+    assert (batch.observed, batch.unparsed, batch.examples) == (1, {"timeout": 2}, {"timeout": b"a" * 200})
+    assert parser.reach(slow) == 0
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"pattern": "("}, "pattern does not compile: missing ) at position 1"),
+        ({"pattern": r"(?P<code>\d)"}, 'pattern: unknown group "code", expected of app_id, bytes, cost, currency, '),
+        ({"pattern": r"(?P<status>\d)"}, 'pattern: unknown group "status", did you mean "status_code"?'),
+        ({"pattern": r"\d"}, "pattern: no named group says anything, expected one such as (?P<status_code>…)"),
+        ({"pattern": r"(?P<time>.)"}, "pattern: no named group says anything, expected one such as (?P<status_code>…)"),
+        ({"timeout": 0}, "timeout must be above 0 and at most 10 seconds, found 0"),
+        ({"timeout": 11}, "timeout must be above 0 and at most 10 seconds, found 11"),
+        ({"timezone": "Mars"}, "unknown time zone 'Mars', expected an IANA name such as UTC or Asia/Shanghai"),
+        ({"time_format": "%Q"}, "time_format: 'Q' is a bad directive in format '%Q'"),
+        ({"time_format": "%Y %"}, "time_format: stray %"),
+        ({"time_format": "%Y %Y"}, "time_format: a directive stands twice in '%Y %Y'"),
+    ],
+)
+def test_a_bad_option_is_refused(options: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValueError, match=r".") as refused:
+        Regex(**{"pattern": r"(?P<status_code>\d)", **options})
+    assert str(refused.value).startswith(sentence)
+
+
+def test_reach_says_how_far_a_line_goes() -> None:
+    parser = Regex(pattern=r"^(?P<method>[A-Z]+) (?P<path>/\S*) (?P<status_code>\d{3})$")
+    assert parser.reach(b"GET /v1/info abc") == len("GET /v1/info ")
+    assert parser.reach("GET /\u00e9 2x".encode()) == len("GET /\u00e9 2".encode())
+    assert parser.reach(b"GET /v1") == 7
+    assert parser.reach(b"!") == parser.reach(b"") == 0
