@@ -2,6 +2,7 @@
 
 import re
 from functools import cached_property
+from typing import Any, ClassVar
 
 from msgspec import structs
 
@@ -16,6 +17,8 @@ from parsers.routes import table
 from parsers.times import iso, zone
 
 DEFAULT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
+#: What we advise.
+TIMED = DEFAULT + " %(L)s"
 
 _ATOM = re.compile(r"%\(([^()]+)\)[sd]|%(%)")
 _ROLES = {
@@ -33,13 +36,17 @@ _ROLES = {
 }
 _UNITS = {"L": SECOND, "D": MICROSECOND, "M": MILLISECOND, "T": SECOND}
 
-#: %(t)s brings its brackets along.
-_SHAPES = {"t": rb"\[[0-9]{2}/[^\] \n]{1,30}+ [+-][0-9]{4}\]"}
+#: %(t)s brings its brackets along; %(L)s always has decimals, which tells it from the other times.
+_SHAPES = {
+    "t": rb"\[[0-9]{2}/[^\] \n]{1,30}+ [+-][0-9]{4}\]",
+    "L": rb"(?:[0-9]++\.[0-9]++|-?)",
+    **dict.fromkeys("sbBDMT", rb"(?:[0-9]++|-?)"),
+}
 #: The user's name is decoded, and so is the path; a header may be a list.
 _EXTENTS = {"u": Extent.FIRST, "r": Extent.LAST, "U": Extent.LAST, "{x-forwarded-for}i": Extent.LIST}
 
-#: `[2026-11-23 08:53:05 +0000] [11056] [INFO] Booting worker with pid: 11058`
-OWN_LINE = re.compile(rb"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4})\] \[\d+\] \[(\w+)\] (.*)", re.DOTALL)
+#: `[2026-11-23 08:53:05 +0000] [11056] [INFO] Booting worker with pid: 11058`; a log shipper may cut the time off.
+OWN_LINE = re.compile(rb"(?:\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4})\] )?\[\d+\] \[([A-Z]+)\] (.*)", re.DOTALL)
 _TRACEBACK = re.compile(
     rb"\s|Traceback \(most recent call last\):|During handling of the above |The above exception was "
     rb"|[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)\b"
@@ -64,6 +71,8 @@ class Gunicorn(Parser, frozen=True):
     timezone: str = "UTC"
     routes: tuple[str, ...] = ()
 
+    guesses: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"format": TIMED})
+
     def __post_init__(self) -> None:
         _ = self._access
 
@@ -83,7 +92,7 @@ class Gunicorn(Parser, frozen=True):
         def stray(line: bytes) -> str | None:
             if match := OWN_LINE.fullmatch(line):
                 failures.extend(own_failures(match[2], match[3]))
-                if (at := iso(match[1], self._access.local)) is not None:
+                if match[1] and (at := iso(match[1], self._access.local)) is not None:
                     times.append(at)
                 return None
             return None if _TRACEBACK.match(line) else "format"

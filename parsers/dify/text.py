@@ -41,7 +41,7 @@ def read(line: bytes, local: tzinfo, reader: Reader) -> Outcome:
         at = _at(time, milliseconds, local)
         return reader.records(Head(level, _CELERY_CALLER, "", message, at)), at
     if match := OWN_LINE.fullmatch(line):
-        return own_failures(match[2], match[3]), iso(match[1], local)
+        return own_failures(match[2], match[3]), iso(match[1] or b"", local)
     if match := _BASIC.fullmatch(line):
         return reader.records(Head(match[1], match[2], "", match[3], None)), None
     return "format" if _LIKE_A_HEAD.match(line) else None

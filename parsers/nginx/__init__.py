@@ -44,7 +44,9 @@ class Nginx(Parser, frozen=True):
     timezone: str = "UTC"
     routes: tuple[str, ...] = ()
 
-    guesses: ClassVar[tuple[dict[str, Any], ...]] = tuple({"format": name} for name in (*log_format.BUILT_IN, "error"))
+    guesses: ClassVar[tuple[dict[str, Any], ...]] = tuple(
+        {"format": format} for format in (*log_format.BUILT_IN, log_format.ERROR, log_format.INGRESS)
+    )
 
     def __post_init__(self) -> None:
         _ = self._zone, self._access

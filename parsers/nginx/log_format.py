@@ -18,6 +18,11 @@ TIMED = (
 COMBINED = (
     '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"'
 )
+#: The default of ingress-nginx (internal/ingress/controller/config).
+INGRESS = (
+    COMBINED + " $request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name] "
+    "$upstream_addr $upstream_response_length $upstream_response_time $upstream_status $req_id"
+)
 BUILT_IN = {"dify-timed": TIMED, "dify": DIFY, "combined": COMBINED}
 ERROR = "error"
 

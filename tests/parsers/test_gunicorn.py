@@ -7,13 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parsers.batch import Batch, Failure, Request
-from parsers.gunicorn import DEFAULT, Gunicorn
+from parsers.gunicorn import DEFAULT, TIMED, Gunicorn
 from tests.golden import ROOT
 from tests.parsers.laws import check_laws
 
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
-TIMED = DEFAULT + " %(L)s"
 HEAD = b"127.0.0.1 - - [23/Nov/2026:08:53:10 +0000] "
 AT = 1_795_423_990 * SECOND
 CHAT = ("POST", "/v1/chat-messages", "200")
@@ -104,6 +103,7 @@ def test_a_line_of_gunicorns_own(line: bytes, kinds: list[str]) -> None:
         (b"gRPC patched with gevent.", {"format": 1}),
         (b"Errors were found", {"format": 1}),
         (b"[2026-11-23 08:53:05] [9] [ERROR] x", {"format": 1}),
+        (b"[1] [ERROR] Worker (pid:46) was sent SIGKILL! Perhaps out of memory?", {}),
         (HEAD + b'"GET /v1/info HTTP/1.1" 200', {"format": 1}),
         (HEAD + b'"GET /v1/info HTTP/1.1" 200 5 "-"', {"format": 1}),
     ],

@@ -60,8 +60,8 @@ def test_reach_says_where_a_line_broke(line: bytes, broken_at: bytes | None) -> 
     assert Nginx().reach(line) == (len(line) if broken_at is None else line.index(broken_at))
 
 
-def test_the_guesses_are_the_four_names_most_specific_first() -> None:
-    assert [each["format"] for each in Nginx.guesses] == ["dify-timed", "dify", "combined", "error"]
+def test_the_guesses_are_the_four_names_most_specific_first_and_the_ingress() -> None:
+    assert [each["format"] for each in Nginx.guesses] == ["dify-timed", "dify", "combined", "error", INGRESS]
 
 
 SAMPLES = {"dify": "dify", "dify-timed": "dify-timed", "combined": "combined", "json": JSON}
