@@ -12,8 +12,9 @@ from exporter import catalogue
 from exporter.budgets import Budget
 from exporter.money import ANCHOR, Exchange, amount, currency
 from exporter.prices import Price
+from exporter.proxy.settings import Proxy
 from exporter.series import Limits
-from exporter.settings import App, Config, Exporter, Proxy, Routes, Source, SourceKeys
+from exporter.settings import App, Config, Exporter, Routes, Source, SourceKeys
 from exporter.tables import Problems, Table, convert, unknown
 from parsers.envelope import ENVELOPES
 from parsers.parser import registered

@@ -12,12 +12,13 @@ from prometheus_client.registry import Collector
 
 from exporter import __version__
 from exporter import catalogue as c
+from exporter.address import address
 from exporter.checkpoint import Checkpoint
 from exporter.commit import Committer
 from exporter.exposition import Gauges, Texts, render
 from exporter.gauges import build_information, looked_up
 from exporter.ledger import Ledger, Snapshot
-from exporter.settings import Config, address
+from exporter.settings import Config
 from exporter.source import Source
 from exporter.wake import Wake, Watch
 from exporter.web import Listener

@@ -5,24 +5,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from exporter.address import address
 from exporter.budgets import Budget
 from exporter.money import Exchange
 from exporter.prices import Price
+from exporter.proxy.settings import Proxy
 from exporter.series import Limits
 from parsers.parser import Parser
 from parsers.routes import table as route_table
 
 Text = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
-
-
-def address(text: str) -> tuple[str, int]:
-    """Host and port of `host:port` or `[::1]:port`. Raises ValueError."""
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f'listen must be host:port such as 127.0.0.1:9877, found "{text}"')
-    return host, int(port)
 
 
 class Exporter(Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,26 +73,6 @@ class App(Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str = ""
     team: str = ""
-
-
-class Proxy(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[proxy]`; times in seconds."""
-
-    listen: str = "127.0.0.1:8877"
-    upstream: str = "http://127.0.0.1:5001"
-    upstream_ca: str = ""
-    workers: Annotated[int, Meta(ge=1, le=256)] = 1
-    connect_timeout: Seconds = 5.0
-    read_timeout: Seconds = 3600.0
-    log: Text = "logs/proxy.log"
-    apps: dict[Annotated[str, Meta(pattern="^[0-9a-f]{64}$")], str] = {}
-    trust_app_header: bool = True
-    openai: bool = False
-
-    def __post_init__(self) -> None:
-        address(self.listen)
-        if not self.upstream.startswith(("http://", "https://")):
-            raise ValueError(f'upstream must begin with http:// or https://, found "{self.upstream}"')
 
 
 class Config(Struct, frozen=True):

@@ -6,7 +6,7 @@ import click
 
 from exporter import __version__
 
-_COMMANDS = ("serve", "replay", "check", "explain")
+_COMMANDS = ("serve", "replay", "check", "explain", "proxy")
 
 
 class _Commands(click.Group):

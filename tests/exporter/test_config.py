@@ -4,8 +4,8 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+from exporter.address import address
 from exporter.config import load
-from exporter.settings import address
 from parsers.envelope import Docker
 from parsers.nginx import Nginx
 

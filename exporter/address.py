@@ -1,0 +1,10 @@
+"""Where to listen, as the configuration writes it."""
+
+
+def address(text: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[::1]:port`. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f'listen must be host:port such as 127.0.0.1:9877, found "{text}"')
+    return host, int(port)

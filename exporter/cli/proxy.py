@@ -1,0 +1,39 @@
+"""`dify-exporter proxy`"""
+
+import importlib.util
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import msgspec
+
+from exporter.cli.options import config_option, load_or_stop, stop
+from exporter.proxy.settings import unusable
+
+_NEEDED = ("gevent", "gunicorn", "h11")
+
+
+@click.command()
+@config_option
+def proxy(config_path: Path) -> None:
+    """Run the WSGI proxy in front of Dify; it writes a log that `serve` can tail.
+
+    \b
+    Examples:
+      dify-exporter proxy
+      dify-exporter proxy --config /etc/dify-exporter/exporter.toml
+    """
+    config = load_or_stop(config_path)
+    if any(importlib.util.find_spec(name) is None for name in _NEEDED):
+        stop("the proxy needs gunicorn, gevent and h11: install dify-exporter[proxy]")
+    settings = config.proxy.under(config_path.absolute().parent)
+    for finding in unusable(settings):
+        stop(f"{config_path}: [proxy] {finding}")
+    # A file without a name: the settings may be longer than an argument, and are nobody else's business.
+    with tempfile.TemporaryFile() as handed:
+        handed.write(msgspec.json.encode({"settings": settings, "routes": config.routes.extra}))
+        handed.seek(0)
+        os.set_inheritable(handed.fileno(), True)
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "exporter.proxy", str(handed.fileno())])

@@ -1,0 +1,198 @@
+"""gunicorn with gevent workers, set up for requests that take minutes and clients that nobody knows."""
+
+import contextlib
+import os
+import resource
+import secrets
+import socket
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import gevent
+from gunicorn.app.base import BaseApplication
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+    UnsupportedTransferCoding,
+)
+from gunicorn.workers.ggevent import GeventWorker
+from msgspec import Struct
+
+from exporter.proxy.app import CLOSE, App
+from exporter.proxy.errors import RefusedError
+from exporter.proxy.exchange import Exchange
+from exporter.proxy.file import LogFile
+from exporter.proxy.log import Log
+from exporter.proxy.settings import Proxy
+from exporter.proxy.watch import Watch
+from parsers.routes import INVALID, table
+
+_CONNECTIONS = 4096
+_KEEP_ALIVE_SECONDS = 75
+_GRACE_SECONDS = 30
+_LINGER_SECONDS = 5
+_LOOKS_A_SECOND = 4
+
+
+class Startup(Struct, frozen=True):
+    """What the command hands to the fresh process; the log's path is absolute."""
+
+    settings: Proxy
+    routes: tuple[str, ...] = ()
+
+
+class Server(BaseApplication):
+    """Takes its settings from us alone: neither GUNICORN_CMD_ARGS nor a gunicorn.conf.py counts."""
+
+    def __init__(self, startup: Startup) -> None:
+        self._startup = startup
+        self._boot = secrets.token_hex(4)
+        super().__init__()
+
+    def load_config(self) -> None:
+        settings = self._startup.settings
+        for name, value in {
+            "bind": settings.listen,
+            "workers": settings.workers,
+            "worker_class": Worker,
+            "worker_connections": _CONNECTIONS,
+            "keepalive": _KEEP_ALIVE_SECONDS,
+            "graceful_timeout": _GRACE_SECONDS,
+            "proc_name": "dify-exporter proxy",
+            "permit_unconventional_http_method": True,  # Dify answers 405 itself
+            "forwarded_allow_ips": "",  # what others forwarded is passed on, not believed
+            "forwarder_headers": "",
+            "secure_scheme_headers": {},
+            "control_socket_disable": True,
+            "child_exit": self._farewell,
+        }.items():
+            self.cfg.set(name, value)
+
+    def make(self, age: int) -> tuple[App, Log, Watch]:
+        """The application of one worker; `age` is gunicorn's number of it."""
+        log, watch = self._log(age), Watch()
+        return App(self._startup.settings, table(self._startup.routes), log, watch), log, watch
+
+    def _log(self, age: int) -> Log:
+        return Log(LogFile(self._startup.settings.log), f"{self._boot}-{age}")
+
+    def _farewell(self, _: object, worker: Any) -> None:
+        """In the master, after a worker has ended in whatever way."""
+        log = self._log(worker.age)
+        log.farewell()
+        log.reopen()
+
+
+class Worker(GeventWorker):
+    """Counts refused requests too, notices clients that leave, and lets idle connections go when it ends."""
+
+    def load_wsgi(self) -> None:
+        assert isinstance(self.app, Server)
+        application, self._log, self._watch = self.app.make(self.age)
+        self._upstream = application.upstream
+        self._clients: set[socket.socket] = set()
+        self._unread: set[socket.socket] = set()
+
+        def wsgi(environ: Any, start_response: Any) -> Iterable[bytes]:
+            def close() -> None:
+                start_response.__self__.force_close()  # gunicorn has no other way to say it
+                self._unread.add(environ["gunicorn.socket"])
+
+            environ[CLOSE] = close
+            if "close" in environ.get("HTTP_CONNECTION", "").lower().replace(" ", "").split(","):
+                start_response.__self__.force_close()  # it sees a "close" only where it stands alone
+            return application(environ, start_response)
+
+        self.wsgi = wsgi
+
+    def run(self) -> None:
+        gevent.spawn(self._tick)
+        super().run()
+
+    def handle(self, listener: Any, client: socket.socket, addr: Any) -> None:
+        self._clients.add(client)
+        try:
+            super().handle(listener, client, addr)
+        finally:
+            self._clients.discard(client)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: socket.socket, addr: Any) -> Any:
+        try:
+            return super().handle_request(listener_name, req, sock, addr)
+        finally:
+            if sock in self._unread:
+                self._unread.discard(sock)
+                _linger(sock)
+
+    def handle_usr1(self, sig: int, frame: Any) -> None:
+        self._log.reopen()
+        super().handle_usr1(sig, frame)
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """A request that gunicorn would not parse. Its own answer and log line repeat what the client wrote."""
+        if not isinstance(exc, Exception):
+            return
+        refused = _refused(exc)
+        exchange = Exchange({"REQUEST_METHOD": "-"}, INVALID, None, self._log)
+        exchange.answered(int(refused.status[:3]))
+        exchange.end()
+        body = refused.body()
+        head = (
+            f"HTTP/1.1 {refused.status}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        with contextlib.suppress(OSError):
+            client.sendall(head.encode() + body)
+            _linger(client)
+
+    def _tick(self) -> None:
+        while True:
+            for _ in range(_LOOKS_A_SECOND):
+                gevent.sleep(1 / _LOOKS_A_SECOND)
+                self._watch.look()
+            self._log.heartbeat()
+            self._upstream.sweep()
+            if not self.alive:
+                self._let_idle_go()
+
+    def _let_idle_go(self) -> None:
+        for client in self._clients:
+            if not self._watch.holds(client):
+                client.shutdown(socket.SHUT_RD)
+
+
+def _linger(client: socket.socket) -> None:
+    """Reads on for a while: closing on unread bytes is a reset, which can overtake the answer (RFC 9112 §9.6)."""
+    deadline = time.monotonic() + _LINGER_SECONDS
+    with contextlib.suppress(OSError):
+        client.shutdown(socket.SHUT_WR)
+        client.settimeout(_LINGER_SECONDS)
+        while client.recv(65536) and time.monotonic() < deadline:
+            pass
+
+
+def _refused(error: Exception) -> RefusedError:
+    if isinstance(error, UnsupportedTransferCoding):
+        return RefusedError("501 Not Implemented", "not_implemented", "unknown transfer coding")
+    if isinstance(error, LimitRequestLine):
+        return RefusedError("414 URI Too Long", "uri_too_long", "the request line is too long")
+    if isinstance(error, LimitRequestHeaders):
+        return RefusedError(
+            "431 Request Header Fields Too Large", "headers_too_large", "the header fields are too large"
+        )
+    if isinstance(error, ExpectationFailed):
+        return RefusedError("417 Expectation Failed", "expectation_failed", "only 100-continue can be expected")
+    if isinstance(error, (ParseException, OSError)):
+        return RefusedError("400 Bad Request", "bad_request", "the request is malformed")
+    return RefusedError("500 Internal Server Error", "internal_server_error", "the proxy failed")
+
+
+def serve(startup: Startup) -> None:
+    """Runs until it is told to end. Raises SystemExit."""
+    os.environ.pop("SCRIPT_NAME", None)  # gunicorn would cut it off every path
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    Server(startup).run()

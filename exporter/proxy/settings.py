@@ -1,0 +1,76 @@
+"""`[proxy]` of the configuration."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from msgspec import Meta, Struct, structs
+
+from exporter.address import address
+from parsers.batch import UNKNOWN
+from parsers.dify.telemetry import app_id_of
+
+Text = Annotated[str, Meta(min_length=1)]
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Proxy(Struct, frozen=True, forbid_unknown_fields=True):
+    """Times in seconds; `apps` maps the SHA-256 (hexadecimal) of an API key to the id of its app."""
+
+    listen: str = "127.0.0.1:8877"
+    upstream: str = "http://127.0.0.1:5001"
+    upstream_ca: str = ""
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    connect_timeout: Seconds = 5.0
+    read_timeout: Seconds = 3600.0
+    log: Text = "logs/proxy.log"
+    apps: dict[str, str] = {}
+    trust_app_header: bool = True
+    openai: bool = False
+
+    def __post_init__(self) -> None:
+        address(self.listen)
+        _check_upstream(self.upstream)
+        for digest, app_id in self.apps.items():
+            if not _DIGEST.fullmatch(digest):
+                raise ValueError("apps: expected the SHA-256 of an API key as 64 digits 0-9a-f; never the key itself")
+            if app_id_of(app_id) == UNKNOWN:
+                raise ValueError(f'apps: expected an app id, which is a UUID, found "{app_id}"')
+
+    def under(self, folder: Path) -> "Proxy":
+        """With the paths that are relative to the configuration's folder made absolute."""
+        ca = str(folder / self.upstream_ca) if self.upstream_ca else ""
+        return structs.replace(self, log=str(folder / self.log), upstream_ca=ca)
+
+
+def _check_upstream(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port != 0
+    except ValueError:
+        port = False
+    if not port or parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise ValueError(f'upstream must be http://host:port or https://host, found "{url}"')
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(f'upstream must have no path, paths pass as they are, found "{url}"')
+
+
+def unusable(settings: Proxy) -> Iterator[str]:
+    """What of the settings this machine does not have, one sentence each. Makes the log's folder."""
+    log = Path(settings.log)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.open("ab").close()
+    except OSError as error:
+        yield f"log: cannot be written at {log}: {error.strerror}"
+    if settings.upstream_ca:
+        import ssl  # here, because the proxy's own process patches it first
+
+        try:
+            ssl.create_default_context(cafile=settings.upstream_ca)
+        except OSError as error:
+            yield f"upstream_ca: no CA bundle at {settings.upstream_ca}: {error.strerror or error}"

@@ -1,0 +1,43 @@
+"""Notices clients that leave while their request waits for Dify: nobody reads from their connections meanwhile."""
+
+import select
+import socket
+from typing import Any
+
+import gevent
+from gevent import monkey
+
+from exporter.proxy.errors import ClientLeft
+
+_poll = monkey.get_original("select", "poll")  # gevent's goes through the loop even to ask
+
+#: Linux says that the other side has closed even where unread bytes lie before it.
+_LEFT = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+
+
+class Watch:
+    """The clients of the requests that a worker holds."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, Any] = {}
+
+    def begin(self, client: socket.socket) -> None:
+        """From now on ClientLeft is thrown into this greenlet soon after its client has closed."""
+        self._waiting[client.fileno()] = gevent.getcurrent()
+
+    def end(self, client: socket.socket) -> None:
+        """The request is over."""
+        self._waiting.pop(client.fileno(), None)
+
+    def holds(self, client: socket.socket) -> bool:
+        """True while a request of this client is served."""
+        return client.fileno() in self._waiting
+
+    def look(self) -> None:
+        """Asks all sockets at once; called several times a second."""
+        poll = _poll()
+        for descriptor in self._waiting:
+            poll.register(descriptor, _LEFT)
+        for descriptor, _ in poll.poll(0):
+            greenlet = self._waiting.pop(descriptor)
+            greenlet.kill(ClientLeft, block=False)
