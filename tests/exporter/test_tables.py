@@ -146,7 +146,7 @@ REFUSED = {
     "route": ("[routes]\nextra = ['gateway']\n", "[routes]: "),
     "upstream": (
         "[proxy]\nupstream = 'api:5001'\n",
-        '[proxy]: upstream must begin with http:// or https://, found "api:5001"',
+        '[proxy]: upstream must be http://host:port or https://host, found "api:5001"',
     ),
     "toml": ("[exporter\n", "is not valid TOML: "),
     "web_config": (
