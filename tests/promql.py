@@ -8,10 +8,13 @@ from msgspec import Struct
 
 
 class Selector(Struct, frozen=True):
-    """One selector: the metric, and the labels that it matches on with their operator and value."""
+    """One selector: the metric, the labels that it matches on with their operator and value, and whether it
+    selects a range.
+    """
 
     metric: str
     matchers: tuple[tuple[str, str, str], ...] = ()
+    ranged: bool = False
 
 
 class Names(Struct, frozen=True):
@@ -24,19 +27,22 @@ class Names(Struct, frozen=True):
 def names(expression: str) -> Names:
     """Raises ValueError for what is no PromQL."""
     nodes = list(_walk(promql_parser.parse(expression)))
-    selectors = [node for node in nodes if isinstance(node, promql_parser.VectorSelector)]
-    return Names(tuple(map(_selector, selectors)), frozenset(label for node in nodes for label in _grouping(node)))
+    selectors = [_selector(node, ranged=False) for node in nodes if isinstance(node, promql_parser.VectorSelector)]
+    selectors += [
+        _selector(node.vector_selector, ranged=True) for node in nodes if isinstance(node, promql_parser.MatrixSelector)
+    ]
+    return Names(tuple(selectors), frozenset(label for node in nodes for label in _grouping(node)))
 
 
-def _selector(node: Any) -> Selector:
+def _selector(node: Any, ranged: bool) -> Selector:
     matchers = [(each.name, str(each.op).rpartition(".")[2], each.value) for each in node.matchers.matchers]
     metric = node.name or next(value for name, _, value in matchers if name == "__name__")
-    return Selector(metric, tuple(matchers))
+    return Selector(metric, tuple(matchers), ranged)
 
 
 def _walk(node: Any) -> Iterator[Any]:
     yield node
-    for name in ("lhs", "rhs", "expr", "param", "vector_selector"):
+    for name in ("lhs", "rhs", "expr", "param"):
         if (child := getattr(node, name, None)) is not None and not isinstance(child, str):
             yield from _walk(child)
     for child in getattr(node, "args", ()):

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from exporter.catalogue import METRICS
 from tests.promql import names
 from tests.rules import FILES, ROOT, Rule, exposed, rules
 from tests.system.programs import find
@@ -49,9 +50,49 @@ def test_recording_rules_aggregate_without_instance() -> None:
         if not rule.alerts and rule.group.startswith("dify-") and "dify_" in rule.expression:
             raw = {s.metric for s in names(rule.expression).selectors} & exposed().keys()
             grouping = names(rule.expression).grouping
-            assert not raw or {"instance", "pod"} <= grouping or rule.name == "route:dify_route_info:max", rule.name
+            assert not raw or {"instance", "pod"} <= grouping or rule.group == "dify-information", rule.name
 
 
 def test_le_is_written_as_prometheus_3_writes_it() -> None:
     for path in (ROOT / "rules").rglob("*.yml"):
         assert not re.search(r'\ble="\d+"', path.read_text()), path.name
+
+
+ALERTS = [rule for rule in RULES if rule.alerts]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=ids)
+def test_no_rule_looks_at_a_counter_but_through_its_change(rule: Rule) -> None:
+    counters = {metric.name for metric in METRICS if metric.kind == "counter"}
+    counters |= {name for name, labels in exposed().items() if "le" in labels}
+    raw = [s.metric for s in names(rule.expression).selectors if s.metric in counters and not s.ranged]
+    assert raw == []
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=ids)
+def test_an_alert_says_who_what_and_where(rule: Rule) -> None:
+    labels, annotations = rule.table.get("labels", {}), rule.table["annotations"]
+    assert annotations.keys() == {"summary", "description", "runbook_url", "dashboard_url"}
+    assert annotations["runbook_url"].endswith(f"/docs/runbooks/{rule.name}.md")
+    assert re.search(r"/d/dify-(overview|latency|tokens|exporter)$", annotations["dashboard_url"])
+    if rule.file == "alerts.yml":
+        assert labels["severity"] in {"critical", "warning", "none"}
+        assert labels["team"]
+        assert "{{" not in annotations["summary"]
+        assert annotations["summary"].endswith(".")
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=ids)
+def test_an_alert_on_lines_that_may_be_history_keeps_quiet_while_catching_up(rule: Rule) -> None:
+    quiet = "source:dify_exporter_catching_up:max_over_time15m" in rule.expression
+    assert quiet == bool(re.search(r"\bdify_(?!exporter|budget|app)\w+", rule.expression))
+
+
+def test_every_threshold_is_used() -> None:
+    used = {s.metric for rule in ALERTS for s in names(rule.expression).selectors}
+    assert [name for name in RECORDED if name.startswith("dify:threshold:") and name not in used] == []
+
+
+def test_prometheus_2_42_knows_every_key() -> None:
+    for rule in RULES:
+        assert rule.table.keys() <= {"record", "alert", "expr", "for", "labels", "annotations"}, rule.name
