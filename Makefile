@@ -25,6 +25,10 @@ lint: .venv/test
 unit: .venv/test
 	$(BIN)/pytest -m "not system"
 
+# Writes grafana/dashboards/ from grafana/dashboards.py.
+dashboards: .venv/test
+	$(BIN)/python -m grafana.dashboards
+
 # Writes the expositions that the samples give; read the difference before you commit it.
 golden: .venv/test
 	$(BIN)/python -m tests.golden

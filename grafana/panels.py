@@ -1,0 +1,270 @@
+"""Grafana's classic dashboard JSON, as far as our dashboards use it: one function a kind of panel.
+
+Widths are of a grid of 24, heights of about 30 pixels. A query is a PromQL expression and its legend.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Json = dict[str, Any]
+Query = tuple[str, str]
+
+RUNBOOKS = "https://github.com/dify-exporter/dify-exporter/blob/main/docs/runbooks"
+
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+
+#: Green to red by class of status codes, and the words that say the same.
+COLOURS = {
+    "2xx": "green", "3xx": "blue", "4xx": "orange", "5xx": "red",
+    "observed": "green", "ignored": "blue", "unparsed": "red",
+}  # fmt: skip
+
+UP_OR_DOWN = [{
+    "type": "value",
+    "options": {"0": {"text": "DOWN", "color": "red", "index": 0}, "1": {"text": "UP", "color": "green", "index": 1}},
+}]  # fmt: skip
+
+
+def thresholds(steps: Sequence[tuple[float, str]], base: str = "green") -> Json:
+    """Colours from the values on at which they begin."""
+    return {
+        "mode": "absolute",
+        "steps": [{"value": None, "color": base}, *({"value": value, "color": colour} for value, colour in steps)],
+    }
+
+
+def timeseries(title: str, *queries: Query, unit: str = "short", lines: Sequence[float] = (), stack: bool = False,
+               bars: str = "", **more: Any) -> Json:  # fmt: skip
+    """`lines` are drawn across; `bars` is a step such as "1d" for one bar each."""
+    custom: Json = {
+        "drawStyle": "bars" if bars else "line",
+        "fillOpacity": 60 if bars or stack else 8,
+        "lineWidth": 1,
+        "showPoints": "never",
+        "stacking": {"mode": "normal" if stack else "none", "group": "A"},
+        "thresholdsStyle": {"mode": "dashed" if lines else "off"},
+    }
+    defaults = {"unit": unit, "min": 0, "color": {"mode": "palette-classic"}, "custom": custom}
+    if lines:
+        colours = ["yellow", "orange", "red"][-len(lines) :]
+        defaults["thresholds"] = thresholds(list(zip(lines, colours, strict=True)), base="transparent")
+    options = {
+        "legend": {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull", "max"]},
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    }
+    panel = _panel("timeseries", title, queries, defaults, options, **more)
+    panel["fieldConfig"]["overrides"] = [
+        {"matcher": {"id": "byName", "options": name},
+         "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": colour}}]}
+        for name, colour in COLOURS.items()
+        if any(legend in ("{{class}}", "{{outcome}}") for _, legend in queries)
+    ]  # fmt: skip
+    if bars:
+        panel["interval"] = bars
+    return panel
+
+
+def stat(title: str, *queries: Query, unit: str = "short", steps: Sequence[tuple[float, str]] = (), base: str = "green",
+         up_or_down: bool = False, width: int = 4, height: int = 4, **more: Any) -> Json:  # fmt: skip
+    defaults: Json = {"unit": unit, "color": {"mode": "thresholds"}, "thresholds": thresholds(steps, base)}
+    if up_or_down:
+        defaults["mappings"] = UP_OR_DOWN
+    options = {
+        "colorMode": "background_solid" if up_or_down else "value",
+        "graphMode": "none" if up_or_down else "area",
+        "justifyMode": "auto",
+        "orientation": "auto",
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        "textMode": "auto",
+        "wideLayout": True,
+    }
+    return _panel("stat", title, queries, defaults, options, width=width, height=height, **more)
+
+
+def bargauge(title: str, *queries: Query, unit: str = "percentunit", steps: Sequence[tuple[float, str]] = (),
+             maximum: float | None = None, **more: Any) -> Json:  # fmt: skip
+    defaults: Json = {"unit": unit, "min": 0, "color": {"mode": "thresholds"}, "thresholds": thresholds(steps)}
+    if maximum is not None:
+        defaults["max"] = maximum
+    options = {
+        "displayMode": "gradient",
+        "orientation": "horizontal",
+        "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        "showUnfilled": True,
+        "valueMode": "color",
+        "namePlacement": "auto",
+    }
+    return _panel("bargauge", title, queries, defaults, options, **more)
+
+
+def heatmap(title: str, histogram: str, unit: str = "s", **more: Any) -> Json:
+    """`histogram` is the selector of a `_bucket` series. Grafana draws the buckets as they are."""
+    query = (f"sum by (le) (increase({histogram}[$__rate_interval]))", "{{le}}")
+    defaults = {"custom": {"scaleDistribution": {"type": "linear"}, "hideFrom": _nowhere()}}
+    options = {
+        "calculate": False,
+        "cellGap": 1,
+        "color": {"mode": "scheme", "scheme": "RdYlGn", "reverse": True, "exponent": 0.5, "fill": "dark-orange",
+                  "scale": "exponential", "steps": 64},
+        "exemplars": {"color": "rgba(255,0,255,0.7)"},
+        "filterValues": {"le": 1e-9},
+        "legend": {"show": True},
+        "rowsFrame": {"layout": "auto"},
+        "tooltip": {"mode": "single", "showColorScale": False, "yHistogram": True},
+        "yAxis": {"axisPlacement": "left", "reverse": False, "unit": unit},
+    }  # fmt: skip
+    panel = _panel("heatmap", title, [query], defaults, options, **more)
+    panel["targets"][0]["format"] = "heatmap"
+    return panel
+
+
+def state_timeline(title: str, *queries: Query, **more: Any) -> Json:
+    """Series of 1 and 0 as bars of green and red."""
+    defaults = {
+        "color": {"mode": "thresholds"},
+        "custom": {"fillOpacity": 80, "lineWidth": 0, "hideFrom": _nowhere()},
+        "mappings": UP_OR_DOWN,
+        "thresholds": thresholds([(1, "green")], base="red"),
+    }
+    options = {
+        "alignValue": "left",
+        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": False, "calcs": []},
+        "mergeValues": True,
+        "rowHeight": 0.8,
+        "showValue": "never",
+        "tooltip": {"mode": "single", "sort": "none"},
+    }
+    return _panel("state-timeline", title, queries, defaults, options, **more)
+
+
+def table(title: str, *queries: Query, units: Mapping[str, str] | None = None, runbook_of: str = "",
+          **more: Any) -> Json:  # fmt: skip
+    """The legend of a query is the title of its column; rows are joined on their labels. `runbook_of` is a column whose
+    values are names of alerts.
+    """
+    options = {
+        "cellHeight": "sm",
+        "showHeader": True,
+        "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""},
+        "sortBy": [{"displayName": queries[0][1], "desc": True}],
+    }
+    defaults = {"custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False}}
+    panel = _panel("table", title, queries, defaults, options, **more)
+    for target in panel["targets"]:
+        target |= {"format": "table", "instant": True, "range": False}
+        del target["legendFormat"]
+    columns = ["Value"] if len(queries) == 1 else [f"Value #{target['refId']}" for target in panel["targets"]]
+    hidden = ("Time", "__name__", "job", "cluster", "alertstate")
+    panel["transformations"] = [
+        {"id": "merge", "options": {}},
+        {"id": "organize", "options": {
+            "excludeByName": dict.fromkeys(hidden, True),
+            "indexByName": {},
+            "renameByName": {column: legend for column, (_, legend) in zip(columns, queries, strict=True)},
+        }},
+    ]  # fmt: skip
+    overrides = [
+        {"matcher": {"id": "byName", "options": name}, "properties": [{"id": "unit", "value": unit}]}
+        for name, unit in (units or {}).items()
+    ]
+    if runbook_of:
+        link = {"title": "Runbook", "url": f"{RUNBOOKS}/${{__value.raw}}.md", "targetBlank": True}
+        overrides.append(
+            {"matcher": {"id": "byName", "options": runbook_of}, "properties": [{"id": "links", "value": [link]}]}
+        )
+    panel["fieldConfig"]["overrides"] = overrides
+    return panel
+
+
+def row(title: str) -> Json:
+    return {"type": "row", "title": title, "collapsed": False, "panels": [], "gridPos": {"h": 1, "w": 24}}
+
+
+def dashboard(uid: str, title: str, description: str, panels: Sequence[Json], *, variables: Sequence[Json] = (),
+              since: str = "now-6h") -> Json:  # fmt: skip
+    """Panels are laid from left to right, and a new line begins where one does not fit."""
+    left = top = height = 0
+    for number, panel in enumerate(panels, 1):
+        panel["id"] = number
+        grid = panel["gridPos"]
+        if left + grid["w"] > 24:
+            left, top, height = 0, top + height, 0
+        grid |= {"x": left, "y": top}
+        left, height = left + grid["w"], max(height, grid["h"])
+    return {
+        "uid": uid,
+        "title": title,
+        "description": description,
+        "tags": ["dify"],
+        "schemaVersion": 39,
+        "editable": True,
+        "graphTooltip": 1,
+        "refresh": "30s",
+        "timezone": "browser",
+        "time": {"from": since, "to": "now"},
+        "links": [
+            {"title": "Dify", "type": "dashboards", "tags": ["dify"], "asDropdown": False, "includeVars": True,
+             "keepTime": True, "targetBlank": False, "icon": "external link", "tooltip": "", "url": ""},
+            {"title": "Runbooks", "type": "link", "tags": [], "asDropdown": False, "includeVars": False,
+             "keepTime": False, "targetBlank": True, "icon": "doc", "tooltip": "What each alert means", "url": RUNBOOKS},
+        ],
+        "templating": {"list": [_DATASOURCE_VARIABLE, _SOURCE_VARIABLE, *variables]},
+        "annotations": {"list": [_ALERT_ANNOTATION]},
+        "panels": list(panels),
+    }  # fmt: skip
+
+
+def text_box(name: str, label: str, value: str) -> Json:
+    current = {"selected": True, "text": value, "value": value}
+    return {"type": "textbox", "name": name, "label": label, "query": value, "current": current, "options": [current]}
+
+
+_DATASOURCE_VARIABLE = {"type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus"}
+
+_SOURCE_VARIABLE = {
+    "type": "query",
+    "name": "source",
+    "label": "Source",
+    "description": "The same request stands in nginx's log and in Dify's: sums are taken within one source.",
+    "datasource": DATASOURCE,
+    "query": {"query": "label_values(dify_exporter_read_bytes_total, source)", "refId": "source"},
+    "refresh": 2,
+    "sort": 1,
+    "multi": True,
+    "includeAll": True,
+    "allValue": ".*",
+    "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+}
+
+_ALERT_ANNOTATION = {
+    "name": "Alerts",
+    "datasource": DATASOURCE,
+    "enable": True,
+    "hide": False,
+    "iconColor": "red",
+    "expr": 'count by (alertname) (ALERTS{alertstate="firing", alertname=~"Dify.*"})',
+    "titleFormat": "{{alertname}}",
+}
+
+
+def _panel(kind: str, title: str, queries: Sequence[Query], defaults: Json, options: Json, *, width: int = 12,
+           height: int = 8, description: str = "") -> Json:  # fmt: skip
+    panel: Json = {
+        "type": kind,
+        "title": title,
+        "datasource": DATASOURCE,
+        "gridPos": {"w": width, "h": height},
+        "targets": [
+            {"refId": chr(ord("A") + number), "datasource": DATASOURCE, "expr": expression, "legendFormat": legend}
+            for number, (expression, legend) in enumerate(queries)
+        ],
+        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "options": options,
+    }
+    if description:
+        panel["description"] = description
+    return panel
+
+
+def _nowhere() -> Json:
+    return {"legend": False, "tooltip": False, "viz": False}
