@@ -16,6 +16,8 @@ from exporter.proxy.settings import Proxy
 from exporter.series import Limits
 from exporter.settings import App, Config, Exporter, Routes, Source, SourceKeys
 from exporter.tables import Problems, Table, convert, unknown
+from exporter.web.settings import WebConfig, web_config
+from exporter.web.tls import context_of
 from parsers.envelope import ENVELOPES
 from parsers.parser import registered
 
@@ -48,6 +50,7 @@ def load(path: Path) -> Config:
         exchange=_exchange(document.get("exchange", {}), problems),
         apps=_apps(document.get("apps", {}), problems),
         proxy=_one(document, "proxy", Proxy, problems),
+        web=_web(path, exporter, problems),
     )
     if problems.sentences:
         raise ConfigError(problems.sentences)
@@ -129,6 +132,25 @@ def _sources(document: Table, folder: Path, extra: tuple[str, ...], problems: Pr
         elif built is not None:
             sources[built.name] = built
     return tuple(sources.values())
+
+
+def _web(path: Path, exporter: Exporter, problems: Problems) -> WebConfig:
+    if not exporter.web_config:
+        return WebConfig()
+    file = path.absolute().parent / exporter.web_config
+    more = Problems(str(file))
+    try:
+        document = _document(file, more, "[exporter] web_config")
+    except ConfigError:
+        document = {}
+    web = web_config(document, file.parent, more)
+    try:
+        if web.tls is not None:
+            context_of(web.tls)
+    except ValueError as error:
+        more.add("[tls_server_config]", str(error))
+    problems.sentences.extend(more.sentences)
+    return web
 
 
 def _prices(path: Path, document: Table, exporter: Exporter, problems: Problems) -> tuple[Price, ...]:

@@ -1,11 +1,11 @@
 """A snapshot as exposition text, printed by ourselves: prometheus_client's printers would take twenty times as long.
 
-They are what the tests compare with. Formats: Prometheus text 0.0.4 and OpenMetrics 1.0 (prometheus/docs,
-content_negotiation.md). What the process says of itself comes from prometheus_client's own collectors.
+They are what the tests compare with. Formats: Prometheus text 0.0.4 and 1.0.0, and OpenMetrics 1.0 (prometheus/docs,
+content_negotiation.md); all our names are legal by every format's older rules, so one text serves both versions of
+the text format. What the process says of itself comes from prometheus_client's own collectors.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from decimal import Decimal
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
-OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+TEXT_1 = "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
 
 _NANOSECONDS = 1_000_000_000
+_ENDINGS = ("", "_bucket", "_count", "_sum")
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 #: Values of the metrics that live with the process, by metric and label values.
@@ -51,7 +53,7 @@ class Texts(dict[c.Metric, _LabelTexts]):
         return self[metric]
 
 
-def render(
+def render(  # noqa: PLR0913 (one keyword a wish of the client)
     snapshot: Snapshot,
     gauges: Gauges,
     content_type: str = TEXT,
@@ -59,15 +61,19 @@ def render(
     created: bool = False,
     process: Iterable["Collector"] = (),
     texts: Texts | None = None,
+    names: Container[str] = (),
 ) -> bytes:
     """The text of all series that exist, with those of the `process` collectors behind them.
 
     `created` adds `_created` samples, which only OpenMetrics carries. `texts` are kept from one call to the next.
+    `names`, where there are some, are the metrics or samples to be shown; a metric is shown whole.
     """
     open_metrics = content_type == OPEN_METRICS
     texts = Texts() if texts is None else texts
     lines: list[str] = []
     for metric in c.METRICS:
+        if names and not any(metric.name + ending in names for ending in _ENDINGS):
+            continue
         births = snapshot.created.get(metric) if created and open_metrics else None
         if values := snapshot.counters.get(metric) or gauges.get(metric):
             lines += _head(metric, open_metrics)
@@ -75,7 +81,7 @@ def render(
         elif histograms := snapshot.histograms.get(metric):
             lines += _head(metric, open_metrics)
             lines += _histograms(metric, histograms, snapshot.bounds[metric], births, texts[metric])
-    return "".join(lines).encode() + _of_process(process, open_metrics)
+    return "".join(lines).encode() + _of_process(process, open_metrics, names)
 
 
 def _head(metric: c.Metric, open_metrics: bool) -> tuple[str, str]:
@@ -137,35 +143,24 @@ def number(value: int | float | Decimal) -> str:
     return text
 
 
-def _of_process(collectors: Iterable["Collector"], open_metrics: bool) -> bytes:
+def _of_process(collectors: Iterable["Collector"], open_metrics: bool, names: Container[str]) -> bytes:
     """Ends with the end of the exposition."""
     if not collectors:
         return b"# EOF\n" if open_metrics else b""
     from prometheus_client import exposition
+    from prometheus_client.metrics_core import Metric
     from prometheus_client.openmetrics import exposition as open_metrics_exposition
-    from prometheus_client.registry import CollectorRegistry
+    from prometheus_client.registry import Collector, CollectorRegistry
+
+    class Chosen(Collector):
+        """The families that are asked for, by their own name or that of a sample."""
+
+        def collect(self) -> Iterator[Metric]:
+            for family in (family for collector in collectors for family in collector.collect()):
+                if not names or family.name in names or any(sample.name in names for sample in family.samples):
+                    yield family
 
     registry = CollectorRegistry()
-    for collector in collectors:
-        registry.register(collector)
+    registry.register(Chosen())
     text: bytes = (open_metrics_exposition if open_metrics else exposition).generate_latest(registry)
     return text
-
-
-def negotiate(accept: str) -> str:
-    """The content type for an Accept header (RFC 9110 §12.5.1): the better quality, OpenMetrics where equal."""
-    quality = {"application/openmetrics-text": 0.0, "text/plain": 0.0}
-    for media_range in accept.split(","):
-        media, *parameters = (part.strip() for part in media_range.split(";"))
-        offered = "text/plain" if media in ("*/*", "text/*") else media
-        if offered in quality:
-            quality[offered] = max(quality[offered], _quality(parameters))
-    wanted = quality["application/openmetrics-text"]
-    return OPEN_METRICS if wanted > 0 and wanted >= quality["text/plain"] else TEXT
-
-
-def _quality(parameters: Iterable[str]) -> float:
-    for name, _, value in (parameter.partition("=") for parameter in parameters):
-        if name.strip() == "q":
-            return float(value) if re.fullmatch(r"[01](\.\d{0,3})?", value.strip()) else 0.0
-    return 1.0

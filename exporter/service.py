@@ -18,10 +18,14 @@ from exporter.commit import Committer
 from exporter.exposition import Gauges, Texts, render
 from exporter.gauges import build_information, looked_up
 from exporter.ledger import Ledger, Snapshot
+<<<<<<< HEAD
 from exporter.settings import Config
+=======
+from exporter.settings import Config, address, loopback
+>>>>>>> ea28178 (The listener: TLS, passwords, limits and negotiation, on an event loop with h11)
 from exporter.source import Source
 from exporter.wake import Wake, Watch
-from exporter.web import Listener
+from exporter.web.listener import Listener
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +34,7 @@ _BEHIND_SECONDS = 10.0
 
 
 class Service:
-    """Everything that runs while `serve` does; an `exporter.web.Answers`."""
+    """Everything that runs while `serve` does; an `exporter.web.pages.Answers`."""
 
     def __init__(self, config: Config, folder: Path) -> None:
         """`folder` is the configuration's. Raises OSError where the state cannot be written, and
@@ -71,9 +75,16 @@ class Service:
         self._deadline = time.monotonic() + config.exporter.first_pass_timeout
 
     def start(self) -> None:
-        """Raises OSError where the address cannot be bound."""
-        self._listener = Listener(address(self._config.exporter.listen), self)
-        log.info("listening on http://%s", self._listener.address)
+        """Raises OSError where the address cannot be bound, ValueError where the certificate is no more."""
+        host, port = address(self._config.exporter.listen)
+        self._listener = Listener((host, port), self, self._config.web)
+        log.info("listening on %s", self._listener.url)
+        if not self._config.web.guarded and not loopback(host):
+            log.warning(
+                "whoever reaches %s reads the metrics: name basic_auth_users or client certificates in web_config, "
+                "or listen on 127.0.0.1",
+                self._listener.url,
+            )
         self._watch.start()
         for source, thread in zip(self._sources, self._threads, strict=True):
             self._watch.add(source.folders, self._wakes[source.name])
@@ -99,11 +110,13 @@ class Service:
                 log.info("first pass %s", "given up for its time limit" if late else "done")
         return self._first_pass.is_set()
 
-    def metrics(self, content_type: str, created: bool) -> bytes:
+    def metrics(self, content_type: str, created: bool, names: frozenset[str]) -> bytes:
         self._count_errors()
         snapshot = self._committer.snapshot()
         gauges = self._gauges(snapshot)
-        return render(snapshot, gauges, content_type, created=created, process=self._process, texts=self._texts)
+        return render(
+            snapshot, gauges, content_type, created=created, process=self._process, texts=self._texts, names=names
+        )
 
     def health(self) -> Mapping[str, Any]:
         done, known = (sum(column) for column in zip((0, 0), *(s.progress() for s in self._sources), strict=True))

@@ -24,7 +24,9 @@ class Problems:
 
     def add(self, table: str, text: str) -> None:
         """`table` as written in the file (`[limits]`), "" for the file itself."""
-        self.sentences.append(f"{self._file}: {table + ': ' if table else ''}{text}")
+        sentence = f"{self._file}: {table + ': ' if table else ''}{text}"
+        # A quoted key may hold anything, and a sentence stays on one line.
+        self.sentences.append("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in sentence))
 
 
 def convert(table: Table, struct: type[T], where: str, problems: Problems, hidden: Table | None = None) -> T | None:

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
 from exporter import catalogue as c
-from exporter.exposition import OPEN_METRICS, TEXT, Gauges, Texts, negotiate, render
+from exporter.exposition import OPEN_METRICS, TEXT, Gauges, Texts, render
 from exporter.ledger import Ledger, Snapshot
 from exporter.series import Limits
 from parsers import batch as b
@@ -147,23 +147,13 @@ def test_a_histogram_counts_as_its_counter() -> None:
     assert 'dify_node_runs_total{node_type="llm",source="s",status="failed"} 1.0\n' in text
 
 
-@pytest.mark.parametrize(
-    ("accept", "content_type"),
-    [
-        ("", TEXT),
-        ("*/*", TEXT),
-        ("text/plain", TEXT),
-        (
-            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-            OPEN_METRICS,
-        ),
-        ("application/openmetrics-text;q=0.1, text/plain;q=0.9", TEXT),
-        ("application/openmetrics-text;q=0, text/plain", TEXT),
-        ("application/openmetrics-text; q=nan", TEXT),
-        ("application/openmetrics-text", OPEN_METRICS),
-        ("text/html,application/xhtml+xml,*/*;q=0.8", TEXT),
-        (",;,=;q", TEXT),
-    ],
-)
-def test_negotiation_respects_qualities(accept: str, content_type: str) -> None:
-    assert negotiate(accept) == content_type
+def test_only_what_is_named_is_shown_and_whole() -> None:
+    ledger = Ledger(Limits(), lambda: 1000.0)
+    ledger.enter("s", b.Batch(records=(b.Request("GET", "/v1/info", "200", durations=(5,)),)))
+    snapshot = ledger.snapshot(None)
+    for content_type, families in ((TEXT, text_families), (OPEN_METRICS, open_metrics_families)):
+        names = frozenset({"dify_request_duration_seconds_sum", "python_info", "nothing"})
+        text = render(snapshot, {}, content_type, process=(PlatformCollector(registry=None),), names=names).decode()
+        found = {family.name: len(family.samples) for family in families(text)}
+        assert found.keys() == {"dify_request_duration_seconds", "python_info"}
+        assert found["dify_request_duration_seconds"] == len(c.REQUEST_DURATION.buckets) + 3

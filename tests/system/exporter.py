@@ -19,7 +19,7 @@ class Exporter:
 
     def __init__(self, process: Process) -> None:
         self.process = process
-        found = re.search(r"http://[^/\s']+", process.said("listening on"))
+        found = re.search(r"https?://[^/\s']+", process.said("listening on"))
         assert found is not None
         self.url = found[0]
 
@@ -44,9 +44,15 @@ class Exporter:
 
 
 @contextmanager
-def serving(folder: Path, config: str, environment: dict[str, str] | None = None) -> Iterator[Exporter]:
-    """Serves on a free port; `config` holds the sources."""
-    text = '[exporter]\nlisten = "127.0.0.1:0"\npoll_interval = 0.05\n' + config
+def serving(
+    folder: Path,
+    config: str,
+    environment: dict[str, str] | None = None,
+    listen: str = "127.0.0.1:0",
+    exporter_keys: str = "",
+) -> Iterator[Exporter]:
+    """Serves on a free port; `config` holds the sources, `exporter_keys` further lines of [exporter]."""
+    text = f'[exporter]\nlisten = "{listen}"\npoll_interval = 0.05\n{exporter_keys}\n' + config
     (folder / "exporter.toml").write_text(text)
     with running([COMMAND, "serve"], folder, environment) as process:
         exporter = Exporter(process)

@@ -71,6 +71,10 @@ class Process:
 
         return until(f"{Path(self.command[0]).name} to say {text!r}", look)
 
+    def ended(self) -> int:
+        """Waits for its end, that somebody else has asked for, and gives its exit code."""
+        return self._process.wait(DEADLINE)
+
     def stop(self) -> int:
         """Asks it to end (SIGTERM) and gives its exit code."""
         self._process.terminate()

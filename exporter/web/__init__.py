@@ -1,0 +1,1 @@
+"""The HTTP endpoint: listener, TLS, passwords, and the pages it serves."""

@@ -1,0 +1,87 @@
+"""A listener with a small service behind it, and raw sockets to talk to it."""
+
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from exporter.web.listener import Listener
+from exporter.web.settings import WebConfig
+
+BODY = b"a_metric 1\n" * 500
+
+
+class Service:
+    """Answers as the real one does, with a text that can be told apart."""
+
+    def __init__(self, body: bytes = BODY) -> None:
+        self.body = body
+        self.is_ready = True
+        self.asked: list[tuple[str, bool, frozenset[str]]] = []
+
+    def ready(self) -> bool:
+        return self.is_ready
+
+    def metrics(self, content_type: str, created: bool, names: frozenset[str]) -> bytes:
+        self.asked.append((content_type, created, names))
+        return self.body
+
+    def health(self) -> Mapping[str, Any]:
+        progress = {"done_bytes": 3, "known_bytes": 5}
+        return {"status": "ok" if self.is_ready else "starting", "version": "1", "first_pass": progress, "sources": {}}
+
+
+class Client:
+    """`context` and `name` are for TLS."""
+
+    def __init__(self, listener: Listener, context: ssl.SSLContext | None = None) -> None:
+        url = urlsplit(listener.url)
+        self.address = (url.hostname or "", url.port or 0)
+        self._context = context
+
+    def connect(self) -> socket.socket:
+        connection = socket.create_connection(self.address, timeout=10)
+        return self._context.wrap_socket(connection, server_hostname="localhost") if self._context else connection
+
+    def send(self, request: bytes, *, end: bool = True) -> bytes:
+        """All bytes that come back until the listener closes; with `end` we say that no more will come."""
+        with self.connect() as connection:
+            connection.sendall(request)
+            if end and self._context is None:
+                connection.shutdown(socket.SHUT_WR)
+            return received(connection)
+
+    def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of one request."""
+        lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        head = "\r\n".join([f"GET {path} HTTP/1.1", "Host: a", "Connection: close", *lines])
+        return parted(self.send(head.encode("latin-1") + b"\r\n\r\n", end=False))
+
+
+def received(connection: socket.socket) -> bytes:
+    """Until the other side closes, or resets after it has spoken."""
+    answer = b""
+    try:
+        while block := connection.recv(65536):
+            answer += block
+    except (ConnectionResetError, ssl.SSLEOFError):
+        pass
+    return answer
+
+
+def parted(answer: bytes) -> tuple[int, dict[str, str], bytes]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    return int(first.split()[1]), headers, body
+
+
+@contextmanager
+def listening(service: Service | None = None, config: WebConfig | None = None) -> Iterator[Listener]:
+    listener = Listener(("127.0.0.1", 0), service or Service(), config or WebConfig())
+    try:
+        yield listener
+    finally:
+        listener.close()

@@ -1,0 +1,288 @@
+"""The probe table: what hostile and odd clients send, byte for byte, and what they get."""
+
+import re
+import socket
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from exporter.web import connection
+from exporter.web import listener as listener_module
+from exporter.web.settings import RateLimit, WebConfig
+from tests.exporter.web.endpoint import BODY, Client, Service, listening, parted, received
+
+HOST = b"\r\nHost: a\r\n\r\n"
+
+PROBES = [
+    # what is good
+    ("plain", b"GET /-/healthy HTTP/1.1" + HOST, [200]),
+    ("HTTP/1.0", b"GET /-/healthy HTTP/1.0\r\n\r\n", [200]),
+    ("head", b"HEAD /metrics HTTP/1.1" + HOST, [200]),
+    ("absolute form", b"GET http://evil.example/-/healthy HTTP/1.1" + HOST, [200]),
+    ("pipelined", (b"GET /-/healthy HTTP/1.1" + HOST) * 5, [200] * 5),
+    ("pipelined, then garbage", b"GET /-/healthy HTTP/1.1" + HOST + b"\x00\x01\r\n\r\n", [200, 400]),
+    ("a body where none is wanted", b"GET /-/healthy HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", [200]),
+    ("upgrade", b"GET /-/healthy HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade" + HOST, [200]),
+    ("many names", b"GET /metrics?" + b"name[]=a&" * 100 + b" HTTP/1.1" + HOST, [200]),
+    # paths and methods
+    ("elsewhere", b"GET /metrics/ HTTP/1.1" + HOST, [404]),
+    ("dots", b"GET /x/../metrics HTTP/1.1" + HOST, [404]),
+    ("double slash", b"GET //metrics HTTP/1.1" + HOST, [404]),
+    ("escaped", b"GET /%6detrics HTTP/1.1" + HOST, [404]),
+    ("asterisk", b"OPTIONS * HTTP/1.1" + HOST, [404]),
+    ("post", b"POST /metrics HTTP/1.1\r\nContent-Length: 0" + HOST, [405]),
+    ("unknown method", b"PROPFIND /metrics HTTP/1.1" + HOST, [405]),
+    ("connect", b"CONNECT a:443 HTTP/1.1" + HOST, [404]),
+    ("a method of 5,000 letters", b"G" * 5000 + b" /metrics HTTP/1.1" + HOST, [405]),
+    ("too many names", b"GET /metrics?" + b"name[]=a&" * 1000 + b" HTTP/1.1" + HOST, [400]),
+    # what is no HTTP/1.1
+    ("HTTP/0.9", b"GET /\r\n\r\n", [400]),
+    ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [505]),
+    ("TLS to a plain port", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", [400]),
+    ("blank in the target", b"GET /a b HTTP/1.1" + HOST, [400]),
+    ("control character in the target", b"GET /\x01 HTTP/1.1" + HOST, [400]),
+    ("no bracket's end", b"GET http://[::1/ HTTP/1.1" + HOST, [400]),
+    ("no host", b"GET / HTTP/1.1\r\n\r\n", [400]),
+    ("two hosts", b"GET / HTTP/1.1\r\nHost: b" + HOST, [400]),
+    ("NUL in a value", b"GET / HTTP/1.1\r\nX: a\x00b" + HOST, [400]),
+    ("blank before the colon", b"GET / HTTP/1.1\r\nX : a" + HOST, [400]),
+    ("no colon", b"GET / HTTP/1.1\r\nX" + HOST, [400]),
+    # sizes
+    ("a header of 70 kB", b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000 + HOST, [431]),
+    ("9,000 headers", b"GET / HTTP/1.1\r\n" + b"X: a\r\n" * 9000 + HOST, [431]),
+    ("a target of 70 kB", b"GET /" + b"a" * 70_000 + b" HTTP/1.1" + HOST, [431]),
+    ("a body of 70 kB", b"POST / HTTP/1.1\r\nContent-Length: 70000" + HOST + b"a" * 70_000, [413]),
+    # two ways to read one message
+    ("two lengths", b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6" + HOST + b"abcdef", [400]),
+    ("signed length", b"POST / HTTP/1.1\r\nContent-Length: +5" + HOST + b"abcde", [400]),
+    ("coding twice", b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked" + HOST, [501]),
+    ("unknown coding", b"POST / HTTP/1.1\r\nTransfer-Encoding: xchunked" + HOST, [501]),
+    ("a bad chunk", b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked" + HOST + b"zz\r\n", [400]),
+]
+
+
+@pytest.mark.parametrize(("request_", "statuses"), [p[1:] for p in PROBES], ids=[p[0] for p in PROBES])
+def test_probe(request_: bytes, statuses: list[int]) -> None:
+    with listening() as listener:
+        answer = Client(listener).send(request_)
+    assert [int(found) for found in re.findall(rb"HTTP/1\.1 (\d{3})", answer)] == statuses
+    assert b"evil" not in answer
+
+
+def test_a_smuggled_request_is_not_answered() -> None:
+    """Content-Length with Transfer-Encoding: whatever is made of it, the connection does not go on."""
+    smuggled = b"GET /-/ready HTTP/1.1" + HOST
+    head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: %d" % (len(smuggled) + 5)
+    with listening() as listener:
+        answer = Client(listener).send(head + HOST + b"0\r\n\r\n" + smuggled)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"Ready" not in answer
+
+
+def test_head_has_the_length_and_no_body() -> None:
+    with listening() as listener:
+        status, headers, body = parted(Client(listener).send(b"HEAD /metrics HTTP/1.1" + HOST))
+    assert (status, headers["content-length"], body) == (200, str(len(BODY)), b"")
+
+
+def test_every_answer_carries_the_security_headers() -> None:
+    with listening() as listener:
+        for path in ("/", "/metrics", "/health", "/nothing", "/-/ready"):
+            _, headers, _ = Client(listener).get(path)
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["x-frame-options"] == "deny"
+            assert "default-src 'none'" in headers["content-security-policy"]
+            assert headers["cache-control"] == "no-store"
+
+
+def test_a_405_says_what_is_allowed() -> None:
+    with listening() as listener:
+        _, headers, _ = parted(Client(listener).send(b"DELETE /metrics HTTP/1.1" + HOST))
+    assert headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coded"),
+    [("gzip", True), ("gzip;q=0", False), ("identity", False), ("*", True), ("*;q=0", False), ("br, gzip;q=0.1", True)],
+)
+def test_gzip_where_it_is_accepted(accepted: str, coded: bool) -> None:
+    with listening() as listener:
+        _, headers, body = Client(listener).get("/metrics", Accept_Encoding=accepted)
+    assert (headers.get("content-encoding") == "gzip") is coded
+    assert (body == BODY) is not coded
+
+
+def test_names_and_created_reach_the_service() -> None:
+    service = Service()
+    with listening(service) as listener:
+        Client(listener).get("/metrics?name[]=a&name%5B%5D=b&created=true")
+    assert service.asked[0][1:] == (True, frozenset("ab"))
+
+
+def test_before_the_first_pass_metrics_are_not_shown() -> None:
+    service = Service()
+    service.is_ready = False
+    with listening(service) as listener:
+        client = Client(listener)
+        for path in ("/metrics", "/-/ready"):
+            status, headers, body = client.get(path)
+            assert (status, headers["retry-after"]) == (503, "1")
+            assert body == b"Not ready: first pass has read 3 of 5 bytes.\n"
+        assert client.get("/-/healthy")[0] == 200
+
+
+def test_a_fault_is_a_500_that_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    service = Service()
+    service.metrics = lambda *_: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    with listening(service) as listener:
+        status, _, body = Client(listener).get("/metrics")
+    assert status == 500
+    assert b"Zero" not in body
+    assert "/metrics cannot be answered" in caplog.text
+
+
+def test_the_rate_limit_answers_429_and_refills() -> None:
+    with listening(config=WebConfig(rate_limit=RateLimit("200ms", 3))) as listener:
+        client = Client(listener)
+        statuses = [client.get("/-/healthy")[0] for _ in range(5)]
+        assert statuses[:3] == [200, 200, 200]
+        assert 429 in statuses
+        end = time.monotonic() + 5
+        while client.get("/-/healthy")[0] != 200:
+            assert time.monotonic() < end
+
+
+def test_requests_at_the_same_time_share_a_rendering() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Service):
+        def metrics(self, content_type: str, created: bool, names: frozenset[str]) -> bytes:
+            begun.set()
+            assert go_on.wait(10)
+            return super().metrics(content_type, created, names)
+
+    service = Slow()
+    with listening(service) as listener:
+        client = Client(listener)
+        connections = [client.connect() for _ in range(50)]
+        connections[0].sendall(b"GET /metrics HTTP/1.1\r\nConnection: close" + HOST)
+        assert begun.wait(10)
+        for each in connections[1:]:
+            each.sendall(b"GET /metrics HTTP/1.1\r\nConnection: close" + HOST)
+        assert client.get("/-/healthy")[0] == 200  # so all of them have been read
+        go_on.set()
+        assert {parted(received(each))[0] for each in connections} == {200}
+        for each in connections:
+            each.close()
+    assert len(service.asked) <= 3
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PATIENCE", 0.4)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    ("sent", "answer"), [(b"", b""), (b"GET / HT", b"408"), (b"GET / HTTP/1.1\r\nHost: a\r\n", b"408")]
+)
+def test_who_does_not_finish_a_request_is_let_go(sent: bytes, answer: bytes) -> None:
+    with listening() as listener, Client(listener).connect() as slow:
+        slow.sendall(sent)
+        assert received(slow)[9:12] == answer
+
+
+@pytest.mark.usefixtures("impatient")
+def test_one_byte_now_and_then_gains_no_time() -> None:
+    with listening() as listener, Client(listener).connect() as slow:
+        begun = time.monotonic()
+        slow.settimeout(0.05)
+        answer = None
+        while answer is None:
+            assert time.monotonic() - begun < 4
+            slow.sendall(b"G")
+            with suppress(TimeoutError):
+                answer = slow.recv(100)
+        assert answer.startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_who_does_not_read_is_let_go() -> None:
+    with listening(Service(b"x" * (32 << 20))) as listener:
+        client = Client(listener)
+        deaf = [client.connect() for _ in range(3)]
+        for each in deaf:
+            each.sendall(b"GET /metrics HTTP/1.1" + HOST)
+        end = time.monotonic() + 10
+        while listener._open:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        for each in deaf:
+            assert len(received(each)) < 32 << 20
+            each.close()
+
+
+def test_a_new_client_takes_the_place_of_the_one_that_got_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_module, "_CONNECTIONS", 20)
+    with listening() as listener:
+        client = Client(listener)
+        silent = [client.connect() for _ in range(60)]
+        assert client.get("/metrics")[0] == 200
+        assert len(listener._open) <= 20
+        assert received(silent[0]) == b""
+        for each in silent:
+            each.close()
+
+
+def test_close_ends_what_is_open() -> None:
+    with listening() as listener:
+        held = Client(listener).connect()
+        held.sendall(b"GET /-/healthy HTTP/1.1" + HOST)
+        assert held.recv(100)
+    assert received(held)[-9:] == b"Healthy.\n"
+    held.close()
+
+
+def test_ipv6() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    with_ipv6 = listener_module.Listener(("::1", 0), Service(), WebConfig())
+    try:
+        assert with_ipv6.url.startswith("http://[::1]:")
+        assert Client(with_ipv6).get("/metrics")[0] == 200
+    finally:
+        with_ipv6.close()
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.one_of(
+        st.binary(max_size=300),
+        st.tuples(
+            st.sampled_from([b"GET ", b"POST ", b"HEAD ", b"get "]),
+            st.sampled_from([b"/metrics", b"/", b"*", b"http://x/", b"/?\xff"]) | st.binary(max_size=20),
+            st.sampled_from([b" HTTP/1.1", b" HTTP/1.0", b" HTTP/9.9", b""]),
+            st.lists(st.sampled_from([b"Host: a", b"Content-Length: 3", b"Transfer-Encoding: chunked", b"Expect: 100-continue",
+                                      b"Accept: ;q=,", b"Accept-Encoding: gzip;q=x", b"Authorization: Basic !"])
+                     | st.binary(max_size=20), max_size=4).map(lambda lines: b"\r\n" + b"\r\n".join([*lines, b"", b""])),
+            st.binary(max_size=30),
+        ).map(b"".join),
+    )
+)  # fmt: skip
+def test_any_bytes_get_answers_or_nothing(shared: Client, sent: bytes) -> None:
+    answer = shared.send(sent)
+    assert not answer or answer.startswith(b"HTTP/1.1 ")
+    assert b"HTTP/1.1 500" not in answer
+    assert shared.get("/-/healthy")[0] == 200
+
+
+@pytest.fixture(scope="module")
+def shared():
+    with listening() as listener:
+        yield Client(listener)
