@@ -149,10 +149,6 @@ REFUSED = {
         '[proxy]: upstream must be http://host:port or https://host, found "api:5001"',
     ),
     "toml": ("[exporter\n", "is not valid TOML: "),
-    "web_config": (
-        "[exporter]\nweb_config = 'web.toml'\n",
-        "[exporter]: web_config is not supported by this version: TLS and passwords need a proxy in front",
-    ),
 }
 
 
