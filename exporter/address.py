@@ -1,5 +1,7 @@
 """Where to listen, as the configuration writes it."""
 
+from ipaddress import ip_address
+
 
 def address(text: str) -> tuple[str, int]:
     """Host and port of `host:port` or `[::1]:port`. Raises ValueError."""
@@ -8,3 +10,11 @@ def address(text: str) -> tuple[str, int]:
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ValueError(f'listen must be host:port such as 127.0.0.1:9877, found "{text}"')
     return host, int(port)
+
+
+def loopback(host: str) -> bool:
+    """Whether only this machine reaches an address; a name other than localhost is taken for a public one."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -12,17 +12,13 @@ from prometheus_client.registry import Collector
 
 from exporter import __version__
 from exporter import catalogue as c
-from exporter.address import address
+from exporter.address import address, loopback
 from exporter.checkpoint import Checkpoint
 from exporter.commit import Committer
 from exporter.exposition import Gauges, Texts, render
 from exporter.gauges import build_information, looked_up
 from exporter.ledger import Ledger, Snapshot
-<<<<<<< HEAD
 from exporter.settings import Config
-=======
-from exporter.settings import Config, address, loopback
->>>>>>> ea28178 (The listener: TLS, passwords, limits and negotiation, on an event loop with h11)
 from exporter.source import Source
 from exporter.wake import Wake, Watch
 from exporter.web.listener import Listener

@@ -1,7 +1,6 @@
 """The tables of `exporter.toml` as structs: a table *is* its object, types are the validation."""
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -20,26 +19,6 @@ Text = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
 
-<<<<<<< HEAD
-=======
-def address(text: str) -> tuple[str, int]:
-    """Host and port of `host:port` or `[::1]:port`. Raises ValueError."""
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f'listen must be host:port such as 127.0.0.1:9877, found "{text}"')
-    return host, int(port)
-
-
-def loopback(host: str) -> bool:
-    """Whether only this machine reaches an address; a name other than localhost is taken for a public one."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
->>>>>>> ea28178 (The listener: TLS, passwords, limits and negotiation, on an event loop with h11)
 class Exporter(Struct, frozen=True, forbid_unknown_fields=True):
     """`[exporter]`; times in seconds."""
 
