@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from parsers.batch import Batch
-from parsers.envelope import ENVELOPES
+from parsers.envelope import ENVELOPES, Envelope
 from parsers.parser import Parser, registered
 
 #: Asked first, since formats overlap: gunicorn's default is nginx' combined.
@@ -25,7 +25,7 @@ class Guess(Struct, frozen=True):
         named = {"parser": self.name, **self.options}
         if self.envelope != "none":
             named["envelope"] = self.envelope
-        return ", ".join(f'{key} = "{value}"' for key, value in named.items())
+        return ", ".join(f"{key} = {_toml(value)}" for key, value in named.items())
 
 
 def guesses(
@@ -63,6 +63,18 @@ def detect(sample: bytes, candidates: Iterator[Guess]) -> tuple[Guess, Batch] | 
 def nearest(line: bytes, candidates: Iterator[Guess]) -> tuple[Guess, int]:
     """The candidate whose format a line follows furthest, and the bytes that fit."""
     return max(((guess, guess.parser.reach(line)) for guess in candidates), key=lambda found: found[1])
+
+
+def called(parser: Parser) -> str:
+    """What a parser is called in a configuration, with its envelope."""
+    if isinstance(parser, Envelope):
+        envelope = next(name for name, known in ENVELOPES.items() if type(parser) is known)
+        return f"{called(parser.parser)} in {envelope}"
+    return next(name for name, known in registered().items() if type(parser) is known)
+
+
+def _toml(value: Any) -> str:
+    return f"'{value}'" if '"' in str(value) else f'"{value}"'
 
 
 def _said(batch: Batch) -> tuple[int, int]:

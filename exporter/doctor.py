@@ -1,21 +1,18 @@
 """What `check` finds: in sentences, what each source is, what it yields, what it cannot, and the remedy."""
 
-import grp
-import os
-import pwd
-import stat
 from collections import Counter
 from collections.abc import Iterator
-from glob import glob
+from glob import glob, has_magic
 from pathlib import Path
 
 from msgspec import Struct
 
-from exporter.detect import detect, guesses
-from exporter.inputs import InputError, ending
+from exporter.detect import Guess, detect, guesses
+from exporter.inputs import SAMPLE_BYTES, InputError, ending
+from exporter.readable import trouble
 from exporter.redact import redact
 from exporter.settings import Source
-from parsers.batch import Batch, Record
+from parsers.batch import Batch
 
 
 class Finding(Struct, frozen=True):
@@ -25,7 +22,7 @@ class Finding(Struct, frozen=True):
     problem: bool = False
 
 
-#: What the records of a log are called by the people who read `check`.
+#: What the records of a log are called by the people who read `check`; others are states of the proxy.
 _YIELDS = {
     "Request": "requests", "Usage": "token usages", "UsageMissing": "missing usages", "FirstToken": "first tokens",
     "Run": "runs", "NodeRun": "node runs", "Task": "Celery tasks", "Invocation": "model and tool calls",
@@ -35,87 +32,73 @@ _YIELDS = {
 
 def examine(source: Source) -> Iterator[Finding]:
     """Everything there is to say about a source."""
+    found = Batch()
     for path in source.paths:
         files = sorted(glob(path))
         if not files:
-            yield _nothing_at(path)
+            yield Finding(_nothing_at(path), problem=True)
         for file in files:
-            yield from _file(file, source)
-    for sentence in source.parser.advice():
+            try:
+                sample = _sample(file)
+            except InputError as error:
+                yield Finding(str(error), problem=True)
+                continue
+            if not sample:
+                yield Finding(f"{file}: is empty")
+                continue
+            batch = source.parser.parse(sample, final=True)
+            found = Batch(records=found.records + batch.records)
+            yield from _file(file, sample, batch)
+    for sentence in source.parser.advice(found):
         yield Finding(f"absent: {sentence}")
 
 
-def _nothing_at(path: str) -> Finding:
-    folder = Path(path).parent
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if not os.access(folder, os.X_OK | os.R_OK):
-        return Finding(f"{path}: {_remedy(folder)}", problem=True)
-    return Finding(
-        f"{path}: no such file yet; serve waits for it (a Dify container keeps its logs inside unless /app/logs "
-        "is a mounted volume)",
-        problem=True,
+def _nothing_at(path: str) -> str:
+    """Why a path matches nothing: nobody may look, or there is nothing yet."""
+    parts = Path(path).parts
+    first = next((number for number, part in enumerate(parts) if has_magic(part)), len(parts))
+    told = trouble(Path(*parts[: first + 1]))
+    if told and "may not" in told:
+        return told
+    return (
+        f"{path}: no such file yet; serve waits for it. A Dify container keeps its logs inside unless /app/logs is a "
+        "mounted volume, one for the api and another for the worker: `volumes: [./volumes/app/logs/api:/app/logs]`"
     )
 
 
-def _file(file: str, source: Source) -> Iterator[Finding]:
-    try:
-        kind = os.stat(file).st_mode
-    except OSError as error:
-        yield Finding(f"{file}: {error.strerror}", problem=True)
-        return
-    if not stat.S_ISREG(kind):
-        what = "a folder" if stat.S_ISDIR(kind) else "no regular file"
-        yield Finding(f"{file}: is {what}, expected a log file", problem=True)
-        return
-    if not os.access(file, os.R_OK):
-        yield Finding(f"{file}: {_remedy(Path(file))}", problem=True)
-        return
-    try:
-        sample = ending(file)
-    except InputError as error:
-        yield Finding(str(error), problem=True)
-        return
-    if not sample:
-        yield Finding(f"{file}: is empty")
-        return
-    yield from _sample(file, sample, source)
+def _sample(file: str) -> bytes:
+    if (told := trouble(Path(file))) is not None:
+        raise InputError(told)
+    return ending(file)
 
 
-def _sample(file: str, sample: bytes, source: Source) -> Iterator[Finding]:
-    batch = source.parser.parse(sample, final=True)
+def _file(file: str, sample: bytes, batch: Batch) -> Iterator[Finding]:
     unparsed = sum(batch.unparsed.values())
+    where = " at its end" if len(sample) > SAMPLE_BYTES // 2 else ""
     yield Finding(
-        f"{file}: {batch.lines:,} lines at its end: {batch.observed:,} observed, {batch.ignored:,} ignored, "
+        f"{file}: {batch.lines:,} lines{where}: {batch.observed:,} observed, {batch.ignored:,} ignored, "
         f"{unparsed:,} unparsed; yields {_yields(batch)}"
     )
     for reason, line in batch.examples.items():
         yield Finding(f"unparsed ({reason}), for example: {redact(line)}", problem=unparsed * 20 > batch.lines)
-    if not batch.observed and (found := detect(sample, guesses())):
-        yield Finding(f"no line fits the parser; this looks like {found[0]}", problem=True)
-    elif not batch.observed:
-        yield Finding("no line fits the parser, nor any other; see `dify-exporter explain`", problem=True)
+    if (better := _better(sample, batch)) is not None:
+        yield Finding(f"{'another parser says more' if batch.observed else 'no line fits the parser'}; {better}", True)
+
+
+def _better(sample: bytes, batch: Batch) -> str | None:
+    """The parser that a log seems to be written for, where the configured one says little or nothing."""
+    found: tuple[Guess, Batch] | None = detect(sample, guesses())
+    if found is not None and (not batch.observed or _said(found[1]) > 2 * _said(batch)):
+        return f"this looks like {found[0]}"
+    return None if batch.observed else "nor any other; `dify-exporter explain` shows where a line breaks"
+
+
+def _said(batch: Batch) -> int:
+    return sum(getattr(record, "count", 1) for record in batch.records)
 
 
 def _yields(batch: Batch) -> str:
     kinds: Counter[str] = Counter()
     for record in batch.records:
-        kinds[_YIELDS.get(type(record).__name__, "states of the proxy")] += _weight(record)
-    return ", ".join(f"{count:,} {kind}" for kind, count in kinds.items()) or "nothing"
-
-
-def _weight(record: Record) -> int:
-    return int(getattr(record, "count", 1))
-
-
-def _remedy(path: Path) -> str:
-    """Who may not read what, and the two usual cures."""
-    facts = path.stat()
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    group = grp.getgrgid(facts.st_gid).gr_name
-    owner = f"{pwd.getpwuid(facts.st_uid).pw_name}:{group} {stat.filemode(facts.st_mode)}"
-    rights = "rx" if path.is_dir() else "r"
-    return (
-        f"user {user} may not read {path} ({owner}); run `usermod -aG {group} {user}` if the group may read it, "
-        f"or `setfacl -m u:{user}:{rights} {path}`"
-    )
+        kinds[_YIELDS.get(type(record).__name__, "states of the proxy")] += getattr(record, "count", 1)
+    return ", ".join(f"{kind} ({count:,})" for kind, count in kinds.items()) or "nothing"

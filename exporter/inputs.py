@@ -1,13 +1,17 @@
 """The files that `replay` and `check` read once: plain, gzip, or standard input."""
 
 import gzip
+import os
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from exporter.feed import Read
+from exporter.readable import trouble
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -39,7 +43,9 @@ def reading(name: str) -> Iterator[tuple[bytes, Read]]:
                 return head[:size] or stream.read(size)
 
             yield sample, read
-    except (OSError, EOFError) as error:  # EOFError: a gzip file that ends too early
+    except PermissionError as error:
+        raise InputError(trouble(Path(name)) or f"{name}: cannot be read: {error.strerror}") from error
+    except (OSError, EOFError, zlib.error) as error:  # the last two: a gzip file that is cut or damaged
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{name}: cannot be read: {reason}") from error
 
@@ -47,26 +53,22 @@ def reading(name: str) -> Iterator[tuple[bytes, Read]]:
 @contextmanager
 def _open(name: str) -> Iterator[BinaryIO]:
     if name == "-":
-        yield sys.stdin.buffer
+        yield _plain(cast(BufferedReader, sys.stdin.buffer))
         return
     with Path(name).open("rb") as file:
-        magic = file.read(2)
-        file.seek(0)
-        if magic == _GZIP_MAGIC:
-            yield cast(BinaryIO, gzip.GzipFile(fileobj=file))
-        else:
-            yield file
+        yield _plain(file)
+
+
+def _plain(file: BufferedReader) -> BinaryIO:
+    """What is inside, known by the first two bytes; nothing is sought, so a pipe will do."""
+    return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if file.peek(2)[:2] == _GZIP_MAGIC else file
 
 
 def ending(file: str) -> bytes:
-    """The last lines of a file, in which its present format shows. Raises InputError."""
-    with reading(file) as (sample, _):
-        size = Path(file).stat().st_size
-        if len(sample) < SAMPLE_BYTES or sample[:2] == _GZIP_MAGIC:
-            return sample
-    try:
-        with Path(file).open("rb") as stream:
-            stream.seek(max(0, size - SAMPLE_BYTES))
-            return stream.read(SAMPLE_BYTES).partition(b"\n")[2]
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+    """The last whole lines of a file, in which its present format shows. Raises InputError."""
+    with reading(file) as (sample, _), Path(file).open("rb") as stream:
+        lines = sample
+        if len(sample) == SAMPLE_BYTES and stream.read(2) != _GZIP_MAGIC:
+            stream.seek(-SAMPLE_BYTES, os.SEEK_END)
+            lines = stream.read(SAMPLE_BYTES).partition(b"\n")[2]
+    return lines[: lines.rfind(b"\n") + 1] or lines

@@ -90,8 +90,8 @@ class Envelope(Parser, frozen=True):
             return 0
         return max(0, line.find(piece.content[:40])) + self.parser.reach(piece.content)
 
-    def advice(self) -> tuple[str, ...]:
-        return self.parser.advice()
+    def advice(self, sample: Batch) -> tuple[str, ...]:
+        return self.parser.advice(sample)
 
     def _open(self, physical: list[bytes], final: bool) -> tuple[list[_Line], list[int], int]:
         """The container's lines in the order of their ends, the numbers of bad lines, and how many physical

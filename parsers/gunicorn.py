@@ -108,7 +108,7 @@ class Gunicorn(Parser, frozen=True):
     def reach(self, line: bytes) -> int:
         return self._access.format.reach(line)
 
-    def advice(self) -> tuple[str, ...]:
+    def advice(self, sample: Batch) -> tuple[str, ...]:
         columns = self._access.roles.columns
         decoded = access.PATH in columns and access.REQUEST not in columns
         told = {_NO_DURATION: access.DURATION not in columns, _DECODED: decoded}

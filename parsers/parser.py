@@ -31,8 +31,11 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
         del line
         return 0
 
-    def advice(self) -> tuple[str, ...]:
-        """Sentences on what this log, as configured, cannot tell, and how to change that."""
+    def advice(self, sample: Batch) -> tuple[str, ...]:
+        """Sentences on what this log cannot tell, by its options and by what a sample of it gave, and how to change
+        that.
+        """
+        del sample
         return ()
 
 

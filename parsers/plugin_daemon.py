@@ -140,10 +140,8 @@ class PluginDaemon(Parser, frozen=True):
         head = _HEAD.match(_ANSI.sub(b"", line))
         return head.end() if head else 0
 
-    def advice(self) -> tuple[str, ...]:
-        return (
-            "The plugin daemon's log names no model, no app and no tokens; its durations are those of whole calls.",
-        )
+    def advice(self, sample: Batch) -> tuple[str, ...]:
+        return ("the plugin daemon's log names no model, no app and no tokens; its durations are those of whole calls",)
 
     def _line(self, line: bytes) -> Outcome:
         if b"\x1b" in line:

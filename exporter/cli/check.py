@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from exporter.cli.options import config_option, load_or_stop
+from exporter.detect import called
 from exporter.doctor import examine
 
 
@@ -22,7 +23,7 @@ def check(config_path: Path) -> None:
     click.echo(f"{config_path}: the configuration is valid")
     problems = 0
     for source in config.sources:
-        click.echo(f"\n{source.name}")
+        click.echo(f"\n{source.name} ({called(source.parser)})")
         for finding in examine(source):
             problems += finding.problem
             click.echo(f"  {'problem: ' if finding.problem else ''}{finding.text}")

@@ -7,7 +7,7 @@ waits for what may follow.
 from functools import cached_property
 from typing import Any
 
-from parsers.batch import Batch
+from parsers.batch import Batch, Closed, Opened, Request, Run, Task, Usage, UsageMissing
 from parsers.dify import structured, text
 from parsers.dify.message import Reader
 from parsers.parser import Parser
@@ -44,8 +44,23 @@ class Dify(Parser, frozen=True):
     def reach(self, line: bytes) -> int:
         return structured.reach(line) if line.startswith(b"{") else text.reach(line)
 
-    def advice(self) -> tuple[str, ...]:
-        return (
-            "community Dify logs no tokens: only enterprise telemetry (LOG_OUTPUT_FORMAT=json) and the proxy do",
-            "requests are seen only with ENABLE_REQUEST_LOGGING=true in the api's environment",
-        )
+    def advice(self, sample: Batch) -> tuple[str, ...]:
+        told = {type(record) for record in sample.records}
+        return tuple(sentence for kinds, sentence in _ADVICE if told.isdisjoint(kinds))
+
+
+_ADVICE = (
+    (
+        {Request},
+        "no requests: set ENABLE_REQUEST_LOGGING=true in the api's environment (since Dify 1.11; a worker has none)",
+    ),
+    (
+        {Usage, UsageMissing},
+        "no tokens, no cost: community Dify logs none; the enterprise telemetry does with LOG_OUTPUT_FORMAT=json in "
+        "the worker's environment, and so does our proxy",
+    ),
+    (
+        {Run, Opened, Closed, Task},
+        "no runs and no Celery tasks: those are in the worker's log, streaming workflows since Dify 1.13",
+    ),
+)

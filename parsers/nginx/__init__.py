@@ -75,7 +75,7 @@ class Nginx(Parser, frozen=True):
     def reach(self, line: bytes) -> int:
         return error.reach(line) if self._access is None else self._access.format.reach(line)
 
-    def advice(self) -> tuple[str, ...]:
+    def advice(self, sample: Batch) -> tuple[str, ...]:
         if self._access is None:
             return ()
         columns = self._access.roles.columns

@@ -44,7 +44,7 @@ def test_an_ingress_is_found() -> None:
     )
     found = detect(line, guesses())
     assert found is not None
-    assert str(found[0]) == f'parser = "nginx", format = "{INGRESS}"'
+    assert str(found[0]) == f"parser = \"nginx\", format = '{INGRESS}'"
 
 
 @pytest.mark.parametrize("sample", [b"", b"\n\n", b"hello\n", b"\x00\xff" * 500, b"a,b,c\n1,2,3\n", b"{}\n[]\n"])

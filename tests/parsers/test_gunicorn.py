@@ -141,10 +141,10 @@ def test_a_bad_option_is_refused(options: dict[str, str], sentence: str) -> None
 
 
 def test_advice_names_what_a_format_lacks() -> None:
-    (no_duration,) = Gunicorn().advice()
+    (no_duration,) = Gunicorn().advice(Batch())
     assert no_duration.startswith("this gunicorn format carries no duration: latency metrics stay empty")
-    assert Gunicorn(format=TIMED).advice() == ()
-    (decoded,) = Gunicorn(format="%(U)s %(s)s %(M)s").advice()
+    assert Gunicorn(format=TIMED).advice(Batch()) == ()
+    (decoded,) = Gunicorn(format="%(U)s %(s)s %(M)s").advice(Batch())
     assert decoded.startswith("this gunicorn format writes the decoded path")
 
 

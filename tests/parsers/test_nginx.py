@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parsers.batch import Request
+from parsers.batch import Batch, Request
 from parsers.nginx import Nginx
 from tests.golden import ROOT
 from tests.parsers.laws import check_laws
@@ -36,12 +36,12 @@ def test_neighbours_that_nobody_needs_are_accepted() -> None:
 
 
 def test_advice_names_what_a_format_lacks() -> None:
-    assert [text.split(":")[0] for text in Nginx().advice()] == [
+    assert [text.split(":")[0] for text in Nginx().advice(Batch())] == [
         "this nginx format carries no $request_time",
         "this nginx format carries no $upstream_header_time",
     ]
-    assert Nginx(format="dify-timed").advice() == Nginx(format="error").advice() == ()
-    assert Nginx(format="$uri $request_time $upstream_header_time").advice() == (
+    assert Nginx(format="dify-timed").advice(Batch()) == Nginx(format="error").advice(Batch()) == ()
+    assert Nginx(format="$uri $request_time $upstream_header_time").advice(Batch()) == (
         "this nginx format carries no $status: every request has status unknown",
     )
 

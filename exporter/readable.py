@@ -1,0 +1,70 @@
+"""Why a log cannot be read, in one sentence with the remedy."""
+
+import grp
+import os
+import pwd
+import stat
+from glob import has_magic
+from pathlib import Path
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_REFUSED = {
+    "a folder": "name the files in it, with a * if need be",
+    "a FIFO": "a regular file keeps its lines until they are counted; `dify-exporter replay -` reads a stream once",
+}
+
+
+def trouble(path: Path) -> str | None:
+    """None for a regular file that may be read. The path need not exist."""
+    if (closed := _closed_folder(path)) is not None:
+        return _forbidden(closed, path)
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    if kind != stat.S_IFREG:
+        what = _KINDS.get(kind, "no file")
+        return f"{path}: is {what}, expected a log file; {_REFUSED.get(what, 'only regular files are read')}"
+    return None if os.access(path, os.R_OK) else _forbidden(path, path)
+
+
+def _closed_folder(path: Path) -> Path | None:
+    """The first folder on the way that this user may not search, or list where names are to be found."""
+    for folder in reversed(path.absolute().parents):
+        if not os.path.lexists(folder):
+            return None
+        listed = os.R_OK if folder == path.absolute().parent and has_magic(path.name) else 0
+        if folder.is_dir() and not os.access(folder, os.X_OK | listed):
+            return folder
+    return None
+
+
+def _forbidden(at: Path, wanted: Path) -> str:
+    """Who may not read what, and the usual cures: the group of the log (adm on Debian), or an access list."""
+    facts = at.stat()
+    user, owner, group = _name(pwd.getpwuid, os.geteuid()), _name(pwd.getpwuid, facts.st_uid), facts.st_gid
+    rights, bit = ("rx", stat.S_IXGRP) if at.is_dir() else ("r", stat.S_IRGRP)
+    cures = [f"`setfacl -m u:{user}:{rights} {at}`"]
+    if facts.st_mode & bit and group != 0:  # nobody should join root's
+        cures.insert(0, f"`usermod -aG {_name(grp.getgrgid, group)} {user}`")
+    if not at.is_dir():
+        cures[-1] += f" and, for the file after the next rotation, `setfacl -d -m u:{user}:r {at.parent}`"
+    return (
+        f"{wanted}: user {user} may not {'search' if at.is_dir() else 'read'} {at} "
+        f"({owner}:{_name(grp.getgrgid, group)} {stat.filemode(facts.st_mode)}); as root, run {', or '.join(cures)}"
+    )
+
+
+def _name(look_up: object, number: int) -> str:
+    """A user's or a group's name; inside a container many have none."""
+    assert callable(look_up)
+    try:
+        return str(look_up(number)[0])
+    except KeyError:
+        return str(number)

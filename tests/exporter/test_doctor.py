@@ -1,0 +1,149 @@
+"""What `check` says of a source, sentence by sentence."""
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+
+from exporter.doctor import Finding, examine
+from exporter.inputs import SAMPLE_BYTES
+from exporter.settings import Source
+from parsers.dify import Dify
+from parsers.envelope import Docker
+from parsers.nginx import Nginx
+from parsers.parser import Parser
+from parsers.plugin_daemon import PluginDaemon
+from tests.golden import ROOT
+
+SAMPLES = ROOT / "samples"
+
+
+def told(parser: Parser, *paths: Path | str) -> list[Finding]:
+    return list(examine(Source("x", tuple(str(path) for path in paths), parser)))
+
+
+def problems(parser: Parser, *paths: Path | str) -> list[str]:
+    return [finding.text for finding in told(parser, *paths) if finding.problem]
+
+
+def absent(parser: Parser, *paths: Path | str) -> str:
+    return "\n".join(f.text for f in told(parser, *paths) if f.text.startswith("absent: "))
+
+
+def test_a_good_log_says_what_it_yields_and_what_it_cannot() -> None:
+    log = SAMPLES / "nginx-dify.log"
+    first, *rest = told(Nginx(), log)
+    assert first == Finding(f"{log}: 41 lines: 41 observed, 0 ignored, 0 unparsed; yields requests (41)")
+    assert [finding.text for finding in rest] == [
+        "absent: this nginx format carries no $request_time: latency metrics stay empty; add the dify-timed log_format, "
+        "see deploy/nginx",
+        "absent: this nginx format carries no $upstream_header_time: time to first byte stays empty; add the dify-timed "
+        "log_format, see deploy/nginx",
+    ]
+    assert problems(Nginx(), log) == []
+
+
+@pytest.mark.parametrize(
+    ("log", "requests", "tokens", "runs"),
+    [
+        ("dify-api-text.log", True, False, False),
+        ("dify-worker.log", False, False, True),
+        ("dify-worker-telemetry.log", False, True, True),
+        ("dify-proxy.log", True, True, False),
+        ("audit.log", False, False, False),
+    ],
+)
+def test_difys_switches_are_named_where_their_signal_is_absent(
+    log: str, requests: bool, tokens: bool, runs: bool
+) -> None:
+    text = absent(Dify(), SAMPLES / log)
+    assert ("ENABLE_REQUEST_LOGGING=true" not in text) == requests
+    assert ("LOG_OUTPUT_FORMAT=json" not in text) == tokens
+    assert ("worker's log" not in text) == runs
+
+
+@pytest.mark.parametrize(
+    ("parser", "log", "better"),
+    [
+        (Nginx(), "dify-api-text.log", 'no line fits the parser; this looks like parser = "dify"'),
+        (Dify(), "docker-api.log", 'no line fits the parser; this looks like parser = "dify", envelope = "docker"'),
+        (Dify(), "nginx-error.log", 'no line fits the parser; this looks like parser = "nginx", format = "error"'),
+        (Docker(parser=Dify()), "dify-api-text.log", 'no line fits the parser; this looks like parser = "dify"'),
+        (Dify(), "plugin-daemon-json.log", 'another parser says more; this looks like parser = "plugin-daemon"'),
+        (
+            Dify(),
+            "nginx-json.log",
+            "no line fits the parser; nor any other; `dify-exporter explain` shows where a line breaks",
+        ),
+    ],
+)
+def test_a_log_of_another_format_gets_its_parser_guessed(parser: Parser, log: str, better: str) -> None:
+    assert problems(parser, SAMPLES / log)[-1] == better
+
+
+@pytest.mark.parametrize("log", [log.name for log in SAMPLES.glob("*.log")])
+def test_a_sample_that_fits_is_no_problem(log: str) -> None:
+    from tests.golden import config
+
+    (source,) = (source for source in config().sources if source.paths[0].endswith(f"/{log}"))
+    assert [finding for finding in examine(source) if finding.problem] == []
+
+
+def test_an_unparsed_line_is_shown_without_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "x.log").write_text("2026-11-23 08:53:08.820 CANARY sk-secret POST user@example.org\n")
+    first, second, *_ = told(Dify(), tmp_path / "x.log")
+    assert first.text.endswith("1 lines: 0 observed, 0 ignored, 1 unparsed; yields nothing")
+    assert second == Finding(
+        "unparsed (format), for example: 0000-00-00 00:00:00.000 xxxxxx xx-xxxxxx POST xxxx@xxxxxxx.xxx", True
+    )
+
+
+def test_a_few_unparsed_lines_are_no_problem(tmp_path: Path) -> None:
+    good = (SAMPLES / "nginx-dify.log").read_text()
+    (tmp_path / "x.log").write_text(good + "oops\n")
+    assert problems(Nginx(), tmp_path / "x.log") == []
+    assert "unparsed (format), for example: xxxx" in [finding.text for finding in told(Nginx(), tmp_path / "x.log")]
+
+
+def test_a_half_line_at_the_end_is_not_judged(tmp_path: Path) -> None:
+    good = (SAMPLES / "nginx-dify.log").read_bytes()
+    (tmp_path / "x.log").write_bytes(good + good[:50])
+    assert "41 lines: 41 observed, 0 ignored, 0 unparsed" in told(Nginx(), tmp_path / "x.log")[0].text
+
+
+def test_of_a_long_log_the_end_is_read(tmp_path: Path) -> None:
+    gin = b'[GIN] 2025/07/17 - 07:35:41 | 200 | 1s | 1.1.1.1 | GET "/health/check"\n'
+    lines = b"x\n" * SAMPLE_BYTES + gin * (SAMPLE_BYTES // len(gin) + 2)
+    (tmp_path / "x.log").write_bytes(lines)
+    first = told(PluginDaemon(), tmp_path / "x.log")[0].text
+    assert "3,692 lines at its end: 3,692 observed, 0 ignored, 0 unparsed; yields nothing" in first
+
+
+def test_gzip_is_read_and_a_broken_one_named(tmp_path: Path) -> None:
+    good = (SAMPLES / "nginx-dify.log").read_bytes()
+    (tmp_path / "x.gz").write_bytes(gzip.compress(good * 200))
+    assert "lines at its end" in told(Nginx(), tmp_path / "x.gz")[0].text
+    (tmp_path / "x.gz").write_bytes(gzip.compress(good)[:-20])
+    assert problems(Nginx(), tmp_path / "x.gz")[0].startswith(f"{tmp_path / 'x.gz'}: cannot be read: ")
+    damaged = bytearray(gzip.compress(os.urandom(9999)))
+    damaged[20:60] = bytes(40)
+    (tmp_path / "x.gz").write_bytes(damaged)
+    assert problems(Nginx(), tmp_path / "x.gz")[0].startswith(f"{tmp_path / 'x.gz'}: cannot be read: ")
+
+
+def test_what_is_not_there_is_said_with_the_volume_that_dify_needs(tmp_path: Path) -> None:
+    (tmp_path / "empty.log").touch()
+    paths = [tmp_path / name for name in ("none.log", "no/*.log", "empty.log")]
+    first, second, third, *_ = told(Dify(), *paths)
+    for path, finding in zip(paths[:2], (first, second), strict=True):
+        assert finding.problem
+        assert finding.text.startswith(f"{path}: no such file yet; serve waits for it. ")
+        assert "volumes: [./volumes/app/logs/api:/app/logs]" in finding.text
+    assert third == Finding(f"{paths[2]}: is empty")
+
+
+def test_a_folder_in_place_of_a_file_is_a_problem(tmp_path: Path) -> None:
+    assert problems(Dify(), tmp_path) == [
+        f"{tmp_path}: is a folder, expected a log file; name the files in it, with a * if need be"
+    ]
