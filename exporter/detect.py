@@ -14,14 +14,17 @@ _FIRST = ("nginx", "dify", "plugin-daemon")
 
 
 class Guess(Struct, frozen=True):
-    """A parser, ready to use, under the names that a configuration would give it."""
+    """A parser, ready to use, under the names that a configuration would give it; or that of a configured source."""
 
     parser: Parser
     name: str
-    options: Mapping[str, Any]
-    envelope: str
+    options: Mapping[str, Any] = {}
+    envelope: str = "none"
+    source: str = ""
 
     def __str__(self) -> str:
+        if self.source:
+            return f'source "{self.source}" ({called(self.parser)})'
         named = {"parser": self.name, **self.options}
         if self.envelope != "none":
             named["envelope"] = self.envelope
@@ -61,8 +64,16 @@ def detect(sample: bytes, candidates: Iterator[Guess]) -> tuple[Guess, Batch] | 
 
 
 def nearest(line: bytes, candidates: Iterator[Guess]) -> tuple[Guess, int]:
-    """The candidate whose format a line follows furthest, and the bytes that fit."""
-    return max(((guess, guess.parser.reach(line)) for guess in candidates), key=lambda found: found[1])
+    """The candidate whose format a line follows furthest, and the bytes that fit.
+
+    A user's pattern comes last: most begin with words, as any line does.
+    """
+
+    def nearness(found: tuple[Guess, int]) -> tuple[bool, int]:
+        guess, reach = found
+        return reach > 0 and not called(guess.parser).startswith("regex"), reach
+
+    return max(((guess, guess.parser.reach(line)) for guess in candidates), key=nearness)
 
 
 def called(parser: Parser) -> str:

@@ -139,6 +139,7 @@ class _DockerRecord(Struct, frozen=True, gc=False):
     stream: Any = ""
 
 
+_DOCKER_HEADS = (b'{"log":', b'{"stream":', b'{"time":')
 _decode_docker = lenient_json.decoder(_DockerRecord)
 
 
@@ -148,6 +149,9 @@ class Docker(Envelope, frozen=True):
     A piece without its newline is open only if it is as long as Docker cuts: a killed container leaves a
     short one behind, and nothing may wait for it.
     """
+
+    def reach(self, line: bytes) -> int:
+        return Envelope.reach(self, line) or (lenient_json.reach(line) if line.startswith(_DOCKER_HEADS) else 0)
 
     def piece(self, line: bytes) -> Piece | None:
         try:

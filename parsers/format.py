@@ -69,7 +69,8 @@ REGULAR = ":regular"
 
 
 class Format(Struct, frozen=True):
-    """`pattern` matches whole lines and captures `captured`, in this order; `parts` are its pieces.
+    """`pattern` matches whole lines and captures `captured`, in this order; `parts` are its pieces, of which the first
+    `telling` hold more than words and blanks.
 
     `every` matches each line of a block that is not empty: a last group holds the line that does not fit.
     """
@@ -78,13 +79,19 @@ class Format(Struct, frozen=True):
     every: re.Pattern[bytes]
     captured: tuple[str, ...]
     parts: tuple[bytes, ...]
+    telling: int
 
     def reach(self, line: bytes) -> int:
-        """How many bytes of a line fit: the longest run of pieces from its beginning."""
-        for end in range(len(self.parts), 0, -1):
-            if match := re.match(b"".join(self.parts[:end]), line):
-                return match.end()
-        return 0
+        """How many bytes of a line fit; none before a piece that is more than a blank: words are in any line."""
+        return reach(self.parts, line, self.telling)
+
+
+def reach(parts: Sequence[bytes], line: bytes, least: int = 1) -> int:
+    """The end of the longest run of patterns, at least so many, from the beginning of a line."""
+    for end in range(len(parts), least - 1, -1):
+        if match := re.match(b"".join(parts[:end]), line, re.DOTALL):
+            return match.end()
+    return 0
 
 
 def compiled(pieces: Sequence[Piece], wanted: frozenset[str], quoting: str) -> Format:
@@ -113,7 +120,14 @@ def compiled(pieces: Sequence[Piece], wanted: frozenset[str], quoting: str) -> F
         groups.append(group)
     line = rb"^(?=[^\r\n])" + b"".join(groups) + rb"\r?$"
     every = line + rb"|^(.+)$"
-    return Format(re.compile(line, re.MULTILINE), re.compile(every, re.MULTILINE), tuple(captured), tuple(parts))
+    telling = next((at for at, piece in enumerate(merged, 1) if _is_telling(piece)), len(merged))
+    return Format(
+        re.compile(line, re.MULTILINE), re.compile(every, re.MULTILINE), tuple(captured), tuple(parts), telling
+    )
+
+
+def _is_telling(piece: Piece) -> bool:
+    return bool(piece.strip() if isinstance(piece, bytes) else piece.shape)
 
 
 def _is_quoted(before: bytes, following: Sequence[Piece]) -> bool:

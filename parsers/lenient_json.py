@@ -4,6 +4,7 @@ Python's `json.dumps`, to which Dify falls back, writes NaN, Infinity and half a
 numbers beyond a float's range and bytes that are no UTF-8.
 """
 
+import json
 import re
 from collections.abc import Callable
 from math import isfinite
@@ -35,6 +36,17 @@ def decoder(type: type[T]) -> Callable[[bytes | msgspec.Raw], T]:
             return decode(_TOKEN.sub(_repaired, str(line, "utf-8", "replace")))
 
     return decoded
+
+
+def reach(line: bytes) -> int:
+    """Where a line stops being JSON, in bytes."""
+    try:
+        json.loads(line.decode("latin-1"))
+    except json.JSONDecodeError as error:
+        return len(line) if error.msg.startswith("Unterminated") else error.pos
+    except (ValueError, RecursionError):  # an integer of 5,000 digits
+        return 0
+    return len(line)
 
 
 def _repaired(match: re.Match[str]) -> str:

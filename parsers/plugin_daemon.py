@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from parsers import lenient_json
+from parsers import format, lenient_json
 from parsers.batch import OTHER, Batch, Failure, Invocation, Record
 from parsers.http import status_code_of
 from parsers.numbers import MICROSECOND, MILLISECOND, SECOND, nanoseconds
@@ -62,16 +62,17 @@ _OPERATIONS = {
 _DISPATCH = re.compile(rb"/plugin/[^/]+/dispatch/([^?]*)", re.DOTALL)
 
 _ANSI = re.compile(rb"\x1b\[[0-9;]*m")
-_GIN = re.compile(
-    rb"\[GIN\] (\d{4}/\d\d/\d\d - \d\d:\d\d:\d\d) \| *(\d{3}) \| *([0-9a-z.\xc2\xb5\xce\xbc]+) \| *[^ |]* *\| *"
-    rb'[^ "]+ +"((?:[^"\\]|\\.)*)"',
-    re.DOTALL,
-)
+_GIN_PARTS = (
+    rb"\[GIN\] ", rb"(\d{4}/\d\d/\d\d - \d\d:\d\d:\d\d) ", rb"\| *(\d{3}) ", rb"\| *([0-9a-z.\xc2\xb5\xce\xbc]+) ",
+    rb"\| *[^ |]* *\| *", rb'[^ "]+ +', rb'"((?:[^"\\]|\\.)*)"',
+)  # fmt: skip
+_GIN = re.compile(b"".join(_GIN_PARTS), re.DOTALL)
 _GO_LOG = re.compile(rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) (?:[\w./-]+\.go:\d+:? ?)?(.*)", re.DOTALL)
-_TEXT = re.compile(
-    rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.?\d*(?:Z|[+-]\d\d:\d\d)) ([A-Z]+) dify-plugin-daemon [\w./-]+:\d+ ?(.*)",
-    re.DOTALL,
-)
+_TEXT_PARTS = (
+    rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.?\d*(?:Z|[+-]\d\d:\d\d)) ", rb"([A-Z]+) ", rb"dify-plugin-daemon ",
+    rb"[\w./-]+:\d+ ?", rb"(.*)",
+)  # fmt: skip
+_TEXT = re.compile(b"".join(_TEXT_PARTS), re.DOTALL)
 #: A head as this daemon writes it: such a line must fit one of the shapes.
 _HEAD = re.compile(rb"\[GIN\] |\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) [A-Z]+ dify-plugin-daemon ")
 _JSON_HEAD = re.compile(rb'\{"(?:attributes|caller|identity|message|service|severity|span_id|trace_id|ts)":')
@@ -137,8 +138,10 @@ class PluginDaemon(Parser, frozen=True):
         return by_line(window, final, self._line)
 
     def reach(self, line: bytes) -> int:
-        head = _HEAD.match(_ANSI.sub(b"", line))
-        return head.end() if head else 0
+        plain = _ANSI.sub(b"", line)
+        if _JSON_HEAD.match(plain):
+            return lenient_json.reach(plain)
+        return max(format.reach(_GIN_PARTS, plain), format.reach(_TEXT_PARTS, plain))
 
     def advice(self, sample: Batch) -> tuple[str, ...]:
         return ("the plugin daemon's log names no model, no app and no tokens; its durations are those of whole calls",)

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,12 +17,14 @@ from exporter.settings import Config
 from parsers.batch import Batch
 
 _NANOSECONDS = 1_000_000_000
+_BEFORE_THE_BREAK = 100
 
 
 @click.command()
 @config_option
 @click.argument("line", required=False)
-def explain(config_path: Path, line: str | None) -> None:
+@click.pass_context
+def explain(context: click.Context, config_path: Path, line: str | None) -> None:
     """Show what becomes of one line: which parser takes it, its fields, and the series it moves.
 
     The line is LINE or standard input; the parsers are those of the configuration, if there is one, and all
@@ -31,36 +34,49 @@ def explain(config_path: Path, line: str | None) -> None:
     Examples:
       tail -n 1 /var/log/nginx/access.log | dify-exporter explain
     """
-    config = load_or_stop(config_path) if config_path.exists() else Config()
-    given = line.encode("utf-8", "surrogateescape") if line is not None else sys.stdin.buffer.read()
-    text = given.rstrip(b"\r\n")
-    if not text:
-        stop("no line to explain: give it as an argument or on standard input")
-    configured = [Guess(s.parser, f"{s.name} (configured)", {}, "none") for s in config.sources]
+    named = context.get_parameter_source("config_path") is not click.core.ParameterSource.DEFAULT
+    config = load_or_stop(config_path) if named or config_path.exists() else Config()
+    text = _given(line)
+    configured = [Guess(s.parser, s.name, source=s.name) for s in config.sources]
     found = detect(text, iter(configured)) or detect(text, guesses(routes=config.routes.extra))
     if found is None:
         _nobody(text, [*configured, *guesses()])
-    _taken(found[0], found[1], config)
+    _taken(*found, config)
+
+
+def _given(line: str | None) -> bytes:
+    if line is None and sys.stdin.isatty():
+        line = ""
+    given = sys.stdin.buffer.read() if line is None else line.encode("utf-8", "surrogateescape")
+    text = given.rstrip(b"\r\n")
+    if not text:
+        stop("no line to explain: give it as an argument or on standard input")
+    return text
 
 
 def _nobody(text: bytes, candidates: list[Guess]) -> NoReturn:
-    guess, column = nearest(text, iter(candidates))
     click.echo("no parser takes this line")
-    click.echo(f"nearest: {guess}; it broke at column {column + 1}:")
-    shown = redact(text)
-    click.echo(f"  {shown}")
-    if column < len(shown):
-        click.echo("  " + " " * column + "^")
+    guess, column = nearest(text, iter(candidates))
+    if column:
+        begin = max(0, column - _BEFORE_THE_BREAK)
+        click.echo(f"nearest: {guess}; it broke at column {column + 1}:")
+        click.echo(f"  {redact(text[begin:])}\n  {' ' * (column - begin)}^")
+    else:
+        click.echo("it begins like no format that we know; inside a log of Dify it belongs to the record before it")
     raise SystemExit(1)
 
 
 def _taken(guess: Guess, batch: Batch, config: Config) -> None:
     click.echo(f"taken by {guess}")
+    if batch.last_at is not None:
+        click.echo(f"event time {_time(batch.last_at)}")
     for record in batch.records:
         click.echo(f"\n{type(record).__name__}")
         for field, value in msgspec.structs.asdict(record).items():
             if value not in (None, (), ""):
                 click.echo(f"  {field} = {_shown(field, value)}")
+    if not batch.records:
+        click.echo("\nit says nothing that is counted")
     ledger = Ledger(config.limits, time.time, config.buckets, config.prices)
     ledger.enter("explained", batch)
     click.echo("\nmoves")
@@ -69,13 +85,19 @@ def _taken(guess: Guess, batch: Batch, config: Config) -> None:
 
 
 def _shown(field: str, value: object) -> str:
-    if field in _TIMES:
+    if field == "at" and isinstance(value, int):
+        return _time(value)
+    if field in _DURATIONS:
         values = value if isinstance(value, tuple) else (value,)
         return ", ".join(f"{v / _NANOSECONDS:g} s" for v in values)
     return str(value)
 
 
-_TIMES = {"durations", "first_bytes", "handler_durations", "duration"}
+_DURATIONS = {"durations", "first_bytes", "handler_durations", "duration"}
+
+
+def _time(nanoseconds: int) -> str:
+    return datetime.fromtimestamp(nanoseconds / _NANOSECONDS, UTC).isoformat(timespec="milliseconds")
 
 
 def _moves(snapshot: Snapshot) -> list[tuple[str, str]]:
@@ -90,6 +112,6 @@ def _moves(snapshot: Snapshot) -> list[tuple[str, str]]:
 
 
 def _series(name: str, names: tuple[str, ...], labels: tuple[str, ...]) -> str:
-    pairs = zip(names[1:], labels[1:], strict=True) if names[:1] == ("source",) else zip(names, labels, strict=True)
-    inner = ",".join(f'{key}="{value}"' for key, value in pairs)
-    return f"{name}{{{inner}}}"
+    """Without `source`, which is whose log it is."""
+    inner = ",".join(f'{key}="{value}"' for key, value in zip(names, labels, strict=True) if key != "source")
+    return f"{name}{{{inner}}}" if inner else name

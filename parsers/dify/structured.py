@@ -50,8 +50,7 @@ def read(line: bytes, reader: Reader) -> Outcome:
 
 
 def reach(line: bytes) -> int:
-    match = _ENVELOPE.match(line)
-    return match.end() if match else 1
+    return lenient_json.reach(line) if _ENVELOPE.match(line) else 0
 
 
 def _head(record: _Line, at: int | None) -> Head:

@@ -3,6 +3,7 @@
 import re
 from datetime import tzinfo
 
+from parsers import format
 from parsers.dify.message import Head, Reader
 from parsers.gunicorn import OWN_LINE, own_failures
 from parsers.times import iso
@@ -48,8 +49,7 @@ def read(line: bytes, local: tzinfo, reader: Reader) -> Outcome:
 
 
 def reach(line: bytes) -> int:
-    steps = (_TIME, _TIME + rb" " + _LEVEL, _TIME + rb" " + _LEVEL + rb"(?:\[[^\]\n]*+\] ?)+")
-    return max((match.end() for step in steps if (match := re.match(step, line))), default=0)
+    return format.reach((_TIME, b" ", _LEVEL, rb"(?:\[[^\]\n]*+\] ?)+"), line)
 
 
 def _at(time: bytes, milliseconds: bytes, local: tzinfo) -> int | None:
