@@ -126,7 +126,8 @@ def _request(attributes: Attributes, at: int | None, routes: Routes) -> Iterable
     if (first_token := nanoseconds(attributes.time_to_first_token)) is not None:
         yield FirstToken(app_id, name_of(attributes.usage[0].model if attributes.usage else None), first_token)
     kind = routes.information(route)
-    owed = kind.area == "service_api" and kind.model == "yes" and status_code.startswith("2")
+    answered = status_code.startswith("2") and attributes.outcome in ("", "ok")
+    owed = answered and kind.area == "service_api" and kind.model == "yes"
     if owed and (reason := _missing([entry.told for entry in attributes.usage])):
         yield UsageMissing(app_id, reason)
 

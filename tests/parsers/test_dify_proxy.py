@@ -143,6 +143,8 @@ def test_a_request_fails_for_one_reason(changes: dict[str, object], failure: str
         ({"usage": (), "route": "/v1/info"}, []),
         ({"usage": (), "route": "/api/chat-messages"}, []),
         ({"usage": (), "status_code": 400}, []),
+        ({"usage": (), "outcome": "upstream_reset"}, []),
+        ({"usage": (), "outcome": "stream_error"}, []),
         ({"usage": (UsageEntry(input_tokens=0, output_tokens=0),)}, ["zero"]),
         ({"usage": (UsageEntry(input_tokens=-5, output_tokens=2),)}, ["inconsistent"]),
         ({"usage": (UsageEntry(total_tokens=5),)}, []),

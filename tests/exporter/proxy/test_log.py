@@ -1,0 +1,110 @@
+"""Lines and heartbeats: whole, in the file that its path leads to, and counted where they cannot be written."""
+
+import os
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exporter.proxy.file import LogFile
+from exporter.proxy.log import Log
+from parsers.dify.proxy import REQUEST_EVENT, Attributes, decode
+
+REQUEST = Attributes(event=REQUEST_EVENT, worker="", active_requests=0, method="GET", route="other", status_code=200)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_795_424_011.404
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def log(tmp_path: Path, clock: Clock) -> Iterator[Log]:
+    found = Log(LogFile(str(tmp_path / "proxy.log")), "w", clock)
+    yield found
+    found.reopen()
+
+
+def attributes(path: Path) -> list[Attributes]:
+    return [decode(line).attributes for line in path.read_bytes().splitlines(keepends=True)]
+
+
+def test_a_line_says_what_the_worker_holds(log: Log, tmp_path: Path) -> None:
+    log.active = 3
+    log.write(REQUEST, "GET other 200 1.000", "0" * 32)
+    line = decode((tmp_path / "proxy.log").read_bytes())
+    assert (line.ts, line.message, line.trace_id) == ("2026-11-23T08:53:31.404Z", "GET other 200 1.000", "0" * 32)
+    assert (line.attributes.worker, line.attributes.active_requests, line.attributes.dropped_lines) == ("w", 3, 0)
+
+
+def test_a_heartbeat_comes_when_the_number_changed_and_every_ten_seconds(
+    log: Log, clock: Clock, tmp_path: Path
+) -> None:
+    told = []
+    for active in (0, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2):
+        log.active = active
+        log.heartbeat()
+        clock.now += 1
+        told.append(len(attributes(tmp_path / "proxy.log")))
+    assert told == [1, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4]
+    log.active = 1
+    log.write(REQUEST, "", "")
+    log.heartbeat()
+    assert len(attributes(tmp_path / "proxy.log")) == 5
+
+
+@pytest.mark.parametrize("rotation", ["rename", "copytruncate", "deleted", "a symlink moves on"])
+def test_rotation(log: Log, tmp_path: Path, rotation: str) -> None:
+    path = tmp_path / "proxy.log"
+    if rotation == "a symlink moves on":
+        path.symlink_to(tmp_path / "one.log")
+    log.write(REQUEST, "1", "")
+    if rotation == "rename":
+        path.rename(tmp_path / "proxy.log.1")
+    elif rotation == "copytruncate":
+        os.truncate(path, 0)
+    elif rotation == "deleted":
+        path.unlink()
+    else:
+        path.unlink()
+        path.symlink_to(tmp_path / "two.log")
+    log.write(REQUEST, "2", "")
+    assert decode(path.read_bytes()).message == "2"
+
+
+def test_lines_that_cannot_be_written_are_counted_in_the_next(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    log = Log(LogFile(str(folder / "proxy.log")), "w")
+    log.write(REQUEST, "lost", "")
+    log.heartbeat()
+    log.write(REQUEST, "lost", "")
+    folder.mkdir()
+    log.write(REQUEST, "written", "")
+    log.write(REQUEST, "written", "")
+    assert [found.dropped_lines for found in attributes(folder / "proxy.log")] == [2, 0]
+    log.reopen()
+
+
+def test_half_a_line_is_taken_back(log: Log, tmp_path: Path) -> None:
+    """RLIMIT_FSIZE cuts a write where a full disk would."""
+    path = tmp_path / "proxy.log"
+    log.write(REQUEST, "1", "")
+    size = path.stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, hard))
+    try:
+        log.write(REQUEST, "2", "")
+        assert path.stat().st_size == size
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    log.write(REQUEST, "3", "")
+    assert [found.dropped_lines for found in attributes(path)] == [0, 1]
