@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 from exporter import catalogue as c
 from exporter.money import Exchange, amount, currency
 from exporter.prices import same_provider
+from exporter.table import Table
 from exporter.tables import unknown
 from parsers.batch import Usage
 from parsers.times import zone
@@ -38,7 +39,7 @@ _NANOSECONDS = 1_000_000_000
 Text = Annotated[str, Meta(min_length=1)]
 
 #: By the window's first nanosecond since the epoch, and by currency or TOKENS.
-Spent = dict[tuple[int, str], int | Decimal]
+Spent = Mapping[tuple[int, str], int | Decimal]
 
 
 class Budget(Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,7 +96,7 @@ class Budgets:
     def __init__(self, budgets: Iterable[Budget] = ()) -> None:
         self._budgets = [(budget, budget.key) for budget in budgets]
         self._windows: dict[str, tuple[int, int]] = {}  # the last one used: a line is nearly always in the same
-        self.spent: dict[str, Spent] = {key: {} for _, key in self._budgets}
+        self.spent: dict[str, Table[tuple[int, str], int | Decimal]] = {key: Table() for _, key in self._budgets}
 
     def spend(self, source: str, usage: Usage, cost: Decimal | None, code: str, at: int) -> None:
         """Enters a usage and what it cost; `at` is its time, in nanoseconds."""
@@ -115,7 +116,7 @@ class Budgets:
         told = []
         for key, spent in stored.items():
             if key in self.spent:
-                self.spent[key].update(spent)
+                self.spent[key].enter(spent)
             elif spent:
                 told.append(f"budget {json.loads(key)[0]} is removed or defined anew: what it had spent is dropped")
         return told
@@ -146,7 +147,7 @@ def _midnight(day: date, local: tzinfo) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=local).timestamp()) * _NANOSECONDS
 
 
-def _add(spent: Spent, key: tuple[int, str], more: int | Decimal) -> None:
+def _add(spent: Table[tuple[int, str], int | Decimal], key: tuple[int, str], more: int | Decimal) -> None:
     if key in spent:
         spent[key] += more
         return

@@ -1,56 +1,75 @@
 """Who commits also answers scrapes: nothing is shown that is not durable.
 
-A scrape asks for a commit and gets the snapshot that was stored; scrapes at the same time share one. After a
-commit that took t the next starts no sooner than 4 t, so that a slow disk is not kept busy. A commit that fails
-or takes more than a second does not keep a scrape waiting: it is answered with the live numbers.
+A scrape asks for a commit and gets the text of what was stored; scrapes at the same time share one, and nobody
+renders when nobody asks. After a commit that took t the next starts no sooner than 4 t, so that a slow disk is
+not kept busy. While commits fail, or one takes more than a second, scrapes get the live numbers.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
 
 from exporter.checkpoint import Checkpoint
-from exporter.ledger import Ledger, Snapshot
+from exporter.ledger import Ledger, Snapshot, snapshot_of
 
 _PATIENCE = 1.0
 _PERIOD = 5.0
+_LAST_PATIENCE = 10.0
+_SLOW = "it takes more than a second"
 
 log = logging.getLogger(__name__)
 
+_NEVER = float("inf")
 
-class Committer:
-    """A thread that stores the books on a timer, when asked, and at the end."""
+Form = TypeVar("Form")
 
-    def __init__(self, ledger: Ledger, checkpoint: Checkpoint | None, clock: Callable[[], float]) -> None:
-        """`clock` gives the wall clock in seconds. Without a checkpoint every snapshot is a live one."""
+
+class Committer(Generic[Form]):
+    """A thread that stores the books on a timer, when asked, and at the end.
+
+    `errors` counts commits that failed or took too long; at `stored_at`, in seconds since the epoch, all was
+    stored that there was.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        checkpoint: Checkpoint | None,
+        clock: Callable[[], float],
+        render: Callable[[Snapshot, Form], bytes],
+    ) -> None:
+        """`clock` gives the wall clock in seconds; `render` writes a snapshot down in a form. Without a
+        checkpoint every text is a live one.
+        """
         self._ledger = ledger
         self._checkpoint = checkpoint
         self._clock = clock
+        self._render = render
         self._changed = threading.Condition()
-        self._wanted = 0  # how many commits were asked for
-        self._done = 0  # up to which request the newest commit reaches
-        self._stored: Snapshot | None = None
+        self._asked: dict[Form, Future[bytes]] = {}
+        self._late_at = _NEVER  # monotonic; when the present commit will have taken too long
+        self._failing = checkpoint is None
         self._stopping = False
-        self._failing = False
         self.errors = 0
         self.stored_at = 0.0
         self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
         if checkpoint is not None:
             self._thread.start()
 
-    def snapshot(self) -> Snapshot:
-        """A snapshot that is durable, or after a second's wait, or a failure, the live one."""
-        if self._checkpoint is None:
-            return self._ledger.snapshot(self._clock())
+    def text(self, form: Form) -> bytes:
+        """The durable numbers of this moment, or the live ones where they cannot be stored."""
         with self._changed:
-            self._wanted += 1
-            mine = self._wanted
+            answer = self._asked.setdefault(form, Future())
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._done >= mine, _PATIENCE)
-            if self._done >= mine and self._stored is not None:
-                return self._stored
-        return self._ledger.snapshot(self._clock())
+            while not answer.done() and not self._failing:
+                if not self._changed.wait(min(self._late_at - time.monotonic(), threading.TIMEOUT_MAX)):
+                    self._failed(_SLOW)
+        if answer.done():
+            return answer.result()
+        return self._render(self._ledger.snapshot(self._clock()), form)
 
     def stop(self) -> None:
         """Commits a last time and releases the state."""
@@ -59,7 +78,10 @@ class Committer:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(_LAST_PATIENCE)
+        if self._thread.is_alive():
+            log.error("the last commit does not end: what it would have stored is read again at the next start")
+            return
         self._checkpoint.close()
 
     def _run(self) -> None:
@@ -67,28 +89,54 @@ class Committer:
         while not stopping:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping, pause)
-                self._changed.wait_for(lambda: self._stopping or self._wanted > self._done, _PERIOD)
-                stopping, wanted = self._stopping, self._wanted
-            begun = time.monotonic()
-            stored = self._commit()
-            pause = 4 * (time.monotonic() - begun)
-            with self._changed:
-                self._stored, self._done = stored, wanted
+                self._changed.wait_for(lambda: self._stopping or self._asked, _PERIOD)
+                stopping = self._stopping
+                asked, self._asked = self._asked, {}
+                begun = time.monotonic()
+                self._late_at = begun + _PATIENCE
                 self._changed.notify_all()
-
-    def _commit(self) -> Snapshot | None:
-        assert self._checkpoint is not None
-        snapshot, image = self._ledger.closing(self._clock())
-        try:
-            self._checkpoint.save(image)
-        except OSError as error:
-            self.errors += 1
-            if not self._failing:
-                log.error("the state cannot be written: %s; metrics are served, and go on from the last one", error)
+            self._commit()
+            pause = 4 * (time.monotonic() - begun)
+            self._answer(asked)
+        with self._changed:
             self._failing = True
-            return None
-        if self._failing:
-            log.info("the state is written again")
-        self._failing = False
-        self.stored_at = self._clock()
-        return snapshot
+            self._changed.notify_all()
+
+    def _commit(self) -> None:
+        assert self._checkpoint is not None
+        now, trouble = self._clock(), ""
+        try:
+            self._checkpoint.save(self._ledger.changes())
+            self.stored_at = now
+        except Exception as error:  # whatever it is, scrapes must not wait for a thread that has ended
+            trouble = str(error) or type(error).__name__
+        with self._changed:
+            if self._late_at < time.monotonic():
+                trouble = trouble or _SLOW
+            if self._late_at == _NEVER:
+                pass  # a scrape has waited for it in vain and counted it
+            elif trouble:
+                self._failed(trouble)
+            elif self._failing:
+                log.info("the state is written again")
+                self._failing = False
+            self._late_at = _NEVER
+
+    def _failed(self, trouble: str) -> None:
+        """Counts the present commit, once."""
+        self.errors += 1
+        self._late_at = _NEVER
+        if not self._failing:
+            log.error("the state cannot be written: %s; the live numbers are served until it can", trouble)
+        self._failing = True
+
+    def _answer(self, asked: dict[Form, Future[bytes]]) -> None:
+        """Writes down what was just stored; after a failure those who ask do so themselves."""
+        assert self._checkpoint is not None
+        for form, answer in () if self._failing else asked.items():
+            try:
+                answer.set_result(self._render(snapshot_of(self._checkpoint.image, self._clock()), form))
+            except Exception as error:
+                answer.set_exception(error)
+        with self._changed:
+            self._changed.notify_all()

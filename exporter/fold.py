@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from exporter import catalogue as c
 from exporter.budgets import Budgets
 from exporter.joins import Joins
 from exporter.prices import Prices
 from exporter.series import Series
+from exporter.table import Table
 from parsers import batch as b
 
 _MOST_WORKERS = 1024
@@ -27,7 +28,7 @@ class Books(Struct):
     budgets: Budgets
     clock: Callable[[], float]
     joins: Joins
-    active: dict[str, b.Active] = {}
+    active: Table[str, b.Active] = field(default_factory=Table)
     last_at: int = 0
 
 

@@ -1,123 +1,105 @@
-"""The books as bytes: what the checkpoint stores, and how an older or other one is taken over.
+"""The books as tables: what a commit stores, whole or what has changed, and how other books are taken over.
 
-MessagePack of plain structs, typed and versioned. A metric travels with its label names and its bounds, so that
-books written under another catalogue or configuration are recognised and left out, never mixed.
+MessagePack of plain structs, typed and versioned: bytes that are no books are refused while they are decoded.
+A metric travels with its label names and its bounds, so that books written under another catalogue or
+configuration are recognised and left out, never mixed.
 """
 
-from collections.abc import Sized
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
-import msgspec
 from msgspec import Struct
 
-from exporter.budgets import Budgets, Spent
-from exporter.catalogue import Metric
-from exporter.fold import Books
-from exporter.series import Labels, Series
+from exporter.series import Labels, Limits
 from exporter.window import Position
 from parsers.batch import Active, Opened
 
-VERSION = 1
+VERSION = 2
+
+_TABLES = ("counters", "histograms", "created", "positions", "waiting", "active", "spent")
 
 
-class Counter(Struct, frozen=True):
-    """`values` holds label values, number and birth (seconds since the epoch); money is a decimal string."""
-
-    labels: tuple[str, ...]
-    values: list[tuple[Labels, int | str, float]]
-
-
-class Histogram(Struct, frozen=True):
-    """`values` holds label values, buckets with the sum in nanoseconds behind them, and birth."""
+class Shape(Struct, frozen=True):
+    """Label names of a metric and, of a histogram, its bounds in seconds."""
 
     labels: tuple[str, ...]
-    bounds: tuple[float, ...]
-    values: list[tuple[Labels, list[int], float]]
+    bounds: tuple[float, ...] = ()
 
 
-class SourceImage(Struct, frozen=True):
-    """What one source's books hold beside the series."""
+class Image(Struct, omit_defaults=True):
+    """Everything, or what has changed since another image: then None stands for what is gone.
 
-    positions: dict[str, Position]
-    waiting: list[Opened]
-    active: list[Active]
-    last_at: int
+    By metric: `shapes`, `counters`, `histograms` (the count of each bucket, of those above all bounds, and the
+    sum in nanoseconds) and `created` (seconds since the epoch). By source: `positions` by generation, `waiting`
+    joins by trace id, `active` by worker, `last_at` (newest event time in nanoseconds). By budget: `spent`.
+    """
 
+    shapes: dict[str, Shape] = {}
+    counters: dict[str, dict[Labels, int | Decimal]] = {}
+    histograms: dict[str, dict[Labels, list[int]]] = {}
+    created: dict[str, dict[Labels, float]] = {}
+    positions: dict[str, dict[str, Position | None]] = {}
+    waiting: dict[str, dict[str, Opened | None]] = {}
+    active: dict[str, dict[str, Active | None]] = {}
+    spent: dict[str, dict[tuple[int, str], int | Decimal | None]] = {}
+    last_at: dict[str, int] = {}
 
-class Image(Struct, frozen=True):
-    version: int
-    counters: dict[str, Counter]
-    histograms: dict[str, Histogram]
-    sources: dict[str, SourceImage]
-    spent: dict[str, Spent] = {}
+    @property
+    def empty(self) -> bool:
+        return not any(getattr(self, field) for field in _TABLES)
 
-
-def image_of(
-    series: Series, books: dict[str, Books], positions: dict[str, dict[str, Position]], budgets: Budgets
-) -> bytes:
-    """All books at one instant."""
-    counters = {
-        metric.name: Counter(
-            metric.labels,
-            [
-                (labels, str(value) if isinstance(value, Decimal) else value, series.created[metric][labels])
-                for labels, value in values.items()
-            ],
-        )
-        for metric, values in series.counters.items()
-    }
-    histograms = {
-        metric.name: Histogram(
-            metric.labels,
-            series.bounds[metric],
-            [(labels, value, series.created[metric][labels]) for labels, value in values.items()],
-        )
-        for metric, values in series.histograms.items()
-    }
-    sources = {
-        name: SourceImage(
-            positions.get(name, {}),
-            list(each.joins.waiting.values()),
-            list(each.active.values()),
-            each.last_at,
-        )
-        for name, each in books.items()
-    }
-    return msgspec.msgpack.encode(Image(VERSION, counters, histograms, sources, budgets.spent))
+    def update(self, change: "Image") -> None:
+        self.shapes.update(change.shapes)
+        self.last_at.update(change.last_at)
+        for field in _TABLES:
+            tables: dict[str, dict[Any, Any]] = getattr(self, field)
+            for name, entries in getattr(change, field).items():
+                table = tables.setdefault(name, {})
+                table.update(entries)
+                for key in [key for key, value in entries.items() if value is None]:
+                    del table[key]
 
 
-def take_over(image: Image, series: Series, sources: frozenset[str]) -> list[str]:
-    """Enters the series of an image into empty books; one sentence for each thing that cannot be kept."""
+def fitted(
+    image: Image, shapes: Mapping[str, Shape], sources: frozenset[str], limits: Limits
+) -> tuple[Image, list[str]]:
+    """What the present catalogue and configuration can go on with; one sentence for each thing that is left out."""
     told = []
-    metrics = {metric.name: metric for metric in series.created}
-    every: dict[str, Counter | Histogram] = {**image.counters, **image.histograms}
-    for name, stored in every.items():
-        metric = metrics.get(name)
-        if metric is None or metric.labels != stored.labels:
-            told += _left_out(name, "its labels have changed", stored.values)
-        elif isinstance(stored, Histogram) and series.bounds[metric] != stored.bounds:
-            told += _left_out(name, "its buckets have changed", stored.values)
-        else:
-            _enter(series, metric, stored, sources)
-    if gone := sorted(image.sources.keys() - sources):
-        told.append(f"sources that are not configured any more are dropped with their series: {', '.join(gone)}")
-    return told
-
-
-def _enter(series: Series, metric: Metric, stored: Counter | Histogram, sources: frozenset[str]) -> None:
-    for labels, value, created in stored.values:
-        if not _kept(metric.labels, labels, sources):
+    kept = Image(
+        positions=_of(sources, image.positions),
+        waiting=_of(sources, image.waiting),
+        active=_of(sources, image.active),
+        last_at=_of(sources, image.last_at),
+    )
+    for name, shape in image.shapes.items():
+        why = _unfit(shape, shapes.get(name))
+        values: dict[Labels, Any] = image.counters.get(name, {}) or image.histograms.get(name, {})
+        if why and values:
+            told.append(f"{name} is dropped with {len(values)} series: {why}")
+        if why or not values:
             continue
-        series.created[metric][labels] = created
-        if isinstance(value, list):
-            series.histograms[metric][labels] = value
-        else:
-            series.counters[metric][labels] = Decimal(value) if isinstance(value, str) else value
+        of_source = shape.labels[:1] == ("source",)
+        mine = {labels: value for labels, value in values.items() if not of_source or labels[0] in sources}
+        (kept.histograms if name in image.histograms else kept.counters)[name] = mine
+        kept.created[name] = {labels: image.created[name][labels] for labels in mine}
+        cap = limits.series_per_histogram if shape.bounds else limits.series_per_counter
+        if len(mine) > cap:
+            told.append(
+                f"{name} keeps its {len(mine)} series, more than the limit of {cap}: new ones fold into `other`"
+            )
+    known = image.positions.keys() | image.last_at.keys()
+    told += [f"source {name} is not configured any more: dropped with its series" for name in sorted(known - sources)]
+    return kept, told
 
 
-def _kept(names: tuple[str, ...], labels: Labels, sources: frozenset[str]) -> bool:
-    return names[:1] != ("source",) or labels[0] in sources
+def _of(sources: frozenset[str], by_source: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in by_source.items() if name in sources}
 
 
-def _left_out(name: str, why: str, values: Sized) -> list[str]:
-    return [f"{name} begins anew: {why} ({len(values)} series dropped)"] if values else []
+def _unfit(stored: Shape, present: Shape | None) -> str:
+    if present is None:
+        return "there is no such metric any more"
+    if present.labels != stored.labels:
+        return f"its labels were {', '.join(stored.labels)} and are {', '.join(present.labels)}"
+    return "" if present.bounds == stored.bounds else "its buckets have changed"

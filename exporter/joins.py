@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from exporter.table import Table
 from parsers.batch import Closed, Opened
 
 _DAY = 24 * 3600 * 1_000_000_000
@@ -12,7 +13,7 @@ class Joins:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self.waiting: dict[str, Opened] = {}
+        self.waiting: Table[str, Opened] = Table()
 
     def open(self, opened: Opened) -> Iterator[Opened]:
         """Lets a run wait; gives those that had to make room. A retry of the same task waits anew."""

@@ -8,21 +8,26 @@ shown or stored, says exactly what the bytes before its positions say.
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
 from exporter import catalogue as c
 from exporter.budgets import Budget, Budgets, Spent
 from exporter.fold import FOLDS, Books, passed
-from exporter.image import Image, image_of, take_over
+from exporter.image import Image, Shape, fitted
 from exporter.joins import Joins
 from exporter.prices import Price, Prices
 from exporter.series import Labels, Limits, Series
+from exporter.table import Table
 from exporter.window import Position, Window
-from parsers.batch import Batch
+from parsers.batch import Active, Batch
 
 _NANOSECONDS = 1_000_000_000
 _WORKER_SILENCE = 30 * _NANOSECONDS
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Snapshot(Struct, frozen=True):
@@ -59,7 +64,9 @@ class Ledger:
         self._prices = Prices(tuple(prices))
         self._budgets = Budgets(budgets)
         self._books: dict[str, Books] = {}
-        self._positions: dict[str, dict[str, Position]] = {}
+        self._positions: dict[str, Table[str, Position]] = {}
+        self._shapes: Table[str, Shape] = Table()
+        self._shapes.enter({m.name: Shape(m.labels, self._series.bounds.get(m, ())) for m in self._series.created})
 
     def open(self, source: str) -> None:
         """Makes a source known, with the series that exist from its first moment."""
@@ -75,7 +82,7 @@ class Ledger:
         """Enters a batch. Raises ValueError for a window that does not begin where the last one ended."""
         with self._lock:
             books = self._books_of(window.source)
-            positions = self._positions.setdefault(window.source, {})
+            positions = self._positions.setdefault(window.source, Table())
             posted = positions.get(window.file)
             if posted is not None and posted.offset != window.position.offset:
                 raise ValueError(f"window begins at {window.position.offset}, posted up to {posted.offset}")
@@ -98,25 +105,34 @@ class Ledger:
     def snapshot(self, now: float | None) -> Snapshot:
         """`now`, in seconds since the epoch, decides which proxy workers have fallen silent; None: event time."""
         with self._lock:
-            return self._snapshot(now)
+            image = self._image(dict)
+        return snapshot_of(image, now)
 
-    def closing(self, now: float) -> tuple[Snapshot, bytes]:
-        """A snapshot, and the image of the same instant for the checkpoint."""
+    def changes(self) -> Image:
+        """What has changed since the last call, and at the first everything: the lock is held as long as that takes."""
         with self._lock:
-            return self._snapshot(now), image_of(self._series, self._books, self._positions, self._budgets)
+            return self._image(Table.changes)
 
     def take_over(self, image: Image, sources: Iterable[str]) -> list[str]:
         """Goes on from an image, before anything is entered; a sentence for each thing that cannot be kept."""
         with self._lock:
-            kept = frozenset(sources)
-            told = take_over(image, self._series, kept) + self._budgets.take_over(image.spent)
-            for name in kept & image.sources.keys():
-                old, books = image.sources[name], self._books_of(name)
-                self._positions[name] = dict(old.positions)
-                books.joins.waiting.update((opened.trace_id, opened) for opened in old.waiting)
-                books.active.update((active.worker, active) for active in old.active)
-                books.last_at = old.last_at
-            return told
+            kept, told = fitted(image, self._shapes, frozenset(sources), self._limits)
+            for metric, created in self._series.created.items():
+                created.enter(kept.created.get(metric.name, {}))
+            for metric, counters in self._series.counters.items():
+                counters.enter(kept.counters.get(metric.name, {}))
+            for metric, histograms in self._series.histograms.items():
+                histograms.enter(kept.histograms.get(metric.name, {}))
+            for name, last_at in kept.last_at.items():
+                self._books_of(name).last_at = last_at
+            for name, positions in kept.positions.items():
+                self._positions.setdefault(name, Table()).enter(_present(positions))
+            for name, waiting in kept.waiting.items():
+                by_age = sorted(_present(waiting).items(), key=lambda item: item[1].at or 0)
+                self._books_of(name).joins.waiting.enter(dict(by_age))
+            for name, active in kept.active.items():
+                self._books_of(name).active.enter(_present(active))
+            return told + self._budgets.take_over({key: _present(spent) for key, spent in image.spent.items()})
 
     def _books_of(self, source: str) -> Books:
         books = self._books.get(source)
@@ -146,24 +162,52 @@ class Ledger:
         self._series.add(c.TRUNCATIONS, (window.source,), window.truncations)
         self._series.add(c.LOST_BYTES, (window.source,), window.lost_bytes)
 
-    def _snapshot(self, now: float | None) -> Snapshot:
+    def _image(self, taken: Callable[[Table[Any, Any]], dict[Any, Any]]) -> Image:
+        def by_name(tables: Iterable[tuple[str, Table[Any, Any]]]) -> dict[str, dict[Any, Any]]:
+            return {name: entries for name, table in tables if (entries := taken(table))}
+
         series, books = self._series, self._books.items()
-        return Snapshot(
-            counters={metric: dict(values) for metric, values in series.counters.items()},
-            histograms={metric: dict(values) for metric, values in series.histograms.items()},
-            bounds=series.bounds,
-            created={metric: dict(values) for metric, values in series.created.items()},
-            last_at={source: each.last_at / _NANOSECONDS for source, each in books if each.last_at},
-            active={
-                source: self._active(each, each.last_at if now is None else round(now * _NANOSECONDS))
-                for source, each in books
-                if each.active
-            },
-            spent={key: dict(spent) for key, spent in self._budgets.spent.items()},
+        return Image(
+            shapes=taken(self._shapes),
+            counters=by_name((m.name, table) for m, table in series.counters.items()),
+            histograms=by_name((m.name, table) for m, table in series.histograms.items()),
+            created=by_name((m.name, table) for m, table in series.created.items()),
+            positions=by_name(self._positions.items()),
+            waiting=by_name((source, each.joins.waiting) for source, each in books),
+            active=by_name((source, each.active) for source, each in books),
+            last_at={source: each.last_at for source, each in books if each.last_at},
+            spent=by_name(self._budgets.spent.items()),
         )
 
-    @staticmethod
-    def _active(books: Books, now: int) -> int:
-        """Requests of the workers that have spoken within 30 s; a killed worker holds none."""
-        oldest = now - _WORKER_SILENCE
-        return sum(last.requests for last in books.active.values() if last.at is not None and last.at >= oldest)
+
+def snapshot_of(image: Image, now: float | None) -> Snapshot:
+    """A view, not a copy, of an image of everything; `now` as in `Ledger.snapshot`."""
+    metrics = [metric for metric in c.METRICS if metric.name in image.shapes]
+    counters = [metric for metric in metrics if metric.kind == "counter"]
+    histograms = [metric for metric in metrics if metric.kind == "histogram"]
+    return Snapshot(
+        counters={metric: image.counters.get(metric.name, {}) for metric in counters},
+        histograms={metric: image.histograms.get(metric.name, {}) for metric in histograms},
+        bounds={metric: image.shapes[metric.name].bounds for metric in histograms},
+        created={metric: image.created.get(metric.name, {}) for metric in metrics},
+        last_at={source: at / _NANOSECONDS for source, at in image.last_at.items()},
+        active={
+            source: _active(
+                _present(workers).values(),
+                image.last_at.get(source, 0) if now is None else round(now * _NANOSECONDS),
+            )
+            for source, workers in image.active.items()
+            if workers
+        },
+        spent={budget: _present(spent) for budget, spent in image.spent.items()},
+    )
+
+
+def _active(workers: Iterable[Active], now: int) -> int:
+    """Requests of the workers that have spoken within 30 s; a killed worker holds none."""
+    oldest = now - _WORKER_SILENCE
+    return sum(last.requests for last in workers if last.at is not None and last.at >= oldest)
+
+
+def _present(entries: Mapping[K, V | None]) -> dict[K, V]:
+    return {key: value for key, value in entries.items() if value is not None}

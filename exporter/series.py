@@ -11,6 +11,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from exporter.catalogue import FOLDED_OBSERVATIONS, METRICS, OPEN_LABELS, Metric
+from exporter.table import Table
 from parsers.batch import OTHER, UNKNOWN
 
 Labels = tuple[str, ...]
@@ -48,19 +49,20 @@ class Series:
         metrics = [m for m in METRICS if m.durable]
         self.bounds = {m: (buckets or {}).get(m.name, m.buckets) for m in metrics if m.kind == "histogram"}
         self._bounds = {m: [round(bound * _NANOSECONDS) for bound in self.bounds[m]] for m in self.bounds}
-        self.counters: dict[Metric, dict[Labels, int | Decimal]] = {m: {} for m in metrics if m.kind == "counter"}
+        self.counters: dict[Metric, Table[Labels, int | Decimal]] = {m: Table() for m in metrics if m.kind == "counter"}
         #: Per label set: the count of each bucket, of those above all bounds, and the sum in nanoseconds. A list is
         #: replaced and never changed, so that a snapshot copies dictionaries and no lists.
-        self.histograms: dict[Metric, dict[Labels, list[int]]] = {m: {} for m in self.bounds}
-        self.created: dict[Metric, dict[Labels, float]] = {m: {} for m in metrics}
+        self.histograms: dict[Metric, Table[Labels, list[int]]] = {m: Table() for m in self.bounds}
+        self.created: dict[Metric, Table[Labels, float]] = {m: Table() for m in metrics}
 
     def add(self, metric: Metric, labels: Labels, amount: int | Decimal = 1, observations: int = 1) -> None:
         """Adds what so many observations amount to; an amount of 0 makes a counter visible."""
         series = self.counters[metric]
         if labels not in series:
             labels = self._admit(metric, labels, series, self._limits.series_per_counter, observations)
-            series.setdefault(labels, 0)
-        series[labels] += amount
+        elif not amount:
+            return
+        series[labels] = series.get(labels, 0) + amount
 
     def observe(self, metric: Metric, labels: Labels, values: Sequence[int]) -> None:
         """Observes one or more durations in nanoseconds; sorted, each bound is looked for once, not each value."""

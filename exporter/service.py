@@ -4,9 +4,9 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
 from prometheus_client import PlatformCollector, ProcessCollector
 from prometheus_client.registry import Collector
 
@@ -29,49 +29,37 @@ _BEHIND_BYTES = 1 << 20
 _BEHIND_SECONDS = 10.0
 
 
+class Form(Struct, frozen=True):
+    """How a scrape wants its text; those that want the same share one."""
+
+    content_type: str
+    created: bool
+    names: frozenset[str]
+
+
 class Service:
     """Everything that runs while `serve` does; an `exporter.web.pages.Answers`."""
 
-    def __init__(self, config: Config, folder: Path) -> None:
-        """`folder` is the configuration's. Raises OSError where the state cannot be written, and
-        checkpoint.LockedError where another exporter holds it.
-        """
+    def __init__(self, config: Config) -> None:
         self._config = config
         self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets)
-        state = config.exporter.state
-        checkpoint = Checkpoint(folder / state) if state else None
-        if checkpoint is not None:
-            self._resume(checkpoint)
-        for each in config.sources:
-            self._ledger.open(each.name)
+        self._sources: list[Source] = []
+        self._threads: list[threading.Thread] = []
         self._wakes = {each.name: Wake() for each in config.sources}
-        self._sources = [
-            Source(
-                each,
-                self._ledger,
-                time.monotonic,
-                config.exporter.poll_interval,
-                config.exporter.start_at,
-                config.limits.line_length,
-            )
-            for each in config.sources
-        ]
         self._watch = Watch()
         self._stopping = threading.Event()
         self._first_pass = threading.Event()
-        self._threads = [
-            threading.Thread(target=source.run, args=(self._stopping, self._wakes[source.name]), name=source.name)
-            for source in self._sources
-        ]
-        self._committer = Committer(self._ledger, checkpoint, time.time)
         self._process: tuple[Collector, ...] = (ProcessCollector(registry=None), PlatformCollector(registry=None))
         self._texts = Texts()
         self._loaded_at = time.time()
         self._told_errors: dict[tuple[str, str], int] = {}
-        self._deadline = time.monotonic() + config.exporter.first_pass_timeout
+        self.waiting_for = "the state to be read"
 
-    def start(self) -> None:
-        """Raises OSError where the address cannot be bound, ValueError where the certificate is no more."""
+    def listen(self) -> None:
+        """From now on requests are answered, if only that nothing is ready.
+
+        Raises OSError where the address cannot be bound, ValueError where the certificate is no more.
+        """
         host, port = address(self._config.exporter.listen)
         self._listener = Listener((host, port), self, self._config.web)
         log.info("listening on %s", self._listener.url)
@@ -81,10 +69,34 @@ class Service:
                 "or listen on 127.0.0.1",
                 self._listener.url,
             )
+
+    def start(self, checkpoint: Checkpoint | None) -> None:
+        """Goes on where the state ends. Raises PermissionError where it cannot be read."""
+        if checkpoint is not None:
+            self._resume(checkpoint)
+        for each in self._config.sources:
+            self._ledger.open(each.name)
+        options = self._config.exporter
+        self._committer = Committer(self._ledger, checkpoint, time.time, self._render)
+        self._deadline = time.monotonic() + options.first_pass_timeout
+        self._sources = [
+            Source(
+                each,
+                self._ledger,
+                time.monotonic,
+                options.poll_interval,
+                options.start_at,
+                self._config.limits.line_length,
+            )
+            for each in self._config.sources
+        ]
+        self.waiting_for = ""
         self._watch.start()
-        for source, thread in zip(self._sources, self._threads, strict=True):
-            self._watch.add(source.folders, self._wakes[source.name])
-            thread.start()
+        for source in self._sources:
+            wake = self._wakes[source.name]
+            self._watch.add(source.folders, wake)
+            self._threads.append(threading.Thread(target=source.run, args=(self._stopping, wake), name=source.name))
+            self._threads[-1].start()
 
     def stop(self) -> None:
         """Ends every thread and commits a last time."""
@@ -92,14 +104,15 @@ class Service:
         for wake in self._wakes.values():
             wake.end()
         self._listener.close()
-        self._watch.stop()
-        for thread in self._threads:
-            thread.join()
-        self._committer.stop()
+        if not self.waiting_for:
+            self._watch.stop()
+            for thread in self._threads:
+                thread.join()
+            self._committer.stop()
         log.info("stopped")
 
     def ready(self) -> bool:
-        if not self._first_pass.is_set():
+        if not self._first_pass.is_set() and not self.waiting_for:
             late = time.monotonic() >= self._deadline
             if late or all(source.first_pass_done() for source in self._sources):
                 self._first_pass.set()
@@ -108,17 +121,14 @@ class Service:
 
     def metrics(self, content_type: str, created: bool, names: frozenset[str]) -> bytes:
         self._count_errors()
-        snapshot = self._committer.snapshot()
-        gauges = self._gauges(snapshot)
-        return render(
-            snapshot, gauges, content_type, created=created, process=self._process, texts=self._texts, names=names
-        )
+        return self._committer.text(Form(content_type, created, names))
 
     def health(self) -> Mapping[str, Any]:
         done, known = (sum(column) for column in zip((0, 0), *(s.progress() for s in self._sources), strict=True))
         return {
             "status": "ok" if self.ready() else "starting",
             "version": __version__,
+            "waiting_for": self.waiting_for,
             "first_pass": {"done_bytes": done, "known_bytes": known},
             "sources": {
                 source.name: {
@@ -137,6 +147,17 @@ class Service:
             told += self._ledger.take_over(image, [each.name for each in self._config.sources])
         for sentence in told:
             log.warning("state: %s", sentence)
+
+    def _render(self, snapshot: Snapshot, form: Form) -> bytes:
+        return render(
+            snapshot,
+            self._gauges(snapshot),
+            form.content_type,
+            created=form.created,
+            process=self._process,
+            texts=self._texts,
+            names=form.names,
+        )
 
     def _count_errors(self) -> None:
         """The sources count their troubles themselves; the ledger is told what is new."""

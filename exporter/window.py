@@ -5,8 +5,12 @@ become a second copy of a log. Only a window, which lives in memory, knows the b
 """
 
 from hashlib import blake2b
+from typing import Annotated
 
-from msgspec import Struct, structs
+from msgspec import Meta, Struct, structs
+
+#: Checked where a position is decoded: a stored one may be anything.
+Natural = Annotated[int, Meta(ge=0)]
 
 #: Bytes just before a position that must still be there, and of a file's beginning.
 MARKER = 256
@@ -26,16 +30,16 @@ class Position(Struct, frozen=True):
     """
 
     path: str
-    number: int
-    device: int
-    inode: int
-    offset: int = 0
+    number: Natural
+    device: Natural
+    inode: Natural
+    offset: Natural = 0
     skipping: bool = False
     head: bytes = b""
-    head_length: int = 0
+    head_length: Natural = 0
     marker: bytes = b""
-    marker_length: int = 0
-    size: int = 0
+    marker_length: Natural = 0
+    size: Natural = 0
     modified: int = 0
     compressed: bool = False
     done: bool = False

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from exporter.checkpoint import LockedError
+from exporter.checkpoint import Checkpoint, LockedError
 from exporter.cli.options import config_option, load_or_stop, stop
 from exporter.service import Service
 from exporter.settings import Config
@@ -34,25 +34,31 @@ def serve(config_path: Path) -> None:
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    service = _service(config, config_path)
+    service = Service(config)
     try:
-        service.start()
+        service.listen()
     except OSError as error:
         stop(f"{config_path}: [exporter] listen: cannot listen on {config.exporter.listen}: {error.strerror}")
+    try:
+        checkpoint = _checkpoint(config, config_path, service, stopping)
+        if not stopping.is_set():
+            service.start(checkpoint)
+    except OSError as error:
+        stop(f"{config_path}: [exporter] state: cannot be used at {error.filename}: {error.strerror}")
     while not stopping.wait(0.2 if not service.ready() else None):
         pass
     service.stop()
 
 
-def _service(config: Config, config_path: Path) -> Service:
-    """Waits for an exporter that is about to leave, as in a rolling update, and no longer."""
+def _checkpoint(config: Config, config_path: Path, service: Service, stopping: threading.Event) -> Checkpoint | None:
+    """Waits for an exporter that is about to leave, as in a rolling update, and no longer. Raises OSError."""
     deadline = time.monotonic() + _PATIENCE
-    while True:
+    while config.exporter.state and not stopping.is_set():
         try:
-            return Service(config, config_path.absolute().parent)
+            return Checkpoint(config_path.absolute().parent / config.exporter.state)
         except LockedError as error:
             if time.monotonic() > deadline:
-                stop(str(error))
-            time.sleep(0.5)
-        except OSError as error:
-            stop(f"{config_path}: [exporter] state: cannot be written at {error.filename}: {error.strerror}")
+                stop(f"{config_path}: [exporter] {error}")
+            service.waiting_for = str(error)
+            stopping.wait(0.5)
+    return None

@@ -179,8 +179,10 @@ def _healthy(q: Question | None) -> Answer:
 def _ready(q: Question) -> Answer:
     if q.answers.ready():
         return text(HTTPStatus.OK, "Ready.")
-    read = q.answers.health()["first_pass"]
-    sentence = f"Not ready: first pass has read {read['done_bytes']} of {read['known_bytes']} bytes."
+    health = q.answers.health()
+    read = health["first_pass"]
+    reason = health["waiting_for"] or f"first pass has read {read['done_bytes']} of {read['known_bytes']} bytes"
+    sentence = f"Not ready: {reason}."
     return text(HTTPStatus.SERVICE_UNAVAILABLE, sentence, retry_after="1")
 
 

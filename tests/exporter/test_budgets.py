@@ -60,7 +60,7 @@ class Till:
 
     def restart(self, *budgets: Budget) -> list[str]:
         """Through the bytes of the checkpoint."""
-        _, image = self.ledger.closing(self.now)
+        image = msgspec.msgpack.encode(self.ledger.changes())
         self.config = msgspec.structs.replace(self.config, budgets=budgets or self.config.budgets)
         self.ledger = self._ledger()
         return self.ledger.take_over(msgspec.msgpack.decode(image, type=Image), ["s"])

@@ -30,7 +30,13 @@ class Service:
 
     def health(self) -> Mapping[str, Any]:
         progress = {"done_bytes": 3, "known_bytes": 5}
-        return {"status": "ok" if self.is_ready else "starting", "version": "1", "first_pass": progress, "sources": {}}
+        return {
+            "status": "ok" if self.is_ready else "starting",
+            "version": "1",
+            "waiting_for": "",
+            "first_pass": progress,
+            "sources": {},
+        }
 
 
 class Client:
