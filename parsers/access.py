@@ -8,17 +8,20 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
+from functools import cache, cached_property
+from importlib.util import find_spec
 from itertools import repeat
 from operator import itemgetter
 from typing import Annotated, cast
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from parsers.batch import UNKNOWN, Batch, Request
 from parsers.format import REGULAR, Format
 from parsers.http import failure_of, method_of, status_code_of
 from parsers.numbers import MILLISECOND, SECOND, nanoseconds, token_count
+from parsers.plan import Plan, plan_of
 from parsers.request_line import method_and_route
 from parsers.routes import INVALID, Routes
 from parsers.shapes import SHAPE, alike
@@ -31,6 +34,9 @@ DURATION, FIRST_BYTE = "duration", "first_byte"
 TIME_EPOCH, TIME_ISO, TIME_COMMON = "time_epoch", "time_iso", "time_common"
 
 _NUMBER = re.compile(rb"[0-9]{1,15}(?:\.[0-9]{1,9})?")
+
+#: Bytes from which columns pay. Live windows are smaller, so that only a replay loads numpy.
+_LARGE = 1 << 19
 
 #: Most times are milliseconds below ten seconds: looked up they cost a tenth of a conversion.
 _SECONDS = {b"%d.%03d" % divmod(time, 1000): time * MILLISECOND for time in range(10_000)}
@@ -61,7 +67,7 @@ def columns_of(format: Format, roles: Mapping[str, str]) -> dict[str, int]:
     return columns
 
 
-class Access(Struct, frozen=True):
+class Access(Struct, frozen=True, dict=True):
     """Reads access lines of one format. `unescape` undoes the server's escaping of a request line."""
 
     format: Format
@@ -70,10 +76,40 @@ class Access(Struct, frozen=True):
     local: tzinfo
     unescape: Callable[[bytes], bytes]
 
+    def __post_init__(self) -> None:
+        _ = self._plan
+
+    @cached_property
+    def _variables(self) -> dict[str, str]:
+        """The variable of each role."""
+        return {role: self.format.captured[column] for role, column in self.roles.columns.items()}
+
+    @cached_property
+    def _plan(self) -> Plan | None:
+        """How numpy reads large blocks; None where the format holds what it cannot."""
+        plan, variables = plan_of(self.format.pieces, self.format.quoting), self._variables
+        roles = (REQUEST, STATUS, BYTES, DURATION, FIRST_BYTE, TIME_COMMON)
+        if plan is None or not {REQUEST, STATUS} <= variables.keys() <= {*roles, REQUEST + REGULAR}:
+            return None
+        fits = all(plan.reads(variables[role]) for role in roles if role in variables)
+        return plan if fits and self.roles.unit == SECOND else None
+
     def parse(self, window: bytes, final: bool, strays: Callable[[bytes], str | None]) -> Batch:
         """`strays` judges a line that does not fit: None is ignored, else the reason why it is unparsed."""
         consumed, lines = whole_lines(window, final)
-        rows = self.format.every.findall(window, 0, consumed)
+        block = window[:consumed]
+        if consumed < _LARGE or self._plan is None or not _has_numpy():
+            return self._rows(block, lines, strays)
+        from parsers import columns, tally
+
+        regular = columns.read(self._plan, block)
+        rest = self._rows(regular.odd, lines - len(regular.heads), strays)
+        newest = [at for at in (rest.last_at, self._newest(regular.times)) if at is not None]
+        records = (*tally.requests(regular, self._variables, self.routes), *rest.records)
+        return structs.replace(rest, consumed=consumed, lines=lines, last_at=max(newest, default=None), records=records)
+
+    def _rows(self, block: bytes, lines: int, strays: Callable[[bytes], str | None]) -> Batch:
+        rows = self.format.every.findall(block)
         odd = [row[-1] for row in rows if row[-1]]
         if odd:
             rows = [row for row in rows if not row[-1]]
@@ -85,7 +121,9 @@ class Access(Struct, frozen=True):
                 unparsed[reason] = unparsed.get(reason, 0) + 1
                 examples.setdefault(reason, text[:200])
         ignored = lines - len(rows) - sum(unparsed.values())
-        return Batch(consumed, lines, ignored, unparsed, examples, self._newest(rows), self._requests(rows))
+        time = self._first(*_TIMES)
+        newest = None if time is None else self._newest({row[time] for row in rows})
+        return Batch(len(block), lines, ignored, unparsed, examples, newest, self._requests(rows))
 
     def _requests(self, rows: Sequence[Row]) -> tuple[Request, ...]:
         """One record for all rows of a method, route and status."""
@@ -181,13 +219,18 @@ class Access(Struct, frozen=True):
         )
         return tuple(time for time in times if time is not None)
 
-    def _newest(self, rows: Sequence[Row]) -> int | None:
+    def _newest(self, texts: Iterable[bytes]) -> int | None:
         """The newest event time; a block holds few distinct seconds, so each text is read once."""
         for role, read in _TIMES.items():
             if role in self.roles.columns:
-                times = (read(text, self.local) for text in set(_column(rows, self.roles.columns[role])))
+                times = (read(text, self.local) for text in texts)
                 return max((time for time in times if time is not None), default=None)
         return None
+
+
+@cache
+def _has_numpy() -> bool:
+    return find_spec("numpy") is not None
 
 
 def _last_number(text: bytes, unit: int) -> int | None:

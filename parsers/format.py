@@ -75,6 +75,8 @@ class Format(Struct, frozen=True):
     `every` matches each line of a block that is not empty: a last group holds the line that does not fit.
     """
 
+    pieces: tuple[Piece, ...]
+    quoting: str
     pattern: re.Pattern[bytes]
     every: re.Pattern[bytes]
     captured: tuple[str, ...]
@@ -121,9 +123,8 @@ def compiled(pieces: Sequence[Piece], wanted: frozenset[str], quoting: str) -> F
     line = rb"^(?=[^\r\n])" + b"".join(groups) + rb"\r?$"
     every = line + rb"|^(.+)$"
     telling = next((at for at, piece in enumerate(merged, 1) if _is_telling(piece)), len(merged))
-    return Format(
-        re.compile(line, re.MULTILINE), re.compile(every, re.MULTILINE), tuple(captured), tuple(parts), telling
-    )
+    patterns = re.compile(line, re.MULTILINE), re.compile(every, re.MULTILINE)
+    return Format(tuple(merged), quoting, *patterns, tuple(captured), tuple(parts), telling)
 
 
 def _is_telling(piece: Piece) -> bool:

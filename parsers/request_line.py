@@ -6,8 +6,13 @@ from parsers.batch import UNKNOWN
 from parsers.http import method_of
 from parsers.routes import INVALID, Routes
 
-#: One without a query and an escape between quotes: its group is `METHOD SP PATH`, as any other version's.
-REGULAR = rb"""([!#$%&'*+.^_`|~0-9A-Za-z-]++ /[^ ?#"\\\n]*+)(?:[?#][^ "\\\n]*+)? HTTP/[0-9.]++"""
+_HEAD = rb"""[!#$%&'*+.^_`|~0-9A-Za-z-]++ /[^ ?#"\\\n]*+"""
+
+#: `METHOD SP PATH` as almost every request line begins: no escape, no query.
+HEAD = re.compile(_HEAD)
+
+#: A whole one between quotes; its group is the head.
+REGULAR = rb"(" + _HEAD + rb")" + rb"""(?:[?#][^ "\\\n]*+)? HTTP/[0-9.]++"""
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ]+) HTTP/[0-9.]+")
 

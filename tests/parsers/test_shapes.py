@@ -48,7 +48,7 @@ def neighbours(path: bytes, digit: str) -> list[bytes]:
     return [path[:at] + digit.encode() + path[at + 1 :] for at in places]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(path=paths(), digit=st.sampled_from(DIGITS))
 def test_paths_that_are_alike_have_one_route(path: bytes, digit: str) -> None:
     for other in neighbours(path, digit):

@@ -1,0 +1,130 @@
+"""Columns and rows give the same, whatever stands in a block; and columns are used where they pay."""
+
+import re
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parsers import access, columns
+from parsers.nginx import Nginx
+from parsers.nginx.log_format import COMBINED, DIFY, TIMED
+from tests.golden import ROOT
+from tests.parsers.laws import summed
+
+FORMATS = [DIFY, TIMED, COMBINED, '$host|$status $bytes_sent "$request" "$upstream_header_time"', '"$request" $status']
+PARSERS = {format: Nginx(format=format) for format in FORMATS}
+
+#: What may stand in a variable's place: what is usual, and what must be left to the rows.
+NUMBERS = ["", "-", "0", "7", "00", "12345678", "123456789", "1.5", "..", "x", "٣", "1 2", "-1", "+1", "1_0", "5\r"]
+SECONDS = [
+    "",
+    "-",
+    "0.000",
+    "9.999",
+    "10.000",
+    "1234.567",
+    "12345.678",
+    "1.5",
+    ".500",
+    "1.5000",
+    "0.1x3",
+    "-, 0.003",
+    "0:123",
+]
+USUAL = {
+    "remote_addr": ["192.0.2.1", "2001:db8::1", "1", "", "a b", "x" * 60, "a-", "\r1", "é"],
+    "host": ["dify.example", "a|b", "", "x" * 49, "a b c d e f g h"],
+    "remote_user": ["-", "", "user", "a b", "- [24/Nov/2026:09:04:19 +0000]"],
+    "time_local": ["24/Nov/2026:09:04:19 +0000", "24/Nov/2026:09:04:20 +0000", "31/Foo/2026:99:99:99 +0000", "24/Nov/2026 09:04:19 +0000", ""],
+    "status": ["200", "404", "599", "999", "000", "20", "2000", "2.0", "abc", "", "-"],
+    "body_bytes_sent": NUMBERS,
+    "bytes_sent": NUMBERS,
+    "request_time": SECONDS,
+    "upstream_header_time": SECONDS,
+    "request": [
+        "GET /v1/info HTTP/1.1", "POST /v1/chat-messages?a=b HTTP/1.0", "GET /v1/info?a=b c HTTP/1.1", "GET / HTTP/2.0", "-", "",
+        "GET /console/api/apps/cbf27734-ac10-3525-0b66-402800e03d2c HTTP/1.1",
+        "GET /console/api/apps/01234567-89ab-cdef-0123-456789abcdef HTTP/1.1",
+        "GET /eonsole/api/apps/01234567-89ab-cdef-0123-456789abcdef HTTP/1.1",
+        "GET /v1/info", "GET /v1/info HTTP/1.1 HTTP/1.1", "GET /v1/a\\x22b HTTP/1.1", "GET /a?\\x20 HTTP/1.1", "G\\x00 / HTTP/1.1",
+        "GET /v1/%69nfo HTTP/1.1", "GET http://h/v1/info HTTP/1.1", "PRI * HTTP/2.0", "get /v1/info HTTP/1.9", "?/ HTTP/1.1",
+        "GET /v1/info#x HTTP/1.1", "GET /v1/info HTTP/11.1", "\xa0 /v1/info HTTP/1.1", " HTTP/1.1", "/v1 HTTP/1.1", "GET  HTTP/1.1",
+    ],
+}  # fmt: skip
+NOISE = [
+    b"",
+    b"\r",
+    b'"',
+    b'""""""',
+    b" ",
+    b"GET / HTTP/1.1",
+    b'"GET / HTTP/1.1" 200\r',
+    b"\xff" * 20,
+    b"\x00",
+    b'" "' * 9,
+    b"?" * 9,
+]
+
+
+@st.composite
+def lines(draw: st.DrawFn, format: str) -> bytes:
+    """A line of the format, a broken one, or noise."""
+    kind = draw(st.integers(0, 9))
+    if kind == 0:
+        return draw(st.sampled_from(NOISE) | st.binary(max_size=30).map(lambda text: text.replace(b"\n", b"")))
+    line = format
+    for name in sorted(set(re.findall(r"\$(\w+)", format)), key=len, reverse=True):
+        usual = USUAL.get(name, ["-", "anything", "a b", "0.1, 0.2"])
+        line = line.replace(f"${name}", usual[0] if kind > 3 else draw(st.sampled_from(usual)))
+    text = line.encode()
+    if kind == 1:
+        at = draw(st.integers(0, len(text)))
+        text = (
+            text[:at]
+            + draw(st.sampled_from([b"", b'"', b" ", b"\\", b"?", b"0"]))
+            + text[at + draw(st.integers(0, 2)) :]
+        )
+    return text
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_columns_give_what_rows_give(format: str, data: st.DataObject) -> None:
+    parser = PARSERS[format]
+    log = b"\n".join(data.draw(st.lists(lines(format), max_size=25))) + data.draw(st.sampled_from([b"", b"\n"]))
+    with pytest.MonkeyPatch.context() as patch:
+        rows = parser.parse(log, final=True)
+        patch.setattr(access, "_LARGE", 0)
+        found = parser.parse(log, final=True)
+    assert summed([found]) == summed([rows])
+    assert found.examples == rows.examples
+    assert (found.consumed, found.lines) == (rows.consumed, rows.lines)
+
+
+@pytest.mark.parametrize(
+    ("format", "sample"), [(DIFY, "nginx-dify"), (TIMED, "nginx-dify-timed"), (COMBINED, "nginx-combined")]
+)
+def test_regular_lines_are_read_as_columns(format: str, sample: str) -> None:
+    """Else the law above would hold for columns that leave everything to the rows."""
+    log = (ROOT / "samples" / f"{sample}.log").read_bytes() * 200
+    plan = PARSERS[format]._access._plan
+    assert plan is not None
+    assert columns.read(plan, log).odd.count(b"\n") < log.count(b"\n") / 2
+
+
+@pytest.mark.parametrize(
+    "format", ["$status $msec", '"$request" $status $time_iso8601', "log_format a escape=json '\"$request\" $status';"]
+)
+def test_a_format_without_a_plan_is_read_as_rows(format: str) -> None:
+    assert Nginx(format=format)._access._plan is None
+
+
+def test_without_numpy_large_windows_are_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = (ROOT / "samples" / "nginx-dify-timed.log").read_bytes() * 3000
+    with_numpy = PARSERS[TIMED].parse(log)
+    monkeypatch.setitem(sys.modules, "parsers.columns", None)
+    monkeypatch.setattr(access, "_has_numpy", lambda: False)
+    assert summed([PARSERS[TIMED].parse(log)]) == summed([with_numpy])
