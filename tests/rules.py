@@ -50,6 +50,25 @@ def rules() -> list[Rule]:
     ]
 
 
+class Case(Struct, frozen=True):
+    """One unit test of one alert: whether it fires, at each time that the test looks, in their order."""
+
+    alert: str
+    test: str
+    fired: tuple[bool, ...]
+
+
+def cases() -> list[Case]:
+    found = []
+    for path in TESTS:
+        for test in yaml.safe_load(path.read_text())["tests"]:
+            fired: dict[str, list[bool]] = {}
+            for look in test.get("alert_rule_test", ()):
+                fired.setdefault(look["alertname"], []).append(bool(look["exp_alerts"]))
+            found += [Case(alert, test["name"], tuple(each)) for alert, each in fired.items()]
+    return found
+
+
 def exposed() -> dict[str, frozenset[str]]:
     """Every series that Prometheus may hold before any rule, with its labels."""
     found = dict(FOREIGN)
@@ -61,3 +80,8 @@ def exposed() -> dict[str, frozenset[str]]:
         else:
             found[metric.name] = labels
     return {name: labels | TARGET_LABELS for name, labels in found.items()}
+
+
+if __name__ == "__main__":  # a table of alerts and their unit tests
+    for case in sorted(cases(), key=lambda case: case.alert):
+        print(f"| {case.alert} | {case.test} | {' '.join('fires' if fired else '-' for fired in case.fired)} |")

@@ -1,17 +1,21 @@
 """rules/ against the catalogue, against themselves and against Debian's promtool."""
 
+import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from exporter.catalogue import METRICS
 from tests.promql import names
-from tests.rules import FILES, ROOT, Rule, exposed, rules
+from tests.rules import FILES, ROOT, TESTS, Rule, cases, exposed, rules
 from tests.system.programs import find
 
 RULES = rules()
 RECORDED = {rule.name for rule in RULES if not rule.alerts}
+
+UIDS = {json.loads(path.read_text())["uid"] for path in (ROOT / "grafana/dashboards").glob("*.json")}
 
 #: Labels that rules make themselves.
 MADE = {"class", "judged_by"}
@@ -74,7 +78,7 @@ def test_an_alert_says_who_what_and_where(rule: Rule) -> None:
     labels, annotations = rule.table.get("labels", {}), rule.table["annotations"]
     assert annotations.keys() == {"summary", "description", "runbook_url", "dashboard_url"}
     assert annotations["runbook_url"].endswith(f"/docs/runbooks/{rule.name}.md")
-    assert re.search(r"/d/dify-(overview|latency|tokens|exporter)$", annotations["dashboard_url"])
+    assert annotations["dashboard_url"].rpartition("/d/")[2] in UIDS
     if rule.file == "alerts.yml":
         assert labels["severity"] in {"critical", "warning", "none"}
         assert labels["team"]
@@ -96,3 +100,20 @@ def test_every_threshold_is_used() -> None:
 def test_prometheus_2_42_knows_every_key() -> None:
     for rule in RULES:
         assert rule.table.keys() <= {"record", "alert", "expr", "for", "labels", "annotations"}, rule.name
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_promtool_runs_the_unit_tests(path: Path) -> None:
+    told = subprocess.run([find("promtool"), "test", "rules", str(path)], capture_output=True, text=True)
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+@pytest.mark.parametrize("alert", sorted({rule.name for rule in ALERTS}))
+def test_every_alert_is_tested_to_fire_to_rest_to_resolve_and_in_an_awkward_case(alert: str) -> None:
+    tested = [case for case in cases() if case.alert == alert]
+    assert any("awkward: " in case.test for case in tested)
+    assert any(any(case.fired) for case in tested)
+    if alert != "Watchdog":
+        assert any(not any(case.fired) for case in tested), "no test in which it keeps quiet"
+        assert any(any(case.fired) and not case.fired[-1] for case in tested), "no test in which it resolves"
