@@ -1,5 +1,7 @@
 """One generation of a log: an open file, how far it has been posted, and the next window of it."""
 
+import os
+
 from msgspec import structs
 
 from exporter.opened import Identity, Opened
@@ -8,28 +10,39 @@ from exporter.window import MARKER, Position, Window, digest
 #: One C call holds the interpreter's lock, so this is also the longest wait that parsing adds to a scrape.
 LIVE_WINDOW = 1 << 18
 
+#: Seconds after which a file that looks as before is as before: time stamps are as coarse as 2 s (FAT).
+_SETTLED = 3.0
+
 
 class Truncated(Exception):  # noqa: N818  an event, not an error
-    """The bytes before the position are not those that were read."""
+    """The bytes before the position are not those that were read, or the file has shrunk to less than was known."""
 
 
 class Generation:
     """`grown_at` is the monotonic time at which bytes were last seen to be added; `drained`: read to its end
-    at least once. `announced`: its position is in the ledger.
+    at least once; `resting`: there was nothing to give when last asked. `announced`: its position is in the ledger.
     """
 
     def __init__(self, file_key: str, file: Opened, position: Position, line_length: int, now: float) -> None:
         found = file.stat()
         self.key = file_key
         self.position = structs.replace(
-            position, device=found.st_dev, inode=found.st_ino, compressed=file.compressed, done=False
+            position,
+            device=found.st_dev,
+            inode=found.st_ino,
+            compressed=file.compressed,
+            size=file.size(),
+            done=False,
         )
         self.grown_at = now
-        self.drained = self.closing = self.closed = self.announced = False
+        self.drained = self.resting = self.closing = self.closed = self.announced = False
         self._file = file
+        self._expected = position.size
         self._line_length = line_length
         self._smallest = self._limit = min(LIVE_WINDOW, line_length)
         self._fruitless: tuple[int, int] | None = None
+        self._looks: tuple[int, int, int] | None = None
+        self._changed_at = now
 
     @property
     def identity(self) -> Identity:
@@ -47,31 +60,60 @@ class Generation:
     def file(self) -> Opened:
         return self._file
 
-    def look(self, now: float, at_path: bool) -> None:
-        """Takes note of the file's present size, and of its mtime while the path names it. Raises OSError."""
-        size = self._file.size()
-        if size != self.position.size:
+    @property
+    def shortfall(self) -> int:
+        """Bytes that were known when the file was lost from sight and that the one found again does not have."""
+        return max(0, self._expected - self.position.size)
+
+    def look(self, now: float, at_path: os.stat_result | None) -> int:
+        """Takes note of the file's present size, and of its mtime while the path names it; `at_path` is what the
+        path's file looks like if that is this one. Gives the number of unread bytes that were cut off its end.
+
+        Raises OSError, and Truncated where nothing tells whether what is left are the bytes that were known.
+        """
+        found = at_path or self._file.stat()
+        looks = found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        if looks == self._looks:
+            return 0
+        self._looks, self._changed_at, self.resting = looks, now, False
+        size, known = self._file.size() if self._file.compressed else found.st_size, self.position
+        if size > known.size:
             self.grown_at = now
-            modified = self._file.stat().st_mtime_ns if at_path else self.position.modified
-            self.position = structs.replace(self.position, size=size, modified=modified)
+        elif size < known.size and not known.offset:
+            raise Truncated
+        modified = found.st_mtime_ns if at_path else known.modified
+        self.position = structs.replace(known, size=size, modified=modified)
+        return known.size - size if known.offset <= size < known.size else 0
+
+    def quiet(self, now: float) -> bool:
+        """Nothing to give, and nothing has changed for so long that it need not be read to know."""
+        return self.resting and not self.closing and now - self._changed_at > _SETTLED
 
     def replace_file(self, file: Opened) -> None:
         """Goes on in a file opened anew, after an error such as ESTALE (D43)."""
         self._file.close()
-        self._file = file
+        self._file, self._looks = file, None
 
     def window(self, source: str) -> Window | None:
         """The next window, None where there is nothing new. Raises Truncated, OSError."""
+        window = self._next(source)
+        self.resting = window is None
+        return window
+
+    def _next(self, source: str) -> Window | None:
         position = self.position
-        reach = min(MARKER, position.offset)
+        if position.size < position.offset:
+            raise Truncated
         while True:
-            block = self._file.read(position.offset - reach, reach + min(self._limit, position.unread))
-            before, data = block[:reach], block[reach:]
-            if position.size < position.offset or digest(before) != position.marker:
-                raise Truncated
+            data = self._file.read(position.offset, min(self._limit, position.unread))
             if len(data) < self._limit or self._limit == self._line_length or not self._stuck(data):
                 break
             self._limit = min(4 * self._limit, self._line_length)
+        # After the data: a file truncated and filled anew meanwhile is found out.
+        reach = min(MARKER, position.offset)
+        before = self._file.read(position.offset - reach, reach)
+        if digest(before) != position.marker:
+            raise Truncated
         whole = len(data) >= position.unread
         self.drained |= whole
         verdict, length = self._verdict(before, data)

@@ -18,6 +18,15 @@ _BLOCK = 1 << 18
 GZIP_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
 
 
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
 class NotAFileError(OSError):
     """A FIFO, folder, socket or device where a log should be."""
 
@@ -56,8 +65,9 @@ class Plain:
 
 
 class Gzip:
-    """Read once to its end before anything of it is used, so that half a file is never taken for a whole one
-    (B25). Reading forwards costs no second decompression: the block read last is kept.
+    """Its size is known once it has been read to its end, so that half a file is never taken for a whole one
+    (B25); its head may be looked at before. Reading forwards costs no second decompression: the block read last
+    is kept. `size` and `read` raise GZIP_ERRORS.
     """
 
     compressed = True
@@ -66,20 +76,19 @@ class Gzip:
         self._descriptor = descriptor
         self._packed = os.fdopen(descriptor, "rb")
         self._stream = gzip.GzipFile(fileobj=self._packed)
-        self._size = 0
+        self._size: int | None = None
         self._begin, self._block = 0, b""
-        try:
-            while block := self._stream.read(_BLOCK):
-                self._size += len(block)
-            self._stream.rewind()
-        except BaseException:
-            self.close()
-            raise
 
     def stat(self) -> os.stat_result:
         return os.fstat(self._descriptor)
 
     def size(self) -> int:
+        if self._size is None:
+            size = self._begin = self._stream.seek(0)
+            while block := self._stream.read(_BLOCK):
+                size += len(block)
+            self._stream.rewind()
+            self._size, self._block = size, b""
         return self._size
 
     def read(self, offset: int, size: int) -> bytes:
@@ -98,12 +107,21 @@ class Gzip:
 
 
 def open_log(path: str) -> Opened:
-    """Raises OSError, NotAFileError among them, and for a `.gz` GZIP_ERRORS. Never waits for a FIFO's writer."""
+    """Raises OSError, NotAFileError among them. Never waits for a FIFO's writer."""
+    refuse(path, os.stat(path))  # opening alone may do something: a tape is wound back, a watchdog is armed
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        refuse(path, os.fstat(descriptor))
+    except NotAFileError:
         os.close(descriptor)
-        raise NotAFileError(f"{path} is not a regular file")
+        raise
     return Gzip(descriptor) if path.endswith(".gz") else Plain(descriptor)
+
+
+def refuse(path: str, found: os.stat_result) -> None:
+    """Raises NotAFileError, which says what stands there instead of a file."""
+    if not stat.S_ISREG(found.st_mode):
+        raise NotAFileError(f"{path} is {_KINDS.get(stat.S_IFMT(found.st_mode), 'no regular file')}")
 
 
 def identity(found: os.stat_result) -> Identity:
@@ -119,20 +137,22 @@ def fits(file: Opened, position: Position) -> bool:
     """Whether the bytes posted so far are those of this file, as far as its beginning and the marker tell."""
     marker = position.marker_length
     return (
-        file.size() >= position.offset
-        and head_fits(file, position)
+        head_fits(file, position)  # first: it tells most files apart, and a `.gz` need not be unpacked for it
+        and file.size() >= position.offset
         and digest(file.read(position.offset - marker, marker)) == position.marker
     )
 
 
 def at_end(file: Opened, position: Position, offset: int) -> Position:
-    """The position moved to `offset`, with the file's own bytes as head and marker."""
+    """The position moved to `offset`, with the file's own bytes as head and marker; inside a line, what is left of
+    that is skipped.
+    """
     marker = file.read(max(0, offset - MARKER), min(MARKER, offset))
     head = file.read(0, min(MARKER, offset))
     return structs.replace(
         position,
         offset=offset,
-        skipping=False,
+        skipping=bool(marker) and not marker.endswith(b"\n"),
         head=digest(head),
         head_length=len(head),
         marker=digest(marker),

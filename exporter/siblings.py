@@ -6,10 +6,11 @@ Pygtail would choose is among them is a test.
 """
 
 import fnmatch
+import glob
 import os
 import re
 import stat
-from functools import cache
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -22,6 +23,8 @@ _SUFFIXES = (
     r"\.\d{8}-\d{6}",  # kubelet
     r"\.\d{4}-\d\d-\d\d(?:_\d\d(?:-\d\d){0,2})?",  # Python's TimedRotatingFileHandler
 )
+
+_ENDINGS = [re.compile(f"(.+?){suffix}(?:\\.gz)?", re.DOTALL) for suffix in _SUFFIXES]
 
 
 class Sibling(Struct, frozen=True):
@@ -38,15 +41,22 @@ class Sibling(Struct, frozen=True):
         return self.modified, -self.number, self.path
 
 
-@cache
-def _named(name: str, log_patterns: tuple[str, ...]) -> re.Pattern[str]:
+def _named(name: str) -> re.Pattern[str]:
     """Matches the rotated names of one log."""
-    parts = [f"{re.escape(name)}(?:{'|'.join(_SUFFIXES)})(?:\\.gz)?"]
+    return re.compile(f"{re.escape(name)}(?:{'|'.join(_SUFFIXES)})(?:\\.gz)?")
+
+
+def originals(path: str, log_patterns: tuple[str, ...] = ()) -> list[str]:
+    """The logs of which `path` would be a rotated generation, by its name."""
+    folder, name = os.path.split(path)
+    found = [os.path.join(folder, match[1]) for ending in _ENDINGS if (match := ending.fullmatch(name))]
     for pattern in log_patterns:
-        for whole in (pattern, pattern + ".gz"):
-            before, _, behind = whole.partition("%s")
-            parts.append(f"{_translated(before)}{re.escape(name)}{_translated(behind)}")
-    return re.compile("|".join(parts))
+        below, named = os.path.split(pattern)
+        before, _, behind = map(_translated, named.partition("%s"))
+        match = re.fullmatch(f"{before}(.+){behind}(?:\\.gz)?", name)
+        if match and (not below or folder.endswith(os.sep + below)):
+            found.append(os.path.join(folder.removesuffix(below), match[1]))
+    return found
 
 
 def _translated(pattern: str) -> str:
@@ -54,35 +64,29 @@ def _translated(pattern: str) -> str:
     return re.sub(r"\\[Zz]$", "", fnmatch.translate(pattern))
 
 
-def originals(path: str, log_patterns: tuple[str, ...] = ()) -> list[str]:
-    """The logs of which `path` would be a rotated generation, by its name."""
-    folder, name = os.path.split(path)
-    found = [name[: match.start()] for suffix in _SUFFIXES if (match := re.search(f"{suffix}(?:\\.gz)?$", name))]
-    for pattern in log_patterns:
-        before, _, behind = pattern.partition("%s")
-        match = re.fullmatch(f"{_translated(before)}(.+){_translated(behind)}(?:\\.gz)?", name)
-        found += [match[1]] if match else []
-    return [os.path.join(folder, original) for original in found if original]
-
-
 def rotated(path: str, log_patterns: tuple[str, ...] = ()) -> list[Sibling]:
     """The rotated files of a log that exist, the oldest first. Raises OSError.
 
-    A `.gz` beside its uncompressed twin is being written: it is left out (B25).
+    A `.gz` beside its uncompressed twin is being written: it is left out (B25). A log pattern may lead to another
+    folder (B29, logrotate's olddir).
     """
     folder, name = os.path.split(path)
-    pattern = _named(name, log_patterns)
-    names = {entry for entry in os.listdir(folder or ".") if pattern.fullmatch(entry) and entry != name}
-    found = []
-    for entry in names:
-        if entry.endswith(".gz") and entry[:-3] in names:
-            continue
-        sibling = os.path.join(folder, entry)
+    named = _named(name)
+    names = {os.path.join(folder, entry) for entry in os.listdir(folder or ".") if named.fullmatch(entry)}
+    for pattern in log_patterns:
+        wanted = os.path.join(glob.escape(folder), pattern.replace("%s", glob.escape(name)))
+        names |= {*glob.iglob(wanted), *glob.iglob(wanted + ".gz")}
+    written = {name for name in names if name.endswith(".gz") and name[:-3] in names}
+    return sorted(siblings(names - written - {path}), key=lambda s: s.age)
+
+
+def siblings(paths: Iterable[str]) -> Iterator[Sibling]:
+    """Those that are files."""
+    for path in paths:
         try:
-            seen = os.stat(sibling)
+            seen = os.stat(path)
         except OSError:
             continue
         if stat.S_ISREG(seen.st_mode):
-            number = re.search(r"\.(\d{1,5})(?:\.gz)?$", entry)
-            found.append(Sibling(sibling, identity(seen), seen.st_mtime_ns, int(number[1]) if number else 0))
-    return sorted(found, key=lambda s: s.age)
+            number = re.search(r"\.(\d{1,5})(?:\.gz)?$", path)
+            yield Sibling(path, identity(seen), seen.st_mtime_ns, int(number[1]) if number else 0)

@@ -9,14 +9,12 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
-from glob import glob, has_magic
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
-from urllib.parse import unquote_to_bytes
 
+from exporter.lineage import decoded
+from exporter.matches import Matches
 from exporter.opened import Identity
-from exporter.siblings import originals
 from exporter.tail import Tail, Terms
 from exporter.wake import Wake
 from exporter.window import Position, Window
@@ -73,6 +71,7 @@ class Source:
         self._restored = books.positions(settings.name)
         numbers = itertools.count(1 + max((p.number for p in self._restored.values()), default=0))
         self._terms = Terms(settings.name, clock, numbers, line_length, settings.log_patterns)
+        self._matches = Matches(settings.paths, settings.log_patterns, clock)
         self._skips_present = start_at == "end" and not self._restored
         self._tails: dict[str, Tail] = {}
         self._troubles: dict[str, str] = {}
@@ -88,8 +87,8 @@ class Source:
 
     @property
     def files(self) -> int:
-        """Files that are read."""
-        return sum(not tail.error for tail in self._present())
+        """Files that are read: those that the paths name, each once."""
+        return sum(tail.reads and not tail.error for tail in self._present())
 
     @property
     def up(self) -> bool:
@@ -100,7 +99,12 @@ class Source:
     @property
     def lag(self) -> int:
         """Bytes known and not posted."""
-        return sum(tail.lag() for tail in self._present())
+        return sum(tail.lag for tail in self._present())
+
+    @property
+    def backlog(self) -> int:
+        """Those of them that can be read: the beginning of a line that is still being written is none."""
+        return sum(tail.backlog for tail in self._present())
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -118,25 +122,26 @@ class Source:
 
     def run(self, stop: threading.Event, wake: Wake) -> None:
         """The thread's body. What a parser may break costs a poll, never the thread."""
+        changed: Iterable[str] = ()
         while not stop.is_set():
             try:
-                more = self.turn()
+                more = self.turn(changed)
             except Exception as error:  # a third party's parser that breaks the law of totality
                 more = False
                 self._say(self.name, f"internal: {type(error).__name__}")
-            if not more:
-                wake.wait(self._poll_interval)
+            changed = () if more else wake.wait(self._until_poll())
         self.close()
 
-    def turn(self) -> bool:
-        """At most one window of each file. Whether more is waiting already."""
+    def turn(self, changed: Iterable[str] = ()) -> bool:
+        """At most one window of each file that has more, has changed, or is due. Whether more is waiting already."""
         now = self._clock()
         if self._next_poll is None or now >= self._next_poll:
             self._find(first=self._next_poll is None)
             self._next_poll = now + self._poll_interval
             self._ready = list(self._tails.values())
-        elif not self._ready:
-            self._ready = list(self._tails.values())
+        else:
+            named = {self._tails[path] for path in changed if path in self._tails}
+            self._ready += named.difference(self._ready)
         self._ready = [tail for tail in self._ready if self._step(tail)]
         return bool(self._ready)
 
@@ -144,12 +149,15 @@ class Source:
         for tail in self._tails.values():
             tail.close()
 
+    def _until_poll(self) -> float:
+        return self._poll_interval if self._next_poll is None else max(0.0, self._next_poll - self._clock())
+
     def _step(self, tail: Tail) -> bool:
         window = tail.window()
         self._note(tail)
         if tail in self._to_measure:
             self._to_measure.discard(tail)
-            self._owed[tail] = tail.lag()
+            self._owed[tail] = tail.lag
             self._found += self._owed[tail]
         if window is None:
             self._owed.pop(tail, None)
@@ -174,7 +182,7 @@ class Source:
         """New matches get a tail; a tail that nothing is left of is forgotten."""
         if first:
             self._restore()
-        wanted = self._wanted()
+        wanted = self._matches.now()
         for path in wanted:
             if path not in self._tails:
                 from_end = first and self._skips_present and os.path.lexists(path)
@@ -192,33 +200,11 @@ class Source:
         """Tails of the positions that the ledger holds; those of paths no longer configured are dropped."""
         by_path: dict[str, dict[str, Position]] = {}
         for key, position in self._restored.items():
-            path = os.fsdecode(unquote_to_bytes(position.path))
-            by_path.setdefault(path, {})[key] = position
+            by_path.setdefault(decoded(position.path), {})[key] = position
         for path, positions in by_path.items():
             tail = self._tails[path] = Tail(path, self._terms, positions, False, self._elsewhere)
-            if not self._covers(path):
+            if not self._matches.covers(path):
                 tail.forget()
-
-    def _wanted(self) -> set[str]:
-        """The paths that are configured or match now, without the rotated generations of others."""
-        wanted = set()
-        for pattern in self._settings.paths:
-            if not has_magic(pattern):
-                wanted.add(pattern)
-                continue
-            for path in glob(pattern):
-                older = any(map(self._covers, originals(path, self._settings.log_patterns)))
-                if not older and not path.endswith(".gz"):
-                    wanted.add(path)
-        return wanted
-
-    def _covers(self, path: str) -> bool:
-        """Whether a configured pattern means this path, be it there or not."""
-        parts = path.split(os.sep)
-        return any(
-            len(parts) == len(pattern.split(os.sep)) and all(map(fnmatchcase, parts, pattern.split(os.sep)))
-            for pattern in self._settings.paths
-        )
 
     def _elsewhere(self, tail: Tail, held: Identity) -> Tail | None:
         """One (device, inode) is read once."""

@@ -9,13 +9,12 @@ under a rotated name before the path was first seen.
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from urllib.parse import quote
 
 from msgspec import Struct, structs
 from pygtail import Pygtail
 
 from exporter.generation import Generation, Truncated
-from exporter.lineage import Lineage
+from exporter.lineage import Lineage, encoded, unread_of
 from exporter.opened import GZIP_ERRORS, Identity, NotAFileError, Opened, at_end, identity, open_log
 from exporter.window import Position, Window
 
@@ -71,19 +70,22 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
             save_on_end=False,
         )
         self.error = ""
+        self.lag = self.backlog = 0
+        self.left = self.reads = False
         self._terms, self._elsewhere = terms, elsewhere
-        self._quoted = quote(os.fsencode(path))
+        self._quoted = encoded(path)
         self._lineage = Lineage(path, terms.log_patterns, positions or {})
         self._generations: list[Generation] = []
         self._current: Generation | None = None
         self._given: Window | None = None
         self._turn = 0
-        self.left = False
+        self._looked = self._lineage.history
 
     def window(self) -> Window | None:
         """The next window, None where there is nothing new. Never raises OSError: see `error`."""
         window: Window | None = next(self, None)
         self._given = window
+        self._measure()
         return window
 
     def posted(self, consumed: int) -> None:
@@ -98,12 +100,15 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
                 if generation.closed:
                     self._generations.remove(generation)
                     generation.close()
-                    self._lineage.finish(generation.key, generation.position)
-                return
+                    self._lineage.finish(generation.key, generation.position, generation.shortfall)
+                break
+        self._measure()
 
-    def lag(self) -> int:
-        """Bytes known and not posted, of all generations."""
-        return sum(g.position.unread for g in self._generations) + self._lineage.missing_bytes
+    def _measure(self) -> None:
+        """For whoever asks from another thread."""
+        self.reads = self._current is not None
+        self.lag = sum(g.position.unread for g in self._generations) + self._lineage.missing_bytes
+        self.backlog = sum(g.position.unread for g in self._generations if not g.resting)
 
     @property
     def gone(self) -> bool:
@@ -116,9 +121,10 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
         return (*(g.key for g in self._generations), *self._lineage.keys)
 
     def holds(self, held: Identity) -> bool:
-        return any(g.identity == held for g in self._generations) or any(
-            (p.device, p.inode) == held for p in self._lineage.missing.values()
-        )
+        for generation in self._generations:
+            if generation.identity == held:
+                return True
+        return any((p.device, p.inode) == held for p in self._lineage.missing.values())
 
     def release(self, held: Identity) -> tuple[str, Position] | None:
         """Hands a generation over to another path that names it now; None while this one does."""
@@ -150,13 +156,15 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
     def _get_next_line(self) -> Window:
         """The next window instead of the next line: bytes (A3, A4), cut at no `\\r` (A5), of bounded size (A6)."""
         now = self._terms.clock()
-        if not self.left:
-            self._follow(now)
-            self._retire(now)
-        for generation in self._in_turn():
-            window = self._window_of(generation, now)
-            if window is not None:
-                return self._lineage.tell(window)
+        found = None if self.left else self._follow(now)
+        self._retire(now)
+        before: list[Generation] = []
+        while self._generations != before:  # one that was truncated or cannot be read makes way for others
+            before = list(self._generations)
+            for generation in self._in_turn():
+                window = self._window_of(generation, now, found if generation is self._current else None)
+                if window is not None:
+                    return self._lineage.tell(window)
         window = self._lineage.news(self._terms.source, next((g for g in self._generations if not g.announced), None))
         if window is None:
             raise StopIteration
@@ -176,57 +184,77 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
         self._turn = (self._turn + 1) % max(1, len(ready))
         return ready[self._turn :] + ready[: self._turn]
 
-    def _window_of(self, generation: Generation, now: float) -> Window | None:
+    def _window_of(self, generation: Generation, now: float, found: os.stat_result | None) -> Window | None:
         known = generation.position
         try:
-            generation.look(now, at_path=generation is self._current)
-            return generation.window(self._terms.source)
+            cut = generation.look(now, found)
+            if generation.quiet(now):
+                return None
+            window = generation.window(self._terms.source)
         except Truncated:
             self._truncated(generation, known, now)
         except (OSError, *GZIP_ERRORS) as error:
-            self.error = trouble(error)
-            self._reopen(generation)
+            self._stumbled(generation, error, now)
+        else:
+            if cut:
+                self._lineage.cut(cut)
+            return window
         return None
 
-    def _follow(self, now: float) -> None:
+    def _follow(self, now: float) -> os.stat_result | None:
         """B13-B18, B27, B28, B31: sees what the path names now, and finds what it named meanwhile."""
+        found, error = None, ""
         try:
-            named = identity(os.stat(self.filename))
-            self.error = ""
-            if self._current is None or self._current.identity != named:
-                self._arrive(named, now)
-        except OSError as error:
-            self.error = trouble(error)
-            if self.error == "missing" and self._current is not None:
-                self._lineage.departed(now, [g.position for g in self._generations])
-                self._depart()
-        if self.error in ("", "missing"):
-            for key, file, position in self._lineage.search(now, self.error == "", self._generations):
-                self._insert(key, file, position, now)
+            found = os.stat(self.filename)
+        except OSError as trouble_:
+            error = trouble(trouble_)
+        if not self._looked:
+            self._looked = True
+            self._remember_ancient(found)
+        if found is not None and (self._current is None or self._current.identity != identity(found)):
+            error = self._arrive(found, now)
+        elif error == "missing" and self._current is not None:
+            self._lineage.departed(now, [g.position for g in self._generations])
+            self._depart()
+        self.error = error
+        for key, file, position in self._lineage.search(now, not error, self._generations):
+            self._insert(key, file, position, now)
+        return found
 
-    def _arrive(self, named: Identity, now: float) -> None:
-        """The path names another file than before. Raises OSError."""
+    def _remember_ancient(self, found: os.stat_result | None) -> None:
+        for position in self._lineage.ancient(found.st_mtime_ns if found else 0):
+            key, numbered = self._numbered(position)
+            self._lineage.remember(key, numbered)
+
+    def _arrive(self, found: os.stat_result, now: float) -> str:
+        """The path names another file than before. Gives the trouble with it."""
         self._depart()
+        named = identity(found)
         back = next((g for g in self._generations if g.identity == named), None)
-        self._current = back
         if back is not None:
             back.closing = False
             self._generations.remove(back)
             self._generations.append(back)
-            return
-        file = open_log(self.filename)
-        other = self._elsewhere(self, identity(file.stat())) if self._elsewhere else None
-        handed = other.release(identity(file.stat())) if other else None
-        if other and not handed:
-            file.close()
-            return
+            self._current = back
+            return ""
+        other = self._elsewhere(self, named) if self._elsewhere else None
+        handed = other.release(named) if other else None
         if handed:
-            self._lineage.missing[handed[0]] = handed[1]
+            self._lineage.mislaid(*handed, now)
+        elif other:
+            return ""
+        try:
+            file = open_log(self.filename)
+        except OSError as error:
+            if isinstance(error, PermissionError):
+                self._unreadable(found, now)
+            return trouble(error)
         try:
             self._begin(file, now)
-        except OSError:
+        except OSError as error:
             file.close()
-            raise
+            return trouble(error)
+        return ""
 
     def _depart(self) -> None:
         """What was written before the path moved on is read before what follows."""
@@ -235,29 +263,49 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
         self._current = None
 
     def _begin(self, file: Opened, now: float) -> None:
-        """Where reading of a file that the path has come to name begins."""
-        found = file.stat()
+        """Where reading of a file that the path has come to name begins. Raises OSError."""
         known = self._lineage.resume(file)
-        key, position = known or ("", self._fresh(file))
-        if known is None and not self._lineage.history and self.read_from_end:
+        key, position = known or ("", unread_of(file))
+        if known is None and self._lineage.history:
+            self._lineage.arrived(file)
+        elif known is None and self.read_from_end:
             position = at_end(file, position, file.size())
-            partial = position.offset > 0 and file.read(position.offset - 1, 1) != b"\n"
-            position = structs.replace(position, skipping=partial)
-        previous = [g.position for g in self._generations]
-        self._lineage.begun(now, rotated_away=known is None, previous=previous)
-        position = structs.replace(position, modified=found.st_mtime_ns)
+        elif position.offset and not position.marker_length:
+            position = at_end(file, position, position.offset)  # found at the start, readable only now
+        # Nothing was read of it, so it may be another file under the old inode (B27).
+        if self._lineage.history and not position.marker_length:
+            self._lineage.departed(now, [g.position for g in self._generations])
+        self._lineage.history = True
+        position = structs.replace(position, modified=file.stat().st_mtime_ns, target=self._target())
         self._current = self._generation(key, file, position, now)
         self._generations.append(self._current)
 
-    def _fresh(self, file: Opened) -> Position:
-        device, inode = identity(file.stat())
-        return Position(path=self._quoted, number=0, device=device, inode=inode)
+    def _unreadable(self, found: os.stat_result, now: float) -> None:
+        """D42: what is there is known, and read as soon as it may be, wherever it is by then."""
+        held, lineage = identity(found), self._lineage
+        known = next((k for k, p in lineage.missing.items() if (p.device, p.inode) == held), None)
+        if known is not None:
+            lineage.still_unreadable(known, found)
+            return
+        at = found.st_size if self.read_from_end and not lineage.history else 0
+        position = Position(path="", number=0, device=held[0], inode=held[1], offset=at, size=found.st_size)
+        if lineage.history:
+            lineage.moved_on(now, [g.position for g in self._generations])
+        lineage.history = True
+        lineage.unreadable(*self._numbered(position), now)
+
+    def _target(self) -> str:
+        real = os.path.realpath(self.filename)
+        return "" if real == os.path.abspath(self.filename) else encoded(real)
+
+    def _numbered(self, position: Position) -> tuple[str, Position]:
+        number = next(self._terms.numbers)
+        return f"{self._quoted}#{number}", structs.replace(position, path=self._quoted, number=number)
 
     def _generation(self, key: str, file: Opened, position: Position, now: float) -> Generation:
-        position = structs.replace(position, path=self._quoted)
         if not key:
-            position = structs.replace(position, number=next(self._terms.numbers))
-            key = f"{self._quoted}#{position.number}"
+            key, position = self._numbered(position)
+        position = structs.replace(position, path=self._quoted)
         return Generation(key, file, position, self._terms.line_length, now)
 
     def _insert(self, key: str, file: Opened, position: Position, now: float) -> None:
@@ -268,12 +316,12 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
     def _truncated(self, generation: Generation, known: Position, now: float) -> None:
         """B19-B22, B27: other bytes stand where we have read; `known` is the position before that was seen."""
         self._generations.remove(generation)
+        self._lineage.truncated(generation.key, known, now)
         if generation is not self._current:
             generation.close()
-            self._lineage.lose(generation.key, known)
             return
-        self._lineage.truncated(generation.key, known, now)
-        self._current = self._generation("", generation.file, self._fresh(generation.file), now)
+        self._lineage.departed(now, [known])
+        self._current = self._generation("", generation.file, unread_of(generation.file), now)
         self._generations.append(self._current)
 
     def _retire(self, now: float) -> None:
@@ -283,9 +331,13 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
                 followed = self._current is not None or not generation.links
                 generation.closing = now - generation.grown_at >= (GRACE if followed else _ORPHANED)
 
-    def _reopen(self, generation: Generation) -> None:
+    def _stumbled(self, generation: Generation, error: Exception, now: float) -> None:
         """D43: a descriptor may have gone stale where the name is still good."""
+        self.error = trouble(error)
         if generation is not self._current:
+            self._generations.remove(generation)
+            generation.close()
+            self._lineage.mislaid(generation.key, generation.position, now)
             return
         try:
             file = open_log(self.filename)

@@ -5,6 +5,7 @@ mounts, and for a folder that was made anew; an event it loses costs latency, ne
 """
 
 import logging
+import os
 import threading
 from collections.abc import Iterable
 
@@ -36,23 +37,31 @@ class Wake:
     """One source waits on it, anybody sets it."""
 
     def __init__(self) -> None:
-        self._changed = threading.Event()
+        self._set = threading.Event()
         self._ended = threading.Event()
+        self._lock = threading.Lock()
+        self._paths: set[str] = set()
 
-    def set(self) -> None:
-        self._changed.set()
+    def changed(self, path: str) -> None:
+        """This file has changed."""
+        with self._lock:
+            self._paths.add(path)
+        self._set.set()
 
     def end(self) -> None:
         """Nobody waits any more, now or later."""
         self._ended.set()
-        self._changed.set()
+        self._set.set()
 
-    def wait(self, timeout: float) -> None:
-        """Returns when something has changed, at the latest after `timeout` seconds."""
+    def wait(self, timeout: float) -> set[str]:
+        """Returns the files that have changed, when there are any, at the latest after `timeout` seconds."""
         self._ended.wait(min(_REST, timeout))
-        self._changed.wait(max(0.0, timeout - _REST))
+        self._set.wait(max(0.0, timeout - _REST))
         if not self._ended.is_set():
-            self._changed.clear()
+            self._set.clear()
+        with self._lock:
+            paths, self._paths = self._paths, set()
+        return paths
 
 
 class Watch:
@@ -89,5 +98,4 @@ class _Setter(FileSystemEventHandler):
         self._wake = wake
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        del event
-        self._wake.set()
+        self._wake.changed(os.fsdecode(event.src_path))

@@ -23,7 +23,8 @@ def digest(data: bytes) -> bytes:
 class Position(Struct, frozen=True):
     """How far one generation of a file has been posted; `offset` counts uncompressed bytes.
 
-    `path` is the configured path, percent-encoded, whatever the generation is called now. `skipping`: the bytes
+    `path` is the configured path, percent-encoded, whatever the generation is called now; `target` is what it
+    led to where it was a symbolic link, percent-encoded too. `skipping`: the bytes
     up to the next newline belong to a line that was too long. `size` in bytes and `modified` (mtime in
     nanoseconds) are what was last known of the file while the path named it. `done`: given up, kept only so
     that its bytes are recognised when they turn up under another name.
@@ -43,6 +44,7 @@ class Position(Struct, frozen=True):
     modified: int = 0
     compressed: bool = False
     done: bool = False
+    target: str = ""
 
     @property
     def unread(self) -> int:
