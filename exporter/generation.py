@@ -87,7 +87,7 @@ class Generation:
 
     def quiet(self, now: float) -> bool:
         """Nothing to give, and nothing has changed for so long that it need not be read to know."""
-        return self.resting and not self.closing and now - self._changed_at > _SETTLED
+        return self.resting and self.drained and not self.closing and now - self._changed_at > _SETTLED
 
     def replace_file(self, file: Opened) -> None:
         """Goes on in a file opened anew, after an error such as ESTALE (D43)."""

@@ -59,11 +59,12 @@ class Lineage:
         self._done = {key: p for key, p in positions.items() if p.done}
         self._restored = frozenset(self.missing)
         self._newest = max((p.modified for p in positions.values()), default=0)
-        self._unlooked = self.history
+        self._unlooked = self._renamed = self.history
         self._newer_until = self._missing_until = self._next_look = 0.0
         self._away_since: float | None = None
         self._small: dict[tuple[Identity, int], float] = {}
         self._denied: set[Identity] = set()
+        self._held_up = False
         self._packed_copies: set[tuple[Identity, int]] = set()
         self._news = News()
         self._untold: dict[str, Position] = {}
@@ -89,8 +90,11 @@ class Lineage:
                 with suppress(OSError, *GZIP_ERRORS), closing(open_log(old.path)) as file:
                     yield at_end(file, unread_of(file), file.size())
 
-    def departed(self, now: float, previous: Iterable[Position]) -> None:
-        """The path has moved on: further generations may have come and gone before anybody looked (B17)."""
+    def departed(self, now: float, previous: Iterable[Position], renamed: bool = True) -> None:
+        """The path has moved on, or not `renamed` its file was emptied: further generations may have come and gone
+        before anybody looked (B17).
+        """
+        self._renamed = renamed
         self._newest = max([self._newest, *(p.modified for p in previous)])
         self._newer_until = now + SEARCH
         self._next_look = now
@@ -115,11 +119,12 @@ class Lineage:
         self._count(rotations=1)
         self.departed(now, previous)
 
-    def arrived(self, file: Opened) -> None:
-        """The path has come to name a file that `resume` does not know, after others."""
+    def arrived(self, file: Opened) -> bool:
+        """The path has come to name a file that `resume` does not know, after others. Whether it is another one."""
         inode = file.stat().st_ino
         truncated = any(p.inode == inode and not p.compressed for p in self.missing.values())
-        self._count(truncations=1) if truncated else self._count(rotations=1)
+        self._count(rotations=not truncated, truncations=truncated)
+        return not truncated
 
     def mislaid(self, key: str, position: Position, now: float) -> None:
         """Lost from sight: what was not read may still be found."""
@@ -159,7 +164,7 @@ class Lineage:
 
     def still_unreadable(self, key: str, found: os.stat_result) -> None:
         """It may grow; of one that was read before, only its bytes tell whether it did."""
-        position = self.missing[key]
+        position, self._renamed = self.missing[key], False
         if not position.marker_length:
             self.missing[key] = structs.replace(position, size=found.st_size, modified=found.st_mtime_ns)
 
@@ -176,7 +181,7 @@ class Lineage:
         The caller adds each to `opened` before it asks for the next.
         """
         self._bide(now, named)
-        newer = now <= self._newer_until
+        newer = now <= self._newer_until or self._held_up
         if now < self._next_look or not (self.missing or newer):
             return
         self._denied.clear()
@@ -192,7 +197,8 @@ class Lineage:
         for key, position in list(self.missing.items()) if late else ():
             if (position.device, position.inode) not in self._denied:
                 self._lose(key, self.missing.pop(key))
-        self._next_look = now if newer or (named and not late) else now + _PAUSE
+        self._held_up = newer and bool(self._denied)
+        self._next_look = now if now <= self._newer_until or (named and not late) else now + _PAUSE
 
     def _bide(self, now: float, named: bool) -> None:
         """Nothing is lost as long as the path names nothing, or something that cannot be read."""
@@ -249,7 +255,7 @@ class Lineage:
                 return key, file, self.missing.pop(key)
         if not newer or not file.size():
             return None
-        self._count(rotations=1)
+        self._count(rotations=self._renamed, truncations=not self._renamed)
         return "", file, structs.replace(unread_of(file), modified=self._newest)
 
     def _too_small(self, file: Opened, known: Iterable[Position], now: float) -> bool:

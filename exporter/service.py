@@ -187,5 +187,7 @@ class Service:
     @staticmethod
     def _behind(source: Source, snapshot: Snapshot, now: float) -> bool:
         """Old event times alone are no backlog: a quiet log is not behind."""
-        lag = source.lag
-        return lag > _BEHIND_BYTES or (lag > 0 and now - snapshot.last_at.get(source.name, now) > _BEHIND_SECONDS)
+        backlog = source.backlog
+        return backlog > _BEHIND_BYTES or (
+            backlog > 0 and now - snapshot.last_at.get(source.name, now) > _BEHIND_SECONDS
+        )

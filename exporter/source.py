@@ -29,6 +29,13 @@ _EXAMPLE = 200
 _UNPARSED = ("too_long", "unterminated")
 
 
+#: What an operator can do, by reason.
+_REMEDIES = {
+    "permission": "give the exporter's user the right to read it (a group, or setfacl); no restart is needed",
+    "not_a_file": "name a log file: folders, FIFOs, sockets and devices are refused",
+}
+
+
 class Settings(Protocol):
     """What a source needs of its `[[source]]` table; paths are absolute, or globs."""
 
@@ -223,7 +230,9 @@ class Source:
         if trouble == "missing":
             _log.info("waiting for a file: source=%s path=%s", self.name, path)
         elif trouble:
-            self.errors[trouble.partition(":")[0]] += 1
-            _log.warning("cannot be read: source=%s path=%s reason=%s", self.name, path, trouble)
+            reason = trouble.partition(":")[0]
+            self.errors[reason] += 1
+            remedy = _REMEDIES.get(reason, "it is tried again")
+            _log.warning("cannot be read: source=%s path=%s reason=%s; %s", self.name, path, trouble, remedy)
         else:
             _log.info("is read: source=%s path=%s", self.name, path)

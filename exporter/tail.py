@@ -190,6 +190,8 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
             cut = generation.look(now, found)
             if generation.quiet(now):
                 return None
+            if not known.offset and generation.announced and generation.position is not known:
+                self._lineage.departed(now, [known], renamed=False)  # it may have been full and emptied again meanwhile
             window = generation.window(self._terms.source)
         except Truncated:
             self._truncated(generation, known, now)
@@ -266,15 +268,16 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
         """Where reading of a file that the path has come to name begins. Raises OSError."""
         known = self._lineage.resume(file)
         key, position = known or ("", unread_of(file))
+        renamed = False
         if known is None and self._lineage.history:
-            self._lineage.arrived(file)
+            renamed = self._lineage.arrived(file)
         elif known is None and self.read_from_end:
             position = at_end(file, position, file.size())
         elif position.offset and not position.marker_length:
             position = at_end(file, position, position.offset)  # found at the start, readable only now
         # Nothing was read of it, so it may be another file under the old inode (B27).
         if self._lineage.history and not position.marker_length:
-            self._lineage.departed(now, [g.position for g in self._generations])
+            self._lineage.departed(now, [g.position for g in self._generations], renamed)
         self._lineage.history = True
         position = structs.replace(position, modified=file.stat().st_mtime_ns, target=self._target())
         self._current = self._generation(key, file, position, now)
@@ -288,7 +291,16 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
             lineage.still_unreadable(known, found)
             return
         at = found.st_size if self.read_from_end and not lineage.history else 0
-        position = Position(path="", number=0, device=held[0], inode=held[1], offset=at, size=found.st_size)
+        position = Position(
+            path=self._quoted,
+            number=0,
+            device=held[0],
+            inode=held[1],
+            offset=at,
+            size=found.st_size,
+            modified=found.st_mtime_ns,
+            target=self._target(),
+        )
         if lineage.history:
             lineage.moved_on(now, [g.position for g in self._generations])
         lineage.history = True
@@ -320,7 +332,7 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
         if generation is not self._current:
             generation.close()
             return
-        self._lineage.departed(now, [known])
+        self._lineage.departed(now, [known], renamed=False)
         self._current = self._generation("", generation.file, unread_of(generation.file), now)
         self._generations.append(self._current)
 
