@@ -87,8 +87,12 @@ class Lineage:
         self._newest = max([modified, *(s.modified for s in present)])
         for old in present[-_REMEMBERED:]:
             if old.modified // _SECOND >= self._newest // _SECOND - 1:
-                with suppress(OSError, *GZIP_ERRORS), closing(open_log(old.path)) as file:
-                    yield at_end(file, unread_of(file), file.size())
+                try:
+                    with closing(open_log(old.path)) as file:
+                        yield at_end(file, unread_of(file), file.size())
+                except (OSError, *GZIP_ERRORS):  # known by its inode and mtime only
+                    device, inode = old.identity
+                    yield Position(path="", number=0, device=device, inode=inode, modified=old.modified)
 
     def departed(self, now: float, previous: Iterable[Position], renamed: bool = True) -> None:
         """The path has moved on, or not `renamed` its file was emptied: further generations may have come and gone
@@ -218,7 +222,8 @@ class Lineage:
     def _examine(self, old: Sibling, newer: bool, opened: list[Generation], now: float) -> Found | None:
         """Raises OSError and GZIP_ERRORS."""
         second, newest = old.modified // _SECOND, self._newest // _SECOND
-        newer = newer and second >= newest
+        only_seen = {(p.device, p.inode, p.modified) for p in self._done.values() if not p.head_length}
+        newer = newer and second >= newest and (*old.identity, old.modified) not in only_seen
         # Whoever packs a file keeps its mtime, so not every old `.gz` must be unpacked to be told from another.
         earliest = min([p.modified for p in self.missing.values()], default=self._newest) // _SECOND
         if not newer and (not self.missing or (old.path.endswith(".gz") and second < min(earliest, newest))):
