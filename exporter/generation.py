@@ -4,7 +4,7 @@ import os
 
 from msgspec import structs
 
-from exporter.opened import Identity, Opened
+from exporter.opened import Identity, Opened, head_fits
 from exporter.window import MARKER, Position, Window, digest
 
 #: One C call holds the interpreter's lock, so this is also the longest wait that parsing adds to a scrape.
@@ -112,7 +112,7 @@ class Generation:
         # After the data: a file truncated and filled anew meanwhile is found out.
         reach = min(MARKER, position.offset)
         before = self._file.read(position.offset - reach, reach)
-        if digest(before) != position.marker:
+        if digest(before) != position.marker or not (reach < MARKER or head_fits(self._file, position)):
             raise Truncated
         whole = len(data) >= position.unread
         self.drained |= whole
