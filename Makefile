@@ -25,6 +25,12 @@ lint: .venv/test
 unit: .venv/test
 	$(BIN)/pytest -m "not system"
 
+# Kills the exporter under load and compares what was written with what was counted:
+# make soak KILLS=1000 SECONDS=5 RATE=5000 ROTATE=2
+.PHONY: soak
+soak: .venv/test programs
+	$(BIN)/python -m tests.system.soak
+
 # Writes grafana/dashboards/ from grafana/dashboards.py.
 dashboards: .venv/test
 	$(BIN)/python -m grafana.dashboards

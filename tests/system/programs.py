@@ -75,6 +75,18 @@ class Process:
         """Waits for its end, that somebody else has asked for, and gives its exit code."""
         return self._process.wait(DEADLINE)
 
+    def send(self, number: int) -> None:
+        """Sends it a signal."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """Ends it at once (SIGKILL), as a crash does."""
+        self._process.kill()
+        self._process.wait(DEADLINE)
+        self._reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
     def stop(self) -> int:
         """Asks it to end (SIGTERM) and gives its exit code."""
         self._process.terminate()
