@@ -23,7 +23,7 @@ lint: .venv/test
 
 # The fast half of the tests.
 unit: .venv/test
-	$(BIN)/pytest -m "not system"
+	$(BIN)/pytest -m "not system" -n auto
 
 # Kills the exporter under load and compares what was written with what was counted:
 # make soak KILLS=1000 SECONDS=5 RATE=5000 ROTATE=2

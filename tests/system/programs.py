@@ -60,7 +60,7 @@ class Process:
     def pid(self) -> int:
         return self._process.pid
 
-    def said(self, text: str) -> str:
+    def said(self, text: str, deadline: float = DEADLINE) -> str:
         """Waits for a line with this text and gives it."""
 
         def look() -> str | None:
@@ -69,7 +69,7 @@ class Process:
                 pytest.fail(f"{self.command[0]} ended with {self._process.returncode}:\n" + "\n".join(self.lines))
             return next((line for line in self.lines if text in line), None)
 
-        return until(f"{Path(self.command[0]).name} to say {text!r}", look)
+        return until(f"{Path(self.command[0]).name} to say {text!r}", look, deadline)
 
     def ended(self) -> int:
         """Waits for its end, that somebody else has asked for, and gives its exit code."""

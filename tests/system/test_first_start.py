@@ -30,8 +30,8 @@ def test_make_run_serves_in_a_fresh_clone_with_an_empty_environment(tmp_path: Pa
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), **kept}
     command = ["make", "run", f"PYTHON={Path(sys.executable).resolve()}"]
     with running(command, clone, environment) as make:
+        make.said("first pass done", deadline=115.0)
         exporter = Exporter(make)
-        make.said("first pass done")
         assert exporter.value("dify_requests_total") > 0
         assert exporter.value("dify_tokens_used_total") > 0
         assert "dify-exporter" in exporter.get("/")
