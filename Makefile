@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: run test lint unit golden clean
+.PHONY: run test lint unit golden dashboards demo drill clean
 
 run: .venv/run
 	$(BIN)/dify-exporter serve
@@ -30,6 +30,17 @@ unit: .venv/test
 .PHONY: soak
 soak: .venv/test programs
 	$(BIN)/python -m tests.system.soak
+
+# The operator's stack on this machine, with a small Dify, traffic and receivers; prints its addresses.
+demo: .venv/test
+	@$(MAKE) --no-print-directory programs
+	$(BIN)/python -m tests.drill --demo
+
+# Breaks that stack on purpose and watches each alert arrive and end: 45 minutes, or SPEED=90 for half of one.
+SPEED ?= 1
+drill: .venv/test
+	@$(MAKE) --no-print-directory programs
+	$(BIN)/python -m tests.drill --speed $(SPEED)
 
 # Writes grafana/dashboards/ from grafana/dashboards.py.
 dashboards: .venv/test

@@ -109,11 +109,11 @@ def lay_out(
 
 
 @contextmanager
-def prometheus(folder: Path, listen: str = "127.0.0.1:0") -> Iterator[Prometheus]:
+def prometheus(folder: Path, speed: float = 1) -> Iterator[Prometheus]:
     """On a folder that is laid out."""
     command = [
         find("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
-        f"--web.listen-address={listen}",
+        "--web.listen-address=127.0.0.1:0", f"--rules.alert.resend-delay={divided('1m', speed)}",
     ]  # fmt: skip
     with running(command, folder) as process:
         address = listening(process)
@@ -123,10 +123,10 @@ def prometheus(folder: Path, listen: str = "127.0.0.1:0") -> Iterator[Prometheus
 
 
 @contextmanager
-def blackbox(folder: Path, listen: str = "127.0.0.1:0") -> Iterator[str]:
+def blackbox(folder: Path) -> Iterator[str]:
     """The address of a blackbox_exporter with our modules."""
     shutil.copy(DEPLOY / "blackbox.yml", folder)
-    command = [find("prometheus-blackbox-exporter"), "--config.file=blackbox.yml", f"--web.listen-address={listen}"]
+    command = [find("prometheus-blackbox-exporter"), "--config.file=blackbox.yml", "--web.listen-address=127.0.0.1:0"]
     with running(command, folder, {}) as process:
         yield listening(process)
 

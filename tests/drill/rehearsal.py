@@ -1,0 +1,102 @@
+"""The drill itself: break, watch who is told, mend, watch that they are told; then the same without PagerDuty."""
+
+import time
+from collections.abc import Callable
+
+from tests.drill.deployment import Deployment
+from tests.drill.receivers import Message
+from tests.system.programs import until
+
+#: Seconds that no speed shortens: Prometheus collects changes of its targets for 5 s before it looks.
+SLACK = 12.0
+
+Expected = tuple[str, str, str]  # receiver, kind, text
+
+
+class Transcript:
+    """Says what happens and when, in minutes and seconds of an operator; waits for what must arrive."""
+
+    def __init__(self, deployment: Deployment, speed: float, say: Callable[[str], None]) -> None:
+        self._deployment = deployment
+        self._speed = speed
+        self._say = say
+        self._begun = self._since = time.monotonic()
+
+    def step(self, what: str) -> None:
+        """From here on messages count."""
+        self._since = time.monotonic()
+        self._line(self._since, what)
+
+    def arrive(self, minutes: float, *expected: Expected) -> list[Message]:
+        """Waits until all have arrived; what the minutes are made of stands at the call."""
+        pending, arrived = list(expected), []
+
+        def none_is_missing() -> bool:
+            for each in tuple(pending):
+                if message := self._deployment.receivers.find(*each, self._since):
+                    receiver, kind, text = each
+                    self._line(message.at, f"  {receiver:<10} {kind:<8} {text}")
+                    pending.remove(each)
+                    arrived.append(message)
+            return not pending
+
+        try:
+            until(f"all of {expected}", none_is_missing, minutes * 60 / self._speed + SLACK)
+        except BaseException:
+            self._say(f"missing: {pending}; firing: {self._deployment.prometheus.alerts()}")
+            self._say(f"refused: {self._deployment.receivers.refused}")
+            raise
+        return arrived
+
+    def holds(self, minutes: float, what: str, condition: Callable[[], object]) -> None:
+        until(what, condition, minutes * 60 / self._speed + SLACK)
+
+    def _line(self, at: float, what: str) -> None:
+        seconds = round((at - self._begun) * self._speed)
+        self._say(f"{seconds // 60:3d}:{seconds % 60:02d}  {what}")
+
+
+def rehearse(deployment: Deployment, speed: float, say: Callable[[str], None]) -> None:
+    """Raises where a message does not arrive in time; `say` gets the transcript."""
+    transcript = Transcript(deployment, speed, say)
+    receivers, prometheus = deployment.receivers, deployment.prometheus
+
+    transcript.step("All is well: Prometheus has scraped, the dead man's switch hears the Watchdog.")
+    transcript.arrive(3, ("dead man's switch", "firing", "Watchdog"))
+    transcript.holds(3, "traffic", lambda: prometheus.query("source:dify_requests:rate5m > 0"))
+    transcript.holds(10, "quiet", lambda: prometheus.alerts() == {"Watchdog"})
+
+    transcript.step(
+        "Dify is overloaded: it fails half of the requests, turns 40 % away, the rest use 1000 times the tokens."
+    )
+    deployment.behave("overloaded")
+    told: list[Expected] = [
+        ("PagerDuty", "firing", "DifyHighErrorRate"),  # first failures, for 3 min, evaluation 15 s, group_wait 30 s
+        ("Slack", "firing", "DifyHighErrorRate"),
+        ("Slack", "firing", "DifyRateLimiting"),  # the same, for 5 min
+        ("WeCom", "firing", "DifyTokenBudgetWarning"),  # the budget's 80 %, for 2 min
+    ]
+    page = next(message for message in transcript.arrive(15, *told) if message.receiver == "PagerDuty")
+
+    transcript.step("Dify is well again, and finance has raised the budget.")
+    deployment.behave("well")
+    deployment.raise_budget()
+    # Windows of 10 min run empty, and a group is told again after a group_interval of 5 min.
+    transcript.arrive(35, *((receiver, "resolved", text) for receiver, _, text in told))
+    ended = receivers.find("PagerDuty", "resolved", "DifyHighErrorRate")
+    assert ended is not None
+    assert ended.key == page.key, "PagerDuty closes the incident that it opened"
+
+    transcript.step("PagerDuty refuses messages, and Dify is gone.")
+    receivers.broken.add("PagerDuty")
+    deployment.stop_dify()
+    # Probe 2 min, for 2 min, group_wait 30 s; then one refusal, scrape, evaluation and again group_wait 30 s.
+    transcript.arrive(15, ("Slack", "firing", "DifyServiceDown"), ("e-mail", "firing", "DifyServiceDown"))
+
+    transcript.step("PagerDuty is back, and so is Dify.")
+    receivers.broken.clear()
+    deployment.start_dify()
+    transcript.arrive(35, ("Slack", "resolved", "DifyServiceDown"), ("e-mail", "resolved", "DifyServiceDown"))
+
+    assert not receivers.refused, receivers.refused
+    transcript.step("Each message was one that its receiver accepts.")
