@@ -14,6 +14,9 @@ from exporter.proxy.errors import ClientLeft, RefusedError, UpstreamError, hang_
 from exporter.proxy.exchange import Exchange
 from exporter.proxy.headers import api_key, end_to_end, host_of, target_of, towards_dify
 from exporter.proxy.log import Log
+from exporter.proxy.openai import PATH as OPENAI_PATH
+from exporter.proxy.openai import Completion, CompletionRefusedError
+from exporter.proxy.passage import Passage, Unchanged
 from exporter.proxy.reading import Reading, is_event_stream, is_read
 from exporter.proxy.settings import Proxy
 from exporter.proxy.upstream import Answer, Upstream
@@ -52,11 +55,12 @@ class App:
             start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "3")])
             return [b"ok\n"]
         environ["gunicorn.socket"].settimeout(self._settings.read_timeout)
-        route = self._routes.of_target(environ["RAW_URI"].encode("latin-1"))
+        target = Completion.target if self._translates(environ) else environ["RAW_URI"]
+        route = self._routes.of_target(target.encode("latin-1"))
         exchange = Exchange(environ, route, self._app_id(environ), self._log)
         self._watch.begin(environ["gunicorn.socket"])
         try:
-            answer = self._ask(environ, exchange)
+            answer, passage = self._ask(environ, exchange)
         except RefusedError as refused:
             return self._refuse(environ, start_response, exchange, refused)
         except UpstreamError as error:
@@ -71,16 +75,23 @@ class App:
             raise
         exchange.streaming = is_event_stream(answer.field("content-type"))
         exchange.answered(answer.status_code, self._reading(environ, exchange.route, answer))
-        start_response(answer.status, end_to_end(answer.fields))
-        return self._relay(environ, exchange, answer)
+        fields = passage.answered(answer.status_code, end_to_end(answer.fields))
+        start_response(answer.status, fields)
+        return self._relay(environ, exchange, answer, passage)
 
-    def _ask(self, environ: Environ, exchange: Exchange) -> Answer:
+    def _translates(self, environ: Environ) -> bool:
+        path = environ["RAW_URI"].partition("?")[0]
+        return self._settings.openai and path == OPENAI_PATH and environ["REQUEST_METHOD"] == "POST"
+
+    def _ask(self, environ: Environ, exchange: Exchange) -> tuple[Answer, Passage]:
         _refuse_what_cannot_pass(environ)
         target = target_of(environ["RAW_URI"])
         body = RequestBody(environ)
-        fields = [("Host", self.upstream.host(host_of(environ))), *towards_dify(environ), *body.fields]
         try:
-            answer = self.upstream.ask(environ["REQUEST_METHOD"], target, fields, body if body.expected else None)
+            passage = Completion(body) if self._translates(environ) else Unchanged(target, body)
+            host = self.upstream.host(host_of(environ))
+            fields = [("Host", host), *passage.fields(towards_dify(environ))]
+            answer = self.upstream.ask(environ["REQUEST_METHOD"], passage.target, fields, passage.body)
         finally:
             exchange.request_bytes = body.size
         if any(_CONTROL.search(value) for _, value in answer.fields):
@@ -88,21 +99,27 @@ class App:
             raise UpstreamError("upstream_reset")
         if not body.complete:  # Dify has answered without reading it all
             environ[CLOSE]()
-        return answer
+        return answer, passage
 
-    def _relay(self, environ: Environ, exchange: Exchange, answer: Answer) -> Iterator[bytes]:
+    def _relay(self, environ: Environ, exchange: Exchange, answer: Answer, passage: Passage) -> Iterator[bytes]:
         try:
             if not answer.field("content-length"):
                 yield b""  # the head goes out now, however long the first byte takes
             for piece in answer:
                 exchange.passed(piece)
-                yield piece
-                exchange.response_bytes += len(piece)
+                sent = passage.feed(piece)
+                yield sent
+                exchange.response_bytes += len(sent)
+            yield (last := passage.finish())
+            exchange.response_bytes += len(last)
         except UpstreamError as error:
             exchange.outcome = error.outcome
             self._cut(environ, answer)
             raise hang_up() from None
-        except (ClientLeft, GeneratorExit):
+        except ClientLeft:
+            exchange.outcome = "client_closed"
+            raise hang_up() from None
+        except GeneratorExit:
             exchange.outcome = "client_closed"
             raise
         except GreenletExit:  # the worker ends and waits no longer
@@ -121,6 +138,8 @@ class App:
     def _refuse(
         self, environ: Environ, start_response: StartResponse, exchange: Exchange, refused: RefusedError
     ) -> list[bytes]:
+        if self._translates(environ):
+            refused = CompletionRefusedError.of(refused)
         body = refused.body()
         if refused.close or "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
             environ[CLOSE]()

@@ -18,6 +18,7 @@ from gunicorn.http.errors import (
     ParseException,
     UnsupportedTransferCoding,
 )
+from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 from msgspec import Struct
 
@@ -121,7 +122,9 @@ class Worker(GeventWorker):
 
     def handle_request(self, listener_name: Any, req: Any, sock: socket.socket, addr: Any) -> Any:
         try:
-            return super().handle_request(listener_name, req, sock, addr)
+            return AsyncWorker.handle_request(self, listener_name, req, sock, addr)
+        except gevent.GreenletExit:  # gevent's worker would go on with the next request behind an answer that was cut
+            raise StopIteration from None
         finally:
             if sock in self._unread:
                 self._unread.discard(sock)
