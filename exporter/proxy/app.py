@@ -71,6 +71,7 @@ class App:
             self._end(environ, exchange)
             raise hang_up() from None
         except BaseException:
+            exchange.cut_off()
             self._end(environ, exchange)
             raise
         exchange.streaming = is_event_stream(answer.field("content-type"))

@@ -39,6 +39,11 @@ class Exchange:
         self._reading = reading
         self._first_byte = time.monotonic() - self._begun
 
+    def cut_off(self) -> None:
+        """The worker ends before an answer has come."""
+        self.answered(502)
+        self.outcome = "upstream_reset"
+
     def passed(self, piece: bytes) -> None:
         """A piece of the answer's body has come."""
         if self._reading:

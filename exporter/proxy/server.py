@@ -35,6 +35,7 @@ _CONNECTIONS = 4096
 _KEEP_ALIVE_SECONDS = 75
 _GRACE_SECONDS = 30
 _LINGER_SECONDS = 5
+_FAREWELL_SECONDS = 1
 _LOOKS_A_SECOND = 4
 
 
@@ -110,8 +111,13 @@ class Worker(GeventWorker):
         self.wsgi = wsgi
 
     def run(self) -> None:
-        gevent.spawn(self._tick)
-        super().run()
+        ticks = gevent.spawn(self._tick)
+        try:
+            super().run()
+        finally:  # also when the master is gone: what is still open ends now, with its line
+            ticks.kill()
+            gevent.killall(self._watch.greenlets(), timeout=_FAREWELL_SECONDS)
+            self._log.farewell()
 
     def handle(self, listener: Any, client: socket.socket, addr: Any) -> None:
         self._clients.add(client)

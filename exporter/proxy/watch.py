@@ -33,6 +33,10 @@ class Watch:
         """True while a request of this client is served."""
         return client.fileno() in self._waiting
 
+    def greenlets(self) -> list[Any]:
+        """Those of the requests that are served."""
+        return [*self._waiting.values()]
+
     def look(self) -> None:
         """Asks all sockets at once; called several times a second."""
         poll = _poll()

@@ -54,6 +54,20 @@ def read_all(connection: socket.socket) -> bytes:
     return answer
 
 
+def resident(proxy: Proxy) -> int:
+    """KiB of the master and its workers."""
+    total = 0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            text = status.read_text()
+        except OSError:
+            continue
+        pid, parent = int(status.parent.name), int(text.split("PPid:")[1].split()[0])
+        if proxy.process.pid in (pid, parent):
+            total += int(text.split("VmRSS:")[1].split()[0])
+    return total
+
+
 @contextmanager
 def proxying(folder: Path, upstream: str, settings: str = "", command: tuple[str, ...] = ()) -> Iterator[Proxy]:
     """Listens on a free port and logs to proxy.log."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.programs import until
-from tests.system.proxy import OK, Proxy, Recorder, proxying, recording
+from tests.system.proxy import OK, Proxy, Recorder, proxying, recording, resident
 
 
 @pytest.fixture(scope="module")
@@ -193,28 +193,14 @@ def test_a_large_upload_costs_no_memory(tmp_path: Path, proxy: Proxy, recorder: 
         connection.sendall(OK)
 
     recorder.answer, recorder.reads_bodies = answer, False
-    before = _resident(proxy)
+    before = resident(proxy)
     curl = ["curl", "-sS", "-T", str(source), "-X", "POST", "-H", "Expect: 100-continue"]
     told = subprocess.run([*curl, f"{proxy.url}/v1/files/upload"], capture_output=True, check=True, timeout=60)
     assert told.stdout == b"ok"
     assert received[0][1] == hashlib.sha256(block * 60).hexdigest()
     assert b"expect" not in received[0][0].lower()
-    assert _resident(proxy) - before < 20_000
+    assert resident(proxy) - before < 20_000
     until("its line", lambda: [line for line in proxy.lines() if line["http.request.body.size"] == size])
-
-
-def _resident(proxy: Proxy) -> int:
-    """KiB of the master and its workers."""
-    total = 0
-    for status in Path("/proc").glob("[0-9]*/status"):
-        try:
-            text = status.read_text()
-        except OSError:
-            continue
-        pid, parent = int(status.parent.name), int(text.split("PPid:")[1].split()[0])
-        if proxy.process.pid in (pid, parent):
-            total += int(text.split("VmRSS:")[1].split()[0])
-    return total
 
 
 def test_an_answer_before_the_bodys_end_reaches_the_client(proxy: Proxy, recorder: Recorder) -> None:
