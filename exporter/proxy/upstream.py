@@ -142,6 +142,8 @@ class _Connection:
         try:
             self._send(request)
             for piece in body:
+                if early := self._early_answer():
+                    return early
                 self._send(h11.Data(data=piece))
             self._send(h11.EndOfMessage())
         except TimeoutError:
@@ -164,6 +166,19 @@ class _Connection:
         assert not isinstance(event, type)
         return event
 
+    def _early_answer(self) -> h11.Response | None:
+        """The answer, if it begins before the body has ended."""
+        while self._readable():
+            event = self.receive()
+            if isinstance(event, h11.Response):
+                return event
+        return None
+
+    def _readable(self) -> bool:
+        poll = _poll()
+        poll.register(self._socket.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
     def rest(self) -> bool:
         """True if another request may follow."""
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
@@ -176,9 +191,7 @@ class _Connection:
     def fresh(self) -> bool:
         if time.monotonic() - self._rests_since > _IDLE_SECONDS:
             return False
-        poll = _poll()
-        poll.register(self._socket.fileno(), select.POLLIN)
-        return not poll.poll(0)  # idle and readable: Dify has closed it
+        return not self._readable()  # what can be read from an idle connection is its end
 
     def close(self) -> None:
         self._socket.close()

@@ -42,7 +42,7 @@ def parameters() -> Any:
 
 @app.post("/v1/files/upload")
 def upload() -> Any:
-    return {"id": str(uuid.uuid4()), "size": len(request.files["file"].read())}, 201
+    return {"id": str(uuid.uuid4()), "size": request.files["file"].seek(0, 2)}, 201
 
 
 @app.post("/v1/chat-messages")
@@ -102,10 +102,10 @@ def _chat(case: str) -> Iterator[dict[str, Any] | None]:
         return
     if case == "chatflow":
         yield _node("gpt-4.1", USAGE)
-    if case == "for ever":
+    if case.startswith("for ever"):
         while True:
             yield {"event": "message", "answer": "on "}
-            gevent.sleep(GAP_SECONDS)
+            gevent.sleep(float(case[8:] or GAP_SECONDS))
     yield {"event": "message_end", "task_id": "t", "message_id": "m", "metadata": {"usage": USAGE}}
 
 
