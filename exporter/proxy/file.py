@@ -15,7 +15,7 @@ class LogFile:
         try:
             if not self._current():
                 self.close()
-                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
             written = os.write(self._descriptor, line)
             if written < len(line):
                 self._take_back(written)

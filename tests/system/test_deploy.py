@@ -129,7 +129,7 @@ def test_alertmanager_is_not_started_without_a_secret(tmp_path: Path, missing: s
 # --- compose and Dockerfile -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["compose.yaml", "dify-logs.compose.yaml"])
+@pytest.mark.parametrize("name", ["compose.yaml", "dify-logs.compose.yaml", "proxy.compose.yaml"])
 def test_compose_files_follow_the_specification(name: str) -> None:
     told(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / name)
 
@@ -178,6 +178,10 @@ def test_our_own_configurations_load(path: Path) -> None:
     config = load(path)
     assert config.exporter.state == "/var/lib/dify-exporter/state"
     assert config.sources
+
+
+def test_the_proxys_configuration_loads() -> None:
+    assert load(DEPLOY / "proxy.toml").proxy.upstream == "http://api:5001"
 
 
 # --- nginx, logrotate, systemd ----------------------------------------------------------------------------------
