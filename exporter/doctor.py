@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from msgspec import Struct
 
 from exporter.detect import Guess, detect, guesses
 from exporter.inputs import SAMPLE_BYTES, InputError, ending
+from exporter.proxy.settings import unusable
 from exporter.readable import trouble
 from exporter.redact import redact
-from exporter.settings import Source
+from exporter.settings import Config, Source
 from parsers.batch import Batch
 
 
@@ -51,6 +53,16 @@ def examine(source: Source) -> Iterator[Finding]:
             yield from _file(file, sample, batch)
     for sentence in source.parser.advice(found):
         yield Finding(f"absent: {sentence}")
+
+
+def examine_proxy(config: Config, folder: Path) -> Iterator[Finding]:
+    """Everything there is to say about `[proxy]`; relative paths count from `folder`."""
+    settings = config.proxy.under(folder)
+    yield Finding(f"passes {settings.listen} on to {settings.upstream}, writes {settings.log}")
+    for sentence in unusable(settings):
+        yield Finding(sentence, problem=True)
+    if not any(fnmatch(settings.log, path) for source in config.sources for path in source.paths):
+        yield Finding(f"no [[source]] reads {settings.log}: its requests and tokens are not counted here", problem=True)
 
 
 def _nothing_at(path: str) -> str:

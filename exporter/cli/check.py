@@ -6,7 +6,8 @@ import click
 
 from exporter.cli.options import config_option, load_or_stop
 from exporter.detect import called
-from exporter.doctor import examine
+from exporter.doctor import examine, examine_proxy
+from exporter.proxy.settings import Proxy
 
 
 @click.command()
@@ -25,6 +26,11 @@ def check(config_path: Path) -> None:
     for source in config.sources:
         click.echo(f"\n{source.name} ({called(source.parser)})")
         for finding in examine(source):
+            problems += finding.problem
+            click.echo(f"  {'problem: ' if finding.problem else ''}{finding.text}")
+    if config.proxy != Proxy():
+        click.echo("\nproxy")
+        for finding in examine_proxy(config, config_path.absolute().parent):
             problems += finding.problem
             click.echo(f"  {'problem: ' if finding.problem else ''}{finding.text}")
     if problems:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from exporter.address import address
 from exporter.cli.options import config_option, load_or_stop, stop
 from exporter.proxy.settings import unusable
 
@@ -29,8 +31,13 @@ def proxy(config_path: Path) -> None:
     if any(importlib.util.find_spec(name) is None for name in _NEEDED):
         stop("the proxy needs gunicorn, gevent and h11: install dify-exporter[proxy]")
     settings = config.proxy.under(config_path.absolute().parent)
-    for finding in unusable(settings):
-        stop(f"{config_path}: [proxy] {finding}")
+    if findings := [f"{config_path}: [proxy] {finding}" for finding in unusable(settings)]:
+        stop(*findings)
+    Path(settings.log).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        socket.create_server(address(settings.listen)).close()
+    except OSError as error:
+        stop(f"{config_path}: [proxy] listen: cannot listen on {settings.listen}: {error.strerror or error}")
     # A file without a name: the settings may be longer than an argument, and are nobody else's business.
     with tempfile.TemporaryFile() as handed:
         handed.write(msgspec.json.encode({"settings": settings, "routes": config.routes.extra}))

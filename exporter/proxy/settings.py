@@ -1,5 +1,6 @@
 """`[proxy]` of the configuration."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,13 +61,13 @@ def _check_upstream(url: str) -> None:
 
 
 def unusable(settings: Proxy) -> Iterator[str]:
-    """What of the settings this machine does not have, one sentence each. Makes the log's folder."""
+    """What of the settings this machine does not have, one sentence each."""
     log = Path(settings.log)
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.open("ab").close()
-    except OSError as error:
-        yield f"log: cannot be written at {log}: {error.strerror}"
+    place = next(path for path in (log, *log.parents) if path.exists())
+    if log.is_dir():
+        yield f"log: {log} is a folder, expected a file"
+    elif not os.access(place, os.W_OK):
+        yield f"log: cannot be written at {log}: {place} is not writable for this user"
     if settings.upstream_ca:
         import ssl  # here, because the proxy's own process patches it first
 
