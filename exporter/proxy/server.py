@@ -64,6 +64,7 @@ class Server(BaseApplication):
             "keepalive": _KEEP_ALIVE_SECONDS,
             "graceful_timeout": _GRACE_SECONDS,
             "proc_name": "dify-exporter proxy",
+            "http_parser": "python",  # the one that our probes have tried
             "permit_unconventional_http_method": True,  # Dify answers 405 itself
             "forwarded_allow_ips": "",  # what others forwarded is passed on, not believed
             "forwarder_headers": "",
@@ -170,7 +171,8 @@ class Worker(GeventWorker):
     def _let_idle_go(self) -> None:
         for client in self._clients:
             if not self._watch.holds(client):
-                client.shutdown(socket.SHUT_RD)
+                with contextlib.suppress(OSError):
+                    client.shutdown(socket.SHUT_RD)
 
 
 def _linger(client: socket.socket) -> None:

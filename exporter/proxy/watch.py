@@ -16,32 +16,32 @@ _LEFT = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
 
 class Watch:
-    """The clients of the requests that a worker holds."""
+    """The clients of the requests that a worker holds, each with the greenlet that serves it."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, Any] = {}
+        self._served: dict[socket.socket, Any] = {}
 
     def begin(self, client: socket.socket) -> None:
         """From now on ClientLeft is thrown into this greenlet soon after its client has closed."""
-        self._waiting[client.fileno()] = gevent.getcurrent()
+        self._served[client] = gevent.getcurrent()
 
     def end(self, client: socket.socket) -> None:
         """The request is over."""
-        self._waiting.pop(client.fileno(), None)
+        self._served.pop(client, None)
 
     def holds(self, client: socket.socket) -> bool:
         """True while a request of this client is served."""
-        return client.fileno() in self._waiting
+        return client in self._served
 
     def greenlets(self) -> list[Any]:
         """Those of the requests that are served."""
-        return [*self._waiting.values()]
+        return [*self._served.values()]
 
     def look(self) -> None:
         """Asks all sockets at once; called several times a second."""
         poll = _poll()
-        for descriptor in self._waiting:
+        clients = {client.fileno(): client for client in self._served}
+        for descriptor in clients:
             poll.register(descriptor, _LEFT)
         for descriptor, _ in poll.poll(0):
-            greenlet = self._waiting.pop(descriptor)
-            greenlet.kill(ClientLeft, block=False)
+            self._served.pop(clients[descriptor]).kill(ClientLeft, block=False)

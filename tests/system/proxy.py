@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -86,13 +87,14 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 class Recorder:
     """An upstream of plain sockets. `answer` is bytes, or is called with each connection and each request."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.answer: Answer | bytes = OK
         self.reads_bodies = True
         self.requests: list[bytes] = []
         self.closed_by_peer = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = "http://127.0.0.1:%d" % self._listener.getsockname()[1]
+        self._tls = tls
+        self.url = f"{'https' if tls else 'http'}://localhost:{self._listener.getsockname()[1]}"
         self._accepter = threading.Thread(target=self._accept, daemon=True)
         self._accepter.start()
 
@@ -105,6 +107,12 @@ class Recorder:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
+        if self._tls:
+            try:
+                connection = self._tls.wrap_socket(connection, server_side=True)
+            except OSError:  # the client did not like our certificate
+                connection.close()
+                return
         with connection:
             connection.settimeout(20)
             while head := self._read(connection):
@@ -144,8 +152,8 @@ class Recorder:
 
 
 @contextmanager
-def recording() -> Iterator[Recorder]:
-    recorder = Recorder()
+def recording(tls: ssl.SSLContext | None = None) -> Iterator[Recorder]:
+    recorder = Recorder(tls)
     try:
         yield recorder
     finally:

@@ -5,12 +5,14 @@ import hashlib
 import http.client
 import os
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.system.programs import until
 from tests.system.proxy import OK, Proxy, Recorder, proxying, recording, resident
@@ -230,3 +232,22 @@ def test_health_is_answered_without_dify(tmp_path: Path) -> None:
     with proxying(tmp_path, "http://127.0.0.1:9") as proxy:
         assert proxy.raw(b"GET /-/healthy HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").endswith(b"\r\n\r\nok\n")
         assert proxy.lines() == []
+
+
+def test_dify_behind_tls_is_verified_and_called_by_its_own_name(tmp_path: Path) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    for name, ca in (("authority", authority), ("stranger", stranger)):
+        ca.cert_pem.write_to_path(str(tmp_path / f"{name}.pem"))
+    request = b"GET /v1/info HTTP/1.1\r\nHost: dify.example\r\nConnection: close\r\n\r\n"
+    with recording(tls) as upstream:
+        with proxying(tmp_path, upstream.url, 'upstream_ca = "authority.pem"\n') as proxy:
+            assert proxy.raw(request).endswith(b"\r\n\r\nok")
+        found = fields_of(upstream.requests[-1])
+        assert ("Host", upstream.url.removeprefix("https://")) in found
+        assert ("X-Forwarded-Host", "dify.example") in found
+        with proxying(tmp_path, upstream.url, 'upstream_ca = "stranger.pem"\n') as proxy:
+            assert proxy.raw(request).startswith(b"HTTP/1.1 502 ")
+            assert proxy.wait_for_lines(2)[-1]["dify.proxy.outcome"] == "upstream_refused"
+        assert len(upstream.requests) == 1
