@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator
 
 from parsers.batch import Batch
+from parsers.envelope import Envelope
 from parsers.parser import Parser
 
-_BLOCK = 1 << 20
+#: What costs once a window, such as a look at each of its labels, is to cost little a line.
+_BLOCK = 1 << 22
 
 #: Gives at most so many bytes, none at the end.
 Read = Callable[[int], bytes]
@@ -18,17 +20,31 @@ def feed(read: Read, parser: Parser, line_length: int, *, singly: bool = False) 
     holds one record, which costs time and lets the caller choose by event time.
     """
     parse = _singly if singly else _at_once
+    # The pieces of a line in an envelope are together no longer than a line.
+    most = line_length if isinstance(parser, Envelope) else max(line_length, _BLOCK)
     window, final = b"", False
-    while not final:
-        block = read(min(_BLOCK, line_length - len(window)))
-        window, final, begin = window + block, not block, 0
-        for batch in parse(parser, window, final):
+    while not final or window:
+        window += b"" if final else (block := read(max(1, most - len(window))))
+        final = final or not block
+        end, begin = _before_too_long(window, line_length), 0
+        for batch in parse(parser, window[:end], final and end == len(window)):
             begin += batch.consumed
             yield batch
         window = window[begin:]
         if len(window) >= line_length:
             batch, window = _too_long(read, window)
             yield batch
+
+
+def _before_too_long(window: bytes, line_length: int) -> int:
+    """Where the first line that is too long begins, else the window's end."""
+    begin = 0
+    while len(window) - begin >= line_length:
+        end = window.rfind(b"\n", begin, begin + line_length) + 1
+        if not end:
+            return begin
+        begin = end
+    return len(window)
 
 
 def between(batches: Iterator[Batch], since: int | None, until: int | None) -> Iterator[Batch]:

@@ -9,7 +9,7 @@ from exporter import catalogue as c
 from exporter.budgets import Budgets
 from exporter.joins import Joins
 from exporter.prices import Prices
-from exporter.series import Series
+from exporter.series import Labels, Series
 from exporter.table import Table
 from parsers import batch as b
 
@@ -55,16 +55,16 @@ def _usage(books: Books, r: b.Usage) -> None:
     tokens = {"input": r.input_tokens, "output": r.output_tokens, "unsplit": r.unsplit_tokens}
     for token_type, count in tokens.items():
         if count is not None:
-            series.add(c.TOKENS_USED, (books.source, r.app_id, *model, token_type), count)
+            series.add(c.TOKENS_USED, (books.source, r.app_id, *model, token_type), count, r.count)
     at = event_time(books, r.at)
     cost, currency, basis = r.cost, r.currency, "reported"
     if cost is None and (price := books.prices.find(r, at)) is not None:
         cost, currency, basis = price.cost(r), price.currency, "price_list"
     books.budgets.spend(books.source, r, cost, currency, at)
     if cost is not None:
-        series.add(c.COST, (books.source, r.app_id, *model, currency, basis), cost)
+        series.add(c.COST, (books.source, r.app_id, *model, currency, basis), cost, r.count)
     elif total := sum(count or 0 for count in tokens.values()):
-        series.add(c.UNPRICED_TOKENS, (books.source, *model), total)
+        series.add(c.UNPRICED_TOKENS, (books.source, *model), total, r.count)
 
 
 def _usage_missing(books: Books, r: b.UsageMissing) -> None:
@@ -76,27 +76,36 @@ def _first_token(books: Books, r: b.FirstToken) -> None:
 
 
 def _run(books: Books, r: b.Run) -> None:
-    books.series.add(c.RUNS, (books.source, r.kind, r.app_id, r.status))
-    if r.duration is not None:
-        books.series.observe(c.RUN_DURATION, (books.source, r.kind, r.app_id), (r.duration,))
+    _timed(books, (c.RUNS, c.RUN_DURATION), (r.kind, r.app_id, r.status), _one(r.duration))
 
 
 def _node_run(books: Books, r: b.NodeRun) -> None:
-    books.series.add(c.NODE_RUNS, (books.source, r.node_type, r.status))
-    if r.duration is not None:
-        books.series.observe(c.NODE_RUN_DURATION, (books.source, r.node_type), (r.duration,))
+    durations = r.durations or _one(r.duration)
+    _timed(books, (c.NODE_RUNS, c.NODE_RUN_DURATION), (r.node_type, r.status), durations, r.count)
 
 
 def _task(books: Books, r: b.Task) -> None:
-    books.series.add(c.TASKS, (books.source, r.task, r.status))
-    if r.duration is not None:
-        books.series.observe(c.TASK_DURATION, (books.source, r.task), (r.duration,))
+    _timed(books, (c.TASKS, c.TASK_DURATION), (r.task, r.status), _one(r.duration))
 
 
 def _invocation(books: Books, r: b.Invocation) -> None:
-    books.series.add(c.MODEL_INVOCATIONS, (books.source, r.operation, r.status_code))
-    if r.duration is not None:
-        books.series.observe(c.MODEL_INVOCATION_DURATION, (books.source, r.operation), (r.duration,))
+    durations = r.durations or _one(r.duration)
+    metrics = c.MODEL_INVOCATIONS, c.MODEL_INVOCATION_DURATION
+    _timed(books, metrics, (r.operation, r.status_code), durations, r.count)
+
+
+def _timed(
+    books: Books, metrics: tuple[c.Metric, c.Metric], labels: Labels, durations: tuple[int, ...], count: int = 1
+) -> None:
+    """A counter, and a histogram that lacks its last label."""
+    counter, histogram = metrics
+    books.series.add(counter, (books.source, *labels), count, count)
+    if durations:
+        books.series.observe(histogram, (books.source, *labels[:-1]), durations)
+
+
+def _one(duration: int | None) -> tuple[int, ...]:
+    return () if duration is None else (duration,)
 
 
 def _failure(books: Books, r: b.Failure) -> None:

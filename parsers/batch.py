@@ -66,7 +66,10 @@ class Request(Struct, frozen=True, gc=False):
 
 
 class Usage(Struct, frozen=True, gc=False):
-    """Tokens and money of one model call. None is not known; `unsplit_tokens` where only a total is known."""
+    """Tokens and money of `count` model calls with equal labels, in the same minute as `at`.
+
+    None is not known; `unsplit_tokens` where only a total is known.
+    """
 
     app_id: str = UNKNOWN
     provider: str = UNKNOWN
@@ -77,6 +80,7 @@ class Usage(Struct, frozen=True, gc=False):
     cost: Decimal | None = None
     currency: str = UNKNOWN
     at: int | None = None
+    count: int = 1
 
 
 class UsageMissing(Struct, frozen=True, gc=False):
@@ -104,11 +108,13 @@ class Run(Struct, frozen=True, gc=False):
 
 
 class NodeRun(Struct, frozen=True, gc=False):
-    """A finished workflow node."""
+    """`count` finished workflow nodes; `duration` is that of one, `durations` those of many, in any order."""
 
     node_type: str
     status: str
     duration: int | None = None
+    count: int = 1
+    durations: tuple[int, ...] = ()
 
 
 class Task(Struct, frozen=True, gc=False):
@@ -120,11 +126,16 @@ class Task(Struct, frozen=True, gc=False):
 
 
 class Invocation(Struct, frozen=True, gc=False):
-    """A finished call of the plugin daemon, named as its own metrics name it (`invoke_llm`)."""
+    """`count` finished calls of the plugin daemon, named as its own metrics name them (`invoke_llm`).
+
+    `duration` is that of one, `durations` those of many, in any order.
+    """
 
     operation: str
     status_code: str
     duration: int | None = None
+    count: int = 1
+    durations: tuple[int, ...] = ()
 
 
 class Failure(Struct, frozen=True, gc=False):

@@ -7,13 +7,15 @@ waits for what may follow.
 from functools import cached_property
 from typing import Any
 
+from msgspec import structs
+
 from parsers.batch import Batch, Closed, Opened, Request, Run, Task, Usage, UsageMissing
-from parsers.dify import structured, text
+from parsers.dify import nodes, structured, text
 from parsers.dify.message import Reader
 from parsers.parser import Parser
 from parsers.routes import table
 from parsers.times import zone
-from parsers.window import Outcome, by_line
+from parsers.window import Outcome, by_line, whole_lines
 
 
 class Dify(Parser, frozen=True):
@@ -34,7 +36,13 @@ class Dify(Parser, frozen=True):
         return Reader(table(self.routes))
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
-        return by_line(window, final, self._line)
+        consumed, count = whole_lines(window, final)
+        records, newest, rest = nodes.read(window[:consumed], self._line)
+        batch = by_line(rest, True, self._line)
+        last_at = max((at for at in (newest, batch.last_at) if at is not None), default=None)
+        return structs.replace(
+            batch, consumed=consumed, lines=count, last_at=last_at, records=(*records, *batch.records)
+        )
 
     def _line(self, line: bytes) -> Outcome:
         if line.startswith(b"{"):

@@ -5,35 +5,63 @@ import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 import msgspec
 
-from parsers.batch import UNPARSED_REASONS, Batch, Request
+from parsers.batch import UNPARSED_REASONS, Batch, Invocation, NodeRun, Request, Usage
 from parsers.parser import Parser
+
+_MINUTE = 60 * 10**9
 
 
 def _moves(record: object) -> Iterable[tuple[object, ...]]:
-    """A record as countable facts: grouping requests differently must not matter."""
-    if not isinstance(record, Request):
+    """A record as countable facts: grouping records differently must not matter."""
+    if isinstance(record, Request):
+        labels = (record.method, record.route, record.status_code, record.failure)
+        yield from [("request", *labels)] * record.count
+        if record.response_bytes is not None:
+            yield from [("bytes known", *labels)]
+        for kind in ("durations", "first_bytes", "handler_durations"):
+            yield from ((kind, *labels, value) for value in getattr(record, kind))
+    elif isinstance(record, NodeRun | Invocation):
+        kind, *labels = type(record).__name__, *msgspec.structs.astuple(record)[:2]
+        durations = record.durations or (() if record.duration is None else (record.duration,))
+        yield from ((kind, *labels, value) for value in durations)
+        yield from [(kind, *labels)] * record.count
+    elif isinstance(record, Usage):
+        yield from [_usage(record)] * record.count
+    else:
         yield (type(record).__name__, *(repr(v) for v in msgspec.structs.astuple(record)))
-        return
-    labels = (record.method, record.route, record.status_code, record.failure)
-    yield from [("request", *labels)] * record.count
-    if record.response_bytes is not None:
-        yield from [("bytes known", *labels)]
-    for kind in ("durations", "first_bytes", "handler_durations"):
-        yield from ((kind, *labels, value) for value in getattr(record, kind))
+
+
+def _usage(record: Usage) -> tuple[object, ...]:
+    """What cannot be summed of a usage: labels, which amounts are known, and the minute."""
+    amounts = (record.input_tokens, record.output_tokens, record.unsplit_tokens, record.cost)
+    minute = None if record.at is None else record.at // _MINUTE
+    known = tuple(amount is not None for amount in amounts)
+    return ("usage", record.app_id, record.provider, record.model, record.currency, minute, known)
+
+
+def _amounts(record: object) -> Iterable[tuple[tuple[object, ...], int | Decimal]]:
+    """What can be summed."""
+    if isinstance(record, Request) and record.response_bytes is not None:
+        yield (record.method, record.route, record.status_code, record.failure), record.response_bytes
+    if isinstance(record, Usage):
+        for name in ("input_tokens", "output_tokens", "unsplit_tokens", "cost"):
+            yield (*_usage(record), name), getattr(record, name) or 0
 
 
 def summed(batches: Iterable[Batch]) -> dict[str, object]:
     """All that a sequence of batches says, whatever the windows were."""
     batches = list(batches)
     facts: Counter[object] = Counter(move for b in batches for r in b.records for move in _moves(r))
-    sizes: Counter[object] = Counter()
+    sums: dict[tuple[object, ...], int | Decimal] = {}
     for batch in batches:
         for r in batch.records:
+            for key, amount in _amounts(r):
+                sums[key] = sums.get(key, 0) + amount
             if isinstance(r, Request) and r.response_bytes is not None:
-                sizes[r.method, r.route, r.status_code, r.failure] += r.response_bytes
                 facts["bytes known", r.method, r.route, r.status_code, r.failure] = 1
     return {
         "consumed": sum(b.consumed for b in batches),
@@ -42,7 +70,7 @@ def summed(batches: Iterable[Batch]) -> dict[str, object]:
         "unparsed": sum((Counter(b.unparsed) for b in batches), Counter()),
         "last_at": max((b.last_at for b in batches if b.last_at is not None), default=None),
         "facts": facts,
-        "bytes": sizes,
+        "sums": sums,
     }
 
 
