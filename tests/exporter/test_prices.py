@@ -84,3 +84,23 @@ def test_the_yuan_has_two_names() -> None:
     exchange = Exchange({"CNY": Decimal("0.14")})
     assert exchange.convert(Decimal(100), "RMB", "USD") == 14
     assert Exchange().convert(Decimal(100), "RMB", "CNY") == 100
+
+
+def test_the_shipped_list_is_valid_and_dated(tmp_path: Path) -> None:
+    shipped = ROOT / "deploy/prices.toml"
+    file = tmp_path / "exporter.toml"
+    file.write_text(f"[exporter]\nprices = '{shipped}'\n")
+    prices = Prices(load(file).prices)
+    assert "# As of 20" in shipped.read_text()
+
+    def cost(model: str, provider: str, day: str) -> Decimal | None:
+        usage = Usage(model=model, provider=provider, input_tokens=1_000_000, output_tokens=1_000_000)
+        found = prices.find(usage, at(day))
+        return found and found.cost(usage)
+
+    assert cost("gpt-4.1", "langgenius/openai/openai", "2026-11-01") == 10
+    assert cost("claude-sonnet-4-5", "langgenius/anthropic/anthropic", "2026-11-01") == 18
+    assert cost("deepseek-chat", "langgenius/deepseek/deepseek", "2025-09-28") == Decimal("2.24")
+    assert cost("deepseek-chat", "langgenius/deepseek/deepseek", "2025-12-24") == Decimal("0.70")
+    assert cost("gpt-4.1", "langgenius/openai/openai", "2024-01-01") is None
+    assert cost("gpt-4.1", "langgenius/azure_openai/azure_openai", "2026-11-01") is None
