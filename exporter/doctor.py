@@ -41,16 +41,16 @@ def examine(source: Source) -> Iterator[Finding]:
             yield Finding(_nothing_at(path), problem=True)
         for file in files:
             try:
-                sample = _sample(file)
+                read = sample(file)
             except InputError as error:
                 yield Finding(str(error), problem=True)
                 continue
-            if not sample:
+            if not read:
                 yield Finding(f"{file}: is empty")
                 continue
-            batch = source.parser.parse(sample, final=True)
+            batch = source.parser.parse(read, final=True)
             found = Batch(records=found.records + batch.records)
-            yield from _file(file, sample, batch)
+            yield from _file(file, read, batch)
     for sentence in source.parser.advice(found):
         yield Finding(f"absent: {sentence}")
 
@@ -78,7 +78,8 @@ def _nothing_at(path: str) -> str:
     )
 
 
-def _sample(file: str) -> bytes:
+def sample(file: str) -> bytes:
+    """The end of a log, whole lines. Raises InputError."""
     if (told := trouble(Path(file))) is not None:
         raise InputError(told)
     return ending(file)

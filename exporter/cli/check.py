@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from exporter.audit import audit
 from exporter.cli.options import config_option, load_or_stop
 from exporter.detect import called
 from exporter.doctor import examine, examine_proxy
@@ -23,10 +24,11 @@ def check(config_path: Path) -> None:
     config = load_or_stop(config_path)
     click.echo(f"{config_path}: the configuration is valid")
     problems = 0
-    for source in config.sources:
-        click.echo(f"\n{source.name} ({called(source.parser)})")
-        for finding in examine(source):
+    sections = [(f"{source.name} ({called(source.parser)})", examine(source)) for source in config.sources]
+    for title, findings in (*sections, ("money", audit(config))):
+        for number, finding in enumerate(findings):
             problems += finding.problem
+            click.echo(f"\n{title}" if not number else "", nl=not number)
             click.echo(f"  {'problem: ' if finding.problem else ''}{finding.text}")
     if config.proxy != Proxy():
         click.echo("\nproxy")
