@@ -47,8 +47,8 @@ def _before_too_long(window: bytes, line_length: int) -> int:
     return len(window)
 
 
-def between(batches: Iterator[Batch], since: int | None, until: int | None) -> Iterator[Batch]:
-    """The batches whose event time lies in [since, until), in nanoseconds.
+def within(batches: Iterator[Batch], since: int | None, until: int | None) -> Iterator[tuple[Batch, bool]]:
+    """The batches, and whether their event time lies in [since, until), in nanoseconds.
 
     One without a time, such as a traceback's line, goes with the one before it.
     """
@@ -56,8 +56,7 @@ def between(batches: Iterator[Batch], since: int | None, until: int | None) -> I
     for batch in batches:
         if batch.last_at is not None:
             inside = (since is None or since <= batch.last_at) and (until is None or batch.last_at < until)
-        if inside:
-            yield batch
+        yield batch, inside
 
 
 def _at_once(parser: Parser, window: bytes, final: bool) -> Iterator[Batch]:

@@ -6,7 +6,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -31,16 +31,20 @@ def reading(name: str) -> Iterator[tuple[bytes, Read]]:
     """
     try:
         with _open(name) as stream:
-            sample = stream.read(SAMPLE_BYTES)
+            # A read that fills its buffer would not notice an interrupt between two pieces of a pipe.
+            take = stream.read1 if isinstance(stream, BufferedReader) else stream.read
+            sample = b""
+            while len(sample) < SAMPLE_BYTES and (block := take(SAMPLE_BYTES - len(sample))):
+                sample += block
             waiting = [sample]
 
             def read(size: int) -> bytes:
                 if not waiting:
-                    return stream.read(size)
+                    return take(size)
                 head = waiting.pop()
                 if head[size:]:
                     waiting.append(head[size:])
-                return head[:size] or stream.read(size)
+                return head[:size] or take(size)
 
             yield sample, read
     except PermissionError as error:
@@ -53,14 +57,15 @@ def reading(name: str) -> Iterator[tuple[bytes, Read]]:
 @contextmanager
 def _open(name: str) -> Iterator[BinaryIO]:
     if name == "-":
-        yield _plain(cast(BufferedReader, sys.stdin.buffer))
+        yield _plain(sys.stdin.buffer)
         return
     with Path(name).open("rb") as file:
         yield _plain(file)
 
 
-def _plain(file: BufferedReader) -> BinaryIO:
+def _plain(stream: BinaryIO) -> BinaryIO:
     """What is inside, known by the first two bytes; nothing is sought, so a pipe will do."""
+    file = stream if isinstance(stream, BufferedReader) else BufferedReader(cast(RawIOBase, stream))
     return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if file.peek(2)[:2] == _GZIP_MAGIC else file
 
 

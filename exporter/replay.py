@@ -1,19 +1,17 @@
 """Reads logs once, from the beginning to the end, into a ledger."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from glob import glob
 
 from msgspec import Struct
 
 from exporter.detect import Guess, detect
-from exporter.feed import Read, between, feed
+from exporter.feed import feed, within
 from exporter.inputs import InputError, reading
 from exporter.ledger import Ledger
 from exporter.settings import Source
 from parsers.batch import Batch
 from parsers.parser import Parser
-
-Examples = dict[tuple[str, str], bytes]
 
 
 class Job(Struct, frozen=True):
@@ -31,6 +29,14 @@ class Span(Struct, frozen=True):
     until: int | None = None
 
 
+class Step(Struct, frozen=True):
+    """A batch of a source; one outside the span of time is not `counted`."""
+
+    source: str
+    batch: Batch
+    counted: bool
+
+
 def jobs_of(sources: Iterable[Source]) -> list[Job]:
     """The files that the configured sources match now. Raises InputError where a source has none."""
     jobs = []
@@ -43,51 +49,39 @@ def jobs_of(sources: Iterable[Source]) -> list[Job]:
 
 
 def run(
-    jobs: Iterable[Job],
-    ledger: Ledger,
-    line_length: int,
-    span: Span,
-    say: Callable[[str], None],
-    advance: Callable[[int, int], None],
-) -> Examples:
-    """Enters everything; gives one unparsed line a source and reason.
+    jobs: Iterable[Job], ledger: Ledger, line_length: int, span: Span, say: Callable[[str], None]
+) -> Iterator[Step]:
+    """Enters everything, step by step; whoever stops in between has entered what he has seen.
 
-    `say` is told what was detected, `advance` the bytes and lines of each batch. Raises InputError.
+    `say` is told what was detected. Raises InputError.
     """
-    examples: Examples = {}
     for job in jobs:
         with reading(job.file) as (sample, read):
+            if not sample:
+                say(f"{job.file}: is empty")
+                continue
             name, parser = _parser_of(job, sample, say)
             ledger.open(name)
-            for batch in _batches(read, parser, line_length, span):
-                ledger.enter(name, batch)
-                advance(batch.consumed, batch.lines)
-                _keep(examples, name, batch.examples)
-    return examples
+            batches = feed(read, parser, line_length, singly=span != Span())
+            for batch, counted in within(batches, span.since, span.until):
+                if counted:
+                    ledger.enter(name, batch)
+                yield Step(name, batch, counted)
 
 
 def _parser_of(job: Job, sample: bytes, say: Callable[[str], None]) -> tuple[str, Parser]:
     if job.source is not None:
         return job.source.name, job.source.parser
-    if len(job.candidates) == 1:
-        return job.candidates[0].name, job.candidates[0].parser
-    found = detect(sample, iter(job.candidates))
-    if found is None and sample:
+    first, *others = job.candidates
+    found = detect(sample, iter(job.candidates)) if others else (first, Batch())
+    if found is None and first.name != job.candidates[-1].name:
         raise InputError(
             f"{job.file}: no known format takes a line of its beginning; "
             "name one with --parser, or see `dify-exporter explain` for a line of it"
         )
-    guess = found[0] if found else job.candidates[0]
-    say(f"{job.file}: {guess}")
+    guess, batch = found or (first, Batch())
+    if others:
+        say(f"{job.file}: read as {guess}")
+        for sentence in guess.parser.advice(batch):
+            say(f"{job.file}: absent: {sentence}")
     return guess.name, guess.parser
-
-
-def _batches(read: Read, parser: Parser, line_length: int, span: Span) -> Iterable[Batch]:
-    if span == Span():
-        return feed(read, parser, line_length)
-    return between(feed(read, parser, line_length, singly=True), span.since, span.until)
-
-
-def _keep(examples: Examples, source: str, found: Mapping[str, bytes]) -> None:
-    for reason, line in found.items():
-        examples.setdefault((source, reason), line)

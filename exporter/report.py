@@ -1,6 +1,7 @@
 """What a replay found, as plain data for JSON and as tables for a person."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
@@ -46,6 +47,13 @@ def show(summary: Summary, console: Console) -> None:
         for title, section, columns in _TABLES:
             if found[section]:
                 _print(console, title, columns, found[section])
+
+
+def cardinality(snapshot: Snapshot) -> str:
+    """How many label sets each metric of Dify's holds, the most first."""
+    sizes = {m.name: len(series) for kind in (snapshot.counters, snapshot.histograms) for m, series in kind.items()}
+    shown = sorted((item for item in sizes.items() if item[1] and "_exporter_" not in item[0]), key=lambda i: -i[1])
+    return ", ".join(f"{name} {size:,}" for name, size in shown) or "none"
 
 
 def quantile(q: float, bounds: tuple[float, ...], counts: list[int]) -> float | None:
@@ -136,18 +144,19 @@ def _usage(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
         if name == source:
             row = rows.setdefault(tuple(model), dict(zip(("app_id", "provider", "model"), model, strict=True)))
             costs = row.setdefault("cost", {})
-            costs[currency] = f"{cost + type(cost)(costs.get(currency, 0)):f}"
+            costs[currency] = f"{(cost + Decimal(costs.get(currency, 0))).normalize():f}"
     return [rows[key] for key in sorted(rows)]
 
 
 def _timed(snapshot: Snapshot, counter: c.Metric, histogram: c.Metric, source: str) -> list[dict[str, Any]]:
-    """Rows of a counter with the quantiles of a histogram that lacks the counter's last label."""
+    """Rows of a counter; of those that share a histogram, which lacks the last label, the largest shows its times."""
+    counts = {labels: int(count) for labels, count in snapshot.counters[counter].items() if labels[0] == source}
+    largest = {labels[:-1]: labels for labels in sorted(counts, key=lambda labels: counts[labels])}
     return [
         dict(zip(counter.labels[1:], labels[1:], strict=True))
-        | {"count": int(count)}
-        | _quantiles(snapshot, histogram, [labels[:-1]])
-        for labels, count in sorted(snapshot.counters[counter].items())
-        if labels[0] == source
+        | {"count": counts[labels]}
+        | (_quantiles(snapshot, histogram, [labels[:-1]]) if largest[labels[:-1]] == labels else {})
+        for labels in sorted(counts)
     ]
 
 

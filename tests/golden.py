@@ -29,7 +29,8 @@ def golden_file(source: Source) -> Path:
 def exposition(source: Source) -> bytes:
     whole = config()
     ledger = Ledger(whole.limits, lambda: NOW, whole.buckets, whole.prices, whole.budgets)
-    run(jobs_of([source]), ledger, whole.limits.line_length, Span(), lambda _: None, lambda *_: None)
+    for _ in run(jobs_of([source]), ledger, whole.limits.line_length, Span(), lambda _: None):
+        pass
     snapshot = ledger.snapshot(None)
     return render(snapshot, looked_up(snapshot, whole, NOW))
 

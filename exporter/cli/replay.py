@@ -17,10 +17,20 @@ from exporter.gauges import looked_up
 from exporter.inputs import InputError
 from exporter.ledger import Ledger
 from exporter.redact import redact
-from exporter.replay import Examples, Job, Span, jobs_of, run
+from exporter.replay import Job, Span, Step, jobs_of, run
 from exporter.settings import Config
+from parsers.batch import Batch
 
 _NANOSECONDS = 1_000_000_000
+
+#: Of tables that go into a file or a pipe.
+_WIDTH = 140
+
+#: As a shell gives for SIGINT.
+_INTERRUPTED = 130
+
+#: One unparsed line a source and reason.
+Examples = dict[tuple[str, str], bytes]
 
 
 class _Moment(click.ParamType[int]):
@@ -79,6 +89,10 @@ def replay(
     named = context.get_parameter_source("config_path") is not click.core.ParameterSource.DEFAULT
     config = load_or_stop(config_path) if named or not files else Config()
     ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets)
+    if since is not None and until is not None and since >= until:
+        stop("--since must be before --until: nothing lies between them")
+    examples: Examples = {}
+    code = 0
     try:
         if files:
             candidates = candidates_or_stop(parser_name, format_, envelope, config.routes.extra)
@@ -86,10 +100,21 @@ def replay(
         else:
             jobs = jobs_of(config.sources)
         with _progress(jobs) as advance:
-            examples = run(jobs, ledger, config.limits.line_length, Span(since, until), _say, advance)
+            for step in run(jobs, ledger, config.limits.line_length, Span(since, until), _say):
+                advance(step.batch)
+                _keep(examples, step)
     except InputError as error:
         stop(str(error))
+    except KeyboardInterrupt:
+        _say("interrupted: what follows was read until then")
+        code = _INTERRUPTED
     _print(ledger, config, examples, output)
+    raise SystemExit(code)
+
+
+def _keep(examples: Examples, step: Step) -> None:
+    for reason, line in step.batch.examples.items() if step.counted else ():
+        examples.setdefault((step.source, reason), line)
 
 
 def _say(sentence: str) -> None:
@@ -97,25 +122,27 @@ def _say(sentence: str) -> None:
 
 
 @contextmanager
-def _progress(jobs: list[Job]) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal: share of the bytes and lines a second."""
+def _progress(jobs: list[Job]) -> Iterator[Callable[[Batch], None]]:
+    """A bar on a terminal: bytes, their share, and lines a second."""
     if not sys.stderr.isatty():
-        yield lambda _consumed, _more_lines: None
+        yield lambda _: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     sizes = [Path(job.file).stat().st_size for job in jobs if Path(job.file).is_file()]
-    columns = (TextColumn("{task.fields[rate]}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.fields[rate]}"), BarColumn(), TaskProgressColumn(), DownloadColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
     lines, begun = 0, time.monotonic()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=sum(sizes) or None, rate="")
 
-        def advance(consumed: int, more_lines: int) -> None:
+        def advance(batch: Batch) -> None:
             nonlocal lines
-            lines += more_lines
+            lines += batch.lines
             rate = lines / max(time.monotonic() - begun, 1e-3)
-            progress.update(task, advance=consumed, rate=f"{lines:,} lines, {rate:,.0f}/s")
+            progress.update(task, advance=batch.consumed, rate=f"{lines:,} lines, {rate:,.0f}/s")
 
         yield advance
 
@@ -127,12 +154,13 @@ def _print(ledger: Ledger, config: Config, examples: Examples, output: str) -> N
         return
     from rich.console import Console
 
-    from exporter.report import show, summarise
+    from exporter.report import cardinality, show, summarise
 
     summary = summarise(snapshot)
     if output == "json":
         click.echo(json.dumps(summary, indent=2))
         return
-    show(summary, Console())
+    show(summary, Console(width=None if sys.stdout.isatty() else _WIDTH))
     for (source, reason), line in examples.items():
         click.echo(f"{source}: unparsed ({reason}), for example: {redact(line)}")
+    click.echo(f"series: {cardinality(snapshot)}")

@@ -1,0 +1,178 @@
+"""`dify-exporter replay` as an operator sees it."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from prometheus_client.parser import text_string_to_metric_families
+
+from exporter.cli.replay import replay
+from tests.golden import ROOT, config, golden_file
+
+SAMPLES = ROOT / "samples"
+DIFY = str(SAMPLES / "nginx-dify.log")
+
+
+def run(*arguments: str, given: bytes | None = None) -> Result:
+    return CliRunner().invoke(replay, arguments, input=given)
+
+
+def found(*arguments: str, given: bytes | None = None) -> dict:
+    told = run(*arguments, "--output", "json", given=given)
+    assert told.exit_code == 0, told.output
+    return json.loads(told.stdout)
+
+
+def test_files_need_no_configuration_and_what_is_detected_is_said() -> None:
+    told = run(DIFY, str(SAMPLES / "compose.log"), "--output", "json")
+    assert set(json.loads(told.stdout)) == {"nginx", "dify"}
+    said = told.stderr.splitlines()
+    assert said[0] == f'{DIFY}: read as parser = "nginx", format = "dify"'
+    assert said[1].startswith(f"{DIFY}: absent: this nginx format carries no $request_time")
+    assert f'{SAMPLES / "compose.log"}: read as parser = "dify", envelope = "compose"' in said
+
+
+def test_a_named_parser_is_not_guessed() -> None:
+    told = run(DIFY, "--parser", "nginx", "--format", "combined", "--envelope", "none", "--output", "json")
+    assert json.loads(told.stdout)["nginx"]["lines"] == {"observed": 0, "ignored": 0, "unparsed": 41}
+    assert told.stderr == ""
+    envelope = run(str(SAMPLES / "cri-worker.log"), "--parser", "dify", "--output", "json")
+    assert envelope.stderr.startswith(f'{SAMPLES / "cri-worker.log"}: read as parser = "dify", envelope = "cri"\n')
+
+
+def test_gzip_and_standard_input(tmp_path: Path) -> None:
+    plain = Path(DIFY).read_bytes()
+    packed = tmp_path / "access.log.3.gz"
+    packed.write_bytes(gzip.compress(plain[:3000]) + gzip.compress(plain[3000:]))
+    assert found(str(packed)) == found("-", given=plain) == found("-", given=packed.read_bytes()) == found(DIFY)
+
+
+def test_a_last_line_without_its_newline_counts() -> None:
+    assert found("-", given=Path(DIFY).read_bytes().rstrip(b"\n")) == found(DIFY)
+
+
+@pytest.mark.parametrize(
+    ("options", "requests"),
+    [
+        ((), 41),
+        (("--since", "2026-11-24T11:11:45Z"), 31),
+        (("--until", "2026-11-24T11:11:45"), 10),
+        (("--since", "2026-11-24T19:11:45+08:00", "--until", "2026-11-24T11:11:46Z"), 17),
+        (("--since", "1s"), 0),
+    ],
+)
+def test_since_and_until(options: tuple[str, ...], requests: int) -> None:
+    """Half open: what is before the one and from the other on is not counted at all."""
+    nginx = found(DIFY, *options)["nginx"]
+    assert sum(row["requests"] for row in nginx["requests"]) == requests
+    assert sum(nginx["lines"].values()) == requests
+
+
+def test_a_traceback_goes_with_its_head() -> None:
+    log = b"2026-11-23 08:53:08.1 ERROR [a] [x.py:1]  - old\nTraceback\n2026-11-23 08:53:09.1 ERROR [a] [x.py:1]  - new\nTraceback\n"
+    dify = found("-", "--since", "2026-11-23T08:53:09Z", given=log)["dify"]
+    assert dify["lines"] == {"observed": 1, "ignored": 1, "unparsed": 0}
+    assert dify["errors"] == {"other": 1}
+
+
+def test_the_configured_sources_are_read_and_give_their_goldens(tmp_path: Path) -> None:
+    told = run("--config", str(ROOT / "exporter.toml"), "--output", "metrics")
+    shown = {
+        (s.name, *sorted(s.labels.items())): s.value
+        for family in text_string_to_metric_families(told.stdout)
+        for s in family.samples
+    }
+    for source in config().sources:
+        for family in text_string_to_metric_families(golden_file(source).read_text()):
+            for s in family.samples:
+                if "source" in s.labels and s.name != "dify_active_requests":
+                    assert shown[s.name, *sorted(s.labels.items())] == s.value
+
+
+def test_tables_for_people() -> None:
+    told = run(
+        str(SAMPLES / "dify-proxy.log"),
+        "-",
+        given=b"2026-11-23 08:53:08.1 CANARY oops\n" * 3 + Path(SAMPLES / "dify-worker.log").read_bytes(),
+    )
+    assert told.exit_code == 0
+    for text in (
+        "91 lines: 69 observed, 19 ignored, 3 unparsed (format: 3)",
+        "│ /v1/chat-messages │ 2xx    │       24 │ ",
+        "│ /v1/chat-messages │ quota_exceeded │        1 │",
+        "│ gpt-4.1       │ 3,731 │  1,381 │         │ 0.010312 USD  │",
+        "│ node_failed │     1 │",
+        "dify: unparsed (format), for example: 0000-00-00 00:00:00.0 xxxxxx xxxx",
+        "series: dify_failed_requests_total ",
+    ):  # fmt: skip
+        assert text in told.stdout
+    assert "CANARY" not in told.output
+
+
+def test_the_times_of_a_histogram_are_shown_once() -> None:
+    tasks = found(str(SAMPLES / "dify-worker.log"))["dify"]["tasks"]
+    assert [("p50" in row) for row in tasks if row["task"].endswith("workflow_based_app_execution_task")] == [
+        False,
+        True,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "sentence"),
+    [
+        (("none.log",), None, "none.log: cannot be read: No such file or directory"),
+        (("/",), None, "/: cannot be read: Is a directory"),
+        (("-",), gzip.compress(os.urandom(9999))[:-99], "-: cannot be read: Compressed file ended before the end-of-stream marker was reached"),
+        (("-",), b"hello\nworld\n", "-: no known format takes a line of its beginning; name one with --parser, or see `dify-exporter explain` for a line of it"),
+        (("x", "--parser", "ngnix"), None, '--parser: unknown parser "ngnix", did you mean "nginx"?'),
+        (("x", "--parser", "nginx", "--format", "diffy"), None, '--parser nginx: format: unknown name "diffy", did you mean "dify"? (or nginx\' log_format itself)'),
+        (("x", "--envelope", "dockr"), None, '--envelope: unknown envelope "dockr", did you mean "docker"?'),
+        (("x", "--format", "dify"), None, "--format describes a parser: name it with --parser"),
+        (("--parser", "dify"), None, "--parser, --format and --envelope describe FILES, and no FILE is named"),
+        (("x", "--since", "2026-11-24", "--until", "2026-11-23"), None, "--since must be before --until: nothing lies between them"),
+        (("--config", "none.toml"), None, "none.toml: cannot be read: No such file or directory; name another file with --config"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_one_sentence(arguments: tuple[str, ...], given: bytes | None, sentence: str) -> None:
+    told = run(*arguments, given=given)
+    assert (told.exit_code, told.stdout, told.stderr) == (2, "", f"dify-exporter: {sentence}\n")
+
+
+def test_an_empty_log_is_said_and_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "x.log").touch()
+    told = run(str(tmp_path / "x.log"), "--output", "json")
+    assert (told.exit_code, told.stdout, told.stderr) == (0, "{}\n", f"{tmp_path / 'x.log'}: is empty\n")
+
+
+def test_an_interrupt_shows_what_was_read_until_then() -> None:
+    command = [str(Path(sys.executable).with_name("dify-exporter")), "replay", "-", "--output", "json"]
+    lines = Path(DIFY).read_bytes() * 200
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    listens = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job would ignore it
+    with subprocess.Popen(command, **pipes, preexec_fn=listens) as process:  # noqa: PLW1509
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(lines)
+        process.stdin.flush()
+        assert b"read as" in process.stderr.readline()
+        process.stdin.write(lines)
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        told = json.loads(process.stdout.read())
+        assert process.stderr.read().splitlines()[-1] == b"interrupted: what follows was read until then"
+        assert process.wait(20) == 130
+    assert set(told) <= {"nginx"}
+
+
+def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
+    command = f"{Path(sys.executable).with_name('dify-exporter')} replay {DIFY} --output metrics | head -n 1"
+    told = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert "Traceback" not in told.stderr
