@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: run test lint unit golden dashboards demo drill clean
+.PHONY: run test lint unit golden docs dashboards demo drill clean
 
 run: .venv/run
 	$(BIN)/dify-exporter serve
@@ -49,6 +49,10 @@ dashboards: .venv/test
 # Writes the expositions that the samples give; read the difference before you commit it.
 golden: .venv/test
 	$(BIN)/python -m tests.golden
+
+# Writes docs/metrics.md from the catalogue.
+docs: .venv/test
+	$(BIN)/python -m tests.metrics_reference
 
 clean:
 	rm -rf .venv .dify-exporter

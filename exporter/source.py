@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from exporter.complaints import Complaints
 from exporter.lineage import decoded
 from exporter.matches import Matches
 from exporter.opened import Identity
@@ -80,6 +81,7 @@ class Source:
         self._terms = Terms(settings.name, clock, numbers, line_length, settings.log_patterns)
         self._matches = Matches(settings.paths, settings.log_patterns, clock)
         self._skips_present = start_at == "end" and not self._restored
+        self._complaints = Complaints(settings.name, clock)
         self._tails: dict[str, Tail] = {}
         self._troubles: dict[str, str] = {}
         self._ready: list[Tail] = []
@@ -171,6 +173,7 @@ class Source:
             return False
         batch = self._batch(window)
         self._books.post(window, batch)
+        self._complaints.hear(batch)
         tail.posted(batch.consumed)
         if tail in self._owed:
             self._owed[tail] = max(0, self._owed[tail] - batch.consumed)

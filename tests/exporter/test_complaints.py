@@ -1,0 +1,35 @@
+"""What our log says of lines that nobody could read."""
+
+import logging
+
+import pytest
+
+from exporter.complaints import Complaints
+from parsers.batch import Batch
+
+
+def unparsed(count: int, reason: str = "format", line: bytes = b"CANARY x") -> Batch:
+    return Batch(lines=count, unparsed={reason: count}, examples={reason: line})
+
+
+def test_one_line_a_reason_and_minute(caplog: pytest.LogCaptureFixture) -> None:
+    now = 100.0
+    complaints = Complaints("api", lambda: now)
+    with caplog.at_level(logging.WARNING):
+        complaints.hear(Batch(lines=3))
+        assert caplog.messages == []
+        complaints.hear(unparsed(1))
+        assert caplog.messages == ["source api: unparsed lines: 1 (format), such as: xxxxxx x"]
+        for _ in range(1000):
+            complaints.hear(unparsed(2, line=b"GET 1"))
+            complaints.hear(unparsed(1, "json", b"{"))
+        assert len(caplog.messages) == 1
+        now += 60
+        complaints.hear(Batch(lines=1))
+        assert caplog.messages[1:] == [
+            "source api: unparsed lines: 2000 (format), such as: GET 0",
+            "source api: unparsed lines: 1000 (json), such as: {",
+        ]
+        now += 3600
+        complaints.hear(Batch(lines=1))
+        assert len(caplog.messages) == 3

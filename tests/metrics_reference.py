@@ -1,0 +1,84 @@
+"""The reference of all metrics, from the catalogue. `python -m tests.metrics_reference` writes docs/metrics.md."""
+
+from collections.abc import Iterable, Iterator
+
+from exporter import catalogue as c
+from parsers.batch import ERROR_KINDS, FAILURE_REASONS, RUN_KINDS, UNPARSED_REASONS
+from parsers.http import METHODS
+from tests.golden import ROOT
+
+FILE = ROOT / "docs/metrics.md"
+
+HEAD = """\
+# Metrics
+
+Written by `make docs` from [`exporter/catalogue.py`](../exporter/catalogue.py); a test sees to it that both agree.
+
+Times are in seconds. `source` is the name of the `[[source]]` whose log told it: the same request stands in nginx's
+and in Dify's log, so take sums within one source. A label that a log does not tell is `unknown`, never empty; one
+outside its closed set is `other`. The open labels (route, app_id, provider, model, task) become `other` beyond the
+caps of `[limits]`, and totals stay exact. Counters marked *durable* survive a restart.
+
+`process_*` and `python_info` are those of `prometheus_client`.
+"""
+
+#: What a label may say, where the set is closed.
+VALUES = {
+    "method": (*METHODS.values(), "other", "unknown"),
+    "status_code": ("100 to 599", "other", "unknown"),
+    "route": ("a template of Dify's routes or of `[routes] extra`", "static", "other", "invalid", "unknown"),
+    "token_type": ("input", "output", "unsplit"),
+    "basis": ("reported", "price_list"),
+    "outcome": ("observed", "ignored", "unparsed"),
+    "dify_failed_requests_total reason": FAILURE_REASONS,
+    "dify_usage_missing_total reason": ("absent", "zero", "inconsistent"),
+    "dify_exporter_unparsed_lines_total reason": UNPARSED_REASONS,
+    "dify_errors_total kind": ERROR_KINDS,
+    "dify_runs_total kind": RUN_KINDS,
+}
+
+
+def reference() -> str:
+    return "\n".join(
+        [HEAD, *_metrics(), "", "## Values of labels", "", *_values(), "", "## Buckets", "", *_buckets(), ""]
+    )
+
+
+def _metrics() -> Iterator[str]:
+    yield "| metric | type | labels | meaning |"
+    yield "|---|---|---|---|"
+    for metric in c.METRICS:
+        kind = f"{metric.kind}, durable" if metric.durable else metric.kind
+        yield f"| `{metric.name}` | {kind} | {', '.join(metric.labels)} | {metric.help} |"
+
+
+def _values() -> Iterator[str]:
+    yield "| label | values |"
+    yield "|---|---|"
+    for label, values in VALUES.items():
+        yield f"| {' '.join(f'`{word}`' for word in label.split())} | {', '.join(map(_quoted, values))} |"
+
+
+def _buckets() -> Iterator[str]:
+    """Metrics by the buckets that they share."""
+    shared: dict[tuple[float, ...], list[str]] = {}
+    for metric in c.METRICS:
+        if metric.kind == "histogram":
+            shared.setdefault(metric.buckets, []).append(metric.name)
+    yield "| seconds | histograms |"
+    yield "|---|---|"
+    for bounds, names in shared.items():
+        yield f"| {' '.join(f'{bound:g}' for bound in bounds)} | {_list(names)} |"
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _quoted(value: str) -> str:
+    return value if " " in value else f"`{value}`"
+
+
+if __name__ == "__main__":
+    FILE.parent.mkdir(exist_ok=True)
+    FILE.write_text(reference())
