@@ -5,12 +5,14 @@ import os
 import random
 import socket
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -59,7 +61,7 @@ UUID = "{:08x}-0000-4000-8000-{:012x}"
 
 class UnixConnection(HTTPConnection):
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=20)
+        super().__init__("localhost", timeout=60)
         self._path = path
 
     def connect(self) -> None:
@@ -73,6 +75,7 @@ class Client:
 
     def __init__(self, nginx: Path) -> None:
         self._nginx = nginx
+        self._lock = threading.Lock()
         self.books: Counter[tuple[str, str, str]] = Counter()
 
     def send(self, method: str, route: str, path: str | None = None, body: object = None) -> None:
@@ -81,7 +84,7 @@ class Client:
         connection.request(method, path or route, body=payload, headers={"User-Agent": 'Mo"zilla \\ é'.encode()})
         response = connection.getresponse()
         response.read()
-        self.books[method, route, str(response.status)] += 1
+        self._note(method, route, str(response.status))
         connection.close()
 
     def leave_early(self, route: str) -> None:
@@ -91,19 +94,23 @@ class Client:
         connection.request("POST", route, body="{}", headers={"X-Arrived": str(arrived)})
         until("the request to reach the upstream", arrived.exists)
         connection.close()
-        self.books["POST", route, "499"] += 1
+        self._note("POST", route, "499")
 
     def send_bytes(self, data: bytes) -> None:
         """Garbage: nginx answers 400."""
         with socket.socket(socket.AF_UNIX) as raw:
-            raw.settimeout(20)
+            raw.settimeout(60)
             raw.connect(str(self._nginx))
             raw.sendall(data)
             answer = b""
             while block := raw.recv(4096):
                 answer += block
         status = answer[9:12].decode() if answer.startswith(b"HTTP/") else "400"
-        self.books["unknown", "invalid", status] += 1
+        self._note("unknown", "invalid", status)
+
+    def _note(self, *labels: str) -> None:
+        with self._lock:
+            self.books[labels] += 1
 
 
 def a_few_hundred_requests(client: Client) -> None:
@@ -138,6 +145,13 @@ def a_few_hundred_requests(client: Client) -> None:
         client.send_bytes(garbage)
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A short path: that of a unix socket has at most 107 bytes."""
+    with TemporaryDirectory(prefix="dx-", dir="/tmp") as name:
+        yield Path(name)
+
+
 @contextmanager
 def nginx_and_upstream(folder: Path, log_format: str) -> Iterator[Client]:
     (folder / "nginx.conf").write_text(
@@ -160,9 +174,9 @@ def requests_by_route(exporter: Exporter) -> Counter[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(("name", "log_format"), [("dify", MAIN), ("dify-timed", TIMED)])
-def test_counters_equal_the_clients_bookkeeping(name: str, log_format: str, tmp_path: Path) -> None:
+def test_counters_equal_the_clients_bookkeeping(name: str, log_format: str, folder: Path) -> None:
     config = f'[[source]]\nname = "nginx"\npaths = ["access.log"]\nparser = "nginx"\nformat = "{name}"\n'
-    with serving(tmp_path, config) as exporter, nginx_and_upstream(tmp_path, log_format) as client:
+    with serving(folder, config) as exporter, nginx_and_upstream(folder, log_format) as client:
         a_few_hundred_requests(client)
         until(
             "the counters to reach the client's",
@@ -178,12 +192,13 @@ def test_counters_equal_the_clients_bookkeeping(name: str, log_format: str, tmp_
         assert {f.name for f in families} >= {"dify_requests", "dify_failed_requests", "process_cpu_seconds"}
 
 
-def test_a_streams_first_byte_is_far_below_its_duration(tmp_path: Path) -> None:
+def test_a_streams_first_byte_is_far_below_its_duration(folder: Path) -> None:
     directive = f"log_format main {TIMED};".replace("\n", " ")
     config = f"[[source]]\nname = 'nginx'\npaths = ['access.log']\nparser = 'nginx'\nformat = '''{directive}'''\n"
-    with serving(tmp_path, config) as exporter, nginx_and_upstream(tmp_path, TIMED) as client:
-        for _ in range(5):
-            client.send("POST", "/v1/chat-messages", body={"response_mode": "streaming"})
+    with serving(folder, config) as exporter, nginx_and_upstream(folder, TIMED) as client:
+        streaming = {"response_mode": "streaming"}
+        with ThreadPoolExecutor(5) as pool:
+            list(pool.map(lambda _: client.send("POST", "/v1/chat-messages", body=streaming), range(5)))
         until("five requests", lambda: requests_by_route(exporter).total() == 5)
         duration = exporter.value("dify_request_duration_seconds_sum", route="/v1/chat-messages") / 5
         first_byte = exporter.value("dify_time_to_first_byte_seconds_sum", route="/v1/chat-messages") / 5

@@ -11,7 +11,7 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 JSON = [("Content-Type", "application/json; charset=utf-8")]
 FIRST_EVENT_SECONDS = 0.05
-STREAM_SECONDS = 0.4
+STREAM_SECONDS = 1.0
 BLOCKING_SECONDS = 0.1
 
 
