@@ -62,20 +62,18 @@ def source(table: Table, folder: Path, extra_routes: tuple[str, ...], problems: 
     common = {f.encode_name for f in structs.fields(SourceKeys)}
     found = len(problems.sentences)
     keys = convert({k: v for k, v in table.items() if k in common}, SourceKeys, where, problems)
-    if keys is None:
-        return None
     known = registered()
-    if keys.parser not in known:
-        problems.add(where, "parser: " + unknown("parser", keys.parser, known))
-    if keys.envelope not in ENVELOPES and keys.envelope != "none":
-        problems.add(where, "envelope: " + unknown("envelope", keys.envelope, ["none", *ENVELOPES]))
-    if len(problems.sentences) > found:
+    named = {"parser": known, "envelope": ["none", *ENVELOPES]}
+    for key, names in named.items():
+        if isinstance(name := table.get(key), str) and name not in names:
+            problems.add(where, f"{key}: " + unknown(key, name, names))
+    struct = known.get(str(table.get("parser")))
+    if struct is None:
         return None
     options = {k: v for k, v in table.items() if k not in common}
-    struct = known[keys.parser]
     hidden = {"routes": extra_routes} if "routes" in struct.__struct_fields__ else {}
     parser = convert(options, struct, where, problems, hidden)
-    if parser is None:
+    if parser is None or keys is None or len(problems.sentences) > found:
         return None
     if keys.envelope != "none":
         parser = ENVELOPES[keys.envelope](parser=parser)

@@ -36,6 +36,7 @@ def convert(table: Table, struct: type[T], where: str, problems: Problems, hidde
     """
     fields = {f.encode_name: f for f in msgspec.structs.fields(struct) if f.encode_name not in (hidden or {})}
     found = len(problems.sentences)
+    good = dict(hidden or {})
     for key, value in table.items():
         if key not in fields:
             problems.add(where, unknown("key", key, fields))
@@ -44,16 +45,30 @@ def convert(table: Table, struct: type[T], where: str, problems: Problems, hidde
             msgspec.convert(value, fields[key].type)
         except msgspec.ValidationError as error:
             problems.add(where, f"{key}: {_expectation(error)}, found {_shown(value)}")
-    for key, field in fields.items():
-        if field.required and key not in table:
+        else:
+            good[key] = value
+    required = [key for key, field in fields.items() if field.required]
+    for key in required:
+        if key not in table:
             problems.add(where, f"{key} is missing")
-    if len(problems.sentences) > found:
-        return None
-    try:
-        return msgspec.convert({**table, **(hidden or {})}, struct)
-    except msgspec.ValidationError as error:  # from __post_init__
-        problems.add(where, str(error))
-        return None
+    if good.keys() >= set(required):
+        for sentence in _refusals(good, {*required, *(hidden or {})}, struct):
+            problems.add(where, sentence)
+    return msgspec.convert(good, struct) if len(problems.sentences) == found else None
+
+
+def _refusals(good: Table, always: set[str], struct: type[Struct]) -> list[str]:
+    """What the struct itself says (`__post_init__`), which names one problem at a time: so each key is tried beside
+    those that must be there, and then all.
+    """
+    told: dict[str, None] = {}
+    base = {key: value for key, value in good.items() if key in always}
+    for trial in (*({**base, key: value} for key, value in good.items()), good):
+        try:
+            msgspec.convert(trial, struct)
+        except msgspec.ValidationError as error:
+            told[str(error)] = None
+    return list(told)
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

@@ -67,7 +67,7 @@ class Regex(Parser, frozen=True):
         try:
             return regex.compile(self.pattern)
         except regex.error as error:
-            raise ValueError(f"pattern does not compile: {error}") from error
+            raise ValueError(f"pattern: does not compile: {error}") from error
 
     @cached_property
     def _makers(self) -> tuple[Callable[["Regex", Groups, int | None], Record | None], ...]:

@@ -13,7 +13,9 @@ def zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # OSError: a name that is a folder, such as "Europe"
-        raise ValueError(f"unknown time zone {name!r}, expected an IANA name such as UTC or Asia/Shanghai") from None
+        raise ValueError(
+            f"timezone: unknown time zone {name!r}, expected a name such as UTC or Asia/Shanghai"
+        ) from None
 
 
 def epoch(moment: datetime, local: tzinfo) -> int:

@@ -4,8 +4,10 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from exporter.address import address
-from exporter.config import load
+from exporter.config import ConfigError, load
 from parsers.envelope import Docker
 from parsers.nginx import Nginx
 
@@ -79,3 +81,28 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
     assert config.sources == ()
     assert config.exporter.listen == "127.0.0.1:9877"
     assert config.limits.open_joins == 10_000
+
+
+def test_a_table_says_all_that_is_wrong_with_it(tmp_path: Path) -> None:
+    """Types, unknown keys, and what options mean to their parser, in one go."""
+    (tmp_path / "x.toml").write_text(
+        '[exporter]\nlisten = "9877"\nstat = "x"\n'
+        '[[source]]\nname = "a"\npaths = []\nparser = "ngnix"\nenvelope = "dockre"\n'
+        '[[source]]\nname = "b"\npaths = ["x"]\nparser = "nginx"\nformat = "difi"\ntimezone = "Europe"\nfromat = 1\n'
+        '[[source]]\npaths = "x"\nparser = "regex"\npattern = "("\ntimeout = 99\n'
+    )
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path / "x.toml")
+    assert [problem.removeprefix(f"{tmp_path / 'x.toml'}: ") for problem in refused.value.problems] == [
+        '[exporter]: unknown key "stat", did you mean "state"?',
+        '[exporter]: listen must be host:port such as 127.0.0.1:9877, found "9877"',
+        '[[source]] "a": paths: expected `array` of length >= 1, found []',
+        '[[source]] "a": parser: unknown parser "ngnix", did you mean "nginx"?',
+        '[[source]] "a": envelope: unknown envelope "dockre", did you mean "docker"?',
+        '[[source]] "b": unknown key "fromat", did you mean "format"?',
+        '[[source]] "b": format: unknown name "difi", did you mean "dify"? (or nginx\' log_format itself)',
+        "[[source]] \"b\": timezone: unknown time zone 'Europe', expected a name such as UTC or Asia/Shanghai",
+        "[[source]] 3: paths: expected `array`, found 'x'",
+        "[[source]] 3: name is missing",
+        "[[source]] 3: pattern: does not compile: missing ) at position 1",
+    ]

@@ -131,7 +131,10 @@ def test_times() -> None:
         ({"format": "%(s) %(r)s"}, 'format: "%" begins no atom such as %(s)s in "%(s) "'),
         ({"format": "%(s)s%(r)s"}, "format: s and r stand side by side, with nothing between"),
         ({"format": "%(s)s\n%(r)s"}, "format: a line break inside; each request must be one line"),
-        ({"timezone": "Mars"}, "unknown time zone 'Mars', expected an IANA name such as UTC or Asia/Shanghai"),
+        (
+            {"timezone": "Mars"},
+            "timezone: unknown time zone 'Mars', expected a name such as UTC or Asia/Shanghai",
+        ),
     ],
 )
 def test_a_bad_option_is_refused(options: dict[str, str], sentence: str) -> None:
