@@ -26,7 +26,7 @@ from parsers.request_line import method_and_route
 from parsers.routes import INVALID, Routes
 from parsers.shapes import SHAPE, alike
 from parsers.times import common_log, iso
-from parsers.window import whole_lines
+from parsers.window import Outcome, by_line, whole_lines
 
 #: What a value is good for. `time` roles in the order of preference.
 REQUEST, METHOD, TARGET, PATH, STATUS, BYTES = "request", "method", "target", "path", "status", "bytes"
@@ -94,8 +94,8 @@ class Access(Struct, frozen=True, dict=True):
         fits = all(plan.reads(variables[role]) for role in roles if role in variables)
         return plan if fits and self.roles.unit == SECOND else None
 
-    def parse(self, window: bytes, final: bool, strays: Callable[[bytes], str | None]) -> Batch:
-        """`strays` judges a line that does not fit: None is ignored, else the reason why it is unparsed."""
+    def parse(self, window: bytes, final: bool, strays: Callable[[bytes], Outcome]) -> Batch:
+        """`strays` reads a line that does not fit: the server's other lines in the same stream."""
         consumed, lines = whole_lines(window, final)
         block = window[:consumed]
         if consumed < _LARGE or self._plan is None or not _has_numpy():
@@ -108,22 +108,22 @@ class Access(Struct, frozen=True, dict=True):
         records = (*tally.requests(regular, self._variables, self.routes), *rest.records)
         return structs.replace(rest, consumed=consumed, lines=lines, last_at=max(newest, default=None), records=records)
 
-    def _rows(self, block: bytes, lines: int, strays: Callable[[bytes], str | None]) -> Batch:
+    def _rows(self, block: bytes, lines: int, strays: Callable[[bytes], Outcome]) -> Batch:
         rows = self.format.every.findall(block)
         odd = [row[-1] for row in rows if row[-1]]
         if odd:
             rows = [row for row in rows if not row[-1]]
-        unparsed, examples = dict[str, int](), dict[str, bytes]()
-        for line in odd:
-            text = line.removesuffix(b"\r")
-            reason = strays(text) if text else None
-            if reason is not None:
-                unparsed[reason] = unparsed.get(reason, 0) + 1
-                examples.setdefault(reason, text[:200])
-        ignored = lines - len(rows) - sum(unparsed.values())
+        others = by_line(b"\n".join(odd), True, strays)
         time = self._first(*_TIMES)
         newest = None if time is None else self._newest({row[time] for row in rows})
-        return Batch(len(block), lines, ignored, unparsed, examples, newest, self._requests(rows))
+        return structs.replace(
+            others,
+            consumed=len(block),
+            lines=lines,
+            ignored=others.ignored + lines - len(rows) - len(odd),
+            last_at=max((at for at in (newest, others.last_at) if at is not None), default=None),
+            records=(*self._requests(rows), *others.records),
+        )
 
     def _requests(self, rows: Sequence[Row]) -> tuple[Request, ...]:
         """One record for all rows of a method, route and status."""

@@ -4,8 +4,6 @@ import re
 from functools import cached_property
 from typing import Any, ClassVar
 
-from msgspec import structs
-
 from parsers import access
 from parsers.access import Access, Roles
 from parsers.batch import Batch, Failure
@@ -15,6 +13,7 @@ from parsers.parser import Parser
 from parsers.request_line import REGULAR
 from parsers.routes import table
 from parsers.times import iso, zone
+from parsers.window import Outcome
 
 DEFAULT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 #: What we advise.
@@ -86,24 +85,13 @@ class Gunicorn(Parser, frozen=True):
         return Access(format, Roles(columns, unit), table(self.routes), zone(self.timezone), _unquoted)
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
-        failures: list[Failure] = []
-        times: list[int] = []
+        return self._access.parse(window, final, self._own)
 
-        def stray(line: bytes) -> str | None:
-            if match := OWN_LINE.fullmatch(line):
-                failures.extend(own_failures(match[2], match[3]))
-                if match[1] and (at := iso(match[1], self._access.local)) is not None:
-                    times.append(at)
-                return None
-            return None if _TRACEBACK.match(line) else "format"
-
-        batch = self._access.parse(window, final, stray)
-        return structs.replace(
-            batch,
-            ignored=batch.ignored - len(failures),
-            last_at=max((at for at in (*times, batch.last_at) if at is not None), default=None),
-            records=(*batch.records, *failures),
-        )
+    def _own(self, line: bytes) -> Outcome:
+        if match := OWN_LINE.fullmatch(line):
+            failures = own_failures(match[2], match[3])
+            return (failures, iso(match[1] or b"", self._access.local)) if failures else None
+        return None if _TRACEBACK.match(line) else "format"
 
     def reach(self, line: bytes) -> int:
         return self._access.format.reach(line)

@@ -14,6 +14,7 @@ from parsers.nginx import error, log_format
 from parsers.parser import Parser
 from parsers.routes import table
 from parsers.times import zone
+from parsers.window import Outcome, by_line
 
 #: Which variable plays which role; of several for one role the earlier wins.
 _ROLES = {
@@ -45,7 +46,7 @@ class Nginx(Parser, frozen=True):
     routes: tuple[str, ...] = ()
 
     guesses: ClassVar[tuple[dict[str, Any], ...]] = tuple(
-        {"format": format} for format in (*log_format.BUILT_IN, log_format.ERROR, log_format.INGRESS)
+        {"format": format} for format in (log_format.ERROR, *log_format.BUILT_IN, log_format.INGRESS)
     )
 
     def __post_init__(self) -> None:
@@ -69,8 +70,12 @@ class Nginx(Parser, frozen=True):
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
         if self._access is None:
-            return error.parse(window, final, self._zone)
-        return self._access.parse(window, final, lambda _: "format")
+            return by_line(window, final, self._error)
+        return self._access.parse(window, final, self._error)
+
+    def _error(self, line: bytes) -> Outcome:
+        """Of an access log too: a container's one stream holds both."""
+        return error.read(line, self._zone)
 
     def reach(self, line: bytes) -> int:
         return error.reach(line) if self._access is None else self._access.format.reach(line)

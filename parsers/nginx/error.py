@@ -3,12 +3,15 @@
 import re
 from datetime import tzinfo
 
-from parsers.batch import Batch, Failure
+from parsers.batch import Failure
 from parsers.times import iso
-from parsers.window import Outcome, by_line
+from parsers.window import Outcome
 
 _HEAD = re.compile(rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[(\w+)\] \d+#\d+: (?:\*\d+ )?(.*)", re.DOTALL)
 _COUNTED = frozenset({b"error", b"crit", b"alert", b"emerg"})
+
+#: `nginx: [emerg] …`; the scripts of nginx' own image.
+_UNTIMED = re.compile(rb"nginx: (?:\[|(?:the )?configuration )|/docker-entrypoint\.sh: |\d\d-[a-z0-9-]+\.sh: ")
 
 #: What a message says, in this order; the texts are of ngx_http_upstream.c and its neighbours.
 _KINDS = (
@@ -21,21 +24,17 @@ _KINDS = (
 )
 
 
-def parse(window: bytes, final: bool, local: tzinfo) -> Batch:
-    """Failures of an error log; levels below error are ignored, as is what nginx prints without a time.
+def read(line: bytes, local: tzinfo) -> Outcome:
+    """A failure; levels below error are ignored, as is what nginx and its container print without a time.
 
     At its start nginx says each `[emerg]` twice, to standard error without a time and to the log with one.
     """
-
-    def read(line: bytes) -> Outcome:
-        match = _HEAD.match(line)
-        if match is None:
-            return None if line.startswith(b"nginx: [") else "format"
-        if match[2] not in _COUNTED:
-            return None
-        return (Failure(_kind(match[3])),), iso(match[1], local)
-
-    return by_line(window, final, read)
+    match = _HEAD.match(line)
+    if match is None:
+        return None if _UNTIMED.match(line) else "format"
+    if match[2] not in _COUNTED:
+        return None
+    return (Failure(_kind(match[3])),), iso(match[1], local)
 
 
 def reach(line: bytes) -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from parsers.batch import Batch, Request
+from parsers.batch import Batch, Failure, Request
 from parsers.nginx import Nginx
 
 SECOND = 1_000_000_000
@@ -215,13 +215,29 @@ def test_a_line_whose_time_is_none_counts(line: bytes) -> None:
         HEAD + b'"GET /v1/info HTTP/1.1" 200 5 "-" "-" "-" rt=0.1',
         HEAD + b'"GET /v1/info HTTP/1.1" abc 5 "-" "-" "-"',
         HEAD + b'"GET /v1/info HTTP/1.1" 200 5 "-" "a"b" "-"',
-        b'2026/11/23 09:04:22 [error] 1#1: *16 upstream timed out, request: "GET / HTTP/1.1"',
     ],
 )
 def test_a_line_of_another_format_is_unparsed(line: bytes) -> None:
     batch = Nginx().parse(line + b"\n")
     assert (batch.observed, batch.unparsed, batch.records) == (0, {"format": 1}, ())
     assert batch.examples == {"format": line.removesuffix(b"\r")}
+
+
+def test_a_containers_one_stream_holds_both_logs() -> None:
+    """Docker keeps nginx' standard output and error in one file, with what the image's scripts print."""
+    log = (
+        b"/docker-entrypoint.sh: Launching /docker-entrypoint.d/20-envsubst-on-templates.sh\n"
+        b"20-envsubst-on-templates.sh: Running envsubst on /etc/nginx/templates/x\n"
+        b"2026/11/24 11:11:40 [notice] 1#1: start worker processes\n"
+        + HEAD
+        + b'"GET /v1/info HTTP/1.1" 504 5 "-" "-" "-"\n'
+        + b'2026/11/24 11:11:43 [error] 1#1: *16 upstream timed out (110: x) while, client: ::1, request: "GET /"\n'
+        + b'nginx: [emerg] host not found in upstream "api"\noops\n'
+    )
+    batch = Nginx().parse(log)
+    assert batch.records == (Request("GET", "/v1/info", "504", "timeout", 1, 5), Failure("upstream_timeout"))
+    assert (batch.lines, batch.ignored, batch.observed, batch.unparsed) == (7, 4, 2, {"format": 1})
+    assert batch.last_at == AT + SECOND
 
 
 def test_lines_of_all_outcomes_add_up() -> None:
