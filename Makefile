@@ -85,6 +85,13 @@ programs:
 	  apt-get install -y --no-install-recommends $(PACKAGES)' \
 	  || echo "could not be installed:$$missing; their tests will be skipped"
 
+# What a real logrotate does to the exporter, Pygtail and mtail: one table; `ROTATIONS=10` takes longer.
+.PHONY: rotation-matrix
+ROTATIONS ?= 2
+rotation-matrix: .venv/test
+	$(MAKE) --no-print-directory programs
+	$(BIN)/python -m tests.system.rotations --rotations $(ROTATIONS) 2>/dev/null
+
 # Side by side with other tools, one table at the end; `make bench LINES=1000000 ROUNDS=5` takes longer.
 .PHONY: bench
 LINES ?= 300000

@@ -137,7 +137,8 @@ def fits(file: Opened, position: Position) -> bool:
     """Whether the bytes posted so far are those of this file, as far as its beginning and the marker tell."""
     marker = position.marker_length
     return (
-        head_fits(file, position)  # first: it tells most files apart, and a `.gz` need not be unpacked for it
+        marker <= position.offset
+        and head_fits(file, position)  # first: it tells most files apart, and a `.gz` need not be unpacked for it
         and file.size() >= position.offset
         and digest(file.read(position.offset - marker, marker)) == position.marker
     )

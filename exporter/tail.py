@@ -14,8 +14,9 @@ from msgspec import Struct, structs
 from pygtail import Pygtail
 
 from exporter.generation import Generation, Truncated
-from exporter.lineage import Lineage, encoded, unread_of
+from exporter.lineage import Lineage, encoded
 from exporter.opened import GZIP_ERRORS, Identity, NotAFileError, Opened, at_end, identity, open_log
+from exporter.search import unread_of
 from exporter.window import Position, Window
 
 #: Seconds that a file which the path no longer names stays open after it last grew.
@@ -79,7 +80,7 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
         self._current: Generation | None = None
         self._given: Window | None = None
         self._turn = 0
-        self._looked = self._lineage.history
+        self._looked, self._awaited = self._lineage.history, False
 
     def window(self) -> Window | None:
         """The next window, None where there is nothing new. Never raises OSError: see `error`."""
@@ -165,6 +166,7 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
                 window = self._window_of(generation, now, found if generation is self._current else None)
                 if window is not None:
                     return self._lineage.tell(window)
+            found = None
         window = self._lineage.news(self._terms.source, next((g for g in self._generations if not g.announced), None))
         if window is None:
             raise StopIteration
@@ -204,17 +206,20 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
         return None
 
     def _follow(self, now: float) -> os.stat_result | None:
-        """B13-B18, B27, B28, B31: sees what the path names now, and finds what it named meanwhile."""
+        """B13-B18, B27, B28, B31: sees what the path names now, and finds what it named meanwhile.
+
+        Gives what the current file looks like, where that is known.
+        """
         found, error = None, ""
         try:
             found = os.stat(self.filename)
         except OSError as trouble_:
             error = trouble(trouble_)
         if not self._looked:
-            self._looked = True
+            self._looked, self._awaited = True, found is None
             self._remember_ancient(found)
         if found is not None and (self._current is None or self._current.identity != identity(found)):
-            error = self._arrive(found, now)
+            error, found = self._arrive(found, now), None  # it has grown since
         elif error == "missing" and self._current is not None:
             self._lineage.departed(now, [g.position for g in self._generations])
             self._depart()
@@ -276,7 +281,7 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
         elif position.offset and not position.marker_length:
             position = at_end(file, position, position.offset)  # found at the start, readable only now
         # Nothing was read of it, so it may be another file under the old inode (B27).
-        if self._lineage.history and not position.marker_length:
+        if (self._lineage.history or self._awaited) and not position.marker_length:
             self._lineage.departed(now, [g.position for g in self._generations], renamed)
         self._lineage.history = True
         position = structs.replace(position, modified=file.stat().st_mtime_ns, target=self._target())
@@ -333,7 +338,8 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
             generation.close()
             return
         self._lineage.departed(now, [known], renamed=False)
-        self._current = self._generation("", generation.file, unread_of(generation.file), now)
+        fresh = structs.replace(unread_of(generation.file), target=self._target())
+        self._current = self._generation("", generation.file, fresh, now)
         self._generations.append(self._current)
 
     def _retire(self, now: float) -> None:

@@ -162,6 +162,23 @@ class Lives(RuleBasedStateMachine):
         if self.log.exists() and self.real.stat().st_ino not in self.denied:
             self.current.inode, self.current.seen = self.real.stat().st_ino, self.lives
 
+    @precondition(lambda self: self.up and self.log.exists())
+    @rule(count=st.integers(1, 3))
+    def race(self, count: int) -> None:
+        """The writer goes on between two looks of the same poll."""
+        real, waiting = os.stat, list(range(count))
+
+        def racing(path, **keys):
+            found = real(path, **keys)
+            if path == str(self.log) and waiting:
+                waiting.pop()
+                self.number += 1
+                self.put(self.real, self.current, f"<race {self.number}>", "\n")
+            return found
+
+        with mock.patch.object(os, "stat", racing):
+            self.poll()
+
     @precondition(lambda self: self.up)
     @rule()
     def checkpoint(self) -> None:

@@ -1,0 +1,230 @@
+"""Finding the files of missing generations among a log's siblings, and generations that came and went unseen.
+
+Found by inode where the file was only renamed, by content where it was copied or compressed. Copies of what is
+known, and files rotated before the path was first seen, are never taken for anything.
+"""
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
+from urllib.parse import unquote_to_bytes
+
+from exporter.generation import Generation
+from exporter.opened import GZIP_ERRORS, Identity, Opened, at_end, fits, head_fits, identity, open_log
+from exporter.siblings import Sibling, rotated, siblings
+from exporter.window import MARKER, Position
+
+#: Seconds of a search: a copy or a `.gz` may still be in the making.
+SEARCH = 5.0
+
+#: The same while the path names nothing: the whole folder may only be unmounted (D43).
+_AWAY = 86400.0
+
+#: Seconds between two looks into the folder where there is no hurry.
+_PAUSE = 10.0
+
+#: Some tools restore an mtime in whole seconds.
+_SECOND = 1_000_000_000
+
+#: Seconds after which a file that does not grow is no copy in the making.
+_STILL = 2.0
+
+#: A key, "" where the generation was not known; the open file; where to go on in it.
+Found = tuple[str, Opened, Position]
+
+Missing = Mapping[str, Position]
+
+
+class Search:
+    """Times are monotonic seconds. `renamed`: generations that came and went unseen did so by renaming, rather
+    than by copying and truncating.
+    """
+
+    def __init__(self, path: str, log_patterns: tuple[str, ...], known: Collection[Position]) -> None:
+        self.renamed = True
+        self._path, self._log_patterns = path, log_patterns
+        self._newest = max((p.modified for p in known), default=0)
+        self._begins = bool(known)
+        self._newer_until = self._missing_until = self._next_look = 0.0
+        self._away_since: float | None = None
+        self._small: dict[tuple[Identity, int], float] = {}
+        self._denied: set[Identity] = set()
+        self._held_up = False
+        self._packed_copies: set[tuple[Identity, int]] = set()
+
+    def ancient(self, modified: int, limit: int) -> Iterator[Position]:
+        """Where the files that stand under rotated names end, before anything of the path was read.
+
+        Only files about as young as its own, of the mtime `modified`: older ones are told by their mtime (B26).
+        """
+        present = self._siblings({})
+        self._newest = max([modified, *(s.modified for s in present)])
+        for old in present[-limit:]:
+            if old.modified // _SECOND >= self._newest // _SECOND - 1:
+                try:
+                    with closing(open_log(old.path)) as file:
+                        yield at_end(file, unread_of(file), file.size())
+                except (OSError, *GZIP_ERRORS):  # known by its inode and mtime only
+                    device, inode = old.identity
+                    yield Position(path="", number=0, device=device, inode=inode, modified=old.modified)
+
+    def for_newer(self, now: float, modified: int, renamed: bool) -> None:
+        """From now on generations younger than `modified` (mtime) are looked for, of which nothing is known."""
+        self.renamed = renamed
+        self._newest = max(self._newest, modified)
+        self._newer_until = now + SEARCH
+        self._next_look = now
+
+    def for_missing(self, now: float) -> None:
+        """A generation more is missing from now on."""
+        self._missing_until = now + SEARCH
+        self._next_look = now
+        self._packed_copies.clear()
+
+    def copied(self, position: Position, but: Identity) -> bool:
+        """Whether another file holds all that was read up to a position."""
+        for old in self._siblings({}):
+            with suppress(OSError, *GZIP_ERRORS), closing(open_log(old.path)) as file:
+                if old.identity != but and fits(file, position):
+                    return True
+        return False
+
+    def find(
+        self, now: float, named: bool, missing: Missing, done: Iterable[Position], opened: list[Generation]
+    ) -> Iterator[Found]:
+        """The oldest first. The caller takes each out of `missing`, and adds it to `opened`."""
+        self._bide(now, named)
+        newer = now <= self._newer_until or self._held_up
+        if now < self._next_look or not (missing or newer):
+            return
+        self._denied.clear()
+        for old in self._siblings(missing):
+            if any(old.identity == g.identity for g in opened) or (old.identity, old.modified) in self._packed_copies:
+                continue
+            found = None
+            with suppress(OSError, *GZIP_ERRORS):
+                found = self._examine(old, newer, now, missing, [*done], opened)
+            if found:
+                yield found
+        self._held_up = newer and bool(self._denied)
+        hurry = now <= self._newer_until or (named and now < self._missing_until)
+        self._next_look = now if hurry else now + _PAUSE
+
+    def given_up(self, now: float, missing: Missing) -> list[str]:
+        """Keys of what was looked for long enough, unless it is there and may only not be read."""
+        late = now >= self._missing_until
+        return [k for k, p in missing.items() if late and (p.device, p.inode) not in self._denied]
+
+    def _bide(self, now: float, named: bool) -> None:
+        """Nothing is given up as long as the path names nothing, or something that cannot be read."""
+        if self._begins:
+            self._begins = False
+            self._missing_until = now + SEARCH
+            # While we were down a whole generation may have come and gone (B18).
+            self._newer_until = self._newer_until if named else now + SEARCH
+        if named:
+            self._away_since = None
+            return
+        if self._away_since is None:
+            self._away_since = now
+        if now - self._away_since < _AWAY:
+            self._missing_until = now + SEARCH
+
+    def _examine(
+        self, old: Sibling, newer: bool, now: float, missing: Missing, done: list[Position], opened: list[Generation]
+    ) -> Found | None:
+        """Raises OSError and GZIP_ERRORS."""
+        second, newest = old.modified // _SECOND, self._newest // _SECOND
+        only_seen = {(p.device, p.inode, p.modified) for p in done if not p.head_length}
+        newer = newer and second >= newest and (*old.identity, old.modified) not in only_seen
+        # Whoever packs a file keeps its mtime, so not every old `.gz` must be unpacked to be told from another.
+        earliest = min([p.modified for p in missing.values()], default=self._newest) // _SECOND
+        if not newer and (not missing or (old.path.endswith(".gz") and second < min(earliest, newest))):
+            return None
+        try:
+            file = open_log(old.path)
+        except PermissionError:
+            self._denied.add(old.identity)
+            raise
+        found = None
+        try:
+            known = (*done, *missing.values(), *(g.position for g in opened))
+            if key := next((k for k, p in missing.items() if p.marker_length and fits(file, p)), None):
+                found = key, missing[key]
+            elif not self._is_copy(file, known, opened) and not self._too_small(file, known, now):
+                found = self._unread(file, newer, missing)
+        finally:
+            if found is None:
+                file.close()
+        return (found[0], file, found[1]) if found else None
+
+    def _unread(self, file: Opened, newer: bool, missing: Missing) -> tuple[str, Position] | None:
+        """A generation of which nothing was read. There is only the inode, which may be in use again (B27)."""
+        held, size = identity(file.stat()), file.size()
+        unread = {key: p for key, p in missing.items() if not p.marker_length}
+        for key, position in unread.items():
+            if held == (position.device, position.inode):
+                return key, position
+        if not newer or not size:
+            return None
+        # Was a missing one emptied or packed meanwhile, then whatever is new may be what it held.
+        small_enough = [(p.size, key) for key, p in unread.items() if p.size <= size]
+        if small_enough:
+            key = max(small_enough)[1]
+            return key, unread[key]
+        return "", unread_of(file, modified=self._newest)
+
+    def _is_copy(self, file: Opened, known: Iterable[Position], opened: list[Generation]) -> bool:
+        copy = any(_same_bytes(file, g.file) for g in opened) or any(_is_copy_of(file, p) for p in known)
+        if copy and file.compressed:  # to find out again would mean to unpack it again
+            self._packed_copies.add((identity(file.stat()), file.stat().st_mtime_ns))
+        return copy
+
+    def _too_small(self, file: Opened, known: Iterable[Position], now: float) -> bool:
+        """A file shorter than the beginning of a known one may be a copy in the making, until it stays as it is."""
+        size = file.size()
+        if file.compressed or all(p.head_length <= size for p in known):
+            return False
+        seen = (identity(file.stat()), size)
+        self._small = {key: since for key, since in self._small.items() if key[0] != seen[0] or key == seen}
+        return now - self._small.setdefault(seen, now) < _STILL
+
+    def _siblings(self, missing: Missing) -> list[Sibling]:
+        """Where the path is or was a symbolic link, what it led to may have been rotated, or be left (B28)."""
+        now = os.path.realpath(self._path)
+        left = {os.fsdecode(unquote_to_bytes(p.target)) for p in missing.values() if p.target}
+        found = set(siblings(left - {now}))
+        for path in {self._path, now} | left:
+            with suppress(OSError):
+                found |= {*rotated(path, self._log_patterns)}
+        return sorted(found, key=lambda s: s.age)
+
+
+def unread_of(file: Opened, modified: int | None = None) -> Position:
+    """The position at the beginning of a file, its path and number left open."""
+    found = file.stat()
+    return Position(
+        path="",
+        number=0,
+        device=found.st_dev,
+        inode=found.st_ino,
+        modified=found.st_mtime_ns if modified is None else modified,
+        compressed=file.compressed,
+    )
+
+
+def _is_copy_of(file: Opened, position: Position) -> bool:
+    """Whether a file is a copy, perhaps a half-made one, of a generation that is known (B29)."""
+    if position.head_length == 0 or not head_fits(file, position):
+        return False
+    size = file.size()
+    return position.head_length <= size and (size < position.offset or fits(file, position))
+
+
+def _same_bytes(file: Opened, other: Opened) -> bool:
+    """Whether one begins with all of the other, as far as the beginning and the end of the shorter one tell."""
+    if file.read(0, MARKER) != other.read(0, MARKER) and min(file.size(), other.size()) >= MARKER:
+        return False
+    size = min(file.size(), other.size())
+    ends = ((0, min(size, MARKER)), (max(0, size - MARKER), min(size, MARKER)))
+    return size > 0 and all(file.read(*end) == other.read(*end) for end in ends)
