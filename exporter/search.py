@@ -48,7 +48,7 @@ class Search:
         self._newer_until = self._missing_until = self._next_look = 0.0
         self._away_since: float | None = None
         self._small: dict[tuple[Identity, int], float] = {}
-        self._denied: set[Identity] = set()
+        self._undecided: set[Identity] = set()
         self._held_up = False
         self._packed_copies: set[tuple[Identity, int]] = set()
 
@@ -97,7 +97,7 @@ class Search:
         newer = now <= self._newer_until or self._held_up
         if now < self._next_look or not (missing or newer):
             return
-        self._denied.clear()
+        self._undecided.clear()
         for old in self._siblings(missing):
             if any(old.identity == g.identity for g in opened) or (old.identity, old.modified) in self._packed_copies:
                 continue
@@ -106,14 +106,14 @@ class Search:
                 found = self._examine(old, newer, now, missing, [*done], opened)
             if found:
                 yield found
-        self._held_up = newer and bool(self._denied)
+        self._held_up = newer and bool(self._undecided)
         hurry = now <= self._newer_until or (named and now < self._missing_until)
         self._next_look = now if hurry else now + _PAUSE
 
     def given_up(self, now: float, missing: Missing) -> list[str]:
-        """Keys of what was looked for long enough, unless it is there and may only not be read."""
+        """Keys of what was looked for long enough, unless it is there and may only not be read yet."""
         late = now >= self._missing_until
-        return [k for k, p in missing.items() if late and (p.device, p.inode) not in self._denied]
+        return [k for k, p in missing.items() if late and (p.device, p.inode) not in self._undecided]
 
     def _bide(self, now: float, named: bool) -> None:
         """Nothing is given up as long as the path names nothing, or something that cannot be read."""
@@ -144,7 +144,7 @@ class Search:
         try:
             file = open_log(old.path)
         except PermissionError:
-            self._denied.add(old.identity)
+            self._undecided.add(old.identity)
             raise
         found = None
         try:
@@ -187,7 +187,10 @@ class Search:
             return False
         seen = (identity(file.stat()), size)
         self._small = {key: since for key, since in self._small.items() if key[0] != seen[0] or key == seen}
-        return now - self._small.setdefault(seen, now) < _STILL
+        if now - self._small.setdefault(seen, now) >= _STILL:
+            return False
+        self._undecided.add(seen[0])
+        return True
 
     def _siblings(self, missing: Missing) -> list[Sibling]:
         """Where the path is or was a symbolic link, what it led to may have been rotated, or be left (B28)."""

@@ -18,6 +18,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
 
 _log = logging.getLogger(__name__)
 
@@ -68,27 +69,29 @@ class Watch:
     """One observer for all sources. A folder that cannot be watched is polled like any other."""
 
     def __init__(self) -> None:
-        self._observer = Observer()
-        self._watching = False
+        self._observer: BaseObserver | None = None
 
     def start(self) -> None:
+        """Where there are too many inotify instances already, everything is polled."""
         try:
+            self._observer = Observer()
             self._observer.start()
         except OSError as error:
+            self._observer = None
             _log.info("folders are polled, not watched: reason=%s", error.strerror)
-        else:
-            self._watching = True
 
     def add(self, folders: Iterable[str], wake: Wake) -> None:
         """After `start`, so that a folder which cannot be watched costs only itself."""
-        for folder in set(folders) if self._watching else ():
+        if self._observer is None:
+            return
+        for folder in set(folders):
             try:
                 self._observer.schedule(_Setter(wake), folder, event_filter=_CHANGES)
             except OSError as error:
                 _log.info("folder is polled, not watched: folder=%s reason=%s", folder, error.strerror)
 
     def stop(self) -> None:
-        if self._watching:
+        if self._observer is not None:
             self._observer.stop()
             self._observer.join()
 

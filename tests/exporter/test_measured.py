@@ -13,7 +13,7 @@ import pytest
 from msgspec import structs
 
 from exporter.tail import GRACE
-from tests.exporter.reader import Reader, append
+from tests.exporter.reader import Reader, age, append
 
 
 @pytest.fixture
@@ -369,6 +369,21 @@ def test_c33_copytruncate_while_down_is_no_power_loss_where_there_is_a_copy(log:
     log.write_text("the same line\n" * 40)
     reader.start()
     assert len(reader.wait(3)) == 40
+
+
+def test_c40_a_clock_that_was_set_back(log: Path) -> None:
+    """The rotated file's mtime lies before what was last known of it: its inode and its bytes tell it."""
+    append(log, "a1\n")
+    reader = Reader(log)
+    reader.poll()
+    reader.stop()
+    append(log, "a2\n")
+    age(log, 3600)
+    log.rename(log.with_name("log.1"))
+    append(log, "b1\n")
+    age(log, 3600)
+    reader.start()
+    assert reader.wait(2) == ["a2", "b1"]
 
 
 @pytest.mark.parametrize(

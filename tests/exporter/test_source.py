@@ -105,6 +105,32 @@ def test_positions_of_paths_no_longer_configured_are_forgotten(tmp_path: Path) -
     assert {p.path.rpartition("/")[2] for p in books.kept.values()} == {"b.log"}
 
 
+def test_the_gauges_tell_the_truth(tmp_path: Path) -> None:
+    a, b = tmp_path / "a.log", tmp_path / "b.log"
+    reader = Reader(a, b)
+    source = reader.source
+    reader.poll()
+    assert (source.up, source.files, source.lag) == (False, 0, 0)
+    append(a, "one\nhalf")
+    reader.poll()
+    assert (source.up, source.files, source.lag, source.backlog) == (True, 1, 4, 0)
+    os.link(a, b)
+    reader.wait(2)
+    assert (source.up, source.files) == (True, 1), "one file under two names"
+    b.unlink()
+    append(b, "two\n")
+    reader.wait(2)
+    assert (source.up, source.files) == (True, 2)
+    a.unlink()
+    reader.wait(10)
+    assert (source.up, source.files, source.lag) == (True, 1, 0)
+    assert reader.books.unparsed == ["unterminated"]
+    b.unlink()
+    b.mkdir()
+    reader.wait(2)
+    assert (source.up, source.files, source.errors) == (False, 0, {"not_a_file": 1})
+
+
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/full", path)])
 def test_d41_what_is_no_file_is_refused(tmp_path: Path, make: object) -> None:
     make(tmp_path / "log")  # type: ignore[operator]
@@ -142,6 +168,13 @@ root(lambda: log.rename(log.with_name("log.1")), lambda: append(log, "b1\\n"), l
 assert reader.wait(8) == [] and reader.source.errors == {"permission": 1} and not reader.source.up
 root(lambda: log.chmod(0o644))
 assert reader.poll() == ["b1"] and reader.source.up
+root(lambda: log.rename(log.with_name("log.2")), lambda: append(log, "c1\\n"), lambda: log.chmod(0o600))
+reader.poll()
+assert not reader.source.up and reader.source.lag == 3, "its size is known, if not its bytes"
+root(lambda: log.rename(log.with_name("log.3")), lambda: append(log, "d1\\n"))
+assert reader.wait(60) == ["d1"] and reader.source.up and reader.source.lag == 3, "rotated before it could be read"
+root(lambda: log.with_name("log.3").chmod(0o644))
+assert reader.wait(20) == ["c1"] and reader.source.lag == 0
 root(lambda: log.parent.chmod(0o700), lambda: append(log, "b2\\n"))
 assert reader.poll() == ["b2"] and not reader.source.up
 root(lambda: append(log, "b3\\n"))

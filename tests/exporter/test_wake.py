@@ -1,13 +1,17 @@
 """Waking: watchdog brings a change early, and what it cannot do costs latency only."""
 
+import shutil
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from watchdog.observers.api import BaseObserver
 
+from exporter.source import Source
 from exporter.wake import Wake, Watch
-from tests.exporter.reader import append
+from tests.exporter.reader import Books, Lines, Settings, append
 
 
 def test_a_change_wakes_and_reading_does_not(tmp_path: Path) -> None:
@@ -29,11 +33,12 @@ def test_a_change_wakes_and_reading_does_not(tmp_path: Path) -> None:
         watch.stop()
 
 
-def test_d44_no_observer_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: BaseObserver) -> None:
+@pytest.mark.parametrize("step", ["__init__", "start"])
+def test_d44_no_observer_is_no_error(step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(24, "inotify instance limit reached")
 
-    monkeypatch.setattr(BaseObserver, "start", full)
+    monkeypatch.setattr(BaseObserver, step, full)
     watch, wake = Watch(), Wake()
     watch.start()
     watch.add([str(tmp_path)], wake)
@@ -61,3 +66,69 @@ def test_an_ended_wake_never_waits() -> None:
     wake.wait(30)
     wake.wait(30)
     assert time.monotonic() - begun < 10
+
+
+def _observer_stopped(watch: Watch, folder: Path) -> None:
+    watch.stop()
+
+
+def _folder_made_anew(watch: Watch, folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def _linked_elsewhere(watch: Watch, folder: Path) -> None:
+    (folder.parent / "target").touch()
+    (folder / "log").unlink()
+    (folder / "log").symlink_to(folder.parent / "target")
+
+
+def _events_dropped(watch: Watch, folder: Path) -> None:
+    assert watch._observer is not None
+    watch._observer.dispatch_events = lambda queue: queue.get(block=True)  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("harm", [_observer_stopped, _folder_made_anew, _linked_elsewhere, _events_dropped])
+def test_d44_b28_watchdogs_silences_cost_a_poll_and_no_line(
+    harm: Callable[[Watch, Path], None], tmp_path: Path
+) -> None:
+    """Watchdog is silent after its folder was removed, for writes through a link, and after an overflow."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    append(folder / "log", "before\n")
+    wake, watch, stop, books, poll = Wake(), Watch(), threading.Event(), Books(), 0.5
+    source = Source(Settings("s", (str(folder / "log"),), Lines()), books, time.monotonic, poll, "beginning")
+    watch.start()
+    watch.add([str(folder)], wake)
+    thread = threading.Thread(target=source.run, args=(stop, wake))
+    thread.start()
+    try:
+        assert _seen(books, "before", 10)
+        harm(watch, folder)
+        for number in range(3):
+            append(folder / "log", f"{number}\n")
+            assert _seen(books, str(number), poll + 2), "later than a poll, and two seconds for a busy machine"
+    finally:
+        stop.set()
+        wake.end()
+        thread.join(10)
+        watch.stop()
+    assert books.lines == ["before", "0", "1", "2"]
+
+
+def _seen(books: Books, line: str, seconds: float) -> bool:
+    end, pause = time.monotonic() + seconds, threading.Event()
+    while line not in books.lines and time.monotonic() < end:
+        pause.wait(0.01)
+    return line in books.lines
+
+
+def test_a_wake_names_what_has_changed(tmp_path: Path) -> None:
+    wake, watch = Wake(), Watch()
+    watch.start()
+    watch.add([str(tmp_path)], wake)
+    try:
+        append(tmp_path / "log", "b\n")
+        assert str(tmp_path / "log") in wake.wait(30)
+    finally:
+        watch.stop()
