@@ -143,7 +143,9 @@ def money() -> Json:
     tokens, cost = "source_app_model:dify_tokens_used", "source_app_model:dify_cost"
 
     def used(kind: str) -> str:
-        return f'(sum by (source) (increase(dify_tokens_used_total{{{SOURCE}, token_type=~"{kind}"}}[$__range])) or vector(0))'
+        """0 for a source that has only the other kind."""
+        by_source = f'sum by (source) (increase(dify_tokens_used_total{{{SOURCE}, token_type=~"{kind}"}}[$__range]))'
+        return f"({by_source} or 0 * sum by (source) (increase(dify_tokens_used_total{{{SOURCE}}}[$__range])))"
 
     return dashboard("dify-tokens", "Dify / Tokens and cost", "What does it cost, whom, and will the budget hold?", [
         row("Budgets"),
@@ -236,8 +238,8 @@ def exporter() -> Json:
         table("Troubles with files", (f"sum by (source, reason) (dify_exporter_source_errors_total{{{SOURCE}}})", "count"),
               width=8),
         row("State"),
-        timeseries("Age of the state", ("time() - dify_exporter_checkpoint_timestamp_seconds", "{{instance}}"),
-                   ("dify:threshold:checkpoint_age_seconds", "alert"), unit="s", width=8),
+        timeseries("Age of the state", ("time() - dify_exporter_checkpoint_timestamp_seconds", "{{instance}}"), unit="s",
+                   width=8),
         timeseries("State not written", ("increase(dify_exporter_checkpoint_errors_total[$__rate_interval])",
                                          "{{instance}}"), width=8),
         timeseries("Observations folded into `other`",

@@ -43,10 +43,18 @@ VARIABLES = {
     "$__rate_interval": "1m", "$__range": "1h", "$source": ".*", "$input_price": "3.00", "$output_price": "15.00",
 }  # fmt: skip
 
+#: Two days that are never both in their first 5 %, in which there is no projection.
 CONFIG = """
 [[budget]]
 name = "daily"
 window = "day"
+unit = "tokens"
+limit = "1000000"
+
+[[budget]]
+name = "daily in Tokyo"
+window = "day"
+timezone = "Asia/Tokyo"
 unit = "tokens"
 limit = "1000000"
 

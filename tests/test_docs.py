@@ -1,0 +1,69 @@
+"""docs/ against the rules and against itself: every alert has its runbook, every link leads somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.promql import names
+from tests.rules import ROOT, exposed, rules
+
+DOCS = ROOT / "docs"
+ALERTS = sorted({rule.name for rule in rules() if rule.alerts})
+#: Pages that are being written.
+COMING = {"metrics.md", "proxy.md", "performance.md", "other-logs.md"}
+PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md"])
+
+
+def commands(text: str) -> list[str]:
+    return [
+        line for block in re.findall(r"(?s)```console\n(.*?)```", text) for line in block.splitlines() if line[0] == "$"
+    ]
+
+
+def chinese(alert: str) -> str:
+    found = re.search(rf"(?ms)^## {alert}\n(.*?)(?=^## |\Z)", (DOCS / "zh/runbooks.md").read_text())
+    assert found is not None, f"docs/zh/runbooks.md has no section {alert}"
+    return found[1]
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_an_alert_has_its_runbook_in_english_and_chinese(alert: str) -> None:
+    text = (DOCS / f"runbooks/{alert}.md").read_text()
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
+        f"# {alert}", "## What it means", "## Three commands", "## What fixed it",
+    ]  # fmt: skip
+    assert len(commands(text)) == 3
+    assert commands(chinese(alert)) == commands(text)
+    links = {rule.table["annotations"]["runbook_url"] for rule in rules() if rule.name == alert}
+    assert {link.partition("/blob/main/")[2] for link in links} == {f"docs/runbooks/{alert}.md"}
+
+
+def test_no_runbook_is_without_its_alert() -> None:
+    assert {path.stem for path in (DOCS / "runbooks").glob("*.md")} == set(ALERTS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_queries_name_only_what_exists(page: Path) -> None:
+    known = (
+        exposed().keys()
+        | {rule.name for rule in rules()}
+        | {"process_cpu_seconds_total", "prometheus_tsdb_head_series"}
+    )
+    for query in re.findall(r"promtool query instant \S+ '([^']*)'", page.read_text()):
+        selectors = names(query.replace("({job=", "(up{job=")).selectors
+        assert {selector.metric for selector in selectors} <= known, query
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"(?s)```.*?```", "", page.read_text())
+    for target in re.findall(r"\]\(([^)#\s]+)", text):
+        if not target.startswith("http") and Path(target).name not in COMING:
+            assert (page.parent / target).exists(), target
+
+
+def test_what_the_docs_call_a_file_of_ours_is_there() -> None:
+    for page in PAGES:
+        for name in re.findall(r"(?:`|…/)((?:deploy|rules|grafana)/[\w./-]+)", page.read_text()):
+            assert (ROOT / name).exists(), f"{page.name}: {name}"
