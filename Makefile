@@ -75,9 +75,9 @@ clean:
 
 # The programs of the system tests and the Debian packages that bring them. RUNLEVEL=1 keeps services from starting.
 PROGRAMS := nginx prometheus promtool mtail prometheus-alertmanager amtool prometheus-blackbox-exporter logrotate envsubst \
-  systemd-analyze openssl
+  systemd-analyze openssl docker-compose
 PACKAGES := nginx-light prometheus mtail prometheus-alertmanager prometheus-blackbox-exporter logrotate gettext-base \
-  systemd openssl
+  systemd openssl docker-compose
 .PHONY: programs
 programs:
 	@for program in $(PROGRAMS); do PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || missing="$$missing $$program"; done; \

@@ -147,6 +147,19 @@ def test_every_service_is_pinned_limited_hardened_and_on_loopback() -> None:
         assert all(source[-1] == "ro" for source in sources), name
 
 
+@pytest.mark.parametrize("missing", ["DIFY_LOGS", "GRAFANA_ADMIN_PASSWORD", "ALERTMANAGER_SECRETS", ""])
+def test_compose_refuses_to_start_without_what_it_needs(missing: str, tmp_path: Path) -> None:
+    """Debian's docker-compose reads everything but the key `name`, which is younger."""
+    text = (DEPLOY / "compose.yaml").read_text()
+    (tmp_path / "compose.yaml").write_text(re.sub(r"(?m)^name: .*$", "", text))
+    values = {"DIFY_LOGS": "/logs", "GRAFANA_ADMIN_PASSWORD": "secret", "ALERTMANAGER_SECRETS": "/secrets"}
+    environment = {"PATH": os.environ["PATH"], **values, **({missing: ""} if missing else {})}
+    command = [find("docker-compose"), "--file", "compose.yaml", "config"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode == 0) == (not missing), done.stderr
+    assert f"set {missing} in deploy/.env" in done.stderr or not missing
+
+
 def test_compose_has_no_default_for_what_must_be_secret_or_yours() -> None:
     text = (DEPLOY / "compose.yaml").read_text()
     needed = set(re.findall(r"\$\{(\w+):\?", text))
