@@ -1,5 +1,6 @@
 """What is under deploy/ is taken by the programs that it is for."""
 
+import json
 import os
 import re
 import shutil
@@ -7,13 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import kubernetes_validate
 import pytest
 import yaml
 
 from exporter.config import load
-from tests.system.programs import find
+from tests.system.programs import find, running
+from tests.system.stack import listening
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -89,6 +92,32 @@ ROUTES = [
 def test_alerts_are_routed_by_severity_and_team(labels: str, receivers: str) -> None:
     command = [find("amtool"), "config", "routes", "test", f"--config.file={DEPLOY}/alertmanager.yml"]
     told(*command, f"--verify.receivers={receivers}", *labels.split())
+
+
+def test_symptoms_are_silent_while_their_cause_is_told(tmp_path: Path) -> None:
+    command = [
+        find("prometheus-alertmanager"), f"--config.file={DEPLOY}/alertmanager.yml", f"--storage.path={tmp_path}",
+        "--web.listen-address=127.0.0.1:0", "--cluster.listen-address=",
+    ]  # fmt: skip
+    alerts = {
+        "DifyServiceDown": ("critical", "platform", ""),
+        "DifyHighErrorRate": ("critical", "platform", ""),
+        "DifyHighLatency": ("warning", "platform", ""),
+        "DifyExporterNotParsing": ("warning", "platform", ""),
+        "DifyTokenBudgetWarning": ("warning", "finance", ""),
+        "DifyDependencyDown": ("critical", "platform", "postgresql"),
+    }
+    with running(command, tmp_path) as process:
+        url = f"http://{listening(process)}"
+        for name, (severity, team, dependency) in alerts.items():
+            labels = [f"severity={severity}", f"team={team}", "cluster=dify"]
+            labels += [f"dependency={dependency}"] if dependency else []
+            told(find("amtool"), f"--alertmanager.url={url}", "alert", "add", name, *labels)
+        with urlopen(f"{url}/api/v2/alerts", timeout=10) as answer:
+            known = json.load(answer)
+    silent = {alert["labels"]["alertname"] for alert in known if alert["status"]["inhibitedBy"]}
+    assert len(known) == len(alerts)
+    assert silent == {"DifyHighErrorRate", "DifyHighLatency"}
 
 
 SECRETS = {
