@@ -4,10 +4,12 @@ Queries read the recording rules wherever there is one, and take sums within one
 """
 
 import json
+import tomllib
 from pathlib import Path
 
 from grafana.panels import (
     Json,
+    Query,
     bargauge,
     dashboard,
     heatmap,
@@ -20,6 +22,10 @@ from grafana.panels import (
 )  # fmt: skip
 
 FOLDER = Path(__file__).with_name("dashboards")
+PRICES = Path(__file__).parents[1] / "deploy/prices.toml"
+
+#: Models of deploy/prices.toml at whose price the tokens of the others are shown.
+COMPARED = ("gpt-4.1", "gpt-4.1-mini", "claude-sonnet-4-5", "deepseek-chat")
 
 SOURCE = 'source=~"$source"'
 
@@ -147,6 +153,15 @@ def money() -> Json:
         by_source = f'sum by (source) (increase(dify_tokens_used_total{{{SOURCE}, token_type=~"{kind}"}}[$__range]))'
         return f"({by_source} or 0 * sum by (source) (increase(dify_tokens_used_total{{{SOURCE}}}[$__range])))"
 
+    def at_the_price_of(model: str) -> Query:
+        """The newest price of the list."""
+        listed = tomllib.loads(PRICES.read_text())["price"]
+        price = max((each for each in listed if each["model"] == model), key=lambda each: each.get("from", ""))
+        return (
+            f"sum({used('input')} * {price['input']} + {used('output|unsplit')} * {price['output']}) / 1e6",
+            f"{model}, {price['currency']}",
+        )
+
     return dashboard("dify-tokens", "Dify / Tokens and cost", "What does it cost, whom, and will the budget hold?", [
         row("Budgets"),
         bargauge("Spent", ("budget:dify_budget_spent_per_limit:ratio", "{{budget}} ({{window}}, {{unit}})"),
@@ -192,15 +207,18 @@ def money() -> Json:
                    stack=True, unit="none"),
         table("Cost by app, 24 hours",
               (f"topk(25, sum by (source, app_id, currency) ({cost}:increase1d{{{SOURCE}}}) > 0)", "cost")),
+        bargauge("The same tokens at the price of", *map(at_the_price_of, COMPARED), unit="none",
+                 description="The tokens of the time shown, at the newest prices of deploy/prices.toml. Where only a total "
+                             "is known it is taken at the output price: an upper bound. Choose one source."),
         stat("The same tokens at another price",
              (f"({used('input')} * $input_price + {used('output|unsplit')} * $output_price) / 1e6", "{{source}}"),
-             width=12, height=6, unit="none",
+             width=12, unit="none",
              description="The tokens of the time shown at the two prices above, per million. Where only a total is known "
                          "it is taken at the output price: an upper bound."),
         timeseries("Answers without usage",
                    (f"sum by (source) (source_app:dify_usage_missing:increase1h{{{SOURCE}}})"
                     f" / sum by (source) (source:dify_usage_expected:increase1h{{{SOURCE}}})", "{{source}}"),
-                   unit="percentunit", height=6, description="What costs and is not counted; see DifyUsageMissing."),
+                   unit="percentunit", description="What costs and is not counted; see DifyUsageMissing."),
     ], variables=[text_box("input_price", "Price of input, per million", "3.00"),
                   text_box("output_price", "Price of output, per million", "15.00")], since="now-24h")  # fmt: skip
 
