@@ -109,7 +109,7 @@ class Ledger:
         return snapshot_of(image, now)
 
     def changes(self) -> Image:
-        """What has changed since the last call, and at the first everything: the lock is held as long as that takes."""
+        """What has changed since the last call, at the first everything; holds the lock only for a moment."""
         with self._lock:
             return self._image(Table.changes)
 

@@ -1,4 +1,4 @@
-"""A dictionary that knows which of its keys have changed: what makes the cost of a commit follow the change."""
+"""A dictionary that knows what has changed in it: what makes the cost of a commit follow the change."""
 
 from collections.abc import Mapping
 from typing import TypeVar, overload
@@ -9,17 +9,17 @@ D = TypeVar("D")
 
 
 class Table(dict[K, V]):
-    """Not locked. Whoever changes a value in place sets it again."""
+    """Not locked. A value is replaced and never changed, so that what has changed is handed out as it is."""
 
     __slots__ = ("_changed",)
 
     def __init__(self) -> None:
         super().__init__()
-        self._changed: dict[K, None] = {}  # a set that keeps its order
+        self._changed: dict[K, V | None] = {}
 
     def __setitem__(self, key: K, value: V) -> None:
         super().__setitem__(key, value)
-        self._changed[key] = None
+        self._changed[key] = value
 
     def __delitem__(self, key: K) -> None:
         super().__delitem__(key)
@@ -39,9 +39,9 @@ class Table(dict[K, V]):
     def enter(self, entries: Mapping[K, V]) -> None:
         """Sets many."""
         super().update(entries)
-        self._changed.update(dict.fromkeys(entries))
+        self._changed.update(entries)
 
     def changes(self) -> dict[K, V | None]:
         """What has changed since the last call, None for what is gone."""
         changed, self._changed = self._changed, {}
-        return {key: self.get(key) for key in changed}
+        return changed

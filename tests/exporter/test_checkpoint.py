@@ -232,3 +232,22 @@ def test_somebody_else_wrote_the_file_meanwhile(tmp_path: Path) -> None:
     stored.save(ledger.changes())
     stored.close()
     assert read(tmp_path)[0] == 1
+
+
+def test_rotations_for_weeks_leave_a_small_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C39: what is forgotten of a generation is forgotten in the state."""
+    monkeypatch.setattr(checkpoint, "os", Disk())
+    ledger, stored = books(), Checkpoint(tmp_path)
+    for number in range(3000):
+        forget = (f"log#{number - 8}",) if number >= 8 else ()
+        window = Window("s", f"log#{number}", Position("log", number, 0, number), b"x", forget=forget)
+        ledger.post(window, b.Batch(consumed=1, lines=1))
+        stored.save(ledger.changes())
+    assert max(path.stat().st_size for path in tmp_path.glob("state.?")) < 40_000
+    stored.close()
+    reopened = Checkpoint(tmp_path)
+    image, _ = reopened.load()
+    reopened.close()
+    assert image is not None
+    assert len(image.positions["s"]) == 8
+    assert image.counters[READ_BYTES]["s",] == 3000

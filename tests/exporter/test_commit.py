@@ -56,7 +56,8 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     disk = Slow()
     monkeypatch.setattr(checkpoint, "os", disk)
     monkeypatch.setattr(commit, "_PERIOD", 3600.0)
-    ledger, rendered = Ledger(Limits(), lambda: 1e9), []
+    clock = [1e9]
+    ledger, rendered = Ledger(Limits(), lambda: clock[0]), []
 
     def render(snapshot: Snapshot, form: str) -> bytes:
         rendered.append(threading.current_thread().name)
@@ -64,9 +65,9 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
             raise ValueError(form)
         return b"%d" % sum(snapshot.counters[c.LINES].values())
 
-    committer = Committer(ledger, Checkpoint(tmp_path), lambda: 1e9, render)
+    committer = Committer(ledger, Checkpoint(tmp_path), lambda: clock[0], render)
     ledger.open("s")
-    yield Rig(committer=committer, ledger=ledger, disk=disk, rendered=rendered, folder=tmp_path)
+    yield Rig(committer=committer, ledger=ledger, disk=disk, clock=clock, rendered=rendered, folder=tmp_path)
     disk.may_go_on.set()
     if committer._thread.is_alive():
         committer.stop()
@@ -190,6 +191,20 @@ def test_the_next_commit_waits_four_times_as_long(rig: Rig, monkeypatch: pytest.
     scrape.join()
     rig.text()
     assert waited[0] == 1.0
+
+
+@pytest.mark.parametrize("seconds", [-3600, 86400, -(10**9)], ids=["an hour back", "a day ahead", "to 1970"])
+def test_a_clock_that_jumps_resets_nothing(rig: Rig, seconds: int) -> None:
+    """C40: waiting goes by the monotonic clock; births stay what they were."""
+    rig.count()
+    rig.text()
+    before = rig.ledger.snapshot(0).created[c.LINES]
+    rig.clock[0] += seconds
+    rig.count()
+    assert rig.text() == 2 == rig.stored()
+    assert rig.ledger.snapshot(0).created[c.LINES] == before
+    assert rig.committer.stored_at == rig.clock[0]
+    assert rig.committer.errors == 0
 
 
 def test_without_a_state_every_text_is_a_live_one() -> None:

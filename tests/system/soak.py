@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,7 @@ class Found(Struct):
     lost_bytes: int = 0
     scrapes: int = 0
     went_down: int = 0
+    torn: int = 0
     prometheus_scrapes: int = 0
     prometheus_series: int = 0
     prometheus_resets: int = 0
@@ -68,7 +70,8 @@ class Found(Struct):
     def exact(self) -> bool:
         in_prometheus = self.prometheus_increase + self.prometheus_base
         exact = self.written == self.counted == self.in_histograms == self.prometheus_last == in_prometheus
-        return exact and not (self.went_down or self.prometheus_resets or self.unparsed or self.lost_bytes)
+        wrong = self.went_down + self.torn + self.prometheus_resets + self.unparsed + self.lost_bytes
+        return exact and not wrong
 
 
 class Writer(threading.Thread):
@@ -136,11 +139,11 @@ ROUTES = [
 
 
 class Scraper(threading.Thread):
-    """Scrapes back to back and notes every counter that goes down."""
+    """Scrapes back to back; notes every counter that goes down, and scrapes that tell two numbers of one event."""
 
     def __init__(self, url: str) -> None:
         super().__init__(name="scraper")
-        self.scrapes = 0
+        self.scrapes = self.torn = 0
         self.went_down: list[str] = []
         self.ended = threading.Event()
         self._url = url
@@ -154,11 +157,14 @@ class Scraper(threading.Thread):
             except OSError:
                 continue  # dead, or not ready
             self.scrapes += 1
+            sums: Counter[str] = Counter()
             for name, labels, value in counters(text):
+                sums[name] += round(value)
                 key = (name, *sorted(labels.items()))
                 if value < self._newest.get(key, 0.0):
                     self.went_down.append(f"{key} from {self._newest[key]} to {value}")
                 self._newest[key] = value
+            self.torn += sums["dify_requests_total"] != sums["dify_request_duration_seconds_count"]
 
 
 def counters(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
@@ -230,7 +236,7 @@ def soak(folder: Path, terms: Terms) -> Found:
             scraper.ended.set()
             scraper.join()
     found.written, found.rotations = writer.written, writer.rotations
-    found.scrapes, found.went_down = scraper.scrapes, len(scraper.went_down)
+    found.scrapes, found.went_down, found.torn = scraper.scrapes, len(scraper.went_down), scraper.torn
     print(*scraper.went_down[:10], sep="\n", end="")
     return found
 
@@ -270,6 +276,7 @@ def table(found: Found) -> str:
         ("bytes lost", found.lost_bytes),
         ("scrapes answered, besides Prometheus", found.scrapes),
         ("counters that went down in them", found.went_down),
+        ("of them with a request that has no duration, or reverse", found.torn),
         ("scrapes by Prometheus", found.prometheus_scrapes),
         ("series of dify_requests_total in Prometheus", found.prometheus_series),
         ("most resets() of any dify_ counter", found.prometheus_resets),
