@@ -161,6 +161,14 @@ def test_a_damaged_middle_counts_up_to_there(state: Path) -> None:
     assert read(state) == (1, [f"{path} is damaged behind byte {ends(data)[0]} of {len(data)}: it counts up to there"])
 
 
+def test_a_record_counts_only_behind_the_one_it_was_written_behind(state: Path) -> None:
+    path = state / "state.1"
+    data = path.read_bytes()
+    first, second, _ = ends(data)
+    path.write_bytes(data[:first] + data[second:])
+    assert read(state)[0] == 1
+
+
 POSITION = {"path": "log", "number": 1, "device": 0, "inode": 0}
 
 

@@ -1,0 +1,25 @@
+"""docs/reliability.md names every scenario and only tests that exist."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+ROWS = dict(re.findall(r"^\| ([A-E]\d+) \| (.*) \|$", (ROOT / "docs/reliability.md").read_text(), re.MULTILINE))
+
+
+def test_every_scenario_has_its_row() -> None:
+    letters = {"A": range(1, 13), "B": range(13, 32), "C": range(32, 41), "D": range(41, 45), "E": range(45, 51)}
+    assert list(ROWS) == [f"{letter}{number}" for letter, numbers in letters.items() for number in numbers]
+
+
+def test_every_test_that_is_named_exists() -> None:
+    for scenario, row in ROWS.items():
+        path, named = None, 0
+        for word in re.findall(r"`(tests/[\w/]+\.py|[tT]est\w+)`", row):
+            if word.endswith(".py"):
+                path = ROOT / word
+                continue
+            assert path is not None, scenario
+            assert re.search(rf"^(def {word}\(|{word} = )", path.read_text(), re.MULTILINE), f"{scenario}: {word}"
+            named += 1
+        assert named, scenario
