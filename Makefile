@@ -99,3 +99,4 @@ ROUNDS ?= 3
 bench: .venv/test
 	$(MAKE) --no-print-directory programs
 	$(BIN)/python -m benchmarks --lines $(LINES) --rounds $(ROUNDS)
+	$(BIN)/python -m benchmarks.proxy --rounds $(ROUNDS)

@@ -4,6 +4,7 @@
 """
 
 import json
+import random
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -105,7 +106,7 @@ def _chat(case: str) -> Iterator[dict[str, Any] | None]:
     if case.startswith("for ever"):
         while True:
             yield {"event": "message", "answer": "on "}
-            gevent.sleep(float(case[8:] or GAP_SECONDS))
+            gevent.sleep(random.uniform(0, 2 * float(case[8:] or GAP_SECONDS)))
     yield {"event": "message_end", "task_id": "t", "message_id": "m", "metadata": {"usage": USAGE}}
 
 
