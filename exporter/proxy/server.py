@@ -63,7 +63,6 @@ class Server(BaseApplication):
             "worker_connections": _CONNECTIONS,
             "keepalive": _KEEP_ALIVE_SECONDS,
             "graceful_timeout": _GRACE_SECONDS,
-            "proc_name": "dify-exporter proxy",
             "http_parser": "python",  # the one that our probes have tried
             "permit_unconventional_http_method": True,  # Dify answers 405 itself
             "forwarded_allow_ips": "",  # what others forwarded is passed on, not believed
