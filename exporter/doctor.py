@@ -93,7 +93,9 @@ def _file(file: str, sample: bytes, batch: Batch) -> Iterator[Finding]:
         f"{unparsed:,} unparsed; yields {_yields(batch)}"
     )
     for reason, line in batch.examples.items():
-        yield Finding(f"unparsed ({reason}), for example: {redact(line)}", problem=unparsed * 20 > batch.lines)
+        known = detect(line, guesses()) if batch.observed else None
+        looks = f"; it looks like {known[0]}" if known else ""
+        yield Finding(f"unparsed ({reason}), for example: {redact(line)}{looks}", problem=unparsed * 20 > batch.lines)
     if (better := _better(sample, batch)) is not None:
         yield Finding(f"{'another parser says more' if batch.observed else 'no line fits the parser'}; {better}", True)
 

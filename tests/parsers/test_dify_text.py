@@ -1,9 +1,13 @@
 """Text of every era, as Dify's formatters write it and as users pasted it."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from parsers.batch import Closed, Failure, Invocation, Opened, Record, Request, Task
 from parsers.dify import Dify
+from parsers.http import METHODS
+from parsers.routes import table
 
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
@@ -193,3 +197,14 @@ def test_text_times_are_of_the_configured_zone() -> None:
     line = b"2026-11-23 08:53:08.000 INFO [Dummy-1] [x.py:73]  - x\n"
     utc, shanghai = Dify().parse(line).last_at, Dify(timezone="Asia/Shanghai").parse(line).last_at
     assert utc - shanghai == 8 * 3600 * SECOND
+
+
+@given(method=st.text(max_size=8), path=st.text(max_size=40), trace=st.text(max_size=8))
+def test_no_client_chooses_a_label_of_an_access_line(method: str, path: str, trace: str) -> None:
+    """Whatever stands in the request, newlines and whole lines included, labels are of closed sets."""
+    forged = access(f"{method} /{path}{access('CANARY /CANARY 200 1 ')}\n{path} 404 0.5 {trace}")
+    for record in Dify().parse(forged.encode() + b"\n").records:
+        assert isinstance(record, Request)
+        assert record.route in {*table().templates, "other", "static", "unknown"}
+        assert record.method in {*METHODS.values(), "other", "unknown"}
+        assert record.status_code in {"200", "404", "other", "unknown"}
