@@ -50,6 +50,9 @@ _TRACEBACK = re.compile(
     rb"\s|Traceback \(most recent call last\):|During handling of the above |The above exception was "
     rb"|[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)\b"
 )
+#: The application's own records on the same standard output: the dify parser reads those.
+_APPLICATION = re.compile(rb'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.,]\d{1,3}(?:\.\d{3})? [A-Z]+ +\[|\{"ts": ?"')
+
 #: What another record has told already.
 _AGAIN = re.compile(rb"Worker \(pid:\d+\) (?:was sent SIG|exited)|Shutting down: |Reason: ")
 
@@ -91,7 +94,7 @@ class Gunicorn(Parser, frozen=True):
         if match := OWN_LINE.fullmatch(line):
             failures = own_failures(match[2], match[3])
             return (failures, iso(match[1] or b"", self._access.local)) if failures else None
-        return None if _TRACEBACK.match(line) else "format"
+        return None if _TRACEBACK.match(line) or _APPLICATION.match(line) else "format"
 
     def reach(self, line: bytes) -> int:
         return self._access.format.reach(line)
