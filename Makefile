@@ -50,9 +50,18 @@ dashboards: .venv/test
 golden: .venv/test
 	$(BIN)/python -m tests.golden
 
-# Writes docs/metrics.md from the catalogue.
+# Writes what is derived from the code and the rules: read the difference before you commit it.
 docs: .venv/test
 	$(BIN)/python -m tests.metrics_reference
+	$(BIN)/python -m tests.alerts
+	$(BIN)/python -m tests.references
+
+# Pins what the image installs, with hashes; the package itself keeps ranges.
+.PHONY: lock
+lock: .venv/python
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra proxy --generate-hashes --universal --python-version 3.11 --no-annotate \
+	  --no-emit-index-url --custom-compile-command 'make lock' --upgrade --quiet --output-file requirements.lock
 
 clean:
 	rm -rf .venv .dify-exporter
@@ -75,9 +84,9 @@ clean:
 
 # The programs of the system tests and the Debian packages that bring them. RUNLEVEL=1 keeps services from starting.
 PROGRAMS := nginx prometheus promtool mtail prometheus-alertmanager amtool prometheus-blackbox-exporter logrotate envsubst \
-  systemd-analyze openssl docker-compose
+  systemd-analyze openssl docker-compose chromium chromedriver
 PACKAGES := nginx-light prometheus mtail prometheus-alertmanager prometheus-blackbox-exporter logrotate gettext-base \
-  systemd openssl docker-compose
+  systemd openssl docker-compose chromium chromium-driver
 .PHONY: programs
 programs:
 	@for program in $(PROGRAMS); do PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || missing="$$missing $$program"; done; \

@@ -94,9 +94,15 @@ class Budgets:
     """What was spent, by budget. Not locked: whoever owns it (the ledger) is."""
 
     def __init__(self, budgets: Iterable[Budget] = ()) -> None:
-        self._budgets = [(budget, budget.key) for budget in budgets]
         self._windows: dict[str, tuple[int, int]] = {}  # the last one used: a line is nearly always in the same
-        self.spent: dict[str, Table[tuple[int, str], int | Decimal]] = {key: Table() for _, key in self._budgets}
+        self.spent: dict[str, Table[tuple[int, str], int | Decimal]] = {}
+        self.configure(budgets)
+
+    def configure(self, budgets: Iterable[Budget]) -> None:
+        """Others from now on; one that was there before, by its definition, goes on from what it has spent."""
+        self._budgets = [(budget, budget.key) for budget in budgets]
+        for _, key in self._budgets:
+            self.spent.setdefault(key, Table())
 
     def spend(self, source: str, usage: Usage, cost: Decimal | None, code: str, at: int) -> None:
         """Enters a usage and what it cost; `at` is its time, in nanoseconds."""

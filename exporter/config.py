@@ -16,8 +16,8 @@ from exporter.proxy.settings import Proxy
 from exporter.series import Limits
 from exporter.settings import App, Config, Exporter, Routes, Source, SourceKeys
 from exporter.tables import Problems, Table, convert, unknown
-from exporter.web.settings import WebConfig, web_config
 from exporter.web.tls import context_of
+from exporter.web_config import WebConfig, web_config
 from parsers.envelope import ENVELOPES
 from parsers.parser import registered
 

@@ -32,8 +32,8 @@ _YIELDS = {
 }  # fmt: skip
 
 
-def examine(source: Source) -> Iterator[Finding]:
-    """Everything there is to say about a source."""
+def examine(source: Source, told: list[Batch]) -> Iterator[Finding]:
+    """Everything there is to say about a source; what a sample of each file gave is added to `told`."""
     found = Batch()
     for path in source.paths:
         files = sorted(glob(path))
@@ -49,6 +49,7 @@ def examine(source: Source) -> Iterator[Finding]:
                 yield Finding(f"{file}: is empty")
                 continue
             batch = source.parser.parse(read, final=True)
+            told.append(batch)
             found = Batch(records=found.records + batch.records)
             yield from _file(file, read, batch)
     for sentence in source.parser.advice(found):

@@ -12,14 +12,14 @@ class Joins:
     """Of one source, in the order of arrival. What leaves unanswered is given back to be counted as lost."""
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self.waiting: Table[str, Opened] = Table()
 
     def open(self, opened: Opened) -> Iterator[Opened]:
         """Lets a run wait; gives those that had to make room. A retry of the same task waits anew."""
         self.waiting.pop(opened.trace_id, None)
         self.waiting[opened.trace_id] = opened
-        while len(self.waiting) > self._capacity:
+        while len(self.waiting) > self.capacity:
             yield self.waiting.pop(next(iter(self.waiting)))
 
     def close(self, closed: Closed) -> Opened | None:

@@ -68,6 +68,16 @@ class Ledger:
         self._shapes: Table[str, Shape] = Table()
         self._shapes.enter({m.name: Shape(m.labels, self._series.bounds.get(m, ())) for m in self._series.created})
 
+    def configure(self, limits: Limits, prices: Iterable[Price], budgets: Iterable[Budget]) -> None:
+        """What a reload may change, from the next line on; what was counted stays."""
+        with self._lock:
+            self._limits, self._prices = limits, Prices(tuple(prices))
+            self._series.limits = limits
+            self._budgets.configure(budgets)
+            for books in self._books.values():
+                books.prices = self._prices
+                books.joins.capacity = limits.open_joins
+
     def open(self, source: str) -> None:
         """Makes a source known, with the series that exist from its first moment."""
         with self._lock:

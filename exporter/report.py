@@ -10,6 +10,7 @@ from rich.table import Table
 
 from exporter import catalogue as c
 from exporter.ledger import Snapshot
+from exporter.quantile import quantile
 from exporter.series import Labels
 
 _NANOSECONDS = 1_000_000_000
@@ -54,21 +55,6 @@ def cardinality(snapshot: Snapshot) -> str:
     sizes = {m.name: len(series) for kind in (snapshot.counters, snapshot.histograms) for m, series in kind.items()}
     shown = sorted((item for item in sizes.items() if item[1] and "_exporter_" not in item[0]), key=lambda i: -i[1])
     return ", ".join(f"{name} {size:,}" for name, size in shown) or "none"
-
-
-def quantile(q: float, bounds: tuple[float, ...], counts: list[int]) -> float | None:
-    """As PromQL's histogram_quantile: linear within a bucket, the last bound above all. Seconds; None without data.
-
-    `counts` are per bucket, the last one above all bounds.
-    """
-    rank, below = q * sum(counts), 0
-    if not sum(counts):
-        return None
-    for lower, upper, count in zip((0.0, *bounds), bounds, counts, strict=False):
-        if below + count >= rank:
-            return lower + (upper - lower) * (rank - below) / count if count else upper
-        below += count
-    return bounds[-1]
 
 
 _TABLES = (

@@ -44,7 +44,7 @@ class Series:
         buckets: Mapping[str, tuple[float, ...]] | None = None,
     ) -> None:
         """`clock` gives the wall clock in seconds; `buckets` replaces a histogram's bounds, in seconds."""
-        self._limits = limits
+        self.limits = limits
         self._clock = clock
         metrics = [m for m in METRICS if m.durable]
         self.bounds = {m: (buckets or {}).get(m.name, m.buckets) for m in metrics if m.kind == "histogram"}
@@ -59,7 +59,7 @@ class Series:
         """Adds what so many observations amount to; an amount of 0 makes a counter visible."""
         series = self.counters[metric]
         if labels not in series:
-            labels = self._admit(metric, labels, series, self._limits.series_per_counter, observations)
+            labels = self._admit(metric, labels, series, self.limits.series_per_counter, observations)
         elif not amount:
             return
         series[labels] = series.get(labels, 0) + amount
@@ -68,7 +68,7 @@ class Series:
         """Observes one or more durations in nanoseconds; sorted, each bound is looked for once, not each value."""
         series, bounds = self.histograms[metric], self._bounds[metric]
         if labels not in series:
-            labels = self._admit(metric, labels, series, self._limits.series_per_histogram, len(values))
+            labels = self._admit(metric, labels, series, self.limits.series_per_histogram, len(values))
         histogram = list(series.get(labels) or [0] * (len(bounds) + 2))
         ordered, begin = sorted(values), 0
         for index in range(bisect_left(bounds, ordered[0]), len(bounds)):
@@ -97,5 +97,5 @@ class Series:
 
     def _clean(self, value: str) -> str:
         """No surrogates, no control characters, bounded, never empty: one bad value would fail a whole scrape."""
-        value = value[: self._limits.label_length].encode("utf-8", "replace").decode()
+        value = value[: self.limits.label_length].encode("utf-8", "replace").decode()
         return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value) or UNKNOWN

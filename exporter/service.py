@@ -3,24 +3,38 @@
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 from prometheus_client import PlatformCollector, ProcessCollector
 from prometheus_client.registry import Collector
 
-from exporter import __version__
+from exporter import __version__, alerts
 from exporter import catalogue as c
 from exporter.address import address, loopback
 from exporter.checkpoint import Checkpoint
 from exporter.commit import Committer
+from exporter.config import ConfigError, load
 from exporter.exposition import Gauges, Texts, render
 from exporter.gauges import build_information, looked_up
+from exporter.history import STEP, History
 from exporter.ledger import Ledger, Snapshot
+from exporter.recent import Recent
 from exporter.settings import Config
 from exporter.source import Source
-from exporter.wake import Wake, Watch
+from exporter.sources import Sources
+from exporter.status import (
+    TODAY,
+    SourceState,
+    Status,
+    budget_rows,
+    model_rows,
+    route_rows,
+    source_rows,
+    today,
+)
 from exporter.web.listener import Listener
 
 log = logging.getLogger(__name__)
@@ -40,19 +54,23 @@ class Form(Struct, frozen=True):
 class Service:
     """Everything that runs while `serve` does; an `exporter.web.pages.Answers`."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, file: Path) -> None:
+        """`file` is where the configuration came from, and is read again by `reload`."""
         self._config = config
-        self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets)
-        self._sources: list[Source] = []
-        self._threads: list[threading.Thread] = []
-        self._wakes = {each.name: Wake() for each in config.sources}
-        self._watch = Watch()
+        self._file = file
+        budgets = (*config.budgets, TODAY)
+        self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices, budgets)
+        self._recent = Recent()
+        self._sources = Sources(self._ledger, self._recent)
+        self._history = History()
         self._stopping = threading.Event()
+        self._remembering = threading.Thread(target=self._remember, name="history", daemon=True)
         self._first_pass = threading.Event()
         self._process: tuple[Collector, ...] = (ProcessCollector(registry=None), PlatformCollector(registry=None))
         self._texts = Texts()
+        self._reloading = threading.Lock()
         self._loaded_at = time.time()
-        self._told_errors: dict[tuple[str, str], int] = {}
+        self._refused: tuple[str, ...] = ()
         self.waiting_for = "the state to be read"
 
     def listen(self) -> None:
@@ -60,56 +78,55 @@ class Service:
 
         Raises OSError where the address cannot be bound, ValueError where the certificate is no more.
         """
-        host, port = address(self._config.exporter.listen)
-        self._listener = Listener((host, port), self, self._config.web)
+        self._listener = Listener(address(self._config.exporter.listen), self, self._config.web)
         log.info("listening on %s", self._listener.url)
-        if not self._config.web.guarded and not loopback(host):
-            log.warning(
-                "whoever reaches %s reads the metrics: name basic_auth_users or client certificates in web_config, "
-                "or listen on 127.0.0.1",
-                self._listener.url,
-            )
+        self._warn_if_open()
 
     def start(self, checkpoint: Checkpoint | None) -> None:
         """Goes on where the state ends. Raises PermissionError where it cannot be read."""
         if checkpoint is not None:
             self._resume(checkpoint)
-        for each in self._config.sources:
-            self._ledger.open(each.name)
-        options = self._config.exporter
         self._committer = Committer(self._ledger, checkpoint, time.time, self._render)
-        self._deadline = time.monotonic() + options.first_pass_timeout
-        self._sources = [
-            Source(
-                each,
-                self._ledger,
-                time.monotonic,
-                options.poll_interval,
-                options.start_at,
-                self._config.limits.line_length,
-            )
-            for each in self._config.sources
-        ]
+        self._deadline = time.monotonic() + self._config.exporter.first_pass_timeout
+        self._sources.start(self._config)
         self.waiting_for = ""
-        self._watch.start()
-        for source in self._sources:
-            wake = self._wakes[source.name]
-            self._watch.add(source.folders, wake)
-            self._threads.append(threading.Thread(target=source.run, args=(self._stopping, wake), name=source.name))
-            self._threads[-1].start()
+        self._remembering.start()
 
     def stop(self) -> None:
         """Ends every thread and commits a last time."""
         self._stopping.set()
-        for wake in self._wakes.values():
-            wake.end()
         self._listener.close()
         if not self.waiting_for:
-            self._watch.stop()
-            for thread in self._threads:
-                thread.join()
+            with self._reloading:
+                self._sources.stop()
+            self._remembering.join()
             self._committer.stop()
         log.info("stopped")
+
+    def reload(self) -> tuple[str, ...]:
+        """Reads the configuration again; no counter begins anew. What is wrong with it, and then nothing changes."""
+        with self._reloading:
+            if self._stopping.is_set() or self.waiting_for:
+                return ("there is nothing to reload yet, or any more",)
+            try:
+                config = load(self._file)
+                self._refused = tuple(_fixed(self._file, self._config, config))
+                if not self._refused:
+                    self._listener.configure(config.web)
+            except ConfigError as error:
+                self._refused = tuple(error.problems)
+            except ValueError as error:  # the certificate was replaced by a bad one since it was checked
+                self._refused = (f"{self._file}: {error}",)
+            for problem in self._refused:
+                log.error("the new configuration is refused: %s", problem)
+            if not self._refused:
+                self._ledger.configure(config.limits, config.prices, (*config.budgets, TODAY))
+                self._config = config
+                self._sources.apply(config)
+                self._loaded_at = time.time()
+                log.info("the configuration is reloaded")
+                self._warn_if_open()
+            return self._refused
 
     def ready(self) -> bool:
         if not self._first_pass.is_set() and not self.waiting_for:
@@ -120,11 +137,11 @@ class Service:
         return self._first_pass.is_set()
 
     def metrics(self, content_type: str, created: bool, names: frozenset[str]) -> bytes:
-        self._count_errors()
+        self._sources.count_errors()
         return self._committer.text(Form(content_type, created, names))
 
     def health(self) -> Mapping[str, Any]:
-        done, known = (sum(column) for column in zip((0, 0), *(s.progress() for s in self._sources), strict=True))
+        done, known = self._progress()
         return {
             "status": "ok" if self.ready() else "starting",
             "version": __version__,
@@ -140,6 +157,61 @@ class Service:
                 for source in self._sources
             },
         }
+
+    def status(self) -> Status:
+        now, config = time.time(), self._config
+        snapshot, points = self._ledger.snapshot(now), self._history.points()
+        span, routes = route_rows(snapshot, time.monotonic(), self._history)
+        return Status(
+            version=__version__,
+            now=now,
+            ready=self.ready(),
+            progress=self._progress(),
+            reload_problems=self._refused,
+            loaded_at=self._loaded_at,
+            sources=source_rows(self._states(), snapshot, points, self._recent),
+            span=span,
+            routes=routes,
+            today=today(snapshot, now),
+            models=model_rows(snapshot, config),
+            budgets=budget_rows(snapshot, config, now),
+            failures=tuple(self._recent.failures()),
+            verdicts=tuple(alerts.judge(alerts.live(snapshot, config))),
+        )
+
+    def _states(self) -> list[SourceState]:
+        tables = {table.name: table for table in self._config.sources}
+        return [
+            SourceState(
+                source.name,
+                tables[source.name].paths,
+                source.up,
+                source.files,
+                source.lag,
+                dict(source.errors),
+                tables[source.name].parser.advice(self._recent.sample(source.name)),
+            )
+            for source in self._sources
+            if source.name in tables
+        ]
+
+    def _progress(self) -> tuple[int, int]:
+        """Bytes read of those found at the start, and those found."""
+        done, known = (sum(column) for column in zip((0, 0), *(s.progress() for s in self._sources), strict=True))
+        return done, known
+
+    def _remember(self) -> None:
+        while not self._stopping.wait(STEP if len(self._history.points()) > 2 else 1.0):
+            if self.ready():
+                self._history.add(time.monotonic(), self._ledger.snapshot(time.time()))
+
+    def _warn_if_open(self) -> None:
+        if not self._config.web.guarded and not loopback(address(self._config.exporter.listen)[0]):
+            log.warning(
+                "whoever reaches %s reads the metrics: name basic_auth_users or client certificates in web_config, "
+                "or listen on 127.0.0.1",
+                self._listener.url,
+            )
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         image, told = checkpoint.load()
@@ -159,14 +231,6 @@ class Service:
             names=form.names,
         )
 
-    def _count_errors(self) -> None:
-        """The sources count their troubles themselves; the ledger is told what is new."""
-        for source in self._sources:
-            for reason, count in dict(source.errors).items():
-                key = (source.name, reason)
-                self._ledger.count(c.SOURCE_ERRORS, key, count - self._told_errors.get(key, 0))
-                self._told_errors[key] = count
-
     def _gauges(self, snapshot: Snapshot) -> Gauges:
         now = time.time()
         gauges = looked_up(snapshot, self._config, now)
@@ -177,7 +241,7 @@ class Service:
             gauges.setdefault(c.LAG_BYTES, {})[name] = float(source.lag)
             gauges.setdefault(c.CATCHING_UP, {})[name] = float(self._behind(source, snapshot, now))
         gauges[c.BUILD_INFO] = build_information()
-        gauges[c.RELOAD_SUCCESSFUL] = {(): 1.0}
+        gauges[c.RELOAD_SUCCESSFUL] = {(): float(not self._refused)}
         gauges[c.RELOAD_TIMESTAMP] = {(): self._loaded_at}
         if self._config.exporter.state:
             gauges[c.CHECKPOINT_ERRORS] = {(): float(self._committer.errors)}
@@ -191,3 +255,14 @@ class Service:
         return backlog > _BEHIND_BYTES or (
             backlog > 0 and now - snapshot.last_at.get(source.name, now) > _BEHIND_SECONDS
         )
+
+
+def _fixed(file: Path, old: Config, new: Config) -> Iterator[str]:
+    """What a reload cannot change."""
+    for key in ("listen", "state"):
+        if getattr(old.exporter, key) != getattr(new.exporter, key):
+            yield f"{file}: [exporter]: {key} cannot change while the exporter runs: restart it, or put it back"
+    if old.buckets != new.buckets:
+        yield f"{file}: [buckets] cannot change while the exporter runs, histograms would begin anew: restart it"
+    if not new.sources:
+        yield f"{file}: no [[source]] table, expected at least one; see exporter.toml for examples"

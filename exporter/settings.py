@@ -11,7 +11,7 @@ from exporter.money import Exchange
 from exporter.prices import Price
 from exporter.proxy.settings import Proxy
 from exporter.series import Limits
-from exporter.web.settings import WebConfig
+from exporter.web_config import WebConfig
 from parsers.parser import Parser
 from parsers.routes import table as route_table
 

@@ -18,7 +18,7 @@ from watchdog.events import (
     FileSystemEventHandler,
 )
 from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
+from watchdog.observers.api import BaseObserver, ObservedWatch
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._observer: BaseObserver | None = None
+        self._setters: dict[Wake, dict[ObservedWatch, _Setter]] = {}
 
     def start(self) -> None:
         """Where there are too many inotify instances already, everything is polled."""
@@ -84,11 +85,23 @@ class Watch:
         """After `start`, so that a folder which cannot be watched costs only itself."""
         if self._observer is None:
             return
+        setters = self._setters.setdefault(wake, {})
+        setter = _Setter(wake)
         for folder in set(folders):
             try:
-                self._observer.schedule(_Setter(wake), folder, event_filter=_CHANGES)
+                setters[self._observer.schedule(setter, folder, event_filter=_CHANGES)] = setter
             except OSError as error:
                 _log.info("folder is polled, not watched: folder=%s reason=%s", folder, error.strerror)
+
+    def remove(self, wake: Wake) -> None:
+        """Nothing sets it any more. A folder that nobody else waits for is watched no longer."""
+        for watch, setter in self._setters.pop(wake, {}).items():
+            if self._observer is None:
+                return
+            if any(watch in others for others in self._setters.values()):
+                self._observer.remove_handler_for_watch(setter, watch)
+            else:
+                self._observer.unschedule(watch)
 
     def stop(self) -> None:
         if self._observer is not None:

@@ -6,7 +6,10 @@ import click
 
 from exporter import __version__
 
-_COMMANDS = ("serve", "replay", "check", "explain", "proxy")
+_COMMANDS = ("serve", "replay", "check", "explain", "init", "proxy")
+
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": "DIFY_EXPORTER"}
 
 
 class _Commands(click.Group):
@@ -21,11 +24,27 @@ class _Commands(click.Group):
         command: click.Command = getattr(import_module(f"exporter.cli.{cmd_name}"), cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Ctrl-C ends a command quietly, with the shell's own exit code for it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+@click.group(cls=_Commands, context_settings=_SETTINGS)
 @click.version_option(__version__, prog_name="dify-exporter", message="%(prog)s %(version)s")
 def main() -> None:
     """Turns the logs of a Dify deployment into Prometheus metrics.
 
-    Exit codes: 0 good, 1 found problems, 2 wrong use, configuration or unreadable input.
+    \b
+    Examples:
+      dify-exporter init && dify-exporter check && dify-exporter serve
+      docker compose logs --no-color api | dify-exporter replay -
+      eval "$(_DIFY_EXPORTER_COMPLETE=bash_source dify-exporter)"    # completion: bash_source, zsh_source, fish_source
+
+    Each option has an environment variable: DIFY_EXPORTER_CONFIG for --config, DIFY_EXPORTER_REPLAY_OUTPUT for
+    `replay --output`, and so on.
+
+    Exit codes: 0 good, 1 found problems, 2 wrong use, configuration or unreadable input, 130 interrupted.
     """

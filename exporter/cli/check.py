@@ -1,20 +1,25 @@
 """`dify-exporter check`"""
 
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
+from exporter import alerts
 from exporter.audit import audit
 from exporter.cli.options import config_option, load_or_stop
 from exporter.detect import called
-from exporter.doctor import examine, examine_proxy
+from exporter.doctor import Finding, examine, examine_proxy
+from exporter.ledger import Ledger
 from exporter.proxy.settings import Proxy
+from parsers.batch import Batch
 
 
 @click.command()
 @config_option
 def check(config_path: Path) -> None:
-    """Examine the configuration and each source: what it yields, what it cannot, and what to do.
+    """Examine the configuration and each source: what it yields, what it cannot, what to do, and which alerts can fire.
 
     \b
     Examples:
@@ -24,17 +29,39 @@ def check(config_path: Path) -> None:
     config = load_or_stop(config_path)
     click.echo(f"{config_path}: the configuration is valid")
     problems = 0
-    sections = [(f"{source.name} ({called(source.parser)})", examine(source)) for source in config.sources]
-    for title, findings in (*sections, ("money", audit(config))):
-        for number, finding in enumerate(findings):
-            problems += finding.problem
-            click.echo(f"\n{title}" if not number else "", nl=not number)
-            click.echo(f"  {'problem: ' if finding.problem else ''}{finding.text}")
+    ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets)
+    for source in config.sources:
+        told: list[Batch] = []
+        problems += _findings(f"{source.name} ({called(source.parser)})", examine(source, told))
+        ledger.open(source.name)
+        for batch in told:
+            ledger.enter(source.name, batch)
+    problems += _findings("money", audit(config))
     if config.proxy != Proxy():
-        click.echo("\nproxy")
-        for finding in examine_proxy(config, config_path.absolute().parent):
-            problems += finding.problem
-            click.echo(f"  {'problem: ' if finding.problem else ''}{finding.text}")
+        problems += _findings("proxy", examine_proxy(config, config_path.absolute().parent))
+    if config.sources:
+        _alerts(alerts.judge(alerts.live(ledger.snapshot(time.time()), config)))
     if problems:
         click.echo(f"\n{problems} problem{'s' * (problems != 1)} found")
         raise SystemExit(1)
+
+
+def _findings(title: str, findings: Iterable[Finding]) -> int:
+    """Shows them, where there are some; how many are problems."""
+    problems = 0
+    for number, finding in enumerate(findings):
+        if not number:
+            click.echo(f"\n{title}")
+        problems += finding.problem
+        click.echo(f"  {'problem: ' if finding.problem else ''}{finding.text}")
+    return problems
+
+
+def _alerts(verdicts: list[alerts.Verdict]) -> None:
+    click.echo(f"\n{alerts.sentence(verdicts)}")
+    silent: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        if verdict.why:
+            silent.setdefault(verdict.why, []).append(verdict.alert)
+    for why, names in silent.items():
+        click.echo(f"  {', '.join(names)} cannot: {why}")

@@ -18,6 +18,8 @@ config_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("exporter.toml"),
     show_default=True,
+    envvar="DIFY_EXPORTER_CONFIG",
+    show_envvar=True,
     help="Configuration file.",
 )
 

@@ -1,6 +1,5 @@
 """`dify-exporter serve`"""
 
-import logging
 import signal
 import threading
 import time
@@ -8,33 +7,46 @@ from pathlib import Path
 
 import click
 
+from exporter import logs
 from exporter.checkpoint import Checkpoint, LockedError
 from exporter.cli.options import config_option, load_or_stop, stop
 from exporter.service import Service
 from exporter.settings import Config
 
 _PATIENCE = 60.0
-_LOG_FORMAT = "ts=%(asctime)s level=%(levelname)s logger=%(name)s msg=%(message)r"
 
 
 @click.command()
 @config_option
-def serve(config_path: Path) -> None:
+@click.option(
+    "--log-format", type=click.Choice(["logfmt", "json"]), default="logfmt", show_default=True, show_envvar=True,
+    help="Form of the lines on standard error.",
+)  # fmt: skip
+def serve(config_path: Path, log_format: logs.Form) -> None:
     """Tail the configured logs and serve /metrics.
+
+    SIGHUP, or POST /-/reload from this machine, reads the configuration again without resetting a counter.
 
     \b
     Examples:
       dify-exporter serve
-      dify-exporter serve --config /etc/dify-exporter/exporter.toml
+      dify-exporter serve --config /etc/dify-exporter/exporter.toml --log-format json
+      DIFY_EXPORTER_CONFIG=/etc/dify-exporter/exporter.toml dify-exporter serve
     """
     config = load_or_stop(config_path)
     if not config.sources:
         stop(f"{config_path}: no [[source]] table, expected at least one; see exporter.toml for examples")
-    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
-    service = Service(config)
+    logs.begin(log_format)
+    stopping, signalled = threading.Event(), threading.Event()
+
+    def end(*_: object) -> None:
+        stopping.set()
+        signalled.set()
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGHUP, lambda *_: signalled.set())
+    service = Service(config, config_path)
     try:
         service.listen()
     except OSError as error:
@@ -45,8 +57,10 @@ def serve(config_path: Path) -> None:
             service.start(checkpoint)
     except OSError as error:
         stop(f"{config_path}: [exporter] state: cannot be used at {error.filename}: {error.strerror}")
-    while not stopping.wait(0.2 if not service.ready() else None):
-        pass
+    while not stopping.is_set():
+        if signalled.wait(0.2 if not service.ready() else None) and not stopping.is_set():
+            signalled.clear()
+            service.reload()
     service.stop()
 
 

@@ -16,8 +16,8 @@ from functools import partial
 from exporter.web import connection
 from exporter.web.message import Answer, Request
 from exporter.web.pages import Answers, Pages
-from exporter.web.settings import WebConfig
 from exporter.web.tls import Certificates
+from exporter.web_config import WebConfig
 
 _log = logging.getLogger(__name__)
 

@@ -7,17 +7,13 @@ from msgspec import Struct
 
 
 class Request(Struct, frozen=True):
-    """`headers` by lower-case name, the first of each; `peer` is the client's address without its port.
-
-    `trusted` says that the client has shown who it is, or sits on this machine.
-    """
+    """`headers` by lower-case name, the first of each; `peer` is the client's address without its port."""
 
     method: str
     path: str
     query: str
     headers: Mapping[bytes, bytes]
     peer: str
-    trusted: bool = False
 
     def header(self, name: str) -> str:
         return self.headers.get(name.encode(), b"").decode("latin-1")

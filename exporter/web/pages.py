@@ -5,7 +5,7 @@ import gzip
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
@@ -13,11 +13,13 @@ from urllib.parse import parse_qs
 
 from msgspec import structs
 
+from exporter.address import loopback
+from exporter.status import Status
 from exporter.web.auth import BusyError, Users
 from exporter.web.message import Answer, Request, text
 from exporter.web.negotiation import accepts_gzip, exposition
-from exporter.web.settings import WebConfig
-from exporter.web.status import page
+from exporter.web.page import POLICY, page
+from exporter.web_config import WebConfig
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +30,7 @@ _SMALL = 1024
 
 _HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; "
-    "base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": POLICY,
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "deny",
@@ -47,7 +48,13 @@ class Answers(Protocol):
         """The exposition text; of these metrics or samples only, where names are given."""
 
     def health(self) -> Mapping[str, Any]:
-        """The state of each source, for /health and the status page."""
+        """The state of each source, for /health."""
+
+    def status(self) -> Status:
+        """What the status page shows."""
+
+    def reload(self) -> Sequence[str]:
+        """Reads the configuration again; what is wrong with it."""
 
 
 class Question(NamedTuple):
@@ -98,9 +105,16 @@ class Pages:
         if page is None:
             allow = ", ".join(methods).replace("GET", "GET, HEAD")
             return text(HTTPStatus.METHOD_NOT_ALLOWED, f"Use {allow}.", allow=allow)
+        if page is _reload and not self._may_reload(request):
+            return text(HTTPStatus.FORBIDDEN, "Reload from this machine, as a user of web_config, or with SIGHUP.")
         if page is _healthy:
             return _healthy(None)  # without a wait for a thread: it says that the listener lives, and no more
         return await self._shared(page, request)
+
+    def _may_reload(self, request: Request) -> bool:
+        """Who has shown a password or certificate, or sits on this machine; and no page of another site."""
+        cross_site = request.header("sec-fetch-site") not in ("", "none", "same-origin")
+        return not cross_site and (self._guarded or loopback(request.peer))
 
     async def _shared(self, page: Page, request: Request) -> Answer:
         """Who asks for the same while an answer is still to be begun gets that answer: a thousand scrapers
@@ -193,7 +207,13 @@ def _health(q: Question) -> Answer:
 
 
 def _status(q: Question) -> Answer:
-    return Answer(HTTPStatus.OK, page(q.answers.health()), "text/html; charset=utf-8")
+    return Answer(HTTPStatus.OK, page(q.answers.status()), "text/html; charset=utf-8")
+
+
+def _reload(q: Question) -> Answer:
+    if problems := q.answers.reload():
+        return text(HTTPStatus.INTERNAL_SERVER_ERROR, "The new configuration is refused.\n" + "\n".join(problems))
+    return text(HTTPStatus.OK, "Reloaded.")
 
 
 _PAGES: Mapping[str, Mapping[str, Page]] = {
@@ -202,4 +222,5 @@ _PAGES: Mapping[str, Mapping[str, Page]] = {
     "/health": {"GET": _health},
     "/-/healthy": {"GET": _healthy},
     "/-/ready": {"GET": _ready},
+    "/-/reload": {"POST": _reload},
 }

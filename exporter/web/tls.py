@@ -5,7 +5,7 @@ import os
 import ssl
 from typing import Any
 
-from exporter.web.settings import Tls
+from exporter.web_config import Tls
 
 _log = logging.getLogger(__name__)
 

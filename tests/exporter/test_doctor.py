@@ -20,7 +20,7 @@ SAMPLES = ROOT / "samples"
 
 
 def told(parser: Parser, *paths: Path | str) -> list[Finding]:
-    return list(examine(Source("x", tuple(str(path) for path in paths), parser)))
+    return list(examine(Source("x", tuple(str(path) for path in paths), parser), []))
 
 
 def problems(parser: Parser, *paths: Path | str) -> list[str]:
@@ -87,7 +87,7 @@ def test_a_sample_that_fits_is_no_problem(log: str) -> None:
     from tests.golden import config
 
     (source,) = (source for source in config().sources if source.paths[0].endswith(f"/{log}"))
-    assert [finding for finding in examine(source) if finding.problem] == []
+    assert [finding for finding in examine(source, []) if finding.problem] == []
 
 
 def test_an_unparsed_line_is_shown_without_what_it_holds(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ class Exporter:
 
     def __init__(self, process: Process) -> None:
         self.process = process
-        found = re.search(r"https?://[^/\s']+", process.said("listening on"))
+        found = re.search(r"https?://[^/\s'\"]+", process.said("listening on"))
         assert found is not None
         self.url = found[0]
 

@@ -2,13 +2,16 @@
 
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from msgspec import structs
+
+from exporter.status import Status
 from exporter.web.listener import Listener
-from exporter.web.settings import WebConfig
+from exporter.web_config import WebConfig
 
 BODY = b"a_metric 1\n" * 500
 
@@ -19,6 +22,8 @@ class Service:
     def __init__(self, body: bytes = BODY) -> None:
         self.body = body
         self.is_ready = True
+        self.reloads = 0
+        self.problems: tuple[str, ...] = ()
         self.asked: list[tuple[str, bool, frozenset[str]]] = []
 
     def ready(self) -> bool:
@@ -37,6 +42,22 @@ class Service:
             "first_pass": progress,
             "sources": {},
         }
+
+    def status(self) -> Status:
+        return status()
+
+    def reload(self) -> Sequence[str]:
+        self.reloads += 1
+        return self.problems
+
+
+def status(**changes: Any) -> Status:
+    """An exporter that has just begun."""
+    empty = Status(
+        version="1", now=1_790_000_000.0, ready=True, progress=(0, 0), reload_problems=(), loaded_at=1_790_000_000.0,
+        sources=(), span=0.0, routes=(), today={}, models=(), budgets=(), failures=(), verdicts=(),
+    )  # fmt: skip
+    return structs.replace(empty, **changes)
 
 
 class Client:

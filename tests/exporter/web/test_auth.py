@@ -11,7 +11,7 @@ import pytest
 
 from exporter.web import auth
 from exporter.web.auth import BusyError, Users
-from exporter.web.settings import WebConfig
+from exporter.web_config import WebConfig
 from tests.exporter.web.endpoint import Client, listening
 
 HASH = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()

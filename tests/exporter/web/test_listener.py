@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from exporter.web import connection
 from exporter.web import listener as listener_module
-from exporter.web.settings import RateLimit, WebConfig
+from exporter.web_config import RateLimit, WebConfig
 from tests.exporter.web.endpoint import BODY, Client, Service, listening, parted, received
 
 HOST = b"\r\nHost: a\r\n\r\n"

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from exporter.web import connection
-from exporter.web.settings import Tls, WebConfig
+from exporter.web_config import Tls, WebConfig
 from tests.exporter.web.endpoint import Client, listening, received
 
 

@@ -1,0 +1,40 @@
+"""Our own log lines, on standard error: logfmt for people and Loki, JSON for everything else."""
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Literal
+
+Form = Literal["logfmt", "json"]
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, form: Form) -> None:
+        super().__init__()
+        self._form = form
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = record.getMessage()
+        if record.exc_info:
+            message += "\n" + self.formatException(record.exc_info)
+        fields = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "msg": message,
+        }
+        if self._form == "json":
+            return json.dumps(fields)
+        return " ".join(f"{key}={_quoted(value)}" for key, value in fields.items())
+
+
+def _quoted(value: str) -> str:
+    plain = value.isascii() and value.isprintable() and not set(value) & set(' ="\\')
+    return value if plain and value else json.dumps(value, ensure_ascii=False)
+
+
+def begin(form: Form) -> None:
+    """From now on records of level info and above are written, one line each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter(form))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])

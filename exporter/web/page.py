@@ -1,0 +1,330 @@
+"""The status page: one HTML document that needs nothing else, for a person without Grafana.
+
+Everything that comes from outside is escaped where it is put in. There is no script; the one style sheet is named
+in the Content-Security-Policy by its digest.
+"""
+
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from html import escape
+from importlib.resources import files
+from urllib.parse import quote
+
+from exporter.status import BudgetRow, ModelRow, RouteRow, SourceRow, Status
+
+_STYLE = files("exporter.web").joinpath("page.css").read_text()
+POLICY = (
+    f"default-src 'none'; style-src 'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_SHORTEST = 16  # points over which a young chart is spread
+_RUNBOOKS = "https://github.com/dify-exporter/dify-exporter/blob/main/docs/runbooks/"
+
+
+def page(status: Status) -> bytes:
+    moment = datetime.fromtimestamp(status.now, UTC)
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>dify-exporter</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
+        f"<style>{_STYLE}</style></head><body>"
+        "<header><div><h1>dify-exporter</h1>"
+        f"<p>{_chip(*_condition(status))} version {escape(status.version)} · as of "
+        f'<time datetime="{moment:%Y-%m-%dT%H:%M:%SZ}">{moment:%Y-%m-%d %H:%M:%S} UTC</time></p></div>'
+        '<nav aria-label="Pages"><a href="/metrics">Metrics</a> <a href="/health">Health</a> '
+        '<a href="/-/ready">Ready</a></nav></header><main>',
+        _notices(status),
+        _tiles(status),
+        _contents(),
+        *(_section(title, inner(status)) for title, inner in _SECTIONS.items()),
+        "</main></body></html>",
+    ]
+    return "\n".join(parts).encode()
+
+
+def _condition(status: Status) -> tuple[str, str]:
+    if not status.ready:
+        return "waiting", "reading what was there"
+    down = sum(not row.state.up for row in status.sources)
+    return ("bad", f"{down} of {len(status.sources)} sources down") if down else ("good", "all sources up")
+
+
+def _notices(status: Status) -> str:
+    done, known = status.progress
+    notices = []
+    if not status.ready:
+        notices.append(f"The first pass has read {_bytes(done)} of {_bytes(known)}; metrics are shown when it is done.")
+    if status.reload_problems:
+        when = _age(status.now - status.loaded_at)
+        notices.append(f"The last new configuration was refused; the one of {when} ago stays in force.")
+        notices += status.reload_problems
+    return "".join(f'<p class="notice" role="status">{escape(notice)}</p>' for notice in notices)
+
+
+def _tiles(status: Status) -> str:
+    lines = sum(row.totals.lines for row in status.sources)
+    unparsed = sum(row.totals.unparsed for row in status.sources)
+    money = {unit: amount for unit, amount in status.today.items() if unit != "tokens"}
+    tiles = [
+        ("Sources up", f"{sum(row.state.up for row in status.sources)} of {len(status.sources)}"),
+        ("Not yet read", _bytes(sum(row.state.lag_bytes for row in status.sources))),
+        ("Lines per second", _rate(sum(row.lines_rate for row in status.sources))),
+        ("Unparsed", _share(unparsed, lines)),
+        ("Tokens today", f"{status.today.get('tokens', 0):,}"),
+        ("Cost today", ", ".join(f"{amount:,.2f} {unit}" for unit, amount in money.items()) or "none known"),
+    ]
+    inner = "".join(f"<li>{name} <strong>{escape(value)}</strong></li>" for name, value in tiles)
+    return f'<ul class="tiles">{inner}</ul>'
+
+
+def _sources(status: Status) -> str:
+    return _table(
+        "Sources",
+        ("Source", "State", "Files#", "Lag#", "Lines/s#", "Last hour", "Lines#", "Unparsed#", "Last line#"),
+        (_source(row, status.now) for row in status.sources),
+    )
+
+
+def _source(row: SourceRow, now: float) -> tuple[str, ...]:
+    state, paths = row.state, "<br>".join(escape(path) for path in row.state.paths)
+    troubles = ", ".join(f"{reason} ({count:,})" for reason, count in state.errors.items())
+    return (
+        f"{escape(state.name)}<small>{paths}</small>",
+        _chip("good" if state.up else "bad", "up" if state.up else "down")
+        + (f"<small>{escape(troubles)}</small>" if troubles else ""),
+        f"{state.files}",
+        _bytes(state.lag_bytes),
+        _rate(row.lines_rate),
+        _chart(f"Lines per second of {state.name}", row.charts["lines"]),
+        f"{row.totals.lines:,}",
+        _share(row.totals.unparsed, row.totals.lines),
+        _age(now - row.last_line_at) + " ago" if row.last_line_at is not None else "unknown",
+    )
+
+
+def _requests(status: Status) -> str:
+    talking = [row for row in status.sources if row.totals.requests]
+    if not talking:
+        return "<p>No source has told of a request yet.</p>"
+    charts = _table(
+        "Requests of each source",
+        ("Source", "Requests#", "Failed#", "Requests per second, last hour", "Failures per second, last hour"),
+        (
+            (
+                escape(row.state.name),
+                f"{row.totals.requests:,}",
+                _share(row.totals.failed, row.totals.requests),
+                _chart(f"Requests per second of {row.state.name}", row.charts["requests"]),
+                _chart(f"Failures per second of {row.state.name}", row.charts["failed"], "failed"),
+            )
+            for row in talking
+        ),
+    )
+    span = f"the last {_age(status.span)}" if status.span else "everything read so far; the last minutes were quiet"
+    routes = _table(
+        "Routes",
+        ("Route", "Source", "Requests#", "Per second#", "Failed#", "95 % within#"),
+        (_route(row) for row in status.routes),
+    )
+    return f"{charts}<h3>Routes</h3><p>Of {span}.</p>{routes}"
+
+
+def _route(row: RouteRow) -> tuple[str, ...]:
+    handler = ' <abbr title="told by Dify\'s access line: of a stream only its acceptance">handler</abbr>'
+    return (
+        f"<code>{escape(row.route)}</code>",
+        escape(row.source),
+        f"{row.requests:,}",
+        _rate(row.rate) if row.rate else "–",
+        _share(row.failed, row.requests),
+        (_seconds(row.p95) + handler * row.of_handler) if row.p95 is not None else "no durations",
+    )
+
+
+def _money(status: Status) -> str:
+    if not status.models and not status.budgets:
+        return "<p>No source tells of tokens: see below what is missing.</p>"
+    parts = []
+    if status.budgets:
+        columns = ("Budget", "Spent#", "Limit#", "Used", "Projected#", "Ends in#")
+        parts.append(_table("Budgets", columns, (_budget(row, status.now) for row in status.budgets)))
+    models = _table("Models", ("Model", "App", "Source", "Tokens#", "Cost#"), map(_model, status.models))
+    parts.append(f"<h3>Models</h3><p>Of everything read so far.</p>{models}")
+    return "".join(parts)
+
+
+def _budget(row: BudgetRow, now: float) -> tuple[str, ...]:
+    used = row.spent / row.limit
+    label = f"{used:.0%} of the budget {row.name} used"
+    return (
+        f"{escape(row.name)}<small>{escape(row.window)}, {escape(row.unit)}</small>",
+        f"{row.spent:,.2f}",
+        f"{row.limit:,.2f}",
+        f'<meter min="0" max="1" high="0.8" optimum="0" value="{min(used, 1):.4f}" aria-label="{escape(label)}">'
+        f"</meter> {used:.0%}",
+        f"{row.projected:,.2f}" if row.projected is not None else "too early",
+        _age(row.ends_at - now),
+    )
+
+
+def _model(row: ModelRow) -> tuple[str, ...]:
+    return escape(row.model), escape(row.app), escape(row.source), f"{row.tokens:,}", escape(row.cost or "no price")
+
+
+def _failures(status: Status) -> str:
+    if not status.failures:
+        return "<p>None since the exporter started.</p>"
+    rows = (
+        (
+            _age(status.now - each.at) + " ago",
+            escape(each.kind.replace("_", " ")),
+            f"<code>{escape(each.route)}</code> {escape(each.status_code)}" if each.route else "–",
+            f"<code>{escape(each.trace_id)}</code>" if each.trace_id else "–",
+            f"<code>{escape(each.file)}:{each.offset}</code><small>{escape(each.source)}</small>",
+        )
+        for each in status.failures
+    )
+    hint = (
+        "<p>A place is a file and the byte at which a line begins: "
+        "<code>tail -c +$((OFFSET+1)) FILE | head -n 1</code></p>"
+    )
+    return _table("Recent failures", ("When#", "Kind", "Route", "Trace id", "Place"), rows) + hint
+
+
+def _unparsed(status: Status) -> str:
+    rows = [
+        (
+            escape(each.source),
+            escape(each.reason),
+            _age(status.now - each.at) + " ago",
+            f"<code>{escape(each.shape)}</code>",
+        )
+        for source in status.sources
+        for each in source.unparsed
+    ]
+    if not rows:
+        return "<p>None since the exporter started.</p>"
+    hint = "<p>Shapes only: a letter is x, a digit 0. <code>dify-exporter explain</code> shows where a line breaks.</p>"
+    return _table("Unparsed lines", ("Source", "Reason", "When#", "Shape of the last one"), rows) + hint
+
+
+def _missing(status: Status) -> str:
+    lacking: dict[str, list[str]] = {}
+    for row in status.sources:
+        for sentence in row.state.missing:
+            lacking.setdefault(sentence, []).append(row.state.name)
+    items = [f"<li><strong>{escape(', '.join(names))}</strong>: {escape(what)}</li>" for what, names in lacking.items()]
+    silent = [
+        f'<li><a href="{_RUNBOOKS}{quote(verdict.alert)}.md">{escape(verdict.alert)}</a>: {escape(verdict.why)}</li>'
+        for verdict in status.verdicts
+        if verdict.why
+    ]
+    able = len(status.verdicts) - len(silent)
+    return (
+        (f"<ul>{''.join(items)}</ul>" if items else "<p>Nothing that the sources could still tell.</p>")
+        + f"<h3>Alerts</h3><p>{able} of the {len(status.verdicts)} shipped alerts can fire with these sources"
+        + (f"; these cannot:</p><ul>{''.join(silent)}</ul>" if silent else ".</p>")
+    )
+
+
+_SECTIONS = {
+    "Sources": _sources,
+    "Requests": _requests,
+    "Tokens and cost": _money,
+    "Recent failures": _failures,
+    "Unparsed lines": _unparsed,
+    "What is missing, and how to get it": _missing,
+}
+
+
+def _contents() -> str:
+    links = "".join(f'<a href="#{_anchor(title)}">{title}</a>' for title in _SECTIONS)
+    return f'<nav class="contents" aria-label="On this page">{links}</nav>'
+
+
+def _anchor(title: str) -> str:
+    return title.lower().replace(",", "").replace(" ", "-")
+
+
+def _section(title: str, inner: str) -> str:
+    anchor = _anchor(title)
+    return f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{title}</h2>{inner}</section>'
+
+
+def _table(label: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns whose name ends with # hold numbers. Cells are HTML. On a phone each row becomes a card."""
+    classes = [f' class="{"number" if column.endswith("#") else "wide"}"' for column in columns]
+    names = [column.rstrip("#") for column in columns]
+    head = "".join(f'<th scope="col"{kind}>{name}</th>' for name, kind in zip(names, classes, strict=True))
+    body = ""
+    for first, *rest in rows:
+        cells = "".join(
+            f'<td{kind} data-label="{name}">{cell}</td>'
+            for cell, name, kind in zip(rest, names[1:], classes[1:], strict=True)
+        )
+        body += f'<tr><th scope="row"{classes[0]}>{first}</th>{cells}</tr>'
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}, table">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _chip(kind: str, words: str) -> str:
+    return f'<span class="chip {kind}">{escape(words)}</span>'
+
+
+def _chart(label: str, values: Sequence[float], kind: str = "") -> str:
+    """A line over the last hour, the newest value at the right, scaled to its own highest value."""
+    if len(values) < 2:
+        return '<span class="quiet">collecting</span>'
+    highest = max(values)
+    if not highest:
+        return '<span class="quiet">none</span>'
+    width, height = 240, 32
+    step = width / max(len(values) - 1, _SHORTEST)
+    points = [
+        f"{width - step * (len(values) - 1 - index):.1f},{height - 2 - (height - 4) * value / highest:.1f}"
+        for index, value in enumerate(values)
+    ]
+    line, first = " ".join(points), points[0].split(",")[0]
+    words = escape(f"{label}: now {_rate(values[-1])}, highest {_rate(highest)}")
+    return (
+        f'<svg class="chart {kind}" role="img" viewBox="0 0 {width} {height}" aria-label="{words}">'
+        f'<path d="M{first},{height} L{line} L{width},{height}Z"/><polyline points="{line}"/></svg>'
+        f'<small class="scale">max {_rate(highest)}</small>'
+    )
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 0.1 or not value else f"{value:.3f}"
+
+
+def _share(part: float, whole: float) -> str:
+    if not part:
+        return "0 %"
+    share = 100 * part / whole
+    return f"{share:.0f} %" if share >= 10 else f"{share:.1f} %" if share >= 0.1 else "< 0.1 %"
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
+
+
+def _age(seconds: float) -> str:
+    """In the two units that matter; never negative, because logs may be ahead of our clock."""
+    left = max(0, round(seconds))
+    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if left >= size:
+            rest = left % size // part
+            return f"{left // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{left} s"
+
+
+def _bytes(number: int) -> str:
+    amount = float(number)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024 or unit == "GiB":
+            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 10 else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return ""

@@ -1,0 +1,75 @@
+"""Writes exporter/alerts.json: of which metrics each shipped alert is made, through all recording rules.
+
+Run it with `make docs`; a test compares.
+"""
+
+import json
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+
+from exporter.catalogue import METRICS
+from tests.rules import FOREIGN, rules
+
+FILE = Path(__file__).parents[1] / "exporter/alerts.json"
+
+Ways = list[frozenset[str]]
+
+
+def table() -> dict[str, list[list[str]]]:
+    """By alert the ways in which it can fire, each a list of metrics that must be there."""
+    found: dict[str, Ways] = {}
+    for rule in rules():
+        if rule.alerts:
+            found.setdefault(rule.name, [])
+            found[rule.name] += _ways(promql_parser.parse(rule.expression))
+    return {name: sorted(sorted(way) for way in _least(ways)) for name, ways in found.items()}
+
+
+def text() -> str:
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(ways)}" for name, ways in table().items())
+    return f"{{\n{lines}\n}}\n"
+
+
+def _ways(node: Any) -> Ways:
+    operator = str(getattr(node, "op", ""))
+    if operator.endswith("or"):
+        return _ways(node.lhs) + _ways(node.rhs)
+    if operator.endswith("unless"):
+        return _ways(node.lhs)
+    if isinstance(node, promql_parser.MatrixSelector):
+        node = node.vector_selector
+    if isinstance(node, promql_parser.VectorSelector):
+        return _ways_of(node.name or "")
+    return _least([frozenset().union(*way) for way in product(*(_ways(child) for child in _children(node)))])
+
+
+def _ways_of(name: str) -> Ways:
+    recorded = [rule for rule in rules() if not rule.alerts and rule.name == name]
+    if recorded:
+        return _least([way for rule in recorded for way in _ways(promql_parser.parse(rule.expression))])
+    metrics = {metric.name: metric for metric in METRICS}
+    for ending in ("", "_bucket", "_sum", "_count"):
+        if (base := name.removesuffix(ending)) in metrics:
+            return [frozenset({base})]
+    assert name in FOREIGN, name
+    return [frozenset({name})]
+
+
+def _children(node: Any) -> Iterator[Any]:
+    for name in ("lhs", "rhs", "expr", "param"):
+        if (child := getattr(node, name, None)) is not None and not isinstance(child, str):
+            yield child
+    yield from getattr(node, "args", ())
+
+
+def _least(ways: Ways) -> Ways:
+    """Without the ways that hold another one."""
+    return [way for way in set(ways) if not any(other < way for other in ways)]
+
+
+if __name__ == "__main__":
+    FILE.write_text(text())

@@ -1,0 +1,99 @@
+"""`init` on made-up machines: what it finds, and that `check` takes what it writes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from exporter.cli import main
+from exporter.config import load
+
+SAMPLES = Path(__file__).parents[3] / "samples"
+TIMED = "log_format timed '$remote_addr [$time_local] \"$request\" $status $body_bytes_sent $request_time';"
+
+
+def init(folder: Path, root: Path, *arguments: str) -> str:
+    told = CliRunner().invoke(
+        main, ["init", "--config", str(folder / "exporter.toml"), "--root", str(root), *arguments]
+    )
+    assert told.exit_code == 0, told.output
+    return told.output
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    for folder in ("etc/nginx/sites-enabled", "var/log/nginx", "opt/dify/docker/volumes/app/logs/worker"):
+        (root / folder).mkdir(parents=True)
+    (root / "etc/nginx/nginx.conf").write_text(
+        f"http {{\n  {TIMED}\n  access_log /var/log/nginx/access.log timed;\n}}\n"
+    )
+    (root / "etc/nginx/sites-enabled/dify").write_text(
+        "server {\n  access_log /var/log/nginx/dify.log;\n  access_log /dev/stdout;\n  access_log off;\n"
+        "  access_log /var/log/nginx/$host.log timed;\n  access_log /var/log/nginx/odd.log unheard_of;\n}\n"
+    )
+    shutil.copy(SAMPLES / "nginx-error.log", root / "var/log/nginx/error.log")
+    shutil.copy(SAMPLES / "dify-worker.log", root / "opt/dify/docker/volumes/app/logs/worker/server.log")
+    for number, (service, image) in enumerate(
+        [
+            ("api", "langgenius/dify-api:1.10.0"),
+            ("db", "postgres:15"),
+            ("plugin_daemon", "langgenius/dify-plugin-daemon"),
+        ]
+    ):
+        folder = root / f"var/lib/docker/containers/{number:064x}"
+        folder.mkdir(parents=True)
+        labels = {"com.docker.compose.service": service}
+        told = {"Name": f"/docker-{service}-1", "Config": {"Image": image, "Labels": labels}}
+        (folder / "config.v2.json").write_text(json.dumps(told))
+        shutil.copy(SAMPLES / "docker-api.log", folder / f"{number:064x}-json.log")
+    (root / "var/lib/docker/containers/broken").mkdir()
+    (root / "var/lib/docker/containers/broken/config.v2.json").write_text('{"Name": null')
+    return root
+
+
+def test_it_finds_what_is_there(machine: Path, tmp_path: Path) -> None:
+    output = init(tmp_path, machine)
+    config = load(tmp_path / "exporter.toml")
+    paths = {source.name: source.paths[0].removeprefix(str(machine)) for source in config.sources}
+    assert paths == {
+        "nginx": "/var/log/nginx/access.log",
+        "nginx-2": "/var/log/nginx/dify.log",
+        "nginx-error": "/var/log/nginx/error.log",
+        "worker": "/opt/dify/docker/volumes/app/logs/worker/server.log",
+        "api": f"/var/lib/docker/containers/{0:064x}/*-json.log",
+        "plugin-daemon": f"/var/lib/docker/containers/{2:064x}/*-json.log",
+    }
+    assert "6 sources" in output
+    text = (tmp_path / "exporter.toml").read_text()
+    assert 'envelope = "docker"' in text
+    assert "$request_time" in text
+    told = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "exporter.toml")])
+    assert "the configuration is valid" in told.output
+    assert told.exit_code == 1  # the access logs are still to come
+    assert "no such file yet" in told.output
+
+
+def test_a_machine_without_logs_gets_a_beginning(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "put paths in" in init(tmp_path, tmp_path / "empty")
+    assert [source.name for source in load(tmp_path / "exporter.toml").sources] == ["nginx"]
+
+
+def test_an_existing_file_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "exporter.toml").write_text("precious")
+    told = CliRunner().invoke(main, ["init", "--config", str(tmp_path / "exporter.toml"), "--root", str(tmp_path)])
+    assert told.exit_code == 2
+    assert "exists: replace it with --force" in told.stderr
+    assert (tmp_path / "exporter.toml").read_text() == "precious"
+    init(tmp_path, tmp_path, "--force")
+    assert "precious" not in (tmp_path / "exporter.toml").read_text()
+    assert not (tmp_path / "exporter.toml.new").exists()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    told = CliRunner().invoke(main, ["init", "--config", str(tmp_path / "none/exporter.toml"), "--root", str(tmp_path)])
+    assert told.exit_code == 2
+    assert "cannot be written: No such file or directory" in told.stderr

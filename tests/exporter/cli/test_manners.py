@@ -1,0 +1,108 @@
+"""What every command owes its caller: help with examples, exit codes, variables, quiet pipes."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from exporter import __version__
+from exporter.cli import main
+from tests.system.exporter import COMMAND
+
+ROOT = Path(__file__).parents[3]
+SAMPLE = ROOT / "samples/nginx-dify.log"
+COMMANDS = main.list_commands(click.Context(main))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples_and_every_option_a_variable(command: str) -> None:
+    told = CliRunner().invoke(main, [command, "--help"])
+    assert told.exit_code == 0
+    assert f"  dify-exporter {command}" in told.output.split("Examples:")[1] or "| dify-exporter" in told.output
+    assert told.output == CliRunner().invoke(main, [command, "-h"]).output
+
+
+def test_version_and_wrong_use() -> None:
+    assert CliRunner().invoke(main, ["--version"]).output == f"dify-exporter {__version__}\n"
+    for arguments in (["serv"], ["serve", "--nonsense"], ["replay", "--output", "xml"], ["check", "extra"]):
+        assert CliRunner().invoke(main, arguments).exit_code == 2
+
+
+def test_variables_stand_for_options(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text("[nonsense]\n")
+    told = CliRunner().invoke(main, ["check"], env={"DIFY_EXPORTER_CONFIG": str(tmp_path / "other.toml")})
+    assert told.exit_code == 2
+    assert "other.toml: unknown table" in told.stderr
+    told = CliRunner().invoke(main, ["replay", str(SAMPLE)], env={"DIFY_EXPORTER_REPLAY_OUTPUT": "json"})
+    assert json.loads(told.stdout)
+
+
+def test_standard_input_and_no_colours_into_a_pipe() -> None:
+    environment = {**os.environ, "FORCE_COLOR": ""}
+    told = subprocess.run(
+        [COMMAND, "replay", "-"], input=SAMPLE.read_bytes(), capture_output=True, timeout=60, env=environment
+    )
+    assert told.returncode == 0
+    assert b"\x1b[" not in told.stdout + told.stderr
+    assert b"/v1/chat-messages" in told.stdout
+
+
+def test_no_color_is_obeyed_on_a_terminal() -> None:
+    import pty
+
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1"}
+    told = subprocess.Popen([COMMAND, "replay", str(SAMPLE)], stdout=follower, stderr=follower, env=environment)
+    os.close(follower)
+    output = b""
+    while True:
+        try:
+            block = os.read(leader, 65536)
+        except OSError:  # how Linux says that the other side is gone
+            break
+        output += block
+        if not block:
+            break
+    os.close(leader)
+    assert told.wait(30) == 0
+    assert b"/v1/chat-messages" in output
+    # Cursor movements of the progress bar and bold are no colours: SGR 30–38, 40–48, 90–107 are.
+    colours = [*range(30, 39), *range(40, 49), *range(90, 108)]
+    assert not any(b"\x1b[%d" % colour in output for colour in colours)
+
+
+def test_an_interrupted_command_ends_quietly_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("exporter.cli.check.load_or_stop", interrupted)
+    told = CliRunner().invoke(main, ["check"])
+    assert (told.exit_code, told.output) == (130, "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    environment = {**os.environ, "_DIFY_EXPORTER_COMPLETE": f"{shell}_source"}
+    told = subprocess.run([COMMAND], capture_output=True, text=True, timeout=30, env=environment)
+    assert "_DIFY_EXPORTER_COMPLETE" in told.stdout
+
+
+def test_log_lines_as_logfmt_or_json(caplog: pytest.LogCaptureFixture) -> None:
+    import logging
+
+    from exporter.logs import _Formatter
+
+    record = logging.LogRecord("exporter.x", logging.WARNING, "", 0, 'a "path" is %s', ("broken\nin two",), None)
+    record.created = 1_790_000_000.5
+    shown = _Formatter("logfmt").format(record)
+    assert shown == (
+        'ts=2026-09-21T14:13:20.500+00:00 level=warning logger=exporter.x msg="a \\"path\\" is broken\\nin two"'
+    )
+    assert json.loads(_Formatter("json").format(record)) == {
+        "ts": "2026-09-21T14:13:20.500+00:00", "level": "warning", "logger": "exporter.x",
+        "msg": 'a "path" is broken\nin two',
+    }  # fmt: skip

@@ -1,0 +1,76 @@
+"""The newest failures: found again with their place and trace id, bounded, and without a word of what was said."""
+
+from pathlib import Path
+
+import pytest
+
+from exporter.recent import Recent
+from exporter.window import Position, Window
+from parsers.dify import Dify
+from parsers.envelope import Docker
+from parsers.nginx import Nginx
+
+ROOT = Path(__file__).parents[2]
+GOOD = b'1.2.3.4 - - [23/Nov/2026:10:00:00 +0000] "GET /v1/info HTTP/1.1" 200 5 "-" "-"\n'
+BAD = b'1.2.3.4 - - [23/Nov/2026:10:00:01 +0000] "POST /v1/chat-messages?user=CANARY HTTP/1.1" 502 5 "-" "-"\n'
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def window(data: bytes, offset: int = 0) -> Window:
+    return Window(source="s", file="f", position=Position("/var/log/a%20b.log", 1, 1, 1, offset), data=data)
+
+
+def test_a_failure_has_its_place() -> None:
+    recent, parser, data = Recent(Clock()), Nginx(format="combined"), GOOD * 3 + BAD + GOOD
+    recent.note(window(data, 1000), parser.parse(data), parser)
+    (failure,) = recent.failures()
+    assert (failure.kind, failure.route, failure.status_code) == ("server_error", "/v1/chat-messages", "502")
+    assert (failure.file, failure.offset) == ("/var/log/a b.log", 1000 + 3 * len(GOOD))
+    assert failure.at == 1_795_428_001.0
+    assert "CANARY" not in repr(failure)
+
+
+@pytest.mark.parametrize("sample", ["dify-api-text.log", "dify-api-json.log", "dify-proxy.log", "docker-api.log"])
+def test_trace_ids_are_those_of_the_line(sample: str) -> None:
+    data = (ROOT / "samples" / sample).read_bytes()
+    parser = Docker(parser=Dify()) if sample.startswith("docker") else Dify()
+    recent = Recent(Clock())
+    recent.note(window(data), parser.parse(data, True), parser)
+    failures = recent.failures()
+    assert len(failures) == 5
+    for failure in failures:
+        line = data[failure.offset :].split(b"\n")[0]
+        assert failure.trace_id or b"WORKER TIMEOUT" in line or b"SIGKILL" in line
+        assert failure.trace_id.encode() in line
+
+
+def test_it_is_bounded_and_looks_once_a_second() -> None:
+    clock = Clock()
+    recent, parser = Recent(clock), Nginx(format="combined")
+    for number in range(100):
+        recent.note(window(BAD * 50, number * 50 * len(BAD)), parser.parse(BAD * 50), parser)
+        clock.now += 0.25
+    failures = recent.failures()
+    assert len(failures) == 20
+    assert {failure.offset // (50 * len(BAD)) % 4 for failure in failures} == {0}
+
+
+def test_unparsed_lines_are_shapes() -> None:
+    recent, parser = Recent(Clock()), Nginx(format="combined")
+    recent.note(window(b"secret CANARY 12345\n"), parser.parse(b"secret CANARY 12345\n"), parser)
+    (line,) = recent.unparsed()
+    assert (line.source, line.reason, line.shape) == ("s", "format", "xxxxxx xxxxxx 00000")
+
+
+def test_the_kinds_of_records_are_known() -> None:
+    recent, parser = Recent(Clock()), Nginx(format="combined")
+    recent.note(window(GOOD * 2), parser.parse(GOOD * 2), parser)
+    assert [type(record).__name__ for record in recent.sample("s").records] == ["Request"]
+    assert recent.sample("other").records == ()

@@ -1,0 +1,91 @@
+"""The page as text: everything from outside is escaped, nothing is cut off, small things read well."""
+
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.alerts import Verdict
+from exporter.history import Totals
+from exporter.recent import Failure, Unparsed
+from exporter.status import BudgetRow, ModelRow, RouteRow, SourceRow, SourceState
+from exporter.web.page import _age, _bytes, _rate, _seconds, _share, page
+from tests.exporter.web.endpoint import Client, Service, listening, status
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.opened: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.opened.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def full(text: str):
+    state = SourceState(text, (text,), False, 1, 5, {text: 2}, (text,))
+    charts = dict.fromkeys(("lines", "requests", "failed"), (0.0, 1.0, 2.0))
+    return status(
+        version=text,
+        sources=(SourceRow(state, Totals(9, 3, 4, 1), 1.0, None, (Unparsed(0.0, text, text, text),), charts),),
+        routes=(RouteRow(text, text, 4, 0.0, 1, 0.5, True),),
+        models=(ModelRow(text, text, text, 7, text),),
+        budgets=(BudgetRow(text, text, text, 1.0, 2.0, None, 0.0),),
+        failures=(Failure(0.0, text, text, text, text, text, text, 7),),
+        verdicts=(Verdict(text, text), Verdict("Fine")),
+        today={"tokens": 5, text: 1},
+        reload_problems=(text,),
+        ready=False,
+    )
+
+
+def tags(text: str) -> list[str]:
+    parser = Tags()
+    parser.feed(page(full(text)).decode())
+    return parser.opened
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30))
+def test_no_text_becomes_a_tag(text: str) -> None:
+    assert tags(text) == tags("x")
+
+
+@pytest.mark.parametrize("text", ["</table><script>alert(1)</script>", "' onclick=x", '"><img src=x>', "&lt;b>"])
+def test_no_hostile_text_becomes_a_tag(text: str) -> None:
+    assert tags(text) == tags("x")
+
+
+def test_an_exporter_that_has_just_begun_says_so() -> None:
+    text = page(status()).decode()
+    for words in ("No source has told of a request yet", "None since the exporter started", "Cost today"):
+        assert words in text
+
+
+def test_reload_needs_a_user_or_this_machine_and_no_other_site() -> None:
+    service = Service()
+    with listening(service) as listener:
+        client = Client(listener)
+        post = b"POST /-/reload HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n%s\r\n"
+        assert client.send(post % b"").startswith(b"HTTP/1.1 200")
+        assert client.send(post % b"Sec-Fetch-Site: cross-site\r\n").startswith(b"HTTP/1.1 403")
+        assert client.get("/-/reload")[0] == 405
+        service.problems = ("exporter.toml: is wrong",)
+        refused = client.send(post % b"")
+        assert refused.startswith(b"HTTP/1.1 500")
+        assert refused.endswith(b"\r\n\r\nThe new configuration is refused.\nexporter.toml: is wrong\n")
+    assert service.reloads == 2
+
+
+def test_small_things_read_well() -> None:
+    assert [_age(s) for s in (-5, 0, 59, 61, 3600, 7260, 90000)] == [
+        "0 s", "0 s", "59 s", "1 min 1 s", "1 h", "2 h 1 min", "1 d 1 h",
+    ]  # fmt: skip
+    assert [_bytes(n) for n in (0, 1023, 1024, 20 << 20, 3 << 40)] == ["0 B", "1023 B", "1.0 KiB", "20 MiB", "3072 GiB"]
+    assert [_rate(n) for n in (0, 0.004, 0.5, 12.34, 1234.5)] == ["0.0", "0.004", "0.5", "12.3", "1,234"]
+    assert [_share(*n) for n in ((0, 0), (1, 10000), (1, 200), (1, 3))] == ["0 %", "< 0.1 %", "0.5 %", "33 %"]
+    assert [_seconds(n) for n in (0.0123, 12.34)] == ["12 ms", "12.3 s"]

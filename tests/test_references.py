@@ -1,0 +1,35 @@
+"""The references say what is true of the code, no more and no less."""
+
+import tomllib
+from importlib.metadata import requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from tests.references import MEANINGS, TABLES, documents, keys
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(("file", "text"), list(documents()), ids=lambda value: getattr(value, "name", ""))
+def test_the_documents_are_those_of_the_code(file: Path, text: str) -> None:
+    assert file.read_text() == text, "run `make docs`"
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_key_has_a_meaning_and_every_meaning_a_key(table: str) -> None:
+    assert MEANINGS[table].keys() == {field.encode_name for field in keys(table)}
+
+
+def test_the_lock_has_what_the_package_needs() -> None:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    locked = {Requirement(line.rstrip("\\ ")).name: line for line in lines if line and line[0] not in " #"}
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [Requirement(text) for text in needed["dependencies"] + needed["optional-dependencies"]["proxy"]]
+    for requirement in wanted:
+        line = Requirement(locked[requirement.name.lower()].rstrip("\\ "))
+        version = str(line.specifier).removeprefix("==")
+        assert requirement.specifier.contains(version), f"run `make lock`: {requirement} is locked at {version}"
+    assert all("--hash=sha256:" in line for line in lines if line.startswith("    --"))
+    assert requires("dify-exporter")
