@@ -120,8 +120,8 @@ class Search:
         if self._begins:
             self._begins = False
             self._missing_until = now + SEARCH
-            # While we were down a whole generation may have come and gone (B18).
-            self._newer_until = self._newer_until if named else now + SEARCH
+            # While we were down, or just before, a whole generation may have come and gone (B18).
+            self._newer_until = now + SEARCH
         if named:
             self._away_since = None
             return

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from exporter.complaints import Complaints
+from exporter.following import Terms
 from exporter.lineage import decoded
 from exporter.matches import Matches
 from exporter.opened import Identity
-from exporter.tail import Tail, Terms
+from exporter.tail import Tail
 from exporter.wake import Wake
 from exporter.window import Position, Window
 from parsers.batch import Batch

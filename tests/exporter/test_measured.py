@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from exporter.tail import GRACE
+from exporter.following import GRACE
 from tests.exporter.reader import Reader, age, append
 
 
@@ -136,6 +136,21 @@ def test_b14_the_descriptor_is_closed_after_the_grace(log: Path) -> None:
     assert str(old) in _open_files()
     reader.wait(3)
     assert str(old) not in _open_files()
+
+
+def test_b15_a_poll_that_comes_late_gives_up_no_line_that_still_grows(log: Path) -> None:
+    append(log, "par")
+    reader = Reader(log)
+    reader.poll()
+    old = log.rename(log.with_name("log.1"))
+    append(log, "b1\n")
+    reader.poll()
+    append(old, "tial")
+    reader.now += 60  # stopped, or starved
+    assert reader.poll() == []
+    append(old, " line\n")
+    assert reader.poll() == ["partial line"]
+    assert reader.books.unparsed == []
 
 
 def test_b17_two_rotations_between_two_polls(log: Path) -> None:
