@@ -20,7 +20,7 @@ from msgspec import Struct, structs
 from parsers.batch import UNKNOWN, Batch, Request
 from parsers.format import REGULAR, Format
 from parsers.http import failure_of, method_of, status_code_of
-from parsers.numbers import MILLISECOND, SECOND, nanoseconds, token_count
+from parsers.numbers import MILLISECOND, SECOND, many_nanoseconds, nanoseconds, token_count
 from parsers.plan import Plan, plan_of
 from parsers.request_line import method_and_route
 from parsers.routes import INVALID, Routes
@@ -30,9 +30,11 @@ from parsers.window import Outcome, by_line, whole_lines
 
 #: What a value is good for. `time` roles in the order of preference.
 REQUEST, METHOD, TARGET, PATH, STATUS, BYTES = "request", "method", "target", "path", "status", "bytes"
-DURATION, FIRST_BYTE = "duration", "first_byte"
+DURATION, FIRST_BYTE, HANDLER = "duration", "first_byte", "handler"
 TIME_EPOCH, TIME_ISO, TIME_COMMON = "time_epoch", "time_iso", "time_common"
 
+#: Numbers that need no other look, parted by commas.
+_DECIMALS = re.compile(rb"[0-9]{1,6}\.[0-9]{1,9}(?:,[0-9]{1,6}\.[0-9]{1,9})*")
 _NUMBER = re.compile(rb"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 
 #: Bytes from which columns pay. Live windows are smaller, so that only a replay loads numpy.
@@ -51,7 +53,7 @@ Labels = tuple[str, str, str]
 
 
 class Roles(Struct, frozen=True):
-    """Which column of a row plays which role; `unit` is that of the duration, in nanoseconds."""
+    """Which column of a row plays which role; `unit` is that of duration and handler, in nanoseconds."""
 
     columns: Mapping[str, int]
     unit: int = SECOND
@@ -122,10 +124,10 @@ class Access(Struct, frozen=True, dict=True):
             lines=lines,
             ignored=others.ignored + lines - len(rows) - len(odd),
             last_at=max((at for at in (newest, others.last_at) if at is not None), default=None),
-            records=(*self._requests(rows), *others.records),
+            records=(*self.requests(rows), *others.records),
         )
 
-    def _requests(self, rows: Sequence[Row]) -> tuple[Request, ...]:
+    def requests(self, rows: Sequence[Row]) -> tuple[Request, ...]:
         """One record for all rows of a method, route and status."""
         groups: dict[Labels, list[Row]] = {}
         for group in self._of_one_shape(rows):
@@ -141,6 +143,7 @@ class Access(Struct, frozen=True, dict=True):
                 self._bytes(group),
                 self._times(group, DURATION, self.roles.unit),
                 self._times(group, FIRST_BYTE, SECOND),
+                self._times(group, HANDLER, self.roles.unit),
             )
             for (method, route, status), group in groups.items()
         )
@@ -214,6 +217,8 @@ class Access(Struct, frozen=True, dict=True):
         looked_up = [_SECONDS.get(text) for text in texts] if unit == SECOND else [None] * len(texts)
         if None not in looked_up:
             return tuple(cast(list[int], looked_up))
+        if _DECIMALS.fullmatch(b",".join(texts)):
+            return tuple(many_nanoseconds(texts, unit))
         times = (
             _last_number(text, unit) if time is None else time for text, time in zip(texts, looked_up, strict=True)
         )

@@ -1,7 +1,10 @@
 """Numbers from untrusted text and JSON: whole nanoseconds, token counts and money, or None."""
 
 import math
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
+
+import msgspec
 
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
@@ -9,6 +12,7 @@ MICROSECOND = 1_000
 
 #: Nothing here runs for a third of a year; a larger number is a broken field, not a duration.
 _LONGEST = 10_000_000 * SECOND
+_decode_numbers = msgspec.json.Decoder(list[float]).decode
 _MOST_TOKENS = 10**12
 _MOST_MONEY = Decimal(10**12)
 _LEAST_MONEY = Decimal("1e-12")
@@ -28,6 +32,15 @@ def nanoseconds(value: object, unit: int = SECOND) -> int | None:
     if not 0 <= number <= _LONGEST / unit:  # False for NaN
         return None
     return round(number * unit)
+
+
+def many_nanoseconds(texts: Sequence[bytes], unit: int) -> list[int]:
+    """Durations in nanoseconds, of texts that a pattern has found to be plain decimals far below 10^7 seconds."""
+    try:
+        numbers = _decode_numbers(b"[%b]" % b",".join(texts))
+    except msgspec.DecodeError:  # a leading zero, which is no JSON
+        numbers = [float(text) for text in texts]
+    return [round(number * unit) for number in numbers]
 
 
 def token_count(value: object) -> int | None:

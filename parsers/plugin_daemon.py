@@ -11,15 +11,15 @@ from functools import cached_property
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from parsers import format, lenient_json
+from parsers import format, gin, lenient_json
 from parsers.batch import OTHER, Batch, Failure, Invocation, Record
 from parsers.http import status_code_of
 from parsers.numbers import MICROSECOND, MILLISECOND, SECOND, nanoseconds
 from parsers.parser import Parser
 from parsers.times import iso, zone
-from parsers.window import Outcome, by_line
+from parsers.window import Outcome, by_line, whole_lines
 
 #: Routes of `/plugin/{tenant}/dispatch/…` and the operation names of the daemon's own metrics.
 _OPERATIONS = {
@@ -135,7 +135,18 @@ class PluginDaemon(Parser, frozen=True):
         return zone(self.timezone)
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
-        return by_line(window, final, self._line)
+        consumed, count = whole_lines(window, final)
+        calls, times, regular, rest = gin.read(window[:consumed], lambda end: _OPERATIONS.get(end, OTHER))
+        others = by_line(rest, True, self._line)
+        moments = (others.last_at, *(iso(time.replace(b" - ", b" "), self._zone) for time in times))
+        return structs.replace(
+            others,
+            consumed=consumed,
+            lines=count,
+            ignored=others.ignored + count - regular - others.lines,
+            last_at=max((at for at in moments if at is not None), default=None),
+            records=(*calls, *others.records),
+        )
 
     def reach(self, line: bytes) -> int:
         plain = _ANSI.sub(b"", line)

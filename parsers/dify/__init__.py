@@ -12,6 +12,7 @@ from msgspec import structs
 from parsers.batch import Batch, Closed, Opened, Request, Run, Task, Usage, UsageMissing
 from parsers.dify import nodes, structured, text
 from parsers.dify.message import Reader
+from parsers.dify.requests import Requests
 from parsers.parser import Parser
 from parsers.routes import table
 from parsers.times import zone
@@ -25,7 +26,7 @@ class Dify(Parser, frozen=True):
     routes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _ = self._zone, self._reader
+        _ = self._zone, self._reader, self._requests
 
     @cached_property
     def _zone(self) -> Any:
@@ -35,13 +36,23 @@ class Dify(Parser, frozen=True):
     def _reader(self) -> Reader:
         return Reader(table(self.routes))
 
+    @cached_property
+    def _requests(self) -> Requests:
+        return Requests(table(self.routes), self._zone)
+
     def parse(self, window: bytes, final: bool = False) -> Batch:
         consumed, count = whole_lines(window, final)
-        records, newest, rest = nodes.read(window[:consumed], self._line)
-        batch = by_line(rest, True, self._line)
-        last_at = max((at for at in (newest, batch.last_at) if at is not None), default=None)
+        requests, latest, regular, block = self._requests.read(window[:consumed])
+        found, newest, rest = nodes.read(block, self._line)
+        others = by_line(rest, True, self._line)
+        empty = count - regular - block.count(b"\n") if regular else 0
         return structs.replace(
-            batch, consumed=consumed, lines=count, last_at=last_at, records=(*records, *batch.records)
+            others,
+            consumed=consumed,
+            lines=count,
+            ignored=others.ignored + empty,
+            last_at=max((at for at in (latest, newest, others.last_at) if at is not None), default=None),
+            records=(*requests, *found, *others.records),
         )
 
     def _line(self, line: bytes) -> Outcome:

@@ -1,0 +1,50 @@
+"""Access lines in Dify's text format, of a whole block at once: nearly every line of an api that logs requests.
+
+A line that is anything else, or not exactly as expected, is left to `parsers.dify.text`; a test holds that both give
+the same.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import tzinfo
+
+from parsers import access
+from parsers.access import Access, Roles
+from parsers.batch import Request
+from parsers.format import REGULAR, Format
+from parsers.numbers import MILLISECOND
+from parsers.routes import Routes
+from parsers.times import iso
+
+#: Its time is looked at again, minute by minute: to find each digit's place costs a third of the whole search.
+_LINE = (
+    rb"^([0-9-]{10} [0-9:]{6}[0-5][0-9]\.[0-9]{3}) INFO \[[^\]\n\x1b]*+\] \[ext_request_logging\.py:[0-9]+\] "
+    rb"(?:[0-9a-f]{8,32} | )- ([!-~]++ /[^\s?#%\\\x1b]*+) ([0-9]{3}) ([0-9]{1,6}\.[0-9]{1,9})(?: [0-9A-Za-z-]*)?\r?$"
+)
+_TO_SECONDS = len("2026-11-23 08:53:")
+_MINUTE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:[0-5]\d:")
+
+#: What every such line holds, so that a block without any is not searched by pattern.
+_SIGN = b" [ext_request_logging.py:"
+_COLUMNS = {access.REQUEST + REGULAR: 1, access.STATUS: 2, access.HANDLER: 3}
+
+
+class Requests:
+    """Reads the access lines of a block; holds the routes and nothing else."""
+
+    def __init__(self, routes: Routes, local: tzinfo) -> None:
+        line, every = re.compile(_LINE, re.MULTILINE), re.compile(_LINE + rb"|^(.+)$", re.MULTILINE)
+        format = Format((), "", line, every, ("time", *_COLUMNS), (), 0)
+        self._access = Access(format, Roles(_COLUMNS, MILLISECOND), routes, local, lambda head: head)
+
+    def read(self, block: bytes) -> tuple[Sequence[Request], int | None, int, bytes]:
+        """The requests among whole lines, their newest time, how many lines these are, and all other lines."""
+        rows = self._access.format.every.findall(block) if _SIGN in block else []
+        regular = [row for row in rows if not row[-1]]
+        # Within a minute the order of the texts is that of the times, in every zone.
+        newest = {time[:_TO_SECONDS]: time for time in sorted([row[0] for row in regular])}
+        if not newest or not all(map(_MINUTE.fullmatch, newest)):
+            return (), None, 0, block
+        times = [at for at in (iso(time, self._access.local) for time in newest.values()) if at is not None]
+        rest = b"".join([row[-1] + b"\n" for row in rows if row[-1]])
+        return self._access.requests(regular), max(times, default=None), len(regular), rest

@@ -1,0 +1,113 @@
+"""Access lines read as a block are the lines read one by one: Dify's text format, and gin's in the plugin daemon."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from parsers import gin
+from parsers.batch import Batch, Invocation, Request
+from parsers.dify import Dify, requests
+from parsers.parser import Parser
+from parsers.plugin_daemon import PluginDaemon
+from tests.golden import ROOT
+from tests.parsers.laws import summed
+
+UUID = "8b0e7153-bf7c-4370-a6d8-5c524e440066"
+
+
+def line_of(template: str, parts: dict[str, list[str]]) -> st.SearchStrategy[bytes]:
+    """A line of the template: mostly with each part's first value, sometimes with others, sometimes cut or marred."""
+
+    @st.composite
+    def lines(draw: st.DrawFn) -> bytes:
+        odd = draw(st.sets(st.sampled_from(sorted(parts)), max_size=draw(st.sampled_from([0, 0, 1, 2]))))
+        values = {name: draw(st.sampled_from(known)) if name in odd else known[0] for name, known in parts.items()}
+        line = template.format_map(values).encode()
+        if draw(st.integers(0, 19)) == 0:
+            at = draw(st.integers(0, len(line)))
+            line = line[:at] + draw(st.sampled_from([b"", b" ", b"\x1b[0m", b"\\", b'"', b"\xff"])) + line[at + 1 :]
+        return line + draw(st.sampled_from([b"\n"] * 9 + [b"\r\n", b"\n\n"]))
+
+    return lines()
+
+
+ACCESS = line_of(
+    "{time} {level} {thread}[{caller}] {trace}- {request} {status} {took}{tail}",
+    {
+        "time": [
+            "2026-11-23 08:53:00.550", "2026-11-23 08:53:59.001", "2026-11-23 08:54:00.000", "2026-03-29 02:30:00.000",
+            "2026-03-29 03:10:00.000", "2026-13-23 08:53:00.550", "2026-11-23 08:53:60.550", "2026-11-23 24:00:00.550",
+            "2026-11-23 08:53:00,55", "2026-11-23 08-53-00.550", "2026-1-123 08:53:00.550", "2026-11-23T08:53:00.550",
+        ],
+        "level": ["INFO", "ERROR", "INFO ", "WARNING", "NOTICE"],
+        "thread": ["[Dummy-5] ", "", "[a b] ", "[] ", "[x]"],
+        "caller": ["ext_request_logging.py:73", "ext_request_logging.py:x", "app.py:73", "_client.py:1"],
+        "trace": ["4d35db41d94e5efaf89fc43c5fa52f8b ", " ", "", "xyz ", "4D35DB41 ", "4d35db4 "],
+        "request": [
+            "POST /v1/chat-messages", f"GET /console/api/apps/{UUID}", f"GET /eonsole/api/apps/{UUID}", "GET /a b",
+            "GET /v1/info?x", "GET /v1/%69nfo", "- -", "GET -", "get /v1/info", "GÉT /v1/info", "GET  /v1/info",
+            "GET /v1/info 200 1.5", "GET /a\x0bb", "GET /a\x85b", "GET /a\\b", "GET v1", "/v1/info", "GET /\x00",
+        ],
+        "status": ["200", "504", "999", "-", "20", "2000"],
+        "took": ["1083.17", "5.0", "0.571", "-", "7", "007.5", "1234567.5", "1.1234567891", ".5", "1e3", "1.5.1"],
+        "tail": [" ", "", " abc-1", " a b", "  ", " 200 1.5", " é"],
+    },
+)  # fmt: skip
+DIFY_NOISE = st.sampled_from(
+    (ROOT / "samples" / "dify-api-text.log").read_bytes().splitlines(True)
+    + (ROOT / "samples" / "dify-worker.log").read_bytes().splitlines(True)
+)
+GIN = line_of(
+    "{head}{time} | {status} |{took} | {client} | {method} {path}",
+    {
+        "head": ["[GIN] ", "[GIN]", "[GIN-debug] ", "x[GIN] "],
+        "time": ["2026/11/23 - 08:53:04", "2026/11/23 - 08:53:60", "2026/13/23 - 08:53:04", "2026-11-23 - 08:53:04"],
+        "status": ["200", "500", " 200", "20", "999"],
+        "took": [
+            "  22.474066ms", "3.402917s", "98.7µs", "1m41s", "0s", "1.s", "1234567s", "1.1234567891s", "007ms", "5h",
+            "12ns", "3us", "5", "1.5.2s", "98.7μs",
+        ],
+        "client": ["    192.168.0.9", "", "::1", "a b"],
+        "method": ["POST    ", "GET     ", "", "P T "],
+        "path": [
+            f'"/plugin/{UUID}/dispatch/llm/invoke"', f'"/plugin/{UUID}/dispatch/llm/num_tokens?a=b"', '"/health/check"',
+            '"/plugin//dispatch/llm/invoke"', '"/plugin/a?b/dispatch/llm/invoke"', '"/plugin/a/dispatch/"',
+            '"/plugin/a/dispatch/llm/invoke" ', '"/plugin/a/dispatch/llm/inv\\"oke"', '""', '"/plugin/a/dispatch/x y"',
+        ],
+    },
+)  # fmt: skip
+GIN_NOISE = st.sampled_from((ROOT / "samples" / "plugin-daemon-gin.log").read_bytes().splitlines(True))
+
+
+def check(parser: Parser, log: bytes, module: object) -> tuple[Batch, Batch]:
+    with pytest.MonkeyPatch.context() as patch:
+        block = parser.parse(log, final=True)
+        patch.setattr(module, "_SIGN", b"no line holds this")
+        plain = parser.parse(log, final=True)
+    assert summed([block]) == summed([plain])
+    assert block.examples == plain.examples
+    return block, plain
+
+
+@pytest.mark.parametrize("parser", [Dify(), Dify(timezone="Europe/Berlin")])
+@settings(max_examples=150, deadline=None)
+@given(log=st.lists(ACCESS | DIFY_NOISE, max_size=12).map(b"".join))
+def test_requests(parser: Parser, log: bytes) -> None:
+    check(parser, log, requests)
+
+
+@pytest.mark.parametrize("parser", [PluginDaemon(), PluginDaemon(timezone="Europe/Berlin")])
+@settings(max_examples=150, deadline=None)
+@given(log=st.lists(GIN | GIN_NOISE, max_size=12).map(b"".join))
+def test_invocations(parser: Parser, log: bytes) -> None:
+    check(parser, log, gin)
+
+
+def test_many_lines_become_few_records() -> None:
+    """Else the laws above would hold for blocks that leave everything to the plain way."""
+    log = (ROOT / "samples" / "dify-api-text.log").read_bytes()
+    block, plain = check(Dify(), log, requests)
+    assert sum(isinstance(r, Request) for r in block.records) < sum(isinstance(r, Request) for r in plain.records)
+    log = (ROOT / "samples" / "plugin-daemon-gin.log").read_bytes()
+    block, plain = check(PluginDaemon(), log, gin)
+    assert sum(isinstance(r, Invocation) for r in block.records) < len(plain.records)
