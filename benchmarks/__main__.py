@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from benchmarks import reading
+from benchmarks import reading, serving
 from benchmarks.corpora import CORPORA
 
 
@@ -12,12 +12,17 @@ def main() -> None:
     arguments.add_argument("--lines", type=int, default=300_000, help="lines of each corpus")
     arguments.add_argument("--rounds", type=int, default=3, help="rounds whose median counts")
     arguments.add_argument("--folder", type=Path, default=Path(".bench"), help="where the corpora are made")
-    arguments.add_argument("--only", nargs="+", choices=[*CORPORA], default=[*CORPORA])
+    arguments.add_argument("--seconds", type=float, default=8.0, help="how long each rate of a serve is held")
+    arguments.add_argument("--only", nargs="+", choices=[*CORPORA, "serve"], default=[*CORPORA, "serve"])
     given = arguments.parse_args()
     print(f"{'corpus':<15} {'contender':<22} {'lines/s':>11} {'ratio':>7}")
-    for name in given.only:
+    for name in (name for name in given.only if name != "serve"):
         for result in reading.measure(given.folder, name, given.lines, given.rounds):
             print(f"{name:<15} {result.contender:<22} {result.lines_per_second:>11,.0f} {result.ratio:>7.2f}")
+    if "serve" in given.only:
+        print()
+        for measured in serving.measure(given.folder / "serve", given.seconds):
+            print(f"{measured.what:<60} {measured.value:>22}   goal {measured.goal}")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ _CHANGES: list[type[FileSystemEvent]] = [
 ]
 
 #: Seconds between two wake-ups: a busy log is read in bites rather than line by line.
-_REST = 0.05
+_REST = 0.02
 
 
 class Wake:
