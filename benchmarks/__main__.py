@@ -15,10 +15,14 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=8.0, help="how long each rate of a serve is held")
     arguments.add_argument("--only", nargs="+", choices=[*CORPORA, "serve"], default=[*CORPORA, "serve"])
     given = arguments.parse_args()
-    print(f"{'corpus':<15} {'contender':<22} {'lines/s':>11} {'ratio':>7}")
+    print(f"{'corpus':<15} {'contender':<22} {'lines/s':>11} {'ratio':>7} {'processor':>10}")
     for name in (name for name in given.only if name != "serve"):
         for result in reading.measure(given.folder, name, given.lines, given.rounds):
-            print(f"{name:<15} {result.contender:<22} {result.lines_per_second:>11,.0f} {result.ratio:>7.2f}")
+            print(
+                f"{name:<15} {result.contender:<22} {result.lines_per_second:>11,.0f} {result.ratio:>7.2f} "
+                f"{result.processor_ratio:>10.2f}",
+                flush=True,
+            )
     if "serve" in given.only:
         print()
         for measured in serving.measure(given.folder / "serve", given.seconds):

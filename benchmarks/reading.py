@@ -1,6 +1,7 @@
 """Reading speed: every contender reads the same file in a process of its own, all in turn, round after round."""
 
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -34,25 +35,43 @@ _YARDSTICK = {"telemetry": "json_loads"}
 
 
 class Result(Struct, frozen=True):
-    """Lines a second: the median of the rounds, and its ratio to the yardstick of the corpus."""
+    """Lines a second, by the wall's clock and by the processor's: medians of the rounds, and their ratios to the
+    yardstick of the corpus. On a machine that is not idle the processor's ratio is the one to trust.
+    """
 
     corpus: str
     contender: str
     lines_per_second: float
     ratio: float
+    processor_ratio: float
+
+
+class Cost(Struct, frozen=True):
+    """Seconds a line; mtail's processor time is that of all its threads."""
+
+    wall: float
+    processor: float
 
 
 def measure(folder: Path, name: str, lines: int, rounds: int) -> list[Result]:
     """All contenders of one corpus. Raises SystemExit where two of them count differently."""
-    rates: dict[str, list[float]] = {contender: [] for contender in _CONTENDERS[name]}
+    costs: dict[str, list[Cost]] = {contender: [] for contender in _CONTENDERS[name]}
     for _ in range(rounds):
-        for contender, found in rates.items():
+        for contender, found in costs.items():
             size = min(lines, _AT_MOST.get(contender, lines))
-            found.append(size / _seconds(contender, name, corpus(folder, name, size)))
-    if "mtail" in rates:
+            cost = _cost(contender, name, corpus(folder, name, size))
+            found.append(Cost(cost.wall / size, cost.processor / size))
+    if "mtail" in costs:
         check(name, corpus(folder, name, min(lines, 100_000)))
-    yardstick = median(rates[_YARDSTICK.get(name, "mtail")])
-    return [Result(name, each, median(found), median(found) / yardstick) for each, found in rates.items()]
+    medians = {
+        each: Cost(median(cost.wall for cost in found), median(cost.processor for cost in found))
+        for each, found in costs.items()
+    }
+    yard = medians[_YARDSTICK.get(name, "mtail")]
+    return [
+        Result(name, each, 1 / cost.wall, yard.wall / cost.wall, yard.processor / cost.processor)
+        for each, cost in medians.items()
+    ]
 
 
 def check(name: str, path: Path) -> None:
@@ -78,21 +97,24 @@ def _counted(command: list[str]) -> Counter[tuple[str, ...]]:
     return counted
 
 
-def _seconds(contender: str, name: str, path: Path) -> float:
+def _cost(contender: str, name: str, path: Path) -> Cost:
     if contender == "mtail":
-        return _elapsed(_mtail(name, path, "json"))
+        return _process(_mtail(name, path, "json"))
     if contender == "replay":
-        return _elapsed(_replay(name, path))
+        return _process(_replay(name, path))
     if contender == "replay without numpy":
-        return _elapsed([sys.executable, "-c", _WITHOUT_NUMPY, *_replay(name, path)[1:]])
+        return _process([sys.executable, "-c", _WITHOUT_NUMPY, *_replay(name, path)[1:]])
     command = [sys.executable, "-m", "benchmarks.loops", contender, name, str(path)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[0])
+    wall, processor, _ = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return Cost(float(wall), float(processor))
 
 
-def _elapsed(command: list[str]) -> float:
-    begun = time.perf_counter()
+def _process(command: list[str]) -> Cost:
+    begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - begun
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(time.perf_counter() - begun, processor)
 
 
 def _replay(name: str, path: Path) -> list[str]:
