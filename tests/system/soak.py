@@ -29,7 +29,7 @@ from tests.system.exporter import COMMAND, Exporter
 from tests.system.programs import Process, find, running, until
 
 _STEP = 0.01
-_KEPT = 30
+_KEPT = 100
 _STARTING = 3000
 
 _COUNTED = "sum(dify_requests_total)"
@@ -37,7 +37,9 @@ _COUNTERS = 'count by (__name__) ({__name__=~"dify_.+_(total|bucket|count|sum)"}
 
 
 class Terms(Struct, frozen=True):
-    """Kills; longest life in seconds; lines per second; seconds between rotations."""
+    """Kills; most seconds until one, in turns from the start and from the first answer; lines per second; seconds
+    between rotations.
+    """
 
     kills: int = 100
     seconds: float = 1.5
@@ -221,7 +223,7 @@ def soak(folder: Path, terms: Terms) -> Found:
         writer.start()
         try:
             for found.kills in range(1, terms.kills + 1):
-                _life(folder, dice.uniform(0.1, terms.seconds))
+                _life(folder, dice.uniform(0.1, terms.seconds), in_start=found.kills % 2 == 0)
         finally:
             writer.ended.set()
             writer.join()
@@ -241,9 +243,12 @@ def soak(folder: Path, terms: Terms) -> Found:
     return found
 
 
-def _life(folder: Path, seconds: float) -> None:
+def _life(folder: Path, seconds: float, in_start: bool) -> None:
+    """So many seconds from the start of the process, or from its first answer."""
     process = Process([COMMAND, "serve"], folder)
     try:
+        if not in_start:
+            process.said("first pass done")
         threading.Event().wait(seconds)
     finally:
         process.kill()
