@@ -65,7 +65,8 @@ class Committer(Generic[Form]):
             answer = self._asked.setdefault(form, Future())
             self._changed.notify_all()
             while not answer.done() and not self._failing:
-                if not self._changed.wait(min(self._late_at - time.monotonic(), threading.TIMEOUT_MAX)):
+                self._changed.wait(min(self._late_at - time.monotonic(), threading.TIMEOUT_MAX))
+                if self._late_at < time.monotonic():
                     self._failed(_SLOW)
         if answer.done():
             return answer.result()

@@ -61,6 +61,8 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
 
     def render(snapshot: Snapshot, form: str) -> bytes:
         rendered.append(threading.current_thread().name)
+        if form == "slow":
+            threading.Event().wait(0.5)
         if form == "bad":
             raise ValueError(form)
         return b"%d" % sum(snapshot.counters[c.LINES].values())
@@ -169,6 +171,27 @@ def test_a_commit_that_takes_too_long_counts_once(rig: Rig, monkeypatch: pytest.
     until("recovery", lambda: rig.text() and not rig.committer._failing)
     assert rig.committer.errors == 1
     assert rig.text() == 1 == rig.stored()
+
+
+def test_a_text_that_takes_long_is_no_slow_commit(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit, "_PATIENCE", 0.3)
+    waiting, real = threading.Event(), rig.committer._changed.wait
+
+    def wait(timeout: float) -> bool:
+        if timeout <= 0.3:
+            waiting.set()
+        return bool(real(timeout))
+
+    rig.disk.may_go_on.clear()
+    scrape = threading.Thread(target=rig.text, args=("slow",))
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.committer._changed, "wait", wait)
+        scrape.start()
+        assert waiting.wait(30)
+        rig.disk.may_go_on.set()
+        scrape.join()
+    assert rig.committer.errors == 0
+    assert rig.rendered == ["commit"]
 
 
 def test_the_next_commit_waits_four_times_as_long(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
