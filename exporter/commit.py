@@ -52,6 +52,7 @@ class Committer(Generic[Form]):
         self._asked: dict[Form, Future[bytes]] = {}
         self._late_at = _NEVER  # monotonic; when the present commit will have taken too long
         self._failing = checkpoint is None
+        self._hurried: threading.Event | None = None
         self._stopping = False
         self.errors = 0
         self.stored_at = 0.0
@@ -72,6 +73,15 @@ class Committer(Generic[Form]):
             return answer.result()
         return self._render(self._ledger.snapshot(self._clock()), form)
 
+    def commit(self) -> None:
+        """Returns when all that is posted by now is stored, or cannot be, at the latest after a second."""
+        if self._checkpoint is None:
+            return
+        with self._changed:
+            self._hurried = done = self._hurried or threading.Event()
+            self._changed.notify_all()
+        done.wait(_PATIENCE)
+
     def stop(self) -> None:
         """Commits a last time and releases the state."""
         if self._checkpoint is None:
@@ -90,14 +100,17 @@ class Committer(Generic[Form]):
         while not stopping:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping, pause)
-                self._changed.wait_for(lambda: self._stopping or self._asked, _PERIOD)
+                self._changed.wait_for(lambda: self._stopping or self._asked or self._hurried, _PERIOD)
                 stopping = self._stopping
+                hurried, self._hurried = self._hurried, None
                 asked, self._asked = self._asked, {}
                 begun = time.monotonic()
                 self._late_at = begun + _PATIENCE
                 self._changed.notify_all()
             self._commit()
             pause = 4 * (time.monotonic() - begun)
+            if hurried:
+                hurried.set()
             self._answer(asked)
         with self._changed:
             self._failing = True

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import resource
 import stat
 import zlib
 from typing import Protocol
@@ -116,6 +117,12 @@ def open_log(path: str) -> Opened:
         os.close(descriptor)
         raise
     return Gzip(descriptor) if path.endswith(".gz") else Plain(descriptor)
+
+
+def allow_many_files() -> None:
+    """Each tailed file is a descriptor: as many as the process may have, rather than the shell's usual 1024."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def refuse(path: str, found: os.stat_result) -> None:

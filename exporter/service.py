@@ -21,6 +21,7 @@ from exporter.exposition import Gauges, Texts, render
 from exporter.gauges import build_information, looked_up
 from exporter.history import STEP, History
 from exporter.ledger import Ledger, Snapshot
+from exporter.opened import allow_many_files
 from exporter.recent import Recent
 from exporter.settings import Config
 from exporter.source import Source
@@ -84,6 +85,7 @@ class Service:
 
     def start(self, checkpoint: Checkpoint | None) -> None:
         """Goes on where the state ends. Raises PermissionError where it cannot be read."""
+        allow_many_files()
         if checkpoint is not None:
             self._resume(checkpoint)
         self._committer = Committer(self._ledger, checkpoint, time.time, self._render)
@@ -132,6 +134,7 @@ class Service:
         if not self._first_pass.is_set() and not self.waiting_for:
             late = time.monotonic() >= self._deadline
             if late or all(source.first_pass_done() for source in self._sources):
+                self._committer.commit()  # where each file begins must survive a crash before the first scrape
                 self._first_pass.set()
                 log.info("first pass %s", "given up for its time limit" if late else "done")
         return self._first_pass.is_set()

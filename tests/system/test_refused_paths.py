@@ -1,6 +1,7 @@
 """D41: what is no file is refused in a clear sentence, at `check` and `serve`, and nobody waits for it."""
 
 import os
+import signal
 import socket
 import subprocess
 from functools import partial
@@ -79,3 +80,26 @@ def test_d44_without_any_inotify_instance_all_is_counted_within_a_poll(tmp_path:
 
 def _counted(exporter: Exporter, lines: int) -> bool:
     return exporter.value("dify_exporter_lines_total", source="access.log") == lines
+
+
+def test_more_files_than_the_shell_allows(tmp_path: Path) -> None:
+    """A shell's soft limit is 1024 descriptors; here it is 64."""
+    for number in range(200):
+        append(tmp_path / f"{number}.log", _LINE)
+    head = '[exporter]\nlisten = "127.0.0.1:0"\nstate = ""\nstart_at = "beginning"\n'
+    (tmp_path / "exporter.toml").write_text(head + _source("*.log"))
+    with running(["sh", "-c", f"ulimit -Sn 64; exec {COMMAND} serve"], tmp_path) as process:
+        exporter = Exporter(process)
+        process.said("first pass done")
+        assert exporter.value("dify_exporter_lines_total", source="*.log") == 200
+        assert exporter.value("dify_exporter_source_files", source="*.log") == 200
+
+
+def test_a_crash_before_the_first_scrape_forgets_no_position(tmp_path: Path) -> None:
+    """start_at = "end": what was written after the first start is read after the second."""
+    append(tmp_path / "access.log", _LINE * 3)
+    with serving(tmp_path, _source("access.log")) as exporter:
+        os.kill(exporter.process.pid, signal.SIGKILL)
+        append(tmp_path / "access.log", _LINE * 2)
+    with serving(tmp_path, _source("access.log")) as exporter:
+        assert exporter.value("dify_exporter_lines_total", source="access.log") == 2
