@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from exporter.catalogue import METRICS
 from tests.promql import names
@@ -95,6 +96,12 @@ def test_an_alert_on_lines_that_may_be_history_keeps_quiet_while_catching_up(rul
 def test_every_threshold_is_used() -> None:
     used = {s.metric for rule in ALERTS for s in names(rule.expression).selectors}
     assert [name for name in RECORDED if name.startswith("dify:threshold:") and name not in used] == []
+
+
+def test_the_shipped_prometheus_loads_every_file() -> None:
+    """Without its thresholds an alert compares with nothing, and never fires."""
+    loaded = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())["rule_files"]
+    assert set(loaded) == {f"rules/{path.name}" for path in FILES}
 
 
 def test_prometheus_2_42_knows_every_key() -> None:
