@@ -23,7 +23,7 @@ from exporter.wake import Wake, Watch
 
 _log = logging.getLogger(__name__)
 
-#: Seconds that a source has to end; one that hangs in a mount keeps its old table.
+#: Seconds that sources have to end; at a reload one that hangs in a mount keeps its old table.
 _PATIENCE = 10.0
 
 
@@ -68,7 +68,7 @@ class Sources:
         self._running = {name: self._running[name] for name in [*wanted, *(self._running.keys() - wanted)]}
 
     def stop(self) -> None:
-        self._end(list(self._running.values()), patience=None)
+        self._end(list(self._running.values()))
         self._watch.stop()
 
     def count_errors(self) -> None:
@@ -82,20 +82,21 @@ class Sources:
         books = Noting(self._ledger, self._recent, table.parser)
         source = Source(table, books, time.monotonic, poll_interval, start_at, line_length)
         wake, stopping = Wake(), threading.Event()
-        thread = threading.Thread(target=source.run, args=(stopping, wake), name=table.name)
+        # A daemon, so that one which hangs in a mount does not keep the process from ending.
+        thread = threading.Thread(target=source.run, args=(stopping, wake), name=table.name, daemon=True)
         self._running[table.name] = _Running(terms, source, wake, stopping, thread, Counter())
         self._watch.add(source.folders, wake)
         thread.start()
 
-    def _end(self, leaving: list[_Running], patience: float | None = _PATIENCE) -> None:
+    def _end(self, leaving: list[_Running]) -> None:
         for each in leaving:
             each.stopping.set()
             each.wake.end()
-        deadline = None if patience is None else time.monotonic() + patience
+        deadline = time.monotonic() + _PATIENCE
         for each in leaving:
-            each.thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+            each.thread.join(max(0.0, deadline - time.monotonic()))
             if each.thread.is_alive():
-                _log.error("a source hangs and keeps its old configuration: source=%s", each.source.name)
+                _log.error("a source hangs, perhaps in a mount, and does not end: source=%s", each.source.name)
                 continue
             self._watch.remove(each.wake)
             self._count_errors(each)

@@ -1,0 +1,299 @@
+"""What other tools were measured to get wrong at rotations, with the same input; each named after its scenario."""
+
+import gzip
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from exporter.following import GRACE
+from tests.exporter.reader import Reader, append
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+def _open_files() -> set[str]:
+    found = set()
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            found.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+        except OSError:
+            continue
+    return found
+
+
+def test_b14_late_lines_after_the_new_file_was_begun(log: Path) -> None:
+    """Pygtail: late1 new1 new2, and late2 lost."""
+    append(log, "a1\n")
+    reader = Reader(log)
+    reader.poll()
+    old = log.rename(log.with_name("log.1"))
+    append(old, "late1\n")
+    append(log, "new1\n")
+    assert sorted(reader.poll()) == ["late1", "new1"]
+    append(old, "late2\n")
+    append(log, "new2\n")
+    assert sorted(reader.poll()) == ["late2", "new2"]
+
+
+def test_b14_a_quiet_file_that_is_renamed_holds_nothing_up(log: Path) -> None:
+    """Found by the state machine: what had been quiet for long was never seen to have been read to its end."""
+    append(log, "a1\n")
+    reader = Reader(log)
+    reader.wait(20)
+    log.rename(log.with_name("log.1"))
+    append(log, "b1\n")
+    assert reader.poll() == ["b1"]
+
+
+def test_b14_the_descriptor_is_closed_after_the_grace(log: Path) -> None:
+    append(log, "a1\n")
+    reader = Reader(log)
+    reader.poll()
+    old = log.rename(log.with_name("log.1"))
+    append(log, "b1\n")
+    reader.poll()
+    reader.wait(GRACE - 2)
+    assert str(old) in _open_files()
+    reader.wait(3)
+    assert str(old) not in _open_files()
+
+
+def test_b15_a_poll_that_comes_late_gives_up_no_line_that_still_grows(log: Path) -> None:
+    append(log, "par")
+    reader = Reader(log)
+    reader.poll()
+    old = log.rename(log.with_name("log.1"))
+    append(log, "b1\n")
+    reader.poll()
+    append(old, "tial")
+    reader.now += 60  # stopped, or starved
+    assert reader.poll() == []
+    append(old, " line\n")
+    assert reader.poll() == ["partial line"]
+    assert reader.books.unparsed == []
+
+
+def test_b17_two_rotations_between_two_polls(log: Path) -> None:
+    """Pygtail: c1 only."""
+    append(log, "a1\na2\n")
+    reader = Reader(log)
+    reader.poll()
+    append(log, "a3\n")
+    log.rename(log.with_name("log.2"))
+    append(log, "b1\nb2\n")
+    log.rename(log.with_name("log.1"))
+    append(log, "c1\n")
+    assert reader.poll() == ["a3", "b1", "b2", "c1"]
+    assert reader.books.rotations == 2
+
+
+def test_b18_a_rotation_before_the_first_read(log: Path) -> None:
+    """Pygtail #71: rotated between its making and its first read."""
+    append(log, "a1\n")
+    reader = Reader(log)
+    reader.poll()
+    append(log, "a2\n")
+    reader.restart()
+    log.rename(log.with_name("log.1"))
+    append(log, "b1\n")
+    assert reader.poll() == ["a2", "b1"]
+
+
+def test_b19_copytruncate_with_a_shorter_line(log: Path) -> None:
+    """Pygtail, long-lived: never notices, later yields `is a long line`."""
+    append(log, "old1\nold2\nold3\n")
+    reader = Reader(log)
+    reader.poll()
+    append(log, "old4\n")
+    shutil.copyfile(log, log.with_name("log.1"))
+    log.write_text("new1\n")
+    assert sorted(reader.wait(2)) == ["new1", "old4"]
+    append(log, "this is a long line\n")
+    assert reader.poll() == ["this is a long line"]
+
+
+def test_b20_copytruncate_regrown_beyond_the_old_offset(log: Path) -> None:
+    """Pygtail: `aaaaa`, new2, new3; old3 and new1 lost."""
+    append(log, "old1\nold2\n")
+    reader = Reader(log)
+    reader.poll()
+    append(log, "old3\n")
+    shutil.copyfile(log, log.with_name("log.1"))
+    log.write_text("new1aaaaaaaaaaaaaa\nnew2\nnew3\n")
+    assert sorted(reader.wait(2)) == ["new1aaaaaaaaaaaaaa", "new2", "new3", "old3"]
+    assert reader.books.lost_bytes == 0
+
+
+@pytest.mark.parametrize("same", ["head", "end"])
+def test_b21_refilled_to_the_same_size_with_the_same_head_or_the_same_end(log: Path, same: str) -> None:
+    """A fingerprint of the first 1000 bytes does not see the one, a marker before the position not the other."""
+    old, new = b"1" * 400, b"2" * 400
+    filler = b"y" * 1200
+    append(log, (filler + old if same == "head" else old + filler) + b"\n")
+    reader = Reader(log)
+    reader.poll()
+    log.write_bytes((filler + new if same == "head" else new + filler) + b"\n")
+    assert len(reader.wait(2)) == 1
+    assert reader.books.truncations == 1
+
+
+@pytest.mark.parametrize("how", ["rename", "truncate", "half"])
+def test_b13_b19_a_writer_that_is_faster_than_we_look(log: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found under a real logrotate: a file that has grown since it was looked at has not shrunk."""
+    real, raced = os.stat, [str(n) for n in range(30)]
+    waiting = list(raced)
+
+    def racing(path: object, **keys: object) -> os.stat_result:
+        found = real(path, **keys)
+        if path == str(log) and waiting:
+            append(log, f"{waiting.pop(0)}\n")
+        return found
+
+    append(log, "a1\na2\n" if how != "half" else "a half line")
+    reader = Reader(log)
+    reader.poll()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", racing)
+        if how == "rename":
+            log.rename(log.with_name("log.1"))
+            append(log, "b1\n")
+        else:
+            os.truncate(log, 0)
+        lines = reader.wait(10)
+    assert lines == [*(["b1"] if how == "rename" else []), *raced]
+    assert reader.books.truncations == (how != "rename")
+    assert reader.books.lost_bytes == (11 if how == "half" else 0)
+
+
+def test_b23_a_whole_life_between_two_polls(log: Path) -> None:
+    """The file was empty at both: only the copy tells that there was something."""
+    log.touch()
+    reader = Reader(log)
+    reader.wait(5)
+    append(log, "one\ntwo\n")
+    shutil.copyfile(log, log.with_name("log.1"))
+    os.truncate(log, 0)
+    assert reader.wait(2) == ["one", "two"]
+    assert reader.wait(10) == []
+
+
+def test_b23_the_beginning_of_a_line_that_was_cut_off_is_lost(log: Path) -> None:
+    append(log, "one\nhalf of a li")
+    reader = Reader(log)
+    reader.poll()
+    os.truncate(log, 4)
+    append(log, "two\n")
+    reader.wait(10)
+    assert reader.books.lines == ["one", "two"]
+    assert (reader.books.truncations, reader.books.lost_bytes) == (1, 8)
+
+
+def test_b24_rotated_and_packed_at_once(log: Path) -> None:
+    """Pygtail: l3 lost, the inode of the packed file differs; with full_lines a TypeError."""
+    append(log, "l1\nl2\n")
+    reader = Reader(log)
+    reader.poll()
+    reader.stop()
+    append(log, "l3\n")
+    log.with_name("log.1.gz").write_bytes(gzip.compress(log.read_bytes()))
+    log.unlink()
+    append(log, "n1\n")
+    reader.start()
+    assert reader.wait(2) == ["l3", "n1"]
+
+
+def test_b25_a_packed_copy_of_what_is_still_open_is_unpacked_once(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gigabyte each poll would stop the source for as long as the search lasts."""
+    append(log, b"x" * 300 + b"\n")
+    reader = Reader(log)
+    reader.poll()
+    old = log.rename(log.with_name("log.1"))
+    append(log, "b1\n")
+    packed = log.with_name("log.1.gz")
+    packed.write_bytes(gzip.compress(old.read_bytes()))
+    shutil.copystat(old, packed)
+    old.unlink()
+    unpacked: list[object] = []
+    real = gzip.GzipFile.rewind
+    monkeypatch.setattr(gzip.GzipFile, "rewind", lambda file: unpacked.append(file) or real(file))
+    assert reader.wait(12) == ["b1"]
+    assert len(unpacked) <= 2
+
+
+@pytest.mark.parametrize("down", [False, True])
+def test_b26_an_ancient_file_of_the_same_second(log: Path, down: bool) -> None:
+    """All in one second, so that no time stamp helps."""
+    append(log.with_name("log.1"), "ANCIENT1\nANCIENT2\n")
+    append(log, "l1\n")
+    reader = Reader(log)
+    assert reader.poll() == ["l1"]
+    if down:
+        reader.stop()
+    append(log, "l2\n")
+    log.with_name("log.1").rename(log.with_name("log.2"))
+    log.rename(log.with_name("log.1"))
+    append(log, "n1\n")
+    if down:
+        reader.start()
+    assert reader.wait(10) == ["l2", "n1"]
+
+
+def test_b28_a_link_gets_another_target_while_nobody_looks(tmp_path: Path) -> None:
+    link = tmp_path / "current.log"
+    append(tmp_path / "one", "a1\n")
+    link.symlink_to("one")
+    reader = Reader(link)
+    reader.poll()
+    reader.stop()
+    append(tmp_path / "one", "a2\n")
+    append(tmp_path / "two", "b1\n")
+    link.unlink()
+    link.symlink_to("two")
+    reader.start()
+    assert reader.wait(2) == ["a2", "b1"]
+
+
+def test_b28_a_links_target_is_rotated_while_nobody_looks(tmp_path: Path) -> None:
+    """Kubernetes: /var/log/containers holds links, the rotated files lie beside their targets."""
+    (tmp_path / "pods").mkdir()
+    real, link = tmp_path / "pods" / "0.log", tmp_path / "app.log"
+    append(real, "a1\n")
+    link.symlink_to(real)
+    reader = Reader(link)
+    reader.poll()
+    reader.stop()
+    append(real, "a2\n")
+    real.rename(real.with_name("0.log.20261123-101500"))
+    append(real, "b1\n")
+    reader.start()
+    assert reader.wait(2) == ["a2", "b1"]
+
+
+def test_b29_a_folder_of_old_files_is_found_by_a_log_pattern(log: Path) -> None:
+    (log.parent / "old").mkdir()
+    append(log, "a1\n")
+    reader = Reader(log, log_patterns=("old/%s.*",))
+    reader.poll()
+    reader.stop()
+    append(log, "a2\n")
+    log.rename(log.parent / "old" / "log.1")
+    append(log, "b1\n")
+    reader.start()
+    assert reader.wait(2) == ["a2", "b1"]
+
+
+def test_b31_the_handler_of_a_docker_log_with_one_file(log: Path) -> None:
+    """max-file=1: unlink, then O_TRUNC without O_APPEND (moby #37646 stopped following)."""
+    append(log, "a1\n")
+    reader = Reader(log)
+    reader.poll()
+    for n in range(5):
+        append(log, f"last{n}\n")
+        log.unlink()
+        log.write_text(f"first{n}\n")
+        assert reader.poll() == [f"last{n}", f"first{n}"]

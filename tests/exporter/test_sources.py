@@ -1,0 +1,54 @@
+"""The threads of the sources: one that hangs keeps neither another nor the end of the process waiting."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from exporter import sources
+from exporter.ledger import Ledger
+from exporter.recent import Recent
+from exporter.series import Limits
+from exporter.settings import Config, Exporter, Source
+from exporter.sources import Sources
+from parsers.batch import Batch
+from parsers.parser import Parser
+from tests.exporter.reader import Lines, append
+
+_released, _hanging = threading.Event(), threading.Event()
+
+
+class Hanging(Parser):
+    """As a read from a mount whose server is gone."""
+
+    def parse(self, window: bytes, final: bool = False) -> Batch:
+        _hanging.set()
+        _released.wait(60)
+        return Batch(consumed=len(window))
+
+
+def test_d43_a_source_that_hangs_stops_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sources, "_PATIENCE", 0.3)
+    tables = tuple(
+        Source(name, (str(tmp_path / name),), parser) for name, parser in (("hangs", Hanging()), ("reads", Lines()))
+    )
+    for table in tables:
+        append(Path(table.paths[0]), "one\n")
+    ledger = Ledger(Limits(), lambda: 0.0)
+    running = Sources(ledger, Recent())
+    try:
+        running.start(Config(Exporter(start_at="beginning", poll_interval=0.05), tables))
+        assert _hanging.wait(10)
+        append(tmp_path / "reads", "two\n")
+        pause = threading.Event()
+        for _ in range(500):
+            if any(position.offset == 8 for position in ledger.positions("reads").values()):
+                break
+            pause.wait(0.02)
+        assert [position.offset for position in ledger.positions("reads").values()] == [8]
+        running.stop()
+        assert "a source hangs, perhaps in a mount, and does not end: source=hangs" in caplog.text
+    finally:
+        _released.set()
