@@ -132,7 +132,7 @@ def test_killed_workers_and_masters_leave_nothing_active(url: str, tmp_path: Pat
 
 
 def test_a_killed_exporter_goes_on_where_it_was(url: str, tmp_path: Path) -> None:
-    with proxying(tmp_path, url) as proxy:
+    with proxying(tmp_path, url) as proxy, streams(proxy, 100):
         for expected in (5, 11):
             with serving(tmp_path, source(proxy)) as exporter:
                 assert [ask(proxy) for _ in range(5)] == [200] * 5
@@ -144,6 +144,7 @@ def test_a_killed_exporter_goes_on_where_it_was(url: str, tmp_path: Path) -> Non
             assert ask(proxy) == 200
         with serving(tmp_path, source(proxy)) as exporter:
             until("every request", lambda: exporter.value("dify_requests_total") == 12)
+            assert active(exporter) == 100
 
 
 def test_one_worker_holds_300_streams(url: str, tmp_path: Path) -> None:
