@@ -71,7 +71,7 @@ def read(block: bytes, plain: Callable[[bytes], Outcome]) -> tuple[list[Record],
 
     `plain` reads one line.
     """
-    if block.count(b"\n") < _MANY:
+    if block.count(b"\n", 0, _PART) < _MANY:
         return [], None, block
     lines, begins, rest = _lines(block)
     records, newest, others = list[Record](), "", list[int]()
