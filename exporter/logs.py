@@ -8,7 +8,7 @@ from typing import Literal
 Form = Literal["logfmt", "json"]
 
 
-class _Formatter(logging.Formatter):
+class LineFormatter(logging.Formatter):
     def __init__(self, form: Form) -> None:
         super().__init__()
         self._form = form
@@ -36,5 +36,5 @@ def _quoted(value: str) -> str:
 def begin(form: Form) -> None:
     """From now on records of level info and above are written, one line each."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Formatter(form))
+    handler.setFormatter(LineFormatter(form))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

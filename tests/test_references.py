@@ -4,9 +4,11 @@ import tomllib
 from importlib.metadata import requires
 from pathlib import Path
 
+import click
 import pytest
 from packaging.requirements import Requirement
 
+from exporter.cli import main
 from tests.references import MEANINGS, TABLES, documents, keys
 
 ROOT = Path(__file__).parents[1]
@@ -15,6 +17,11 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize(("file", "text"), list(documents()), ids=lambda value: getattr(value, "name", ""))
 def test_the_documents_are_those_of_the_code(file: Path, text: str) -> None:
     assert file.read_text() == text, "run `make docs`"
+
+
+def test_the_readme_names_every_command() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in main.list_commands(click.Context(main)) if f"| `dify-exporter {name}" not in readme] == []
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -13,6 +13,7 @@ from importlib.resources import files
 from urllib.parse import quote
 
 from exporter.status import BudgetRow, ModelRow, RouteRow, SourceRow, Status
+from exporter.web.said import age, rate, seconds, share, size
 
 _STYLE = files("exporter.web").joinpath("page.css").read_text()
 POLICY = (
@@ -54,9 +55,9 @@ def _notices(status: Status) -> str:
     done, known = status.progress
     notices = []
     if not status.ready:
-        notices.append(f"The first pass has read {_bytes(done)} of {_bytes(known)}; metrics are shown when it is done.")
+        notices.append(f"The first pass has read {size(done)} of {size(known)}; metrics are shown when it is done.")
     if status.reload_problems:
-        when = _age(status.now - status.loaded_at)
+        when = age(status.now - status.loaded_at)
         notices.append(f"The last new configuration was refused; the one of {when} ago stays in force.")
         notices += status.reload_problems
     return "".join(f'<p class="notice" role="status">{escape(notice)}</p>' for notice in notices)
@@ -68,9 +69,9 @@ def _tiles(status: Status) -> str:
     money = {unit: amount for unit, amount in status.today.items() if unit != "tokens"}
     tiles = [
         ("Sources up", f"{sum(row.state.up for row in status.sources)} of {len(status.sources)}"),
-        ("Not yet read", _bytes(sum(row.state.lag_bytes for row in status.sources))),
-        ("Lines per second", _rate(sum(row.lines_rate for row in status.sources))),
-        ("Unparsed", _share(unparsed, lines)),
+        ("Not yet read", size(sum(row.state.lag_bytes for row in status.sources))),
+        ("Lines per second", rate(sum(row.lines_rate for row in status.sources))),
+        ("Unparsed", share(unparsed, lines)),
         ("Tokens today", f"{status.today.get('tokens', 0):,}"),
         ("Cost today", ", ".join(f"{amount:,.2f} {unit}" for unit, amount in money.items()) or "none known"),
     ]
@@ -94,12 +95,12 @@ def _source(row: SourceRow, now: float) -> tuple[str, ...]:
         _chip("good" if state.up else "bad", "up" if state.up else "down")
         + (f"<small>{escape(troubles)}</small>" if troubles else ""),
         f"{state.files}",
-        _bytes(state.lag_bytes),
-        _rate(row.lines_rate),
+        size(state.lag_bytes),
+        rate(row.lines_rate),
         _chart(f"Lines per second of {state.name}", row.charts["lines"]),
         f"{row.totals.lines:,}",
-        _share(row.totals.unparsed, row.totals.lines),
-        _age(now - row.last_line_at) + " ago" if row.last_line_at is not None else "unknown",
+        share(row.totals.unparsed, row.totals.lines),
+        age(now - row.last_line_at) + " ago" if row.last_line_at is not None else "unknown",
     )
 
 
@@ -114,14 +115,14 @@ def _requests(status: Status) -> str:
             (
                 escape(row.state.name),
                 f"{row.totals.requests:,}",
-                _share(row.totals.failed, row.totals.requests),
+                share(row.totals.failed, row.totals.requests),
                 _chart(f"Requests per second of {row.state.name}", row.charts["requests"]),
                 _chart(f"Failures per second of {row.state.name}", row.charts["failed"], "failed"),
             )
             for row in talking
         ),
     )
-    span = f"the last {_age(status.span)}" if status.span else "everything read so far; the last minutes were quiet"
+    span = f"the last {age(status.span)}" if status.span else "everything read so far; the last minutes were quiet"
     routes = _table(
         "Routes",
         ("Route", "Source", "Requests#", "Per second#", "Failed#", "95 % within#"),
@@ -136,9 +137,9 @@ def _route(row: RouteRow) -> tuple[str, ...]:
         f"<code>{escape(row.route)}</code>",
         escape(row.source),
         f"{row.requests:,}",
-        _rate(row.rate) if row.rate else "–",
-        _share(row.failed, row.requests),
-        (_seconds(row.p95) + handler * row.of_handler) if row.p95 is not None else "no durations",
+        rate(row.rate) if row.rate else "–",
+        share(row.failed, row.requests),
+        (seconds(row.p95) + handler * row.of_handler) if row.p95 is not None else "no durations",
     )
 
 
@@ -164,7 +165,7 @@ def _budget(row: BudgetRow, now: float) -> tuple[str, ...]:
         f'<meter min="0" max="1" high="0.8" optimum="0" value="{min(used, 1):.4f}" aria-label="{escape(label)}">'
         f"</meter> {used:.0%}",
         f"{row.projected:,.2f}" if row.projected is not None else "too early",
-        _age(row.ends_at - now),
+        age(row.ends_at - now),
     )
 
 
@@ -177,7 +178,7 @@ def _failures(status: Status) -> str:
         return "<p>None since the exporter started.</p>"
     rows = (
         (
-            _age(status.now - each.at) + " ago",
+            age(status.now - each.at) + " ago",
             escape(each.kind.replace("_", " ")),
             f"<code>{escape(each.route)}</code> {escape(each.status_code)}" if each.route else "–",
             f"<code>{escape(each.trace_id)}</code>" if each.trace_id else "–",
@@ -197,7 +198,7 @@ def _unparsed(status: Status) -> str:
         (
             escape(each.source),
             escape(each.reason),
-            _age(status.now - each.at) + " ago",
+            age(status.now - each.at) + " ago",
             f"<code>{escape(each.shape)}</code>",
         )
         for source in status.sources
@@ -288,43 +289,9 @@ def _chart(label: str, values: Sequence[float], kind: str = "") -> str:
         for index, value in enumerate(values)
     ]
     line, first = " ".join(points), points[0].split(",")[0]
-    words = escape(f"{label}: now {_rate(values[-1])}, highest {_rate(highest)}")
+    words = escape(f"{label}: now {rate(values[-1])}, highest {rate(highest)}")
     return (
         f'<svg class="chart {kind}" role="img" viewBox="0 0 {width} {height}" aria-label="{words}">'
         f'<path d="M{first},{height} L{line} L{width},{height}Z"/><polyline points="{line}"/></svg>'
-        f'<small class="scale">max {_rate(highest)}</small>'
+        f'<small class="scale">max {rate(highest)}</small>'
     )
-
-
-def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 0.1 or not value else f"{value:.3f}"
-
-
-def _share(part: float, whole: float) -> str:
-    if not part:
-        return "0 %"
-    share = 100 * part / whole
-    return f"{share:.0f} %" if share >= 10 else f"{share:.1f} %" if share >= 0.1 else "< 0.1 %"
-
-
-def _seconds(value: float) -> str:
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
-
-
-def _age(seconds: float) -> str:
-    """In the two units that matter; never negative, because logs may be ahead of our clock."""
-    left = max(0, round(seconds))
-    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
-        if left >= size:
-            rest = left % size // part
-            return f"{left // size} {unit}" + (f" {rest} {smaller}" if rest else "")
-    return f"{left} s"
-
-
-def _bytes(number: int) -> str:
-    amount = float(number)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024 or unit == "GiB":
-            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 10 else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return ""

@@ -62,7 +62,7 @@ def attackers(url: str, number: int) -> Iterator[None]:
 
 
 def test_a_scrape_is_quick_while_300_hostile_connections_are_open(tmp_path: Path) -> None:
-    """Quick: well within a scrape's time limit, on a busy machine too; docs/performance.md has the quantiles."""
+    """Quick: well within a scrape's time limit, on a busy machine too; SECURITY.md has the quantiles."""
     (tmp_path / "access.log").write_text(LINE * 1000)
     with serving(tmp_path, SOURCE) as exporter, attackers(exporter.url, 300):
         times = []

@@ -1,7 +1,9 @@
 """What every command owes its caller: help with examples, exit codes, variables, quiet pipes."""
 
 import json
+import logging
 import os
+import pty
 import subprocess
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from click.testing import CliRunner
 
 from exporter import __version__
 from exporter.cli import main
+from exporter.logs import LineFormatter
 from tests.system.exporter import COMMAND
 
 ROOT = Path(__file__).parents[3]
@@ -52,8 +55,6 @@ def test_standard_input_and_no_colours_into_a_pipe() -> None:
 
 
 def test_no_color_is_obeyed_on_a_terminal() -> None:
-    import pty
-
     leader, follower = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1"}
     told = subprocess.Popen([COMMAND, "replay", str(SAMPLE)], stdout=follower, stderr=follower, env=environment)
@@ -91,18 +92,14 @@ def test_completion(shell: str) -> None:
     assert "_DIFY_EXPORTER_COMPLETE" in told.stdout
 
 
-def test_log_lines_as_logfmt_or_json(caplog: pytest.LogCaptureFixture) -> None:
-    import logging
-
-    from exporter.logs import _Formatter
-
+def test_log_lines_as_logfmt_or_json() -> None:
     record = logging.LogRecord("exporter.x", logging.WARNING, "", 0, 'a "path" is %s', ("broken\nin two",), None)
     record.created = 1_790_000_000.5
-    shown = _Formatter("logfmt").format(record)
+    shown = LineFormatter("logfmt").format(record)
     assert shown == (
         'ts=2026-09-21T14:13:20.500+00:00 level=warning logger=exporter.x msg="a \\"path\\" is broken\\nin two"'
     )
-    assert json.loads(_Formatter("json").format(record)) == {
+    assert json.loads(LineFormatter("json").format(record)) == {
         "ts": "2026-09-21T14:13:20.500+00:00", "level": "warning", "logger": "exporter.x",
         "msg": 'a "path" is broken\nin two',
     }  # fmt: skip

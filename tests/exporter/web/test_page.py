@@ -10,7 +10,8 @@ from exporter.alerts import Verdict
 from exporter.history import Totals
 from exporter.recent import Failure, Unparsed
 from exporter.status import BudgetRow, ModelRow, RouteRow, SourceRow, SourceState
-from exporter.web.page import _age, _bytes, _rate, _seconds, _share, page
+from exporter.web.page import page
+from exporter.web.said import age, rate, seconds, share, size
 from tests.exporter.web.endpoint import Client, Service, listening, status
 
 
@@ -82,10 +83,10 @@ def test_reload_needs_a_user_or_this_machine_and_no_other_site() -> None:
 
 
 def test_small_things_read_well() -> None:
-    assert [_age(s) for s in (-5, 0, 59, 61, 3600, 7260, 90000)] == [
+    assert [age(s) for s in (-5, 0, 59, 61, 3600, 7260, 90000)] == [
         "0 s", "0 s", "59 s", "1 min 1 s", "1 h", "2 h 1 min", "1 d 1 h",
     ]  # fmt: skip
-    assert [_bytes(n) for n in (0, 1023, 1024, 20 << 20, 3 << 40)] == ["0 B", "1023 B", "1.0 KiB", "20 MiB", "3072 GiB"]
-    assert [_rate(n) for n in (0, 0.004, 0.5, 12.34, 1234.5)] == ["0.0", "0.004", "0.5", "12.3", "1,234"]
-    assert [_share(*n) for n in ((0, 0), (1, 10000), (1, 200), (1, 3))] == ["0 %", "< 0.1 %", "0.5 %", "33 %"]
-    assert [_seconds(n) for n in (0.0123, 12.34)] == ["12 ms", "12.3 s"]
+    assert [size(n) for n in (0, 1023, 1024, 20 << 20, 3 << 40)] == ["0 B", "1023 B", "1.0 KiB", "20 MiB", "3072 GiB"]
+    assert [rate(n) for n in (0, 0.004, 0.5, 12.34, 1234.5)] == ["0.0", "0.004", "0.5", "12.3", "1,234"]
+    assert [share(*n) for n in ((0, 0), (1, 10000), (1, 200), (1, 3))] == ["0 %", "< 0.1 %", "0.5 %", "33 %"]
+    assert [seconds(n) for n in (0.0123, 12.34)] == ["12 ms", "12.3 s"]
