@@ -102,7 +102,7 @@ def test_a_damaged_state_is_set_aside_and_its_sources_count_as_never_seen(tmp_pa
     exporter = count(tmp_path, 100)
     said = [line for line in exporter.process.lines if "set aside as" in line]
     assert len(said) == 1
-    assert "level=WARNING" in said[0]
+    assert "level=warning" in said[0]
     assert not any("set aside" in line for line in count(tmp_path, 100).process.lines)
 
 
