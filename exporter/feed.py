@@ -8,6 +8,8 @@ from parsers.parser import Parser
 
 #: What costs once a window, such as a look at each of its labels, is to cost little a line.
 _BLOCK = 1 << 22
+#: How much of a line that is too long is held at once.
+_PASSED = 1 << 18
 
 #: Gives at most so many bytes, none at the end.
 Read = Callable[[int], bytes]
@@ -20,20 +22,24 @@ def feed(read: Read, parser: Parser, line_length: int, *, singly: bool = False) 
     holds one record, which costs time and lets the caller choose by event time.
     """
     parse = _singly if singly else _at_once
-    # The pieces of a line in an envelope are together no longer than a line.
-    most = line_length if isinstance(parser, Envelope) else max(line_length, _BLOCK)
-    window, final = b"", False
-    while not final or window:
-        window += b"" if final else (block := read(max(1, most - len(window))))
+    window, final, size = b"", False, line_length
+    while True:
+        window += b"" if final else (block := read(max(1, size - len(window))))
         final = final or not block
         end, begin = _before_too_long(window, line_length), 0
-        for batch in parse(parser, window[:end], final and end == len(window)):
+        last = final and end == len(window)
+        for batch in parse(parser, window[:end], last):
             begin += batch.consumed
             yield batch
+        if last:
+            return
         window = window[begin:]
         if len(window) >= line_length:
             batch, window = _too_long(read, window)
             yield batch
+        # Not beyond a line in an envelope: its pieces are together no longer than that.
+        elif begin and not isinstance(parser, Envelope):
+            size = max(line_length, min(2 * size, _BLOCK))
 
 
 def _before_too_long(window: bytes, line_length: int) -> int:
@@ -80,6 +86,6 @@ def _too_long(read: Read, window: bytes) -> tuple[Batch, bytes]:
     example, passed = window[:200], 0
     while (end := window.find(b"\n") + 1) == 0 and window:
         passed += len(window)
-        window = read(_BLOCK)
+        window = read(_PASSED)
     batch = Batch(consumed=passed + end, lines=1, unparsed={"too_long": 1}, examples={"too_long": example})
     return batch, window[end:]
