@@ -78,14 +78,16 @@ def read(block: bytes, plain: Callable[[bytes], Outcome]) -> tuple[list[Record],
     first_of: dict[_Key, Sequence[Record]] = {}
     for (minute, *labels), numbers in _alike(lines).items():
         alike, key = [lines[number] for number in numbers], tuple(labels)
-        if key not in first_of:
+        first = first_of.get(key)
+        if first is None:
             outcome = plain(_line(block, begins[numbers[0]]).rstrip(b"\r\n")) if _is_regular(alike[0]) else None
-            first_of[key] = outcome[0] if isinstance(outcome, tuple) else ()
+            first = outcome[0] if isinstance(outcome, tuple) else ()
         nodes = [line.attributes for line in alike]
-        merged = _merged(first_of[key], nodes, iso(f"{minute}:00Z".encode(), _UTC)) if first_of[key] else None
+        merged = _merged(first, nodes, iso(f"{minute}:00Z".encode(), _UTC)) if first else None
         if merged is None:
             others += numbers
         else:
+            first_of[key] = first  # an example for other minutes too, now that its own numbers are known to be good
             records += merged
             newest = max(newest, *[line.ts for line in alike])
     rest += [_line(block, begins[number]) for number in sorted(others)]

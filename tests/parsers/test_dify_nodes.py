@@ -90,3 +90,19 @@ def test_nodes_with_equal_labels_are_one_record() -> None:
     batch = PARSER.parse((json.dumps(line).encode() + b"\n") * 100)
     assert [(type(record), record.count) for record in batch.records] == [(NodeRun, 100), (Usage, 100)]
     assert batch.records[1].input_tokens == 162_200
+
+
+@pytest.mark.parametrize("total", [0, 1846])
+@pytest.mark.parametrize("tokens", [0, 1622])
+def test_an_odd_node_says_nothing_about_another_minute(
+    tokens: int, total: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = LLM | dict.fromkeys(("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"), tokens)
+    log = b"".join(
+        json.dumps({"ts": f"2026-11-23T08:{minute}:00.142Z", "message": "telemetry.span_detail", "attributes": node}).encode() + b"\n"
+        for minute, node in ((53, odd | {"gen_ai.usage.total_tokens": total}), (54, LLM))
+    )  # fmt: skip
+    monkeypatch.setattr(nodes, "_MANY", 1)
+    found = summed([PARSER.parse(log, final=True)])
+    monkeypatch.setattr(nodes, "_MANY", len(log))
+    assert found == summed([PARSER.parse(log, final=True)])
