@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import IO
@@ -262,13 +263,21 @@ class Stage:
             for case in self.cases:
                 case.write(self.nginx)
 
-    def rotate(self, times: int) -> None:
-        for number in range(times):
+    def rotate(self, times: int, served: Exporter | None) -> None:
+        """Without an exporter while it is down."""
+        for number in range(1, times + 1):
             with traffic(self.cases, self.nginx):
                 rotate_all(self.folder, self.cases)
             self.write()
-            if number + 1 < times:
+            if number < times:
                 until("another second", _another_second())
+                until("the new files to be seen", partial(self._seen, served, number))
+
+    def _seen(self, served: Exporter | None, rotations: int) -> bool:
+        """A file that goes to another folder must have been open once."""
+        seen = by_source(served, "dify_exporter_rotations_total") if served else {}
+        moved = [case.name for case in self.cases if case.mode == "olddir"]
+        return not served or all(seen[name] >= rotations for name in moved)
 
 
 def run(folder: Path, down: bool, rotations: int, lines: int, peers: bool) -> list[Row]:
@@ -279,10 +288,10 @@ def run(folder: Path, down: bool, rotations: int, lines: int, peers: bool) -> li
             stage.write()
             _caught_up(served, {case.name: case.written for case in stage.cases})
             if not down:
-                stage.rotate(rotations)
+                stage.rotate(rotations, served)
                 counted, lost = _settled(served, stage.cases)
         if down:
-            stage.rotate(rotations)
+            stage.rotate(rotations, None)
             with stage.reading() as served:
                 stage.write()
                 counted, lost = _settled(served, stage.cases)
