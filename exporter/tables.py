@@ -58,17 +58,24 @@ def convert(table: Table, struct: type[T], where: str, problems: Problems, hidde
 
 
 def _refusals(good: Table, always: set[str], struct: type[Struct]) -> list[str]:
-    """What the struct itself says (`__post_init__`), which names one problem at a time: so each key is tried beside
-    those that must be there, and then all.
+    """What the struct itself says (`__post_init__`), which names one problem at a time: so the key that causes it is
+    left out, and the rest is tried again.
     """
-    told: dict[str, None] = {}
-    base = {key: value for key, value in good.items() if key in always}
-    for trial in (*({**base, key: value} for key, value in good.items()), good):
-        try:
-            msgspec.convert(trial, struct)
-        except msgspec.ValidationError as error:
-            told[str(error)] = None
-    return list(told)
+    told: list[str] = []
+    left = dict(good)
+    while (sentence := _refusal(left, struct)) and sentence not in told:
+        told.append(sentence)
+        rests = [{k: v for k, v in left.items() if k != key} for key in left if key not in always]
+        left = next((rest for rest in rests if _refusal(rest, struct) != sentence), left)
+    return told
+
+
+def _refusal(table: Table, struct: type[Struct]) -> str:
+    try:
+        msgspec.convert(table, struct)
+    except msgspec.ValidationError as error:
+        return str(error)
+    return ""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
