@@ -1,7 +1,7 @@
-"""Kills the exporter again and again under load, rotation and scraping, and compares what was written with what
+"""Kills the exporter again and again under load, rotation, reloads, attackers and scraping, and compares what was written with what
 was counted: by the exporter, and by a real Prometheus that scraped it all along.
 
-    make soak                    # KILLS=100 SECONDS=1.5 RATE=2000 ROTATE=0.7 SEED=…
+    make soak                    # KILLS=100 SECONDS=1.5 RATE=2000 ROTATE=0.7 ATTACKERS=100 SEED=…
 """
 
 import json
@@ -9,6 +9,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -16,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -25,6 +26,7 @@ from urllib.request import urlopen
 from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.system.attackers import attackers
 from tests.system.exporter import COMMAND, Exporter
 from tests.system.programs import Process, find, running, until
 
@@ -38,13 +40,14 @@ _COUNTERS = 'count by (__name__) ({__name__=~"dify_.+_(total|bucket|count|sum)"}
 
 class Terms(Struct, frozen=True):
     """Kills; most seconds until one, in turns from the start and from the first answer; lines per second; seconds
-    between rotations.
+    between rotations; connections of hostile clients.
     """
 
     kills: int = 100
     seconds: float = 1.5
     rate: int = 2000
     rotate: float = 0.7
+    attackers: int = 100
     seed: int = 0
 
 
@@ -52,6 +55,8 @@ class Found(Struct):
     """`increase`: last minus first raw sample in Prometheus, plus the first sample of series born meanwhile."""
 
     kills: int = 0
+    reloads: int = 0
+    memory: list[int] = []
     rotations: int = 0
     written: int = 0
     counted: int = 0
@@ -215,15 +220,16 @@ def soak(folder: Path, terms: Terms) -> Found:
         '[[source]]\nname = "nginx"\npaths = ["access.log"]\nparser = "nginx"\nformat = "dify-timed"\n'
     )
     writer, scraper = Writer(folder / "access.log", terms), Scraper(f"http://{target}")
-    with prometheus(folder, target) as url:
+    with prometheus(folder, target) as url, ExitStack() as hostile:
         with running([COMMAND, "serve"], folder) as process:
             process.said("first pass done")
             found.prometheus_base = until("the first scrape", lambda: number(url, _COUNTED))
+            hostile.enter_context(attackers(f"http://{target}", terms.attackers))
         scraper.start()
         writer.start()
         try:
             for found.kills in range(1, terms.kills + 1):
-                _life(folder, dice.uniform(0.1, terms.seconds), in_start=found.kills % 2 == 0)
+                _life(found, folder, dice.uniform(0.1, terms.seconds), in_start=found.kills % 2 == 0)
         finally:
             writer.ended.set()
             writer.join()
@@ -243,13 +249,19 @@ def soak(folder: Path, terms: Terms) -> Found:
     return found
 
 
-def _life(folder: Path, seconds: float, in_start: bool) -> None:
-    """So many seconds from the start of the process, or from its first answer."""
+def _life(found: Found, folder: Path, seconds: float, in_start: bool) -> None:
+    """So many seconds from the start of the process, or from its first answer, and then with a reload between."""
     process = Process([COMMAND, "serve"], folder)
     try:
         if not in_start:
             process.said("first pass done")
+            os.kill(process.pid, signal.SIGHUP)
+            process.said("the configuration is reloaded")
+            found.reloads += 1
         threading.Event().wait(seconds)
+        if not in_start:
+            told = Path(f"/proc/{process.pid}/status").read_text()
+            found.memory.append(int(told.partition("VmRSS:")[2].split()[0]))
     finally:
         process.kill()
 
@@ -273,6 +285,9 @@ def _ask(found: Found, exporter: Exporter, url: str) -> None:
 def table(found: Found) -> str:
     rows = [
         ("killed with SIGKILL", found.kills),
+        ("reloads", found.reloads),
+        ("resident memory before the first kill, KiB", found.memory[0]),
+        ("and before the last", found.memory[-1]),
         ("rotations, by rename and copytruncate", found.rotations),
         ("lines written", found.written),
         ("requests counted", found.counted),
@@ -296,7 +311,7 @@ def table(found: Found) -> str:
 def main() -> int:
     asked = {
         field.lower(): os.environ[field]
-        for field in ("KILLS", "SECONDS", "RATE", "ROTATE", "SEED")
+        for field in ("KILLS", "SECONDS", "RATE", "ROTATE", "ATTACKERS", "SEED")
         if field in os.environ
     }
     terms = Terms(
@@ -304,6 +319,7 @@ def main() -> int:
         seconds=float(asked.get("seconds", 1.5)),
         rate=int(asked.get("rate", 2000)),
         rotate=float(asked.get("rotate", 0.7)),
+        attackers=int(asked.get("attackers", 100)),
         seed=int(asked.get("seed", time.time_ns() % 1_000_000)),
     )
     print(terms)

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import ssl
 import subprocess
 import threading
@@ -12,7 +11,6 @@ import time
 from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
@@ -22,43 +20,12 @@ import bcrypt
 import pytest
 import trustme
 
+from tests.system.attackers import attackers
 from tests.system.exporter import COMMAND, Exporter, serving
 from tests.system.programs import find, running, until
 
 SOURCE = '[[source]]\nname = "nginx"\npaths = ["access.log"]\nparser = "nginx"\nformat = "combined"\n'
 LINE = '1.2.3.4 - - [23/Nov/2026:10:00:00 +0000] "GET /v1/parameters HTTP/1.1" 200 5 "-" "-"\n'
-
-
-@contextmanager
-def attackers(url: str, number: int) -> Iterator[None]:
-    """A third sends half a request, a third half a TLS hello, a third asks and never reads; who is let go returns."""
-    address = (urlsplit(url).hostname, urlsplit(url).port)
-    openings = [b"GET /metrics HTT", b"\x16\x03\x01\x02\x00\x01", b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 20]
-    stop, come = threading.Event(), threading.Event()
-
-    def attack() -> None:
-        held: list[socket.socket] = []
-        while not stop.is_set():
-            held += [socket.create_connection(address, timeout=10) for _ in range(number - len(held))]
-            for index, each in enumerate(held):
-                try:
-                    each.sendall(openings[index % 3])
-                except OSError:
-                    each.close()
-            held = [each for each in held if each.fileno() != -1]
-            come.set()
-            stop.wait(1)
-        for each in held:
-            each.close()
-
-    with ThreadPoolExecutor(1) as pool:
-        attacks = pool.submit(attack)
-        try:
-            assert come.wait(30)
-            yield
-        finally:
-            stop.set()
-    attacks.result()
 
 
 def test_a_scrape_is_quick_while_300_hostile_connections_are_open(tmp_path: Path) -> None:
