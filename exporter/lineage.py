@@ -151,7 +151,7 @@ class Lineage:
             else:
                 self._count(rotations=self._search.renamed, truncations=not self._search.renamed)
             yield key, file, position
-        for key in self._search.given_up(now, self.missing):
+        for key in self._search.given_up(now, self.missing) if self.missing else ():
             self._lose(key, self.missing.pop(key))
 
     def tell(self, window: Window) -> Window:

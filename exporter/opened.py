@@ -5,6 +5,7 @@ import os
 import resource
 import stat
 import zlib
+from contextlib import suppress
 from typing import Protocol
 
 from msgspec import structs
@@ -122,7 +123,8 @@ def open_log(path: str) -> Opened:
 def allow_many_files() -> None:
     """Each tailed file is a descriptor: as many as the process may have, rather than the shell's usual 1024."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with suppress(ValueError):  # macOS says "no limit" and means one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def refuse(path: str, found: os.stat_result) -> None:
