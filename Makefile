@@ -103,7 +103,7 @@ rotation-matrix: .venv/test
 
 # Side by side with other tools, one table at the end; `make bench LINES=1000000 ROUNDS=5` takes longer.
 .PHONY: bench
-LINES ?= 300000
+LINES ?= 200000
 ROUNDS ?= 3
 bench: .venv/test
 	$(MAKE) --no-print-directory programs

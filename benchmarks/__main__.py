@@ -9,7 +9,7 @@ from benchmarks.corpora import CORPORA
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    arguments.add_argument("--lines", type=int, default=300_000, help="lines of each corpus")
+    arguments.add_argument("--lines", type=int, default=200_000, help="lines of each corpus")
     arguments.add_argument("--rounds", type=int, default=3, help="rounds whose median counts")
     arguments.add_argument("--folder", type=Path, default=Path(".bench"), help="where the corpora are made")
     arguments.add_argument("--seconds", type=float, default=8.0, help="how long each rate of a serve is held")
