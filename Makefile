@@ -26,7 +26,7 @@ unit: .venv/test
 	$(BIN)/pytest -m "not system" -n auto
 
 # Kills the exporter under load and compares what was written with what was counted:
-# make soak KILLS=1000 SECONDS=5 RATE=5000 ROTATE=2
+# make soak KILLS=1000 SECONDS=5 RATE=5000 ROTATE=2 ATTACKERS=300
 .PHONY: soak
 soak: .venv/test programs
 	$(BIN)/python -m tests.system.soak
