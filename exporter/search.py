@@ -48,6 +48,7 @@ class Search:
         self._newer_until = self._missing_until = self._next_look = 0.0
         self._away_since: float | None = None
         self._small: dict[tuple[Identity, int], float] = {}
+        self._present: set[Identity] = set()
         self._undecided: set[Identity] = set()
         self._held_up = False
         self._packed_copies: set[tuple[Identity, int]] = set()
@@ -98,7 +99,9 @@ class Search:
         if now < self._next_look or not (missing or newer):
             return
         self._undecided.clear()
-        for old in self._siblings(missing):
+        present = self._siblings(missing)
+        self._present = {old.identity for old in present}
+        for old in present:
             if any(old.identity == g.identity for g in opened) or (old.identity, old.modified) in self._packed_copies:
                 continue
             found = None
@@ -168,7 +171,8 @@ class Search:
         if not newer or not size:
             return None
         # Was a missing one emptied or packed meanwhile, then whatever is new may be what it held.
-        small_enough = [(p.size, key) for key, p in unread.items() if p.size <= size]
+        gone = {key: p for key, p in unread.items() if (p.device, p.inode) not in self._present}
+        small_enough = [(p.size, key) for key, p in gone.items() if p.size <= size]
         if small_enough:
             key = max(small_enough)[1]
             return key, unread[key]
