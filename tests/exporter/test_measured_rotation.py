@@ -274,6 +274,38 @@ def test_b28_a_links_target_is_rotated_while_nobody_looks(tmp_path: Path) -> Non
     assert reader.wait(2) == ["a2", "b1"]
 
 
+def test_b28_d42_a_target_that_may_not_be_read_is_not_taken_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the state machine: what is missing and still there was given the content of a younger file."""
+    link, opened, denied = tmp_path / "log", os.open, {str(tmp_path / "one")}
+    monkeypatch.setattr(os, "open", lambda path, *flags: _denied() if path in denied else opened(path, *flags))
+    (tmp_path / "one").touch()
+    link.symlink_to("one")
+    denied.clear()
+    reader = Reader(link)
+    reader.poll()
+    reader.stop()
+    denied.add(str(tmp_path / "one"))
+    append(tmp_path / "one", "a1\n")
+    append(tmp_path / "two", "b1\n" * 100)
+    link.unlink()
+    link.symlink_to("two")
+    reader.start()
+    reader.poll()
+    (tmp_path / "two").write_text("b2\n" * 90)
+    (tmp_path / "three").touch()
+    link.unlink()
+    link.symlink_to("three")
+    denied.clear()
+    reader.wait(15)
+    assert sorted(reader.books.lines) == ["a1", *["b1"] * 100, *["b2"] * 90]
+
+
+def _denied() -> int:
+    raise PermissionError(13, "Permission denied")
+
+
 def test_b29_a_folder_of_old_files_is_found_by_a_log_pattern(log: Path) -> None:
     (log.parent / "old").mkdir()
     append(log, "a1\n")
