@@ -20,7 +20,7 @@ from exporter import catalogue as c
 from exporter.money import Exchange, amount, currency
 from exporter.prices import same_provider
 from exporter.table import Table
-from exporter.tables import unknown
+from exporter.toml_table import unknown
 from parsers.batch import Usage
 from parsers.times import zone
 

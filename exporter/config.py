@@ -15,7 +15,7 @@ from exporter.prices import Price
 from exporter.proxy.settings import Proxy
 from exporter.series import Limits
 from exporter.settings import App, Config, Exporter, Routes, Source, SourceKeys
-from exporter.tables import Problems, Table, convert, unknown
+from exporter.toml_table import Problems, Table, convert, unknown
 from exporter.web.tls import context_of
 from exporter.web_config import WebConfig, web_config
 from parsers.envelope import ENVELOPES

@@ -9,9 +9,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from exporter.detect import Guess, detect, guesses
+from exporter.files.readable import trouble
 from exporter.inputs import SAMPLE_BYTES, InputError, ending
 from exporter.proxy.settings import unusable
-from exporter.readable import trouble
 from exporter.redact import redact
 from exporter.settings import Config, Source
 from parsers.batch import Batch

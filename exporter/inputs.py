@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from exporter.feed import Read
-from exporter.readable import trouble
+from exporter.files.readable import trouble
 
 _GZIP_MAGIC = b"\x1f\x8b"
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
+from exporter.files.lineage import decoded
 from exporter.ledger import Ledger
-from exporter.lineage import decoded
 from exporter.redact import redact
 from exporter.window import Position, Window
 from parsers import batch as b

@@ -18,10 +18,10 @@ from exporter.checkpoint import Checkpoint
 from exporter.commit import Committer
 from exporter.config import ConfigError, load
 from exporter.exposition import Gauges, Texts, render
+from exporter.files.opened import allow_many_files
 from exporter.gauges import build_information, looked_up
 from exporter.history import STEP, History
 from exporter.ledger import Ledger, Snapshot
-from exporter.opened import allow_many_files
 from exporter.recent import Recent
 from exporter.settings import Config
 from exporter.source import Source

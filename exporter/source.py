@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from exporter.complaints import Complaints
-from exporter.following import Terms
-from exporter.lineage import decoded
-from exporter.matches import Matches
-from exporter.opened import Identity
+from exporter.files.following import Terms
+from exporter.files.lineage import decoded
+from exporter.files.matches import Matches
+from exporter.files.opened import Identity
 from exporter.tail import Tail
 from exporter.wake import Wake
 from exporter.window import Position, Window

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 
 from pygtail import Pygtail
 
-from exporter.following import Following, Terms
-from exporter.generation import Generation, Truncated
-from exporter.opened import GZIP_ERRORS, Identity
+from exporter.files.following import Following, Terms
+from exporter.files.generation import Generation, Truncated
+from exporter.files.opened import GZIP_ERRORS, Identity
 from exporter.window import Position, Window
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from exporter.tables import Problems, convert, unknown
+from exporter.toml_table import Problems, convert, unknown
 
 Text = Annotated[str, Meta(min_length=1)]
 Version = Literal["TLS12", "TLS13"]

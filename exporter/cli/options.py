@@ -8,7 +8,7 @@ import click
 from exporter.config import ConfigError, load
 from exporter.detect import Guess, guesses
 from exporter.settings import Config
-from exporter.tables import unknown
+from exporter.toml_table import unknown
 from parsers.envelope import ENVELOPES
 from parsers.parser import registered
 

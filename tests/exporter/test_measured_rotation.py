@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.following import GRACE
+from exporter.files.following import GRACE
 from tests.exporter.reader import Reader, append
 
 

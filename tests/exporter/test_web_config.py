@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.config import ConfigError, load
-from exporter.tables import Problems
+from exporter.toml_table import Problems
 from exporter.web_config import WebConfig, web_config
 
 HASH = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG"

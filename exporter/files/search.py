@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from urllib.parse import unquote_to_bytes
 
-from exporter.generation import Generation
-from exporter.opened import GZIP_ERRORS, Identity, Opened, at_end, fits, head_fits, identity, open_log
-from exporter.siblings import Sibling, rotated, siblings
+from exporter.files.generation import Generation
+from exporter.files.opened import GZIP_ERRORS, Identity, Opened, at_end, fits, head_fits, identity, open_log
+from exporter.files.siblings import Sibling, rotated, siblings
 from exporter.window import MARKER, Position
 
 #: Seconds of a search: a copy or a `.gz` may still be in the making.

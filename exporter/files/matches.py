@@ -8,7 +8,7 @@ from glob import has_magic
 
 from msgspec import Struct
 
-from exporter.siblings import originals
+from exporter.files.siblings import originals
 
 #: Seconds after which a folder that looks as before is as before: time stamps are as coarse as 2 s (FAT).
 _SETTLED = 3.0

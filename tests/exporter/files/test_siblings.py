@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pygtail import Pygtail
 
-from exporter.siblings import originals, rotated
+from exporter.files.siblings import originals, rotated
 
 _ROTATED = (
     "log.0", "log.1", "log.12", "log.1.gz", "log-20261123", "log-20261123.gz", "log-2026112310",

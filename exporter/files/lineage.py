@@ -11,9 +11,9 @@ from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import structs
 
-from exporter.generation import Generation
-from exporter.opened import Identity, Opened, at_end, fits, head_fits, identity
-from exporter.search import Found, Search
+from exporter.files.generation import Generation
+from exporter.files.opened import Identity, Opened, at_end, fits, head_fits, identity
+from exporter.files.search import Found, Search
 from exporter.window import News, Position, Window
 
 _log = logging.getLogger(__name__)

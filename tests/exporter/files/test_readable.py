@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.readable import trouble
+from exporter.files.readable import trouble
 
 
 def test_a_readable_file_is_no_trouble(tmp_path: Path) -> None:
@@ -40,10 +40,10 @@ def as_nobody(path: Path) -> str:
     """What `trouble` says to a user who owns nothing."""
     code = (
         "import os, sys; os.geteuid() or (os.setgroups([]), os.setgid(65534), os.setuid(65534)); "
-        "from exporter.readable import trouble; from pathlib import Path; print(trouble(Path(sys.argv[1])))"
+        "from exporter.files.readable import trouble; from pathlib import Path; print(trouble(Path(sys.argv[1])))"
     )
-    command = [sys.executable, "-c", f"import exporter.readable; {code}", str(path)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    command = [sys.executable, "-c", f"import exporter.files.readable; {code}", str(path)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
     return re.sub(r"user \w+ may", "user X may", told.stdout.replace("u:nobody:", "u:X:")).strip()
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
-from exporter.opened import Identity, identity
+from exporter.files.opened import Identity, identity
 
 _SUFFIXES = (
     r"\.\d{1,5}",  # logrotate, savelog(8), Python's RotatingFileHandler, Docker

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct, structs
 
-from exporter.generation import Generation
-from exporter.lineage import Lineage, encoded
-from exporter.opened import Identity, NotAFileError, Opened, at_end, identity, open_log
-from exporter.search import unread_of
+from exporter.files.generation import Generation
+from exporter.files.lineage import Lineage, encoded
+from exporter.files.opened import Identity, NotAFileError, Opened, at_end, identity, open_log
+from exporter.files.search import unread_of
 from exporter.window import Position
 
 #: Seconds that a file which the path no longer names stays open after it last grew.
