@@ -83,9 +83,9 @@ clean:
 	touch $@
 
 # The programs of the system tests and the Debian packages that bring them. RUNLEVEL=1 keeps services from starting.
-PROGRAMS := nginx prometheus promtool mtail prometheus-alertmanager amtool prometheus-blackbox-exporter logrotate envsubst \
+PROGRAMS := git curl nginx prometheus promtool mtail prometheus-alertmanager amtool prometheus-blackbox-exporter logrotate envsubst \
   systemd-analyze openssl docker-compose chromium chromedriver
-PACKAGES := nginx-light prometheus mtail prometheus-alertmanager prometheus-blackbox-exporter logrotate gettext-base \
+PACKAGES := git curl nginx-light prometheus mtail prometheus-alertmanager prometheus-blackbox-exporter logrotate gettext-base \
   systemd openssl docker-compose chromium chromium-driver
 .PHONY: programs
 programs:
