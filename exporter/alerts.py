@@ -1,6 +1,7 @@
 """Which of the shipped alerts can fire with what these sources tell, and why the others cannot.
 
-alerts.json is derived from rules/ (`make docs`): by alert the ways in which it can fire, each a list of metrics.
+alerts.json is derived from rules/ (`make docs`): by alert the ways in which it can fire, each a list of metrics; of
+failures, which exist from the first moment, also the kind that a rule asks for.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,12 +13,14 @@ from msgspec import Struct
 from exporter import catalogue as c
 from exporter.ledger import Snapshot
 from exporter.settings import Config
+from parsers.envelope import Envelope
 
 _PROXY = "put dify-exporter proxy in front of Dify's api (docs/proxy.md)"
 
 #: What is absent where a metric is, and how to get it.
 _REMEDIES: Mapping[str, tuple[str, str]] = {
     c.REQUESTS.name: ("requests", "tail nginx's access log, or set ENABLE_REQUEST_LOGGING=true in Dify's api"),
+    c.ERRORS.name: ("errors of model providers", "tail the logs of Dify's api and worker"),
     c.REQUEST_DURATION.name: ("durations", "use the dify-timed log_format of deploy/nginx"),
     c.TIME_TO_FIRST_TOKEN.name: ("times to the first token", _PROXY),
     c.ACTIVE_REQUESTS.name: ("active requests", _PROXY),
@@ -54,6 +57,11 @@ def live(snapshot: Snapshot, config: Config) -> frozenset[str]:
             found |= {c.BUDGET_LIMIT.name, c.BUDGET_SPENT.name, c.BUDGET_PROJECTED.name}
     if snapshot.active:
         found.add(c.ACTIVE_REQUESTS.name)
+    for source in config.sources:
+        parser = source.parser.parser if isinstance(source.parser, Envelope) else source.parser
+        found |= {f'{c.ERRORS.name}{{kind="{kind}"}}' for kind in parser.error_kinds}
+        if c.FAILED_REQUESTS.name in found:
+            found |= {f'{c.FAILED_REQUESTS.name}{{reason="{reason}"}}' for reason in parser.failure_reasons}
     return frozenset(found)
 
 
@@ -76,6 +84,11 @@ def _why(ways: list[list[str]], there: frozenset[str]) -> str:
     if not missing:
         return ""
     # Several ways lack as much: the one that a remedy is known for.
-    known = [name for way in ways for name in way if name not in there and name in _REMEDIES]
-    what, remedy = _REMEDIES.get(known[0] if known else missing[0], (missing[0], "see docs/metrics.md"))
+    known = [name for way in ways for name in way if name not in there and _bare(name) in _REMEDIES]
+    what, remedy = _REMEDIES.get(_bare(known[0] if known else missing[0]), (missing[0], "see docs/metrics.md"))
     return f"no source carries {what}; {remedy}"
+
+
+def _bare(name: str) -> str:
+    """A metric's name without the kind of failure that was asked for."""
+    return name.partition("{")[0]

@@ -8,6 +8,7 @@ from parsers import access
 from parsers.access import Access, Roles
 from parsers.batch import Batch, Failure
 from parsers.format import Extent, Piece, Variable, compiled
+from parsers.http import FAILURES
 from parsers.numbers import MICROSECOND, MILLISECOND, SECOND
 from parsers.parser import Parser
 from parsers.request_line import REGULAR
@@ -74,6 +75,8 @@ class Gunicorn(Parser, frozen=True):
     routes: tuple[str, ...] = ()
 
     guesses: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"format": TIMED})
+    error_kinds = frozenset({"worker_timeout", "unhandled_exception", "other"})
+    failure_reasons = FAILURES
 
     def __post_init__(self) -> None:
         _ = self._access

@@ -14,6 +14,9 @@ _FAILURES = {
     "499": "client_closed",
 }
 
+#: What `failure_of` may give.
+FAILURES = frozenset(_FAILURES.values())
+
 
 def method_of(text: bytes) -> str:
     """The method as a label; `-` and empty are unknown, as Dify and nginx write them without a request."""

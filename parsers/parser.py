@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from parsers.batch import Batch
+from parsers.batch import ERROR_KINDS, FAILURE_REASONS, Batch
 
 ENTRY_POINTS = "dify_exporter.parsers"
 
@@ -21,6 +21,10 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
 
     #: Option sets that the detection tries; () where a parser cannot be guessed.
     guesses: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+    #: Kinds that its `Failure` records may have: `check` judges by them which alerts can fire.
+    error_kinds: ClassVar[frozenset[str]] = frozenset(ERROR_KINDS)
+    #: What the `failure` of its `Request` records may be, beside "".
+    failure_reasons: ClassVar[frozenset[str]] = frozenset(FAILURE_REASONS)
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
         """Parses the whole records at the beginning of `window`; with `final` nothing more will come."""

@@ -8,7 +8,7 @@ duration is the whole stream.
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Struct, structs
@@ -87,6 +87,14 @@ _GO_UNITS = {
 
 _ERRORS = frozenset({b"ERROR", b"FATAL", b"PANIC"})
 
+#: The beginning of an error's message tells its kind; what follows may be anybody's text.
+_KINDS: Mapping[bytes, str] = {
+    b"PluginDaemonInternalServerError: killed by timeout": "upstream_timeout",
+    b"[Recovery]": "unhandled_exception",
+    b"[PANIC]": "unhandled_exception",
+    b"panic recovered": "unhandled_exception",
+}
+
 
 class _Access(Struct, frozen=True, gc=False):
     status: Any = None
@@ -126,6 +134,9 @@ class PluginDaemon(Parser, frozen=True):
     """`timezone` is that of gin's times, which carry none."""
 
     timezone: str = "UTC"
+
+    error_kinds = frozenset({*_KINDS.values(), OTHER})
+    failure_reasons: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
         _ = self._zone
@@ -218,15 +229,6 @@ def _invocation(path: bytes, status: bytes, duration: int | None) -> tuple[Recor
 def _go_log(message: bytes) -> tuple[Record, ...]:
     """Up to 0.5.2: `factory.go:28: [ERROR]…`; a GORM record has no level."""
     return _failure(message) if message.startswith((b"[ERROR]", b"[PANIC]", b"[Recovery]")) else ()
-
-
-#: The beginning of an error's message tells its kind; what follows may be anybody's text.
-_KINDS: Mapping[bytes, str] = {
-    b"PluginDaemonInternalServerError: killed by timeout": "upstream_timeout",
-    b"[Recovery]": "unhandled_exception",
-    b"[PANIC]": "unhandled_exception",
-    b"panic recovered": "unhandled_exception",
-}
 
 
 def _failure(message: bytes) -> tuple[Record, ...]:

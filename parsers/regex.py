@@ -16,7 +16,7 @@ import regex
 
 from parsers.batch import UNKNOWN, Batch, FirstToken, Record, Request, Usage
 from parsers.dify.currencies import currency_of
-from parsers.http import failure_of, method_of, status_code_of
+from parsers.http import FAILURES, failure_of, method_of, status_code_of
 from parsers.numbers import MICROSECOND, MILLISECOND, SECOND, money, nanoseconds, token_count
 from parsers.parser import Parser
 from parsers.routes import table
@@ -47,6 +47,8 @@ class Regex(Parser, frozen=True):
     routes: tuple[str, ...] = ()
 
     guesses: ClassVar[tuple[dict[str, Any], ...]] = ()
+    error_kinds: ClassVar[frozenset[str]] = frozenset()
+    failure_reasons = FAILURES
 
     def __post_init__(self) -> None:
         zone(self.timezone)

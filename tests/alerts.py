@@ -4,6 +4,7 @@ Run it with `make docs`; a test compares.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -11,12 +12,16 @@ from typing import Any
 
 import promql_parser
 
-from exporter.catalogue import METRICS
+from exporter.catalogue import ERRORS, FAILED_REQUESTS, METRICS
+from parsers.batch import ERROR_KINDS, FAILURE_REASONS
 from tests.rules import FOREIGN, rules
 
 FILE = Path(__file__).parents[1] / "exporter/alerts.json"
 
 Ways = list[frozenset[str]]
+
+#: Metrics whose series exist from the first moment, so that a rule's choice of them decides what can move it.
+_CHOSEN = {ERRORS.name: ("kind", ERROR_KINDS), FAILED_REQUESTS.name: ("reason", FAILURE_REASONS)}
 
 
 def table() -> dict[str, list[list[str]]]:
@@ -43,7 +48,7 @@ def _ways(node: Any) -> Ways:
     if isinstance(node, promql_parser.MatrixSelector):
         node = node.vector_selector
     if isinstance(node, promql_parser.VectorSelector):
-        return _ways_of(node.name or "")
+        return _least([narrow for way in _ways_of(node.name or "") for narrow in _narrowed(way, node)])
     return _least([frozenset().union(*way) for way in product(*(_ways(child) for child in _children(node)))])
 
 
@@ -57,6 +62,19 @@ def _ways_of(name: str) -> Ways:
             return [frozenset({base})]
     assert name in FOREIGN, name
     return [frozenset({name})]
+
+
+def _narrowed(way: frozenset[str], selector: promql_parser.VectorSelector) -> Ways:
+    """One way for each value that the selector asks for."""
+    asked = {
+        each.name: each.value for each in selector.matchers.matchers if str(each.op) in ("MatchOp.Equal", "MatchOp.Re")
+    }
+    choices = []
+    for name in way:
+        label, values = _CHOSEN.get(name, ("", ()))
+        chosen = [value for value in values if label in asked and re.fullmatch(asked[label], value)]
+        choices.append([f'{name}{{{label}="{value}"}}' for value in chosen] or [name])
+    return [frozenset(choice) for choice in product(*choices)]
 
 
 def _children(node: Any) -> Iterator[Any]:

@@ -1,11 +1,14 @@
 """Every sample log has the exposition it must give, and leaks nothing."""
 
 import re
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.settings import Source
+from parsers.batch import Failure, Request
+from parsers.envelope import Envelope
 from tests.golden import ROOT, config, exposition, golden_file
 
 SOURCES = config().sources
@@ -35,6 +38,14 @@ def test_a_sample_is_mostly_understood_and_yields_something(source: Source) -> N
     assert lines["observed"] > sum(lines.values()) / 4
     assert lines["unparsed"] < sum(lines.values()) / 5
     assert re.search(r"^dify_(?!exporter)\w+(_total|_count)\{.*\} [1-9]", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
+def test_a_parser_tells_the_failures_that_it_declares(source: Source) -> None:
+    parser = source.parser.parser if isinstance(source.parser, Envelope) else source.parser
+    records = source.parser.parse(Path(source.paths[0]).read_bytes(), final=True).records
+    assert {record.kind for record in records if isinstance(record, Failure)} <= parser.error_kinds
+    assert {record.failure for record in records if isinstance(record, Request)} <= parser.failure_reasons | {""}
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)

@@ -10,6 +10,7 @@ from parsers import access
 from parsers.access import Access, Roles
 from parsers.batch import Batch
 from parsers.format import compiled
+from parsers.http import FAILURES
 from parsers.nginx import error, log_format
 from parsers.parser import Parser
 from parsers.routes import table
@@ -48,6 +49,8 @@ class Nginx(Parser, frozen=True):
     guesses: ClassVar[tuple[dict[str, Any], ...]] = tuple(
         {"format": format} for format in (log_format.ERROR, *log_format.BUILT_IN, log_format.INGRESS)
     )
+    error_kinds = error.KINDS
+    failure_reasons = FAILURES
 
     def __post_init__(self) -> None:
         _ = self._zone, self._access

@@ -23,6 +23,8 @@ _KINDS = (
     (re.compile(rb"upstream prematurely closed|\((?:104|32): [^(]*upstream"), "upstream_reset"),
 )
 
+KINDS = frozenset({kind for _, kind in _KINDS} | {"other"})
+
 
 def read(line: bytes, local: tzinfo) -> Outcome:
     """A failure; levels below error are ignored, as is what nginx and its container print without a time.
