@@ -56,7 +56,7 @@ docs: .venv/test
 	$(BIN)/python -m tests.alerts
 	$(BIN)/python -m tests.references
 
-# Pins what the image installs, with hashes; the package itself keeps ranges.
+# Pins what CI and the image install, with hashes; the package itself keeps ranges.
 .PHONY: lock
 lock: .venv/python
 	$(BIN)/pip install --quiet uv
@@ -74,8 +74,10 @@ clean:
 	$(BIN)/pip install --quiet --upgrade pip
 	touch $@
 
-.venv/run: .venv/python pyproject.toml
-	$(BIN)/pip install --quiet --editable .
+# In CI what the package and its proxy need comes from the lock, by its hashes.
+.venv/run: .venv/python pyproject.toml $(if $(CI),requirements.lock)
+	$(if $(CI),$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock)
+	$(BIN)/pip install --quiet --editable . $(if $(CI),--no-deps)
 	touch $@
 
 .venv/test: .venv/run
