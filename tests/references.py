@@ -1,9 +1,13 @@
-"""Writes docs/cli.md and docs/configuration.md: from the commands and from the structs that a configuration becomes.
+"""Writes docs/cli.md and docs/configuration.md, from the commands and from the structs that a configuration becomes,
+and what README.md shows of the commands' output.
 
 Run it with `make docs`; a test compares. What a key is for stands here; that no key is forgotten, the test sees to.
 """
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,8 @@ from exporter.settings import App, Exporter, Routes, SourceKeys
 from exporter.web_config import Headers, RateLimit, Tls
 from parsers.parser import registered
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 
 #: Keys that are no key of the file: the configuration gives them itself.
 _HIDDEN = {"routes"}
@@ -255,9 +260,28 @@ def _lines(text: str) -> str:
     return re.sub(r"[ \t]+$", "", text.strip(), flags=re.MULTILINE)
 
 
+def readme() -> str:
+    """README.md, each block of one command that names the samples or pipes our output with what it prints."""
+    return re.sub(
+        r"(?m)^```console\n\$ (.*\bdify-exporter (?:replay|explain|check)\b.*)\n(?:(?!```).*\n)*```$",
+        lambda block: f"```console\n$ {block[1]}\n{_printed(block[1])}\n```",
+        (ROOT / "README.md").read_text(),
+    )
+
+
+def _printed(command: str) -> str:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    told = subprocess.run(
+        ["sh", "-c", command], cwd=ROOT, env={"PATH": path, "PYTHONUTF8": "1"}, check=True, timeout=60,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    return _lines(told.stdout)
+
+
 def documents() -> Iterator[tuple[Path, str]]:
     yield DOCS / "cli.md", command_line()
     yield DOCS / "configuration.md", configuration()
+    yield ROOT / "README.md", readme()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from tests.rules import ROOT, exposed, rules
 
 DOCS = ROOT / "docs"
 ALERTS = sorted({rule.name for rule in rules() if rule.alerts})
-PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md"])
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 
 
 def commands(text: str) -> list[str]:
@@ -70,6 +70,14 @@ def test_the_loop_that_makes_prometheus_rules_of_rules_does(page: str) -> None:
     made = subprocess.run(["sh", "-c", found[1]], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     groups = [group for document in yaml.safe_load_all(made) if document for group in document["spec"]["groups"]]
     assert {group["name"] for group in groups} == {rule.group for rule in rules()}
+
+
+def test_the_rooms_that_develop_names_are_there() -> None:
+    table = re.search(r"(?s)\| room \|.*?\n\n", (DOCS / "develop.md").read_text())
+    assert table is not None
+    for name in re.findall(r"`([\w/.]+)`", table[0]):
+        places = [ROOT / name, ROOT / "exporter" / name, ROOT / "parsers" / name]
+        assert any(place.exists() or place.with_suffix(".py").is_file() for place in places) or name == ".prom", name
 
 
 def test_what_the_docs_call_a_file_of_ours_is_there() -> None:
