@@ -53,10 +53,13 @@ Labels = tuple[str, str, str]
 
 
 class Roles(Struct, frozen=True):
-    """Which column of a row plays which role; `unit` is that of duration and handler, in nanoseconds."""
+    """Which column of a row plays which role; `unit` is that of duration and handler, in nanoseconds. `decimals` says
+    that the format's pattern takes no other time than a plain decimal.
+    """
 
     columns: Mapping[str, int]
     unit: int = SECOND
+    decimals: bool = False
 
 
 def columns_of(format: Format, roles: Mapping[str, str]) -> dict[str, int]:
@@ -214,6 +217,8 @@ class Access(Struct, frozen=True, dict=True):
         if column is None:
             return ()
         texts = [row[column] for row in group]
+        if self.roles.decimals:
+            return tuple(many_nanoseconds(texts, unit))
         looked_up = [_SECONDS.get(text) for text in texts] if unit == SECOND else [None] * len(texts)
         if None not in looked_up:
             return tuple(cast(list[int], looked_up))

@@ -54,7 +54,8 @@ class Variable(NamedTuple):
 Piece = bytes | Variable
 
 #: DELIMITER is the character that follows in the format, STOP all the text and the shape that follow.
-_TO_STOP = rb"[^\nDELIMITER]*+(?:(?!STOP)[^\n][^\nDELIMITER]*+)*(?=STOP)"
+#: Almost every value, such as a user's name, is the dash of the first way; the second would find the same.
+_TO_STOP = rb"(?:-(?=STOP)|[^\nDELIMITER]*+(?:(?!STOP)[^\n][^\nDELIMITER]*+)*(?=STOP))"
 _UNQUOTED = {
     Extent.WORD: rb"[^\nDELIMITER]*+",
     Extent.FIRST: _TO_STOP,

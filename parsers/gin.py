@@ -12,13 +12,14 @@ from parsers.batch import Invocation
 from parsers.http import status_code_of
 from parsers.numbers import MICROSECOND, MILLISECOND, SECOND, many_nanoseconds
 
-#: The last group is any other line.
+#: The last group is any other line. A time is looked at again, each one once.
 _LINES = re.compile(
-    rb"^\[GIN\] (\d{4}/\d\d/\d\d - \d\d:[0-5]\d:[0-5]\d) \| *(\d{3}) \| *(\d{1,6}(?:\.\d{1,9})?)(ms|s|\xc2\xb5s) \| *"
-    rb'[^ |\n\x1b]*+ *\| *[^ "\n\x1b]++ +"(?:(/plugin/[^/"\\\n\x1b]++/dispatch/)([^?"\\\n\x1b]*+))?[^"\\\n\x1b]*+"\r?$'
-    rb"|^(.+)$",
+    rb"^\[GIN\] (.{10} - .{8}) \| *+([0-9]{3}) \| *+([0-9]{1,6}+(?:\.[0-9]{1,9}+)?)(ms|s|\xc2\xb5s) \| *+"
+    rb'[^ |\n\x1b]*+ *+\| *+[^ "\n\x1b]++ ++"(?:/plugin/[^/"\\\n\x1b]++/dispatch(/[^?"\\\n\x1b]*+))?'
+    rb'(?:"|[^"\\\n\x1b]*+")\r?$|^(.+)$',
     re.MULTILINE,
 )
+_TIME = re.compile(rb"\d{4}/\d\d/\d\d - \d\d:[0-5]\d:[0-5]\d")
 #: Without any, a block is not searched by pattern.
 _SIGN = b"[GIN] "
 _UNITS = {b"s": SECOND, b"ms": MILLISECOND, b"\xc2\xb5s": MICROSECOND}
@@ -33,16 +34,18 @@ def read(block: bytes, operation_of: Callable[[bytes], str]) -> tuple[list[Invoc
         return [], set(), 0, block
     groups: defaultdict[tuple[bytes, ...], list[bytes]] = defaultdict(list)
     times, rest, count = set[bytes](), list[bytes](), 0
-    for time, status, number, unit, dispatch, end, other in _LINES.findall(block):
+    for time, status, number, unit, end, other in _LINES.findall(block):
         if other:
             rest.append(other)
             continue
         count += 1
         times.add(time)
-        if dispatch:
+        if end:
             groups[status, unit, end].append(number)
+    if not all(map(_TIME.fullmatch, times)):
+        return [], set(), 0, block
     records = [
-        _invocation(operation_of(end), status_code_of(status), many_nanoseconds(numbers, _UNITS[unit]))
+        _invocation(operation_of(end[1:]), status_code_of(status), many_nanoseconds(numbers, _UNITS[unit]))
         for (status, unit, end), numbers in groups.items()
     ]
     return records, times, count, b"".join([line + b"\n" for line in rest])

@@ -5,6 +5,7 @@ the same.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import tzinfo
 
@@ -18,8 +19,9 @@ from parsers.times import iso
 
 #: Its time is looked at again, minute by minute: to find each digit's place costs a third of the whole search.
 _LINE = (
-    rb"^([0-9-]{10} [0-9:]{6}[0-5][0-9]\.[0-9]{3}) INFO \[[^\]\n\x1b]*+\] \[ext_request_logging\.py:[0-9]+\] "
-    rb"(?:[0-9a-f]{8,32} | )- ([!-~]++ /[^\s?#%\\\x1b]*+) ([0-9]{3}) ([0-9]{1,6}\.[0-9]{1,9})(?: [0-9A-Za-z-]*)?\r?$"
+    rb"^(.{10} .{6}[0-5][0-9]\.[0-9]{3}) INFO \[[^\]\n\x1b]*+\] \[ext_request_logging\.py:[0-9]++\] "
+    rb"(?:[0-9a-f]{8,32}+)? - ([!-~]++ /[^ \t\n\r\f\v?#%\\\x1b]*+) ([0-9]{3}) "
+    rb"([0-9]{1,6}+\.[0-9]{1,9}+) ?[0-9A-Za-z-]*+\r?$"
 )
 _TO_SECONDS = len("2026-11-23 08:53:")
 _MINUTE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:[0-5]\d:")
@@ -35,16 +37,25 @@ class Requests:
     def __init__(self, routes: Routes, local: tzinfo) -> None:
         line, every = re.compile(_LINE, re.MULTILINE), re.compile(_LINE + rb"|^(.+)$", re.MULTILINE)
         format = Format((), "", line, every, ("time", *_COLUMNS), (), 0)
-        self._access = Access(format, Roles(_COLUMNS, MILLISECOND), routes, local, lambda head: head)
+        self._access = Access(format, Roles(_COLUMNS, MILLISECOND, decimals=True), routes, local, lambda head: head)
 
     def read(self, block: bytes) -> tuple[Sequence[Request], int | None, int, bytes]:
         """The requests among whole lines, their newest time, how many lines these are, and all other lines."""
         rows = self._access.format.every.findall(block) if _SIGN in block else []
         regular = [row for row in rows if not row[-1]]
-        # Within a minute the order of the texts is that of the times, in every zone.
-        newest = {time[:_TO_SECONDS]: time for time in sorted([row[0] for row in regular])}
-        if not newest or not all(map(_MINUTE.fullmatch, newest)):
+        newest = _newest([row[0] for row in regular])
+        if not newest or not all(map(_MINUTE.match, newest)):
             return (), None, 0, block
-        times = [at for at in (iso(time, self._access.local) for time in newest.values()) if at is not None]
+        times = [at for at in (iso(time, self._access.local) for time in newest) if at is not None]
         rest = b"".join([row[-1] + b"\n" for row in rows if row[-1]])
         return self._access.requests(regular), max(times, default=None), len(regular), rest
+
+
+def _newest(times: list[bytes]) -> list[bytes]:
+    """The newest time of each minute: within one, the order of the texts is that of the times, in every zone."""
+    newest, end = list[bytes](), 0
+    times.sort()
+    while end < len(times):
+        end = bisect_left(times, times[end][:_TO_SECONDS] + b":", end)  # behind every digit
+        newest.append(times[end - 1])
+    return newest
