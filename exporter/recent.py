@@ -4,6 +4,7 @@ Counters say how many; whoever mends something wants to read one. A batch tells 
 is looked through again, from its end and line by line: at most once a second a source, and not far.
 """
 
+import logging
 import re
 import threading
 import time
@@ -18,6 +19,8 @@ from exporter.redact import redact
 from exporter.window import Position, Window
 from parsers import batch as b
 from parsers.parser import Parser
+
+_log = logging.getLogger(__name__)
 
 _KEPT = 20
 _PAUSE = 1.0
@@ -103,7 +106,10 @@ class Noting:
 
     def post(self, window: Window, batch: b.Batch) -> None:
         self._ledger.post(window, batch)
-        self._recent.note(window, batch, self._parser)
+        try:
+            self._recent.note(window, batch, self._parser)
+        except Exception as error:  # a third party's parser that fails on a line alone: what is posted is posted
+            _log.debug("the failures of a window cannot be shown: source=%s %s", window.source, type(error).__name__)
 
 
 def _search(window: Window, consumed: int, parser: Parser, now: float) -> Iterator[Failure]:

@@ -17,6 +17,7 @@ from exporter.files.following import Terms
 from exporter.files.lineage import decoded
 from exporter.files.matches import Matches
 from exporter.files.opened import Identity
+from exporter.judge import MalformedError, judge
 from exporter.tail import Tail
 from exporter.wake import Wake
 from exporter.window import Position, Window
@@ -35,6 +36,7 @@ _UNPARSED = ("too_long", "unterminated")
 _REMEDIES = {
     "permission": "give the exporter's user the right to read it (a group, or setfacl); no restart is needed",
     "not_a_file": "name a log file: folders, FIFOs, sockets and devices are refused",
+    "parser": "it breaks one of the laws in docs/develop.md; its lines wait for a better one",
 }
 
 
@@ -131,12 +133,12 @@ class Source:
         return self._found - sum(list(self._owed.values())), self._found
 
     def run(self, stop: threading.Event, wake: Wake) -> None:
-        """The thread's body. What a parser may break costs a poll, never the thread."""
+        """The thread's body. Nothing ends it but `stop`."""
         changed: Iterable[str] = ()
         while not stop.is_set():
             try:
                 more = self.turn(changed)
-            except Exception as error:  # a third party's parser that breaks the law of totality
+            except Exception as error:  # a fault of ours must cost a poll, not the source
                 more = False
                 self._say(self.name, f"internal: {type(error).__name__}")
             changed = () if more else wake.wait(self._until_poll())
@@ -164,30 +166,38 @@ class Source:
 
     def _step(self, tail: Tail) -> bool:
         window = tail.window()
+        batch = None if window is None else self._batch(tail, window)
         self._note(tail)
         if tail in self._to_measure:
             self._to_measure.discard(tail)
             self._owed[tail] = tail.lag
             self._found += self._owed[tail]
-        if window is None:
+        if window is None or batch is None:
             self._owed.pop(tail, None)
             return False
-        batch = self._batch(window)
         self._books.post(window, batch)
-        self._complaints.hear(batch)
         tail.posted(batch.consumed)
+        self._complaints.hear(batch)
         if tail in self._owed:
             self._owed[tail] = max(0, self._owed[tail] - batch.consumed)
         return True
 
-    def _batch(self, window: Window) -> Batch:
+    def _batch(self, tail: Tail, window: Window) -> Batch | None:
+        """None where the parser fails: its trouble is the file's, and the other files go on."""
         if window.verdict in _UNPARSED:
             reason = {window.verdict: 1}
             example = {window.verdict: window.data[:_EXAMPLE]}
             return Batch(consumed=len(window.data), lines=1, unparsed=reason, examples=example)
         if window.verdict or not window.data:
             return Batch(consumed=len(window.data))
-        return self._settings.parser.parse(window.data, window.final)
+        try:
+            batch = self._settings.parser.parse(window.data, window.final)
+            judge(window, batch)
+        except Exception as error:  # a third party's parser that breaks the law of totality
+            told = f" ({error})" if isinstance(error, MalformedError) else ""
+            tail.error = f"parser: {type(error).__name__}{told}"
+            return None
+        return batch
 
     def _find(self, first: bool) -> None:
         """New matches get a tail; a tail that nothing is left of is forgotten."""

@@ -2,13 +2,18 @@
 
 A parser never names a metric; which record moves which series is the ledger's business.
 Durations are whole nanoseconds and money is Decimal, so that sums know no order. Times are nanoseconds since
-the epoch. A label that the line does not tell is UNKNOWN, one outside a closed set is OTHER.
+the epoch. A label that the line does not tell is UNKNOWN, one outside a closed set is OTHER. Records are tagged,
+so that a batch can be checked as a whole.
 """
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+#: Checked by whoever enters a batch: a parser of somebody else may give anything.
+Count = Annotated[int, Meta(ge=0)]
 
 UNKNOWN = "unknown"
 OTHER = "other"
@@ -48,7 +53,7 @@ ERROR_KINDS = (
 RUN_KINDS = ("workflow", "advanced-chat", "chat", "completion", "agent-chat", UNKNOWN)
 
 
-class Request(Struct, frozen=True, gc=False):
+class Request(Struct, frozen=True, gc=False, tag=True):
     """`count` finished HTTP requests with equal labels, each time in the tuple of its kind, in any order.
 
     `response_bytes` is their sum, None where no line told one. `failure` is one of FAILURE_REASONS or "".
@@ -58,14 +63,14 @@ class Request(Struct, frozen=True, gc=False):
     route: str
     status_code: str
     failure: str = ""
-    count: int = 1
-    response_bytes: int | None = None
-    durations: tuple[int, ...] = ()
-    first_bytes: tuple[int, ...] = ()
-    handler_durations: tuple[int, ...] = ()
+    count: Count = 1
+    response_bytes: Count | None = None
+    durations: tuple[Count, ...] = ()
+    first_bytes: tuple[Count, ...] = ()
+    handler_durations: tuple[Count, ...] = ()
 
 
-class Usage(Struct, frozen=True, gc=False):
+class Usage(Struct, frozen=True, gc=False, tag=True):
     """Tokens and money of `count` model calls with equal labels, in the same minute as `at`.
 
     None is not known; `unsplit_tokens` where only a total is known.
@@ -74,58 +79,58 @@ class Usage(Struct, frozen=True, gc=False):
     app_id: str = UNKNOWN
     provider: str = UNKNOWN
     model: str = UNKNOWN
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    unsplit_tokens: int | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    unsplit_tokens: Count | None = None
     cost: Decimal | None = None
     currency: str = UNKNOWN
     at: int | None = None
-    count: int = 1
+    count: Count = 1
 
 
-class UsageMissing(Struct, frozen=True, gc=False):
+class UsageMissing(Struct, frozen=True, gc=False, tag=True):
     """Usage had to be there and was not: `reason` is absent, zero or inconsistent."""
 
     app_id: str
     reason: str
 
 
-class FirstToken(Struct, frozen=True, gc=False):
+class FirstToken(Struct, frozen=True, gc=False, tag=True):
     """Time from the request to the first token, in nanoseconds."""
 
     app_id: str
     model: str
-    duration: int
+    duration: Count
 
 
-class Run(Struct, frozen=True, gc=False):
+class Run(Struct, frozen=True, gc=False, tag=True):
     """A finished app run; `kind` is one of RUN_KINDS."""
 
     kind: str
     app_id: str
     status: str
-    duration: int | None = None
+    duration: Count | None = None
 
 
-class NodeRun(Struct, frozen=True, gc=False):
+class NodeRun(Struct, frozen=True, gc=False, tag=True):
     """`count` finished workflow nodes; `duration` is that of one, `durations` those of many, in any order."""
 
     node_type: str
     status: str
-    duration: int | None = None
-    count: int = 1
-    durations: tuple[int, ...] = ()
+    duration: Count | None = None
+    count: Count = 1
+    durations: tuple[Count, ...] = ()
 
 
-class Task(Struct, frozen=True, gc=False):
+class Task(Struct, frozen=True, gc=False, tag=True):
     """A finished Celery task."""
 
     task: str
     status: str
-    duration: int | None = None
+    duration: Count | None = None
 
 
-class Invocation(Struct, frozen=True, gc=False):
+class Invocation(Struct, frozen=True, gc=False, tag=True):
     """`count` finished calls of the plugin daemon, named as its own metrics name them (`invoke_llm`).
 
     `duration` is that of one, `durations` those of many, in any order.
@@ -133,33 +138,33 @@ class Invocation(Struct, frozen=True, gc=False):
 
     operation: str
     status_code: str
-    duration: int | None = None
-    count: int = 1
-    durations: tuple[int, ...] = ()
+    duration: Count | None = None
+    count: Count = 1
+    durations: tuple[Count, ...] = ()
 
 
-class Failure(Struct, frozen=True, gc=False):
+class Failure(Struct, frozen=True, gc=False, tag=True):
     """`count` error records that are no request's end; `kind` is one of ERROR_KINDS."""
 
     kind: str
-    count: int = 1
+    count: Count = 1
 
 
-class Active(Struct, frozen=True, gc=False):
+class Active(Struct, frozen=True, gc=False, tag=True):
     """A proxy worker said how many requests it holds at time `at`."""
 
     worker: str
-    requests: int
+    requests: Count
     at: int | None
 
 
-class Dropped(Struct, frozen=True, gc=False):
+class Dropped(Struct, frozen=True, gc=False, tag=True):
     """A proxy worker could not write so many lines since the line before."""
 
-    lines: int
+    lines: Count
 
 
-class Opened(Struct, frozen=True, gc=False):
+class Opened(Struct, frozen=True, gc=False, tag=True):
     """First half of a join: a worker began a run under this trace id."""
 
     trace_id: str
@@ -168,12 +173,12 @@ class Opened(Struct, frozen=True, gc=False):
     at: int | None
 
 
-class Closed(Struct, frozen=True, gc=False):
+class Closed(Struct, frozen=True, gc=False, tag=True):
     """Second half: the run under this trace id has ended. Without a first half its app is unknown."""
 
     trace_id: str
     status: str
-    duration: int | None
+    duration: Count | None
     at: int | None
 
 
@@ -201,10 +206,10 @@ class Batch(Struct, frozen=True, gc=False):
     newest event time.
     """
 
-    consumed: int = 0
-    lines: int = 0
-    ignored: int = 0
-    unparsed: Mapping[str, int] = {}
+    consumed: Count = 0
+    lines: Count = 0
+    ignored: Count = 0
+    unparsed: Mapping[str, Count] = {}
     examples: Mapping[str, bytes] = {}
     last_at: int | None = None
     records: tuple[Record, ...] = ()

@@ -40,7 +40,7 @@ class Generation:
         self._expected = position.size
         self._line_length = line_length
         self._smallest = self._limit = min(LIVE_WINDOW, line_length)
-        self._fruitless: tuple[int, int] | None = None
+        self._fruitless: tuple[int, int, bool] | None = None
         self._looks: tuple[int, int, int] | None = None
         self._changed_at = now
 
@@ -116,8 +116,8 @@ class Generation:
             raise Truncated
         whole = len(data) >= position.unread
         self.drained |= whole
-        verdict, length = self._verdict(before, data)
         final = self.closing and whole
+        verdict, length = self._verdict(before, data, final)
         if final and verdict == "waiting":
             verdict, length = ("unterminated", len(data)) if data else ("", 0)
         elif verdict == "waiting":
@@ -140,7 +140,7 @@ class Generation:
             self.position = structs.replace(window.after(consumed), size=known.size, modified=known.modified)
             self._limit, self._fruitless = self._smallest, None
         elif window.data:
-            self._fruitless = len(window.data), hash(window.data)
+            self._fruitless = len(window.data), hash(window.data), window.final
         self.announced = True
         self.closed = window.closes
 
@@ -151,11 +151,11 @@ class Generation:
         """Nothing can be consumed of this window as it is."""
         return b"\n" not in data or self._seen(data)
 
-    def _seen(self, data: bytes) -> bool:
-        """The parser was given just these bytes and took none of them."""
-        return self._fruitless is not None and self._fruitless == (len(data), hash(data))
+    def _seen(self, data: bytes, final: bool = False) -> bool:
+        """The parser was given just these bytes, as what they are now, and took none of them."""
+        return self._fruitless == (len(data), hash(data), final)
 
-    def _verdict(self, before: bytes, data: bytes) -> tuple[str, int]:
+    def _verdict(self, before: bytes, data: bytes, final: bool) -> tuple[str, int]:
         """What the first bytes of a window are, and how many."""
         line = data.find(b"\n") + 1
         if self.position.skipping and data:
@@ -166,7 +166,7 @@ class Generation:
         whole_lines = data.rfind(b"\n") + 1 if self.closing else len(data)
         if not line:
             return ("too_long" if len(data) >= self._line_length else "waiting"), len(data)
-        if self._seen(data[:whole_lines]):
-            stuck = self.closing or len(data) >= self._line_length
+        if self._seen(data[:whole_lines], final):
+            stuck = final or len(data) >= self._line_length
             return ("too_long", line) if stuck else ("waiting", 0)
         return "", whole_lines

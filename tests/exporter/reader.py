@@ -22,6 +22,9 @@ class Lines(Parser):
         return Batch(consumed=consumed, lines=len(lines), records=records)
 
 
+_LINES = Lines()
+
+
 class Settings(Struct, frozen=True):
     """One `[[source]]` table."""
 
@@ -62,10 +65,15 @@ class Reader:
     """`poll` reads all there is; `wait` turns the clock; `restart` forgets all but the books."""
 
     def __init__(
-        self, *paths: Path | str, start_at: str = "beginning", line_length: int = 1 << 20, **keys: object
+        self,
+        *paths: Path | str,
+        start_at: str = "beginning",
+        line_length: int = 1 << 20,
+        parser: Parser = _LINES,
+        **keys: object,
     ) -> None:
         self.books, self.now = Books(), 1000.0
-        self._settings = Settings("s", tuple(map(str, paths)), Lines(), **keys)  # type: ignore[arg-type]
+        self._settings = Settings("s", tuple(map(str, paths)), parser, **keys)  # type: ignore[arg-type]
         self._options = {"start_at": start_at, "line_length": line_length}
         self.source: Source
         self.start()

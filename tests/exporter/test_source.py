@@ -4,13 +4,16 @@ import os
 import subprocess
 import sys
 import threading
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from exporter.tail import Tail
 from exporter.wake import Wake
-from tests.exporter.reader import Reader, append
+from parsers.batch import Batch, Failure, Usage
+from tests.exporter.reader import Lines, Reader, append
 
 
 def test_a_glob_finds_new_files_and_no_rotated_ones(tmp_path: Path) -> None:
@@ -220,3 +223,74 @@ def test_an_idle_turn_asks_each_file_once(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Tail, "window", lambda tail: asked.append(tail.filename) or real(tail))
     assert reader.poll() == []
     assert len(asked) == len(set(asked)) == 50
+
+
+class Unlawful(Lines):
+    """Fails as it is told on windows with the word `bad` in them."""
+
+    fault: str
+
+    def parse(self, window: bytes, final: bool = False) -> Batch:
+        batch = super().parse(window, final)
+        if b"bad" not in window or self.fault == "none":
+            return batch
+        match self.fault:
+            case "raises":
+                raise RuntimeError(window.decode())
+            case "consumed":
+                return structs.replace(batch, consumed=len(window) + 1)
+            case "type":
+                return None  # type: ignore[return-value]
+            case _:
+                records = {
+                    "negative": Failure("other", -1),
+                    "no label": Failure(None),  # type: ignore[arg-type]
+                    "no record": 7,
+                    "cost": Usage(cost=Decimal("NaN")),
+                }
+                return structs.replace(batch, records=(*batch.records, records[self.fault]))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fault", ["raises", "consumed", "type", "negative", "no label", "no record", "cost"])
+def test_a_parser_that_breaks_a_law_costs_its_file_and_no_other(
+    tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    append(tmp_path / "a.log", "a1\nbad\n")
+    append(tmp_path / "b.log", "b1\n")
+    append(tmp_path / "c.log", "c1\n")
+    reader = Reader(tmp_path / "*.log", parser=Unlawful(fault=fault))
+    assert sorted(reader.wait(5)) == ["b1", "c1"], "nothing of a batch is entered that cannot be entered whole"
+    assert reader.source.errors == {"parser": 1}, "said once"
+    assert "bad" not in caplog.text
+    assert not reader.source.up
+    assert reader.source.first_pass_done(), "what cannot be read is not waited for"
+    append(tmp_path / "b.log", "b2\n")
+    assert reader.wait(2) == ["b2"]
+    books = reader.books
+    reader.stop()
+    reader = Reader(tmp_path / "*.log", parser=Unlawful(fault="none"))
+    reader.books = books
+    reader.restart()
+    assert reader.wait(2) == ["a1", "bad"], "a better parser goes on where the bad one stopped"
+    assert reader.source.up
+
+
+class Pieces(Lines):
+    """A last line that ends with a plus is open, as a piece of a line that Docker cut."""
+
+    def parse(self, window: bytes, final: bool = False) -> Batch:
+        batch = super().parse(window, final)
+        if final or not window[: batch.consumed].endswith(b"+\n"):
+            return batch
+        return super().parse(window[: window[: batch.consumed - 1].rfind(b"\n") + 1])
+
+
+def test_what_was_left_open_is_offered_once_more_when_its_file_is_given_up(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    append(log, "a1\na2+\n")
+    reader = Reader(log, parser=Pieces())
+    assert reader.wait(3) == ["a1"]
+    log.rename(tmp_path / "log.1")
+    append(log, "b1\n")
+    assert sorted(reader.wait(12)) == ["a2+", "b1"]
+    assert reader.books.unparsed == []
