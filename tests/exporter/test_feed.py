@@ -30,7 +30,7 @@ def expected(lines: list[bytes], ended: bool) -> list[Batch]:
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(lines=st.lists(LINES, max_size=20), ended=st.booleans(), block=st.integers(1, 300), singly=st.booleans())
 def test_each_line_is_read_once(lines: list[bytes], ended: bool, block: int, singly: bool) -> None:
     log = b"\n".join(lines) + (b"\n" if ended and lines else b"")

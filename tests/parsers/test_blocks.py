@@ -90,14 +90,14 @@ def check(parser: Parser, log: bytes, module: object) -> tuple[Batch, Batch]:
 
 
 @pytest.mark.parametrize("parser", [Dify(), Dify(timezone="Europe/Berlin")])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(log=st.lists(ACCESS | DIFY_NOISE, max_size=12).map(b"".join))
 def test_requests(parser: Parser, log: bytes) -> None:
     check(parser, log, requests)
 
 
 @pytest.mark.parametrize("parser", [PluginDaemon(), PluginDaemon(timezone="Europe/Berlin")])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(log=st.lists(GIN | GIN_NOISE, max_size=12).map(b"".join))
 def test_invocations(parser: Parser, log: bytes) -> None:
     check(parser, log, gin)

@@ -90,7 +90,7 @@ def lines(draw: st.DrawFn, format: str) -> bytes:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_columns_give_what_rows_give(format: str, data: st.DataObject) -> None:
     parser = PARSERS[format]

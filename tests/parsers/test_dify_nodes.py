@@ -71,7 +71,7 @@ def lines(draw: st.DrawFn) -> bytes:
     return json.dumps(line).encode() + b"\n"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(log=st.lists(lines(), min_size=1, max_size=12).map(b"".join), part=st.sampled_from([1, 1000, 1 << 20]))
 def test_a_block_is_the_sum_of_its_lines(log: bytes, part: int) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from parsers.batch import Active, Dropped, FirstToken, Request, Usage, UsageMissing
@@ -192,7 +192,6 @@ LINE = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(LINE)
 def test_what_is_written_is_read(line: Line) -> None:
     text = encode(line)

@@ -219,7 +219,7 @@ TEXTS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts=TEXTS, chance=st.randoms(use_true_random=False))
 def test_any_interleaving_of_two_streams_gives_the_same(texts: list[tuple[str, str]], chance: st.DataObject) -> None:
     """Docker's copier writes each stream in order; between them any order may come."""

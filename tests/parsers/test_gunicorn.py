@@ -176,7 +176,7 @@ FORMATS = [DEFAULT, TIMED, "%(m)s %(U)s %(s)s %(L)s"]
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(log=st.lists(LINES | TEXT, max_size=8).map(b"".join), cuts=st.lists(st.integers(0, 2000), max_size=4))
 def test_the_laws_hold(format: str, log: bytes, cuts: list[int]) -> None:
     check_laws(Gunicorn(format=format), log, cuts)
@@ -185,7 +185,7 @@ def test_the_laws_hold(format: str, log: bytes, cuts: list[int]) -> None:
 HEADERS = st.text(alphabet='"\\ x1', max_size=8).map(str.strip)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(referer=HEADERS, agent=HEADERS)
 def test_no_header_hides_a_request(referer: str, agent: str) -> None:
     """gunicorn's own escaping (SafeAtoms): a quote gets a backslash, a backslash does not."""

@@ -32,7 +32,7 @@ every = pytest.mark.parametrize("parser", PARSERS, ids=repr)
 
 
 @every
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(log=LOGS, cuts=CUTS)
 def test_total_cut_proof_complete_and_stateless(parser: Parser, log: bytes, cuts: list[int]) -> None:
     check_laws(parser, log, cuts)

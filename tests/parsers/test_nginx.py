@@ -98,13 +98,13 @@ FORMATS = [*SAMPLES.values(), INGRESS, "$request $status", 'log_format n escape=
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(log=st.lists(LINES | TEXT, max_size=8).map(b"".join), cuts=st.lists(st.integers(0, 2000), max_size=4))
 def test_the_laws_hold(format: str, log: bytes, cuts: list[int]) -> None:
     check_laws(Nginx(format=format), log, cuts)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(line=LINES, at=st.integers(0, 400), put=TEXT.filter(lambda text: b"\n" not in text))
 def test_what_a_client_writes_never_becomes_a_label(line: bytes, at: int, put: bytes) -> None:
     for format in FORMATS:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.proxy.skim import Skimmed
@@ -40,7 +40,6 @@ def shape(value: Any, original: Any) -> None:
         assert value == original
 
 
-@settings(deadline=None)
 @given(JSON, st.integers(1, 50), st.booleans())
 def test_a_document_keeps_its_shape(document: Any, size: int, ascii_only: bool) -> None:
     text = json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
