@@ -71,7 +71,8 @@ class Request(Struct, frozen=True, gc=False, tag=True):
 
 
 class Usage(Struct, frozen=True, gc=False, tag=True):
-    """Tokens and money of `count` model calls with equal labels, in the same minute as `at`.
+    """Tokens and money of `count` model calls with equal labels, in the same quarter of an hour as `at`:
+    in every time zone a day begins with one, and so does a price.
 
     None is not known; `unsplit_tokens` where only a total is known.
     """

@@ -43,7 +43,7 @@ class Dify(Parser, frozen=True):
     def parse(self, window: bytes, final: bool = False) -> Batch:
         consumed, count = whole_lines(window, final)
         requests, latest, regular, block = self._requests.read(window[:consumed])
-        found, newest, rest = nodes.read(block, self._line)
+        found, newest, rest = nodes.read(block)
         others = by_line(rest, True, self._line)
         empty = count - regular - block.count(b"\n") if regular else 0
         return structs.replace(

@@ -47,6 +47,11 @@ def records(raw: bytes, at: int | None) -> list[Record]:
         attributes = _decode(raw)
     except (ValueError, RecursionError):
         return []
+    return records_of(attributes, at)
+
+
+def records_of(attributes: Attributes, at: int | None) -> list[Record]:
+    """The same, of attributes that are decoded."""
     event = attributes.get("dify.event.name")
     read = _EVENTS.get(event) if isinstance(event, str) else None
     return read(attributes, at) if read else []

@@ -12,7 +12,7 @@ import msgspec
 from parsers.batch import UNPARSED_REASONS, Batch, Invocation, NodeRun, Request, Usage
 from parsers.parser import Parser
 
-_MINUTE = 60 * 10**9
+_QUARTER = 900 * 10**9
 
 
 def _moves(record: object) -> Iterable[tuple[object, ...]]:
@@ -36,11 +36,11 @@ def _moves(record: object) -> Iterable[tuple[object, ...]]:
 
 
 def _usage(record: Usage) -> tuple[object, ...]:
-    """What cannot be summed of a usage: labels, which amounts are known, and the minute."""
+    """What cannot be summed of a usage: labels, which amounts are known, and the quarter of an hour."""
     amounts = (record.input_tokens, record.output_tokens, record.unsplit_tokens, record.cost)
-    minute = None if record.at is None else record.at // _MINUTE
+    quarter = None if record.at is None else record.at // _QUARTER
     known = tuple(amount is not None for amount in amounts)
-    return ("usage", record.app_id, record.provider, record.model, record.currency, minute, known)
+    return ("usage", record.app_id, record.provider, record.model, record.currency, quarter, known)
 
 
 def _amounts(record: object) -> Iterable[tuple[tuple[object, ...], int | Decimal]]:

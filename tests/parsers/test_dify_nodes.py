@@ -46,8 +46,8 @@ ODD = {
     "dify.prompt_generation.currency": [None, "", "GBP"],
 }
 TIMES = ["2026-11-23T08:53:00.142Z"] * 5 + [
-    "2026-11-23T08:53:59.999Z", "2026-11-23T08:54:00.000Z", "2026-11-23T08:53:60.000Z", "2026-13-23T08:53:00.142Z",
-    "2026-11-23T08:53:00.142+08:00", "2026-11-23 08:53:00", "",
+    "2026-11-23T08:59:59.999Z", "2026-11-23T09:00:00.000Z", "2026-11-23T08:53:60.000Z", "2026-13-23T08:53:00.142Z",
+    "2026-11-23T08:60:00.142Z", "2026-11-23T08:53:00.142+08:00", "2026-11-23 08:53:00", "",
 ]  # fmt: skip
 OTHERS = [
     b"\n", b"Traceback (most recent call last):\n", b"{}\n", b"{\n", b'{"ts":"2026-11-23T08:53:00.142Z","message":"\xff"}\n',
@@ -94,13 +94,13 @@ def test_nodes_with_equal_labels_are_one_record() -> None:
 
 @pytest.mark.parametrize("total", [0, 1846])
 @pytest.mark.parametrize("tokens", [0, 1622])
-def test_an_odd_node_says_nothing_about_another_minute(
+def test_an_odd_node_says_nothing_about_another_quarter(
     tokens: int, total: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     odd = LLM | dict.fromkeys(("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"), tokens)
     log = b"".join(
         json.dumps({"ts": f"2026-11-23T08:{minute}:00.142Z", "message": "telemetry.span_detail", "attributes": node}).encode() + b"\n"
-        for minute, node in ((53, odd | {"gen_ai.usage.total_tokens": total}), (54, LLM))
+        for minute, node in ((44, odd | {"gen_ai.usage.total_tokens": total}), (45, LLM))
     )  # fmt: skip
     monkeypatch.setattr(nodes, "_MANY", 1)
     found = summed([PARSER.parse(log, final=True)])
