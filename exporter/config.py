@@ -120,16 +120,18 @@ def _many(document: Table, name: str, struct: type[S], problems: Problems) -> tu
 
 
 def _sources(document: Table, folder: Path, extra: tuple[str, ...], problems: Problems) -> tuple[Source, ...]:
-    sources: dict[str, Source] = {}
+    sources: list[Source] = []
+    earlier: list[object] = []
     for number, table in enumerate(document.get("source", []), 1):
         name = table.get("name")
         where = f'[[source]] "{name}"' if isinstance(name, str) else f"[[source]] {number}"
         built = source(table, folder, extra, problems, where)
-        if built is not None and built.name in sources:
+        if isinstance(name, str) and name in earlier:
             problems.add(where, "name: used by an earlier source too, expected one name a source")
-        elif built is not None:
-            sources[built.name] = built
-    return tuple(sources.values())
+        earlier.append(name)
+        if built is not None:
+            sources.append(built)
+    return tuple(sources)
 
 
 def _web(path: Path, exporter: Exporter, problems: Problems) -> WebConfig:

@@ -5,7 +5,7 @@ msgspec stops at the first problem of a struct, so each key is converted by itse
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -44,7 +44,7 @@ def convert(table: Table, struct: type[T], where: str, problems: Problems, hidde
         try:
             msgspec.convert(value, fields[key].type)
         except msgspec.ValidationError as error:
-            problems.add(where, f"{key}: {_expectation(error)}, found {_shown(value)}")
+            problems.add(where, f"{key}: {_expectation(error, fields[key].type)}, found {_shown(value)}")
         else:
             good[key] = value
     required = [key for key, field in fields.items() if field.required]
@@ -86,8 +86,12 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     return f'unknown {what} "{name}", {hint}'
 
 
-def _expectation(error: msgspec.ValidationError) -> str:
-    """msgspec's "Expected `int`, got `str` - at `$[0]`" as the middle of a sentence."""
+def _expectation(error: msgspec.ValidationError, wanted: object) -> str:
+    """msgspec's "Expected `int`, got `str` - at `$[0]`" as the middle of a sentence. Of a closed set of words, which
+    are `wanted`, it names none.
+    """
+    if get_origin(wanted) is Literal:
+        return f"expected one of {', '.join(map(repr, get_args(wanted)))}"
     expected, _, rest = str(error).partition(", got ")
     place = rest.partition(" - at ")[2]
     sentence = expected[:1].lower() + expected[1:]

@@ -30,7 +30,7 @@ REFUSED = {
     ),
     "start_at": (
         "[exporter]\nstart_at = 'middle'\n",
-        "[exporter]: start_at: invalid enum value 'middle', found 'middle'",
+        "[exporter]: start_at: expected one of 'end', 'beginning', found 'middle'",
     ),
     "table as list": ("[[exporter]]\n", "exporter: expected one table [exporter], found list"),
     "source as table": ("[source]\nname='x'\n", "source: expected tables [[source]], found dict"),
@@ -116,7 +116,7 @@ REFUSED = {
     ),
     "budget's window": (
         "[[budget]]\nname='b'\nwindow='year'\nunit='USD'\nlimit='5'\n",
-        "[[budget]] 1: window: invalid enum value 'year', found 'year'",
+        "[[budget]] 1: window: expected one of 'day', 'week', 'month', found 'year'",
     ),
     "budget's filter": (
         "[[budget]]\nname='b'\nwindow='day'\nunit='USD'\nlimit='5'\nmatch={app='x'}\n",
@@ -193,3 +193,10 @@ def test_a_price_list_has_problems_of_its_own(tmp_path: Path) -> None:
 def test_an_unreadable_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file or directory; name another file with --config"):
         load(tmp_path / "missing.toml")
+
+
+def test_a_name_used_twice_is_said_beside_other_problems(tmp_path: Path) -> None:
+    (tmp_path / "exporter.toml").write_text(SOURCE + SOURCE + 'formt = "dify"\n')
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path / "exporter.toml")
+    assert len(refused.value.problems) == 2
