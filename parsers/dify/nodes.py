@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from operator import add, gt
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct, field, structs
@@ -76,34 +76,50 @@ class _Quarters(dict[str, int | None]):
         return quarter
 
 
+class _Part(NamedTuple):
+    """Where a part begins and ends, without its last newline; the numbers of its lines, their newest time."""
+
+    begin: int
+    end: int
+    numbers: range
+    newest: str
+
+
 def read(block: bytes) -> tuple[list[Record], int | None, bytes]:
     """The records of the regular nodes among whole lines, their newest time, and all other lines."""
     if block.count(b"\n", 0, 1 << 20) < _MANY:
         return [], None, block
     groups, parts, rest = _grouped(block)
-    records, newest, odd = list[Record](), "", set[int]()
+    records, odd = list[Record](), set[int]()
     for (quarter, message, told, *labels), rows in groups.items():
-        numbers, times, *columns = zip(*rows, strict=True)
+        numbers, *columns = zip(*rows, strict=True)
         merged = None
         if told and quarter is not None and message.startswith("telemetry.") and labels[0] in _EVENTS:
-            merged = _merged(_Node(*labels, *rows[0][2:]), quarter, columns)
+            merged = _merged(_Node(*labels, *rows[0][1:]), quarter, columns)
         if merged is None:
             odd.update(numbers)
         else:
             records += merged
-            newest = max(newest, *times)
-    if odd:
-        regular = b"\n".join(parts).split(b"\n")
-        rest += [regular[number] for number in sorted(odd)]
-    return records, iso(newest.encode(), _UTC), b"".join([line + b"\n" for line in rest])
+    times = [""]
+    for part in parts:
+        if odd.isdisjoint(part.numbers):
+            times.append(part.newest)
+            continue
+        text = block[part.begin : part.end]
+        for number, raw, line in zip(part.numbers, text.split(b"\n"), _decode_lines(text), strict=True):
+            if number in odd:
+                rest.append(raw)
+            else:
+                times.append(line.ts)
+    return records, iso(max(times).encode(), _UTC), b"".join([line + b"\n" for line in rest])
 
 
-def _grouped(block: bytes) -> tuple[dict[_Row, list[_Row]], list[bytes], list[bytes]]:
-    """The lines that can be decoded, as rows by what they have in common; the same as bytes; and the other lines."""
+def _grouped(block: bytes) -> tuple[dict[_Row, list[_Row]], list[_Part], list[bytes]]:
+    """The lines that can be decoded, as rows by what they have in common; where they stand; and the other lines."""
     groups, quarters = defaultdict[_Row, list[_Row]](list), _Quarters()
-    parts, rest = list[bytes](), list[bytes]()
+    parts, rest = list[_Part](), list[bytes]()
     count = 0
-    for part, lines in _decoded_parts(block, rest):
+    for begin, end, lines in _decoded_parts(block, rest):
         for number, line in enumerate(lines, count):
             node = line.attributes
             # A price or a currency that may be told under other names than a node's own.
@@ -114,26 +130,29 @@ def _grouped(block: bytes) -> tuple[dict[_Row, list[_Row]], list[bytes], list[by
                 quarters[line.ts[:_MINUTE]], line.message, told, node.event, node.app_id, node.node_type, node.status,
                 node.provider, node.model, node.currency, node.cost_currency, node.prompt_currency,
             )  # fmt: skip
-            groups[key].append((number, line.ts, node.elapsed, node.given, node.produced, node.total, node.price))
-        parts.append(part)
+            groups[key].append((number, node.elapsed, node.given, node.produced, node.total, node.price))
+        parts.append(_Part(begin, end, range(count, count + len(lines)), max([line.ts for line in lines])))
         count += len(lines)
     return groups, parts, rest
 
 
-def _decoded_parts(block: bytes, rest: list[bytes]) -> Iterator[tuple[bytes, list[_Line]]]:
-    """Parts without their last newline, each with its lines; a line that cannot be decoded goes to `rest`."""
+def _decoded_parts(block: bytes, rest: list[bytes]) -> Iterator[tuple[int, int, list[_Line]]]:
+    """Where parts begin and end, without their last newline, and their lines; what cannot be decoded goes to `rest`."""
     begin = 0
     while begin < len(block):
-        end = block.find(b"\n", begin + _PART) + 1 or len(block)
-        part, begin = block[begin:end].removesuffix(b"\n"), end
+        end = block.find(b"\n", begin + _PART)
+        end = end if end >= 0 else len(block) - block.endswith(b"\n")
+        part = block[begin:end]
         if lines := _decoded(part):
-            yield part, lines
-            continue
-        for line in part.split(b"\n"):  # one that is irregular costs itself
-            if lines := _decoded(line):
-                yield line, lines
-            else:
-                rest.append(line)
+            yield begin, end, lines
+        else:  # a line that is irregular costs itself
+            for line in part.split(b"\n"):
+                if lines := _decoded(line):
+                    yield begin, begin + len(line), lines
+                else:
+                    rest.append(line)
+                begin += len(line) + 1
+        begin = end + 1
 
 
 def _decoded(part: bytes) -> list[_Line]:
