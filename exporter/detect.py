@@ -41,7 +41,7 @@ def guesses(
 
     Raises ValueError or TypeError for options that the named parser refuses.
     """
-    known = registered()
+    known = registered(name)
     names = [name] if name else [*_FIRST, *(other for other in known if other not in _FIRST)]
     for each in names:
         hidden = {"routes": routes} if "routes" in known[each].__struct_fields__ else {}

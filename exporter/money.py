@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
 from parsers.batch import OTHER
-from parsers.dify.currencies import currency_of
+from parsers.currencies import currency_of
 
 #: The currency that `[exchange]` rates are in.
 ANCHOR = "USD"

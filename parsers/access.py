@@ -40,9 +40,6 @@ _NUMBER = re.compile(rb"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 #: Bytes from which columns pay. Live windows are smaller, so that only a replay loads numpy.
 _LARGE = 1 << 19
 
-#: Most times are milliseconds below ten seconds: looked up they cost a tenth of a conversion.
-_SECONDS = {b"%d.%03d" % divmod(time, 1000): time * MILLISECOND for time in range(10_000)}
-
 #: Texts whose shape may decide a route; a whole request line holds more than that.
 _PATHS = (REQUEST + REGULAR, TARGET, PATH)
 
@@ -219,7 +216,7 @@ class Access(Struct, frozen=True, dict=True):
         texts = [row[column] for row in group]
         if self.roles.decimals:
             return tuple(many_nanoseconds(texts, unit))
-        looked_up = [_SECONDS.get(text) for text in texts] if unit == SECOND else [None] * len(texts)
+        looked_up = list(map(_seconds().get, texts)) if unit == SECOND else [None] * len(texts)
         if None not in looked_up:
             return tuple(cast(list[int], looked_up))
         if _DECIMALS.fullmatch(b",".join(texts)):
@@ -236,6 +233,12 @@ class Access(Struct, frozen=True, dict=True):
                 times = (read(text, self.local) for text in texts)
                 return max((time for time in times if time is not None), default=None)
         return None
+
+
+@cache
+def _seconds() -> dict[bytes, int]:
+    """Most times are milliseconds below ten seconds: looked up they cost a tenth of a conversion."""
+    return {b"%d.%03d" % divmod(time, 1000): time * MILLISECOND for time in range(10_000)}
 
 
 @cache

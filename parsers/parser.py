@@ -43,7 +43,8 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
         return ()
 
 
-def registered() -> dict[str, type[Parser]]:
-    """All parsers by name, sorted. A package that fails to load raises its own ImportError."""
-    found = {point.name: point.load() for point in entry_points(group=ENTRY_POINTS)}
+def registered(only: str | None = None) -> dict[str, type[Parser]]:
+    """All parsers by name, sorted, or of that name. A package that fails to load raises its own ImportError."""
+    points = entry_points(group=ENTRY_POINTS, name=only) if only else entry_points(group=ENTRY_POINTS)
+    found = {point.name: point.load() for point in points}
     return dict(sorted(found.items()))

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from datetime import datetime
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import regex
+if TYPE_CHECKING:
+    import regex
 
 from parsers.batch import UNKNOWN, Batch, FirstToken, Record, Request, Usage
-from parsers.dify.currencies import currency_of
+from parsers.currencies import currency_of
 from parsers.http import FAILURES, failure_of, method_of, status_code_of
 from parsers.numbers import MICROSECOND, MILLISECOND, SECOND, money, nanoseconds, token_count
 from parsers.parser import Parser
@@ -66,6 +67,8 @@ class Regex(Parser, frozen=True):
 
     @cached_property
     def _compiled(self) -> "regex.Pattern[str]":
+        import regex  # a twentieth of a replay's start, which most need not
+
         try:
             return regex.compile(self.pattern)
         except regex.error as error:

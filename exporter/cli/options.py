@@ -5,7 +5,6 @@ from typing import NoReturn
 
 import click
 
-from exporter.config import ConfigError, load
 from exporter.detect import Guess, guesses
 from exporter.settings import Config
 from exporter.toml_table import unknown
@@ -33,6 +32,8 @@ def stop(*sentences: str) -> NoReturn:
 
 def load_or_stop(path: Path) -> Config:
     """The configuration; ends the command with all its problems if it has some."""
+    from exporter.config import ConfigError, load  # TLS and more, which FILES alone do not need
+
     try:
         return load(path)
     except ConfigError as error:
@@ -43,9 +44,8 @@ def candidates_or_stop(
     parser: str | None, format_: str | None, envelope: str | None, extra_routes: tuple[str, ...]
 ) -> tuple[Guess, ...]:
     """The parsers that FILES may need; ends the command where an option names none."""
-    known = registered()
-    if parser is not None and parser not in known:
-        stop("--parser: " + unknown("parser", parser, known))
+    if parser is not None and not registered(parser):
+        stop("--parser: " + unknown("parser", parser, registered()))
     if envelope is not None and envelope not in ("none", *ENVELOPES):
         stop("--envelope: " + unknown("envelope", envelope, ["none", *ENVELOPES]))
     if format_ is not None and parser is None:

@@ -1,5 +1,6 @@
 """`dify-exporter replay`"""
 
+import gc
 import json
 import re
 import sys
@@ -93,6 +94,8 @@ def replay(
         stop("--since must be before --until: nothing lies between them")
     examples: Examples = {}
     code = 0
+    # Rows are many and hold no cycles: by default the collector would look through them 40 times a window.
+    gc.set_threshold(100_000)
     try:
         if files:
             candidates = candidates_or_stop(parser_name, format_, envelope, config.routes.extra)

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from parsers import lenient_json
 from parsers.batch import UNKNOWN, Active, Dropped, FirstToken, Record, Request, Usage, UsageMissing
-from parsers.dify.currencies import currency_of
+from parsers.currencies import currency_of
 from parsers.dify.failures import FAILURE_BY_CODE
 from parsers.dify.telemetry import app_id_of, name_of
 from parsers.dify.tokens import Told

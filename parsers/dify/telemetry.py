@@ -10,7 +10,7 @@ from typing import Any
 
 from parsers import lenient_json
 from parsers.batch import OTHER, RUN_KINDS, UNKNOWN, FirstToken, NodeRun, Record, Run, Usage, UsageMissing
-from parsers.dify.currencies import currency_of
+from parsers.currencies import currency_of
 from parsers.dify.tokens import Told
 from parsers.numbers import money, nanoseconds
 
