@@ -83,6 +83,7 @@ def serving(folder: Path, paths: list[str]) -> Iterator[Serving]:
 
 def measure(folder: Path, seconds: float) -> Iterator[Result]:
     """All of it; `seconds` is how long each rate is held."""
+    folder = folder.absolute()  # a configuration's paths are relative to its own folder
     folder.mkdir(parents=True, exist_ok=True)
     yield from _latency(_fresh(folder / "latency"), seconds)
     yield from _scrapes(_fresh(folder / "scrapes"), seconds)
@@ -101,6 +102,8 @@ def _latency(folder: Path, seconds: float) -> Iterator[Result]:
     waits = sorted(
         shown[at][1] - written for number, written in writer.written if (at := bisect_left(counts, number)) < len(shown)
     )
+    if not waits:
+        raise SystemExit("latency: none of the written lines was shown")
     yield Result("line written to visible at 2,000 lines/s, p50", f"{1000 * median(waits):.0f} ms", "< 30 ms")
     yield Result("the same, p99", f"{1000 * _p99(waits):.0f} ms", "< 250 ms")
 

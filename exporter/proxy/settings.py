@@ -11,7 +11,6 @@ from msgspec import Meta, Struct, structs
 
 from exporter.address import address
 from parsers.batch import UNKNOWN
-from parsers.dify.telemetry import app_id_of
 
 Text = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
@@ -37,10 +36,7 @@ class Proxy(Struct, frozen=True, forbid_unknown_fields=True):
         address(self.listen)
         _check_upstream(self.upstream)
         for digest, app_id in self.apps.items():
-            if not _DIGEST.fullmatch(digest):
-                raise ValueError("apps: expected the SHA-256 of an API key as 64 digits 0-9a-f; never the key itself")
-            if app_id_of(app_id) == UNKNOWN:
-                raise ValueError(f'apps: expected an app id, which is a UUID, found "{app_id}"')
+            _check_app(digest, app_id)
 
     def under(self, folder: Path) -> "Proxy":
         """With the paths that are relative to the configuration's folder made absolute."""
@@ -75,3 +71,12 @@ def unusable(settings: Proxy) -> Iterator[str]:
             ssl.create_default_context(cafile=settings.upstream_ca)
         except OSError as error:
             yield f"upstream_ca: no CA bundle at {settings.upstream_ca}: {error.strerror or error}"
+
+
+def _check_app(digest: str, app_id: str) -> None:
+    from parsers.dify.telemetry import app_id_of  # all of the dify parser, which few configurations need
+
+    if not _DIGEST.fullmatch(digest):
+        raise ValueError("apps: expected the SHA-256 of an API key as 64 digits 0-9a-f; never the key itself")
+    if app_id_of(app_id) == UNKNOWN:
+        raise ValueError(f'apps: expected an app id, which is a UUID, found "{app_id}"')
