@@ -7,6 +7,7 @@ from exporter import catalogue as c
 from exporter.ledger import Snapshot
 from exporter.series import Labels
 from exporter.settings import Config
+from parsers.batch import UNKNOWN
 from parsers.routes import table as route_table
 
 
@@ -17,7 +18,7 @@ def looked_up(snapshot: Snapshot, config: Config, now: float) -> dict[c.Metric, 
     return {
         c.ACTIVE_REQUESTS: {(source,): float(number) for source, number in snapshot.active.items()},
         c.ROUTE_INFO: {(route, *routes.information(route)): 1.0 for route in seen},
-        c.APP_INFO: {(app_id, app.name, app.team): 1.0 for app_id, app in config.apps.items()},
+        c.APP_INFO: {(app_id, app.name or UNKNOWN, app.team or UNKNOWN): 1.0 for app_id, app in config.apps.items()},
         c.LAST_LINE: {(source,): min(at, now) for source, at in snapshot.last_at.items()},
         **budgets.gauges(config.budgets, config.exchange, snapshot.spent, now),
     }

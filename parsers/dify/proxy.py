@@ -60,8 +60,8 @@ class Attributes(Struct, frozen=True, omit_defaults=True, kw_only=True):
     error_code: str | None = field(default=None, name="dify.error.code")
     app_id: str | None = field(default=None, name="dify.app_id")
     usage: tuple[UsageEntry, ...] = field(default=(), name="dify.proxy.usage")
-    worker: str = field(name="dify.proxy.worker")
-    active_requests: Any = field(name="dify.proxy.active_requests")
+    worker: str = field(default="", name="dify.proxy.worker")
+    active_requests: Any = field(default=None, name="dify.proxy.active_requests")
     dropped_lines: Any = field(default=None, name="dify.proxy.dropped_lines")
 
 
@@ -97,7 +97,7 @@ def records(raw: bytes, at: int | None, routes: Routes) -> list[Record] | None:
     except (ValueError, RecursionError):
         return None
     found: list[Record] = []
-    if (active := token_count(attributes.active_requests)) is not None:
+    if attributes.worker and (active := token_count(attributes.active_requests)) is not None:
         found.append(Active(attributes.worker[:64], active, at))
     if dropped := token_count(attributes.dropped_lines):
         found.append(Dropped(dropped))

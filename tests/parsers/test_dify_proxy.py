@@ -199,3 +199,8 @@ def test_what_is_written_is_read(line: Line) -> None:
     assert text.count(b"\n") == 1
     assert text.endswith(b"\n")
     assert decode(text) == line
+
+
+def test_a_line_that_names_no_worker_is_a_request_all_the_same() -> None:
+    assert [type(record) for record in read(changed(worker="", active_requests=3))] == [Request, Usage, FirstToken]
+    assert [type(record) for record in read(changed(active_requests=None))] == [Request, Usage, FirstToken]
