@@ -196,6 +196,7 @@ def prometheus(folder: Path, target: str) -> Iterator[str]:
     with running(command, folder) as process:
         address = re.search(r'address="?([0-9.]+:\d+)', process.said('msg="Listening on" address='))
         assert address is not None
+        process.said("Server is ready to receive web requests")
         yield f"http://{address[1]}"
 
 

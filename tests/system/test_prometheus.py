@@ -43,6 +43,7 @@ def test_prometheus_scrapes_the_default_configuration(samples_exporter: Exporter
         line = prometheus.said('msg="Listening on" address=')
         server = re.search(r'msg="Listening on" address="?([0-9.:\[\]]+)', line)
         assert server is not None
+        prometheus.said("Server is ready to receive web requests")  # it listens before, and refuses
 
         def query(expression: str) -> list[dict]:
             url = f"http://{server[1]}/api/v1/query?query={quote(expression)}"
