@@ -270,7 +270,7 @@ class Stage:
                 rotate_all(self.folder, self.cases)
             self.write()
             if number < times:
-                until("another second", _another_second())
+                until("another name in logrotate's dateformat", _two_seconds_on())
                 until("the new files to be seen", partial(self._seen, served, number))
 
     def _seen(self, served: Exporter | None, rotations: int) -> bool:
@@ -327,10 +327,10 @@ def _settled(served: Exporter, cases: list[Case]) -> tuple[dict[str, int], dict[
     return by_source(served, "dify_exporter_lines_total"), by_source(served, "dify_exporter_lost_bytes_total")
 
 
-def _another_second() -> Callable[[], bool]:
-    """logrotate's dateformat with %s needs one."""
+def _two_seconds_on() -> Callable[[], bool]:
+    """`%s` there is time(2), whose coarse clock lags behind ours: one second was not always enough."""
     begun = int(time.time())
-    return lambda: int(time.time()) > begun
+    return lambda: int(time.time()) > begun + 1
 
 
 @click.command()
