@@ -4,10 +4,9 @@ from importlib import import_module
 
 import click
 
-from exporter import __version__
+from exporter import __version__, signals
 
 _COMMANDS = ("serve", "replay", "check", "explain", "init", "proxy")
-
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": "DIFY_EXPORTER"}
 
@@ -21,6 +20,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
+        if cmd_name != "serve":  # which releases them itself, to its own handlers
+            signals.release()
         command: click.Command = getattr(import_module(f"exporter.cli.{cmd_name}"), cmd_name)
         return command
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from exporter import logs
+from exporter import logs, signals
 from exporter.checkpoint import Checkpoint, LockedError
 from exporter.cli.options import config_option, load_or_stop, stop
 from exporter.service import Service
@@ -33,10 +33,6 @@ def serve(config_path: Path, log_format: logs.Form) -> None:
       dify-exporter serve --config /etc/dify-exporter/exporter.toml --log-format json
       DIFY_EXPORTER_CONFIG=/etc/dify-exporter/exporter.toml dify-exporter serve
     """
-    config = load_or_stop(config_path)
-    if not config.sources:
-        stop(f"{config_path}: no [[source]] table, expected at least one; see exporter.toml for examples")
-    logs.begin(log_format)
     stopping, signalled = threading.Event(), threading.Event()
 
     def end(*_: object) -> None:
@@ -46,6 +42,11 @@ def serve(config_path: Path, log_format: logs.Form) -> None:
     signal.signal(signal.SIGINT, end)
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGHUP, lambda *_: signalled.set())
+    signals.release()
+    config = load_or_stop(config_path)
+    if not config.sources:
+        stop(f"{config_path}: no [[source]] table, expected at least one; see exporter.toml for examples")
+    logs.begin(log_format)
     service = Service(config, config_path)
     try:
         service.listen()
