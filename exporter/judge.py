@@ -11,6 +11,10 @@ import msgspec
 from exporter.window import Window
 from parsers.batch import Batch, Usage
 
+# msgspec builds what it knows of a struct at its first use, and two threads that do so at once crash the process:
+# the sources' threads begin together.
+msgspec.convert({"consumed": 0}, Batch)
+
 
 class MalformedError(ValueError):
     """What was given is no batch of the window. Its text holds no byte of the log."""

@@ -1,0 +1,24 @@
+"""A batch is judged on each source's own thread."""
+
+import subprocess
+import sys
+
+#: In a process of its own, where nothing has been judged yet.
+_FIRST_JUDGEMENT = """
+import sys
+from exporter.judge import judge
+from exporter.window import Position, Window
+from parsers.batch import Batch
+
+called = []
+sys.setprofile(lambda frame, event, _: called.append(frame.f_globals["__name__"]) if event == "call" else None)
+judge(Window("source", "file", Position("path", 1, 1, 1)), Batch(consumed=0))
+sys.setprofile(None)
+print(*sorted(set(called)))
+"""
+
+
+def test_nothing_is_left_to_build_for_the_threads() -> None:
+    """msgspec builds what it knows of a struct at its first use: two threads at once, and the process crashes."""
+    done = subprocess.run([sys.executable, "-c", _FIRST_JUDGEMENT], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("exporter.judge parsers.batch\n", "")
