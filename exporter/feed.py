@@ -6,8 +6,8 @@ from parsers.batch import Batch
 from parsers.envelope import Envelope
 from parsers.parser import Parser
 
-#: What costs once a window, such as a look at each of its labels, is to cost little a line.
-_BLOCK = 1 << 22
+#: Bytes of a large window: what costs once a window, such as a look at each of its labels, costs little a line.
+BLOCK = 1 << 22
 #: How much of a line that is too long is held at once.
 _PASSED = 1 << 18
 
@@ -15,20 +15,25 @@ _PASSED = 1 << 18
 Read = Callable[[int], bytes]
 
 
-def feed(read: Read, parser: Parser, line_length: int, *, singly: bool = False) -> Iterator[Batch]:
+def feed(
+    read: Read, parser: Parser, line_length: int, *, singly: bool = False, size: int = 0, ended: bool = True
+) -> Iterator[Batch]:
     """The batches of a stream, its unterminated last line included; `consumed` adds up to the stream's size.
 
     A line over `line_length` bytes is one unparsed line (`too_long`), however it goes on. With `singly` a batch
-    holds one record, which costs time and lets the caller choose by event time.
+    holds one record, which costs time and lets the caller choose by event time. `size` are the bytes of the first
+    window. A stream that is not `ended` is a piece of a log: an unfinished record at its end is not consumed.
     """
     parse = _singly if singly else _at_once
-    window, final, size = b"", False, line_length
+    # Not beyond a line in an envelope: its pieces are together no longer than that.
+    most = line_length if isinstance(parser, Envelope) else max(line_length, BLOCK)
+    window, over, size = b"", False, min(max(size, line_length), most)
     while True:
-        window += b"" if final else (block := read(max(1, size - len(window))))
-        final = final or not block
+        window += b"" if over else (block := read(max(1, size - len(window))))
+        over = over or not block
         end, begin = _before_too_long(window, line_length), 0
-        last = final and end == len(window)
-        for batch in parse(parser, window[:end], last):
+        last = over and end == len(window)
+        for batch in parse(parser, window[:end], last and ended):
             begin += batch.consumed
             yield batch
         if last:
@@ -37,9 +42,8 @@ def feed(read: Read, parser: Parser, line_length: int, *, singly: bool = False) 
         if len(window) >= line_length:
             batch, window = _too_long(read, window)
             yield batch
-        # Not beyond a line in an envelope: its pieces are together no longer than that.
-        elif begin and not isinstance(parser, Envelope):
-            size = max(line_length, min(2 * size, _BLOCK))
+        elif begin:
+            size = min(2 * size, most)
 
 
 def _before_too_long(window: bytes, line_length: int) -> int:

@@ -2,13 +2,14 @@
 
 import gzip
 import os
+import stat
 import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from exporter.feed import Read
 from exporter.files.readable import trouble
@@ -23,12 +24,19 @@ class InputError(Exception):
     """One sentence: which input cannot be read, and why."""
 
 
-@contextmanager
-def reading(name: str) -> Iterator[tuple[bytes, Read]]:
-    """A sample of the beginning, and a function that reads everything from the beginning on.
-
-    `-` is standard input; gzip is known by its first two bytes. Raises InputError.
+class Input(NamedTuple):
+    """A sample of the beginning, a function that reads everything from the beginning on, and the descriptor of the
+    file where it is one that can be read anywhere.
     """
+
+    sample: bytes
+    read: Read
+    descriptor: int | None
+
+
+@contextmanager
+def reading(name: str) -> Iterator[Input]:
+    """`-` is standard input; gzip is known by its first two bytes. Raises InputError."""
     try:
         with _open(name) as stream:
             # A read that fills its buffer would not notice an interrupt between two pieces of a pipe.
@@ -46,7 +54,7 @@ def reading(name: str) -> Iterator[tuple[bytes, Read]]:
                     waiting.append(head[size:])
                 return head[:size] or take(size)
 
-            yield sample, read
+            yield Input(sample, read, stream.fileno() if name != "-" and _is_plain(stream) else None)
     except PermissionError as error:
         raise InputError(trouble(Path(name)) or f"{name}: cannot be read: {error.strerror}") from error
     except (OSError, EOFError, zlib.error) as error:  # the last two: a gzip file that is cut or damaged
@@ -63,6 +71,10 @@ def _open(name: str) -> Iterator[BinaryIO]:
         yield _plain(file)
 
 
+def _is_plain(stream: BinaryIO) -> bool:
+    return isinstance(stream, BufferedReader) and stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+
+
 def _plain(stream: BinaryIO) -> BinaryIO:
     """What is inside, known by the first two bytes; nothing is sought, so a pipe will do."""
     file = stream if isinstance(stream, BufferedReader) else BufferedReader(cast(RawIOBase, stream))
@@ -71,7 +83,7 @@ def _plain(stream: BinaryIO) -> BinaryIO:
 
 def ending(file: str) -> bytes:
     """The last whole lines of a file, in which its present format shows. Raises InputError."""
-    with reading(file) as (sample, _), Path(file).open("rb") as stream:
+    with reading(file) as (sample, *_), Path(file).open("rb") as stream:
         lines = sample
         if len(sample) == SAMPLE_BYTES and stream.read(2) != _GZIP_MAGIC:
             stream.seek(-SAMPLE_BYTES, os.SEEK_END)

@@ -5,9 +5,10 @@ from glob import glob
 
 from msgspec import Struct
 
+from exporter import parallel
 from exporter.detect import Guess, detect
 from exporter.feed import feed, within
-from exporter.inputs import InputError, reading
+from exporter.inputs import Input, InputError, reading
 from exporter.ledger import Ledger
 from exporter.settings import Source
 from parsers.batch import Batch
@@ -49,24 +50,30 @@ def jobs_of(sources: Iterable[Source]) -> list[Job]:
 
 
 def run(
-    jobs: Iterable[Job], ledger: Ledger, line_length: int, span: Span, say: Callable[[str], None]
+    jobs: Iterable[Job], ledger: Ledger, line_length: int, span: Span, processes: int, say: Callable[[str], None]
 ) -> Iterator[Step]:
     """Enters everything, step by step; whoever stops in between has entered what he has seen.
 
     `say` is told what was detected. Raises InputError.
     """
     for job in jobs:
-        with reading(job.file) as (sample, read):
-            if not sample:
+        with reading(job.file) as log:
+            if not log.sample:
                 say(f"{job.file}: is empty")
                 continue
-            name, parser = _parser_of(job, sample, say)
+            name, parser = _parser_of(job, log.sample, say)
             ledger.open(name)
-            batches = feed(read, parser, line_length, singly=span != Span())
+            batches = _batches(log, parser, line_length, span, processes)
             for batch, counted in within(batches, span.since, span.until):
                 if counted:
                     ledger.enter(name, batch)
                 yield Step(name, batch, counted)
+
+
+def _batches(log: Input, parser: Parser, line_length: int, span: Span, processes: int) -> Iterator[Batch]:
+    if processes > 1 and span == Span() and log.descriptor is not None and parallel.pays(log.descriptor):
+        return parallel.parse(parallel.Log(log.descriptor, parser, line_length), processes)
+    return feed(log.read, parser, line_length, singly=span != Span())
 
 
 def _parser_of(job: Job, sample: bytes, say: Callable[[str], None]) -> tuple[str, Parser]:

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import re
 import sys
 import time
@@ -50,6 +51,11 @@ class _Moment(click.ParamType[int]):
         return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * _NANOSECONDS)
 
 
+def _processors() -> int:
+    """Those that this process may use, at most eight: what enters their batches keeps no more of them busy."""
+    return min(8, len(os.sched_getaffinity(0)))
+
+
 @click.command()
 @config_option
 @click.argument("files", nargs=-1)
@@ -58,6 +64,13 @@ class _Moment(click.ParamType[int]):
 @click.option("--envelope", help="none, docker, cri or compose; detected where it is not given.")
 @click.option("--since", type=_Moment(), help="Only events from this time on; 2h means two hours ago.")
 @click.option("--until", type=_Moment(), help="Only events before this time.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=_processors,
+    show_default="one a processor",
+    help="How many parse a large plain file at once.",
+)
 @click.option(
     "--output", type=click.Choice(["table", "metrics", "json"]), default="table", show_default=True,
     help="Tables for people, the text that serve would give, or JSON.",
@@ -72,6 +85,7 @@ def replay(
     envelope: str | None,
     since: int | None,
     until: int | None,
+    processes: int,
     output: str,
 ) -> None:
     """Read logs once, from the beginning to the end, and show what they say.
@@ -103,7 +117,7 @@ def replay(
         else:
             jobs = jobs_of(config.sources)
         with _progress(jobs) as advance:
-            for step in run(jobs, ledger, config.limits.line_length, Span(since, until), _say):
+            for step in run(jobs, ledger, config.limits.line_length, Span(since, until), processes, _say):
                 advance(step.batch)
                 _keep(examples, step)
     except InputError as error:

@@ -35,7 +35,7 @@ def expected(lines: list[bytes], ended: bool) -> list[Batch]:
 def test_each_line_is_read_once(lines: list[bytes], ended: bool, block: int, singly: bool) -> None:
     log = b"\n".join(lines) + (b"\n" if ended and lines else b"")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_BLOCK", block)
+        patch.setattr(module, "BLOCK", block)
         patch.setattr(module, "_PASSED", block)
         found = list(feed(io.BytesIO(log).read, PARSER, LIMIT, singly=singly))
     assert summed(found) == summed(expected(lines, ended))

@@ -1,0 +1,136 @@
+"""Parses a large plain file in several processes at once; its batches come in the order of the file.
+
+Any cut behind a parser's whole records is a good one (its laws), so the file is cut at newlines before anybody has
+parsed it. Where a parser holds back the end of a chunk, because a record goes on, the next chunk is parsed again.
+"""
+
+import os
+import signal
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import cycle
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+from exporter.feed import BLOCK, feed
+from parsers.batch import Batch
+from parsers.parser import Parser
+
+#: From which size on the processes pay for their start.
+_LARGE = 8 * BLOCK
+
+#: How much is read at once to find where a line ends.
+_LOOK = 1 << 16
+
+#: Chunks that a process has before it, so that it never waits for the next.
+_AHEAD = 2
+
+
+class Log(NamedTuple):
+    """An open plain file, and what reads it."""
+
+    descriptor: int
+    parser: Parser
+    line_length: int
+
+
+class Chunk(NamedTuple):
+    """Whole lines: where they begin and end. The last one has no end, since the file may still grow."""
+
+    begin: int
+    end: int | None
+
+
+def pays(descriptor: int) -> bool:
+    """Whether the file is large enough."""
+    return os.fstat(descriptor).st_size >= _LARGE
+
+
+def parse(log: Log, processes: int) -> Iterator[Batch]:
+    """All batches of the file. Raises ChildProcessError where a process ends too early, as for want of memory."""
+    position = 0
+    with _started(log, processes) as workers:
+        for chunk, worker in _handed_out(log, workers):
+            batches: Iterable[Batch] = worker.recv()
+            if chunk.begin != position:
+                batches = _batches(log, Chunk(position, chunk.end))
+            for batch in batches:
+                position += batch.consumed
+                yield batch
+
+
+@contextmanager
+def _started(log: Log, processes: int) -> Iterator[list[Connection]]:
+    """Forked, a process has the parser and the open file, whatever has become of its name."""
+    context, workers, ends = get_context("fork"), [], []
+    try:
+        for _ in range(processes):
+            ours, theirs = context.Pipe()
+            worker = context.Process(target=_work, args=(log, ours, theirs), daemon=True)
+            worker.start()
+            theirs.close()
+            workers.append(worker)
+            ends.append(ours)
+        yield ends
+    except (EOFError, ConnectionError) as error:
+        raise ChildProcessError("one of the processes that parse it has ended; try --processes 1") from error
+    finally:
+        for worker, end in zip(workers, ends, strict=True):
+            worker.terminate()
+            worker.join()
+            end.close()
+
+
+def _work(log: Log, parents: Connection, own: Connection) -> None:
+    """An interrupt is the parent's business; its end is seen as that of the pipe, of which nobody else may hold it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parents.close()
+    try:
+        while True:
+            own.send(list(_batches(log, own.recv())))
+    except (EOFError, ConnectionError):
+        return
+
+
+def _handed_out(log: Log, workers: list[Connection]) -> Iterator[tuple[Chunk, Connection]]:
+    """The chunks in their order, each with the process that gives its batches next."""
+    waiting = deque[tuple[Chunk, Connection]]()
+    for chunk, worker in zip(_chunks(log.descriptor), cycle(workers), strict=False):
+        worker.send(chunk)
+        waiting.append((chunk, worker))
+        if len(waiting) >= _AHEAD * len(workers):
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _chunks(descriptor: int) -> Iterator[Chunk]:
+    begin, size = 0, os.fstat(descriptor).st_size
+    while begin + 2 * BLOCK < size:
+        end = _line_end(descriptor, begin + BLOCK)
+        yield Chunk(begin, end)
+        begin = end
+    yield Chunk(begin, None)
+
+
+def _line_end(descriptor: int, position: int) -> int:
+    """Behind the first newline from there on, else the end of the file."""
+    while block := os.pread(descriptor, _LOOK, position):
+        if end := block.find(b"\n") + 1:
+            return position + end
+        position += len(block)
+    return position
+
+
+def _batches(log: Log, chunk: Chunk) -> Iterator[Batch]:
+    position, end = chunk
+    size = BLOCK if end is not None and end - position < 2 * BLOCK else 0  # a very long line is not to be held
+
+    def read(size: int) -> bytes:
+        nonlocal position
+        block = os.pread(log.descriptor, size if end is None else min(size, end - position), position)
+        position += len(block)
+        return block
+
+    return feed(read, log.parser, log.line_length, size=size, ended=end is None)
