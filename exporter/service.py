@@ -179,7 +179,7 @@ class Service:
             models=model_rows(snapshot, config),
             budgets=budget_rows(snapshot, config, now),
             failures=tuple(self._recent.failures()),
-            verdicts=tuple(alerts.judge(alerts.live(snapshot, config))),
+            verdicts=tuple(alerts.judge(alerts.live(snapshot, config, self._recent.sample))),
         )
 
     def _states(self) -> list[SourceState]:

@@ -90,6 +90,12 @@ class Envelope(Parser, frozen=True):
             return 0
         return max(0, line.find(piece.content[:40])) + self.parser.reach(piece.content)
 
+    def error_kinds(self, sample: Batch) -> frozenset[str]:
+        return self.parser.error_kinds(sample)
+
+    def failure_reasons(self, sample: Batch) -> frozenset[str]:
+        return self.parser.failure_reasons(sample)
+
     def advice(self, sample: Batch) -> tuple[str, ...]:
         return self.parser.advice(sample)
 

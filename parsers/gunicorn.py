@@ -75,8 +75,6 @@ class Gunicorn(Parser, frozen=True):
     routes: tuple[str, ...] = ()
 
     guesses: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"format": TIMED})
-    error_kinds = frozenset({"worker_timeout", "unhandled_exception", "other"})
-    failure_reasons = FAILURES
 
     def __post_init__(self) -> None:
         _ = self._access
@@ -102,11 +100,21 @@ class Gunicorn(Parser, frozen=True):
     def reach(self, line: bytes) -> int:
         return self._access.format.reach(line)
 
+    def error_kinds(self, sample: Batch) -> frozenset[str]:
+        return KINDS
+
+    def failure_reasons(self, sample: Batch) -> frozenset[str]:
+        return FAILURES if access.STATUS in self._access.roles.columns else frozenset()
+
     def advice(self, sample: Batch) -> tuple[str, ...]:
         columns = self._access.roles.columns
         decoded = access.PATH in columns and access.REQUEST not in columns
         told = {_NO_DURATION: access.DURATION not in columns, _DECODED: decoded}
         return tuple(sentence for sentence, holds in told.items() if holds)
+
+
+#: What `own_failures` may give.
+KINDS = frozenset({"worker_timeout", "unhandled_exception", "other"})
 
 
 def own_failures(level: bytes, message: bytes) -> list[Failure]:

@@ -21,10 +21,6 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
 
     #: Option sets that the detection tries; () where a parser cannot be guessed.
     guesses: ClassVar[tuple[dict[str, Any], ...]] = ({},)
-    #: Kinds that its `Failure` records may have: `check` judges by them which alerts can fire.
-    error_kinds: ClassVar[frozenset[str]] = frozenset(ERROR_KINDS)
-    #: What the `failure` of its `Request` records may be, beside "".
-    failure_reasons: ClassVar[frozenset[str]] = frozenset(FAILURE_REASONS)
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
         """Parses the whole records at the beginning of `window`; with `final` nothing more will come."""
@@ -34,6 +30,18 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
         """How many bytes of a line, without its newline, fit the format: where a line that nobody takes broke."""
         del line
         return 0
+
+    def error_kinds(self, sample: Batch) -> frozenset[str]:
+        """Kinds that its `Failure` records may have, by its options and by what a sample of the log gave: which
+        alerts can fire is judged by them.
+        """
+        del sample
+        return frozenset(ERROR_KINDS)
+
+    def failure_reasons(self, sample: Batch) -> frozenset[str]:
+        """What the `failure` of its `Request` records may be, beside ""."""
+        del sample
+        return frozenset(FAILURE_REASONS)
 
     def advice(self, sample: Batch) -> tuple[str, ...]:
         """Sentences on what this log cannot tell, by its options and by what a sample of it gave, and how to change

@@ -8,7 +8,7 @@ duration is the whole stream.
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 from msgspec import Struct, structs
@@ -135,9 +135,6 @@ class PluginDaemon(Parser, frozen=True):
 
     timezone: str = "UTC"
 
-    error_kinds = frozenset({*_KINDS.values(), OTHER})
-    failure_reasons: ClassVar[frozenset[str]] = frozenset()
-
     def __post_init__(self) -> None:
         _ = self._zone
 
@@ -164,6 +161,12 @@ class PluginDaemon(Parser, frozen=True):
         if _JSON_HEAD.match(plain):
             return lenient_json.reach(plain)
         return max(format.reach(_GIN_PARTS, plain), format.reach(_TEXT_PARTS, plain))
+
+    def error_kinds(self, sample: Batch) -> frozenset[str]:
+        return frozenset({*_KINDS.values(), OTHER})
+
+    def failure_reasons(self, sample: Batch) -> frozenset[str]:
+        return frozenset()
 
     def advice(self, sample: Batch) -> tuple[str, ...]:
         return ("the plugin daemon's log names no model, no app and no tokens; its durations are those of whole calls",)

@@ -48,8 +48,6 @@ class Regex(Parser, frozen=True):
     routes: tuple[str, ...] = ()
 
     guesses: ClassVar[tuple[dict[str, Any], ...]] = ()
-    error_kinds: ClassVar[frozenset[str]] = frozenset()
-    failure_reasons = FAILURES
 
     def __post_init__(self) -> None:
         zone(self.timezone)
@@ -85,6 +83,12 @@ class Regex(Parser, frozen=True):
         if "time_to_first_token" in names:
             makers.append(_first_token)
         return tuple(makers)
+
+    def error_kinds(self, sample: Batch) -> frozenset[str]:
+        return frozenset()
+
+    def failure_reasons(self, sample: Batch) -> frozenset[str]:
+        return FAILURES if "status_code" in self._compiled.groupindex else frozenset()
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
         return by_line(window, final, self._line)

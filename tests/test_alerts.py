@@ -1,9 +1,12 @@
 """What the exporter says of the alerts is derived from the rules as they are."""
 
+from typing import Any
+
 from exporter import alerts
+from exporter.budgets import Budget
 from exporter.ledger import Ledger
 from exporter.series import Limits
-from exporter.settings import Config, Source
+from exporter.settings import Config, Exporter, Source
 from parsers import batch as b
 from parsers.dify import Dify
 from parsers.envelope import Docker
@@ -17,12 +20,18 @@ def test_the_table_is_that_of_the_rules() -> None:
     assert FILE.read_text() == text(), "run `make docs`"
 
 
-def verdicts(*records: b.Record, parser: Parser | None = None) -> dict[str, str]:
+def judged(sources: dict[str, Parser], told: dict[str, list[b.Record]], **config: Any) -> dict[str, alerts.Verdict]:
     ledger = Ledger(Limits(), lambda: 1_790_000_000.0)
-    ledger.enter("s", b.Batch(records=records))
-    config = Config(sources=(Source("s", (), parser or Dify()),))
-    judged = alerts.judge(alerts.live(ledger.snapshot(None), config))
-    return {verdict.alert: verdict.why for verdict in judged}
+    for name in sources:
+        ledger.enter(name, b.Batch(records=tuple(told.get(name, ()))))
+    tables = Config(sources=tuple(Source(name, (), parser) for name, parser in sources.items()), **config)
+    live = alerts.live(ledger.snapshot(None), tables, lambda name: b.Batch(records=tuple(told.get(name, ()))))
+    return {verdict.alert: verdict for verdict in alerts.judge(live)}
+
+
+def verdicts(*records: b.Record, parser: Parser | None = None) -> dict[str, str]:
+    found = judged({"s": parser or Dify()}, {"s": list(records)})
+    return {alert: verdict.why for alert, verdict in found.items()}
 
 
 def test_an_alert_that_no_source_feeds_says_what_to_add() -> None:
@@ -51,6 +60,49 @@ def test_a_kind_of_failure_that_no_parser_tells_fires_nothing() -> None:
     assert verdicts(request)["DifyQuotaExceeded"] == ""
 
 
+def test_each_source_is_judged_alone() -> None:
+    """Rules compare within a source: the requests of one and the token usage of another are no alert."""
+    request = b.Request("GET", "/v1/info", "200")
+    usage = b.Usage(app_id="a", input_tokens=1, output_tokens=1)
+    apart = judged({"nginx": Nginx(), "other": Dify()}, {"nginx": [request], "other": [usage]})
+    assert apart["DifyHighErrorRate"].sources == ("nginx",)
+    assert "no source carries" in apart["DifyUsageMissing"].why
+    assert "together with what else it takes" in apart["DifyUsageMissing"].why
+    both = judged({"nginx": Nginx(), "proxy": Dify()}, {"nginx": [request], "proxy": [request, usage]})
+    assert both["DifyUsageMissing"] == alerts.Verdict("DifyUsageMissing", ("proxy",))
+    assert both["DifyHighErrorRate"].sources == ("nginx", "proxy")
+    assert both["Watchdog"] == alerts.Verdict("Watchdog")
+    assert alerts.by_source(both.values())["nginx", "proxy"][0] == "DifyHighErrorRate"
+
+
+def test_what_the_proxy_knows_no_access_line_does() -> None:
+    request, active = b.Request("POST", "/v1/chat-messages", "400"), b.Active("w", 1, 1_790_000_000_000_000_000)
+    found = judged({"api": Dify(), "proxy": Dify()}, {"api": [request], "proxy": [request, active]})
+    # The api tells it in an ERROR record, the proxy as the reason of a failed request.
+    assert found["DifyQuotaExceeded"].sources == ("api", "proxy")
+    assert Dify().error_kinds(b.Batch(records=(request, active))) == frozenset()
+    assert "quota_exceeded" not in Dify().failure_reasons(b.Batch(records=(request,)))
+    assert {"upstream_timeout", "request_too_large"}.isdisjoint(Dify().error_kinds(b.Batch()))
+    assert "worker_timeout" in Dify().error_kinds(b.Batch())
+
+
+def test_what_nginx_turns_away_is_no_failure_of_a_provider() -> None:
+    for format in ("dify-timed", "error"):
+        nginx = judged({"nginx": Nginx(format=format)}, {"nginx": [b.Request("GET", "/v1/info", "200")]})
+        assert nginx["DifyProviderFailures"].why.startswith("no source carries errors of model providers")
+
+
+def test_a_budget_needs_what_it_counts_and_the_checkpoint_its_state() -> None:
+    tokens = {"s": [b.Usage(input_tokens=1, output_tokens=1)]}
+    for unit, fires in (("tokens", True), ("USD", False)):
+        budgets = (Budget("b", "day", unit, "5"),)
+        found = judged({"s": Dify()}, tokens, budgets=budgets)
+        assert (found["DifyTokenBudgetWarning"].why == "") is fires
+    found = judged({"s": Dify()}, tokens, exporter=Exporter(state=""))
+    assert found["DifyTokenBudgetWarning"].why.endswith("add a [[budget]] to the configuration")
+    assert found["DifyExporterCheckpointFailing"].why.startswith("no source carries a state")
+
+
 def test_the_sentence_counts() -> None:
-    judged = [alerts.Verdict("A"), alerts.Verdict("B", "no source carries tokens")]
-    assert alerts.sentence(judged) == "1 of the 2 shipped alerts can fire with these sources"
+    two = [alerts.Verdict("A"), alerts.Verdict("B", (), "no source carries tokens")]
+    assert alerts.sentence(two) == "1 of the 2 shipped alerts can fire with these sources"

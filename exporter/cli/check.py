@@ -29,6 +29,7 @@ def check(config_path: Path) -> None:
     config = load_or_stop(config_path)
     click.echo(f"{config_path}: the configuration is valid")
     problems = 0
+    samples: dict[str, Batch] = {}
     ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets)
     for source in config.sources:
         told: list[Batch] = []
@@ -36,11 +37,12 @@ def check(config_path: Path) -> None:
         ledger.open(source.name)
         for batch in told:
             ledger.enter(source.name, batch)
+        samples[source.name] = Batch(records=tuple(record for batch in told for record in batch.records))
     problems += _findings("money", audit(config))
     if config.proxy != Proxy():
         problems += _findings("proxy", examine_proxy(config, config_path.absolute().parent))
     if config.sources:
-        _alerts(alerts.judge(alerts.live(ledger.snapshot(time.time()), config)))
+        _alerts(alerts.judge(alerts.live(ledger.snapshot(time.time()), config, samples.__getitem__)))
     if problems:
         click.echo(f"\n{problems} problem{'s' * (problems != 1)} found")
         raise SystemExit(1)
@@ -59,9 +61,7 @@ def _findings(title: str, findings: Iterable[Finding]) -> int:
 
 def _alerts(verdicts: list[alerts.Verdict]) -> None:
     click.echo(f"\n{alerts.sentence(verdicts)}")
-    silent: dict[str, list[str]] = {}
-    for verdict in verdicts:
-        if verdict.why:
-            silent.setdefault(verdict.why, []).append(verdict.alert)
-    for why, names in silent.items():
+    for sources, names in alerts.by_source(verdicts).items():
+        click.echo(f"  {', '.join(sources) or 'exporter and Prometheus themselves'}: {', '.join(names)}")
+    for why, names in alerts.silent(verdicts).items():
         click.echo(f"  {', '.join(names)} cannot: {why}")

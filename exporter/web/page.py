@@ -5,14 +5,16 @@ in the Content-Security-Policy by its digest.
 """
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from urllib.parse import quote
 
+from exporter import alerts
 from exporter.status import BudgetRow, ModelRow, RouteRow, SourceRow, Status
+from exporter.web.markup import chart, chip, table
 from exporter.web.said import age, rate, seconds, share, size
 
 _STYLE = files("exporter.web").joinpath("page.css").read_text()
@@ -20,7 +22,6 @@ POLICY = (
     f"default-src 'none'; style-src 'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_SHORTEST = 16  # points over which a young chart is spread
 _RUNBOOKS = "https://github.com/dify-exporter/dify-exporter/blob/main/docs/runbooks/"
 
 
@@ -31,7 +32,7 @@ def page(status: Status) -> bytes:
         '<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,">'
         f"<style>{_STYLE}</style></head><body>"
         "<header><div><h1>dify-exporter</h1>"
-        f"<p>{_chip(*_condition(status))} version {escape(status.version)} · as of "
+        f"<p>{chip(*_condition(status))} version {escape(status.version)} · as of "
         f'<time datetime="{moment:%Y-%m-%dT%H:%M:%SZ}">{moment:%Y-%m-%d %H:%M:%S} UTC</time></p></div>'
         '<nav aria-label="Pages"><a href="/metrics">Metrics</a> <a href="/health">Health</a> '
         '<a href="/-/ready">Ready</a></nav></header><main>',
@@ -80,7 +81,7 @@ def _tiles(status: Status) -> str:
 
 
 def _sources(status: Status) -> str:
-    return _table(
+    return table(
         "Sources",
         ("Source", "State", "Files#", "Lag#", "Lines/s#", "Last hour", "Lines#", "Unparsed#", "Last line#"),
         (_source(row, status.now) for row in status.sources),
@@ -92,12 +93,12 @@ def _source(row: SourceRow, now: float) -> tuple[str, ...]:
     troubles = ", ".join(f"{reason} ({count:,})" for reason, count in state.errors.items())
     return (
         f"{escape(state.name)}<small>{paths}</small>",
-        _chip("good" if state.up else "bad", "up" if state.up else "down")
+        chip("good" if state.up else "bad", "up" if state.up else "down")
         + (f"<small>{escape(troubles)}</small>" if troubles else ""),
         f"{state.files}",
         size(state.lag_bytes),
         rate(row.lines_rate),
-        _chart(f"Lines per second of {state.name}", row.charts["lines"]),
+        chart(f"Lines per second of {state.name}", row.charts["lines"]),
         f"{row.totals.lines:,}",
         share(row.totals.unparsed, row.totals.lines),
         age(now - row.last_line_at) + " ago" if row.last_line_at is not None else "unknown",
@@ -108,7 +109,7 @@ def _requests(status: Status) -> str:
     talking = [row for row in status.sources if row.totals.requests]
     if not talking:
         return "<p>No source has told of a request yet.</p>"
-    charts = _table(
+    charts = table(
         "Requests of each source",
         ("Source", "Requests#", "Failed#", "Requests per second, last hour", "Failures per second, last hour"),
         (
@@ -116,14 +117,14 @@ def _requests(status: Status) -> str:
                 escape(row.state.name),
                 f"{row.totals.requests:,}",
                 share(row.totals.failed, row.totals.requests),
-                _chart(f"Requests per second of {row.state.name}", row.charts["requests"]),
-                _chart(f"Failures per second of {row.state.name}", row.charts["failed"], "failed"),
+                chart(f"Requests per second of {row.state.name}", row.charts["requests"]),
+                chart(f"Failures per second of {row.state.name}", row.charts["failed"], "failed"),
             )
             for row in talking
         ),
     )
     span = f"the last {age(status.span)}" if status.span else "everything read so far; the last minutes were quiet"
-    routes = _table(
+    routes = table(
         "Routes",
         ("Route", "Source", "Requests#", "Per second#", "Failed#", "95 % within#"),
         (_route(row) for row in status.routes),
@@ -149,8 +150,8 @@ def _money(status: Status) -> str:
     parts = []
     if status.budgets:
         columns = ("Budget", "Spent#", "Limit#", "Used", "Projected#", "Ends in#")
-        parts.append(_table("Budgets", columns, (_budget(row, status.now) for row in status.budgets)))
-    models = _table("Models", ("Model", "App", "Source", "Tokens#", "Cost#"), map(_model, status.models))
+        parts.append(table("Budgets", columns, (_budget(row, status.now) for row in status.budgets)))
+    models = table("Models", ("Model", "App", "Source", "Tokens#", "Cost#"), map(_model, status.models))
     parts.append(f"<h3>Models</h3><p>Of everything read so far.</p>{models}")
     return "".join(parts)
 
@@ -190,7 +191,7 @@ def _failures(status: Status) -> str:
         "<p>A place is a file and the byte at which a line begins: "
         "<code>tail -c +$((OFFSET+1)) FILE | head -n 1</code></p>"
     )
-    return _table("Recent failures", ("When#", "Kind", "Route", "Trace id", "Place"), rows) + hint
+    return table("Recent failures", ("When#", "Kind", "Route", "Trace id", "Place"), rows) + hint
 
 
 def _unparsed(status: Status) -> str:
@@ -207,7 +208,7 @@ def _unparsed(status: Status) -> str:
     if not rows:
         return "<p>None since the exporter started.</p>"
     hint = "<p>Shapes only: a letter is x, a digit 0. <code>dify-exporter explain</code> shows where a line breaks.</p>"
-    return _table("Unparsed lines", ("Source", "Reason", "When#", "Shape of the last one"), rows) + hint
+    return table("Unparsed lines", ("Source", "Reason", "When#", "Shape of the last one"), rows) + hint
 
 
 def _missing(status: Status) -> str:
@@ -216,17 +217,23 @@ def _missing(status: Status) -> str:
         for sentence in row.state.missing:
             lacking.setdefault(sentence, []).append(row.state.name)
     items = [f"<li><strong>{escape(', '.join(names))}</strong>: {escape(what)}</li>" for what, names in lacking.items()]
-    silent = [
-        f'<li><a href="{_RUNBOOKS}{quote(verdict.alert)}.md">{escape(verdict.alert)}</a>: {escape(verdict.why)}</li>'
-        for verdict in status.verdicts
-        if verdict.why
+    return f"<ul>{''.join(items)}</ul>" if items else "<p>Nothing that the sources could still tell.</p>"
+
+
+def _alerts(status: Status) -> str:
+    themselves = "exporter and Prometheus themselves"
+    items = [
+        f"<li><strong>{escape(', '.join(sources) or themselves)}</strong>: {_runbooks(names)}</li>"
+        for sources, names in alerts.by_source(status.verdicts).items()
     ]
-    able = len(status.verdicts) - len(silent)
-    return (
-        (f"<ul>{''.join(items)}</ul>" if items else "<p>Nothing that the sources could still tell.</p>")
-        + f"<h3>Alerts</h3><p>{able} of the {len(status.verdicts)} shipped alerts can fire with these sources"
-        + (f"; these cannot:</p><ul>{''.join(silent)}</ul>" if silent else ".</p>")
-    )
+    silent = [
+        f"<li>{_runbooks(names)} cannot: {escape(why)}</li>" for why, names in alerts.silent(status.verdicts).items()
+    ]
+    return f"<p>{alerts.sentence(status.verdicts)}.</p><ul>{''.join(items + silent)}</ul>"
+
+
+def _runbooks(names: Iterable[str]) -> str:
+    return ", ".join(f'<a href="{_RUNBOOKS}{quote(name)}.md">{escape(name)}</a>' for name in names)
 
 
 _SECTIONS = {
@@ -236,6 +243,7 @@ _SECTIONS = {
     "Recent failures": _failures,
     "Unparsed lines": _unparsed,
     "What is missing, and how to get it": _missing,
+    "Alerts": _alerts,
 }
 
 
@@ -251,47 +259,3 @@ def _anchor(title: str) -> str:
 def _section(title: str, inner: str) -> str:
     anchor = _anchor(title)
     return f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{title}</h2>{inner}</section>'
-
-
-def _table(label: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Columns whose name ends with # hold numbers. Cells are HTML. On a phone each row becomes a card."""
-    classes = [f' class="{"number" if column.endswith("#") else "wide"}"' for column in columns]
-    names = [column.rstrip("#") for column in columns]
-    head = "".join(f'<th scope="col"{kind}>{name}</th>' for name, kind in zip(names, classes, strict=True))
-    body = ""
-    for first, *rest in rows:
-        cells = "".join(
-            f'<td{kind} data-label="{name}">{cell}</td>'
-            for cell, name, kind in zip(rest, names[1:], classes[1:], strict=True)
-        )
-        body += f'<tr><th scope="row"{classes[0]}>{first}</th>{cells}</tr>'
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}, table">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _chip(kind: str, words: str) -> str:
-    return f'<span class="chip {kind}">{escape(words)}</span>'
-
-
-def _chart(label: str, values: Sequence[float], kind: str = "") -> str:
-    """A line over the last hour, the newest value at the right, scaled to its own highest value."""
-    if len(values) < 2:
-        return '<span class="quiet">collecting</span>'
-    highest = max(values)
-    if not highest:
-        return '<span class="quiet">none</span>'
-    width, height = 240, 32
-    step = width / max(len(values) - 1, _SHORTEST)
-    points = [
-        f"{width - step * (len(values) - 1 - index):.1f},{height - 2 - (height - 4) * value / highest:.1f}"
-        for index, value in enumerate(values)
-    ]
-    line, first = " ".join(points), points[0].split(",")[0]
-    words = escape(f"{label}: now {rate(values[-1])}, highest {rate(highest)}")
-    return (
-        f'<svg class="chart {kind}" role="img" viewBox="0 0 {width} {height}" aria-label="{words}">'
-        f'<path d="M{first},{height} L{line} L{width},{height}Z"/><polyline points="{line}"/></svg>'
-        f'<small class="scale">max {rate(highest)}</small>'
-    )

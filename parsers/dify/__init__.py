@@ -9,10 +9,25 @@ from typing import Any
 
 from msgspec import structs
 
-from parsers.batch import Batch, Closed, Opened, Request, Run, Task, Usage, UsageMissing
-from parsers.dify import nodes, structured, text
+from parsers import gunicorn
+from parsers.batch import (
+    FAILURE_REASONS,
+    Active,
+    Batch,
+    Closed,
+    Dropped,
+    FirstToken,
+    Opened,
+    Request,
+    Run,
+    Task,
+    Usage,
+    UsageMissing,
+)
+from parsers.dify import failures, nodes, structured, text
 from parsers.dify.message import Reader
 from parsers.dify.requests import Requests
+from parsers.http import FAILURES
 from parsers.parser import Parser
 from parsers.routes import table
 from parsers.times import zone
@@ -63,10 +78,23 @@ class Dify(Parser, frozen=True):
     def reach(self, line: bytes) -> int:
         return structured.reach(line) if line.startswith(b"{") else text.reach(line)
 
+    def error_kinds(self, sample: Batch) -> frozenset[str]:
+        """The proxy says everything in the line of the request."""
+        told = {type(record) for record in sample.records}
+        return frozenset() if Active in told and told <= _OF_PROXY else failures.KINDS | gunicorn.KINDS
+
+    def failure_reasons(self, sample: Batch) -> frozenset[str]:
+        """Access lines know the status, the proxy has seen the answer too."""
+        of_proxy = any(isinstance(record, Active) for record in sample.records)
+        return frozenset(FAILURE_REASONS) if of_proxy else FAILURES
+
     def advice(self, sample: Batch) -> tuple[str, ...]:
         told = {type(record) for record in sample.records}
         return tuple(sentence for kinds, sentence in _ADVICE if told.isdisjoint(kinds))
 
+
+#: Kinds of records that our proxy's lines give.
+_OF_PROXY = {Active, Dropped, Request, Usage, UsageMissing, FirstToken}
 
 _ADVICE = (
     (

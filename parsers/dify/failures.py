@@ -25,6 +25,9 @@ _KINDS = tuple(
     )
 )
 
+#: What `failure_of_record` may give.
+KINDS = frozenset({kind for _, kind in _KINDS} | {"other"})
+
 #: Dify's error codes that say why a request of status 400 failed.
 FAILURE_BY_CODE = {
     "completion_request_error": "provider_error",

@@ -49,8 +49,6 @@ class Nginx(Parser, frozen=True):
     guesses: ClassVar[tuple[dict[str, Any], ...]] = tuple(
         {"format": format} for format in (log_format.ERROR, *log_format.BUILT_IN, log_format.INGRESS)
     )
-    error_kinds = error.KINDS
-    failure_reasons = FAILURES
 
     def __post_init__(self) -> None:
         _ = self._zone, self._access
@@ -82,6 +80,13 @@ class Nginx(Parser, frozen=True):
 
     def reach(self, line: bytes) -> int:
         return error.reach(line) if self._access is None else self._access.format.reach(line)
+
+    def error_kinds(self, sample: Batch) -> frozenset[str]:
+        return error.KINDS
+
+    def failure_reasons(self, sample: Batch) -> frozenset[str]:
+        told = self._access is not None and access.STATUS in self._access.roles.columns
+        return FAILURES if told else frozenset()
 
     def advice(self, sample: Batch) -> tuple[str, ...]:
         if self._access is None:

@@ -38,7 +38,7 @@ def full(text: str):
         models=(ModelRow(text, text, text, 7, text),),
         budgets=(BudgetRow(text, text, text, 1.0, 2.0, None, 0.0),),
         failures=(Failure(0.0, text, text, text, text, text, text, 7),),
-        verdicts=(Verdict(text, text), Verdict("Fine")),
+        verdicts=(Verdict(text, (), text), Verdict("Fine", (text,))),
         today={"tokens": 5, text: 1},
         reload_problems=(text,),
         ready=False,
