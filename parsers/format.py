@@ -37,18 +37,21 @@ class Extent(Enum):
     LIST = "the same; before a blank, several words with commas"
     LAST = "to the last place where all that follows it fits"
     BEHIND_LAST = "a word that does not hold the character before it: else each place would be tried to the end"
+    LIST_BEHIND_LAST = "a few such words with commas"
 
 
 class Variable(NamedTuple):
     """A variable of a format; `shape` is the pattern of its value where the server fixes it.
 
-    `regular` is the pattern of almost every value between quotes, with one group for the part that counts.
+    `regular` is the pattern of almost every value between quotes, with one group for the part that counts. `begins` is
+    the character that each value but an empty one begins with: another variable may stand right before it.
     """
 
     name: str
     extent: Extent = Extent.WORD
     shape: bytes = b""
     regular: bytes = b""
+    begins: bytes = b""
 
 
 Piece = bytes | Variable
@@ -62,8 +65,11 @@ _UNQUOTED = {
     Extent.LIST: _TO_STOP,
     Extent.LAST: rb"[^\n]*",
     Extent.BEHIND_LAST: rb"[^\nDELIMITERBEFORE]*+",
+    Extent.LIST_BEHIND_LAST: rb"[^\nDELIMITERBEFORE,]*+(?:(?:, | : )[^\nDELIMITERBEFORE,]*+){0,15}(?!, | : )",
 }
-
+_BEHIND = (Extent.BEHIND_LAST, Extent.LIST_BEHIND_LAST)
+#: Before a variable that begins with a character of its own, or where that one is empty before what follows it.
+_TO_ITS_BEGINNING = rb"[^\n\\BEGINS]*+(?:\\[^\n][^\n\\BEGINS]*+)*(?!\\[^\n])"
 
 #: Behind the name of a variable: what counts of a regular value, which leaves the variable's own group empty.
 REGULAR = ":regular"
@@ -101,7 +107,7 @@ def compiled(pieces: Sequence[Piece], wanted: frozenset[str], quoting: str) -> F
     """The format of these pieces; variables in `wanted` are captured, the first of each name. `quoting` is
     nginx' escape mode (default, json, none) or gunicorn.
 
-    Raises ValueError where two variables stand side by side and one of them is wanted.
+    Raises ValueError where two variables stand side by side, one of them is wanted, and nothing tells where it begins.
     """
     merged = _with_one_greedy(_merged(pieces, wanted), quoting)
     parts, groups, captured = list[bytes](), list[bytes](), list[str]()
@@ -143,7 +149,11 @@ def _merged(pieces: Sequence[Piece], wanted: frozenset[str]) -> list[Piece]:
         before = merged[-1] if merged else b""
         if isinstance(piece, bytes) or isinstance(before, bytes):
             merged.append(piece)
-        elif {piece.name, before.name} & wanted:
+            continue
+        is_wanted = bool({piece.name, before.name} & wanted)
+        if is_wanted and piece.begins:
+            merged.append(piece)
+        elif is_wanted:
             raise ValueError(f"format: {before.name} and {piece.name} stand side by side, with nothing between")
     return merged
 
@@ -160,7 +170,9 @@ def _with_one_greedy(pieces: list[Piece], quoting: str) -> list[Piece]:
             settled.append(piece)
             continue
         last = piece.extent is Extent.LAST and isinstance(following, bytes) and not following.startswith(b'"')
-        extent = Extent.BEHIND_LAST if greedy else Extent.WORD if last and quoting == "none" else piece.extent
+        extent = Extent.WORD if last and quoting == "none" else piece.extent
+        if greedy:
+            extent = Extent.LIST_BEHIND_LAST if extent is Extent.LIST else Extent.BEHIND_LAST
         settled.append(piece._replace(extent=extent))
         greedy = greedy or (last and extent is Extent.LAST)
     return settled
@@ -169,12 +181,16 @@ def _with_one_greedy(pieces: list[Piece], quoting: str) -> list[Piece]:
 def _value(variable: Variable, before: bytes, following: Sequence[Piece], quoting: str) -> bytes:
     """What a variable may hold, given the character before it, and the text and the variable behind it."""
     literal = next((piece for piece in following[:1] if isinstance(piece, bytes)), b"")
+    begins = next((piece.begins for piece in following[:1] if isinstance(piece, Variable)), b"")
     shape = next((piece.shape for piece in following[1:] if isinstance(piece, Variable)), b"")
     if variable.shape:
         return variable.shape
+    if begins:
+        behind = next((piece[:1] for piece in following[1:] if isinstance(piece, bytes)), b"")
+        return _TO_ITS_BEGINNING.replace(b"BEGINS", re.escape(begins + behind))
     if not literal:
         return _TO_THE_END
-    if literal.startswith(b'"') and (variable.extent is not Extent.BEHIND_LAST or before == b'"'):
+    if literal.startswith(b'"') and (variable.extent not in _BEHIND or before == b'"'):
         end = re.escape(literal[1:]) or (rb"\r?$" if len(following) == 1 else b"")
         return _QUOTED[quoting].replace(b"END", end)
     delimiter, stop = re.escape(literal[:1]), re.escape(literal) + shape

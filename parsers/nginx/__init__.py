@@ -92,7 +92,8 @@ class Nginx(Parser, frozen=True):
         if self._access is None:
             return ()
         columns = self._access.roles.columns
-        return tuple(text for role, text in _ADVICE.items() if role not in columns)
+        forgeable = (_FORGEABLE,) if self._access.format.quoting == "none" else ()
+        return (*(text for role, text in _ADVICE.items() if role not in columns), *forgeable)
 
 
 _ADVICE = {
@@ -106,6 +107,10 @@ _ADVICE = {
     ),
     access.STATUS: "this nginx format carries no $status: every request has status unknown",
 }
+_FORGEABLE = (
+    "this nginx format has escape=none: a client can write quotes and line breaks into a line and forge its numbers; "
+    "take escape=json or leave escape out"
+)
 
 
 def _default(value: bytes) -> bytes:

@@ -32,7 +32,7 @@ _SHAPES = {
     **dict.fromkeys(("status", "body_bytes_sent", "bytes_sent", "request_time", "msec"), _NUMBER),
 }
 
-#: How far values reach that may hold blanks or several values; besides these, every $upstream_… is a list.
+#: How far values reach that may hold blanks or several values.
 _EXTENTS = {
     "http_x_forwarded_for": Extent.LIST,
     "proxy_add_x_forwarded_for": Extent.LIST,
@@ -41,6 +41,13 @@ _EXTENTS = {
     "uri": Extent.LAST,
     "document_uri": Extent.LAST,
 }
+#: The same, by how a name begins: what several servers said, and what a client did.
+_KINDS = (
+    ("upstream_", Extent.LIST),
+    *((begin, Extent.FIRST) for begin in ("http_", "sent_http_", "cookie_", "arg_", "args", "query_string")),
+)
+#: `$scheme://$host$request_uri`, `$uri$is_args$args`.
+_BEGINS = {"request_uri": b"/", "uri": b"/", "document_uri": b"/", "is_args": b"?"}
 
 _ESCAPES = ("default", "json", "none")
 _COMMENTS = re.compile(r"(?:\s*#[^\n]*(?:\n|$))*")
@@ -87,8 +94,8 @@ def _split(text: str) -> list[Piece]:
 
 
 def _variable(name: str) -> Variable:
-    extent = Extent.LIST if name.startswith("upstream_") else _EXTENTS.get(name, Extent.WORD)
-    return Variable(name, extent, _SHAPES.get(name, b""), REGULAR if name == "request" else b"")
+    extent = _EXTENTS.get(name) or next((extent for begin, extent in _KINDS if name.startswith(begin)), Extent.WORD)
+    return Variable(name, extent, _SHAPES.get(name, b""), REGULAR if name == "request" else b"", _BEGINS.get(name, b""))
 
 
 def _directive(text: str) -> tuple[str, str]:

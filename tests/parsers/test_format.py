@@ -17,6 +17,7 @@ def read(pieces: list[Piece], line: bytes, quoting: str = "default") -> list[byt
 A, B, C = Variable("a"), Variable("b"), Variable("c")
 FIRST, LAST, LISTS = Variable("a", Extent.FIRST), Variable("a", Extent.LAST), Variable("a", Extent.LIST)
 DIGITS = Variable("b", shape=rb"[0-9]++")
+PATH, QUERY = Variable("a", begins=b"/"), Variable("c", begins=b"?")
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,12 @@ DIGITS = Variable("b", shape=rb"[0-9]++")
         ([b"{", LISTS, b', "b":', B, b"}"], b'{0.0, 0.3, "b":1}', [b"0.0, 0.3", b"1"]),
         ([b"{", LISTS, b',"b":', B, b"}"], b'{,"b":1}', [b"", b"1"]),
         ([b"[", LISTS, b"] [", B, b"]"], b"[1, 2] [3]", [b"1, 2", b"3"]),
+        ([LAST, b" x ", Variable("b", Extent.LIST), b" y ", C], b"1 2 x 3, 4 : 5 y 6", [b"1 2", b"3, 4 : 5", b"6"]),
+        ([LAST, b" x ", Variable("b", Extent.LIST), b" y ", C], b"1 2 x  y 6", [b"1 2", b"", b"6"]),
+        ([Variable("x"), PATH, b" ", B], b"host/p y", [b"/p", b"y"]),
+        ([Variable("x"), PATH, b" ", B], b"host- y/", [b"", b"y/"]),
+        ([b'"', A, QUERY, b'" ', B], b'"/p x?q?r" y', [b"/p x", b"?q?r", b"y"]),
+        ([b'"', A, QUERY, b'" ', B], b'"/p" y?', [b"/p", b"", b"y?"]),
     ],
 )
 def test_a_value_reaches_as_far_as_its_extent_says(
@@ -136,6 +143,8 @@ HOSTILE: list[tuple[list[Piece], str]] = [
     ([LAST, b" ", B, b" [", C, b"] x"], "default"),
     ([LAST, b" ", Variable("b", Extent.LIST), b" ", Variable("c", Extent.FIRST), b" [x"], "default"),
     ([LISTS, b" ", Variable("b", Extent.LIST), b" ", Variable("c", Extent.LIST), b"$x"], "default"),
+    ([LAST, b" ", Variable("b", Extent.LIST), b" ", Variable("c", Extent.LIST), b" [x"], "default"),
+    ([Variable("x"), PATH, b" ", B, QUERY, b" [x"], "default"),
     ([b"[", LISTS, b', "b":', Variable("b", Extent.LIST), b', "b":', C, b"}"], "default"),
     (QUOTED, "gunicorn"),
     (QUOTED, "none"),

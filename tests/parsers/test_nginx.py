@@ -47,6 +47,11 @@ def test_advice_names_what_a_format_lacks() -> None:
     assert Nginx(format="$uri $request_time $upstream_header_time").advice(Batch()) == (
         "this nginx format carries no $status: every request has status unknown",
     )
+    forgeable = "log_format n escape=none '$status $request_time $upstream_header_time';"
+    assert Nginx(format=forgeable).advice(Batch()) == (
+        "this nginx format has escape=none: a client can write quotes and line breaks into a line and forge its numbers; "
+        "take escape=json or leave escape out",
+    )
 
 
 @pytest.mark.parametrize(

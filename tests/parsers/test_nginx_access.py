@@ -106,6 +106,11 @@ def test_times_of_a_timed_line(times: bytes, durations: tuple[int, ...], first_b
 
 
 INFO = ("GET", "/v1/info", "200")
+#: Widely copied; a request without quotes before times of several upstreams.
+UPSTREAMLOG = (
+    "[$time_local] $remote_addr - $remote_user - $server_name $host to: $upstream_addr: $request $status "
+    "upstream_response_time $upstream_response_time msec $msec request_time $request_time"
+)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +133,31 @@ INFO = ("GET", "/v1/info", "200")
         ("$request_method $uri $status", rb"GET /v1/info\x0A 200", Request("GET", "other", "200")),
         ("$request_method $uri $status", b"GET /v1/info 200 404", Request("GET", "other", "404")),
         ("$remote_user [$time_local] $status $uri", b"a [b] " + HEAD[14:] + b"200 /v1/info", Request("unknown", "/v1/info", "200")),
+        (
+            '"$request_method $scheme://$host$request_uri $server_protocol" $status',
+            b'"GET https://dify.example/v1/info?user=a HTTP/1.1" 200',
+            Request(*INFO),
+        ),
+        (r"$scheme://$host$request_uri\t$status", b"http://_-\t400", Request("unknown", "invalid", "400")),
+        (r"$host$request_uri|$status", b"_|400", Request("unknown", "invalid", "400")),
+        ('"$request_method $uri$is_args$args" $status', b'"GET /v1/info?a=/b?c" 200', Request(*INFO)),
+        ('"$request_method $uri$is_args$args" $status', b'"GET /v1/info" 200', Request(*INFO)),
+        (
+            UPSTREAMLOG,
+            b"[24/Nov/2026:11:11:42 +0000] 127.0.0.1 - - - _ dify to: 10.0.0.1:80, [::1]:80: GET /v1/info "
+            b"HTTP/1.1 200 upstream_response_time 0.000, 0.005 : 0.001 msec 1795567384.231 request_time 0.004",
+            Request(*INFO, durations=(4 * MILLISECOND,)),
+        ),
+        (
+            "$request $status a=$upstream_addr t=$upstream_header_time",
+            b"GET /v1/info HTTP/1.1 200 a=10.0.0.1:80, unix:/x t=-, 0.005",
+            Request(*INFO, first_bytes=(5 * MILLISECOND,)),
+        ),
+        (
+            'status=$status referer=$http_referer agent="$http_user_agent" rt=$request_time',
+            b'status=200 referer=a b c agent="x" rt=0.004',
+            Request("unknown", "unknown", "200", durations=(4 * MILLISECOND,)),
+        ),
         ("'$request_uri'\n'\t$status';", b"/v1/info\t200", Request("unknown", "/v1/info", "200")),
         (r"log_format ltsv 'req:$request\tstatus:$status';", b"req:GET /v1/info HTTP/1.1\tstatus:200", Request(*INFO)),
         (
