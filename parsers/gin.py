@@ -15,7 +15,7 @@ from parsers.numbers import MICROSECOND, MILLISECOND, SECOND, many_nanoseconds
 #: The last group is any other line. A time is looked at again, each one once.
 _LINES = re.compile(
     rb"^\[GIN\] (.{10} - .{8}) \| *+([0-9]{3}) \| *+([0-9]{1,6}+(?:\.[0-9]{1,9}+)?)(ms|s|\xc2\xb5s) \| *+"
-    rb'[^ |\n\x1b]*+ *+\| *+[^ "\n\x1b]++ ++"(?:/plugin/[^/"\\\n\x1b]++/dispatch(/[^?"\\\n\x1b]*+))?'
+    rb'[^ |\n\x1b]*+ *+\| *+[^ "\n\x1b]++ ++"(?:/(?:plugin/[^/"\\\n\x1b]++|v2/invoke)/dispatch(/[^?"\\\n\x1b]*+))?'
     rb'(?:"|[^"\\\n\x1b]*+")\r?$|^(.+)$',
     re.MULTILINE,
 )

@@ -21,7 +21,7 @@ from parsers.parser import Parser
 from parsers.times import iso, zone
 from parsers.window import Outcome, by_line, whole_lines
 
-#: Routes of `/plugin/{tenant}/dispatch/…` and the operation names of the daemon's own metrics.
+#: The ends of `/plugin/{tenant}/dispatch/…` and `/v2/invoke/dispatch/…`, and the names in the daemon's own metrics.
 _OPERATIONS = {
     b"llm/invoke": "invoke_llm",
     b"llm/num_tokens": "get_llm_num_tokens",
@@ -35,6 +35,8 @@ _OPERATIONS = {
     b"speech2text/invoke": "invoke_speech2text",
     b"moderation/invoke": "invoke_moderation",
     b"model/schema": "get_ai_model_schemas",
+    b"model/polling/start": "start_polling",
+    b"model/polling/check": "check_polling",
     b"model/validate_provider_credentials": "validate_provider_credentials",
     b"model/validate_model_credentials": "validate_model_credentials",
     b"tool/invoke": "invoke_tool",
@@ -52,14 +54,14 @@ _OPERATIONS = {
     b"trigger/refresh": "refresh_trigger",
     b"trigger/validate_credentials": "validate_trigger_credentials",
     b"datasource/validate_credentials": "validate_datasource_credentials",
-    b"datasource/get_website_crawl": "datasource_website_crawl",
-    b"datasource/get_online_document_pages": "datasource_online_document_pages",
-    b"datasource/get_online_document_page_content": "datasource_online_document_page_content",
-    b"datasource/online_drive_browse_files": "datasource_online_drive_browse_files",
-    b"datasource/online_drive_download_file": "datasource_online_drive_download_file",
+    b"datasource/get_website_crawl": "invoke_website_datasource_get_crawl",
+    b"datasource/get_online_document_pages": "invoke_online_document_datasource_get_pages",
+    b"datasource/get_online_document_page_content": "invoke_online_document_datasource_get_page_content",
+    b"datasource/online_drive_browse_files": "invoke_online_drive_browse_files",
+    b"datasource/online_drive_download_file": "invoke_online_drive_download_file",
 }
 
-_DISPATCH = re.compile(rb"/plugin/[^/]+/dispatch/([^?]*)", re.DOTALL)
+_DISPATCH = re.compile(rb"/(?:plugin/[^/]+|v2/invoke)/dispatch/([^?]*)", re.DOTALL)
 
 _ANSI = re.compile(rb"\x1b\[[0-9;]*m")
 _GIN_PARTS = (

@@ -38,11 +38,11 @@ _HTTPX = re.compile(rb'HTTP Request: [A-Z]+ https?://[^/\s"]*(/[^\s"]*) "HTTP/[0
 #: celery/app/trace.py; a task that raises what it declared (`throws`) says so at INFO, and has failed too.
 _TASK = re.compile(
     rb"Task ([\w.]{1,512})\[[^\]\s]{1,256}\] "
-    rb"(succeeded in ([0-9.]+(?:e-?\d+)?)s:|raised (?:un)?expected:|INTERNAL ERROR:|retry:|ignored|rejected)"
+    rb"(succeeded in ([0-9.]+(?:e-?\d+)?)s:|raised (?:un)?expected:|INTERNAL ERROR:|retry:|ignored|rejected|reject )"
 )
 _TASK_STATUS = {
     b"succeeded": "succeeded", b"raised": "failed", b"INTERNAL": "failed",
-    b"retry:": "retried", b"ignored": "ignored", b"rejected": "rejected",
+    b"retry:": "retried", b"ignored": "ignored", b"rejected": "rejected", b"reject": "rejected",
 }  # fmt: skip
 _TASK_NAME = re.compile(r"[\w.]{1,128}")
 

@@ -54,6 +54,9 @@ class _Node(Struct, frozen=True, gc=False):
     elsewhere: Any = field(default=None, name="dify.usage")
     elsewhere_price: Any = field(default=None, name="dify.usage.total_price")
     elsewhere_currency: Any = field(default=None, name="dify.usage.currency")
+    span_name: str = field(default="", name="dify.span.name")
+    links: Any = field(default=None, name="dify.trace.links")
+    repeats: Any = field(default=None, name="metrics_from_parent")
 
 
 class _Line(Struct, frozen=True, gc=False):
@@ -122,10 +125,11 @@ def _grouped(block: bytes) -> tuple[dict[_Row, list[_Row]], list[_Part], list[by
     for begin, end, lines in _decoded_parts(block, rest):
         for number, line in enumerate(lines, count):
             node = line.attributes
-            # A price or a currency that may be told under other names than a node's own.
-            told = node.price is not None or (
-                node.elsewhere is None and node.elsewhere_price is None and node.elsewhere_currency is None
-            )
+            # A price or a currency that may be told under other names than a node's own; a copy of another node.
+            told = (
+                node.price is not None
+                or (node.elsewhere is None and node.elsewhere_price is None and node.elsewhere_currency is None)
+            ) and not (node.repeats or node.links or " attempt " in node.span_name)
             key = (
                 quarters[line.ts[:_MINUTE]], line.message, told, node.event, node.app_id, node.node_type, node.status,
                 node.provider, node.model, node.currency, node.cost_currency, node.prompt_currency,

@@ -54,7 +54,16 @@ def records_of(attributes: Attributes, at: int | None) -> list[Record]:
     """The same, of attributes that are decoded."""
     event = attributes.get("dify.event.name")
     read = _EVENTS.get(event) if isinstance(event, str) else None
-    return read(attributes, at) if read else []
+    return read(attributes, at) if read and not _repeats(attributes) else []
+
+
+def _repeats(attributes: Attributes) -> bool:
+    """Generation C logs copies of spans, whose usage their parent tells too (api/core/ops/workflow_trace.py): each
+    attempt of a node that was retried, the steps of an agent. Without content only an attempt's name shows it.
+    """
+    name, attempt = attributes.get("dify.span.name"), attributes.get("dify.node.attempt")
+    is_attempt = isinstance(name, str) and isinstance(attempt, int) and name.endswith(f" attempt {attempt + 1}")
+    return is_attempt or attributes.get("metrics_from_parent") is True
 
 
 def name_of(value: object) -> str:
@@ -69,7 +78,7 @@ def app_id_of(value: object) -> str:
 
 def one_of(value: object, known: frozenset[str]) -> str:
     """A member of a closed set, `other` outside it, `unknown` where nothing is told."""
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or value in ("", UNKNOWN):
         return UNKNOWN
     return value if value in known else OTHER
 
@@ -79,6 +88,8 @@ def _app_id(attributes: Attributes) -> str:
 
 
 def _node(attributes: Attributes, at: int | None) -> list[Record]:
+    if attributes.get("dify.trace.links"):  # generation C's trace of a workflow that ran as a tool: its caller's has it
+        return []
     node_type = one_of(attributes.get("dify.node.type"), _NODE_TYPES)
     status = one_of(attributes.get("dify.node.status"), _STATUSES)
     found: list[Record] = [NodeRun(node_type, status, nanoseconds(attributes.get("dify.node.elapsed_time")))]
@@ -119,6 +130,9 @@ def _message(attributes: Attributes, at: int | None) -> list[Record]:
 
 
 def _prompt_generation(attributes: Attributes, at: int | None) -> list[Record]:
+    """Generation C also calls so what it has no name for: the model call of a message, an agent's steps."""
+    if attributes.get("dify.prompt_generation.operation_type") in ("llm", "agent"):
+        return []
     return _spent(attributes, at, _price(attributes, "dify.prompt_generation.total_price"))
 
 

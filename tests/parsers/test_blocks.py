@@ -71,7 +71,7 @@ GIN = line_of(
         "method": ["POST    ", "GET     ", "", "P T "],
         "path": [
             f'"/plugin/{UUID}/dispatch/llm/invoke"', f'"/plugin/{UUID}/dispatch/llm/num_tokens?a=b"', '"/health/check"',
-            '"/plugin//dispatch/llm/invoke"', '"/plugin/a?b/dispatch/llm/invoke"', '"/plugin/a/dispatch/"',
+            '"/v2/invoke/dispatch/llm/invoke"', '"/v2/invoke/x/dispatch/llm/invoke"', '"/plugin//dispatch/llm/invoke"', '"/plugin/a?b/dispatch/llm/invoke"', '"/plugin/a/dispatch/"',
             '"/plugin/a/dispatch/llm/invoke" ', '"/plugin/a/dispatch/llm/inv\\"oke"', '""', '"/plugin/a/dispatch/x y"',
         ],
     },

@@ -44,6 +44,10 @@ ODD = {
     "dify.usage.total_price": [None, "4"],
     "dify.usage.currency": [None, "INR"],
     "dify.prompt_generation.currency": [None, "", "GBP"],
+    "dify.span.name": [None, "Answer", "Answer attempt 1", "Answer attempt 2", 5],
+    "dify.node.attempt": [None, 0, 1, "0"],
+    "dify.trace.links": [None, [], ["x"], "x"],
+    "metrics_from_parent": [None, True, False, "x"],
 }
 TIMES = ["2026-11-23T08:53:00.142Z"] * 5 + [
     "2026-11-23T08:59:59.999Z", "2026-11-23T09:00:00.000Z", "2026-11-23T08:53:60.000Z", "2026-13-23T08:53:00.142Z",

@@ -103,6 +103,39 @@ def test_a_message_of_a_workflow_is_no_second_run() -> None:
     assert records("dify.message.run", **message, **{"dify.workflow.run_id": "w"}) == [first]
 
 
+@pytest.mark.parametrize(
+    ("event", "copy"),
+    [
+        ("dify.prompt_generation.execution", {"dify.prompt_generation.operation_type": "llm"}),  # a message's own call
+        ("dify.prompt_generation.execution", {"dify.prompt_generation.operation_type": "agent"}),  # a step of an agent
+        ("dify.prompt_generation.execution", {"metrics_from_parent": True}),
+        ("dify.node.execution", {"dify.span.name": "Answer attempt 1", "dify.node.attempt": 0}),
+        ("dify.node.execution", {"dify.span.name": "Answer attempt 3", "dify.node.attempt": 2}),
+        ("dify.node.execution", {"metrics_from_parent": True}),
+        (
+            "dify.node.execution",
+            {"dify.trace.links": ["0b5f8b1e-0000-4000-8000-000000000000"]},
+        ),  # of a workflow as tool
+    ],
+)
+def test_what_generation_c_tells_a_second_time_is_no_second_use(event: str, copy: dict[str, object]) -> None:
+    """Its spans of retries, of agents' steps and of a message's model call repeat what their parent tells."""
+    assert records(event, **LLM, **tokens(), **copy) == []
+
+
+def test_the_parent_of_a_copy_counts() -> None:
+    told = {"dify.span.name": "Attempt 2", "dify.node.attempt": 2, "dify.trace.links": [], "metrics_from_parent": False}
+    assert records("dify.node.execution", **LLM, **tokens(), **told) == [
+        NodeRun("llm", "succeeded", 1_500_000_000),
+        used(),
+    ]
+
+
+def test_a_status_that_dify_does_not_know_is_unknown() -> None:
+    """Generation C calls an incomplete span so."""
+    assert records("dify.workflow.run", **{"dify.workflow.status": "unknown"}) == [Run("workflow", APP, "unknown")]
+
+
 def test_generations_of_their_own_are_counted() -> None:
     price = {"dify.prompt_generation.total_price": 0.5, "dify.prompt_generation.currency": "RMB"}
     generated = records("dify.prompt_generation.execution", **MODEL, **tokens(), **price)

@@ -97,6 +97,8 @@ LLM_CALL = f'HTTP Request: POST http://plugin_daemon:5002/plugin/{TENANT}/dispat
             [Task("tasks.x", "failed"), Failure("task_failed")],
         ),
         (worker("WARNING", "trace.py", "Task tasks.x[my:own/id] rejected"), [Task("tasks.x", "rejected")]),
+        (worker("WARNING", "trace.py", "Task tasks.x[1] reject requeue=False: no"), [Task("tasks.x", "rejected")]),
+        (worker("ERROR", "request.py", "Hard time limit (300s) exceeded for tasks.x[1]"), [Failure("task_failed")]),
         # failures
         (
             worker("ERROR", "error_handler.py", "Node 1741782232725 failed with ABORT strategy: quota QuotaExceededError"),
