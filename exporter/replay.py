@@ -50,7 +50,7 @@ def jobs_of(sources: Iterable[Source]) -> list[Job]:
 
 
 def run(
-    jobs: Iterable[Job], ledger: Ledger, line_length: int, span: Span, processes: int, say: Callable[[str], None]
+    jobs: Iterable[Job], ledger: Ledger, line_length: int, span: Span, say: Callable[[str], None], processes: int = 1
 ) -> Iterator[Step]:
     """Enters everything, step by step; whoever stops in between has entered what he has seen.
 

@@ -117,7 +117,7 @@ def replay(
         else:
             jobs = jobs_of(config.sources)
         with _progress(jobs) as advance:
-            for step in run(jobs, ledger, config.limits.line_length, Span(since, until), processes, _say):
+            for step in run(jobs, ledger, config.limits.line_length, Span(since, until), _say, processes):
                 advance(step.batch)
                 _keep(examples, step)
     except InputError as error:

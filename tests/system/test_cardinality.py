@@ -39,13 +39,13 @@ def attack(chance: random.Random) -> Iterator[str]:
             )
         )
         yield LINE.format(
-            number % 256, number // 6000, number % 60, request, chance.choice((200, 404, 499, number)), 7, "-"
+            number % 256, number // 6000 % 60, number % 60, request, chance.choice((200, 404, 499, number)), 7, "-"
         )
 
 
 def ordinary(_: random.Random) -> Iterator[str]:
     for number in range(LINES):
-        yield LINE.format(1, number // 6000, number % 60, "GET /v1/info HTTP/1.1", 200, 7, "-")
+        yield LINE.format(1, number // 6000 % 60, number % 60, "GET /v1/info HTTP/1.1", 200, 7, "-")
 
 
 def worst(_: random.Random) -> Iterator[str]:
@@ -53,7 +53,7 @@ def worst(_: random.Random) -> Iterator[str]:
     templates = [template.replace("{", "").replace("}", "") for template in table().templates]
     for number in range(LINES):
         path, status = templates[number % len(templates)], 100 + number // len(templates)
-        yield LINE.format(1, number // 6000, number % 60, f"GET {path} HTTP/1.1", status, 7, "-")
+        yield LINE.format(1, number // 6000 % 60, number % 60, f"GET {path} HTTP/1.1", status, 7, "-")
 
 
 def replayed(folder: Path, name: str, lines: Iterator[str]) -> tuple[str, float]:
