@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from parsers import lenient_json
 from parsers.batch import UNKNOWN, Active, Dropped, FirstToken, Record, Request, Usage, UsageMissing
@@ -88,13 +88,13 @@ def decode(line: bytes) -> Line:
 
 
 _decode_attributes = lenient_json.decoder(Attributes)
+_decode_told = lenient_json.decoder(dict[str, Any])
 
 
 def records(raw: bytes, at: int | None, routes: Routes) -> list[Record] | None:
     """The records of a proxy's line; None where the attributes are not a proxy's."""
-    try:
-        attributes = _decode_attributes(raw)
-    except (ValueError, RecursionError):
+    attributes = _attributes(raw)
+    if attributes is None:
         return None
     found: list[Record] = []
     if attributes.worker and (active := token_count(attributes.active_requests)) is not None:
@@ -104,6 +104,36 @@ def records(raw: bytes, at: int | None, routes: Routes) -> list[Record] | None:
     if attributes.event == REQUEST_EVENT:
         found += _request(attributes, at, routes)
     return found
+
+
+def _attributes(raw: bytes) -> Attributes | None:
+    """A value of the wrong type costs itself."""
+    try:
+        return _decode_attributes(raw)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        told = _decode_told(raw)
+    except (ValueError, RecursionError):
+        return None
+    entries = told.get("dify.proxy.usage")
+    if isinstance(entries, list):
+        told["dify.proxy.usage"] = [_fitting(entry, UsageEntry) for entry in entries if isinstance(entry, dict)]
+    fitting = _fitting(told, Attributes)
+    return msgspec.convert(fitting, Attributes) if "dify.event.name" in fitting else None
+
+
+def _fitting(told: dict[str, Any], struct: type[Struct]) -> dict[str, Any]:
+    types = {each.encode_name: each.type for each in structs.fields(struct)}
+    return {name: value for name, value in told.items() if _fits(value, types.get(name, Any))}
+
+
+def _fits(value: object, type: object) -> bool:
+    try:
+        msgspec.convert(value, type)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _request(attributes: Attributes, at: int | None, routes: Routes) -> Iterable[Record]:
@@ -134,6 +164,8 @@ def _request(attributes: Attributes, at: int | None, routes: Routes) -> Iterable
 
 def _route(route: str, routes: Routes) -> str:
     """The proxy writes templates; anything else is looked up as a path."""
+    if not route:
+        return UNKNOWN
     known = routes.information(route).area != "other" or route in (STATIC, INVALID, UNKNOWN)
     return route if known else routes.of_path(route.encode())
 

@@ -174,6 +174,49 @@ def test_a_bad_number_costs_itself_and_not_its_line(bad: object) -> None:
     assert Request("POST", "/v1/chat-messages", "200") in found
 
 
+@pytest.mark.parametrize("bad", [5, None, True, [], {"a": 1}])
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("http.request.method", {"method": "unknown"}),
+        ("http.route", {"route": "unknown"}),
+        ("dify.proxy.outcome", {}),
+        ("dify.streaming", {}),
+        ("dify.error.code", {}),
+        ("dify.app_id", {}),
+        ("dify.proxy.usage", {}),
+    ],
+)
+def test_a_text_that_is_none_costs_itself_and_not_its_line(name: str, changes: dict[str, Any], bad: object) -> None:
+    text = encode(Line(ts="2026-11-23T08:53:31.404Z", message="", attributes=REQUEST))
+    line = json.loads(text)
+    line["attributes"][name] = bad
+    batch = Dify().parse(json.dumps(line).encode() + b"\n")
+    request = next(record for record in batch.records if isinstance(record, Request))
+    expected = next(record for record in read(REQUEST) if isinstance(record, Request))
+    assert request == msgspec.structs.replace(expected, **changes)
+
+
+def test_a_model_whose_name_is_none_keeps_its_tokens() -> None:
+    line = json.loads(encode(Line(ts="2026-11-23T08:53:31.404Z", message="", attributes=REQUEST)))
+    line["attributes"]["dify.proxy.usage"] = [
+        line["attributes"]["dify.proxy.usage"][0] | {"gen_ai.request.model": 5},
+        "x",
+    ]
+    batch = Dify().parse(json.dumps(line).encode() + b"\n")
+    used = [record for record in batch.records if isinstance(record, Usage)]
+    assert [(each.model, each.input_tokens, each.output_tokens) for each in used] == [("unknown", 12, 34)]
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"dify.event.name": 5, "dify.proxy.worker": "w"}, ['"dify.proxy.'], '"dify.proxy.']
+)
+def test_attributes_that_name_no_event_are_no_proxys(attributes: object) -> None:
+    line = json.loads(encode(Line(ts="2026-11-23T08:53:31.404Z", message="", attributes=REQUEST)))
+    line["attributes"] = attributes
+    assert Dify().parse(json.dumps(line).encode() + b"\n").unparsed == {"json": 1}
+
+
 TEXT = st.text(alphabet=st.characters(codec="utf-8"), max_size=20)
 OPTIONAL = st.none() | TEXT
 NUMBER = st.none() | st.integers(0, 2**50) | st.floats(0, 1e6, allow_nan=False)
