@@ -21,7 +21,7 @@ from benchmarks.corpora import nginx
 from benchmarks.reading import EXPORTER
 
 _DEADLINE = 60.0
-_OBSERVED = re.compile(rb'dify_exporter_lines_total\{outcome="observed",source="nginx"\} ([0-9.e+]+)')
+_OBSERVED = re.compile(rb'dify_exporter_lines_total\{outcome="observed",source="[^"]*"\} ([0-9.e+]+)')
 _TICK, _HERTZ = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 
@@ -32,7 +32,7 @@ class Result(Struct, frozen=True):
 
 
 class Serving:
-    """A `serve` of one nginx source, in a folder of its own."""
+    """A `serve` of nginx logs, in a folder of its own."""
 
     def __init__(self, process: subprocess.Popen[str], port: int) -> None:
         self.process, self._port = process, port
@@ -47,8 +47,9 @@ class Serving:
         return time.perf_counter() - begun, text
 
     def observed(self) -> int:
-        found = _OBSERVED.search(self.scrape()[1])
-        return round(float(found[1])) if found else -1
+        """Lines of all sources; -1 before there is any."""
+        found = _OBSERVED.findall(self.scrape()[1])
+        return sum(round(float(lines)) for lines in found) if found else -1
 
     def cpu(self) -> float:
         """Seconds of processor time so far."""
@@ -61,12 +62,14 @@ class Serving:
 
 
 @contextmanager
-def serving(folder: Path, paths: list[str]) -> Iterator[Serving]:
+def serving(folder: Path, *sources: list[str]) -> Iterator[Serving]:
+    """`sources` are the paths of each."""
     config = folder / "exporter.toml"
-    config.write_text(
-        f'[exporter]\nlisten = "127.0.0.1:0"\nstate = "state"\n[[source]]\nname = "nginx"\n'
-        f'paths = {paths!r}\nparser = "nginx"\nformat = "dify-timed"\n'
-    )
+    tables = [
+        f'[[source]]\nname = "nginx-{number}"\npaths = {paths!r}\nparser = "nginx"\nformat = "dify-timed"\n'
+        for number, paths in enumerate(sources)
+    ]
+    config.write_text('[exporter]\nlisten = "127.0.0.1:0"\nstate = "state"\n' + "".join(tables))
     command = [EXPORTER, "serve", "--config", str(config)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
@@ -74,7 +77,7 @@ def serving(folder: Path, paths: list[str]) -> Iterator[Serving]:
         port = next(int(found[1]) for line in process.stderr if (found := re.search(r"http://127.0.0.1:(\d+)", line)))
         threading.Thread(target=process.stderr.read, daemon=True).start()
         server = Serving(process, port)
-        _until(lambda: server.observed() >= 0)
+        until(lambda: server.observed() >= 0)
         yield server
     finally:
         process.send_signal(signal.SIGTERM)
@@ -85,9 +88,9 @@ def measure(folder: Path, seconds: float) -> Iterator[Result]:
     """All of it; `seconds` is how long each rate is held."""
     folder = folder.absolute()  # a configuration's paths are relative to its own folder
     folder.mkdir(parents=True, exist_ok=True)
-    yield from _latency(_fresh(folder / "latency"), seconds)
-    yield from _scrapes(_fresh(folder / "scrapes"), seconds)
-    yield from _idle(_fresh(folder / "idle"), seconds)
+    yield from _latency(fresh(folder / "latency"), seconds)
+    yield from _scrapes(fresh(folder / "scrapes"), seconds)
+    yield from _idle(fresh(folder / "idle"), seconds)
 
 
 def _latency(folder: Path, seconds: float) -> Iterator[Result]:
@@ -113,7 +116,7 @@ def _scrapes(folder: Path, seconds: float) -> Iterator[Result]:
     log.write_text("".join(_many_series()))
     with serving(folder, [str(log)]) as server:
         log.open("a").write("".join(_many_series()))
-        _until(lambda: server.observed() >= len(list(_many_series())))
+        until(lambda: server.observed() >= len(list(_many_series())))
         samples = server.scrape()[1].count(b"\n")
         with _Writer(log, rate=10):  # so that each commit has something to write
             calm = sorted(server.scrape()[0] for _ in _every(0.1, seconds))
@@ -137,7 +140,7 @@ def _scrapes(folder: Path, seconds: float) -> Iterator[Result]:
 
 def _idle(folder: Path, seconds: float) -> Iterator[Result]:
     for files, goal in ((20, "<= 1 %"), (1000, "<= 3 %")):
-        place = _fresh(folder / str(files))
+        place = fresh(folder / str(files))
         for number in range(files):
             (place / f"{number}.log").write_text("")
         with serving(place, [f"{place}/*.log"]) as server:
@@ -159,7 +162,7 @@ def _ingest(server: Serving, log: Path) -> float:
     with log.open("a") as file:
         file.write(text)
     begun = time.monotonic()
-    _until(lambda: server.observed() >= before + lines)
+    until(lambda: server.observed() >= before + lines)
     return lines / (time.monotonic() - begun)
 
 
@@ -215,19 +218,19 @@ def _every(pause: float, seconds: float) -> Iterator[None]:
         time.sleep(pause)
 
 
-def _until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool], pause: float = 0.02) -> None:
     end = time.monotonic() + _DEADLINE
     while not condition():
         if time.monotonic() > end:
             raise SystemExit("the exporter did not get there in time")
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def _p99(ordered: list[float]) -> float:
     return ordered[int(0.99 * (len(ordered) - 1))]
 
 
-def _fresh(folder: Path) -> Path:
+def fresh(folder: Path) -> Path:
     """An empty folder: state and logs of an earlier run would count."""
     subprocess.run(["rm", "-rf", str(folder)], check=True)
     folder.mkdir(parents=True)

@@ -1,0 +1,115 @@
+"""How cost grows: with lines, with the length of a line, with series, and with sources.
+
+    python -m benchmarks.growth --lines 10000 100000 1000000 10000000
+
+Processor time, the median of the rounds; the last column is the cost of one unit against that of the first row.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from random import Random
+from statistics import median
+
+from benchmarks.corpora import corpus, nginx
+from benchmarks.loops import parse_and_post
+from benchmarks.options import OPTIONS
+from benchmarks.serving import fresh, serving, until
+from benchmarks.state import books
+from exporter.exposition import render
+from exporter.feed import feed
+from exporter.ledger import Ledger
+from exporter.series import Limits
+from parsers.batch import Batch
+from parsers.parser import Parser, registered
+
+#: What was measured at which size: nanoseconds of the processor for all of it, and of how many units it consists.
+Row = tuple[int, float, int]
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
+    arguments.add_argument("--folder", type=Path, default=Path(".bench"), help="where the corpora are made")
+    arguments.add_argument("--lines", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    arguments.add_argument("--rounds", type=int, default=3)
+    given = arguments.parse_args()
+    folder, rounds = given.folder.absolute(), given.rounds
+    show("lines, nginx timed", "line", _lines(folder, given.lines, rounds))
+    show("bytes of a line", "byte", _lengths(rounds))
+    show("series: a line of each", "line", _series(rounds, lambda ledger, batch: ledger.enter("nginx", batch)))
+    show("series: a scrape of all", "series", _series(rounds, lambda ledger, _: render(ledger.snapshot(None), {})))
+    show("sources of a serve, 200,000 lines in all", "line", _sources(folder / "sources"))
+
+
+def show(what: str, unit: str, rows: Iterator[Row]) -> None:
+    first = 0.0
+    for size, nanoseconds, units in rows:
+        each = nanoseconds / units
+        first = first or each
+        print(f"{what:<42} {size:>12,} {each:>10,.0f} ns a {unit:<7} {each / first:>6.2f}", flush=True)
+
+
+def _lines(folder: Path, sizes: list[int], rounds: int) -> Iterator[Row]:
+    parse_and_post("nginx-timed", corpus(folder, "nginx-timed", 10_000))  # loads what is loaded once
+    for lines in sizes:
+        path = corpus(folder, "nginx-timed", lines)
+        yield lines, _processor(partial(parse_and_post, "nginx-timed", path), rounds), lines
+
+
+def _lengths(rounds: int) -> Iterator[Row]:
+    """Queries make lines long: up to 8 kB by nginx' default (large_client_header_buffers), else up to our limit."""
+    name, options = OPTIONS["nginx-timed"]
+    parser, total = registered()[name](**options), 1 << 25
+    (line,) = islice(nginx(timed=True)(Random(1)), 1)
+    for length in (200, 1000, 4000, 16_000, 64_000, 512_000):
+        long = line.replace(" HTTP/1.1", "?" + "x" * (length - len(line)) + " HTTP/1.1").encode() + b"\n"
+        log = long * (total // len(long))
+        yield length, _processor(partial(_enter, parser, log), rounds), len(log)
+
+
+def _enter(parser: Parser, log: bytes) -> None:
+    ledger = Ledger(Limits(), time.time)
+    for batch in feed(BytesIO(log).read, parser, Limits().line_length):
+        ledger.enter("nginx", batch)
+
+
+def _series(rounds: int, step: Callable[[Ledger, Batch], object]) -> Iterator[Row]:
+    for series in (100, 1000, 10_000, 50_000):
+        ledger, requests = books(series)
+        batch = Batch(records=tuple(requests))
+        yield series, _processor(partial(step, ledger, batch), rounds), series
+
+
+def _sources(folder: Path, lines: int = 200_000) -> Iterator[Row]:
+    """A backlog of all sources together, from its first byte to its last line in /metrics."""
+    for sources in (1, 10, 50):
+        place = fresh(folder / str(sources))
+        paths = [place / f"{number}.log" for number in range(sources)]
+        for path in paths:
+            path.touch()
+        text = nginx(timed=True)(Random(1))
+        with serving(place, *([str(path)] for path in paths)) as server:
+            begun = server.cpu()
+            for path in paths:
+                path.write_text("".join(f"{line}\n" for line in islice(text, lines // sources)))
+            until(lambda: server.observed() >= lines, pause=0.5)
+            yield sources, 1e9 * (server.cpu() - begun), lines
+
+
+def _processor(step: Callable[[], object], rounds: int) -> float:
+    """Nanoseconds of this process."""
+
+    def once() -> int:
+        begun = time.process_time_ns()
+        step()
+        return time.process_time_ns() - begun
+
+    return median(once() for _ in range(rounds))
+
+
+if __name__ == "__main__":
+    main()
