@@ -45,10 +45,10 @@ Spent = Mapping[tuple[int, str], int | Decimal]
 class Budget(Struct, frozen=True, forbid_unknown_fields=True):
     """`[[budget]]`: a limit on money or tokens a calendar window; weeks begin on Monday (ISO 8601)."""
 
-    name: Text
+    name: Annotated[str, Meta(min_length=1, examples=["monthly"])]
     window: Literal["day", "week", "month"]
-    unit: Text
-    limit: Text
+    unit: Annotated[str, Meta(min_length=1, examples=["USD"])]
+    limit: Annotated[str, Meta(min_length=1, examples=["500"])]
     timezone: str = "UTC"
     match: dict[str, Text] = {}
 

@@ -10,12 +10,12 @@ from msgspec import Struct, structs
 
 from exporter import catalogue
 from exporter.budgets import Budget
-from exporter.money import ANCHOR, Exchange, amount, currency
+from exporter.money import ANCHOR, Exchange, amount, currency, same_currencies
 from exporter.prices import Price
 from exporter.proxy.settings import Proxy
 from exporter.series import Limits
 from exporter.settings import App, Config, Exporter, Routes, Source, SourceKeys
-from exporter.toml_table import Problems, Table, convert, unknown
+from exporter.toml_table import Problems, Table, convert, kind, unknown
 from exporter.web.tls import context_of
 from exporter.web_config import WebConfig, web_config
 from parsers.envelope import ENVELOPES
@@ -70,8 +70,11 @@ def source(table: Table, folder: Path, extra_routes: tuple[str, ...], problems: 
     struct = known.get(str(table.get("parser")))
     if struct is None:
         return None
-    options = {k: v for k, v in table.items() if k not in common}
     hidden = {"routes": extra_routes} if "routes" in struct.__struct_fields__ else {}
+    keys_of_parser = {f.encode_name for f in structs.fields(struct)} - hidden.keys()
+    for key in (key for key in table if key not in common | keys_of_parser):
+        problems.add(where, unknown("key", key, common | keys_of_parser))
+    options = {k: v for k, v in table.items() if k in keys_of_parser}
     parser = convert(options, struct, where, problems, hidden)
     if parser is None or keys is None or len(problems.sentences) > found:
         return None
@@ -82,10 +85,13 @@ def source(table: Table, folder: Path, extra_routes: tuple[str, ...], problems: 
 
 def _document(path: Path, problems: Problems, named_by: str = "--config") -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         problems.add("", f"cannot be read: {error.strerror}; name another file with {named_by}")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
+        problems.add("", f"is not UTF-8: byte {byte:#04x} in line {line}; save it as UTF-8")
+    except tomllib.TOMLDecodeError as error:
         problems.add("", f"is not valid TOML: {error}")
     raise ConfigError(problems.sentences)
 
@@ -99,9 +105,11 @@ def _check_top_level(document: dict[str, Any], problems: Problems) -> None:
     for name in list(document):
         value = document[name]
         if name in _TABLES and not isinstance(value, dict):
-            problems.add("", f"{name}: expected one table [{name}], found {type(value).__name__}")
+            problems.add("", f"{name}: expected one table [{name}], found {kind(value)}")
         elif name in _ARRAYS and not (isinstance(value, list) and all(isinstance(t, dict) for t in value)):
-            problems.add("", f"{name}: expected tables [[{name}]], found {type(value).__name__}")
+            problems.add("", f"{name}: expected tables [[{name}]], found {kind(value)}")
+        elif name not in _TABLES | _ARRAYS and not isinstance(value, dict | list):
+            problems.add("", f'key "{name}" stands above all tables, expected it in one such as [exporter]')
         elif name not in _TABLES | _ARRAYS:
             problems.add("", unknown("table", name, _TABLES | _ARRAYS))
         else:
@@ -214,6 +222,8 @@ def _exchange(table: Table, problems: Problems) -> Exchange:
             rates[currency("currency must be", code)] = amount(code, rate)
         except ValueError as error:
             problems.add("[exchange]", str(error))
+    for one, other in same_currencies(rates):
+        problems.add("[exchange]", f"{other}: the same currency as {one}, expected one of them")
     if rates.get(ANCHOR, 1) != 1:
         problems.add("[exchange]", f"{ANCHOR}: the rates are in {ANCHOR}, expected the other currencies only")
     return Exchange(rates)

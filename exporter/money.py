@@ -1,6 +1,6 @@
 """Amounts of money: exact, with their currency."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal, InvalidOperation
 
 from parsers.batch import OTHER
@@ -48,6 +48,11 @@ class Exchange:
         if code not in self._rates or into not in self._rates:
             return None
         return value * self._rates[code] / self._rates[into]
+
+
+def same_currencies(codes: Collection[str]) -> list[tuple[str, str]]:
+    """The currencies among these that are there under two names."""
+    return [(name, canonical) for name, canonical in _SYNONYMS.items() if name in codes and canonical in codes]
 
 
 def _canonical(code: str) -> str:

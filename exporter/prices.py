@@ -2,8 +2,9 @@
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import Annotated
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from exporter.money import amount, currency
 from parsers.batch import UNKNOWN, Usage
@@ -16,10 +17,10 @@ _NANOSECONDS = 1_000_000_000
 class Price(Struct, frozen=True, forbid_unknown_fields=True):
     """One `[[price]]`: `input` and `output` cost so much per million tokens, from midnight UTC of `since` on."""
 
-    model: str
-    input: str
-    output: str
-    currency: str
+    model: Annotated[str, Meta(examples=["gpt-4.1"])]
+    input: Annotated[str, Meta(examples=["2.00"])]
+    output: Annotated[str, Meta(examples=["8.00"])]
+    currency: Annotated[str, Meta(examples=["USD"])]
     provider: str = ""
     since: date = field(default=date.min, name="from")
 

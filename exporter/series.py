@@ -18,6 +18,9 @@ Labels = tuple[str, ...]
 
 _NANOSECONDS = 1_000_000_000
 
+#: A line is held in memory while it grows.
+_LONGEST_LINE = 1 << 30
+
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """`[limits]`: label sets a metric, characters of a label value, bytes of a line, joins that wait."""
@@ -32,6 +35,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
         for name in self.__struct_fields__:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        if self.line_length > _LONGEST_LINE:
+            raise ValueError(f"line_length must be at most {_LONGEST_LINE}, found {self.line_length}")
 
 
 class Series:

@@ -15,7 +15,7 @@ from exporter.web_config import WebConfig
 from parsers.parser import Parser
 from parsers.routes import table as route_table
 
-Text = Annotated[str, Meta(min_length=1)]
+Text = Annotated[str, Meta(min_length=1, examples=["nginx"])]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
 
@@ -47,12 +47,14 @@ class SourceKeys(Struct, frozen=True):
     """The keys that every source has; the others are its parser's fields."""
 
     name: Text
-    paths: Annotated[tuple[Text, ...], Meta(min_length=1)]
+    paths: Annotated[tuple[Text, ...], Meta(min_length=1, examples=[["access.log"]])]
     parser: Text
     envelope: Text = "none"
     log_patterns: tuple[Text, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.name.isprintable():
+            raise ValueError(f"name: expected a name of printable characters, found {self.name!r}")
         for pattern in self.log_patterns:
             if pattern.count("%s") != 1:
                 raise ValueError(f'log_patterns: expected one %s for the file\'s name, found "{pattern}"')

@@ -3,7 +3,9 @@
 msgspec stops at the first problem of a struct, so each key is converted by itself first.
 """
 
+import re
 from collections.abc import Iterable, Mapping
+from datetime import date, time
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -13,6 +15,13 @@ from msgspec import Struct
 T = TypeVar("T", bound=Struct)
 
 Table = Mapping[str, Any]
+
+#: What TOML, and people, call the types that msgspec and Python name.
+_NAMES = {
+    "str": "a string", "int": "an integer", "float": "a number", "bool": "true or false", "date": "a date",
+    "array": "an array", "list": "an array", "object": "a table", "dict": "a table",
+}  # fmt: skip
+_TYPE = re.compile(r"`(\w+)`")
 
 
 class Problems:
@@ -47,27 +56,37 @@ def convert(table: Table, struct: type[T], where: str, problems: Problems, hidde
             problems.add(where, f"{key}: {_expectation(error, fields[key].type)}, found {_shown(value)}")
         else:
             good[key] = value
-    required = [key for key, field in fields.items() if field.required]
+    required = {key: _example(field.type) for key, field in fields.items() if field.required}
     for key in required:
         if key not in table:
             problems.add(where, f"{key} is missing")
-    if good.keys() >= set(required):
-        for sentence in _refusals(good, {*required, *(hidden or {})}, struct):
+    examples = {key: example for key, example in required.items() if example is not None}
+    if {*good, *examples} >= set(required):
+        for sentence in _refusals({**examples, **good}, examples, {*required, *(hidden or {})}, struct):
             problems.add(where, sentence)
     return msgspec.convert(good, struct) if len(problems.sentences) == found else None
 
 
-def _refusals(good: Table, always: set[str], struct: type[Struct]) -> list[str]:
+def _refusals(table: Table, examples: Table, always: set[str], struct: type[Struct]) -> list[str]:
     """What the struct itself says (`__post_init__`), which names one problem at a time: so the key that causes it is
-    left out, and the rest is tried again.
+    left out, or given its example, and the rest is tried again.
     """
     told: list[str] = []
-    left = dict(good)
+    left = dict(table)
     while (sentence := _refusal(left, struct)) and sentence not in told:
         told.append(sentence)
         rests = [{k: v for k, v in left.items() if k != key} for key in left if key not in always]
+        rests += [{**left, key: example} for key, example in examples.items()]
         left = next((rest for rest in rests if _refusal(rest, struct) != sentence), left)
     return told
+
+
+def _example(wanted: object) -> object:
+    """A value that a required key may have, as its type says; None where it says none."""
+    if get_origin(wanted) is Literal:
+        return get_args(wanted)[0]
+    given = (meta.examples for meta in getattr(wanted, "__metadata__", ()) if isinstance(meta, msgspec.Meta))
+    return next((examples[0] for examples in given if examples), None)
 
 
 def _refusal(table: Table, struct: type[Struct]) -> str:
@@ -76,6 +95,11 @@ def _refusal(table: Table, struct: type[Struct]) -> str:
     except msgspec.ValidationError as error:
         return str(error)
     return ""
+
+
+def kind(value: object) -> str:
+    """What TOML calls a value of that type."""
+    return _NAMES.get(type(value).__name__, "a time")
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
@@ -92,12 +116,14 @@ def _expectation(error: msgspec.ValidationError, wanted: object) -> str:
     """
     if get_origin(wanted) is Literal:
         return f"expected one of {', '.join(map(repr, get_args(wanted)))}"
-    expected, _, rest = str(error).partition(", got ")
-    place = rest.partition(" - at ")[2]
-    sentence = expected[:1].lower() + expected[1:]
-    return f"{sentence} at {place}" if place else sentence
+    expected, _, place = str(error).partition(" - at ")
+    sentence = expected.partition(", got ")[0]
+    sentence = _TYPE.sub(lambda match: _NAMES.get(match[1], match[1]), sentence[:1].lower() + sentence[1:])
+    return f"{sentence} inside" if place else sentence
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = value.isoformat() if isinstance(value, date | time) else repr(value)
     return text if len(text) <= 60 else text[:60] + "…"

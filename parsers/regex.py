@@ -10,7 +10,9 @@ from collections.abc import Callable
 from datetime import datetime
 from difflib import get_close_matches
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from msgspec import Meta
 
 if TYPE_CHECKING:
     import regex
@@ -40,7 +42,7 @@ Groups = dict[str, str | None]
 class Regex(Parser, frozen=True):
     """`timeout` is seconds per line; `time_format` is strptime's, "" for ISO 8601."""
 
-    pattern: str
+    pattern: Annotated[str, Meta(examples=[r"(?P<status_code>\d{3})"])]
     duration_unit: Literal["s", "ms", "us"] = "s"
     time_format: str = ""
     timeout: float = 0.1

@@ -96,13 +96,14 @@ def test_a_table_says_all_that_is_wrong_with_it(tmp_path: Path) -> None:
     assert [problem.removeprefix(f"{tmp_path / 'x.toml'}: ") for problem in refused.value.problems] == [
         '[exporter]: unknown key "stat", did you mean "state"?',
         '[exporter]: listen must be host:port such as 127.0.0.1:9877, found "9877"',
-        '[[source]] "a": paths: expected `array` of length >= 1, found []',
+        '[[source]] "a": paths: expected an array of length >= 1, found []',
         '[[source]] "a": parser: unknown parser "ngnix", did you mean "nginx"?',
         '[[source]] "a": envelope: unknown envelope "dockre", did you mean "docker"?',
         '[[source]] "b": unknown key "fromat", did you mean "format"?',
         "[[source]] \"b\": timezone: unknown time zone 'Europe', expected a name such as UTC or Asia/Shanghai",
         '[[source]] "b": format: unknown name "difi", did you mean "dify"? (or nginx\' log_format itself)',
-        "[[source]] 3: paths: expected `array`, found 'x'",
+        "[[source]] 3: paths: expected an array, found 'x'",
         "[[source]] 3: name is missing",
         "[[source]] 3: pattern: does not compile: missing ) at position 1",
+        "[[source]] 3: timeout must be above 0 and at most 10 seconds, found 99.0",
     ]

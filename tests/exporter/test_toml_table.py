@@ -14,15 +14,16 @@ parser = "nginx"
 
 REFUSED = {
     "unknown table": ("[exportr]\n", 'unknown table "exportr", did you mean "exporter"?'),
+    "no table": ("listen = 'x'\n", 'key "listen" stands above all tables, expected it in one such as [exporter]'),
     "unknown key": ("[exporter]\nlistn = 'x'\n", '[exporter]: unknown key "listn", did you mean "listen"?'),
     "wrong type": (
         "[exporter]\npoll_interval = 'fast'\n",
-        "[exporter]: poll_interval: expected `float`, found 'fast'",
+        "[exporter]: poll_interval: expected a number, found 'fast'",
     ),
     "too small": ("[limits]\nline_length = 0\n", "[limits]: line_length must be at least 1, found 0"),
     "poll interval": (
         "[exporter]\npoll_interval = 60\n",
-        "[exporter]: poll_interval: expected `float` <= 1.0, found 60",
+        "[exporter]: poll_interval: expected a number <= 1.0, found 60",
     ),
     "listen": (
         "[exporter]\nlisten = '9877'\n",
@@ -32,8 +33,8 @@ REFUSED = {
         "[exporter]\nstart_at = 'middle'\n",
         "[exporter]: start_at: expected one of 'end', 'beginning', found 'middle'",
     ),
-    "table as list": ("[[exporter]]\n", "exporter: expected one table [exporter], found list"),
-    "source as table": ("[source]\nname='x'\n", "source: expected tables [[source]], found dict"),
+    "table as list": ("[[exporter]]\n", "exporter: expected one table [exporter], found an array"),
+    "source as table": ("[source]\nname='x'\n", "source: expected tables [[source]], found a table"),
     "missing key": (
         "[[source]]\nname = 'x'\npaths = ['a']\n",
         '[[source]] "x": parser is missing',
@@ -56,7 +57,28 @@ REFUSED = {
     ),
     "no paths": (
         SOURCE.replace('["access.log"]', "[]"),
-        '[[source]] "nginx": paths: expected `array` of length >= 1, found []',
+        '[[source]] "nginx": paths: expected an array of length >= 1, found []',
+    ),
+    "empty path": (
+        SOURCE.replace("access.log", ""),
+        "[[source]] \"nginx\": paths: expected a string of length >= 1 inside, found ['']",
+    ),
+    "true": ("[exporter]\nlisten = true\n", "[exporter]: listen: expected a string, found true"),
+    "name with a line break": (
+        SOURCE.replace('"nginx"\np', '"a\\nb"\np'),
+        "[[source]] \"a\N{REPLACEMENT CHARACTER}b\": name: expected a name of printable characters, found 'a\\nb'",
+    ),
+    "price's moment": (
+        "[[price]]\nmodel='m'\ninput='2'\noutput='8'\ncurrency='USD'\nfrom=2026-01-01T00:00:00Z\n",
+        "[[price]] 1: from: expected a date, found 2026-01-01T00:00:00+00:00",
+    ),
+    "one currency under two names": (
+        "[exchange]\nRMB = '0.14'\nCNY = '0.15'\n",
+        "[exchange]: CNY: the same currency as RMB, expected one of them",
+    ),
+    "endless line": (
+        "[limits]\nline_length = 9999999999999\n",
+        "[limits]: line_length must be at most 1073741824, found",
     ),
     "same name": (
         SOURCE * 2,
@@ -80,7 +102,7 @@ REFUSED = {
     ),
     "price as a float": (
         "[[price]]\nmodel='m'\ninput=2.5\noutput='8'\ncurrency='USD'\n",
-        "[[price]] 1: input: expected `str`, found 2.5",
+        "[[price]] 1: input: expected a string, found 2.5",
     ),
     "absurd price": (
         "[[price]]\nmodel='m'\ninput='1e300'\noutput='8'\ncurrency='USD'\n",
@@ -188,6 +210,69 @@ def test_a_price_list_has_problems_of_its_own(tmp_path: Path) -> None:
             load(file)
         (problem,) = refusal.value.problems
         assert problem.startswith(f"{listed}: {sentence}")
+
+
+SPELLED = {
+    "a misspelt required key": (
+        "[[budget]]\nname='b'\nwindow='month'\nunit='dollars'\nlimt='5'\n",
+        [
+            '[[budget]] 1: unknown key "limt", did you mean "limit"?',
+            "[[budget]] 1: limit is missing",
+            '[[budget]] 1: unit must be "tokens" or a currency code such as "USD" or "RMB", found \'dollars\'',
+        ],
+    ),
+    "a required key of the wrong type": (
+        "[[price]]\nmodel='m'\ninput=2\noutput='8'\ncurrency='dollars'\n",
+        [
+            "[[price]] 1: input: expected a string, found 2",
+            '[[price]] 1: currency must be a currency code such as "USD" or "RMB", found \'dollars\'',
+        ],
+    ),
+    "two required keys with bad values": (
+        "[[price]]\nmodel='m'\ninput='x'\noutput='y'\ncurrency='USD'\n",
+        [
+            "[[price]] 1: input must be a decimal string of at least 0 such as \"2.50\", found 'x'",
+            "[[price]] 1: output must be a decimal string of at least 0 such as \"2.50\", found 'y'",
+        ],
+    ),
+    "a pattern and a time limit": (
+        "[[source]]\nname='a'\npaths=['x']\nparser='regex'\npattern='('\ntimeout=99\n",
+        [
+            '[[source]] "a": pattern: does not compile: missing ) at position 1',
+            '[[source]] "a": timeout must be above 0 and at most 10 seconds, found 99.0',
+        ],
+    ),
+    "keys that every source has": (
+        "[[source]]\nnmae='a'\npath=['x']\nparser='nginx'\n",
+        [
+            "[[source]] 1: name is missing",
+            "[[source]] 1: paths is missing",
+            '[[source]] 1: unknown key "nmae", did you mean "name"?',
+            '[[source]] 1: unknown key "path", did you mean "paths"?',
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPELLED)
+def test_no_problem_hides_another(name: str, tmp_path: Path) -> None:
+    text, sentences = SPELLED[name]
+    file = tmp_path / "exporter.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as refusal:
+        load(file)
+    assert [problem.removeprefix(f"{file}: ") for problem in refusal.value.problems] == sentences
+
+
+def test_a_byte_order_mark_is_no_problem(tmp_path: Path) -> None:
+    (tmp_path / "exporter.toml").write_bytes(b"\xef\xbb\xbf" + SOURCE.replace("\n", "\r\n").encode())
+    assert [source.name for source in load(tmp_path / "exporter.toml").sources] == ["nginx"]
+
+
+def test_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "exporter.toml").write_bytes(b"# a\n# caf\xe9\n")
+    with pytest.raises(ConfigError, match="is not UTF-8: byte 0xe9 in line 2; save it as UTF-8"):
+        load(tmp_path / "exporter.toml")
 
 
 def test_an_unreadable_file(tmp_path: Path) -> None:
