@@ -37,7 +37,7 @@ def _request(books: Books, r: b.Request) -> None:
     series.add(c.REQUESTS, (source, r.method, r.route, r.status_code), r.count, r.count)
     if (source, r.route, b.FAILURE_REASONS[0]) not in series.counters[c.FAILED_REQUESTS]:
         for reason in b.FAILURE_REASONS:
-            series.add(c.FAILED_REQUESTS, (source, r.route, reason), 0)
+            series.add(c.FAILED_REQUESTS, (source, r.route, reason), 0, 0)
     if r.failure:
         series.add(c.FAILED_REQUESTS, (source, r.route, r.failure), r.count, r.count)
     if r.response_bytes is not None:

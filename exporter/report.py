@@ -51,10 +51,13 @@ def show(summary: Summary, console: Console) -> None:
 
 
 def cardinality(snapshot: Snapshot) -> str:
-    """How many label sets each metric of Dify's holds, the most first."""
+    """How many label sets each metric of Dify's holds, the most first; and what their caps made `other`."""
     sizes = {m.name: len(series) for kind in (snapshot.counters, snapshot.histograms) for m, series in kind.items()}
     shown = sorted((item for item in sizes.items() if item[1] and "_exporter_" not in item[0]), key=lambda i: -i[1])
-    return ", ".join(f"{name} {size:,}" for name, size in shown) or "none"
+    folded = sorted(snapshot.counters[c.FOLDED_OBSERVATIONS].items())
+    beyond = ", ".join(f"{count:,} observations of {name}" for (name,), count in folded if count)
+    sizes_shown = ", ".join(f"{name} {size:,}" for name, size in shown) or "none"
+    return f"{sizes_shown}; beyond [limits], so under other: {beyond}" if beyond else sizes_shown
 
 
 _TABLES = (

@@ -50,7 +50,14 @@ def candidates_or_stop(
         stop("--envelope: " + unknown("envelope", envelope, ["none", *ENVELOPES]))
     if format_ is not None and parser is None:
         stop("--format describes a parser: name it with --parser")
+    if format_ is not None and parser is not None and "format" not in registered(parser)[parser].__struct_fields__:
+        stop(f"--format: the parser {parser} has one format only, leave it out")
     try:
-        return tuple(guesses(parser, {"format": format_} if format_ else None, envelope, extra_routes))
+        found = tuple(guesses(parser, {"format": format_} if format_ else None, envelope, extra_routes))
     except (ValueError, TypeError) as error:
         stop(f"--parser {parser}: {error}")
+    if not found:
+        stop(
+            f"--parser {parser}: it cannot do without options, give them in a [[source]] and replay that with --config"
+        )
+    return found

@@ -124,6 +124,19 @@ def test_the_times_of_a_histogram_are_shown_once() -> None:
     ]
 
 
+def test_what_the_caps_made_other_is_said(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text("[limits]\nseries_per_counter = 3\n")
+    line = '127.0.0.1 - - [23/Nov/2026:08:53:10 +0000] "GET {} HTTP/1.1" 200 1 "-" "-" "-"\n'
+    (tmp_path / "x.log").write_text(
+        "".join(map(line.format, ("/v1/info", "/v1/meta", "/v1/site", "/v1/parameters", "/v1/site")))
+    )
+    told = run(str(tmp_path / "x.log"), "--config", str(tmp_path / "x.toml"))
+    assert told.stdout.splitlines()[-1].endswith(
+        "; beyond [limits], so under other: 1 observations of dify_requests_total, "
+        "1 observations of dify_response_bytes_total"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "given", "sentence"),
     [
@@ -135,6 +148,8 @@ def test_the_times_of_a_histogram_are_shown_once() -> None:
         (("x", "--parser", "nginx", "--format", "diffy"), None, '--parser nginx: format: unknown name "diffy", did you mean "dify"? (or nginx\' log_format itself)'),
         (("x", "--envelope", "dockr"), None, '--envelope: unknown envelope "dockr", did you mean "docker"?'),
         (("x", "--format", "dify"), None, "--format describes a parser: name it with --parser"),
+        (("x", "--parser", "dify", "--format", "dify"), None, "--format: the parser dify has one format only, leave it out"),
+        (("x", "--parser", "regex"), None, "--parser regex: it needs options, give them in a [[source]] and replay that with --config"),
         (("--parser", "dify"), None, "--parser, --format and --envelope describe FILES, and no FILE is named"),
         (("x", "--since", "2026-11-24", "--until", "2026-11-23"), None, "--since must be before --until: nothing lies between them"),
         (("--config", "none.toml"), None, "none.toml: cannot be read: No such file or directory; name another file with --config"),
