@@ -57,7 +57,5 @@ def candidates_or_stop(
     except (ValueError, TypeError) as error:
         stop(f"--parser {parser}: {error}")
     if not found:
-        stop(
-            f"--parser {parser}: it cannot do without options, give them in a [[source]] and replay that with --config"
-        )
+        stop(f"--parser {parser}: it needs options, give them in a [[source]] and replay that with --config")
     return found
