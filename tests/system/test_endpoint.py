@@ -153,5 +153,5 @@ def test_control_c_ends_it_clean_and_quick(tmp_path: Path) -> None:
         begun = time.monotonic()
         os.kill(exporter.process.pid, signal.SIGINT)
         assert exporter.process.ended() == 0
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 10
         assert not any("Traceback" in line for line in exporter.process.lines)

@@ -4,7 +4,7 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from statistics import median
-from time import perf_counter
+from time import process_time
 
 import bcrypt
 import pytest
@@ -72,9 +72,9 @@ def test_an_unknown_user_costs_what_a_known_one_does() -> None:
     users = Users({"known": bcrypt.hashpw(b"right", bcrypt.gensalt(8)).decode()})
 
     def seconds(user: str, number: int) -> float:
-        begun = perf_counter()
+        begun = process_time()
         assert ask(users, basic(user, f"{user}{number}")) == [False]
-        return perf_counter() - begun
+        return process_time() - begun
 
     known, unknown = ([seconds(user, n) for n in range(15)] for user in ("known", "unknown"))
     users.close()
