@@ -70,7 +70,7 @@ def overview() -> Json:
               units={"share": "percentunit"}),
         table("Apps whose runs fail",
               (f'topk(15, sum by (source, app_id) (increase(dify_runs_total{{{SOURCE}, '
-               'status!~"succeeded|finished|stopped"}[$__range])) > 0)', "failed runs"),
+               'status=~"failed|error|exception|lost"}[$__range])) > 0)', "failed runs"),
               (f"sum by (source, app_id) (increase(dify_runs_total{{{SOURCE}}}[$__range])) > 0", "all runs"),
               description="In the time shown. Names come from [apps] in exporter.toml: see the next table."),
         table("Names and teams of apps", ("max by (app_id, name, team) (dify_app_info)", "known"), width=8, height=6),
