@@ -1,7 +1,8 @@
 """The last hour, in bounded memory: for the charts and the rates of the status page.
 
-A point every 15 s holds the totals of each source; a whole snapshot is kept for each of the last five minutes,
-from which the routes' rates and quantiles are taken.
+A point holds the totals of each source: every second at first, so that there is a chart at once, and more and more
+seldom down to one in 15 s. A whole snapshot is kept for each of the last five minutes, from which the routes' rates
+and quantiles are taken.
 """
 
 from collections import Counter, deque
@@ -13,10 +14,10 @@ from msgspec import Struct
 from exporter import catalogue as c
 from exporter.ledger import Snapshot
 
-#: Seconds between two points.
-STEP = 15.0
-_POINTS = 241
-_STEPS_A_SNAPSHOT = 4
+_HOUR = 3600.0
+_CLOSEST, _WIDEST = 1.0, 15.0
+_GROWTH = 1 / 16  # of the history's length is the next step
+_MINUTE = 60.0
 _SNAPSHOTS = 6
 
 
@@ -40,15 +41,20 @@ class History:
     """One thread adds, any reads."""
 
     def __init__(self) -> None:
-        self._points: deque[Point] = deque(maxlen=_POINTS)
+        self._points: deque[Point] = deque()
         self._snapshots: deque[tuple[float, Snapshot]] = deque(maxlen=_SNAPSHOTS)
-        self._added = 0
+
+    def step(self) -> float:
+        """Seconds from the newest point to the next one."""
+        length = self._points[-1].at - self._points[0].at if self._points else 0.0
+        return min(_WIDEST, max(_CLOSEST, length * _GROWTH))
 
     def add(self, at: float, snapshot: Snapshot) -> None:
         self._points.append(Point(at, counted(snapshot)))
-        if self._added % _STEPS_A_SNAPSHOT == 0:
+        while at - self._points[0].at > _HOUR:
+            self._points.popleft()
+        if not self._snapshots or at - self._snapshots[-1][0] >= _MINUTE:
             self._snapshots.append((at, snapshot))
-        self._added += 1
 
     def points(self) -> Sequence[Point]:
         return list(self._points)
@@ -72,11 +78,11 @@ def counted(snapshot: Snapshot) -> dict[str, Totals]:
     return {source: Totals(**found) for source, found in counts.items()}
 
 
-def rates(points: Sequence[Point], source: str, name: str) -> list[float]:
-    """Per second, from one point to the next."""
+def rates(points: Sequence[Point], source: str, name: str) -> list[tuple[float, float]]:
+    """From one point to the next: the seconds that have passed up to the newest point since, and the rate a second."""
     found = []
     for earlier, later in pairwise(points):
         if source in earlier.totals and source in later.totals:
             more = getattr(later.totals[source], name) - getattr(earlier.totals[source], name)
-            found.append(max(0.0, more / max(later.at - earlier.at, 1e-9)))
+            found.append((points[-1].at - later.at, max(0.0, more / max(later.at - earlier.at, 1e-9))))
     return found

@@ -20,7 +20,7 @@ from exporter.config import ConfigError, load
 from exporter.exposition import Gauges, Texts, render
 from exporter.files.opened import allow_many_files
 from exporter.gauges import build_information, looked_up
-from exporter.history import STEP, History
+from exporter.history import History
 from exporter.ledger import Ledger, Snapshot
 from exporter.recent import Recent
 from exporter.settings import Config
@@ -204,7 +204,7 @@ class Service:
         return done, known
 
     def _remember(self) -> None:
-        while not self._stopping.wait(STEP if len(self._history.points()) > 2 else 1.0):
+        while not self._stopping.wait(self._history.step()):
             if self.ready():
                 self._history.add(time.monotonic(), self._ledger.snapshot(time.time()))
 

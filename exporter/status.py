@@ -35,14 +35,14 @@ class SourceState(Struct, frozen=True):
 
 
 class SourceRow(Struct, frozen=True):
-    """Rates per second; `charts` by name, a value each 15 s. `last_line_at` in seconds since the epoch."""
+    """Rates per second; `charts` by name, as `rates` gives them. `last_line_at` in seconds since the epoch."""
 
     state: SourceState
     totals: Totals
     lines_rate: float
     last_line_at: float | None
     unparsed: tuple[Unparsed, ...]
-    charts: Mapping[str, Sequence[float]]
+    charts: Mapping[str, Sequence[tuple[float, float]]]
 
 
 class RouteRow(Struct, frozen=True):
@@ -62,7 +62,7 @@ class ModelRow(Struct, frozen=True):
     app: str
     model: str
     tokens: int
-    cost: str
+    cost: tuple[tuple[str, Decimal], ...]
 
 
 class BudgetRow(Struct, frozen=True):
@@ -108,7 +108,7 @@ def source_rows(
             SourceRow(
                 state,
                 totals.get(state.name, Totals()),
-                charts["lines"][-1] if charts["lines"] else 0.0,
+                charts["lines"][-1][1] if charts["lines"] else 0.0,
                 snapshot.last_at.get(state.name),
                 tuple(each for each in unparsed if each.source == state.name),
                 charts,
@@ -184,7 +184,7 @@ def model_rows(snapshot: Snapshot, config: Config) -> tuple[ModelRow, ...]:
     for key, total in tokens.most_common(_MODELS):
         source, app_id, provider, model = key
         app = config.apps[app_id].name if app_id in config.apps else ""
-        cost = ", ".join(f"{amount:,.4f} {currency}" for currency, amount in costs.get(key, {}).items())
+        cost = tuple(costs.get(key, {}).items())
         rows.append(ModelRow(source, app or app_id, f"{provider} / {model}", total, cost))
     return tuple(rows)
 

@@ -62,6 +62,6 @@ def _findings(title: str, findings: Iterable[Finding]) -> int:
 def _alerts(verdicts: list[alerts.Verdict]) -> None:
     click.echo(f"\n{alerts.sentence(verdicts)}")
     for sources, names in alerts.by_source(verdicts).items():
-        click.echo(f"  {', '.join(sources) or 'exporter and Prometheus themselves'}: {', '.join(names)}")
+        click.echo(f"  {', '.join(sources) or 'overall'}: {', '.join(names)}")
     for why, names in alerts.silent(verdicts).items():
         click.echo(f"  {', '.join(names)} cannot: {why}")

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from exporter import alerts
 from exporter.status import BudgetRow, ModelRow, RouteRow, SourceRow, Status
 from exporter.web.markup import chart, chip, table
-from exporter.web.said import age, rate, seconds, share, size
+from exporter.web.said import age, amount, rate, seconds, share, size
 
 _STYLE = files("exporter.web").joinpath("page.css").read_text()
 POLICY = (
@@ -74,7 +74,7 @@ def _tiles(status: Status) -> str:
         ("Lines per second", rate(sum(row.lines_rate for row in status.sources))),
         ("Unparsed", share(unparsed, lines)),
         ("Tokens today", f"{status.today.get('tokens', 0):,}"),
-        ("Cost today", ", ".join(f"{amount:,.2f} {unit}" for unit, amount in money.items()) or "none known"),
+        ("Cost today", ", ".join(f"{amount(spent, unit)} {unit}" for unit, spent in money.items()) or "none known"),
     ]
     inner = "".join(f"<li>{name} <strong>{escape(value)}</strong></li>" for name, value in tiles)
     return f'<ul class="tiles">{inner}</ul>'
@@ -83,7 +83,7 @@ def _tiles(status: Status) -> str:
 def _sources(status: Status) -> str:
     return table(
         "Sources",
-        ("Source", "State", "Files#", "Lag#", "Lines/s#", "Last hour", "Lines#", "Unparsed#", "Last line#"),
+        ("Source", "State", "Files#", "Lag#", "Lines/s#", "Lines#", "Unparsed#", "Last line#", "Trend of lines/s+"),
         (_source(row, status.now) for row in status.sources),
     )
 
@@ -98,10 +98,10 @@ def _source(row: SourceRow, now: float) -> tuple[str, ...]:
         f"{state.files}",
         size(state.lag_bytes),
         rate(row.lines_rate),
-        chart(f"Lines per second of {state.name}", row.charts["lines"]),
         f"{row.totals.lines:,}",
         share(row.totals.unparsed, row.totals.lines),
         age(now - row.last_line_at) + " ago" if row.last_line_at is not None else "unknown",
+        chart(f"Lines per second of {state.name}", row.charts["lines"]),
     )
 
 
@@ -111,7 +111,7 @@ def _requests(status: Status) -> str:
         return "<p>No source has told of a request yet.</p>"
     charts = table(
         "Requests of each source",
-        ("Source", "Requests#", "Failed#", "Requests per second, last hour", "Failures per second, last hour"),
+        ("Source", "Requests#", "Failed#", "Requests per second+", "Failures per second+"),
         (
             (
                 escape(row.state.name),
@@ -126,7 +126,7 @@ def _requests(status: Status) -> str:
     span = f"the last {age(status.span)}" if status.span else "everything read so far; the last minutes were quiet"
     routes = table(
         "Routes",
-        ("Route", "Source", "Requests#", "Per second#", "Failed#", "95 % within#"),
+        ("Route", "Source", "Requests#", "Per second#", "Failed#", "p95#"),
         (_route(row) for row in status.routes),
     )
     return f"{charts}<h3>Routes</h3><p>Of {span}.</p>{routes}"
@@ -149,9 +149,9 @@ def _money(status: Status) -> str:
         return "<p>No source tells of tokens: see below what is missing.</p>"
     parts = []
     if status.budgets:
-        columns = ("Budget", "Spent#", "Limit#", "Used", "Projected#", "Ends in#")
+        columns = ("Budget", "Spent#", "Limit#", "Used+", "Projected#", "Ends in#")
         parts.append(table("Budgets", columns, (_budget(row, status.now) for row in status.budgets)))
-    models = table("Models", ("Model", "App", "Source", "Tokens#", "Cost#"), map(_model, status.models))
+    models = table("Models", ("Model", "App+", "Source", "Tokens#", "Cost#"), map(_model, status.models))
     parts.append(f"<h3>Models</h3><p>Of everything read so far.</p>{models}")
     return "".join(parts)
 
@@ -161,17 +161,18 @@ def _budget(row: BudgetRow, now: float) -> tuple[str, ...]:
     label = f"{used:.0%} of the budget {row.name} used"
     return (
         f"{escape(row.name)}<small>{escape(row.window)}, {escape(row.unit)}</small>",
-        f"{row.spent:,.2f}",
-        f"{row.limit:,.2f}",
+        amount(row.spent, row.unit),
+        amount(row.limit, row.unit),
         f'<meter min="0" max="1" high="0.8" optimum="0" value="{min(used, 1):.4f}" aria-label="{escape(label)}">'
         f"</meter> {used:.0%}",
-        f"{row.projected:,.2f}" if row.projected is not None else "too early",
+        amount(row.projected, row.unit) if row.projected is not None else "too early",
         age(row.ends_at - now),
     )
 
 
 def _model(row: ModelRow) -> tuple[str, ...]:
-    return escape(row.model), escape(row.app), escape(row.source), f"{row.tokens:,}", escape(row.cost or "no price")
+    cost = ", ".join(f"{amount(spent, currency)} {currency}" for currency, spent in row.cost) or "no price"
+    return escape(row.model), escape(row.app), escape(row.source), f"{row.tokens:,}", escape(cost)
 
 
 def _failures(status: Status) -> str:
@@ -191,7 +192,7 @@ def _failures(status: Status) -> str:
         "<p>A place is a file and the byte at which a line begins: "
         "<code>tail -c +$((OFFSET+1)) FILE | head -n 1</code></p>"
     )
-    return table("Recent failures", ("When#", "Kind", "Route", "Trace id", "Place"), rows) + hint
+    return table("Recent failures", ("When#", "Kind", "Route+", "Trace id+", "Place+"), rows) + hint
 
 
 def _unparsed(status: Status) -> str:
@@ -208,7 +209,7 @@ def _unparsed(status: Status) -> str:
     if not rows:
         return "<p>None since the exporter started.</p>"
     hint = "<p>Shapes only: a letter is x, a digit 0. <code>dify-exporter explain</code> shows where a line breaks.</p>"
-    return table("Unparsed lines", ("Source", "Reason", "When#", "Shape of the last one"), rows) + hint
+    return table("Unparsed lines", ("Source", "Reason", "When#", "Shape of the last one+"), rows) + hint
 
 
 def _missing(status: Status) -> str:
@@ -221,9 +222,8 @@ def _missing(status: Status) -> str:
 
 
 def _alerts(status: Status) -> str:
-    themselves = "exporter and Prometheus themselves"
     items = [
-        f"<li><strong>{escape(', '.join(sources) or themselves)}</strong>: {_runbooks(names)}</li>"
+        f"<li><strong>{escape(', '.join(sources) or 'overall')}</strong>: {_runbooks(names)}</li>"
         for sources, names in alerts.by_source(status.verdicts).items()
     ]
     silent = [

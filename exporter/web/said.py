@@ -1,5 +1,7 @@
 """How numbers are said to a person."""
 
+from decimal import Decimal
+
 
 def rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 0.1 or not value else f"{value:.3f}"
@@ -14,6 +16,19 @@ def share(part: float, whole: float) -> str:
 
 def seconds(value: float) -> str:
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
+
+
+def amount(of: float | Decimal, unit: str) -> str:
+    """Of tokens or of money: cents, and of less than one as much as says something."""
+    return (
+        f"{of:,.0f}"
+        if unit == "tokens"
+        else f"{of:,.2f}"
+        if of >= 1 or not of
+        else f"{of:.4f}"
+        if of >= 0.001
+        else f"{of:.2g}"
+    )
 
 
 def age(duration: float) -> str:

@@ -19,14 +19,22 @@ def request(status: str = "200", failure: str = "", seconds: float = 1.0, count:
     return b.Batch(lines=count, records=(b.Request("GET", "/v1/info", status, failure, count, durations=durations),))
 
 
-def test_a_point_each_step_and_never_more_than_an_hour_of_them() -> None:
-    books, history = ledger(), History()
-    for number in range(400):
-        books.enter("s", request(count=30))
-        history.add(number * 15.0, books.snapshot(NOW))
+def test_points_are_close_at_first_and_never_more_than_an_hour_of_them() -> None:
+    books, history, at = ledger(), History(), 0.0
+    lengths: dict[float, int] = {}
+    while at < 7200:
+        history.add(at, books.snapshot(NOW))
+        lengths[at] = len(history.points())
+        books.enter("s", request(count=round(2 * 128 * history.step())))
+        at += history.step()
+    assert lengths[3.0] == 4
+    assert max(lengths.values()) < 320
     points = history.points()
-    assert len(points) == 241
-    assert set(rates(points, "s", "requests")) == {2.0}
+    assert 3580 < points[-1].at - points[0].at <= 3600
+    charted = rates(points, "s", "requests")
+    assert charted[-1][0] == 0
+    assert charted[0][0] > 3500
+    assert {round(value / 128, 1) for _, value in charted} == {2.0}
     assert rates(points, "unknown", "requests") == []
 
 

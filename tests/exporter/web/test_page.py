@@ -1,5 +1,6 @@
 """The page as text: everything from outside is escaped, nothing is cut off, small things read well."""
 
+from decimal import Decimal
 from html.parser import HTMLParser
 
 import pytest
@@ -30,12 +31,12 @@ class Tags(HTMLParser):
 
 def full(text: str):
     state = SourceState(text, (text,), False, 1, 5, {text: 2}, (text,))
-    charts = dict.fromkeys(("lines", "requests", "failed"), (0.0, 1.0, 2.0))
+    charts = dict.fromkeys(("lines", "requests", "failed"), ((2.0, 0.0), (1.0, 1.0), (0.0, 2.0)))
     return status(
         version=text,
         sources=(SourceRow(state, Totals(9, 3, 4, 1), 1.0, None, (Unparsed(0.0, text, text, text),), charts),),
         routes=(RouteRow(text, text, 4, 0.0, 1, 0.5, True),),
-        models=(ModelRow(text, text, text, 7, text),),
+        models=(ModelRow(text, text, text, 7, ((text, Decimal("0.25")),)),),
         budgets=(BudgetRow(text, text, text, 1.0, 2.0, None, 0.0),),
         failures=(Failure(0.0, text, text, text, text, text, text, 7),),
         verdicts=(Verdict(text, (), text), Verdict("Fine", (text,))),
