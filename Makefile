@@ -32,13 +32,13 @@ soak: .venv/test programs
 	$(BIN)/python -m tests.system.soak
 
 # The operator's stack on this machine, with a small Dify, traffic and receivers; prints its addresses.
-demo: .venv/test
+demo: .venv/demo
 	@$(MAKE) --no-print-directory programs
 	$(BIN)/python -m tests.drill --demo
 
 # Breaks that stack on purpose and watches each alert arrive and end: 45 minutes, or SPEED=90 for half of one.
 SPEED ?= 1
-drill: .venv/test
+drill: .venv/demo
 	@$(MAKE) --no-print-directory programs
 	$(BIN)/python -m tests.drill --speed $(SPEED)
 
@@ -82,6 +82,10 @@ clean:
 
 .venv/test: .venv/run
 	$(BIN)/pip install --quiet --group test --group lint
+	touch $@
+
+.venv/demo: .venv/run
+	$(BIN)/pip install --quiet --group demo
 	touch $@
 
 # The programs of the system tests and the Debian packages that bring them. RUNLEVEL=1 keeps services from starting.

@@ -1,6 +1,7 @@
 """`python -m tests.drill [--speed N]` breaks the stack on purpose; `--demo` keeps it running until Ctrl-C."""
 
 import argparse
+import signal
 import tempfile
 import threading
 import time
@@ -16,14 +17,20 @@ def main() -> None:
     options.add_argument("--demo", action="store_true", help="keep the stack running, print addresses and messages")
     options.add_argument("--speed", type=float, default=1, help="divide every duration of rules and routes (default 1)")
     given = options.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dify-") as folder:
-        if given.demo:
-            with deployed(Path(folder), given.speed, _tell) as deployment:
-                _show(deployment)
-        else:
-            print(f"The drill, at speed {given.speed:g}; times are an operator's minutes:seconds.", flush=True)
-            with deployed(Path(folder), given.speed) as deployment:
-                rehearse(deployment, given.speed, lambda line: print(line, flush=True))
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell in the background has it ignored
+        signal.signal(number, signal.default_int_handler)
+    try:
+        with tempfile.TemporaryDirectory(prefix="dify-") as folder:
+            if given.demo:
+                print("Starting nginx, Prometheus, Alertmanager, blackbox_exporter and the exporter", flush=True)
+                with deployed(Path(folder), given.speed, _tell) as deployment:
+                    _show(deployment)
+            else:
+                print(f"The drill, at speed {given.speed:g}; times are an operator's minutes:seconds.", flush=True)
+                with deployed(Path(folder), given.speed) as deployment:
+                    rehearse(deployment, given.speed, lambda line: print(line, flush=True))
+    except KeyboardInterrupt:
+        print("ended", flush=True)
 
 
 def _tell(message: Message) -> None:
@@ -44,10 +51,7 @@ Break it:       echo overloaded > {folder}/mode
 Mend it:        echo well > {folder}/mode
 What Slack, PagerDuty, WeCom and the mailbox get is printed here. Ctrl-C ends everything.
 """, flush=True)  # fmt: skip
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        print("stopping", flush=True)
+    threading.Event().wait()
 
 
 if __name__ == "__main__":
