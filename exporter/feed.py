@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
+from msgspec import Struct
+
 from parsers.batch import Batch
 from parsers.envelope import Envelope
 from parsers.parser import Parser
@@ -15,16 +17,29 @@ _PASSED = 1 << 18
 Read = Callable[[int], bytes]
 
 
+class Span(Struct, frozen=True):
+    """Event times that count, in nanoseconds since the epoch: [since, until)."""
+
+    since: int | None = None
+    until: int | None = None
+
+    def holds(self, at: int) -> bool:
+        return (self.since is None or self.since <= at) and (self.until is None or at < self.until)
+
+
+#: Everything counts.
+ALWAYS = Span()
+
+
 def feed(
-    read: Read, parser: Parser, line_length: int, *, singly: bool = False, size: int = 0, ended: bool = True
+    read: Read, parser: Parser, line_length: int, *, span: Span = ALWAYS, size: int = 0, ended: bool = True
 ) -> Iterator[Batch]:
     """The batches of a stream, its unterminated last line included; `consumed` adds up to the stream's size.
 
-    A line over `line_length` bytes is one unparsed line (`too_long`), however it goes on. With `singly` a batch
-    holds one record, which costs time and lets the caller choose by event time. `size` are the bytes of the first
-    window. A stream that is not `ended` is a piece of a log: an unfinished record at its end is not consumed.
+    A line over `line_length` bytes is one unparsed line (`too_long`), however it goes on. Of a log of which only a
+    `span` counts a batch holds one record, or several that are older. `size` are the bytes of the first window. A
+    stream that is not `ended` is a piece of a log: an unfinished record at its end is not consumed.
     """
-    parse = _singly if singly else _at_once
     # Not beyond a line in an envelope: its pieces are together no longer than that.
     most = line_length if isinstance(parser, Envelope) else max(line_length, BLOCK)
     window, over, size = b"", False, min(max(size, line_length), most)
@@ -33,7 +48,7 @@ def feed(
         over = over or not block
         end, begin = _before_too_long(window, line_length), 0
         last = over and end == len(window)
-        for batch in parse(parser, window[:end], last and ended):
+        for batch in _parsed(parser, window[:end], last and ended, span):
             begin += batch.consumed
             yield batch
         if last:
@@ -57,30 +72,40 @@ def _before_too_long(window: bytes, line_length: int) -> int:
     return len(window)
 
 
-def within(batches: Iterator[Batch], since: int | None, until: int | None) -> Iterator[tuple[Batch, bool]]:
-    """The batches, and whether their event time lies in [since, until), in nanoseconds.
+def within(batches: Iterator[Batch], span: Span) -> Iterator[tuple[Batch, bool]]:
+    """The batches, and whether their event time lies in the span.
 
     One without a time, such as a traceback's line, goes with the one before it.
     """
     inside = True
     for batch in batches:
         if batch.last_at is not None:
-            inside = (since is None or since <= batch.last_at) and (until is None or batch.last_at < until)
+            inside = span.holds(batch.last_at)
         yield batch, inside
 
 
-def _at_once(parser: Parser, window: bytes, final: bool) -> Iterator[Batch]:
-    if window:
+def _parsed(parser: Parser, window: bytes, final: bool, span: Span) -> Iterator[Batch]:
+    if span != ALWAYS:
+        yield from _singly(parser, window, final, span.since)
+    elif window:
         yield parser.parse(window, final)
 
 
-def _singly(parser: Parser, window: bytes, final: bool) -> Iterator[Batch]:
+def _singly(parser: Parser, window: bytes, final: bool, since: int | None) -> Iterator[Batch]:
+    """A record each, but what stands behind one that is too old at once, if it is too old as well."""
     begin = end = 0
     while end := window.find(b"\n", end) + 1:
         batch = parser.parse(window[begin:end])
-        if batch.consumed:
-            begin += batch.consumed
-            yield batch
+        if not batch.consumed:
+            continue
+        begin += batch.consumed
+        yield batch
+        if since is not None and batch.last_at is not None:
+            rest = parser.parse(window[begin:], final) if batch.last_at < since else Batch()
+            if rest.last_at is not None and rest.last_at < since:
+                yield rest
+                return
+            since = None  # tried once a window
     if final and begin < len(window):
         yield parser.parse(window[begin:], final)
 

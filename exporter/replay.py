@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from exporter import parallel
 from exporter.detect import Guess, detect
-from exporter.feed import feed, within
+from exporter.feed import ALWAYS, Span, feed, within
 from exporter.inputs import Input, InputError, reading
 from exporter.ledger import Ledger
 from exporter.settings import Source
@@ -21,13 +21,6 @@ class Job(Struct, frozen=True):
     file: str
     source: Source | None = None
     candidates: tuple[Guess, ...] = ()
-
-
-class Span(Struct, frozen=True):
-    """Event times that count, in nanoseconds since the epoch: [since, until)."""
-
-    since: int | None = None
-    until: int | None = None
 
 
 class Step(Struct, frozen=True):
@@ -64,16 +57,16 @@ def run(
             name, parser = _parser_of(job, log.sample, say)
             ledger.open(name)
             batches = _batches(log, parser, line_length, span, processes)
-            for batch, counted in within(batches, span.since, span.until):
+            for batch, counted in within(batches, span):
                 if counted:
                     ledger.enter(name, batch)
                 yield Step(name, batch, counted)
 
 
 def _batches(log: Input, parser: Parser, line_length: int, span: Span, processes: int) -> Iterator[Batch]:
-    if processes > 1 and span == Span() and log.descriptor is not None and parallel.pays(log.descriptor):
+    if processes > 1 and span == ALWAYS and log.descriptor is not None and parallel.pays(log.descriptor):
         return parallel.parse(parallel.Log(log.descriptor, parser, line_length), processes)
-    return feed(log.read, parser, line_length, singly=span != Span())
+    return feed(log.read, parser, line_length, span=span)
 
 
 def _parser_of(job: Job, sample: bytes, say: Callable[[str], None]) -> tuple[str, Parser]:

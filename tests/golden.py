@@ -7,9 +7,10 @@ from pathlib import Path
 
 from exporter.config import load
 from exporter.exposition import render
+from exporter.feed import ALWAYS
 from exporter.gauges import looked_up
 from exporter.ledger import Ledger
-from exporter.replay import Span, jobs_of, run
+from exporter.replay import jobs_of, run
 from exporter.settings import Config, Source
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +30,7 @@ def golden_file(source: Source) -> Path:
 def exposition(source: Source) -> bytes:
     whole = config()
     ledger = Ledger(whole.limits, lambda: NOW, whole.buckets, whole.prices, whole.budgets)
-    for _ in run(jobs_of([source]), ledger, whole.limits.line_length, Span(), lambda _: None):
+    for _ in run(jobs_of([source]), ledger, whole.limits.line_length, ALWAYS, lambda _: None):
         pass
     snapshot = ledger.snapshot(None)
     return render(snapshot, looked_up(snapshot, whole, NOW))

@@ -15,11 +15,12 @@ import click
 
 from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, stop
 from exporter.exposition import render
+from exporter.feed import Span
 from exporter.gauges import looked_up
 from exporter.inputs import InputError
 from exporter.ledger import Ledger
 from exporter.redact import redact
-from exporter.replay import Job, Span, Step, jobs_of, run
+from exporter.replay import Job, Step, jobs_of, run
 from exporter.settings import Config
 from parsers.batch import Batch
 
