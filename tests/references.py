@@ -219,6 +219,8 @@ def _default(field: inspect.Field) -> str:
 
 
 def _type(kind: inspect.Type) -> str:
+    if isinstance(kind, inspect.Metadata):  # an example is told beside its type
+        return _type(kind.type)
     if isinstance(kind, inspect.LiteralType):
         return ", ".join(f"`{value}`" for value in kind.values)
     if isinstance(kind, inspect.VarTupleType | inspect.ListType):
