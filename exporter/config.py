@@ -87,7 +87,9 @@ def _document(path: Path, problems: Problems, named_by: str = "--config") -> dic
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
-        problems.add("", f"cannot be read: {error.strerror}; name another file with {named_by}")
+        write = ", or let `dify-exporter init` write one"
+        hint = write if isinstance(error, FileNotFoundError) and named_by == "--config" else ""
+        problems.add("", f"cannot be read: {error.strerror}; name another file with {named_by}{hint}")
     except UnicodeDecodeError as error:
         line, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
         problems.add("", f"is not UTF-8: byte {byte:#04x} in line {line}; save it as UTF-8")

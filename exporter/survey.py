@@ -27,7 +27,8 @@ _USUAL = (
 )
 _CONTAINERS = "var/lib/docker/containers/*/config.v2.json"
 _LOG_FORMAT = re.compile(r"\blog_format\s+(\w+)\s(?:[^;'\"]|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")*;")
-_ACCESS_LOG = re.compile(r"^\s*access_log\s+([^\s;]+)(?:\s+(\w+))?", re.MULTILINE)
+_COMMENT = re.compile(r"(?m)^\s*#.*$")
+_LOGS = re.compile(r"(?m)(?:^|[;{}])\s*(access|error)_log\s+([^\s;]+)(?:\s+(\w+))?")
 #: By what a container's service or image is called.
 _SERVICES = {
     "nginx": "nginx",
@@ -66,10 +67,13 @@ def _of_nginx(root: Path) -> Iterator[Found]:
     texts = {path: _read(path) for pattern in _NGINX_CONFIGURATIONS for path in sorted(glob(str(root / pattern)))}
     directives = {match[1]: match[0] for text in texts.values() for match in _LOG_FORMAT.finditer(text)}
     for configuration, text in texts.items():
-        for match in _ACCESS_LOG.finditer(text):
-            path, format_name = match[1], match[2] or "combined"
+        for kind, path, word in _LOGS.findall(_COMMENT.sub("", text)):
             if not path.startswith("/") or path.startswith(("/dev/", "/proc/")) or "$" in path:
                 continue
+            if kind == "error":
+                yield Found("nginx-error", str(root / path[1:]), {"parser": "nginx", "format": "error"}, configuration)
+                continue
+            format_name = word or "combined"
             directive = directives.get(format_name, format_name)
             if directive == "combined" or _usable(directive):
                 options = {"parser": "nginx", "format": directive}
@@ -92,21 +96,39 @@ def _usual(root: Path) -> Iterator[Found]:
 
 
 def _of_docker(root: Path) -> Iterator[Found]:
-    for description in sorted(glob(str(root / _CONTAINERS))):
-        try:
-            told = json.loads(_read(description))
-            image, labels = str(told["Config"]["Image"]), told["Config"].get("Labels") or {}
-            container = str(told["Name"]).lstrip("/")
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue
-        called = f"{labels.get('com.docker.compose.service', '')} {container} {image}"
+    """Dify's containers, and nginx' beside them: its image is not Dify's, its compose project is."""
+    containers = list(filter(None, map(_container, sorted(glob(str(root / _CONTAINERS))))))
+    projects = {each.project for each in containers if "dify" in each.image} - {""}
+    for each in containers:
+        called = f"{each.service} {each.name} {each.image}"
         parser = next((parser for word, parser in _SERVICES.items() if word in called), "")
-        if "dify" not in called or not parser:
+        if not parser or not ("dify" in called or each.project in projects):
             continue
+        options = next(filter(None, map(_told, glob(each.path))), {"parser": parser, "envelope": "docker"})
+        name = re.sub(r"[^a-z0-9-]+", "-", (each.service or each.name).lower())
+        yield Found(name, each.path, options, f"container {each.name}; a container made anew has another folder")
+
+
+class _Container(Struct, frozen=True):
+    """`service` and `project` are Docker Compose's, "" without it; `path` is where it logs."""
+
+    name: str
+    image: str
+    service: str
+    project: str
+    path: str
+
+
+def _container(description: str) -> _Container | None:
+    """What Docker wrote of a container; None where it cannot be understood."""
+    try:
+        told = json.loads(_read(description))
+        labels = told["Config"].get("Labels") or {}
+        service, project = (str(labels.get(f"com.docker.compose.{each}", "")) for each in ("service", "project"))
         path = str(Path(description).parent / "*-json.log")
-        options = next(filter(None, map(_told, glob(path))), {"parser": parser, "envelope": "docker"})
-        name = re.sub(r"[^a-z0-9-]+", "-", str(labels.get("com.docker.compose.service") or container).lower())
-        yield Found(name, path, options, f"container {container}; a container made anew has another folder")
+        return _Container(str(told["Name"]).lstrip("/"), str(told["Config"]["Image"]), service, project, path)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _told(path: str) -> Mapping[str, Any]:

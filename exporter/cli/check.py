@@ -16,7 +16,7 @@ from exporter.proxy.settings import Proxy
 from parsers.batch import Batch
 
 
-@click.command()
+@click.command(short_help="Say what each source yields and which alerts can fire.")
 @config_option
 def check(config_path: Path) -> None:
     """Examine the configuration and each source: what it yields, what it cannot, what to do, and which alerts can fire.
@@ -37,12 +37,14 @@ def check(config_path: Path) -> None:
         ledger.open(source.name)
         for batch in told:
             ledger.enter(source.name, batch)
-        samples[source.name] = Batch(records=tuple(record for batch in told for record in batch.records))
+        records = tuple(record for batch in told for record in batch.records)
+        samples[source.name] = Batch(lines=sum(batch.lines for batch in told), records=records)
     problems += _findings("money", audit(config))
     if config.proxy != Proxy():
         problems += _findings("proxy", examine_proxy(config, config_path.absolute().parent))
     if config.sources:
-        _alerts(alerts.judge(alerts.live(ledger.snapshot(time.time()), config, samples.__getitem__)))
+        unread = [source.name for source in config.sources if not samples[source.name].lines]
+        _alerts(alerts.judge(alerts.live(ledger.snapshot(time.time()), config, samples.__getitem__)), unread)
     if problems:
         click.echo(f"\n{problems} problem{'s' * (problems != 1)} found")
         raise SystemExit(1)
@@ -59,9 +61,12 @@ def _findings(title: str, findings: Iterable[Finding]) -> int:
     return problems
 
 
-def _alerts(verdicts: list[alerts.Verdict]) -> None:
+def _alerts(verdicts: list[alerts.Verdict], unread: list[str]) -> None:
+    """`unread` are the sources that hold no line yet."""
     click.echo(f"\n{alerts.sentence(verdicts)}")
     for sources, names in alerts.by_source(verdicts).items():
         click.echo(f"  {', '.join(sources) or 'overall'}: {', '.join(names)}")
     for why, names in alerts.silent(verdicts).items():
         click.echo(f"  {', '.join(names)} cannot: {why}")
+    if unread:
+        click.echo(f"  {', '.join(unread)}: no line to judge by yet; run check again when there is one")

@@ -20,7 +20,7 @@ _NANOSECONDS = 1_000_000_000
 _BEFORE_THE_BREAK = 100
 
 
-@click.command()
+@click.command(short_help="Show what becomes of one line.")
 @config_option
 @click.argument("line", required=False)
 @click.pass_context

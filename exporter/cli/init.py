@@ -32,7 +32,7 @@ format = "dify"                    # "dify-timed" with deploy/nginx/dify-timed.c
 """
 
 
-@click.command()
+@click.command(short_help="Write a configuration for the logs that are here.")
 @config_option
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @click.option(
@@ -67,10 +67,11 @@ def init(config_path: Path, force: bool, root: Path) -> None:
         stop(*error.problems)
     for each in found:
         click.echo(f"{each.name}: {each.path} ({each.origin})")
-    click.echo(f"{config_path} is written with {len(found)} source{'s' * (len(found) != 1)}", nl=False)
-    click.echo(
-        "; `dify-exporter check` says what they yield" if found else "; no log of Dify's was found: put paths in"
-    )
+    if found:
+        sources = f"{len(found)} source{'s' * (len(found) != 1)}"
+        click.echo(f"{config_path} is written with {sources}; `dify-exporter check` says what they yield")
+    else:
+        click.echo(f"{config_path} is written with one source as an example: no log of Dify's was found, put paths in")
 
 
 def _table(found: Found) -> str:

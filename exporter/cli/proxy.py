@@ -17,7 +17,7 @@ from exporter.proxy.settings import unusable
 _NEEDED = ("gevent", "gunicorn", "h11")
 
 
-@click.command()
+@click.command(short_help="Stand in front of Dify and log what its own logs lack.")
 @config_option
 def proxy(config_path: Path) -> None:
     """Run the WSGI proxy in front of Dify; it writes a log that `serve` can tail.

@@ -57,7 +57,7 @@ def _processors() -> int:
     return min(8, len(os.sched_getaffinity(0)))
 
 
-@click.command()
+@click.command(short_help="Read logs once and show what they say.")
 @config_option
 @click.argument("files", nargs=-1)
 @click.option("--parser", "parser_name", help="Parser of FILES; detected where it is not given.")

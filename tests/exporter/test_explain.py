@@ -114,7 +114,7 @@ def test_a_line_like_none(line: str) -> None:
         (
             ("--config", "none.toml", "x"),
             None,
-            "none.toml: cannot be read: No such file or directory; name another file with --config",
+            "none.toml: cannot be read: No such file or directory; name another file with --config, or let `dify-exporter init` write one",
         ),
     ],
 )

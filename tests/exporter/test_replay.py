@@ -152,7 +152,7 @@ def test_what_the_caps_made_other_is_said(tmp_path: Path) -> None:
         (("x", "--parser", "regex"), None, "--parser regex: it needs options, give them in a [[source]] and replay that with --config"),
         (("--parser", "dify"), None, "--parser, --format and --envelope describe FILES, and no FILE is named"),
         (("x", "--since", "2026-11-24", "--until", "2026-11-23"), None, "--since must be before --until: nothing lies between them"),
-        (("--config", "none.toml"), None, "none.toml: cannot be read: No such file or directory; name another file with --config"),
+        (("--config", "none.toml"), None, "none.toml: cannot be read: No such file or directory; name another file with --config, or let `dify-exporter init` write one"),
     ],
 )  # fmt: skip
 def test_wrong_use_is_one_sentence(arguments: tuple[str, ...], given: bytes | None, sentence: str) -> None:

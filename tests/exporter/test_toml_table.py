@@ -276,7 +276,10 @@ def test_another_encoding_is_named(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read: No such file or directory; name another file with --config"):
+    with pytest.raises(
+        ConfigError,
+        match="cannot be read: No such file or directory; name another file with --config, or let `dify-exporter init` write one",
+    ):
         load(tmp_path / "missing.toml")
 
 

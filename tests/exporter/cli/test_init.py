@@ -33,6 +33,8 @@ def machine(tmp_path: Path) -> Path:
     (root / "etc/nginx/sites-enabled/dify").write_text(
         "server {\n  access_log /var/log/nginx/dify.log;\n  access_log /dev/stdout;\n  access_log off;\n"
         "  access_log /var/log/nginx/$host.log timed;\n  access_log /var/log/nginx/odd.log unheard_of;\n}\n"
+        "server { access_log /var/log/nginx/other.log timed buffer=32k; error_log /var/log/nginx/dify-error.log warn; }\n"
+        "# access_log /var/log/nginx/commented.log;\n"
     )
     shutil.copy(SAMPLES / "nginx-error.log", root / "var/log/nginx/error.log")
     shutil.copy(SAMPLES / "dify-worker.log", root / "opt/dify/docker/volumes/app/logs/worker/server.log")
@@ -41,14 +43,17 @@ def machine(tmp_path: Path) -> Path:
             ("api", "langgenius/dify-api:1.10.0"),
             ("db", "postgres:15"),
             ("plugin_daemon", "langgenius/dify-plugin-daemon"),
+            ("nginx", "nginx:latest"),
+            ("ssrf_proxy", "ubuntu/squid"),
         ]
     ):
         folder = root / f"var/lib/docker/containers/{number:064x}"
         folder.mkdir(parents=True)
-        labels = {"com.docker.compose.service": service}
+        labels = {"com.docker.compose.service": service, "com.docker.compose.project": "docker"}
         told = {"Name": f"/docker-{service}-1", "Config": {"Image": image, "Labels": labels}}
         (folder / "config.v2.json").write_text(json.dumps(told))
-        shutil.copy(SAMPLES / "docker-api.log", folder / f"{number:064x}-json.log")
+        if service != "nginx":
+            shutil.copy(SAMPLES / "docker-api.log", folder / f"{number:064x}-json.log")
     (root / "var/lib/docker/containers/broken").mkdir()
     (root / "var/lib/docker/containers/broken/config.v2.json").write_text('{"Name": null')
     return root
@@ -61,12 +66,15 @@ def test_it_finds_what_is_there(machine: Path, tmp_path: Path) -> None:
     assert paths == {
         "nginx": "/var/log/nginx/access.log",
         "nginx-2": "/var/log/nginx/dify.log",
-        "nginx-error": "/var/log/nginx/error.log",
+        "nginx-3": "/var/log/nginx/other.log",
+        "nginx-error": "/var/log/nginx/dify-error.log",
+        "nginx-error-2": "/var/log/nginx/error.log",
         "worker": "/opt/dify/docker/volumes/app/logs/worker/server.log",
         "api": f"/var/lib/docker/containers/{0:064x}/*-json.log",
         "plugin-daemon": f"/var/lib/docker/containers/{2:064x}/*-json.log",
+        "nginx-4": f"/var/lib/docker/containers/{3:064x}/*-json.log",
     }
-    assert "6 sources" in output
+    assert "9 sources" in output
     text = (tmp_path / "exporter.toml").read_text()
     assert 'envelope = "docker"' in text
     assert "$request_time" in text
