@@ -72,11 +72,13 @@ def _usage_missing(books: Books, r: b.UsageMissing) -> None:
 
 
 def _first_token(books: Books, r: b.FirstToken) -> None:
-    books.series.observe(c.TIME_TO_FIRST_TOKEN, (books.source, r.app_id, r.model), (r.duration,))
+    if durations := r.durations or _one(r.duration):
+        books.series.observe(c.TIME_TO_FIRST_TOKEN, (books.source, r.app_id, r.model), durations)
 
 
 def _run(books: Books, r: b.Run) -> None:
-    _timed(books, (c.RUNS, c.RUN_DURATION), (r.kind, r.app_id, r.status), _one(r.duration))
+    durations = r.durations or _one(r.duration)
+    _timed(books, (c.RUNS, c.RUN_DURATION), (r.kind, r.app_id, r.status), durations, r.count)
 
 
 def _node_run(books: Books, r: b.NodeRun) -> None:

@@ -98,24 +98,30 @@ class UsageMissing(Struct, frozen=True, gc=False, tag=True):
 
 
 class FirstToken(Struct, frozen=True, gc=False, tag=True):
-    """Time from the request to the first token, in nanoseconds."""
+    """Time from the request to the first token: `duration` is that of one of `count`, `durations` those of many, in
+    any order.
+    """
 
     app_id: str
     model: str
-    duration: Count
+    duration: Count | None = None
+    count: Count = 1
+    durations: tuple[Count, ...] = ()
 
 
 class Run(Struct, frozen=True, gc=False, tag=True):
-    """A finished app run; `kind` is one of RUN_KINDS."""
+    """`count` finished app runs; `kind` is one of RUN_KINDS, `duration` and `durations` are as a FirstToken's."""
 
     kind: str
     app_id: str
     status: str
     duration: Count | None = None
+    count: Count = 1
+    durations: tuple[Count, ...] = ()
 
 
 class NodeRun(Struct, frozen=True, gc=False, tag=True):
-    """`count` finished workflow nodes; `duration` is that of one, `durations` those of many, in any order."""
+    """`count` finished workflow nodes; `duration` and `durations` are as a FirstToken's."""
 
     node_type: str
     status: str

@@ -24,14 +24,14 @@ from parsers.batch import (
     Usage,
     UsageMissing,
 )
-from parsers.dify import failures, nodes, structured, text
+from parsers.dify import events, failures, structured, text
 from parsers.dify.message import Reader
 from parsers.dify.requests import Requests
 from parsers.http import FAILURES
 from parsers.parser import Parser
 from parsers.routes import table
 from parsers.times import zone
-from parsers.window import Outcome, by_line, whole_lines
+from parsers.window import Outcome, by_line
 
 
 class Dify(Parser, frozen=True):
@@ -56,18 +56,17 @@ class Dify(Parser, frozen=True):
         return Requests(table(self.routes), self._zone)
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
-        consumed, count = whole_lines(window, final)
-        requests, latest, regular, block = self._requests.read(window[:consumed])
-        found, newest, rest = nodes.read(block)
+        consumed = len(window) if final else window.rfind(b"\n") + 1
+        found, newest, events_read, block = events.read(window[:consumed])
+        requests, latest, requests_read, empty, rest = self._requests.read(block)
         others = by_line(rest, True, self._line)
-        empty = count - regular - block.count(b"\n") if regular else 0
         return structs.replace(
             others,
             consumed=consumed,
-            lines=count,
+            lines=events_read + requests_read + empty + others.lines,
             ignored=others.ignored + empty,
             last_at=max((at for at in (latest, newest, others.last_at) if at is not None), default=None),
-            records=(*requests, *found, *others.records),
+            records=(*found, *requests, *others.records),
         )
 
     def _line(self, line: bytes) -> Outcome:

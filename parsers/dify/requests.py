@@ -16,6 +16,7 @@ from parsers.format import REGULAR, Format
 from parsers.numbers import MILLISECOND
 from parsers.routes import Routes
 from parsers.times import iso
+from parsers.window import whole_lines
 
 #: Its time is looked at again, minute by minute: to find each digit's place costs a third of the whole search.
 _LINE = (
@@ -39,16 +40,19 @@ class Requests:
         format = Format((), "", line, every, ("time", *_COLUMNS), (), 0)
         self._access = Access(format, Roles(_COLUMNS, MILLISECOND, decimals=True), routes, local, lambda head: head)
 
-    def read(self, block: bytes) -> tuple[Sequence[Request], int | None, int, bytes]:
-        """The requests among whole lines, their newest time, how many lines these are, and all other lines."""
+    def read(self, block: bytes) -> tuple[Sequence[Request], int | None, int, int, bytes]:
+        """The requests among whole lines, their newest time, how many lines these are, how many are empty, and all
+        other lines.
+        """
         rows = self._access.format.every.findall(block) if _SIGN in block else []
         regular = [row for row in rows if not row[-1]]
         newest = _newest([row[0] for row in regular])
         if not newest or not all(map(_MINUTE.match, newest)):
-            return (), None, 0, block
+            return (), None, 0, 0, block
         times = [at for at in (iso(time, self._access.local) for time in newest) if at is not None]
         rest = b"".join([row[-1] + b"\n" for row in rows if row[-1]])
-        return self._access.requests(regular), max(times, default=None), len(regular), rest
+        empty = whole_lines(block, True)[1] - len(rows)
+        return self._access.requests(regular), max(times, default=None), len(regular), empty, rest
 
 
 def _newest(times: list[bytes]) -> list[bytes]:

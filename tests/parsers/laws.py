@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import msgspec
 
-from parsers.batch import UNPARSED_REASONS, Batch, Invocation, NodeRun, Request, Usage
+from parsers.batch import UNPARSED_REASONS, Batch, FirstToken, Invocation, NodeRun, Request, Run, Usage
 from parsers.parser import Parser
 
 _QUARTER = 900 * 10**9
@@ -24,8 +24,10 @@ def _moves(record: object) -> Iterable[tuple[object, ...]]:
             yield from [("bytes known", *labels)]
         for kind in ("durations", "first_bytes", "handler_durations"):
             yield from ((kind, *labels, value) for value in getattr(record, kind))
-    elif isinstance(record, NodeRun | Invocation):
-        kind, *labels = type(record).__name__, *msgspec.structs.astuple(record)[:2]
+    elif isinstance(record, NodeRun | Invocation | Run | FirstToken):
+        fields = msgspec.structs.asdict(record)
+        labels = [value for name, value in fields.items() if name not in ("duration", "count", "durations")]
+        kind = type(record).__name__
         durations = record.durations or (() if record.duration is None else (record.duration,))
         yield from ((kind, *labels, value) for value in durations)
         yield from [(kind, *labels)] * record.count
