@@ -6,12 +6,12 @@ holds that both give the same.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from io import BytesIO
 from itertools import repeat
 from operator import add, attrgetter, gt
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field, structs
@@ -32,13 +32,11 @@ _Count = Annotated[int, Meta(ge=0, le=10**12)] | None
 
 
 class _Event(Struct, frozen=True, gc=False, tag_field="dify.event.name"):
-    """`labels` is all that its records depend on but numbers, which have the same names in every event.
+    """Numbers of one meaning have one name in all events.
 
-    A field of type None is one that the plain way reads and that nobody writes for this event.
+    A field of type None is one that the plain way reads and that is not told here, or the line is left to it.
     """
 
-    labels: ClassVar[Callable[["_Event"], Any]]
-    duration: ClassVar[float | None] = None
     app_id: _Text = field(default=None, name="dify.app_id")
     attempt: None = field(default=None, name="dify.node.attempt")
     repeats: None = field(default=None, name="metrics_from_parent")
@@ -55,7 +53,6 @@ _NOTHING = _Told()
 class _Spending(_Event, frozen=True, gc=False):
     """A model call. Generations A and B tell its price under the event's own name, C in `dify.usage`."""
 
-    price: ClassVar[str | float | None] = None
     given: _Count = field(default=None, name="gen_ai.usage.input_tokens")
     produced: _Count = field(default=None, name="gen_ai.usage.output_tokens")
     total: _Count = field(default=None, name="gen_ai.usage.total_tokens")
@@ -63,17 +60,16 @@ class _Spending(_Event, frozen=True, gc=False):
     model: _Text = field(default=None, name="gen_ai.request.model")
     usage: _Told = field(default=_NOTHING, name="dify.usage")
     cost_currency: _Text = field(default=None, name="dify.cost.currency")
-    dotted_price: None = field(default=None, name="dify.usage.total_price")
-    dotted_currency: None = field(default=None, name="dify.usage.currency")
+    usage_currency: None = field(default=None, name="dify.usage.currency")
 
 
 class _Node(_Spending, frozen=True, gc=False, tag="dify.node.execution"):
-    labels = attrgetter("app_id", "node_type", "status", "provider", "model", "currency", "cost_currency")
     node_type: _Text = field(default=None, name="dify.node.type")
     status: _Text = field(default=None, name="dify.node.status")
     duration: _Seconds = field(default=None, name="dify.node.elapsed_time")
     price: _Price = field(default=None, name="dify.node.total_price")
     currency: _Text = field(default=None, name="dify.node.currency")
+    usage_price: None = field(default=None, name="dify.usage.total_price")
     prompt_currency: None = field(default=None, name="dify.prompt_generation.currency")
     links: tuple[()] | None = field(default=None, name="dify.trace.links")
 
@@ -88,31 +84,21 @@ class _Message(_Spending, frozen=True, gc=False, tag="dify.message.run"):
     status: _Text = field(default=None, name="dify.message.status")
     duration: _Seconds = field(default=None, name="dify.message.duration")
     first_token: _Seconds = field(default=None, name="dify.message.time_to_first_token")
+    price: None = field(default=None, name="dify.usage.total_price")
     currency: None = field(default=None, name="dify.node.currency")
     prompt_currency: None = field(default=None, name="dify.prompt_generation.currency")
 
-    def labels(self) -> tuple[Any, ...]:
-        return (
-            self.app_id,
-            bool(self.workflow_run),
-            self.mode,
-            self.status,
-            self.provider,
-            self.model,
-            self.cost_currency,
-        )
-
 
 class _Prompt(_Spending, frozen=True, gc=False, tag="dify.prompt_generation.execution"):
-    labels = attrgetter("app_id", "operation", "provider", "model", "currency", "cost_currency")
     operation: _Text = field(default=None, name="dify.prompt_generation.operation_type")
     price: _Price = field(default=None, name="dify.prompt_generation.total_price")
     currency: _Text = field(default=None, name="dify.prompt_generation.currency")
+    usage_price: None = field(default=None, name="dify.usage.total_price")
     node_currency: None = field(default=None, name="dify.node.currency")
 
 
 class _SuggestedQuestion(_Spending, frozen=True, gc=False, tag="dify.suggested_question.generation"):
-    labels = attrgetter("app_id", "provider", "model", "cost_currency")
+    price: None = field(default=None, name="dify.usage.total_price")
     currency: None = field(default=None, name="dify.node.currency")
     prompt_currency: None = field(default=None, name="dify.prompt_generation.currency")
 
@@ -123,8 +109,18 @@ class _Workflow(_Event, frozen=True, gc=False, tag="dify.workflow.run"):
     conversation: _Text = field(default=None, name="dify.conversation.id")
     message: _Text = field(default=None, name="dify.message.id")
 
-    def labels(self) -> tuple[Any, ...]:
-        return self.app_id, self.status, bool(self.conversation or self.message)
+
+_NODE = attrgetter("app_id", "node_type", "status", "provider", "model", "currency", "cost_currency")
+
+#: All that an event's records depend on but numbers.
+_LABELS: Mapping[type, Callable[[Any], Any]] = {
+    _Node: _NODE,
+    _Draft: _NODE,
+    _Message: lambda e: (e.app_id, not e.workflow_run, e.mode, e.status, e.provider, e.model, e.cost_currency),
+    _Prompt: attrgetter("app_id", "operation", "provider", "model", "currency", "cost_currency"),
+    _SuggestedQuestion: attrgetter("app_id", "provider", "model", "cost_currency"),
+    _Workflow: lambda e: (e.app_id, e.status, not (e.conversation or e.message)),
+}
 
 
 class _Line(Struct, frozen=True, gc=False):
@@ -213,12 +209,12 @@ def _by_quarter(lines: Sequence[_Line]) -> Iterator[tuple[int | None, str, Seque
         yield quarter, max([line.ts for line in members]), members
 
 
-def _alike(events: list[_Event]) -> Iterator[list[Any]]:
+def _alike(events: Sequence[_Event]) -> Iterator[list[_Event]]:
     """The events that differ only in their numbers."""
-    for kind in {*map(type, events)}:
+    for kind in dict.fromkeys(map(type, events)):
         groups = defaultdict[Any, list[_Event]](list)
         members = [event for event in events if type(event) is kind]
-        for labels, event in zip(map(kind.labels, members), members, strict=True):
+        for labels, event in zip(map(_LABELS[kind], members), members, strict=True):
             groups[labels].append(event)
         yield from groups.values()
 
@@ -239,15 +235,14 @@ class _Found:
         usage = _usage(events)
         if usage is None:
             return False
-        sample = events[0]
-        durations = [seconds for event in events if (seconds := event.duration) is not None]
-        first_tokens = list[float]()
+        sample, first_tokens = events[0], list[float]()
         if isinstance(sample, _Message) and (told := [event for event in events if event.first_token is not None]):
             sample, first_tokens = told[0], [event.first_token for event in told]
         for record in telemetry.records_of(msgspec.to_builtins(sample), quarter):
             if isinstance(record, FirstToken):
                 self._time(record, first_tokens, len(first_tokens))
             elif isinstance(record, NodeRun | Run):
+                durations = [seconds for event in events if (seconds := event.duration) is not None]
                 self._time(record, durations, len(events))
             elif isinstance(record, Usage):
                 self._others.append(structs.replace(record, count=len(events), **usage))
@@ -271,7 +266,7 @@ class _Found:
 def _usage(events: Sequence[Any]) -> dict[str, Any] | None:
     """The sums of tokens and price; nothing where no event tells any, None where a sum would not be what each says."""
     first, count = events[0], len(events)
-    if not isinstance(first, _Spending):
+    if isinstance(first, _Workflow):
         return {}
     given, produced, totals = (
         [event.given for event in events], [event.produced for event in events], [event.total for event in events],
