@@ -63,8 +63,28 @@ lock: .venv/python
 	$(BIN)/uv pip compile pyproject.toml --extra proxy --generate-hashes --universal --python-version 3.11 --no-annotate \
 	  --no-emit-index-url --custom-compile-command 'make lock' --upgrade --quiet --output-file requirements.lock
 
+# Known vulnerabilities of what the lock pins: exit code 1 for some, 2 where nobody can be asked.
+.PHONY: audit
+audit: .venv/python
+	$(BIN)/pip install --quiet --group release
+	$(BIN)/python -m tests.advisories
+
+# What a release uploads, tried as a user gets it: the wheel in an environment of its own, dependencies by their hashes.
+.PHONY: dist
+dist: .venv/python
+	rm -rf dist
+	$(BIN)/pip install --quiet --group release
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(PYTHON) -m venv --clear dist/.venv
+	dist/.venv/bin/pip install --quiet --require-hashes --requirement requirements.lock
+	dist/.venv/bin/pip install --quiet --no-deps dist/*.whl
+	dist/.venv/bin/pip check
+	cd dist && .venv/bin/dify-exporter --version && .venv/bin/dify-exporter replay ../samples/nginx-dify.log > /dev/null
+	rm -rf dist/.venv
+
 clean:
-	rm -rf .venv .dify-exporter
+	rm -rf .venv .dify-exporter dist
 
 # Debian splits ensurepip from Python.
 .venv/python:

@@ -1,5 +1,6 @@
 """The references say what is true of the code, no more and no less."""
 
+import re
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
@@ -36,9 +37,7 @@ def test_the_lock_has_what_the_package_needs() -> None:
     project, groups = needed["project"], needed["dependency-groups"]
     wanted = [Requirement(text) for text in project["dependencies"] + project["optional-dependencies"]["proxy"]]
     # In CI the tests' tools come on top of the lock: they must not replace what it holds.
-    tools = map(
-        Requirement, groups["demo"] + [tool for tool in groups["test"] if isinstance(tool, str)] + groups["lint"]
-    )
+    tools = map(Requirement, (tool for group in groups.values() for tool in group if isinstance(tool, str)))
     wanted += [tool for tool in tools if tool.name.lower() in locked]
     for requirement in wanted:
         line = Requirement(locked[requirement.name.lower()].rstrip("\\ "))
@@ -46,3 +45,11 @@ def test_the_lock_has_what_the_package_needs() -> None:
         assert requirement.specifier.contains(version), f"run `make lock`: {requirement} is locked at {version}"
     assert all("--hash=sha256:" in line for line in lines if line.startswith("    --"))
     assert requires("dify-exporter")
+
+
+def test_the_release_trusts_no_name_that_can_move() -> None:
+    text = (ROOT / ".github/workflows/release.yml").read_text()
+    used = re.findall(r"uses: (\S+)", text)
+    assert used
+    assert [each for each in used if not re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", each)] == []
+    assert "secrets." not in text
