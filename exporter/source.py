@@ -173,7 +173,8 @@ class Source:
             self._owed[tail] = tail.lag
             self._found += self._owed[tail]
         if window is None or batch is None:
-            self._owed.pop(tail, None)
+            if not tail.waits:
+                self._owed.pop(tail, None)
             return False
         self._books.post(window, batch)
         tail.posted(batch.consumed)

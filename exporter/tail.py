@@ -72,6 +72,11 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
         self._measure()
 
     @property
+    def waits(self) -> bool:
+        """What there is to read waits for something older that may turn up."""
+        return self._following.lineage.waits
+
+    @property
     def gone(self) -> bool:
         """The path names nothing and all that it named has been read."""
         return self._following.gone
@@ -102,15 +107,18 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
         """The next window instead of the next line: bytes (A3, A4), cut at no `\\r` (A5), of bounded size (A6)."""
         now, following = self._terms.clock(), self._following
         found = None if self.left else following.follow(now)
-        before: list[Generation] = []
-        while following.generations != before:  # one that was truncated or cannot be read makes way for others
+        while True:
             before = list(following.generations)
             for generation in self._in_turn():
                 window = self._window_of(generation, now, found if generation is following.current else None)
                 if window is not None:
                     return following.lineage.tell(window)
-            found = None
-        window = following.lineage.news(self._terms.source, next((g for g in before if not g.announced), None))
+            if following.generations == before:
+                break
+            # One was truncated or cannot be read: its copy may be there, and comes before what stands there now.
+            found = following.follow(now)
+        told = [g for g in following.generations if g.announced or not following.lineage.waits]
+        window = following.lineage.news(self._terms.source, told)
         if window is None:
             raise StopIteration
         return window
@@ -120,9 +128,13 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
         return False
 
     def _in_turn(self) -> list[Generation]:
-        """The generations up to the first that was not yet read to its end, another one first each time."""
+        """The generations up to the first that was not yet read to its end, another one first each time; none that is
+        not in the ledger yet while something older may turn up (B17).
+        """
         ready: list[Generation] = []
         for generation in self._following.generations:
+            if not generation.announced and self._following.lineage.waits:
+                break
             ready.append(generation)
             if not generation.drained:
                 break
@@ -146,7 +158,7 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
             following.stumbled(generation, error, now)
         else:
             if cut:
-                following.lineage.cut(cut)
+                following.lineage.cut(generation.key, cut)
             return window
         return None
 

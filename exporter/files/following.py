@@ -84,7 +84,9 @@ class Following:
             self._depart()
         self.error = error
         for key, file, position in self.lineage.search(now, not error, self.generations):
-            self._insert(key, file, position, now)
+            generation = self._insert(key, file, position, now)
+            if not key:
+                self.lineage.appeared(generation)
         return found
 
     @property
@@ -164,9 +166,11 @@ class Following:
         """Where reading of a file that the path has come to name begins. Raises OSError."""
         known = self.lineage.resume(file)
         key, position = known or ("", unread_of(file))
+        if not key:
+            key, position = self._numbered(position)
         renamed = False
         if known is None and self.lineage.history:
-            renamed = self.lineage.arrived(file)
+            renamed = self.lineage.arrived(key, file)
         elif known is None and self._from_end:
             position = at_end(file, position, file.size())
         elif position.offset and not position.marker_length:
@@ -197,10 +201,11 @@ class Following:
             modified=found.st_mtime_ns,
             target=self._target(),
         )
+        key, position = self._numbered(position)
         if lineage.history:
-            lineage.moved_on(now, [g.position for g in self.generations])
+            lineage.moved_on(key, now, [g.position for g in self.generations])
         lineage.history = True
-        lineage.unreadable(*self._numbered(position), now)
+        lineage.unreadable(key, position, now)
 
     def _target(self) -> str:
         real = os.path.realpath(self._path)
@@ -211,26 +216,28 @@ class Following:
         return f"{self._quoted}#{number}", structs.replace(position, path=self._quoted, number=number)
 
     def _generation(self, key: str, file: Opened, position: Position, now: float) -> Generation:
-        if not key:
-            key, position = self._numbered(position)
         position = structs.replace(position, path=self._quoted)
         return Generation(key, file, position, self._terms.line_length, now)
 
-    def _insert(self, key: str, file: Opened, position: Position, now: float) -> None:
+    def _insert(self, key: str, file: Opened, position: Position, now: float) -> Generation:
         """Before the current one, which is the last."""
+        if not key:
+            key, position = self._numbered(position)
         place = len(self.generations) - (self.current is not None)
-        self.generations.insert(place, self._generation(key, file, position, now))
+        self.generations.insert(place, generation := self._generation(key, file, position, now))
+        return generation
 
     def truncated(self, generation: Generation, known: Position, now: float) -> None:
         """B19-B22, B27: other bytes stand where we have read; `known` is the position before that was seen."""
         self.generations.remove(generation)
-        self.lineage.truncated(generation.key, known, now)
         if generation is not self.current:
             generation.close()
+            self.lineage.truncated(generation.key, known, now, followed_by="")
             return
+        key, fresh = self._numbered(structs.replace(unread_of(generation.file), target=self._target()))
+        self.lineage.truncated(generation.key, known, now, followed_by=key)
         self.lineage.departed(now, [known], renamed=False)
-        fresh = structs.replace(unread_of(generation.file), target=self._target())
-        self.current = self._generation("", generation.file, fresh, now)
+        self.current = self._generation(key, generation.file, fresh, now)
         self.generations.append(self.current)
 
     def stumbled(self, generation: Generation, error: Exception, now: float) -> None:

@@ -41,9 +41,15 @@ class Lineage:
         self._done = {key: p for key, p in positions.items() if p.done}
         self._restored = frozenset(self.missing)
         self._search = Search(path, log_patterns, positions.values())
-        self._news = News()
+        self._news: dict[str, News] = {}
         self._untold: dict[str, Position] = {}
         self._leaving: dict[str, Position] = {}
+        self._emptied: set[Identity] = set()
+
+    @property
+    def waits(self) -> bool:
+        """Something older than what was not announced may turn up."""
+        return self._search.waits
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -78,37 +84,49 @@ class Lineage:
                 return "", structs.replace(at_end(file, position, file.size()), skipping=False)
         return None
 
-    def arrived(self, file: Opened) -> bool:
+    def arrived(self, key: str, file: Opened) -> bool:
         """The path has come to name a file that `resume` does not know, after others. Whether it is another one."""
         inode = file.stat().st_ino
         truncated = any(p.inode == inode and not p.compressed for p in self.missing.values())
-        self._count(rotations=not truncated, truncations=truncated)
+        self._count(key, rotations=not truncated, truncations=truncated)
         return not truncated
 
-    def moved_on(self, now: float, previous: Iterable[Position]) -> None:
+    def moved_on(self, key: str, now: float, previous: Iterable[Position]) -> None:
         """The path names another file, which cannot be looked into."""
-        self._count(rotations=1)
+        self._count(key, rotations=1)
         self.departed(now, previous)
+
+    def appeared(self, generation: Generation) -> None:
+        """One that nobody knew was found."""
+        if generation.identity in self._emptied:
+            self._emptied.remove(generation.identity)  # counted when it was seen
+        else:
+            self._count(generation.key, rotations=self._search.renamed, truncations=not self._search.renamed)
 
     def mislaid(self, key: str, position: Position, now: float) -> None:
         """Lost from sight: what was not read may still be found."""
         self.missing[key] = position
         self._search.for_missing(now)
 
-    def truncated(self, key: str, position: Position, now: float) -> None:
-        """B19-B24: what was not read may stand in the copy that the rotator made."""
-        self._count(truncations=1)
+    def truncated(self, key: str, position: Position, now: float, followed_by: str) -> None:
+        """B19-B24: what was not read may stand in the copy that the rotator made. What stands in the file now is
+        `followed_by`, or "" is found under the new name that it has got since.
+        """
+        self._count(followed_by or key, truncations=1)
+        if not followed_by:
+            self._emptied.add((position.device, position.inode))
         self.mislaid(key, position, now)
 
-    def cut(self, size: int) -> None:
+    def cut(self, key: str, size: int) -> None:
         """So many unread bytes were taken off the end of a file that stays as it was otherwise."""
-        self._count(truncations=1, lost_bytes=size)
+        self._count(key, truncations=1, lost_bytes=size)
 
     def finish(self, key: str, position: Position, shortfall: int = 0) -> None:
         """Given up with all its bytes read, but for so many that it lost while nobody looked; remembered for a
         while, so that nothing reads it again.
         """
-        self._count(lost_bytes=shortfall)
+        if shortfall:
+            self._count(key, lost_bytes=shortfall)
         self._done[key] = structs.replace(position, done=True)
         while len(self._done) > _REMEMBERED:
             oldest = min(self._done, key=lambda k: self._done[k].number)
@@ -148,39 +166,34 @@ class Lineage:
         for key, file, position in self._search.find(now, named, self.missing, done, opened):
             if key:
                 del self.missing[key]
-            else:
-                self._count(rotations=self._search.renamed, truncations=not self._search.renamed)
             yield key, file, position
         for key in self._search.given_up(now, self.missing) if self.missing else ():
             self._lose(key, self.missing.pop(key))
 
     def tell(self, window: Window) -> Window:
-        """The window with all news that are waiting."""
-        if self._news == News() and not self._leaving:
+        """The window with the news of its generation: together they are entered once, whenever a crash comes."""
+        news = self._news.get(window.file, News())
+        if news == News() and not self._leaving:
             return window
-        news = structs.asdict(structs.replace(self._news, forget=tuple(self._leaving)))
-        return structs.replace(window, **news)
+        return structs.replace(window, **structs.asdict(structs.replace(news, forget=tuple(self._leaving))))
 
     def told(self, window: Window) -> None:
         """The window's news are in the ledger."""
-        news = self._news
-        self._news = News(
-            news.rotations - window.rotations,
-            news.truncations - window.truncations,
-            news.lost_bytes - window.lost_bytes,
-        )
+        self._news.pop(window.file, None)
         self._untold.pop(window.file, None)
         for key in window.forget:
             self._leaving.pop(key, None)
 
-    def news(self, source: str, unannounced: Generation | None) -> Window | None:
-        """A window without bytes, for news that no bytes will carry."""
-        if unannounced is not None:
-            return self.tell(Window(source, unannounced.key, unannounced.position))
-        for key, position in self._untold.items():
+    def news(self, source: str, opened: Iterable[Generation]) -> Window | None:
+        """A window without bytes, for news that no bytes will carry; a generation's first are that it is there."""
+        for generation in opened:
+            if generation.key in self._news or not generation.announced:
+                return self.tell(Window(source, generation.key, generation.position))
+        for key, position in (*self._untold.items(), *self._leaving.items()):
             return self.tell(Window(source, key, position, closes=position.done))
-        for key, position in self._leaving.items():
-            return self.tell(Window(source, key, position))
+        for key, position in (*self.missing.items(), *self._done.items()) if self._news else ():
+            if key in self._news:
+                return self.tell(Window(source, key, position, closes=position.done))
         return None
 
     def forget(self) -> None:
@@ -197,7 +210,7 @@ class Lineage:
             self._path,
             position.unread,
         )
-        self._count(lost_bytes=position.unread)
+        self._count(key, lost_bytes=position.unread)
         self.remember(key, position)
 
     def _cut_short(self, file: Opened, position: Position) -> bool:
@@ -210,6 +223,7 @@ class Lineage:
         self._untold.pop(key, None)
         self._leaving[key] = position
 
-    def _count(self, rotations: int = 0, truncations: int = 0, lost_bytes: int = 0) -> None:
-        news = self._news
-        self._news = News(news.rotations + rotations, news.truncations + truncations, news.lost_bytes + lost_bytes)
+    def _count(self, key: str, rotations: int = 0, truncations: int = 0, lost_bytes: int = 0) -> None:
+        """To be told with the generation `key`."""
+        news = self._news.get(key, News())
+        self._news[key] = News(news.rotations + rotations, news.truncations + truncations, news.lost_bytes + lost_bytes)

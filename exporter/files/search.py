@@ -50,6 +50,8 @@ class Search:
         self._small: dict[tuple[Identity, int], float] = {}
         self._present: set[Identity] = set()
         self._undecided: set[Identity] = set()
+        self._making: set[Identity] = set()
+        self._waited_for: set[Identity] = set()
         self._held_up = False
         self._packed_copies: set[tuple[Identity, int]] = set()
 
@@ -82,6 +84,11 @@ class Search:
         self._next_look = now
         self._packed_copies.clear()
 
+    @property
+    def waits(self) -> bool:
+        """Something small may be a copy in the making, or a generation older than what has not been read yet."""
+        return bool(self._making)
+
     def copied(self, position: Position, but: Identity) -> bool:
         """Whether another file holds all that was read up to a position."""
         for old in self._siblings({}):
@@ -99,6 +106,7 @@ class Search:
         if now < self._next_look or not (missing or newer):
             return
         self._undecided.clear()
+        self._waited_for, self._making = self._making, set()
         present = self._siblings(missing)
         self._present = {old.identity for old in present}
         for old in present:
@@ -139,7 +147,8 @@ class Search:
         """Raises OSError and GZIP_ERRORS."""
         second, newest = old.modified // _SECOND, self._newest // _SECOND
         only_seen = {(p.device, p.inode, p.modified) for p in done if not p.head_length}
-        newer = newer and second >= newest and (*old.identity, old.modified) not in only_seen
+        young = second >= newest or old.identity in self._waited_for
+        newer = newer and young and (*old.identity, old.modified) not in only_seen
         # Whoever packs a file keeps its mtime, so not every old `.gz` must be unpacked to be told from another.
         earliest = min([p.modified for p in missing.values()], default=self._newest) // _SECOND
         if not newer and (not missing or (old.path.endswith(".gz") and second < min(earliest, newest))):
@@ -154,7 +163,7 @@ class Search:
             known = (*done, *missing.values(), *(g.position for g in opened))
             if key := next((k for k, p in missing.items() if p.marker_length and fits(file, p)), None):
                 found = key, missing[key]
-            elif not self._is_copy(file, known, opened) and not self._too_small(file, known, now):
+            elif not self._is_copy(file, known, opened) and not self._too_small(file, known, newer, now):
                 found = self._unread(file, newer, missing)
         finally:
             if found is None:
@@ -184,7 +193,7 @@ class Search:
             self._packed_copies.add((identity(file.stat()), file.stat().st_mtime_ns))
         return copy
 
-    def _too_small(self, file: Opened, known: Iterable[Position], now: float) -> bool:
+    def _too_small(self, file: Opened, known: Iterable[Position], newer: bool, now: float) -> bool:
         """A file shorter than the beginning of a known one may be a copy in the making, until it stays as it is."""
         size = file.size()
         if file.compressed or all(p.head_length <= size for p in known):
@@ -194,6 +203,8 @@ class Search:
         if now - self._small.setdefault(seen, now) >= _STILL:
             return False
         self._undecided.add(seen[0])
+        if newer:
+            self._making.add(seen[0])
         return True
 
     def _siblings(self, missing: Missing) -> list[Sibling]:

@@ -329,3 +329,81 @@ def test_b31_the_handler_of_a_docker_log_with_one_file(log: Path) -> None:
         log.unlink()
         log.write_text(f"first{n}\n")
         assert reader.poll() == [f"last{n}", f"first{n}"]
+
+
+def _written(path: Path, text: str, second: int) -> None:
+    append(path, text)
+    os.utime(path, (1_000_000_000 + second, 1_000_000_000 + second))
+
+
+def test_b17_a_short_life_between_two_polls_survives_further_rotations(log: Path) -> None:
+    """Found against a running exporter: two lines are shorter than a digest, and might be the beginning of a copy."""
+    _written(log, "a" * 300 + "\n", 1)
+    reader = Reader(log)
+    reader.poll()
+    for second, line in ((2, "b1"), (3, "b2")):
+        log.rename(log.with_name(f"log.{9 - second}"))
+        _written(log, line + "\n", second)
+    log.rename(log.with_name("log.5"))
+    _written(log, "c1\n", 4)
+    reader.poll()
+    log.rename(log.with_name("log.4"))
+    _written(log, "d1\n", 5)
+    reader.wait(5)
+    assert sorted(reader.books.lines)[1:] == ["b1", "b2", "c1", "d1"]
+    assert reader.books.rotations == 4
+
+
+@pytest.mark.parametrize("polls", [1, 2, 3, 4])
+def test_b17_a_short_life_between_two_polls_survives_a_crash(log: Path, polls: int) -> None:
+    """Found against a running exporter: nothing newer is entered before it is known to be no copy."""
+    _written(log, "a" * 300 + "\n", 1)
+    reader = Reader(log)
+    reader.poll()
+    log.rename(log.with_name("log.2"))
+    _written(log, "b1\n", 2)
+    log.rename(log.with_name("log.1"))
+    _written(log, "c1\n", 3)
+    reader.wait(polls)
+    reader.restart()
+    reader.poll()
+    assert reader.source.first_pass_done() == (len(reader.books.lines) == 3)
+    reader.wait(5)
+    assert reader.source.first_pass_done()
+    assert reader.books.lines[1:] == ["b1", "c1"]
+    assert reader.books.rotations == 2
+
+
+def test_b17_b19_truncated_and_renamed_between_two_polls(log: Path) -> None:
+    """Found against a running exporter: what was written after the truncation was taken for one rotation more."""
+    append(log, "a1\n")
+    reader = Reader(log)
+    reader.poll()
+    shutil.copyfile(log, log.with_name("log.2"))
+    os.truncate(log, 0)
+    append(log, "b1\nb2\n")
+    log.rename(log.with_name("log.1"))
+    append(log, "c1\n")
+    reader.wait(5)
+    assert sorted(reader.books.lines) == ["a1", "b1", "b2", "c1"]
+    assert (reader.books.truncations, reader.books.rotations) == (1, 1)
+
+
+def test_b18_rotations_are_counted_once_however_often_it_crashes(log: Path) -> None:
+    """Found against a running exporter: it was killed between the windows of a backlog of several files."""
+    append(log, "a1\n")
+    reader = Reader(log)
+    reader.poll()
+    reader.stop()
+    for number, line in ((3, "b1"), (2, "b2"), (1, "b3")):
+        append(log, line * 200 + "\n")
+        log.rename(log.with_name(f"log.{number}"))
+    append(log, "c1\n")
+    for _ in range(20):
+        reader.start()
+        reader.source.turn()  # one window
+        reader.stop()
+    reader.start()
+    reader.wait(10)
+    assert len(reader.books.lines) == 5
+    assert (reader.books.rotations, reader.books.lost_bytes) == (3, 0)
