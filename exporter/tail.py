@@ -149,8 +149,6 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
             generation.closing = following.over(generation, now)
             if generation.quiet(now):
                 return None
-            if not known.offset and generation.announced and generation.position is not known:
-                following.lineage.departed(now, [known], renamed=False)  # it may have been full and emptied again
             window = generation.window(self._terms.source)
         except Truncated:
             following.truncated(generation, known, now)

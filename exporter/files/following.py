@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct, structs
 
-from exporter.files.generation import Generation
+from exporter.files.generation import Generation, Truncated
 from exporter.files.lineage import Lineage, encoded
 from exporter.files.opened import Identity, NotAFileError, Opened, at_end, identity, open_log
 from exporter.files.search import unread_of
@@ -82,6 +82,8 @@ class Following:
         elif error == "missing" and self.current is not None:
             self.lineage.departed(now, [g.position for g in self.generations])
             self._depart()
+        elif found is not None and self.current is not None and not self.current.position.offset:
+            found = self._measure(self.current, found, now)
         self.error = error
         for key, file, position in self.lineage.search(now, not error, self.generations):
             generation = self._insert(key, file, position, now)
@@ -155,6 +157,21 @@ class Following:
             file.close()
             return trouble(error)
         return ""
+
+    def _measure(self, current: Generation, found: os.stat_result, now: float) -> os.stat_result | None:
+        """Of what nothing was read, its size alone tells that it was emptied: before its copy is found (B17, B23).
+
+        Gives what it looks like, where that is still known.
+        """
+        known = current.position
+        try:
+            current.look(now, found)
+        except Truncated:
+            self.truncated(current, known, now)
+            return None  # it has grown since
+        if current.announced and current.position is not known:
+            self.lineage.departed(now, [known], renamed=False)  # it may have been full and emptied again
+        return found
 
     def _depart(self) -> None:
         """What was written before the path moved on is read before what follows."""

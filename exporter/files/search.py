@@ -48,7 +48,7 @@ class Search:
         self._newer_until = self._missing_until = self._next_look = 0.0
         self._away_since: float | None = None
         self._small: dict[tuple[Identity, int], float] = {}
-        self._present: set[Identity] = set()
+        self._present: dict[Identity, int] = {}
         self._undecided: set[Identity] = set()
         self._making: set[Identity] = set()
         self._waited_for: set[Identity] = set()
@@ -108,7 +108,7 @@ class Search:
         self._undecided.clear()
         self._waited_for, self._making = self._making, set()
         present = self._siblings(missing)
-        self._present = {old.identity for old in present}
+        self._present = {old.identity: old.size for old in present}
         for old in present:
             if any(old.identity == g.identity for g in opened) or (old.identity, old.modified) in self._packed_copies:
                 continue
@@ -175,12 +175,12 @@ class Search:
         held, size = identity(file.stat()), file.size()
         unread = {key: p for key, p in missing.items() if not p.marker_length}
         for key, position in unread.items():
-            if held == (position.device, position.inode):
+            if held == (position.device, position.inode) and (size >= position.size or not newer):
                 return key, position
         if not newer or not size:
             return None
         # Was a missing one emptied or packed meanwhile, then whatever is new may be what it held.
-        gone = {key: p for key, p in unread.items() if (p.device, p.inode) not in self._present}
+        gone = {key: p for key, p in unread.items() if self._present.get((p.device, p.inode), -1) < p.size}
         small_enough = [(p.size, key) for key, p in gone.items() if p.size <= size]
         if small_enough:
             key = max(small_enough)[1]

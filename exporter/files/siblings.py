@@ -34,6 +34,7 @@ class Sibling(Struct, frozen=True):
     identity: Identity
     modified: int
     number: int
+    size: int
 
     @property
     def age(self) -> tuple[int, int, str]:
@@ -89,4 +90,4 @@ def siblings(paths: Iterable[str]) -> Iterator[Sibling]:
             continue
         if stat.S_ISREG(seen.st_mode):
             number = re.search(r"\.(\d{1,5})(?:\.gz)?$", path)
-            yield Sibling(path, identity(seen), seen.st_mtime_ns, int(number[1]) if number else 0)
+            yield Sibling(path, identity(seen), seen.st_mtime_ns, int(number[1]) if number else 0, seen.st_size)

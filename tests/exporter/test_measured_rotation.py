@@ -3,6 +3,7 @@
 import gzip
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -407,3 +408,45 @@ def test_b18_rotations_are_counted_once_however_often_it_crashes(log: Path) -> N
     reader.wait(10)
     assert len(reader.books.lines) == 5
     assert (reader.books.rotations, reader.books.lost_bytes) == (3, 0)
+
+
+def test_b23_a_copy_is_found_of_what_waited_behind_a_backlog(log: Path) -> None:
+    """Found against a running exporter: the copy was counted, and then its bytes as lost."""
+    append(log, "a1\n")
+    reader = Reader(log)
+    reader.poll()
+    append(log, "a" * 2_000_000 + "\n" + "a2\n" * 1000)
+    log.rename(log.with_name("log.2"))
+    append(log, "b" * 300 + "\n")
+    reader.now += 1
+    reader.source.turn()
+    shutil.copyfile(log, log.with_name("log.1"))
+    os.truncate(log, 0)
+    append(log, "c1\n")
+    reader.wait(20)
+    assert Counter(line[:1] for line in reader.books.lines) == {"a": 1001, "b": 1, "c": 1}
+    assert reader.books.unparsed == ["too_long"]
+    assert (reader.books.rotations, reader.books.truncations, reader.books.lost_bytes) == (1, 1, 0)
+
+
+def test_b23_a_copy_is_found_of_what_could_not_be_read(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by the state machine: D42, and emptied before it was allowed."""
+    append(log, "a1\n")
+    reader = Reader(log)
+    reader.poll()
+    log.rename(log.with_name("log.3"))
+    append(log, "b1\n")
+    with monkeypatch.context() as forbidden:
+        forbidden.setattr(os, "open", lambda path, *_, **__: _forbid(path))
+        reader.poll()
+    shutil.copyfile(log, log.with_name("log.2"))
+    os.truncate(log, 0)
+    log.rename(log.with_name("log.1"))
+    append(log, "c1\n")
+    reader.wait(20)
+    assert sorted(reader.books.lines) == ["a1", "b1", "c1"]
+    assert reader.books.lost_bytes == 0
+
+
+def _forbid(path: str) -> int:
+    raise PermissionError(13, "Permission denied", path)
