@@ -147,7 +147,8 @@ class Search:
         """Raises OSError and GZIP_ERRORS."""
         second, newest = old.modified // _SECOND, self._newest // _SECOND
         only_seen = {(p.device, p.inode, p.modified) for p in done if not p.head_length}
-        young = second >= newest or old.identity in self._waited_for
+        at_least = second >= newest if old.modified % _SECOND == 0 else old.modified >= self._newest
+        young = at_least or old.identity in self._waited_for
         newer = newer and young and (*old.identity, old.modified) not in only_seen
         # Whoever packs a file keeps its mtime, so not every old `.gz` must be unpacked to be told from another.
         earliest = min([p.modified for p in missing.values()], default=self._newest) // _SECOND

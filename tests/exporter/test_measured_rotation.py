@@ -450,3 +450,21 @@ def test_b23_a_copy_is_found_of_what_could_not_be_read(log: Path, monkeypatch: p
 
 def _forbid(path: str) -> int:
     raise PermissionError(13, "Permission denied", path)
+
+
+def test_b17_b18_more_rotations_in_a_second_than_are_remembered(log: Path) -> None:
+    """Found by the state machine: a restart took those for new that had ended in the same second as the newest."""
+    _written(log, "a\n", -1)
+    reader = Reader(log)
+    reader.poll()
+    reader.stop()
+    for number in range(1, 100):
+        log.rename(log.with_name(f"log.{100 - number}"))
+        append(log, f"{number}\n")
+        os.utime(log, ns=(number * 10**7, 10**18 + number * 10**7))
+    reader.start()
+    reader.wait(15)
+    reader.restart()
+    reader.wait(15)
+    assert reader.books.lines == ["a", *map(str, range(1, 100))]
+    assert reader.books.rotations == 99
