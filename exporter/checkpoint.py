@@ -157,7 +157,11 @@ def _sync_folder(path: Path) -> None:
 
 def _sealed(image: Image, before: bytes) -> tuple[bytes, bytes]:
     """A record and its seal; `before` is the seal of the record before, or the file's first line."""
-    payload = zlib.compress(msgspec.msgpack.encode(image), level=1)
+    try:
+        text = msgspec.msgpack.encode(image)
+    except OverflowError:
+        text = msgspec.msgpack.encode(image.widened)
+    payload = zlib.compress(text, level=1)
     seal = _seal(payload, before)
     return _SEALED.pack(len(payload), seal) + payload, seal
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from exporter import catalogue as c
 from exporter.budgets import Budgets
@@ -116,7 +116,7 @@ def _failure(books: Books, r: b.Failure) -> None:
 
 def _active(books: Books, r: b.Active) -> None:
     books.active.pop(r.worker, None)
-    books.active[r.worker] = r
+    books.active[r.worker] = structs.replace(r, at=event_time(books, r.at))
     while len(books.active) > _MOST_WORKERS:
         del books.active[next(iter(books.active))]
 
@@ -126,7 +126,7 @@ def _dropped(books: Books, r: b.Dropped) -> None:
 
 
 def _opened(books: Books, r: b.Opened) -> None:
-    for lost in books.joins.open(r):
+    for lost in books.joins.open(structs.replace(r, at=event_time(books, r.at))):
         _lost(books, lost)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from exporter.series import Labels, Limits
 from exporter.window import Position
@@ -37,13 +37,28 @@ class Image(Struct, omit_defaults=True):
 
     shapes: dict[str, Shape] = {}
     counters: dict[str, dict[Labels, int | Decimal]] = {}
-    histograms: dict[str, dict[Labels, list[int]]] = {}
+    histograms: dict[str, dict[Labels, list[int | Decimal]]] = {}
     created: dict[str, dict[Labels, float]] = {}
     positions: dict[str, dict[str, Position | None]] = {}
     waiting: dict[str, dict[str, Opened | None]] = {}
     active: dict[str, dict[str, Active | None]] = {}
     spent: dict[str, dict[tuple[int, str], int | Decimal | None]] = {}
     last_at: dict[str, int] = {}
+
+    @property
+    def widened(self) -> "Image":
+        """The same with each integer beyond 64 bits, which MessagePack has none of, as a Decimal: the sum of centuries
+        of requests.
+        """
+        changed = {
+            "counters": {name: _widened(values) for name, values in self.counters.items()},
+            "spent": {name: _widened(values) for name, values in self.spent.items()},
+            "histograms": {
+                name: {labels: [_wide(number) for number in values] for labels, values in series.items()}
+                for name, series in self.histograms.items()
+            },
+        }
+        return structs.replace(self, **changed)
 
     @property
     def empty(self) -> bool:
@@ -59,6 +74,14 @@ class Image(Struct, omit_defaults=True):
                 table.update(entries)
                 for key in [key for key, value in entries.items() if value is None]:
                     del table[key]
+
+
+def _widened(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    return {key: _wide(value) for key, value in values.items()}
+
+
+def _wide(value: Any) -> Any:
+    return Decimal(value) if isinstance(value, int) and value >= 1 << 64 else value
 
 
 def fitted(

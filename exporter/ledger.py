@@ -8,7 +8,7 @@ shown or stored, says exactly what the bytes before its positions say.
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from msgspec import Struct
 
@@ -26,6 +26,8 @@ from parsers.batch import Active, Batch
 _NANOSECONDS = 1_000_000_000
 _WORKER_SILENCE = 30 * _NANOSECONDS
 
+Histogram = Mapping[Labels, list[int]]
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -38,7 +40,7 @@ class Snapshot(Struct, frozen=True):
     """
 
     counters: Mapping[c.Metric, Mapping[Labels, int | Decimal]]
-    histograms: Mapping[c.Metric, Mapping[Labels, list[int]]]
+    histograms: Mapping[c.Metric, Histogram]
     bounds: Mapping[c.Metric, tuple[float, ...]]
     created: Mapping[c.Metric, Mapping[Labels, float]]
     last_at: Mapping[str, float]
@@ -132,7 +134,8 @@ class Ledger:
             for metric, counters in self._series.counters.items():
                 counters.enter(kept.counters.get(metric.name, {}))
             for metric, histograms in self._series.histograms.items():
-                histograms.enter(kept.histograms.get(metric.name, {}))
+                stored = kept.histograms.get(metric.name, {})
+                histograms.enter({labels: [*map(int, values)] for labels, values in stored.items()})
             for name, last_at in kept.last_at.items():
                 self._books_of(name).last_at = last_at
             for name, positions in kept.positions.items():
@@ -197,7 +200,7 @@ def snapshot_of(image: Image, now: float | None) -> Snapshot:
     histograms = [metric for metric in metrics if metric.kind == "histogram"]
     return Snapshot(
         counters={metric: image.counters.get(metric.name, {}) for metric in counters},
-        histograms={metric: image.histograms.get(metric.name, {}) for metric in histograms},
+        histograms={metric: cast(Histogram, image.histograms.get(metric.name, {})) for metric in histograms},
         bounds={metric: image.shapes[metric.name].bounds for metric in histograms},
         created={metric: image.created.get(metric.name, {}) for metric in metrics},
         last_at={source: at / _NANOSECONDS for source, at in image.last_at.items()},

@@ -25,7 +25,7 @@ from parsers.plan import Plan, plan_of
 from parsers.request_line import method_and_route
 from parsers.routes import INVALID, Routes
 from parsers.shapes import SHAPE, alike
-from parsers.times import common_log, iso
+from parsers.times import LAST, common_log, iso
 from parsers.window import Outcome, by_line, whole_lines
 
 #: What a value is good for. `time` roles in the order of preference.
@@ -262,7 +262,10 @@ def _column(rows: Sequence[Row], column: int | None) -> Iterable[bytes]:
 
 def _epoch_seconds(text: bytes, _: tzinfo) -> int | None:
     """nginx' $msec: `1763887459.123`."""
-    return round(float(text) * 1000) * 1_000_000 if re.fullmatch(rb"[0-9]{1,11}(?:\.[0-9]{1,3})?", text) else None
+    if not re.fullmatch(rb"[0-9]{1,11}(?:\.[0-9]{1,3})?", text):
+        return None
+    at = round(float(text) * 1000) * 1_000_000
+    return at if at <= LAST else None
 
 
 def _common(text: bytes, _: tzinfo) -> int | None:

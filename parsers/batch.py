@@ -13,7 +13,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 #: Checked by whoever enters a batch: a parser of somebody else may give anything.
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Moment = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 UNKNOWN = "unknown"
 OTHER = "other"
@@ -86,7 +87,7 @@ class Usage(Struct, frozen=True, gc=False, tag=True):
     unsplit_tokens: Count | None = None
     cost: Decimal | None = None
     currency: str = UNKNOWN
-    at: int | None = None
+    at: Moment | None = None
     count: Count = 1
 
 
@@ -163,7 +164,7 @@ class Active(Struct, frozen=True, gc=False, tag=True):
 
     worker: str
     requests: Count
-    at: int | None
+    at: Moment | None
 
 
 class Dropped(Struct, frozen=True, gc=False, tag=True):
@@ -178,7 +179,7 @@ class Opened(Struct, frozen=True, gc=False, tag=True):
     trace_id: str
     kind: str
     app_id: str
-    at: int | None
+    at: Moment | None
 
 
 class Closed(Struct, frozen=True, gc=False, tag=True):
@@ -187,7 +188,7 @@ class Closed(Struct, frozen=True, gc=False, tag=True):
     trace_id: str
     status: str
     duration: Count | None
-    at: int | None
+    at: Moment | None
 
 
 Record = (
@@ -219,7 +220,7 @@ class Batch(Struct, frozen=True, gc=False):
     ignored: Count = 0
     unparsed: Mapping[str, Count] = {}
     examples: Mapping[str, bytes] = {}
-    last_at: int | None = None
+    last_at: Moment | None = None
     records: tuple[Record, ...] = ()
 
     @property

@@ -5,6 +5,8 @@ from zoneinfo import ZoneInfo
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+#: Nanoseconds up to the year 2261, so that they fit 64 bits: a later time is no event's.
+LAST = 9_200_000_000_000_000_000
 _MONTHS = {m: n for n, m in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
 
 
@@ -19,10 +21,13 @@ def zone(name: str) -> tzinfo:
 
 
 def epoch(moment: datetime, local: tzinfo) -> int:
-    """Nanoseconds since the epoch; a time without a zone is taken as `local`."""
+    """Nanoseconds since the epoch; a time without a zone is `local`. Raises OverflowError beyond the year 2261."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=local)
-    return (moment - _EPOCH) // _MICROSECOND * 1000
+    nanoseconds = (moment - _EPOCH) // _MICROSECOND * 1000
+    if abs(nanoseconds) > LAST:
+        raise OverflowError
+    return nanoseconds
 
 
 def iso(text: bytes, local: tzinfo) -> int | None:
@@ -43,6 +48,6 @@ def common_log(text: bytes) -> int | None:
         )  # fmt: skip
         moment = datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=UTC)
         east = timedelta(hours=int(offset[:2]), minutes=int(offset[2:]))
+        return epoch(moment + east if sign == b"-" else moment - east, UTC)
     except (ValueError, KeyError, OverflowError):
         return None
-    return epoch(moment + east if sign == b"-" else moment - east, UTC)

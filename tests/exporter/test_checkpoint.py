@@ -10,6 +10,7 @@ import pytest
 from exporter import catalogue as c
 from exporter import checkpoint
 from exporter.checkpoint import Checkpoint, LockedError
+from exporter.exposition import render
 from exporter.image import VERSION
 from exporter.ledger import Ledger
 from exporter.series import Limits
@@ -259,3 +260,24 @@ def test_rotations_for_weeks_leave_a_small_state(tmp_path: Path, monkeypatch: py
     assert image is not None
     assert len(image.positions["s"]) == 8
     assert image.counters[READ_BYTES]["s",] == 3000
+
+
+def test_sums_beyond_64_bits_are_kept(tmp_path: Path) -> None:
+    """A hundred streams that never rest are 584 years of nanoseconds after six years."""
+    ledger, stored = books(), Checkpoint(tmp_path / "state")
+    most = 2**63 - 1
+    request = b.Request("GET", "/v1/info", "200", response_bytes=most, durations=(most, most, most))
+    for _ in range(3):
+        ledger.enter("s", b.Batch(lines=1, records=(request,)))
+        stored.save(ledger.changes())
+    stored.close()
+    opened, again = Checkpoint(tmp_path / "state"), Ledger(Limits(), lambda: 1e9)
+    image, told = opened.load()
+    opened.close()
+    assert image is not None
+    assert (told, again.take_over(image, ["s"])) == ([], [])
+    again.enter("s", b.Batch(lines=1, records=(request,)))
+    found = again.snapshot(0)
+    assert found.histograms[c.REQUEST_DURATION]["s", "GET", "/v1/info", "200"][-2:] == [12, 12 * most]
+    assert found.counters[c.RESPONSE_BYTES]["s", "/v1/info"] == 4 * most
+    assert b"/v1/info" in render(found, {})

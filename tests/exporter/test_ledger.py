@@ -151,6 +151,17 @@ def test_a_line_from_the_future_ends_no_join() -> None:
     assert books.snapshot(NOW).last_at == {"s": NOW}
 
 
+def test_a_time_from_the_future_keeps_neither_a_join_nor_a_worker_for_ever() -> None:
+    """Nor does none, and nothing stored is beyond 64 bits."""
+    now = round(NOW * SECOND)
+    for at in (10**30, None):
+        books = entered(b.Opened("t1", "workflow", "app", at), b.Opened("t2", "chat", "app", now), b.Active("w", 7, at))
+        assert [each.at for each in books.changes().waiting["s"].values() if each] == [now, now]
+        books = entered(b.Active("w", 7, at))
+        assert books.snapshot(NOW).active == {"s": 7}
+        assert books.snapshot(NOW + 31).active == {"s": 0}
+
+
 def test_open_joins_are_bounded() -> None:
     opened = [b.Opened(f"t{n}", "workflow", "app", at=n) for n in range(5)]
     books = entered(*opened, open_joins=2)
