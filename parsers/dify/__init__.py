@@ -57,16 +57,18 @@ class Dify(Parser, frozen=True):
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
         consumed = len(window) if final else window.rfind(b"\n") + 1
-        found, newest, events_read, block = events.read(window[:consumed])
-        requests, latest, requests_read, empty, rest = self._requests.read(block)
+        taken, rest = [], window[:consumed]
+        for read in (events.read, self._requests.json, self._requests.text):
+            taken.append(found := read(rest))
+            rest = found.rest
         others = by_line(rest, True, self._line)
+        times = (others.last_at, *(found.newest for found in taken))
         return structs.replace(
             others,
             consumed=consumed,
-            lines=events_read + requests_read + empty + others.lines,
-            ignored=others.ignored + empty,
-            last_at=max((at for at in (latest, newest, others.last_at) if at is not None), default=None),
-            records=(*found, *requests, *others.records),
+            lines=others.lines + sum(found.lines for found in taken),
+            last_at=max((at for at in times if at is not None), default=None),
+            records=(*(record for found in taken for record in found.records), *others.records),
         )
 
     def _line(self, line: bytes) -> Outcome:

@@ -8,8 +8,6 @@ holds that both give the same.
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from io import BytesIO
-from itertools import repeat
 from operator import add, attrgetter, gt
 from typing import Annotated, Any, Literal
 
@@ -18,12 +16,13 @@ from msgspec import Meta, Struct, field, structs
 
 from parsers.batch import FirstToken, NodeRun, Record, Run, Usage
 from parsers.dify import telemetry
+from parsers.dify.block import Found, Line, by_quarter, decoded, lines_of, newest_of
 from parsers.numbers import SECOND, money
-from parsers.times import iso, zone
 
-#: Lines from which a block pays, and bytes in which the first one in braces begins.
+#: Lines from which a block pays.
 _MANY = 16
-_SOON = 1 << 16
+#: What such a line holds.
+_SIGN = b'"telemetry.'
 
 _Text = str | None
 _Price = str | float | None
@@ -123,90 +122,32 @@ _LABELS: Mapping[type, Callable[[Any], Any]] = {
 }
 
 
-class _Line(Struct, frozen=True, gc=False):
-    ts: Annotated[str, Meta(min_length=24, max_length=24)]
+class _Line(Line, frozen=True, gc=False):
     message: Literal["telemetry.span_detail", "telemetry.metric_only"]
     attributes: _Node | _Draft | _Message | _Prompt | _SuggestedQuestion | _Workflow
 
 
 _decode = msgspec.json.Decoder(_Line).decode
 
-#: A time as Dify writes it, its digits made equal; where its minute ends and its seconds begin.
-_TIME = b"0000-00-00T00:00:00.000Z"
-_DIGITS = bytes.maketrans(b"123456789", b"000000000")
-_MINUTE = len("2026-11-23T08:53")
-_SECONDS = len("2026-11-23T08:53:")
-_UTC = zone("UTC")
 
-
-class _Quarters(dict[str, int | None]):
-    """The quarter of an hour that a minute lies in, as its first nanosecond; None where there is no such minute."""
-
-    def __missing__(self, minute: str) -> int | None:
-        known = iso(f"{minute}:00Z".encode(), _UTC)
-        self[minute] = quarter = None if known is None else known - known % (900 * SECOND)
-        return quarter
-
-
-def read(block: bytes) -> tuple[list[Record], int | None, int, bytes]:
-    """The records of the regular events among whole lines, their newest time and number, and all other lines."""
-    if not block.startswith(b"{") and b"\n{" not in block[:_SOON]:
-        return [], None, 0, block
-    raws = BytesIO(block).readlines()  # a quarter of what split costs
+def read(block: bytes) -> Found:
+    """The regular events among whole lines."""
+    raws = lines_of(block, _SIGN)
     if len(raws) < _MANY:
-        return [], None, 0, block
-    lines = _regular(raws)
+        return Found((), None, 0, block)
+    lines = decoded(raws, _decode)
     known = [line for line in lines if line is not None]
-    found, odd, newest = _Found(), set[int](), ""
-    for quarter, latest, members in _by_quarter(known):
+    sums, times, odd = _Sums(), list[str](), set[int]()
+    for quarter, newest, members in by_quarter(known):
         for events in _alike([line.attributes for line in members]):
-            if quarter is None or not found.add(events, quarter):
+            if quarter is None or not sums.add(events, quarter):
                 odd.update(map(id, events))
-        newest = newest if quarter is None else max(newest, latest)
+        if quarter is not None:
+            times.append(newest)
     rest = []
     if odd or len(known) < len(raws):
         rest = [raw for raw, line in zip(raws, lines, strict=True) if line is None or id(line.attributes) in odd]
-    return found.records(), iso(newest.encode(), _UTC), len(raws) - len(rest), b"".join(rest)
-
-
-def _regular(raws: list[bytes]) -> list[_Line | None]:
-    """The lines, decoded; None in place of one that is no event or not as expected."""
-    lines = list[_Line | None]()
-    waiting = iter(raws)
-    while len(lines) < len(raws):
-        try:
-            lines.extend(map(_decode, waiting))
-        except (ValueError, RecursionError):
-            lines.append(None)
-    times = [_TIME.decode() if line is None else line.ts for line in lines]
-    if all(map(bytes.startswith, raws, repeat(b"{"))) and _are_times(times):
-        return lines
-    return [
-        line if raw.startswith(b"{") and _are_times([time]) else None
-        for raw, line, time in zip(raws, lines, times, strict=True)
-    ]
-
-
-def _are_times(texts: list[str]) -> bool:
-    """Whether these texts of 24 characters have the shape of times and no second beyond 59."""
-    joined = "".join(texts).encode("ascii", "replace")
-    return joined.translate(_DIGITS) == _TIME * len(texts) and max(joined[_SECONDS :: len(_TIME)]) <= ord("5")
-
-
-def _by_quarter(lines: Sequence[_Line]) -> Iterator[tuple[int | None, str, Sequence[_Line]]]:
-    """Quarters of an hour, the newest time in each as written, and its lines."""
-    times, quarters = [line.ts for line in lines], _Quarters()
-    if not times:
-        return
-    newest = max(times)
-    if quarters[newest[:_MINUTE]] == quarters[min(times)[:_MINUTE]]:
-        yield quarters[newest[:_MINUTE]], newest, lines
-        return
-    groups = defaultdict[int | None, list[_Line]](list)
-    for line in lines:
-        groups[quarters[line.ts[:_MINUTE]]].append(line)
-    for quarter, members in groups.items():
-        yield quarter, max([line.ts for line in members]), members
+    return Found(sums.records(), newest_of(times), len(raws) - len(rest), b"".join(rest))
 
 
 def _alike(events: Sequence[_Event]) -> Iterator[list[_Event]]:
@@ -222,7 +163,7 @@ def _alike(events: Sequence[_Event]) -> Iterator[list[_Event]]:
 _Timed = NodeRun | Run | FirstToken
 
 
-class _Found:
+class _Sums:
     """The records of events: those that only times tell apart are one."""
 
     def __init__(self) -> None:
@@ -268,33 +209,40 @@ def _usage(events: Sequence[Any]) -> dict[str, Any] | None:
     first, count = events[0], len(events)
     if isinstance(first, _Workflow):
         return {}
-    given, produced, totals = (
-        [event.given for event in events], [event.produced for event in events], [event.total for event in events],
-    )  # fmt: skip
     prices, usages = [event.price for event in events], [event.usage for event in events]
     if usages.count(_NOTHING) < count:
         if prices.count(None) < count or not (first.currency or first.cost_currency):
             return None
         prices = [usage.price for usage in usages]
-    unpriced = prices.count(None)
-    if given.count(None) == count:
-        return {} if unpriced == count and {*produced, *totals} == {None} else None
-    if unpriced not in (0, count):
-        return None
     try:
-        parts = list(map(add, given, produced))
-        if not min(parts) or (totals.count(None) != count and any(map(gt, parts, totals))):
-            return None
-        cost = None if unpriced else _sum(prices)
+        tokens = _tokens(events)
+        if not tokens or prices.count(None) == count:
+            return tokens if prices.count(None) == count else None
+        cost = _sum(prices)
     except (TypeError, InvalidOperation):  # a count that is not told; a price that is none
         return None
-    if cost is None and not unpriced:
+    return None if cost is None else {**tokens, "cost": cost}
+
+
+def _tokens(events: Sequence[Any]) -> dict[str, int] | None:
+    """The same of tokens alone. Raises TypeError where one of two counts is not told."""
+    given, produced, totals = (
+        [event.given for event in events], [event.produced for event in events], [event.total for event in events],
+    )  # fmt: skip
+    told = len(events) - totals.count(None)
+    if given.count(None) == produced.count(None) == len(events):
+        if not told:
+            return {}
+        return {"unsplit_tokens": sum(totals)} if told == len(events) and 0 not in totals else None
+    parts = list(map(add, given, produced))
+    # Told everywhere, a total is nearly always the sum of its parts.
+    if 0 in parts or (parts != totals and told and any(map(gt, parts, totals))):
         return None
-    return {"input_tokens": sum(given), "output_tokens": sum(produced), "cost": cost}
+    return {"input_tokens": sum(given), "output_tokens": sum(produced)}
 
 
 def _sum(prices: Sequence[str | float]) -> Decimal | None:
-    """None where one would have to be rounded, or is none that `parsers.numbers.money` takes."""
+    """None where one would have to be rounded, or `parsers.numbers.money` does not take it. Raises InvalidOperation."""
     amounts = list(map(Decimal, map(str, prices)))
     total = sum(amounts, Decimal())
     exponent = total.as_tuple().exponent

@@ -1,35 +1,51 @@
-"""Access lines in Dify's text format, of a whole block at once: nearly every line of an api that logs requests.
+"""Access lines of a whole block at once, in Dify's text format and in JSON: nearly every line of an api that logs
+requests.
 
-A line that is anything else, or not exactly as expected, is left to `parsers.dify.text`; a test holds that both give
-the same.
+A line that is anything else, or not exactly as expected, is left to the plain way; a test holds that both give the
+same.
 """
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
 from datetime import tzinfo
+from typing import Literal
+
+import msgspec
 
 from parsers import access
 from parsers.access import Access, Roles
-from parsers.batch import Request
+from parsers.dify.block import Found, Line, by_quarter, decoded, lines_of, newest_of
 from parsers.format import REGULAR, Format
 from parsers.numbers import MILLISECOND
 from parsers.routes import Routes
 from parsers.times import iso
 from parsers.window import whole_lines
 
+_REQUEST = rb"([!-~]++ /[^ \t\n\r\f\v?#%\\\x1b]*+) ([0-9]{3}) ([0-9]{1,6}+\.[0-9]{1,9}+) ?[0-9A-Za-z-]*+"
 #: Its time is looked at again, minute by minute: to find each digit's place costs a third of the whole search.
 _LINE = (
     rb"^(.{10} .{6}[0-5][0-9]\.[0-9]{3}) INFO \[[^\]\n\x1b]*+\] \[ext_request_logging\.py:[0-9]++\] "
-    rb"(?:[0-9a-f]{8,32}+)? - ([!-~]++ /[^ \t\n\r\f\v?#%\\\x1b]*+) ([0-9]{3}) "
-    rb"([0-9]{1,6}+\.[0-9]{1,9}+) ?[0-9A-Za-z-]*+\r?$"
+    rb"(?:[0-9a-f]{8,32}+)? - " + _REQUEST + rb"\r?$"
 )
+_MESSAGE = re.compile(rb"()" + _REQUEST)
 _TO_SECONDS = len("2026-11-23 08:53:")
 _MINUTE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:[0-5]\d:")
 
+_CALLER = "ext_request_logging.py:"
 #: What every such line holds, so that a block without any is not searched by pattern.
 _SIGN = b" [ext_request_logging.py:"
+_JSON_SIGN = b'"ext_request_logging.py:'
 _COLUMNS = {access.REQUEST + REGULAR: 1, access.STATUS: 2, access.HANDLER: 3}
+
+
+class _Line(Line, frozen=True, gc=False):
+    severity: Literal["INFO"]
+    caller: str
+    message: str
+    attributes: None = None
+
+
+_decode = msgspec.json.Decoder(_Line).decode
 
 
 class Requests:
@@ -40,19 +56,36 @@ class Requests:
         format = Format((), "", line, every, ("time", *_COLUMNS), (), 0)
         self._access = Access(format, Roles(_COLUMNS, MILLISECOND, decimals=True), routes, local, lambda head: head)
 
-    def read(self, block: bytes) -> tuple[Sequence[Request], int | None, int, int, bytes]:
-        """The requests among whole lines, their newest time, how many lines these are, how many are empty, and all
-        other lines.
-        """
+    def text(self, block: bytes) -> Found:
+        """Those in text, among whole lines."""
         rows = self._access.format.every.findall(block) if _SIGN in block else []
         regular = [row for row in rows if not row[-1]]
         newest = _newest([row[0] for row in regular])
         if not newest or not all(map(_MINUTE.match, newest)):
-            return (), None, 0, 0, block
+            return Found((), None, 0, block)
         times = [at for at in (iso(time, self._access.local) for time in newest) if at is not None]
-        rest = b"".join([row[-1] + b"\n" for row in rows if row[-1]])
         empty = whole_lines(block, True)[1] - len(rows)
-        return self._access.requests(regular), max(times, default=None), len(regular), empty, rest
+        rest = b"".join([row[-1] + b"\n" for row in rows if row[-1]]) + b"\n" * empty
+        return Found(self._access.requests(regular), max(times, default=None), len(regular), rest)
+
+    def json(self, block: bytes) -> Found:
+        """Those in JSON."""
+        raws = lines_of(block, _JSON_SIGN)
+        lines = decoded(raws, _decode)
+        rows, times = dict[int, tuple[bytes, ...]](), list[str]()
+        for quarter, _, members in by_quarter([line for line in lines if line is not None]):
+            found = {id(line): match.groups() for line in members if (match := _request(line))}
+            if quarter is not None and found:
+                rows |= found
+                times.append(max(line.ts for line in members if id(line) in found))
+        if not rows:
+            return Found((), None, 0, block)
+        rest = b"".join([raw for raw, line in zip(raws, lines, strict=True) if id(line) not in rows])
+        return Found(self._access.requests([*rows.values()]), newest_of(times), len(rows), rest)
+
+
+def _request(line: _Line) -> re.Match[bytes] | None:
+    return _MESSAGE.fullmatch(line.message.encode()) if line.caller.startswith(_CALLER) else None
 
 
 def _newest(times: list[bytes]) -> list[bytes]:

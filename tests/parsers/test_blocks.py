@@ -1,4 +1,4 @@
-"""Access lines read as a block are the lines read one by one: Dify's text format, and gin's in the plugin daemon."""
+"""Access lines read as a block are the lines read one by one: Dify's, in text and JSON, and gin's."""
 
 import pytest
 from hypothesis import given, settings
@@ -20,8 +20,9 @@ def line_of(template: str, parts: dict[str, list[str]]) -> st.SearchStrategy[byt
 
     @st.composite
     def lines(draw: st.DrawFn) -> bytes:
-        odd = draw(st.sets(st.sampled_from(sorted(parts)), max_size=draw(st.sampled_from([0, 0, 1, 2]))))
-        values = {name: draw(st.sampled_from(known)) if name in odd else known[0] for name, known in parts.items()}
+        size = draw(st.sampled_from([0, 0, 1, 2]))
+        odd = draw(st.sets(st.sampled_from(sorted(parts)), min_size=size, max_size=size))
+        values = {name: draw(st.sampled_from(known[1:])) if name in odd else known[0] for name, known in parts.items()}
         line = template.format_map(values).encode()
         if draw(st.integers(0, 19)) == 0:
             at = draw(st.integers(0, len(line)))
@@ -57,6 +58,30 @@ DIFY_NOISE = st.sampled_from(
     (ROOT / "samples" / "dify-api-text.log").read_bytes().splitlines(True)
     + (ROOT / "samples" / "dify-worker.log").read_bytes().splitlines(True)
 )
+JSON = line_of(
+    '{brace}"ts":"{time}","severity":"{level}","service":"s","caller":"{caller}","message":"{request} {status} {took}{tail}"{more}}}',
+    {
+        "brace": ["{", " {", "{{", "", "\ufeff{"],
+        "time": [
+            "2026-11-23T08:53:00.550Z", "2026-11-23T08:59:59.001Z", "2026-11-23T09:00:00.000Z", "2026-13-23T08:53:00.550Z",
+            "2026-11-23T08:53:60.550Z", "2026-11-23T08:53:00.550", "2026-11-23T08:53:00+08:00",
+        ],
+        "level": ["INFO", "ERROR", "WARN", ""],
+        "caller": ["ext_request_logging.py:73", "ext_request_logging.pyc:73", "ext_request_logging.py", "_client.py:1"],
+        "request": [
+            "POST /v1/chat-messages", f"GET /console/api/apps/{UUID}", f"GET /eonsole/api/apps/{UUID}", "GET /a b",
+            "GET /v1/info?x", "GET /v1/%69nfo", "- -", "get /v1/info", "G\\u00c9T /v1/info", "GET /v1/x\\nEVIL /v1/info",
+            "GET /v1/info 200 1.5", "GET /a\\\\b", "GET v1", "GET /\\u0000", "GET /\\ud800", 'GET /a\\"b', "telemetry.x /",
+        ],
+        "status": ["200", "504", "999", "-", "20", "2000"],
+        "took": ["1083.17", "5.0", "-", "7", "007.5", "1234567.5", "1.1234567891", "1e3", "1.5\\n"],
+        "tail": [" ", "", " abc-1", " a b", " 200 1.5", "\\n"],
+        "more": [
+            "", ',"attributes":null', ',"attributes":{}', ',"attributes":{"dify.event.name":"dify.proxy.request"}',
+            ',"severity":"ERROR"', ',"trace_id":1e400', ',"x":NaN', ',"identity":{"user_id":"\\ud800"}', "}{}", "}\n{",
+        ],
+    },
+)  # fmt: skip
 GIN = line_of(
     "{head}{time} | {status} |{took} | {client} | {method} {path}",
     {
@@ -76,13 +101,14 @@ GIN = line_of(
         ],
     },
 )  # fmt: skip
+DIFY_JSON_NOISE = st.sampled_from((ROOT / "samples" / "dify-api-json.log").read_bytes().splitlines(True))
 GIN_NOISE = st.sampled_from((ROOT / "samples" / "plugin-daemon-gin.log").read_bytes().splitlines(True))
 
 
-def check(parser: Parser, log: bytes, module: object) -> tuple[Batch, Batch]:
+def check(parser: Parser, log: bytes, module: object, sign: str = "_SIGN") -> tuple[Batch, Batch]:
     with pytest.MonkeyPatch.context() as patch:
         block = parser.parse(log, final=True)
-        patch.setattr(module, "_SIGN", b"no line holds this")
+        patch.setattr(module, sign, b"no line holds this")
         plain = parser.parse(log, final=True)
     assert summed([block]) == summed([plain])
     assert block.examples == plain.examples
@@ -96,6 +122,12 @@ def test_requests(parser: Parser, log: bytes) -> None:
     check(parser, log, requests)
 
 
+@settings(max_examples=200)
+@given(log=st.lists(JSON | JSON | DIFY_NOISE | DIFY_JSON_NOISE, max_size=12).map(b"".join))
+def test_requests_in_json(log: bytes) -> None:
+    check(Dify(), log, requests, "_JSON_SIGN")
+
+
 @pytest.mark.parametrize("parser", [PluginDaemon(), PluginDaemon(timezone="Europe/Berlin")])
 @settings(max_examples=150)
 @given(log=st.lists(GIN | GIN_NOISE, max_size=12).map(b"".join))
@@ -107,6 +139,9 @@ def test_many_lines_become_few_records() -> None:
     """Else the laws above would hold for blocks that leave everything to the plain way."""
     log = (ROOT / "samples" / "dify-api-text.log").read_bytes()
     block, plain = check(Dify(), log, requests)
+    assert sum(isinstance(r, Request) for r in block.records) < sum(isinstance(r, Request) for r in plain.records)
+    log = (ROOT / "samples" / "dify-api-json.log").read_bytes()
+    block, plain = check(Dify(), log, requests, "_JSON_SIGN")
     assert sum(isinstance(r, Request) for r in block.records) < sum(isinstance(r, Request) for r in plain.records)
     log = (ROOT / "samples" / "plugin-daemon-gin.log").read_bytes()
     block, plain = check(PluginDaemon(), log, gin)
