@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -161,8 +162,8 @@ class Scraper(threading.Thread):
             try:
                 with urlopen(f"{self._url}/metrics", timeout=10) as answer:
                     text = answer.read().decode()
-            except OSError:
-                continue  # dead, or not ready
+            except (OSError, HTTPException):
+                continue  # dead, not ready, or killed in the middle of its answer
             self.scrapes += 1
             sums: Counter[str] = Counter()
             for name, labels, value in counters(text):
