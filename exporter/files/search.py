@@ -147,9 +147,7 @@ class Search:
         """Raises OSError and GZIP_ERRORS."""
         second, newest = old.modified // _SECOND, self._newest // _SECOND
         only_seen = {(p.device, p.inode, p.modified) for p in done if not p.head_length}
-        at_least = second >= newest if old.modified % _SECOND == 0 else old.modified >= self._newest
-        young = at_least or old.identity in self._waited_for
-        newer = newer and young and (*old.identity, old.modified) not in only_seen
+        newer = newer and self._may_be_newer(old, missing) and (*old.identity, old.modified) not in only_seen
         # Whoever packs a file keeps its mtime, so not every old `.gz` must be unpacked to be told from another.
         earliest = min([p.modified for p in missing.values()], default=self._newest) // _SECOND
         if not newer and (not missing or (old.path.endswith(".gz") and second < min(earliest, newest))):
@@ -170,6 +168,15 @@ class Search:
             if found is None:
                 file.close()
         return (found[0], file, found[1]) if found else None
+
+    def _may_be_newer(self, old: Sibling, missing: Missing) -> bool:
+        """Than all that is known: by its mtime, or because it stands in the place of one that was emptied."""
+        if old.identity in self._waited_for:
+            return True
+        if not old.path.endswith(".gz") and any(old.identity == (p.device, p.inode) for p in missing.values()):
+            return True
+        whole_seconds = old.modified % _SECOND == 0
+        return old.modified >= (self._newest // _SECOND * _SECOND if whole_seconds else self._newest)
 
     def _unread(self, file: Opened, newer: bool, missing: Missing) -> tuple[str, Position] | None:
         """A generation of which nothing was read. There is only the inode, which may be in use again (B27)."""

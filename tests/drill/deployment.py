@@ -19,7 +19,7 @@ from tests.drill.dify import APPS
 from tests.drill.receivers import CORP_SECRET, ROUTING_KEY, Message, Receivers, receiving
 from tests.system.exporter import COMMAND, Exporter
 from tests.system.programs import Process, find, running, until
-from tests.system.stack import DEPLOY, ROOT, Prometheus, blackbox, faster, lay_out, listening, prometheus
+from tests.system.stack import DEPLOY, ROOT, Prometheus, blackbox, faster, lay_out, listening, operators_prometheus
 
 #: Dify's nginx.conf.template, its includes and locations, as far as one upstream needs them.
 NGINX = """
@@ -150,7 +150,7 @@ def deployed(folder: Path, speed: float, tell: Callable[[Message], None] = lambd
         deployment.alertmanager = stack.enter_context(_alertmanager(folder / "alertmanager", receivers, speed))
         deployment.blackbox = stack.enter_context(blackbox(folder))
         lay_out(folder / "prometheus", _targets(deployment), speed)
-        deployment.prometheus = stack.enter_context(prometheus(folder / "prometheus", speed))
+        deployment.prometheus = stack.enter_context(operators_prometheus(folder / "prometheus", speed))
         stack.enter_context(_traffic(deployment, pause=0.1 if speed > 1 else 0.5))
         yield deployment
 

@@ -448,6 +448,30 @@ def test_b23_a_copy_is_found_of_what_could_not_be_read(log: Path, monkeypatch: p
     assert reader.books.lost_bytes == 0
 
 
+def test_b23_what_was_written_after_a_truncation_is_found_also_by_a_later_start(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the state machine: emptied and renamed between two polls, and not to be opened until the restart."""
+    append(log, "a1\na2\na3\n")
+    reader = Reader(log)
+    reader.poll()
+    os.truncate(log, 0)
+    append(log, "b1\n")
+    old = log.rename(log.with_name("log.1"))
+    append(log, "c1\n")
+    opened = os.open
+    with monkeypatch.context() as forbidden:
+        forbidden.setattr(
+            os, "open", lambda path, *a, **k: _forbid(path) if path == str(old) else opened(path, *a, **k)
+        )
+        reader.poll()
+    _written(log, "c2\n", 2_000_000_000)
+    reader.poll()
+    reader.restart()
+    reader.wait(10)
+    assert sorted(reader.books.lines) == ["a1", "a2", "a3", "b1", "c1", "c2"]
+
+
 def _forbid(path: str) -> int:
     raise PermissionError(13, "Permission denied", path)
 

@@ -4,10 +4,8 @@ was counted: by the exporter, and by a real Prometheus that scraped it all along
     make soak                    # KILLS=100 SECONDS=1.5 RATE=2000 ROTATE=0.7 ATTACKERS=100 SEED=…
 """
 
-import json
 import os
 import random
-import re
 import shutil
 import signal
 import socket
@@ -17,11 +15,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 from urllib.request import urlopen
 
 from msgspec import Struct
@@ -29,7 +26,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.system.attackers import attackers
 from tests.system.exporter import COMMAND, Exporter
-from tests.system.programs import Process, find, running, until
+from tests.system.programs import Process, running, until
+from tests.system.stack import Prometheus, prometheus
 
 _STEP = 0.01
 _KEPT = 100
@@ -182,33 +180,8 @@ def counters(text: str) -> Iterator[tuple[str, dict[str, str], float]]:
             yield from ((sample.name, sample.labels, sample.value) for sample in family.samples)
 
 
-@contextmanager
-def prometheus(folder: Path, target: str) -> Iterator[str]:
-    """A Prometheus that scrapes five times a second; its URL."""
-    (folder / "prometheus.yml").write_text(
-        "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\n"
-        "scrape_configs:\n- job_name: dify-exporter\n"
-        f"  static_configs: [{{targets: ['{target}']}}]\n"
-    )
-    command = [
-        find("prometheus"), "--config.file=prometheus.yml", f"--storage.tsdb.path={folder}/tsdb",
-        "--web.listen-address=127.0.0.1:0",
-    ]  # fmt: skip
-    with running(command, folder) as process:
-        address = re.search(r'address="?([0-9.]+:\d+)', process.said('msg="Listening on" address='))
-        assert address is not None
-        process.said("Server is ready to receive web requests")
-        yield f"http://{address[1]}"
-
-
-def query(url: str, expression: str) -> list[dict[str, Any]]:
-    with urlopen(f"{url}/api/v1/query?{urlencode({'query': expression})}", timeout=60) as answer:
-        found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
-    return found
-
-
-def number(url: str, expression: str) -> int:
-    return sum(round(float(series["value"][1])) for series in query(url, expression))
+def number(server: Prometheus, expression: str) -> int:
+    return sum(round(float(series["value"][1])) for series in server.query(expression))
 
 
 def soak(folder: Path, terms: Terms) -> Found:
@@ -222,10 +195,15 @@ def soak(folder: Path, terms: Terms) -> Found:
         '[[source]]\nname = "nginx"\npaths = ["access.log"]\nparser = "nginx"\nformat = "dify-timed"\n'
     )
     writer, scraper = Writer(folder / "access.log", terms), Scraper(f"http://{target}")
-    with prometheus(folder, target) as url, ExitStack() as hostile:
+    (folder / "prometheus.yml").write_text(
+        "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\n"
+        "scrape_configs:\n- job_name: dify-exporter\n"
+        f"  static_configs: [{{targets: ['{target}']}}]\n"
+    )
+    with prometheus(folder) as server, ExitStack() as hostile:
         with running([COMMAND, "serve"], folder) as process:
             process.said("first pass done")
-            found.prometheus_base = until("the first scrape", lambda: number(url, _COUNTED))
+            found.prometheus_base = until("the first scrape", lambda: number(server, _COUNTED))
             hostile.enter_context(attackers(f"http://{target}", terms.attackers))
         scraper.start()
         writer.start()
@@ -240,8 +218,8 @@ def soak(folder: Path, terms: Terms) -> Found:
                 exporter = Exporter(process)
                 process.said("first pass done")
                 until("all to be counted", lambda: exporter.value("dify_requests_total") >= writer.written)
-                until("all to be scraped", lambda: number(url, _COUNTED) >= writer.written)
-                _ask(found, exporter, url)
+                until("all to be scraped", lambda: number(server, _COUNTED) >= writer.written)
+                _ask(found, exporter, server)
         finally:
             scraper.ended.set()
             scraper.join()
@@ -268,16 +246,16 @@ def _life(found: Found, folder: Path, seconds: float, in_start: bool) -> None:
         process.kill()
 
 
-def _ask(found: Found, exporter: Exporter, url: str) -> None:
+def _ask(found: Found, exporter: Exporter, server: Prometheus) -> None:
     found.counted = round(exporter.value("dify_requests_total"))
     found.in_histograms = round(exporter.value("dify_request_duration_seconds_count"))
     found.unparsed = round(exporter.value("dify_exporter_lines_total", outcome="unparsed"))
     found.lost_bytes = round(exporter.value("dify_exporter_lost_bytes_total"))
-    found.prometheus_last = number(url, _COUNTED)
-    names = [series["metric"]["__name__"] for series in query(url, _COUNTERS)]
-    found.prometheus_resets = max(number(url, f"max(resets({name}[1d]))") for name in names)
-    found.prometheus_scrapes = number(url, "sum_over_time(up[1d])")
-    series = [each["values"] for each in query(url, "dify_requests_total[1d]")]
+    found.prometheus_last = number(server, _COUNTED)
+    names = [series["metric"]["__name__"] for series in server.query(_COUNTERS)]
+    found.prometheus_resets = max(number(server, f"max(resets({name}[1d]))") for name in names)
+    found.prometheus_scrapes = number(server, "sum_over_time(up[1d])")
+    series = [each["values"] for each in server.query("dify_requests_total[1d]")]
     found.prometheus_series = len(series)
     begun = min(values[0][0] for values in series)
     increases = (float(v[-1][1]) - (float(v[0][1]) if v[0][0] == begun else 0.0) for v in series)

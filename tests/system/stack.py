@@ -41,7 +41,7 @@ class Prometheus:
 
     def get(self, path: str, **query: str) -> Any:
         """The data of an answer of the API."""
-        with urlopen(f"{self.url}/api/v1/{path}?{urlencode(query)}", timeout=20) as answer:
+        with urlopen(f"{self.url}/api/v1/{path}?{urlencode(query)}", timeout=60) as answer:
             return json.load(answer)["data"]
 
     def query(self, expression: str) -> list[dict[str, Any]]:
@@ -109,17 +109,25 @@ def lay_out(
 
 
 @contextmanager
-def prometheus(folder: Path, speed: float = 1) -> Iterator[Prometheus]:
-    """On a folder that is laid out."""
+def prometheus(folder: Path, *flags: str) -> Iterator[Prometheus]:
+    """On a folder with a prometheus.yml; it listens before it answers, and is given when it does."""
     command = [
         find("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
-        "--web.listen-address=127.0.0.1:0", f"--rules.alert.resend-delay={divided('1m', speed)}",
+        "--web.listen-address=127.0.0.1:0", *flags,
     ]  # fmt: skip
     with running(command, folder) as process:
         address = listening(process)
-        (folder / "targets/prometheus.yml").write_text(yaml.safe_dump([{"targets": [address]}]))
         process.said("Server is ready to receive web requests")
         yield Prometheus(address)
+
+
+@contextmanager
+def operators_prometheus(folder: Path, speed: float = 1) -> Iterator[Prometheus]:
+    """On a folder that is laid out; it also scrapes itself."""
+    with prometheus(folder, f"--rules.alert.resend-delay={divided('1m', speed)}") as server:
+        targets = yaml.safe_dump([{"targets": [server.url.removeprefix("http://")]}])
+        (folder / "targets/prometheus.yml").write_text(targets)
+        yield server
 
 
 @contextmanager

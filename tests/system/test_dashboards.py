@@ -19,7 +19,7 @@ from tests.promql import names
 from tests.rules import exposed, rules
 from tests.system.exporter import COMMAND, Exporter
 from tests.system.programs import find, running, until
-from tests.system.stack import Prometheus, blackbox, lay_out, prometheus
+from tests.system.stack import Prometheus, blackbox, lay_out, operators_prometheus
 from tests.system.test_probes import Pages, served
 
 ROOT = Path(__file__).parents[2]
@@ -172,7 +172,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         }
         lay_out(folder / "prometheus", targets, speed=1, every="1s")
         remember(folder, exporter, f"http://{dify}/health")
-        server = stack.enter_context(prometheus(folder / "prometheus"))
+        server = stack.enter_context(operators_prometheus(folder / "prometheus"))
         for _ in range(3):
             scraped = time.time()
             for name, lines in samples.items():

@@ -1,8 +1,6 @@
 """The endpoint as a stranger, an attacker and a real Prometheus meet it."""
 
-import json
 import os
-import re
 import signal
 import ssl
 import subprocess
@@ -13,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import bcrypt
@@ -22,7 +20,8 @@ import trustme
 
 from tests.system.attackers import attackers
 from tests.system.exporter import COMMAND, Exporter, serving
-from tests.system.programs import find, running, until
+from tests.system.programs import until
+from tests.system.stack import prometheus
 
 SOURCE = '[[source]]\nname = "nginx"\npaths = ["access.log"]\nparser = "nginx"\nformat = "combined"\n'
 LINE = '1.2.3.4 - - [23/Nov/2026:10:00:00 +0000] "GET /v1/parameters HTTP/1.1" 200 5 "-" "-"\n'
@@ -85,19 +84,10 @@ def test_prometheus_scrapes_over_tls_with_a_password(secured: tuple[Exporter, tr
         for name, password in (("right", "right"), ("wrong", "wrong"))
     ]
     (folder / "prometheus.yml").write_text("global: {scrape_interval: 1s}\nscrape_configs:\n" + "".join(jobs))
-    command = [
-        find("prometheus"), "--config.file=prometheus.yml", f"--storage.tsdb.path={folder}/tsdb",
-        "--web.listen-address=127.0.0.1:0",
-    ]  # fmt: skip
-    with running(command, folder) as prometheus:
-        prometheus.said("Server is ready")
-        server = re.search(r'address="?([0-9.:\[\]]+)', prometheus.said('msg="Listening on" address='))
-        assert server is not None
+    with prometheus(folder) as server:
 
         def query(expression: str) -> dict[str, str]:
-            with urlopen(f"http://{server[1]}/api/v1/query?query={quote(expression)}", timeout=10) as answer:
-                found = json.load(answer)["data"]["result"]
-            return {each["metric"].get("job", ""): each["value"][1] for each in found}
+            return {each["metric"].get("job", ""): each["value"][1] for each in server.query(expression)}
 
         until("both jobs to be judged", lambda: query("up") == {"right": "1", "wrong": "0"})
         until("the counter", lambda: query("sum by (job) (dify_requests_total)") == {"right": "3"})

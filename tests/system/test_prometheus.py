@@ -1,17 +1,15 @@
 """A real Prometheus scrapes the samples; promtool finds nothing to say."""
 
-import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
-from urllib.parse import quote
-from urllib.request import urlopen
 
 import pytest
 
 from tests.system.exporter import COMMAND, Exporter
 from tests.system.programs import find, running, until
+from tests.system.stack import prometheus
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,27 +33,13 @@ def test_prometheus_scrapes_the_default_configuration(samples_exporter: Exporter
         "scrape_configs:\n- job_name: dify-exporter\n"
         f"  static_configs: [{{targets: ['{address}']}}]\n"
     )
-    command = [
-        find("prometheus"), "--config.file=prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb",
-        "--web.listen-address=127.0.0.1:0",
-    ]  # fmt: skip
-    with running(command, tmp_path) as prometheus:
-        line = prometheus.said('msg="Listening on" address=')
-        server = re.search(r'msg="Listening on" address="?([0-9.:\[\]]+)', line)
-        assert server is not None
-        prometheus.said("Server is ready to receive web requests")  # it listens before, and refuses
-
-        def query(expression: str) -> list[dict]:
-            url = f"http://{server[1]}/api/v1/query?query={quote(expression)}"
-            with urlopen(url, timeout=10) as answer:
-                return json.load(answer)["data"]["result"]
-
-        until("the first scrape", lambda: query("up == 1"))
-        (requests,) = query("sum(dify_requests_total)")
+    with prometheus(tmp_path) as server:
+        until("the first scrape", lambda: server.query("up == 1"))
+        (requests,) = server.query("sum(dify_requests_total)")
         assert float(requests["value"][1]) == samples_exporter.value("dify_requests_total")
-        assert query("sum(dify_tokens_used_total) > 0")
-        assert query("histogram_quantile(0.95, sum by (le) (dify_request_duration_seconds_bucket)) > 0")
-        assert query("scrape_samples_scraped")[0]["value"][1] != "0"
+        assert server.query("sum(dify_tokens_used_total) > 0")
+        assert server.query("histogram_quantile(0.95, sum by (le) (dify_request_duration_seconds_bucket)) > 0")
+        assert server.query("scrape_samples_scraped")[0]["value"][1] != "0"
 
 
 def test_promtool_has_nothing_to_say(samples_exporter: Exporter) -> None:
