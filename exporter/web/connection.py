@@ -83,11 +83,24 @@ def _checked(request: h11.Request, peer: str) -> Request:
     headers = {bytes(name): bytes(value) for name, value in reversed(request.headers)}
     if b"transfer-encoding" in headers and b"content-length" in headers:
         raise h11.RemoteProtocolError("two ways to read one message (RFC 9112 §6.1)", error_status_hint=400)
-    try:
-        target = urlsplit(request.target.decode("ascii"))
-    except ValueError:
-        raise h11.RemoteProtocolError("the target is no URL", error_status_hint=400) from None
-    return Request(request.method.decode("ascii"), target.path, target.query, headers, peer)
+    path, query = _target(request.target.decode("ascii"))
+    return Request(request.method.decode("ascii"), path, query, headers, peer)
+
+
+def _target(target: str) -> tuple[str, str]:
+    """Path and query of the forms of RFC 9112 §3.2. `//a/b` is a path: who sees an authority in it answers what a
+    server in front believes to have refused.
+    """
+    if "#" in target:
+        raise h11.RemoteProtocolError("a fragment is no part of a target", error_status_hint=400)
+    if target.lower().startswith(("http://", "https://")):
+        try:
+            url = urlsplit(target)
+        except ValueError:
+            raise h11.RemoteProtocolError("the target is no URL", error_status_hint=400) from None
+        return url.path or "/", url.query
+    path, _, query = target.partition("?")
+    return path, query
 
 
 def _refusal(error: h11.RemoteProtocolError) -> Answer:

@@ -32,6 +32,12 @@ PROBES = [
     ("elsewhere", b"GET /metrics/ HTTP/1.1" + HOST, [404]),
     ("dots", b"GET /x/../metrics HTTP/1.1" + HOST, [404]),
     ("double slash", b"GET //metrics HTTP/1.1" + HOST, [404]),
+    ("double slash and a name", b"GET //a/metrics HTTP/1.1" + HOST, [404]),  # past a front that denies /metrics
+    ("triple slash", b"GET ///metrics HTTP/1.1" + HOST, [404]),
+    ("absolute form, double slash", b"GET http://a//metrics HTTP/1.1" + HOST, [404]),
+    ("fragment", b"GET /metrics#a HTTP/1.1" + HOST, [400]),
+    ("another scheme", b"GET ftp://a/metrics HTTP/1.1" + HOST, [404]),
+    ("parameter", b"GET /metrics;a HTTP/1.1" + HOST, [404]),
     ("escaped", b"GET /%6detrics HTTP/1.1" + HOST, [404]),
     ("asterisk", b"OPTIONS * HTTP/1.1" + HOST, [404]),
     ("post", b"POST /metrics HTTP/1.1\r\nContent-Length: 0" + HOST, [405]),
