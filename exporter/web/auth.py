@@ -1,7 +1,8 @@
 """Basic authentication (RFC 7617) against bcrypt hashes.
 
 bcrypt is slow by design, so it is the attacker's lever: one check runs at a time, on a thread of its own; few
-wait, of one client at most two; and an answer once given is remembered. Right answers are kept apart from wrong
+wait, of one client at most two; who brings the same waits for the same check; and an answer once given is
+remembered. Right answers are kept apart from wrong
 ones, so that no flood of guesses makes a scraper wait again. An unknown user costs what a known one does.
 """
 
@@ -39,6 +40,7 @@ class Users:
         self._right: dict[bytes, None] = {}
         self._wrong: dict[bytes, None] = {}
         self._waiting: Counter[str] = Counter()
+        self._checking: dict[bytes, asyncio.Task[bool]] = {}
         self._thread = ThreadPoolExecutor(1, "bcrypt")
 
     async def allow(self, authorization: bytes, peer: str) -> bool:
@@ -53,28 +55,31 @@ class Users:
         digest = hmac.digest(self._secret, b"%d:%b:%b" % (len(user), user, password), hashlib.sha256)
         if digest in self._right or digest in self._wrong:
             return digest in self._right
-        right = await self._check(user, password, peer)
+        checking = self._checking.get(digest)
+        if checking is None:
+            if self._waiting.total() >= _MOST_WAITING or self._waiting[peer] >= _MOST_WAITING_OF_ONE:
+                raise BusyError
+            self._waiting[peer] += 1
+            checking = self._checking[digest] = asyncio.create_task(self._check(user, password, peer, digest))
+        return await asyncio.shield(checking)
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _check(self, user: bytes, password: bytes, peer: str, digest: bytes) -> bool:
+        try:
+            hashed = self._hashes.get(user, self._nobody)
+            loop = asyncio.get_running_loop()
+            right = await loop.run_in_executor(self._thread, bcrypt.checkpw, password, hashed) and user in self._hashes
+        finally:
+            del self._checking[digest]
+            self._waiting[peer] -= 1
+            self._waiting += Counter()  # drops the zeros
         remembered = self._right if right else self._wrong
         remembered[digest] = None
         while len(remembered) > _REMEMBERED:
             del remembered[next(iter(remembered))]
         return right
-
-    def close(self) -> None:
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    async def _check(self, user: bytes, password: bytes, peer: str) -> bool:
-        if self._waiting.total() >= _MOST_WAITING or self._waiting[peer] >= _MOST_WAITING_OF_ONE:
-            raise BusyError
-        self._waiting[peer] += 1
-        try:
-            hashed = self._hashes.get(user, self._nobody)
-            loop = asyncio.get_running_loop()
-            right = await loop.run_in_executor(self._thread, bcrypt.checkpw, password, hashed)
-        finally:
-            self._waiting[peer] -= 1
-            self._waiting += Counter()  # drops the zeros
-        return right and user in self._hashes
 
 
 def _credentials(authorization: bytes) -> tuple[bytes, bytes] | None:

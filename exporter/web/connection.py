@@ -19,6 +19,10 @@ _HEAD_BYTES = 16 * 1024
 _BODY_BYTES = 16 * 1024
 _PIECE = 64 * 1024
 
+#: Of a client from which nothing more is expected.
+_SAID_ALL = (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+_LINGER = 1.0
+
 #: Takes a request, and the method, path and address it came with.
 Respond = Callable[[Request], Awaitable[Answer]]
 
@@ -47,7 +51,8 @@ async def serve(
                 return  # an idle connection that was kept open
             answer = text(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time.", connection="close")
         if not await _send(http, writer, answer, head, progress):
-            await _leave(reader, writer)
+            if writer.can_write_eof() or http.their_state not in _SAID_ALL:
+                await _leave(reader, writer)
             return
         http.start_next_cycle()
 
@@ -139,11 +144,13 @@ async def _send(
 
 
 async def _leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Lets the answer arrive: closing with unread bytes would reset the connection and may take it away."""
+    """Lets the answer arrive: closing with unread bytes would reset the connection and may take it away. TLS knows no
+    half-closed connection, so there only who still sends is waited for.
+    """
     if writer.can_write_eof():
         writer.write_eof()
     try:
-        async with asyncio.timeout(1.0):
+        async with asyncio.timeout(_LINGER):
             for _ in range(64):
                 if not await reader.read(4096):
                     return

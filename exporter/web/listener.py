@@ -9,11 +9,14 @@ import asyncio
 import logging
 import socket
 import threading
+from asyncio import sslproto
+from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 
 from exporter.web import connection
+from exporter.web.auth import Users
 from exporter.web.message import Answer, Request
 from exporter.web.pages import Answers, Pages
 from exporter.web.tls import Certificates
@@ -23,6 +26,9 @@ _log = logging.getLogger(__name__)
 
 _CONNECTIONS = 512
 _HELD_BYTES = 64 << 20
+
+#: asyncio gives each TLS connection 256 KiB to read into: a crowd of half handshakes would hold 130 MB of them.
+sslproto.SSLProtocol.max_size = 16 * 1024
 
 
 class Listener:
@@ -34,6 +40,7 @@ class Listener:
         """
         self._answers = answers
         self._open: dict[asyncio.Task[None], int] = {}  # bytes held, by who got on least lately
+        self._hashes: Mapping[str, str] | None = None
         self._apply(config)
         self._socket = _bound(*address)
         self._loop = asyncio.new_event_loop()
@@ -69,7 +76,9 @@ class Listener:
 
     def _apply(self, config: WebConfig) -> None:
         self._certificates = Certificates(config.tls) if config.tls else None
-        self._pages = Pages(self._answers, config)
+        if config.users != self._hashes:  # else the passwords that were found right stay so
+            self._hashes, self._users = config.users, Users(config.users)
+        self._pages = Pages(self._answers, config, self._users)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -80,10 +89,12 @@ class Listener:
         self._socket.close()
 
     async def _end(self) -> None:
-        for task in self._open:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
             task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        await asyncio.gather(*left, return_exceptions=True)
         self._pages.close()
+        self._users.close()
 
     async def _accept(self) -> None:
         """No handshake here and no read: nobody can keep the next client waiting."""
@@ -118,7 +129,7 @@ class Listener:
 
     async def _serve(self, accepted: socket.socket, peer: str) -> None:
         """A client that leaves, is stuck or breaks the rules is no event."""
-        with suppress(OSError, TimeoutError, asyncio.CancelledError):
+        try:
             reader = asyncio.StreamReader(limit=2 * 4096, loop=self._loop)
             protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
             transport = await self._connected(accepted, protocol)
@@ -130,6 +141,9 @@ class Listener:
                     await writer.wait_closed()
             finally:
                 transport.abort()
+        except (OSError, TimeoutError, asyncio.CancelledError) as error:
+            # Its frames hold the connection, and they the error: some 300 kB that wait for the garbage collector.
+            error.__traceback__ = None
 
     async def _connected(self, accepted: socket.socket, protocol: asyncio.StreamReaderProtocol) -> asyncio.Transport:
         """With the handshake done. Raises OSError where it fails, takes too long or shows a name not allowed."""

@@ -72,9 +72,9 @@ Key = tuple[Page, str, str, bool]
 class Pages:
     """Answers requests on the event loop; what takes time runs on a few threads."""
 
-    def __init__(self, answers: Answers, config: WebConfig) -> None:
+    def __init__(self, answers: Answers, config: WebConfig, users: Users) -> None:
         self._answers = answers
-        self._users = Users(config.users)
+        self._users = users
         self._guarded = config.guarded
         self._headers = {name: value for name, value in {**_HEADERS, **config.headers.set()}.items() if value}
         self._budget = _Budget(config.rate_limit.seconds, config.rate_limit.burst)
@@ -84,7 +84,6 @@ class Pages:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._users.close()
 
     async def respond(self, request: Request) -> Answer:
         answer = await self._allowed(request)

@@ -94,6 +94,34 @@ def test_a_crowd_of_guesses_is_refused_and_another_client_still_gets_in(users: U
     assert not users._waiting
 
 
+def test_who_brings_the_same_waits_for_one_check(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = []
+    check = bcrypt.checkpw
+    monkeypatch.setattr(bcrypt, "checkpw", lambda *given: checks.append(given) or check(*given))
+
+    async def scrapers() -> list[bool]:
+        return list(await asyncio.gather(*(users.allow(basic("older", "right"), "1.2.3.4") for _ in range(20))))
+
+    assert asyncio.run(scrapers()) == [True] * 20
+    assert len(checks) == 1
+    assert not users._checking
+
+
+def test_a_reload_forgets_no_password_that_it_does_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = []
+    check = bcrypt.checkpw
+    monkeypatch.setattr(bcrypt, "checkpw", lambda *given: checks.append(given) or check(*given))
+    config = WebConfig(users={"prometheus": HASH})
+    with listening(config=config) as listener:
+        client = Client(listener)
+        for expected in (1, 1, 1):
+            assert client.get("/metrics", Authorization=basic("prometheus", "right").decode())[0] == 200
+            assert len(checks) == expected
+            listener.configure(WebConfig(users={"prometheus": HASH}))
+        listener.configure(WebConfig(users={"prometheus": bcrypt.hashpw(b"new", bcrypt.gensalt(4)).decode()}))
+        assert client.get("/metrics", Authorization=basic("prometheus", "right").decode())[0] == 401
+
+
 def test_over_http() -> None:
     with listening(config=WebConfig(users={"prometheus": HASH})) as listener:
         client = Client(listener)

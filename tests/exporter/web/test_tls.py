@@ -1,10 +1,12 @@
 """TLS: versions, silent clients, client certificates, and a certificate that is renewed under load."""
 
+import gc
 import logging
 import os
 import socket
 import ssl
 import threading
+from asyncio import sslproto
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import trustme
 from exporter.web import connection
 from exporter.web_config import Tls, WebConfig
 from tests.exporter.web.endpoint import Client, listening, received
+from tests.system.programs import until
 
 
 class Issuer:
@@ -76,6 +79,36 @@ def test_half_a_hello_keeps_nobody_waiting_and_is_let_go(issuer: Issuer, monkeyp
         assert {received(each) for each in halves} == {b""}
         for each in halves:
             each.close()
+
+
+def test_a_handshake_that_failed_leaves_nothing_to_the_garbage_collector(issuer: Issuer) -> None:
+    """Else a crowd of them takes hundreds of megabytes before it runs."""
+
+    def left() -> int:
+        return sum(isinstance(each, sslproto.SSLProtocol) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        with listening(config=WebConfig(tls=issuer.tls())) as listener:
+            client = Client(listener, issuer.client())
+            for sent in (b"\x16\x03\x01\x02\x00\x01", b"", b"GET / HTTP/1.1\r\n\r\n") * 5:
+                with socket.create_connection(client.address, timeout=10) as half:
+                    half.sendall(sent)
+            assert client.get("/metrics")[0] == 200
+            until("every connection to be forgotten", lambda: not left())
+    finally:
+        gc.enable()
+
+
+def test_an_answer_that_ends_the_connection_is_followed_by_its_end(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads up to the end of the connection, as HTTP/1.0 does, waits for no time limit."""
+    monkeypatch.setattr(connection, "_LINGER", 3600.0)
+    with listening(config=WebConfig(tls=issuer.tls())) as listener:
+        for request in (b"GET /-/healthy HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\nConnection: close\r\nHost: a\r\n\r\n"):
+            assert Client(listener, issuer.client()).send(request).startswith(b"HTTP/1.1 200 ")
 
 
 def test_client_certificates(issuer: Issuer) -> None:
