@@ -88,6 +88,6 @@ def _field(piece: Piece, following: Piece) -> Field | None:
         return Field(TEXT, 1, b"-")
     if kind := _KINDS.get(piece.name):
         return Field(kind, _WIDTHS.get(kind, 0), name=piece.name)
-    if piece.extent is Extent.WORD and not piece.shape and isinstance(following, bytes):
+    if piece.extent in (Extent.WORD, Extent.FIRST) and not piece.shape and isinstance(following, bytes):
         return Field(WORD, 0, following[:1], piece.name)
     return None
