@@ -1,6 +1,7 @@
 """Events read as a block are the events read line by line, whatever else the block holds."""
 
 import json
+from decimal import Decimal, InvalidOperation
 
 import pytest
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from parsers.batch import NodeRun, Usage
 from parsers.dify import Dify, events
+from parsers.numbers import money
 from tests.parsers.laws import summed
 
 PARSER = Dify()
@@ -205,3 +207,30 @@ def test_an_odd_node_says_nothing_about_another_quarter(
     found = summed([PARSER.parse(log, final=True)])
     monkeypatch.setattr(events, "_MANY", len(log) + 1)
     assert found == summed([PARSER.parse(log, final=True)])
+
+
+@given(
+    prices=st.lists(
+        st.decimals(0, 900, allow_nan=False, places=7).map(str)
+        | st.decimals(0, 10, places=12).map(str)
+        | st.floats(0, 1e6)
+        | st.sampled_from(
+            ["0E-7", "5E-7", " 1", "1,1", "", "007.5", "+1", "1_0", ".5", "5.", "-0", "-1", "NaN", "1e14"]
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_a_sum_of_prices_is_that_of_each(prices: list[str | float]) -> None:
+    told = [money(price) for price in prices]
+    try:
+        total = events._sum(prices)
+    except InvalidOperation:
+        total = None
+    assert total is None or total == sum(each for each in told if each is not None)
+    assert total is None or None not in told
+
+
+def test_prices_as_dify_writes_them_have_a_sum() -> None:
+    assert events._sum(["0.0012890", "5E-7", 0.006442]) == Decimal("0.0077315")
+    assert events._sum(["0.0012890", "12.0000001"]) == Decimal("12.0012891")
