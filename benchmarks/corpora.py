@@ -80,6 +80,18 @@ def dify_access(chance: random.Random) -> Iterator[str]:
         )
 
 
+def dify_json(chance: random.Random) -> Iterator[str]:
+    """The same in JSON, as an api writes them with LOG_OUTPUT_FORMAT=json."""
+    for line in dify_access(chance):
+        head, _, message = line.partition(" - ")
+        trace = head.rpartition(" ")[2]
+        yield (
+            f'{{"ts":"{line[:10]}T{line[11:23]}Z","severity":"INFO","service":"langgenius/dify",'
+            f'"caller":"ext_request_logging.py:73","message":"{message}","trace_id":"{trace}",'
+            f'"identity":{{"tenant_id":"{_uuid(chance)}","user_id":"{_uuid(chance)}","user_type":"end_user"}}}}'
+        )
+
+
 def plugin_daemon(chance: random.Random) -> Iterator[str]:
     """The plugin daemon's access lines up to 0.5.2 (gin)."""
     tenants = [_uuid(chance) for _ in range(20)]
@@ -100,21 +112,70 @@ def telemetry(chance: random.Random) -> Iterator[str]:
     """Enterprise telemetry of finished nodes (api/enterprise/telemetry), generation B."""
     apps, tenant = [_uuid(chance) for _ in range(30)], _uuid(chance)
     for second in _seconds(chance, 40):
-        provider, model = chance.choice(_MODELS)
-        given, produced = chance.randrange(20, 4000), chance.randrange(1, 900)
-        clock = f"{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}.{chance.randrange(1000):03}"
-        yield (
-            f'{{"ts":"2026-11-23T{clock}Z","severity":"INFO","service":"langgenius/dify",'
-            f'"caller":"telemetry_log.py:71","message":"telemetry.span_detail","trace_id":"'
-            f'{chance.getrandbits(128):032x}","attributes":{{"dify.event.name":"dify.node.execution",'
-            f'"dify.event.signal":"span_detail","dify.tenant_id":"{tenant}","dify.app_id":"{chance.choice(apps)}",'
-            f'"dify.workflow.run_id":"{_uuid(chance)}","dify.app.name":"Support","gen_ai.user.id":"{_uuid(chance)}",'
-            f'"dify.node.type":"llm","dify.node.status":"succeeded","dify.node.elapsed_time":{_time(chance):.3f},'
-            f'"gen_ai.usage.input_tokens":{given},"gen_ai.usage.output_tokens":{produced},'
-            f'"gen_ai.usage.total_tokens":{given + produced},"gen_ai.provider.name":"{provider}",'
-            f'"gen_ai.request.model":"{model}","dify.node.inputs":"ref:node/{_uuid(chance)}","dify.node.error":null,'
-            f'"dify.node.total_price":"{given * 2e-6 + produced * 8e-6:.7f}","dify.node.currency":"USD"}}}}'
-        )
+        yield _event(second, chance, "span_detail", tenant, chance.choice(apps), _node(chance))
+
+
+def telemetry_mixed(chance: random.Random) -> Iterator[str]:
+    """The same as a worker writes it: of ten nodes four call a model, and between them stand runs and messages."""
+    apps, tenant = [_uuid(chance) for _ in range(30)], _uuid(chance)
+    run = '"dify.event.name":"dify.workflow.run","dify.workflow.status":"succeeded","dify.workflow.elapsed_time":'
+    start = '"dify.event.name":"dify.node.execution","dify.node.status":"succeeded","gen_ai.usage.total_tokens":null,'
+    for second in _seconds(chance, 40):
+        app, kind = chance.choice(apps), chance.randrange(16)
+        if kind < 4:
+            body, signal = _node(chance), "span_detail"
+        elif kind < 10:
+            node_type = chance.choice(("start", "end", "if-else", "code", "knowledge-retrieval", "http-request"))
+            body = f'{start}"dify.node.type":"{node_type}","dify.node.elapsed_time":{_time(chance):.3f}'
+            signal = "span_detail"
+        elif kind < 13:
+            body, signal = (
+                f'{run}{_time(chance):.3f},"gen_ai.usage.total_tokens":{chance.randrange(9000)}',
+                "span_detail",
+            )
+        elif kind < 15:
+            body, signal = _message(chance), "metric_only"
+        else:
+            body, signal = '"dify.event.name":"dify.tool.execution","dify.tool.duration":0.25', "metric_only"
+        yield _event(second, chance, signal, tenant, app, body)
+
+
+def _event(second: int, chance: random.Random, signal: str, tenant: str, app: str, body: str) -> str:
+    name, _, rest = body.partition(",")
+    clock = f"{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}.{chance.randrange(1000):03}"
+    return (
+        f'{{"ts":"2026-11-23T{clock}Z","severity":"INFO","service":"langgenius/dify",'
+        f'"caller":"telemetry_log.py:71","message":"telemetry.{signal}","trace_id":"{chance.getrandbits(128):032x}",'
+        f'"attributes":{{{name},"dify.event.signal":"{signal}","dify.tenant_id":"{tenant}","dify.app_id":"{app}",'
+        f'"dify.workflow.id":"{_uuid(chance)}","dify.app.name":"Support","gen_ai.user.id":"{_uuid(chance)}",{rest}}}}}'
+    )
+
+
+def _node(chance: random.Random) -> str:
+    return (
+        f'"dify.event.name":"dify.node.execution","dify.node.type":"llm","dify.node.status":"succeeded",'
+        f'"dify.node.elapsed_time":{_time(chance):.3f},{_model_call(chance)},'
+        f'"dify.node.inputs":"ref:node/{_uuid(chance)}","dify.node.error":null,'
+        f'"dify.node.total_price":"{chance.randrange(1, 200_000) / 10**7:.7f}","dify.node.currency":"USD"'
+    )
+
+
+def _message(chance: random.Random) -> str:
+    return (
+        f'"dify.event.name":"dify.message.run","dify.message.status":"normal","dify.conversation.mode":"chat",'
+        f'{_model_call(chance)},"dify.message.duration":{_time(chance):.3f},'
+        f'"dify.message.time_to_first_token":{_time(chance):.3f},"dify.streaming":true'
+    )
+
+
+def _model_call(chance: random.Random) -> str:
+    provider, model = chance.choice(_MODELS)
+    given, produced = chance.randrange(20, 4000), chance.randrange(1, 900)
+    return (
+        f'"gen_ai.usage.input_tokens":{given},"gen_ai.usage.output_tokens":{produced},'
+        f'"gen_ai.usage.total_tokens":{given + produced},"gen_ai.provider.name":"{provider}",'
+        f'"gen_ai.request.model":"{model}"'
+    )
 
 
 CORPORA: dict[str, Callable[[random.Random], Iterator[str]]] = {
@@ -122,7 +183,9 @@ CORPORA: dict[str, Callable[[random.Random], Iterator[str]]] = {
     "nginx": nginx(timed=False),
     "dify-access": dify_access,
     "plugin-daemon": plugin_daemon,
+    "dify-json": dify_json,
     "telemetry": telemetry,
+    "telemetry-mixed": telemetry_mixed,
 }
 
 

@@ -8,7 +8,9 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "nginx": ("nginx", {"format": "dify"}),
     "dify-access": ("dify", {}),
     "plugin-daemon": ("plugin-daemon", {}),
+    "dify-json": ("dify", {}),
     "telemetry": ("dify", {}),
+    "telemetry-mixed": ("dify", {}),
 }
 
 _NGINX = (

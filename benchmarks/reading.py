@@ -30,9 +30,11 @@ _CONTENDERS: dict[str, tuple[str, ...]] = {
     "nginx": ("replay", "replay without numpy", "parse_and_post", "mtail", "pygtail_and_client", "findall"),
     "dify-access": ("replay", "replay without numpy", "parse_and_post", "mtail", "pygtail_and_client", "findall"),
     "plugin-daemon": ("replay", "replay without numpy", "parse_and_post", "mtail", "pygtail_and_client", "findall"),
+    "dify-json": ("replay", "parse_and_post", "json_loads"),
     "telemetry": ("replay", "parse_and_post", "json_loads", "json_loads_and_sums"),
+    "telemetry-mixed": ("replay", "parse_and_post", "json_loads"),
 }
-_YARDSTICK = {"telemetry": "json_loads"}
+_YARDSTICK = dict.fromkeys(("dify-json", "telemetry", "telemetry-mixed"), "json_loads")
 
 
 class Result(Struct, frozen=True):

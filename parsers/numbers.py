@@ -45,6 +45,8 @@ def many_nanoseconds(texts: Sequence[bytes], unit: int) -> list[int]:
 
 def token_count(value: object) -> int | None:
     """A whole number from 0 to 10^12, None for anything else; 12.0 is 12, as some serialisers print it."""
+    if value is None:
+        return None
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST_TOKENS:

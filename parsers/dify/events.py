@@ -8,6 +8,7 @@ holds that both give the same.
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from itertools import chain
 from math import fsum
 from operator import add, attrgetter, gt
 from typing import Annotated, Any, Literal
@@ -169,8 +170,7 @@ class _Sums:
     """The records of events: those that only times tell apart are one."""
 
     def __init__(self) -> None:
-        self._seconds = defaultdict[_Timed, list[float]](list)
-        self._counts = defaultdict[_Timed, int](int)
+        self._timed = defaultdict[_Timed, list[tuple[int, list[float]]]](list)
         self._others = list[Record]()
 
     def add(self, events: Sequence[Any], quarter: int) -> bool:
@@ -194,15 +194,14 @@ class _Sums:
         return True
 
     def _time(self, record: _Timed, seconds: list[float], count: int) -> None:
-        timed = structs.replace(record, duration=None)
-        self._seconds[timed] += seconds
-        self._counts[timed] += count
+        self._timed[structs.replace(record, duration=None)].append((count, seconds))
 
     def records(self) -> list[Record]:
         """In one go: a number of times is sorted faster in seconds than in nanoseconds, where it is needed sorted."""
-        for timed, seconds in self._seconds.items():
-            durations = tuple([round(each * SECOND) for each in sorted(seconds)])
-            self._others.append(structs.replace(timed, count=self._counts[timed], durations=durations))
+        for timed, parts in self._timed.items():
+            count, seconds = sum(count for count, _ in parts), sorted(chain(*[times for _, times in parts]))
+            durations = tuple([round(each * SECOND) for each in seconds])
+            self._others.append(structs.replace(timed, count=count, durations=durations))
         return self._others
 
 

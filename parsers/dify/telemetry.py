@@ -152,26 +152,28 @@ _EVENTS: Mapping[str, Callable[[Attributes, int | None], list[Record]]] = {
 
 def _spent(attributes: Attributes, at: int | None, price: object, *, owed: bool = False) -> list[Record]:
     """What a model call used; `owed` where its usage must be there."""
-    app_id, told = _app_id(attributes), Told(*(attributes.get(name) for name in _TOKENS))
-    found: list[Record] = []
-    cost = money(price)
-    if told.something or cost:
-        provider, model = name_of(attributes.get("gen_ai.provider.name")), name_of(attributes.get(_MODEL))
-        found.append(Usage(app_id, provider, model, *told.split, cost, currency_of(_currency(attributes)), at))
+    told, found = Told(*map(attributes.get, _TOKENS)), list[Record]()
+    tokens, cost = told.split, money(price)
+    if any(tokens) or cost:
+        model = name_of(attributes.get("gen_ai.provider.name")), name_of(attributes.get(_MODEL))
+        found.append(Usage(_app_id(attributes), *model, *tokens, cost, currency_of(_currency(attributes)), at))
     if owed and (reason := told.missing):
-        found.append(UsageMissing(app_id, reason))
+        found.append(UsageMissing(_app_id(attributes), reason))
     return found
 
 
 def _price(attributes: Attributes, *names: str) -> object:
     """The first price that is told; generation C has it in `dify.usage`, as an object or under dotted names."""
+    for name in (*names, "dify.usage.total_price"):
+        if (price := attributes.get(name)) is not None:
+            return price
     usage = attributes.get("dify.usage")
-    inner = usage.get("total_price") if isinstance(usage, dict) else None
-    told = (attributes.get(name) for name in (*names, "dify.usage.total_price"))
-    return next((price for price in (*told, inner) if price is not None), None)
+    return usage.get("total_price") if isinstance(usage, dict) else None
 
 
 def _currency(attributes: Attributes) -> object:
+    for name in _CURRENCIES:
+        if told := attributes.get(name):
+            return told
     usage = attributes.get("dify.usage")
-    inner = usage.get("currency") if isinstance(usage, dict) else None
-    return next((told for told in (*(attributes.get(name) for name in _CURRENCIES), inner) if told), None)
+    return usage.get("currency") if isinstance(usage, dict) else None

@@ -1,6 +1,5 @@
 """The three token counts that a log tells of a model call, as they are, and what they are worth."""
 
-from functools import cached_property
 from typing import Any
 
 from msgspec import Struct
@@ -8,18 +7,18 @@ from msgspec import Struct
 from parsers.numbers import token_count
 
 
-class Told(Struct, frozen=True, dict=True):
+class Told(Struct, frozen=True, gc=False):
     """Values from JSON; None where nothing is told. One that is no count is dropped."""
 
     input: Any = None
     output: Any = None
     total: Any = None
 
-    @cached_property
+    @property
     def split(self) -> tuple[int | None, int | None, int | None]:
         """Input, output and unsplit tokens; unsplit ones where only a total is known."""
-        given, produced, total = (token_count(value) for value in (self.input, self.output, self.total))
-        return (given, produced, None) if given or produced else (None, None, total)
+        given, produced = token_count(self.input), token_count(self.output)
+        return (given, produced, None) if given or produced else (None, None, token_count(self.total))
 
     @property
     def something(self) -> bool:
@@ -33,7 +32,8 @@ class Told(Struct, frozen=True, dict=True):
         told = [value for value in (self.input, self.output, self.total) if value is not None]
         if not told:
             return "absent"
+        counts = [token_count(value) for value in told]
         total, parts = token_count(self.total), sum(count or 0 for count in self.split[:2])
-        if None in map(token_count, told) or (total is not None and total < parts):
+        if None in counts or (total is not None and total < parts):
             return "inconsistent"
-        return "" if self.something else "zero"
+        return "zero" if not any(counts) else ""
