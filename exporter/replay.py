@@ -12,6 +12,7 @@ from exporter.inputs import Input, InputError, reading
 from exporter.ledger import Ledger
 from exporter.settings import Source
 from parsers.batch import Batch
+from parsers.envelope import services
 from parsers.parser import Parser
 
 
@@ -82,6 +83,11 @@ def _parser_of(job: Job, sample: bytes, say: Callable[[str], None]) -> tuple[str
     guess, batch = found or (first, Batch())
     if others:
         say(f"{job.file}: read as {guess}")
+        if guess.envelope == "compose" and len(found_there := services(sample)) > 1:
+            say(
+                f"{job.file}: holds several services ({', '.join(found_there)}), lines in other formats are passed "
+                "over: replay one at a time, as of `docker compose logs --no-color nginx`"
+            )
         for sentence in guess.parser.advice(batch):
             say(f"{job.file}: absent: {sentence}")
     return guess.name, guess.parser

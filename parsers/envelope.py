@@ -192,13 +192,13 @@ _ANSI = rb"(?:\x1b\[[0-9;]*m)*"
 _COMPOSE = re.compile(
     _ANSI
     + rb"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d )?"  # Docker Desktop
-    + rb"[A-Za-z0-9][A-Za-z0-9_.-]* *\|"
+    + rb"(?P<container>[A-Za-z0-9][A-Za-z0-9_.-]*) *\|"
     + _ANSI
     + rb" ?"
     + _ANSI
     # --timestamps; the plugin daemon's own lines begin alike, with their severity behind the time.
     + rb"(?:\d{4}-\d\d-\d\dT[0-9:.]+Z (?!(?:DEBUG|INFO|WARN|ERROR|PANIC|FATAL) ))?"
-    + rb"(.*)",
+    + rb"(?P<content>.*)",
     re.DOTALL,
 )
 
@@ -208,7 +208,13 @@ class Compose(Envelope, frozen=True):
 
     def piece(self, line: bytes) -> Piece | None:
         match = _COMPOSE.fullmatch(line)
-        return match and Piece(match[1])
+        return match and Piece(match["content"])
+
+
+def services(text: bytes) -> list[str]:
+    """The services whose containers `docker compose logs` names in front of these lines."""
+    found = {match["container"] for line in text.splitlines() if (match := _COMPOSE.fullmatch(line))}
+    return sorted({re.sub(rb"[-_]\d+$", b"", container).decode() for container in found})
 
 
 ENVELOPES: dict[str, Callable[..., Envelope]] = {"docker": Docker, "cri": Cri, "compose": Compose}

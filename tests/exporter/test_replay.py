@@ -160,6 +160,24 @@ def test_wrong_use_is_one_sentence(arguments: tuple[str, ...], given: bytes | No
     assert (told.exit_code, told.stdout, told.stderr) == (2, "", f"dify-exporter: {sentence}\n")
 
 
+def test_several_services_in_one_stream_are_said() -> None:
+    lines = [
+        (SAMPLES / f"{name}.log").read_text().splitlines() for name in ("dify-api-text", "dify-api-text", "nginx-dify")
+    ]
+    stream = "".join(
+        f"{container:<9} | {line}\n"
+        for container, log in zip(("api-1", "api-2", "nginx-1"), lines, strict=True)
+        for line in log
+    )
+    told = run("-", "--output", "json", given=stream.encode())
+    assert (
+        "-: holds several services (api, nginx), lines in other formats are passed over: replay one at a time, as of "
+        "`docker compose logs --no-color nginx`"
+    ) in told.stderr.splitlines()
+    alone = "".join(line for line in stream.splitlines(True) if line.startswith("api"))
+    assert "several services" not in run("-", "--output", "json", given=alone.encode()).stderr
+
+
 def test_an_empty_log_is_said_and_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "x.log").touch()
     told = run(str(tmp_path / "x.log"), "--output", "json")
