@@ -26,9 +26,9 @@ _USUAL = (
     ("worker", "opt/dify/docker/volumes/app/logs/worker/server.log", "dify"),
 )
 _CONTAINERS = "var/lib/docker/containers/*/config.v2.json"
-_LOG_FORMAT = re.compile(r"\blog_format\s+(\w+)\s(?:[^;'\"]|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")*;")
+_LOG_FORMAT = re.compile(r"\blog_format\s+([\w.-]+)\s(?:[^;'\"]|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")*;")
 _COMMENT = re.compile(r"(?m)^\s*#.*$")
-_LOGS = re.compile(r"(?m)(?:^|[;{}])\s*(access|error)_log\s+([^\s;]+)(?:\s+(\w+))?")
+_LOGS = re.compile(r"(?m)(?:^|[;{}])\s*(access|error)_log\s+([^\s;]+)(?:\s+([\w.-]+))?")
 #: By what a container's service or image is called.
 _SERVICES = {
     "nginx": "nginx",
@@ -64,10 +64,11 @@ def survey(root: Path) -> list[Found]:
 
 
 def _of_nginx(root: Path) -> Iterator[Found]:
-    texts = {path: _read(path) for pattern in _NGINX_CONFIGURATIONS for path in sorted(glob(str(root / pattern)))}
+    paths = (path for pattern in _NGINX_CONFIGURATIONS for path in sorted(glob(str(root / pattern))))
+    texts = {path: _COMMENT.sub("", _read(path)) for path in paths}
     directives = {match[1]: match[0] for text in texts.values() for match in _LOG_FORMAT.finditer(text)}
     for configuration, text in texts.items():
-        for kind, path, word in _LOGS.findall(_COMMENT.sub("", text)):
+        for kind, path, word in _LOGS.findall(text):
             if not path.startswith("/") or path.startswith(("/dev/", "/proc/")) or "$" in path:
                 continue
             if kind == "error":

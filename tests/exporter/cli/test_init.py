@@ -11,7 +11,7 @@ from exporter.cli import main
 from exporter.config import load
 
 SAMPLES = Path(__file__).parents[3] / "samples"
-TIMED = "log_format timed '$remote_addr [$time_local] \"$request\" $status $body_bytes_sent $request_time';"
+TIMED = "log_format timed-2 '$remote_addr [$time_local] \"$request\" $status $body_bytes_sent $request_time';"
 
 
 def init(folder: Path, root: Path, *arguments: str) -> str:
@@ -28,12 +28,12 @@ def machine(tmp_path: Path) -> Path:
     for folder in ("etc/nginx/sites-enabled", "var/log/nginx", "opt/dify/docker/volumes/app/logs/worker"):
         (root / folder).mkdir(parents=True)
     (root / "etc/nginx/nginx.conf").write_text(
-        f"http {{\n  {TIMED}\n  access_log /var/log/nginx/access.log timed;\n}}\n"
+        f"http {{\n  {TIMED}\n  access_log /var/log/nginx/access.log timed-2;\n}}\n# log_format timed-2 '$status';\n"
     )
     (root / "etc/nginx/sites-enabled/dify").write_text(
         "server {\n  access_log /var/log/nginx/dify.log;\n  access_log /dev/stdout;\n  access_log off;\n"
-        "  access_log /var/log/nginx/$host.log timed;\n  access_log /var/log/nginx/odd.log unheard_of;\n}\n"
-        "server { access_log /var/log/nginx/other.log timed buffer=32k; error_log /var/log/nginx/dify-error.log warn; }\n"
+        "  access_log /var/log/nginx/$host.log timed-2;\n  access_log /var/log/nginx/odd.log unheard_of;\n}\n"
+        "server { access_log /var/log/nginx/other.log timed-2 buffer=32k; error_log /var/log/nginx/dify-error.log warn; }\n"
         "# access_log /var/log/nginx/commented.log;\n"
     )
     shutil.copy(SAMPLES / "nginx-error.log", root / "var/log/nginx/error.log")
