@@ -49,8 +49,8 @@ _TASK_NAME = re.compile(r"[\w.]{1,128}")
 _RUN_TASK = "workflow_based_app_execution_task"
 #: Everything behind `user=` may be the user's own words.
 _RUN = re.compile(
-    rb"workflow_based_app_execution_task run with params: app_id='([0-9a-f-]{36})' workflow_id='[^']*' "
-    rb"tenant_id='[^']*' app_mode=<AppMode\.\w+: '([a-z-]+)'>"
+    rb"workflow_based_app_execution_task run with params: app_id='([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})' "
+    rb"workflow_id='[^']*' tenant_id='[^']*' app_mode=<AppMode\.\w+: '([a-z-]+)'>"
 )
 _RUN_STATUS = {"succeeded": "finished", "failed": "failed", "ignored": "finished"}
 

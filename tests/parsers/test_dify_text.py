@@ -99,6 +99,10 @@ LLM_CALL = f'HTTP Request: POST http://plugin_daemon:5002/plugin/{TENANT}/dispat
         (worker("WARNING", "trace.py", "Task tasks.x[my:own/id] rejected"), [Task("tasks.x", "rejected")]),
         (worker("WARNING", "trace.py", "Task tasks.x[1] reject requeue=False: no"), [Task("tasks.x", "rejected")]),
         (worker("ERROR", "request.py", "Hard time limit (300s) exceeded for tasks.x[1]"), [Failure("task_failed")]),
+        (
+            worker("INFO", "workflow_execute_task.py", f"{RUN_TASK.rpartition('.')[2]} run with params: app_id='{'-' * 36}' workflow_id='x' tenant_id='y' app_mode=<AppMode.CHAT: 'chat'>"),
+            [],
+        ),
         # failures
         (
             worker("ERROR", "error_handler.py", "Node 1741782232725 failed with ABORT strategy: quota QuotaExceededError"),
