@@ -19,6 +19,9 @@ and in Dify's log, so take sums within one source. A label that a log does not t
 outside its closed set is `other`. The open labels (route, app_id, provider, model, task) become `other` beyond the
 caps of `[limits]`, and totals stay exact. Counters marked *durable* survive a restart.
 
+An enterprise worker's JSON log tells a streaming run twice: its Celery task as `finished`, the telemetry with its
+outcome. `source_app:dify_runs:…` in rules/ takes it once.
+
 `process_*` and `python_info` are those of `prometheus_client`.
 """
 
