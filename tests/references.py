@@ -199,9 +199,13 @@ def _plain() -> str:
 
 
 def _table(table: str) -> str:
+    told = MEANINGS.get(table, {})
+    lacking = [field.encode_name for field in keys(table) if field.encode_name not in told]
+    if lacking:
+        raise SystemExit(f"tests/references.py: MEANINGS says nothing of {', '.join(lacking)} in {table}")
     rows = [
         f"| `{field.encode_name}` | {_type(field.type)} | {_default(field)} | "
-        f"{MEANINGS[table][field.encode_name].replace('|', chr(92) + '|')} |"
+        f"{told[field.encode_name].replace('|', chr(92) + '|')} |"
         for field in keys(table)
     ]
     return "\n".join(["| key | value | default | meaning |", "|---|---|---|---|", *rows]) + "\n"

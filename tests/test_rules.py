@@ -119,8 +119,8 @@ def test_promtool_runs_the_unit_tests(path: Path) -> None:
 @pytest.mark.parametrize("alert", sorted({rule.name for rule in ALERTS}))
 def test_every_alert_is_tested_to_fire_to_rest_to_resolve_and_in_an_awkward_case(alert: str) -> None:
     tested = [case for case in cases() if case.alert == alert]
-    assert any("awkward: " in case.test for case in tested)
-    assert any(any(case.fired) for case in tested)
+    assert any("awkward: " in case.test for case in tested), 'no test named "ALERT, awkward: …" in rules/tests'
+    assert any(any(case.fired) for case in tested), "no test in which it fires"
     if alert != "Watchdog":
         assert any(not any(case.fired) for case in tested), "no test in which it keeps quiet"
         assert any(any(case.fired) and not case.fired[-1] for case in tested), "no test in which it resolves"

@@ -4,23 +4,19 @@ from parsers.batch import Batch, Request
 from parsers.http import failure_of, method_of, status_code_of
 from parsers.parser import Parser
 from parsers.routes import table
-from parsers.window import whole_lines
+from parsers.window import Outcome, by_line
 
 
 class Pipes(Parser, frozen=True):
     separator: str = "|"
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
-        consumed, lines = whole_lines(window, final)
-        fields = [line.split(self.separator.encode()) for line in window[:consumed].splitlines()]
-        records = tuple(
-            Request(
-                method_of(method),
-                table().of_target(target),
-                status_code_of(status),
-                failure_of(status.decode()),
-            )
-            for method, target, status in (f for f in fields if len(f) == 3)
-        )
-        unparsed = {"format": lines - len(records)} if lines > len(records) else {}
-        return Batch(consumed, lines, 0, unparsed, dict.fromkeys(unparsed, b""), None, records)
+        return by_line(window, final, self._line)
+
+    def _line(self, line: bytes) -> Outcome:
+        fields = line.split(self.separator.encode())
+        if len(fields) != 3:
+            return "format"
+        status_code = status_code_of(fields[2])
+        request = Request(method_of(fields[0]), table().of_target(fields[1]), status_code, failure_of(status_code))
+        return (request,), None
