@@ -111,6 +111,22 @@ class _Workflow(_Event, frozen=True, gc=False, tag="dify.workflow.run"):
     message: _Text = field(default=None, name="dify.message.id")
 
 
+class _Uncounted(_Event, frozen=True, gc=False):
+    """One without records, as are all that are not named here; these are many."""
+
+
+class _Tool(_Uncounted, frozen=True, gc=False, tag="dify.tool.execution"):
+    pass
+
+
+class _Retrieval(_Uncounted, frozen=True, gc=False, tag="dify.dataset.retrieval"):
+    pass
+
+
+class _Moderation(_Uncounted, frozen=True, gc=False, tag="dify.moderation.check"):
+    pass
+
+
 _NODE = attrgetter("app_id", "node_type", "status", "provider", "model", "currency", "cost_currency")
 
 #: All that an event's records depend on but numbers.
@@ -120,13 +136,14 @@ _LABELS: Mapping[type, Callable[[Any], Any]] = {
     _Message: lambda e: (e.app_id, not e.workflow_run, e.mode, e.status, e.provider, e.model, e.cost_currency),
     _Prompt: attrgetter("app_id", "operation", "provider", "model", "currency", "cost_currency"),
     _SuggestedQuestion: attrgetter("app_id", "provider", "model", "cost_currency"),
+    **dict.fromkeys((_Tool, _Retrieval, _Moderation), type),
     _Workflow: lambda e: (e.app_id, e.status, not (e.conversation or e.message)),
 }
 
 
 class _Line(Line, frozen=True, gc=False):
     message: Literal["telemetry.span_detail", "telemetry.metric_only"]
-    attributes: _Node | _Draft | _Message | _Prompt | _SuggestedQuestion | _Workflow
+    attributes: _Node | _Draft | _Message | _Prompt | _SuggestedQuestion | _Workflow | _Tool | _Retrieval | _Moderation
 
 
 _decode = msgspec.json.Decoder(_Line).decode
@@ -208,7 +225,7 @@ class _Sums:
 def _usage(events: Sequence[Any]) -> dict[str, Any] | None:
     """The sums of tokens and price; nothing where no event tells any, None where a sum would not be what each says."""
     first, count = events[0], len(events)
-    if isinstance(first, _Workflow):
+    if isinstance(first, _Workflow | _Uncounted):
         return {}
     prices, usages = [event.price for event in events], [event.usage for event in events]
     if usages.count(_NOTHING) < count:
