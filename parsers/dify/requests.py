@@ -27,7 +27,8 @@ _LINE = (
     rb"^(.{10} .{6}[0-5][0-9]\.[0-9]{3}) INFO \[[^\]\n\x1b]*+\] \[ext_request_logging\.py:[0-9]++\] "
     rb"(?:[0-9a-f]{8,32}+)? - " + _REQUEST + rb"\r?$"
 )
-_MESSAGE = re.compile(rb"()" + _REQUEST)
+#: One match a line: the place of a time, and what an access line is; or nothing of it.
+_MESSAGES = re.compile(rb"^()" + _REQUEST + rb"$|^.*$", re.MULTILINE)
 _TO_SECONDS = len("2026-11-23 08:53:")
 _MINUTE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:[0-5]\d:")
 
@@ -72,20 +73,21 @@ class Requests:
         """Those in JSON."""
         raws = lines_of(block, _JSON_SIGN)
         lines = decoded(raws, _decode)
-        rows, times = dict[int, tuple[bytes, ...]](), list[str]()
+        rows, times, taken = list[tuple[bytes, ...]](), list[str](), set[int]()
         for quarter, _, members in by_quarter([line for line in lines if line is not None]):
-            found = {id(line): match.groups() for line in members if (match := _request(line))}
-            if quarter is not None and found:
-                rows |= found
-                times.append(max(line.ts for line in members if id(line) in found))
+            told = [line for line in members if line.caller.startswith(_CALLER) and "\n" not in line.message]
+            messages = _MESSAGES.findall("\n".join([line.message for line in told]).encode())
+            regular = [(line, row) for line, row in zip(told, messages, strict=False) if row[1]]
+            if quarter is not None and regular:
+                rows += [row for _, row in regular]
+                taken.update([id(line) for line, _ in regular])
+                times.append(max([line.ts for line, _ in regular]))
         if not rows:
             return Found((), None, 0, block)
-        rest = b"".join([raw for raw, line in zip(raws, lines, strict=True) if id(line) not in rows])
-        return Found(self._access.requests([*rows.values()]), newest_of(times), len(rows), rest)
-
-
-def _request(line: _Line) -> re.Match[bytes] | None:
-    return _MESSAGE.fullmatch(line.message.encode()) if line.caller.startswith(_CALLER) else None
+        rest = b""
+        if len(taken) < len(raws):
+            rest = b"".join([raw for raw, line in zip(raws, lines, strict=True) if id(line) not in taken])
+        return Found(self._access.requests(rows), newest_of(times), len(rows), rest)
 
 
 def _newest(times: list[bytes]) -> list[bytes]:
