@@ -1,7 +1,7 @@
 """What `check` finds: in sentences, what each source is, what it yields, what it cannot, and the remedy."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from glob import glob, has_magic
 from pathlib import Path
@@ -34,12 +34,15 @@ _YIELDS = {
 
 def examine(source: Source, told: list[Batch]) -> Iterator[Finding]:
     """Everything there is to say about a source; what a sample of each file gave is added to `told`."""
-    found = Batch()
+    found, looked_at = Batch(), set[object]()
     for path in source.paths:
         files = sorted(glob(path))
         if not files:
             yield Finding(_nothing_at(path), problem=True)
         for file in files:
+            if _identity(file) in looked_at:
+                continue
+            looked_at.add(_identity(file))
             try:
                 read = sample(file)
             except InputError as error:
@@ -54,6 +57,29 @@ def examine(source: Source, told: list[Batch]) -> Iterator[Finding]:
             yield from _file(file, read, batch)
     for sentence in source.parser.advice(found):
         yield Finding(f"absent: {sentence}")
+
+
+def overlaps(sources: Iterable[Source]) -> Iterator[Finding]:
+    """Files that more than one source reads."""
+    readers: dict[object, tuple[str, list[str]]] = {}
+    for source in sources:
+        for file in sorted({file for path in source.paths for file in glob(path)}):
+            _, names = readers.setdefault(_identity(file), (file, []))
+            names += [source.name] if source.name not in names else []
+    for file, names in readers.values():
+        if len(names) > 1:
+            yield Finding(
+                f"{file} is read by {' and '.join(names)}: each counts its lines, take sums within one source"
+            )
+
+
+def _identity(file: str) -> object:
+    """What a file is under every name it has."""
+    try:
+        found = Path(file).stat()
+    except OSError:
+        return file
+    return found.st_dev, found.st_ino
 
 
 def examine_proxy(config: Config, folder: Path) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from exporter import alerts
 from exporter.audit import audit
 from exporter.cli.options import config_option, load_or_stop
 from exporter.detect import called
-from exporter.doctor import Finding, examine, examine_proxy
+from exporter.doctor import Finding, examine, examine_proxy, overlaps
 from exporter.ledger import Ledger
 from exporter.proxy.settings import Proxy
 from parsers.batch import Batch
@@ -39,6 +39,7 @@ def check(config_path: Path) -> None:
             ledger.enter(source.name, batch)
         records = tuple(record for batch in told for record in batch.records)
         samples[source.name] = Batch(lines=sum(batch.lines for batch in told), records=records)
+    problems += _findings("overlaps", overlaps(config.sources))
     problems += _findings("money", audit(config))
     if config.proxy != Proxy():
         problems += _findings("proxy", examine_proxy(config, config_path.absolute().parent))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.doctor import Finding, examine
+from exporter.doctor import Finding, examine, overlaps
 from exporter.inputs import SAMPLE_BYTES
 from exporter.settings import Source
 from parsers.dify import Dify
@@ -153,4 +153,21 @@ def test_what_is_not_there_is_said_with_the_volume_that_dify_needs(tmp_path: Pat
 def test_a_folder_in_place_of_a_file_is_a_problem(tmp_path: Path) -> None:
     assert problems(Dify(), tmp_path) == [
         f"{tmp_path}: is a folder, expected a log file; name the files in it, with a * if need be"
+    ]
+
+
+def test_a_file_under_two_names_is_looked_at_once_and_one_of_two_sources_is_said(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    log.write_bytes((ROOT / "samples/nginx-dify.log").read_bytes())
+    os.link(log, tmp_path / "hard.log")
+    (tmp_path / "soft.log").symlink_to(log)
+    looked_at = [finding.text for finding in told(Nginx(), tmp_path / "*.log", log) if "yields" in finding.text]
+    assert len(looked_at) == 1
+    a, b, c = (
+        Source(name, (str(tmp_path / path),), Nginx())
+        for name, path in (("a", "*.log"), ("b", "soft.log"), ("c", "none"))
+    )
+    assert list(overlaps([a, c])) == []
+    assert [finding.text for finding in overlaps([a, b, c])] == [
+        f"{log} is read by a and b: each counts its lines; sum within one source"
     ]
