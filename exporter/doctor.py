@@ -68,9 +68,7 @@ def overlaps(sources: Iterable[Source]) -> Iterator[Finding]:
             names += [source.name] if source.name not in names else []
     for file, names in readers.values():
         if len(names) > 1:
-            yield Finding(
-                f"{file} is read by {' and '.join(names)}: each counts its lines, take sums within one source"
-            )
+            yield Finding(f"{file} is read by {' and '.join(names)}: each counts its lines; sum within one source")
 
 
 def _identity(file: str) -> object:
