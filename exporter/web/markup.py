@@ -19,7 +19,7 @@ def table(label: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     body = ""
     for first, *rest in rows:
         cells = "".join(
-            f'<td{kind} data-label="{name}">{cell}</td>'
+            f'<td{kind} data-label="{name}"><div>{cell}</div></td>'
             for cell, name, kind in zip(rest, names[1:], classes[1:], strict=True)
         )
         body += f'<tr><th scope="row"{classes[0]}>{first}</th>{cells}</tr>'

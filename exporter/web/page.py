@@ -192,7 +192,7 @@ def _failures(status: Status) -> str:
         "<p>A place is a file and the byte at which a line begins: "
         "<code>tail -c +$((OFFSET+1)) FILE | head -n 1</code></p>"
     )
-    return table("Recent failures", ("When#", "Kind", "Route+", "Trace id+", "Place+"), rows) + hint
+    return table("Recent failures", ("When#", "Kind+", "Route+", "Trace+", "Place+"), rows) + hint
 
 
 def _unparsed(status: Status) -> str:
