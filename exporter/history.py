@@ -1,7 +1,7 @@
 """The last hour, in bounded memory: for the charts and the rates of the status page.
 
-A point holds the totals of each source: every second at first, so that there is a chart at once, and more and more
-seldom down to one in 15 s. A whole snapshot is kept for each of the last five minutes, from which the routes' rates
+A point holds the totals of each source: one a second at first, so that there is a chart at once; the longer the
+history, the further they are apart, up to 15 s, also those that are there already. A whole snapshot is kept for each of the last five minutes, from which the routes' rates
 and quantiles are taken.
 """
 
@@ -16,7 +16,7 @@ from exporter.ledger import Snapshot
 
 _HOUR = 3600.0
 _CLOSEST, _WIDEST = 1.0, 15.0
-_GROWTH = 1 / 16  # of the history's length is the next step
+_GROWTH = 1 / 32  # of the history's length is a step
 _MINUTE = 60.0
 _SNAPSHOTS = 6
 
@@ -41,7 +41,7 @@ class History:
     """One thread adds, any reads."""
 
     def __init__(self) -> None:
-        self._points: deque[Point] = deque()
+        self._points: list[Point] = []
         self._snapshots: deque[tuple[float, Snapshot]] = deque(maxlen=_SNAPSHOTS)
 
     def step(self) -> float:
@@ -50,14 +50,20 @@ class History:
         return min(_WIDEST, max(_CLOSEST, length * _GROWTH))
 
     def add(self, at: float, snapshot: Snapshot) -> None:
-        self._points.append(Point(at, counted(snapshot)))
-        while at - self._points[0].at > _HOUR:
-            self._points.popleft()
+        self._points = [*self._thinned(at), Point(at, counted(snapshot))]
         if not self._snapshots or at - self._snapshots[-1][0] >= _MINUTE:
             self._snapshots.append((at, snapshot))
 
+    def _thinned(self, at: float) -> list[Point]:
+        """Of the last hour, and a step apart; a timer may be a little early."""
+        step, kept = self.step(), list[Point]()
+        for point in self._points:
+            if at - point.at <= _HOUR and (not kept or point.at - kept[-1].at > 0.9 * step):
+                kept.append(point)
+        return kept
+
     def points(self) -> Sequence[Point]:
-        return list(self._points)
+        return self._points
 
     def before(self) -> tuple[float, Snapshot] | None:
         """The oldest snapshot, five minutes old once there are so many, with its time."""
