@@ -1,8 +1,8 @@
 """The last hour, in bounded memory: for the charts and the rates of the status page.
 
 A point holds the totals of each source: one a second at first, so that there is a chart at once; the longer the
-history, the further they are apart, up to 15 s, also those that are there already. A whole snapshot is kept for each of the last five minutes, from which the routes' rates
-and quantiles are taken.
+history, the further they are apart, up to 15 s, also those that are there already. A whole snapshot is kept for each
+of the last five minutes, from which the routes' rates and quantiles are taken.
 """
 
 from collections import Counter, deque
