@@ -21,7 +21,7 @@ from parsers.routes import Routes
 from parsers.times import iso
 from parsers.window import whole_lines
 
-_REQUEST = rb"([!-~]++ /[^ \t\n\r\f\v?#%\\\x1b]*+) ([0-9]{3}) ([0-9]{1,6}+\.[0-9]{1,9}+) ?[0-9A-Za-z-]*+"
+_REQUEST = rb"([!-~]++ /[^ \t\n\r\f\v?#%\\\x1b]*+) ([0-9]{3}) ([0-9]{1,6}+\.[0-9]{1,9}+)(?: [0-9A-Za-z-]*+)?"
 #: Its time is looked at again, minute by minute: to find each digit's place costs a third of the whole search.
 _LINE = (
     rb"^(.{10} .{6}[0-5][0-9]\.[0-9]{3}) INFO \[[^\]\n\x1b]*+\] \[ext_request_logging\.py:[0-9]++\] "

@@ -1,7 +1,7 @@
 """Access lines read as a block are the lines read one by one: Dify's, in text and JSON, and gin's."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from parsers import gin
@@ -117,6 +117,9 @@ def check(parser: Parser, log: bytes, module: object, sign: str = "_SIGN") -> tu
 
 @pytest.mark.parametrize("parser", [Dify(), Dify(timezone="Europe/Berlin")])
 @settings(max_examples=150)
+@example(
+    log=b"2026-11-23 08:53:00.550 INFO [x] [ext_request_logging.py:73] - POST /v1/chat-messages 200 1.1234567891\n"
+)
 @given(log=st.lists(ACCESS | DIFY_NOISE, max_size=12).map(b"".join))
 def test_requests(parser: Parser, log: bytes) -> None:
     check(parser, log, requests)
