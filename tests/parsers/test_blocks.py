@@ -118,7 +118,7 @@ def check(parser: Parser, log: bytes, module: object, sign: str = "_SIGN") -> tu
 @pytest.mark.parametrize("parser", [Dify(), Dify(timezone="Europe/Berlin")])
 @settings(max_examples=150)
 @example(
-    log=b"2026-11-23 08:53:00.550 INFO [x] [ext_request_logging.py:73] - POST /v1/chat-messages 200 1.1234567891\n"
+    log=b"2026-11-23 08:53:00.550 INFO [x] [ext_request_logging.py:73]  - POST /v1/chat-messages 200 1.1234567891\n"
 )
 @given(log=st.lists(ACCESS | DIFY_NOISE, max_size=12).map(b"".join))
 def test_requests(parser: Parser, log: bytes) -> None:
