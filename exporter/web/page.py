@@ -218,7 +218,9 @@ def _missing(status: Status) -> str:
         for sentence in row.state.missing:
             lacking.setdefault(sentence, []).append(row.state.name)
     items = [f"<li><strong>{escape(', '.join(names))}</strong>: {escape(what)}</li>" for what, names in lacking.items()]
-    return f"<ul>{''.join(items)}</ul>" if items else "<p>Nothing that the sources could still tell.</p>"
+    if not items:
+        return "<p>Nothing that the sources could still tell.</p>"
+    return f"<p>Of each log by itself; another may tell it.</p><ul>{''.join(items)}</ul>"
 
 
 def _alerts(status: Status) -> str:
