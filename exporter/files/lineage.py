@@ -18,8 +18,8 @@ from exporter.window import News, Position, Window
 
 _log = logging.getLogger(__name__)
 
-#: Generations remembered after they were given up: as many as may end in one tick of a file system's clock.
-_REMEMBERED = 32
+#: Generations remembered after they were given up: as many as may end in one second.
+_REMEMBERED = 64
 
 
 def encoded(path: str) -> str:

@@ -44,7 +44,18 @@ class Opened(Protocol):
 
     def read(self, offset: int, size: int) -> bytes: ...
 
+    def folder(self) -> str: ...
+
     def close(self) -> None: ...
+
+
+def _folder_of(descriptor: int) -> str:
+    """Where an open file is now; "" where it was deleted, or the kernel does not say."""
+    try:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        return os.path.dirname(path) if identity(os.stat(path)) == identity(os.fstat(descriptor)) else ""
+    except OSError:
+        return ""
 
 
 class Plain:
@@ -61,6 +72,9 @@ class Plain:
 
     def read(self, offset: int, size: int) -> bytes:
         return os.pread(self._descriptor, size, offset)
+
+    def folder(self) -> str:
+        return _folder_of(self._descriptor)
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -102,6 +116,9 @@ class Gzip:
             self._block = self._block[offset - self._begin :] + self._stream.read(offset + size - end)
             self._begin = offset
         return self._block[offset - self._begin :][:size]
+
+    def folder(self) -> str:
+        return _folder_of(self._descriptor)
 
     def close(self) -> None:
         self._stream.close()

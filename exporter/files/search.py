@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from exporter.files.generation import Generation
 from exporter.files.opened import GZIP_ERRORS, Identity, Opened, at_end, fits, head_fits, identity, open_log
-from exporter.files.siblings import Sibling, rotated, siblings
+from exporter.files.siblings import Sibling, folders_in, rotated, siblings
 from exporter.window import MARKER, Position
 
 #: Seconds of a search: a copy or a `.gz` may still be in the making.
@@ -52,7 +52,9 @@ class Search:
         self._undecided: set[Identity] = set()
         self._making: set[Identity] = set()
         self._waited_for: set[Identity] = set()
-        self._held_up = False
+        self._held_up = self._shifting = False
+        self._moved_to: set[str] = set()
+        self._unproved: set[str] = set()
         self._packed_copies: set[tuple[Identity, int]] = set()
 
     def ancient(self, modified: int, limit: int) -> Iterator[Position]:
@@ -86,8 +88,17 @@ class Search:
 
     @property
     def waits(self) -> bool:
-        """Something small may be a copy in the making, or a generation older than what has not been read yet."""
-        return bool(self._making)
+        """Something small may be a copy in the making, or a generation older than what has not been read yet; or names
+        were moved while they were looked at, so that one may have been overlooked.
+        """
+        return self._shifting or bool(self._making)
+
+    def _changed(self) -> int:
+        """When a name was last made, moved or removed beside the log; 0 where that cannot be told."""
+        try:
+            return os.stat(os.path.dirname(self._path) or ".").st_mtime_ns
+        except OSError:
+            return 0
 
     def copied(self, position: Position, but: Identity) -> bool:
         """Whether another file holds all that was read up to a position."""
@@ -103,22 +114,32 @@ class Search:
         """The oldest first. The caller takes each out of `missing`, and adds it to `opened`."""
         self._bide(now, named)
         newer = now <= self._newer_until or self._held_up
-        if now < self._next_look or not (missing or newer):
+        if now < self._next_look:
+            return
+        self._shifting = False
+        if not (missing or newer):
             return
         self._undecided.clear()
         self._waited_for, self._making = self._making, set()
+        self._moved_to |= {folder for g in opened if (folder := g.file.folder())}
+        before = self._changed()
         present = self._siblings(missing)
+        self._shifting = now <= self._newer_until and before != self._changed()
         self._present = {old.identity: old.size for old in present}
         for old in present:
             if any(old.identity == g.identity for g in opened) or (old.identity, old.modified) in self._packed_copies:
                 continue
             found = None
-            with suppress(OSError, *GZIP_ERRORS):
+            try:
                 found = self._examine(old, newer, now, missing, [*done], opened)
+            except FileNotFoundError:  # it is being renamed
+                self._shifting = now <= self._newer_until
+            except (OSError, *GZIP_ERRORS):
+                pass
             if found:
                 yield found
         self._held_up = newer and bool(self._undecided)
-        hurry = now <= self._newer_until or (named and now < self._missing_until)
+        hurry = self.waits or now <= self._newer_until or (named and now < self._missing_until)
         self._next_look = now if hurry else now + _PAUSE
 
     def given_up(self, now: float, missing: Missing) -> list[str]:
@@ -160,8 +181,11 @@ class Search:
         found = None
         try:
             known = (*done, *missing.values(), *(g.position for g in opened))
-            if key := next((k for k, p in missing.items() if p.marker_length and fits(file, p)), None):
+            folder = os.path.dirname(old.path)
+            if key := next((k for k, p in missing.items() if p.marker_length and self._holds(file, folder, p)), None):
                 found = key, missing[key]
+                self._moved_to.add(folder)
+                self._unproved.discard(folder)
             elif not self._is_copy(file, known, opened) and not self._too_small(file, known, newer, now):
                 found = self._unread(file, newer, missing)
         finally:
@@ -169,14 +193,19 @@ class Search:
                 file.close()
         return (found[0], file, found[1]) if found else None
 
+    def _holds(self, file: Opened, folder: str, position: Position) -> bool:
+        """Anywhere but beside the log a copy that somebody has made earlier does not do."""
+        return fits(file, position) and (folder not in self._unproved or file.size() >= position.size)
+
     def _may_be_newer(self, old: Sibling, missing: Missing) -> bool:
         """Than all that is known: by its mtime, or because it stands in the place of one that was emptied."""
+        if os.path.dirname(old.path) in self._unproved:
+            return False
         if old.identity in self._waited_for:
             return True
         if not old.path.endswith(".gz") and any(old.identity == (p.device, p.inode) for p in missing.values()):
             return True
-        whole_seconds = old.modified % _SECOND == 0
-        return old.modified >= (self._newest // _SECOND * _SECOND if whole_seconds else self._newest)
+        return old.modified // _SECOND >= self._newest // _SECOND
 
     def _unread(self, file: Opened, newer: bool, missing: Missing) -> tuple[str, Position] | None:
         """A generation of which nothing was read. There is only the inode, which may be in use again (B27)."""
@@ -216,14 +245,22 @@ class Search:
         return True
 
     def _siblings(self, missing: Missing) -> list[Sibling]:
-        """Where the path is or was a symbolic link, what it led to may have been rotated, or be left (B28)."""
+        """Where the path is or was a symbolic link, what it led to may have been rotated, or be left (B28). They may
+        have been moved to another folder: to one below the log's, or to where one was moved that is still open (B29).
+        """
         now = os.path.realpath(self._path)
         left = {os.fsdecode(unquote_to_bytes(p.target)) for p in missing.values() if p.target}
         found = set(siblings(left - {now}))
         for path in {self._path, now} | left:
             with suppress(OSError):
                 found |= {*rotated(path, self._log_patterns)}
-        return sorted(found, key=lambda s: s.age)
+        folder, name = os.path.split(self._path)
+        self._moved_to -= {folder, os.path.realpath(folder)}
+        self._unproved = {*folders_in(folder)} - self._moved_to if missing else set()
+        for each in self._moved_to | self._unproved:
+            with suppress(OSError):
+                found |= {*rotated(os.path.join(each, name))}
+        return sorted(found, key=lambda s: (os.path.dirname(s.path) in self._unproved, s.age))
 
 
 def unread_of(file: Opened, modified: int | None = None) -> Position:

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -79,6 +80,12 @@ def rotated(path: str, log_patterns: tuple[str, ...] = ()) -> list[Sibling]:
         names |= {*glob.iglob(wanted), *glob.iglob(wanted + ".gz")}
     written = {name for name in names if name.endswith(".gz") and name[:-3] in names}
     return sorted(siblings(names - written - {path}), key=lambda s: s.age)
+
+
+def folders_in(folder: str) -> Iterator[str]:
+    """Raises nothing."""
+    with suppress(OSError), os.scandir(folder or ".") as entries:
+        yield from (entry.path for entry in entries if entry.is_dir())
 
 
 def siblings(paths: Iterable[str]) -> Iterator[Sibling]:

