@@ -170,7 +170,7 @@ class Following:
             self.truncated(current, known, now)
             return None  # it has grown since
         if current.announced and current.position is not known:
-            self.lineage.departed(now, [known], renamed=False)  # it may have been full and emptied again
+            self.lineage.departed(now, [], renamed=False)  # it may have been full and emptied again
         return found
 
     def _depart(self) -> None:

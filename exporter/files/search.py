@@ -225,7 +225,7 @@ class Search:
         return "", unread_of(file, modified=self._newest)
 
     def _is_copy(self, file: Opened, known: Iterable[Position], opened: list[Generation]) -> bool:
-        copy = any(_same_bytes(file, g.file) for g in opened) or any(_is_copy_of(file, p) for p in known)
+        copy = any(_begins(file, g.file) for g in opened) or any(_is_copy_of(file, p) for p in known)
         if copy and file.compressed:  # to find out again would mean to unpack it again
             self._packed_copies.add((identity(file.stat()), file.stat().st_mtime_ns))
         return copy
@@ -284,10 +284,10 @@ def _is_copy_of(file: Opened, position: Position) -> bool:
     return position.head_length <= size and (size < position.offset or fits(file, position))
 
 
-def _same_bytes(file: Opened, other: Opened) -> bool:
-    """Whether one begins with all of the other, as far as the beginning and the end of the shorter one tell."""
-    if file.read(0, MARKER) != other.read(0, MARKER) and min(file.size(), other.size()) >= MARKER:
-        return False
-    size = min(file.size(), other.size())
+def _begins(file: Opened, other: Opened) -> bool:
+    """Whether all of a file is how the other begins, as far as its own beginning and end tell. The other way round it
+    is no copy: a log's first line, half written, is how many of its generations begin.
+    """
+    size = file.size()
     ends = ((0, min(size, MARKER)), (max(0, size - MARKER), min(size, MARKER)))
-    return size > 0 and all(file.read(*end) == other.read(*end) for end in ends)
+    return 0 < size <= other.size() and all(file.read(*end) == other.read(*end) for end in ends)

@@ -538,3 +538,25 @@ def test_b29_another_folder_has_logs_of_its_own(log: Path) -> None:
     reader.start()
     reader.wait(10)
     assert reader.books.lines == ["a1", "a2", "a3", "b1"]
+
+
+def test_b18_a_first_line_half_written_makes_no_copies_of_what_begins_alike(log: Path) -> None:
+    """Found by the soak on a starved machine: files that came and went unseen were taken for copies of the newest."""
+    _written(log, "127.0.0.1 a" + "a" * 300 + "\n", 1)
+    reader = Reader(log)
+    reader.poll()
+    reader.stop()
+    for second in (2, 3, 4):
+        log.rename(log.with_name(f"log.{9 - second}"))
+        _written(log, f"127.0.0.1 {second}" + "b" * 300 + "\n", second)
+    log.rename(log.with_name("log.1"))
+    _written(log, "127.0.0.1", 5)
+    reader.start()
+    reader.poll()
+    _written(log, " c\n", 6)
+    reader.poll()
+    _written(log, "d\n", 9)
+    reader.restart()
+    reader.wait(10)
+    assert [line[10:11] for line in reader.books.lines] == ["a", "2", "3", "4", "c", ""]
+    assert reader.books.rotations == 4
