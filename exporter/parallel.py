@@ -66,13 +66,18 @@ def _started(log: Log, processes: int) -> Iterator[list[Connection]]:
     """Forked, a process has the parser and the open file, whatever has become of its name."""
     context, workers, ends = get_context("fork"), [], []
     try:
-        for _ in range(processes):
-            ours, theirs = context.Pipe()
-            worker = context.Process(target=_work, args=(log, ours, theirs), daemon=True)
-            worker.start()
-            theirs.close()
-            workers.append(worker)
-            ends.append(ours)
+        # The hooks of a fork would swallow an interrupt, and the processes are to see none: it is the parent's business.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            for _ in range(processes):
+                ours, theirs = context.Pipe()
+                worker = context.Process(target=_work, args=(log, ours, theirs), daemon=True)
+                worker.start()
+                theirs.close()
+                workers.append(worker)
+                ends.append(ours)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         yield ends
     except (EOFError, ConnectionError) as error:
         raise ChildProcessError("one of the processes that parse it has ended; try --processes 1") from error
@@ -84,8 +89,7 @@ def _started(log: Log, processes: int) -> Iterator[list[Connection]]:
 
 
 def _work(log: Log, parents: Connection, own: Connection) -> None:
-    """An interrupt is the parent's business; its end is seen as that of the pipe, of which nobody else may hold it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Until the pipe ends, of which nobody but the parent may hold the other end."""
     parents.close()
     try:
         while True:
