@@ -39,7 +39,6 @@ ERROR_KINDS = (
     "upstream_reset",
     "upstream_unresolved",
     "request_too_large",
-    "requests_limited",
     "provider_error",
     "not_initialized",
     "quota_exceeded",

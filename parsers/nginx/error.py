@@ -18,7 +18,6 @@ _KINDS = (
     (re.compile(rb"host not found in upstream|could not be resolved|no resolver defined"), "upstream_unresolved"),
     (re.compile(rb"upstream timed out|\(110: [^(]*upstream"), "upstream_timeout"),
     (re.compile(rb"client intended to send too large|too large chunked body"), "request_too_large"),
-    (re.compile(rb"limiting (?:requests|connections)"), "requests_limited"),
     (re.compile(rb"no live upstreams|connect\(\) [^()]*failed \((?!104)"), "upstream_refused"),
     (re.compile(rb"upstream prematurely closed|\((?:104|32): [^(]*upstream"), "upstream_reset"),
 )

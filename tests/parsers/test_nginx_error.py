@@ -52,8 +52,8 @@ def kinds(line: bytes) -> list[str]:
         (b"upstream sent too big header while reading response header from upstream", "other"),
         (b"client intended to send too large body: 20971520 bytes", "request_too_large"),
         (b"client intended to send too large chunked body: 8192+1048576 bytes", "request_too_large"),
-        (b'limiting requests, excess: 0.999 by zone "slow"', "requests_limited"),
-        (b'limiting connections by zone "addr"', "requests_limited"),
+        (b'limiting requests, excess: 0.999 by zone "slow"', "other"),
+        (b'limiting connections by zone "addr"', "other"),
         (b'open() "/usr/share/nginx/html/x" failed (2: No such file or directory)', "other"),
         (b"worker process 31 exited on signal 11", "other"),
         (b"", "other"),
@@ -129,7 +129,7 @@ def test_reach_says_where_a_line_broke(line: bytes, fit: int) -> None:
 def test_the_sample_has_a_failure_of_each_kind_it_was_made_with() -> None:
     batch = ERROR.parse((ROOT / "samples/nginx-error.log").read_bytes())
     found = sorted(record.kind for record in batch.records if isinstance(record, Failure))
-    assert found == ["request_too_large"] + ["requests_limited"] * 2 + ["upstream_refused"] * 2 + ["upstream_timeout"]
+    assert found == ["other"] * 2 + ["request_too_large"] + ["upstream_refused"] * 2 + ["upstream_timeout"]
     assert (batch.unparsed, batch.observed) == ({}, 6)
 
 
