@@ -66,7 +66,7 @@ def _started(log: Log, processes: int) -> Iterator[list[Connection]]:
     """Forked, a process has the parser and the open file, whatever has become of its name."""
     context, workers, ends = get_context("fork"), [], []
     try:
-        # The hooks of a fork would swallow an interrupt, and the processes are to see none: it is the parent's business.
+        # A fork's hooks would swallow an interrupt, and the processes are to see none: it is the parent's business.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             for _ in range(processes):

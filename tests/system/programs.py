@@ -14,7 +14,7 @@ import pytest
 
 T = TypeVar("T")
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 
 def find(program: str) -> str:

@@ -203,5 +203,5 @@ def test_a_streams_first_byte_is_far_below_its_duration(folder: Path) -> None:
         duration = exporter.value("dify_request_duration_seconds_sum", route="/v1/chat-messages") / 5
         first_byte = exporter.value("dify_time_to_first_byte_seconds_sum", route="/v1/chat-messages") / 5
     assert duration > STREAM_SECONDS * 0.9
-    assert first_byte < duration / 2
+    assert first_byte < duration - STREAM_SECONDS * 0.8  # the rest of the stream came later, however slow the machine
     assert duration > BLOCKING_SECONDS
