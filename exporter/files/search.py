@@ -76,7 +76,8 @@ class Search:
     def for_newer(self, now: float, modified: int, renamed: bool) -> None:
         """From now on generations younger than `modified` (mtime) are looked for, of which nothing is known."""
         self.renamed = renamed
-        self._newest = max(self._newest, modified)
+        if not self.waits:  # else something older was perhaps overlooked
+            self._newest = max(self._newest, modified)
         self._newer_until = now + SEARCH
         self._next_look = now
 
