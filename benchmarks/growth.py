@@ -20,10 +20,10 @@ from benchmarks.loops import parse_and_post
 from benchmarks.options import OPTIONS
 from benchmarks.serving import fresh, serving, until
 from benchmarks.state import books
+from exporter.books.series import Limits
 from exporter.exposition import render
-from exporter.feed import feed
 from exporter.ledger import Ledger
-from exporter.series import Limits
+from exporter.reading.feed import feed
 from parsers.batch import Batch
 from parsers.parser import Parser, registered
 

@@ -17,9 +17,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from pygtail import Pygtail
 
 from benchmarks.options import OPTIONS, PATTERNS
-from exporter.feed import feed
+from exporter.books.series import Limits
 from exporter.ledger import Ledger
-from exporter.series import Limits
+from exporter.reading.feed import feed
 from parsers.parser import registered
 
 

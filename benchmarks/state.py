@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from exporter import checkpoint
+from exporter.books.series import Limits
 from exporter.checkpoint import Checkpoint
 from exporter.ledger import Ledger
-from exporter.series import Limits
 from parsers.batch import Batch, Request
 
 _SCRAPES_AN_HOUR = 360

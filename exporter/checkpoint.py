@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from exporter.image import VERSION, Image
+from exporter.books.image import VERSION, Image
 
 _MAGIC = b"dify-exporter state"
 _NAMES = ("state.0", "state.1")

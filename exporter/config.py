@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 from msgspec import Struct, structs
 
 from exporter import catalogue
-from exporter.budgets import Budget
-from exporter.money import ANCHOR, Exchange, amount, currency, same_currencies
-from exporter.prices import Price
+from exporter.books.budgets import Budget
+from exporter.books.money import ANCHOR, Exchange, amount, currency, same_currencies
+from exporter.books.prices import Price
+from exporter.books.series import Limits
 from exporter.proxy.settings import Proxy
-from exporter.series import Limits
 from exporter.settings import App, Config, Exporter, Routes, Source, SourceKeys
 from exporter.toml_table import Problems, Table, convert, kind, unknown
 from exporter.web.tls import context_of

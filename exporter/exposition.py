@@ -11,8 +11,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from exporter import catalogue as c
+from exporter.books.series import Labels
 from exporter.ledger import Snapshot
-from exporter.series import Labels
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector

@@ -2,10 +2,11 @@
 
 import platform
 
-from exporter import __version__, budgets
+from exporter import __version__
 from exporter import catalogue as c
+from exporter.books import budgets
+from exporter.books.series import Labels
 from exporter.ledger import Snapshot
-from exporter.series import Labels
 from exporter.settings import Config
 from parsers.batch import UNKNOWN
 from parsers.routes import table as route_table

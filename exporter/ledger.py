@@ -13,13 +13,13 @@ from typing import Any, TypeVar, cast
 from msgspec import Struct
 
 from exporter import catalogue as c
-from exporter.budgets import Budget, Budgets, Spent
-from exporter.fold import FOLDS, Books, passed
-from exporter.image import Image, Shape, fitted
-from exporter.joins import Joins
-from exporter.prices import Price, Prices
-from exporter.series import Labels, Limits, Series
-from exporter.table import Table
+from exporter.books.budgets import Budget, Budgets, Spent
+from exporter.books.fold import FOLDS, Books, passed
+from exporter.books.image import Image, Shape, fitted
+from exporter.books.joins import Joins
+from exporter.books.prices import Price, Prices
+from exporter.books.series import Labels, Limits, Series
+from exporter.books.table import Table
 from exporter.window import Position, Window
 from parsers.batch import Active, Batch
 

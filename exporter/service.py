@@ -11,9 +11,10 @@ from msgspec import Struct
 from prometheus_client import PlatformCollector, ProcessCollector
 from prometheus_client.registry import Collector
 
-from exporter import __version__, alerts
+from exporter import __version__
 from exporter import catalogue as c
 from exporter.address import address, loopback
+from exporter.advice import alerts
 from exporter.checkpoint import Checkpoint
 from exporter.commit import Committer
 from exporter.config import ConfigError, load

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from exporter.address import address
-from exporter.budgets import Budget
-from exporter.money import Exchange
-from exporter.prices import Price
+from exporter.books.budgets import Budget
+from exporter.books.money import Exchange
+from exporter.books.prices import Price
+from exporter.books.series import Limits
 from exporter.proxy.settings import Proxy
-from exporter.series import Limits
 from exporter.web_config import WebConfig
 from parsers.parser import Parser
 from parsers.routes import table as route_table

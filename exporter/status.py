@@ -7,8 +7,9 @@ from operator import add, sub
 
 from msgspec import Struct
 
-from exporter import alerts, budgets
 from exporter import catalogue as c
+from exporter.advice import alerts
+from exporter.books import budgets
 from exporter.history import History, Point, Totals, counted, rates
 from exporter.ledger import Snapshot
 from exporter.quantile import quantile

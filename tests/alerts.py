@@ -1,4 +1,4 @@
-"""Writes exporter/alerts.json: of which metrics each shipped alert is made, through all recording rules.
+"""Writes exporter/advice/alerts.json: of which metrics each shipped alert is made, through all recording rules.
 
 Run it with `make docs`; a test compares.
 """
@@ -16,7 +16,7 @@ from exporter.catalogue import ERRORS, FAILED_REQUESTS, METRICS
 from parsers.batch import ERROR_KINDS, FAILURE_REASONS
 from tests.rules import FOREIGN, rules
 
-FILE = Path(__file__).parents[1] / "exporter/alerts.json"
+FILE = Path(__file__).parents[1] / "exporter/advice/alerts.json"
 
 Ways = list[frozenset[str]]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from exporter.config import load
 from exporter.exposition import render
-from exporter.feed import ALWAYS
 from exporter.gauges import looked_up
 from exporter.ledger import Ledger
-from exporter.replay import jobs_of, run
+from exporter.reading.feed import ALWAYS
+from exporter.reading.replay import jobs_of, run
 from exporter.settings import Config, Source
 
 ROOT = Path(__file__).parents[1]

@@ -17,11 +17,11 @@ import msgspec
 from click.testing import CliRunner
 from msgspec import Struct, inspect
 
-from exporter.budgets import Budget
+from exporter.books.budgets import Budget
+from exporter.books.prices import Price
+from exporter.books.series import Limits
 from exporter.cli import main
-from exporter.prices import Price
 from exporter.proxy.settings import Proxy
-from exporter.series import Limits
 from exporter.settings import App, Exporter, Routes, SourceKeys
 from exporter.web_config import Headers, RateLimit, Tls
 from parsers.parser import registered

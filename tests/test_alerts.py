@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from exporter import alerts
-from exporter.budgets import Budget
+from exporter.advice import alerts
+from exporter.books.budgets import Budget
+from exporter.books.series import Limits
 from exporter.ledger import Ledger
-from exporter.series import Limits
 from exporter.settings import Config, Exporter, Source
 from parsers import batch as b
 from parsers.dify import Dify

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from exporter import alerts
-from exporter.audit import audit
+from exporter.advice import alerts
+from exporter.advice.audit import audit
+from exporter.advice.doctor import Finding, examine, examine_proxy, overlaps
 from exporter.cli.options import config_option, load_or_stop
-from exporter.detect import called
-from exporter.doctor import Finding, examine, examine_proxy, overlaps
 from exporter.ledger import Ledger
 from exporter.proxy.settings import Proxy
+from exporter.reading.detect import called
 from parsers.batch import Batch
 
 

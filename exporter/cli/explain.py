@@ -10,8 +10,8 @@ import click
 import msgspec
 
 from exporter.cli.options import config_option, load_or_stop, stop
-from exporter.detect import Guess, detect, guesses, nearest
 from exporter.ledger import Ledger, Snapshot
+from exporter.reading.detect import Guess, detect, guesses, nearest
 from exporter.redact import redact
 from exporter.settings import Config
 from parsers.batch import Batch

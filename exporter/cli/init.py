@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
+from exporter.advice.survey import Found, survey
 from exporter.cli.options import config_option, stop
 from exporter.config import ConfigError, load
-from exporter.survey import Found, survey
 
 _HEAD = """\
 # dify-exporter's configuration; every key is described in docs/configuration.md.

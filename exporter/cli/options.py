@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import click
 
-from exporter.detect import Guess, guesses
+from exporter.reading.detect import Guess, guesses
 from exporter.settings import Config
 from exporter.toml_table import unknown
 from parsers.envelope import ENVELOPES

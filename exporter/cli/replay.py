@@ -15,12 +15,12 @@ import click
 
 from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, stop
 from exporter.exposition import render
-from exporter.feed import Span
 from exporter.gauges import looked_up
-from exporter.inputs import InputError
 from exporter.ledger import Ledger
+from exporter.reading.feed import Span
+from exporter.reading.inputs import InputError
+from exporter.reading.replay import Job, Step, jobs_of, run
 from exporter.redact import redact
-from exporter.replay import Job, Step, jobs_of, run
 from exporter.settings import Config
 from parsers.batch import Batch
 
@@ -172,7 +172,7 @@ def _print(ledger: Ledger, config: Config, examples: Examples, output: str) -> N
         return
     from rich.console import Console
 
-    from exporter.report import cardinality, show, summarise
+    from exporter.reading.report import cardinality, show, summarise
 
     summary = summarise(snapshot)
     if output == "json":

@@ -1,9 +1,8 @@
 """`dify-exporter serve`"""
 
-import signal
-import threading
 import time
 from pathlib import Path
+from typing import Never
 
 import click
 
@@ -33,16 +32,6 @@ def serve(config_path: Path, log_format: logs.Form) -> None:
       dify-exporter serve --config /etc/dify-exporter/exporter.toml --log-format json
       DIFY_EXPORTER_CONFIG=/etc/dify-exporter/exporter.toml dify-exporter serve
     """
-    stopping, signalled = threading.Event(), threading.Event()
-
-    def end(*_: object) -> None:
-        stopping.set()
-        signalled.set()
-
-    signal.signal(signal.SIGINT, end)
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGHUP, lambda *_: signalled.set())
-    signals.release()
     config = load_or_stop(config_path)
     if not config.sources:
         stop(f"{config_path}: no [[source]] table, expected at least one; see exporter.toml for examples")
@@ -53,27 +42,30 @@ def serve(config_path: Path, log_format: logs.Form) -> None:
     except OSError as error:
         stop(f"{config_path}: [exporter] listen: cannot listen on {config.exporter.listen}: {error.strerror}")
     try:
-        checkpoint = _checkpoint(config, config_path, service, stopping)
-        if not stopping.is_set():
-            service.start(checkpoint)
+        _run(service, config, config_path)
     except OSError as error:
         stop(f"{config_path}: [exporter] state: cannot be used at {error.filename}: {error.strerror}")
-    while not stopping.is_set():
-        if signalled.wait(0.2 if not service.ready() else None) and not stopping.is_set():
-            signalled.clear()
+    except signals.EndedError:
+        service.stop()
+
+
+def _run(service: Service, config: Config, config_path: Path) -> Never:
+    """Until a signal ends it. Raises EndedError, and OSError where the state cannot be used."""
+    service.start(_checkpoint(config, config_path, service))
+    while True:
+        if signals.asks_to_reload(within=None if service.ready() else 0.2):
             service.reload()
-    service.stop()
 
 
-def _checkpoint(config: Config, config_path: Path, service: Service, stopping: threading.Event) -> Checkpoint | None:
+def _checkpoint(config: Config, config_path: Path, service: Service) -> Checkpoint | None:
     """Waits for an exporter that is about to leave, as in a rolling update, and no longer. Raises OSError."""
     deadline = time.monotonic() + _PATIENCE
-    while config.exporter.state and not stopping.is_set():
+    while config.exporter.state:
         try:
             return Checkpoint(config_path.absolute().parent / config.exporter.state)
         except LockedError as error:
             if time.monotonic() > deadline:
                 stop(f"{config_path}: [exporter] {error}")
             service.waiting_for = str(error)
-            stopping.wait(0.5)
+            signals.asks_to_reload(within=0.5)
     return None

@@ -12,7 +12,7 @@ from html import escape
 from importlib.resources import files
 from urllib.parse import quote
 
-from exporter import alerts
+from exporter.advice import alerts
 from exporter.status import BudgetRow, ModelRow, RouteRow, SourceRow, Status
 from exporter.web.markup import chart, chip, table
 from exporter.web.said import age, amount, rate, seconds, share, size

@@ -9,11 +9,11 @@ import pytest
 
 from exporter import catalogue as c
 from exporter import checkpoint
+from exporter.books.image import VERSION
+from exporter.books.series import Limits
 from exporter.checkpoint import Checkpoint, LockedError
 from exporter.exposition import render
-from exporter.image import VERSION
 from exporter.ledger import Ledger
-from exporter.series import Limits
 from exporter.window import Position, Window
 from parsers import batch as b
 from tests.exporter.disk import Disk

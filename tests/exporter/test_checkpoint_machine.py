@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from exporter import checkpoint
+from exporter.books.image import Image
+from exporter.books.series import Limits
 from exporter.checkpoint import Checkpoint
-from exporter.image import Image
 from exporter.ledger import Ledger
-from exporter.series import Limits
 from exporter.window import Position, Window
 from parsers import batch as b
 from tests.exporter.disk import NEVER, Crash, Disk

@@ -10,10 +10,10 @@ import pytest
 
 from exporter import catalogue as c
 from exporter import checkpoint, commit
+from exporter.books.series import Limits
 from exporter.checkpoint import Checkpoint
 from exporter.commit import Committer
 from exporter.ledger import Ledger, Snapshot
-from exporter.series import Limits
 from parsers import batch as b
 from tests.exporter.disk import Disk
 from tests.system.programs import until

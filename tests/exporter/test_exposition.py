@@ -15,9 +15,9 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
 from exporter import catalogue as c
+from exporter.books.series import Limits
 from exporter.exposition import OPEN_METRICS, TEXT, Gauges, Texts, render
 from exporter.ledger import Ledger, Snapshot
-from exporter.series import Limits
 from parsers import batch as b
 
 

@@ -1,9 +1,9 @@
 """What is looked up when somebody asks."""
 
 from exporter import catalogue as c
+from exporter.books.series import Limits
 from exporter.gauges import looked_up
 from exporter.ledger import Ledger
-from exporter.series import Limits
 from exporter.settings import App, Config
 
 

@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 
 from exporter import catalogue as c
+from exporter.books.prices import Price
+from exporter.books.series import Limits
 from exporter.ledger import Ledger
-from exporter.prices import Price
-from exporter.series import Limits
 from exporter.window import Position, Window
 from parsers import batch as b
 

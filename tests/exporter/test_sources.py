@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from exporter import sources
+from exporter.books.series import Limits
 from exporter.ledger import Ledger
 from exporter.recent import Recent
-from exporter.series import Limits
 from exporter.settings import Config, Exporter, Source
 from exporter.sources import Sources
 from parsers.batch import Batch

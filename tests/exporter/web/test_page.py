@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.alerts import Verdict
+from exporter.advice.alerts import Verdict
 from exporter.history import Totals
 from exporter.recent import Failure, Unparsed
 from exporter.status import BudgetRow, ModelRow, RouteRow, SourceRow, SourceState

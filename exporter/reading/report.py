@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from exporter import catalogue as c
+from exporter.books.series import Labels
 from exporter.ledger import Snapshot
 from exporter.quantile import quantile
-from exporter.series import Labels
 
 _NANOSECONDS = 1_000_000_000
 

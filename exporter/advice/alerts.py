@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from exporter import catalogue as c
-from exporter.budgets import TOKENS
+from exporter.books.budgets import TOKENS
 from exporter.ledger import Snapshot
 from exporter.settings import Config, Source
 from parsers.batch import Batch
@@ -134,7 +134,8 @@ def silent(verdicts: Iterable[Verdict]) -> dict[str, list[str]]:
 
 
 def _table() -> dict[str, list[list[str]]]:
-    return msgspec.json.decode(files("exporter").joinpath("alerts.json").read_bytes(), type=dict[str, list[list[str]]])
+    text = files("exporter.advice").joinpath("alerts.json").read_bytes()
+    return msgspec.json.decode(text, type=dict[str, list[list[str]]])
 
 
 def _why(ways: list[list[str]], there: Mapping[str, frozenset[str]]) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from exporter.money import amount, currency
+from exporter.books.money import amount, currency
 from parsers.batch import UNKNOWN, Usage
 from parsers.numbers import money
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter import feed, parallel
+from exporter.reading import feed, parallel
 from parsers.batch import Batch
 from parsers.envelope import ENVELOPES
 from parsers.nginx import Nginx

@@ -17,9 +17,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from exporter import catalogue as c
-from exporter.money import Exchange, amount, currency
-from exporter.prices import same_provider
-from exporter.table import Table
+from exporter.books.money import Exchange, amount, currency
+from exporter.books.prices import same_provider
+from exporter.books.table import Table
 from exporter.toml_table import unknown
 from parsers.batch import Usage
 from parsers.times import zone

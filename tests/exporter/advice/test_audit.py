@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.audit import audit
+from exporter.advice.audit import audit
 from exporter.config import load
 from parsers.dify.proxy import REQUEST_EVENT, Attributes, Line, UsageEntry, encode
 

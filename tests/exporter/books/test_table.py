@@ -1,6 +1,6 @@
 """A table knows what has changed."""
 
-from exporter.table import Table
+from exporter.books.table import Table
 
 
 def test_changes_are_told_once_and_in_order() -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter import feed as module
-from exporter.feed import ALWAYS, Span, feed, within
+from exporter.reading import feed as module
+from exporter.reading.feed import ALWAYS, Span, feed, within
 from parsers.batch import Batch
 from parsers.nginx import Nginx
 from tests.parsers.laws import summed

@@ -3,9 +3,9 @@
 import msgspec
 
 from exporter import catalogue as c
-from exporter.image import Image, Shape
+from exporter.books.image import Image, Shape
+from exporter.books.series import Limits
 from exporter.ledger import Ledger
-from exporter.series import Limits
 from exporter.window import Position, Window
 from parsers import batch as b
 

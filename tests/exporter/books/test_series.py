@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import catalogue as c
-from exporter.series import Limits, Series
+from exporter.books.series import Limits, Series
 
 
 def series(**limits: int) -> Series:

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from glob import glob
 
-from exporter.budgets import TOKENS
-from exporter.doctor import Finding, sample
-from exporter.inputs import InputError
-from exporter.prices import Prices
+from exporter.advice.doctor import Finding, sample
+from exporter.books.budgets import TOKENS
+from exporter.books.prices import Prices
+from exporter.reading.inputs import InputError
 from exporter.settings import Config, Source
 from parsers.batch import UNKNOWN, Usage
 

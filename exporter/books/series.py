@@ -10,8 +10,8 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from exporter.books.table import Table
 from exporter.catalogue import FOLDED_OBSERVATIONS, METRICS, OPEN_LABELS, Metric
-from exporter.table import Table
 from parsers.batch import OTHER, UNKNOWN
 
 Labels = tuple[str, ...]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.detect import detect, guesses, nearest
+from exporter.reading.detect import detect, guesses, nearest
 from exporter.settings import Source
 from parsers.envelope import Envelope
 from parsers.nginx.log_format import INGRESS

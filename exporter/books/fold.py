@@ -6,11 +6,11 @@ from typing import Any
 from msgspec import Struct, field, structs
 
 from exporter import catalogue as c
-from exporter.budgets import Budgets
-from exporter.joins import Joins
-from exporter.prices import Prices
-from exporter.series import Labels, Series
-from exporter.table import Table
+from exporter.books.budgets import Budgets
+from exporter.books.joins import Joins
+from exporter.books.prices import Prices
+from exporter.books.series import Labels, Series
+from exporter.books.table import Table
 from parsers import batch as b
 
 _MOST_WORKERS = 1024

@@ -5,11 +5,11 @@ from glob import glob
 
 from msgspec import Struct
 
-from exporter import parallel
-from exporter.detect import Guess, detect
-from exporter.feed import ALWAYS, Span, feed, within
-from exporter.inputs import Input, InputError, reading
 from exporter.ledger import Ledger
+from exporter.reading import parallel
+from exporter.reading.detect import Guess, detect
+from exporter.reading.feed import ALWAYS, Span, feed, within
+from exporter.reading.inputs import Input, InputError, reading
 from exporter.settings import Source
 from parsers.batch import Batch
 from parsers.envelope import services

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.doctor import Finding, examine, overlaps
-from exporter.inputs import SAMPLE_BYTES
+from exporter.advice.doctor import Finding, examine, overlaps
+from exporter.reading.inputs import SAMPLE_BYTES
 from exporter.settings import Source
 from parsers.dify import Dify
 from parsers.envelope import Docker

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from exporter.detect import Guess, detect, guesses
 from exporter.files.readable import trouble
-from exporter.inputs import SAMPLE_BYTES, InputError, ending
 from exporter.proxy.settings import unusable
+from exporter.reading.detect import Guess, detect, guesses
+from exporter.reading.inputs import SAMPLE_BYTES, InputError, ending
 from exporter.redact import redact
 from exporter.settings import Config, Source
 from parsers.batch import Batch

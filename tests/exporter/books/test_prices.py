@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from exporter.books.money import Exchange
+from exporter.books.prices import Price, Prices
 from exporter.config import load
-from exporter.money import Exchange
-from exporter.prices import Price, Prices
 from parsers.batch import Usage
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def at(text: str) -> int:

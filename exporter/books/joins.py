@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from exporter.table import Table
+from exporter.books.table import Table
 from parsers.batch import Closed, Opened
 
 _DAY = 24 * 3600 * 1_000_000_000

@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from exporter.feed import BLOCK, feed
+from exporter.reading.feed import BLOCK, feed
 from parsers.batch import Batch
 from parsers.parser import Parser
 

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import catalogue as c
-from exporter.budgets import Budget
+from exporter.books.budgets import Budget
+from exporter.books.image import Image
+from exporter.books.money import Exchange
+from exporter.books.prices import Price
+from exporter.books.series import Limits
 from exporter.gauges import looked_up
-from exporter.image import Image
 from exporter.ledger import Ledger
-from exporter.money import Exchange
-from exporter.prices import Price
-from exporter.series import Limits
 from exporter.settings import Config
 from parsers.batch import Batch, Usage
 

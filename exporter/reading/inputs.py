@@ -11,8 +11,8 @@ from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from exporter.feed import Read
 from exporter.files.readable import trouble
+from exporter.reading.feed import Read
 
 _GZIP_MAGIC = b"\x1f\x8b"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from exporter.series import Labels, Limits
+from exporter.books.series import Labels, Limits
 from exporter.window import Position
 from parsers.batch import Active, Opened
 

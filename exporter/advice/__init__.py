@@ -1,0 +1,1 @@
+"""What `check` and `init` find out about a deployment and its logs."""
