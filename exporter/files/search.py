@@ -76,8 +76,7 @@ class Search:
     def for_newer(self, now: float, modified: int, renamed: bool) -> None:
         """From now on generations younger than `modified` (mtime) are looked for, of which nothing is known."""
         self.renamed = renamed
-        if not self.waits:  # else something older was perhaps overlooked
-            self._newest = max(self._newest, modified)
+        self._newest = max(self._newest, modified)
         self._newer_until = now + SEARCH
         self._next_look = now
 
