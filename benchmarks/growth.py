@@ -16,16 +16,14 @@ from random import Random
 from statistics import median
 
 from benchmarks.corpora import corpus, nginx
-from benchmarks.loops import parse_and_post
+from benchmarks.loops import enter, parse_and_post
 from benchmarks.options import OPTIONS
 from benchmarks.serving import fresh, serving, until
 from benchmarks.state import books
-from exporter.books.series import Limits
 from exporter.exposition import render
 from exporter.ledger import Ledger
-from exporter.reading.feed import feed
 from parsers.batch import Batch
-from parsers.parser import Parser, registered
+from parsers.parser import registered
 
 #: What was measured at which size: nanoseconds of the processor for all of it, and of how many units it consists.
 Row = tuple[int, float, int]
@@ -68,13 +66,7 @@ def _lengths(rounds: int) -> Iterator[Row]:
     for length in (200, 1000, 4000, 16_000, 64_000, 512_000):
         long = line.replace(" HTTP/1.1", "?" + "x" * (length - len(line)) + " HTTP/1.1").encode() + b"\n"
         log = long * (total // len(long))
-        yield length, _processor(partial(_enter, parser, log), rounds), len(log)
-
-
-def _enter(parser: Parser, log: bytes) -> None:
-    ledger = Ledger(Limits(), time.time)
-    for batch in feed(BytesIO(log).read, parser, Limits().line_length):
-        ledger.enter("nginx", batch)
+        yield length, _processor(lambda log=log: enter(parser, BytesIO(log).read), rounds), len(log)
 
 
 def _series(rounds: int, step: Callable[[Ledger, Batch], object]) -> Iterator[Row]:

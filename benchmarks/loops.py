@@ -19,19 +19,24 @@ from pygtail import Pygtail
 from benchmarks.options import OPTIONS, PATTERNS
 from exporter.books.series import Limits
 from exporter.ledger import Ledger
-from exporter.reading.feed import feed
-from parsers.parser import registered
+from exporter.reading.feed import Read, feed
+from parsers.parser import Parser, registered
 
 
 def parse_and_post(corpus: str, path: Path) -> int:
     """Ours without the start of a process: windows, parser, ledger."""
     name, options = OPTIONS[corpus]
-    parser, ledger = registered()[name](**options), Ledger(Limits(), time.time)
-    lines = 0
     with path.open("rb") as file:
-        for batch in feed(file.read, parser, Limits().line_length):
-            ledger.enter(name, batch)
-            lines += batch.observed
+        return enter(registered()[name](**options), file.read)
+
+
+def enter(parser: Parser, read: Read) -> int:
+    """The lines of a stream that were counted, in a ledger of its own."""
+    ledger = Ledger(Limits(), time.time)
+    lines = 0
+    for batch in feed(read, parser, Limits().line_length):
+        ledger.enter("source", batch)
+        lines += batch.observed
     return lines
 
 

@@ -44,13 +44,14 @@ def candidates_or_stop(
     parser: str | None, format_: str | None, envelope: str | None, extra_routes: tuple[str, ...]
 ) -> tuple[Guess, ...]:
     """The parsers that FILES may need; ends the command where an option names none."""
-    if parser is not None and not registered(parser):
+    known = registered(parser) if parser is not None else {}
+    if parser is not None and parser not in known:
         stop("--parser: " + unknown("parser", parser, registered()))
     if envelope is not None and envelope not in ("none", *ENVELOPES):
         stop("--envelope: " + unknown("envelope", envelope, ["none", *ENVELOPES]))
     if format_ is not None and parser is None:
         stop("--format describes a parser: name it with --parser")
-    if format_ is not None and parser is not None and "format" not in registered(parser)[parser].__struct_fields__:
+    if format_ is not None and parser is not None and "format" not in known[parser].__struct_fields__:
         stop(f"--format: the parser {parser} has one format only, leave it out")
     try:
         found = tuple(guesses(parser, {"format": format_} if format_ else None, envelope, extra_routes))

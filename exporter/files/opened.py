@@ -10,6 +10,7 @@ from typing import Protocol
 
 from msgspec import structs
 
+from exporter.files.readable import KINDS
 from exporter.window import MARKER, Position, digest
 
 Identity = tuple[int, int]
@@ -18,15 +19,6 @@ _BLOCK = 1 << 18
 
 #: What a gzip file raises that is damaged or not yet whole.
 GZIP_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
-
-
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 class NotAFileError(OSError):
@@ -147,7 +139,7 @@ def allow_many_files() -> None:
 def refuse(path: str, found: os.stat_result) -> None:
     """Raises NotAFileError, which says what stands there instead of a file."""
     if not stat.S_ISREG(found.st_mode):
-        raise NotAFileError(f"{path} is {_KINDS.get(stat.S_IFMT(found.st_mode), 'no regular file')}")
+        raise NotAFileError(f"{path} is {KINDS.get(stat.S_IFMT(found.st_mode), 'no regular file')}")
 
 
 def identity(found: os.stat_result) -> Identity:

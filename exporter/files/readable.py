@@ -7,7 +7,8 @@ import stat
 from glob import has_magic
 from pathlib import Path
 
-_KINDS = {
+#: What may stand where a log should be.
+KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -29,7 +30,7 @@ def trouble(path: Path) -> str | None:
     except OSError as error:
         return f"{path}: {error.strerror}"
     if kind != stat.S_IFREG:
-        what = _KINDS.get(kind, "no file")
+        what = KINDS.get(kind, "no file")
         return f"{path}: is {what}, expected a log file; {_REFUSED.get(what, 'only regular files are read')}"
     return None if os.access(path, os.R_OK) else _forbidden(path, path)
 

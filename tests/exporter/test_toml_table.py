@@ -174,15 +174,21 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_wrong_configuration_is_refused_with_one_sentence(name: str, tmp_path: Path) -> None:
-    text, sentence = REFUSED[name]
-    file = tmp_path / "exporter.toml"
+def problems_of(text: str, folder: Path) -> list[str]:
+    """Why the file is refused; each sentence begins with its name."""
+    file = folder / "exporter.toml"
     file.write_text(text)
     with pytest.raises(ConfigError) as refusal:
         load(file)
-    assert len(refusal.value.problems) == 1
-    assert refusal.value.problems[0].startswith(f"{file}: {sentence}")
+    assert all(problem.startswith(f"{file}: ") for problem in refusal.value.problems)
+    return [problem.removeprefix(f"{file}: ") for problem in refusal.value.problems]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_wrong_configuration_is_refused_with_one_sentence(name: str, tmp_path: Path) -> None:
+    text, sentence = REFUSED[name]
+    (problem,) = problems_of(text, tmp_path)
+    assert problem.startswith(sentence)
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
@@ -257,11 +263,7 @@ SPELLED = {
 @pytest.mark.parametrize("name", SPELLED)
 def test_no_problem_hides_another(name: str, tmp_path: Path) -> None:
     text, sentences = SPELLED[name]
-    file = tmp_path / "exporter.toml"
-    file.write_text(text)
-    with pytest.raises(ConfigError) as refusal:
-        load(file)
-    assert [problem.removeprefix(f"{file}: ") for problem in refusal.value.problems] == sentences
+    assert problems_of(text, tmp_path) == sentences
 
 
 def test_a_byte_order_mark_is_no_problem(tmp_path: Path) -> None:
