@@ -29,6 +29,9 @@ _NANOSECONDS = 1_000_000_000
 #: Of tables that go into a file or a pipe.
 _WIDTH = 140
 
+#: The largest block, in bytes, of which glibc learns (DEFAULT_MMAP_THRESHOLD_MAX, malloc/malloc.c) is 32 MiB.
+_KEPT = 31 << 20
+
 #: As a shell gives for SIGINT.
 _INTERRUPTED = 130
 
@@ -111,6 +114,9 @@ def replay(
     code = 0
     # Rows are many and hold no cycles: by default the collector would look through them 40 times a window.
     gc.set_threshold(100_000)
+    # Never touched: glibc keeps what is given back for good once it has seen a block as large as this come and go,
+    # else the kernel would clear the same pages for each window.
+    bytes(_KEPT)
     try:
         if files:
             candidates = candidates_or_stop(parser_name, format_, envelope, config.routes.extra)
