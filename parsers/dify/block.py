@@ -6,7 +6,6 @@ A line that is not exactly as expected is left to the next reader, at last to th
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
-from itertools import repeat
 from typing import Annotated, NamedTuple, TypeVar
 
 from msgspec import Meta, Struct
@@ -17,6 +16,11 @@ from parsers.times import iso, zone
 
 #: Bytes in which the first line in braces begins, where there are any.
 _SOON = 1 << 16
+
+#: Lines from which a block pays.
+MANY = 16
+#: Bytes of lines that are decoded at once: what they become dies in the processor's second cache.
+PART = 1 << 19
 
 #: A time as Dify writes it, its digits made equal; where its minute ends and its seconds begin.
 _TIME = b"0000-00-00T00:00:00.000Z"
@@ -44,11 +48,18 @@ class Line(Struct, frozen=True, gc=False):
 L = TypeVar("L", bound=Line)
 
 
-def lines_of(block: bytes, sign: bytes) -> list[bytes]:
-    """The lines with their ends; none where the block holds no JSON, or not the sign of what is looked for."""
-    if not block.startswith(b"{") and b"\n{" not in block[:_SOON]:
-        return []
-    return BytesIO(block).readlines() if sign in block else []  # a quarter of what split costs
+def parts_of(block: bytes, sign: bytes) -> Iterator[list[bytes]]:
+    """All lines with their ends, some at a time; none where they are few, or the block holds no JSON or not the sign
+    of what is looked for.
+    """
+    if (block.startswith(b"{") or b"\n{" in block[:_SOON]) and sign in block:
+        stream = BytesIO(block)
+        lines = stream.readlines(PART)  # a quarter of what split costs
+        if len(lines) < MANY:
+            return
+        while lines:
+            yield lines
+            lines = stream.readlines(PART)
 
 
 def decoded(lines: Sequence[bytes], decode: Callable[[bytes], L]) -> list[L | None]:
@@ -60,13 +71,12 @@ def decoded(lines: Sequence[bytes], decode: Callable[[bytes], L]) -> list[L | No
             found.extend(map(decode, waiting))
         except (ValueError, RecursionError):
             found.append(None)
+    if min(lines) < b"{":  # a space before it, or no JSON
+        found = [line if raw.startswith(b"{") else None for raw, line in zip(lines, found, strict=True)]
     times = [_TIME.decode() if line is None else line.ts for line in found]
-    if all(map(bytes.startswith, lines, repeat(b"{"))) and _are_times(times):
+    if _are_times(times):
         return found
-    return [
-        line if raw.startswith(b"{") and _are_times([time]) else None
-        for raw, line, time in zip(lines, found, times, strict=True)
-    ]
+    return [line if _are_times([time]) else None for line, time in zip(found, times, strict=True)]
 
 
 def _are_times(texts: Sequence[str]) -> bool:

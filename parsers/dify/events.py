@@ -1,33 +1,29 @@
 """Telemetry events of a whole block at once: almost every line of an enterprise worker's log.
 
-Each line is decoded by the type of its event. Events that differ only in their numbers are added up and have the
-records of one of them; a line that is anything else, or not exactly as expected, is left to the plain way. A test
-holds that both give the same.
+Each line is decoded by the type of its event, and only the numbers of events that differ in nothing else are kept
+and added up. Events that cannot be added up are read the plain way one by one, and a line that is anything else, or not
+exactly as expected, is left to it. A test holds that all ways give the same.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
-from itertools import chain
-from math import fsum
-from operator import add, attrgetter, gt
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct, field, structs
 
-from parsers.batch import FirstToken, NodeRun, Record, Run, Usage
+from parsers.batch import FirstToken, NodeRun, Record, Run, Usage, UsageMissing
+from parsers.currencies import currency_of
 from parsers.dify import telemetry
-from parsers.dify.block import Found, Line, by_quarter, decoded, lines_of, newest_of
-from parsers.numbers import SECOND, money
+from parsers.dify.block import Found, Line, by_quarter, decoded, newest_of, parts_of
+from parsers.dify.spending import UNPRICED, Price, Priced, used
+from parsers.numbers import SECOND
 
-#: Lines from which a block pays.
-_MANY = 16
 #: What such a line holds.
 _SIGN = b'"telemetry.'
 
 _Text = str | None
-_Price = str | float | None
 _Seconds = Annotated[float, Meta(ge=0, le=10_000_000)] | None
 _Count = Annotated[int, Meta(ge=0, le=10**12)] | None
 
@@ -43,14 +39,6 @@ class _Event(Struct, frozen=True, gc=False, tag_field="dify.event.name"):
     repeats: None = field(default=None, name="metrics_from_parent")
 
 
-class _Told(Struct, frozen=True, gc=False):
-    price: _Price = field(default=None, name="total_price")
-    currency: _Text = None
-
-
-_NOTHING = _Told()
-
-
 class _Spending(_Event, frozen=True, gc=False):
     """A model call. Generations A and B tell its price under the event's own name, C in `dify.usage`."""
 
@@ -59,7 +47,7 @@ class _Spending(_Event, frozen=True, gc=False):
     total: _Count = field(default=None, name="gen_ai.usage.total_tokens")
     provider: _Text = field(default=None, name="gen_ai.provider.name")
     model: _Text = field(default=None, name="gen_ai.request.model")
-    usage: _Told = field(default=_NOTHING, name="dify.usage")
+    usage: Priced = field(default=UNPRICED, name="dify.usage")
     cost_currency: _Text = field(default=None, name="dify.cost.currency")
     usage_currency: None = field(default=None, name="dify.usage.currency")
 
@@ -68,7 +56,7 @@ class _Node(_Spending, frozen=True, gc=False, tag="dify.node.execution"):
     node_type: _Text = field(default=None, name="dify.node.type")
     status: _Text = field(default=None, name="dify.node.status")
     duration: _Seconds = field(default=None, name="dify.node.elapsed_time")
-    price: _Price = field(default=None, name="dify.node.total_price")
+    price: Price = field(default=None, name="dify.node.total_price")
     currency: _Text = field(default=None, name="dify.node.currency")
     usage_price: None = field(default=None, name="dify.usage.total_price")
     prompt_currency: None = field(default=None, name="dify.prompt_generation.currency")
@@ -92,7 +80,7 @@ class _Message(_Spending, frozen=True, gc=False, tag="dify.message.run"):
 
 class _Prompt(_Spending, frozen=True, gc=False, tag="dify.prompt_generation.execution"):
     operation: _Text = field(default=None, name="dify.prompt_generation.operation_type")
-    price: _Price = field(default=None, name="dify.prompt_generation.total_price")
+    price: Price = field(default=None, name="dify.prompt_generation.total_price")
     currency: _Text = field(default=None, name="dify.prompt_generation.currency")
     usage_price: None = field(default=None, name="dify.usage.total_price")
     node_currency: None = field(default=None, name="dify.node.currency")
@@ -127,20 +115,6 @@ class _Moderation(_Uncounted, frozen=True, gc=False, tag="dify.moderation.check"
     pass
 
 
-_NODE = attrgetter("app_id", "node_type", "status", "provider", "model", "currency", "cost_currency")
-
-#: All that an event's records depend on but numbers.
-_LABELS: Mapping[type, Callable[[Any], Any]] = {
-    _Node: _NODE,
-    _Draft: _NODE,
-    _Message: lambda e: (e.app_id, not e.workflow_run, e.mode, e.status, e.provider, e.model, e.cost_currency),
-    _Prompt: attrgetter("app_id", "operation", "provider", "model", "currency", "cost_currency"),
-    _SuggestedQuestion: attrgetter("app_id", "provider", "model", "cost_currency"),
-    **dict.fromkeys((_Tool, _Retrieval, _Moderation), type),
-    _Workflow: lambda e: (e.app_id, e.status, not (e.conversation or e.message)),
-}
-
-
 class _Line(Line, frozen=True, gc=False):
     message: Literal["telemetry.span_detail", "telemetry.metric_only"]
     attributes: _Node | _Draft | _Message | _Prompt | _SuggestedQuestion | _Workflow | _Tool | _Retrieval | _Moderation
@@ -151,127 +125,148 @@ _decode = msgspec.json.Decoder(_Line).decode
 
 def read(block: bytes) -> Found:
     """The regular events among whole lines."""
-    raws = lines_of(block, _SIGN)
-    if len(raws) < _MANY:
+    sums, times, lines, rest = _Sums(), list[str](), 0, list[bytes]()
+    for raws in parts_of(block, _SIGN):
+        found, odd = decoded(raws, _decode), set[int]()
+        known = [line for line in found if line is not None]
+        for quarter, newest, members in by_quarter(known):
+            if quarter is None:
+                odd.update(map(id, members))
+            else:
+                sums.add([line.attributes for line in members], quarter)
+                times.append(newest)
+        lines += len(raws)
+        if odd or len(known) < len(raws):
+            rest += [raw for raw, line in zip(raws, found, strict=True) if line is None or id(line) in odd]
+    if not lines:
         return Found((), None, 0, block)
-    lines = decoded(raws, _decode)
-    known = [line for line in lines if line is not None]
-    sums, times, odd = _Sums(), list[str](), set[int]()
-    for quarter, newest, members in by_quarter(known):
-        for events in _alike([line.attributes for line in members]):
-            if quarter is None or not sums.add(events, quarter):
-                odd.update(map(id, events))
-        if quarter is not None:
-            times.append(newest)
-    rest = []
-    if odd or len(known) < len(raws):
-        rest = [raw for raw, line in zip(raws, lines, strict=True) if line is None or id(line.attributes) in odd]
-    return Found(sums.records(), newest_of(times), len(raws) - len(rest), b"".join(rest))
+    return Found(sums.records(), newest_of(times), lines - len(rest), b"".join(rest))
 
 
-def _alike(events: Sequence[_Event]) -> Iterator[list[_Event]]:
-    """The events that differ only in their numbers."""
-    for kind in dict.fromkeys(map(type, events)):
-        groups = defaultdict[Any, list[_Event]](list)
-        members = [event for event in events if type(event) is kind]
-        for labels, event in zip(map(_LABELS[kind], members), members, strict=True):
-            groups[labels].append(event)
-        yield from groups.values()
-
-
-_decode_numbers = msgspec.json.Decoder(list[float]).decode
+_Labels = tuple[str | None, ...]
 _Timed = NodeRun | Run | FirstToken
 
 
 class _Sums:
-    """The records of events: those that only times tell apart are one."""
+    """The numbers of events that differ in nothing else, and at last the records of all events.
+
+    A method for a kind of event adds the records of a group; it adds nothing and gives False where they would not be
+    what each event says.
+    """
 
     def __init__(self) -> None:
-        self._timed = defaultdict[_Timed, list[tuple[int, list[float]]]](list)
-        self._others = list[Record]()
+        self._groups = defaultdict[tuple[type, int], defaultdict[_Labels, list[Any]]](lambda: defaultdict(list))
+        self._times = defaultdict[_Timed, list[float | None]](list)
+        self._records = list[Record]()
 
-    def add(self, events: Sequence[Any], quarter: int) -> bool:
-        """Adds the records of events that differ only in numbers; not where the records may differ in more."""
-        usage = _usage(events)
-        if usage is None:
-            return False
-        sample, first_tokens = events[0], list[float]()
-        if isinstance(sample, _Message) and (told := [event for event in events if event.first_token is not None]):
-            sample, first_tokens = told[0], [event.first_token for event in told]
-        for record in telemetry.records_of(msgspec.to_builtins(sample), quarter):
-            if isinstance(record, FirstToken):
-                self._time(record, first_tokens, len(first_tokens))
-            elif isinstance(record, NodeRun | Run):
-                durations = [seconds for event in events if (seconds := event.duration) is not None]
-                self._time(record, durations, len(events))
-            elif isinstance(record, Usage):
-                self._others.append(structs.replace(record, count=len(events), **usage))
-            else:
-                self._others += [record] * len(events)
-        return True
-
-    def _time(self, record: _Timed, seconds: list[float], count: int) -> None:
-        self._timed[structs.replace(record, duration=None)].append((count, seconds))
+    def add(self, events: Sequence[_Event], quarter: int) -> None:
+        for kind in dict.fromkeys(map(type, events)):
+            if kind in _KINDS:
+                groups, members = self._groups[kind, quarter], [event for event in events if type(event) is kind]
+                labels, numbers = map(_KINDS[kind].labels, members), map(_KINDS[kind].numbers, members)
+                for key, value in zip(labels, numbers, strict=True):
+                    groups[key].append(value)
 
     def records(self) -> list[Record]:
-        """In one go: a number of times is sorted faster in seconds than in nanoseconds, where it is needed sorted."""
-        for timed, parts in self._timed.items():
-            count, seconds = sum(count for count, _ in parts), sorted(chain(*[times for _, times in parts]))
-            durations = tuple([round(each * SECOND) for each in seconds])
-            self._others.append(structs.replace(timed, count=count, durations=durations))
-        return self._others
+        for (kind, quarter), groups in self._groups.items():
+            for labels, members in groups.items():
+                if not _KINDS[kind].sum(self, labels, members, quarter):
+                    self._singly(kind, labels, members, quarter)
+        for timed, seconds in self._times.items():  # sorted faster than nanoseconds, and where it is needed sorted
+            known = sorted([each for each in seconds if each is not None])
+            durations = tuple([round(each * SECOND) for each in known])
+            self._records.append(structs.replace(timed, count=len(seconds), durations=durations))
+        return self._records
+
+    def node(self, labels: _Labels, members: list[Any], at: int) -> bool:
+        app_id, node_type, status, provider, model, currency, cost_currency = labels
+        *calls, seconds = zip(*members, strict=True)
+        run = NodeRun(telemetry.node_type_of(node_type), telemetry.status_of(status))
+        if telemetry.spends(run.node_type, model):
+            owed = telemetry.owes(run.node_type, run.status)
+            if not self._spent((app_id, provider, model, currency or cost_currency), calls, at, owed=owed):
+                return False
+        self._times[run].extend(seconds)
+        return True
+
+    def message(self, labels: _Labels, members: list[Any], at: int) -> bool:
+        app_id, workflow_run, mode, status, provider, model, currency = labels
+        *calls, seconds, first_tokens = zip(*members, strict=True)
+        if not workflow_run:
+            if not self._spent((app_id, provider, model, currency), calls, at):
+                return False
+            run = Run(telemetry.run_kind_of(mode), telemetry.app_id_of(app_id), telemetry.status_of(status))
+            self._times[run].extend(seconds)
+        if told := [each for each in first_tokens if each is not None]:
+            self._times[FirstToken(telemetry.app_id_of(app_id), telemetry.name_of(model))].extend(told)
+        return True
+
+    def workflow(self, labels: _Labels, members: list[float | None], _: int) -> bool:
+        app_id, status, chat = labels
+        kind = "advanced-chat" if chat else "workflow"
+        self._times[Run(kind, telemetry.app_id_of(app_id), telemetry.status_of(status))].extend(members)
+        return True
+
+    def prompt(self, labels: _Labels, members: list[Any], at: int) -> bool:
+        app_id, operation, provider, model, currency, cost_currency = labels
+        if telemetry.is_told_elsewhere(operation):
+            return True
+        return self._spent((app_id, provider, model, currency or cost_currency), [*zip(*members, strict=True)], at)
+
+    def suggested_question(self, labels: _Labels, members: list[Any], at: int) -> bool:
+        return self._spent(labels, [*zip(*members, strict=True)], at)
+
+    def _spent(self, labels: _Labels, calls: Sequence[Sequence[Any]], at: int, *, owed: bool = False) -> bool:
+        app_id, provider, model, currency = labels
+        amounts, count = used(currency, *calls), len(calls[0])
+        if amounts is None:
+            return False
+        if amounts:
+            name = telemetry.app_id_of(app_id), telemetry.name_of(provider), telemetry.name_of(model)
+            self._records.append(Usage(*name, **amounts, currency=currency_of(currency), at=at, count=count))
+        elif owed:
+            self._records += [UsageMissing(telemetry.app_id_of(app_id), "absent")] * count
+        return True
+
+    def _singly(self, kind: type[_Event], labels: _Labels, members: list[Any], at: int) -> None:
+        for numbers in members:
+            event = kind(**dict(zip(_KINDS[kind].fields, (*labels, *numbers), strict=True)))
+            self._records += telemetry.records_of(msgspec.to_builtins(event), at)
 
 
-def _usage(events: Sequence[Any]) -> dict[str, Any] | None:
-    """The sums of tokens and price; nothing where no event tells any, None where a sum would not be what each says."""
-    first, count = events[0], len(events)
-    if isinstance(first, _Workflow | _Uncounted):
-        return {}
-    prices, usages = [event.price for event in events], [event.usage for event in events]
-    if usages.count(_NOTHING) < count:
-        if prices.count(None) < count or not (first.currency or first.cost_currency):
-            return None
-        prices = [usage.price for usage in usages]
-    try:
-        tokens = _tokens(events)
-        if not tokens or prices.count(None) == count:
-            return tokens if prices.count(None) == count else None
-        cost = _sum(prices)
-    except (TypeError, InvalidOperation):  # a count that is not told; a price that is none
-        return None
-    return None if cost is None else {**tokens, "cost": cost}
+class _Kind(NamedTuple):
+    """All of an event that its records depend on: what a group has in common, and numbers; `fields` names both."""
+
+    sum: Callable[[_Sums, _Labels, list[Any], int], bool]
+    labels: Callable[[Any], _Labels]
+    numbers: Callable[[Any], Any]
+    fields: tuple[str, ...]
 
 
-def _tokens(events: Sequence[Any]) -> dict[str, int] | None:
-    """The same of tokens alone. Raises TypeError where one of two counts is not told."""
-    given, produced, totals = (
-        [event.given for event in events], [event.produced for event in events], [event.total for event in events],
-    )  # fmt: skip
-    told = len(events) - totals.count(None)
-    if given.count(None) == produced.count(None) == len(events):
-        if not told:
-            return {}
-        return {"unsplit_tokens": sum(totals)} if told == len(events) and 0 not in totals else None
-    parts = list(map(add, given, produced))
-    # Told everywhere, a total is nearly always the sum of its parts.
-    if 0 in parts or (parts != totals and told and any(map(gt, parts, totals))):
-        return None
-    return {"input_tokens": sum(given), "output_tokens": sum(produced)}
+_CALL = ("given", "produced", "total", "price", "usage")
+_NODE = ("app_id", "node_type", "status", "provider", "model", "currency", "cost_currency")
+_MESSAGE = ("app_id", "workflow_run", "mode", "status", "provider", "model", "cost_currency")
+_PROMPT = ("app_id", "operation", "provider", "model", "currency", "cost_currency")
+_QUESTION = ("app_id", "provider", "model", "cost_currency")
 
 
-def _sum(prices: Sequence[str | float]) -> Decimal | None:
-    """None where one would have to be rounded, or `parsers.numbers.money` does not take it. Raises InvalidOperation."""
-    texts = list(map(str, prices))
-    joined = ",".join(texts)
-    if max(map(len, texts)) <= len("0.123456789012") and not ("e" in joined or "E" in joined or "-" in joined):
-        # No more than 12 decimals: below a thousand in all, floats are off by less than a third of the last one.
-        try:
-            numbers = _decode_numbers(f"[{joined}]")
-        except msgspec.DecodeError:  # Decimal takes more than JSON
-            numbers = []
-        if len(numbers) == len(texts) and (total := fsum(numbers)) < 1000:
-            return Decimal(round(total * 10**12)).scaleb(-12)
-    amounts = list(map(Decimal, texts))
-    exact = sum(amounts, Decimal())
-    exponent = exact.as_tuple().exponent
-    return money(exact) if isinstance(exponent, int) and exponent >= -12 and min(amounts) >= 0 else None
+def _kind(sum: Callable[[_Sums, _Labels, list[Any], int], bool], labels: tuple[str, ...], *numbers: str) -> _Kind:
+    return _Kind(sum, attrgetter(*labels), attrgetter(*numbers), (*labels, *numbers))
+
+
+def _of_workflow(e: _Workflow) -> _Labels:
+    return e.app_id, e.status, (e.conversation or e.message) and "told"
+
+
+def _of_message(e: _Message) -> _Labels:
+    return e.app_id, e.workflow_run and "told", e.mode, e.status, e.provider, e.model, e.cost_currency
+
+
+#: Of an id it matters only whether there is one.
+_KINDS: Mapping[type[_Event], _Kind] = {
+    **dict.fromkeys((_Node, _Draft), _kind(_Sums.node, _NODE, *_CALL, "duration")),
+    _Message: _kind(_Sums.message, _MESSAGE, *_CALL, "duration", "first_token")._replace(labels=_of_message),
+    _Prompt: _kind(_Sums.prompt, _PROMPT, *_CALL),
+    _SuggestedQuestion: _kind(_Sums.suggested_question, _QUESTION, *_CALL),
+    _Workflow: _Kind(_Sums.workflow, _of_workflow, attrgetter("duration"), ()),
+}

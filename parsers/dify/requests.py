@@ -14,7 +14,7 @@ import msgspec
 
 from parsers import access
 from parsers.access import Access, Roles
-from parsers.dify.block import Found, Line, by_quarter, decoded, lines_of, newest_of
+from parsers.dify.block import Found, Line, by_quarter, decoded, newest_of, parts_of
 from parsers.format import REGULAR, Format
 from parsers.numbers import MILLISECOND
 from parsers.routes import Routes
@@ -71,23 +71,23 @@ class Requests:
 
     def json(self, block: bytes) -> Found:
         """Those in JSON."""
-        raws = lines_of(block, _JSON_SIGN)
-        lines = decoded(raws, _decode)
-        rows, times, taken = list[tuple[bytes, ...]](), list[str](), set[int]()
-        for quarter, _, members in by_quarter([line for line in lines if line is not None]):
-            told = [line for line in members if line.caller.startswith(_CALLER) and "\n" not in line.message]
-            messages = _MESSAGES.findall("\n".join([line.message for line in told]).encode())
-            regular = [(line, row) for line, row in zip(told, messages, strict=False) if row[1]]
-            if quarter is not None and regular:
-                rows += [row for _, row in regular]
-                taken.update([id(line) for line, _ in regular])
-                times.append(max([line.ts for line, _ in regular]))
+        rows, times, lines, rest = list[tuple[bytes, ...]](), list[str](), 0, list[bytes]()
+        for raws in parts_of(block, _JSON_SIGN):
+            found, taken = decoded(raws, _decode), set[int]()
+            for quarter, _, members in by_quarter([line for line in found if line is not None]):
+                told = [line for line in members if line.caller.startswith(_CALLER) and "\n" not in line.message]
+                messages = _MESSAGES.findall("\n".join([line.message for line in told]).encode())
+                regular = [(line, row) for line, row in zip(told, messages, strict=False) if row[1]]
+                if quarter is not None and regular:
+                    rows += [row for _, row in regular]
+                    taken.update([id(line) for line, _ in regular])
+                    times.append(max([line.ts for line, _ in regular]))
+            lines += len(raws)
+            if len(taken) < len(raws):
+                rest += [raw for raw, line in zip(raws, found, strict=True) if id(line) not in taken]
         if not rows:
             return Found((), None, 0, block)
-        rest = b""
-        if len(taken) < len(raws):
-            rest = b"".join([raw for raw, line in zip(raws, lines, strict=True) if id(line) not in taken])
-        return Found(self._access.requests(rows), newest_of(times), len(rows), rest)
+        return Found(self._access.requests(rows), newest_of(times), lines - len(rest), b"".join(rest))
 
 
 def _newest(times: list[bytes]) -> list[bytes]:

@@ -30,7 +30,6 @@ _STATUSES = frozenset(
     """scheduled pending running succeeded failed stopped partial-succeeded paused skipped exception retry normal
     error""".split()
 )
-#: What is inside them is told by events of its own. A tool without a model is a workflow run as a tool.
 _CONTAINERS = frozenset({"iteration", "loop"})
 
 _MODEL = "gen_ai.request.model"
@@ -83,6 +82,38 @@ def one_of(value: object, known: frozenset[str]) -> str:
     return value if value in known else OTHER
 
 
+def node_type_of(value: object) -> str:
+    """A node's type, of the closed set of them."""
+    return one_of(value, _NODE_TYPES)
+
+
+def status_of(value: object) -> str:
+    """The status of a node, a run or a message, of the closed set of them."""
+    return one_of(value, _STATUSES)
+
+
+def run_kind_of(mode: object) -> str:
+    """The kind of run that a conversation of such a mode is."""
+    return mode if isinstance(mode, str) and mode in RUN_KINDS else UNKNOWN
+
+
+def spends(node_type: str, model: object) -> bool:
+    """Whether a node's usage is its own: a container's is told by the events of what is inside it, and a tool without
+    a model is a workflow that ran as a tool.
+    """
+    return node_type not in _CONTAINERS and (node_type != "tool" or name_of(model) != UNKNOWN)
+
+
+def owes(node_type: str, status: str) -> bool:
+    """Whether a node's usage must be there."""
+    return node_type == "llm" and status == "succeeded"
+
+
+def is_told_elsewhere(operation: object) -> bool:
+    """Generation C also calls a prompt generation what it has no name for: a message's model call, an agent's steps."""
+    return operation in ("llm", "agent")
+
+
 def _app_id(attributes: Attributes) -> str:
     return app_id_of(attributes.get("dify.app_id"))
 
@@ -90,14 +121,13 @@ def _app_id(attributes: Attributes) -> str:
 def _node(attributes: Attributes, at: int | None) -> list[Record]:
     if attributes.get("dify.trace.links"):  # generation C's trace of a workflow that ran as a tool: its caller's has it
         return []
-    node_type = one_of(attributes.get("dify.node.type"), _NODE_TYPES)
-    status = one_of(attributes.get("dify.node.status"), _STATUSES)
+    node_type = node_type_of(attributes.get("dify.node.type"))
+    status = status_of(attributes.get("dify.node.status"))
     found: list[Record] = [NodeRun(node_type, status, nanoseconds(attributes.get("dify.node.elapsed_time")))]
-    workflow_as_tool = node_type == "tool" and name_of(attributes.get(_MODEL)) == UNKNOWN
-    if node_type in _CONTAINERS or workflow_as_tool:
+    if not spends(node_type, attributes.get(_MODEL)):
         return found
-    owed = node_type == "llm" and status == "succeeded"
-    return found + _spent(attributes, at, _price(attributes, "dify.node.total_price"), owed=owed)
+    price = _price(attributes, "dify.node.total_price")
+    return found + _spent(attributes, at, price, owed=owes(node_type, status))
 
 
 def _workflow(attributes: Attributes, _: int | None) -> list[Record]:
@@ -107,7 +137,7 @@ def _workflow(attributes: Attributes, _: int | None) -> list[Record]:
         Run(
             "advanced-chat" if in_chat else "workflow",
             _app_id(attributes),
-            one_of(attributes.get("dify.workflow.status"), _STATUSES),
+            status_of(attributes.get("dify.workflow.status")),
             nanoseconds(attributes.get("dify.workflow.elapsed_time")),
         )
     ]
@@ -122,16 +152,15 @@ def _message(attributes: Attributes, at: int | None) -> list[Record]:
         found.append(FirstToken(app_id, name_of(attributes.get(_MODEL)), first))
     if attributes.get("dify.workflow.run_id"):
         return found
-    kind = attributes.get("dify.conversation.mode")
-    status = one_of(attributes.get("dify.message.status"), _STATUSES)
+    kind = run_kind_of(attributes.get("dify.conversation.mode"))
+    status = status_of(attributes.get("dify.message.status"))
     duration = nanoseconds(attributes.get("dify.message.duration"))
-    found.append(Run(kind if kind in RUN_KINDS else UNKNOWN, app_id, status, duration))
+    found.append(Run(kind, app_id, status, duration))
     return found + _spent(attributes, at, _price(attributes))
 
 
 def _prompt_generation(attributes: Attributes, at: int | None) -> list[Record]:
-    """Generation C also calls so what it has no name for: the model call of a message, an agent's steps."""
-    if attributes.get("dify.prompt_generation.operation_type") in ("llm", "agent"):
+    if is_told_elsewhere(attributes.get("dify.prompt_generation.operation_type")):
         return []
     return _spent(attributes, at, _price(attributes, "dify.prompt_generation.total_price"))
 

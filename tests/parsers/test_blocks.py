@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from parsers import gin
 from parsers.batch import Batch, Invocation, Request
 from parsers.dify import Dify, requests
+from parsers.dify import block as dify_block
 from parsers.parser import Parser
 from parsers.plugin_daemon import PluginDaemon
 from tests.golden import ROOT
@@ -107,6 +108,8 @@ GIN_NOISE = st.sampled_from((ROOT / "samples" / "plugin-daemon-gin.log").read_by
 
 def check(parser: Parser, log: bytes, module: object, sign: str = "_SIGN") -> tuple[Batch, Batch]:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dify_block, "MANY", 1)
+        patch.setattr(dify_block, "PART", 1000)  # a few lines
         block = parser.parse(log, final=True)
         patch.setattr(module, sign, b"no line holds this")
         plain = parser.parse(log, final=True)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parsers.batch import NodeRun, Usage
-from parsers.dify import Dify, events
+from parsers.dify import Dify, block
+from parsers.dify.spending import cost_of
 from parsers.numbers import money
 from tests.parsers.laws import summed
 
@@ -177,9 +178,10 @@ def logs(draw: st.DrawFn) -> bytes:
 @given(log=logs())
 def test_a_block_is_the_sum_of_its_lines(log: bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(events, "_MANY", 1)
+        patch.setattr(block, "MANY", 1)
+        patch.setattr(block, "PART", 2000)  # a few lines
         found = PARSER.parse(log, final=True)
-        patch.setattr(events, "_MANY", len(log) + 1)
+        patch.setattr(block, "MANY", len(log) + 1)
         plain = PARSER.parse(log, final=True)
     assert summed([found]) == summed([plain])
     assert found.examples == plain.examples
@@ -203,9 +205,9 @@ def test_an_odd_node_says_nothing_about_another_quarter(
         json.dumps({"ts": f"2026-11-23T08:{minute}:00.142Z", "message": "telemetry.span_detail", "attributes": node}).encode() + b"\n"
         for minute, node in ((44, odd | {"gen_ai.usage.total_tokens": total}), (45, LLM))
     )  # fmt: skip
-    monkeypatch.setattr(events, "_MANY", 1)
+    monkeypatch.setattr(block, "MANY", 1)
     found = summed([PARSER.parse(log, final=True)])
-    monkeypatch.setattr(events, "_MANY", len(log) + 1)
+    monkeypatch.setattr(block, "MANY", len(log) + 1)
     assert found == summed([PARSER.parse(log, final=True)])
 
 
@@ -224,7 +226,7 @@ def test_an_odd_node_says_nothing_about_another_quarter(
 def test_a_sum_of_prices_is_that_of_each(prices: list[str | float]) -> None:
     told = [money(price) for price in prices]
     try:
-        total = events._sum(prices)
+        total = cost_of(prices)
     except InvalidOperation:
         total = None
     assert total is None or total == sum(each for each in told if each is not None)
@@ -232,5 +234,5 @@ def test_a_sum_of_prices_is_that_of_each(prices: list[str | float]) -> None:
 
 
 def test_prices_as_dify_writes_them_have_a_sum() -> None:
-    assert events._sum(["0.0012890", "5E-7", 0.006442]) == Decimal("0.0077315")
-    assert events._sum(["0.0012890", "12.0000001"]) == Decimal("12.0012891")
+    assert cost_of(["0.0012890", "5E-7", 0.006442]) == Decimal("0.0077315")
+    assert cost_of(["0.0012890", "12.0000001"]) == Decimal("12.0012891")
