@@ -1,20 +1,23 @@
-"""What many model calls used in all: sums of tokens and exact money, told only where each call by itself, read the
-plain way, would say the same.
+"""What many model calls used: columns of tokens and exact prices, given only where each call by itself, read the plain
+way, would say the same.
 """
 
 from collections.abc import Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from math import fsum
 from operator import add, gt
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct, field
 
 from parsers.numbers import money
 
-Count = int | None
 Price = str | float | None
+
+#: A price that is no longer has at most 12 decimals, and so few digits that a float tells them all.
+_LONGEST = len("0.123456789012")
+_MOST = 10**12
 
 _decode_numbers = msgspec.json.Decoder(list[float]).decode
 
@@ -29,65 +32,69 @@ class Priced(Struct, frozen=True, gc=False):
 UNPRICED = Priced()
 
 
-def used(
-    currency: str | None,
-    given: Sequence[Count],
-    produced: Sequence[Count],
-    totals: Sequence[Count],
-    prices: Sequence[Price],
-    usages: Sequence[Priced],
-) -> dict[str, Any] | None:
-    """The amounts of a Usage, from columns with an entry a call; UNPRICED is an entry of `usages` that is not there,
-    `currency` the one that all calls tell outside of it.
-
-    Empty where no call tells anything, None where the calls cannot be added up.
+class Calls(NamedTuple):
+    """A column each, with an entry a call. Where only totals are told, `given` has them and nothing is `split`; where
+    nothing is told of tokens it is None. Costs are all None, or as `costs_of` gives them.
     """
-    count = len(prices)
-    if usages.count(UNPRICED) < count:
-        if not currency:  # each usage may tell another
+
+    costs: Sequence[Any]
+    given: Sequence[int] | None = None
+    produced: Sequence[int] = ()
+    split: bool = True
+
+
+def calls_of(events: Sequence[Any]) -> Calls | None:
+    """The columns of events; None where one cannot be added to the others, or to anything."""
+    prices: list[Price] = [event.price for event in events]
+    if [event.usage for event in events].count(UNPRICED) < len(events):
+        if not all(event.currency or event.cost_currency for event in events):  # each usage may tell another
             return None
-        if prices.count(None) == count:
-            prices = [usage.price for usage in usages]
+        if prices.count(None) == len(prices):
+            prices = [event.usage.price for event in events]
+    costs = prices if prices.count(None) == len(prices) else costs_of(prices)
     try:
-        tokens = _tokens(given, produced, totals)
-        if prices.count(None) == count or not tokens:
-            return tokens if prices.count(None) == count else None
-        cost = cost_of(prices)
-    except (TypeError, InvalidOperation):  # something is told by some of the calls only; a price that is none
+        calls = None if costs is None else _with_tokens(events, costs)
+    except TypeError:  # only some are told
         return None
-    return None if cost is None else {**tokens, "cost": cost}
+    return calls if calls and (calls.given or calls.costs[0] is None) else None
 
 
-def _tokens(given: Sequence[Any], produced: Sequence[Any], totals: Sequence[Any]) -> dict[str, int] | None:
-    """The same of tokens alone. Raises TypeError where only some are told."""
-    count = len(totals)
+def _with_tokens(events: Sequence[Any], costs: Sequence[Any]) -> Calls | None:
+    """Raises TypeError where one of several counts is not told."""
+    given, produced = [event.given for event in events], [event.produced for event in events]
+    totals, count = [event.total for event in events], len(events)
     if given.count(None) == produced.count(None) == count:
         if totals.count(None) == count:
-            return {}
-        return None if 0 in totals else {"unsplit_tokens": sum(totals)}
-    parts = tuple(map(add, given, produced))
+            return Calls(costs)
+        return None if 0 in totals or None in totals else Calls(costs, totals, [0] * count, split=False)
+    parts = list(map(add, given, produced))
     # Told everywhere, a total is nearly always the sum of its parts.
     if 0 in parts or (parts != totals and totals.count(None) < count and any(map(gt, parts, totals))):
         return None
-    return {"input_tokens": sum(given), "output_tokens": sum(produced)}
+    return Calls(costs, given, produced)
 
 
-def cost_of(prices: Sequence[Any]) -> Decimal | None:
-    """The sum, None where one would have to be rounded or is not taken by `parsers.numbers.money`.
-
-    Raises TypeError or InvalidOperation for what is no price.
-    """
+def costs_of(prices: Sequence[Any]) -> Sequence[Any] | None:
+    """Prices as floats or as Decimals, whose sum `total` tells exactly; None where one is no price."""
     texts = prices if set(map(type, prices)) == {str} else [str(price) for price in prices]
     joined = ",".join(texts)
-    if max(map(len, texts)) <= len("0.123456789012") and not ("e" in joined or "E" in joined or "-" in joined):
-        # No more than 12 decimals: below a thousand in all, floats are off by less than a third of the last one.
+    if max(map(len, texts)) <= _LONGEST and not ("e" in joined or "E" in joined or "-" in joined):
         try:
             numbers = _decode_numbers(f"[{joined}]")
         except msgspec.DecodeError:  # Decimal takes more than JSON
             numbers = []
-        if len(numbers) == len(texts) and (total := fsum(numbers)) < 1000:
-            return Decimal(round(total * 10**12)).scaleb(-12)
-    amounts = list(map(Decimal, texts))
-    exact = sum(amounts, Decimal())
-    exponent = exact.as_tuple().exponent
-    return money(exact) if isinstance(exponent, int) and exponent >= -12 and min(amounts) >= 0 else None
+        if len(numbers) == len(texts) and max(numbers) <= _MOST:
+            return numbers
+    amounts = [money(price) for price in prices]
+    return None if None in amounts else amounts
+
+
+def total(costs: Sequence[Any]) -> Decimal:
+    """The exact sum of costs as `costs_of` gives them."""
+    if isinstance(costs[0], Decimal):
+        return sum(costs, Decimal())
+    # Below a thousand floats are off by less than a third of the twelfth decimal.
+    nearly = fsum(costs)
+    return (
+        Decimal(round(nearly * 10**12)).scaleb(-12) if nearly < 1000 else sum(map(Decimal, map(repr, costs)), Decimal())
+    )
