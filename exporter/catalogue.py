@@ -18,7 +18,7 @@ RUN_BUCKETS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0
 OPEN_LABELS = frozenset({"route", "app_id", "provider", "model", "task"})
 
 
-class Metric(Struct, frozen=True):
+class Metric(Struct, frozen=True, eq=False):
     """`buckets` are upper bounds in seconds. A durable metric lives in the ledger and survives a restart,
     the others live with the process.
     """
@@ -29,9 +29,6 @@ class Metric(Struct, frozen=True):
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
     durable: bool = True
-
-    def __hash__(self) -> int:
-        return hash(self.name)
 
 
 _all: list[Metric] = []

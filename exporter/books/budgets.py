@@ -106,7 +106,7 @@ class Budgets:
 
     def spend(self, source: str, usage: Usage, cost: Decimal | None, code: str, at: int) -> None:
         """Enters a usage and what it cost; `at` is its time, in nanoseconds."""
-        tokens = sum(count or 0 for count in (usage.input_tokens, usage.output_tokens, usage.unsplit_tokens))
+        tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0) + (usage.unsplit_tokens or 0)
         for budget, key in self._budgets:
             if not budget.takes(source, usage):
                 continue

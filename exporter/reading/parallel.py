@@ -14,12 +14,12 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from exporter.reading.feed import BLOCK, feed
+from exporter.reading.feed import feed
 from parsers.batch import Batch
 from parsers.parser import Parser
 
-#: From which size on the processes pay for their start.
-_LARGE = 8 * BLOCK
+#: Bytes from which on the processes pay for their start.
+_LARGE = 1 << 25
 
 #: How much is read at once to find where a line ends.
 _LOOK = 1 << 16
@@ -101,7 +101,7 @@ def _work(log: Log, parents: Connection, own: Connection) -> None:
 def _handed_out(log: Log, workers: list[Connection]) -> Iterator[tuple[Chunk, Connection]]:
     """The chunks in their order, each with the process that gives its batches next."""
     waiting = deque[tuple[Chunk, Connection]]()
-    for chunk, worker in zip(_chunks(log.descriptor), cycle(workers), strict=False):
+    for chunk, worker in zip(_chunks(log), cycle(workers), strict=False):
         worker.send(chunk)
         waiting.append((chunk, worker))
         if len(waiting) >= _AHEAD * len(workers):
@@ -109,10 +109,10 @@ def _handed_out(log: Log, workers: list[Connection]) -> Iterator[tuple[Chunk, Co
     yield from waiting
 
 
-def _chunks(descriptor: int) -> Iterator[Chunk]:
-    begin, size = 0, os.fstat(descriptor).st_size
-    while begin + 2 * BLOCK < size:
-        end = _line_end(descriptor, begin + BLOCK)
+def _chunks(log: Log) -> Iterator[Chunk]:
+    begin, size = 0, os.fstat(log.descriptor).st_size
+    while begin + 2 * log.parser.block < size:
+        end = _line_end(log.descriptor, begin + log.parser.block)
         yield Chunk(begin, end)
         begin = end
     yield Chunk(begin, None)
@@ -129,7 +129,8 @@ def _line_end(descriptor: int, position: int) -> int:
 
 def _batches(log: Log, chunk: Chunk) -> Iterator[Batch]:
     position, end = chunk
-    size = BLOCK if end is not None and end - position < 2 * BLOCK else 0  # a very long line is not to be held
+    large = log.parser.block
+    size = large if end is not None and end - position < 2 * large else 0  # a very long line is not to be held
 
     def read(size: int) -> bytes:
         nonlocal position

@@ -5,7 +5,7 @@ waits for what may follow.
 """
 
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import structs
 
@@ -36,6 +36,9 @@ from parsers.window import Outcome, by_line
 
 class Dify(Parser, frozen=True):
     """`timezone` is that of text lines (LOG_TZ); JSON lines carry their own."""
+
+    #: A worker's window has a label set for each app and model, and for a line's events little is kept.
+    block: ClassVar[int] = 1 << 23
 
     timezone: str = "UTC"
     routes: tuple[str, ...] = ()
