@@ -14,8 +14,8 @@ from parsers.batch import Record
 from parsers.numbers import SECOND
 from parsers.times import iso, zone
 
-#: Bytes in which the first line in braces begins, where there are any.
-_SOON = 1 << 16
+#: Bytes in which the first line of a kind stands, where there are many.
+_SOON = 1 << 18
 
 #: Lines from which a block pays.
 MANY = 16
@@ -49,10 +49,10 @@ L = TypeVar("L", bound=Line)
 
 
 def parts_of(block: bytes, sign: bytes) -> Iterator[list[bytes]]:
-    """All lines with their ends, some at a time; none where they are few, or the block holds no JSON or not the sign
-    of what is looked for.
+    """All lines with their ends, some at a time; none where they are few, or do not soon hold JSON and the sign of what
+    is looked for.
     """
-    if (block.startswith(b"{") or b"\n{" in block[:_SOON]) and sign in block:
+    if block.find(sign, 0, _SOON) >= 0 and (block.startswith(b"{") or block.find(b"\n{", 0, _SOON) >= 0):
         stream = BytesIO(block)
         lines = stream.readlines(PART)  # a quarter of what split costs
         if len(lines) < MANY:

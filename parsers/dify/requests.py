@@ -7,6 +7,7 @@ same.
 
 import re
 from bisect import bisect_left
+from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Literal
 
@@ -73,21 +74,37 @@ class Requests:
         """Those in JSON."""
         rows, times, lines, rest = list[tuple[bytes, ...]](), list[str](), 0, list[bytes]()
         for raws in parts_of(block, _JSON_SIGN):
-            found, taken = decoded(raws, _decode), set[int]()
+            found, taken = decoded(raws, _decode), list[_Line]()
             for quarter, _, members in by_quarter([line for line in found if line is not None]):
-                told = [line for line in members if line.caller.startswith(_CALLER) and "\n" not in line.message]
-                messages = _MESSAGES.findall("\n".join([line.message for line in told]).encode())
-                regular = [(line, row) for line, row in zip(told, messages, strict=False) if row[1]]
-                if quarter is not None and regular:
-                    rows += [row for _, row in regular]
-                    taken.update([id(line) for line, _ in regular])
-                    times.append(max([line.ts for line, _ in regular]))
+                if quarter is not None:
+                    regular, matches = _regular(members)
+                    taken += regular
+                    rows += matches
+            times += [line.ts for line in taken]
             lines += len(raws)
             if len(taken) < len(raws):
-                rest += [raw for raw, line in zip(raws, found, strict=True) if id(line) not in taken]
+                known = set(map(id, taken))
+                rest += [raw for raw, line in zip(raws, found, strict=True) if id(line) not in known]
         if not rows:
             return Found((), None, 0, block)
         return Found(self._access.requests(rows), newest_of(times), lines - len(rest), b"".join(rest))
+
+
+def _regular(lines: Sequence[_Line]) -> tuple[Sequence[_Line], list[tuple[bytes, ...]]]:
+    """The access lines among lines, and what each says."""
+    text = "\n".join([line.message for line in lines])
+    if text.count("\n") >= len(lines) or not all(map(_is_access, {line.caller for line in lines})):
+        lines = [line for line in lines if _is_access(line.caller) and "\n" not in line.message]
+        text = "\n".join([line.message for line in lines])
+    matches = _MESSAGES.findall(text.encode()) if lines else []
+    if b"" in [match[1] for match in matches]:
+        lines = [line for line, match in zip(lines, matches, strict=True) if match[1]]
+        matches = [match for match in matches if match[1]]
+    return lines, matches
+
+
+def _is_access(caller: str) -> bool:
+    return caller.startswith(_CALLER)
 
 
 def _newest(times: list[bytes]) -> list[bytes]:
