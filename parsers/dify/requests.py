@@ -80,7 +80,7 @@ class Requests:
                     regular, matches = _regular(members)
                     taken += regular
                     rows += matches
-            times += [line.ts for line in taken]
+            times += [max([line.ts for line in taken])] if taken else []
             lines += len(raws)
             if len(taken) < len(raws):
                 known = set(map(id, taken))
