@@ -9,10 +9,9 @@ import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import cycle
 from multiprocessing import get_context
-from multiprocessing.connection import Connection
-from typing import NamedTuple
+from multiprocessing.connection import Connection, wait
+from typing import NamedTuple, cast
 
 from exporter.reading.feed import feed
 from parsers.batch import Batch
@@ -26,6 +25,9 @@ _LOOK = 1 << 16
 
 #: Chunks that a process has before it, so that it never waits for the next.
 _AHEAD = 2
+
+#: Chunks a process that wait for an earlier one, at most: what they gave is held in memory.
+_MOST = 8
 
 
 class Log(NamedTuple):
@@ -52,8 +54,8 @@ def parse(log: Log, processes: int) -> Iterator[Batch]:
     """All batches of the file. Raises ChildProcessError where a process ends too early, as for want of memory."""
     position = 0
     with _started(log, processes) as workers:
-        for chunk, worker in _handed_out(log, workers):
-            batches: Iterable[Batch] = worker.recv()
+        for chunk, parsed in _parsed(log, workers):
+            batches: Iterable[Batch] = parsed
             if chunk.begin != position:
                 batches = _batches(log, Chunk(position, chunk.end))
             for batch in batches:
@@ -98,20 +100,29 @@ def _work(log: Log, parents: Connection, own: Connection) -> None:
         return
 
 
-def _handed_out(log: Log, workers: list[Connection]) -> Iterator[tuple[Chunk, Connection]]:
-    """The chunks in their order, each with the process that gives its batches next."""
-    waiting = deque[tuple[Chunk, Connection]]()
-    for chunk, worker in zip(_chunks(log), cycle(workers), strict=False):
-        worker.send(chunk)
-        waiting.append((chunk, worker))
-        if len(waiting) >= _AHEAD * len(workers):
-            yield waiting.popleft()
-    yield from waiting
+def _parsed(log: Log, workers: list[Connection]) -> Iterator[tuple[Chunk, list[Batch]]]:
+    """The chunks in their order; who has finished one gets the next, however busy the others' processors are."""
+    chunks = _chunks(log)
+    given: dict[Connection, deque[Chunk]] = {worker: deque() for worker in workers}
+    waiting, parsed = deque[Chunk](), dict[Chunk, list[Batch]]()
+    while True:
+        for worker, before in given.items():
+            while len(before) < _AHEAD and len(waiting) < _MOST * len(workers) and (chunk := next(chunks, None)):
+                worker.send(chunk)
+                before.append(chunk)
+                waiting.append(chunk)
+        if not waiting:
+            return
+        for worker in cast(list[Connection], wait([worker for worker in workers if given[worker]])):
+            parsed[given[worker].popleft()] = worker.recv()
+        while waiting and waiting[0] in parsed:
+            chunk = waiting.popleft()
+            yield chunk, parsed.pop(chunk)
 
 
 def _chunks(log: Log) -> Iterator[Chunk]:
     begin, size = 0, os.fstat(log.descriptor).st_size
-    while begin + 2 * log.parser.block < size:
+    while begin + log.parser.block < size:
         end = _line_end(log.descriptor, begin + log.parser.block)
         yield Chunk(begin, end)
         begin = end
