@@ -22,10 +22,6 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
     #: Option sets that the detection tries; () where a parser cannot be guessed.
     guesses: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
-    #: Bytes of a window of a large log: what costs once a window, such as a look at each of its labels, is to cost
-    #: little a line.
-    block: ClassVar[int] = 1 << 22
-
     def parse(self, window: bytes, final: bool = False) -> Batch:
         """Parses the whole records at the beginning of `window`; with `final` nothing more will come."""
         raise TypeError(f"{type(self).__name__} has no parse method")

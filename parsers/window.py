@@ -1,6 +1,6 @@
 """The cut every parser of lines makes: whole lines now, the rest again later."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from parsers.batch import Batch, Record
 
@@ -17,15 +17,6 @@ def whole_lines(window: bytes, final: bool) -> tuple[int, int]:
     if consumed and window[consumed - 1] != 0x0A:
         lines += 1
     return consumed, lines
-
-
-def pieces(block: bytes, size: int) -> Iterator[bytes]:
-    """Whole lines, of about so many bytes each."""
-    begin = 0
-    while begin < len(block):
-        end = (block.find(b"\n", begin + size) + 1) or len(block)
-        yield block[begin:end]
-        begin = end
 
 
 def by_line(window: bytes, final: bool, read: Callable[[bytes], Outcome]) -> Batch:

@@ -8,6 +8,8 @@ from parsers.batch import Batch
 from parsers.envelope import Envelope
 from parsers.parser import Parser
 
+#: Bytes of a large window: what costs once a window, such as a look at each of its labels, costs little a line.
+BLOCK = 1 << 22
 #: How much of a line that is too long is held at once.
 _PASSED = 1 << 18
 
@@ -39,7 +41,7 @@ def feed(
     stream that is not `ended` is a piece of a log: an unfinished record at its end is not consumed.
     """
     # Not beyond a line in an envelope: its pieces are together no longer than that.
-    most = line_length if isinstance(parser, Envelope) else max(line_length, parser.block)
+    most = line_length if isinstance(parser, Envelope) else max(line_length, BLOCK)
     window, over, size = b"", False, min(max(size, line_length), most)
     while True:
         window += b"" if over else (block := read(max(1, size - len(window))))

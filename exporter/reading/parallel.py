@@ -13,12 +13,12 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple, cast
 
-from exporter.reading.feed import feed
+from exporter.reading.feed import BLOCK, feed
 from parsers.batch import Batch
 from parsers.parser import Parser
 
-#: Bytes from which on the processes pay for their start.
-_LARGE = 1 << 25
+#: From which size on the processes pay for their start.
+_LARGE = 8 * BLOCK
 
 #: How much is read at once to find where a line ends.
 _LOOK = 1 << 16
@@ -102,7 +102,7 @@ def _work(log: Log, parents: Connection, own: Connection) -> None:
 
 def _parsed(log: Log, workers: list[Connection]) -> Iterator[tuple[Chunk, list[Batch]]]:
     """The chunks in their order; who has finished one gets the next, however busy the others' processors are."""
-    chunks = _chunks(log)
+    chunks = _chunks(log.descriptor)
     given: dict[Connection, deque[Chunk]] = {worker: deque() for worker in workers}
     waiting, parsed = deque[Chunk](), dict[Chunk, list[Batch]]()
     while True:
@@ -120,10 +120,10 @@ def _parsed(log: Log, workers: list[Connection]) -> Iterator[tuple[Chunk, list[B
             yield chunk, parsed.pop(chunk)
 
 
-def _chunks(log: Log) -> Iterator[Chunk]:
-    begin, size = 0, os.fstat(log.descriptor).st_size
-    while begin + log.parser.block < size:
-        end = _line_end(log.descriptor, begin + log.parser.block)
+def _chunks(descriptor: int) -> Iterator[Chunk]:
+    begin, size = 0, os.fstat(descriptor).st_size
+    while begin + BLOCK < size:
+        end = _line_end(descriptor, begin + BLOCK)
         yield Chunk(begin, end)
         begin = end
     yield Chunk(begin, None)
@@ -140,8 +140,7 @@ def _line_end(descriptor: int, position: int) -> int:
 
 def _batches(log: Log, chunk: Chunk) -> Iterator[Batch]:
     position, end = chunk
-    large = log.parser.block
-    size = large if end is not None and end - position < 2 * large else 0  # a very long line is not to be held
+    size = BLOCK if end is not None and end - position < 2 * BLOCK else 0  # a very long line is not to be held
 
     def read(size: int) -> bytes:
         nonlocal position

@@ -5,7 +5,7 @@ waits for what may follow.
 """
 
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 from msgspec import structs
 
@@ -31,14 +31,11 @@ from parsers.http import FAILURES
 from parsers.parser import Parser
 from parsers.routes import table
 from parsers.times import zone
-from parsers.window import Outcome, by_line, pieces
+from parsers.window import Outcome, by_line
 
 
 class Dify(Parser, frozen=True):
     """`timezone` is that of text lines (LOG_TZ); JSON lines carry their own."""
-
-    #: A worker's window has a label set for each app and model, and for a line's events little is kept.
-    block: ClassVar[int] = 1 << 23
 
     timezone: str = "UTC"
     routes: tuple[str, ...] = ()
@@ -60,12 +57,11 @@ class Dify(Parser, frozen=True):
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
         consumed = len(window) if final else window.rfind(b"\n") + 1
-        taken, rest = [events.read(window[:consumed])], []
-        for piece in pieces(taken[0].rest, Parser.block):  # of a request more is kept than of an event
-            taken.append(in_json := self._requests.json(piece))
-            taken.append(in_text := self._requests.text(in_json.rest))
-            rest.append(in_text.rest)
-        others = by_line(b"".join(rest), True, self._line)
+        taken, rest = [], window[:consumed]
+        for read in (events.read, self._requests.json, self._requests.text):
+            taken.append(found := read(rest))
+            rest = found.rest
+        others = by_line(rest, True, self._line)
         times = (others.last_at, *(found.newest for found in taken))
         return structs.replace(
             others,

@@ -10,7 +10,6 @@ from exporter.reading import feed as module
 from exporter.reading.feed import ALWAYS, Span, feed, within
 from parsers.batch import Batch
 from parsers.nginx import Nginx
-from parsers.parser import Parser
 from tests.parsers.laws import summed
 
 PARSER = Nginx(format='"$request" $status')
@@ -38,7 +37,7 @@ def expected(lines: list[bytes], ended: bool) -> list[Batch]:
 def test_each_line_is_read_once(lines: list[bytes], ended: bool, block: int, span: Span) -> None:
     log = b"\n".join(lines) + (b"\n" if ended and lines else b"")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Parser, "block", block)
+        patch.setattr(module, "BLOCK", block)
         patch.setattr(module, "_PASSED", block)
         found = list(feed(io.BytesIO(log).read, PARSER, LIMIT, span=span))
     assert summed(found) == summed(expected(lines, ended))
@@ -63,6 +62,6 @@ def test_what_lies_in_a_span_counts_line_by_line(
         inside = inside if at is None else span.holds(at * 10**9)
         counted += [TIMED.parse(line)] if inside else []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Parser, "block", block)
+        patch.setattr(module, "BLOCK", block)
         found = feed(io.BytesIO(b"".join(lines)).read, TIMED, LIMIT, span=span)
         assert summed(batch for batch, counts in within(found, span) if counts) == summed(counted)

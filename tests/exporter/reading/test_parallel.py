@@ -49,7 +49,8 @@ class Pairs(Parser, frozen=True):
 
 def read(log: bytes, parser: Parser, processes: int, block: int) -> list[Batch]:
     with TemporaryFile() as file, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Parser, "block", block)
+        patch.setattr(parallel, "BLOCK", block)
+        patch.setattr(feed, "BLOCK", block)
         patch.setattr(parallel, "_LOOK", 7)
         file.write(log)
         file.flush()
