@@ -82,8 +82,8 @@ class Following:
         elif error == "missing" and self.current is not None:
             self.lineage.departed(now, [g.position for g in self.generations])
             self._depart()
-        elif found is not None and self.current is not None and not self.current.position.offset:
-            found = self._measure(self.current, found, now)
+        for generation in [g for g in self.generations if not g.position.offset]:
+            found = self._measure(generation, found, now)
         self.error = error
         for key, file, position in self.lineage.search(now, not error, self.generations):
             generation = self._insert(key, file, position, now)
@@ -158,18 +158,20 @@ class Following:
             return trouble(error)
         return ""
 
-    def _measure(self, current: Generation, found: os.stat_result, now: float) -> os.stat_result | None:
+    def _measure(self, generation: Generation, found: os.stat_result | None, now: float) -> os.stat_result | None:
         """Of what nothing was read, its size alone tells that it was emptied: before its copy is found (B17, B23).
 
-        Gives what it looks like, where that is still known.
+        Takes and gives what the current file looks like, where that is still known.
         """
-        known = current.position
+        known, is_current = generation.position, generation is self.current
         try:
-            current.look(now, found)
+            generation.look(now, found if is_current else None)
+        except OSError:
+            return found
         except Truncated:
-            self.truncated(current, known, now)
-            return None  # it has grown since
-        if current.announced and current.position is not known:
+            self.truncated(generation, known, now)
+            return None if is_current else found  # it has grown since
+        if is_current and generation.position != known:
             self.lineage.departed(now, [], renamed=False)  # it may have been full and emptied again
         return found
 

@@ -18,7 +18,7 @@ from exporter.window import News, Position, Window
 
 _log = logging.getLogger(__name__)
 
-#: Generations remembered after they were given up: as many as may end in one second.
+#: Generations remembered after they were given up, besides those whose files still lie there.
 _REMEMBERED = 64
 
 
@@ -61,7 +61,7 @@ class Lineage:
 
     def ancient(self, modified: int) -> Iterator[Position]:
         """What stands under rotated names when the path is first looked at; `modified` is the mtime of its file."""
-        return self._search.ancient(modified, _REMEMBERED)
+        return self._search.ancient(modified)
 
     def departed(self, now: float, previous: Iterable[Position], renamed: bool = True) -> None:
         """The path has moved on, or not `renamed` its file was emptied: further generations may have come and gone
@@ -128,9 +128,6 @@ class Lineage:
         if shortfall:
             self._count(key, lost_bytes=shortfall)
         self._done[key] = structs.replace(position, done=True)
-        while len(self._done) > _REMEMBERED:
-            oldest = min(self._done, key=lambda k: self._done[k].number)
-            self._leave(oldest, self._done.pop(oldest))
 
     def remember(self, key: str, position: Position) -> None:
         """Given up, of which the ledger must be told."""
@@ -169,6 +166,10 @@ class Lineage:
             yield key, file, position
         for key in self._search.given_up(now, self.missing) if self.missing else ():
             self._lose(key, self.missing.pop(key))
+        oldest = sorted(self._done, key=lambda k: self._done[k].number)[:-_REMEMBERED]
+        for key in oldest:
+            if not self._search.lies_there((self._done[key].device, self._done[key].inode)):
+                self._leave(key, self._done.pop(key))
 
     def tell(self, window: Window) -> Window:
         """The window with the news of its generation: together they are entered once, whenever a crash comes."""

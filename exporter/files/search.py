@@ -51,20 +51,19 @@ class Search:
         self._present: dict[Identity, int] = {}
         self._undecided: set[Identity] = set()
         self._making: set[Identity] = set()
-        self._waited_for: set[Identity] = set()
-        self._held_up = self._shifting = False
+        self._held_up = self._moving = False
         self._moved_to: set[str] = set()
         self._unproved: set[str] = set()
-        self._packed_copies: set[tuple[Identity, int]] = set()
+        self._settled: dict[Identity, Sibling] = {}
 
-    def ancient(self, modified: int, limit: int) -> Iterator[Position]:
+    def ancient(self, modified: int) -> Iterator[Position]:
         """Where the files that stand under rotated names end, before anything of the path was read.
 
         Only files about as young as its own, of the mtime `modified`: older ones are told by their mtime (B26).
         """
         present = self._siblings({})
         self._newest = max([modified, *(s.modified for s in present)])
-        for old in present[-limit:]:
+        for old in present:
             if old.modified // _SECOND >= self._newest // _SECOND - 1:
                 try:
                     with closing(open_log(old.path)) as file:
@@ -76,7 +75,8 @@ class Search:
     def for_newer(self, now: float, modified: int, renamed: bool) -> None:
         """From now on generations younger than `modified` (mtime) are looked for, of which nothing is known."""
         self.renamed = renamed
-        self._newest = max(self._newest, modified)
+        if not self.waits:  # else something older was perhaps overlooked
+            self._newest = max(self._newest, modified)
         self._newer_until = now + SEARCH
         self._next_look = now
 
@@ -84,21 +84,18 @@ class Search:
         """A generation more is missing from now on."""
         self._missing_until = now + SEARCH
         self._next_look = now
-        self._packed_copies.clear()
+        self._settled.clear()
 
     @property
     def waits(self) -> bool:
         """Something small may be a copy in the making, or a generation older than what has not been read yet; or names
         were moved while they were looked at, so that one may have been overlooked.
         """
-        return self._shifting or bool(self._making)
+        return self._moving or bool(self._making)
 
-    def _changed(self) -> int:
-        """When a name was last made, moved or removed beside the log; 0 where that cannot be told."""
-        try:
-            return os.stat(os.path.dirname(self._path) or ".").st_mtime_ns
-        except OSError:
-            return 0
+    def lies_there(self, held: Identity) -> bool:
+        """At the last look a rotated name led to this file, or names were moved meanwhile."""
+        return self._moving or held in self._present
 
     def copied(self, position: Position, but: Identity) -> bool:
         """Whether another file holds all that was read up to a position."""
@@ -116,24 +113,20 @@ class Search:
         newer = now <= self._newer_until or self._held_up
         if now < self._next_look:
             return
-        self._shifting = False
+        self._moving = False
         if not (missing or newer):
             return
         self._undecided.clear()
-        self._waited_for, self._making = self._making, set()
+        self._making.clear()
         self._moved_to |= {folder for g in opened if (folder := g.file.folder())}
-        before = self._changed()
-        present = self._siblings(missing)
-        self._shifting = now <= self._newer_until and before != self._changed()
-        self._present = {old.identity: old.size for old in present}
-        for old in present:
-            if any(old.identity == g.identity for g in opened) or (old.identity, old.modified) in self._packed_copies:
+        for old in self._look(newer, missing):
+            if any(old.identity == g.identity for g in opened) or self._settled.get(old.identity) == old:
                 continue
             found = None
             try:
                 found = self._examine(old, newer, now, missing, [*done], opened)
             except FileNotFoundError:  # it is being renamed
-                self._shifting = now <= self._newer_until
+                self._moving = newer
             except (OSError, *GZIP_ERRORS):
                 pass
             if found:
@@ -141,6 +134,14 @@ class Search:
         self._held_up = newer and bool(self._undecided)
         hurry = self.waits or now <= self._newer_until or (named and now < self._missing_until)
         self._next_look = now if hurry else now + _PAUSE
+
+    def _look(self, newer: bool, missing: Missing) -> list[Sibling]:
+        """What lies there. Where names move meanwhile, one file may have been overlooked, and a second look shows it."""
+        present = self._siblings(missing)
+        names = {old.path: old.identity for old in present}
+        self._moving = newer and names != {old.path: old.identity for old in self._siblings(missing)}
+        self._present = {old.identity: old.size for old in present}
+        return present
 
     def given_up(self, now: float, missing: Missing) -> list[str]:
         """Keys of what was looked for long enough, unless it is there and may only not be read yet."""
@@ -180,14 +181,18 @@ class Search:
             raise
         found = None
         try:
+            if identity(file.stat()) != old.identity:
+                raise FileNotFoundError(old.path)
             known = (*done, *missing.values(), *(g.position for g in opened))
             folder = os.path.dirname(old.path)
             if key := next((k for k, p in missing.items() if p.marker_length and self._holds(file, folder, p)), None):
                 found = key, missing[key]
                 self._moved_to.add(folder)
                 self._unproved.discard(folder)
-            elif not self._is_copy(file, known, opened) and not self._too_small(file, known, newer, now):
-                found = self._unread(file, newer, missing)
+            elif self._is_copy(file, known, opened):
+                self._settled[old.identity] = old
+            elif not self._too_small(file, known, newer, now):
+                found = self._unread(file, newer, missing, opened)
         finally:
             if found is None:
                 file.close()
@@ -201,13 +206,13 @@ class Search:
         """Than all that is known: by its mtime, or because it stands in the place of one that was emptied."""
         if os.path.dirname(old.path) in self._unproved:
             return False
-        if old.identity in self._waited_for:
-            return True
         if not old.path.endswith(".gz") and any(old.identity == (p.device, p.inode) for p in missing.values()):
             return True
         return old.modified // _SECOND >= self._newest // _SECOND
 
-    def _unread(self, file: Opened, newer: bool, missing: Missing) -> tuple[str, Position] | None:
+    def _unread(
+        self, file: Opened, newer: bool, missing: Missing, opened: list[Generation]
+    ) -> tuple[str, Position] | None:
         """A generation of which nothing was read. There is only the inode, which may be in use again (B27)."""
         held, size = identity(file.stat()), file.size()
         unread = {key: p for key, p in missing.items() if not p.marker_length}
@@ -215,6 +220,9 @@ class Search:
             if held == (position.device, position.inode) and (size >= position.size or not newer):
                 return key, position
         if not newer or not size:
+            return None
+        if any(not g.position.offset and g.file.size() < g.position.size for g in opened):
+            self._moving = True  # one was emptied meanwhile: this may be what it held
             return None
         # Was a missing one emptied or packed meanwhile, then whatever is new may be what it held.
         gone = {key: p for key, p in unread.items() if self._present.get((p.device, p.inode), -1) < p.size}
@@ -225,10 +233,7 @@ class Search:
         return "", unread_of(file, modified=self._newest)
 
     def _is_copy(self, file: Opened, known: Iterable[Position], opened: list[Generation]) -> bool:
-        copy = any(_begins(file, g.file) for g in opened) or any(_is_copy_of(file, p) for p in known)
-        if copy and file.compressed:  # to find out again would mean to unpack it again
-            self._packed_copies.add((identity(file.stat()), file.stat().st_mtime_ns))
-        return copy
+        return any(_begins(file, g.file) for g in opened) or any(_is_copy_of(file, p) for p in known)
 
     def _too_small(self, file: Opened, known: Iterable[Position], newer: bool, now: float) -> bool:
         """A file shorter than the beginning of a known one may be a copy in the making, until it stays as it is."""
