@@ -248,16 +248,13 @@ class Following:
 
     def truncated(self, generation: Generation, known: Position, now: float) -> None:
         """B19-B22, B27: other bytes stand where we have read; `known` is the position before that was seen."""
-        self.generations.remove(generation)
-        if generation is not self.current:
-            generation.close()
-            self.lineage.truncated(generation.key, known, now, followed_by="")
-            return
-        key, fresh = self._numbered(structs.replace(unread_of(generation.file), target=self._target()))
+        key, fresh = self._numbered(structs.replace(unread_of(generation.file), target=known.target))
         self.lineage.truncated(generation.key, known, now, followed_by=key)
         self.lineage.departed(now, [known], renamed=False)
-        self.current = self._generation(key, generation.file, fresh, now)
-        self.generations.append(self.current)
+        place = self.generations.index(generation)
+        self.generations[place] = self._generation(key, generation.file, fresh, now)
+        if generation is self.current:
+            self.current = self.generations[place]
 
     def stumbled(self, generation: Generation, error: Exception, now: float) -> None:
         """D43: a descriptor may have gone stale where the name is still good."""

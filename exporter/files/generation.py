@@ -114,6 +114,8 @@ class Generation:
         before = self._file.read(position.offset - reach, reach)
         if digest(before) != position.marker or not (reach < MARKER or head_fits(self._file, position)):
             raise Truncated
+        if not position.offset and self._file.size() < position.size:
+            raise Truncated  # there is no byte before it to tell
         whole = len(data) >= position.unread
         self.drained |= whole
         final = self.closing and whole

@@ -44,7 +44,6 @@ class Lineage:
         self._news: dict[str, News] = {}
         self._untold: dict[str, Position] = {}
         self._leaving: dict[str, Position] = {}
-        self._emptied: set[Identity] = set()
 
     @property
     def waits(self) -> bool:
@@ -98,10 +97,7 @@ class Lineage:
 
     def appeared(self, generation: Generation) -> None:
         """One that nobody knew was found."""
-        if generation.identity in self._emptied:
-            self._emptied.remove(generation.identity)  # counted when it was seen
-        else:
-            self._count(generation.key, rotations=self._search.renamed, truncations=not self._search.renamed)
+        self._count(generation.key, rotations=self._search.renamed, truncations=not self._search.renamed)
 
     def mislaid(self, key: str, position: Position, now: float) -> None:
         """Lost from sight: what was not read may still be found."""
@@ -109,12 +105,8 @@ class Lineage:
         self._search.for_missing(now)
 
     def truncated(self, key: str, position: Position, now: float, followed_by: str) -> None:
-        """B19-B24: what was not read may stand in the copy that the rotator made. What stands in the file now is
-        `followed_by`, or "" is found under the new name that it has got since.
-        """
-        self._count(followed_by or key, truncations=1)
-        if not followed_by:
-            self._emptied.add((position.device, position.inode))
+        """B19-B24: what was not read may stand in the copy that the rotator made. `followed_by` stands there now."""
+        self._count(followed_by, truncations=1)
         self.mislaid(key, position, now)
 
     def cut(self, key: str, size: int) -> None:

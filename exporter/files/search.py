@@ -189,10 +189,12 @@ class Search:
                 found = key, missing[key]
                 self._moved_to.add(folder)
                 self._unproved.discard(folder)
-            elif self._is_copy(file, known, opened):
-                self._settled[old.identity] = old
-            elif not self._too_small(file, known, newer, now):
-                found = self._unread(file, newer, missing, opened)
+            else:
+                size = file.size()  # once: it may grow while it is judged
+                if _is_copy(file, size, known, opened):
+                    self._settled[old.identity] = old
+                elif not self._too_small(file, size, known, newer, now):
+                    found = self._unread(file, size, newer, missing, opened)
         finally:
             if found is None:
                 file.close()
@@ -211,10 +213,10 @@ class Search:
         return old.modified // _SECOND >= self._newest // _SECOND
 
     def _unread(
-        self, file: Opened, newer: bool, missing: Missing, opened: list[Generation]
+        self, file: Opened, size: int, newer: bool, missing: Missing, opened: list[Generation]
     ) -> tuple[str, Position] | None:
         """A generation of which nothing was read. There is only the inode, which may be in use again (B27)."""
-        held, size = identity(file.stat()), file.size()
+        held = identity(file.stat())
         unread = {key: p for key, p in missing.items() if not p.marker_length}
         for key, position in unread.items():
             if held == (position.device, position.inode) and (size >= position.size or not newer):
@@ -225,19 +227,20 @@ class Search:
             self._moving = True  # one was emptied meanwhile: this may be what it held
             return None
         # Was a missing one emptied or packed meanwhile, then whatever is new may be what it held.
-        gone = {key: p for key, p in unread.items() if self._present.get((p.device, p.inode), -1) < p.size}
+        elsewhere = {g.identity for g in opened}
+        gone = {
+            key: p
+            for key, p in unread.items()
+            if (p.device, p.inode) in elsewhere or self._present.get((p.device, p.inode), -1) < p.size
+        }
         small_enough = [(p.size, key) for key, p in gone.items() if p.size <= size]
         if small_enough:
             key = max(small_enough)[1]
             return key, unread[key]
         return "", unread_of(file, modified=self._newest)
 
-    def _is_copy(self, file: Opened, known: Iterable[Position], opened: list[Generation]) -> bool:
-        return any(_begins(file, g.file) for g in opened) or any(_is_copy_of(file, p) for p in known)
-
-    def _too_small(self, file: Opened, known: Iterable[Position], newer: bool, now: float) -> bool:
+    def _too_small(self, file: Opened, size: int, known: Iterable[Position], newer: bool, now: float) -> bool:
         """A file shorter than the beginning of a known one may be a copy in the making, until it stays as it is."""
-        size = file.size()
         if file.compressed or all(p.head_length <= size for p in known):
             return False
         seen = (identity(file.stat()), size)
@@ -281,18 +284,20 @@ def unread_of(file: Opened, modified: int | None = None) -> Position:
     )
 
 
-def _is_copy_of(file: Opened, position: Position) -> bool:
+def _is_copy(file: Opened, size: int, known: Iterable[Position], opened: list[Generation]) -> bool:
+    return any(_begins(file, size, g.file) for g in opened) or any(_is_copy_of(file, size, p) for p in known)
+
+
+def _is_copy_of(file: Opened, size: int, position: Position) -> bool:
     """Whether a file is a copy, perhaps a half-made one, of a generation that is known (B29)."""
     if position.head_length == 0 or not head_fits(file, position):
         return False
-    size = file.size()
     return position.head_length <= size and (size < position.offset or fits(file, position))
 
 
-def _begins(file: Opened, other: Opened) -> bool:
+def _begins(file: Opened, size: int, other: Opened) -> bool:
     """Whether all of a file is how the other begins, as far as its own beginning and end tell. The other way round it
     is no copy: a log's first line, half written, is how many of its generations begin.
     """
-    size = file.size()
     ends = ((0, min(size, MARKER)), (max(0, size - MARKER), min(size, MARKER)))
     return 0 < size <= other.size() and all(file.read(*end) == other.read(*end) for end in ends)
