@@ -10,8 +10,7 @@ from msgspec import Struct, structs
 
 from exporter.files.generation import Generation, Truncated
 from exporter.files.lineage import Lineage, encoded
-from exporter.files.opened import Identity, NotAFileError, Opened, at_end, identity, open_log
-from exporter.files.search import unread_of
+from exporter.files.opened import Identity, NotAFileError, Opened, at_end, identity, open_log, unread_of
 from exporter.window import Position
 
 #: Seconds that a file which the path no longer names stays open after it last grew.

@@ -4,7 +4,8 @@ import os
 
 from msgspec import structs
 
-from exporter.files.opened import Identity, Opened, head_fits
+from exporter.files.likeness import head_fits
+from exporter.files.opened import Identity, Opened
 from exporter.window import MARKER, Position, Window, digest
 
 #: One C call holds the interpreter's lock, so this is also the longest wait that parsing adds to a scrape.

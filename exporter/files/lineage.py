@@ -12,8 +12,9 @@ from urllib.parse import quote, unquote_to_bytes
 from msgspec import structs
 
 from exporter.files.generation import Generation
-from exporter.files.opened import Identity, Opened, at_end, fits, head_fits, identity
-from exporter.files.search import Found, Search
+from exporter.files.likeness import fits, head_fits
+from exporter.files.opened import Identity, Opened, at_end, identity
+from exporter.files.search import Found, Known, Search
 from exporter.window import News, Position, Window
 
 _log = logging.getLogger(__name__)
@@ -74,6 +75,8 @@ class Lineage:
         for key, position in [*self.missing.items(), *self._done.items()]:
             if position.inode != inode or position.compressed:
                 continue
+            if not position.marker_length and file.size() < position.size:
+                continue  # another file under its inode, or emptied
             if fits(file, position):
                 self.missing.pop(key, None)
                 self._done.pop(key, None)
@@ -151,15 +154,19 @@ class Lineage:
         `named`: the path names something that can be read. The caller adds each to `opened` before it asks for the
         next. What is not found in time is lost.
         """
-        done = self._done.values()
-        for key, file, position in self._search.find(now, named, self.missing, done, opened):
+        known = Known(self.missing, self._done.values(), opened)
+        for key, file, position in self._search.find(now, named, known):
             if key:
                 del self.missing[key]
             yield key, file, position
         for key in self._search.given_up(now, self.missing) if self.missing else ():
             self._lose(key, self.missing.pop(key))
-        oldest = sorted(self._done, key=lambda k: self._done[k].number)[:-_REMEMBERED]
-        for key in oldest:
+        if len(self._done) > _REMEMBERED:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """What lies there no more, but for the latest: it may have been packed, or copied."""
+        for key in sorted(self._done, key=lambda k: self._done[k].number)[:-_REMEMBERED]:
             if not self._search.lies_there((self._done[key].device, self._done[key].inode)):
                 self._leave(key, self._done.pop(key))
 

@@ -146,22 +146,6 @@ def identity(found: os.stat_result) -> Identity:
     return found.st_dev, found.st_ino
 
 
-def head_fits(file: Opened, position: Position) -> bool:
-    """Whether the file begins as the one of this position did."""
-    return digest(file.read(0, position.head_length)) == position.head
-
-
-def fits(file: Opened, position: Position) -> bool:
-    """Whether the bytes posted so far are those of this file, as far as its beginning and the marker tell."""
-    marker = position.marker_length
-    return (
-        marker <= position.offset
-        and head_fits(file, position)  # first: it tells most files apart, and a `.gz` need not be unpacked for it
-        and file.size() >= position.offset
-        and digest(file.read(position.offset - marker, marker)) == position.marker
-    )
-
-
 def at_end(file: Opened, position: Position, offset: int) -> Position:
     """The position moved to `offset`, with the file's own bytes as head and marker; inside a line, what is left of
     that is skipped.
@@ -177,4 +161,17 @@ def at_end(file: Opened, position: Position, offset: int) -> Position:
         marker=digest(marker),
         marker_length=len(marker),
         size=offset,
+    )
+
+
+def unread_of(file: Opened, modified: int | None = None) -> Position:
+    """The position at the beginning of a file, its path and number left open."""
+    found = file.stat()
+    return Position(
+        path="",
+        number=0,
+        device=found.st_dev,
+        inode=found.st_ino,
+        modified=found.st_mtime_ns if modified is None else modified,
+        compressed=file.compressed,
     )

@@ -5,14 +5,17 @@ known, and files rotated before the path was first seen, are never taken for any
 """
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import closing, suppress
-from urllib.parse import unquote_to_bytes
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing
+
+from msgspec import Struct
 
 from exporter.files.generation import Generation
-from exporter.files.opened import GZIP_ERRORS, Identity, Opened, at_end, fits, head_fits, identity, open_log
-from exporter.files.siblings import Sibling, folders_in, rotated, siblings
-from exporter.window import MARKER, Position
+from exporter.files.likeness import fits, is_copy
+from exporter.files.opened import GZIP_ERRORS, Identity, Opened, at_end, identity, open_log, unread_of
+from exporter.files.places import Places
+from exporter.files.siblings import Sibling
+from exporter.window import Position
 
 #: Seconds of a search: a copy or a `.gz` may still be in the making.
 SEARCH = 5.0
@@ -32,7 +35,20 @@ _STILL = 2.0
 #: A key, "" where the generation was not known; the open file; where to go on in it.
 Found = tuple[str, Opened, Position]
 
-Missing = Mapping[str, Position]
+
+class Known(Struct, frozen=True):
+    """The generations of a path as they are at each moment: missing, given up, and open."""
+
+    missing: Mapping[str, Position]
+    done: Collection[Position]
+    opened: list[Generation]
+
+    @property
+    def positions(self) -> list[Position]:
+        return [*self.done, *self.missing.values(), *(g.position for g in self.opened)]
+
+    def is_open(self, held: Identity) -> bool:
+        return any(held == g.identity for g in self.opened)
 
 
 class Search:
@@ -42,18 +58,16 @@ class Search:
 
     def __init__(self, path: str, log_patterns: tuple[str, ...], known: Collection[Position]) -> None:
         self.renamed = True
-        self._path, self._log_patterns = path, log_patterns
+        self._places = Places(path, log_patterns)
         self._newest = max((p.modified for p in known), default=0)
         self._begins = bool(known)
         self._newer_until = self._missing_until = self._next_look = 0.0
         self._away_since: float | None = None
-        self._small: dict[tuple[Identity, int], float] = {}
+        self._moving = self._held_up = False
         self._present: dict[Identity, int] = {}
         self._undecided: set[Identity] = set()
         self._making: set[Identity] = set()
-        self._held_up = self._moving = False
-        self._moved_to: set[str] = set()
-        self._unproved: set[str] = set()
+        self._small: dict[tuple[Identity, int], float] = {}
         self._settled: dict[Identity, Sibling] = {}
 
     def ancient(self, modified: int) -> Iterator[Position]:
@@ -61,7 +75,7 @@ class Search:
 
         Only files about as young as its own, of the mtime `modified`: older ones are told by their mtime (B26).
         """
-        present = self._siblings({})
+        present = self._places.siblings(())
         self._newest = max([modified, *(s.modified for s in present)])
         for old in present:
             if old.modified // _SECOND >= self._newest // _SECOND - 1:
@@ -94,37 +108,37 @@ class Search:
         return self._moving or bool(self._making)
 
     def lies_there(self, held: Identity) -> bool:
-        """At the last look a rotated name led to this file, or names were moved meanwhile."""
+        """At the last look a rotated name led to this file, or it may have been overlooked."""
         return self._moving or held in self._present
 
     def copied(self, position: Position, but: Identity) -> bool:
         """Whether another file holds all that was read up to a position."""
-        for old in self._siblings({}):
-            with suppress(OSError, *GZIP_ERRORS), closing(open_log(old.path)) as file:
-                if old.identity != but and fits(file, position):
-                    return True
+        for old in self._places.siblings(()):
+            try:
+                with closing(open_log(old.path)) as file:
+                    if old.identity != but and fits(file, position):
+                        return True
+            except (OSError, *GZIP_ERRORS):
+                pass
         return False
 
-    def find(
-        self, now: float, named: bool, missing: Missing, done: Iterable[Position], opened: list[Generation]
-    ) -> Iterator[Found]:
-        """The oldest first. The caller takes each out of `missing`, and adds it to `opened`."""
+    def find(self, now: float, named: bool, known: Known) -> Iterator[Found]:
+        """The oldest first. The caller takes each out of the missing, and adds it to those that are open."""
         self._bide(now, named)
         newer = now <= self._newer_until or self._held_up
         if now < self._next_look:
             return
         self._moving = False
-        if not (missing or newer):
+        if not (known.missing or newer):
             return
         self._undecided.clear()
         self._making.clear()
-        self._moved_to |= {folder for g in opened if (folder := g.file.folder())}
-        for old in self._look(newer, missing):
-            if any(old.identity == g.identity for g in opened) or self._settled.get(old.identity) == old:
+        for old in self._look(newer, known):
+            if known.is_open(old.identity) or self._settled.get(old.identity) == old:
                 continue
             found = None
             try:
-                found = self._examine(old, newer, now, missing, [*done], opened)
+                found = self._examine(old, newer, now, known)
             except FileNotFoundError:  # it is being renamed
                 self._moving = newer
             except (OSError, *GZIP_ERRORS):
@@ -135,15 +149,7 @@ class Search:
         hurry = self.waits or now <= self._newer_until or (named and now < self._missing_until)
         self._next_look = now if hurry else now + _PAUSE
 
-    def _look(self, newer: bool, missing: Missing) -> list[Sibling]:
-        """What lies there. Where names move meanwhile, one file may have been overlooked, and a second look shows it."""
-        present = self._siblings(missing)
-        names = {old.path: old.identity for old in present}
-        self._moving = newer and names != {old.path: old.identity for old in self._siblings(missing)}
-        self._present = {old.identity: old.size for old in present}
-        return present
-
-    def given_up(self, now: float, missing: Missing) -> list[str]:
+    def given_up(self, now: float, missing: Mapping[str, Position]) -> list[str]:
         """Keys of what was looked for long enough, unless it is there and may only not be read yet."""
         late = now >= self._missing_until
         return [k for k, p in missing.items() if late and (p.device, p.inode) not in self._undecided]
@@ -163,16 +169,21 @@ class Search:
         if now - self._away_since < _AWAY:
             self._missing_until = now + SEARCH
 
-    def _examine(
-        self, old: Sibling, newer: bool, now: float, missing: Missing, done: list[Position], opened: list[Generation]
-    ) -> Found | None:
+    def _look(self, newer: bool, known: Known) -> list[Sibling]:
+        """What lies there. Where names are moved meanwhile, one may be overlooked: a second look shows that."""
+        for generation in known.opened:
+            self._places.prove(generation.file.folder())
+        missing = known.missing.values()
+        present = self._places.siblings(missing)
+        names = {old.path: old.identity for old in present}
+        self._moving = newer and names != {old.path: old.identity for old in self._places.siblings(missing)}
+        self._present = {old.identity: old.size for old in present}
+        return present
+
+    def _examine(self, old: Sibling, newer: bool, now: float, known: Known) -> Found | None:
         """Raises OSError and GZIP_ERRORS."""
-        second, newest = old.modified // _SECOND, self._newest // _SECOND
-        only_seen = {(p.device, p.inode, p.modified) for p in done if not p.head_length}
-        newer = newer and self._may_be_newer(old, missing) and (*old.identity, old.modified) not in only_seen
-        # Whoever packs a file keeps its mtime, so not every old `.gz` must be unpacked to be told from another.
-        earliest = min([p.modified for p in missing.values()], default=self._newest) // _SECOND
-        if not newer and (not missing or (old.path.endswith(".gz") and second < min(earliest, newest))):
+        newer = newer and self._may_be_newer(old, known)
+        if not newer and not self._may_be_missing(old, known):
             return None
         try:
             file = open_log(old.path)
@@ -183,121 +194,80 @@ class Search:
         try:
             if identity(file.stat()) != old.identity:
                 raise FileNotFoundError(old.path)
-            known = (*done, *missing.values(), *(g.position for g in opened))
-            folder = os.path.dirname(old.path)
-            if key := next((k for k, p in missing.items() if p.marker_length and self._holds(file, folder, p)), None):
-                found = key, missing[key]
-                self._moved_to.add(folder)
-                self._unproved.discard(folder)
-            else:
-                size = file.size()  # once: it may grow while it is judged
-                if _is_copy(file, size, known, opened):
-                    self._settled[old.identity] = old
-                elif not self._too_small(file, size, known, newer, now):
-                    found = self._unread(file, size, newer, missing, opened)
+            found = self._of_missing(file, old, known) or self._of_unknown(file, old, newer, now, known)
         finally:
             if found is None:
                 file.close()
         return (found[0], file, found[1]) if found else None
 
-    def _holds(self, file: Opened, folder: str, position: Position) -> bool:
-        """Anywhere but beside the log a copy that somebody has made earlier does not do."""
-        return fits(file, position) and (folder not in self._unproved or file.size() >= position.size)
-
-    def _may_be_newer(self, old: Sibling, missing: Missing) -> bool:
+    def _may_be_newer(self, old: Sibling, known: Known) -> bool:
         """Than all that is known: by its mtime, or because it stands in the place of one that was emptied."""
-        if os.path.dirname(old.path) in self._unproved:
+        if not self._places.is_proved(old.path):
             return False
-        if not old.path.endswith(".gz") and any(old.identity == (p.device, p.inode) for p in missing.values()):
+        only_seen = {(p.device, p.inode, p.modified) for p in known.done if not p.head_length}
+        if (*old.identity, old.modified) in only_seen:
+            return False
+        if not old.path.endswith(".gz") and old.identity in {(p.device, p.inode) for p in known.missing.values()}:
             return True
         return old.modified // _SECOND >= self._newest // _SECOND
 
-    def _unread(
-        self, file: Opened, size: int, newer: bool, missing: Missing, opened: list[Generation]
+    def _may_be_missing(self, old: Sibling, known: Known) -> bool:
+        """Whoever packs a file keeps its mtime, so not every old `.gz` must be unpacked to be told from another."""
+        if not known.missing:
+            return False
+        earliest = min(self._newest, *(p.modified for p in known.missing.values()))
+        return not old.path.endswith(".gz") or old.modified // _SECOND >= earliest // _SECOND
+
+    def _of_missing(self, file: Opened, old: Sibling, known: Known) -> tuple[str, Position] | None:
+        """One that was read in part. Where nothing is proved, a copy that somebody has made earlier does not do."""
+        proved = self._places.is_proved(old.path)
+        for key, position in known.missing.items():
+            if position.marker_length and fits(file, position) and (proved or file.size() >= position.size):
+                self._places.prove(os.path.dirname(old.path))
+                return key, position
+        return None
+
+    def _of_unknown(
+        self, file: Opened, old: Sibling, newer: bool, now: float, known: Known
     ) -> tuple[str, Position] | None:
-        """A generation of which nothing was read. There is only the inode, which may be in use again (B27)."""
-        held = identity(file.stat())
-        unread = {key: p for key, p in missing.items() if not p.marker_length}
+        """A generation of which nothing was read."""
+        size = file.size()  # once: it may grow while it is judged
+        if is_copy(file, size, known.positions, [g.file for g in known.opened]):
+            self._settled[old.identity] = old
+            return None
+        if not file.compressed and self._may_be_making(old.identity, size, newer, now, known):
+            return None
+        # There is only the inode, which may be in use again (B27).
+        unread = {key: p for key, p in known.missing.items() if not p.marker_length}
         for key, position in unread.items():
-            if held == (position.device, position.inode) and (size >= position.size or not newer):
+            if old.identity == (position.device, position.inode) and (size >= position.size or not newer):
                 return key, position
         if not newer or not size:
             return None
-        if any(not g.position.offset and g.file.size() < g.position.size for g in opened):
-            self._moving = True  # one was emptied meanwhile: this may be what it held
+        if any(not g.position.offset and g.file.size() < g.position.size for g in known.opened):
+            self._moving = True  # one was emptied just now: this may be what it held
             return None
         # Was a missing one emptied or packed meanwhile, then whatever is new may be what it held.
-        elsewhere = {g.identity for g in opened}
-        gone = {
-            key: p
-            for key, p in unread.items()
-            if (p.device, p.inode) in elsewhere or self._present.get((p.device, p.inode), -1) < p.size
-        }
-        small_enough = [(p.size, key) for key, p in gone.items() if p.size <= size]
-        if small_enough:
-            key = max(small_enough)[1]
+        gone = [(p.size, key) for key, p in unread.items() if p.size <= size and self._is_gone(p, known)]
+        if gone:
+            key = max(gone)[1]
             return key, unread[key]
         return "", unread_of(file, modified=self._newest)
 
-    def _too_small(self, file: Opened, size: int, known: Iterable[Position], newer: bool, now: float) -> bool:
+    def _is_gone(self, position: Position, known: Known) -> bool:
+        """No file of its inode can be what it was."""
+        held = position.device, position.inode
+        return known.is_open(held) or self._present.get(held, -1) < position.size
+
+    def _may_be_making(self, held: Identity, size: int, newer: bool, now: float, known: Known) -> bool:
         """A file shorter than the beginning of a known one may be a copy in the making, until it stays as it is."""
-        if file.compressed or all(p.head_length <= size for p in known):
+        if all(p.head_length <= size for p in known.positions):
             return False
-        seen = (identity(file.stat()), size)
-        self._small = {key: since for key, since in self._small.items() if key[0] != seen[0] or key == seen}
+        seen = held, size
+        self._small = {key: since for key, since in self._small.items() if key[0] != held or key == seen}
         if now - self._small.setdefault(seen, now) >= _STILL:
             return False
-        self._undecided.add(seen[0])
+        self._undecided.add(held)
         if newer:
-            self._making.add(seen[0])
+            self._making.add(held)
         return True
-
-    def _siblings(self, missing: Missing) -> list[Sibling]:
-        """Where the path is or was a symbolic link, what it led to may have been rotated, or be left (B28). They may
-        have been moved to another folder: to one below the log's, or to where one was moved that is still open (B29).
-        """
-        now = os.path.realpath(self._path)
-        left = {os.fsdecode(unquote_to_bytes(p.target)) for p in missing.values() if p.target}
-        found = set(siblings(left - {now}))
-        for path in {self._path, now} | left:
-            with suppress(OSError):
-                found |= {*rotated(path, self._log_patterns)}
-        folder, name = os.path.split(self._path)
-        self._moved_to -= {folder, os.path.realpath(folder)}
-        self._unproved = {*folders_in(folder)} - self._moved_to if missing else set()
-        for each in self._moved_to | self._unproved:
-            with suppress(OSError):
-                found |= {*rotated(os.path.join(each, name))}
-        return sorted(found, key=lambda s: (os.path.dirname(s.path) in self._unproved, s.age))
-
-
-def unread_of(file: Opened, modified: int | None = None) -> Position:
-    """The position at the beginning of a file, its path and number left open."""
-    found = file.stat()
-    return Position(
-        path="",
-        number=0,
-        device=found.st_dev,
-        inode=found.st_ino,
-        modified=found.st_mtime_ns if modified is None else modified,
-        compressed=file.compressed,
-    )
-
-
-def _is_copy(file: Opened, size: int, known: Iterable[Position], opened: list[Generation]) -> bool:
-    return any(_begins(file, size, g.file) for g in opened) or any(_is_copy_of(file, size, p) for p in known)
-
-
-def _is_copy_of(file: Opened, size: int, position: Position) -> bool:
-    """Whether a file is a copy, perhaps a half-made one, of a generation that is known (B29)."""
-    if position.head_length == 0 or not head_fits(file, position):
-        return False
-    return position.head_length <= size and (size < position.offset or fits(file, position))
-
-
-def _begins(file: Opened, size: int, other: Opened) -> bool:
-    """Whether all of a file is how the other begins, as far as its own beginning and end tell. The other way round it
-    is no copy: a log's first line, half written, is how many of its generations begin.
-    """
-    ends = ((0, min(size, MARKER)), (max(0, size - MARKER), min(size, MARKER)))
-    return 0 < size <= other.size() and all(file.read(*end) == other.read(*end) for end in ends)
