@@ -25,8 +25,9 @@ class Position(Struct, frozen=True):
 
     `path` is the configured path, percent-encoded, whatever the generation is called now; `target` is what it
     led to where it was a symbolic link, percent-encoded too. `skipping`: the bytes
-    up to the next newline belong to a line that was too long. `size` in bytes and `modified` (mtime in
-    nanoseconds) are what was last known of the file while the path named it. `done`: given up, kept only so
+    up to the next newline belong to a line that was too long. `size` in bytes is what was last known of
+    the file, `modified` (mtime in nanoseconds) too, while the path named it: every generation older than that is in
+    the ledger. `done`: given up, kept only so
     that its bytes are recognised when they turn up under another name.
     """
 

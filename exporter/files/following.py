@@ -183,7 +183,7 @@ class Following:
     def _begin(self, file: Opened, now: float) -> None:
         """Where reading of a file that the path has come to name begins. Raises OSError."""
         known = self.lineage.resume(file)
-        key, position = known or ("", unread_of(file))
+        key, position = known or self._unread(file)
         if not key:
             key, position = self._numbered(position)
         renamed = False
@@ -197,7 +197,7 @@ class Following:
         if (self.lineage.history or self._awaited) and not position.marker_length:
             self.lineage.departed(now, [g.position for g in self.generations], renamed)
         self.lineage.history = True
-        position = structs.replace(position, modified=file.stat().st_mtime_ns, target=self._target())
+        position = structs.replace(position, target=self._target())
         self.current = self._generation(key, file, position, now)
         self.generations.append(self.current)
 
@@ -233,6 +233,10 @@ class Following:
         number = next(self._terms.numbers)
         return f"{self._quoted}#{number}", structs.replace(position, path=self._quoted, number=number)
 
+    def _unread(self, file: Opened) -> tuple[str, Position]:
+        """A generation of which nothing is in the ledger; until it is, an older one may turn up."""
+        return self._numbered(structs.replace(unread_of(file), modified=self.lineage.known_until))
+
     def _generation(self, key: str, file: Opened, position: Position, now: float) -> Generation:
         position = structs.replace(position, path=self._quoted)
         return Generation(key, file, position, self._terms.line_length, now)
@@ -240,14 +244,15 @@ class Following:
     def _insert(self, key: str, file: Opened, position: Position, now: float) -> Generation:
         """Before the current one, which is the last."""
         if not key:
-            key, position = self._numbered(position)
+            key, position = self._unread(file)
         place = len(self.generations) - (self.current is not None)
         self.generations.insert(place, generation := self._generation(key, file, position, now))
         return generation
 
     def truncated(self, generation: Generation, known: Position, now: float) -> None:
         """B19-B22, B27: other bytes stand where we have read; `known` is the position before that was seen."""
-        key, fresh = self._numbered(structs.replace(unread_of(generation.file), target=known.target))
+        key, fresh = self._unread(generation.file)
+        fresh = structs.replace(fresh, target=known.target)
         self.lineage.truncated(generation.key, known, now, followed_by=key)
         self.lineage.departed(now, [known], renamed=False)
         place = self.generations.index(generation)

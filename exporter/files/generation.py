@@ -82,7 +82,7 @@ class Generation:
             self.grown_at = now
         elif size < known.size and not known.offset:
             raise Truncated
-        modified = found.st_mtime_ns if at_path else known.modified
+        modified = found.st_mtime_ns if at_path and self.announced else known.modified
         self.position = structs.replace(known, size=size, modified=modified)
         return known.size - size if known.offset <= size < known.size else 0
 

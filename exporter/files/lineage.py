@@ -52,6 +52,11 @@ class Lineage:
         return self._search.waits
 
     @property
+    def known_until(self) -> int:
+        """mtime in nanoseconds; whatever is older is in the ledger."""
+        return self._search.known_until
+
+    @property
     def keys(self) -> tuple[str, ...]:
         return (*self.missing, *self._done, *self._leaving)
 
@@ -189,6 +194,8 @@ class Lineage:
         for generation in opened:
             if generation.key in self._news or not generation.announced:
                 return self.tell(Window(source, generation.key, generation.position))
+        if self.waits:
+            return None
         for key, position in (*self._untold.items(), *self._leaving.items()):
             return self.tell(Window(source, key, position, closes=position.done))
         for key, position in (*self.missing.items(), *self._done.items()) if self._news else ():

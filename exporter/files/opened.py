@@ -164,7 +164,7 @@ def at_end(file: Opened, position: Position, offset: int) -> Position:
     )
 
 
-def unread_of(file: Opened, modified: int | None = None) -> Position:
+def unread_of(file: Opened) -> Position:
     """The position at the beginning of a file, its path and number left open."""
     found = file.stat()
     return Position(
@@ -172,6 +172,6 @@ def unread_of(file: Opened, modified: int | None = None) -> Position:
         number=0,
         device=found.st_dev,
         inode=found.st_ino,
-        modified=found.st_mtime_ns if modified is None else modified,
+        modified=found.st_mtime_ns,
         compressed=file.compressed,
     )

@@ -53,13 +53,13 @@ class Known(Struct, frozen=True):
 
 class Search:
     """Times are monotonic seconds. `renamed`: generations that came and went unseen did so by renaming, rather
-    than by copying and truncating.
+    than by copying and truncating. `known_until`: whatever has an older mtime (nanoseconds) is known, or ancient.
     """
 
     def __init__(self, path: str, log_patterns: tuple[str, ...], known: Collection[Position]) -> None:
         self.renamed = True
         self._places = Places(path, log_patterns)
-        self._newest = max((p.modified for p in known), default=0)
+        self.known_until = max((p.modified for p in known), default=0)
         self._begins = bool(known)
         self._newer_until = self._missing_until = self._next_look = 0.0
         self._away_since: float | None = None
@@ -68,7 +68,7 @@ class Search:
         self._undecided: set[Identity] = set()
         self._making: set[Identity] = set()
         self._small: dict[tuple[Identity, int], float] = {}
-        self._settled: dict[Identity, Sibling] = {}
+        self._copies: dict[Identity, Sibling] = {}
 
     def ancient(self, modified: int) -> Iterator[Position]:
         """Where the files that stand under rotated names end, before anything of the path was read.
@@ -76,9 +76,9 @@ class Search:
         Only files about as young as its own, of the mtime `modified`: older ones are told by their mtime (B26).
         """
         present = self._places.siblings(())
-        self._newest = max([modified, *(s.modified for s in present)])
+        self.known_until = max([modified, *(s.modified for s in present)])
         for old in present:
-            if old.modified // _SECOND >= self._newest // _SECOND - 1:
+            if old.modified // _SECOND >= self.known_until // _SECOND - 1:
                 try:
                     with closing(open_log(old.path)) as file:
                         yield at_end(file, unread_of(file), file.size())
@@ -89,8 +89,7 @@ class Search:
     def for_newer(self, now: float, modified: int, renamed: bool) -> None:
         """From now on generations younger than `modified` (mtime) are looked for, of which nothing is known."""
         self.renamed = renamed
-        if not self.waits:  # else something older was perhaps overlooked
-            self._newest = max(self._newest, modified)
+        self.known_until = max(self.known_until, modified)
         self._newer_until = now + SEARCH
         self._next_look = now
 
@@ -98,7 +97,7 @@ class Search:
         """A generation more is missing from now on."""
         self._missing_until = now + SEARCH
         self._next_look = now
-        self._settled.clear()
+        self._copies.clear()
 
     @property
     def waits(self) -> bool:
@@ -134,7 +133,7 @@ class Search:
         self._undecided.clear()
         self._making.clear()
         for old in self._look(newer, known):
-            if known.is_open(old.identity) or self._settled.get(old.identity) == old:
+            if known.is_open(old.identity) or self._copies.get(old.identity) == old:
                 continue
             found = None
             try:
@@ -209,13 +208,13 @@ class Search:
             return False
         if not old.path.endswith(".gz") and old.identity in {(p.device, p.inode) for p in known.missing.values()}:
             return True
-        return old.modified // _SECOND >= self._newest // _SECOND
+        return old.modified // _SECOND >= self.known_until // _SECOND
 
     def _may_be_missing(self, old: Sibling, known: Known) -> bool:
         """Whoever packs a file keeps its mtime, so not every old `.gz` must be unpacked to be told from another."""
         if not known.missing:
             return False
-        earliest = min(self._newest, *(p.modified for p in known.missing.values()))
+        earliest = min(self.known_until, *(p.modified for p in known.missing.values()))
         return not old.path.endswith(".gz") or old.modified // _SECOND >= earliest // _SECOND
 
     def _of_missing(self, file: Opened, old: Sibling, known: Known) -> tuple[str, Position] | None:
@@ -233,7 +232,7 @@ class Search:
         """A generation of which nothing was read."""
         size = file.size()  # once: it may grow while it is judged
         if is_copy(file, size, known.positions, [g.file for g in known.opened]):
-            self._settled[old.identity] = old
+            self._copies[old.identity] = old
             return None
         if not file.compressed and self._may_be_making(old.identity, size, newer, now, known):
             return None
@@ -252,7 +251,7 @@ class Search:
         if gone:
             key = max(gone)[1]
             return key, unread[key]
-        return "", unread_of(file, modified=self._newest)
+        return "", unread_of(file)
 
     def _is_gone(self, position: Position, known: Known) -> bool:
         """No file of its inode can be what it was."""
