@@ -157,6 +157,8 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
         else:
             if cut:
                 following.lineage.cut(generation.key, cut)
+            if found is not None and following.complete:
+                generation.date(found.st_mtime_ns)
             return window
         return None
 

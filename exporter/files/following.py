@@ -91,6 +91,11 @@ class Following:
         return found
 
     @property
+    def complete(self) -> bool:
+        """All that is older than the current generation is in the ledger."""
+        return not self.lineage.waits and all(g.announced for g in self.generations if g is not self.current)
+
+    @property
     def gone(self) -> bool:
         """The path names nothing and all that it named has been read."""
         return self.error == "missing" and not self.generations and not self.lineage.missing
@@ -162,7 +167,7 @@ class Following:
 
         Takes and gives what the current file looks like, where that is still known.
         """
-        known, is_current = generation.position, generation is self.current
+        known, is_current, changed_at = generation.position, generation is self.current, generation.changed_at
         try:
             generation.look(now, found if is_current else None)
         except OSError:
@@ -170,7 +175,7 @@ class Following:
         except Truncated:
             self.truncated(generation, known, now)
             return None if is_current else found  # it has grown since
-        if is_current and generation.position != known:
+        if is_current and generation.changed_at != changed_at:
             self.lineage.departed(now, [], renamed=False)  # it may have been full and emptied again
         return found
 

@@ -20,8 +20,9 @@ class Truncated(Exception):  # noqa: N818  an event, not an error
 
 
 class Generation:
-    """`grown_at` is the monotonic time at which bytes were last seen to be added; `drained`: read to its end
-    at least once; `resting`: there was nothing to give when last asked. `announced`: its position is in the ledger.
+    """`grown_at` is the monotonic time at which bytes were last seen to be added, `changed_at` that of any change;
+    `drained`: read to its end at least once; `resting`: there was nothing to give when last asked. `announced`: its
+    position is in the ledger.
     """
 
     def __init__(self, file_key: str, file: Opened, position: Position, line_length: int, now: float) -> None:
@@ -35,15 +36,14 @@ class Generation:
             size=file.size(),
             done=False,
         )
-        self.grown_at = now
+        self.grown_at = self.changed_at = now
         self.drained = self.resting = self.closing = self.closed = self.announced = False
         self._file = file
         self._expected = position.size
         self._line_length = line_length
         self._smallest = self._limit = min(LIVE_WINDOW, line_length)
         self._fruitless: tuple[int, int, bool] | None = None
-        self._looks: tuple[int, int, int] | None = None
-        self._changed_at = now
+        self._looks = _looks(found)
 
     @property
     def identity(self) -> Identity:
@@ -67,33 +67,37 @@ class Generation:
         return max(0, self._expected - self.position.size)
 
     def look(self, now: float, at_path: os.stat_result | None) -> int:
-        """Takes note of the file's present size, and of its mtime while the path names it; `at_path` is what the
-        path's file looks like if that is this one. Gives the number of unread bytes that were cut off its end.
+        """Takes note of the file's present size; `at_path` is what the path's file looks like if that is this one.
+        Gives the number of unread bytes that were cut off its end.
 
         Raises OSError, and Truncated where nothing tells whether what is left are the bytes that were known.
         """
         found = at_path or self._file.stat()
-        looks = found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        looks = _looks(found)
         if looks == self._looks:
             return 0
-        self._looks, self._changed_at, self.resting = looks, now, False
+        self._looks, self.changed_at, self.resting = looks, now, False
         size, known = self._file.size() if self._file.compressed else found.st_size, self.position
         if size > known.size:
             self.grown_at = now
         elif size < known.size and not known.offset:
             raise Truncated
-        modified = found.st_mtime_ns if at_path and self.announced else known.modified
-        self.position = structs.replace(known, size=size, modified=modified)
+        self.position = structs.replace(known, size=size)
         return known.size - size if known.offset <= size < known.size else 0
+
+    def date(self, modified: int) -> None:
+        """All that is older than this mtime (nanoseconds) is in the ledger."""
+        if modified != self.position.modified:
+            self.position = structs.replace(self.position, modified=modified)
 
     def quiet(self, now: float) -> bool:
         """Nothing to give, and nothing has changed for so long that it need not be read to know."""
-        return self.resting and self.drained and not self.closing and now - self._changed_at > _SETTLED
+        return self.resting and self.drained and not self.closing and now - self.changed_at > _SETTLED
 
     def replace_file(self, file: Opened) -> None:
         """Goes on in a file opened anew, after an error such as ESTALE (D43)."""
         self._file.close()
-        self._file, self._looks = file, None
+        self._file, self._looks = file, (-1, 0, 0)
 
     def window(self, source: str) -> Window | None:
         """The next window, None where there is nothing new. Raises Truncated, OSError."""
@@ -173,3 +177,7 @@ class Generation:
             stuck = final or len(data) >= self._line_length
             return ("too_long", line) if stuck else ("waiting", 0)
         return "", whole_lines
+
+
+def _looks(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
