@@ -24,10 +24,9 @@ class Position(Struct, frozen=True):
     """How far one generation of a file has been posted; `offset` counts uncompressed bytes.
 
     `path` is the configured path, percent-encoded, whatever the generation is called now; `target` is what it
-    led to where it was a symbolic link, percent-encoded too. `skipping`: the bytes
-    up to the next newline belong to a line that was too long. `size` in bytes is what was last known of
-    the file, `modified` (mtime in nanoseconds) too, while the path named it: every generation older than that is in
-    the ledger. `done`: given up, kept only so
+    led to where it was a symbolic link, percent-encoded too. `skipping`: the bytes up to the next newline belong to
+    a line that was too long. `size` in bytes is what was last known of the file, `modified` (mtime in nanoseconds)
+    too, while the path named it: every generation older than that is in the ledger. `done`: given up, kept only so
     that its bytes are recognised when they turn up under another name.
     """
 

@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 
 from exporter.files.generation import Generation, Truncated
 from exporter.files.lineage import Lineage, encoded
-from exporter.files.opened import Identity, NotAFileError, Opened, at_end, identity, open_log, unread_of
+from exporter.files.opened import Identity, NotAFileError, Opened, at_end, identity, open_log
 from exporter.window import Position
 
 #: Seconds that a file which the path no longer names stays open after it last grew.
@@ -188,7 +188,7 @@ class Following:
     def _begin(self, file: Opened, now: float) -> None:
         """Where reading of a file that the path has come to name begins. Raises OSError."""
         known = self.lineage.resume(file)
-        key, position = known or self._unread(file)
+        key, position = known or ("", self.lineage.unread(file))
         if not key:
             key, position = self._numbered(position)
         renamed = False
@@ -238,10 +238,6 @@ class Following:
         number = next(self._terms.numbers)
         return f"{self._quoted}#{number}", structs.replace(position, path=self._quoted, number=number)
 
-    def _unread(self, file: Opened) -> tuple[str, Position]:
-        """A generation of which nothing is in the ledger; until it is, an older one may turn up."""
-        return self._numbered(structs.replace(unread_of(file), modified=self.lineage.known_until))
-
     def _generation(self, key: str, file: Opened, position: Position, now: float) -> Generation:
         position = structs.replace(position, path=self._quoted)
         return Generation(key, file, position, self._terms.line_length, now)
@@ -249,15 +245,14 @@ class Following:
     def _insert(self, key: str, file: Opened, position: Position, now: float) -> Generation:
         """Before the current one, which is the last."""
         if not key:
-            key, position = self._unread(file)
+            key, position = self._numbered(position)
         place = len(self.generations) - (self.current is not None)
         self.generations.insert(place, generation := self._generation(key, file, position, now))
         return generation
 
     def truncated(self, generation: Generation, known: Position, now: float) -> None:
         """B19-B22, B27: other bytes stand where we have read; `known` is the position before that was seen."""
-        key, fresh = self._unread(generation.file)
-        fresh = structs.replace(fresh, target=known.target)
+        key, fresh = self._numbered(structs.replace(self.lineage.unread(generation.file), target=known.target))
         self.lineage.truncated(generation.key, known, now, followed_by=key)
         self.lineage.departed(now, [known], renamed=False)
         place = self.generations.index(generation)

@@ -43,7 +43,7 @@ class Generation:
         self._line_length = line_length
         self._smallest = self._limit = min(LIVE_WINDOW, line_length)
         self._fruitless: tuple[int, int, bool] | None = None
-        self._looks = _looks(found)
+        self._looks: tuple[int, int, int] | None = _looks(found)
 
     @property
     def identity(self) -> Identity:
@@ -97,7 +97,7 @@ class Generation:
     def replace_file(self, file: Opened) -> None:
         """Goes on in a file opened anew, after an error such as ESTALE (D43)."""
         self._file.close()
-        self._file, self._looks = file, (-1, 0, 0)
+        self._file, self._looks = file, None
 
     def window(self, source: str) -> Window | None:
         """The next window, None where there is nothing new. Raises Truncated, OSError."""

@@ -52,11 +52,6 @@ class Lineage:
         return self._search.waits
 
     @property
-    def known_until(self) -> int:
-        """mtime in nanoseconds; whatever is older is in the ledger."""
-        return self._search.known_until
-
-    @property
     def keys(self) -> tuple[str, ...]:
         return (*self.missing, *self._done, *self._leaving)
 
@@ -67,6 +62,10 @@ class Lineage:
     def ancient(self, modified: int) -> Iterator[Position]:
         """What stands under rotated names when the path is first looked at; `modified` is the mtime of its file."""
         return self._search.ancient(modified)
+
+    def unread(self, file: Opened) -> Position:
+        """The position of a generation that nobody knows, its path and number left open."""
+        return self._search.unread(file)
 
     def departed(self, now: float, previous: Iterable[Position], renamed: bool = True) -> None:
         """The path has moved on, or not `renamed` its file was emptied: further generations may have come and gone
@@ -122,8 +121,8 @@ class Lineage:
         self._count(key, truncations=1, lost_bytes=size)
 
     def finish(self, key: str, position: Position, shortfall: int = 0) -> None:
-        """Given up with all its bytes read, but for so many that it lost while nobody looked; remembered for a
-        while, so that nothing reads it again.
+        """Given up with all its bytes read, but for so many that it lost while nobody looked; remembered as long as it
+        lies there, so that nothing reads it again. The latest may have been packed, or copied.
         """
         if shortfall:
             self._count(key, lost_bytes=shortfall)
@@ -166,12 +165,7 @@ class Lineage:
             yield key, file, position
         for key in self._search.given_up(now, self.missing) if self.missing else ():
             self._lose(key, self.missing.pop(key))
-        if len(self._done) > _REMEMBERED:
-            self._let_go()
-
-    def _let_go(self) -> None:
-        """What lies there no more, but for the latest: it may have been packed, or copied."""
-        for key in sorted(self._done, key=lambda k: self._done[k].number)[:-_REMEMBERED]:
+        for key in [*self._done][:-_REMEMBERED]:
             if not self._search.lies_there((self._done[key].device, self._done[key].inode)):
                 self._leave(key, self._done.pop(key))
 

@@ -6,9 +6,9 @@ known, and files rotated before the path was first seen, are never taken for any
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from exporter.files.generation import Generation
 from exporter.files.likeness import fits, is_copy
@@ -53,13 +53,14 @@ class Known(Struct, frozen=True):
 
 class Search:
     """Times are monotonic seconds. `renamed`: generations that came and went unseen did so by renaming, rather
-    than by copying and truncating. `known_until`: whatever has an older mtime (nanoseconds) is known, or ancient.
+    than by copying and truncating.
     """
 
     def __init__(self, path: str, log_patterns: tuple[str, ...], known: Collection[Position]) -> None:
         self.renamed = True
         self._places = Places(path, log_patterns)
-        self.known_until = max((p.modified for p in known), default=0)
+        # Whatever has an older mtime (nanoseconds) is known, or ancient.
+        self._known_until = max((p.modified for p in known), default=0)
         self._begins = bool(known)
         self._newer_until = self._missing_until = self._next_look = 0.0
         self._away_since: float | None = None
@@ -76,9 +77,9 @@ class Search:
         Only files about as young as its own, of the mtime `modified`: older ones are told by their mtime (B26).
         """
         present = self._places.siblings(())
-        self.known_until = max([modified, *(s.modified for s in present)])
+        self._known_until = max([modified, *(s.modified for s in present)])
         for old in present:
-            if old.modified // _SECOND >= self.known_until // _SECOND - 1:
+            if old.modified // _SECOND >= self._known_until // _SECOND - 1:
                 try:
                     with closing(open_log(old.path)) as file:
                         yield at_end(file, unread_of(file), file.size())
@@ -86,10 +87,14 @@ class Search:
                     device, inode = old.identity
                     yield Position(path="", number=0, device=device, inode=inode, modified=old.modified)
 
+    def unread(self, file: Opened) -> Position:
+        """The position of a generation of which nothing is in the ledger; until it is, an older one may turn up."""
+        return structs.replace(unread_of(file), modified=self._known_until)
+
     def for_newer(self, now: float, modified: int, renamed: bool) -> None:
         """From now on generations younger than `modified` (mtime) are looked for, of which nothing is known."""
         self.renamed = renamed
-        self.known_until = max(self.known_until, modified)
+        self._known_until = max(self._known_until, modified)
         self._newer_until = now + SEARCH
         self._next_look = now
 
@@ -113,12 +118,9 @@ class Search:
     def copied(self, position: Position, but: Identity) -> bool:
         """Whether another file holds all that was read up to a position."""
         for old in self._places.siblings(()):
-            try:
-                with closing(open_log(old.path)) as file:
-                    if old.identity != but and fits(file, position):
-                        return True
-            except (OSError, *GZIP_ERRORS):
-                pass
+            with suppress(OSError, *GZIP_ERRORS), closing(open_log(old.path)) as file:
+                if old.identity != but and fits(file, position):
+                    return True
         return False
 
     def find(self, now: float, named: bool, known: Known) -> Iterator[Found]:
@@ -208,13 +210,13 @@ class Search:
             return False
         if not old.path.endswith(".gz") and old.identity in {(p.device, p.inode) for p in known.missing.values()}:
             return True
-        return old.modified // _SECOND >= self.known_until // _SECOND
+        return old.modified // _SECOND >= self._known_until // _SECOND
 
     def _may_be_missing(self, old: Sibling, known: Known) -> bool:
         """Whoever packs a file keeps its mtime, so not every old `.gz` must be unpacked to be told from another."""
         if not known.missing:
             return False
-        earliest = min(self.known_until, *(p.modified for p in known.missing.values()))
+        earliest = min(self._known_until, *(p.modified for p in known.missing.values()))
         return not old.path.endswith(".gz") or old.modified // _SECOND >= earliest // _SECOND
 
     def _of_missing(self, file: Opened, old: Sibling, known: Known) -> tuple[str, Position] | None:
@@ -251,7 +253,7 @@ class Search:
         if gone:
             key = max(gone)[1]
             return key, unread[key]
-        return "", unread_of(file)
+        return "", self.unread(file)
 
     def _is_gone(self, position: Position, known: Known) -> bool:
         """No file of its inode can be what it was."""

@@ -20,6 +20,7 @@ import pytest
 from tests.exporter.reader import Reader
 
 _KEPT = 150
+_TURNS = 120
 _BEGUN = 1_790_000_000
 _CALLS = ("stat", "fstat", "listdir", "scandir", "open", "pread")
 _ROTATIONS = (["rename"], ["copy"], ["rename", "copy"], ["rename", "pack"], ["rename", "absent", "copy", "pack"])
@@ -145,7 +146,7 @@ class Writer:
 
 
 class Count:
-    """The lines counted, and how often it was stored; `reader` is the tail with its books, which may crash."""
+    """The lines that the tail has counted, and what was stored of it last; `reader` is the tail with its books."""
 
     def __init__(self, log: Path) -> None:
         self.reader = Reader(log)
@@ -176,7 +177,8 @@ class Count:
         return [number for number in range(1, written + 1) if f"<{number}>" not in self._lines]
 
 
-def live(seed: int, turns: int) -> None:
+@pytest.mark.parametrize("seed", range(int(os.environ.get("SEEDS", "12"))))
+def test_every_line_once_whatever_comes_between(seed: int) -> None:
     dice = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         writer = Writer(Path(folder), dice)
@@ -184,7 +186,7 @@ def live(seed: int, turns: int) -> None:
         count = Count(writer.log)
         crashes = dice.choice([0, 0.01, 0.05])
         with mock.patch.multiple(os, **calls):
-            for _ in range(turns):
+            for _ in range(_TURNS):
                 writer.go(dice.choice([0.02, 0.1, 0.3, 1.0, 1.0, 3.0]), dice.choice([1, 5, 100, 1000, 1000]))
                 count.reader.now = writer.now
                 writer.hurry()
@@ -201,8 +203,3 @@ def live(seed: int, turns: int) -> None:
         assert count.reader.books.lost_bytes == 0
         count.reader.stop()
         writer.close()
-
-
-@pytest.mark.parametrize("seed", range(int(os.environ.get("SEEDS", "12"))))
-def test_every_line_once_whatever_comes_between(seed: int) -> None:
-    live(seed, turns=120)
