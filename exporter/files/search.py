@@ -141,18 +141,18 @@ class Search:
             try:
                 found = self._examine(old, newer, now, known)
             except FileNotFoundError:  # it is being renamed
-                self._moving = newer
+                self._moving = True
             except (OSError, *GZIP_ERRORS):
                 pass
             if found:
                 yield found
-        self._held_up = newer and bool(self._undecided)
+        self._held_up = newer and (self._moving or bool(self._undecided))
         hurry = self.waits or now <= self._newer_until or (named and now < self._missing_until)
         self._next_look = now if hurry else now + _PAUSE
 
     def given_up(self, now: float, missing: Mapping[str, Position]) -> list[str]:
-        """Keys of what was looked for long enough, unless it is there and may only not be read yet."""
-        late = now >= self._missing_until
+        """Keys of what was looked for long enough, unless it was overlooked, or is there and may not be read yet."""
+        late = now >= self._missing_until and not self._moving
         return [k for k, p in missing.items() if late and (p.device, p.inode) not in self._undecided]
 
     def _bide(self, now: float, named: bool) -> None:
@@ -177,7 +177,7 @@ class Search:
         missing = known.missing.values()
         present = self._places.siblings(missing)
         names = {old.path: old.identity for old in present}
-        self._moving = newer and names != {old.path: old.identity for old in self._places.siblings(missing)}
+        self._moving = names != {old.path: old.identity for old in self._places.siblings(missing)}
         self._present = {old.identity: old.size for old in present}
         return present
 

@@ -3,6 +3,7 @@
 import gzip
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -297,3 +298,28 @@ def test_b31_removed_and_made_anew(log: Path) -> None:
     log.unlink()
     append(log, "b1\n")
     assert reader.poll() == ["a2", "b1"]
+
+
+def test_b17_names_that_move_at_every_look_hide_nothing(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred renames at each rotation, on a machine so busy that a look takes as long."""
+    append(log, "a1\n")
+    reader = Reader(log)
+    reader.poll()
+    append(log, "a2\n")
+    rotate(log, "access.log.2")
+    append(log, "b1\n")
+    rotate(log)
+    append(log, "c1\n")
+
+    def moved(path: str, *rest: int, opened: Callable[..., int] = os.open) -> int:
+        if path != str(log):
+            name, _, number = path.rpartition(".")
+            os.rename(path, f"{name}.{int(number) + 2}")
+        return opened(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", moved)
+        reader.restart()
+        assert reader.wait(15) == []
+    assert reader.poll() == ["a2", "b1", "c1"]
+    assert reader.books.lost_bytes == 0
