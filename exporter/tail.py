@@ -143,7 +143,7 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
 
     def _window_of(self, generation: Generation, now: float, found: os.stat_result | None) -> Window | None:
         """`found` is what the file looks like, where that is known."""
-        known, following = generation.position, self._following
+        following = self._following
         try:
             cut = generation.look(now, found)
             generation.closing = following.over(generation, now)
@@ -151,7 +151,7 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
                 return None
             window = generation.window(self._terms.source)
         except Truncated:
-            following.truncated(generation, known, now)
+            following.truncated(generation, now)
         except (OSError, *GZIP_ERRORS) as error:
             following.stumbled(generation, error, now)
         else:

@@ -167,13 +167,13 @@ class Following:
 
         Takes and gives what the current file looks like, where that is still known.
         """
-        known, is_current, changed_at = generation.position, generation is self.current, generation.changed_at
+        is_current, changed_at = generation is self.current, generation.changed_at
         try:
             generation.look(now, found if is_current else None)
         except OSError:
             return found
         except Truncated:
-            self.truncated(generation, known, now)
+            self.truncated(generation, now)
             return None if is_current else found  # it has grown since
         if is_current and generation.changed_at != changed_at:
             self.lineage.departed(now, [], renamed=False)  # it may have been full and emptied again
@@ -250,8 +250,9 @@ class Following:
         self.generations.insert(place, generation := self._generation(key, file, position, now))
         return generation
 
-    def truncated(self, generation: Generation, known: Position, now: float) -> None:
-        """B19-B22, B27: other bytes stand where we have read; `known` is the position before that was seen."""
+    def truncated(self, generation: Generation, now: float) -> None:
+        """B19-B22, B27: other bytes stand where we have read."""
+        known = generation.last_seen
         key, fresh = self._numbered(structs.replace(self.lineage.unread(generation.file), target=known.target))
         self.lineage.truncated(generation.key, known, now, followed_by=key)
         self.lineage.departed(now, [known], renamed=False)

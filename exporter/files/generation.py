@@ -40,6 +40,7 @@ class Generation:
         self.drained = self.resting = self.closing = self.closed = self.announced = False
         self._file = file
         self._expected = position.size
+        self._proved = max(position.size, position.offset)
         self._line_length = line_length
         self._smallest = self._limit = min(LIVE_WINDOW, line_length)
         self._fruitless: tuple[int, int, bool] | None = None
@@ -60,6 +61,13 @@ class Generation:
     @property
     def file(self) -> Opened:
         return self._file
+
+    @property
+    def last_seen(self) -> Position:
+        """With the size at which its bytes were last seen to be there: a larger one may be of what has replaced them.
+        Where nothing was read, no byte can tell.
+        """
+        return structs.replace(self.position, size=self._proved) if self.position.offset else self.position
 
     @property
     def shortfall(self) -> int:
@@ -119,6 +127,7 @@ class Generation:
         before = self._file.read(position.offset - reach, reach)
         if digest(before) != position.marker or not (reach < MARKER or head_fits(self._file, position)):
             raise Truncated
+        self._proved = position.size
         if not position.offset and self._file.size() < position.size:
             raise Truncated  # there is no byte before it to tell
         whole = len(data) >= position.unread

@@ -1,5 +1,6 @@
 """The tail at rotations (B13 to B31), named after its scenarios; what a real logrotate does is in tests/system."""
 
+import errno
 import gzip
 import os
 import shutil
@@ -323,3 +324,21 @@ def test_b17_names_that_move_at_every_look_hide_nothing(log: Path, monkeypatch: 
         assert reader.wait(15) == []
     assert reader.poll() == ["a2", "b1", "c1"]
     assert reader.books.lost_bytes == 0
+
+
+def test_b20_d43_what_grows_where_nothing_can_be_read_was_not_lost(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by the writer between two system calls: the size of what had replaced it was taken for its own."""
+    append(log, "a1\n")
+    reader = Reader(log)
+    reader.poll()
+    copytruncate(log)
+    append(log, "b1\n" * 100)
+
+    def failing(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "pread", failing)
+        assert reader.poll() == []
+    assert reader.wait(12) == ["b1"] * 100
+    assert (reader.books.truncations, reader.books.lost_bytes) == (1, 0)
