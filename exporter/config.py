@@ -2,8 +2,8 @@
 
 import tomllib
 from collections.abc import Sequence
-from math import isfinite
 from pathlib import Path
+from sys import float_info
 from typing import Any, TypeVar
 
 from msgspec import Struct, structs
@@ -93,8 +93,10 @@ def _document(path: Path, problems: Problems, named_by: str = "--config") -> dic
     except UnicodeDecodeError as error:
         line, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
         problems.add("", f"is not UTF-8: byte {byte:#04x} in line {line}; save it as UTF-8")
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # tomllib's own, and Python's for a number of 5,000 digits
         problems.add("", f"is not valid TOML: {error}")
+    except RecursionError:
+        problems.add("", "is not valid TOML: its tables and arrays are nested too deeply")
     raise ConfigError(problems.sentences)
 
 
@@ -208,7 +210,7 @@ def _buckets(table: Table, problems: Problems) -> dict[str, tuple[float, ...]]:
         elif (
             not isinstance(bounds, list)
             or not bounds
-            or not all(type(b) in (int, float) and isfinite(b) and b > 0 for b in bounds)
+            or not all(type(b) in (int, float) and 0 < b <= float_info.max for b in bounds)
             or sorted(set(bounds)) != bounds
         ):
             problems.add("[buckets]", f"{name}: expected increasing numbers of seconds above 0, found {bounds!r}")

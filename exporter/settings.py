@@ -11,6 +11,7 @@ from exporter.books.money import Exchange
 from exporter.books.prices import Price
 from exporter.books.series import Limits
 from exporter.proxy.settings import Proxy
+from exporter.toml_table import FileName
 from exporter.web_config import WebConfig
 from parsers.parser import Parser
 from parsers.routes import table as route_table
@@ -23,12 +24,12 @@ class Exporter(Struct, frozen=True, forbid_unknown_fields=True):
     """`[exporter]`; times in seconds."""
 
     listen: str = "127.0.0.1:9877"
-    state: str = ".dify-exporter/state"
-    web_config: str = ""
+    state: FileName = ".dify-exporter/state"
+    web_config: FileName = ""
     poll_interval: Annotated[float, Meta(gt=0, le=1)] = 1.0
     start_at: Literal["end", "beginning"] = "end"
     first_pass_timeout: Seconds = 60.0
-    prices: str = ""
+    prices: FileName = ""
 
     def __post_init__(self) -> None:
         address(self.listen)
@@ -47,10 +48,10 @@ class SourceKeys(Struct, frozen=True):
     """The keys that every source has; the others are its parser's fields."""
 
     name: Text
-    paths: Annotated[tuple[Text, ...], Meta(min_length=1, examples=[["access.log"]])]
+    paths: Annotated[tuple[Annotated[FileName, Meta(min_length=1)], ...], Meta(min_length=1, examples=[["access.log"]])]
     parser: Text
     envelope: Text = "none"
-    log_patterns: tuple[Text, ...] = ()
+    log_patterns: tuple[FileName, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name.isprintable():

@@ -7,21 +7,24 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import date, time
 from difflib import get_close_matches
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 T = TypeVar("T", bound=Struct)
 
 Table = Mapping[str, Any]
+
+#: No file has a NUL in its name, and to ask a system for one is a ValueError.
+FileName = Annotated[str, Meta(pattern=r"\A[^\0]*\Z")]
 
 #: What TOML, and people, call the types that msgspec and Python name.
 _NAMES = {
     "str": "a string", "int": "an integer", "float": "a number", "bool": "true or false", "date": "a date",
     "array": "an array", "list": "an array", "object": "a table", "dict": "a table",
 }  # fmt: skip
-_TYPE = re.compile(r"`(\w+)`")
+_TYPE = re.compile(r"`(\w+)`( matching regex .*)?")
 
 
 class Problems:
@@ -118,8 +121,13 @@ def _expectation(error: msgspec.ValidationError, wanted: object) -> str:
         return f"expected one of {', '.join(map(repr, get_args(wanted)))}"
     expected, _, place = str(error).partition(" - at ")
     sentence = expected.partition(", got ")[0]
-    sentence = _TYPE.sub(lambda match: _NAMES.get(match[1], match[1]), sentence[:1].lower() + sentence[1:])
+    sentence = _TYPE.sub(_named, sentence[:1].lower() + sentence[1:])
     return f"{sentence} inside" if place else sentence
+
+
+def _named(found: re.Match[str]) -> str:
+    """The only pattern is that of a file's name."""
+    return "a file's name without NUL" if found[2] else _NAMES.get(found[1], found[1])
 
 
 def _shown(value: object) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from exporter.toml_table import Problems, convert, unknown
+from exporter.toml_table import FileName, Problems, convert, unknown
 
 Text = Annotated[str, Meta(min_length=1)]
 Version = Literal["TLS12", "TLS13"]
@@ -24,10 +24,10 @@ _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|1[0-8])\$[./A-Za-z0-9]{53}")
 class Tls(Struct, frozen=True, forbid_unknown_fields=True):
     """`[tls_server_config]`; files are absolute once loaded."""
 
-    cert_file: Text
-    key_file: Text
+    cert_file: Annotated[FileName, Meta(min_length=1)]
+    key_file: Annotated[FileName, Meta(min_length=1)]
     client_auth_type: Literal["NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"] = "NoClientCert"
-    client_ca_file: str = ""
+    client_ca_file: FileName = ""
     client_allowed_sans: tuple[Text, ...] = ()
     min_version: Version = "TLS12"
     max_version: Version = "TLS13"

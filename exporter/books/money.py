@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from decimal import Decimal, InvalidOperation
 
-from parsers.batch import OTHER
+from parsers.batch import OTHER, UNKNOWN
 from parsers.currencies import currency_of
 
 #: The currency that `[exchange]` rates are in.
@@ -29,7 +29,7 @@ def amount(name: str, value: object, *, zero: bool = False) -> Decimal:
 
 def currency(demand: str, value: str) -> str:
     """Raises ValueError, which begins with the demand ("currency must be"), for what is no currency."""
-    if currency_of(value) == OTHER:
+    if currency_of(value) in (OTHER, UNKNOWN):
         raise ValueError(f'{demand} a currency code such as "USD" or "RMB", found {value!r}')
     return value
 

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct, structs
 
 from exporter.address import address
+from exporter.toml_table import FileName
 from parsers.batch import UNKNOWN
 
-Text = Annotated[str, Meta(min_length=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -23,11 +23,11 @@ class Proxy(Struct, frozen=True, forbid_unknown_fields=True):
 
     listen: str = "127.0.0.1:8877"
     upstream: str = "http://127.0.0.1:5001"
-    upstream_ca: str = ""
+    upstream_ca: FileName = ""
     workers: Annotated[int, Meta(ge=1, le=256)] = 1
     connect_timeout: Seconds = 5.0
     read_timeout: Seconds = 3600.0
-    log: Text = "logs/proxy.log"
+    log: Annotated[FileName, Meta(min_length=1)] = "logs/proxy.log"
     apps: dict[str, str] = {}
     trust_app_header: bool = True
     openai: bool = False

@@ -63,6 +63,20 @@ REFUSED = {
         SOURCE.replace("access.log", ""),
         "[[source]] \"nginx\": paths: expected a string of length >= 1 inside, found ['']",
     ),
+    "a path with a NUL": (
+        SOURCE.replace("access.log", r"access\u0000.log"),
+        "[[source]] \"nginx\": paths: expected a file's name without NUL inside, found ['access\\x00.log']",
+    ),
+    "a state with a NUL": (
+        '[exporter]\nstate = "\\u0000"\n',
+        "[exporter]: state: expected a file's name without NUL, found '\\x00'",
+    ),
+    "deep": (f"a = {'[' * 5000}\n", "is not valid TOML: its tables and arrays are nested too deeply"),
+    "digits": (f"a = {'9' * 5000}\n", "is not valid TOML: Exceeds the limit"),
+    "a bound beyond every float": (
+        f"[buckets]\ndify_request_duration_seconds = [1{'0' * 400}]\n",
+        "[buckets]: dify_request_duration_seconds: expected increasing numbers of seconds above 0, found [1000",
+    ),
     "true": ("[exporter]\nlisten = true\n", "[exporter]: listen: expected a string, found true"),
     "name with a line break": (
         SOURCE.replace('"nginx"\np', '"a\\nb"\np'),
@@ -111,6 +125,10 @@ REFUSED = {
     "price's currency": (
         "[[price]]\nmodel='m'\ninput='2'\noutput='8'\ncurrency='dollar'\n",
         '[[price]] 1: currency must be a currency code such as "USD" or "RMB", found \'dollar\'',
+    ),
+    "price without a currency": (
+        "[[price]]\nmodel='m'\ninput='2'\noutput='8'\ncurrency=''\n",
+        '[[price]] 1: currency must be a currency code such as "USD" or "RMB", found \'\'',
     ),
     "price's day": (
         "[[price]]\nmodel='m'\ninput='2'\noutput='8'\ncurrency='USD'\nfrom='2026-02-30'\n",
