@@ -40,14 +40,14 @@ _JSON_CHARACTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"
 
 
 class Nginx(Parser, frozen=True):
-    """`format` is dify (as shipped), dify-timed, combined, error, or a log_format verbatim from nginx.conf."""
+    """`format` is dify (as shipped), dify-timed, combined, ingress-nginx, error, or a log_format as in nginx.conf."""
 
     format: str = "dify"
     timezone: str = "UTC"
     routes: tuple[str, ...] = ()
 
     guesses: ClassVar[tuple[dict[str, Any], ...]] = tuple(
-        {"format": format} for format in (log_format.ERROR, *log_format.BUILT_IN, log_format.INGRESS)
+        {"format": format} for format in (log_format.ERROR, *log_format.BUILT_IN)
     )
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ INGRESS = (
     COMBINED + " $request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name] "
     "$upstream_addr $upstream_response_length $upstream_response_time $upstream_status $req_id"
 )
-BUILT_IN = {"dify-timed": TIMED, "dify": DIFY, "combined": COMBINED}
+BUILT_IN = {"dify-timed": TIMED, "dify": DIFY, "combined": COMBINED, "ingress-nginx": INGRESS}
 ERROR = "error"
 
 _NUMBER = rb"(?:[0-9.]++|-?)"

@@ -3,7 +3,7 @@
 import pytest
 
 from parsers.format import Piece, Variable
-from parsers.nginx.log_format import BUILT_IN, COMBINED, DIFY, pieces
+from parsers.nginx.log_format import BUILT_IN, COMBINED, DIFY, INGRESS, pieces
 
 
 def spelled(format: str) -> tuple[str, str]:
@@ -29,6 +29,7 @@ log_format main '$remote_addr - $remote_user [$time_local] "$request" $status '
         ("dify", (DIFY, "default")),
         ("dify-timed", (BUILT_IN["dify-timed"], "default")),
         ("combined", (COMBINED, "default")),
+        ("ingress-nginx", (INGRESS, "default")),
         ("$status $request_uri", ("$status $request_uri", "default")),
         ("  $status\t$uri \n", ("$status\t$uri", "default")),
         (r"$status\t$uri", ("$status\t$uri", "default")),
@@ -60,11 +61,11 @@ def test_a_format_is_read_as_nginx_reads_it(format: str, meant: tuple[str, str])
         ("dify_timed", 'format: unknown name "dify_timed", did you mean "dify-timed"? (or nginx\' log_format itself)'),
         (
             "xyz",
-            'format: unknown name "xyz", expected one of dify-timed, dify, combined, error (or nginx\' log_format itself)',
+            'format: unknown name "xyz", expected one of dify-timed, dify, combined, ingress-nginx, error (or nginx\' log_format itself)',
         ),
         (
             "",
-            'format: unknown name "", expected one of dify-timed, dify, combined, error (or nginx\' log_format itself)',
+            'format: unknown name "", expected one of dify-timed, dify, combined, ingress-nginx, error (or nginx\' log_format itself)',
         ),
         ("a b c", 'format: no variable such as $status in "a b c"'),
         ("log_format a 'b';", 'format: no variable such as $status in "b"'),

@@ -8,7 +8,6 @@ import pytest
 from exporter.reading.detect import detect, guesses, nearest
 from exporter.settings import Source
 from parsers.envelope import Envelope
-from parsers.nginx.log_format import INGRESS
 from tests.golden import config
 
 SOURCES = {source.name: source for source in config().sources}
@@ -44,7 +43,7 @@ def test_an_ingress_is_found() -> None:
     )
     found = detect(line, guesses())
     assert found is not None
-    assert str(found[0]) == f"parser = \"nginx\", format = '{INGRESS}'"
+    assert str(found[0]) == 'parser = "nginx", format = "ingress-nginx"'
 
 
 @pytest.mark.parametrize("sample", [b"", b"\n\n", b"hello\n", b"\x00\xff" * 500, b"a,b,c\n1,2,3\n", b"{}\n[]\n"])
