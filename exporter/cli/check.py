@@ -9,7 +9,7 @@ import click
 from exporter.advice import alerts
 from exporter.advice.audit import audit
 from exporter.advice.doctor import Finding, examine, examine_proxy, overlaps
-from exporter.cli.options import config_option, load_or_stop
+from exporter.cli.options import NO_SOURCE, config_option, load_or_stop
 from exporter.ledger import Ledger
 from exporter.proxy.settings import Proxy
 from exporter.reading.detect import called
@@ -43,6 +43,8 @@ def check(config_path: Path) -> None:
     problems += _findings("money", audit(config))
     if config.proxy != Proxy():
         problems += _findings("proxy", examine_proxy(config, config_path.absolute().parent))
+    elif not config.sources:
+        problems += _findings("sources", [Finding(NO_SOURCE, problem=True)])
     if config.sources:
         unread = [source.name for source in config.sources if not samples[source.name].lines]
         _alerts(alerts.judge(alerts.live(ledger.snapshot(time.time()), config, samples.__getitem__)), unread)

@@ -8,7 +8,7 @@ import click
 
 from exporter import logs, signals
 from exporter.checkpoint import Checkpoint, LockedError
-from exporter.cli.options import config_option, load_or_stop, stop
+from exporter.cli.options import NO_SOURCE, config_option, load_or_stop, stop
 from exporter.service import Service
 from exporter.settings import Config
 
@@ -34,7 +34,7 @@ def serve(config_path: Path, log_format: logs.Form) -> None:
     """
     config = load_or_stop(config_path)
     if not config.sources:
-        stop(f"{config_path}: no [[source]] table, expected at least one; see exporter.toml for examples")
+        stop(f"{config_path}: {NO_SOURCE}")
     logs.begin(log_format)
     service = Service(config, config_path)
     try:

@@ -35,6 +35,14 @@ def test_version_and_wrong_use() -> None:
         assert CliRunner().invoke(main, arguments).exit_code == 2
 
 
+def test_check_finds_that_nothing_would_be_served(tmp_path: Path) -> None:
+    (tmp_path / "exporter.toml").write_text("[exporter]\nlisten = '127.0.0.1:0'\n")
+    for command, code in {"check": 1, "serve": 2}.items():
+        told = CliRunner().invoke(main, [command, "--config", str(tmp_path / "exporter.toml")])
+        assert told.exit_code == code
+        assert "no [[source]] table, expected at least one" in told.output
+
+
 def test_variables_stand_for_options(tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text("[nonsense]\n")
     told = CliRunner().invoke(main, ["check"], env={"DIFY_EXPORTER_CONFIG": str(tmp_path / "other.toml")})
