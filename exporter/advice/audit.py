@@ -10,13 +10,15 @@ from exporter.books.budgets import TOKENS
 from exporter.books.prices import Prices
 from exporter.reading.inputs import InputError
 from exporter.settings import Config, Source
+from exporter.toml_table import unknown
 from parsers.batch import UNKNOWN, Usage
 
 _NAMED_MODELS = 5
 
 
 def audit(config: Config) -> Iterator[Finding]:
-    """Of the usage that the ends of the logs tell of."""
+    """Of the budgets, and of the usage that the ends of the logs tell of."""
+    yield from _unfed(config)
     usages = {source.name: list(_usages(source)) for source in config.sources}
     usages = {name: found for name, found in usages.items() if found}
     prices = Prices(config.prices)
@@ -35,6 +37,14 @@ def audit(config: Config) -> Iterator[Finding]:
             f"budget {', '.join(everywhere)} adds up what the sources {', '.join(usages)} tell; where two of them tell "
             f'of the same calls, choose one: match = {{ source = "{next(iter(usages))}" }}'
         )
+
+
+def _unfed(config: Config) -> Iterator[Finding]:
+    """Budgets of a source that is none: nothing is ever spent in them, and no alert says so."""
+    known = [source.name for source in config.sources]
+    for budget in config.budgets:
+        if (name := budget.match.get("source")) is not None and name not in known:
+            yield Finding(f"budget {budget.name} stays 0: match: {unknown('source', name, known)}", problem=True)
 
 
 def _usages(source: Source) -> Iterator[Usage]:

@@ -78,3 +78,13 @@ def test_budgets_without_any_usage(told) -> None:
     sentence = "no log carries token usage at its end: budgets stay as they are until one does"
     assert told(BUDGET, a="") == [(sentence, False)]
     assert told("", a="") == []
+
+
+def test_a_budget_of_a_source_that_is_none_is_named(told) -> None:
+    ours = BUDGET + 'match = { source = "a" }\n'
+    assert told(ours, a=line(cost="1", currency="USD")) == []
+    sentence = 'budget monthly stays 0: match: unknown source "a", expected one of proxy'
+    assert told(ours, proxy="") == [
+        (sentence, True),
+        ("no log carries token usage at its end: budgets stay as they are until one does", False),
+    ]
