@@ -180,8 +180,10 @@ class _Connection:
         return bool(poll.poll(0))
 
     def rest(self) -> bool:
-        """True if another request may follow."""
+        """True if another request may follow. What has come behind the answer would be the next one's."""
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+            return False
+        if self._http.trailing_data[0]:
             return False
         self._http.start_next_cycle()
         self._rests_since = time.monotonic()

@@ -179,6 +179,19 @@ def test_an_upstream_that_breaks_before_its_answer(proxy: Proxy, recorder: Recor
     assert (line["http.response.status_code"], line["dify.proxy.outcome"]) == (status, outcome)
 
 
+@pytest.mark.parametrize("status", [b"200 OK", b"204 No Content", b"304 Not Modified"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_comes_behind_an_answer_answers_nobody(
+    proxy: Proxy, recorder: Recorder, method: str, status: bytes
+) -> None:
+    recorder.answer = b"HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n" % status + OK.replace(b"ok", b"no")
+    assert proxy.raw(f"{method} /v1/info HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode()).endswith(
+        b"\r\n\r\n"
+    )
+    recorder.answer = OK
+    assert proxy.raw(post(b"Content-Length: 2", b"Connection: close", body=b"{}")).endswith(b"\r\n\r\nok")
+
+
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nfirst\n\r\n"
 DURING = {
     "closes in a chunked body": (CHUNKED, None, "upstream_reset"),
