@@ -19,6 +19,8 @@ _MOST_IDLE = 256
 _READ_BYTES = 65536
 _LONGEST_HEAD = 131072
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Of a socket that does not wait.
+_NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError)
 
 _poll = monkey.get_original("select", "poll")  # gevent's goes through the loop even to ask
 
@@ -150,15 +152,14 @@ class _Connection:
             raise UpstreamError("upstream_timeout") from None
         except _SendError:
             pass  # Dify may have answered (413) and closed before the body's end
-        while not isinstance(event := self.receive(), h11.Response):
-            if not isinstance(event, h11.InformationalResponse):
-                raise UpstreamError("upstream_reset")
-        return event
+        return self._head()
 
     def receive(self) -> h11.Event:
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 self._http.receive_data(self._socket.recv(_READ_BYTES))
+        except _NOTHING_YET:
+            raise
         except TimeoutError:
             raise UpstreamError("upstream_timeout") from None
         except (OSError, h11.RemoteProtocolError):
@@ -166,13 +167,24 @@ class _Connection:
         assert not isinstance(event, type)
         return event
 
+    def _head(self) -> h11.Response:
+        while not isinstance(event := self.receive(), h11.Response):
+            if not isinstance(event, h11.InformationalResponse):
+                raise UpstreamError("upstream_reset")
+        return event
+
     def _early_answer(self) -> h11.Response | None:
-        """The answer, if it begins before the body has ended."""
-        while self._readable():
-            event = self.receive()
-            if isinstance(event, h11.Response):
-                return event
-        return None
+        """The answer, if it has come before the body's end. Nothing is waited for: half a head or, of TLS 1.3, a
+        session ticket can be read too, and Dify says no more until it has the body.
+        """
+        timeout = self._socket.gettimeout()
+        self._socket.settimeout(0)
+        try:
+            return self._head()
+        except _NOTHING_YET:
+            return None
+        finally:
+            self._socket.settimeout(timeout)
 
     def _readable(self) -> bool:
         poll = _poll()

@@ -251,3 +251,22 @@ def test_dify_behind_tls_is_verified_and_called_by_its_own_name(tmp_path: Path) 
             assert proxy.raw(request).startswith(b"HTTP/1.1 502 ")
             assert proxy.wait_for_lines(2)[-1]["dify.proxy.outcome"] == "upstream_refused"
         assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_an_upload_to_dify_behind_tls_waits_for_no_answer(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    """TLS 1.3 sends session tickets: there is something to read, and no answer in it."""
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.maximum_version = version
+    authority.issue_cert("localhost").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    settings = 'upstream_ca = "authority.pem"\nread_timeout = 5\n'
+    with recording(tls) as upstream, proxying(tmp_path, upstream.url, settings) as proxy:
+        with socket.create_connection(proxy.address, timeout=10) as connection:
+            connection.sendall(b"POST /v1/files/upload HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nfirst")
+            until(
+                "it", lambda: [x for x in proxy.lines("dify.proxy.heartbeat") if x["dify.proxy.active_requests"] == 1]
+            )
+            connection.sendall(b"later")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+        assert upstream.requests[-1].endswith(b"firstlater")
