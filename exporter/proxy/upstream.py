@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import h11
 from gevent import monkey
 
-from exporter.proxy.errors import UpstreamError
+from exporter.proxy.errors import RefusedError, UpstreamError
 from exporter.proxy.headers import Fields
 
 #: Dify's gunicorn closes an idle connection after 2 s; one that is reused earlier is not met by that.
@@ -67,12 +67,17 @@ class Upstream:
         return asked if asked and not self._tls else self._authority
 
     def ask(self, method: str, target: str, fields: Fields, body: Iterable[bytes] | None) -> Answer:
-        """Sends a request and waits for the head of its answer. Raises UpstreamError."""
-        head = h11.Request(
-            method=method.encode(),
-            target=target.encode(),
-            headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields],
-        )
+        """Sends a request and waits for the head of its answer. Raises UpstreamError, and RefusedError where HTTP has
+        no such request.
+        """
+        try:
+            head = h11.Request(
+                method=method.encode(),
+                target=target.encode(),
+                headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields],
+            )
+        except h11.LocalProtocolError:  # a length of more than 20 digits
+            raise RefusedError("400 Bad Request", "bad_request", "the request is malformed", close=True) from None
         connection = self._take()
         reused = connection.reused
         try:

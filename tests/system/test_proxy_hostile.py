@@ -57,6 +57,7 @@ REFUSED = {
     "CL -1": (400, post(b"Content-Length: -1", body=b"hello")),
     "CL 0x5": (400, post(b"Content-Length: 0x5", body=b"hello")),
     "CL 0_5": (400, post(b"Content-Length: 0_5", body=b"hello")),
+    "CL of 21 digits": (400, post(b"Content-Length: " + b"9" * 21, body=b"hello")),
     "CL superscript": (400, post(b"Content-Length: \xb2", body=b"hello")),
     "two Host": (400, b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
     "no Host": (400, b"GET / HTTP/1.1\r\n\r\n"),
@@ -110,7 +111,7 @@ def test_what_can_be_read_in_two_ways_is_refused(proxy: Proxy, recorder: Recorde
     body = json.loads(answer.partition(b"\r\n\r\n")[2])
     assert (body["status"], set(body)) == (status, {"code", "message", "status"})
     assert not any(b"hidden" in request for request in recorder.requests)
-    line = until("its line", lambda: proxy.lines()[before:])[0]
+    (line,) = until("its line", lambda: proxy.lines()[before:])
     assert line["http.response.status_code"] == status
 
 
