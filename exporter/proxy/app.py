@@ -53,7 +53,7 @@ class App:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["RAW_URI"] == HEALTH:
             start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "3")])
-            return [b"ok\n"]
+            return _shown(environ, b"ok\n")
         environ["gunicorn.socket"].settimeout(self._settings.read_timeout)
         target = Completion.target if self._translates(environ) else environ["RAW_URI"]
         route = self._routes.of_target(target.encode("latin-1"))
@@ -144,13 +144,14 @@ class App:
         body = refused.body()
         if refused.close or "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
             environ[CLOSE]()
+        pieces = _shown(environ, body)
         exchange.answered(int(refused.status[:3]))
-        exchange.response_bytes = len(body)
+        exchange.response_bytes = sum(map(len, pieces))
         self._end(environ, exchange)
         start_response(
             refused.status, [("Content-Type", "application/json; charset=utf-8"), ("Content-Length", str(len(body)))]
         )
-        return [body]
+        return pieces
 
     def _end(self, environ: Environ, exchange: Exchange) -> None:
         self._watch.end(environ["gunicorn.socket"])
@@ -169,6 +170,11 @@ class App:
                 return app_id
         told = app_id_of(environ.get("HTTP_X_DIFY_APP_ID")) if self._settings.trust_app_header else UNKNOWN
         return None if told == UNKNOWN else told
+
+
+def _shown(environ: Environ, body: bytes) -> list[bytes]:
+    """An answer of our own; HEAD shows its length alone."""
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
 def _refuse_what_cannot_pass(environ: Environ) -> None:

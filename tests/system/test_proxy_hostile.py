@@ -238,6 +238,11 @@ def test_nobody_listens(tmp_path_factory: pytest.TempPathFactory) -> None:
         assert proxy.raw(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 502 ")
         (line,) = proxy.wait_for_lines(1)
         assert line["dify.proxy.outcome"] == "upstream_refused"
+        for target in ("/", "/-/healthy"):
+            answer = proxy.raw(f"HEAD {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
+            assert (b"Content-Length: 0" not in answer, answer[-4:]) == (True, b"\r\n\r\n")
+        assert proxy.wait_for_lines(2)[1]["http.response.body.size"] == 0
+        assert "no-body" not in proxy.process.lines[-1]  # what gunicorn says of each answer that it had to shorten
 
 
 @pytest.mark.parametrize(
