@@ -55,6 +55,7 @@ class Reading:
         self._readable = self._streaming or bool(_JSON.match(kind))
         self._inflate = zlib.decompressobj(wbits=47) if coding in ("gzip", "x-gzip", "deflate") else None
         self._readable = self._readable and (coding == "identity" or self._inflate is not None)
+        self._broken = False
         self._failed = status_code >= 400
         self._fields = {_USAGE_FIELDS[name]: value for name, value in values.items() if name in _USAGE_FIELDS}
         self._open = Skimmed()
@@ -65,7 +66,7 @@ class Reading:
 
     def feed(self, piece: bytes, at: float) -> None:
         """`at` is the time, on any clock."""
-        if not self._readable:
+        if not self._readable or self._broken:
             return
         for plain in self._plain(piece):
             if self._streaming:
@@ -87,10 +88,12 @@ class Reading:
             return
         try:
             while piece:
+                if self._inflate.eof:  # gzip may come in members (RFC 1952 §2.2); an ended one only hoards what follows
+                    self._inflate = zlib.decompressobj(wbits=47)
                 yield self._inflate.decompress(piece, 65536)
-                piece = self._inflate.unconsumed_tail
+                piece = self._inflate.unconsumed_tail or self._inflate.unused_data
         except zlib.error:
-            self._readable = False
+            self._broken = True
 
     def _lines(self, piece: bytes, at: float) -> None:
         first, *others = piece.split(b"\n")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -267,6 +268,24 @@ def test_compressed_bodies(coding: str, size: int) -> None:
 def test_codings_that_cannot_be_read_tell_nothing() -> None:
     assert read(b"\x1b\x03\x00", [*JSON, ("Content-Encoding", "br")]) == Read("ok", None, (), None)
     assert read(b"not gzip", [*JSON, ("Content-Encoding", "gzip")]) == Read("ok", None, (), None)
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_gzip_in_members(size: int) -> None:
+    body = json.dumps({"metadata": {"usage": USAGE}}).encode()
+    packed = gzip.compress(body[:20]) + gzip.compress(body[20:])
+    assert read(packed, [*JSON, ("Content-Encoding", "gzip")], size=size).usage == (MESSAGE,)
+
+
+def test_what_follows_a_compressed_body_is_not_kept() -> None:
+    reading = Reading(200, [*JSON, ("Content-Encoding", "gzip")])
+    reading.feed(gzip.compress(json.dumps({"metadata": {"usage": USAGE}}).encode()), 0.0)
+    tracemalloc.start()
+    for _ in range(100):
+        reading.feed(b"x" * 65536, 0.0)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+    assert reading.result().usage == (MESSAGE,)
 
 
 def test_a_compression_bomb_is_read_in_small_pieces() -> None:
