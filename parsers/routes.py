@@ -19,8 +19,8 @@ from parsers.shapes import SHAPE
 STATIC = "static"
 INVALID = "invalid"
 
-#: Parameters that Dify declares as <path:…>: `langgenius/openai/openai`, an embedded URL.
-_SPANNING = frozenset({"path", "url", "provider", "provider_id", "provider_name"})
+#: Parameters that Dify declares as <path:…>: `langgenius/openai/openai`, an embedded URL, a plugin.
+_SPANNING = frozenset({"path", "url", "identifier", "skill_path", "provider", "provider_id", "provider_name"})
 _LONGEST_SPAN = 8
 
 #: A parameter that Dify reads as one of a few words, where an id stands in another template's same place.

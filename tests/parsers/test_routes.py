@@ -24,7 +24,7 @@ def test_every_template_is_reached(template: str) -> None:
 
 def test_the_table_is_whole() -> None:
     areas = [ROUTES.information(template).area for template in ROUTES.templates]
-    assert len(areas) == 600
+    assert len(areas) == 881
     assert set(areas) == {"service_api", "web_app", "console", "files", "inner", "mcp", "trigger", "other"}
 
 
@@ -65,6 +65,13 @@ def test_the_table_is_whole() -> None:
         (b"/e/hook", "other"),
         (b"/mcp/server/AbCdEf0123456789/mcp", "/mcp/server/{server_code}/mcp"),
         (b"/socket.io/?EIO=4&transport=websocket", "/socket.io/"),
+        (
+            b"/console/api/workspaces/current/plugin/tasks/7/delete/langgenius/openai:0.2.6@5e1c",
+            "/console/api/workspaces/current/plugin/tasks/{task_id}/delete/{identifier}",
+        ),
+        (b"/openapi/v1/apps/0f0e/tasks/7/events", "/openapi/v1/apps/{app_id}/tasks/{task_id}/events"),
+        (b"/openapi/v1/what/comes/next", "/openapi/v1/{path}"),
+        (b"/v1/datasets/metadata/built-in", "/v1/datasets/metadata/built-in"),
         (b"/", "static"),
         (b"/favicon.ico", "static"),
         (b"/_next/static/chunks/x.js", "static"),
@@ -94,6 +101,9 @@ def test_a_decoded_path_is_not_decoded_again() -> None:
         ("/v1/chat-messages", RouteInformation("service_api", "maybe", "yes")),
         ("/v1/workflow/{task_id}/events", RouteInformation("service_api", "yes", "no")),
         ("/v1/info", RouteInformation("service_api", "no", "no")),
+        ("/console/api/workflow/{workflow_run_id}/events", RouteInformation("console", "yes", "no")),
+        ("/console/api/trial-apps/{app_id}/chat-messages", RouteInformation("console", "yes", "yes")),
+        ("/console/api/agent/{agent_id}/chat-messages", RouteInformation("console", "maybe", "yes")),
         ("/openapi/v1/apps/{app_id}:run", RouteInformation("other", "yes", "yes")),
         ("/triggers/webhook/{webhook_id}", RouteInformation("trigger", "no", "no")),
         ("static", RouteInformation("other", "no", "no")),
