@@ -35,6 +35,7 @@ class Extent(Enum):
     WORD = "to the character that follows it in the format"
     FIRST = "to the first place where what follows it fits"
     LIST = "the same; before a blank, several words with commas"
+    CLIENTS = "the same; before a lone blank, several words with commas"
     LAST = "to the last place where all that follows it fits"
     BEHIND_LAST = "a word that does not hold the character before it: else each place would be tried to the end"
     LIST_BEHIND_LAST = "a few such words with commas"
@@ -56,18 +57,20 @@ class Variable(NamedTuple):
 
 Piece = bytes | Variable
 
-#: DELIMITER is the character that follows in the format, STOP all the text and the shape that follow.
+#: DELIMITER is the character that follows in the format, STOP the text that follows and its shape or the line's end.
 #: Almost every value, such as a user's name, is the dash of the first way; the second would find the same.
 _TO_STOP = rb"(?:-(?=STOP)|[^\nDELIMITER]*+(?:(?!STOP)[^\n][^\nDELIMITER]*+)*(?=STOP))"
 _UNQUOTED = {
     Extent.WORD: rb"[^\nDELIMITER]*+",
     Extent.FIRST: _TO_STOP,
     Extent.LIST: _TO_STOP,
+    Extent.CLIENTS: _TO_STOP,
     Extent.LAST: rb"[^\n]*",
     Extent.BEHIND_LAST: rb"[^\nDELIMITERBEFORE]*+",
     Extent.LIST_BEHIND_LAST: rb"[^\nDELIMITERBEFORE,]*+(?:(?:, | : )[^\nDELIMITERBEFORE,]*+){0,15}(?!, | : )",
 }
 _BEHIND = (Extent.BEHIND_LAST, Extent.LIST_BEHIND_LAST)
+_LISTS = (Extent.LIST, Extent.CLIENTS)
 #: Before a variable that begins with a character of its own, or where that one is empty before what follows it.
 _TO_ITS_BEGINNING = rb"[^\n\\BEGINS]*+(?:\\[^\n][^\n\\BEGINS]*+)*(?!\\[^\n])"
 
@@ -172,7 +175,7 @@ def _with_one_greedy(pieces: list[Piece], quoting: str) -> list[Piece]:
         last = piece.extent is Extent.LAST and isinstance(following, bytes) and not following.startswith(b'"')
         extent = Extent.WORD if last and quoting == "none" else piece.extent
         if greedy:
-            extent = Extent.LIST_BEHIND_LAST if extent is Extent.LIST else Extent.BEHIND_LAST
+            extent = Extent.LIST_BEHIND_LAST if extent in _LISTS else Extent.BEHIND_LAST
         settled.append(piece._replace(extent=extent))
         greedy = greedy or (last and extent is Extent.LAST)
     return settled
@@ -193,8 +196,8 @@ def _value(variable: Variable, before: bytes, following: Sequence[Piece], quotin
     if literal.startswith(b'"') and (variable.extent not in _BEHIND or before == b'"'):
         end = re.escape(literal[1:]) or (rb"\r?$" if len(following) == 1 else b"")
         return _QUOTED[quoting].replace(b"END", end)
-    delimiter, stop = re.escape(literal[:1]), re.escape(literal) + shape
-    if variable.extent is Extent.LIST and delimiter == re.escape(b" "):
+    delimiter, stop = re.escape(literal[:1]), re.escape(literal) + (shape if len(following) > 1 else rb"\r?$")
+    if variable.extent in _LISTS and (literal == b" " or (literal[:1] == b" " and variable.extent is Extent.LIST)):
         return _LIST
     return (
         _UNQUOTED[variable.extent]

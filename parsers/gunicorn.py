@@ -43,7 +43,7 @@ _SHAPES = {
     **dict.fromkeys("sbBDMT", rb"(?:[0-9]++|-?)"),
 }
 #: The user's name is decoded, and so is the path; a header may be a list.
-_EXTENTS = {"u": Extent.FIRST, "r": Extent.LAST, "U": Extent.LAST, "{x-forwarded-for}i": Extent.LIST}
+_EXTENTS = {"u": Extent.FIRST, "r": Extent.LAST, "U": Extent.LAST, "{x-forwarded-for}i": Extent.CLIENTS}
 
 #: `[2026-11-23 08:53:05 +0000] [11056] [INFO] Booting worker with pid: 11058`; a log shipper may cut the time off.
 OWN_LINE = re.compile(rb"(?:\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4})\] )?\[\d+\] \[([A-Z]+)\] (.*)", re.DOTALL)

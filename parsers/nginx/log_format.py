@@ -26,17 +26,20 @@ INGRESS = (
 BUILT_IN = {"dify-timed": TIMED, "dify": DIFY, "combined": COMBINED, "ingress-nginx": INGRESS}
 ERROR = "error"
 
-_NUMBER = rb"(?:[0-9.]++|-?)"
+#: As nginx writes them: what a client can put behind a request is mostly no such number.
 _SHAPES = {
     "time_local": rb"[0-9]{2}/[A-Za-z]{3}/[0-9:]{13} [+-][0-9]{4}",
-    **dict.fromkeys(("status", "body_bytes_sent", "bytes_sent", "request_time", "msec"), _NUMBER),
+    "time_iso8601": rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}[+-][0-9]{2}:[0-9]{2}",
+    **dict.fromkeys(("status", "body_bytes_sent", "bytes_sent"), rb"(?:[0-9]++|-?)"),
+    **dict.fromkeys(("request_time", "msec"), rb"(?:[0-9]++\.[0-9.]++|-?)"),
 }
 
 #: How far values reach that may hold blanks or several values.
 _EXTENTS = {
-    "http_x_forwarded_for": Extent.LIST,
-    "proxy_add_x_forwarded_for": Extent.LIST,
+    "http_x_forwarded_for": Extent.CLIENTS,
+    "proxy_add_x_forwarded_for": Extent.CLIENTS,
     "remote_user": Extent.FIRST,
+    "host": Extent.FIRST,
     "request": Extent.LAST,
     "uri": Extent.LAST,
     "document_uri": Extent.LAST,

@@ -158,6 +158,17 @@ UPSTREAMLOG = (
             b'status=200 referer=a b c agent="x" rt=0.004',
             Request("unknown", "unknown", "200", durations=(4 * MILLISECOND,)),
         ),
+        ("$http_x_forwarded_for - $remote_user $status $uri", b"a b - - 200 /v1/info", Request("unknown", "/v1/info", "200")),
+        ("$http_x_forwarded_for - $remote_user $status $uri", b", - - 200 /v1/info", Request("unknown", "/v1/info", "200")),
+        ("$request_uri $http_x_forwarded_for $status", b"/v1/info 10.0.0.1, ::1 200", Request("unknown", "/v1/info", "200")),
+        ('$remote_user [$time_iso8601] "$request" $status', b'a [b] "c" [2026-11-24T11:11:42+00:00] "GET /v1/info HTTP/1.1" 200', Request(*INFO)),
+        ("$status $request_uri [$http_user_agent]", b"200 /v1/info [iPhone [FBAN/FBIOS] x]", Request("unknown", "/v1/info", "200")),
+        ("[$host] $status", b"[[::1]] 200", Request("unknown", "unknown", "200")),
+        (
+            "$request $status $body_bytes_sent $request_time $http_user_agent",
+            b"GET /v1/info HTTP/1.1 200 5 0.004 a 404 7 9 8 2",
+            Request(*INFO, "", 1, 5, (4 * MILLISECOND,)),
+        ),
         ("'$request_uri'\n'\t$status';", b"/v1/info\t200", Request("unknown", "/v1/info", "200")),
         (r"log_format ltsv 'req:$request\tstatus:$status';", b"req:GET /v1/info HTTP/1.1\tstatus:200", Request(*INFO)),
         (
