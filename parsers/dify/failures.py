@@ -11,9 +11,9 @@ _KINDS = tuple(
         (rb"Exception on ", "unhandled_exception"),
         (rb"Node \S{1,128} failed with ABORT strategy|error while executing [\w -]{1,64} node", "node_failed"),
         (rb"Task \S{1,1024} (?:raised unexpected|INTERNAL ERROR)|Task handler raised", "task_failed"),
-        (rb"consume document failed|Hard time limit ", "task_failed"),
-        (rb"Request to Plugin Daemon Service failed", "upstream_refused"),
-        (rb"Unknown Error when generating|internal server error", "unhandled_exception"),
+        (rb"consume document failed|Hard time limit |\w{1,64}_task failed|Error in pipeline task", "task_failed"),
+        (rb"(?:Stream r|R)equest to Plugin Daemon Service failed", "upstream_refused"),
+        (rb"Unknown Error (?:when|in) |internal server error", "unhandled_exception"),
         (rb"(?:.{0,200}?\b)?(?:provider_quota_exceeded|QuotaExceededError)\b", "quota_exceeded"),
         (
             rb"(?:.{0,200}?\b)?(?:provider_not_initialize|ProviderTokenNotInitError|ProviderNotInitializeError)\b",

@@ -61,6 +61,9 @@ LLM_CALL = f'HTTP Request: POST http://plugin_daemon:5002/plugin/{TENANT}/dispat
         ),
         ("2026-11-23 08:53:16,378.378 INFO [Dummy-1] [_client.py:1038] - " + LLM_CALL, [Invocation("invoke_llm", "200")]),
         ("2026-11-23 08:53:16,378 ERROR [base.py:67] 6f07a3be14 Request to Plugin Daemon Service failed", [Failure("upstream_refused")]),
+        ("2026-07-23 08:53:16.378 ERROR [Dummy-7] [base.py:209]  - Stream request to Plugin Daemon Service failed", [Failure("upstream_refused")]),
+        ("2026-07-23 08:53:16.378 ERROR [Dummy-7] [x.py:1]  - Unknown Error in Agent App generate worker", [Failure("unhandled_exception")]),
+        ("2026-07-23 08:53:16.378 ERROR [Dummy-7] [x.py:1]  - document_indexing_update_task failed, document_id: 0f0e", [Failure("task_failed")]),
         ("ERROR:app:Exception on /api/chat-messages [POST]", [Failure("unhandled_exception")]),
         (
             f"[2024-07-10 13:58:35,803: INFO/MainProcess] Task tasks.clean.x[{TASK_ID}] succeeded in 0.5s: None",
