@@ -65,6 +65,10 @@ _DECODED = (
     "this gunicorn format writes the decoded path: a client can break a line in two and forge the second; "
     "take %(r)s in place of %(U)s"
 )
+_USER = (
+    "this gunicorn format writes the decoded user name: a client can break a line in two and forge the second; "
+    "take - in place of %(u)s"
+)
 
 
 class Gunicorn(Parser, frozen=True):
@@ -109,7 +113,8 @@ class Gunicorn(Parser, frozen=True):
     def advice(self, sample: Batch) -> tuple[str, ...]:
         columns = self._access.roles.columns
         decoded = access.PATH in columns and access.REQUEST not in columns
-        told = {_NO_DURATION: access.DURATION not in columns, _DECODED: decoded}
+        user = any(isinstance(piece, Variable) and piece.name == "u" for piece in self._access.format.pieces)
+        told = {_NO_DURATION: access.DURATION not in columns, _DECODED: decoded, _USER: user}
         return tuple(sentence for sentence, holds in told.items() if holds)
 
 

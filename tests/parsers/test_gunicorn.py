@@ -148,9 +148,11 @@ def test_a_bad_option_is_refused(options: dict[str, str], sentence: str) -> None
 
 
 def test_advice_names_what_a_format_lacks() -> None:
-    (no_duration,) = Gunicorn().advice(Batch())
+    no_duration, user = Gunicorn().advice(Batch())
     assert no_duration.startswith("this gunicorn format carries no duration: latency metrics stay empty")
-    assert Gunicorn(format=TIMED).advice(Batch()) == ()
+    assert user.startswith("this gunicorn format writes the decoded user name")
+    assert Gunicorn(format=TIMED).advice(Batch()) == (user,)
+    assert Gunicorn(format=TIMED.replace("%(u)s", "-")).advice(Batch()) == ()
     (decoded,) = Gunicorn(format="%(U)s %(s)s %(M)s").advice(Batch())
     assert decoded.startswith("this gunicorn format writes the decoded path")
 
