@@ -80,7 +80,8 @@ _HEAD = re.compile(rb"\[GIN\] |\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) [A-Z]
 _JSON_HEAD = re.compile(rb'\{"(?:attributes|caller|identity|message|service|severity|span_id|trace_id|ts)":')
 #: key=value in any order; a value with blanks is quoted by Go's rules.
 _PAIR = re.compile(rb'(?<!\w)(\w+)=("(?:[^"\\]|\\.)*"|[^ "]*)', re.DOTALL)
-_ACCESS = b"HTTP request "
+#: To the line's end, so that the client's own words before it (a user id is not quoted) neither hide nor forge one.
+_ACCESS = re.compile(rb'(?<!\S)HTTP request((?: \w++=(?:"[^"\\]*+(?:\\.[^"\\]*+)*"|[^ "]*+))+)\Z', re.DOTALL)
 _GO_DURATION = re.compile(rb"([0-9.]+)(h|ms|m|s|\xc2\xb5s|\xce\xbcs|us|ns)")
 _GO_UNITS = {
     b"h": 3600 * SECOND, b"m": 60 * SECOND, b"s": SECOND, b"ms": MILLISECOND,
@@ -199,9 +200,10 @@ class PluginDaemon(Parser, frozen=True):
         at = iso(time, self._zone)
         # The identity stands before the message, in this order, each where it is known.
         message = re.sub(rb'^(?:(?:trace_id|tenant_id|user_id)=(?:"(?:[^"\\]|\\.)*"|[^ "]*) )*', b"", message)
-        if not message.startswith(_ACCESS):
+        access = _ACCESS.search(message)
+        if access is None:
             return (_failure(message) if severity in _ERRORS else ()), at
-        pairs = {pair[1]: pair[2].strip(b'"') for pair in _PAIR.finditer(message, len(_ACCESS))}
+        pairs = {pair[1]: pair[2].strip(b'"') for pair in _PAIR.finditer(access[1])}
         milliseconds = pairs.get(b"latency_ms", b"")
         duration = nanoseconds(milliseconds, MILLISECOND) if milliseconds[:12].isdigit() else None
         return _invocation(pairs.get(b"path", b""), pairs.get(b"status", b""), duration), at

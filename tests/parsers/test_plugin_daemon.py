@@ -46,6 +46,16 @@ SECOND = 1_000_000_000
             f"HTTP request status=200 latency_ms=2644 path={LLM}?status=500 method=POST",
             [Invocation("invoke_llm", "200", 2_644_000_000)],
         ),
+        (  # X-User-ID is written as it came
+            '2026-05-21T03:08:03.1Z INFO dify-plugin-daemon middleware.go:83 trace_id=5b8a user_id=Jo "x" Doe '
+            f"HTTP request status=200 latency_ms=2644 path={LLM} method=POST client_ip=172.18.0.7",
+            [Invocation("invoke_llm", "200", 2_644_000_000)],
+        ),
+        (
+            f"2026-05-21T03:08:03.1Z WARN dify-plugin-daemon middleware.go:83 user_id=x HTTP request path={LLM} status=200 "
+            'latency_ms=9000 q=" HTTP request status=404 latency_ms=1 path="/e/x/\\"" method=GET client_ip=1.2.3.4',
+            [],
+        ),
         (
             "2026-03-20T02:49:04.392104444Z INFO dify-plugin-daemon logger.go:20 local runtime ready "
             "plugin=antv/visualization:0.1.8@701c",
