@@ -1,10 +1,15 @@
 """Where `dify-exporter` begins: whatever takes time is imported when no signal can hurt any more."""
 
+import io
+import sys
+
 from exporter import signals
 
 
 def main() -> None:
     signals.hold()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # an app's name may be no text in this locale
     from exporter.cli import main as command
 
     command()

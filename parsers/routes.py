@@ -175,7 +175,7 @@ def _span(node: _Node, segments: Sequence[bytes], at: int) -> str | None:
 
 
 def _built_in() -> Iterator[tuple[str, frozenset[str]]]:
-    for line in files("parsers").joinpath("routes.txt").read_text().splitlines():
+    for line in files("parsers").joinpath("routes.txt").read_text("utf-8").splitlines():
         if not line.startswith("#"):
             template, *flags = line.split()
             yield template, frozenset(flags)

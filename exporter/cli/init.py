@@ -57,7 +57,7 @@ def init(config_path: Path, force: bool, root: Path) -> None:
     text = _HEAD + "".join(map(_table, found)) + ("" if found else _NOTHING)
     temporary = config_path.with_name(config_path.name + ".new")
     try:
-        temporary.write_text(text)
+        temporary.write_text(text, "utf-8")
         load(temporary)
         temporary.replace(config_path)
     except OSError as error:

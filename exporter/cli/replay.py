@@ -174,7 +174,8 @@ def _progress(jobs: list[Job]) -> Iterator[Callable[[Batch], None]]:
 def _print(ledger: Ledger, config: Config, examples: Examples, output: str) -> None:
     snapshot = ledger.snapshot(None)
     if output == "metrics":
-        sys.stdout.write(render(snapshot, looked_up(snapshot, config, time.time())).decode())
+        # UTF-8 by its definition, whatever the locale is.
+        sys.stdout.buffer.write(render(snapshot, looked_up(snapshot, config, time.time())))
         return
     from rich.console import Console
 

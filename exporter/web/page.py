@@ -17,7 +17,7 @@ from exporter.status import BudgetRow, ModelRow, RouteRow, SourceRow, Status
 from exporter.web.markup import chart, chip, table
 from exporter.web.said import age, amount, rate, seconds, share, size
 
-_STYLE = files("exporter.web").joinpath("page.css").read_text()
+_STYLE = files("exporter.web").joinpath("page.css").read_text("utf-8")
 POLICY = (
     f"default-src 'none'; style-src 'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'; img-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -18,6 +18,8 @@ from tests.system.exporter import COMMAND
 
 ROOT = Path(__file__).parents[3]
 SAMPLE = ROOT / "samples/nginx-dify.log"
+#: Like zh_CN.GBK, a locale in which UTF-8 is not what text files are read and written in.
+ASCII_ONLY = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 COMMANDS = main.list_commands(click.Context(main))
 
 
@@ -111,3 +113,24 @@ def test_log_lines_as_logfmt_or_json() -> None:
         "ts": "2026-09-21T14:13:20.500+00:00", "level": "warning", "logger": "exporter.x",
         "msg": 'a "path" is broken\nin two',
     }  # fmt: skip
+
+
+def test_files_are_utf_8_whatever_the_locale_is(tmp_path: Path) -> None:
+    (tmp_path / "var/log/nginx").mkdir(parents=True)
+    (tmp_path / "var/log/nginx/access.log").touch()
+    config = tmp_path / "überwacht"
+    config.mkdir()
+    arguments = [COMMAND, "init", "--config", config / "exporter.toml", "--root", tmp_path]
+    told = subprocess.run(arguments, capture_output=True, timeout=60, env=ASCII_ONLY)
+    assert told.returncode == 0, told.stderr
+
+
+def test_what_the_locale_cannot_write_ends_no_replay(tmp_path: Path) -> None:
+    config = tmp_path / "exporter.toml"
+    table = f'[[source]]\nname = "nginx 日志"\npaths = ["{SAMPLE}"]\nparser = "nginx"\n'
+    config.write_text(table, "utf-8")
+    for output in ("table", "metrics", "json"):
+        arguments = [COMMAND, "replay", "--config", config, "--output", output]
+        told = subprocess.run(arguments, capture_output=True, timeout=60, env=ASCII_ONLY)
+        assert told.returncode == 0, told.stderr
+        assert ('source="nginx 日志"'.encode() in told.stdout) == (output == "metrics")
