@@ -67,6 +67,7 @@ class Ledger:
         self._budgets = Budgets(budgets)
         self._books: dict[str, Books] = {}
         self._positions: dict[str, Table[str, Position]] = {}
+        self._sought: dict[str, Table[str, bool]] = {}
         self._shapes: Table[str, Shape] = Table()
         self._shapes.enter({m.name: Shape(m.labels, self._series.bounds.get(m, ())) for m in self._series.created})
 
@@ -89,6 +90,20 @@ class Ledger:
         """Where reading goes on, by file generation."""
         with self._lock:
             return dict(self._positions.get(source, {}))
+
+    def sought(self, source: str) -> list[str]:
+        """The paths under which all that was there has a position by now: what appears there is younger."""
+        with self._lock:
+            return list(self._sought.get(source, {}))
+
+    def seek(self, source: str, paths: Iterable[str]) -> None:
+        """From now on these are the sought ones."""
+        with self._lock:
+            sought = self._sought.setdefault(source, Table())
+            wanted = dict.fromkeys(paths, True)
+            for path in sought.keys() - wanted.keys():
+                del sought[path]
+            sought.enter({path: True for path in wanted if path not in sought})
 
     def post(self, window: Window, batch: Batch) -> None:
         """Enters a batch. Raises ValueError for a window that does not begin where the last one ended."""
@@ -140,6 +155,8 @@ class Ledger:
                 self._books_of(name).last_at = last_at
             for name, positions in kept.positions.items():
                 self._positions.setdefault(name, Table()).enter(_present(positions))
+            for name, sought in kept.sought.items():
+                self._sought.setdefault(name, Table()).enter(_present(sought))
             for name, waiting in kept.waiting.items():
                 by_age = sorted(_present(waiting).items(), key=lambda item: item[1].at or 0)
                 self._books_of(name).joins.waiting.enter(dict(by_age))
@@ -186,6 +203,7 @@ class Ledger:
             histograms=by_name((m.name, table) for m, table in series.histograms.items()),
             created=by_name((m.name, table) for m, table in series.created.items()),
             positions=by_name(self._positions.items()),
+            sought=by_name(self._sought.items()),
             waiting=by_name((source, each.joins.waiting) for source, each in books),
             active=by_name((source, each.active) for source, each in books),
             last_at={source: each.last_at for source, each in books if each.last_at},

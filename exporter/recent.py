@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 
@@ -103,6 +103,12 @@ class Noting:
 
     def positions(self, source: str) -> dict[str, Position]:
         return self._ledger.positions(source)
+
+    def sought(self, source: str) -> list[str]:
+        return self._ledger.sought(source)
+
+    def seek(self, source: str, paths: Iterable[str]) -> None:
+        self._ledger.seek(source, paths)
 
     def post(self, window: Window, batch: b.Batch) -> None:
         self._ledger.post(window, batch)

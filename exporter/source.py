@@ -14,7 +14,7 @@ from typing import Protocol
 
 from exporter.complaints import Complaints
 from exporter.files.following import Terms
-from exporter.files.lineage import decoded
+from exporter.files.lineage import decoded, encoded
 from exporter.files.matches import Matches
 from exporter.files.opened import Identity
 from exporter.judge import MalformedError, judge
@@ -61,6 +61,10 @@ class Books(Protocol):
 
     def positions(self, source: str) -> Mapping[str, Position]: ...
 
+    def sought(self, source: str) -> Iterable[str]: ...
+
+    def seek(self, source: str, paths: Iterable[str]) -> None: ...
+
     def post(self, window: Window, batch: Batch) -> None: ...
 
 
@@ -84,6 +88,9 @@ class Source:
         self._terms = Terms(settings.name, clock, numbers, line_length, settings.log_patterns)
         self._matches = Matches(settings.paths, settings.log_patterns, clock)
         self._skips_present = start_at == "end" and not self._restored
+        # What appears where nothing was found is read from its beginning, also if we were not there to see it.
+        self._awaited = Matches([*map(decoded, books.sought(settings.name))], settings.log_patterns, clock)
+        self._told = False
         self._complaints = Complaints(settings.name, clock)
         self._tails: dict[str, Tail] = {}
         self._troubles: dict[str, str] = {}
@@ -155,6 +162,9 @@ class Source:
             named = {self._tails[path] for path in changed if path in self._tails}
             self._ready += named.difference(self._ready)
         self._ready = [tail for tail in self._ready if self._step(tail)]
+        if not self._told and self.first_pass_done():
+            self._books.seek(self.name, map(encoded, self._settings.paths))
+            self._told = True
         return bool(self._ready)
 
     def close(self) -> None:
@@ -207,7 +217,7 @@ class Source:
         wanted = self._matches.now()
         for path in wanted:
             if path not in self._tails:
-                from_end = first and self._skips_present and os.path.lexists(path)
+                from_end = first and self._skips_present and os.path.lexists(path) and not self._awaited.covers(path)
                 self._tails[path] = Tail(path, self._terms, None, from_end, self._elsewhere)
         for path, tail in list(self._tails.items()):
             if tail.left and not tail.files:

@@ -40,7 +40,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "web_config": "file with TLS and passwords, see below",
         "poll_interval": "seconds between two looks at a file that no event announced",
         "start_at": "where a source without a saved position begins, in the files that exist then; later ones are read "
-        "from their beginning",
+        "from their beginning, also where they came while the exporter was down",
         "first_pass_timeout": "seconds after which /metrics is shown although not everything is read",
         "prices": "file with further [[price]] tables",
     },

@@ -17,7 +17,7 @@ from parsers.batch import Active, Opened
 
 VERSION = 2
 
-_TABLES = ("counters", "histograms", "created", "positions", "waiting", "active", "spent")
+_TABLES = ("counters", "histograms", "created", "positions", "sought", "waiting", "active", "spent")
 
 
 class Shape(Struct, frozen=True):
@@ -31,8 +31,9 @@ class Image(Struct, omit_defaults=True):
     """Everything, or what has changed since another image: then None stands for what is gone.
 
     By metric: `shapes`, `counters`, `histograms` (the count of each bucket, of those above all bounds, and the
-    sum in nanoseconds) and `created` (seconds since the epoch). By source: `positions` by generation, `waiting`
-    joins by trace id, `active` by worker, `last_at` (newest event time in nanoseconds). By budget: `spent`.
+    sum in nanoseconds) and `created` (seconds since the epoch). By source: `positions` by generation, `sought`
+    paths (percent-encoded) under which it was looked for already, `waiting` joins by trace id, `active` by worker,
+    `last_at` (newest event time in nanoseconds). By budget: `spent`.
     """
 
     shapes: dict[str, Shape] = {}
@@ -40,6 +41,7 @@ class Image(Struct, omit_defaults=True):
     histograms: dict[str, dict[Labels, list[int | Decimal]]] = {}
     created: dict[str, dict[Labels, float]] = {}
     positions: dict[str, dict[str, Position | None]] = {}
+    sought: dict[str, dict[str, bool | None]] = {}
     waiting: dict[str, dict[str, Opened | None]] = {}
     active: dict[str, dict[str, Active | None]] = {}
     spent: dict[str, dict[tuple[int, str], int | Decimal | None]] = {}
@@ -91,6 +93,7 @@ def fitted(
     told = []
     kept = Image(
         positions=_of(sources, image.positions),
+        sought=_of(sources, image.sought),
         waiting=_of(sources, image.waiting),
         active=_of(sources, image.active),
         last_at=_of(sources, image.last_at),

@@ -1,6 +1,7 @@
 """A source of one path with a parser that collects lines, a ledger that checks vouchers, and a clock turned by hand."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -35,10 +36,11 @@ class Settings(Struct, frozen=True):
 
 
 class Books:
-    """The ledger in small; `lines` are all that were parsed, `unparsed` their reasons otherwise."""
+    """The ledger in small; `lines` are all that were parsed, `unparsed` their reasons otherwise, `paths` the sought ones."""
 
     def __init__(self) -> None:
         self.kept: dict[str, Position] = {}
+        self.paths: tuple[str, ...] = ()
         self.lines: list[str] = []
         self.unparsed: list[str] = []
         self.rotations = self.truncations = self.lost_bytes = 0
@@ -46,6 +48,12 @@ class Books:
     def positions(self, source: str) -> dict[str, Position]:
         """Through the coding of the state file, as after a restart."""
         return msgspec.msgpack.decode(msgspec.msgpack.encode(self.kept), type=dict[str, Position])
+
+    def sought(self, source: str) -> tuple[str, ...]:
+        return self.paths
+
+    def seek(self, source: str, paths: Iterable[str]) -> None:
+        self.paths = tuple(paths)
 
     def post(self, window: Window, batch: Batch) -> None:
         posted = self.kept.get(window.file)

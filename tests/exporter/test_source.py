@@ -42,6 +42,31 @@ def test_start_at_end_is_for_the_files_that_are_there(tmp_path: Path) -> None:
     assert reader.wait(2) == ["newer"]
 
 
+@pytest.mark.parametrize("path", ["a.log", "*.log"])
+def test_d41_what_appears_where_it_was_waited_for_is_read_from_its_beginning_after_a_crash(
+    tmp_path: Path, path: str
+) -> None:
+    reader = Reader(tmp_path / path, start_at="end")
+    reader.poll()
+    reader.stop()
+    append(tmp_path / "a.log", "new\n")
+    reader.start()
+    assert reader.wait(2) == ["new"]
+
+
+def test_a_path_that_is_corrected_begins_at_its_end(tmp_path: Path) -> None:
+    append(tmp_path / "a.log", "old\n")
+    reader = Reader(tmp_path / "typo.log", start_at="end")
+    reader.poll()
+    reader.stop()
+    corrected = Reader(tmp_path / "a.log", start_at="end")
+    corrected.books = reader.books
+    corrected.restart()
+    assert corrected.wait(2) == []
+    append(tmp_path / "a.log", "new\n")
+    assert corrected.wait(2) == ["new"]
+
+
 @pytest.mark.parametrize("link", [os.symlink, os.link])
 def test_b29_one_file_under_two_names_is_read_once(tmp_path: Path, link: object) -> None:
     append(tmp_path / "a.log", "a1\n")

@@ -23,6 +23,7 @@ def stored() -> Image:
         request = b.Request("GET", "/v1/info", "200", durations=(SECOND,))
         batch = b.Batch(10, 1, last_at=SECOND, records=(request, b.Opened("t", "workflow", "app", at=SECOND)))
         ledger.post(Window(source, "f", Position(source, 1, 0, 0), b"x" * 10), batch)
+        ledger.seek(source, ["/log", "/typo"])
     image = Image()
     image.update(msgspec.msgpack.decode(msgspec.msgpack.encode(ledger.changes()), type=Image))
     return image
@@ -33,6 +34,17 @@ def test_everything_is_taken_over() -> None:
     assert ledger.take_over(image, ["a", "b"]) == []
     assert ledger.changes() == image
     assert ledger.positions("a")["f"].offset == 10
+
+
+def test_only_what_is_still_sought_is_kept() -> None:
+    ledger = books()
+    ledger.take_over(stored(), ["a", "b"])
+    assert ledger.sought("a") == ["/log", "/typo"]
+    ledger.changes()
+    ledger.seek("a", ["/log"])
+    assert ledger.changes().sought == {"a": {"/typo": None}}
+    ledger.seek("a", ["/log"])
+    assert ledger.changes().empty
 
 
 def test_series_keep_their_births() -> None:
@@ -50,6 +62,7 @@ def test_a_source_that_is_gone_is_dropped_with_its_series() -> None:
     snapshot = ledger.snapshot(0)
     assert {labels[0] for labels in snapshot.counters[c.REQUESTS]} == {"b"}
     assert ledger.positions("a") == ledger.positions("new") == {}
+    assert ledger.sought("a") == []
     assert ledger.positions("b") != {}
 
 
