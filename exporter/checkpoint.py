@@ -123,10 +123,13 @@ def _locked(folder: Path) -> int:
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, PermissionError):
         holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
         os.close(lock)
         raise LockedError(folder, holder) from None
+    except OSError as error:  # a file system that has no locks is not waited for
+        os.close(lock)
+        raise OSError(error.errno, error.strerror, str(folder / "lock")) from None
     with suppress(OSError):  # a full disk costs only the name of the holder
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)

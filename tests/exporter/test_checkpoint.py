@@ -1,5 +1,7 @@
 """The state's files: what they hold, what a fault leaves behind, and what is made of damage."""
 
+import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -229,6 +231,15 @@ def test_a_second_exporter_is_told_who_holds_the_state(tmp_path: Path) -> None:
         Checkpoint(tmp_path)
     first.close()
     Checkpoint(tmp_path).close()
+
+
+def test_a_file_system_without_locks_is_no_second_exporter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match=f"No locks available: '{tmp_path}/lock'"):
+        Checkpoint(tmp_path)
 
 
 def test_somebody_else_wrote_the_file_meanwhile(tmp_path: Path) -> None:
