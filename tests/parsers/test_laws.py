@@ -103,7 +103,7 @@ def _remembers(parser: Wrong, window: bytes, batch: Batch) -> Batch:
 
 def _crawls(_: Wrong, window: bytes, batch: Batch) -> Batch:
     for begin in range(len(window)):
-        sum(window[begin:])
+        sum(window[begin:] * 3)  # found at the second of the three lengths: the third would take half a minute
     return batch
 
 
@@ -147,4 +147,4 @@ def test_each_law_finds_its_fault(fault: str) -> None:
     else:
         with pytest.raises((AssertionError, ValueError)):
             break_the_law()
-    assert time.process_time() - begun < 30
+    assert time.process_time() - begun < 60
