@@ -30,7 +30,7 @@ class LineFormatter(logging.Formatter):
 
 def _quoted(value: str) -> str:
     plain = value.isascii() and value.isprintable() and not set(value) & set(' ="\\')
-    return value if plain and value else json.dumps(value, ensure_ascii=False)
+    return value if plain and value else json.dumps(value, ensure_ascii=not value.isprintable())
 
 
 def begin(form: Form) -> None:

@@ -1,4 +1,4 @@
-"""A log line made showable: its shape, without anything that a client or a user wrote."""
+"""What others wrote made showable: of a log line its shape, of a name what can be printed."""
 
 import re
 
@@ -18,6 +18,11 @@ def redact(line: bytes) -> str:
     """Letters become `x` and digits `0` except in the words of known formats; shortened, one line, ASCII."""
     text = _WORD.sub(_shape, line[:_LONGEST].decode("ascii", "replace"))
     return text + "…" if len(line) > _LONGEST else text
+
+
+def printable(text: str) -> str:
+    """On one line, and nothing in it that a terminal would obey: names of files and keys may hold anything."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _shape(match: re.Match[str]) -> str:

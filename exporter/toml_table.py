@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import Meta, Struct
 
+from exporter.redact import printable
+
 T = TypeVar("T", bound=Struct)
 
 Table = Mapping[str, Any]
@@ -36,9 +38,7 @@ class Problems:
 
     def add(self, table: str, text: str) -> None:
         """`table` as written in the file (`[limits]`), "" for the file itself."""
-        sentence = f"{self._file}: {table + ': ' if table else ''}{text}"
-        # A quoted key may hold anything, and a sentence stays on one line.
-        self.sentences.append("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in sentence))
+        self.sentences.append(printable(f"{self._file}: {table + ': ' if table else ''}{text}"))
 
 
 def convert(table: Table, struct: type[T], where: str, problems: Problems, hidden: Table | None = None) -> T | None:

@@ -13,6 +13,7 @@ from exporter.cli.options import NO_SOURCE, config_option, load_or_stop
 from exporter.ledger import Ledger
 from exporter.proxy.settings import Proxy
 from exporter.reading.detect import called
+from exporter.redact import printable
 from parsers.batch import Batch
 
 
@@ -60,7 +61,7 @@ def _findings(title: str, findings: Iterable[Finding]) -> int:
         if not number:
             click.echo(f"\n{title}")
         problems += finding.problem
-        click.echo(f"  {'problem: ' if finding.problem else ''}{finding.text}")
+        click.echo(f"  {'problem: ' if finding.problem else ''}{printable(finding.text)}")
     return problems
 
 

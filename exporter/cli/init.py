@@ -8,6 +8,7 @@ import click
 from exporter.advice.survey import Found, survey
 from exporter.cli.options import config_option, stop
 from exporter.config import ConfigError, load
+from exporter.redact import printable
 
 _HEAD = """\
 # dify-exporter's configuration; every key is described in docs/configuration.md.
@@ -66,7 +67,7 @@ def init(config_path: Path, force: bool, root: Path) -> None:
         os.unlink(temporary)
         stop(*error.problems)
     for each in found:
-        click.echo(f"{each.name}: {each.path} ({each.origin})")
+        click.echo(printable(f"{each.name}: {each.path} ({each.origin})"))
     if found:
         sources = f"{len(found)} source{'s' * (len(found) != 1)}"
         click.echo(f"{config_path} is written with {sources}; `dify-exporter check` says what they yield")

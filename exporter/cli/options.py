@@ -6,6 +6,7 @@ from typing import NoReturn
 import click
 
 from exporter.reading.detect import Guess, guesses
+from exporter.redact import printable
 from exporter.settings import Config
 from exporter.toml_table import unknown
 from parsers.envelope import ENVELOPES
@@ -29,7 +30,7 @@ config_option = click.option(
 def stop(*sentences: str) -> NoReturn:
     """Ends the command with exit code 2, for wrong use, configuration or input."""
     for sentence in sentences:
-        click.echo(f"dify-exporter: {sentence}", err=True)
+        click.echo(f"dify-exporter: {printable(sentence)}", err=True)
     raise SystemExit(2)
 
 

@@ -20,7 +20,7 @@ from exporter.ledger import Ledger
 from exporter.reading.feed import Span
 from exporter.reading.inputs import InputError
 from exporter.reading.replay import Job, Step, jobs_of, run
-from exporter.redact import redact
+from exporter.redact import printable, redact
 from exporter.settings import Config
 from parsers.batch import Batch
 
@@ -142,7 +142,7 @@ def _keep(examples: Examples, step: Step) -> None:
 
 
 def _say(sentence: str) -> None:
-    click.echo(sentence, err=True)
+    click.echo(printable(sentence), err=True)
 
 
 @contextmanager

@@ -45,6 +45,24 @@ def test_check_finds_that_nothing_would_be_served(tmp_path: Path) -> None:
         assert "no [[source]] table, expected at least one" in told.output
 
 
+def test_a_files_name_cannot_move_the_cursor(tmp_path: Path) -> None:
+    """Whoever may write a log may name it; nobody's terminal obeys that name, and it stays on its line."""
+    named = "a\x1b[31m\n\x9b31m\u202e.log"
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / named).write_bytes(SAMPLE.read_bytes())
+    (tmp_path / "exporter.toml").write_text('[[source]]\nname = "a"\npaths = ["logs/*"]\nparser = "nginx"\n')
+    checked = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "exporter.toml")], color=True)
+    replayed = CliRunner().invoke(main, ["replay", str(tmp_path / "logs" / named)], color=True)
+    refused = CliRunner().invoke(main, ["replay", str(tmp_path / named)], color=True)
+    for told in (checked.output, replayed.stderr, refused.stderr):
+        assert "a\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}31m" in told
+        assert not set(told) & set("\x1b\x9b\u202e")
+    shown = LineFormatter("logfmt").format(
+        logging.makeLogRecord({"msg": f"path={named}", "levelname": "INFO", "name": "x"})
+    )
+    assert shown.isprintable()
+
+
 def test_variables_stand_for_options(tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text("[nonsense]\n")
     told = CliRunner().invoke(main, ["check"], env={"DIFY_EXPORTER_CONFIG": str(tmp_path / "other.toml")})
