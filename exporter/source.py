@@ -10,6 +10,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from exporter.complaints import Complaints
@@ -212,9 +213,9 @@ class Source:
 
     def _find(self, first: bool) -> None:
         """New matches get a tail; a tail that nothing is left of is forgotten."""
-        if first:
-            self._restore()
         wanted = self._matches.now()
+        if first:
+            self._restore(wanted)
         for path in wanted:
             if path not in self._tails:
                 from_end = first and self._skips_present and os.path.lexists(path) and not self._awaited.covers(path)
@@ -228,11 +229,16 @@ class Source:
         if first:
             self._to_measure = set(self._tails.values())
 
-    def _restore(self) -> None:
-        """Tails of the positions that the ledger holds; those of paths no longer configured are dropped."""
+    def _restore(self, wanted: frozenset[str]) -> None:
+        """Tails of the positions that the ledger holds. Those of paths no longer configured are dropped, unless another
+        path, such as a link instead of its target, names their file now: it is not read twice.
+        """
         by_path: dict[str, dict[str, Position]] = {}
         for key, position in self._restored.items():
             by_path.setdefault(decoded(position.path), {})[key] = position
+        for path in [path for path in by_path if not self._matches.covers(path)]:
+            if (heir := _naming(by_path[path], wanted - by_path.keys())) is not None:
+                by_path[heir] = by_path.pop(path)
         for path, positions in by_path.items():
             tail = self._tails[path] = Tail(path, self._terms, positions, False, self._elsewhere)
             if not self._matches.covers(path):
@@ -261,3 +267,13 @@ class Source:
             _log.warning("cannot be read: source=%s path=%s reason=%s; %s", self.name, path, trouble, remedy)
         else:
             _log.info("is read: source=%s path=%s", self.name, path)
+
+
+def _naming(positions: Mapping[str, Position], paths: Iterable[str]) -> str | None:
+    """The path that names a file of these positions; whether its bytes are still theirs is for its tail to say."""
+    held = {position.inode for position in positions.values()}
+    for path in sorted(paths):
+        with suppress(OSError):
+            if os.stat(path).st_ino in held:
+                return path
+    return None

@@ -89,6 +89,11 @@ class Reader:
     def start(self) -> None:
         self.source = Source(self._settings, self.books, lambda: self.now, **self._options)  # type: ignore[arg-type]
 
+    def configure(self, *paths: Path | str) -> None:
+        """Begins anew with other paths."""
+        self._settings = msgspec.structs.replace(self._settings, paths=tuple(map(str, paths)))
+        self.start()
+
     def stop(self) -> None:
         self.source.close()
 

@@ -79,6 +79,36 @@ def test_b29_one_file_under_two_names_is_read_once(tmp_path: Path, link: object)
     assert reader.wait(2) == []
 
 
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+@pytest.mark.parametrize("start_at", ["beginning", "end"])
+def test_b29_a_path_written_in_another_way_goes_on_in_the_same_file(
+    tmp_path: Path, link: object, start_at: str
+) -> None:
+    """Of the link, or of what it points to: the configuration names a file anew, and none of it is read again."""
+    append(tmp_path / "a.log", "a1\n")
+    link(tmp_path / "a.log", tmp_path / "b.log")  # type: ignore[operator]
+    reader = Reader(tmp_path / "a.log", start_at=start_at)
+    reader.poll()
+    for number, name in enumerate(["b.log", "a.log", "../" + tmp_path.name + "/a.log"]):
+        reader.stop()
+        append(tmp_path / "a.log", f"while down {number}\n")
+        reader.configure(f"{tmp_path}/{name}")
+        assert reader.wait(2) == [f"while down {number}"]
+        append(tmp_path / "a.log", f"{number}\n")
+        assert reader.wait(8) == [f"{number}"]
+    assert (reader.books.rotations, reader.books.truncations, reader.books.lost_bytes) == (0, 0, 0)
+
+
+def test_another_file_under_another_path_is_read_from_its_beginning(tmp_path: Path) -> None:
+    append(tmp_path / "a.log", "a1\n")
+    append(tmp_path / "b.log", "b1\n")
+    reader = Reader(tmp_path / "a.log")
+    assert reader.poll() == ["a1"]
+    reader.stop()
+    reader.configure(tmp_path / "b.log")
+    assert reader.wait(8) == ["b1"]
+
+
 @pytest.mark.parametrize("down", [False, True])
 def test_a_file_renamed_to_another_matching_name_goes_on(tmp_path: Path, down: bool) -> None:
     append(tmp_path / "b.log", "b1\n")
