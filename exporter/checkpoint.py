@@ -75,7 +75,8 @@ class Checkpoint:
             found.append((number, image))
             told += [f"{path} is damaged {damage}: it counts up to there"] if damage else []
         if not found:
-            return None, told
+            lost = f"nothing in {self._folder} can be used: counters begin at 0, and sources where start_at says"
+            return None, [*told, lost] if told else told
         self._number, image = max(found, key=lambda each: each[0])
         return image, told
 

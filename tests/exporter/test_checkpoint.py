@@ -222,7 +222,8 @@ def test_what_cannot_be_used_is_set_aside_and_the_previous_one_counts(state: Pat
 def test_where_nothing_can_be_used_nothing_counts(state: Path) -> None:
     (state / "state.1").write_bytes(b"?")
     found, told = read(state)
-    assert (found, len(told)) == (0, 1)
+    assert (found, len(told)) == (0, 2)
+    assert told[1] == f"nothing in {state} can be used: counters begin at 0, and sources where start_at says"
 
 
 def test_a_second_exporter_is_told_who_holds_the_state(tmp_path: Path) -> None:
