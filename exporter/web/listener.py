@@ -98,13 +98,17 @@ class Listener:
 
     async def _accept(self) -> None:
         """No handshake here and no read: nobody can keep the next client waiting."""
+        troubled = False
         while True:
             try:
                 accepted, peer = await self._loop.sock_accept(self._socket)
             except OSError as error:
-                _log.warning("a connection cannot be accepted: %s", error.strerror)
+                if not troubled:
+                    _log.warning("no connection can be accepted: %s; it is tried again", error.strerror)
+                troubled = True
                 await asyncio.sleep(0.1)  # no file descriptors left: until a time limit frees some
                 continue
+            troubled = False
             task = self._loop.create_task(self._serve(accepted, peer[0]))
             task.add_done_callback(partial(self._ended, accepted))
             self._open[task] = 0

@@ -1,5 +1,8 @@
 """The probe table: what hostile and odd clients send, byte for byte, and what they get."""
 
+import asyncio
+import errno
+import os
 import re
 import socket
 import threading
@@ -287,3 +290,18 @@ def test_any_bytes_get_answers_or_nothing(shared: Client, sent: bytes) -> None:
 def shared():
     with listening() as listener:
         yield Client(listener)
+
+
+def test_a_want_of_descriptors_is_said_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    accept = asyncio.SelectorEventLoop.sock_accept
+    refused = [OSError(errno.EMFILE, os.strerror(errno.EMFILE)) for _ in range(3)]
+
+    async def few(loop: asyncio.SelectorEventLoop, sock: socket.socket) -> object:
+        if refused:
+            raise refused.pop()
+        return await accept(loop, sock)
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "sock_accept", few)
+    with listening(Service()) as listener:
+        assert Client(listener).get("/-/healthy")[0] == 200
+    assert caplog.text.count("no connection can be accepted: Too many open files") == 1
