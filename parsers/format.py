@@ -37,8 +37,8 @@ class Extent(Enum):
     LIST = "the same; before a blank, several words with commas"
     CLIENTS = "the same; before a lone blank, several words with commas"
     LAST = "to the last place where all that follows it fits"
-    BEHIND_LAST = "a word that does not hold the character before it: else each place would be tried to the end"
-    LIST_BEHIND_LAST = "a few such words with commas"
+    BEHIND_LAST = "the same as FIRST, without the text before it: else each place would be tried to the end"
+    LIST_BEHIND_LAST = "the same; between blanks, a few words with commas"
 
 
 class Variable(NamedTuple):
@@ -57,17 +57,20 @@ class Variable(NamedTuple):
 
 Piece = bytes | Variable
 
-#: DELIMITER is the character that follows in the format, STOP the text that follows and its shape or the line's end.
+#: DELIMITER is the character that follows in the format, STOP the text that follows and its shape or the line's end;
+#: BEFORE is the text that stands before, BEGIN its first character.
 #: Almost every value, such as a user's name, is the dash of the first way; the second would find the same.
 _TO_STOP = rb"(?:-(?=STOP)|[^\nDELIMITER]*+(?:(?!STOP)[^\n][^\nDELIMITER]*+)*(?=STOP))"
+_WITHOUT_BEFORE = rb"[^\nDELIMITERBEGIN]*+(?:(?!STOP|BEFORE)[^\n][^\nDELIMITERBEGIN]*+)*(?=STOP)"
+_LIST_WITHOUT_BEFORE = rb"[^\nDELIMITERBEGIN,]*+(?:(?:, | : )[^\nDELIMITERBEGIN,]*+){0,15}(?!, | : )"
 _UNQUOTED = {
     Extent.WORD: rb"[^\nDELIMITER]*+",
     Extent.FIRST: _TO_STOP,
     Extent.LIST: _TO_STOP,
     Extent.CLIENTS: _TO_STOP,
     Extent.LAST: rb"[^\n]*",
-    Extent.BEHIND_LAST: rb"[^\nDELIMITERBEFORE]*+",
-    Extent.LIST_BEHIND_LAST: rb"[^\nDELIMITERBEFORE,]*+(?:(?:, | : )[^\nDELIMITERBEFORE,]*+){0,15}(?!, | : )",
+    Extent.BEHIND_LAST: _WITHOUT_BEFORE,
+    Extent.LIST_BEHIND_LAST: _WITHOUT_BEFORE,
 }
 _BEHIND = (Extent.BEHIND_LAST, Extent.LIST_BEHIND_LAST)
 _LISTS = (Extent.LIST, Extent.CLIENTS)
@@ -118,7 +121,7 @@ def compiled(pieces: Sequence[Piece], wanted: frozenset[str], quoting: str) -> F
     for at, piece in enumerate(merged):
         if isinstance(piece, bytes):
             part = group = re.escape(piece)
-            before = piece[-1:]
+            before = piece
         else:
             part = b"(?:" + _value(piece, before, merged[at + 1 : at + 3], quoting) + b")"
             group = part
@@ -142,7 +145,7 @@ def _is_telling(piece: Piece) -> bool:
 
 
 def _is_quoted(before: bytes, following: Sequence[Piece]) -> bool:
-    return before == b'"' and all(isinstance(piece, bytes) and piece.startswith(b'"') for piece in following)
+    return before[-1:] == b'"' and all(isinstance(piece, bytes) and piece.startswith(b'"') for piece in following)
 
 
 def _merged(pieces: Sequence[Piece], wanted: frozenset[str]) -> list[Piece]:
@@ -182,7 +185,7 @@ def _with_one_greedy(pieces: list[Piece], quoting: str) -> list[Piece]:
 
 
 def _value(variable: Variable, before: bytes, following: Sequence[Piece], quoting: str) -> bytes:
-    """What a variable may hold, given the character before it, and the text and the variable behind it."""
+    """What a variable may hold, given the text before it, and the text and the variable behind it."""
     literal = next((piece for piece in following[:1] if isinstance(piece, bytes)), b"")
     begins = next((piece.begins for piece in following[:1] if isinstance(piece, Variable)), b"")
     shape = next((piece.shape for piece in following[1:] if isinstance(piece, Variable)), b"")
@@ -193,15 +196,17 @@ def _value(variable: Variable, before: bytes, following: Sequence[Piece], quotin
         return _TO_ITS_BEGINNING.replace(b"BEGINS", re.escape(begins + behind))
     if not literal:
         return _TO_THE_END
-    if literal.startswith(b'"') and (variable.extent not in _BEHIND or before == b'"'):
+    if literal.startswith(b'"') and (variable.extent not in _BEHIND or before[-1:] == b'"'):
         end = re.escape(literal[1:]) or (rb"\r?$" if len(following) == 1 else b"")
         return _QUOTED[quoting].replace(b"END", end)
     delimiter, stop = re.escape(literal[:1]), re.escape(literal) + (shape if len(following) > 1 else rb"\r?$")
     if variable.extent in _LISTS and (literal == b" " or (literal[:1] == b" " and variable.extent is Extent.LIST)):
         return _LIST
+    is_between_blanks = variable.extent is Extent.LIST_BEHIND_LAST and b" " in (before, literal)
     return (
-        _UNQUOTED[variable.extent]
+        (_LIST_WITHOUT_BEFORE if is_between_blanks else _UNQUOTED[variable.extent])
         .replace(b"BEFORE", re.escape(before))
+        .replace(b"BEGIN", re.escape(before[:1]))
         .replace(b"DELIMITER", delimiter)
         .replace(b"STOP", stop)
     )

@@ -163,6 +163,12 @@ UPSTREAMLOG = (
         ("$request_uri $http_x_forwarded_for $status", b"/v1/info 10.0.0.1, ::1 200", Request("unknown", "/v1/info", "200")),
         ('$remote_user [$time_iso8601] "$request" $status', b'a [b] "c" [2026-11-24T11:11:42+00:00] "GET /v1/info HTTP/1.1" 200', Request(*INFO)),
         ("$status $request_uri [$http_user_agent]", b"200 /v1/info [iPhone [FBAN/FBIOS] x]", Request("unknown", "/v1/info", "200")),
+        (
+            "$request | $status | $http_user_agent | $upstream_header_time | $request_time",
+            b"GET /v1/info HTTP/1.1 | 200 | Mozilla/5.0 (X11; Linux) | 0.001, 0.003 | 0.004",
+            Request(*INFO, durations=(4 * MILLISECOND,), first_bytes=(3 * MILLISECOND,)),
+        ),
+        ("$uri $status ua=$http_user_agent ref=$http_referer", b"/v1/info 200 ua=a b ref=-", Request("unknown", "/v1/info", "200")),
         ("[$host] $status", b"[[::1]] 200", Request("unknown", "unknown", "200")),
         (
             "$request $status $body_bytes_sent $request_time $http_user_agent",
