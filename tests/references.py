@@ -45,7 +45,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "prices": "file with further [[price]] tables",
     },
     "[[source]]": {
-        "name": "becomes the label `source`; a source put back under its name goes on where it stopped",
+        "name": "becomes the label `source`; a source removed and put back under its name goes on where it stopped, but "
+        "for one that a restart did not find: that begins anew",
         "paths": "files and globs; new matches are found while running",
         "parser": "one of the parsers below",
         "envelope": "`none`, `docker` (json-file), `cri` (Kubernetes) or `compose` (`docker compose logs`)",
