@@ -19,6 +19,7 @@ from exporter.proxy.openai import Completion, CompletionRefusedError
 from exporter.proxy.passage import Passage, Unchanged
 from exporter.proxy.reading import Reading, is_event_stream, is_read
 from exporter.proxy.settings import Proxy
+from exporter.proxy.turns import give_way
 from exporter.proxy.upstream import Answer, Upstream
 from exporter.proxy.watch import Watch
 from parsers.batch import UNKNOWN
@@ -111,6 +112,7 @@ class App:
                 sent = passage.feed(piece)
                 yield sent
                 exchange.response_bytes += len(sent)
+                give_way()
             yield (last := passage.finish())
             exchange.response_bytes += len(last)
         except UpstreamError as error:

@@ -127,6 +127,7 @@ class Worker(GeventWorker):
             self._clients.discard(client)
 
     def handle_request(self, listener_name: Any, req: Any, sock: socket.socket, addr: Any) -> Any:
+        gevent.sleep(0)  # of requests that came at once each is a turn
         try:
             return AsyncWorker.handle_request(self, listener_name, req, sock, addr)
         except gevent.GreenletExit:  # gevent's worker would go on with the next request behind an answer that was cut

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -175,6 +175,49 @@ def test_slow_clients_block_nobody(tmp_path: Path) -> None:
         assert requests.get(f"{proxy.url}/-/healthy", timeout=10).text == "ok\n"
         assert requests.get(f"{proxy.url}/v1/info", timeout=10).text == "ok"
         assert time.monotonic() - begun < 5
+
+
+TINY = b"1\r\na\r\n" * 10_000
+BUSY = {
+    "uploads": (b"POST /v1/files/upload HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n", TINY),
+    "downloads": (b"GET /v1/info HTTP/1.1\r\nHost: h\r\n\r\n", b""),
+    "asks": (b"", b"GET /-/healthy HTTP/1.1\r\nHost: h\r\n\r\n" * 2000),
+}
+
+
+@pytest.mark.parametrize("name", BUSY)
+def test_a_client_that_never_pauses_blocks_nobody(tmp_path: Path, name: str) -> None:
+    """All that the worker could do next is there already, in tiny pieces, and no end of it."""
+    head, more = BUSY[name]
+
+    def answer(connection: socket.socket, _: bytes) -> None:
+        if not more:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            connection.sendall(TINY) if not more else connection.recv(1 << 20)
+
+    def keep_on(connection: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection.sendall(more) if more else connection.recv(1 << 20)
+
+    def drop(connection: socket.socket) -> None:
+        with suppress(OSError):
+            while connection.recv(1 << 20):
+                pass
+
+    with recording() as recorder, proxying(tmp_path, recorder.url) as proxy:
+        recorder.answer, recorder.reads_bodies = answer, False
+        with socket.create_connection(proxy.address, timeout=20) as connection, ThreadPoolExecutor(2) as pool:
+            connection.sendall(head)
+            pool.submit(keep_on, connection)
+            if name == "asks":
+                pool.submit(drop, connection)
+            time.sleep(0.5)
+            try:
+                assert requests.get(f"{proxy.url}/-/healthy", timeout=15).text == "ok\n"
+            finally:
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 def test_an_end_in_order(url: str, tmp_path: Path) -> None:
