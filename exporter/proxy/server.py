@@ -132,7 +132,10 @@ class Worker(GeventWorker):
             return AsyncWorker.handle_request(self, listener_name, req, sock, addr)
         except gevent.GreenletExit:  # gevent's worker would go on with the next request behind an answer that was cut
             raise StopIteration from None
+        except TimeoutError:  # the client took nothing for too long, which its line says
+            raise StopIteration from None
         finally:
+            sock.settimeout(None)  # the wait for the next request has a limit of its own
             if sock in self._unread:
                 self._unread.discard(sock)
                 _linger(sock)

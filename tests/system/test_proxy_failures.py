@@ -220,6 +220,26 @@ def test_a_client_that_never_pauses_blocks_nobody(tmp_path: Path, name: str) -> 
                 connection.shutdown(socket.SHUT_RDWR)
 
 
+def test_a_client_that_takes_nothing_is_no_event(tmp_path: Path) -> None:
+    """Nor is one that asks no more: gunicorn would show where it waited, 40 lines each time."""
+
+    def answer(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + b"a" * 100_000_000)
+
+    with recording() as recorder, proxying(tmp_path, recorder.url, "read_timeout = 0.5\n") as proxy:
+        with ExitStack() as stack:
+            idle, stuck = (stack.enter_context(socket.create_connection(proxy.address, timeout=20)) for _ in range(2))
+            idle.sendall(b"GET /v1/info HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert idle.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+            recorder.answer = answer
+            stuck.sendall(b"GET /v1/info HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert proxy.wait_for_lines(2)[1]["dify.proxy.outcome"] == "client_closed"
+            time.sleep(1)
+            idle.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert b"200 OK" in idle.recv(65536)
+        assert "Booting worker" in proxy.process.lines[-1]
+
+
 def test_an_end_in_order(url: str, tmp_path: Path) -> None:
     """SIGTERM: a request that runs is finished, an idle connection holds nobody up."""
     with proxying(tmp_path, url) as proxy, requests.Session() as idle, ThreadPoolExecutor(1) as pool:
