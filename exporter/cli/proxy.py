@@ -34,8 +34,9 @@ def proxy(config_path: Path) -> None:
     if findings := [f"{config_path}: [proxy] {finding}" for finding in unusable(settings)]:
         stop(*findings)
     Path(settings.log).parent.mkdir(parents=True, exist_ok=True)
+    host, port = address(settings.listen)
     try:
-        socket.create_server(address(settings.listen)).close()
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
         stop(f"{config_path}: [proxy] listen: cannot listen on {settings.listen}: {error.strerror or error}")
     # A file without a name: the settings may be longer than an argument, and are nobody else's business.

@@ -22,6 +22,7 @@ from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 from msgspec import Struct
 
+from exporter.address import address
 from exporter.proxy.app import CLOSE, App
 from exporter.proxy.errors import RefusedError
 from exporter.proxy.exchange import Exchange
@@ -56,8 +57,9 @@ class Server(BaseApplication):
 
     def load_config(self) -> None:
         settings = self._startup.settings
+        host, port = address(settings.listen)
         for name, value in {
-            "bind": settings.listen,
+            "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             "workers": settings.workers,
             "worker_class": Worker,
             "worker_connections": _CONNECTIONS,

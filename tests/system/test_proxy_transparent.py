@@ -4,17 +4,20 @@ import contextlib
 import hashlib
 import http.client
 import os
+import re
 import socket
 import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 import trustme
 
-from tests.system.programs import until
+from tests.system.exporter import COMMAND
+from tests.system.programs import running, until
 from tests.system.proxy import OK, Proxy, Recorder, proxying, recording, resident
 
 
@@ -232,6 +235,16 @@ def test_health_is_answered_without_dify(tmp_path: Path) -> None:
     with proxying(tmp_path, "http://127.0.0.1:9") as proxy:
         assert proxy.raw(b"GET /-/healthy HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").endswith(b"\r\n\r\nok\n")
         assert proxy.lines() == []
+
+
+@pytest.mark.parametrize("listen", ["[::1]:0", "::1:0"])
+def test_ipv6(tmp_path: Path, listen: str) -> None:
+    (tmp_path / "proxy.toml").write_text(f'[proxy]\nlisten = "{listen}"\n')
+    with running([COMMAND, "proxy", "--config", "proxy.toml"], tmp_path) as process:
+        found = re.search(r"http://\[::1\]:\d+", process.said("Listening at"))
+        assert found
+        with urlopen(f"{found[0]}/-/healthy", timeout=10) as answer:
+            assert answer.read() == b"ok\n"
 
 
 def test_dify_behind_tls_is_verified_and_called_by_its_own_name(tmp_path: Path) -> None:
