@@ -112,7 +112,13 @@ class Pages:
 
     def _may_reload(self, request: Request) -> bool:
         """Who has shown a password or certificate, or sits on this machine; and no page of another site."""
-        cross_site = request.header("sec-fetch-site") not in ("", "none", "same-origin")
+        host = request.header("host").lower()
+        own = ("", f"http://{host}", f"https://{host}")
+        # Over plain HTTP a browser says Origin alone, unless the name is this machine's.
+        cross_site = (
+            request.header("sec-fetch-site") not in ("", "none", "same-origin")
+            or request.header("origin").lower() not in own
+        )
         return not cross_site and (self._guarded or loopback(request.peer))
 
     async def _shared(self, page: Page, request: Request) -> Answer:

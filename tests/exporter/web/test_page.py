@@ -74,13 +74,15 @@ def test_reload_needs_a_user_or_this_machine_and_no_other_site() -> None:
         client = Client(listener)
         post = b"POST /-/reload HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n%s\r\n"
         assert client.send(post % b"").startswith(b"HTTP/1.1 200")
-        assert client.send(post % b"Sec-Fetch-Site: cross-site\r\n").startswith(b"HTTP/1.1 403")
+        assert client.send(post % b"Origin: http://A\r\nSec-Fetch-Site: same-origin\r\n").startswith(b"HTTP/1.1 200")
+        for said in (b"Sec-Fetch-Site: cross-site", b"Origin: http://b", b"Origin: null", b"Origin: http://a.b"):
+            assert client.send(post % (said + b"\r\n")).startswith(b"HTTP/1.1 403")
         assert client.get("/-/reload")[0] == 405
         service.problems = ("exporter.toml: is wrong",)
         refused = client.send(post % b"")
         assert refused.startswith(b"HTTP/1.1 500")
         assert refused.endswith(b"\r\n\r\nThe new configuration is refused.\nexporter.toml: is wrong\n")
-    assert service.reloads == 2
+    assert service.reloads == 3
 
 
 def test_small_things_read_well() -> None:
