@@ -17,7 +17,7 @@ from exporter.complaints import Complaints
 from exporter.files.following import Terms
 from exporter.files.lineage import decoded, encoded
 from exporter.files.matches import Matches
-from exporter.files.opened import Identity
+from exporter.files.opened import Identity, Opened
 from exporter.judge import MalformedError, judge
 from exporter.tail import Tail
 from exporter.wake import Wake
@@ -244,9 +244,9 @@ class Source:
             if not self._matches.covers(path):
                 tail.forget()
 
-    def _elsewhere(self, tail: Tail, held: Identity) -> Tail | None:
+    def _elsewhere(self, tail: Tail, held: Identity, file: Opened | None) -> Tail | None:
         """One (device, inode) is read once."""
-        return next((t for t in self._tails.values() if t is not tail and t.holds(held)), None)
+        return next((t for t in self._tails.values() if t is not tail and t.holds(held, file)), None)
 
     def _present(self) -> list[Tail]:
         return [tail for tail in list(self._tails.values()) if not tail.left]

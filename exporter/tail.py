@@ -14,7 +14,7 @@ from pygtail import Pygtail
 
 from exporter.files.following import Following, Terms
 from exporter.files.generation import Generation, Truncated
-from exporter.files.opened import GZIP_ERRORS, Identity
+from exporter.files.opened import GZIP_ERRORS, Identity, Opened
 from exporter.window import Position, Window
 
 
@@ -32,7 +32,7 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
         terms: Terms,
         positions: Mapping[str, Position] | None = None,
         read_from_end: bool = False,
-        elsewhere: "Callable[[Tail, Identity], Tail | None] | None" = None,
+        elsewhere: "Callable[[Tail, Identity, Opened | None], Tail | None] | None" = None,
     ) -> None:
         # An empty file in the place of the offset file: Pygtail neither reads nor writes one.
         super().__init__(
@@ -86,8 +86,8 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
         """Keys of all generations whose positions the ledger may hold."""
         return self._following.files
 
-    def holds(self, held: Identity) -> bool:
-        return self._following.holds(held)
+    def holds(self, held: Identity, file: Opened | None) -> bool:
+        return self._following.holds(held, file)
 
     def forget(self) -> None:
         """Nothing of this path is needed any more: the next windows only say so."""
@@ -169,7 +169,7 @@ class Tail(Pygtail):  # type: ignore[misc]  # Pygtail has no types
         self.lag = sum(g.position.unread for g in following.generations) + following.lineage.missing_bytes
         self.backlog = sum(g.position.unread for g in following.generations if not g.resting)
 
-    def _other(self, held: Identity) -> Following | None:
+    def _other(self, held: Identity, file: Opened | None) -> Following | None:
         """Who else of the same source holds a file."""
-        other = self._elsewhere(self, held) if self._elsewhere else None
+        other = self._elsewhere(self, held, file) if self._elsewhere else None
         return other._following if other else None

@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 
 from exporter.files.generation import Generation, Truncated
 from exporter.files.lineage import Lineage, encoded
-from exporter.files.opened import Identity, NotAFileError, Opened, at_end, identity, open_log
+from exporter.files.opened import Identity, Opened, at_end, identity, open_log, reason
 from exporter.window import Position
 
 #: Seconds that a file which the path no longer names stays open after it last grew.
@@ -18,15 +18,6 @@ GRACE = 5.0
 
 #: The same where nothing has followed it: it may come back under its old name (B16, B31).
 _ORPHANED = 3600.0
-
-
-def trouble(error: Exception) -> str:
-    """The reason, of a closed set, why a file cannot be read."""
-    if isinstance(error, NotAFileError):
-        return "not_a_file"
-    if isinstance(error, FileNotFoundError):
-        return "missing"
-    return "permission" if isinstance(error, PermissionError) else "io"
 
 
 class Terms(Struct, frozen=True):
@@ -44,7 +35,7 @@ class Terms(Struct, frozen=True):
 class Following:
     """`generations` are the oldest first; `current` is the one that the path names, `error` the trouble with it.
 
-    `elsewhere` finds whoever else of the same source holds a file.
+    `elsewhere` finds whoever else of the same source `holds` a file.
     """
 
     def __init__(
@@ -53,7 +44,7 @@ class Following:
         terms: Terms,
         positions: Mapping[str, Position],
         from_end: bool,
-        elsewhere: "Callable[[Identity], Following | None]",
+        elsewhere: "Callable[[Identity, Opened | None], Following | None]",
     ) -> None:
         self.error = ""
         self.generations: list[Generation] = []
@@ -71,8 +62,8 @@ class Following:
         found, error = None, ""
         try:
             found = os.stat(self._path)
-        except OSError as trouble_:
-            error = trouble(trouble_)
+        except OSError as trouble:
+            error = reason(trouble)
         if not self._looked:
             self._looked, self._awaited = True, found is None
             self._remember_ancient(found)
@@ -85,9 +76,11 @@ class Following:
             found = self._measure(generation, found, now)
         self.error = error
         for key, file, position in self.lineage.search(now, not error, self.generations):
-            generation = self._insert(key, file, position, now)
-            if not key:
-                self.lineage.appeared(generation)
+            try:
+                self._insert(key, file, position, now)
+            except OSError:  # it is where it was, for the next look
+                file.close()
+                break
         return found
 
     @property
@@ -105,11 +98,13 @@ class Following:
         """Keys of all generations whose positions the ledger may hold."""
         return (*(g.key for g in self.generations), *self.lineage.keys)
 
-    def holds(self, held: Identity) -> bool:
+    def holds(self, held: Identity, file: Opened | None) -> bool:
+        """Whether this is the one to read a file, or has read it: that only its bytes, as `file`, can tell."""
         for generation in self.generations:
             if generation.identity == held:
                 return True
-        return any((p.device, p.inode) == held for p in self.lineage.missing.values())
+        missing = any((p.device, p.inode) == held for p in self.lineage.missing.values())
+        return missing or (file is not None and self.lineage.has_read(file))
 
     def release(self, held: Identity) -> tuple[str, Position] | None:
         """Hands a generation over to another path that names it now; None while this one does."""
@@ -143,7 +138,7 @@ class Following:
             self.generations.append(back)
             self.current = back
             return ""
-        other = self._elsewhere(named)
+        other = self._elsewhere(named, None)
         handed = other.release(named) if other else None
         if handed:
             self.lineage.mislaid(*handed, now)
@@ -154,12 +149,12 @@ class Following:
         except OSError as error:
             if isinstance(error, PermissionError):
                 self._unreadable(found, now)
-            return trouble(error)
+            return reason(error)
         try:
             self._begin(file, now)
         except OSError as error:
             file.close()
-            return trouble(error)
+            return reason(error)
         return ""
 
     def _measure(self, generation: Generation, found: os.stat_result | None, now: float) -> os.stat_result | None:
@@ -205,6 +200,7 @@ class Following:
         position = structs.replace(position, target=self._target())
         self.current = self._generation(key, file, position, now)
         self.generations.append(self.current)
+        self.lineage.reopened(key)
 
     def _unreadable(self, found: os.stat_result, now: float) -> None:
         """D42: what is there is known, and read as soon as it may be, wherever it is by then."""
@@ -242,13 +238,17 @@ class Following:
         position = structs.replace(position, path=self._quoted)
         return Generation(key, file, position, self._terms.line_length, now)
 
-    def _insert(self, key: str, file: Opened, position: Position, now: float) -> Generation:
-        """Before the current one, which is the last."""
-        if not key:
-            key, position = self._numbered(position)
+    def _insert(self, known: str, file: Opened, position: Position, now: float) -> None:
+        """Before the current one, which is the last. Another path's file is that one's affair."""
+        if not known and self._elsewhere(identity(file.stat()), file):
+            file.close()
+            return
+        key, position = (known, position) if known else self._numbered(position)
         place = len(self.generations) - (self.current is not None)
         self.generations.insert(place, generation := self._generation(key, file, position, now))
-        return generation
+        self.lineage.reopened(key)
+        if not known:
+            self.lineage.appeared(generation)
 
     def truncated(self, generation: Generation, now: float) -> None:
         """B19-B22, B27: other bytes stand where we have read."""
@@ -263,7 +263,7 @@ class Following:
 
     def stumbled(self, generation: Generation, error: Exception, now: float) -> None:
         """D43: a descriptor may have gone stale where the name is still good."""
-        self.error = trouble(error)
+        self.error = reason(error)
         if generation is not self.current:
             self.generations.remove(generation)
             generation.close()

@@ -74,7 +74,9 @@ class Lineage:
         self._search.for_newer(now, max((p.modified for p in previous), default=0), renamed)
 
     def resume(self, file: Opened) -> tuple[str, Position] | None:
-        """The position at which to go on in the file that the path names; "" for a key that must be new."""
+        """The position at which to go on in the file that the path names; "" for a key that must be new. It stays among
+        those missing, or given up, until it is `reopened`.
+        """
         inode = file.stat().st_ino
         for key, position in [*self.missing.items(), *self._done.items()]:
             if position.inode != inode or position.compressed:
@@ -82,13 +84,21 @@ class Lineage:
             if not position.marker_length and file.size() < position.size:
                 continue  # another file under its inode, or emptied
             if fits(file, position):
-                self.missing.pop(key, None)
-                self._done.pop(key, None)
                 return key, position
             if key in self._restored and self._cut_short(file, position):
                 self._leave(key, self.missing.pop(key))
                 return "", structs.replace(at_end(file, position, file.size()), skipping=False)
         return None
+
+    def has_read(self, file: Opened) -> bool:
+        """Whether it is one that was given up."""
+        inode = file.stat().st_ino
+        return any(p.inode == inode and p.marker_length and fits(file, p) for p in self._done.values())
+
+    def reopened(self, key: str) -> None:
+        """It is read again."""
+        self.missing.pop(key, None)
+        self._done.pop(key, None)
 
     def arrived(self, key: str, file: Opened) -> bool:
         """The path has come to name a file that `resume` does not know, after others. Whether it is another one."""
@@ -155,14 +165,11 @@ class Lineage:
     def search(self, now: float, named: bool, opened: list[Generation]) -> Iterator[Found]:
         """Files found again, the oldest first, each with its key, "" for a generation not known before.
 
-        `named`: the path names something that can be read. The caller adds each to `opened` before it asks for the
-        next. What is not found in time is lost.
+        `named`: the path names something that can be read. The caller adds each to `opened`, and says that it is
+        `reopened`, before it asks for the next. What is not found in time is lost.
         """
         known = Known(self.missing, self._done.values(), opened)
-        for key, file, position in self._search.find(now, named, known):
-            if key:
-                del self.missing[key]
-            yield key, file, position
+        yield from self._search.find(now, named, known)
         for key in self._search.given_up(now, self.missing) if self.missing else ():
             self._lose(key, self.missing.pop(key))
         for key in [*self._done][:-_REMEMBERED]:

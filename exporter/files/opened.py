@@ -123,7 +123,7 @@ def open_log(path: str) -> Opened:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         refuse(path, os.fstat(descriptor))
-    except NotAFileError:
+    except OSError:
         os.close(descriptor)
         raise
     return Gzip(descriptor) if path.endswith(".gz") else Plain(descriptor)
@@ -140,6 +140,15 @@ def refuse(path: str, found: os.stat_result) -> None:
     """Raises NotAFileError, which says what stands there instead of a file."""
     if not stat.S_ISREG(found.st_mode):
         raise NotAFileError(f"{path} is {KINDS.get(stat.S_IFMT(found.st_mode), 'no regular file')}")
+
+
+def reason(error: Exception) -> str:
+    """The reason, of a closed set, why a file cannot be read."""
+    if isinstance(error, NotAFileError):
+        return "not_a_file"
+    if isinstance(error, FileNotFoundError):
+        return "missing"
+    return "permission" if isinstance(error, PermissionError) else "io"
 
 
 def identity(found: os.stat_result) -> Identity:

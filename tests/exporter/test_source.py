@@ -1,5 +1,6 @@
 """The files of one source: globs, turns, one (device, inode) once, troubles, the first pass."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from exporter.files.generation import Generation
 from exporter.tail import Tail
 from exporter.wake import Wake
 from parsers.batch import Batch, Failure, Usage
@@ -77,6 +79,52 @@ def test_b29_one_file_under_two_names_is_read_once(tmp_path: Path, link: object)
     assert reader.wait(2) == ["a2"]
     reader.restart()
     assert reader.wait(2) == []
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+@pytest.mark.parametrize("rest", [1, 12])
+@pytest.mark.parametrize("first", ["", "x.log", "l/l.log"])
+def test_b29_one_file_under_two_names_is_rotated(tmp_path: Path, link: object, rest: int, first: str) -> None:
+    """Whichever name is looked at first, the rotated file is that of both."""
+    (tmp_path / "l").mkdir()
+    log = tmp_path / "x.log"
+    reader = Reader(tmp_path / "*.log", tmp_path / "l" / "*.log")
+    reader.poll()
+    append(log, "a1\n")
+    link(log, tmp_path / "l" / "l.log")  # type: ignore[operator]
+    assert reader.wait(2) == ["a1"]
+    log.rename(log.with_name("x.log.1"))
+    append(log, "b1\n")
+    if first:
+        reader.now += 0.1
+        reader.source.turn([str(tmp_path / first)])
+    reader.wait(rest)
+    assert reader.books.lines == ["a1", "b1"]
+    reader.restart()
+    assert reader.wait(8) == []
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_d43_a_file_that_fails_as_it_is_found_is_found_again(
+    tmp_path: Path, rotated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, real = tmp_path / "a.log", Generation.__init__
+    append(log, "a1\n")
+    reader = Reader(log)
+    reader.poll()
+    reader.stop()
+    append(log, "a2\n")
+    if rotated:
+        log.rename(tmp_path / "a.log.1")
+    reader.start()
+
+    def failing(*_: object) -> None:
+        monkeypatch.setattr(Generation, "__init__", real)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Generation, "__init__", failing)
+    assert reader.wait(8) == ["a2"]
+    assert reader.books.lost_bytes == 0
 
 
 @pytest.mark.parametrize("link", [os.symlink, os.link])
