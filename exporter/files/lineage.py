@@ -15,7 +15,7 @@ from exporter.files.generation import Generation
 from exporter.files.likeness import fits, head_fits
 from exporter.files.opened import Identity, Opened, at_end, identity
 from exporter.files.search import Found, Known, Search
-from exporter.window import News, Position, Window
+from exporter.window import MARKER, News, Position, Window
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Lineage:
             if key in self._restored and self._cut_short(file, position):
                 self._leave(key, self.missing.pop(key))
                 return "", structs.replace(at_end(file, position, file.size()), skipping=False)
-        return None
+        return next((known for known in self.missing.items() if self._moved(file, *known)), None)
 
     def has_read(self, file: Opened) -> bool:
         """Whether it is one that was given up."""
@@ -226,6 +226,11 @@ class Lineage:
         size = file.size()
         same = 0 < position.head_length <= size < position.offset and head_fits(file, position)
         return same and not self._search.copied(position, identity(file.stat()))
+
+    def _moved(self, file: Opened, key: str, position: Position) -> bool:
+        """While we were down: all that was read, under another inode, and nowhere else; on another disk or machine."""
+        read = key in self._restored and position.marker_length == MARKER and not position.compressed
+        return read and fits(file, position) and not self._search.copied(position, identity(file.stat()))
 
     def _leave(self, key: str, position: Position) -> None:
         self._untold.pop(key, None)

@@ -1,6 +1,7 @@
 """The tail: every measured failure of other tails, named after its scenario, and the promises in small."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,20 @@ def test_d43_a_stale_descriptor_is_opened_anew(log: Path, monkeypatch: pytest.Mo
         assert reader.poll() == []
         assert reader.source.errors == {"io": 1}
     assert reader.poll() == ["a2"]
+
+
+def test_a_folder_that_was_moved_goes_on_where_it_was(log: Path) -> None:
+    """To another disk or machine, or back from a backup: other inodes."""
+    append(log, "".join(f"a{n}\n" for n in range(100)))
+    reader = Reader(log)
+    reader.poll()
+    rotated = rotate(log)
+    append(log, "".join(f"b{n}\n" for n in range(100)))
+    assert len(reader.wait(10)) == 100
+    reader.stop()
+    for file in (rotated, log):
+        os.replace(shutil.copy2(file, file.with_name("copied")), file)
+    append(log, "b100\n")
+    reader.start()
+    assert reader.wait(10) == ["b100"]
+    assert (reader.books.rotations, reader.books.lost_bytes) == (1, 0)
