@@ -29,7 +29,11 @@ _REMEDIES: Mapping[str, tuple[str, str]] = {
     c.TOKENS_USED.name: ("tokens", f"{_PROXY}, or tail the enterprise telemetry"),
     c.USAGE_MISSING.name: ("token usage", f"{_PROXY}, or tail the enterprise telemetry"),
     c.BUDGET_LIMIT.name: ("a budget, with tokens or cost to count in it", "add a [[budget]] to the configuration"),
-    "probe_success": ("probes", "run blackbox_exporter as deploy/ does; this exporter cannot see whether you do"),
+    "probe_success": (
+        "probes",
+        "run blackbox_exporter as deploy/ does: without it DifyServiceDown fires, for nobody asks for Dify; "
+        "this exporter cannot see whether you do",
+    ),
     "probe_ssl_earliest_cert_expiry": ("probes", "run blackbox_exporter as deploy/ does"),
 }
 
