@@ -23,7 +23,7 @@ _ERROR_CODE = re.compile(r"[a-z0-9_]{1,64}")
 
 #: A text event is most of a stream, and needs no look once the first one has come.
 _TELLS = re.compile(rb'"(?:message_end|node_finished|workflow_finished|error|usage)"')
-_TEXT = frozenset({"message", "agent_message", "text_chunk"})
+_TEXT = ("message", "agent_message", "text_chunk")  # no set: what is looked up may be a list
 
 _USAGE_FIELDS = {
     "x-usage-prompt-tokens": "prompt_tokens",

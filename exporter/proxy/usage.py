@@ -15,7 +15,7 @@ from parsers.numbers import money, token_count
 
 _MOST_ENTRIES = 32
 _NAME_LENGTH = 128
-_CONTAINERS = frozenset({"iteration", "loop"})
+_CONTAINERS = ("iteration", "loop")  # no set: what is looked up may be a list
 #: Written for a count that is none, so that the reader says `inconsistent`.
 _NO_COUNT = -1
 

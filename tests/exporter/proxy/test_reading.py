@@ -265,6 +265,18 @@ def test_compressed_bodies(coding: str, size: int) -> None:
     assert read(events, [*EVENTS, ("Content-Encoding", coding)], size=size).usage == (MESSAGE,)
 
 
+@pytest.mark.parametrize("odd", [[], {}, [1], 10**400, "a" * 600, None])
+@pytest.mark.parametrize("name", ["event", "data", "metadata", "choices", "model", "usage", "code", "node_type"])
+def test_a_value_of_another_type_stops_no_answer(name: str, odd: Any) -> None:
+    chunk = {"choices": [{"delta": {"content": "x"}}], "model": "m", "usage": USAGE}
+    for event in (text(), node(USAGE), finished(), message_end(USAGE), {"event": "error", "code": "a"}, chunk):
+        assert stream(event | {name: odd}, message_end(USAGE)).usage
+        told = event["data"] if isinstance(event.get("data"), dict) else {}
+        assert stream(event | {"data": told | {name: odd}}, message_end(USAGE)).usage
+        assert blocking(event | {name: odd}).outcome in ("ok", "run_failed")
+        assert blocking(told | {name: odd}).outcome in ("ok", "run_failed")
+
+
 def test_codings_that_cannot_be_read_tell_nothing() -> None:
     assert read(b"\x1b\x03\x00", [*JSON, ("Content-Encoding", "br")]) == Read("ok", None, (), None)
     assert read(b"not gzip", [*JSON, ("Content-Encoding", "gzip")]) == Read("ok", None, (), None)
