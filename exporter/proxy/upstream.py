@@ -1,5 +1,6 @@
 """Connections to Dify. h11 speaks HTTP: it leaves targets as they are, and knows a cut answer from a whole one."""
 
+import logging
 import select
 import socket
 import ssl
@@ -19,9 +20,12 @@ _MOST_IDLE = 256
 _READ_BYTES = 65536
 _LONGEST_HEAD = 131072
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Seconds between two sentences on why there is no connection.
+_PERIOD = 60.0
 #: Of a socket that does not wait.
 _NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError)
 
+_log = logging.getLogger("gunicorn.error")
 _poll = monkey.get_original("select", "poll")  # gevent's goes through the loop even to ask
 
 
@@ -61,6 +65,7 @@ class Upstream:
         self._authority = parts.netloc.rpartition("@")[2]
         self._timeouts = connect_timeout, read_timeout
         self._idle: list[_Connection] = []
+        self._said_at = -_PERIOD
 
     def host(self, asked: str) -> str:
         """The Host to send: the client's; behind TLS, where sites are told apart by name, Dify's own."""
@@ -122,12 +127,17 @@ class Upstream:
             plain = socket.create_connection(self._address, connect_timeout)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connected = self._secure(plain) if self._tls else plain
-        except TimeoutError:
-            raise UpstreamError("upstream_timeout") from None
-        except (OSError, UnicodeError):  # refused, unresolved, a certificate that does not hold
-            raise UpstreamError("upstream_refused") from None
+        except (OSError, UnicodeError) as error:  # refused, unresolved, a certificate that does not hold
+            self._say(error)
+            raise UpstreamError("upstream_timeout" if isinstance(error, TimeoutError) else "upstream_refused") from None
         connected.settimeout(read_timeout)
         return _Connection(connected)
+
+    def _say(self, error: Exception) -> None:
+        """The client is not told why, the operator is, and neither of them each time."""
+        if time.monotonic() - self._said_at >= _PERIOD:
+            self._said_at = time.monotonic()
+            _log.warning("no connection to Dify at %s: %s", self._authority, error)
 
     def _secure(self, plain: socket.socket) -> socket.socket:
         assert self._tls is not None

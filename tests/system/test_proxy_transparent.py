@@ -261,7 +261,10 @@ def test_dify_behind_tls_is_verified_and_called_by_its_own_name(tmp_path: Path) 
         assert ("Host", upstream.url.removeprefix("https://")) in found
         assert ("X-Forwarded-Host", "dify.example") in found
         with proxying(tmp_path, upstream.url, 'upstream_ca = "stranger.pem"\n') as proxy:
-            assert proxy.raw(request).startswith(b"HTTP/1.1 502 ")
+            assert all(proxy.raw(request).startswith(b"HTTP/1.1 502 ") for _ in range(2))
+            reason = proxy.process.said("no connection to Dify at localhost:")
+            assert "certificate verify failed" in reason
+            assert proxy.process.lines[-1] == reason
             assert proxy.wait_for_lines(2)[-1]["dify.proxy.outcome"] == "upstream_refused"
         assert len(upstream.requests) == 1
 
