@@ -2,6 +2,9 @@
 
 import os
 
+#: Without a wait: a pipe that nobody reads costs lines, as a full disk does, and holds up no request.
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+
 
 class LogFile:
     """Opened when first written to, and again whenever its path leads elsewhere."""
@@ -15,7 +18,7 @@ class LogFile:
         try:
             if not self._current():
                 self.close()
-                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                self._descriptor = os.open(self._path, _FLAGS, 0o644)
             written = os.write(self._descriptor, line)
             if written < len(line):
                 self._take_back(written)

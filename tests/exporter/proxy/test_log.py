@@ -2,6 +2,7 @@
 
 import os
 import resource
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +93,19 @@ def test_lines_that_cannot_be_written_are_counted_in_the_next(tmp_path: Path) ->
     log.write(REQUEST, "written", "")
     assert [found.dropped_lines for found in attributes(folder / "proxy.log")] == [2, 0]
     log.reopen()
+
+
+def test_a_pipe_that_nobody_reads_holds_up_no_request(log: Log, tmp_path: Path) -> None:
+    path = tmp_path / "proxy.log"
+    os.mkfifo(path)
+    begun = threading.Thread(target=log.write, args=(REQUEST, "lost", ""), daemon=True)
+    begun.start()
+    begun.join(10)
+    assert not begun.is_alive()
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    log.write(REQUEST, "written", "")
+    assert decode(os.read(reader, 65536)).attributes.dropped_lines == 1
+    os.close(reader)
 
 
 def test_half_a_line_is_taken_back(log: Log, tmp_path: Path) -> None:
