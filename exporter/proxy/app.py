@@ -147,7 +147,7 @@ class App:
         if refused.close or "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
             environ[CLOSE]()
         pieces = _shown(environ, body)
-        exchange.answered(int(refused.status[:3]))
+        exchange.refused(int(refused.status[:3]))
         exchange.response_bytes = sum(map(len, pieces))
         self._end(environ, exchange)
         start_response(

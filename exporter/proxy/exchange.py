@@ -33,15 +33,19 @@ class Exchange:
         self._open = True
         log.active += 1
 
-    def answered(self, status_code: int, reading: Reading | None = None) -> None:
-        """The head of the answer has come; `reading` is to be fed with its body."""
+    def answered(self, status_code: int, reading: Reading | None) -> None:
+        """The head of Dify's answer has come; `reading` is to be fed with its body."""
         self._status_code = status_code
         self._reading = reading
         self._first_byte = time.monotonic() - self._begun
 
+    def refused(self, status_code: int) -> None:
+        """The answer is our own: no byte of it tells how quick Dify is."""
+        self._status_code = status_code
+
     def cut_off(self) -> None:
         """The worker ends before an answer has come."""
-        self.answered(502)
+        self.refused(502)
         self.outcome = "upstream_reset"
 
     def passed(self, piece: bytes) -> None:

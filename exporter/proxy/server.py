@@ -152,7 +152,7 @@ class Worker(GeventWorker):
             return
         refused = _refused(exc)
         exchange = Exchange({"REQUEST_METHOD": "-"}, INVALID, None, self._log)
-        exchange.answered(int(refused.status[:3]))
+        exchange.refused(int(refused.status[:3]))
         exchange.end()
         body = refused.body()
         head = (

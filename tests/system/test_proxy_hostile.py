@@ -113,6 +113,7 @@ def test_what_can_be_read_in_two_ways_is_refused(proxy: Proxy, recorder: Recorde
     assert not any(b"hidden" in request for request in recorder.requests)
     (line,) = until("its line", lambda: proxy.lines()[before:])
     assert line["http.response.status_code"] == status
+    assert "dify.proxy.time_to_first_byte" not in line
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
@@ -238,6 +239,7 @@ def test_nobody_listens(tmp_path_factory: pytest.TempPathFactory) -> None:
         assert proxy.raw(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 502 ")
         (line,) = proxy.wait_for_lines(1)
         assert line["dify.proxy.outcome"] == "upstream_refused"
+        assert "dify.proxy.time_to_first_byte" not in line
         for target in ("/", "/-/healthy"):
             answer = proxy.raw(f"HEAD {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
             assert (b"Content-Length: 0" not in answer, answer[-4:]) == (True, b"\r\n\r\n")
