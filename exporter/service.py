@@ -80,13 +80,13 @@ class Service:
 
         Raises OSError where the address cannot be bound, ValueError where the certificate is no more.
         """
+        allow_many_files()
         self._listener = Listener(address(self._config.exporter.listen), self, self._config.web)
         log.info("listening on %s", self._listener.url)
         self._warn_if_open()
 
     def start(self, checkpoint: Checkpoint | None) -> None:
         """Goes on where the state ends. Raises PermissionError where it cannot be read."""
-        allow_many_files()
         if checkpoint is not None:
             self._resume(checkpoint)
         self._committer = Committer(self._ledger, checkpoint, time.time, self._render)

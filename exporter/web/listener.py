@@ -1,12 +1,13 @@
 """The listener: one thread with an event loop, on which waiting costs nothing.
 
-Slow, silent and hostile clients hold a socket and no thread. There are as many connections as `_CONNECTIONS`; a
-new one beyond that takes the place of the one that has got nowhere for the longest time, and so does an answer
-that would hold too much memory: a scraper always gets in.
+Slow, silent and hostile clients hold a socket and no thread. There are as many connections as `_CONNECTIONS`, or
+fewer where few files may be open; a new one beyond that takes the place of the one that has got nowhere for the
+longest time, and so does an answer that would hold too much memory: a scraper always gets in.
 """
 
 import asyncio
 import logging
+import resource
 import socket
 import threading
 from asyncio import sslproto
@@ -26,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 _CONNECTIONS = 512
 _HELD_BYTES = 64 << 20
+_PERIOD = 60.0
 
 #: asyncio gives each TLS connection 256 KiB to read into: a crowd of half handshakes would hold 130 MB of them.
 sslproto.SSLProtocol.max_size = 16 * 1024
@@ -40,6 +42,8 @@ class Listener:
         """
         self._answers = answers
         self._open: dict[asyncio.Task[None], int] = {}  # bytes held, by who got on least lately
+        self._most = _most_connections()
+        self._refused_at = -_PERIOD
         self._hashes: Mapping[str, str] | None = None
         self._apply(config)
         self._socket = _bound(*address)
@@ -98,17 +102,13 @@ class Listener:
 
     async def _accept(self) -> None:
         """No handshake here and no read: nobody can keep the next client waiting."""
-        troubled = False
         while True:
             try:
                 accepted, peer = await self._loop.sock_accept(self._socket)
             except OSError as error:
-                if not troubled:
-                    _log.warning("no connection can be accepted: %s; it is tried again", error.strerror)
-                troubled = True
-                await asyncio.sleep(0.1)  # no file descriptors left: until a time limit frees some
+                self._say(error)
+                await asyncio.sleep(0.1)  # no file descriptors left: until somebody frees some
                 continue
-            troubled = False
             task = self._loop.create_task(self._serve(accepted, peer[0]))
             task.add_done_callback(partial(self._ended, accepted))
             self._open[task] = 0
@@ -118,8 +118,14 @@ class Listener:
         self._open.pop(task, None)
         accepted.close()
 
+    def _say(self, error: OSError) -> None:
+        """Once a minute: it is tried again ten times a second."""
+        if self._loop.time() - self._refused_at >= _PERIOD:
+            self._refused_at = self._loop.time()
+            _log.warning("a connection cannot be accepted: %s", error.strerror)
+
     def _make_room(self) -> None:
-        while len(self._open) > _CONNECTIONS or (len(self._open) > 1 and sum(self._open.values()) > _HELD_BYTES):
+        while len(self._open) > self._most or (len(self._open) > 1 and sum(self._open.values()) > _HELD_BYTES):
             stuck = next(iter(self._open))
             del self._open[stuck]
             stuck.cancel()
@@ -169,6 +175,12 @@ class Listener:
     async def _respond(self, request: Request) -> Answer:
         """By the pages of the moment: a reload counts for connections that are open."""
         return await self._pages.respond(request)
+
+
+def _most_connections() -> int:
+    """At most half of the files that may be open: logs and state need theirs."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _CONNECTIONS if files == resource.RLIM_INFINITY else min(_CONNECTIONS, max(1, files // 2))
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from http.client import HTTPException
 from pathlib import Path
+from statistics import median
 from typing import Any
 from urllib.request import urlopen
 
@@ -264,11 +265,12 @@ def _ask(found: Found, exporter: Exporter, server: Prometheus) -> None:
 
 
 def table(found: Found) -> str:
+    fifth = max(1, len(found.memory) // 5)
     rows = [
         ("killed with SIGKILL", found.kills),
         ("reloads", found.reloads),
-        ("resident memory before the first kill, KiB", found.memory[0]),
-        ("and before the last", found.memory[-1]),
+        ("resident memory, KiB, median of the first fifth of lives", round(median(found.memory[:fifth]))),
+        ("and of the last", round(median(found.memory[-fifth:]))),
         ("rotations, by rename and copytruncate", found.rotations),
         ("lines written", found.written),
         ("requests counted", found.counted),
@@ -285,7 +287,7 @@ def table(found: Found) -> str:
         ("of that seen by its first scrape", found.prometheus_base),
         ("last - first raw sample, + first of series born later", found.prometheus_increase),
     ]
-    lines = [f"{name:<55} {value:>12,}" for name, value in rows]
+    lines = [f"{name:<58} {value:>12,}" for name, value in rows]
     return "\n".join([*lines, "EXACT" if found.exact else "NOT EXACT"])
 
 

@@ -242,6 +242,16 @@ def test_a_new_client_takes_the_place_of_the_one_that_got_nowhere(monkeypatch: p
             each.close()
 
 
+def test_connections_leave_files_to_logs_and_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_module.resource, "getrlimit", lambda _: (40, 40))
+    with listening() as listener, ExitStack() as stack:
+        client = Client(listener)
+        for _ in range(60):
+            stack.enter_context(client.connect())
+        assert client.get("/metrics")[0] == 200
+        assert len(listener._open) <= 20
+
+
 def test_close_ends_what_is_open() -> None:
     with listening() as listener:
         held = Client(listener).connect()
@@ -304,4 +314,4 @@ def test_a_want_of_descriptors_is_said_once(monkeypatch: pytest.MonkeyPatch, cap
     monkeypatch.setattr(asyncio.SelectorEventLoop, "sock_accept", few)
     with listening(Service()) as listener:
         assert Client(listener).get("/-/healthy")[0] == 200
-    assert caplog.text.count("no connection can be accepted: Too many open files") == 1
+    assert caplog.text.count("a connection cannot be accepted: Too many open files") == 1
