@@ -237,8 +237,8 @@ class Source:
         for key, position in self._restored.items():
             by_path.setdefault(decoded(position.path), {})[key] = position
         for path in [path for path in by_path if not self._matches.covers(path)]:
-            if (heir := _naming(by_path[path], wanted - by_path.keys())) is not None:
-                by_path[heir] = by_path.pop(path)
+            if (heir := _naming(by_path[path], wanted)) is not None:
+                by_path.setdefault(heir, {}).update(by_path.pop(path))
         for path, positions in by_path.items():
             tail = self._tails[path] = Tail(path, self._terms, positions, False, self._elsewhere)
             if not self._matches.covers(path):

@@ -147,6 +147,23 @@ def test_b29_a_path_written_in_another_way_goes_on_in_the_same_file(
     assert (reader.books.rotations, reader.books.truncations, reader.books.lost_bytes) == (0, 0, 0)
 
 
+def test_b29_there_and_back_over_rotations(tmp_path: Path) -> None:
+    """What is done under one name and what is read under the other are one history."""
+    log = tmp_path / "a.log"
+    append(log, "0\n")
+    (tmp_path / "b.log").symlink_to("a.log")
+    reader = Reader(log)
+    assert reader.poll() == ["0"]
+    for number in range(1, 13, 2):
+        log.rename(tmp_path / f"a.log.{13 - number}")
+        append(log, f"{number}\n")
+        assert reader.wait(8 if number % 4 == 1 else 2) == [f"{number}"]
+        reader.stop()
+        reader.configure(tmp_path / ("b.log" if number % 4 == 1 else "a.log"))
+        append(log, f"{number + 1}\n")
+        assert reader.wait(8) == [f"{number + 1}"]
+
+
 def test_another_file_under_another_path_is_read_from_its_beginning(tmp_path: Path) -> None:
     append(tmp_path / "a.log", "a1\n")
     append(tmp_path / "b.log", "b1\n")
