@@ -13,6 +13,9 @@ from exporter.files.siblings import originals
 #: Seconds after which a folder that looks as before is as before: time stamps are as coarse as 2 s (FAT).
 _SETTLED = 3.0
 
+#: What logrotate's `compresscmd` may leave; of these only `.gz` can be searched for what is missing.
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z")
+
 
 class _Listing(Struct):
     """A folder's names, how the folder looked then, when it was seen to have changed and when it was last asked
@@ -26,7 +29,7 @@ class _Listing(Struct):
 
 
 class Matches:
-    """What a source's paths mean: plain ones always, globs what is there, without rotated generations.
+    """What a source's paths mean: plain ones always, globs what is there, without rotated generations and packed files.
 
     `clock` is monotonic, in seconds. As in a shell, `*` matches no name that begins with a dot.
     """
@@ -44,7 +47,7 @@ class Matches:
         found = [path for parts in self._globs for path in self._expand("", parts)]
         if found != self._found:
             self._found = found
-            self._wanted = self._plain | {p for p in found if not p.endswith(".gz") and not self._is_rotated(p)}
+            self._wanted = self._plain | {p for p in found if not p.endswith(_PACKED) and not self._is_rotated(p)}
             now = self._clock()
             self._listings = {folder: each for folder, each in self._listings.items() if each.asked_at >= now - 60}
         return self._wanted

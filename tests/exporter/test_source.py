@@ -22,6 +22,7 @@ def test_a_glob_finds_new_files_and_no_rotated_ones(tmp_path: Path) -> None:
     append(tmp_path / "a.log", "a1\n")
     append(tmp_path / "a.log.1", "ancient\n")
     append(tmp_path / "a.log.2.gz", "ancient\n")
+    append(tmp_path / "a.log.4.xz", "ancient\n")
     reader = Reader(tmp_path / "*.log*")
     assert reader.poll() == ["a1"]
     append(tmp_path / "b.log", "b1\n")
