@@ -62,7 +62,7 @@ class Server(BaseApplication):
             "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             "workers": settings.workers,
             "worker_class": Worker,
-            "worker_connections": _CONNECTIONS,
+            "worker_connections": _most_connections(),
             "keepalive": _KEEP_ALIVE_SECONDS,
             "graceful_timeout": _GRACE_SECONDS,
             "http_parser": "python",  # the one that our probes have tried
@@ -204,6 +204,12 @@ def _refused(error: Exception) -> RefusedError:
     if isinstance(error, (ParseException, OSError)):
         return RefusedError("400 Bad Request", "bad_request", "the request is malformed")
     return RefusedError("500 Internal Server Error", "internal_server_error", "the proxy failed")
+
+
+def _most_connections() -> int:
+    """Two files a stream, and some for the rest: beyond that a client waits, instead of a stream that finds no file."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _CONNECTIONS if files == resource.RLIM_INFINITY else min(_CONNECTIONS, max(1, files // 2 - 16))
 
 
 def serve(startup: Startup) -> None:

@@ -166,6 +166,18 @@ def test_one_worker_holds_300_streams(url: str, tmp_path: Path) -> None:
         assert lines[-1]["dify.proxy.active_requests"] == 0
 
 
+def test_few_files_are_fewer_connections(tmp_path: Path) -> None:
+    few = ("sh", "-c", 'ulimit -n 64; exec "$@"', "sh")
+    with recording() as recorder, proxying(tmp_path, recorder.url, command=few) as proxy:
+        with ExitStack() as stack:
+            for _ in range(100):
+                connection = stack.enter_context(socket.create_connection(proxy.address, timeout=20))
+                connection.sendall(b"GET /v1/info HTTP/1.1\r\nHo")
+            time.sleep(1)
+        assert requests.get(f"{proxy.url}/v1/info", timeout=10).text == "ok"
+        assert "Booting worker" in proxy.process.lines[-1]
+
+
 def test_slow_clients_block_nobody(tmp_path: Path) -> None:
     with recording() as recorder, proxying(tmp_path, recorder.url) as proxy, ExitStack() as stack:
         for _ in range(300):
