@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import gevent
+from gevent import monkey
 from gunicorn.app.base import BaseApplication
 from gunicorn.http.errors import (
     ExpectationFailed,
@@ -31,6 +32,8 @@ from exporter.proxy.log import Log
 from exporter.proxy.settings import Proxy
 from exporter.proxy.watch import Watch
 from parsers.routes import INVALID, table
+
+_socket = monkey.get_original("socket", "socket")  # gevent's shutdown throws an error at who reads
 
 _CONNECTIONS = 4096
 _KEEP_ALIVE_SECONDS = 75
@@ -176,8 +179,8 @@ class Worker(GeventWorker):
     def _let_idle_go(self) -> None:
         for client in self._clients:
             if not self._watch.holds(client):
-                with contextlib.suppress(OSError):
-                    client.shutdown(socket.SHUT_RD)
+                with contextlib.suppress(OSError), _socket(fileno=os.dup(client.fileno())) as same:
+                    same.shutdown(socket.SHUT_RD)
 
 
 def _linger(client: socket.socket) -> None:

@@ -264,3 +264,4 @@ def test_an_end_in_order(url: str, tmp_path: Path) -> None:
         assert stopped.result() == 0
         assert time.monotonic() - begun < 10
         assert [line["dify.proxy.outcome"] for line in proxy.lines()] == ["ok", "ok"]
+        assert not [line for line in proxy.process.lines if "ERROR" in line]
