@@ -96,7 +96,8 @@ class App:
             answer = self.upstream.ask(environ["REQUEST_METHOD"], passage.target, fields, passage.body)
         finally:
             exchange.request_bytes = body.size
-        if any(_CONTROL.search(value) for _, value in answer.fields):
+        two_ways = answer.field("content-length") and answer.field("transfer-encoding")
+        if two_ways or any(_CONTROL.search(value) for _, value in answer.fields):
             answer.close()
             raise UpstreamError("upstream_reset")
         if not body.complete:  # Dify has answered without reading it all

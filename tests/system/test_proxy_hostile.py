@@ -158,6 +158,8 @@ BEFORE = {
     "an endless head": (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 60_000, None, 502, "upstream_reset"),
     "a control character": (b"HTTP/1.1 200 OK\r\nX: a\x07b\r\nContent-Length: 2\r\n\r\nok", None, 502, "upstream_reset"),
     "two lengths": (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok", None, 502, "upstream_reset"),
+    "CL and TE": (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+                  None, 502, "upstream_reset"),
     "NUL": (b"HTTP/1.1 200 OK\r\nX: a\x00b\r\n\r\n", None, 502, "upstream_reset"),
 }  # fmt: skip
 
