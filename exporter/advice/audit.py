@@ -3,9 +3,8 @@
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from glob import glob
 
-from exporter.advice.doctor import Finding, sample
+from exporter.advice.doctor import Finding, sample, tailed
 from exporter.books.budgets import TOKENS
 from exporter.books.prices import Prices
 from exporter.reading.inputs import InputError
@@ -48,7 +47,7 @@ def _unfed(config: Config) -> Iterator[Finding]:
 
 
 def _usages(source: Source) -> Iterator[Usage]:
-    for file in (file for path in source.paths for file in sorted(glob(path))):
+    for file in sorted(tailed(source)):
         try:
             batch = source.parser.parse(sample(file), final=True)
         except InputError:  # said by doctor.examine

@@ -1,5 +1,6 @@
 """What `check` finds: in sentences, what each source is, what it yields, what it cannot, and the remedy."""
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from exporter.files.matches import Matches
 from exporter.files.readable import trouble
 from exporter.proxy.settings import unusable
 from exporter.reading.detect import Guess, detect, guesses
@@ -36,7 +38,7 @@ def examine(source: Source, told: list[Batch]) -> Iterator[Finding]:
     """Everything there is to say about a source; what a sample of each file gave is added to `told`."""
     found, looked_at = Batch(), set[object]()
     for path in source.paths:
-        files = sorted(glob(path))
+        files = sorted(tailed(source) & {*glob(path)})
         if not files:
             yield Finding(_nothing_at(path), problem=True)
         for file in files:
@@ -63,12 +65,17 @@ def overlaps(sources: Iterable[Source]) -> Iterator[Finding]:
     """Files that more than one source reads."""
     readers: dict[object, tuple[str, list[str]]] = {}
     for source in sources:
-        for file in sorted({file for path in source.paths for file in glob(path)}):
+        for file in sorted(tailed(source)):
             _, names = readers.setdefault(_identity(file), (file, []))
             names += [source.name] if source.name not in names else []
     for file, names in readers.values():
         if len(names) > 1:
             yield Finding(f"{file} is read by {' and '.join(names)}: each counts its lines; sum within one source")
+
+
+def tailed(source: Source) -> frozenset[str]:
+    """The paths that `serve` follows: no rotated and no packed files, whatever a glob matches."""
+    return Matches(source.paths, source.log_patterns, time.monotonic).now()
 
 
 def _identity(file: str) -> object:

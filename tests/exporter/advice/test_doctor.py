@@ -139,6 +139,12 @@ def test_gzip_is_read_and_a_broken_one_named(tmp_path: Path) -> None:
     assert problems(Nginx(), tmp_path / "x.gz")[0].startswith(f"{tmp_path / 'x.gz'}: cannot be read: ")
 
 
+def test_what_serve_does_not_follow_is_not_looked_at(tmp_path: Path) -> None:
+    for name in ("a.log", "a.log.1", "a.log.2.gz", "a.log.3.xz"):
+        (tmp_path / name).write_bytes((SAMPLES / "nginx-dify.log").read_bytes())
+    assert [f.text for f in told(Nginx(), tmp_path / "a.log*") if "a.log." in f.text] == []
+
+
 def test_what_is_not_there_is_said_with_the_volume_that_dify_needs(tmp_path: Path) -> None:
     (tmp_path / "empty.log").touch()
     paths = [tmp_path / name for name in ("none.log", "no/*.log", "empty.log")]
