@@ -1,11 +1,13 @@
 """An open log file, plain or gzip, read at any uncompressed offset without moving anything."""
 
+import errno
 import gzip
 import os
 import resource
 import stat
 import zlib
 from contextlib import suppress
+from math import inf
 from typing import Protocol
 
 from msgspec import structs
@@ -16,6 +18,9 @@ from exporter.window import MARKER, Position, digest
 Identity = tuple[int, int]
 
 _BLOCK = 1 << 18
+
+#: Descriptors that logs leave to connections and to the state.
+_LEFT = 32
 
 #: What a gzip file raises that is damaged or not yet whole.
 GZIP_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
@@ -123,10 +128,18 @@ def open_log(path: str) -> Opened:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         refuse(path, os.fstat(descriptor))
+        if descriptor >= _most_descriptors():
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
     except OSError:
         os.close(descriptor)
         raise
     return Gzip(descriptor) if path.endswith(".gz") else Plain(descriptor)
+
+
+def _most_descriptors() -> float:
+    """More logs than this process may open stop neither scrapes nor commits."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return inf if most == resource.RLIM_INFINITY else most - min(_LEFT, most // 4)
 
 
 def allow_many_files() -> None:
@@ -148,6 +161,8 @@ def reason(error: Exception) -> str:
         return "not_a_file"
     if isinstance(error, FileNotFoundError):
         return "missing"
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return "too_many_files"
     return "permission" if isinstance(error, PermissionError) else "io"
 
 

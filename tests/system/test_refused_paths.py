@@ -103,3 +103,22 @@ def test_a_crash_before_the_first_scrape_forgets_no_position(tmp_path: Path) -> 
         append(tmp_path / "access.log", _LINE * 2)
     with serving(tmp_path, _source("access.log")) as exporter:
         assert exporter.value("dify_exporter_lines_total", source="access.log") == 2
+
+
+def test_more_logs_than_files_may_be_open_stop_neither_scrapes_nor_commits(tmp_path: Path) -> None:
+    for number in range(140):
+        append(tmp_path / f"{number}.log", _LINE)
+    keys = '[exporter]\nlisten = "127.0.0.1:0"\nstart_at = "beginning"\n'
+    (tmp_path / "exporter.toml").write_text(keys + _source("*.log"))
+    with running(["sh", "-c", f"ulimit -n 64; exec {COMMAND} serve"], tmp_path) as process:
+        exporter = Exporter(process)
+        assert "raise the limit on open files" in process.said("reason=too_many_files")
+        process.said("first pass done")
+        counted = exporter.value("dify_requests_total")
+        assert 20 < counted == exporter.value("dify_exporter_source_files") < 64
+        assert exporter.value("dify_exporter_source_up") == 0
+        assert exporter.value("dify_exporter_checkpoint_errors_total") == 0
+        for number in range(110):
+            (tmp_path / f"{number}.log").unlink()
+        until("the others to be read", lambda: exporter.value("dify_exporter_source_up") == 1)
+    assert not any("Traceback" in line for line in process.lines)
