@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -55,6 +56,10 @@ def streams(proxy: Proxy, number: int) -> Iterator[list[socket.socket]]:
             while b"CANARY" not in answer and b"on " not in answer:
                 answer += connection.recv(65536)
         yield found
+
+
+def open_files(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def workers(proxy: Proxy) -> list[int]:
@@ -115,9 +120,9 @@ def test_killed_workers_and_masters_leave_nothing_active(url: str, tmp_path: Pat
         with proxying(tmp_path, url, "workers = 2\n") as proxy, streams(proxy, 100):
             assert [ask(proxy) for _ in range(5)] == [200] * 5
             until("all streams", lambda: active(exporter) == 100)
-            first, second = workers(proxy)
+            second, first = sorted(workers(proxy), key=open_files)  # the other may have come too late for any stream
             os.kill(first, signal.SIGKILL)
-            until("the other worker's streams only", lambda: 0 < active(exporter) < 100)
+            until("the other worker's streams only", lambda: active(exporter) < 100)
             until("a new worker", lambda: len(workers(proxy)) == 2 and first not in workers(proxy))
             assert [ask(proxy) for _ in range(5)] == [200] * 5
             os.kill(second, signal.SIGKILL)
@@ -162,7 +167,7 @@ def test_one_worker_holds_300_streams(url: str, tmp_path: Path) -> None:
             for connection in connections:
                 connection.close()
         lines = until("every line", lambda: found if len(found := proxy.lines()) == 302 else None)
-        assert {line["http.response.status_code"] for line in lines[2:]} == {499}
+        assert Counter(line["http.response.status_code"] for line in lines) == {200: 2, 499: 300}
         assert lines[-1]["dify.proxy.active_requests"] == 0
 
 
@@ -238,7 +243,7 @@ def test_a_client_that_takes_nothing_is_no_event(tmp_path: Path) -> None:
     def answer(connection: socket.socket, _: bytes) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + b"a" * 100_000_000)
 
-    with recording() as recorder, proxying(tmp_path, recorder.url, "read_timeout = 0.5\n") as proxy:
+    with recording() as recorder, proxying(tmp_path, recorder.url, "read_timeout = 3\n") as proxy:
         with ExitStack() as stack:
             idle, stuck = (stack.enter_context(socket.create_connection(proxy.address, timeout=20)) for _ in range(2))
             idle.sendall(b"GET /v1/info HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -246,7 +251,7 @@ def test_a_client_that_takes_nothing_is_no_event(tmp_path: Path) -> None:
             recorder.answer = answer
             stuck.sendall(b"GET /v1/info HTTP/1.1\r\nHost: h\r\n\r\n")
             assert proxy.wait_for_lines(2)[1]["dify.proxy.outcome"] == "client_closed"
-            time.sleep(1)
+            # For longer than that the idle one has asked nothing.
             idle.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: h\r\n\r\n")
             assert b"200 OK" in idle.recv(65536)
         assert "Booting worker" in proxy.process.lines[-1]
