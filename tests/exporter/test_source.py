@@ -45,66 +45,6 @@ def test_start_at_end_is_for_the_files_that_are_there(tmp_path: Path) -> None:
     assert reader.wait(2) == ["newer"]
 
 
-@pytest.mark.parametrize("path", ["a.log", "*.log"])
-def test_d41_what_appears_where_it_was_waited_for_is_read_from_its_beginning_after_a_crash(
-    tmp_path: Path, path: str
-) -> None:
-    reader = Reader(tmp_path / path, start_at="end")
-    reader.poll()
-    reader.stop()
-    append(tmp_path / "a.log", "new\n")
-    reader.start()
-    assert reader.wait(2) == ["new"]
-
-
-def test_a_path_that_is_corrected_begins_at_its_end(tmp_path: Path) -> None:
-    append(tmp_path / "a.log", "old\n")
-    reader = Reader(tmp_path / "typo.log", start_at="end")
-    reader.poll()
-    reader.stop()
-    corrected = Reader(tmp_path / "a.log", start_at="end")
-    corrected.books = reader.books
-    corrected.restart()
-    assert corrected.wait(2) == []
-    append(tmp_path / "a.log", "new\n")
-    assert corrected.wait(2) == ["new"]
-
-
-@pytest.mark.parametrize("link", [os.symlink, os.link])
-def test_b29_one_file_under_two_names_is_read_once(tmp_path: Path, link: object) -> None:
-    append(tmp_path / "a.log", "a1\n")
-    link(tmp_path / "a.log", tmp_path / "b.log")  # type: ignore[operator]
-    reader = Reader(tmp_path / "*.log")
-    assert reader.poll() == ["a1"]
-    append(tmp_path / "b.log", "a2\n")
-    assert reader.wait(2) == ["a2"]
-    reader.restart()
-    assert reader.wait(2) == []
-
-
-@pytest.mark.parametrize("link", [os.symlink, os.link])
-@pytest.mark.parametrize("rest", [1, 12])
-@pytest.mark.parametrize("first", ["", "x.log", "l/l.log"])
-def test_b29_one_file_under_two_names_is_rotated(tmp_path: Path, link: object, rest: int, first: str) -> None:
-    """Whichever name is looked at first, the rotated file is that of both."""
-    (tmp_path / "l").mkdir()
-    log = tmp_path / "x.log"
-    reader = Reader(tmp_path / "*.log", tmp_path / "l" / "*.log")
-    reader.poll()
-    append(log, "a1\n")
-    link(log, tmp_path / "l" / "l.log")  # type: ignore[operator]
-    assert reader.wait(2) == ["a1"]
-    log.rename(log.with_name("x.log.1"))
-    append(log, "b1\n")
-    if first:
-        reader.now += 0.1
-        reader.source.turn([str(tmp_path / first)])
-    reader.wait(rest)
-    assert reader.books.lines == ["a1", "b1"]
-    reader.restart()
-    assert reader.wait(8) == []
-
-
 @pytest.mark.parametrize("rotated", [False, True])
 def test_d43_a_file_that_fails_as_it_is_found_is_found_again(
     tmp_path: Path, rotated: bool, monkeypatch: pytest.MonkeyPatch
@@ -126,70 +66,6 @@ def test_d43_a_file_that_fails_as_it_is_found_is_found_again(
     monkeypatch.setattr(Generation, "__init__", failing)
     assert reader.wait(8) == ["a2"]
     assert reader.books.lost_bytes == 0
-
-
-@pytest.mark.parametrize("link", [os.symlink, os.link])
-@pytest.mark.parametrize("start_at", ["beginning", "end"])
-def test_b29_a_path_written_in_another_way_goes_on_in_the_same_file(
-    tmp_path: Path, link: object, start_at: str
-) -> None:
-    """Of the link, or of what it points to: the configuration names a file anew, and none of it is read again."""
-    append(tmp_path / "a.log", "a1\n")
-    link(tmp_path / "a.log", tmp_path / "b.log")  # type: ignore[operator]
-    reader = Reader(tmp_path / "a.log", start_at=start_at)
-    reader.poll()
-    for number, name in enumerate(["b.log", "a.log", "../" + tmp_path.name + "/a.log"]):
-        reader.stop()
-        append(tmp_path / "a.log", f"while down {number}\n")
-        reader.configure(f"{tmp_path}/{name}")
-        assert reader.wait(2) == [f"while down {number}"]
-        append(tmp_path / "a.log", f"{number}\n")
-        assert reader.wait(8) == [f"{number}"]
-    assert (reader.books.rotations, reader.books.truncations, reader.books.lost_bytes) == (0, 0, 0)
-
-
-def test_b29_there_and_back_over_rotations(tmp_path: Path) -> None:
-    """What is done under one name and what is read under the other are one history."""
-    log = tmp_path / "a.log"
-    append(log, "0\n")
-    (tmp_path / "b.log").symlink_to("a.log")
-    reader = Reader(log)
-    assert reader.poll() == ["0"]
-    for number in range(1, 13, 2):
-        log.rename(tmp_path / f"a.log.{13 - number}")
-        append(log, f"{number}\n")
-        assert reader.wait(8 if number % 4 == 1 else 2) == [f"{number}"]
-        reader.stop()
-        reader.configure(tmp_path / ("b.log" if number % 4 == 1 else "a.log"))
-        append(log, f"{number + 1}\n")
-        assert reader.wait(8) == [f"{number + 1}"]
-
-
-def test_another_file_under_another_path_is_read_from_its_beginning(tmp_path: Path) -> None:
-    append(tmp_path / "a.log", "a1\n")
-    append(tmp_path / "b.log", "b1\n")
-    reader = Reader(tmp_path / "a.log")
-    assert reader.poll() == ["a1"]
-    reader.stop()
-    reader.configure(tmp_path / "b.log")
-    assert reader.wait(8) == ["b1"]
-
-
-@pytest.mark.parametrize("down", [False, True])
-def test_a_file_renamed_to_another_matching_name_goes_on(tmp_path: Path, down: bool) -> None:
-    append(tmp_path / "b.log", "b1\n")
-    reader = Reader(tmp_path / "*.log")
-    reader.poll()
-    if down:
-        reader.stop()
-    (tmp_path / "b.log").rename(tmp_path / "a.log")
-    append(tmp_path / "a.log", "b2\n")
-    if down:
-        reader.start()
-    assert reader.wait(12) == ["b2"]
-    reader.restart()
-    append(tmp_path / "a.log", "b3\n")
-    assert reader.wait(12) == ["b3"]
 
 
 def test_files_take_turns(tmp_path: Path) -> None:
