@@ -11,7 +11,7 @@ from msgspec import Struct
 from prometheus_client import PlatformCollector, ProcessCollector
 from prometheus_client.registry import Collector
 
-from exporter import __version__
+from exporter import __version__, descriptors
 from exporter import catalogue as c
 from exporter.address import address, loopback
 from exporter.advice import alerts
@@ -19,7 +19,6 @@ from exporter.checkpoint import Checkpoint
 from exporter.commit import Committer
 from exporter.config import ConfigError, load
 from exporter.exposition import Gauges, Texts, render
-from exporter.files.opened import allow_many_files
 from exporter.gauges import build_information, looked_up
 from exporter.history import History
 from exporter.ledger import Ledger, Snapshot
@@ -80,7 +79,7 @@ class Service:
 
         Raises OSError where the address cannot be bound, ValueError where the certificate is no more.
         """
-        allow_many_files()
+        descriptors.allow_many()
         self._listener = Listener(address(self._config.exporter.listen), self, self._config.web)
         log.info("listening on %s", self._listener.url)
         self._warn_if_open()

@@ -3,15 +3,13 @@
 import errno
 import gzip
 import os
-import resource
 import stat
 import zlib
-from contextlib import suppress
-from math import inf
 from typing import Protocol
 
 from msgspec import structs
 
+from exporter import descriptors
 from exporter.files.readable import KINDS
 from exporter.window import MARKER, Position, digest
 
@@ -19,7 +17,7 @@ Identity = tuple[int, int]
 
 _BLOCK = 1 << 18
 
-#: Descriptors that logs leave to connections and to the state.
+#: Descriptors that logs leave to connections and to the state: too many logs stop neither scrapes nor commits.
 _LEFT = 32
 
 #: What a gzip file raises that is damaged or not yet whole.
@@ -128,25 +126,12 @@ def open_log(path: str) -> Opened:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         refuse(path, os.fstat(descriptor))
-        if descriptor >= _most_descriptors():
+        if descriptor >= (most := descriptors.most()) - min(_LEFT, most // 4):
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
     except OSError:
         os.close(descriptor)
         raise
     return Gzip(descriptor) if path.endswith(".gz") else Plain(descriptor)
-
-
-def _most_descriptors() -> float:
-    """More logs than this process may open stop neither scrapes nor commits."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return inf if most == resource.RLIM_INFINITY else most - min(_LEFT, most // 4)
-
-
-def allow_many_files() -> None:
-    """Each tailed file is a descriptor: as many as the process may have, rather than the shell's usual 1024."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    with suppress(ValueError):  # macOS says "no limit" and means one
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def refuse(path: str, found: os.stat_result) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import resource
 import secrets
 import socket
 import time
@@ -23,6 +22,7 @@ from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 from msgspec import Struct
 
+from exporter import descriptors
 from exporter.address import address
 from exporter.proxy.app import CLOSE, App
 from exporter.proxy.errors import RefusedError
@@ -211,13 +211,11 @@ def _refused(error: Exception) -> RefusedError:
 
 def _most_connections() -> int:
     """Two files a stream, and some for the rest: beyond that a client waits, instead of a stream that finds no file."""
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return _CONNECTIONS if files == resource.RLIM_INFINITY else min(_CONNECTIONS, max(1, files // 2 - 16))
+    return int(min(_CONNECTIONS, max(1, descriptors.most() // 2 - 16)))
 
 
 def serve(startup: Startup) -> None:
     """Runs until it is told to end. Raises SystemExit."""
     os.environ.pop("SCRIPT_NAME", None)  # gunicorn would cut it off every path
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    descriptors.allow_many()
     Server(startup).run()

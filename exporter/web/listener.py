@@ -7,7 +7,6 @@ longest time, and so does an answer that would hold too much memory: a scraper a
 
 import asyncio
 import logging
-import resource
 import socket
 import threading
 from asyncio import sslproto
@@ -16,6 +15,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 
+from exporter import descriptors
 from exporter.web import connection
 from exporter.web.auth import Users
 from exporter.web.message import Answer, Request
@@ -42,7 +42,8 @@ class Listener:
         """
         self._answers = answers
         self._open: dict[asyncio.Task[None], int] = {}  # bytes held, by who got on least lately
-        self._most = _most_connections()
+        # Logs and state need theirs.
+        self._most = min(_CONNECTIONS, max(1, descriptors.most() // 2))
         self._refused_at = -_PERIOD
         self._hashes: Mapping[str, str] | None = None
         self._apply(config)
@@ -175,12 +176,6 @@ class Listener:
     async def _respond(self, request: Request) -> Answer:
         """By the pages of the moment: a reload counts for connections that are open."""
         return await self._pages.respond(request)
-
-
-def _most_connections() -> int:
-    """At most half of the files that may be open: logs and state need theirs."""
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return _CONNECTIONS if files == resource.RLIM_INFINITY else min(_CONNECTIONS, max(1, files // 2))
 
 
 def _bound(host: str, port: int) -> socket.socket:
