@@ -99,12 +99,13 @@ class Following:
         return (*(g.key for g in self.generations), *self.lineage.keys)
 
     def holds(self, held: Identity, file: Opened | None) -> bool:
-        """Whether this is the one to read a file, or has read it: that only its bytes, as `file`, can tell."""
+        """Whether this is the one to read a file: it is open here, missing, or was read by its bytes, as `file`."""
         for generation in self.generations:
             if generation.identity == held:
                 return True
-        missing = any((p.device, p.inode) == held for p in self.lineage.missing.values())
-        return missing or (file is not None and self.lineage.has_read(file))
+        if file is not None:
+            return self.lineage.has_read(file)
+        return any((p.device, p.inode) == held for p in self.lineage.missing.values())
 
     def release(self, held: Identity) -> tuple[str, Position] | None:
         """Hands a generation over to another path that names it now; None while this one does."""

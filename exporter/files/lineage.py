@@ -91,9 +91,9 @@ class Lineage:
         return next((known for known in self.missing.items() if self._moved(file, *known)), None)
 
     def has_read(self, file: Opened) -> bool:
-        """Whether it is one that was given up."""
-        inode = file.stat().st_ino
-        return any(p.inode == inode and p.marker_length and fits(file, p) for p in self._done.values())
+        """Whether it is one of those given up or missing; an inode alone may be in use again (B27)."""
+        inode, known = file.stat().st_ino, [*self.missing.values(), *self._done.values()]
+        return any(p.inode == inode and p.marker_length and fits(file, p) for p in known)
 
     def reopened(self, key: str) -> None:
         """It is read again."""

@@ -130,3 +130,20 @@ def test_a_file_renamed_to_another_matching_name_goes_on(tmp_path: Path, down: b
     reader.restart()
     append(tmp_path / "a.log", "b3\n")
     assert reader.wait(12) == ["b3"]
+
+
+def test_b27_an_inode_of_another_path_that_is_used_again_hides_nothing(tmp_path: Path) -> None:
+    """B's file went while we were down, and A's next two generations got its inode, one after the other."""
+    append(tmp_path / "a.log", "a1\n")
+    append(tmp_path / "b.log", "b1\n")
+    reader = Reader(tmp_path / "*.log")
+    reader.poll()
+    reader.stop()
+    inode = (tmp_path / "b.log").stat().st_ino
+    (tmp_path / "a.log").rename(tmp_path / "a.log.2")
+    os.rename(tmp_path / "b.log", tmp_path / "a.log.1")
+    (tmp_path / "a.log.1").write_text("a2\n")
+    append(tmp_path / "a.log", "a3\n")
+    assert (tmp_path / "a.log.1").stat().st_ino == inode
+    reader.start()
+    assert sorted(reader.wait(10)) == ["a2", "a3"]
