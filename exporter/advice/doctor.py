@@ -36,9 +36,9 @@ _YIELDS = {
 
 def examine(source: Source, told: list[Batch]) -> Iterator[Finding]:
     """Everything there is to say about a source; what a sample of each file gave is added to `told`."""
-    found, looked_at = Batch(), set[object]()
+    found, looked_at, followed = Batch(), set[object](), tailed(source)
     for path in source.paths:
-        files = sorted(tailed(source) & {*glob(path)})
+        files = sorted(followed & {*glob(path)})
         if not files:
             yield Finding(_nothing_at(path), problem=True)
         for file in files:
