@@ -23,9 +23,7 @@ _REPEATS = (
 )
 
 #: `Request to Plugin Daemon Service failed` is logged for each httpx.RequestError, whatever happened.
-_DAEMON_NOT_REACHED = re.compile(rb"(?:Stream r|R)equest to Plugin Daemon Service failed")
-#: The kind where no stack trace says more: the plugin, and so the model, was not reached.
-_NOT_REACHED = "provider_unavailable"
+_DAEMONOTHER = re.compile(rb"(?:Stream r|R)equest to Plugin Daemon Service failed")
 
 #: Tried in order at the beginning of the message.
 _KINDS = tuple(
@@ -44,19 +42,20 @@ _KINDS = tuple(
 
 #: The name of an exception, or one of Dify's error codes, at the beginning of the message.
 _NAMED = re.compile(rb"(?:req_id: [^\s:]{0,64} )?(?:[A-Za-z_]\w{0,63}\.){0,8}([A-Za-z_]\w{0,63})(?:: |\b)")
-_KIND_OF_CODE = {
+_KIND_OF_NAME = {
     b"provider_quota_exceeded": "quota_exceeded",
+    b"QuotaExceededError": "quota_exceeded",
     b"provider_not_initialize": "not_initialized",
+    b"ProviderTokenNotInitError": "not_initialized",
+    b"ProviderNotInitializeError": "not_initialized",
     b"model_currently_not_support": "model_not_supported",
+    b"ModelCurrentlyNotSupportError": "model_not_supported",
     b"rate_limit_error": "rate_limited",
     b"too_many_requests": "rate_limited",
     b"completion_request_error": "provider_error",
 }
-#: Exceptions of Dify and its model runtime; any other name is `other`, for it may be nobody's but Dify's.
-_OF_PROVIDER = re.compile(
-    rb"Invoke\w{0,56}Error|Plugin\w{1,56}Error|QuotaExceededError|ProviderTokenNotInitError|ProviderNotInitializeError"
-    rb"|ModelCurrentlyNotSupportError"
-)
+#: Exceptions of Dify's model runtime and plugin client.
+_OF_PROVIDER = re.compile(rb"(?:Invoke|Plugin)\w{1,56}Error|InvokeError")
 
 #: An exception's line in a stack trace: httpx (httpx/_exceptions.py), requests in older versions of Dify.
 _EXCEPTION = re.compile(rb"^(?:httpx|httpcore|requests\.exceptions)\.(\w{1,64})(?:: (.{0,512}))?", re.MULTILINE)
@@ -80,7 +79,7 @@ _CAUSES = (
 )
 
 #: What `failures_of_record` may give.
-KINDS = PROVIDER_KINDS | {kind for _, kind in (*_KINDS, *_CAUSES)} | {OTHER}
+KINDS = PROVIDER_KINDS | {*_KIND_OF_NAME.values()} | {kind for _, kind in (*_KINDS, *_CAUSES)} | {OTHER}
 
 #: Dify's error codes that say why a request of status 400 failed.
 FAILURE_BY_CODE = {
@@ -98,7 +97,7 @@ def failures_of_record(message: bytes, stack_trace: bytes) -> list[Failure]:
         return [Failure(kind_of_plugin_error(message[len(_PLUGIN_ERROR) :]))]
     if message.startswith(_REPEATS):
         return []
-    if _DAEMON_NOT_REACHED.match(message):
+    if _DAEMONOTHER.match(message):
         return [Failure(_cause_of(stack_trace))]
     return [Failure(next((kind for pattern, kind in _KINDS if pattern.match(message)), None) or _kind_of_name(message))]
 
@@ -108,7 +107,7 @@ def _kind_of_name(message: bytes) -> str:
     named = _NAMED.match(message)
     if named is None:
         return OTHER
-    if kind := _KIND_OF_CODE.get(named[1]):
+    if kind := _KIND_OF_NAME.get(named[1]):
         return kind
     if not _OF_PROVIDER.fullmatch(named[1]):
         return OTHER
@@ -118,11 +117,14 @@ def _kind_of_name(message: bytes) -> str:
 
 
 def _cause_of(stack_trace: bytes) -> str:
-    """Why the plugin daemon was not reached, by the last exception of the stack trace."""
+    """Why the plugin daemon was not reached, by the last exception of the stack trace.
+
+    It is `other` where no stack trace tells the cause, as in text logs: their record is its first line only.
+    """
     raised = None
     for raised in _EXCEPTION.finditer(stack_trace):  # noqa: B007  # only the last one counts
         pass
     if raised is None:
-        return _NOT_REACHED
+        return OTHER
     text = raised[1] + b"\n" + (raised[2] or b"")
-    return next((kind for pattern, kind in _CAUSES if pattern.match(text)), _NOT_REACHED)
+    return next((kind for pattern, kind in _CAUSES if pattern.match(text)), OTHER)
