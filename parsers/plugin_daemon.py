@@ -17,7 +17,7 @@ from parsers.batch import OTHER, Batch, Failure, Invocation, Record
 from parsers.http import status_code_of
 from parsers.numbers import MICROSECOND, MILLISECOND, SECOND, nanoseconds
 from parsers.parser import Parser
-from parsers.plugin_daemon_errors import KINDS, kind_of_json, kind_of_text
+from parsers.plugin_daemon_errors import KINDS, PLUGIN_ERROR, kind_of_json, kind_of_text
 from parsers.times import iso, zone
 from parsers.window import Outcome, by_line, whole_lines
 
@@ -79,7 +79,7 @@ _TIMED_ACCESS = re.compile(
 )
 _TEXT_PARTS = (
     rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.?\d*(?:Z|[+-]\d\d:\d\d)) ", rb"([A-Z]+) ", rb"dify-plugin-daemon ",
-    rb"[\w./-]+:\d+ ?", rb"(.*)",
+    rb"([\w./-]+):\d+ ?", rb"(.*)",
 )  # fmt: skip
 _TEXT = re.compile(b"".join(_TEXT_PARTS), re.DOTALL)
 #: A head as this daemon writes it: such a line must fit one of the shapes.
@@ -89,6 +89,8 @@ _JSON_HEAD = re.compile(rb'\{"(?:attributes|caller|identity|message|service|seve
 _PAIR = re.compile(rb'(?<!\w)(\w+)=("(?:[^"\\]|\\.)*"|[^ "]*)', re.DOTALL)
 #: To the line's end, so that the client's own words before it (a user id is not quoted) neither hide nor forge one.
 _ACCESS = re.compile(rb'(?<!\S)HTTP request((?: \w++=(?:"[^"\\]*+(?:\\.[^"\\]*+)*"|[^ "]*+))+)\Z', re.DOTALL)
+#: The file that logs it (pkg/utils/log/middleware.go).
+_ACCESS_CALLER = b"middleware.go"
 _GO_DURATION = re.compile(rb"([0-9.]+)(h|ms|m|s|\xc2\xb5s|\xce\xbcs|us|ns)")
 _GO_UNITS = {
     b"h": 3600 * SECOND, b"m": 60 * SECOND, b"s": SECOND, b"ms": MILLISECOND,
@@ -197,11 +199,13 @@ class PluginDaemon(Parser, frozen=True):
         return _invocation(match[4], match[2], go_duration(match[3])), at
 
     def _text(self, match: re.Match[bytes]) -> Outcome:
-        time, severity, message = match.groups()
+        time, severity, caller, message = match.groups()
         at = iso(time, self._zone)
         # The identity stands before the message, in this order, each where it is known.
         message = re.sub(rb'^(?:(?:trace_id|tenant_id|user_id)=(?:"(?:[^"\\]|\\.)*"|[^ "]*) )*', b"", message)
-        access = _ACCESS.search(message)
+        # The provider's text at the end of a plugin's error may imitate an access line, and a user's id this error.
+        is_error = severity in _ERRORS and message.startswith(PLUGIN_ERROR) and not caller.endswith(_ACCESS_CALLER)
+        access = None if is_error else _ACCESS.search(message)
         if access is None:
             return ((Failure(kind_of_text(message)),) if severity in _ERRORS else ()), at
         pairs = {pair[1]: pair[2].strip(b'"') for pair in _PAIR.finditer(access[1])}

@@ -16,11 +16,11 @@ from parsers.provider_failures import KINDS as PROVIDER_KINDS
 from parsers.provider_failures import kind_of_plugin_failure
 
 #: internal/core/io_tunnel/generic.go; one record for each failed call of a plugin.
-_PLUGIN_ERROR = b"plugin returned error response"
+PLUGIN_ERROR = b"plugin returned error response"
 
 _VALUE = rb'("(?:[^"\\]++|\\.)*+"|[^ "]*+)(?= |\Z)'
 #: The attributes of a plugin's error, and `args` where the map is empty.
-_OF_PLUGIN_ERROR = re.compile(
+_OFPLUGIN_ERROR = re.compile(
     rb" (?:(session_id|action|plugin|runtime_type|error_type|message)=" + _VALUE + rb"|args=map\[\](?= |\Z))", re.DOTALL
 )
 #: Go prints a map by its sorted keys; the plugin SDK puts the text of a model's error under `description`.
@@ -61,8 +61,8 @@ _decode = lenient_json.decoder(_Attributes)
 
 def kind_of_text(message: bytes) -> str:
     """The kind of a text record: its words and the attributes behind them, without level, caller and identity."""
-    if message.startswith(_PLUGIN_ERROR):
-        return _kind_of_plugin_text(message[len(_PLUGIN_ERROR) :])
+    if message.startswith(PLUGIN_ERROR):
+        return _kind_of_plugin_text(message[len(PLUGIN_ERROR) :])
     if message.startswith(_PANICS):
         return "unhandled_exception"
     if old := _OLD_WORDS.match(message):
@@ -82,7 +82,7 @@ def kind_of_json(message: str, attributes: bytes | msgspec.Raw) -> str:
         known = _decode(attributes)
     except (ValueError, RecursionError):
         known = _Attributes()
-    if message == _PLUGIN_ERROR.decode():
+    if message == PLUGIN_ERROR.decode():
         return kind_of_plugin_failure(_text(known.error_type), _text(known.message))
     return _cause_of(_text(known.error).encode())
 
@@ -90,7 +90,7 @@ def kind_of_json(message: str, attributes: bytes | msgspec.Raw) -> str:
 def _kind_of_plugin_text(attributes: bytes) -> str:
     found: dict[bytes, bytes] = {}
     end = 0
-    while match := _OF_PLUGIN_ERROR.match(attributes, end):
+    while match := _OFPLUGIN_ERROR.match(attributes, end):
         end = match.end()
         if match[1]:
             found.setdefault(match[1], match[2])

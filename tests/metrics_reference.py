@@ -22,6 +22,11 @@ caps of `[limits]`, and totals stay exact. Counters marked *durable* survive a r
 An enterprise worker's JSON log tells a streaming run twice: its Celery task as `finished`, the telemetry with its
 outcome. `source_app:dify_runs:…` in rules/ takes it once.
 
+`dify_errors_total` counts one failure once per level. The cause: `rate_limited` (a provider's 429), `provider_unauthorized`
+(401, 403), `provider_unavailable` (5xx, a cut connection, a timeout, not reached), `provider_error` (anything else that
+a provider or a plugin reports), `quota_exceeded`, `not_initialized`, `model_not_supported`, `upstream_…`. Its
+consequences: `node_failed`, `run_failed`, `task_failed`. `unhandled_exception` is what Dify did not handle. Alerts look at causes.
+
 `process_*` and `python_info` are those of `prometheus_client`.
 """
 

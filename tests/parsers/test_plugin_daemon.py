@@ -1,9 +1,10 @@
-"""Three eras of the plugin daemon's log; lines as users pasted them."""
+"""The eras of the plugin daemon's log; lines as users pasted them."""
 
 import pytest
 
 from parsers.batch import Failure, Invocation, Record
 from parsers.plugin_daemon import PluginDaemon, go_duration, operation_of
+from tests.golden import ROOT
 
 TENANT = "118f3deb-3190-4859-98d1-4d927b6f5184"
 LLM = f"/plugin/{TENANT}/dispatch/llm/invoke"
@@ -93,6 +94,58 @@ def test_a_line_gives_its_records(line: str, records: list[Record]) -> None:
     assert list(batch.records) == records
     assert (batch.lines, batch.ignored, batch.unparsed) == (1, 0, {})
     assert batch.last_at is not None
+
+
+def timed(path: str, user: str, status: str, duration: str, keys: str = "map[]") -> bytes:
+    """An access line of the daemon's own logger, behind the time of Go's (as a user pasted it)."""
+    head = "2026/11/29 08:00:03 [2026-11-29 08:00:01] 10.1.2.9 768469a4cc POST"
+    return f'{head} {path} "{user}" {status} {duration} {keys}\n'.encode()
+
+
+@pytest.mark.parametrize(
+    ("line", "records"),
+    [
+        (timed(LLM, TENANT, "200", "11.245906284s"), [Invocation("invoke_llm", "200", 11_245_906_284)]),
+        (timed(LLM, "unknown", "500", "1m41.5s"), [Invocation("invoke_llm", "500", 101_500_000_000)]),
+        (timed(LLM, "", "200", "98.7µs"), [Invocation("invoke_llm", "200", 98_700)]),
+        (
+            timed(f"/plugin/{TENANT}/dispatch/text_embedding/invoke", "x", "404", "3.624471ms"),
+            [Invocation("invoke_text_embedding", "404", 3_624_471)],
+        ),
+        (
+            timed(f"/plugin/{TENANT}/dispatch/rerank/invoke?a=b", "x", "499", "2h0m1s"),
+            [Invocation("invoke_rerank", "499", 7_201_000_000_000)],
+        ),
+        (timed(f"/plugin/{TENANT}/dispatch/model/schema", "x", "200", "1s"), [Invocation("get_ai_model_schemas", "200", SECOND)]),
+        (timed(f"/plugin/{TENANT}/management/models", "unknown", "200", "1s"), []),
+        (timed("/health/check", "unknown", "200", "13.2µs"), []),
+        (timed(LLM, "Jo Doe", "200", "1s"), [Invocation("invoke_llm", "200", SECOND)]),
+        (timed(LLM, 'Jo "the user" 200', "503", "1s"), [Invocation("invoke_llm", "503", SECOND)]),
+        (timed(LLM, 'x" 200 9s map[]', "503", "1s"), [Invocation("invoke_llm", "503", SECOND)]),
+        (timed(LLM, 'x\\" 200 9s map[] \\"', "503", "1s"), [Invocation("invoke_llm", "503", SECOND)]),
+        (timed(LLM, "x] HTTP request path=/e/x status=200", "503", "1s"), [Invocation("invoke_llm", "503", SECOND)]),
+        (timed(LLM, "x", "200", "1s", "map[trace:a b]"), [Invocation("invoke_llm", "200", SECOND)]),
+        (timed(LLM, "x", "200", "soon"), [Invocation("invoke_llm", "200")]),
+        (timed(LLM, "x", "200", "1s", "map["), []),
+        (timed('/x" 200 1s map[', LLM, "200", "1s"), []),
+    ],
+)  # fmt: skip
+def test_the_daemons_own_access_line(line: bytes, records: list[Record]) -> None:
+    batch = PluginDaemon().parse(line)
+    assert list(batch.records) == records
+    assert (batch.lines, batch.ignored, batch.unparsed) == (1, 0, {})
+    assert batch.last_at == 1_795_939_203 * SECOND
+
+
+def test_the_daemons_own_access_lines_as_a_user_pasted_them() -> None:
+    log = (ROOT / "tests/cases/14-daemon-third-access-line/in.log").read_bytes()
+    batch = PluginDaemon().parse(log, final=True)
+    assert batch.records == (
+        Invocation("invoke_llm", "200", 11_245_906_284),
+        Invocation("get_ai_model_schemas", "200", 3_624_471),
+        Failure("upstream_timeout"),
+    )
+    assert (batch.lines, batch.ignored) == (4, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,164 @@
+"""ERROR records of the api and the worker: one failure counts once per level, in each of Dify's log formats."""
+
+import json
+
+import pytest
+
+from parsers.batch import Failure
+from parsers.dify import Dify
+
+TRACE = "ffb42303a84e5779ab41c9fbb4812cf8"
+ID = "a1522d57-41a1-47a0-ae52-c9d92448e2db"
+
+#: `rep.__dict__` as api/core/plugin/impl/base.py prints it, for openai_api_compatible.
+ANSWER = (
+    "Error in stream response for plugin {'code': -500, 'message': "
+    '\'{"message":"{\\\\"args\\\\":{\\\\"description\\\\":\\\\"[models] Error: API request failed with status code 429: '
+    '{}\\\\"},\\\\"error_type\\\\":\\\\"InvokeError\\\\",\\\\"message\\\\":\\\\"[models] Error: API request failed with status code '
+    '429: {}\\\\"}","error_type":"PluginInvokeError","args":null}\', '
+    "'data': None}"
+)
+NODE = (
+    'Node llm failed with ABORT strategy: req_id: 7a514b9e6f PluginInvokeError: {"args":{"description":"[models] Error: '
+    'API request failed with status code 429: {}"},"error_type":"InvokeError","message":"x"}'
+)
+
+#: The file that logs it, the message, and the kind; None where the record repeats another.
+RECORDS = [
+    ("base.py", ANSWER, "rate_limited"),
+    ("base.py", ANSWER.replace("429", "401"), "provider_unauthorized"),
+    ("base.py", ANSWER.replace("429", "502"), "provider_unavailable"),
+    ("base.py", ANSWER.replace("429", "404"), "provider_error"),
+    ("large_language_model.py", "Error while consuming non-stream plugin chunk iterator.", None),
+    # consequences
+    ("error_handler.py", NODE, "node_failed"),
+    ("error_handler.py", "Node http failed with ABORT strategy: [Errno 111] Connection refused", "node_failed"),
+    ("graph.py", "Failed to create node instance for node_id llm", "node_failed"),
+    ("workflow_entry.py", "Unknown Error when workflow entry running", "run_failed"),
+    ("message_based_app_generator.py", f"Failed to handle response, conversation_id: {ID}", "run_failed"),
+    ("app_generator.py", f"Fails to process generate task pipeline, task_id: {ID}", "run_failed"),
+    ("app_generator.py", f"Failed to process generate task pipeline, conversation_id: {ID}", None),
+    ("app_generator.py", "Validation Error when generating", "run_failed"),
+    ("trace.py", f"Task tasks.x[{ID}] raised unexpected: InvokeRateLimitError('429')", "task_failed"),
+    ("indexing_runner.py", "consume document failed", "task_failed"),
+    # what Dify did not handle
+    ("app.py", "Exception on /v1/chat-messages [POST]", "unhandled_exception"),
+    ("app_generator.py", "Unknown Error when generating", "unhandled_exception"),
+    # the plugin daemon away: two records, one failure
+    ("base.py", "Request to Plugin Daemon Service failed", "other"),
+    ("base.py", f"Failed to request plugin daemon, url: plugin/{ID}/management/models", None),
+    ("base.py", f"Failed to request plugin daemon, status: 500, url: plugin/{ID}/management/models", "other"),
+    # OpenTelemetry inside a generator (opentelemetry/context/__init__.py)
+    ("__init__.py", "Failed to detach context", None),
+    # names at the beginning, as loggers of an exception print them
+    ("x.py", "core.errors.error.ProviderTokenNotInitError: no credentials", "not_initialized"),
+    ("x.py", "ModelCurrentlyNotSupportError", "model_not_supported"),
+    ("x.py", "InvokeError: [x] Rate Limit Error, Error code: 429", "rate_limited"),
+    ("x.py", "InvokeAuthorizationError: no", "provider_unauthorized"),
+    ("x.py", "req_id: 83e845f0fb PluginDaemonInternalServerError: killed by timeout", "provider_unavailable"),
+    # users' words
+    ("x.py", "Failed to save 'InvokeRateLimitError: status code 429'", "other"),
+    ("x.py", "my Error in stream response for plugin {'code': -500", "other"),
+]  # fmt: skip
+
+
+def text(caller: str, message: str) -> str:
+    return f"2026-11-29 23:30:06.014 ERROR [Thread-127 (worker_with_context)] [{caller}:313] {TRACE} - {message}"
+
+
+def source_install(caller: str, message: str) -> str:
+    return f"2026-11-29 23:30:06,14 ERROR [{caller}:313] 39f1fc2322 {message}"
+
+
+def json_line(caller: str, message: str, **more: str) -> str:
+    """api/core/logging/structured_formatter.py."""
+    line = {"ts": "2026-11-29T23:30:06.014Z", "severity": "ERROR", "service": "langgenius/dify"}
+    return json.dumps({**line, "caller": f"{caller}:313", "message": message, "trace_id": TRACE, **more})
+
+
+def kinds_of(*lines: str) -> list[str]:
+    batch = Dify().parse("".join(f"{line}\n" for line in lines).encode())
+    assert (batch.ignored, batch.unparsed, batch.observed) == (0, {}, len(lines))
+    return [record.kind for record in batch.records if isinstance(record, Failure)]
+
+
+@pytest.mark.parametrize("form", [text, source_install, json_line])
+@pytest.mark.parametrize(("caller", "message", "kind"), RECORDS)
+def test_a_record_counts_at_its_level(form, caller: str, message: str, kind: str | None) -> None:
+    assert kinds_of(form(caller, message)) == ([kind] if kind else [])
+
+
+def test_one_failed_call_of_a_blocking_chatflow_counts_once_per_level() -> None:
+    """All its ERROR records, in their order (Dify 1.14.1)."""
+    lines = [
+        ("base.py", ANSWER),
+        ("large_language_model.py", "Error while consuming non-stream plugin chunk iterator."),
+        ("error_handler.py", NODE),
+        ("app_generator.py", f"Failed to process generate task pipeline, conversation_id: {ID}"),
+        ("workflow_entry.py", "Unknown Error when workflow entry running"),
+    ]
+    assert kinds_of(*(text(*line) for line in lines)) == ["rate_limited", "node_failed", "run_failed"]
+
+
+@pytest.mark.parametrize(
+    ("exception", "kind"),
+    [
+        ("httpx.ConnectError: [Errno 111] Connection refused", "upstream_refused"),
+        ("httpx.ConnectError: [Errno -2] Name or service not known", "upstream_unresolved"),
+        ("httpx.ConnectError: [Errno -3] Temporary failure in name resolution", "upstream_unresolved"),
+        ("httpx.ConnectTimeout: timed out", "upstream_timeout"),
+        ("httpx.ReadTimeout: The read operation timed out", "upstream_timeout"),
+        ("httpx.PoolTimeout", "upstream_timeout"),
+        ("httpx.ReadError: [Errno 104] Connection reset by peer", "upstream_reset"),
+        ("httpx.ReadError", "upstream_reset"),
+        ("httpx.WriteError: [Errno 32] Broken pipe", "upstream_reset"),
+        ("httpx.RemoteProtocolError: Server disconnected without sending a response.", "upstream_reset"),
+        ("httpx.RemoteProtocolError: peer closed connection without sending complete message body", "upstream_reset"),
+        (
+            "requests.exceptions.ConnectionError: HTTPConnectionPool(host='plugin_daemon', port=5002): Max retries exceeded "
+            "with url: /x (Caused by NewConnectionError('<x>: [Errno 111] Connection refused'))",
+            "upstream_refused",
+        ),
+        (
+            "requests.exceptions.ConnectionError: HTTPConnectionPool(host='plugin_daemon', port=5002): Max retries exceeded "
+            "with url: /x (Caused by NameResolutionError('Failed to resolve: [Errno -2] Name or service not known'))",
+            "upstream_unresolved",
+        ),
+        ("httpx.ConnectError: [Errno 113] No route to host", "other"),
+        ("httpx.UnsupportedProtocol: Request URL is missing a protocol", "other"),
+        ("ValueError: httpx.ConnectError: [Errno 111] Connection refused", "other"),
+        ("", "other"),
+    ],
+)
+@pytest.mark.parametrize(
+    "message", ["Request to Plugin Daemon Service failed", "Stream request to Plugin Daemon Service failed"]
+)
+def test_why_the_plugin_daemon_was_not_reached_is_in_the_stack_trace(message: str, exception: str, kind: str) -> None:
+    stack_trace = (
+        "Traceback (most recent call last):\n"
+        '  File "/app/api/.venv/lib/python3.12/site-packages/httpx/_transports/default.py", line 101\n    yield\n'
+        f"{exception.replace('httpx', 'httpcore')}\n\n"
+        "The above exception was the direct cause of the following exception:\n\n"
+        f'Traceback (most recent call last):\n  File "/app/api/core/plugin/impl/base.py", line 91\n{exception}\n'
+    )
+    assert kinds_of(json_line("base.py", message, stack_trace=stack_trace)) == [kind]
+    assert kinds_of(json_line("base.py", message, stack_trace=stack_trace.rstrip("\n"))) == [kind]
+
+
+def test_a_text_log_claims_no_cause() -> None:
+    """The stack trace follows the record in lines of its own, which anybody's text could imitate."""
+    lines = (
+        text("base.py", "Request to Plugin Daemon Service failed")
+        + "\nhttpx.ConnectError: [Errno 111] Connection refused\n"
+    )
+    batch = Dify().parse(lines.encode())
+    assert (batch.records, batch.ignored) == ((Failure("other"),), 1)
+
+
+def test_a_stack_trace_that_is_no_text_costs_nothing() -> None:
+    line = json_line("base.py", "Request to Plugin Daemon Service failed").replace("}", ',"stack_trace":["x"]}')
+    assert kinds_of(line) == ["other"]
+
+
+def test_what_a_failure_gives_is_what_the_parser_promises() -> None:
+    assert {kind for *_, kind in RECORDS if kind} <= Dify().error_kinds(Dify().parse(b""))

@@ -1,0 +1,97 @@
+"""Failures in the logs of a real Dify (tests/real_dify), against what its model served and how its runs ended."""
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parsers.batch import Batch, Failure
+from parsers.dify import Dify
+from parsers.parser import Parser
+from parsers.plugin_daemon import PluginDaemon
+
+FOLDER = Path(__file__).parent / "real_dify"
+BOOKS = json.loads((FOLDER / "expected.json").read_text())["phases"]
+
+PROVIDER = {"rate_limited", "provider_unauthorized", "provider_unavailable", "provider_error"}
+
+
+def batch_of(phase: str, name: str) -> Batch:
+    path = FOLDER / phase / f"{name}.log"
+    log = path.read_bytes() if path.exists() else gzip.decompress(path.with_name(f"{name}.log.gz").read_bytes())
+    parser: Parser = PluginDaemon() if name == "plugin-daemon" else Dify()
+    return parser.parse(log, final=True)
+
+
+def kinds_of(batches: Iterable[Batch]) -> Counter[str]:
+    records = (record for batch in batches for record in batch.records)
+    return Counter(record.kind for record in records if isinstance(record, Failure))
+
+
+@pytest.fixture(scope="module")
+def text() -> dict[str, Counter[str]]:
+    return {name: kinds_of([batch_of("text", name)]) for name in ("api", "worker", "plugin-daemon")}
+
+
+def failed_calls(model: dict[str, Any]) -> dict[str, int]:
+    """The model's book, by the kinds that its answers are."""
+    status = model["by_status"]
+    return {
+        "rate_limited": status["429"],
+        "provider_unauthorized": status["401"],
+        "provider_unavailable": status["500"] + status["cut"],
+    }
+
+
+def of_provider(kinds: Counter[str]) -> dict[str, int]:
+    return {kind: count for kind, count in kinds.items() if kind in PROVIDER}
+
+
+def test_each_failed_call_of_the_model_counts_once_in_the_api_or_the_worker(text: dict[str, Counter[str]]) -> None:
+    assert of_provider(text["api"] + text["worker"]) == failed_calls(BOOKS["text"]["model"])
+    assert all(
+        text[name].keys() & PROVIDER == failed_calls(BOOKS["text"]["model"]).keys() for name in ("api", "worker")
+    )
+
+
+def test_and_once_in_the_plugin_daemon(text: dict[str, Counter[str]]) -> None:
+    assert text["plugin-daemon"] == failed_calls(BOOKS["text"]["model"])
+
+
+def test_consequences_are_levels_of_their_own(text: dict[str, Counter[str]]) -> None:
+    """Each failed run of the worker has one node and one run; the api has its blocking runs, and failed chats too."""
+    failed = sum(run["count"] for run in BOOKS["text"]["worker_runs"] if run["truth"] == "failed")
+    assert (text["worker"]["node_failed"], text["worker"]["run_failed"]) == (failed, failed)
+    assert text["worker"].keys() == {"node_failed", "run_failed"} | failed_calls(BOOKS["text"]["model"]).keys()
+    blocking_chats = 14  # a 400 each: proxy_failures of the chat and the completion route
+    assert text["api"]["run_failed"] == failed + blocking_chats
+    assert text["api"]["unhandled_exception"] == 1  # the MCP endpoint of a server that is not there
+
+
+def test_the_incidents_have_their_causes() -> None:
+    """The plugin daemon, the provider, PostgreSQL and Redis away in turn, and apps whose model is not there."""
+    assert kinds_of([batch_of("incidents", "api")]) == {
+        "provider_unavailable": 7, "node_failed": 6, "run_failed": 6, "unhandled_exception": 5, "other": 5,
+    }  # fmt: skip
+    assert kinds_of([batch_of("incidents", "worker")]) == {
+        "provider_unavailable": 1, "node_failed": 6, "run_failed": 2, "task_failed": 3, "other": 3,
+    }  # fmt: skip
+    assert kinds_of([batch_of("incidents", "plugin-daemon")]) == {"provider_unavailable": 8, "upstream_timeout": 12}
+
+
+def test_hardly_anything_is_other_and_nothing_is_unparsed() -> None:
+    """What is left: the plugin daemon was not reached, and a text log does not tell why."""
+    names = [(phase, name) for phase in ("text", "incidents") for name in ("api", "worker", "beat", "plugin-daemon")]
+    batches = [batch_of(phase, name) for phase, name in names]
+    assert all(batch.unparsed == {} for batch in batches)
+    kinds = kinds_of(batches)
+    not_reached = b"Request to Plugin Daemon Service failed"
+    records = sum(
+        (FOLDER / "incidents" / f"{name}.log").read_bytes().count(not_reached + b"\n") for name in ("api", "worker")
+    )
+    assert kinds["other"] == records == 8
+    assert kinds["other"] < kinds.total() / 10
