@@ -54,7 +54,7 @@ KINDS = frozenset({*_KIND_OF_TYPE.values(), "provider_error"})
 _SDK_WORDS = re.compile(
     r"(?:\[[\w.-]{1,64}\] )?"
     r"(?:Error: |(Connection|Server Unavailable|Rate Limit|Bad Request) Error(?:, |$)"
-    r"|(Incorrect model credentials provided, please check and try again))"
+    r"|(Incorrect (?:model credentials|API key) provided))"
 )
 _TYPE_OF_SDK_WORDS = {
     "Connection": "InvokeConnectionError",
@@ -174,21 +174,21 @@ def _kind_of_status(status: int) -> str:
 
 def _parts_of(text: bytes) -> tuple[str, str]:
     """The error's type and message, each "" where the text does not give it."""
-    error_type = b""
+    error_type = ""
     if named := _AS_TEXT.match(text):
-        error_type, text = named[1], text[named.end() :]
+        error_type, text = named[1].decode(), text[named.end() :]
     if not text.startswith(b"{"):
-        return error_type.decode(), text[: 2 * _MAX_BEGINNING].decode("utf-8", "replace")
+        return error_type, text[: 2 * _MAX_BEGINNING].decode("utf-8", "replace")
     if len(text) <= _MAX_LENGTH:
         try:
             error = _decode(text)
         except (ValueError, RecursionError):
             pass
         else:
-            return error.error_type, error.message
+            return error.error_type or error_type, error.message
     head = _HEAD.match(text := text[: 4 * _MAX_BEGINNING].replace(b"\\", b""))
     if head is None:
-        return "", ""
+        return error_type, ""
     return (head[1] or b"").decode(), text[head.end() :].decode("utf-8", "replace")
 
 

@@ -82,6 +82,20 @@ def test_the_text_alone_is_enough_where_the_sdk_made_it() -> None:
     assert kind_of_plugin_error(b"[openai] Server Unavailable Error, away") == "provider_unavailable"
 
 
+def test_the_daemons_own_failures_have_no_plugins_error_inside() -> None:
+    """internal/types/exception/factory.go."""
+    for error_type, message, kind in [
+        ("PluginDaemonInternalServerError", "killed by timeout", "provider_unavailable"),
+        ("PluginDaemonInternalServerError", "no available node, plugin runtime not found", "provider_unavailable"),
+        ("PluginNotFoundError", "plugin not found", "provider_error"),
+        ("PluginPermissionDeniedError", "permission denied", "provider_error"),
+    ]:
+        error = {"message": message, "error_type": error_type, "args": None}
+        answer = repr({"code": -500, "message": json.dumps(error, separators=(",", ":")), "data": None})
+        assert kind_of_plugin_error(answer.encode()) == kind
+        assert kind_of_plugin_error(f"req_id: 83e845f0fb {error_type}: {message}".encode()) == kind
+
+
 def inner(error_type: str, message: str, **args: str) -> str:
     """Go's encoding/json: keys sorted, no blanks (dify-plugin-daemon, ErrorResponse.Error)."""
     parts = {"args": args, "error_type": error_type, "message": message}
