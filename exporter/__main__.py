@@ -3,7 +3,7 @@
 import io
 import sys
 
-from exporter import signals
+from exporter.process import signals
 
 
 def main() -> None:

@@ -4,7 +4,8 @@ from importlib import import_module
 
 import click
 
-from exporter import __version__, signals
+from exporter import __version__
+from exporter.process import signals
 
 _COMMANDS = ("serve", "replay", "check", "explain", "init", "proxy")
 

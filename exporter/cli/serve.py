@@ -6,11 +6,11 @@ from typing import Never
 
 import click
 
-from exporter import logs, signals
-from exporter.checkpoint import Checkpoint, LockedError
 from exporter.cli.options import NO_SOURCE, config_option, load_or_stop, stop
+from exporter.config.settings import Config
+from exporter.persistence.checkpoint import Checkpoint, LockedError
+from exporter.process import logs, signals
 from exporter.service import Service
-from exporter.settings import Config
 
 _PATIENCE = 60.0
 

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from msgspec import structs
 
-from exporter import descriptors
 from exporter.files.readable import KINDS
+from exporter.process import fd_limit as descriptors
 from exporter.window import MARKER, Position, digest
 
 Identity = tuple[int, int]

@@ -15,13 +15,13 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 
-from exporter import descriptors
+from exporter.config.web import WebConfig
+from exporter.process import fd_limit as descriptors
 from exporter.web import connection
 from exporter.web.auth import Users
 from exporter.web.message import Answer, Request
 from exporter.web.pages import Answers, Pages
 from exporter.web.tls import Certificates
-from exporter.web_config import WebConfig
 
 _log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exporter import descriptors
+from exporter.config.web import RateLimit, WebConfig
+from exporter.process import fd_limit as descriptors
 from exporter.web import connection
 from exporter.web import listener as listener_module
-from exporter.web_config import RateLimit, WebConfig
 from tests.exporter.web.endpoint import BODY, Client, Service, listening, parted, received
 from tests.system.programs import until
 

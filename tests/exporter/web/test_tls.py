@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import trustme
 
+from exporter.config.tls import Tls
+from exporter.config.web import WebConfig
 from exporter.web import connection
-from exporter.web_config import Tls, WebConfig
 from tests.exporter.web.endpoint import Client, listening, received
 from tests.system.programs import until
 
