@@ -7,7 +7,7 @@ from exporter.process import signals
 
 
 def main() -> None:
-    signals.hold()
+    signals.block()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # an app's name may be no text in this locale
     from exporter.cli import main as command

@@ -23,7 +23,7 @@ from exporter.metrics.exposition import Gauges, Texts, render
 from exporter.metrics.gauges import build_information, computed_gauges
 from exporter.persistence.checkpoint import Checkpoint
 from exporter.persistence.committer import Committer
-from exporter.process import fd_limit as descriptors
+from exporter.process.fd_limit import raise_fd_limit
 from exporter.recent import Recent
 from exporter.source import Source
 from exporter.sources import Sources
@@ -80,7 +80,7 @@ class Service:
 
         Raises OSError where the address cannot be bound, ValueError where the certificate is no more.
         """
-        descriptors.allow_many()
+        raise_fd_limit()
         self._listener = Listener(address(self._config.exporter.listen), self, self._config.web)
         log.info("listening on %s", self._listener.url)
         self._warn_if_open()

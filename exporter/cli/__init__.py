@@ -22,7 +22,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         if cmd_name != "serve":  # which asks for them itself
-            signals.release()
+            signals.unblock()
         command: click.Command = getattr(import_module(f"exporter.cli.{cmd_name}"), cmd_name)
         return command
 

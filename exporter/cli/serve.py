@@ -53,7 +53,7 @@ def _run(service: Service, config: Config, config_path: Path) -> Never:
     """Until a signal ends it. Raises EndedError, and OSError where the state cannot be used."""
     service.start(_checkpoint(config, config_path, service))
     while True:
-        if signals.asks_to_reload(within=None if service.ready() else 0.2):
+        if signals.wait_for_reload(within=None if service.ready() else 0.2):
             service.reload()
 
 
@@ -67,5 +67,5 @@ def _checkpoint(config: Config, config_path: Path, service: Service) -> Checkpoi
             if time.monotonic() > deadline:
                 stop(f"{config_path}: [exporter] {error}")
             service.waiting_for = str(error)
-            signals.asks_to_reload(within=0.5)
+            signals.wait_for_reload(within=0.5)
     return None

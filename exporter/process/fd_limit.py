@@ -1,18 +1,18 @@
-"""How many files this process may have open: its logs, its connections and its state share them."""
+"""The limit on open files of this process. Its logs, its connections and its state share it."""
 
 import resource
 from contextlib import suppress
 from math import inf
 
 
-def most() -> float:
-    """The limit as it is now."""
+def fd_limit() -> float:
+    """The soft limit on open files (RLIMIT_NOFILE), infinity if there is none."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return inf if soft == resource.RLIM_INFINITY else soft
 
 
-def allow_many() -> None:
-    """As many as the process may have, rather than the shell's usual 1024."""
+def raise_fd_limit() -> None:
+    """Raise the soft limit to the hard limit. A shell usually sets the soft limit to 1024."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    with suppress(ValueError):  # macOS says "no limit" and means one
+    with suppress(ValueError):  # macOS reports no limit and still refuses to set it
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -34,7 +34,7 @@ def _quoted(value: str) -> str:
 
 
 def begin(form: Form) -> None:
-    """From now on records of level info and above are written, one line each."""
+    """Write log records of level info and above to standard error from now on, one line per record."""
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter(form))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

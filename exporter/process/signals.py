@@ -1,34 +1,36 @@
-"""Signals wait until somebody asks for them: none is lost however early it comes, none interrupts who holds a lock."""
+"""Signals are blocked and waited for. There are no handlers, so no signal is lost or interrupts a lock holder."""
 
 import signal
 import time
 
 _RELOAD = signal.SIGHUP
-_HELD = {_RELOAD, signal.SIGTERM, signal.SIGINT}
+_BLOCKED = {_RELOAD, signal.SIGTERM, signal.SIGINT}
 
 
 class EndedError(Exception):
-    """SIGTERM or SIGINT has come."""
+    """SIGTERM or SIGINT has arrived."""
 
 
-def hold() -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+def block() -> None:
+    """Block SIGHUP, SIGTERM and SIGINT: they stay pending until `wait_for_reload` or `unblock`."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
 
 
-def release() -> None:
-    """For a command that asks for none: those that came are delivered at once."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
+def unblock() -> None:
+    """Deliver pending signals at once, for commands that do not wait for signals themselves."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
 
 
-def asks_to_reload(within: float | None) -> bool:
-    """Whether SIGHUP has come, after so many seconds at most. Raises EndedError.
+def wait_for_reload(within: float | None) -> bool:
+    """Wait for a signal for at most `within` seconds (None: without limit), and report whether it is SIGHUP.
 
-    Nothing but this waits for signals: a handler that sets an Event may find the Event's own lock held below it.
+    Raises EndedError for SIGTERM and SIGINT. There is no signal handler on purpose: a handler that sets an Event can
+    interrupt code that holds the lock of that Event.
     """
-    if within is not None and not _HELD & signal.sigpending():
+    if within is not None and not _BLOCKED & signal.sigpending():
         time.sleep(within)
-    if within is not None and not _HELD & signal.sigpending():
+    if within is not None and not _BLOCKED & signal.sigpending():
         return False
-    if signal.sigwait(_HELD) != _RELOAD:
+    if signal.sigwait(_BLOCKED) != _RELOAD:
         raise EndedError
     return True

@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from exporter.config.address import address
 from exporter.config.proxy import ProxyConfig
-from exporter.process import fd_limit as descriptors
+from exporter.process.fd_limit import fd_limit, raise_fd_limit
 from exporter.proxy.app import CLOSE, App
 from exporter.proxy.disconnect_monitor import DisconnectMonitor
 from exporter.proxy.errors import RefusedError
@@ -211,11 +211,11 @@ def _refused(error: Exception) -> RefusedError:
 
 def _most_connections() -> int:
     """Two files a stream, and some for the rest: beyond that a client waits, instead of a stream that finds no file."""
-    return int(min(_CONNECTIONS, max(1, descriptors.most() // 2 - 16)))
+    return int(min(_CONNECTIONS, max(1, fd_limit() // 2 - 16)))
 
 
 def serve(startup: Startup) -> None:
     """Runs until it is told to end. Raises SystemExit."""
     os.environ.pop("SCRIPT_NAME", None)  # gunicorn would cut it off every path
-    descriptors.allow_many()
+    raise_fd_limit()
     Server(startup).run()

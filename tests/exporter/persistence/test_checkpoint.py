@@ -59,7 +59,7 @@ def ends(data: bytes | bytearray) -> list[int]:
     """Where each record ends."""
     found, at = [], data.index(b"\n") + 1
     while at < len(data):
-        at += checkpoint._SEALED.size + checkpoint._SEALED.unpack_from(data, at)[0]
+        at += checkpoint._RECORD.size + checkpoint._RECORD.unpack_from(data, at)[0]
         found.append(at)
     return found
 
@@ -85,7 +85,7 @@ def test_a_commit_writes_what_has_changed(tmp_path: Path) -> None:
 
 
 def test_the_file_is_begun_anew_before_its_changes_outgrow_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "_PATIENCE", 100)
+    monkeypatch.setattr(checkpoint, "_SMALL_JOURNAL", 100)
     ledger, stored = books(), Checkpoint(tmp_path)
     largest = 0
     for _ in range(200):
@@ -93,7 +93,7 @@ def test_the_file_is_begun_anew_before_its_changes_outgrow_it(tmp_path: Path, mo
         stored.save(ledger.changes())
         largest = max(largest, *(path.stat().st_size for path in tmp_path.glob("state.?")))
     stored.close()
-    whole = len(msgspec.msgpack.encode(stored.image))
+    whole = len(msgspec.msgpack.encode(stored.state))
     assert largest < 4 * whole
     assert read(tmp_path) == (200, [])
     assert (tmp_path / "state.0").exists()
@@ -161,7 +161,7 @@ def test_a_damaged_middle_counts_up_to_there(state: Path) -> None:
     data = bytearray(path.read_bytes())
     data[ends(data)[1] - 1] ^= 1
     path.write_bytes(data)
-    assert read(state) == (1, [f"{path} is damaged behind byte {ends(data)[0]} of {len(data)}: it counts up to there"])
+    assert read(state) == (1, [f"{path} is damaged behind byte {ends(data)[0]} of {len(data)}: it is used up to there"])
 
 
 def test_a_record_counts_only_behind_the_one_it_was_written_behind(state: Path) -> None:
@@ -183,16 +183,16 @@ def written(number: int, *images: object, version: int = VERSION) -> bytes:
     data, seal = head, head
     for image in images:
         payload = zlib.compress(msgspec.msgpack.encode(image))
-        seal = checkpoint._seal(payload, seal)
-        data += checkpoint._SEALED.pack(len(payload), seal) + payload
+        seal = checkpoint._checksum(payload, seal)
+        data += checkpoint._RECORD.pack(len(payload), seal) + payload
     return data
 
 
 DAMAGES = {
-    "empty": (b"", "it does not begin as a state does"),
-    "garbage": (b"\x89PNG\r\n" * 100, "it does not begin as a state does"),
-    "zeros": (bytes(4096), "it does not begin as a state does"),
-    "somebody else's": (b"[exporter]\nlisten = 1\n", "it does not begin as a state does"),
+    "empty": (b"", "it does not begin like a state file"),
+    "garbage": (b"\x89PNG\r\n" * 100, "it does not begin like a state file"),
+    "zeros": (bytes(4096), "it does not begin like a state file"),
+    "somebody else's": (b"[exporter]\nlisten = 1\n", "it does not begin like a state file"),
     "half": (None, "its beginning is damaged"),
     "future": (written(9, {}, version=VERSION + 1), f"its version is {VERSION + 1}, this exporter reads {VERSION}"),
     "negative position": (
@@ -223,7 +223,7 @@ def test_where_nothing_can_be_used_nothing_counts(state: Path) -> None:
     (state / "state.1").write_bytes(b"?")
     found, told = read(state)
     assert (found, len(told)) == (0, 2)
-    assert told[1] == f"nothing in {state} can be used: counters begin at 0, and sources where start_at says"
+    assert told[1] == f"no state in {state} can be used: counters begin at 0, and sources begin where start_at says"
 
 
 def test_a_second_exporter_is_told_who_holds_the_state(tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_somebody_else_wrote_the_file_meanwhile(tmp_path: Path) -> None:
     stored.save(ledger.changes())
     (tmp_path / "state.1").write_bytes(b"?")
     post(ledger)
-    with pytest.raises(OSError, match="it was changed by somebody else"):
+    with pytest.raises(OSError, match="another process changed it"):
         stored.save(ledger.changes())
     stored.save(ledger.changes())
     stored.close()

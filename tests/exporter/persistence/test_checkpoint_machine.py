@@ -43,7 +43,7 @@ class Lives(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.disk = Disk()
         self.patch.setattr(checkpoint, "os", self.disk)
-        self.patch.setattr(checkpoint, "_PATIENCE", 200)
+        self.patch.setattr(checkpoint, "_SMALL_JOURNAL", 200)
         self.durable, self.tried = plain(State()), []
         self.history: list[dict[str, object]] = []
         self.ledger, self.checkpoint = Ledger(Limits(open_joins=5), lambda: 1e9), Checkpoint(self.folder)
@@ -77,7 +77,7 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def commit(self) -> None:
         self.checkpoint.save(self.ledger.changes())
-        self.durable, self.tried = plain(self.checkpoint.image), []
+        self.durable, self.tried = plain(self.checkpoint.state), []
         self.history.append(self.durable)
 
     @rule(step=st.integers(0, 4))
@@ -100,7 +100,7 @@ class Lives(RuleBasedStateMachine):
         try:
             self.commit()
         except error:
-            self.tried.append(plain(self.checkpoint.image))
+            self.tried.append(plain(self.checkpoint.state))
             self.history.append(self.tried[-1])
 
     @rule()

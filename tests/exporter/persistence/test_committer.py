@@ -161,7 +161,7 @@ def test_it_recovers_by_itself(rig: Rig, caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_a_commit_that_takes_too_long_counts_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commit, "_PATIENCE", 0.05)
+    monkeypatch.setattr(commit, "_COMMIT_TIMEOUT", 0.05)
     rig.count()
     rig.disk.may_go_on.clear()
     assert rig.text() == 1
@@ -175,7 +175,7 @@ def test_a_commit_that_takes_too_long_counts_once(rig: Rig, monkeypatch: pytest.
 
 
 def test_a_text_that_takes_long_is_no_slow_commit(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commit, "_PATIENCE", 0.3)
+    monkeypatch.setattr(commit, "_COMMIT_TIMEOUT", 0.3)
     waiting, real = threading.Event(), rig.committer._changed.wait
 
     def wait(timeout: float) -> bool:
