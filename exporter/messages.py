@@ -1,10 +1,10 @@
-"""What others wrote made showable: of a log line its shape, of a name what can be printed."""
+"""Text of others inside our messages: log lines are reduced to their shape, names to printable characters."""
 
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-#: Words that formats are made of; everything else is shown as its shape.
+#: Fixed words of log formats. Everything else is shown by its shape only.
 _VOCABULARY = frozenset(
     """GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH HTTP DEBUG INFO WARN WARNING ERROR CRITICAL PANIC
     debug info notice warn error crit alert emerg GIN Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec
@@ -17,18 +17,18 @@ _LONGEST = 160
 
 
 def redact(line: bytes) -> str:
-    """Letters become `x` and digits `0` except in the words of known formats; shortened, one line, ASCII."""
+    """Letters become `x` and digits `0`, except in fixed words of log formats. The result is one short ASCII line."""
     text = _WORD.sub(_shape, line[:_LONGEST].decode("ascii", "replace"))
     return text + "…" if len(line) > _LONGEST else text
 
 
 def printable(text: str) -> str:
-    """On one line, and nothing in it that a terminal would obey: names of files and keys may hold anything."""
+    """Make a name safe to print: one line, no terminal control characters. File names and keys can hold any."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """The sentence for a name that does not exist, with the nearest that does."""
+    """The sentence for a name that does not exist. It suggests the nearest known name."""
     known = sorted(known)
     near = get_close_matches(name, known, n=1)
     hint = f'did you mean "{near[0]}"?' if near else f"expected one of {', '.join(known)}"

@@ -1,1 +1,1 @@
-"""The configuration: one TOML file becomes one tree of structs, and every problem in it one sentence."""
+"""The configuration: one TOML file becomes one tree of structs; each problem in it is reported as one sentence."""

@@ -1,4 +1,4 @@
-"""Where to listen, as the configuration writes it."""
+"""The listen address, as it is written in the configuration."""
 
 from ipaddress import ip_address
 
@@ -13,7 +13,7 @@ def address(text: str) -> tuple[str, int]:
 
 
 def loopback(host: str) -> bool:
-    """Whether only this machine reaches an address; a name other than localhost is taken for a public one."""
+    """Whether only this machine can reach the address. A host name other than localhost counts as public."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

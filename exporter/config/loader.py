@@ -1,4 +1,4 @@
-"""Reads `exporter.toml` strictly: all problems at once, each one sentence."""
+"""Reads `exporter.toml` strictly: all problems are reported at once, each as one sentence."""
 
 import tomllib
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ S = TypeVar("S", bound=Struct)
 
 
 class ConfigError(Exception):
-    """`problems` holds one sentence each."""
+    """`problems` holds one sentence per problem."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -34,7 +34,7 @@ class ConfigError(Exception):
 
 
 def load(path: Path) -> Config:
-    """Reads and checks a configuration file. Raises ConfigError with all its problems."""
+    """Read and check a configuration file. Raises ConfigError with all its problems."""
     problems = Problems(str(path))
     document = _document(path, problems)
     _check_top_level(document, problems)
@@ -61,7 +61,7 @@ def load(path: Path) -> Config:
 def source(
     table: Table, folder: Path, extra_routes: tuple[str, ...], problems: Problems, where: str
 ) -> SourceConfig | None:
-    """One `[[source]]` table; None after its problems were added."""
+    """Convert one `[[source]]` table. Returns None if it has problems, after adding them."""
     common = {f.encode_name for f in structs.fields(SourceKeys)}
     found = len(problems.sentences)
     keys = convert({k: v for k, v in table.items() if k in common}, SourceKeys, where, problems)
@@ -96,7 +96,7 @@ def _document(path: Path, problems: Problems, named_by: str = "--config") -> dic
     except UnicodeDecodeError as error:
         line, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
         problems.add("", f"is not UTF-8: byte {byte:#04x} in line {line}; save it as UTF-8")
-    except ValueError as error:  # tomllib's own, and Python's for a number of 5,000 digits
+    except ValueError as error:  # of tomllib, or of Python for a number of 5,000 digits
         problems.add("", f"is not valid TOML: {error}")
     except RecursionError:
         problems.add("", "is not valid TOML: its tables and arrays are nested too deeply")
@@ -108,7 +108,7 @@ _TABLES = {"exporter", "routes", "limits", "buckets", "exchange", "apps", "proxy
 
 
 def _check_top_level(document: dict[str, Any], problems: Problems) -> None:
-    """Reports unknown tables and those of the wrong shape, and takes them out, so that the rest is checked."""
+    """Report and remove unknown tables and values of the wrong shape, so that the rest can still be checked."""
     for name in list(document):
         value = document[name]
         if name in _TABLES and not isinstance(value, dict):
@@ -116,7 +116,7 @@ def _check_top_level(document: dict[str, Any], problems: Problems) -> None:
         elif name in _ARRAYS and not (isinstance(value, list) and all(isinstance(t, dict) for t in value)):
             problems.add("", f"{name}: expected tables [[{name}]], found {kind(value)}")
         elif name not in _TABLES | _ARRAYS and not isinstance(value, dict | list):
-            problems.add("", f'key "{name}" stands above all tables, expected it in one such as [exporter]')
+            problems.add("", f'key "{name}" is above all tables, expected it inside a table such as [exporter]')
         elif name not in _TABLES | _ARRAYS:
             problems.add("", unknown("table", name, _TABLES | _ARRAYS))
         else:
@@ -142,7 +142,7 @@ def _sources(document: Table, folder: Path, extra: tuple[str, ...], problems: Pr
         where = f'[[source]] "{name}"' if isinstance(name, str) else f"[[source]] {number}"
         built = source(table, folder, extra, problems, where)
         if isinstance(name, str) and name in earlier:
-            problems.add(where, "name: used by an earlier source too, expected one name a source")
+            problems.add(where, "name: an earlier source has the same name, expected a different name per source")
         earlier.append(name)
         if built is not None:
             sources.append(built)
@@ -153,36 +153,36 @@ def _web(path: Path, exporter: ExporterConfig, problems: Problems) -> WebConfig:
     if not exporter.web_config:
         return WebConfig()
     file = path.absolute().parent / exporter.web_config
-    more = Problems(str(file))
+    file_problems = Problems(str(file))
     try:
-        document = _document(file, more, "[exporter] web_config")
+        document = _document(file, file_problems, "[exporter] web_config")
     except ConfigError:
         document = {}
-    web = web_config(document, file.parent, more)
+    web = web_config(document, file.parent, file_problems)
     try:
         if web.tls is not None:
             context_of(web.tls)
     except ValueError as error:
-        more.add("[tls_server_config]", str(error))
-    problems.sentences.extend(more.sentences)
+        file_problems.add("[tls_server_config]", str(error))
+    problems.sentences.extend(file_problems.sentences)
     return web
 
 
 def _prices(path: Path, document: Table, exporter: ExporterConfig, problems: Problems) -> tuple[Price, ...]:
-    """The configuration's own prices and, where it has none, those of the file it names."""
+    """The prices of the configuration, followed by those of the file that `prices` names. The first match counts."""
     own = _price_list(document, problems)
     if not exporter.prices:
         return own
     file = path.absolute().parent / exporter.prices
-    more = Problems(str(file))
+    file_problems = Problems(str(file))
     try:
-        listed = _document(file, more, "[exporter] prices")
+        price_file = _document(file, file_problems, "[exporter] prices")
     except ConfigError:
-        listed = {}
-    for name in listed.keys() - {"price"}:
-        more.add("", unknown("table", name, ["price"]))
-    prices = (*own, *_price_list(listed, more))
-    problems.sentences.extend(more.sentences)
+        price_file = {}
+    for name in price_file.keys() - {"price"}:
+        file_problems.add("", unknown("table", name, ["price"]))
+    prices = (*own, *_price_list(price_file, file_problems))
+    problems.sentences.extend(file_problems.sentences)
     return prices
 
 
@@ -201,7 +201,7 @@ def _budgets(document: Table, problems: Problems) -> tuple[Budget, ...]:
 def _unique(keys: Sequence[object], name: str, what: str, problems: Problems) -> None:
     for number, key in enumerate(keys, 1):
         if (first := keys.index(key) + 1) < number:
-            problems.add(f"[[{name}]] {number}", f"{what}: the same as of [[{name}]] {first}")
+            problems.add(f"[[{name}]] {number}", f"{what}: the same as in [[{name}]] {first}")
 
 
 def _buckets(table: Table, problems: Problems) -> dict[str, tuple[float, ...]]:
@@ -232,7 +232,7 @@ def _exchange(table: Table, problems: Problems) -> Exchange:
     for one, other in same_currencies(rates):
         problems.add("[exchange]", f"{other}: the same currency as {one}, expected one of them")
     if rates.get(ANCHOR, 1) != 1:
-        problems.add("[exchange]", f"{ANCHOR}: the rates are in {ANCHOR}, expected the other currencies only")
+        problems.add("[exchange]", f"{ANCHOR}: all rates are in {ANCHOR}, expected only other currencies")
     return Exchange(rates)
 
 

@@ -1,4 +1,4 @@
-"""`[proxy]` of the configuration."""
+"""The `[proxy]` table of the configuration."""
 
 import os
 import re
@@ -19,7 +19,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class ProxyConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """Times in seconds; `apps` maps the SHA-256 (hexadecimal) of an API key to the id of its app."""
+    """The keys of `[proxy]`. Times are in seconds. `apps` maps the SHA-256 (hexadecimal) of a key to its app id."""
 
     listen: str = "127.0.0.1:8877"
     upstream: str = "http://127.0.0.1:5001"
@@ -39,7 +39,7 @@ class ProxyConfig(Struct, frozen=True, forbid_unknown_fields=True):
             _check_app(digest, app_id)
 
     def under(self, folder: Path) -> "ProxyConfig":
-        """With the paths that are relative to the configuration's folder made absolute."""
+        """A copy whose file names are absolute. Relative names count from the configuration's folder."""
         ca = str(folder / self.upstream_ca) if self.upstream_ca else ""
         return structs.replace(self, log=str(folder / self.log), upstream_ca=ca)
 
@@ -53,11 +53,11 @@ def _check_upstream(url: str) -> None:
     if not port or parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         raise ValueError(f'upstream must be http://host:port or https://host, found "{url}"')
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ValueError(f'upstream must have no path, paths pass as they are, found "{url}"')
+        raise ValueError(f'upstream must have no path because request paths are passed on unchanged, found "{url}"')
 
 
 def unusable(settings: ProxyConfig) -> Iterator[str]:
-    """What of the settings this machine does not have, one sentence each."""
+    """One sentence for each setting that cannot work on this machine."""
     log = Path(settings.log)
     place = next(path for path in (log, *log.parents) if path.exists())
     if log.is_dir():
@@ -65,7 +65,7 @@ def unusable(settings: ProxyConfig) -> Iterator[str]:
     elif not os.access(place, os.W_OK):
         yield f"log: cannot be written at {log}: {place} is not writable for this user"
     if settings.upstream_ca:
-        import ssl  # here, because the proxy's own process patches it first
+        import ssl  # imported late: in the proxy's process gevent must patch it first
 
         try:
             ssl.create_default_context(cafile=settings.upstream_ca)
@@ -74,7 +74,7 @@ def unusable(settings: ProxyConfig) -> Iterator[str]:
 
 
 def _check_app(digest: str, app_id: str) -> None:
-    from parsers.dify.telemetry import app_id_of  # all of the dify parser, which few configurations need
+    from parsers.dify.telemetry import app_id_of  # imported late: it loads the whole Dify parser
 
     if not _DIGEST.fullmatch(digest):
         raise ValueError("apps: expected the SHA-256 of an API key as 64 digits 0-9a-f; never the key itself")

@@ -1,4 +1,4 @@
-"""The tables of `exporter.toml` as structs: a table *is* its object, types are the validation."""
+"""The tables of `exporter.toml` as structs. The types of the fields are the validation."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -21,7 +21,7 @@ Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
 
 class ExporterConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[exporter]`; times in seconds."""
+    """The keys of `[exporter]`. Times are in seconds."""
 
     listen: str = "127.0.0.1:9877"
     state: FileName = ".dify-exporter/state"
@@ -36,7 +36,7 @@ class ExporterConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SourceConfig(Struct, frozen=True):
-    """One `[[source]]`, its parser built and wrapped in its envelope; paths are absolute."""
+    """One `[[source]]` table with its parser, which its envelope wraps. The paths are absolute."""
 
     name: str
     paths: tuple[str, ...]
@@ -45,7 +45,7 @@ class SourceConfig(Struct, frozen=True):
 
 
 class SourceKeys(Struct, frozen=True):
-    """The keys that every source has; the others are its parser's fields."""
+    """The keys that every `[[source]]` has. All other keys are fields of its parser."""
 
     name: Text
     paths: Annotated[tuple[Annotated[FileName, Meta(min_length=1)], ...], Meta(min_length=1, examples=[["access.log"]])]
@@ -62,7 +62,7 @@ class SourceKeys(Struct, frozen=True):
 
 
 class RoutesConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[routes]`"""
+    """The keys of `[routes]`."""
 
     extra: tuple[str, ...] = ()
 
@@ -71,14 +71,14 @@ class RoutesConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AppConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """A name and a team for an app id in `[apps]`."""
+    """The name and the team of one app in `[apps]`."""
 
     name: str = ""
     team: str = ""
 
 
 class Config(Struct, frozen=True):
-    """The whole file, checked."""
+    """The whole configuration file, after its checks."""
 
     exporter: ExporterConfig = ExporterConfig()
     sources: tuple[SourceConfig, ...] = ()

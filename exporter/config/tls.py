@@ -19,7 +19,7 @@ _VERIFY = {
 
 
 class Tls(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[tls_server_config]`; files are absolute once loaded."""
+    """The keys of `[tls_server_config]`. File names are absolute after loading."""
 
     cert_file: Annotated[FileName, Meta(min_length=1)]
     key_file: Annotated[FileName, Meta(min_length=1)]
@@ -39,7 +39,7 @@ class Tls(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def context_of(tls: Tls) -> ssl.SSLContext:
-    """Raises ValueError with one sentence where a file is missing, is no PEM, or does not fit the other."""
+    """Build the server's TLS context. Raises ValueError if a file is missing, is no PEM, or the key does not fit."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[tls.min_version]
     context.maximum_version = _VERSIONS[tls.max_version]
@@ -47,11 +47,11 @@ def context_of(tls: Tls) -> ssl.SSLContext:
     for name in ("cert_file", "key_file", "client_ca_file"):
         _readable(name, getattr(tls, name))
     try:
-        # Without a password of our own OpenSSL would ask for one on the terminal.
+        # Without a password argument OpenSSL would ask for one on the terminal.
         context.load_cert_chain(tls.cert_file, tls.key_file, password="")
     except (ssl.SSLError, ValueError) as error:
         why = getattr(error, "reason", None) or "the key is protected by a password, or is no PEM"
-        raise ValueError(f"{tls.cert_file} and {tls.key_file} are no certificate and its key: {why}") from None
+        raise ValueError(f"{tls.cert_file} and {tls.key_file} are not a certificate and its key: {why}") from None
     if tls.client_ca_file:
         try:
             context.load_verify_locations(tls.client_ca_file)

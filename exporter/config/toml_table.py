@@ -1,6 +1,6 @@
-"""A TOML table into its struct, with every problem found, each as one sentence.
+"""Converts a TOML table to its struct and reports every problem as one sentence.
 
-msgspec stops at the first problem of a struct, so each key is converted by itself first.
+msgspec stops at the first problem of a struct, so each key is converted separately first.
 """
 
 import re
@@ -17,10 +17,10 @@ T = TypeVar("T", bound=Struct)
 
 Table = Mapping[str, Any]
 
-#: No file has a NUL in its name, and to ask a system for one is a ValueError.
+#: A file name cannot hold a NUL; os functions raise ValueError for one.
 FileName = Annotated[str, Meta(pattern=r"\A[^\0]*\Z")]
 
-#: What TOML, and people, call the types that msgspec and Python name.
+#: The names of types as people write them, by the names that msgspec and Python use.
 _NAMES = {
     "str": "a string", "int": "an integer", "float": "a number", "bool": "true or false", "date": "a date",
     "array": "an array", "list": "an array", "object": "a table", "dict": "a table",
@@ -29,21 +29,21 @@ _TYPE = re.compile(r"`(\w+)`( matching regex .*)?")
 
 
 class Problems:
-    """Collects what is wrong with one file."""
+    """Collects the problems of one file."""
 
     def __init__(self, file: str) -> None:
         self._file = file
         self.sentences: list[str] = []
 
     def add(self, table: str, text: str) -> None:
-        """`table` as written in the file (`[limits]`), "" for the file itself."""
+        """Add a problem. `table` is written as in the file (`[limits]`), or is "" for the file as a whole."""
         self.sentences.append(printable(f"{self._file}: {table + ': ' if table else ''}{text}"))
 
 
 def convert(table: Table, struct: type[T], where: str, problems: Problems, hidden: Table | None = None) -> T | None:
-    """The struct of a table, or None after its problems were added.
+    """Convert a table to its struct. Returns None if it has problems, after adding them.
 
-    `hidden` fields are given by us and are no keys of the table.
+    `hidden` holds fields that the program sets; they are not keys of the table.
     """
     fields = {f.encode_name: f for f in msgspec.structs.fields(struct) if f.encode_name not in (hidden or {})}
     found = len(problems.sentences)
@@ -64,34 +64,34 @@ def convert(table: Table, struct: type[T], where: str, problems: Problems, hidde
             problems.add(where, f"{key} is missing")
     examples = {key: example for key, example in required.items() if example is not None}
     if {*good, *examples} >= set(required):
-        for sentence in _refusals({**examples, **good}, examples, {*required, *(hidden or {})}, struct):
+        for sentence in _struct_problems({**examples, **good}, examples, {*required, *(hidden or {})}, struct):
             problems.add(where, sentence)
     return msgspec.convert(good, struct) if len(problems.sentences) == found else None
 
 
-def _refusals(table: Table, examples: Table, always: set[str], struct: type[Struct]) -> list[str]:
-    """What the struct itself says (`__post_init__`), which names one problem at a time: so the key that causes it is
-    left out, or given its example, and the rest is tried again.
+def _struct_problems(table: Table, examples: Table, always: set[str], struct: type[Struct]) -> list[str]:
+    """All sentences that `__post_init__` of the struct raises. It raises one at a time, so the key that causes it is
+    removed, or replaced by its example, and the rest is tried again.
     """
-    told: list[str] = []
+    sentences: list[str] = []
     left = dict(table)
-    while (sentence := _refusal(left, struct)) and sentence not in told:
-        told.append(sentence)
+    while (sentence := _struct_problem(left, struct)) and sentence not in sentences:
+        sentences.append(sentence)
         rests = [{k: v for k, v in left.items() if k != key} for key in left if key not in always]
         rests += [{**left, key: example} for key, example in examples.items()]
-        left = next((rest for rest in rests if _refusal(rest, struct) != sentence), left)
-    return told
+        left = next((rest for rest in rests if _struct_problem(rest, struct) != sentence), left)
+    return sentences
 
 
 def _example(wanted: object) -> object:
-    """A value that a required key may have, as its type says; None where it says none."""
+    """A valid value for a required key, taken from its type. None if the type names none."""
     if get_origin(wanted) is Literal:
         return get_args(wanted)[0]
     given = (meta.examples for meta in getattr(wanted, "__metadata__", ()) if isinstance(meta, msgspec.Meta))
     return next((examples[0] for examples in given if examples), None)
 
 
-def _refusal(table: Table, struct: type[Struct]) -> str:
+def _struct_problem(table: Table, struct: type[Struct]) -> str:
     try:
         msgspec.convert(table, struct)
     except msgspec.ValidationError as error:
@@ -100,13 +100,13 @@ def _refusal(table: Table, struct: type[Struct]) -> str:
 
 
 def kind(value: object) -> str:
-    """What TOML calls a value of that type."""
+    """The name of the value's type, as TOML calls it."""
     return _NAMES.get(type(value).__name__, "a time")
 
 
 def _expectation(error: msgspec.ValidationError, wanted: object) -> str:
-    """msgspec's "Expected `int`, got `str` - at `$[0]`" as the middle of a sentence. Of a closed set of words, which
-    are `wanted`, it names none.
+    """Turn msgspec's "Expected `int`, got `str` - at `$[0]`" into the middle of a sentence. For a closed set of words
+    msgspec does not name them, so they are taken from the type `wanted`.
     """
     if get_origin(wanted) is Literal:
         return f"expected one of {', '.join(map(repr, get_args(wanted)))}"
@@ -117,7 +117,7 @@ def _expectation(error: msgspec.ValidationError, wanted: object) -> str:
 
 
 def _named(found: re.Match[str]) -> str:
-    """The only pattern is that of a file's name."""
+    """The name of a type. The only pattern among our types is the one of file names."""
     return "a file's name without NUL" if found[2] else _NAMES.get(found[1], found[1])
 
 

@@ -1,7 +1,7 @@
-"""The file that `web_config` names: the keys of Prometheus' exporter-toolkit, as TOML.
+"""The file that `web_config` names: the keys of Prometheus' exporter-toolkit, written as TOML.
 
-Source: prometheus/exporter-toolkit, docs/web-configuration.md. Supported are the keys below. `cert`, `key` and
-`client_ca` are taken from files only, cipher suites and curves are left to OpenSSL, and there is no HTTP/2.
+Source: prometheus/exporter-toolkit, docs/web-configuration.md. The keys below are supported. Certificate, key and
+client CA must be files, OpenSSL chooses cipher suites and curves, and there is no HTTP/2.
 """
 
 import re
@@ -16,19 +16,19 @@ from exporter.config.toml_table import Problems, convert
 from exporter.messages import unknown
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-#: Cost 4 to 18: more would keep a request waiting for minutes.
+#: Cost 4 to 18. A higher cost would make a request wait for minutes.
 _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|1[0-8])\$[./A-Za-z0-9]{53}")
 
 
 class RateLimit(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[rate_limit]`: a request each `interval` ("100ms"), after `burst` of them at once; "0" is no limit."""
+    """The keys of `[rate_limit]`: one request per `interval` ("100ms") after `burst` at once. "0" means no limit."""
 
     interval: str = "0"
     burst: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
 
     def __post_init__(self) -> None:
         if self.seconds > 0 and self.burst < 1:
-            raise ValueError("burst must be at least 1, or no request is ever answered")
+            raise ValueError("burst must be at least 1, otherwise no request is ever answered")
 
     @property
     def seconds(self) -> float:
@@ -41,7 +41,7 @@ class RateLimit(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Headers(Struct, frozen=True, forbid_unknown_fields=True, rename=lambda name: name.replace("_", "-")):
-    """`[http_server_config.headers]`: replaces ours; "" leaves a header out."""
+    """The keys of `[http_server_config.headers]`. They replace our own headers; "" removes a header."""
 
     Content_Security_Policy: str | None = None
     X_Frame_Options: Literal["", "deny", "sameorigin"] | None = None
@@ -55,13 +55,13 @@ class Headers(Struct, frozen=True, forbid_unknown_fields=True, rename=lambda nam
                 raise ValueError(f"{name} must be printable ASCII on one line")
 
     def set(self) -> dict[str, str]:
-        """The headers that the file names."""
+        """The headers that the file sets, by name."""
         values = {name.replace("_", "-"): getattr(self, name) for name in self.__struct_fields__}
         return {name: value for name, value in values.items() if value is not None}
 
 
 class WebConfig(Struct, frozen=True):
-    """The whole file; without one neither TLS nor passwords. `users` are bcrypt hashes by name."""
+    """The whole file. The defaults mean no TLS and no passwords. `users` maps a name to a bcrypt hash."""
 
     tls: Tls | None = None
     users: Mapping[str, str] = {}
@@ -70,7 +70,7 @@ class WebConfig(Struct, frozen=True):
 
     @property
     def guarded(self) -> bool:
-        """Whether a client must show who it is."""
+        """Whether a client must authenticate, by password or by certificate."""
         demanded = self.tls is not None and self.tls.client_auth_type == "RequireAndVerifyClientCert"
         return bool(self.users) or demanded
 
@@ -79,7 +79,7 @@ _TABLES = ("tls_server_config", "http_server_config", "basic_auth_users", "rate_
 
 
 def web_config(document: Mapping[str, Any], folder: Path, problems: Problems) -> WebConfig:
-    """Reads the tables of the file in `folder`; what is wrong with them goes to `problems`."""
+    """Convert the tables of the file, which is in `folder`. Their problems are added to `problems`."""
     tables: dict[str, dict[str, Any]] = {}
     for name, value in document.items():
         if name not in _TABLES:
@@ -108,7 +108,7 @@ def _tls(table: dict[str, Any] | None, folder: Path, problems: Problems) -> Tls 
 
 
 def _users(table: dict[str, Any], problems: Problems) -> dict[str, str]:
-    """Hashes are never shown, not even wrong ones."""
+    """Check the users. A hash is never shown in a message, not even a wrong one."""
     for name, value in table.items():
         if not name or ":" in name:
             problems.add("[basic_auth_users]", f'"{name}": a user\'s name may not be empty or hold a colon')

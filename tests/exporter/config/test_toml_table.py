@@ -14,7 +14,7 @@ parser = "nginx"
 
 REFUSED = {
     "unknown table": ("[exportr]\n", 'unknown table "exportr", did you mean "exporter"?'),
-    "no table": ("listen = 'x'\n", 'key "listen" stands above all tables, expected it in one such as [exporter]'),
+    "no table": ("listen = 'x'\n", 'key "listen" is above all tables, expected it inside a table such as [exporter]'),
     "unknown key": ("[exporter]\nlistn = 'x'\n", '[exporter]: unknown key "listn", did you mean "listen"?'),
     "wrong type": (
         "[exporter]\npoll_interval = 'fast'\n",
@@ -96,7 +96,7 @@ REFUSED = {
     ),
     "same name": (
         SOURCE * 2,
-        '[[source]] "nginx": name: used by an earlier source too, expected one name a source',
+        '[[source]] "nginx": name: an earlier source has the same name, expected a different name per source',
     ),
     "histogram": (
         "[buckets]\ndify_request_seconds = [1]\n",
@@ -140,7 +140,7 @@ REFUSED = {
     ),
     "same price twice": (
         "[[price]]\nmodel='m'\ninput='2'\noutput='8'\ncurrency='USD'\n" * 2,
-        "[[price]] 2: model, provider and from: the same as of [[price]] 1",
+        "[[price]] 2: model, provider and from: the same as in [[price]] 1",
     ),
     "budget's zone": (
         "[[budget]]\nname='b'\nwindow='month'\nunit='USD'\nlimit='5'\ntimezone='Mars/Olympus'\n",
@@ -164,7 +164,7 @@ REFUSED = {
     ),
     "same budget twice": (
         "[[budget]]\nname='b'\nwindow='day'\nunit='USD'\nlimit='5'\n" * 2,
-        "[[budget]] 2: name: the same as of [[budget]] 1",
+        "[[budget]] 2: name: the same as in [[budget]] 1",
     ),
     "exchange's currency": (
         "[exchange]\nRMX = '0.14'\n",
@@ -172,7 +172,7 @@ REFUSED = {
     ),
     "exchange of the dollar": (
         "[exchange]\nUSD = '1.1'\n",
-        "[exchange]: USD: the rates are in USD, expected the other currencies only",
+        "[exchange]: USD: all rates are in USD, expected only other currencies",
     ),
     "budget without a limit": (
         "[[budget]]\nname='b'\nwindow='month'\nunit='USD'\n",
