@@ -1,8 +1,8 @@
-"""A snapshot as exposition text, printed by ourselves: prometheus_client's printers would take twenty times as long.
+"""Prints a snapshot as exposition text. prometheus_client's printers would take twenty times as long.
 
-They are what the tests compare with. Formats: Prometheus text 0.0.4 and 1.0.0, and OpenMetrics 1.0 (prometheus/docs,
-content_negotiation.md); all our names are legal by every format's older rules, so one text serves both versions of
-the text format. What the process says of itself comes from prometheus_client's own collectors.
+The tests compare this output with theirs. Formats: Prometheus text 0.0.4 and 1.0.0, and OpenMetrics 1.0
+(prometheus/docs, content_negotiation.md). All our names are legal under the older rules too, so one text serves both
+versions of the text format. The `process_*` metrics come from prometheus_client's own collectors.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -25,12 +25,12 @@ _NANOSECONDS = 1_000_000_000
 _ENDINGS = ("", "_bucket", "_count", "_sum")
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
-#: Values of the metrics that live with the process, by metric and label values.
+#: The values of metrics that are not durable, by metric and label values.
 Gauges = Mapping[c.Metric, Mapping[Labels, float]]
 
 
 class _LabelTexts(dict[Labels, tuple[str, str]]):
-    """Of one metric: the labels before and behind the place of `le`, in the order of their names."""
+    """The labels of one metric as text: those whose name sorts before `le`, and those after it."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         super().__init__()
@@ -40,20 +40,20 @@ class _LabelTexts(dict[Labels, tuple[str, str]]):
         pairs = sorted(zip(self._names, labels, strict=True))
         texts = {name: f'{name}="{value.translate(_ESCAPES)}"' for name, value in pairs}
         before = ",".join(text for name, text in texts.items() if name < "le")
-        behind = ",".join(text for name, text in texts.items() if name > "le")
-        self[labels] = before, behind
-        return before, behind
+        after = ",".join(text for name, text in texts.items() if name > "le")
+        self[labels] = before, after
+        return before, after
 
 
 class Texts(dict[c.Metric, _LabelTexts]):
-    """The labels of each series as text, escaped once. As bounded as the series are, which are never forgotten."""
+    """A cache of the labels of each series as text, escaped once. It is bounded because the series are."""
 
     def __missing__(self, metric: c.Metric) -> _LabelTexts:
         self[metric] = _LabelTexts(metric.labels)
         return self[metric]
 
 
-def render(  # noqa: PLR0913 (one keyword a wish of the client)
+def render(  # noqa: PLR0913 (one keyword per option of a scrape)
     snapshot: Snapshot,
     gauges: Gauges,
     content_type: str = TEXT,
@@ -63,10 +63,10 @@ def render(  # noqa: PLR0913 (one keyword a wish of the client)
     texts: Texts | None = None,
     names: Container[str] = (),
 ) -> bytes:
-    """The text of all series that exist, with those of the `process` collectors behind them.
+    """Print all series, followed by those of the `process` collectors.
 
-    `created` adds `_created` samples, which only OpenMetrics carries. `texts` are kept from one call to the next.
-    `names`, where there are some, are the metrics or samples to be shown; a metric is shown whole.
+    `created` adds `_created` samples, which exist in OpenMetrics only. `texts` is a cache that the caller keeps between
+    calls. If `names` is not empty, only metrics with such a name, or with a sample of such a name, are printed.
     """
     open_metrics = content_type == OPEN_METRICS
     texts = Texts() if texts is None else texts
@@ -74,13 +74,13 @@ def render(  # noqa: PLR0913 (one keyword a wish of the client)
     for metric in c.METRICS:
         if names and not any(metric.name + ending in names for ending in _ENDINGS):
             continue
-        births = snapshot.created.get(metric) if created and open_metrics else None
+        created_at = snapshot.created.get(metric) if created and open_metrics else None
         if values := snapshot.counters.get(metric) or gauges.get(metric):
             lines += _head(metric, open_metrics)
-            lines += _plain(metric, values, births, texts[metric])
+            lines += _plain(metric, values, created_at, texts[metric])
         elif histograms := snapshot.histograms.get(metric):
             lines += _head(metric, open_metrics)
-            lines += _histograms(metric, histograms, snapshot.bounds[metric], births, texts[metric])
+            lines += _histograms(metric, histograms, snapshot.bounds[metric], created_at, texts[metric])
     return "".join(lines).encode() + _of_process(process, open_metrics, names)
 
 
@@ -92,47 +92,47 @@ def _head(metric: c.Metric, open_metrics: bool) -> tuple[str, str]:
 def _plain(
     metric: c.Metric,
     values: Mapping[Labels, int | float | Decimal],
-    births: Mapping[Labels, float] | None,
+    created_at: Mapping[Labels, float] | None,
     texts: _LabelTexts,
 ) -> Iterator[str]:
     name = metric.name
     for labels, value in values.items():
-        before, behind = texts[labels]
-        text = _braces(before, behind)
+        before, after = texts[labels]
+        text = _braces(before, after)
         yield f"{name}{text} {number(value)}\n"
-        if births is not None:
-            yield f"{name.removesuffix('_total')}_created{text} {number(births[labels])}\n"
+        if created_at is not None:
+            yield f"{name.removesuffix('_total')}_created{text} {number(created_at[labels])}\n"
 
 
 def _histograms(
     metric: c.Metric,
     values: Mapping[Labels, list[int]],
     bounds: Iterable[float],
-    births: Mapping[Labels, float] | None,
+    created_at: Mapping[Labels, float] | None,
     texts: _LabelTexts,
 ) -> Iterator[str]:
     name = metric.name
     les = [*map(number, bounds), "+Inf"]
     for labels, (*counts, total) in values.items():
-        before, behind = texts[labels]
+        before, after = texts[labels]
         head = f'{name}_bucket{{{before}{"," if before else ""}le="'
-        tail = f'"{"," if behind else ""}{behind}}} '
+        tail = f'"{"," if after else ""}{after}}} '
         count = 0
         for le, count in zip(les, accumulate(counts), strict=True):
             yield f"{head}{le}{tail}{number(count)}\n"
-        text = _braces(before, behind)
+        text = _braces(before, after)
         yield f"{name}_count{text} {number(count)}\n{name}_sum{text} {number(total / _NANOSECONDS)}\n"
-        if births is not None:
-            yield f"{name}_created{text} {number(births[labels])}\n"
+        if created_at is not None:
+            yield f"{name}_created{text} {number(created_at[labels])}\n"
 
 
-def _braces(before: str, behind: str) -> str:
-    inner = f"{before},{behind}" if before and behind else before or behind
+def _braces(before: str, after: str) -> str:
+    inner = f"{before},{after}" if before and after else before or after
     return f"{{{inner}}}" if inner else ""
 
 
 def number(value: int | float | Decimal) -> str:
-    """A number as Go prints it, which has exponents from 10^6 on. Values are finite and at least 0."""
+    """Print a number as Go does: with an exponent from 10^6 on. The value must be finite and at least 0."""
     if isinstance(value, int) and value < 1_000_000:
         return f"{value}.0"
     text = repr(float(value))
@@ -144,7 +144,7 @@ def number(value: int | float | Decimal) -> str:
 
 
 def _of_process(collectors: Iterable["Collector"], open_metrics: bool, names: Container[str]) -> bytes:
-    """Ends with the end of the exposition."""
+    """Print the metrics of collectors, and the end marker that OpenMetrics needs."""
     if not collectors:
         return b"# EOF\n" if open_metrics else b""
     from prometheus_client import exposition
@@ -153,7 +153,7 @@ def _of_process(collectors: Iterable["Collector"], open_metrics: bool, names: Co
     from prometheus_client.registry import Collector, CollectorRegistry
 
     class Chosen(Collector):
-        """The families that are asked for, by their own name or that of a sample."""
+        """The metric families that `names` selects, by their own name or by the name of a sample."""
 
         def collect(self) -> Iterator[Metric]:
             for family in (family for collector in collectors for family in collector.collect()):

@@ -1,4 +1,4 @@
-"""The metrics that are not counted but looked up when somebody asks."""
+"""The gauges that are computed for each scrape instead of being counted."""
 
 import platform
 
@@ -13,7 +13,7 @@ from parsers.batch import UNKNOWN
 
 
 def computed_gauges(snapshot: Snapshot, config: Config, now: float) -> dict[c.Metric, dict[Labels, float]]:
-    """What a snapshot and the configuration say by themselves; `now` in seconds since the epoch."""
+    """The gauges that follow from a snapshot and the configuration alone. `now` is in seconds since the epoch."""
     routes = route_table(config.routes.extra)
     seen = sorted({labels[2] for labels in snapshot.counters[c.REQUESTS]})
     return {
@@ -26,4 +26,5 @@ def computed_gauges(snapshot: Snapshot, config: Config, now: float) -> dict[c.Me
 
 
 def build_information() -> dict[Labels, float]:
+    """The value of `dify_exporter_build_info`."""
     return {(__version__, platform.python_version()): 1.0}

@@ -1,10 +1,11 @@
-"""Quantiles of a histogram."""
+"""Quantiles of a classic histogram."""
 
 
 def quantile(q: float, bounds: tuple[float, ...], counts: list[int]) -> float | None:
-    """As PromQL's histogram_quantile: linear within a bucket, the last bound above all. Seconds; None without data.
+    """Estimate a quantile as PromQL's histogram_quantile does. Returns seconds, or None without data.
 
-    `counts` are per bucket, the last one above all bounds.
+    Inside a bucket the estimate is linear; above all bounds it is the last bound. `counts` has one number per bucket
+    and one more for the values above all bounds.
     """
     rank, below = q * sum(counts), 0
     if not sum(counts):
