@@ -20,7 +20,7 @@ PLUGIN_ERROR = b"plugin returned error response"
 
 _VALUE = rb'("(?:[^"\\]++|\\.)*+"|[^ "]*+)(?= |\Z)'
 #: The attributes of a plugin's error, and `args` where the map is empty.
-_OFPLUGIN_ERROR = re.compile(
+_OF_PLUGIN_ERROR = re.compile(
     rb" (?:(session_id|action|plugin|runtime_type|error_type|message)=" + _VALUE + rb"|args=map\[\](?= |\Z))", re.DOTALL
 )
 #: Go prints a map by its sorted keys; the plugin SDK puts the text of a model's error under `description`.
@@ -90,7 +90,7 @@ def kind_of_json(message: str, attributes: bytes | msgspec.Raw) -> str:
 def _kind_of_plugin_text(attributes: bytes) -> str:
     found: dict[bytes, bytes] = {}
     end = 0
-    while match := _OFPLUGIN_ERROR.match(attributes, end):
+    while match := _OF_PLUGIN_ERROR.match(attributes, end):
         end = match.end()
         if match[1]:
             found.setdefault(match[1], match[2])

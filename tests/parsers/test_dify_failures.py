@@ -6,6 +6,7 @@ import pytest
 
 from parsers.batch import Failure
 from parsers.dify import Dify
+from tests.parsers.laws import check_linear
 
 TRACE = "ffb42303a84e5779ab41c9fbb4812cf8"
 ID = "a1522d57-41a1-47a0-ae52-c9d92448e2db"
@@ -162,3 +163,13 @@ def test_a_stack_trace_that_is_no_text_costs_nothing() -> None:
 
 def test_what_a_failure_gives_is_what_the_parser_promises() -> None:
     assert {kind for *_, kind in RECORDS if kind} <= Dify().error_kinds(Dify().parse(b""))
+
+
+@pytest.mark.parametrize("noise", [b"\\", b"'", b'\\\\"', b"Error ", b"a.", b" httpx."])
+def test_a_log_of_failures_is_read_in_linear_time(noise: bytes) -> None:
+    """Long records, and many."""
+    check_linear(Dify(), b"", text("base.py", ANSWER).encode() + b"\n", b"")
+    for begin in (ANSWER[:60], ANSWER[:160], ""):
+        check_linear(Dify(), text("base.py", begin).encode(), noise, b"")
+    stack_trace = json_line("base.py", "Request to Plugin Daemon Service failed", stack_trace="\nhttpx.X: ").encode()
+    check_linear(Dify(), stack_trace[:-2], noise.replace(b"\\", b"/").replace(b'"', b"'"), stack_trace[-2:])

@@ -7,6 +7,7 @@ import pytest
 
 from parsers.batch import Failure
 from parsers.plugin_daemon import PluginDaemon
+from tests.parsers.laws import check_linear
 
 HEAD = "2026-11-29T23:30:06.006959055Z ERROR dify-plugin-daemon {}:141 trace_id=972dbc tenant_id=4fad91b4-ff85 "
 PLUGIN = "langgenius/openai_api_compatible:0.0.63@ff201c90"
@@ -163,3 +164,12 @@ def test_a_level_below_error_is_none() -> None:
 
 def test_what_a_failure_gives_is_what_the_parser_promises() -> None:
     assert {kind for *_, kind in FAILURES} <= PluginDaemon().error_kinds(PluginDaemon().parse(b""))
+
+
+@pytest.mark.parametrize("noise", [b"\\", b'"', b'\\"', b" a=", b' error_type="', b"failed to ", b": i/o timeout"])
+def test_a_log_of_failures_is_read_in_linear_time(noise: bytes) -> None:
+    """Long records, and many."""
+    line = plugin_error(*FAILURES[0][:2]).encode()
+    check_linear(PluginDaemon(), b"", line + b"\n", b"")
+    for begin in (line[:150], line[:-20], text("x.go", "failed to update tasks", 'error="').encode()):
+        check_linear(PluginDaemon(), begin, noise, b"")
