@@ -6,6 +6,7 @@ the same level is not counted.
 """
 
 import re
+from collections import deque
 
 from parsers.batch import OTHER, Failure
 from parsers.provider_failures import KINDS as PROVIDER_KINDS
@@ -23,7 +24,7 @@ _REPEATS = (
 )
 
 #: `Request to Plugin Daemon Service failed` is logged for each httpx.RequestError, whatever happened.
-_DAEMONOTHER = re.compile(rb"(?:Stream r|R)equest to Plugin Daemon Service failed")
+_DAEMON_NOT_REACHED = re.compile(rb"(?:Stream r|R)equest to Plugin Daemon Service failed")
 
 #: Tried in order at the beginning of the message.
 _KINDS = tuple(
@@ -97,7 +98,7 @@ def failures_of_record(message: bytes, stack_trace: bytes) -> list[Failure]:
         return [Failure(kind_of_plugin_error(message[len(_PLUGIN_ERROR) :]))]
     if message.startswith(_REPEATS):
         return []
-    if _DAEMONOTHER.match(message):
+    if _DAEMON_NOT_REACHED.match(message):
         return [Failure(_cause_of(stack_trace))]
     return [Failure(next((kind for pattern, kind in _KINDS if pattern.match(message)), None) or _kind_of_name(message))]
 
@@ -121,10 +122,8 @@ def _cause_of(stack_trace: bytes) -> str:
 
     It is `other` where no stack trace tells the cause, as in text logs: their record is its first line only.
     """
-    raised = None
-    for raised in _EXCEPTION.finditer(stack_trace):  # noqa: B007  # only the last one counts
-        pass
-    if raised is None:
+    last = deque(_EXCEPTION.finditer(stack_trace), maxlen=1)
+    if not last:
         return OTHER
-    text = raised[1] + b"\n" + (raised[2] or b"")
+    text = last[0][1] + b"\n" + (last[0][2] or b"")
     return next((kind for pattern, kind in _CAUSES if pattern.match(text)), OTHER)
