@@ -40,6 +40,8 @@ ERROR_KINDS = (
     "upstream_unresolved",
     "request_too_large",
     "provider_error",
+    "provider_unauthorized",
+    "provider_unavailable",
     "not_initialized",
     "quota_exceeded",
     "rate_limited",
@@ -152,7 +154,9 @@ class Invocation(Struct, frozen=True, gc=False, tag=True):
 
 
 class Failure(Struct, frozen=True, gc=False, tag=True):
-    """`count` error records that are no request's end; `kind` is one of ERROR_KINDS."""
+    """`count` error records that are no request's end, or causes of failed requests and runs that our proxy saw; `kind`
+    is one of ERROR_KINDS.
+    """
 
     kind: str
     count: Count = 1

@@ -4,20 +4,19 @@ A workflow's total contains its nodes', a chatflow's message contains its llm no
 the narrower ones do not explain.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct
 
+from parsers.currencies import is_currency
 from parsers.dify.proxy import UsageEntry
 from parsers.dify.tokens import Told
 from parsers.numbers import money, token_count
 
 _MOST_ENTRIES = 32
 _NAME_LENGTH = 128
-_CURRENCY = re.compile(r"[A-Za-z]{3}")
 _CONTAINERS = ("iteration", "loop")  # no set: what is looked up may be a list
 #: Written in place of a value that is no count, so that the reader reports `inconsistent`.
 _NO_COUNT = -1
@@ -59,7 +58,7 @@ class Spent(Struct):
 
 
 class Tally:
-    """What one answer reports about its usage. `of_workflow` is True where a workflow gave it, which may have no model."""
+    """What one answer reports about its usage. `of_workflow` is True for a workflow, which may have no model."""
 
     def __init__(self) -> None:
         self.of_workflow = False
@@ -135,7 +134,7 @@ def _spent(usage: Mapping[str, Any]) -> Spent:
         output=produced,
         unsplit=unsplit,
         price=money(usage.get("total_price")),
-        currency=_currency(usage.get("currency")),
+        currency=currency if is_currency(currency := usage.get("currency")) else None,
         wrong=wrong,
     )
 
@@ -174,7 +173,3 @@ def _less(whole: Spent, parts: Spent) -> Spent:
 
 def _name(value: object) -> str | None:
     return value[:_NAME_LENGTH] if isinstance(value, str) and value else None
-
-
-def _currency(value: object) -> str | None:
-    return value if isinstance(value, str) and _CURRENCY.fullmatch(value) else None

@@ -28,15 +28,6 @@ _KINDS = tuple(
 #: What `failure_of_record` may give.
 KINDS = frozenset({kind for _, kind in _KINDS} | {"other"})
 
-#: Dify's error codes that say why a request of status 400 failed.
-FAILURE_BY_CODE = {
-    "completion_request_error": "provider_error",
-    "provider_quota_exceeded": "quota_exceeded",
-    "provider_not_initialize": "not_initialized",
-    "too_many_requests": "rate_limited",
-    "rate_limit_error": "rate_limited",
-}
-
 
 def failure_of_record(message: bytes) -> Failure:
     """The failure that an ERROR record tells."""
