@@ -240,6 +240,29 @@ def test_a_currency_looks_like_one(told: str | None, currency: str) -> None:
     assert used.currency == currency
 
 
+def test_the_case_from_the_field() -> None:
+    """tests/cases/41-streamed-error-codes, lines of an earlier version."""
+    log = (ROOT / "tests/cases/41-streamed-error-codes/proxy.log").read_bytes()
+    found = Dify().parse(log).records
+    requests = Counter((r.route, r.status_code, r.failure) for r in found if isinstance(r, Request))
+    assert requests == {
+        ("/v1/chat-messages", "200", ""): 2, ("/v1/chat-messages", "200", "stream_error"): 2,
+        ("/v1/chat-messages", "400", "not_initialized"): 1,
+        ("/v1/workflows/run", "200", "run_failed"): 1, ("/v1/workflows/run", "200", ""): 1,
+    }  # fmt: skip
+    assert Counter(r.kind for r in found if isinstance(r, Failure)) == {
+        "provider_error": 1, "quota_exceeded": 1, "not_initialized": 1,
+    }  # fmt: skip
+    used = [r for r in found if isinstance(r, Usage)]
+    assert [sum(getattr(r, f"{name}_tokens") or 0 for r in used) for name in ("input", "output", "unsplit")] == [
+        6,
+        8,
+        17,
+    ]
+    assert sum(r.cost or 0 for r in used) == Decimal("0.002")
+    assert not any(isinstance(r, UsageMissing) for r in found)
+
+
 class TestLinesOfARealDify:
     """Written by an earlier version, which knew no causes; the books are of the client that sent the requests."""
 

@@ -379,6 +379,52 @@ class TestCauses:
             assert stream({"event": "error"} | document, size=size).error_kind == "rate_limited"
 
 
+CANARIES = [
+    "CANARY", "canary", "CANARY\n", "provider_quota_exceeded CANARY", "USD CANARY", f"req_id: a PluginInvokeError: {RATE_LIMITED}",
+    "Model CANARY not exist.", "Too many requests. Please try again later. CANARY", {"CANARY": "CANARY"}, ["CANARY"],
+]  # fmt: skip
+#: Names of models are labels.
+NAMES = {"model_name", "model_provider", "model"}
+
+
+def leaves(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of all values that are no objects."""
+    if isinstance(document, dict):
+        return [leaf for name, value in document.items() for leaf in leaves(value, (*path, name))]
+    return [path]
+
+
+def replaced(document: Any, path: tuple[Any, ...], value: object) -> Any:
+    return {**document, path[0]: replaced(document[path[0]], path[1:], value)} if path else value
+
+
+FAILED = node(USAGE, status="failed", error="e", title="t", id="i", inputs={"q": "q"})
+BODIES = [
+    {"event": "message", "id": "m", "mode": "chat", "answer": "a", "conversation_id": "c", "metadata": {"usage": USAGE}},
+    {"workflow_run_id": "r", "task_id": "t", "data": {"id": "r", "status": "failed", "error": "e", "outputs": {"a": "b"}, "total_tokens": 1}},
+    {"code": "invalid_param", "message": "m", "status": 400, "params": "p"},
+    {"id": "c", "object": "chat.completion", "model": "m", "choices": [], "usage": USAGE, "user": "u"},
+    FAILED["data"],
+]  # fmt: skip
+EVENTS_OF_RUN = [FAILED, message_end(USAGE), finished(1, "failed"), text(), BODIES[2] | {"event": "error"}]
+
+
+@pytest.mark.parametrize("canary", CANARIES, ids=range(len(CANARIES)))
+def test_what_others_wrote_never_leaves(canary: Any) -> None:
+    for status_code, body in [(200, body) for body in BODIES] + [(400, body) for body in BODIES]:
+        for path in leaves(body):
+            found = blocking(replaced(body, path, canary), status_code=status_code)
+            assert path[-1] in NAMES or "canary" not in repr(found).lower()
+    for event in EVENTS_OF_RUN:
+        for path in leaves(event):
+            found = stream(replaced(event, path, canary), {"event": "error", "code": canary, "message": canary})
+            assert path[-1] in NAMES or "canary" not in repr(found).lower()
+    if isinstance(canary, str):
+        for name in ("X-Usage-Total-Tokens", "X-Usage-Total-Price", "X-Usage-Currency"):
+            fields = [*JSON, ("X-Usage-Input-Tokens", "3"), (name, canary)]
+            assert "canary" not in repr(read(b"{}", fields)).lower()
+
+
 def test_zero_and_wrong_counts_stay_for_the_reader_to_say() -> None:
     nothing = USAGE | {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "total_price": "0E-7"}
     assert stream(message_end(nothing)).usage == (UsageEntry(None, None, 0, 0, None, "0", "USD"),)
