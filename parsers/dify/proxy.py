@@ -213,7 +213,6 @@ _FAILURE_BY_OUTCOME = {
 #: Any other cause is a `provider_error`.
 _FAILURE_BY_CAUSE = {
     CONCURRENCY_LIMIT: "rate_limited",
-    "rate_limited": "rate_limited",
     "quota_exceeded": "quota_exceeded",
     "not_initialized": "not_initialized",
 }
@@ -230,7 +229,7 @@ def _failure(attributes: Attributes, status_code: str, cause: str) -> str:
     """At most one reason: what the proxy saw, else the cause of a refusal, else the status."""
     if reason := _FAILURE_BY_OUTCOME.get(attributes.outcome):
         return reason
-    if cause and status_code.startswith("4"):
+    if cause and status_code.startswith("4") and status_code != "429":
         return _FAILURE_BY_CAUSE.get(cause, "provider_error")
     broken = attributes.outcome in ("upstream_reset", "upstream_refused")
     return failure_of(status_code) or ("stream_error" if broken else "")
