@@ -47,6 +47,7 @@ ERROR_KINDS = (
     "rate_limited",
     "model_not_supported",
     "node_failed",
+    "run_failed",
     "task_failed",
     "worker_timeout",
     "unhandled_exception",

@@ -1,12 +1,11 @@
 """The plugin daemon's log: the only default one that times model calls (dify-plugin-daemon, pkg/…/middleware).
 
-Three shapes: gin's fixed-width lines up to 0.5.2 (the sandbox still writes them), `TIME SEVERITY
-dify-plugin-daemon FILE:LINE …` and JSON lines from 0.5.3 on. Its access line comes at the end of a call, so its
-duration is the whole stream.
+Four shapes: gin's fixed-width lines up to 0.5.2 (the sandbox still writes them), access lines of a logger of the
+daemon's own in some builds of that age, `TIME SEVERITY dify-plugin-daemon FILE:LINE …` and JSON lines from 0.5.3 on.
+An access line comes at the end of a call, so its duration is the whole stream.
 """
 
 import re
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +17,7 @@ from parsers.batch import OTHER, Batch, Failure, Invocation, Record
 from parsers.http import status_code_of
 from parsers.numbers import MICROSECOND, MILLISECOND, SECOND, nanoseconds
 from parsers.parser import Parser
+from parsers.plugin_daemon_errors import KINDS, kind_of_json, kind_of_text
 from parsers.times import iso, zone
 from parsers.window import Outcome, by_line, whole_lines
 
@@ -70,6 +70,13 @@ _GIN_PARTS = (
 )  # fmt: skip
 _GIN = re.compile(b"".join(_GIN_PARTS), re.DOTALL)
 _GO_LOG = re.compile(rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) (?:[\w./-]+\.go:\d+:? ?)?(.*)", re.DOTALL)
+#: `[START] IP TRACE METHOD PATH "USER" STATUS DURATION map[…]` behind a Go logger's time. The last such end counts,
+#: whatever the user's id holds.
+_TIMED_ACCESS = re.compile(
+    rb"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] [^ ]{1,64} [^ ]{0,64} [A-Z]{1,16} (/[^ \"]*+) \"(?:.*)\" "
+    rb"(\d{3}) ([0-9a-z.\xc2\xb5\xce\xbc]{1,32}) map\[",
+    re.DOTALL,
+)
 _TEXT_PARTS = (
     rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.?\d*(?:Z|[+-]\d\d:\d\d)) ", rb"([A-Z]+) ", rb"dify-plugin-daemon ",
     rb"[\w./-]+:\d+ ?", rb"(.*)",
@@ -89,14 +96,6 @@ _GO_UNITS = {
 }  # fmt: skip
 
 _ERRORS = frozenset({b"ERROR", b"FATAL", b"PANIC"})
-
-#: The beginning of an error's message tells its kind; what follows may be anybody's text.
-_KINDS: Mapping[bytes, str] = {
-    b"PluginDaemonInternalServerError: killed by timeout": "upstream_timeout",
-    b"[Recovery]": "unhandled_exception",
-    b"[PANIC]": "unhandled_exception",
-    b"panic recovered": "unhandled_exception",
-}
 
 
 class _Access(Struct, frozen=True, gc=False):
@@ -166,7 +165,7 @@ class PluginDaemon(Parser, frozen=True):
         return max(format.reach(_GIN_PARTS, plain), format.reach(_TEXT_PARTS, plain))
 
     def error_kinds(self, sample: Batch) -> frozenset[str]:
-        return frozenset({*_KINDS.values(), OTHER})
+        return KINDS
 
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
         return frozenset()
@@ -184,6 +183,8 @@ class PluginDaemon(Parser, frozen=True):
         if match := _TEXT.fullmatch(line):
             return self._text(match)
         if match := _GO_LOG.fullmatch(line):
+            if line.endswith(b"]") and (access := _TIMED_ACCESS.match(match[2])):
+                return _invocation(access[1], access[2], go_duration(access[3])), iso(match[1], self._zone)
             return _go_log(match[2]), iso(match[1], self._zone)
         return "format" if _HEAD.match(line) else None
 
@@ -202,7 +203,7 @@ class PluginDaemon(Parser, frozen=True):
         message = re.sub(rb'^(?:(?:trace_id|tenant_id|user_id)=(?:"(?:[^"\\]|\\.)*"|[^ "]*) )*', b"", message)
         access = _ACCESS.search(message)
         if access is None:
-            return (_failure(message) if severity in _ERRORS else ()), at
+            return ((Failure(kind_of_text(message)),) if severity in _ERRORS else ()), at
         pairs = {pair[1]: pair[2].strip(b'"') for pair in _PAIR.finditer(access[1])}
         milliseconds = pairs.get(b"latency_ms", b"")
         duration = nanoseconds(milliseconds, MILLISECOND) if milliseconds[:12].isdigit() else None
@@ -217,8 +218,9 @@ class PluginDaemon(Parser, frozen=True):
             return "json" if _JSON_HEAD.match(line) else None
         at = iso(record.ts.encode("ascii", "replace"), self._zone)
         if record.message != "HTTP request":
-            severity = record.severity.encode("ascii", "replace")
-            return (_failure(record.message.encode()) if severity in _ERRORS else ()), at
+            if record.severity.encode("ascii", "replace") not in _ERRORS:
+                return (), at
+            return (Failure(kind_of_json(record.message, record.attributes)),), at
         try:
             access = _decode_access(record.attributes)
         except (ValueError, RecursionError):
@@ -235,9 +237,6 @@ def _invocation(path: bytes, status: bytes, duration: int | None) -> tuple[Recor
 
 def _go_log(message: bytes) -> tuple[Record, ...]:
     """Up to 0.5.2: `factory.go:28: [ERROR]…`; a GORM record has no level."""
-    return _failure(message) if message.startswith((b"[ERROR]", b"[PANIC]", b"[Recovery]")) else ()
-
-
-def _failure(message: bytes) -> tuple[Record, ...]:
-    text = message.removeprefix(b"[ERROR]")
-    return (Failure(next((kind for begin, kind in _KINDS.items() if text.startswith(begin)), OTHER)),)
+    if not message.startswith((b"[ERROR]", b"[PANIC]", b"[Recovery]")):
+        return ()
+    return (Failure(kind_of_text(message.removeprefix(b"[ERROR]"))),)

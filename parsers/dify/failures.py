@@ -1,34 +1,121 @@
-"""ERROR records by closed kind, and Dify's error codes (api/libs/external_api.py, controllers/*/error.py)."""
+"""The kind of an ERROR record, and Dify's error codes (api/libs/external_api.py, controllers/*/error.py).
+
+One failure of a model call writes several records. Each is counted at its level: the cause (`rate_limited`,
+`provider_unavailable`, …), `node_failed`, `run_failed`, `task_failed`. A record that only repeats an earlier one of
+the same level is not counted.
+"""
 
 import re
 
-from parsers.batch import Failure
+from parsers.batch import OTHER, Failure
+from parsers.provider_failures import KINDS as PROVIDER_KINDS
+from parsers.provider_failures import kind_of_plugin_error, kind_of_plugin_failure
 
-#: Tried in order, at the beginning of the message or on words that only Dify's code writes.
+#: api/core/plugin/impl/base.py; the daemon's answer follows, the plugin's error inside it.
+_PLUGIN_ERROR = b"Error in stream response for plugin "
+
+#: Records without a failure of their own, each after the record that counts.
+_REPEATS = (
+    b"Error while consuming non-stream plugin chunk iterator",  # large_language_model.py, after a plugin's error
+    b"Failed to request plugin daemon, url: ",  # base.py, after `Request to Plugin Daemon Service failed`
+    b"Failed to process generate task pipeline, conversation_id: ",  # advanced_chat, after the run's own record
+    b"Failed to detach context",  # OpenTelemetry inside a generator; nothing has failed
+)
+
+#: `Request to Plugin Daemon Service failed` is logged for each httpx.RequestError, whatever happened.
+_DAEMONOTHER = re.compile(rb"(?:Stream r|R)equest to Plugin Daemon Service failed")
+
+#: Tried in order at the beginning of the message.
 _KINDS = tuple(
     (re.compile(pattern), kind)
     for pattern, kind in (
         (rb"Exception on ", "unhandled_exception"),
         (rb"Node \S{1,128} failed with ABORT strategy|error while executing [\w -]{1,64} node", "node_failed"),
+        (rb"Failed to create node instance for node_id ", "node_failed"),
+        (rb"Unknown Error when workflow entry running|Validation Error when generating", "run_failed"),
+        (rb"Failed to handle response, conversation_id: |Fails to process generate task pipeline, ", "run_failed"),
         (rb"Task \S{1,1024} (?:raised unexpected|INTERNAL ERROR)|Task handler raised", "task_failed"),
         (rb"consume document failed|Hard time limit |\w{1,64}_task failed|Error in pipeline task", "task_failed"),
-        (rb"(?:Stream r|R)equest to Plugin Daemon Service failed", "upstream_refused"),
         (rb"Unknown Error (?:when|in) |internal server error", "unhandled_exception"),
-        (rb"(?:.{0,200}?\b)?(?:provider_quota_exceeded|QuotaExceededError)\b", "quota_exceeded"),
-        (
-            rb"(?:.{0,200}?\b)?(?:provider_not_initialize|ProviderTokenNotInitError|ProviderNotInitializeError)\b",
-            "not_initialized",
-        ),
-        (rb"(?:.{0,200}?\b)?(?:model_currently_not_support|ModelCurrentlyNotSupportError)\b", "model_not_supported"),
-        (rb"(?:.{0,200}?\b)?(?:rate_limit_error|too_many_requests|InvokeRateLimitError)\b", "rate_limited"),
-        (rb"(?:.{0,200}?\b)?(?:completion_request_error|Invoke\w{0,32}Error)\b", "provider_error"),
     )
 )
 
-#: What `failure_of_record` may give.
-KINDS = frozenset({kind for _, kind in _KINDS} | {"other"})
+#: The name of an exception, or one of Dify's error codes, at the beginning of the message.
+_NAMED = re.compile(rb"(?:req_id: [^\s:]{0,64} )?(?:[A-Za-z_]\w{0,63}\.){0,8}([A-Za-z_]\w{0,63})(?:: |\b)")
+_KIND_OF_NAME = {
+    b"provider_quota_exceeded": "quota_exceeded",
+    b"QuotaExceededError": "quota_exceeded",
+    b"provider_not_initialize": "not_initialized",
+    b"ProviderTokenNotInitError": "not_initialized",
+    b"ProviderNotInitializeError": "not_initialized",
+    b"model_currently_not_support": "model_not_supported",
+    b"ModelCurrentlyNotSupportError": "model_not_supported",
+    b"rate_limit_error": "rate_limited",
+    b"too_many_requests": "rate_limited",
+    b"completion_request_error": "provider_error",
+}
+#: Exceptions of Dify's model runtime and plugin client.
+_OF_PROVIDER = re.compile(rb"(?:Invoke|Plugin)\w{1,56}Error|InvokeError")
+
+#: An exception's line in a stack trace: httpx (httpx/_exceptions.py), requests in older versions of Dify.
+_EXCEPTION = re.compile(rb"^(?:httpx|httpcore|requests\.exceptions)\.(\w{1,64})(?:: (.{0,512}))?", re.MULTILINE)
+_CAUSES = (
+    (re.compile(rb"\w*Timeout\n|.*timed out", re.DOTALL), "upstream_timeout"),
+    (
+        re.compile(
+            rb".*(?:\[Errno -[2-5]\]|Name or service not known|name resolution|nodename nor servname)", re.DOTALL
+        ),
+        "upstream_unresolved",
+    ),
+    (re.compile(rb".*(?:\[Errno 111\]|Connection refused)", re.DOTALL), "upstream_refused"),
+    (
+        re.compile(
+            rb"(?:ReadError|WriteError|RemoteProtocolError)\n|.*(?:\[Errno 104\]|\[Errno 32\]|Connection reset"
+            rb"|Connection aborted|Broken pipe|disconnected)",
+            re.DOTALL,
+        ),
+        "upstream_reset",
+    ),
+)
+
+#: What `failures_of_record` may give.
+KINDS = PROVIDER_KINDS | {*_KIND_OF_NAME.values()} | {kind for _, kind in (*_KINDS, *_CAUSES)} | {OTHER}
 
 
-def failure_of_record(message: bytes) -> Failure:
-    """The failure that an ERROR record tells."""
-    return Failure(next((kind for pattern, kind in _KINDS if pattern.match(message)), "other"))
+def failures_of_record(message: bytes, stack_trace: bytes) -> list[Failure]:
+    """The failure of an ERROR record; none where the record repeats another. `stack_trace` is empty in text logs."""
+    if message.startswith(_PLUGIN_ERROR):
+        return [Failure(kind_of_plugin_error(message[len(_PLUGIN_ERROR) :]))]
+    if message.startswith(_REPEATS):
+        return []
+    if _DAEMONOTHER.match(message):
+        return [Failure(_cause_of(stack_trace))]
+    return [Failure(next((kind for pattern, kind in _KINDS if pattern.match(message)), None) or _kind_of_name(message))]
+
+
+def _kind_of_name(message: bytes) -> str:
+    """The kind of a message that begins with an exception's name or an error code."""
+    named = _NAMED.match(message)
+    if named is None:
+        return OTHER
+    if kind := _KIND_OF_NAME.get(named[1]):
+        return kind
+    if not _OF_PROVIDER.fullmatch(named[1]):
+        return OTHER
+    if named[1] == b"PluginInvokeError":
+        return kind_of_plugin_error(message)
+    return kind_of_plugin_failure(named[1].decode(), message[named.end() :][:1024].decode("utf-8", "replace"))
+
+
+def _cause_of(stack_trace: bytes) -> str:
+    """Why the plugin daemon was not reached, by the last exception of the stack trace.
+
+    It is `other` where no stack trace tells the cause, as in text logs: their record is its first line only.
+    """
+    raised = None
+    for raised in _EXCEPTION.finditer(stack_trace):  # noqa: B007  # only the last one counts
+        pass
+    if raised is None:
+        return OTHER
+    text = raised[1] + b"\n" + (raised[2] or b"")
+    return next((kind for pattern, kind in _CAUSES if pattern.match(text)), OTHER)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from parsers.batch import OTHER, RUN_KINDS, UNKNOWN, Closed, Invocation, Opened, Record, Request, Task
-from parsers.dify.failures import failure_of_record
+from parsers.dify.failures import failures_of_record
 from parsers.http import failure_of, method_of, status_code_of
 from parsers.numbers import MILLISECOND, nanoseconds
 from parsers.plugin_daemon import operation_of
@@ -17,13 +17,17 @@ from parsers.routes import Routes
 
 
 class Head(NamedTuple):
-    """The head of a record; `at` in nanoseconds. `trace_id` is "" where there is none."""
+    """The head of a record; `at` in nanoseconds. `trace_id` is "" where there is none.
+
+    Only JSON lines carry a stack trace.
+    """
 
     level: bytes
     caller: bytes
     trace_id: str
     message: bytes
     at: int | None
+    stack_trace: bytes = b""
 
 
 _ERRORS = frozenset({b"ERROR", b"CRITICAL"})
@@ -70,11 +74,11 @@ class Reader:
         }
 
     def records(self, head: Head) -> list[Record]:
-        """The records of a head; an ERROR is a failure besides."""
+        """The records of a head; an ERROR gives its failure besides."""
         read = self._callers.get(head.caller)
         records = read(head) if read else []
         if head.level in _ERRORS:
-            records.append(failure_of_record(head.message))
+            records += failures_of_record(head.message, head.stack_trace)
         return records
 
     def _access(self, head: Head) -> list[Record]:

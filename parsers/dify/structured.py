@@ -22,6 +22,7 @@ class _Line(Struct, frozen=True, gc=False):
     caller: Any = ""
     trace_id: Any = ""
     attributes: msgspec.Raw = _NOTHING
+    stack_trace: Any = ""
 
 
 _decode = lenient_json.decoder(_Line)
@@ -63,4 +64,5 @@ def _head(record: _Line, at: int | None) -> Head:
         trace_id[:64],
         record.message.encode(),
         at,
+        record.stack_trace.encode() if isinstance(record.stack_trace, str) else b"",
     )

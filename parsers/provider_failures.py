@@ -20,7 +20,7 @@ _MAX_LENGTH = 1 << 16
 #: Bytes of a provider's text that are read.
 _MAX_BEGINNING = 256
 
-#: The exceptions of dify-plugin-sdk, Dify, requests, urllib3, httpx, openai, anthropic, google, botocore, aiohttp
+#: The exceptions of dify-plugin-sdk, requests, urllib3, httpx, openai, anthropic, google, botocore, aiohttp
 #: and Python. A name that is not here is a `provider_error`.
 _KIND_OF_TYPE: Mapping[str, str] = {
     name: kind
@@ -43,9 +43,6 @@ _KIND_OF_TYPE: Mapping[str, str] = {
         "TimeoutError ConnectionResetError ConnectionRefusedError ConnectionAbortedError BrokenPipeError gaierror "
         "timeout URLError "
         "overloaded_error api_error PluginDaemonUnavailableError PluginConnectionClosedError",
-        "quota_exceeded": "QuotaExceededError",
-        "not_initialized": "ProviderTokenNotInitError ProviderNotInitializeError",
-        "model_not_supported": "ModelCurrentlyNotSupportError",
     }.items()
     for name in names.split()
 }

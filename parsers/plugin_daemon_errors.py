@@ -1,0 +1,115 @@
+"""The kind of an ERROR record of the plugin daemon, from the words and attributes that follow its head.
+
+In text lines the attributes come in any order (dify-plugin-daemon, pkg/utils/log/handler.go). A string with blanks is
+quoted, but the map `args` is not: it ends the attributes that can be trusted, because it holds the provider's text.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from parsers import lenient_json
+from parsers.batch import OTHER
+from parsers.provider_failures import KINDS as PROVIDER_KINDS
+from parsers.provider_failures import kind_of_plugin_failure
+
+#: internal/core/io_tunnel/generic.go; one record for each failed call of a plugin.
+_PLUGIN_ERROR = b"plugin returned error response"
+
+_VALUE = rb'("(?:[^"\\]++|\\.)*+"|[^ "]*+)(?= |\Z)'
+#: The attributes of a plugin's error, and `args` where the map is empty.
+_OF_PLUGIN_ERROR = re.compile(
+    rb" (?:(session_id|action|plugin|runtime_type|error_type|message)=" + _VALUE + rb"|args=map\[\](?= |\Z))", re.DOTALL
+)
+#: Go prints a map by its sorted keys; the plugin SDK puts the text of a model's error under `description`.
+_DESCRIPTION = re.compile(rb" args=map\[description:(.{0,1024})", re.DOTALL)
+
+#: Any other record: words of the daemon, then attributes to the end of the line.
+_WORDS_AND_ATTRIBUTES = re.compile(rb"[A-Za-z][A-Za-z ,]{1,127}?((?: \w{1,64}=" + _VALUE + rb")*+)\Z", re.DOTALL)
+_ATTRIBUTE = re.compile(rb" (\w{1,64})=" + _VALUE, re.DOTALL)
+
+#: Up to 0.5.2: `failed to update the master: i/o timeout`.
+_OLD_WORDS = re.compile(rb"(?:failed to [a-z ]{1,64}|PluginDaemonInternalServerError): (.{1,512})\Z", re.DOTALL)
+
+#: How errors of Go's net package and of this daemon end.
+_CAUSES = tuple(
+    (re.compile(rb"(?:^|.*[ :])(?:" + pattern + rb")\Z", re.DOTALL), kind)
+    for pattern, kind in (
+        (rb"i/o timeout|context deadline exceeded|connection pool timeout|killed by timeout", "upstream_timeout"),
+        (rb"connection refused", "upstream_refused"),
+        (rb"connection reset by peer|broken pipe", "upstream_reset"),
+        (rb"no such host|server misbehaving", "upstream_unresolved"),
+    )
+)
+
+_PANICS = (b"[Recovery]", b"[PANIC]", b"panic recovered")
+
+#: What `kind_of_text` and `kind_of_json` may give.
+KINDS = PROVIDER_KINDS | {kind for _, kind in _CAUSES} | {"unhandled_exception", OTHER}
+
+
+class _Attributes(Struct, frozen=True, gc=False):
+    error_type: Any = None
+    message: Any = None
+    error: Any = None
+
+
+_decode = lenient_json.decoder(_Attributes)
+
+
+def kind_of_text(message: bytes) -> str:
+    """The kind of a text record: its words and the attributes behind them, without level, caller and identity."""
+    if message.startswith(_PLUGIN_ERROR):
+        return _kind_of_plugin_text(message[len(_PLUGIN_ERROR) :])
+    if message.startswith(_PANICS):
+        return "unhandled_exception"
+    if old := _OLD_WORDS.match(message):
+        return _cause_of(old[1])
+    match = _WORDS_AND_ATTRIBUTES.match(message)
+    if match is None:
+        return OTHER
+    values = {pair[1]: _unquoted(pair[2]) for pair in _ATTRIBUTE.finditer(match[1])}
+    return _cause_of(values.get(b"error", b""))
+
+
+def kind_of_json(message: str, attributes: bytes | msgspec.Raw) -> str:
+    """The kind of a JSON record, from its message and its attributes as they are written."""
+    if message.startswith("panic recovered"):
+        return "unhandled_exception"
+    try:
+        known = _decode(attributes)
+    except (ValueError, RecursionError):
+        known = _Attributes()
+    if message == _PLUGIN_ERROR.decode():
+        return kind_of_plugin_failure(_text(known.error_type), _text(known.message))
+    return _cause_of(_text(known.error).encode())
+
+
+def _kind_of_plugin_text(attributes: bytes) -> str:
+    found: dict[bytes, bytes] = {}
+    end = 0
+    while match := _OF_PLUGIN_ERROR.match(attributes, end):
+        end = match.end()
+        if match[1]:
+            found.setdefault(match[1], match[2])
+    message = _unquoted(found.get(b"message", b""))
+    if not message and (description := _DESCRIPTION.match(attributes, end)):
+        message = description[1]
+    return kind_of_plugin_failure(
+        _unquoted(found.get(b"error_type", b"")).decode("utf-8", "replace"), message.decode("utf-8", "replace")
+    )
+
+
+def _cause_of(error: bytes) -> str:
+    return next((kind for pattern, kind in _CAUSES if pattern.match(error[-128:])), OTHER)
+
+
+def _unquoted(value: bytes) -> bytes:
+    """The beginning of a value without Go's quotes; of the escapes only that of a quote matters here."""
+    return value[1:-1][:1024].replace(b'\\"', b'"') if value.startswith(b'"') else value
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
