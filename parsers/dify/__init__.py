@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import structs
 
-from parsers import gunicorn
+from parsers import gunicorn, provider_failures
 from parsers.batch import (
     FAILURE_REASONS,
     Active,
@@ -25,7 +25,7 @@ from parsers.batch import (
     Usage,
     UsageMissing,
 )
-from parsers.dify import events, failures, provider_failures, structured, text
+from parsers.dify import events, failures, structured, text
 from parsers.dify.message import Reader
 from parsers.dify.requests import Requests
 from parsers.http import FAILURES

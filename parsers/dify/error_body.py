@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from parsers.batch import OTHER
-from parsers.dify.provider_failures import KINDS, kind_of_plugin_error
+from parsers.provider_failures import KINDS, kind_of_plugin_error
 
 #: An app's own limit (app/features/rate_limiting): the request was refused, and no provider failed.
 CONCURRENCY_LIMIT = "concurrency_limit"

@@ -137,7 +137,10 @@ def test_a_heartbeat_says_what_a_worker_holds() -> None:
         ({"status_code": 400, "error_code": "invalid_param", "error_kind": "provider_unauthorized"}, "provider_error"),
         ({"status_code": 400, "error_code": "invalid_param", "error_kind": "model_not_supported"}, "provider_error"),
         ({"status_code": 400, "error_code": "invalid_param", "error_kind": "rate_limited"}, "provider_error"),
-        ({"status_code": 400, "error_code": "completion_request_error", "error_kind": "rate_limited"}, "provider_error"),
+        (
+            {"status_code": 400, "error_code": "completion_request_error", "error_kind": "rate_limited"},
+            "provider_error",
+        ),
         ({"status_code": 400, "error_code": "invalid_param", "error_kind": CONCURRENCY_LIMIT}, "rate_limited"),
         ({"status_code": 400, "error_code": "invalid_param", "error_kind": "not_initialized"}, "not_initialized"),
         ({"status_code": 400, "error_code": "invalid_param", "error_kind": "CANARY"}, ""),
