@@ -19,7 +19,7 @@ _BEGINS_ERROR_TEXT = re.compile(rb'"(?:message|error)"[ \t\n\r]{0,8}:[ \t\n\r]{0
 _WHOLE = re.compile(
     rb"(?:[\x00-\x21\x23-\x5b\x5d-\x7f]+|[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3}"
     rb"|\\[^u]|\\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}"
-    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+"
+    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*"
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import structs
 
-from parsers import gunicorn, provider_failures
+from parsers import gunicorn
 from parsers.batch import (
     FAILURE_REASONS,
     Active,
@@ -25,7 +25,7 @@ from parsers.batch import (
     Usage,
     UsageMissing,
 )
-from parsers.dify import events, failures, structured, text
+from parsers.dify import error_body, events, failures, structured, text
 from parsers.dify.message import Reader
 from parsers.dify.requests import Requests
 from parsers.http import FAILURES
@@ -84,7 +84,7 @@ class Dify(Parser, frozen=True):
         """The proxy writes no error records, only the cause of a failed request or run into its line."""
         found = {type(record) for record in sample.records}
         of_proxy = Active in found and found <= _OF_PROXY
-        return provider_failures.KINDS if of_proxy else failures.KINDS | gunicorn.KINDS
+        return error_body.KINDS if of_proxy else failures.KINDS | gunicorn.KINDS
 
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
         """Access lines know the status, the proxy has seen the answer too."""

@@ -9,13 +9,11 @@ import re
 from collections.abc import Mapping
 
 from parsers.batch import OTHER
-from parsers.provider_failures import KINDS, kind_of_plugin_error
+from parsers.provider_failures import KINDS as PROVIDER_KINDS
+from parsers.provider_failures import kind_of_plugin_error
 
 #: An app's own limit (app/features/rate_limiting): the request was refused, and no provider failed.
 CONCURRENCY_LIMIT = "concurrency_limit"
-
-#: What `cause_of_text` and `cause_of_body` may return.
-CAUSES = KINDS | {CONCURRENCY_LIMIT}
 
 #: The causes that a code names by itself.
 CAUSE_BY_CODE: Mapping[str, str] = {
@@ -26,6 +24,11 @@ CAUSE_BY_CODE: Mapping[str, str] = {
     "rate_limit_error": "rate_limited",
     "too_many_requests": CONCURRENCY_LIMIT,
 }
+
+#: What `cause_of_text` and `cause_of_body` may return.
+CAUSES = PROVIDER_KINDS.union(CAUSE_BY_CODE.values())
+#: Those that count as errors.
+KINDS = CAUSES - {CONCURRENCY_LIMIT}
 
 #: Every code of Dify's own errors, and of werkzeug's exceptions as Dify names them.
 CODES = frozenset(

@@ -13,7 +13,7 @@ from msgspec import Struct, field, structs
 from parsers import lenient_json
 from parsers.batch import UNKNOWN, Active, Dropped, Failure, FirstToken, Record, Request, Usage, UsageMissing
 from parsers.currencies import currency_of
-from parsers.dify.error_body import CAUSE_BY_CODE, CAUSES, CONCURRENCY_LIMIT
+from parsers.dify.error_body import CAUSE_BY_CODE, CAUSES, CONCURRENCY_LIMIT, KINDS
 from parsers.dify.telemetry import app_id_of, name_of
 from parsers.dify.tokens import Told
 from parsers.http import failure_of, method_of, status_code_of
@@ -153,7 +153,7 @@ def _request(attributes: Attributes, at: int | None, routes: Routes) -> Iterable
         durations=() if duration is None else (duration,),
         first_bytes=() if first_byte is None else (first_byte,),
     )
-    if cause not in ("", CONCURRENCY_LIMIT):
+    if cause in KINDS:
         yield Failure(cause)
     for entry in attributes.usage:
         yield from _usage(entry, app_id, at)
