@@ -14,7 +14,7 @@ _ERROR_TEXT_BYTES = 4096
 _MOST_ERROR_TEXTS = 16
 
 _TO_THE_QUOTE = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
-_BEGINS_ERROR_TEXT = re.compile(rb'"(?:message|error)"[ \t\n\r]{0,8}:[ \t\n\r]{0,8}"$')
+_BEFORE_ERROR_TEXT = b'"message":"', b'"message": "', b'"error":"', b'"error": "'
 #: Whole characters and escapes, a pair of surrogates as one: what may end where a string is cut.
 _WHOLE = re.compile(
     rb"(?:[\x00-\x21\x23-\x5b\x5d-\x7f]+|[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3}"
@@ -80,14 +80,13 @@ class Skimmed:
     def _shorten(self, more: bytes) -> None:
         """Cuts the string that is open, which is long with `more` behind it."""
         if not self._in_error_text:
-            found = _BEGINS_ERROR_TEXT.search(self._kept, max(self._string_at - 32, 0), self._string_at)
-            self._in_error_text = found is not None and self._error_texts < _MOST_ERROR_TEXTS
-            self._error_texts += self._in_error_text
-        if not self._in_error_text:
-            del self._kept[self._string_at :]
-            self._kept += _REPLACEMENT
-            self._skipping = True
-            return
+            before = self._kept[max(self._string_at - 12, 0) : self._string_at]
+            if not before.endswith(_BEFORE_ERROR_TEXT) or self._error_texts == _MOST_ERROR_TEXTS:
+                self._kept[self._string_at :] = _REPLACEMENT
+                self._skipping = True
+                return
+            self._in_error_text = True
+            self._error_texts += 1
         self._kept += more[: _ERROR_TEXT_BYTES + 1]
         if len(self._kept) - self._string_at > _ERROR_TEXT_BYTES:
             text = bytes(self._kept[self._string_at : self._string_at + _ERROR_TEXT_BYTES])
