@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from parsers import lenient_json
 from parsers.batch import OTHER
 from parsers.provider_failures import KINDS as PROVIDER_KINDS
 from parsers.provider_failures import kind_of_plugin_failure
+from parsers.values import json as lenient_json
 
 #: internal/core/io_tunnel/generic.go; one record for each failed call of a plugin.
 _PLUGIN_ERROR = b"plugin returned error response"

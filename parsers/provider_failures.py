@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from parsers import lenient_json
+from parsers.values import json as lenient_json
 
 #: Bytes of an error that are decoded. Of a longer one only the beginning is read.
 _MAX_LENGTH = 1 << 16

@@ -10,10 +10,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from parsers.currencies import is_currency
 from parsers.dify.proxy import UsageEntry
 from parsers.dify.tokens import Told
-from parsers.numbers import money, token_count
+from parsers.values.currencies import is_currency
+from parsers.values.numbers import money, token_count
 
 _MOST_ENTRIES = 32
 _NAME_LENGTH = 128
@@ -57,7 +57,7 @@ class Spent(Struct):
         return UsageEntry(self.provider, self.model, counts[0], counts[1], counts[2], price, self.currency)
 
 
-class Tally:
+class UsageTotals:
     """What one answer reports about its usage. `of_workflow` is True for a workflow, which may have no model."""
 
     def __init__(self) -> None:
