@@ -118,7 +118,7 @@ MODEL_INVOCATION_DURATION = _histogram(
     "dify_model_invocation_duration_seconds", "Duration of a call through the plugin daemon, whole stream.",
     REQUEST_BUCKETS, "source", "operation")
 ERRORS = _counter(
-    "dify_errors_total", "Error records that are not a request's end: one failure once per level.",
+    "dify_errors_total", "Error records, and causes of failures that our proxy saw; each failure once per level.",
     "source", "kind")
 BUDGET_LIMIT = _gauge(
     "dify_budget_limit", "Limit of the budget in its unit.",

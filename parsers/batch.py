@@ -155,7 +155,9 @@ class Invocation(Struct, frozen=True, gc=False, tag=True):
 
 
 class Failure(Struct, frozen=True, gc=False, tag=True):
-    """`count` error records that are no request's end; `kind` is one of ERROR_KINDS."""
+    """`count` error records that are no request's end, or causes of failed requests and runs that our proxy saw; `kind`
+    is one of ERROR_KINDS.
+    """
 
     kind: str
     count: Count = 1

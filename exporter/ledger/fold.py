@@ -58,13 +58,14 @@ def _usage(books: SourceLedger, r: b.Usage) -> None:
             series.add(c.TOKENS_USED, (books.source, r.app_id, *model, token_type), count, r.count)
     at = event_time(books, r.at)
     cost, currency, basis = r.cost, r.currency, "reported"
+    unpriced = sum(count or 0 for count in tokens.values()) if cost is None else 0
     if cost is None and (price := books.prices.find(r, at)) is not None:
-        cost, currency, basis = price.cost(r), price.currency, "price_list"
+        (cost, unpriced), currency, basis = price.priced(r), price.currency, "price_list"
     books.budgets.spend(books.source, r, cost, currency, at)
     if cost is not None:
         series.add(c.COST, (books.source, r.app_id, *model, currency, basis), cost, r.count)
-    elif total := sum(count or 0 for count in tokens.values()):
-        series.add(c.UNPRICED_TOKENS, (books.source, *model), total, r.count)
+    if unpriced:
+        series.add(c.UNPRICED_TOKENS, (books.source, *model), unpriced, r.count)
 
 
 def _usage_missing(books: SourceLedger, r: b.UsageMissing) -> None:

@@ -17,6 +17,7 @@ from parsers.batch import (
     Batch,
     Closed,
     Dropped,
+    Failure,
     FirstToken,
     Opened,
     Request,
@@ -25,7 +26,7 @@ from parsers.batch import (
     Usage,
     UsageMissing,
 )
-from parsers.dify import events, failures, structured, text
+from parsers.dify import error_body, events, failures, structured, text
 from parsers.dify.message import Reader
 from parsers.dify.requests import Requests
 from parsers.lines import Outcome, by_line
@@ -80,9 +81,10 @@ class Dify(Parser, frozen=True):
         return structured.reach(line) if line.startswith(b"{") else text.reach(line)
 
     def error_kinds(self, sample: Batch) -> frozenset[str]:
-        """The proxy says everything in the line of the request."""
-        told = {type(record) for record in sample.records}
-        return frozenset() if Active in told and told <= _OF_PROXY else failures.KINDS | gunicorn.KINDS
+        """The proxy writes no error records, only the cause of a failed request or run into its line."""
+        found = {type(record) for record in sample.records}
+        of_proxy = Active in found and found <= _OF_PROXY
+        return error_body.KINDS if of_proxy else failures.KINDS | gunicorn.KINDS
 
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
         """Access lines know the status, the proxy has seen the answer too."""
@@ -95,7 +97,7 @@ class Dify(Parser, frozen=True):
 
 
 #: Kinds of records that our proxy's lines give.
-_OF_PROXY = {Active, Dropped, Request, Usage, UsageMissing, FirstToken}
+_OF_PROXY = {Active, Dropped, Failure, Request, Usage, UsageMissing, FirstToken}
 
 _ADVICE = (
     (
