@@ -19,7 +19,7 @@ _NANOSECONDS = 1_000_000_000
 
 class Books(Struct):
     """What a record of one source may move. `last_at` is the newest event time, in nanoseconds; `clock` gives the
-    wall clock in seconds.
+    wall clock in seconds. `file` is the file generation whose batch is entered, "" in a replay.
     """
 
     source: str
@@ -30,6 +30,7 @@ class Books(Struct):
     joins: Joins
     active: Table[str, b.Active] = field(default_factory=Table)
     last_at: int = 0
+    file: str = ""
 
 
 def _request(books: Books, r: b.Request) -> None:
@@ -131,9 +132,28 @@ def _opened(books: Books, r: b.Opened) -> None:
 
 
 def _closed(books: Books, r: b.Closed) -> None:
-    opened = books.joins.close(r)
-    kind, app_id = (opened.kind, opened.app_id) if opened else (b.UNKNOWN, b.UNKNOWN)
-    _run(books, b.Run(kind, app_id, r.status, r.duration))
+    for ended in books.joins.close(r, event_time(books, r.at), books.file):
+        _run(books, ended.run)
+
+
+def _trace_error(books: Books, r: b.TraceError) -> None:
+    error = structs.replace(r, at=event_time(books, r.at))
+    if (failed := books.joins.streams.fail(error)) is not None:
+        _failed_request(books, *failed)
+    books.joins.fail(error)
+
+
+def _accepted(books: Books, r: b.Accepted) -> None:
+    now = event_time(books, None)
+    if any(at > now for _, at in r.requests):
+        r = structs.replace(r, requests=tuple((trace_id, min(at, now)) for trace_id, at in r.requests))
+    for route, failure in books.joins.accept(r):
+        _failed_request(books, route, failure)
+
+
+def _failed_request(books: Books, route: str, failure: str) -> None:
+    """A request that was counted as answered has failed."""
+    books.series.add(c.FAILED_REQUESTS, (books.source, route, failure))
 
 
 def _lost(books: Books, r: b.Opened) -> None:
@@ -148,10 +168,19 @@ def event_time(books: Books, at: int | None) -> int:
 
 
 def passed(books: Books, at: int) -> None:
-    """Event time has reached `at`, in nanoseconds: gives up the joins that have waited for a day of it."""
-    books.last_at = max(books.last_at, event_time(books, at))
+    """The lines of the present file have reached event time `at`, in nanoseconds: ends the joins that are due by it."""
+    at = event_time(books, at)
+    books.last_at = max(books.last_at, at)
+    for ended in books.joins.passed(books.file, at, event_time(books, None)):
+        _run(books, ended.run)
     for lost in books.joins.expire(books.last_at):
         _lost(books, lost)
+
+
+def settle(books: Books, now: int | None) -> None:
+    """Ends the runs that are due at `now`, the wall clock in nanoseconds; None: nothing more will be read."""
+    for ended in books.joins.finish() if now is None else books.joins.settle(now):
+        _run(books, ended.run)
 
 
 FOLDS: Mapping[type, Callable[[Books, Any], None]] = {
@@ -168,4 +197,6 @@ FOLDS: Mapping[type, Callable[[Books, Any], None]] = {
     b.Dropped: _dropped,
     b.Opened: _opened,
     b.Closed: _closed,
+    b.TraceError: _trace_error,
+    b.Accepted: _accepted,
 }

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import msgspec
 
-from parsers.batch import UNPARSED_REASONS, Batch, FirstToken, Invocation, NodeRun, Request, Run, Usage
+from parsers.batch import UNPARSED_REASONS, Accepted, Batch, FirstToken, Invocation, NodeRun, Request, Run, Usage
 from parsers.parser import Parser
 
 _QUARTER = 900 * 10**9
@@ -33,6 +33,8 @@ def _moves(record: object) -> Iterable[tuple[object, ...]]:
         yield from [(kind, *labels)] * record.count
     elif isinstance(record, Usage):
         yield from [_usage(record)] * record.count
+    elif isinstance(record, Accepted):
+        yield from (("accepted", record.route, record.failure, *request) for request in record.requests)
     else:
         yield (type(record).__name__, *(repr(v) for v in msgspec.structs.astuple(record)))
 
