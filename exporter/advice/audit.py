@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
 from exporter.advice.doctor import Finding, sample, tailed
-from exporter.books.budgets import TOKENS
-from exporter.books.prices import Prices
-from exporter.reading.inputs import InputError
-from exporter.settings import Config, Source
-from exporter.toml_table import unknown
+from exporter.config.settings import Config, SourceConfig
+from exporter.ledger.budgets import TOKENS
+from exporter.ledger.prices import Prices
+from exporter.messages import unknown
+from exporter.replay.inputs import InputError
 from parsers.batch import UNKNOWN, Usage
 
 _NAMED_MODELS = 5
@@ -46,7 +46,7 @@ def _unfed(config: Config) -> Iterator[Finding]:
             yield Finding(f"budget {budget.name} stays 0: match: {unknown('source', name, known)}", problem=True)
 
 
-def _usages(source: Source) -> Iterator[Usage]:
+def _usages(source: SourceConfig) -> Iterator[Usage]:
     for file in sorted(tailed(source)):
         try:
             batch = source.parser.parse(sample(file), final=True)

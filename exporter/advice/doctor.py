@@ -9,13 +9,13 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from exporter.config.proxy import unusable
+from exporter.config.settings import Config, SourceConfig
 from exporter.files.matches import Matches
 from exporter.files.readable import trouble
-from exporter.proxy.settings import unusable
-from exporter.reading.detect import Guess, detect, guesses
-from exporter.reading.inputs import SAMPLE_BYTES, InputError, ending
-from exporter.redact import redact
-from exporter.settings import Config, Source
+from exporter.messages import redact
+from exporter.replay.detect import Guess, detect, guesses
+from exporter.replay.inputs import SAMPLE_BYTES, InputError, ending
 from parsers.batch import Batch
 
 
@@ -34,7 +34,7 @@ _YIELDS = {
 }  # fmt: skip
 
 
-def examine(source: Source, told: list[Batch]) -> Iterator[Finding]:
+def examine(source: SourceConfig, told: list[Batch]) -> Iterator[Finding]:
     """Everything there is to say about a source; what a sample of each file gave is added to `told`."""
     found, looked_at, followed = Batch(), set[object](), tailed(source)
     for path in source.paths:
@@ -61,7 +61,7 @@ def examine(source: Source, told: list[Batch]) -> Iterator[Finding]:
         yield Finding(f"absent: {sentence}")
 
 
-def overlaps(sources: Iterable[Source]) -> Iterator[Finding]:
+def overlaps(sources: Iterable[SourceConfig]) -> Iterator[Finding]:
     """Files that more than one source reads."""
     readers: dict[object, tuple[str, list[str]]] = {}
     for source in sources:
@@ -73,7 +73,7 @@ def overlaps(sources: Iterable[Source]) -> Iterator[Finding]:
             yield Finding(f"{file} is read by {' and '.join(names)}: each counts its lines; sum within one source")
 
 
-def tailed(source: Source) -> frozenset[str]:
+def tailed(source: SourceConfig) -> frozenset[str]:
     """The paths that `serve` follows: no rotated and no packed files, whatever a glob matches."""
     return Matches(source.paths, source.log_patterns, time.monotonic).now()
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from exporter.reading.detect import detect, guesses
-from exporter.reading.inputs import InputError, ending
+from exporter.replay.detect import detect, guesses
+from exporter.replay.inputs import InputError, ending
 from parsers.nginx import Nginx
 
 _NGINX_CONFIGURATIONS = (

@@ -7,8 +7,8 @@ import click
 
 from exporter.advice.survey import Found, survey
 from exporter.cli.options import config_option, stop
-from exporter.config import ConfigError, load
-from exporter.redact import printable
+from exporter.config.loader import ConfigError, load
+from exporter.messages import printable
 
 _HEAD = """\
 # dify-exporter's configuration; every key is described in docs/configuration.md.

@@ -8,13 +8,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from parsers.access.routes import Routes
 from parsers.batch import OTHER, UNKNOWN, Invocation, Record, Request, Task
 from parsers.dify import runs
 from parsers.dify.failures import failure_of_record
-from parsers.http import failure_of, method_of, status_code_of
-from parsers.numbers import MILLISECOND, nanoseconds
 from parsers.plugin_daemon import operation_of
-from parsers.routes import Routes
+from parsers.values.http import failure_of, method_of, status_code_of
+from parsers.values.numbers import MILLISECOND, nanoseconds
 
 
 class Head(NamedTuple):

@@ -12,8 +12,8 @@ provider's or a user's text and is never read.
 import re
 from collections.abc import Mapping
 
+from parsers.access.routes import Routes
 from parsers.batch import RUN_KINDS, UNKNOWN, Accepted, Closed, ErrorLevel, Opened, TraceError
-from parsers.routes import Routes
 
 _TASK_NAME = "workflow_based_app_execution_task"
 #: Everything behind `user=` may be the user's own words.

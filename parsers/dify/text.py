@@ -3,11 +3,11 @@
 import re
 from datetime import tzinfo
 
-from parsers import format
+from parsers.access import format
 from parsers.dify.message import Head, Reader
 from parsers.gunicorn import OWN_LINE, own_failures
-from parsers.times import iso
-from parsers.window import Outcome
+from parsers.lines import Outcome
+from parsers.values.times import iso
 
 _TIME = rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)[.,](\d{1,3})(?:\.\d{3})?"
 _LEVEL = rb"(DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL) *"

@@ -1,0 +1,190 @@
+"""Joins of the lines of one run or request on their trace id: what waits, within bounds, until its outcome is known.
+
+A worker's run has up to three facts: its beginning, its end and the errors of its trace id. They come in any order,
+in different windows, and a restart may lie between them. An ended run is held until its errors must have been read.
+An accepted request has its access line and may have an error behind it; see `exporter.ledger.streams`.
+
+A client may choose the trace id (the header `traceparent`), so one id may belong to many runs. Each end of a run gives
+exactly one run, whatever the ids are; only which beginning and which error belong to it is then a guess.
+"""
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+from msgspec import Struct, structs
+
+from exporter.ledger.change_tracker import ChangeTracker
+from exporter.ledger.streams import Streams, becomes
+from parsers.batch import UNKNOWN, Accepted, Closed, ErrorLevel, Opened, Run, TraceError
+
+_SECOND = 1_000_000_000
+_DAY = 24 * 3600 * _SECOND
+
+#: An error record belongs to a run up to so many nanoseconds after its end. A real Dify writes it 1 to 59 ms after it.
+HOLD = 2 * _SECOND
+#: Lines of one file are out of order by at most so many nanoseconds.
+_DISORDER = 2 * _SECOND
+
+Waiting = TypeVar("Waiting")
+
+_RANKS: dict[ErrorLevel, int] = {"node": 0, "plugin": 1, "run": 2}
+
+
+class Ended(Struct, frozen=True):
+    """A run that has ended, at time `at` in nanoseconds, whose line came from the file generation `file`.
+
+    `opened_at` is None where its beginning has not been read. `status` may still become worse.
+    """
+
+    trace_id: str
+    status: str
+    duration: int | None
+    at: int
+    file: str
+    opened_at: int | None = None
+    kind: str = UNKNOWN
+    app_id: str = UNKNOWN
+
+    @property
+    def run(self) -> Run:
+        return Run(self.kind, self.app_id, self.status, self.duration)
+
+    def began(self, opened: Opened) -> "Ended":
+        """The same run with its beginning."""
+        return structs.replace(self, opened_at=opened.at, kind=opened.kind, app_id=opened.app_id)
+
+    def owns(self, error: TraceError) -> bool:
+        """Whether an error of its trace id lies between its beginning and the end of its hold."""
+        return (self.opened_at is None or error.at >= self.opened_at) and error.at <= self.at + HOLD
+
+    def failed(self, error: TraceError) -> "Ended":
+        """The same run with the status that an error gives it: a failed run stays failed."""
+        status = "failed" if error.level == "run" or self.status == "failed" else "partial-succeeded"
+        return structs.replace(self, status=status)
+
+
+class Joins:
+    """Of one source, each table in the order of arrival and of at most `capacity` entries.
+
+    `waiting` are runs that have begun, `held` those that have ended, `errors` error records whose run has not ended
+    yet. What leaves is returned: an `Opened` without an end is a lost run, an `Ended` is final.
+    """
+
+    def __init__(self, capacity: int, now: int) -> None:
+        """`now` is the wall clock in nanoseconds."""
+        self.capacity = capacity
+        self._started_at = now
+        self._reached: dict[str, tuple[int, int]] = {}  # event time of a file's last lines, and when they were read
+        self.waiting: ChangeTracker[str, Opened] = ChangeTracker()
+        self.held: ChangeTracker[str, Ended] = ChangeTracker()
+        self.errors: ChangeTracker[str, TraceError] = ChangeTracker()
+        self.streams = Streams()
+
+    def open(self, opened: Opened) -> Iterator[Opened]:
+        """Adds the beginning of a run at a known time. A retry of the same task waits anew, without its old errors."""
+        trace_id, at = opened.trace_id, opened.at or 0
+        ended = self.held.get(trace_id)
+        if ended is not None and ended.opened_at is None and at <= ended.at:
+            self.held[trace_id] = ended.began(opened)
+            return
+        error = self.errors.get(trace_id)
+        if error is not None and error.at < at:
+            del self.errors[trace_id]
+        self.waiting.pop(trace_id, None)
+        self.waiting[trace_id] = opened
+        yield from _beyond(self.waiting, self.capacity)
+
+    def close(self, closed: Closed, at: int, file: str) -> Iterator[Ended]:
+        """Adds the end of a run at time `at`, read from a file generation."""
+        trace_id = closed.trace_id
+        if (before := self.held.pop(trace_id, None)) is not None:
+            yield before
+        ended = Ended(trace_id, closed.status, closed.duration, at, file)
+        if (opened := self.waiting.pop(trace_id, None)) is not None:
+            ended = ended.began(opened)
+        if not trace_id:
+            yield ended
+            return
+        error = self.errors.get(trace_id)
+        if error is not None and error.at <= at + HOLD:
+            del self.errors[trace_id]
+            ended = ended.failed(error) if ended.owns(error) else ended
+        self.held[trace_id] = ended
+        yield from _beyond(self.held, self.capacity)
+
+    def accept(self, accepted: Accepted) -> list[tuple[str, str]]:
+        """Adds accepted requests; the route and failure of each whose error record has come before.
+
+        An error record remains, because a run may have the same trace id.
+        """
+        known = (
+            [
+                request
+                for request in accepted.requests
+                if (error := self.errors.get(request[0])) and becomes(accepted.failure, request[1], error)
+            ]
+            if self.errors
+            else []
+        )
+        if known:
+            rest = tuple(request for request in accepted.requests if request not in known)
+            accepted = structs.replace(accepted, requests=rest)
+        self.streams.add(accepted, self.capacity)
+        return [(accepted.route, accepted.failure)] * len(known)
+
+    def fail(self, error: TraceError) -> None:
+        """Adds an error record; of several for one run the worst counts."""
+        trace_id = error.trace_id
+        ended = self.held.get(trace_id)
+        if ended is not None and ended.owns(error):
+            self.held[trace_id] = ended.failed(error)
+            return
+        before = self.errors.pop(trace_id, None)
+        if before is not None:
+            worst = max((before, error), key=lambda each: _RANKS[each.level])
+            error = structs.replace(worst, at=max(before.at, error.at))
+        self.errors[trace_id] = error
+        for _ in _beyond(self.errors, self.capacity):
+            pass
+
+    def passed(self, file: str, at: int, now: int) -> Iterator[Ended]:
+        """The lines of a file have reached the event time `at` when the wall clock shows `now`, both in nanoseconds.
+
+        Gives the runs of that file that are final by event time alone, as they must be while a backlog is read.
+        """
+        self._reached[file] = at, now
+        for ended in [each for each in self.held.values() if each.file == file]:
+            if ended.at <= at - HOLD - _DISORDER:
+                yield self.held.pop(ended.trace_id)
+
+    def settle(self, now: int) -> Iterator[Ended]:
+        """The runs that are final at `now` by the wall clock: event time goes on with it where nothing follows."""
+        for ended in list(self.held.values()):
+            at, then = self._reached.get(ended.file, (ended.at, self._started_at))
+            if at + now - then >= ended.at + HOLD:
+                yield self.held.pop(ended.trace_id)
+
+    def forget(self, file: str) -> None:
+        """A file generation is read no more."""
+        self._reached.pop(file, None)
+
+    def finish(self) -> Iterator[Ended]:
+        """All runs that are held, because nothing more will be read."""
+        while self.held:
+            yield self.held.pop(next(iter(self.held)))
+
+    def expire(self, now: int) -> Iterator[Opened]:
+        """The runs that began more than a day of event time before `now` (nanoseconds); drops errors of that age."""
+        while self.errors and next(iter(self.errors.values())).at <= now - _DAY:
+            del self.errors[next(iter(self.errors))]
+        while self.waiting:
+            first = next(iter(self.waiting.values()))
+            if first.at is None or first.at > now - _DAY:
+                return
+            yield self.waiting.pop(first.trace_id)
+
+
+def _beyond(table: ChangeTracker[str, Waiting], capacity: int) -> Iterator[Waiting]:
+    """Removes the oldest entries beyond the capacity."""
+    while len(table) > capacity:
+        yield table.pop(next(iter(table)))
