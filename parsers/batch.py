@@ -207,15 +207,19 @@ class TraceError(Struct, frozen=True, gc=False, tag=True):
 
 
 class Accepted(Struct, frozen=True, gc=False, tag=True):
-    """Requests to one route that were answered with status 200 and can still fail: trace id and time of each.
+    """Requests to one route that were answered with status 200 and can still fail.
 
-    `failure` is the one of FAILURE_REASONS that an error record under the trace id gives the request: `stream_error`
-    needs an error of a plugin or run that is not older than the access line, `run_failed` needs a failed run.
+    `failure` is the one of FAILURE_REASONS that an error record under the same trace id makes of a request:
+    `stream_error` needs an error of a plugin or run that is not older than the access line, `run_failed` needs a failed
+    run. `trace_ids` and `times` hold one line per request; a time is ISO 8601, in `timezone` where it names no other.
+    They are texts, because nearly none of them is ever looked at.
     """
 
     route: str
     failure: str
-    requests: tuple[tuple[TraceId, Moment], ...]
+    trace_ids: str
+    times: str
+    timezone: str = "UTC"
 
 
 Record = (

@@ -8,7 +8,7 @@ from msgspec import Struct, field, structs
 from exporter import catalogue as c
 from exporter.ledger.budgets import Budgets
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.joins import Joins
+from exporter.ledger.joins import Ended, Joins
 from exporter.ledger.prices import Prices
 from exporter.ledger.series import Labels, Series
 from parsers import batch as b
@@ -16,10 +16,14 @@ from parsers import batch as b
 _MOST_WORKERS = 1024
 _NANOSECONDS = 1_000_000_000
 
+#: Kinds of runs that a worker's task executes.
+_WORKER_KINDS = ("workflow", "advanced-chat")
+
 
 class SourceLedger(Struct):
     """What a record of one source may move. `last_at` is the newest event time, in nanoseconds; `clock` gives the
-    wall clock in seconds. `file` is the file generation whose batch is entered, "" in a replay.
+    wall clock in seconds. `file` is the file generation whose batch is entered, "" in a replay. `has_telemetry`:
+    telemetry reports the runs that a worker's tasks report too.
     """
 
     source: str
@@ -31,6 +35,7 @@ class SourceLedger(Struct):
     active: ChangeTracker[str, b.Active] = field(default_factory=ChangeTracker)
     last_at: int = 0
     file: str = ""
+    has_telemetry: bool = False
 
 
 def _request(books: SourceLedger, r: b.Request) -> None:
@@ -78,6 +83,12 @@ def _first_token(books: SourceLedger, r: b.FirstToken) -> None:
 
 
 def _run(books: SourceLedger, r: b.Run) -> None:
+    """A run as telemetry reports it."""
+    books.has_telemetry = books.has_telemetry or r.kind in _WORKER_KINDS
+    _count_run(books, r)
+
+
+def _count_run(books: SourceLedger, r: b.Run) -> None:
     durations = r.durations or _one(r.duration)
     _timed(books, (c.RUNS, c.RUN_DURATION), (r.kind, r.app_id, r.status), durations, r.count)
 
@@ -133,32 +144,35 @@ def _opened(books: SourceLedger, r: b.Opened) -> None:
 
 def _closed(books: SourceLedger, r: b.Closed) -> None:
     for ended in books.joins.close(r, event_time(books, r.at), books.file):
-        _run(books, ended.run)
+        _ended(books, ended)
+
+
+def _ended(books: SourceLedger, r: Ended) -> None:
+    """A worker's run is final. Where telemetry reports the same run with its outcome, the failure counts there."""
+    outcome = "" if books.has_telemetry else r.outcome
+    status = "failed" if "failed" in (r.status, outcome) else outcome or r.status
+    _count_run(books, b.Run(r.kind, r.app_id, status, r.duration))
 
 
 def _trace_error(books: SourceLedger, r: b.TraceError) -> None:
-    error = structs.replace(r, at=event_time(books, r.at))
-    if (failed := books.joins.streams.fail(error)) is not None:
-        _failed_request(books, *failed)
-    books.joins.fail(error)
+    failed = books.joins.fail(r, event_time(books, r.at))
+    if failed is not None:
+        _failed_requests(books, *failed, 1)
 
 
 def _accepted(books: SourceLedger, r: b.Accepted) -> None:
-    now = event_time(books, None)
-    if any(at > now for _, at in r.requests):
-        r = structs.replace(r, requests=tuple((trace_id, min(at, now)) for trace_id, at in r.requests))
-    for route, failure in books.joins.accept(r):
-        _failed_request(books, route, failure)
+    if count := books.joins.accept(r):
+        _failed_requests(books, r.route, r.failure, count)
 
 
-def _failed_request(books: SourceLedger, route: str, failure: str) -> None:
-    """A request that was counted as answered has failed."""
-    books.series.add(c.FAILED_REQUESTS, (books.source, route, failure))
+def _failed_requests(books: SourceLedger, route: str, failure: str, count: int) -> None:
+    """Requests that were counted as answered have failed."""
+    books.series.add(c.FAILED_REQUESTS, (books.source, route, failure), count, count)
 
 
 def _lost(books: SourceLedger, r: b.Opened) -> None:
     books.series.add(c.JOINS_EXPIRED, (books.source,))
-    _run(books, b.Run(r.kind, r.app_id, "lost"))
+    _count_run(books, b.Run(r.kind, r.app_id, "lost"))
 
 
 def event_time(books: SourceLedger, at: int | None) -> int:
@@ -172,7 +186,7 @@ def passed(books: SourceLedger, at: int) -> None:
     at = event_time(books, at)
     books.last_at = max(books.last_at, at)
     for ended in books.joins.passed(books.file, at, event_time(books, None)):
-        _run(books, ended.run)
+        _ended(books, ended)
     for lost in books.joins.expire(books.last_at):
         _lost(books, lost)
 
@@ -180,7 +194,7 @@ def passed(books: SourceLedger, at: int) -> None:
 def settle(books: SourceLedger, now: int | None) -> None:
     """Ends the runs that are due at `now`, the wall clock in nanoseconds; None: nothing more will be read."""
     for ended in books.joins.finish() if now is None else books.joins.settle(now):
-        _run(books, ended.run)
+        _ended(books, ended)
 
 
 FOLDS: Mapping[type, Callable[[SourceLedger, Any], None]] = {

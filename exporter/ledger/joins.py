@@ -14,8 +14,8 @@ from typing import TypeVar
 from msgspec import Struct, structs
 
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.streams import Streams, becomes
-from parsers.batch import UNKNOWN, Accepted, Closed, ErrorLevel, Opened, Run, TraceError
+from exporter.ledger.streams import Streams
+from parsers.batch import UNKNOWN, Accepted, Closed, ErrorLevel, Opened, TraceError
 
 _SECOND = 1_000_000_000
 _DAY = 24 * 3600 * _SECOND
@@ -33,7 +33,8 @@ _RANKS: dict[ErrorLevel, int] = {"node": 0, "plugin": 1, "run": 2}
 class Ended(Struct, frozen=True):
     """A run that has ended, at time `at` in nanoseconds, whose line came from the file generation `file`.
 
-    `opened_at` is None where its beginning has not been read. `status` may still become worse.
+    `status` is that of its task, `finished` or `failed`, and `outcome` what the errors of its trace id say: `failed`,
+    `partial-succeeded` or "". `opened_at` is None where its beginning has not been read.
     """
 
     trace_id: str
@@ -41,13 +42,10 @@ class Ended(Struct, frozen=True):
     duration: int | None
     at: int
     file: str
+    outcome: str = ""
     opened_at: int | None = None
     kind: str = UNKNOWN
     app_id: str = UNKNOWN
-
-    @property
-    def run(self) -> Run:
-        return Run(self.kind, self.app_id, self.status, self.duration)
 
     def began(self, opened: Opened) -> "Ended":
         """The same run with its beginning."""
@@ -58,9 +56,9 @@ class Ended(Struct, frozen=True):
         return (self.opened_at is None or error.at >= self.opened_at) and error.at <= self.at + HOLD
 
     def failed(self, error: TraceError) -> "Ended":
-        """The same run with the status that an error gives it: a failed run stays failed."""
-        status = "failed" if error.level == "run" or self.status == "failed" else "partial-succeeded"
-        return structs.replace(self, status=status)
+        """The same run with the outcome that an error gives it: a failed run stays failed."""
+        worst = error.level == "run" or self.outcome == "failed"
+        return structs.replace(self, outcome="failed" if worst else "partial-succeeded")
 
 
 class Joins:
@@ -112,28 +110,23 @@ class Joins:
         self.held[trace_id] = ended
         yield from _beyond(self.held, self.capacity)
 
-    def accept(self, accepted: Accepted) -> list[tuple[str, str]]:
-        """Adds accepted requests; the route and failure of each whose error record has come before.
+    def accept(self, accepted: Accepted) -> int:
+        """Adds accepted requests; how many of them have failed, because their error record was read before them."""
+        return self.streams.add(accepted, self.errors, self.capacity)
 
-        An error record remains, because a run may have the same trace id.
+    def fail(self, error: TraceError, at: int) -> tuple[str, str] | None:
+        """Adds an error record; the route and failure of the accepted request that it makes a failure.
+
+        `at` is its time, but at most now. An access line is compared with the time as written, so that a clock that is
+        ahead does not matter.
         """
-        known = (
-            [
-                request
-                for request in accepted.requests
-                if (error := self.errors.get(request[0])) and becomes(accepted.failure, request[1], error)
-            ]
-            if self.errors
-            else []
-        )
-        if known:
-            rest = tuple(request for request in accepted.requests if request not in known)
-            accepted = structs.replace(accepted, requests=rest)
-        self.streams.add(accepted, self.capacity)
-        return [(accepted.route, accepted.failure)] * len(known)
+        failed = self.streams.fail(error)
+        if failed is None or error.trace_id in self.held or error.trace_id in self.waiting:
+            self._fail_run(structs.replace(error, at=at))
+        return failed
 
-    def fail(self, error: TraceError) -> None:
-        """Adds an error record; of several for one run the worst counts."""
+    def _fail_run(self, error: TraceError) -> None:
+        """Of several errors for one run the worst counts."""
         trace_id = error.trace_id
         ended = self.held.get(trace_id)
         if ended is not None and ended.owns(error):

@@ -175,6 +175,9 @@ class Ledger:
             return told + self._budgets.take_over({key: _present(spent) for key, spent in image.spent.items()})
 
     def _take_over_joins(self, kept: State) -> None:
+        for source, _, _, status in self._series.counters[c.RUNS]:
+            if status == "succeeded":  # a task does not know that
+                self._books_of(source).has_telemetry = True
         for name, waiting in kept.waiting.items():
             by_age = sorted(_present(waiting).items(), key=lambda item: item[1].at or 0)
             self._books_of(name).joins.waiting.enter(dict(by_age))
@@ -208,6 +211,7 @@ class Ledger:
             add(c.UNPARSED_LINES, (source, reason), count)
         for record in batch.records:
             FOLDS[type(record)](books, record)
+        books.joins.streams.trim(books.joins.capacity)
         if batch.last_at is not None:
             passed(books, batch.last_at)
 

@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 
 from exporter.ledger.joins import Ended
 from exporter.ledger.series import Labels, Limits
-from exporter.ledger.streams import Request
+from exporter.ledger.streams import Block
 from exporter.window import Position
 from parsers.batch import Active, Opened, TraceError
 
@@ -51,7 +51,7 @@ class State(Struct, omit_defaults=True):
     waiting: dict[str, dict[str, Opened | None]] = {}
     held: dict[str, dict[str, Ended | None]] = {}
     errors: dict[str, dict[str, TraceError | None]] = {}
-    streams: dict[str, dict[int, dict[str, Request] | None]] = {}
+    streams: dict[str, dict[int, Block | None]] = {}
     active: dict[str, dict[str, Active | None]] = {}
     spent: dict[str, dict[tuple[int, str], int | Decimal | None]] = {}
     last_at: dict[str, int] = {}

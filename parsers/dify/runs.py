@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from parsers.access.routes import Routes
 from parsers.batch import RUN_KINDS, UNKNOWN, Accepted, Closed, ErrorLevel, Opened, TraceError
+from parsers.values.times import iso_of
 
 _TASK_NAME = "workflow_based_app_execution_task"
 #: Everything behind `user=` may be the user's own words.
@@ -36,6 +37,7 @@ _ERRORS: Mapping[bytes, tuple[re.Pattern[bytes], ErrorLevel]] = {
         ),
         "plugin",
     ),
+    b"error_handler.py": (re.compile(rb"Node \S{1,128} failed with ABORT strategy\b"), "run"),
     b"node.py": (re.compile(rb"http request node \S{1,128} failed to run\b"), "node"),
 }
 _LEVELS = frozenset({b"ERROR", b"CRITICAL", b"WARNING", b"WARN"})
@@ -83,4 +85,6 @@ def failure_of_stream(routes: Routes, method: str, route: str, status_code: str)
 def accepted(routes: Routes, labels: tuple[str, str, str], trace_id: str, at: int | None) -> list[Accepted]:
     """The first half of a join with a later error; `labels` are method, route and status code of an access line."""
     failure = failure_of_stream(routes, *labels)
-    return [Accepted(labels[1], failure, ((trace_id, at),))] if failure and trace_id and at is not None else []
+    if not failure or not trace_id or "\n" in trace_id or at is None:
+        return []
+    return [Accepted(labels[1], failure, trace_id, iso_of(at))]

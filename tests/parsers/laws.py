@@ -11,6 +11,7 @@ import msgspec
 
 from parsers.batch import UNPARSED_REASONS, Accepted, Batch, FirstToken, Invocation, NodeRun, Request, Run, Usage
 from parsers.parser import Parser
+from parsers.values.times import iso, zone
 
 _QUARTER = 900 * 10**9
 
@@ -34,7 +35,9 @@ def _moves(record: object) -> Iterable[tuple[object, ...]]:
     elif isinstance(record, Usage):
         yield from [_usage(record)] * record.count
     elif isinstance(record, Accepted):
-        yield from (("accepted", record.route, record.failure, *request) for request in record.requests)
+        for trace_id, time in zip(record.trace_ids.split("\n"), record.times.split("\n"), strict=True):
+            if (at := iso(time.encode(), zone(record.timezone))) is not None:
+                yield "accepted", record.route, record.failure, trace_id, at
     else:
         yield (type(record).__name__, *(repr(v) for v in msgspec.structs.astuple(record)))
 
