@@ -94,7 +94,7 @@ TIME_TO_FIRST_TOKEN = _histogram(
     "dify_time_to_first_token_seconds", "Time to the first token of a streamed answer.", FIRST_BUCKETS,
     "source", "app_id", "model")
 RUNS = _counter(
-    "dify_runs_total", "App runs that ended; finished is what a Celery task knows of its run.",
+    "dify_runs_total", "App runs that ended; finished is a worker's run without an error record of its trace id.",
     "source", "kind", "app_id", "status")
 RUN_DURATION = _histogram(
     "dify_run_duration_seconds", "Duration of an app run.", RUN_BUCKETS,

@@ -13,6 +13,7 @@ from parsers import gunicorn
 from parsers.access.routes import table
 from parsers.batch import (
     FAILURE_REASONS,
+    Accepted,
     Active,
     Batch,
     Closed,
@@ -54,7 +55,7 @@ class Dify(Parser, frozen=True):
 
     @cached_property
     def _requests(self) -> Requests:
-        return Requests(table(self.routes), self._zone)
+        return Requests(table(self.routes), self.timezone)
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
         consumed = len(window) if final else window.rfind(b"\n") + 1
@@ -87,9 +88,11 @@ class Dify(Parser, frozen=True):
         return error_body.KINDS if of_proxy else failures.KINDS | gunicorn.KINDS
 
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
-        """Access lines know the status, the proxy has seen the answer too."""
-        of_proxy = any(isinstance(record, Active) for record in sample.records)
-        return frozenset(FAILURE_REASONS) if of_proxy else FAILURES
+        """Access lines know the status and, by their trace id, later errors; the proxy has seen the answer too."""
+        kinds = {type(record) for record in sample.records}
+        if Active in kinds:
+            return frozenset(FAILURE_REASONS)
+        return FAILURES | {"stream_error", "run_failed"} if Accepted in kinds else FAILURES
 
     def advice(self, sample: Batch) -> tuple[str, ...]:
         told = {type(record) for record in sample.records}
