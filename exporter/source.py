@@ -19,6 +19,7 @@ from exporter.files.lineage import decoded, encoded
 from exporter.files.matches import Matches
 from exporter.files.opened import Identity, Opened
 from exporter.judge import MalformedError, judge
+from exporter.recognition import Recognition
 from exporter.tail import Tail
 from exporter.wake import Wake
 from exporter.window import Position, Window
@@ -94,6 +95,7 @@ class Source:
         self._awaited = Matches([*map(decoded, books.sought(settings.name))], settings.log_patterns, clock)
         self._told = False
         self._complaints = Complaints(settings.name, clock)
+        self._recognition = Recognition(settings.name, settings.parser.ignores_continuations(), clock)
         self._tails: dict[str, Tail] = {}
         self._troubles: dict[str, str] = {}
         self._ready: list[Tail] = []
@@ -116,6 +118,11 @@ class Source:
         """At least one path matches and all are readable."""
         troubles = {tail.error for tail in self._present()}
         return "" in troubles and troubles <= {"", "missing"}
+
+    @property
+    def recognised(self) -> bool:
+        """Its lines begin records of its parser."""
+        return self._recognition.holds
 
     @property
     def lag(self) -> int:
@@ -158,6 +165,7 @@ class Source:
         now = self._clock()
         if self._next_poll is None or now >= self._next_poll:
             self._find(first=self._next_poll is None)
+            self._recognition.judge()
             self._next_poll = now + self._poll_interval
             self._ready = list(self._tails.values())
         else:
@@ -191,6 +199,7 @@ class Source:
         self._books.post(window, batch)
         tail.posted(batch.consumed)
         self._complaints.hear(batch)
+        self._recognition.add(batch)
         if tail in self._owed:
             self._owed[tail] = max(0, self._owed[tail] - batch.consumed)
         return True

@@ -90,6 +90,9 @@ class Envelope(Parser, frozen=True):
             return 0
         return max(0, line.find(piece.content[:40])) + self.parser.reach(piece.content)
 
+    def ignores_continuations(self) -> bool:
+        return self.parser.ignores_continuations()
+
     def error_kinds(self, sample: Batch) -> frozenset[str]:
         return self.parser.error_kinds(sample)
 

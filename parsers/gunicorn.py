@@ -52,7 +52,7 @@ _TRACEBACK = re.compile(
     rb"|[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)\b"
 )
 #: The application's own records on the same standard output: the dify parser reads those.
-_APPLICATION = re.compile(rb'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.,]\d{1,3}(?:\.\d{3})? [A-Z]+ +\[|\{"ts": ?"')
+_APPLICATION = re.compile(rb'[0-9A-Za-z][0-9A-Za-z:/.,+ _-]{0,47}?[.,]\d{1,3}(?:\.\d{3})? [A-Z]+ +\[|\{"ts": ?"')
 
 #: What another record has told already.
 _AGAIN = re.compile(rb"Worker \(pid:\d+\) (?:was sent SIG|exited)|Shutting down: |Reason: ")

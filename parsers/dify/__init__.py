@@ -79,6 +79,9 @@ class Dify(Parser, frozen=True):
     def reach(self, line: bytes) -> int:
         return structured.reach(line) if line.startswith(b"{") else text.reach(line)
 
+    def ignores_continuations(self) -> bool:
+        return True
+
     def error_kinds(self, sample: Batch) -> frozenset[str]:
         """The proxy says everything in the line of the request."""
         told = {type(record) for record in sample.records}
