@@ -38,6 +38,7 @@ _UNPARSED = ("too_long", "unterminated")
 _REMEDIES = {
     "permission": "give the exporter's user the right to read it (a group, or setfacl); no restart is needed",
     "not_a_file": "name a log file: folders, FIFOs, sockets and devices are refused",
+    "packed": "nginx packs this log, so it cannot be tailed: remove gzip from its access_log",
     "too_many_files": "raise the limit on open files (ulimit -n, systemd's LimitNOFILE); no log above it is read",
     "parser": "it breaks one of the laws in docs/develop.md; its lines wait for a better one",
 }

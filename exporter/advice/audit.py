@@ -4,9 +4,10 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
-from exporter.advice.doctor import Finding, sample, tailed
+from exporter.advice.doctor import Finding, sample
 from exporter.books.budgets import TOKENS
 from exporter.books.prices import Prices
+from exporter.files.matches import tailed
 from exporter.reading.inputs import InputError
 from exporter.settings import Config, Source
 from exporter.toml_table import unknown
@@ -47,7 +48,7 @@ def _unfed(config: Config) -> Iterator[Finding]:
 
 
 def _usages(source: Source) -> Iterator[Usage]:
-    for file in sorted(tailed(source)):
+    for file in sorted(tailed(source.paths, source.log_patterns)):
         try:
             batch = source.parser.parse(sample(file), final=True)
         except InputError:  # said by doctor.examine

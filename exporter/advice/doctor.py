@@ -1,6 +1,5 @@
 """What `check` finds: in sentences, what each source is, what it yields, what it cannot, and the remedy."""
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
@@ -9,7 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from exporter.files.matches import Matches
+from exporter.files.matches import tailed
 from exporter.files.readable import trouble
 from exporter.proxy.settings import unusable
 from exporter.reading.detect import Guess, detect, guesses
@@ -36,7 +35,7 @@ _YIELDS = {
 
 def examine(source: Source, told: list[Batch]) -> Iterator[Finding]:
     """Everything there is to say about a source; what a sample of each file gave is added to `told`."""
-    found, looked_at, followed = Batch(), set[object](), tailed(source)
+    found, looked_at, followed = Batch(), set[object](), tailed(source.paths, source.log_patterns)
     for path in source.paths:
         files = sorted(followed & {*glob(path)})
         if not files:
@@ -65,17 +64,12 @@ def overlaps(sources: Iterable[Source]) -> Iterator[Finding]:
     """Files that more than one source reads."""
     readers: dict[object, tuple[str, list[str]]] = {}
     for source in sources:
-        for file in sorted(tailed(source)):
+        for file in sorted(tailed(source.paths, source.log_patterns)):
             _, names = readers.setdefault(_identity(file), (file, []))
             names += [source.name] if source.name not in names else []
     for file, names in readers.values():
         if len(names) > 1:
             yield Finding(f"{file} is read by {' and '.join(names)}: each counts its lines; sum within one source")
-
-
-def tailed(source: Source) -> frozenset[str]:
-    """The paths that `serve` follows: no rotated and no packed files, whatever a glob matches."""
-    return Matches(source.paths, source.log_patterns, time.monotonic).now()
 
 
 def _identity(file: str) -> object:

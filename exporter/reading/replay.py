@@ -1,10 +1,13 @@
 """Reads logs once, from the beginning to the end, into a ledger."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
-from glob import glob
+from pathlib import Path
 
 from msgspec import Struct
 
+from exporter.files.matches import tailed
+from exporter.files.readable import trouble
 from exporter.ledger import Ledger
 from exporter.reading import parallel
 from exporter.reading.detect import Guess, detect
@@ -33,12 +36,17 @@ class Step(Struct, frozen=True):
 
 
 def jobs_of(sources: Iterable[Source]) -> list[Job]:
-    """The files that the configured sources match now. Raises InputError where a source has none."""
+    """The files of the configured sources that `serve` would follow now. Raises InputError where a source has none, or
+    one that cannot be tailed.
+    """
     jobs = []
     for source in sources:
-        files = sorted({file for path in source.paths for file in glob(path)})
+        files = sorted(filter(os.path.lexists, tailed(source.paths, source.log_patterns)))
         if not files:
             raise InputError(f'source "{source.name}": no file matches {", ".join(source.paths)}')
+        for file in files:
+            if (told := trouble(Path(file))) is not None:
+                raise InputError(told)
         jobs += [Job(file, source) for file in files]
     return jobs
 
