@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -21,6 +22,7 @@ from exporter.files.opened import Identity, Opened
 from exporter.judge import MalformedError, judge
 from exporter.recognition import Recognition
 from exporter.tail import Tail
+from exporter.time_zones import EventTimes
 from exporter.wake import Wake
 from exporter.window import Position, Window
 from parsers.batch import Batch
@@ -97,6 +99,7 @@ class Source:
         self._told = False
         self._complaints = Complaints(settings.name, clock)
         self._recognition = Recognition(settings.name, settings.parser.ignores_continuations(), clock)
+        self._event_times = EventTimes(settings.parser, time.time, self._warn)
         self._tails: dict[str, Tail] = {}
         self._troubles: dict[str, str] = {}
         self._ready: list[Tail] = []
@@ -201,6 +204,7 @@ class Source:
         tail.posted(batch.consumed)
         self._complaints.hear(batch)
         self._recognition.add(batch)
+        self._event_times.look(window.data, batch.last_at, self.first_pass_done() and not tail.backlog)
         if tail in self._owed:
             self._owed[tail] = max(0, self._owed[tail] - batch.consumed)
         return True
@@ -266,6 +270,9 @@ class Source:
         if tail.error != self._troubles.get(tail.filename, "") and not tail.left:
             self._troubles[tail.filename] = tail.error
             self._say(tail.filename, tail.error)
+
+    def _warn(self, sentence: str) -> None:
+        _log.warning("source %s: %s", self.name, sentence)
 
     def _say(self, path: str, trouble: str) -> None:
         """Once a trouble. A missing file is no error: it is waited for."""

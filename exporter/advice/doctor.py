@@ -1,5 +1,6 @@
 """What `check` finds: in sentences, what each source is, what it yields, what it cannot, and the remedy."""
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
@@ -13,9 +14,12 @@ from exporter.files.readable import trouble
 from exporter.proxy.settings import unusable
 from exporter.reading.detect import Guess, detect, guesses
 from exporter.reading.inputs import SAMPLE_BYTES, InputError, ending
+from exporter.recognition import recognised
 from exporter.redact import redact
 from exporter.settings import Config, Source
+from exporter.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
 from parsers.batch import Batch
+from parsers.parser import Parser
 
 
 class Finding(Struct, frozen=True):
@@ -56,6 +60,8 @@ def examine(source: Source, told: list[Batch]) -> Iterator[Finding]:
             told.append(batch)
             found = Batch(records=found.records + batch.records)
             yield from _file(file, read, batch)
+            yield from _recognition(source.parser, batch)
+            yield from _event_times(source.parser, file, read, batch)
     for sentence in source.parser.advice(found):
         yield Finding(f"absent: {sentence}")
 
@@ -124,6 +130,31 @@ def _file(file: str, sample: bytes, batch: Batch) -> Iterator[Finding]:
         yield Finding(f"unparsed ({reason}), for example: {redact(line)}{looks}", problem=unparsed * 20 > batch.lines)
     if (better := _better(sample, batch)) is not None:
         yield Finding(f"{'another parser says more' if batch.observed else 'no line fits the parser'}; {better}", True)
+
+
+def _recognition(parser: Parser, batch: Batch) -> Iterator[Finding]:
+    """Where lines are ignored because they begin no record; a log without any record is said elsewhere."""
+    if batch.observed and parser.ignores_continuations() and not recognised(batch.lines, batch.ignored):
+        yield Finding(
+            f"{batch.ignored:,} of {batch.lines:,} lines are ignored, because they begin no record that this parser "
+            "knows: see docs/runbooks/DifyExporterIgnoringLines.md",
+            problem=True,
+        )
+
+
+def _event_times(parser: Parser, file: str, sample: bytes, batch: Batch) -> Iterator[Finding]:
+    """Event times that lie ahead of the clock, or behind the moment at which the file was written."""
+    if batch.last_at is None:
+        return
+    try:
+        written = Path(file).stat().st_mtime
+    except OSError:  # it is gone since
+        return
+    now = time.time()
+    if batch.last_at / 1_000_000_000 - now > AHEAD:
+        yield Finding(ahead_of_the_clock(parser, sample, batch.last_at, written, now), problem=True)
+    elif told := behind_the_clock(parser, sample, batch.last_at, written):
+        yield Finding(told)
 
 
 def _better(sample: bytes, batch: Batch) -> str | None:
