@@ -102,6 +102,9 @@ class Envelope(Parser, frozen=True):
     def advice(self, sample: Batch) -> tuple[str, ...]:
         return self.parser.advice(sample)
 
+    def advice_on(self, log: bytes, sample: Batch) -> tuple[str, ...]:
+        return self.parser.advice_on(log, sample)
+
     def _open(self, physical: list[bytes], final: bool) -> tuple[list[_Line], list[int], int]:
         """The container's lines in the order of their ends, the numbers of bad lines, and how many physical
         lines stand before any line that is still open.

@@ -56,6 +56,11 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
         del sample
         return ()
 
+    def advice_on(self, log: bytes, sample: Batch) -> tuple[str, ...]:
+        """The same, where the text of the sample says more than what it gave."""
+        del log
+        return self.advice(sample)
+
 
 def registered(only: str | None = None) -> dict[str, type[Parser]]:
     """All parsers by name, sorted, or of that name. A package that fails to load raises its own ImportError."""

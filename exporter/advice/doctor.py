@@ -39,7 +39,7 @@ _YIELDS = {
 
 def examine(source: Source, told: list[Batch]) -> Iterator[Finding]:
     """Everything there is to say about a source; what a sample of each file gave is added to `told`."""
-    found, looked_at, followed = Batch(), set[object](), tailed(source.paths, source.log_patterns)
+    found, log, looked_at, followed = Batch(), b"", set[object](), tailed(source.paths, source.log_patterns)
     for path in source.paths:
         files = sorted(followed & {*glob(path)})
         if not files:
@@ -58,11 +58,11 @@ def examine(source: Source, told: list[Batch]) -> Iterator[Finding]:
                 continue
             batch = source.parser.parse(read, final=True)
             told.append(batch)
-            found = Batch(records=found.records + batch.records)
+            found, log = Batch(records=found.records + batch.records), log or read
             yield from _file(file, read, batch)
             yield from _recognition(source.parser, batch)
             yield from _event_times(source.parser, file, read, batch)
-    for sentence in source.parser.advice(found):
+    for sentence in source.parser.advice_on(log, found):
         yield Finding(f"absent: {sentence}")
 
 

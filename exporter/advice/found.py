@@ -16,8 +16,11 @@ class Found(Struct, frozen=True):
 
 
 class LeftOut(Struct, frozen=True):
-    """A log that is not in the configuration: what names it, where, and why it cannot be tailed as it is."""
+    """A log that is not in the configuration: what names it, where, and why it cannot be tailed as it is. `path` is ""
+    where it is no file.
+    """
 
     what: str
     where: str
     why: str
+    path: str = ""

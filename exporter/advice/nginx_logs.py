@@ -22,6 +22,9 @@ _MAIN = {
 #: Files that are read even if no main file includes them.
 _OTHERS = ("etc/nginx/conf.d/*.conf", "etc/nginx/sites-enabled/*")
 
+#: Where nginx logs if nothing is configured (Debian's and the image's build).
+_DEFAULTS = ("var/log/nginx/access.log", "var/log/nginx/error.log")
+
 _VARIABLE = re.compile(r"\$(?:\{\w+\}|\w+)")
 _STDERR, _OFF = "stderr", "off"
 _CONTAINER = (
@@ -47,16 +50,17 @@ def logs(root: Path) -> tuple[list[Found], list[LeftOut]]:
             formats[directive.words[1]] = directive.source
         elif directive.name in ("access_log", "error_log") and len(directive.words) > 1:
             if why := _unusable(directive):
-                left_out.append(_left_out(directive, why))
+                left_out.append(_left_out(_log(root, prefixes, directive), why))
             else:
                 named.append(_log(root, prefixes, directive))
     plain = {each.path for each in named if not _VARIABLE.search(each.path)}
+    plain |= {str(root / path) for path in _DEFAULTS if os.path.lexists(root / path)}
     for log in named:
         source = _source(log, formats, plain)
         if isinstance(source, str):
-            left_out.append(_left_out(log.directive, source))
+            left_out.append(_left_out(log, source))
         elif (known := found.setdefault(source.path, source)).options != source.options:
-            left_out.append(_left_out(log.directive, f"this file is read as {known.origin} has it already"))
+            left_out.append(_left_out(log, f"this file is read as {known.origin} has it already"))
     return list(found.values()), left_out
 
 
@@ -134,5 +138,6 @@ def _matches(pattern: str, path: str) -> bool:
     return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
 
 
-def _left_out(directive: Directive, why: str) -> LeftOut:
-    return LeftOut(" ".join(directive.words), f"{directive.file}, line {directive.line}", why)
+def _left_out(log: _Log, why: str) -> LeftOut:
+    directive = log.directive
+    return LeftOut(" ".join(directive.words), f"{directive.file}, line {directive.line}", why, log.path)

@@ -41,8 +41,9 @@ def survey(root: Path) -> tuple[list[Found], list[LeftOut]]:
     of_nginx, left_out = logs(root)
     found: dict[str, Found] = {}
     names: set[str] = set()
+    passed_over = {log.path for log in left_out}
     for each in (*of_nginx, *_usual(root), *_of_docker(root)):
-        if each.path in found:
+        if each.path in found or (each.path in passed_over and each not in of_nginx):
             continue
         name, number = each.name, 2
         while name in names:

@@ -96,6 +96,6 @@ def _parser_of(job: Job, sample: bytes, say: Callable[[str], None]) -> tuple[str
                 f"{job.file}: holds several services ({', '.join(found_there)}), lines in other formats are passed "
                 "over: replay one at a time, as of `docker compose logs --no-color nginx`"
             )
-        for sentence in guess.parser.advice(batch):
+        for sentence in guess.parser.advice_on(sample, batch):
             say(f"{job.file}: absent: {sentence}")
     return guess.name, guess.parser
