@@ -11,9 +11,9 @@ from parsers.parser import Parser
 from parsers.times import zone
 
 _NANOSECONDS = 1_000_000_000
-_QUARTER = 900
+_QUARTER, _HOUR = 900, 3600
 #: Seconds: no time zone is further from another than UTC+14 from UTC-12, and none that people use than 14 hours.
-_FURTHEST = 14 * 3600
+_FURTHEST = 14 * _HOUR
 #: Seconds by which clocks may differ.
 AHEAD = 120
 #: Seconds between the time of a line and the moment at which it is seen, in a log that is written now.
@@ -67,9 +67,9 @@ def ahead_of_the_clock(parser: Parser, log: bytes, at: int, seen: float, now: fl
     """A sentence on a newest time that has not come yet, and the remedy. `seen` is as in `whole_offset`."""
     ahead = at / _NANOSECONDS - now
     offset = whole_offset(at, seen)
-    name = fitting(parser, log, at, offset or -int(-ahead // _QUARTER) * _QUARTER)
+    name = fitting(parser, log, at, offset or -int(-ahead // _HOUR) * _HOUR)
     if name is None:
-        remedy = "its lines name their time zone, so the clock of one of the two machines is wrong"
+        remedy = "no timezone of its [[source]] explains that, so the clock of one of the two machines is wrong"
     elif offset is None:
         remedy = f'set timezone = "…" in its [[source]]{_MEANING}'
     else:

@@ -99,7 +99,9 @@ class Gunicorn(Parser, frozen=True):
         if match := OWN_LINE.fullmatch(line):
             failures = own_failures(match[2], match[3])
             return (failures, iso(match[1] or b"", self._access.local)) if failures else None
-        return None if _TRACEBACK.match(line) or _APPLICATION.match(line) else "format"
+        if _APPLICATION.match(line):
+            return None
+        return None if _TRACEBACK.match(line) and b"\0" not in line else "format"
 
     def reach(self, line: bytes) -> int:
         return self._access.format.reach(line)
