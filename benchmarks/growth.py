@@ -20,8 +20,8 @@ from benchmarks.loops import enter, parse_and_post
 from benchmarks.options import OPTIONS
 from benchmarks.serving import fresh, serving, until
 from benchmarks.state import books
-from exporter.exposition import render
-from exporter.ledger import Ledger
+from exporter.ledger.ledger import Ledger
+from exporter.metrics.exposition import render
 from parsers.batch import Batch
 from parsers.parser import registered
 

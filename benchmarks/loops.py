@@ -17,9 +17,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from pygtail import Pygtail
 
 from benchmarks.options import OPTIONS, PATTERNS
-from exporter.books.series import Limits
-from exporter.ledger import Ledger
-from exporter.reading.feed import Read, feed
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.series import Limits
+from exporter.replay.feed import Read, feed
 from parsers.parser import Parser, registered
 
 

@@ -168,7 +168,7 @@ def _ingest(server: Serving, log: Path) -> float:
 
 def _many_series() -> Iterator[str]:
     """Lines whose series have 10,000 samples."""
-    from parsers.routes import table
+    from parsers.access.routes import table
 
     for route, status in islice(product(table().templates, (200, 404)), 300):
         path = re.sub(r"\{\w+\}", "x", route)

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from exporter import checkpoint
-from exporter.books.series import Limits
-from exporter.checkpoint import Checkpoint
-from exporter.ledger import Ledger
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.series import Limits
+from exporter.persistence import checkpoint
+from exporter.persistence.checkpoint import Checkpoint
 from parsers.batch import Batch, Request
 
 _SCRAPES_AN_HOUR = 360

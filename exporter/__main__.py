@@ -3,11 +3,11 @@
 import io
 import sys
 
-from exporter import signals
+from exporter.process import signals
 
 
 def main() -> None:
-    signals.hold()
+    signals.block()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # an app's name may be no text in this locale
     from exporter.cli import main as command

@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from exporter.redact import redact
+from exporter.messages import redact
 from parsers.batch import Batch
 
 _log = logging.getLogger(__name__)

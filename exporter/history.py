@@ -12,7 +12,7 @@ from itertools import pairwise
 from msgspec import Struct
 
 from exporter import catalogue as c
-from exporter.ledger import Snapshot
+from exporter.ledger.ledger import Snapshot
 
 _HOUR = 3600.0
 _CLOSEST, _WIDEST = 1.0, 15.0

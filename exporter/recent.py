@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from msgspec import Struct
 
 from exporter.files.lineage import decoded
-from exporter.ledger import Ledger
-from exporter.redact import redact
+from exporter.ledger.ledger import Ledger
+from exporter.messages import redact
 from exporter.window import Position, Window
 from parsers import batch as b
 from parsers.parser import Parser

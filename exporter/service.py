@@ -11,19 +11,20 @@ from msgspec import Struct
 from prometheus_client import PlatformCollector, ProcessCollector
 from prometheus_client.registry import Collector
 
-from exporter import __version__, descriptors
+from exporter import __version__
 from exporter import catalogue as c
-from exporter.address import address, loopback
 from exporter.advice import alerts
-from exporter.checkpoint import Checkpoint
-from exporter.commit import Committer
-from exporter.config import ConfigError, load
-from exporter.exposition import Gauges, Texts, render
-from exporter.gauges import build_information, looked_up
+from exporter.config.address import address, loopback
+from exporter.config.loader import ConfigError, load
+from exporter.config.settings import Config
 from exporter.history import History
-from exporter.ledger import Ledger, Snapshot
+from exporter.ledger.ledger import Ledger, Snapshot
+from exporter.metrics.exposition import Gauges, Texts, render
+from exporter.metrics.gauges import build_information, computed_gauges
+from exporter.persistence.checkpoint import Checkpoint
+from exporter.persistence.committer import Committer
+from exporter.process.fd_limit import raise_fd_limit
 from exporter.recent import Recent
-from exporter.settings import Config
 from exporter.source import Source
 from exporter.sources import Sources
 from exporter.status import (
@@ -79,7 +80,7 @@ class Service:
 
         Raises OSError where the address cannot be bound, ValueError where the certificate is no more.
         """
-        descriptors.allow_many()
+        raise_fd_limit()
         self._listener = Listener(address(self._config.exporter.listen), self, self._config.web)
         log.info("listening on %s", self._listener.url)
         self._warn_if_open()
@@ -236,7 +237,7 @@ class Service:
 
     def _gauges(self, snapshot: Snapshot) -> Gauges:
         now = time.time()
-        gauges = looked_up(snapshot, self._config, now)
+        gauges = computed_gauges(snapshot, self._config, now)
         for source in self._sources:
             name = (source.name,)
             gauges.setdefault(c.SOURCE_UP, {})[name] = float(source.up)

@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from exporter import catalogue as c
-from exporter.ledger import Ledger
+from exporter.config.settings import Config, SourceConfig
+from exporter.ledger.ledger import Ledger
 from exporter.recent import Noting, Recent
-from exporter.settings import Config
-from exporter.settings import Source as Table
 from exporter.source import Source
 from exporter.wake import Wake, Watch
 
@@ -30,7 +29,7 @@ _PATIENCE = 10.0
 class _Running(Struct, frozen=True):
     """`terms` are what a source is made from; where they are equal it need not begin anew."""
 
-    terms: tuple[Table, float, int]
+    terms: tuple[SourceConfig, float, int]
     source: Source
     wake: Wake
     stopping: threading.Event
@@ -76,7 +75,7 @@ class Sources:
         for each in list(self._running.values()):
             self._count_errors(each)
 
-    def _begin(self, terms: tuple[Table, float, int], start_at: str) -> None:
+    def _begin(self, terms: tuple[SourceConfig, float, int], start_at: str) -> None:
         table, poll_interval, line_length = terms
         self._ledger.open(table.name)
         books = Noting(self._ledger, self._recent, table.parser)

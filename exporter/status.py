@@ -9,12 +9,12 @@ from msgspec import Struct
 
 from exporter import catalogue as c
 from exporter.advice import alerts
-from exporter.books import budgets
+from exporter.config.settings import Config
 from exporter.history import History, Point, Totals, counted, rates
-from exporter.ledger import Snapshot
-from exporter.quantile import quantile
+from exporter.ledger import budgets
+from exporter.ledger.ledger import Snapshot
+from exporter.metrics.quantile import quantile
 from exporter.recent import Failure, Recent, Unparsed
-from exporter.settings import Config
 
 _ROUTES = 25
 _MODELS = 20

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from parsers.envelope import Envelope
 from parsers.parser import Parser
-from parsers.times import zone
+from parsers.values.times import zone
 
 _NANOSECONDS = 1_000_000_000
 _QUARTER, _HOUR = 900, 3600

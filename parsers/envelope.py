@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
-from parsers import lenient_json
 from parsers.batch import Batch
+from parsers.lines import whole_lines
 from parsers.parser import Parser
-from parsers.window import whole_lines
+from parsers.values import json as lenient_json
 
 #: Docker cuts a line every 16 KiB (moby daemon/logger/copier.go). Bytes that are no UTF-8 grow when it writes
 #: them as JSON, so a cut piece is at least as long.

@@ -4,17 +4,17 @@ import re
 from functools import cached_property
 from typing import Any, ClassVar
 
-from parsers import access
-from parsers.access import Access, Roles
+from parsers.access import rows as access
+from parsers.access.format import Extent, Piece, Variable, compiled
+from parsers.access.request_line import REGULAR
+from parsers.access.routes import table
+from parsers.access.rows import Access, Roles
 from parsers.batch import Batch, Failure
-from parsers.format import Extent, Piece, Variable, compiled
-from parsers.http import FAILURES
-from parsers.numbers import MICROSECOND, MILLISECOND, SECOND
+from parsers.lines import Outcome
 from parsers.parser import Parser
-from parsers.request_line import REGULAR
-from parsers.routes import table
-from parsers.times import iso, zone
-from parsers.window import Outcome
+from parsers.values.http import FAILURES
+from parsers.values.numbers import MICROSECOND, MILLISECOND, SECOND
+from parsers.values.times import iso, zone
 
 DEFAULT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 #: What we advise.

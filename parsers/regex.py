@@ -17,14 +17,14 @@ from msgspec import Meta
 if TYPE_CHECKING:
     import regex
 
+from parsers.access.routes import table
 from parsers.batch import UNKNOWN, Batch, FirstToken, Record, Request, Usage
-from parsers.currencies import currency_of
-from parsers.http import FAILURES, failure_of, method_of, status_code_of
-from parsers.numbers import MICROSECOND, MILLISECOND, SECOND, money, nanoseconds, token_count
+from parsers.lines import Outcome, by_line
 from parsers.parser import Parser
-from parsers.routes import table
-from parsers.times import epoch, iso, zone
-from parsers.window import Outcome, by_line
+from parsers.values.currencies import currency_of
+from parsers.values.http import FAILURES, failure_of, method_of, status_code_of
+from parsers.values.numbers import MICROSECOND, MILLISECOND, SECOND, money, nanoseconds, token_count
+from parsers.values.times import epoch, iso, zone
 
 _REQUEST_GROUPS = {"method", "path", "status_code", "duration", "time_to_first_byte", "bytes"}
 _USAGE_GROUPS = {"input_tokens", "output_tokens", "total_tokens", "cost"}

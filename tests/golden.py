@@ -1,17 +1,17 @@
-"""The golden files: each source of exporter.toml, looked_up, gives the exposition beside its sample.
+"""The golden files: each source of exporter.toml, computed_gauges, gives the exposition beside its sample.
 
 `python -m tests.golden` writes them.
 """
 
 from pathlib import Path
 
-from exporter.config import load
-from exporter.exposition import render
-from exporter.gauges import looked_up
-from exporter.ledger import Ledger
-from exporter.reading.feed import ALWAYS
-from exporter.reading.replay import jobs_of, run
-from exporter.settings import Config, Source
+from exporter.config.loader import load
+from exporter.config.settings import Config, SourceConfig
+from exporter.ledger.ledger import Ledger
+from exporter.metrics.exposition import render
+from exporter.metrics.gauges import computed_gauges
+from exporter.replay.feed import ALWAYS
+from exporter.replay.jobs import jobs_of, run
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,17 +23,17 @@ def config() -> Config:
     return load(ROOT / "exporter.toml")
 
 
-def golden_file(source: Source) -> Path:
+def golden_file(source: SourceConfig) -> Path:
     return Path(source.paths[0]).with_suffix(".prom")
 
 
-def exposition(source: Source) -> bytes:
+def exposition(source: SourceConfig) -> bytes:
     whole = config()
     ledger = Ledger(whole.limits, lambda: NOW, whole.buckets, whole.prices, whole.budgets)
     for _ in run(jobs_of([source]), ledger, whole.limits.line_length, ALWAYS, lambda _: None):
         pass
     snapshot = ledger.snapshot(None)
-    return render(snapshot, looked_up(snapshot, whole, NOW))
+    return render(snapshot, computed_gauges(snapshot, whole, NOW))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from exporter import catalogue as c
 from parsers.batch import ERROR_KINDS, FAILURE_REASONS, RUN_KINDS, UNPARSED_REASONS
-from parsers.http import METHODS
+from parsers.values.http import METHODS
 from tests.golden import ROOT
 
 FILE = ROOT / "docs/metrics.md"

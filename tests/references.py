@@ -17,13 +17,14 @@ import msgspec
 from click.testing import CliRunner
 from msgspec import Struct, inspect
 
-from exporter.books.budgets import Budget
-from exporter.books.prices import Price
-from exporter.books.series import Limits
 from exporter.cli import main
-from exporter.proxy.settings import Proxy
-from exporter.settings import App, Exporter, Routes, SourceKeys
-from exporter.web_config import Headers, RateLimit, Tls
+from exporter.config.proxy import ProxyConfig
+from exporter.config.settings import AppConfig, ExporterConfig, RoutesConfig, SourceKeys
+from exporter.config.tls import Tls
+from exporter.config.web import Headers, RateLimit
+from exporter.ledger.budgets import Budget
+from exporter.ledger.prices import Price
+from exporter.ledger.series import Limits
 from parsers.parser import registered
 
 ROOT = Path(__file__).parents[1]
@@ -126,15 +127,15 @@ MEANINGS: dict[str, dict[str, str]] = {
 }
 
 TABLES: dict[str, type[Struct]] = {
-    "[exporter]": Exporter,
+    "[exporter]": ExporterConfig,
     "[[source]]": SourceKeys,
     **{f'parser = "{name}"': parser for name, parser in registered().items()},
-    "[routes]": Routes,
+    "[routes]": RoutesConfig,
     "[limits]": Limits,
     "[[price]]": Price,
     "[[budget]]": Budget,
-    "[apps]": App,
-    "[proxy]": Proxy,
+    "[apps]": AppConfig,
+    "[proxy]": ProxyConfig,
     "[tls_server_config]": Tls,
     "[rate_limit]": RateLimit,
     "[http_server_config.headers]": Headers,

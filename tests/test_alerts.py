@@ -3,10 +3,10 @@
 from typing import Any
 
 from exporter.advice import alerts
-from exporter.books.budgets import Budget
-from exporter.books.series import Limits
-from exporter.ledger import Ledger
-from exporter.settings import Config, Exporter, Source
+from exporter.config.settings import Config, ExporterConfig, SourceConfig
+from exporter.ledger.budgets import Budget
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.series import Limits
 from parsers import batch as b
 from parsers.dify import Dify
 from parsers.envelope import Docker
@@ -24,7 +24,7 @@ def judged(sources: dict[str, Parser], told: dict[str, list[b.Record]], **config
     ledger = Ledger(Limits(), lambda: 1_790_000_000.0)
     for name in sources:
         ledger.enter(name, b.Batch(records=tuple(told.get(name, ()))))
-    tables = Config(sources=tuple(Source(name, (), parser) for name, parser in sources.items()), **config)
+    tables = Config(sources=tuple(SourceConfig(name, (), parser) for name, parser in sources.items()), **config)
     live = alerts.live(ledger.snapshot(None), tables, lambda name: b.Batch(records=tuple(told.get(name, ()))))
     return {verdict.alert: verdict for verdict in alerts.judge(live)}
 
@@ -98,7 +98,7 @@ def test_a_budget_needs_what_it_counts_and_the_checkpoint_its_state() -> None:
         budgets = (Budget("b", "day", unit, "5"),)
         found = judged({"s": Dify()}, tokens, budgets=budgets)
         assert (found["DifyTokenBudgetWarning"].why == "") is fires
-    found = judged({"s": Dify()}, tokens, exporter=Exporter(state=""))
+    found = judged({"s": Dify()}, tokens, exporter=ExporterConfig(state=""))
     assert found["DifyTokenBudgetWarning"].why.endswith("add a [[budget]] to the configuration")
     assert found["DifyExporterCheckpointFailing"].why.startswith("no source carries a state")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.settings import Source
+from exporter.config.settings import SourceConfig
 from parsers.batch import Failure, Request
 from tests.golden import ROOT, config, exposition, golden_file
 
@@ -14,7 +14,7 @@ SOURCES = config().sources
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
-def test_a_sample_gives_its_golden_exposition(source: Source) -> None:
+def test_a_sample_gives_its_golden_exposition(source: SourceConfig) -> None:
     assert exposition(source).decode() == golden_file(source).read_text(), "`make golden` writes it anew"
 
 
@@ -26,7 +26,7 @@ def test_every_sample_is_a_source_and_documented() -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
-def test_a_sample_is_mostly_understood_and_yields_something(source: Source) -> None:
+def test_a_sample_is_mostly_understood_and_yields_something(source: SourceConfig) -> None:
     text = golden_file(source).read_text()
     lines = {
         s.labels["outcome"]: s.value
@@ -40,7 +40,7 @@ def test_a_sample_is_mostly_understood_and_yields_something(source: Source) -> N
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
-def test_a_parser_tells_the_failures_that_it_declares(source: Source) -> None:
+def test_a_parser_tells_the_failures_that_it_declares(source: SourceConfig) -> None:
     parser = source.parser
     batch = parser.parse(Path(source.paths[0]).read_bytes(), final=True)
     kinds = {record.kind for record in batch.records if isinstance(record, Failure)}
@@ -50,6 +50,6 @@ def test_a_parser_tells_the_failures_that_it_declares(source: Source) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.name)
-def test_no_canary_gets_out(source: Source) -> None:
+def test_no_canary_gets_out(source: SourceConfig) -> None:
     """The samples hold prompts, keys, users and query strings that are called CANARY."""
     assert b"CANARY" not in exposition(source)

@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from exporter import catalogue as c
-from exporter.books.budgets import TOKENS
-from exporter.ledger import Snapshot
-from exporter.settings import Config, Source
+from exporter.config.settings import Config, SourceConfig
+from exporter.ledger.budgets import TOKENS
+from exporter.ledger.ledger import Snapshot
 from parsers.batch import Batch
 
 _PROXY = "put dify-exporter proxy in front of Dify's api (docs/proxy.md)"
@@ -74,7 +74,7 @@ def live(snapshot: Snapshot, config: Config, sample: Callable[[str], Batch]) -> 
     return {"": own, **{name: frozenset(of) for name, of in found.items()}}
 
 
-def _implied(source: Source, found: set[str], active: bool, sample: Batch) -> Iterator[str]:
+def _implied(source: SourceConfig, found: set[str], active: bool, sample: Batch) -> Iterator[str]:
     """What a source with these metrics has besides."""
     if c.REQUESTS.name in found:
         yield c.ROUTE_INFO.name

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
 from exporter.advice.doctor import Finding, sample
-from exporter.books.budgets import TOKENS
-from exporter.books.prices import Prices
+from exporter.config.settings import Config, SourceConfig
 from exporter.files.matches import tailed
-from exporter.reading.inputs import InputError
-from exporter.settings import Config, Source
-from exporter.toml_table import unknown
+from exporter.ledger.budgets import TOKENS
+from exporter.ledger.prices import Prices
+from exporter.messages import unknown
+from exporter.replay.inputs import InputError
 from parsers.batch import UNKNOWN, Usage
 
 _NAMED_MODELS = 5
@@ -47,7 +47,7 @@ def _unfed(config: Config) -> Iterator[Finding]:
             yield Finding(f"budget {budget.name} stays 0: match: {unknown('source', name, known)}", problem=True)
 
 
-def _usages(source: Source) -> Iterator[Usage]:
+def _usages(source: SourceConfig) -> Iterator[Usage]:
     for file in sorted(tailed(source.paths, source.log_patterns)):
         try:
             batch = source.parser.parse(sample(file), final=True)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from exporter.config.proxy import unusable
+from exporter.config.settings import Config, SourceConfig
 from exporter.files.matches import tailed
 from exporter.files.readable import trouble
-from exporter.proxy.settings import unusable
-from exporter.reading.detect import Guess, detect, guesses
-from exporter.reading.inputs import SAMPLE_BYTES, InputError, ending
+from exporter.messages import redact
 from exporter.recognition import recognised
-from exporter.redact import redact
-from exporter.settings import Config, Source
+from exporter.replay.detect import Guess, detect, guesses
+from exporter.replay.inputs import SAMPLE_BYTES, InputError, ending
 from exporter.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
 from parsers.batch import Batch
 from parsers.parser import Parser
@@ -37,7 +37,7 @@ _YIELDS = {
 }  # fmt: skip
 
 
-def examine(source: Source, told: list[Batch]) -> Iterator[Finding]:
+def examine(source: SourceConfig, told: list[Batch]) -> Iterator[Finding]:
     """Everything there is to say about a source; what a sample of each file gave is added to `told`."""
     found, log, looked_at, followed = Batch(), b"", set[object](), tailed(source.paths, source.log_patterns)
     for path in source.paths:
@@ -66,7 +66,7 @@ def examine(source: Source, told: list[Batch]) -> Iterator[Finding]:
         yield Finding(f"absent: {sentence}")
 
 
-def overlaps(sources: Iterable[Source]) -> Iterator[Finding]:
+def overlaps(sources: Iterable[SourceConfig]) -> Iterator[Finding]:
     """Files that more than one source reads."""
     readers: dict[object, tuple[str, list[str]]] = {}
     for source in sources:

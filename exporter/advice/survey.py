@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from exporter.advice.found import Found, LeftOut
 from exporter.advice.nginx_logs import logs
-from exporter.reading.detect import detect, guesses
-from exporter.reading.inputs import InputError, ending
+from exporter.replay.detect import detect, guesses
+from exporter.replay.inputs import InputError, ending
 
 #: Where Dify's own files say that they log (docker/docker-compose.yaml: LOG_FILE, the volumes).
 _USUAL = (

@@ -4,7 +4,8 @@ from importlib import import_module
 
 import click
 
-from exporter import __version__, signals
+from exporter import __version__
+from exporter.process import signals
 
 _COMMANDS = ("serve", "replay", "check", "explain", "init", "proxy")
 
@@ -21,7 +22,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         if cmd_name != "serve":  # which asks for them itself
-            signals.release()
+            signals.unblock()
         command: click.Command = getattr(import_module(f"exporter.cli.{cmd_name}"), cmd_name)
         return command
 

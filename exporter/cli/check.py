@@ -10,10 +10,10 @@ from exporter.advice import alerts
 from exporter.advice.audit import audit
 from exporter.advice.doctor import Finding, examine, examine_proxy, overlaps
 from exporter.cli.options import NO_SOURCE, config_option, load_or_stop
-from exporter.ledger import Ledger
-from exporter.proxy.settings import Proxy
-from exporter.reading.detect import called
-from exporter.redact import printable
+from exporter.config.proxy import ProxyConfig
+from exporter.ledger.ledger import Ledger
+from exporter.messages import printable
+from exporter.replay.detect import called
 from parsers.batch import Batch
 
 
@@ -42,7 +42,7 @@ def check(config_path: Path) -> None:
         samples[source.name] = Batch(lines=sum(batch.lines for batch in told), records=records)
     problems += _findings("overlaps", overlaps(config.sources))
     problems += _findings("money", audit(config))
-    if config.proxy != Proxy():
+    if config.proxy != ProxyConfig():
         problems += _findings("proxy", examine_proxy(config, config_path.absolute().parent))
     elif not config.sources:
         problems += _findings("sources", [Finding(NO_SOURCE, problem=True)])

@@ -12,10 +12,10 @@ import click
 import msgspec
 
 from exporter.cli.options import config_option, load_or_stop, stop
-from exporter.ledger import Ledger, Snapshot
-from exporter.reading.detect import Guess, called, detect, guesses, nearest
-from exporter.redact import redact
-from exporter.settings import Config
+from exporter.config.settings import Config
+from exporter.ledger.ledger import Ledger, Snapshot
+from exporter.messages import redact
+from exporter.replay.detect import Guess, called, detect, guesses, nearest
 from parsers.batch import Batch
 
 _NANOSECONDS = 1_000_000_000

@@ -8,8 +8,8 @@ import click
 from exporter.advice.found import Found
 from exporter.advice.survey import survey
 from exporter.cli.options import config_option, stop
-from exporter.config import ConfigError, load
-from exporter.redact import printable
+from exporter.config.loader import ConfigError, load
+from exporter.messages import printable
 
 _HEAD = """\
 # dify-exporter's configuration; every key is described in docs/configuration.md.

@@ -5,10 +5,9 @@ from typing import NoReturn
 
 import click
 
-from exporter.reading.detect import Guess, guesses
-from exporter.redact import printable
-from exporter.settings import Config
-from exporter.toml_table import unknown
+from exporter.config.settings import Config
+from exporter.messages import printable, unknown
+from exporter.replay.detect import Guess, guesses
 from parsers.envelope import ENVELOPES
 from parsers.parser import registered
 
@@ -36,7 +35,7 @@ def stop(*sentences: str) -> NoReturn:
 
 def load_or_stop(path: Path) -> Config:
     """The configuration; ends the command with all its problems if it has some."""
-    from exporter.config import ConfigError, load  # TLS and more, which FILES alone do not need
+    from exporter.config.loader import ConfigError, load  # TLS and more, which FILES alone do not need
 
     try:
         return load(path)

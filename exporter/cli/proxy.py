@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from exporter.address import address
 from exporter.cli.options import config_option, load_or_stop, stop
-from exporter.proxy.settings import unusable
+from exporter.config.address import address
+from exporter.config.proxy import unusable
 
 _NEEDED = ("gevent", "gunicorn", "h11")
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import click
 
 from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, stop
-from exporter.exposition import render
-from exporter.gauges import looked_up
-from exporter.ledger import Ledger
-from exporter.reading.feed import Span
-from exporter.reading.inputs import InputError
-from exporter.reading.replay import Job, Step, jobs_of, run
-from exporter.redact import printable, redact
-from exporter.settings import Config
+from exporter.config.settings import Config
+from exporter.ledger.ledger import Ledger
+from exporter.messages import printable, redact
+from exporter.metrics.exposition import render
+from exporter.metrics.gauges import computed_gauges
+from exporter.replay.feed import Span
+from exporter.replay.inputs import InputError
+from exporter.replay.jobs import Job, Step, jobs_of, run
 from parsers.batch import Batch
 
 _NANOSECONDS = 1_000_000_000
@@ -175,11 +175,11 @@ def _print(ledger: Ledger, config: Config, examples: Examples, output: str) -> N
     snapshot = ledger.snapshot(None)
     if output == "metrics":
         # UTF-8 by its definition, whatever the locale is.
-        sys.stdout.buffer.write(render(snapshot, looked_up(snapshot, config, time.time())))
+        sys.stdout.buffer.write(render(snapshot, computed_gauges(snapshot, config, time.time())))
         return
     from rich.console import Console
 
-    from exporter.reading.report import cardinality, show, summarise
+    from exporter.replay.report import cardinality, show, summarise
 
     summary = summarise(snapshot)
     if output == "json":

@@ -6,11 +6,11 @@ from typing import Never
 
 import click
 
-from exporter import logs, signals
-from exporter.checkpoint import Checkpoint, LockedError
 from exporter.cli.options import NO_SOURCE, config_option, load_or_stop, stop
+from exporter.config.settings import Config
+from exporter.persistence.checkpoint import Checkpoint, LockedError
+from exporter.process import logs, signals
 from exporter.service import Service
-from exporter.settings import Config
 
 _PATIENCE = 60.0
 
@@ -53,7 +53,7 @@ def _run(service: Service, config: Config, config_path: Path) -> Never:
     """Until a signal ends it. Raises EndedError, and OSError where the state cannot be used."""
     service.start(_checkpoint(config, config_path, service))
     while True:
-        if signals.asks_to_reload(within=None if service.ready() else 0.2):
+        if signals.wait_for_reload(within=None if service.ready() else 0.2):
             service.reload()
 
 
@@ -67,5 +67,5 @@ def _checkpoint(config: Config, config_path: Path, service: Service) -> Checkpoi
             if time.monotonic() > deadline:
                 stop(f"{config_path}: [exporter] {error}")
             service.waiting_for = str(error)
-            signals.asks_to_reload(within=0.5)
+            signals.wait_for_reload(within=0.5)
     return None

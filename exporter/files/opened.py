@@ -9,8 +9,8 @@ from typing import Protocol
 
 from msgspec import structs
 
-from exporter import descriptors
 from exporter.files.readable import KINDS, is_packed_file
+from exporter.process.fd_limit import fd_limit
 from exporter.window import MARKER, Position, digest
 
 Identity = tuple[int, int]
@@ -141,7 +141,7 @@ def open_log(path: str) -> Opened:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         refuse(path, os.fstat(descriptor))
-        if descriptor >= (most := descriptors.most()) - min(_LEFT, most // 4):
+        if descriptor >= (most := fd_limit()) - min(_LEFT, most // 4):
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
     except OSError:
         os.close(descriptor)

@@ -9,22 +9,22 @@ from typing import Any
 
 from gevent import GreenletExit
 
+from exporter.config.proxy import ProxyConfig
 from exporter.proxy.body import RequestBody
+from exporter.proxy.disconnect_monitor import DisconnectMonitor
 from exporter.proxy.errors import ClientLeft, RefusedError, UpstreamError, hang_up
-from exporter.proxy.exchange import Exchange
 from exporter.proxy.headers import api_key, end_to_end, host_of, target_of, towards_dify
-from exporter.proxy.log import Log
+from exporter.proxy.log import RequestLog
 from exporter.proxy.openai import PATH as OPENAI_PATH
 from exporter.proxy.openai import Completion, CompletionRefusedError
-from exporter.proxy.passage import Passage, Unchanged
-from exporter.proxy.reading import Reading, is_event_stream, is_read
-from exporter.proxy.settings import Proxy
-from exporter.proxy.turns import give_way
-from exporter.proxy.upstream import Answer, Upstream
-from exporter.proxy.watch import Watch
+from exporter.proxy.request_record import RequestRecord
+from exporter.proxy.response_reader import ResponseReader, is_event_stream, is_read
+from exporter.proxy.translator import Translator, Unchanged
+from exporter.proxy.upstream import Upstream, UpstreamResponse
+from exporter.proxy.yield_cpu import yield_cpu
+from parsers.access.routes import Routes
 from parsers.batch import UNKNOWN
 from parsers.dify.telemetry import app_id_of
-from parsers.routes import Routes
 
 Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -41,7 +41,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 class App:
     """Dify as its clients see it, with a line in the log for each request."""
 
-    def __init__(self, settings: Proxy, routes: Routes, log: Log, watch: Watch) -> None:
+    def __init__(self, settings: ProxyConfig, routes: Routes, log: RequestLog, watch: DisconnectMonitor) -> None:
         """Raises OSError for a CA bundle that cannot be read."""
         self.upstream = Upstream(
             settings.upstream, settings.upstream_ca, settings.connect_timeout, settings.read_timeout
@@ -58,7 +58,7 @@ class App:
         environ["gunicorn.socket"].settimeout(self._settings.read_timeout)
         target = Completion.target if self._translates(environ) else environ["RAW_URI"]
         route = self._routes.of_target(target.encode("latin-1"))
-        exchange = Exchange(environ, route, self._app_id(environ), self._log)
+        exchange = RequestRecord(environ, route, self._app_id(environ), self._log)
         self._watch.begin(environ["gunicorn.socket"])
         try:
             answer, passage = self._ask(environ, exchange)
@@ -85,7 +85,7 @@ class App:
         path = environ["RAW_URI"].partition("?")[0]
         return self._settings.openai and path == OPENAI_PATH and environ["REQUEST_METHOD"] == "POST"
 
-    def _ask(self, environ: Environ, exchange: Exchange) -> tuple[Answer, Passage]:
+    def _ask(self, environ: Environ, exchange: RequestRecord) -> tuple[UpstreamResponse, Translator]:
         _refuse_what_cannot_pass(environ)
         target = target_of(environ["RAW_URI"])
         body = RequestBody(environ)
@@ -104,7 +104,9 @@ class App:
             environ[CLOSE]()
         return answer, passage
 
-    def _relay(self, environ: Environ, exchange: Exchange, answer: Answer, passage: Passage) -> Iterator[bytes]:
+    def _relay(
+        self, environ: Environ, exchange: RequestRecord, answer: UpstreamResponse, passage: Translator
+    ) -> Iterator[bytes]:
         try:
             if not answer.field("content-length"):
                 yield b""  # the head goes out now, however long the first byte takes
@@ -113,7 +115,7 @@ class App:
                 sent = passage.feed(piece)
                 yield sent
                 exchange.response_bytes += len(sent)
-                give_way()
+                yield_cpu()
             yield (last := passage.finish())
             exchange.response_bytes += len(last)
         except UpstreamError as error:
@@ -133,14 +135,14 @@ class App:
             answer.close()
             self._end(environ, exchange)
 
-    def _reading(self, environ: Environ, route: str, answer: Answer) -> Reading | None:
+    def _reading(self, environ: Environ, route: str, answer: UpstreamResponse) -> ResponseReader | None:
         kind = self._routes.information(route)
         if not is_read(environ["REQUEST_METHOD"], kind, answer.status_code):
             return None
-        return Reading(answer.status_code, answer.fields)
+        return ResponseReader(answer.status_code, answer.fields)
 
     def _refuse(
-        self, environ: Environ, start_response: StartResponse, exchange: Exchange, refused: RefusedError
+        self, environ: Environ, start_response: StartResponse, exchange: RequestRecord, refused: RefusedError
     ) -> list[bytes]:
         if self._translates(environ):
             refused = CompletionRefusedError.of(refused)
@@ -156,11 +158,11 @@ class App:
         )
         return pieces
 
-    def _end(self, environ: Environ, exchange: Exchange) -> None:
+    def _end(self, environ: Environ, exchange: RequestRecord) -> None:
         self._watch.end(environ["gunicorn.socket"])
         exchange.end()
 
-    def _cut(self, environ: Environ, answer: Answer) -> None:
+    def _cut(self, environ: Environ, answer: UpstreamResponse) -> None:
         """Where only the connection's end ends the answer, a plain close would make it look whole."""
         if environ["SERVER_PROTOCOL"] == "HTTP/1.0" and not answer.field("content-length"):
             environ["gunicorn.socket"].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)

@@ -13,7 +13,7 @@ from gunicorn.http.errors import (
 
 from exporter.proxy.errors import ClientLeft, RefusedError
 from exporter.proxy.headers import Fields
-from exporter.proxy.turns import give_way
+from exporter.proxy.yield_cpu import yield_cpu
 
 _PIECE_BYTES = 65536
 _BAD_FRAMING = (ParseException, InvalidChunkSize, ChunkMissingTerminator, InvalidChunkExtension)
@@ -43,7 +43,7 @@ class RequestBody:
         while piece := self._read():
             self.size += len(piece)
             yield piece
-            give_way()
+            yield_cpu()
         if self._length is not None and self.size < self._length:
             raise ClientLeft
         self.complete = True

@@ -13,7 +13,7 @@ _HEARTBEAT_SECONDS = 10.0
 _HEARTBEAT = Attributes(event=HEARTBEAT_EVENT, worker="", active_requests=0)
 
 
-class Log:
+class RequestLog:
     """The lines of one worker. `clock` gives seconds since the epoch, `worker` is its name in them."""
 
     def __init__(self, file: LogFile, worker: str, clock: Callable[[], float] = time.time) -> None:

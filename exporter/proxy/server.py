@@ -22,16 +22,16 @@ from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 from msgspec import Struct
 
-from exporter import descriptors
-from exporter.address import address
+from exporter.config.address import address
+from exporter.config.proxy import ProxyConfig
+from exporter.process.fd_limit import fd_limit, raise_fd_limit
 from exporter.proxy.app import CLOSE, App
+from exporter.proxy.disconnect_monitor import DisconnectMonitor
 from exporter.proxy.errors import RefusedError
-from exporter.proxy.exchange import Exchange
 from exporter.proxy.file import LogFile
-from exporter.proxy.log import Log
-from exporter.proxy.settings import Proxy
-from exporter.proxy.watch import Watch
-from parsers.routes import INVALID, table
+from exporter.proxy.log import RequestLog
+from exporter.proxy.request_record import RequestRecord
+from parsers.access.routes import INVALID, table
 
 _socket = monkey.get_original("socket", "socket")  # gevent's shutdown throws an error at who reads
 
@@ -46,7 +46,7 @@ _LOOKS_A_SECOND = 4
 class Startup(Struct, frozen=True):
     """What the command hands to the fresh process; the log's path is absolute."""
 
-    settings: Proxy
+    settings: ProxyConfig
     routes: tuple[str, ...] = ()
 
 
@@ -78,13 +78,13 @@ class Server(BaseApplication):
         }.items():
             self.cfg.set(name, value)
 
-    def make(self, age: int) -> tuple[App, Log, Watch]:
+    def make(self, age: int) -> tuple[App, RequestLog, DisconnectMonitor]:
         """The application of one worker; `age` is gunicorn's number of it."""
-        log, watch = self._log(age), Watch()
+        log, watch = self._log(age), DisconnectMonitor()
         return App(self._startup.settings, table(self._startup.routes), log, watch), log, watch
 
-    def _log(self, age: int) -> Log:
-        return Log(LogFile(self._startup.settings.log), f"{self._boot}-{age}")
+    def _log(self, age: int) -> RequestLog:
+        return RequestLog(LogFile(self._startup.settings.log), f"{self._boot}-{age}")
 
     def _farewell(self, _: object, worker: Any) -> None:
         """In the master, after a worker has ended in whatever way."""
@@ -154,7 +154,7 @@ class Worker(GeventWorker):
         if not isinstance(exc, Exception):
             return
         refused = _refused(exc)
-        exchange = Exchange({"REQUEST_METHOD": "-"}, INVALID, None, self._log)
+        exchange = RequestRecord({"REQUEST_METHOD": "-"}, INVALID, None, self._log)
         exchange.refused(int(refused.status[:3]))
         exchange.end()
         body = refused.body()
@@ -211,11 +211,11 @@ def _refused(error: Exception) -> RefusedError:
 
 def _most_connections() -> int:
     """Two files a stream, and some for the rest: beyond that a client waits, instead of a stream that finds no file."""
-    return int(min(_CONNECTIONS, max(1, descriptors.most() // 2 - 16)))
+    return int(min(_CONNECTIONS, max(1, fd_limit() // 2 - 16)))
 
 
 def serve(startup: Startup) -> None:
     """Runs until it is told to end. Raises SystemExit."""
     os.environ.pop("SCRIPT_NAME", None)  # gunicorn would cut it off every path
-    descriptors.allow_many()
+    raise_fd_limit()
     Server(startup).run()

@@ -29,7 +29,7 @@ _log = logging.getLogger("gunicorn.error")
 _poll = monkey.get_original("select", "poll")  # gevent's goes through the loop even to ask
 
 
-class Answer:
+class UpstreamResponse:
     """Dify's answer: its head, and its body as it comes."""
 
     def __init__(self, connection: "_Connection", head: h11.Response, upstream: "Upstream") -> None:
@@ -71,7 +71,7 @@ class Upstream:
         """The Host to send: the client's; behind TLS, where sites are told apart by name, Dify's own."""
         return asked if asked and not self._tls else self._authority
 
-    def ask(self, method: str, target: str, fields: Fields, body: Iterable[bytes] | None) -> Answer:
+    def ask(self, method: str, target: str, fields: Fields, body: Iterable[bytes] | None) -> UpstreamResponse:
         """Sends a request and waits for the head of its answer. Raises UpstreamError, and RefusedError where HTTP has
         no such request.
         """
@@ -93,9 +93,9 @@ class Upstream:
         # Dify closed the idle connection just as it was used again (RFC 9112 §9.3.1).
         return self._answer(self._connect(), head, ())
 
-    def _answer(self, connection: "_Connection", head: h11.Request, body: Iterable[bytes]) -> Answer:
+    def _answer(self, connection: "_Connection", head: h11.Request, body: Iterable[bytes]) -> UpstreamResponse:
         try:
-            return Answer(connection, connection.ask(head, body), self)
+            return UpstreamResponse(connection, connection.ask(head, body), self)
         except BaseException:
             connection.close()
             raise

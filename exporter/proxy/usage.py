@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from parsers.dify.proxy import UsageEntry
-from parsers.numbers import money, token_count
+from parsers.values.numbers import money, token_count
 
 _MOST_ENTRIES = 32
 _NAME_LENGTH = 128
@@ -45,7 +45,7 @@ class Spent(Struct):
         return UsageEntry(self.provider, self.model, counts[0], counts[1], counts[2], price, self.currency)
 
 
-class Tally:
+class UsageTotals:
     """What one answer tells about its usage."""
 
     def __init__(self) -> None:

@@ -15,13 +15,13 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 
-from exporter import descriptors
+from exporter.config.web import WebConfig
+from exporter.process.fd_limit import fd_limit
 from exporter.web import connection
 from exporter.web.auth import Users
 from exporter.web.message import Answer, Request
 from exporter.web.pages import Answers, Pages
 from exporter.web.tls import Certificates
-from exporter.web_config import WebConfig
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Listener:
         self._answers = answers
         self._open: dict[asyncio.Task[None], int] = {}  # bytes held, by who got on least lately
         # Logs and state need theirs.
-        self._most = min(_CONNECTIONS, max(1, descriptors.most() // 2))
+        self._most = min(_CONNECTIONS, max(1, fd_limit() // 2))
         self._refused_at = -_PERIOD
         self._hashes: Mapping[str, str] | None = None
         self._apply(config)

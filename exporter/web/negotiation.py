@@ -6,7 +6,7 @@ Formats: prometheus/docs, content_negotiation.md.
 import re
 from collections.abc import Iterator
 
-from exporter.exposition import OPEN_METRICS, TEXT, TEXT_1
+from exporter.metrics.exposition import OPEN_METRICS, TEXT, TEXT_1
 
 #: Media type, version and content type; the first of equals wins.
 _OFFERS = (

@@ -13,13 +13,13 @@ from urllib.parse import parse_qs
 
 from msgspec import structs
 
-from exporter.address import loopback
+from exporter.config.address import loopback
+from exporter.config.web import WebConfig
 from exporter.status import Status
 from exporter.web.auth import BusyError, Users
 from exporter.web.message import Answer, Request, text
 from exporter.web.negotiation import accepts_gzip, exposition
 from exporter.web.page import POLICY, page
-from exporter.web_config import WebConfig
 
 _log = logging.getLogger(__name__)
 

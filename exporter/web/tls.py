@@ -5,48 +5,9 @@ import os
 import ssl
 from typing import Any
 
-from exporter.web_config import Tls
+from exporter.config.tls import Tls, context_of
 
 _log = logging.getLogger(__name__)
-
-_VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
-_VERIFY = {
-    "NoClientCert": ssl.CERT_NONE,
-    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
-    "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
-}
-
-
-def context_of(tls: Tls) -> ssl.SSLContext:
-    """Raises ValueError with one sentence where a file is missing, is no PEM, or does not fit the other."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = _VERSIONS[tls.min_version]
-    context.maximum_version = _VERSIONS[tls.max_version]
-    context.set_alpn_protocols(["http/1.1"])
-    for name in ("cert_file", "key_file", "client_ca_file"):
-        _readable(name, getattr(tls, name))
-    try:
-        # Without a password of our own OpenSSL would ask for one on the terminal.
-        context.load_cert_chain(tls.cert_file, tls.key_file, password="")
-    except (ssl.SSLError, ValueError) as error:
-        why = getattr(error, "reason", None) or "the key is protected by a password, or is no PEM"
-        raise ValueError(f"{tls.cert_file} and {tls.key_file} are no certificate and its key: {why}") from None
-    if tls.client_ca_file:
-        try:
-            context.load_verify_locations(tls.client_ca_file)
-        except ssl.SSLError as error:
-            raise ValueError(f"{tls.client_ca_file} holds no certificate: {error.reason}") from None
-        context.verify_mode = _VERIFY[tls.client_auth_type]
-    return context
-
-
-def _readable(name: str, file: str) -> None:
-    try:
-        if file:
-            with open(file, "rb"):
-                pass
-    except OSError as error:
-        raise ValueError(f"{name}: {file} cannot be read: {error.strerror}") from None
 
 
 class Certificates:

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import structs
 
 from parsers import gunicorn
+from parsers.access.routes import table
 from parsers.batch import (
     FAILURE_REASONS,
     Active,
@@ -29,11 +30,10 @@ from parsers.batch import (
 from parsers.dify import events, failures, structured, text
 from parsers.dify.message import Reader
 from parsers.dify.requests import Requests
-from parsers.http import FAILURES
+from parsers.lines import Outcome, by_line
 from parsers.parser import Parser
-from parsers.routes import table
-from parsers.times import zone
-from parsers.window import Outcome, by_line
+from parsers.values.http import FAILURES
+from parsers.values.times import zone
 
 
 class Dify(Parser, frozen=True):

@@ -11,8 +11,8 @@ from typing import Annotated, NamedTuple, TypeVar
 from msgspec import Meta, Struct
 
 from parsers.batch import Record
-from parsers.numbers import SECOND
-from parsers.times import iso, zone
+from parsers.values.numbers import SECOND
+from parsers.values.times import iso, zone
 
 #: Bytes in which the first line of a kind stands, where there are many.
 _SOON = 1 << 18

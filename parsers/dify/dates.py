@@ -10,7 +10,7 @@ Hence an offset of zero and seconds since the epoch are read in the configured t
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
-from parsers.times import MONTHS, epoch
+from parsers.values.times import MONTHS, epoch
 
 _WEEKDAY = r"(?:[A-Z][a-z]{2,8},? +)?"
 _MONTH = r"(?P<month>[A-Z][a-z]{2})[a-z]{0,6}"

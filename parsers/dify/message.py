@@ -8,12 +8,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from parsers.access.routes import Routes
 from parsers.batch import OTHER, RUN_KINDS, UNKNOWN, Closed, Invocation, Opened, Record, Request, Task
 from parsers.dify.failures import failure_of_record
-from parsers.http import failure_of, method_of, status_code_of
-from parsers.numbers import MILLISECOND, nanoseconds
 from parsers.plugin_daemon import operation_of
-from parsers.routes import Routes
+from parsers.values.http import failure_of, method_of, status_code_of
+from parsers.values.numbers import MILLISECOND, nanoseconds
 
 
 class Head(NamedTuple):

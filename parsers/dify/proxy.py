@@ -10,15 +10,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field, structs
 
-from parsers import lenient_json
+from parsers.access.routes import INVALID, STATIC, Routes
 from parsers.batch import UNKNOWN, Active, Dropped, FirstToken, Record, Request, Usage, UsageMissing
-from parsers.currencies import currency_of
 from parsers.dify.failures import FAILURE_BY_CODE
 from parsers.dify.telemetry import app_id_of, name_of
 from parsers.dify.tokens import Told
-from parsers.http import failure_of, method_of, status_code_of
-from parsers.numbers import money, nanoseconds, token_count
-from parsers.routes import INVALID, STATIC, Routes
+from parsers.values import json as lenient_json
+from parsers.values.currencies import currency_of
+from parsers.values.http import failure_of, method_of, status_code_of
+from parsers.values.numbers import money, nanoseconds, token_count
 
 EVENT = b'"dify.proxy.'
 REQUEST_EVENT = "dify.proxy.request"

@@ -13,14 +13,14 @@ from typing import Literal
 
 import msgspec
 
-from parsers import access
-from parsers.access import Access, Roles
+from parsers.access import rows as access
+from parsers.access.format import REGULAR, Format
+from parsers.access.routes import Routes
+from parsers.access.rows import Access, Roles
 from parsers.dify.block import Found, Line, by_quarter, decoded, newest_of, parts_of
-from parsers.format import REGULAR, Format
-from parsers.numbers import MILLISECOND
-from parsers.routes import Routes
-from parsers.times import iso
-from parsers.window import whole_lines
+from parsers.lines import whole_lines
+from parsers.values.numbers import MILLISECOND
+from parsers.values.times import iso
 
 _REQUEST = rb"([!-~]++ /[^ \t\n\r\f\v?#%\\\x1b]*+) ([0-9]{3}) ([0-9]{1,6}+\.[0-9]{1,9}+)(?: [0-9A-Za-z-]*+)?"
 #: Its time is looked at again, minute by minute: to find each digit's place costs a third of the whole search.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct, field
 
-from parsers.numbers import money
+from parsers.values.numbers import money
 
 Price = str | float | None
 

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from parsers import lenient_json
 from parsers.dify import proxy, telemetry
 from parsers.dify.message import Head, Reader
 from parsers.heads import begins_json_record
-from parsers.times import iso, zone
-from parsers.window import Outcome
+from parsers.lines import Outcome
+from parsers.values import json as lenient_json
+from parsers.values.times import iso, zone
 
 _NOTHING = msgspec.Raw(b"")
 

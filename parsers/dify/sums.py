@@ -12,10 +12,10 @@ import msgspec
 from msgspec import structs
 
 from parsers.batch import FirstToken, NodeRun, Record, Run, Usage, UsageMissing
-from parsers.currencies import currency_of
 from parsers.dify import telemetry
 from parsers.dify.spending import UNPRICED, calls_of, total
-from parsers.numbers import SECOND
+from parsers.values.currencies import currency_of
+from parsers.values.numbers import SECOND
 
 #: What a usage is told by.
 _SPENDER = attrgetter("app_id", "provider", "model", "currency", "cost_currency")

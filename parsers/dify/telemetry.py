@@ -8,11 +8,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from parsers import lenient_json
 from parsers.batch import OTHER, RUN_KINDS, UNKNOWN, FirstToken, NodeRun, Record, Run, Usage, UsageMissing
-from parsers.currencies import currency_of
 from parsers.dify.tokens import Told
-from parsers.numbers import money, nanoseconds
+from parsers.values import json as lenient_json
+from parsers.values.currencies import currency_of
+from parsers.values.numbers import money, nanoseconds
 
 Attributes = Mapping[str, Any]
 

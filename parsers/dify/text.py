@@ -3,13 +3,13 @@
 import re
 from datetime import tzinfo
 
-from parsers import format
+from parsers.access import format
 from parsers.dify.dates import moment
 from parsers.dify.message import Head, Reader
 from parsers.gunicorn import OWN_LINE, own_failures
 from parsers.heads import begins_record
-from parsers.times import iso
-from parsers.window import Outcome
+from parsers.lines import Outcome
+from parsers.values.times import iso
 
 _TIME = rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)[.,](\d{1,3})(?:\.\d{3})?"
 #: What any other LOG_DATEFORMAT can give; the milliseconds follow it.

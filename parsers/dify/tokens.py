@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from parsers.numbers import token_count
+from parsers.values.numbers import token_count
 
 
 class Told(Struct, frozen=True, gc=False):

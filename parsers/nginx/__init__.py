@@ -6,16 +6,16 @@ from datetime import tzinfo
 from functools import cached_property
 from typing import Any, ClassVar
 
-from parsers import access
-from parsers.access import Access, Roles
+from parsers.access import rows as access
+from parsers.access.format import compiled
+from parsers.access.routes import table
+from parsers.access.rows import Access, Roles
 from parsers.batch import Batch
-from parsers.format import compiled
-from parsers.http import FAILURES
+from parsers.lines import Outcome, by_line
 from parsers.nginx import error, log_format
 from parsers.parser import Parser
-from parsers.routes import table
-from parsers.times import zone
-from parsers.window import Outcome, by_line
+from parsers.values.http import FAILURES
+from parsers.values.times import zone
 
 #: Which variable plays which role; of several for one role the earlier wins.
 _ROLES = {

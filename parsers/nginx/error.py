@@ -4,8 +4,8 @@ import re
 from datetime import tzinfo
 
 from parsers.batch import Failure
-from parsers.times import iso
-from parsers.window import Outcome
+from parsers.lines import Outcome
+from parsers.values.times import iso
 
 _HEAD = re.compile(rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[(\w+)\] \d+#\d+: (?:\*\d+ )?(.*)", re.DOTALL)
 _COUNTED = frozenset({b"error", b"crit", b"alert", b"emerg"})

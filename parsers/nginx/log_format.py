@@ -3,8 +3,8 @@
 import re
 from difflib import get_close_matches
 
-from parsers.format import Extent, Piece, Variable
-from parsers.request_line import REGULAR
+from parsers.access.format import Extent, Piece, Variable
+from parsers.access.request_line import REGULAR
 
 #: docker/nginx/nginx.conf.template of Dify, `log_format main`.
 DIFY = (

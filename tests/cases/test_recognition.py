@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from exporter.cli import main
-from exporter.config import load
+from exporter.config.loader import load
 from exporter.source import Source
 from exporter.window import Window
 from parsers.batch import Batch, Failure, Request

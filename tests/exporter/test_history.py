@@ -2,9 +2,9 @@
 
 from itertools import pairwise
 
-from exporter.books.series import Limits
 from exporter.history import History, rates
-from exporter.ledger import Ledger
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.series import Limits
 from exporter.status import TODAY, route_rows, today
 from parsers import batch as b
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from exporter import sources
-from exporter.books.series import Limits
-from exporter.ledger import Ledger
+from exporter.config.settings import Config, ExporterConfig, SourceConfig
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.series import Limits
 from exporter.recent import Recent
-from exporter.settings import Config, Exporter, Source
 from exporter.sources import Sources
 from parsers.batch import Batch
 from parsers.parser import Parser
@@ -32,14 +32,15 @@ def test_d43_a_source_that_hangs_stops_nobody_else(
 ) -> None:
     monkeypatch.setattr(sources, "_PATIENCE", 0.3)
     tables = tuple(
-        Source(name, (str(tmp_path / name),), parser) for name, parser in (("hangs", Hanging()), ("reads", Lines()))
+        SourceConfig(name, (str(tmp_path / name),), parser)
+        for name, parser in (("hangs", Hanging()), ("reads", Lines()))
     )
     for table in tables:
         append(Path(table.paths[0]), "one\n")
     ledger = Ledger(Limits(), lambda: 0.0)
     running = Sources(ledger, Recent())
     try:
-        running.start(Config(Exporter(start_at="beginning", poll_interval=0.05), tables))
+        running.start(Config(ExporterConfig(start_at="beginning", poll_interval=0.05), tables))
         assert _hanging.wait(10)
         append(tmp_path / "reads", "two\n")
         pause = threading.Event()

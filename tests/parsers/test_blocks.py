@@ -4,12 +4,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from parsers import gin
 from parsers.batch import Batch, Invocation, Request
 from parsers.dify import Dify, requests
 from parsers.dify import block as dify_block
 from parsers.parser import Parser
-from parsers.plugin_daemon import PluginDaemon
+from parsers.plugin_daemon import PluginDaemon, gin
 from tests.golden import ROOT
 from tests.parsers.laws import summed
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parsers import access, columns
+from parsers.access import columns
+from parsers.access import rows as access
 from parsers.nginx import Nginx
 from parsers.nginx.log_format import COMBINED, DIFY, TIMED
 from tests.golden import ROOT
@@ -125,6 +126,6 @@ def test_a_format_without_a_plan_is_read_as_rows(format: str) -> None:
 def test_without_numpy_large_windows_are_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     log = (ROOT / "samples" / "nginx-dify-timed.log").read_bytes() * 3000
     with_numpy = PARSERS[TIMED].parse(log)
-    monkeypatch.setitem(sys.modules, "parsers.columns", None)
+    monkeypatch.setitem(sys.modules, "parsers.access.columns", None)
     monkeypatch.setattr(access, "_has_numpy", lambda: False)
     assert summed([PARSERS[TIMED].parse(log)]) == summed([with_numpy])

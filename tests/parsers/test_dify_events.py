@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from parsers.batch import NodeRun, Usage
 from parsers.dify import Dify, block
 from parsers.dify.spending import costs_of, total
-from parsers.numbers import money
+from parsers.values.numbers import money
 from tests.parsers.laws import summed
 
 PARSER = Dify()

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from parsers.access.routes import table
 from parsers.batch import Closed, Failure, Invocation, Opened, Record, Request, Task
 from parsers.dify import Dify
-from parsers.http import METHODS
-from parsers.routes import table
+from parsers.values.http import METHODS
 
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from parsers.format import Extent, Format, Piece, Variable, compiled
+from parsers.access.format import Extent, Format, Piece, Variable, compiled
 
 WANTED = frozenset("abc")
 

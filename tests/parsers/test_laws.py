@@ -10,8 +10,8 @@ from hypothesis import given, settings
 
 from parsers.batch import Batch, Failure
 from parsers.envelope import ENVELOPES
+from parsers.lines import by_line
 from parsers.parser import Parser, registered
-from parsers.window import by_line
 from tests.parsers.hostile import CUTS, LOGS, NOISE, SAMPLE_LINES, WHOLE
 from tests.parsers.laws import check_bounded, check_every_cut, check_laws, check_linear
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsers import lenient_json
+from parsers.values import json as lenient_json
 
 
 class Line(msgspec.Struct):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from parsers.format import Piece, Variable
+from parsers.access.format import Piece, Variable
 from parsers.nginx.log_format import BUILT_IN, COMBINED, DIFY, INGRESS, pieces
 
 

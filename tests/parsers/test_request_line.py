@@ -1,7 +1,7 @@
 import pytest
 
-from parsers.request_line import method_and_route
-from parsers.routes import table
+from parsers.access.request_line import method_and_route
+from parsers.access.routes import table
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsers.routes import RouteInformation, table
+from parsers.access.routes import RouteInformation, table
 
 UUID = "8b2c0f0e-1f2d-4c3b-9a4e-0123456789ab"
 ROUTES = table()

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parsers.access.routes import Routes
+from parsers.access.shapes import SHAPE, alike
 from parsers.nginx import Nginx
-from parsers.routes import Routes
-from parsers.shapes import SHAPE, alike
 from tests.parsers.laws import summed
 
 EXTRA = ("/gateway/{tenant}/chat", "/feed/{name}:face/end", "/{thing}.cafe", "/beef")

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from parsers.access import _epoch_seconds
-from parsers.times import LAST, common_log, iso, zone
+from parsers.access.rows import _epoch_seconds
+from parsers.values.times import LAST, common_log, iso, zone
 
 UTC = zone("UTC")
 

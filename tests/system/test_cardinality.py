@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from parsers.routes import table
+from parsers.access.routes import table
 from tests.system.exporter import COMMAND
 
 pytestmark = pytest.mark.system

@@ -14,7 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from exporter.config import load
+from exporter.config.loader import load
 from tests.system.programs import find, running
 from tests.system.stack import listening
 

@@ -218,7 +218,7 @@ def test_a_full_disk_shows_the_live_numbers_and_recovers(tmp_path: Path) -> None
         assert not (inside / "state.tmp").exists()
         assert (inside / "state.1").read_bytes().startswith(kept)
         (inside / "full").unlink()
-        process.said("the state is written again")
+        process.said("the state can be written again")
         write(tmp_path, 1)
         until("the durable numbers", lambda: counted(exporter) == lines(tmp_path))
         before = errors()

@@ -12,7 +12,7 @@ from tests.system.programs import running
 CONFIG = '[exporter]\nlisten = "127.0.0.1:0"\n[[source]]\nname = "a"\npaths = ["a.log"]\nparser = "nginx"\n'
 
 
-@pytest.mark.parametrize("imported", ["click", "exporter.settings", "exporter.service"])
+@pytest.mark.parametrize("imported", ["click", "exporter.config.settings", "exporter.service"])
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_a_signal_is_heard_however_early(number: signal.Signals, imported: str, tmp_path: Path) -> None:
     (tmp_path / "exporter.toml").write_text(CONFIG)

@@ -98,7 +98,7 @@ def test_a_bad_configuration_changes_nothing_and_is_said(tmp_path: Path) -> None
             ("[[sourc]]\n", 'unknown table "sourc", did you mean "source"?'),
             ("", "no [[source]] table"),
             (source("a") + "[buckets]\ndify_request_duration_seconds = [1.0]\n", "[buckets] cannot change"),
-            (source("a") + source("a"), "used by an earlier source too"),
+            (source("a") + source("a"), "an earlier source has the same name"),
         ]
         for text, sentence in bad:
             configure(tmp_path, text)

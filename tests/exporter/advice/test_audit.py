@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from exporter.advice.audit import audit
-from exporter.config import load
+from exporter.config.loader import load
 from parsers.dify.proxy import REQUEST_EVENT, Attributes, Line, UsageEntry, encode
 
 PRICE = '[[price]]\nmodel = "listed"\ninput = "1"\noutput = "1"\ncurrency = "EUR"\n'

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from exporter.advice.doctor import Finding, examine, overlaps
-from exporter.reading.inputs import SAMPLE_BYTES
-from exporter.settings import Source
+from exporter.config.settings import SourceConfig
+from exporter.replay.inputs import SAMPLE_BYTES
 from parsers.dify import Dify
 from parsers.envelope import Docker
 from parsers.nginx import Nginx
@@ -20,7 +20,7 @@ SAMPLES = ROOT / "samples"
 
 
 def told(parser: Parser, *paths: Path | str) -> list[Finding]:
-    return list(examine(Source("x", tuple(str(path) for path in paths), parser), []))
+    return list(examine(SourceConfig("x", tuple(str(path) for path in paths), parser), []))
 
 
 def problems(parser: Parser, *paths: Path | str) -> list[str]:
@@ -170,7 +170,7 @@ def test_a_file_under_two_names_is_looked_at_once_and_one_of_two_sources_is_said
     looked_at = [finding.text for finding in told(Nginx(), tmp_path / "*.log", log) if "yields" in finding.text]
     assert len(looked_at) == 1
     a, b, c = (
-        Source(name, (str(tmp_path / path),), Nginx())
+        SourceConfig(name, (str(tmp_path / path),), Nginx())
         for name, path in (("a", "*.log"), ("b", "soft.log"), ("c", "none"))
     )
     assert list(overlaps([a, c])) == []

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from exporter.cli import main
-from exporter.config import load
+from exporter.config.loader import load
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 TIMED = "log_format timed-2 '$remote_addr [$time_local] \"$request\" $status $body_bytes_sent $request_time';"

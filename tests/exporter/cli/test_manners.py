@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from exporter import __version__
 from exporter.cli import main
-from exporter.logs import LineFormatter
+from exporter.process.logs import LineFormatter
 from tests.system.exporter import COMMAND
 
 ROOT = Path(__file__).parents[3]

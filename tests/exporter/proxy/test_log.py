@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporter.proxy.file import LogFile
-from exporter.proxy.log import Log
+from exporter.proxy.log import RequestLog
 from parsers.dify.proxy import REQUEST_EVENT, Attributes, decode
 
 REQUEST = Attributes(event=REQUEST_EVENT, worker="", active_requests=0, method="GET", route="other", status_code=200)
@@ -29,8 +29,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def log(tmp_path: Path, clock: Clock) -> Iterator[Log]:
-    found = Log(LogFile(str(tmp_path / "proxy.log")), "w", clock)
+def log(tmp_path: Path, clock: Clock) -> Iterator[RequestLog]:
+    found = RequestLog(LogFile(str(tmp_path / "proxy.log")), "w", clock)
     yield found
     found.reopen()
 
@@ -39,7 +39,7 @@ def attributes(path: Path) -> list[Attributes]:
     return [decode(line).attributes for line in path.read_bytes().splitlines(keepends=True)]
 
 
-def test_a_line_says_what_the_worker_holds(log: Log, tmp_path: Path) -> None:
+def test_a_line_says_what_the_worker_holds(log: RequestLog, tmp_path: Path) -> None:
     log.active = 3
     log.write(REQUEST, "GET other 200 1.000", "0" * 32)
     line = decode((tmp_path / "proxy.log").read_bytes())
@@ -48,7 +48,7 @@ def test_a_line_says_what_the_worker_holds(log: Log, tmp_path: Path) -> None:
 
 
 def test_a_heartbeat_comes_when_the_number_changed_and_every_ten_seconds(
-    log: Log, clock: Clock, tmp_path: Path
+    log: RequestLog, clock: Clock, tmp_path: Path
 ) -> None:
     told = []
     for active in (0, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2):
@@ -64,7 +64,7 @@ def test_a_heartbeat_comes_when_the_number_changed_and_every_ten_seconds(
 
 
 @pytest.mark.parametrize("rotation", ["rename", "copytruncate", "deleted", "a symlink moves on"])
-def test_rotation(log: Log, tmp_path: Path, rotation: str) -> None:
+def test_rotation(log: RequestLog, tmp_path: Path, rotation: str) -> None:
     path = tmp_path / "proxy.log"
     if rotation == "a symlink moves on":
         path.symlink_to(tmp_path / "one.log")
@@ -84,7 +84,7 @@ def test_rotation(log: Log, tmp_path: Path, rotation: str) -> None:
 
 def test_lines_that_cannot_be_written_are_counted_in_the_next(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
-    log = Log(LogFile(str(folder / "proxy.log")), "w")
+    log = RequestLog(LogFile(str(folder / "proxy.log")), "w")
     log.write(REQUEST, "lost", "")
     log.heartbeat()
     log.write(REQUEST, "lost", "")
@@ -95,7 +95,7 @@ def test_lines_that_cannot_be_written_are_counted_in_the_next(tmp_path: Path) ->
     log.reopen()
 
 
-def test_a_pipe_that_nobody_reads_holds_up_no_request(log: Log, tmp_path: Path) -> None:
+def test_a_pipe_that_nobody_reads_holds_up_no_request(log: RequestLog, tmp_path: Path) -> None:
     path = tmp_path / "proxy.log"
     os.mkfifo(path)
     begun = threading.Thread(target=log.write, args=(REQUEST, "lost", ""), daemon=True)
@@ -108,7 +108,7 @@ def test_a_pipe_that_nobody_reads_holds_up_no_request(log: Log, tmp_path: Path) 
     os.close(reader)
 
 
-def test_half_a_line_is_taken_back(log: Log, tmp_path: Path) -> None:
+def test_half_a_line_is_taken_back(log: RequestLog, tmp_path: Path) -> None:
     """RLIMIT_FSIZE cuts a write where a full disk would."""
     path = tmp_path / "proxy.log"
     log.write(REQUEST, "1", "")

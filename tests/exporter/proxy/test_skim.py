@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.proxy.skim import Skimmed
+from exporter.proxy.bounded_json import BoundedJson
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=600) | st.text('\\"\n', max_size=600),
@@ -16,7 +16,7 @@ JSON = st.recursive(
 
 
 def skimmed(text: bytes, size: int) -> bytes:
-    document = Skimmed()
+    document = BoundedJson()
     for at in range(0, len(text), size):
         document.feed(text[at : at + size])
     return document.take()
@@ -49,7 +49,7 @@ def test_a_document_keeps_its_shape(document: Any, size: int, ascii_only: bool) 
 
 
 def test_a_hundred_megabytes_in_a_string_are_one_character() -> None:
-    document = Skimmed()
+    document = BoundedJson()
     document.feed(b'{"answer": "')
     piece = b'a\\"b\\\\' * 10_000
     for _ in range(1700):
@@ -59,7 +59,7 @@ def test_a_hundred_megabytes_in_a_string_are_one_character() -> None:
 
 
 def test_what_is_too_long_even_so_is_nothing() -> None:
-    document = Skimmed()
+    document = BoundedJson()
     for _ in range(1000):
         document.feed(b"[" * 1000)
     assert document.take() == b""

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from msgspec import structs
 
+from exporter.config.web import WebConfig
 from exporter.status import Status
 from exporter.web.listener import Listener
-from exporter.web_config import WebConfig
 
 BODY = b"a_metric 1\n" * 500
 

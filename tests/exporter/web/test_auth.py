@@ -9,9 +9,9 @@ from time import process_time
 import bcrypt
 import pytest
 
+from exporter.config.web import WebConfig
 from exporter.web import auth
 from exporter.web.auth import BusyError, Users
-from exporter.web_config import WebConfig
 from tests.exporter.web.endpoint import Client, listening
 
 HASH = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()

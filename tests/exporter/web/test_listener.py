@@ -13,10 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exporter import descriptors
+from exporter.config.web import RateLimit, WebConfig
 from exporter.web import connection
 from exporter.web import listener as listener_module
-from exporter.web_config import RateLimit, WebConfig
 from tests.exporter.web.endpoint import BODY, Client, Service, listening, parted, received
 from tests.system.programs import until
 
@@ -244,7 +243,7 @@ def test_a_new_client_takes_the_place_of_the_one_that_got_nowhere(monkeypatch: p
 
 
 def test_connections_leave_files_to_logs_and_state(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(descriptors, "most", lambda: 40)
+    monkeypatch.setattr(listener_module, "fd_limit", lambda: 40)
     with listening() as listener, ExitStack() as stack:
         client = Client(listener)
         for _ in range(60):

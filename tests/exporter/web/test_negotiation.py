@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.exposition import OPEN_METRICS, TEXT, TEXT_1
+from exporter.metrics.exposition import OPEN_METRICS, TEXT, TEXT_1
 from exporter.web.negotiation import accepts_gzip, exposition
 
 #: As Prometheus 2 and 3 send it (config/config.go, scrape/scrape.go).

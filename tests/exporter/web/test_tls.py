@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import trustme
 
+from exporter.config.tls import Tls
+from exporter.config.web import WebConfig
 from exporter.web import connection
-from exporter.web_config import Tls, WebConfig
 from tests.exporter.web.endpoint import Client, listening, received
 from tests.system.programs import until
 
@@ -176,7 +177,7 @@ def test_an_encrypted_key_asks_nobody(issuer: Issuer) -> None:
     secret = pem.BestAvailableEncryption(b"secret")
     issuer.put("key.pem", key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.TraditionalOpenSSL, secret))
     with (
-        pytest.raises(ValueError, match="are no certificate and its key"),
+        pytest.raises(ValueError, match="are not a certificate and its key"),
         listening(config=WebConfig(tls=issuer.tls())),
     ):
         pass

@@ -1,10 +1,10 @@
 """A parser that somebody else ships: `GET|/v1/info|200`, one request a line."""
 
+from parsers.access.routes import table
 from parsers.batch import Batch, Request
-from parsers.http import failure_of, method_of, status_code_of
+from parsers.lines import Outcome, by_line
 from parsers.parser import Parser
-from parsers.routes import table
-from parsers.window import Outcome, by_line
+from parsers.values.http import failure_of, method_of, status_code_of
 
 
 class Pipes(Parser, frozen=True):

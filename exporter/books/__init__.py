@@ -1,1 +1,0 @@
-"""What the ledger keeps: series and what moves them, budgets, prices and joins, and all of it as tables."""

@@ -1,0 +1,20 @@
+"""The listen address, as it is written in the configuration."""
+
+from ipaddress import ip_address
+
+
+def address(text: str) -> tuple[str, int]:
+    """Host and port of `host:port` or `[::1]:port`. Raises ValueError."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f'listen must be host:port such as 127.0.0.1:9877, found "{text}"')
+    return host, int(port)
+
+
+def loopback(host: str) -> bool:
+    """Whether only this machine can reach the address. A host name other than localhost counts as public."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,246 @@
+"""Reads `exporter.toml` strictly: all problems are reported at once, each as one sentence."""
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from sys import float_info
+from typing import Any, TypeVar
+
+from msgspec import Struct, structs
+
+from exporter import catalogue
+from exporter.config.proxy import ProxyConfig
+from exporter.config.settings import AppConfig, Config, ExporterConfig, RoutesConfig, SourceConfig, SourceKeys
+from exporter.config.tls import context_of
+from exporter.config.toml_table import Problems, Table, convert, kind
+from exporter.config.web import WebConfig, web_config
+from exporter.ledger.budgets import Budget
+from exporter.ledger.money import ANCHOR, Exchange, amount, currency, same_currencies
+from exporter.ledger.prices import Price
+from exporter.ledger.series import Limits
+from exporter.messages import unknown
+from parsers.envelope import ENVELOPES
+from parsers.parser import registered
+
+S = TypeVar("S", bound=Struct)
+
+
+class ConfigError(Exception):
+    """`problems` holds one sentence per problem."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def load(path: Path) -> Config:
+    """Read and check a configuration file. Raises ConfigError with all its problems."""
+    problems = Problems(str(path))
+    document = _document(path, problems)
+    _check_top_level(document, problems)
+    exporter = _one(document, "exporter", ExporterConfig, problems)
+    routes = _one(document, "routes", RoutesConfig, problems)
+    config = Config(
+        exporter=exporter,
+        routes=routes,
+        sources=_sources(document, path.absolute().parent, routes.extra, problems),
+        limits=_one(document, "limits", Limits, problems),
+        buckets=_buckets(document.get("buckets", {}), problems),
+        prices=_prices(path, document, exporter, problems),
+        budgets=_budgets(document, problems),
+        exchange=_exchange(document.get("exchange", {}), problems),
+        apps=_apps(document.get("apps", {}), problems),
+        proxy=_one(document, "proxy", ProxyConfig, problems),
+        web=_web(path, exporter, problems),
+    )
+    if problems.sentences:
+        raise ConfigError(problems.sentences)
+    return config
+
+
+def source(
+    table: Table, folder: Path, extra_routes: tuple[str, ...], problems: Problems, where: str
+) -> SourceConfig | None:
+    """Convert one `[[source]]` table. Returns None if it has problems, after adding them."""
+    common = {f.encode_name for f in structs.fields(SourceKeys)}
+    found = len(problems.sentences)
+    keys = convert({k: v for k, v in table.items() if k in common}, SourceKeys, where, problems)
+    known = registered()
+    named = {"parser": known, "envelope": ["none", *ENVELOPES]}
+    for key, names in named.items():
+        if isinstance(name := table.get(key), str) and name not in names:
+            problems.add(where, f"{key}: " + unknown(key, name, names))
+    struct = known.get(str(table.get("parser")))
+    if struct is None:
+        return None
+    hidden = {"routes": extra_routes} if "routes" in struct.__struct_fields__ else {}
+    keys_of_parser = {f.encode_name for f in structs.fields(struct)} - hidden.keys()
+    for key in (key for key in table if key not in common | keys_of_parser):
+        problems.add(where, unknown("key", key, common | keys_of_parser))
+    options = {k: v for k, v in table.items() if k in keys_of_parser}
+    parser = convert(options, struct, where, problems, hidden)
+    if parser is None or keys is None or len(problems.sentences) > found:
+        return None
+    if keys.envelope != "none":
+        parser = ENVELOPES[keys.envelope](parser=parser)
+    return SourceConfig(keys.name, tuple(str(folder / p) for p in keys.paths), parser, keys.log_patterns)
+
+
+def _document(path: Path, problems: Problems, named_by: str = "--config") -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        write = ", or let `dify-exporter init` write one"
+        hint = write if isinstance(error, FileNotFoundError) and named_by == "--config" else ""
+        problems.add("", f"cannot be read: {error.strerror}; name another file with {named_by}{hint}")
+    except UnicodeDecodeError as error:
+        line, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
+        problems.add("", f"is not UTF-8: byte {byte:#04x} in line {line}; save it as UTF-8")
+    except ValueError as error:  # of tomllib, or of Python for a number of 5,000 digits
+        problems.add("", f"is not valid TOML: {error}")
+    except RecursionError:
+        problems.add("", "is not valid TOML: its tables and arrays are nested too deeply")
+    raise ConfigError(problems.sentences)
+
+
+_ARRAYS = {"source", "price", "budget"}
+_TABLES = {"exporter", "routes", "limits", "buckets", "exchange", "apps", "proxy"}
+
+
+def _check_top_level(document: dict[str, Any], problems: Problems) -> None:
+    """Report and remove unknown tables and values of the wrong shape, so that the rest can still be checked."""
+    for name in list(document):
+        value = document[name]
+        if name in _TABLES and not isinstance(value, dict):
+            problems.add("", f"{name}: expected one table [{name}], found {kind(value)}")
+        elif name in _ARRAYS and not (isinstance(value, list) and all(isinstance(t, dict) for t in value)):
+            problems.add("", f"{name}: expected tables [[{name}]], found {kind(value)}")
+        elif name not in _TABLES | _ARRAYS and not isinstance(value, dict | list):
+            problems.add("", f'key "{name}" is above all tables, expected it inside a table such as [exporter]')
+        elif name not in _TABLES | _ARRAYS:
+            problems.add("", unknown("table", name, _TABLES | _ARRAYS))
+        else:
+            continue
+        del document[name]
+
+
+def _one(document: Table, name: str, struct: type[S], problems: Problems) -> S:
+    return convert(document.get(name, {}), struct, f"[{name}]", problems) or struct()
+
+
+def _many(document: Table, name: str, struct: type[S], problems: Problems) -> tuple[S, ...]:
+    tables = enumerate(document.get(name, []), 1)
+    converted = (convert(table, struct, f"[[{name}]] {number}", problems) for number, table in tables)
+    return tuple(item for item in converted if item is not None)
+
+
+def _sources(document: Table, folder: Path, extra: tuple[str, ...], problems: Problems) -> tuple[SourceConfig, ...]:
+    sources: list[SourceConfig] = []
+    earlier: list[object] = []
+    for number, table in enumerate(document.get("source", []), 1):
+        name = table.get("name")
+        where = f'[[source]] "{name}"' if isinstance(name, str) else f"[[source]] {number}"
+        built = source(table, folder, extra, problems, where)
+        if isinstance(name, str) and name in earlier:
+            problems.add(where, "name: an earlier source has the same name, expected a different name per source")
+        earlier.append(name)
+        if built is not None:
+            sources.append(built)
+    return tuple(sources)
+
+
+def _web(path: Path, exporter: ExporterConfig, problems: Problems) -> WebConfig:
+    if not exporter.web_config:
+        return WebConfig()
+    file = path.absolute().parent / exporter.web_config
+    file_problems = Problems(str(file))
+    try:
+        document = _document(file, file_problems, "[exporter] web_config")
+    except ConfigError:
+        document = {}
+    web = web_config(document, file.parent, file_problems)
+    try:
+        if web.tls is not None:
+            context_of(web.tls)
+    except ValueError as error:
+        file_problems.add("[tls_server_config]", str(error))
+    problems.sentences.extend(file_problems.sentences)
+    return web
+
+
+def _prices(path: Path, document: Table, exporter: ExporterConfig, problems: Problems) -> tuple[Price, ...]:
+    """The prices of the configuration, followed by those of the file that `prices` names. The first match counts."""
+    own = _price_list(document, problems)
+    if not exporter.prices:
+        return own
+    file = path.absolute().parent / exporter.prices
+    file_problems = Problems(str(file))
+    try:
+        price_file = _document(file, file_problems, "[exporter] prices")
+    except ConfigError:
+        price_file = {}
+    for name in price_file.keys() - {"price"}:
+        file_problems.add("", unknown("table", name, ["price"]))
+    prices = (*own, *_price_list(price_file, file_problems))
+    problems.sentences.extend(file_problems.sentences)
+    return prices
+
+
+def _price_list(document: Table, problems: Problems) -> tuple[Price, ...]:
+    prices = _many(document, "price", Price, problems)
+    _unique([(p.model, p.provider, p.since) for p in prices], "price", "model, provider and from", problems)
+    return prices
+
+
+def _budgets(document: Table, problems: Problems) -> tuple[Budget, ...]:
+    budgets = _many(document, "budget", Budget, problems)
+    _unique([budget.name for budget in budgets], "budget", "name", problems)
+    return budgets
+
+
+def _unique(keys: Sequence[object], name: str, what: str, problems: Problems) -> None:
+    for number, key in enumerate(keys, 1):
+        if (first := keys.index(key) + 1) < number:
+            problems.add(f"[[{name}]] {number}", f"{what}: the same as in [[{name}]] {first}")
+
+
+def _buckets(table: Table, problems: Problems) -> dict[str, tuple[float, ...]]:
+    histograms = {m.name for m in catalogue.METRICS if m.kind == "histogram"}
+    buckets = {}
+    for name, bounds in table.items():
+        if name not in histograms:
+            problems.add("[buckets]", unknown("histogram", name, histograms))
+        elif (
+            not isinstance(bounds, list)
+            or not bounds
+            or not all(type(b) in (int, float) and 0 < b <= float_info.max for b in bounds)
+            or sorted(set(bounds)) != bounds
+        ):
+            problems.add("[buckets]", f"{name}: expected increasing numbers of seconds above 0, found {bounds!r}")
+        else:
+            buckets[name] = tuple(float(b) for b in bounds)
+    return buckets
+
+
+def _exchange(table: Table, problems: Problems) -> Exchange:
+    rates = {}
+    for code, rate in table.items():
+        try:
+            rates[currency("currency must be", code)] = amount(code, rate)
+        except ValueError as error:
+            problems.add("[exchange]", str(error))
+    for one, other in same_currencies(rates):
+        problems.add("[exchange]", f"{other}: the same currency as {one}, expected one of them")
+    if rates.get(ANCHOR, 1) != 1:
+        problems.add("[exchange]", f"{ANCHOR}: all rates are in {ANCHOR}, expected only other currencies")
+    return Exchange(rates)
+
+
+def _apps(table: Table, problems: Problems) -> dict[str, AppConfig]:
+    apps = {}
+    for app_id, value in table.items():
+        if not isinstance(value, dict):
+            problems.add("[apps]", f'{app_id}: expected {{ name = "…", team = "…" }}, found {value!r}')
+        elif (app := convert(value, AppConfig, f'[apps] "{app_id}"', problems)) is not None:
+            apps[app_id] = app
+    return apps

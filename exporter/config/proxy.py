@@ -1,0 +1,82 @@
+"""The `[proxy]` table of the configuration."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from msgspec import Meta, Struct, structs
+
+from exporter.config.address import address
+from exporter.config.toml_table import FileName
+from parsers.batch import UNKNOWN
+
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class ProxyConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of `[proxy]`. Times are in seconds. `apps` maps the SHA-256 (hexadecimal) of a key to its app id."""
+
+    listen: str = "127.0.0.1:8877"
+    upstream: str = "http://127.0.0.1:5001"
+    upstream_ca: FileName = ""
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    connect_timeout: Seconds = 5.0
+    read_timeout: Seconds = 3600.0
+    log: Annotated[FileName, Meta(min_length=1)] = "logs/proxy.log"
+    apps: dict[str, str] = {}
+    trust_app_header: bool = True
+    openai: bool = False
+
+    def __post_init__(self) -> None:
+        address(self.listen)
+        _check_upstream(self.upstream)
+        for digest, app_id in self.apps.items():
+            _check_app(digest, app_id)
+
+    def under(self, folder: Path) -> "ProxyConfig":
+        """A copy whose file names are absolute. Relative names count from the configuration's folder."""
+        ca = str(folder / self.upstream_ca) if self.upstream_ca else ""
+        return structs.replace(self, log=str(folder / self.log), upstream_ca=ca)
+
+
+def _check_upstream(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port != 0
+    except ValueError:
+        port = False
+    if not port or parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise ValueError(f'upstream must be http://host:port or https://host, found "{url}"')
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(f'upstream must have no path because request paths are passed on unchanged, found "{url}"')
+
+
+def unusable(settings: ProxyConfig) -> Iterator[str]:
+    """One sentence for each setting that cannot work on this machine."""
+    log = Path(settings.log)
+    place = next(path for path in (log, *log.parents) if path.exists())
+    if log.is_dir():
+        yield f"log: {log} is a folder, expected a file"
+    elif not os.access(place, os.W_OK):
+        yield f"log: cannot be written at {log}: {place} is not writable for this user"
+    if settings.upstream_ca:
+        import ssl  # imported late: in the proxy's process gevent must patch it first
+
+        try:
+            ssl.create_default_context(cafile=settings.upstream_ca)
+        except OSError as error:
+            yield f"upstream_ca: no CA bundle at {settings.upstream_ca}: {error.strerror or error}"
+
+
+def _check_app(digest: str, app_id: str) -> None:
+    from parsers.dify.telemetry import app_id_of  # imported late: it loads the whole Dify parser
+
+    if not _DIGEST.fullmatch(digest):
+        raise ValueError("apps: expected the SHA-256 of an API key as 64 digits 0-9a-f; never the key itself")
+    if app_id_of(app_id) == UNKNOWN:
+        raise ValueError(f'apps: expected an app id, which is a UUID, found "{app_id}"')

@@ -1,0 +1,93 @@
+"""The tables of `exporter.toml` as structs. The types of the fields are the validation."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from exporter.config.address import address
+from exporter.config.proxy import ProxyConfig
+from exporter.config.toml_table import FileName
+from exporter.config.web import WebConfig
+from exporter.ledger.budgets import Budget
+from exporter.ledger.money import Exchange
+from exporter.ledger.prices import Price
+from exporter.ledger.series import Limits
+from parsers.access.routes import table as route_table
+from parsers.parser import Parser
+
+Text = Annotated[str, Meta(min_length=1, examples=["nginx"])]
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+
+
+class ExporterConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of `[exporter]`. Times are in seconds."""
+
+    listen: str = "127.0.0.1:9877"
+    state: FileName = ".dify-exporter/state"
+    web_config: FileName = ""
+    poll_interval: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    start_at: Literal["end", "beginning"] = "end"
+    first_pass_timeout: Seconds = 60.0
+    prices: FileName = ""
+
+    def __post_init__(self) -> None:
+        address(self.listen)
+
+
+class SourceConfig(Struct, frozen=True):
+    """One `[[source]]` table with its parser, which its envelope wraps. The paths are absolute."""
+
+    name: str
+    paths: tuple[str, ...]
+    parser: Parser
+    log_patterns: tuple[str, ...] = ()
+
+
+class SourceKeys(Struct, frozen=True):
+    """The keys that every `[[source]]` has. All other keys are fields of its parser."""
+
+    name: Text
+    paths: Annotated[tuple[Annotated[FileName, Meta(min_length=1)], ...], Meta(min_length=1, examples=[["access.log"]])]
+    parser: Text
+    envelope: Text = "none"
+    log_patterns: tuple[FileName, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.name.isprintable():
+            raise ValueError(f"name: expected a name of printable characters, found {self.name!r}")
+        for pattern in self.log_patterns:
+            if pattern.count("%s") != 1:
+                raise ValueError(f'log_patterns: expected one %s for the file\'s name, found "{pattern}"')
+
+
+class RoutesConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of `[routes]`."""
+
+    extra: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        route_table(self.extra)
+
+
+class AppConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The name and the team of one app in `[apps]`."""
+
+    name: str = ""
+    team: str = ""
+
+
+class Config(Struct, frozen=True):
+    """The whole configuration file, after its checks."""
+
+    exporter: ExporterConfig = ExporterConfig()
+    sources: tuple[SourceConfig, ...] = ()
+    routes: RoutesConfig = RoutesConfig()
+    limits: Limits = Limits()
+    buckets: Mapping[str, tuple[float, ...]] = {}
+    prices: tuple[Price, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    exchange: Exchange = Exchange()
+    apps: Mapping[str, AppConfig] = {}
+    proxy: ProxyConfig = ProxyConfig()
+    web: WebConfig = WebConfig()

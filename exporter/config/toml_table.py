@@ -1,0 +1,128 @@
+"""Converts a TOML table to its struct and reports every problem as one sentence.
+
+msgspec stops at the first problem of a struct, so each key is converted separately first.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import date, time
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+import msgspec
+from msgspec import Meta, Struct
+
+from exporter.messages import printable, unknown
+
+T = TypeVar("T", bound=Struct)
+
+Table = Mapping[str, Any]
+
+#: A file name cannot hold a NUL; os functions raise ValueError for one.
+FileName = Annotated[str, Meta(pattern=r"\A[^\0]*\Z")]
+
+#: The names of types as people write them, by the names that msgspec and Python use.
+_NAMES = {
+    "str": "a string", "int": "an integer", "float": "a number", "bool": "true or false", "date": "a date",
+    "array": "an array", "list": "an array", "object": "a table", "dict": "a table",
+}  # fmt: skip
+_TYPE = re.compile(r"`(\w+)`( matching regex .*)?")
+
+
+class Problems:
+    """Collects the problems of one file."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self.sentences: list[str] = []
+
+    def add(self, table: str, text: str) -> None:
+        """Add a problem. `table` is written as in the file (`[limits]`), or is "" for the file as a whole."""
+        self.sentences.append(printable(f"{self._file}: {table + ': ' if table else ''}{text}"))
+
+
+def convert(table: Table, struct: type[T], where: str, problems: Problems, hidden: Table | None = None) -> T | None:
+    """Convert a table to its struct. Returns None if it has problems, after adding them.
+
+    `hidden` holds fields that the program sets; they are not keys of the table.
+    """
+    fields = {f.encode_name: f for f in msgspec.structs.fields(struct) if f.encode_name not in (hidden or {})}
+    found = len(problems.sentences)
+    good = dict(hidden or {})
+    for key, value in table.items():
+        if key not in fields:
+            problems.add(where, unknown("key", key, fields))
+            continue
+        try:
+            msgspec.convert(value, fields[key].type)
+        except msgspec.ValidationError as error:
+            problems.add(where, f"{key}: {_expectation(error, fields[key].type)}, found {_shown(value)}")
+        else:
+            good[key] = value
+    required = {key: _example(field.type) for key, field in fields.items() if field.required}
+    for key in required:
+        if key not in table:
+            problems.add(where, f"{key} is missing")
+    examples = {key: example for key, example in required.items() if example is not None}
+    if {*good, *examples} >= set(required):
+        for sentence in _struct_problems({**examples, **good}, examples, {*required, *(hidden or {})}, struct):
+            problems.add(where, sentence)
+    return msgspec.convert(good, struct) if len(problems.sentences) == found else None
+
+
+def _struct_problems(table: Table, examples: Table, always: set[str], struct: type[Struct]) -> list[str]:
+    """All sentences that `__post_init__` of the struct raises. It raises one at a time, so the key that causes it is
+    removed, or replaced by its example, and the rest is tried again.
+    """
+    sentences: list[str] = []
+    left = dict(table)
+    while (sentence := _struct_problem(left, struct)) and sentence not in sentences:
+        sentences.append(sentence)
+        rests = [{k: v for k, v in left.items() if k != key} for key in left if key not in always]
+        rests += [{**left, key: example} for key, example in examples.items()]
+        left = next((rest for rest in rests if _struct_problem(rest, struct) != sentence), left)
+    return sentences
+
+
+def _example(wanted: object) -> object:
+    """A valid value for a required key, taken from its type. None if the type names none."""
+    if get_origin(wanted) is Literal:
+        return get_args(wanted)[0]
+    given = (meta.examples for meta in getattr(wanted, "__metadata__", ()) if isinstance(meta, msgspec.Meta))
+    return next((examples[0] for examples in given if examples), None)
+
+
+def _struct_problem(table: Table, struct: type[Struct]) -> str:
+    try:
+        msgspec.convert(table, struct)
+    except msgspec.ValidationError as error:
+        return str(error)
+    return ""
+
+
+def kind(value: object) -> str:
+    """The name of the value's type, as TOML calls it."""
+    return _NAMES.get(type(value).__name__, "a time")
+
+
+def _expectation(error: msgspec.ValidationError, wanted: object) -> str:
+    """Turn msgspec's "Expected `int`, got `str` - at `$[0]`" into the middle of a sentence. For a closed set of words
+    msgspec does not name them, so they are taken from the type `wanted`.
+    """
+    if get_origin(wanted) is Literal:
+        return f"expected one of {', '.join(map(repr, get_args(wanted)))}"
+    expected, _, place = str(error).partition(" - at ")
+    sentence = expected.partition(", got ")[0]
+    sentence = _TYPE.sub(_named, sentence[:1].lower() + sentence[1:])
+    return f"{sentence} inside" if place else sentence
+
+
+def _named(found: re.Match[str]) -> str:
+    """The name of a type. The only pattern among our types is the one of file names."""
+    return "a file's name without NUL" if found[2] else _NAMES.get(found[1], found[1])
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = value.isoformat() if isinstance(value, date | time) else repr(value)
+    return text if len(text) <= 60 else text[:60] + "…"

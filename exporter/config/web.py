@@ -1,0 +1,130 @@
+"""The file that `web_config` names: the keys of Prometheus' exporter-toolkit, written as TOML.
+
+Source: prometheus/exporter-toolkit, docs/web-configuration.md. The keys below are supported. Certificate, key and
+client CA must be files, OpenSSL chooses cipher suites and curves, and there is no HTTP/2.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from exporter.config.tls import Tls
+from exporter.config.toml_table import Problems, convert
+from exporter.messages import unknown
+
+_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+#: Cost 4 to 18. A higher cost would make a request wait for minutes.
+_BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|1[0-8])\$[./A-Za-z0-9]{53}")
+
+
+class RateLimit(Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of `[rate_limit]`: one request per `interval` ("100ms") after `burst` at once. "0" means no limit."""
+
+    interval: str = "0"
+    burst: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+
+    def __post_init__(self) -> None:
+        if self.seconds > 0 and self.burst < 1:
+            raise ValueError("burst must be at least 1, otherwise no request is ever answered")
+
+    @property
+    def seconds(self) -> float:
+        if self.interval == "0":
+            return 0.0
+        found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,9})?)(ns|us|ms|s|m|h)", self.interval)
+        if found is None:
+            raise ValueError(f'interval must be a duration such as "100ms" or "1s", found "{self.interval}"')
+        return float(found[1]) * _UNITS[found[2]]
+
+
+class Headers(Struct, frozen=True, forbid_unknown_fields=True, rename=lambda name: name.replace("_", "-")):
+    """The keys of `[http_server_config.headers]`. They replace our own headers; "" removes a header."""
+
+    Content_Security_Policy: str | None = None
+    X_Frame_Options: Literal["", "deny", "sameorigin"] | None = None
+    X_Content_Type_Options: Literal["", "nosniff"] | None = None
+    X_XSS_Protection: str | None = None
+    Strict_Transport_Security: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self.set().items():
+            if not value.isascii() or (value and not value.isprintable()):
+                raise ValueError(f"{name} must be printable ASCII on one line")
+
+    def set(self) -> dict[str, str]:
+        """The headers that the file sets, by name."""
+        values = {name.replace("_", "-"): getattr(self, name) for name in self.__struct_fields__}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class WebConfig(Struct, frozen=True):
+    """The whole file. The defaults mean no TLS and no passwords. `users` maps a name to a bcrypt hash."""
+
+    tls: Tls | None = None
+    users: Mapping[str, str] = {}
+    headers: Headers = Headers()
+    rate_limit: RateLimit = RateLimit()
+
+    @property
+    def guarded(self) -> bool:
+        """Whether a client must authenticate, by password or by certificate."""
+        demanded = self.tls is not None and self.tls.client_auth_type == "RequireAndVerifyClientCert"
+        return bool(self.users) or demanded
+
+
+_TABLES = ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")
+
+
+def web_config(document: Mapping[str, Any], folder: Path, problems: Problems) -> WebConfig:
+    """Convert the tables of the file, which is in `folder`. Their problems are added to `problems`."""
+    tables: dict[str, dict[str, Any]] = {}
+    for name, value in document.items():
+        if name not in _TABLES:
+            problems.add("", unknown("table", name, _TABLES))
+        elif not isinstance(value, dict):
+            problems.add("", f"{name}: expected one table [{name}], found {type(value).__name__}")
+        else:
+            tables[name] = value
+    return WebConfig(
+        _tls(tables.get("tls_server_config"), folder, problems),
+        _users(tables.get("basic_auth_users", {}), problems),
+        _headers(tables.get("http_server_config", {}), problems),
+        convert(tables.get("rate_limit", {}), RateLimit, "[rate_limit]", problems) or RateLimit(),
+    )
+
+
+def _tls(table: dict[str, Any] | None, folder: Path, problems: Problems) -> Tls | None:
+    if table is None:
+        return None
+    files = {
+        key: str(folder / value) if isinstance(value, str) and value else value
+        for key, value in table.items()
+        if key.endswith("_file")
+    }
+    return convert({**table, **files}, Tls, "[tls_server_config]", problems)
+
+
+def _users(table: dict[str, Any], problems: Problems) -> dict[str, str]:
+    """Check the users. A hash is never shown in a message, not even a wrong one."""
+    for name, value in table.items():
+        if not name or ":" in name:
+            problems.add("[basic_auth_users]", f'"{name}": a user\'s name may not be empty or hold a colon')
+        elif not isinstance(value, str) or not _BCRYPT.fullmatch(value):
+            problems.add(
+                "[basic_auth_users]",
+                f'"{name}": expected a bcrypt hash of cost 4 to 18 ("$2b$10$…"), as htpasswd -nBC 10 {name} prints it',
+            )
+    return table
+
+
+def _headers(table: dict[str, Any], problems: Problems) -> Headers:
+    for key in table.keys() - {"headers"}:
+        problems.add("[http_server_config]", unknown("key", key, ["headers"]))
+    headers = table.get("headers", {})
+    if not isinstance(headers, dict):
+        problems.add("[http_server_config]", f"headers: expected a table, found {type(headers).__name__}")
+        return Headers()
+    return convert(headers, Headers, "[http_server_config.headers]", problems) or Headers()

@@ -1,0 +1,1 @@
+"""The ledger: what was counted, and the position up to which it was counted."""

@@ -1,0 +1,171 @@
+"""Which record moves which series: one function a record type, one table of them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct, field, structs
+
+from exporter import catalogue as c
+from exporter.ledger.budgets import Budgets
+from exporter.ledger.change_tracker import ChangeTracker
+from exporter.ledger.joins import Joins
+from exporter.ledger.prices import Prices
+from exporter.ledger.series import Labels, Series
+from parsers import batch as b
+
+_MOST_WORKERS = 1024
+_NANOSECONDS = 1_000_000_000
+
+
+class SourceLedger(Struct):
+    """What a record of one source may move. `last_at` is the newest event time, in nanoseconds; `clock` gives the
+    wall clock in seconds.
+    """
+
+    source: str
+    series: Series
+    prices: Prices
+    budgets: Budgets
+    clock: Callable[[], float]
+    joins: Joins
+    active: ChangeTracker[str, b.Active] = field(default_factory=ChangeTracker)
+    last_at: int = 0
+
+
+def _request(books: SourceLedger, r: b.Request) -> None:
+    source, series = books.source, books.series
+    series.add(c.REQUESTS, (source, r.method, r.route, r.status_code), r.count, r.count)
+    if (source, r.route, b.FAILURE_REASONS[0]) not in series.counters[c.FAILED_REQUESTS]:
+        for reason in b.FAILURE_REASONS:
+            series.add(c.FAILED_REQUESTS, (source, r.route, reason), 0, 0)
+    if r.failure:
+        series.add(c.FAILED_REQUESTS, (source, r.route, r.failure), r.count, r.count)
+    if r.response_bytes is not None:
+        series.add(c.RESPONSE_BYTES, (source, r.route), r.response_bytes, r.count)
+    if r.durations:
+        series.observe(c.REQUEST_DURATION, (source, r.method, r.route, r.status_code), r.durations)
+    if r.first_bytes:
+        series.observe(c.TIME_TO_FIRST_BYTE, (source, r.method, r.route), r.first_bytes)
+    if r.handler_durations:
+        series.observe(c.HANDLER_DURATION, (source, r.method, r.route), r.handler_durations)
+
+
+def _usage(books: SourceLedger, r: b.Usage) -> None:
+    series, model = books.series, (r.provider, r.model)
+    tokens = {"input": r.input_tokens, "output": r.output_tokens, "unsplit": r.unsplit_tokens}
+    for token_type, count in tokens.items():
+        if count is not None:
+            series.add(c.TOKENS_USED, (books.source, r.app_id, *model, token_type), count, r.count)
+    at = event_time(books, r.at)
+    cost, currency, basis = r.cost, r.currency, "reported"
+    if cost is None and (price := books.prices.find(r, at)) is not None:
+        cost, currency, basis = price.cost(r), price.currency, "price_list"
+    books.budgets.spend(books.source, r, cost, currency, at)
+    if cost is not None:
+        series.add(c.COST, (books.source, r.app_id, *model, currency, basis), cost, r.count)
+    elif total := sum(count or 0 for count in tokens.values()):
+        series.add(c.UNPRICED_TOKENS, (books.source, *model), total, r.count)
+
+
+def _usage_missing(books: SourceLedger, r: b.UsageMissing) -> None:
+    books.series.add(c.USAGE_MISSING, (books.source, r.app_id, r.reason))
+
+
+def _first_token(books: SourceLedger, r: b.FirstToken) -> None:
+    if durations := r.durations or _one(r.duration):
+        books.series.observe(c.TIME_TO_FIRST_TOKEN, (books.source, r.app_id, r.model), durations)
+
+
+def _run(books: SourceLedger, r: b.Run) -> None:
+    durations = r.durations or _one(r.duration)
+    _timed(books, (c.RUNS, c.RUN_DURATION), (r.kind, r.app_id, r.status), durations, r.count)
+
+
+def _node_run(books: SourceLedger, r: b.NodeRun) -> None:
+    durations = r.durations or _one(r.duration)
+    _timed(books, (c.NODE_RUNS, c.NODE_RUN_DURATION), (r.node_type, r.status), durations, r.count)
+
+
+def _task(books: SourceLedger, r: b.Task) -> None:
+    _timed(books, (c.TASKS, c.TASK_DURATION), (r.task, r.status), _one(r.duration))
+
+
+def _invocation(books: SourceLedger, r: b.Invocation) -> None:
+    durations = r.durations or _one(r.duration)
+    metrics = c.MODEL_INVOCATIONS, c.MODEL_INVOCATION_DURATION
+    _timed(books, metrics, (r.operation, r.status_code), durations, r.count)
+
+
+def _timed(
+    books: SourceLedger, metrics: tuple[c.Metric, c.Metric], labels: Labels, durations: tuple[int, ...], count: int = 1
+) -> None:
+    """A counter, and a histogram that lacks its last label."""
+    counter, histogram = metrics
+    books.series.add(counter, (books.source, *labels), count, count)
+    if durations:
+        books.series.observe(histogram, (books.source, *labels[:-1]), durations)
+
+
+def _one(duration: int | None) -> tuple[int, ...]:
+    return () if duration is None else (duration,)
+
+
+def _failure(books: SourceLedger, r: b.Failure) -> None:
+    books.series.add(c.ERRORS, (books.source, r.kind), r.count)
+
+
+def _active(books: SourceLedger, r: b.Active) -> None:
+    books.active.pop(r.worker, None)
+    books.active[r.worker] = structs.replace(r, at=event_time(books, r.at))
+    while len(books.active) > _MOST_WORKERS:
+        del books.active[next(iter(books.active))]
+
+
+def _dropped(books: SourceLedger, r: b.Dropped) -> None:
+    books.series.add(c.DROPPED_LINES, (books.source,), r.lines)
+
+
+def _opened(books: SourceLedger, r: b.Opened) -> None:
+    for lost in books.joins.open(structs.replace(r, at=event_time(books, r.at))):
+        _lost(books, lost)
+
+
+def _closed(books: SourceLedger, r: b.Closed) -> None:
+    opened = books.joins.close(r)
+    kind, app_id = (opened.kind, opened.app_id) if opened else (b.UNKNOWN, b.UNKNOWN)
+    _run(books, b.Run(kind, app_id, r.status, r.duration))
+
+
+def _lost(books: SourceLedger, r: b.Opened) -> None:
+    books.series.add(c.JOINS_EXPIRED, (books.source,))
+    _run(books, b.Run(r.kind, r.app_id, "lost"))
+
+
+def event_time(books: SourceLedger, at: int | None) -> int:
+    """A line may claim any time: at most now, at least 1970, and now where it claims none; in nanoseconds."""
+    now = round(books.clock() * _NANOSECONDS)
+    return now if at is None else max(0, min(at, now))
+
+
+def passed(books: SourceLedger, at: int) -> None:
+    """Event time has reached `at`, in nanoseconds: gives up the joins that have waited for a day of it."""
+    books.last_at = max(books.last_at, event_time(books, at))
+    for lost in books.joins.expire(books.last_at):
+        _lost(books, lost)
+
+
+FOLDS: Mapping[type, Callable[[SourceLedger, Any], None]] = {
+    b.Request: _request,
+    b.Usage: _usage,
+    b.UsageMissing: _usage_missing,
+    b.FirstToken: _first_token,
+    b.Run: _run,
+    b.NodeRun: _node_run,
+    b.Task: _task,
+    b.Invocation: _invocation,
+    b.Failure: _failure,
+    b.Active: _active,
+    b.Dropped: _dropped,
+    b.Opened: _opened,
+    b.Closed: _closed,
+}

@@ -1,0 +1,74 @@
+"""The price list: what tokens cost where the log reports no price."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+from exporter.ledger.money import amount, currency
+from parsers.batch import UNKNOWN, Usage
+from parsers.values.numbers import money
+
+_MILLION = 1_000_000
+_NANOSECONDS = 1_000_000_000
+
+
+class Price(Struct, frozen=True, forbid_unknown_fields=True):
+    """One `[[price]]`: `input` and `output` cost so much per million tokens, from midnight UTC of `since` on."""
+
+    model: Annotated[str, Meta(examples=["gpt-4.1"])]
+    input: Annotated[str, Meta(examples=["2.00"])]
+    output: Annotated[str, Meta(examples=["8.00"])]
+    currency: Annotated[str, Meta(examples=["USD"])]
+    provider: str = ""
+    since: date = field(default=date.min, name="from")
+
+    def __post_init__(self) -> None:
+        amount("input", self.input, zero=True)
+        amount("output", self.output, zero=True)
+        currency("currency must be", self.currency)
+        if self.model in ("", UNKNOWN):
+            raise ValueError(f'model must be a model\'s name such as "gpt-4.1", found "{self.model}"')
+
+    def cost(self, usage: Usage) -> Decimal | None:
+        """What a usage costs, in `currency`; None where the tokens told do not decide it.
+
+        Tokens that the log does not tell apart have a price only where input and output cost the same, and a
+        count that it does not tell matters only where it costs something.
+        """
+        by_input, by_output = Decimal(self.input), Decimal(self.output)
+        if usage.unsplit_tokens is None:
+            decided = all(
+                count is not None or not price
+                for count, price in ((usage.input_tokens, by_input), (usage.output_tokens, by_output))
+            )
+        else:
+            decided = by_input == by_output
+        if not decided:
+            return None
+        inputs = (usage.input_tokens or 0) + (usage.unsplit_tokens or 0)
+        return money((by_input * inputs + by_output * (usage.output_tokens or 0)) / _MILLION)
+
+
+class Prices:
+    """Finds the price of a usage: same model, same provider where the list names one, newest that is valid."""
+
+    def __init__(self, prices: tuple[Price, ...] = ()) -> None:
+        self._by_model: dict[str, list[Price]] = {}
+        for price in sorted(prices, key=lambda p: (bool(p.provider), p.since), reverse=True):
+            self._by_model.setdefault(price.model, []).append(price)
+
+    def find(self, usage: Usage, at: int) -> Price | None:
+        """The price at a time, in nanoseconds since the epoch; None where the list has none."""
+        candidates = self._by_model.get(usage.model)
+        if not candidates:
+            return None
+        day = datetime.fromtimestamp(at // _NANOSECONDS, UTC).date()
+        fitting = (p for p in candidates if p.since <= day and same_provider(p.provider, usage.provider))
+        return next(fitting, None)
+
+
+def same_provider(wanted: str, found: str) -> bool:
+    """Dify writes `langgenius/openai/openai` where people say openai; an empty wish takes every provider."""
+    return wanted in ("", found, found.rpartition("/")[2])

@@ -1,0 +1,108 @@
+"""Series: plain dictionaries from label values to numbers, with a cap a metric.
+
+Bounded by construction: a label set is admitted first come, for ever; beyond the cap the open labels of a new
+one become `other`, so that totals stay exact and an exposed counter never changes its labels.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+
+from msgspec import Struct
+
+from exporter.catalogue import FOLDED_OBSERVATIONS, METRICS, OPEN_LABELS, Metric
+from exporter.ledger.change_tracker import ChangeTracker
+from parsers.batch import OTHER, UNKNOWN
+
+Labels = tuple[str, ...]
+
+_NANOSECONDS = 1_000_000_000
+
+#: A line is held in memory while it grows.
+_LONGEST_LINE = 1 << 30
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[limits]`: label sets a metric, characters of a label value, bytes of a line, joins that wait."""
+
+    series_per_counter: int = 10_000
+    series_per_histogram: int = 1_000
+    label_length: int = 128
+    line_length: int = 1_048_576
+    open_joins: int = 10_000
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        if self.line_length > _LONGEST_LINE:
+            raise ValueError(f"line_length must be at most {_LONGEST_LINE}, found {self.line_length}")
+
+
+class Series:
+    """All counters and histograms. Not locked: whoever owns it (the ledger) is."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        clock: Callable[[], float],
+        buckets: Mapping[str, tuple[float, ...]] | None = None,
+    ) -> None:
+        """`clock` gives the wall clock in seconds; `buckets` replaces a histogram's bounds, in seconds."""
+        self.limits = limits
+        self._clock = clock
+        metrics = [m for m in METRICS if m.durable]
+        self.bounds = {m: (buckets or {}).get(m.name, m.buckets) for m in metrics if m.kind == "histogram"}
+        self._bounds = {m: [round(bound * _NANOSECONDS) for bound in self.bounds[m]] for m in self.bounds}
+        self.counters: dict[Metric, ChangeTracker[Labels, int | Decimal]] = {
+            m: ChangeTracker() for m in metrics if m.kind == "counter"
+        }
+        #: Per label set: the count of each bucket, of those above all bounds, and the sum in nanoseconds. A list is
+        #: replaced and never changed, so that a snapshot copies dictionaries and no lists.
+        self.histograms: dict[Metric, ChangeTracker[Labels, list[int]]] = {m: ChangeTracker() for m in self.bounds}
+        self.created: dict[Metric, ChangeTracker[Labels, float]] = {m: ChangeTracker() for m in metrics}
+
+    def add(self, metric: Metric, labels: Labels, amount: int | Decimal = 1, observations: int = 1) -> None:
+        """Adds what so many observations amount to; an amount of 0 makes a counter visible."""
+        series = self.counters[metric]
+        if labels not in series:
+            labels = self._admit(metric, labels, series, self.limits.series_per_counter, observations)
+        elif not amount:
+            return
+        series[labels] = series.get(labels, 0) + amount
+
+    def observe(self, metric: Metric, labels: Labels, values: Sequence[int]) -> None:
+        """Observes one or more durations in nanoseconds; sorted, each bound is looked for once, not each value."""
+        series, bounds = self.histograms[metric], self._bounds[metric]
+        if labels not in series:
+            labels = self._admit(metric, labels, series, self.limits.series_per_histogram, len(values))
+        histogram = list(series.get(labels) or [0] * (len(bounds) + 2))
+        ordered, begin = sorted(values), 0
+        for index in range(bisect_left(bounds, ordered[0]), len(bounds)):
+            end = bisect_right(ordered, bounds[index], begin)
+            histogram[index] += end - begin
+            begin = end
+            if begin == len(ordered):
+                break
+        histogram[-2] += len(ordered) - begin
+        histogram[-1] += sum(ordered)
+        series[labels] = histogram
+
+    def _admit(
+        self, metric: Metric, labels: Labels, series: Mapping[Labels, object], cap: int, observations: int
+    ) -> Labels:
+        """The label set under which an observation is kept: cleaned, and folded where the metric is full."""
+        labels = tuple(self._clean(value) for value in labels)
+        if labels not in series and len(series) >= cap and not OPEN_LABELS.isdisjoint(metric.labels):
+            self.add(FOLDED_OBSERVATIONS, (metric.name,), observations)
+            labels = tuple(
+                OTHER if name in OPEN_LABELS else value for name, value in zip(metric.labels, labels, strict=True)
+            )
+        if labels not in series:
+            self.created[metric][labels] = self._clock()
+        return labels
+
+    def _clean(self, value: str) -> str:
+        """No surrogates, no control characters, bounded, never empty: one bad value would fail a whole scrape."""
+        value = value[: self.limits.label_length].encode("utf-8", "replace").decode()
+        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value) or UNKNOWN

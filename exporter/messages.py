@@ -1,0 +1,44 @@
+"""Text of others inside our messages: log lines are reduced to their shape, names to printable characters."""
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+#: Fixed words of log formats. Everything else is shown by its shape only.
+_VOCABULARY = frozenset(
+    """GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH HTTP DEBUG INFO WARN WARNING ERROR CRITICAL PANIC
+    debug info notice warn error crit alert emerg GIN Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec
+    ts severity service caller message trace_id span_id attributes identity context stack_trace log stream time
+    stdout stderr level msg status method path latency_ms client_ip upstream client server request host
+    Traceback Task succeeded received raised unexpected AUDIT""".split()
+)
+_WORD = re.compile(r"[A-Za-z_]+|[0-9]+|[^\x00-\x7f]+|[\x00-\x1f\x7f]+")
+_LONGEST = 160
+
+
+def redact(line: bytes) -> str:
+    """Letters become `x` and digits `0`, except in fixed words of log formats. The result is one short ASCII line."""
+    text = _WORD.sub(_shape, line[:_LONGEST].decode("ascii", "replace"))
+    return text + "…" if len(line) > _LONGEST else text
+
+
+def printable(text: str) -> str:
+    """Make a name safe to print: one line, no terminal control characters. File names and keys can hold any."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """The sentence for a name that does not exist. It suggests the nearest known name."""
+    known = sorted(known)
+    near = get_close_matches(name, known, n=1)
+    hint = f'did you mean "{near[0]}"?' if near else f"expected one of {', '.join(known)}"
+    return f'unknown {what} "{name}", {hint}'
+
+
+def _shape(match: re.Match[str]) -> str:
+    word = match[0]
+    if word in _VOCABULARY:
+        return word
+    if word[0].isdigit():
+        return "0" * len(word)
+    return "x" * len(word) if word.isascii() and word.isprintable() else "?" * len(word)

@@ -1,0 +1,205 @@
+"""The ledger's state on disk: a snapshot with a journal of changes behind it, in one file.
+
+A file is a header line followed by records. The first record is the snapshot: it holds the whole state. Each
+further record is one entry of the journal: it holds what one commit changed. Every record carries a checksum that
+also covers the checksum of the record before it, so a record cannot be lost or swapped without notice.
+
+* When the journal is larger than the snapshot, a new file is written under the other one of two names (temporary
+  file, fsync, rename, fsync of the folder). The file before it stays whole until then.
+* After a failed write a new file is written too, because the content of the old file on the disk is unknown.
+* A record that was cut by a power loss or kill -9 was never shown to Prometheus. The file counts up to the record
+  before it.
+* `load` uses the newest file whose snapshot is good. A lock file keeps a second exporter out.
+"""
+
+import errno
+import fcntl
+import os
+import struct
+import zlib
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+
+import msgspec
+
+from exporter.ledger.state import VERSION, State
+
+_MAGIC = b"dify-exporter state"
+_NAMES = ("state.0", "state.1")
+_RECORD = struct.Struct(">I16s")  # length of the payload, and its checksum
+
+#: A journal of this many bytes never causes a new file, however small the snapshot is.
+_SMALL_JOURNAL = 16 * 1024
+
+
+class LockedError(Exception):
+    """Another exporter uses this state folder. `holder` is the process id that it wrote into the lock file."""
+
+    def __init__(self, folder: Path, holder: str) -> None:
+        super().__init__(f"the state in {folder} is in use by the exporter with process id {holder or 'unknown'}")
+
+
+class Checkpoint:
+    """The state files of one folder. Not thread-safe: only one thread commits.
+
+    `state` is the sum of all changes that `save` was called with.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Raises OSError if the folder cannot be created or written, LockedError if another exporter uses it."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "it is not writable", str(folder))
+        self.state = State()
+        self._folder = folder
+        self._number = 0
+        self._checksum = b""
+        self._size: int | None = None  # bytes of the newest file; None if its content is unknown
+        self._snapshot_size = 0  # bytes up to the end of its first record
+        self._lock = _locked(folder)
+
+    def load(self) -> tuple[State | None, list[str]]:
+        """Read the newest good state, and one sentence for each damage. The state is None at the first start.
+
+        Raises PermissionError for a file that belongs to another user.
+        """
+        found: list[tuple[int, State]] = []
+        warnings = []
+        for name in _NAMES:
+            path = self._folder / name
+            try:
+                number, state, damage = _decode(path.read_bytes())
+            except FileNotFoundError:
+                continue
+            except PermissionError:
+                raise
+            except (OSError, ValueError) as error:
+                path.replace(path.with_name(path.name + ".damaged"))
+                warnings.append(f"{path} cannot be used: {error}; it was set aside as {path.name}.damaged")
+                continue
+            found.append((number, state))
+            warnings += [f"{path} is damaged {damage}: it is used up to there"] if damage else []
+        if not found:
+            lost = f"no state in {self._folder} can be used: counters begin at 0, and sources begin where start_at says"
+            return None, [*warnings, lost] if warnings else warnings
+        self._number, state = max(found, key=lambda each: each[0])
+        return state, warnings
+
+    def save(self, change: State) -> None:
+        """Write a change durably. Raises OSError; the next call then writes the whole state."""
+        self.state.update(change)
+        if self._size is None or self._size - self._snapshot_size > max(self._snapshot_size, _SMALL_JOURNAL):
+            self._write_snapshot()
+        elif not change.empty:
+            self._append_to_journal(change)
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+    def _write_snapshot(self) -> None:
+        number = self._number + 1
+        path = self._path(number)
+        temporary = self._folder / "state.tmp"
+        head = b"%s %d %d\n" % (_MAGIC, VERSION, number)
+        self._size = None
+        record, checksum = _record(self.state, head)
+        try:
+            _write(temporary, head + record, os.O_CREAT | os.O_TRUNC)
+            os.replace(temporary, path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(self._folder)
+        self._number, self._checksum = number, checksum
+        self._size = self._snapshot_size = len(head) + len(record)
+
+    def _append_to_journal(self, change: State) -> None:
+        size, self._size = self._size, None
+        record, checksum = _record(change, self._checksum)
+        _write(self._path(self._number), record, os.O_APPEND, size)
+        assert size is not None
+        self._checksum, self._size = checksum, size + len(record)
+
+    def _path(self, number: int) -> Path:
+        return self._folder / _NAMES[number % 2]
+
+
+def _locked(folder: Path) -> int:
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+        os.close(lock)
+        raise LockedError(folder, holder) from None
+    except OSError as error:  # a file system without locks: waiting would never help
+        os.close(lock)
+        raise OSError(error.errno, error.strerror, str(folder / "lock")) from None
+    with suppress(OSError):  # on a full disk only the holder's process id is missing
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+    return lock
+
+
+def _write(path: Path, data: bytes, flags: int, size: int | None = None) -> None:
+    """Write and fsync. Raises OSError if `size` is given and the file does not have this size before the write."""
+    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
+    try:
+        if size not in (None, os.fstat(file).st_size):
+            raise OSError(errno.ESTALE, "another process changed it", str(path))
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _record(state: State, before: bytes) -> tuple[bytes, bytes]:
+    """A record and its checksum. `before` is the checksum of the record before, or the file's header line."""
+    try:
+        text = msgspec.msgpack.encode(state)
+    except OverflowError:
+        text = msgspec.msgpack.encode(state.widened)
+    payload = zlib.compress(text, level=1)
+    checksum = _checksum(payload, before)
+    return _RECORD.pack(len(payload), checksum) + payload, checksum
+
+
+def _checksum(payload: bytes, before: bytes) -> bytes:
+    return blake2b(before + payload, digest_size=16).digest()
+
+
+def _decode(data: bytes) -> tuple[int, State, str]:
+    """The file's number, its state, and where it is damaged. Raises ValueError if nothing of it can be used."""
+    line, _, _ = data.partition(b"\n")
+    words = line.rsplit(b" ", 2)
+    if len(words) != 3 or words[0] != _MAGIC or not words[1].isdigit() or not words[2].isdigit():
+        raise ValueError("it does not begin like a state file")
+    if int(words[1]) != VERSION:
+        raise ValueError(f"its version is {int(words[1])}, this exporter reads {VERSION}")
+    state, checksum, at = State(), line + b"\n", len(line) + 1
+    first = at
+    while at + _RECORD.size <= len(data):
+        length, found = _RECORD.unpack_from(data, at)
+        end = at + _RECORD.size + length
+        payload = data[at + _RECORD.size : end]
+        if _checksum(payload, checksum) != found:
+            break
+        state.update(msgspec.msgpack.decode(zlib.decompress(payload), type=State))
+        checksum, at = found, end
+    if at == first:
+        raise ValueError("its beginning is damaged")
+    rest = data[at:]
+    torn = len(rest) < _RECORD.size or at + _RECORD.size + _RECORD.unpack_from(rest)[0] >= len(data) or not any(rest)
+    return int(words[2]), state, "" if torn else f"behind byte {at} of {len(data)}"

@@ -1,0 +1,178 @@
+"""Reads an answer as it passes, without holding it up or keeping it (reference: Dify's response converters).
+
+Events: core/app/entities/task_entities.py. A blocking answer is the last event of a stream with other names.
+"""
+
+import re
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from exporter.proxy.bounded_json import BoundedJson
+from exporter.proxy.headers import Fields
+from exporter.proxy.usage import UsageTotals, inside
+from parsers.access.routes import RouteInformation
+from parsers.dify.proxy import UsageEntry
+
+_JSON = re.compile(r"application/(?:[\w.-]+\+)?json\b", re.IGNORECASE)
+_EVENT_STREAM = re.compile(r"text/event-stream\b", re.IGNORECASE)
+_ERROR_CODE = re.compile(r"[a-z0-9_]{1,64}")
+
+#: A text event is most of a stream, and needs no look once the first one has come.
+_TELLS = re.compile(rb'"(?:message_end|node_finished|workflow_finished|error|usage)"')
+_TEXT = ("message", "agent_message", "text_chunk")  # no set: what is looked up may be a list
+
+_USAGE_FIELDS = {
+    "x-usage-prompt-tokens": "prompt_tokens",
+    "x-usage-input-tokens": "prompt_tokens",
+    "x-usage-completion-tokens": "completion_tokens",
+    "x-usage-output-tokens": "completion_tokens",
+    "x-usage-total-tokens": "total_tokens",
+    "x-usage-total-price": "total_price",
+    "x-usage-currency": "currency",
+}
+
+
+class Read(Struct, frozen=True):
+    """What an answer told; `first_token` is the time that `feed` was given then."""
+
+    outcome: str
+    error_code: str | None
+    usage: tuple[UsageEntry, ...]
+    first_token: float | None
+
+
+class ResponseReader:
+    """One answer. `feed` it with the body as it comes."""
+
+    def __init__(self, status_code: int, fields: Fields) -> None:
+        values = {name.lower(): value for name, value in fields}
+        kind, coding = values.get("content-type", ""), values.get("content-encoding", "identity").lower()
+        self._streaming = is_event_stream(kind)
+        self._readable = self._streaming or bool(_JSON.match(kind))
+        self._inflate = zlib.decompressobj(wbits=47) if coding in ("gzip", "x-gzip", "deflate") else None
+        self._readable = self._readable and (coding == "identity" or self._inflate is not None)
+        self._broken = False
+        self._failed = status_code >= 400
+        self._fields = {_USAGE_FIELDS[name]: value for name, value in values.items() if name in _USAGE_FIELDS}
+        self._open = BoundedJson()
+        self._tally = UsageTotals()
+        self._outcome = "ok"
+        self._error_code: str | None = None
+        self._first_token: float | None = None
+
+    def feed(self, piece: bytes, at: float) -> None:
+        """`at` is the time, on any clock."""
+        if not self._readable or self._broken:
+            return
+        for plain in self._plain(piece):
+            if self._streaming:
+                self._lines(plain, at)
+            else:
+                self._open.feed(plain)
+
+    def result(self) -> Read:
+        """After the last piece, or when no more will come."""
+        if self._readable and not self._streaming:
+            self._document(self._open.take())
+        if self._tally.empty and self._fields:
+            self._tally.message({name: _number(value) for name, value in self._fields.items()})
+        return Read(self._outcome, self._error_code, self._tally.entries(), self._first_token)
+
+    def _plain(self, piece: bytes) -> Iterator[bytes]:
+        if self._inflate is None:
+            yield piece
+            return
+        try:
+            while piece:
+                if self._inflate.eof:  # gzip may come in members (RFC 1952 §2.2); an ended one only hoards what follows
+                    self._inflate = zlib.decompressobj(wbits=47)
+                yield self._inflate.decompress(piece, 65536)
+                piece = self._inflate.unconsumed_tail or self._inflate.unused_data
+        except zlib.error:
+            self._broken = True
+
+    def _lines(self, piece: bytes, at: float) -> None:
+        first, *others = piece.split(b"\n")
+        if not others:
+            self._open.feed(first)
+            return
+        if self._open:
+            self._open.feed(first)
+            first = self._open.take()
+        self._line(first, at)
+        for line in others[:-1]:
+            self._line(line, at)
+        self._open.feed(others[-1])
+
+    def _line(self, line: bytes, at: float) -> None:
+        if not line.startswith(b"data:") or (self._first_token is not None and not _TELLS.search(line)):
+            return
+        event = _decoded(line[5:])
+        data, name = inside(event, "data"), event.get("event")
+        if self._first_token is None and _has_text(event, data):
+            self._first_token = at
+        if name == "node_finished":
+            self._tally.node(data)
+        elif name == "message_end":
+            self._tally.message(inside(event, "metadata", "usage"))
+        elif name == "workflow_finished":
+            self._workflow(data)
+        elif name == "error":
+            self._outcome = "stream_error"
+            self._error_code = _code(event.get("code"))
+        elif name is None:
+            self._tally.message(inside(event, "usage"), event.get("model"))
+
+    def _document(self, text: bytes) -> None:
+        document = _decoded(text)
+        if self._failed:
+            self._error_code = _code(document.get("code"))
+            return
+        data = inside(document, "data")
+        if "workflow_run_id" in document:
+            self._workflow(data)
+        if "node_type" in document:
+            self._tally.node(document)
+        self._tally.message(inside(document, "metadata", "usage") or inside(document, "usage"), document.get("model"))
+
+    def _workflow(self, data: Any) -> None:
+        self._tally.workflow(data.get("total_tokens"))
+        if data.get("status") == "failed" and self._outcome == "ok":
+            self._outcome = "run_failed"
+
+
+def is_event_stream(content_type: str) -> bool:
+    return bool(_EVENT_STREAM.match(content_type))
+
+
+def is_read(method: str, kind: RouteInformation, status_code: int) -> bool:
+    """True where a body may tell usage that no other answer tells: replays and lists repeat what was counted."""
+    return status_code >= 400 or (method == "POST" and (kind.model == "yes" or kind.area == "other"))
+
+
+def _decoded(text: bytes) -> dict[str, Any]:
+    try:
+        document = msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _has_text(event: dict[str, Any], data: Any) -> bool:
+    """The first token is one that a person sees."""
+    if event.get("event") in _TEXT:
+        return bool(event.get("answer") or data.get("text"))
+    choices = event.get("choices")
+    return isinstance(choices, list) and any(bool(inside(choice, "delta").get("content")) for choice in choices)
+
+
+def _code(value: object) -> str | None:
+    return value if isinstance(value, str) and _ERROR_CODE.fullmatch(value) else None
+
+
+def _number(text: str) -> object:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else text

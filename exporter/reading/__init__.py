@@ -1,1 +1,0 @@
-"""Reads logs once, from their beginning to their end, whatever they are written in."""

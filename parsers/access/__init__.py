@@ -1,0 +1,1 @@
+"""Access logs of web servers: their formats, their rows, and the route of each path."""

@@ -1,0 +1,291 @@
+"""Access lines of any server whose format is known: rows of values, counted by method, route and status.
+
+The server's module says which variable plays which role; what a role means is said here. The rows of a window are
+grouped by the shape of their path before a route is looked up, so that a fresh id costs nothing.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import tzinfo
+from functools import cache, cached_property
+from importlib.util import find_spec
+from itertools import repeat
+from operator import itemgetter
+from typing import Annotated, cast
+
+import msgspec
+from msgspec import Struct, structs
+
+from parsers.access.format import REGULAR, Format
+from parsers.access.plan import Plan, plan_of
+from parsers.access.request_line import method_and_route
+from parsers.access.routes import INVALID, Routes
+from parsers.access.shapes import SHAPE, alike
+from parsers.batch import UNKNOWN, Batch, Request
+from parsers.lines import Outcome, by_line, whole_lines
+from parsers.values.http import failure_of, method_of, status_code_of
+from parsers.values.numbers import MILLISECOND, SECOND, many_nanoseconds, nanoseconds, token_count
+from parsers.values.times import LAST, common_log, iso
+
+#: What a value is good for. `time` roles in the order of preference.
+REQUEST, METHOD, TARGET, PATH, STATUS, BYTES = "request", "method", "target", "path", "status", "bytes"
+DURATION, FIRST_BYTE, HANDLER = "duration", "first_byte", "handler"
+TIME_EPOCH, TIME_ISO, TIME_COMMON = "time_epoch", "time_iso", "time_common"
+
+#: Numbers that need no other look, parted by commas.
+_DECIMALS = re.compile(rb"[0-9]{1,6}\.[0-9]{1,9}(?:,[0-9]{1,6}\.[0-9]{1,9})*")
+_NUMBER = re.compile(rb"[0-9]{1,15}(?:\.[0-9]{1,9})?")
+
+#: Bytes from which columns pay. Live windows are smaller, so that only a replay loads numpy.
+_LARGE = 1 << 19
+
+#: Texts whose shape may decide a route; a whole request line holds more than that.
+_PATHS = (REQUEST + REGULAR, TARGET, PATH)
+
+_decode_sizes = msgspec.json.Decoder(list[Annotated[int, msgspec.Meta(ge=0, le=10**12)]]).decode
+
+Row = Sequence[bytes]
+Labels = tuple[str, str, str]
+
+
+class Roles(Struct, frozen=True):
+    """Which column of a row plays which role; `unit` is that of duration and handler, in nanoseconds. `decimals` says
+    that the format's pattern takes no other time than a plain decimal.
+    """
+
+    columns: Mapping[str, int]
+    unit: int = SECOND
+    decimals: bool = False
+
+
+def columns_of(format: Format, roles: Mapping[str, str]) -> dict[str, int]:
+    """The column of each role among the captured variables; of several for one role the earlier in `roles` wins."""
+    columns: dict[str, int] = {}
+    for variable, role in roles.items():
+        for suffix in ("", REGULAR):
+            if variable + suffix in format.captured:
+                columns.setdefault(role + suffix, format.captured.index(variable + suffix))
+    return columns
+
+
+class Access(Struct, frozen=True, dict=True):
+    """Reads access lines of one format. `unescape` undoes the server's escaping of a request line."""
+
+    format: Format
+    roles: Roles
+    routes: Routes
+    local: tzinfo
+    unescape: Callable[[bytes], bytes]
+
+    def __post_init__(self) -> None:
+        _ = self._plan
+
+    @cached_property
+    def _variables(self) -> dict[str, str]:
+        """The variable of each role."""
+        return {role: self.format.captured[column] for role, column in self.roles.columns.items()}
+
+    @cached_property
+    def _plan(self) -> Plan | None:
+        """How numpy reads large blocks; None where the format holds what it cannot."""
+        plan, variables = plan_of(self.format.pieces, self.format.quoting), self._variables
+        roles = (REQUEST, STATUS, BYTES, DURATION, FIRST_BYTE, TIME_COMMON)
+        if plan is None or not {REQUEST, STATUS} <= variables.keys() <= {*roles, REQUEST + REGULAR}:
+            return None
+        fits = all(plan.reads(variables[role]) for role in roles if role in variables)
+        return plan if fits and self.roles.unit == SECOND else None
+
+    def parse(self, window: bytes, final: bool, strays: Callable[[bytes], Outcome]) -> Batch:
+        """`strays` reads a line that does not fit: the server's other lines in the same stream."""
+        consumed, lines = whole_lines(window, final)
+        block = window[:consumed]
+        if consumed < _LARGE or self._plan is None or not _has_numpy():
+            return self._rows(block, lines, strays)
+        from parsers.access import columns, tally
+
+        regular = columns.read(self._plan, block)
+        rest = self._rows(regular.odd, lines - len(regular.heads), strays)
+        newest = [at for at in (rest.last_at, self._newest(regular.times)) if at is not None]
+        records = (*tally.requests(regular, self._variables, self.routes), *rest.records)
+        return structs.replace(rest, consumed=consumed, lines=lines, last_at=max(newest, default=None), records=records)
+
+    def _rows(self, block: bytes, lines: int, strays: Callable[[bytes], Outcome]) -> Batch:
+        rows = self.format.every.findall(block)
+        odd = [row[-1] for row in rows if row[-1]]
+        if odd:
+            rows = [row for row in rows if not row[-1]]
+        others = by_line(b"\n".join(odd), True, self._behind_nuls(strays) if b"\0" in block else strays)
+        newest = self._newest_of(rows)
+        return structs.replace(
+            others,
+            consumed=len(block),
+            lines=lines,
+            ignored=others.ignored + lines - len(rows) - len(odd),
+            last_at=max((at for at in (newest, others.last_at) if at is not None), default=None),
+            records=(*self.requests(rows), *others.records),
+        )
+
+    def _behind_nuls(self, strays: Callable[[bytes], Outcome]) -> Callable[[bytes], Outcome]:
+        """Reads what `by_line` finds behind NULs: an access line, else one of the server's other lines."""
+
+        def read(line: bytes) -> Outcome:
+            rows = [row for row in self.format.every.findall(line) if not row[-1]]
+            return (self.requests(rows), self._newest_of(rows)) if rows else strays(line)
+
+        return read
+
+    def _newest_of(self, rows: Sequence[Row]) -> int | None:
+        time = self._first(*_TIMES)
+        return None if time is None else self._newest({row[time] for row in rows})
+
+    def requests(self, rows: Sequence[Row]) -> tuple[Request, ...]:
+        """One record for all rows of a method, route and status."""
+        groups: dict[Labels, list[Row]] = {}
+        for group in self._of_one_shape(rows):
+            for some in self._of_one_route(group):
+                groups.setdefault(self._labels(some[0]), []).extend(some)
+        return tuple(
+            Request(
+                method,
+                route,
+                status,
+                failure_of(status),
+                len(group),
+                self._bytes(group),
+                self._times(group, DURATION, self.roles.unit),
+                self._times(group, FIRST_BYTE, SECOND),
+                self._times(group, HANDLER, self.roles.unit),
+            )
+            for (method, route, status), group in groups.items()
+        )
+
+    def _of_one_shape(self, rows: Sequence[Row]) -> Iterable[list[Row]]:
+        """The rows by the shape of their path, their method and status: the loop that every line goes through."""
+        paths, methods, statuses = (_column(rows, self._first(*roles)) for roles in (_PATHS, (METHOD,), (STATUS,)))
+        groups: defaultdict[Row, list[Row]] = defaultdict(list)
+        for key, row in zip(
+            zip(map(bytes.translate, paths, repeat(SHAPE)), methods, statuses, strict=False), rows, strict=False
+        ):
+            groups[key].append(row)
+        return groups.values()
+
+    def _of_one_route(self, group: list[Row]) -> Iterable[list[Row]]:
+        """Rows of one shape, by route: all of them, or where the shape does not decide, those of equal texts."""
+        path = self._first(*_PATHS)
+        if len(group) == 1 or (path is not None and alike([row[path] for row in group], self.routes.reads)):
+            return (group,)
+        columns = [self.roles.columns[role] for role in (*_PATHS, REQUEST) if role in self.roles.columns]
+        groups: defaultdict[Row, list[Row]] = defaultdict(list)
+        for row in group:
+            groups[tuple(row[column] for column in columns)].append(row)
+        return groups.values()
+
+    def _first(self, *roles: str) -> int | None:
+        """The column of the first of these roles that the format knows."""
+        return next((self.roles.columns[role] for role in roles if role in self.roles.columns), None)
+
+    def _labels(self, row: Row) -> Labels:
+        columns = self.roles.columns
+        status = status_code_of(row[columns[STATUS]]) if STATUS in columns else UNKNOWN
+        if REQUEST + REGULAR in columns and (head := row[columns[REQUEST + REGULAR]]):
+            text, _, target = head.partition(b" ")
+            return method_of(text), self.routes.of_target(target), status
+        if REQUEST in columns:
+            return (*method_and_route(self.unescape(row[columns[REQUEST]]), self.routes), status)
+        method = method_of(row[columns[METHOD]]) if METHOD in columns else UNKNOWN
+        return method, self._route(row), status
+
+    def _route(self, row: Row) -> str:
+        """By target or path, which a server leaves empty where it could not read the request line."""
+        columns = self.roles.columns
+        column = self._first(TARGET, PATH)
+        if column is None:
+            return UNKNOWN
+        value = self.unescape(row[column])
+        if value in (b"", b"-"):
+            return INVALID
+        return self.routes.of_target(value) if TARGET in columns else self.routes.of_path(value)
+
+    def _bytes(self, group: Sequence[Row]) -> int | None:
+        column = self.roles.columns.get(BYTES)
+        if column is None:
+            return None
+        texts = [row[column] for row in group]
+        try:
+            known = _decode_sizes(b"[%b]" % b",".join(texts)) if b"".join(texts).isdigit() else None
+        except msgspec.DecodeError:  # an empty one among them, a leading zero, more than a file can hold
+            known = None
+        if known is None:
+            sizes = (token_count(int(text)) for text in texts if text.isdigit() and len(text) < 19)
+            known = [size for size in sizes if size is not None]
+        return sum(known) if known else None
+
+    def _times(self, group: Sequence[Row], role: str, unit: int) -> tuple[int, ...]:
+        column = self.roles.columns.get(role)
+        if column is None:
+            return ()
+        texts = [row[column] for row in group]
+        if self.roles.decimals:
+            return tuple(many_nanoseconds(texts, unit))
+        looked_up = list(map(_seconds().get, texts)) if unit == SECOND else [None] * len(texts)
+        if None not in looked_up:
+            return tuple(cast(list[int], looked_up))
+        if _DECIMALS.fullmatch(b",".join(texts)):
+            return tuple(many_nanoseconds(texts, unit))
+        times = (
+            _last_number(text, unit) if time is None else time for text, time in zip(texts, looked_up, strict=True)
+        )
+        return tuple(time for time in times if time is not None)
+
+    def _newest(self, texts: Iterable[bytes]) -> int | None:
+        """The newest event time; a block holds few distinct seconds, so each text is read once."""
+        for role, read in _TIMES.items():
+            if role in self.roles.columns:
+                times = (read(text, self.local) for text in texts)
+                return max((time for time in times if time is not None), default=None)
+        return None
+
+
+@cache
+def _seconds() -> dict[bytes, int]:
+    """Most times are milliseconds below ten seconds: looked up they cost a tenth of a conversion."""
+    return {b"%d.%03d" % divmod(time, 1000): time * MILLISECOND for time in range(10_000)}
+
+
+@cache
+def _has_numpy() -> bool:
+    return find_spec("numpy") is not None
+
+
+def _last_number(text: bytes, unit: int) -> int | None:
+    """A time, or of a list (`-, 0.003`, ` : `) the last one: of the server that answered."""
+    if not _NUMBER.fullmatch(text):
+        numbers = [part for part in re.split(rb"[ ,:]+", text) if _NUMBER.fullmatch(part)]
+        if not numbers:
+            return None
+        text = numbers[-1]
+    return nanoseconds(text, unit)
+
+
+def _column(rows: Sequence[Row], column: int | None) -> Iterable[bytes]:
+    return repeat(b"") if column is None else map(itemgetter(column), rows)
+
+
+def _epoch_seconds(text: bytes, _: tzinfo) -> int | None:
+    """nginx' $msec: `1763887459.123`."""
+    if not re.fullmatch(rb"[0-9]{1,11}(?:\.[0-9]{1,3})?", text):
+        return None
+    at = round(float(text) * 1000) * 1_000_000
+    return at if at <= LAST else None
+
+
+def _common(text: bytes, _: tzinfo) -> int | None:
+    return common_log(text.strip(b"[]"))
+
+
+_TIMES: Mapping[str, Callable[[bytes, tzinfo], int | None]] = {
+    TIME_EPOCH: _epoch_seconds,
+    TIME_ISO: iso,
+    TIME_COMMON: _common,
+}

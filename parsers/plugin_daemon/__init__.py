@@ -1,0 +1,253 @@
+"""The plugin daemon's log: the only default one that times model calls (dify-plugin-daemon, pkg/…/middleware).
+
+Three shapes: gin's fixed-width lines up to 0.5.2 (the sandbox still writes them), `TIME SEVERITY
+dify-plugin-daemon FILE:LINE …` and JSON lines from 0.5.3 on. Its access line comes at the end of a call, so its
+duration is the whole stream.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import msgspec
+from msgspec import Struct, structs
+
+from parsers.access import format
+from parsers.batch import OTHER, Batch, Failure, Invocation, Record
+from parsers.heads import begins_json_record, begins_record
+from parsers.lines import Outcome, by_line, whole_lines
+from parsers.parser import Parser
+from parsers.plugin_daemon import gin
+from parsers.values import json as lenient_json
+from parsers.values.http import status_code_of
+from parsers.values.numbers import MICROSECOND, MILLISECOND, SECOND, nanoseconds
+from parsers.values.times import iso, zone
+
+#: The ends of `/plugin/{tenant}/dispatch/…` and `/v2/invoke/dispatch/…`, and the names in the daemon's own metrics.
+_OPERATIONS = {
+    b"llm/invoke": "invoke_llm",
+    b"llm/num_tokens": "get_llm_num_tokens",
+    b"text_embedding/invoke": "invoke_text_embedding",
+    b"text_embedding/num_tokens": "get_text_embedding_num_tokens",
+    b"multimodal_embedding/invoke": "invoke_multimodal_embedding",
+    b"rerank/invoke": "invoke_rerank",
+    b"multimodal_rerank/invoke": "invoke_multimodal_rerank",
+    b"tts/invoke": "invoke_tts",
+    b"tts/model/voices": "get_tts_model_voices",
+    b"speech2text/invoke": "invoke_speech2text",
+    b"moderation/invoke": "invoke_moderation",
+    b"model/schema": "get_ai_model_schemas",
+    b"model/polling/start": "start_polling",
+    b"model/polling/check": "check_polling",
+    b"model/validate_provider_credentials": "validate_provider_credentials",
+    b"model/validate_model_credentials": "validate_model_credentials",
+    b"tool/invoke": "invoke_tool",
+    b"tool/validate_credentials": "validate_tool_credentials",
+    b"tool/get_runtime_parameters": "get_tool_runtime_parameters",
+    b"agent_strategy/invoke": "invoke_agent_strategy",
+    b"oauth/get_authorization_url": "get_authorization_url",
+    b"oauth/get_credentials": "get_credentials",
+    b"oauth/refresh_credentials": "refresh_credentials",
+    b"dynamic_select/fetch_parameter_options": "fetch_parameter_options",
+    b"trigger/invoke_event": "invoke_trigger_event",
+    b"trigger/dispatch_event": "dispatch_trigger_event",
+    b"trigger/subscribe": "subscribe_trigger",
+    b"trigger/unsubscribe": "unsubscribe_trigger",
+    b"trigger/refresh": "refresh_trigger",
+    b"trigger/validate_credentials": "validate_trigger_credentials",
+    b"datasource/validate_credentials": "validate_datasource_credentials",
+    b"datasource/get_website_crawl": "invoke_website_datasource_get_crawl",
+    b"datasource/get_online_document_pages": "invoke_online_document_datasource_get_pages",
+    b"datasource/get_online_document_page_content": "invoke_online_document_datasource_get_page_content",
+    b"datasource/online_drive_browse_files": "invoke_online_drive_browse_files",
+    b"datasource/online_drive_download_file": "invoke_online_drive_download_file",
+}
+
+_DISPATCH = re.compile(rb"/(?:plugin/[^/]+|v2/invoke)/dispatch/([^?]*)", re.DOTALL)
+
+_ANSI = re.compile(rb"\x1b\[[0-9;]*m")
+_GIN_PARTS = (
+    rb"\[GIN\] ", rb"(\d{4}/\d\d/\d\d - \d\d:\d\d:\d\d) ", rb"\| *(\d{3}) ", rb"\| *([0-9a-z.\xc2\xb5\xce\xbc]+) ",
+    rb"\| *[^ |]* *\| *", rb'[^ "]+ +', rb'"((?:[^"\\]|\\.)*)"',
+)  # fmt: skip
+_GIN = re.compile(b"".join(_GIN_PARTS), re.DOTALL)
+_GO_LOG = re.compile(rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) (?:[\w./-]+\.go:\d+:? ?)?(.*)", re.DOTALL)
+_TEXT_PARTS = (
+    rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.?\d*(?:Z|[+-]\d\d:\d\d)) ", rb"([A-Z]+) ", rb"dify-plugin-daemon ",
+    rb"[\w./-]+:\d+ ?", rb"(.*)",
+)  # fmt: skip
+_TEXT = re.compile(b"".join(_TEXT_PARTS), re.DOTALL)
+#: An access line of a form that is not known here begins so, behind Go's own time.
+_SECOND_TIME = re.compile(rb"\[\d{4}-\d\d-\d\d \d\d:")
+#: The sandbox's own records, by Go's slog: nothing in them is counted.
+_SANDBOX = re.compile(rb'\{"time":"[^"]*","level":"[A-Z]+","msg":')
+_JSON_HEAD = re.compile(rb'\{"(?:attributes|caller|identity|message|service|severity|span_id|trace_id|ts)":')
+#: key=value in any order; a value with blanks is quoted by Go's rules.
+_PAIR = re.compile(rb'(?<!\w)(\w+)=("(?:[^"\\]|\\.)*"|[^ "]*)', re.DOTALL)
+#: To the line's end, so that the client's own words before it (a user id is not quoted) neither hide nor forge one.
+_ACCESS = re.compile(rb'(?<!\S)HTTP request((?: \w++=(?:"[^"\\]*+(?:\\.[^"\\]*+)*"|[^ "]*+))+)\Z', re.DOTALL)
+_GO_DURATION = re.compile(rb"([0-9.]+)(h|ms|m|s|\xc2\xb5s|\xce\xbcs|us|ns)")
+_GO_UNITS = {
+    b"h": 3600 * SECOND, b"m": 60 * SECOND, b"s": SECOND, b"ms": MILLISECOND,
+    b"\xc2\xb5s": MICROSECOND, b"\xce\xbcs": MICROSECOND, b"us": MICROSECOND, b"ns": 1,
+}  # fmt: skip
+
+_ERRORS = frozenset({b"ERROR", b"FATAL", b"PANIC"})
+
+#: The beginning of an error's message tells its kind; what follows may be anybody's text.
+_KINDS: Mapping[bytes, str] = {
+    b"PluginDaemonInternalServerError: killed by timeout": "upstream_timeout",
+    b"[Recovery]": "unhandled_exception",
+    b"[PANIC]": "unhandled_exception",
+    b"panic recovered": "unhandled_exception",
+}
+
+
+class _Access(Struct, frozen=True, gc=False):
+    status: Any = None
+    latency_ms: Any = None
+    path: Any = None
+
+
+class _JsonLine(Struct, frozen=True, gc=False):
+    ts: str
+    severity: str
+    message: str
+    attributes: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_decode = lenient_json.decoder(_JsonLine)
+_decode_access = lenient_json.decoder(_Access)
+
+
+def operation_of(path: bytes) -> str | None:
+    """The operation of a dispatch route, `other` for an unknown one, None for any other path."""
+    match = _DISPATCH.match(path)
+    return _OPERATIONS.get(match[1], OTHER) if match else None
+
+
+def go_duration(text: bytes) -> int | None:
+    """Nanoseconds of a Go duration: `1m41s`, `98.7µs`, `0s`."""
+    total, end = 0, 0
+    for part in _GO_DURATION.finditer(text):
+        value = nanoseconds(part[1], _GO_UNITS[part[2]])
+        if part.start() != end or value is None:
+            return None
+        total, end = total + value, part.end()
+    return total if end == len(text) and text else None
+
+
+class PluginDaemon(Parser, frozen=True):
+    """`timezone` is that of gin's times, which carry none."""
+
+    timezone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        _ = self._zone
+
+    @cached_property
+    def _zone(self) -> Any:
+        return zone(self.timezone)
+
+    def parse(self, window: bytes, final: bool = False) -> Batch:
+        consumed, count = whole_lines(window, final)
+        calls, times, regular, rest = gin.read(window[:consumed], lambda end: _OPERATIONS.get(end, OTHER))
+        others = by_line(rest, True, self._line)
+        moments = (others.last_at, *(iso(time.replace(b" - ", b" "), self._zone) for time in times))
+        return structs.replace(
+            others,
+            consumed=consumed,
+            lines=count,
+            ignored=others.ignored + count - regular - others.lines,
+            last_at=max((at for at in moments if at is not None), default=None),
+            records=(*calls, *others.records),
+        )
+
+    def reach(self, line: bytes) -> int:
+        plain = _ANSI.sub(b"", line)
+        if _JSON_HEAD.match(plain):
+            return lenient_json.reach(plain)
+        return max(format.reach(_GIN_PARTS, plain), format.reach(_TEXT_PARTS, plain))
+
+    def ignores_continuations(self) -> bool:
+        return True
+
+    def error_kinds(self, sample: Batch) -> frozenset[str]:
+        return frozenset({*_KINDS.values(), OTHER})
+
+    def failure_reasons(self, sample: Batch) -> frozenset[str]:
+        return frozenset()
+
+    def advice(self, sample: Batch) -> tuple[str, ...]:
+        return ("the plugin daemon's log names no model, no app and no tokens; its durations are those of whole calls",)
+
+    def _line(self, line: bytes) -> Outcome:
+        if b"\x1b" in line:
+            line = _ANSI.sub(b"", line)
+        if line.startswith(b"[GIN] "):
+            return self._gin(line)
+        if line.startswith(b"{"):
+            return self._json(line)
+        if match := _TEXT.fullmatch(line):
+            return self._text(match)
+        if match := _GO_LOG.fullmatch(line):
+            if _SECOND_TIME.match(match[2]):
+                return "format"
+            return _go_log(match[2]), iso(match[1], self._zone)
+        return "format" if begins_record(line) or b"\0" in line else None
+
+    def _gin(self, line: bytes) -> Outcome:
+        match = _GIN.fullmatch(line)
+        if match is None:
+            # gin prints a colour legend and its routes at start under the same word.
+            return "format" if line[6:10].isdigit() else None
+        at = iso(match[1].replace(b" - ", b" "), self._zone)
+        return _invocation(match[4], match[2], go_duration(match[3])), at
+
+    def _text(self, match: re.Match[bytes]) -> Outcome:
+        time, severity, message = match.groups()
+        at = iso(time, self._zone)
+        # The identity stands before the message, in this order, each where it is known.
+        message = re.sub(rb'^(?:(?:trace_id|tenant_id|user_id)=(?:"(?:[^"\\]|\\.)*"|[^ "]*) )*', b"", message)
+        access = _ACCESS.search(message)
+        if access is None:
+            return (_failure(message) if severity in _ERRORS else ()), at
+        pairs = {pair[1]: pair[2].strip(b'"') for pair in _PAIR.finditer(access[1])}
+        milliseconds = pairs.get(b"latency_ms", b"")
+        duration = nanoseconds(milliseconds, MILLISECOND) if milliseconds[:12].isdigit() else None
+        return _invocation(pairs.get(b"path", b""), pairs.get(b"status", b""), duration), at
+
+    def _json(self, line: bytes) -> Outcome:
+        try:
+            record = _decode(line)
+        except msgspec.ValidationError:
+            return "format" if begins_json_record(line) and not _SANDBOX.match(line) else None
+        except (ValueError, RecursionError):
+            return "json" if _JSON_HEAD.match(line) else None
+        at = iso(record.ts.encode("ascii", "replace"), self._zone)
+        if record.message != "HTTP request":
+            severity = record.severity.encode("ascii", "replace")
+            return (_failure(record.message.encode()) if severity in _ERRORS else ()), at
+        try:
+            access = _decode_access(record.attributes)
+        except (ValueError, RecursionError):
+            return (), at
+        path = access.path.encode() if isinstance(access.path, str) else b""
+        status = str(access.status).encode() if isinstance(access.status, int) else b""
+        return _invocation(path, status, nanoseconds(access.latency_ms, MILLISECOND)), at
+
+
+def _invocation(path: bytes, status: bytes, duration: int | None) -> tuple[Record, ...]:
+    operation = operation_of(path)
+    return (Invocation(operation, status_code_of(status), duration),) if operation else ()
+
+
+def _go_log(message: bytes) -> tuple[Record, ...]:
+    """Up to 0.5.2: `factory.go:28: [ERROR]…`; a GORM record has no level."""
+    return _failure(message) if message.startswith((b"[ERROR]", b"[PANIC]", b"[Recovery]")) else ()
+
+
+def _failure(message: bytes) -> tuple[Record, ...]:
+    text = message.removeprefix(b"[ERROR]")
+    return (Failure(next((kind for begin, kind in _KINDS.items() if text.startswith(begin)), OTHER)),)

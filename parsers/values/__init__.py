@@ -1,0 +1,1 @@
+"""Values inside lines: times, numbers, HTTP words, currencies, JSON."""

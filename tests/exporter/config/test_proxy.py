@@ -1,0 +1,69 @@
+"""`[proxy]`: what is wrong with it is said before it runs."""
+
+import socket
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from exporter.cli import main
+from exporter.config.loader import ConfigError, load
+
+UUID = "770e8400-1f2d-4c3b-9a4e-0123456789ab"
+WRONG = {
+    "a path in the upstream": ("upstream = 'http://api:5001/v1'", "upstream must have no path"),
+    "a password in the upstream": ("upstream = 'http://a:b@api'", "upstream must be http://host:port"),
+    "a port that is none": ("upstream = 'http://api:99999'", "upstream must be http://host:port"),
+    "another scheme": ("upstream = 'unix:/run/api.sock'", "upstream must be http://host:port"),
+    "a key instead of its digest": (f"apps = {{ app-CANARY = '{UUID}' }}", "expected the SHA-256 of an API key"),
+    "an app that is no id": (f"apps = {{ {'a' * 64} = 'support' }}", "expected an app id"),
+    "no address": ("listen = '8877'", "listen must be host:port"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_settings_are_one_sentence(name: str, tmp_path: Path) -> None:
+    text, sentence = WRONG[name]
+    file = tmp_path / "exporter.toml"
+    file.write_text(f"[proxy]\n{text}\n")
+    with pytest.raises(ConfigError) as refusal:
+        load(file)
+    (problem,) = refusal.value.problems
+    assert sentence in problem
+    assert "CANARY" not in problem
+
+
+def run(command: str, folder: Path, text: str) -> tuple[int, str]:
+    file = folder / "exporter.toml"
+    file.write_text(text)
+    result = CliRunner().invoke(main, [command, "--config", str(file)])
+    return result.exit_code, result.output
+
+
+def test_check_looks_at_the_proxy_where_it_is_configured(tmp_path: Path) -> None:
+    assert "\nproxy\n" not in run("check", tmp_path, "")[1]
+    code, output = run("check", tmp_path, "[proxy]\nworkers = 2\nupstream_ca = 'ca.pem'\n")
+    assert code == 1
+    assert f"passes 127.0.0.1:8877 on to http://127.0.0.1:5001, writes {tmp_path}/logs/proxy.log" in output
+    assert f"problem: upstream_ca: no CA bundle at {tmp_path}/ca.pem" in output
+    assert f"problem: no [[source]] reads {tmp_path}/logs/proxy.log" in output
+    assert not (tmp_path / "logs").exists()
+    source = "[[source]]\nname = 'proxy'\npaths = ['logs/*.log']\nparser = 'dify'\n"
+    assert "no [[source]]" not in run("check", tmp_path, f"[proxy]\nworkers = 2\n{source}")[1]
+
+
+def test_the_command_says_why_it_cannot_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder").mkdir()
+    code, output = run("proxy", tmp_path, "[proxy]\nlog = 'folder'\nupstream_ca = 'ca.pem'\n")
+    assert (code, output.count("\n")) == (2, 2)
+    assert f"[proxy] log: {tmp_path}/folder is a folder, expected a file" in output
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, output = run("proxy", tmp_path, f"[proxy]\nlisten = '127.0.0.1:{taken.getsockname()[1]}'\n")
+        assert (code, output.count("\n")) == (2, 1)
+        assert "listen: cannot listen on 127.0.0.1:" in output
+    monkeypatch.setattr("exporter.cli.proxy._NEEDED", ("gevent", "no_such_module"))
+    code, output = run("proxy", tmp_path, "")
+    assert (code, output) == (
+        2,
+        "dify-exporter: the proxy needs gunicorn, gevent and h11: install dify-exporter[proxy]\n",
+    )

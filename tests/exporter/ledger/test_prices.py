@@ -1,0 +1,106 @@
+"""What tokens cost by the list, and when the list says nothing."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from exporter.config.loader import load
+from exporter.ledger.money import Exchange
+from exporter.ledger.prices import Price, Prices
+from parsers.batch import Usage
+
+ROOT = Path(__file__).parents[3]
+
+
+def at(text: str) -> int:
+    return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
+
+
+def price(model: str = "m", input: str = "2", output: str = "8", **keys: object) -> Price:
+    return Price(model, input, output, "USD", **keys)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "by_input", "by_output", "cost"),
+    [
+        ({"input_tokens": 1_000_000, "output_tokens": 500_000}, "2", "8", "6"),
+        ({"input_tokens": 3, "output_tokens": 0}, "0.1", "0", "0.0000003"),
+        ({"unsplit_tokens": 1000}, "2", "8", None),
+        ({"unsplit_tokens": 1000}, "2", "2", "0.002"),
+        ({"input_tokens": 1000, "unsplit_tokens": 1000}, "2", "2", "0.004"),
+        ({"input_tokens": 1000}, "2", "8", None),
+        ({"input_tokens": 1000}, "2", "0", "0.002"),
+        ({"output_tokens": 1000}, "2", "8", None),
+    ],
+)
+def test_a_cost_is_computed_only_where_the_tokens_decide_it(
+    tokens: dict[str, int], by_input: str, by_output: str, cost: str | None
+) -> None:
+    assert price("m", by_input, by_output).cost(Usage(**tokens)) == (None if cost is None else Decimal(cost))
+
+
+def test_the_price_is_the_one_valid_at_the_lines_time() -> None:
+    old, new = price(input="1"), price(input="3", since=date(2026, 3, 1))
+    prices = Prices((old, new))
+    assert prices.find(Usage(model="m"), at("2026-02-28T23:59:59")) == old
+    assert prices.find(Usage(model="m"), at("2026-03-01T00:00:00")) == new
+    assert prices.find(Usage(model="m"), 0) == old
+    assert Prices((new,)).find(Usage(model="m"), at("2026-02-28T23:59:59")) is None
+
+
+def test_a_price_with_a_provider_wins_and_only_for_that_provider() -> None:
+    general, special = price(input="1"), price(input="3", provider="azure_openai")
+    prices = Prices((general, special))
+    assert prices.find(Usage(model="m", provider="langgenius/azure_openai/azure_openai"), 0) == special
+    prices = Prices((general, price(input="3", provider="openai")))
+    assert prices.find(Usage(model="m", provider="langgenius/openai/openai"), 0).input == "3"
+    assert prices.find(Usage(model="m", provider="openai"), 0).input == "3"
+    assert prices.find(Usage(model="m", provider="unknown"), 0) == general
+    assert prices.find(Usage(model="M"), 0) is None
+
+
+def test_the_configurations_own_price_wins_over_the_list(tmp_path: Path) -> None:
+    text = '[[price]]\nmodel = "m"\ninput = "{}"\noutput = "1"\ncurrency = "USD"\n'
+    (tmp_path / "prices.toml").write_text(text.format(2))
+    file = tmp_path / "exporter.toml"
+    file.write_text("[exporter]\nprices = 'prices.toml'\n" + text.format(1))
+    assert Prices(load(file).prices).find(Usage(model="m"), 0).input == "1"
+
+
+def test_currencies_are_exchanged_through_the_dollar() -> None:
+    exchange = Exchange({"RMB": Decimal("0.14"), "EUR": Decimal("1.12")})
+    assert exchange.convert(Decimal(100), "RMB", "USD") == 14
+    assert exchange.convert(Decimal(8), "RMB", "EUR") == 1
+    assert exchange.convert(Decimal(5), "EUR", "EUR") == 5
+    assert exchange.convert(Decimal(5), "JPY", "JPY") == 5
+    assert exchange.convert(Decimal(5), "JPY", "USD") is None
+    assert exchange.convert(Decimal(5), "USD", "JPY") is None
+    assert exchange.convert(Decimal(5), "unknown", "USD") is None
+
+
+def test_the_yuan_has_two_names() -> None:
+    exchange = Exchange({"CNY": Decimal("0.14")})
+    assert exchange.convert(Decimal(100), "RMB", "USD") == 14
+    assert Exchange().convert(Decimal(100), "RMB", "CNY") == 100
+
+
+def test_the_shipped_list_is_valid_and_dated(tmp_path: Path) -> None:
+    shipped = ROOT / "deploy/prices.toml"
+    file = tmp_path / "exporter.toml"
+    file.write_text(f"[exporter]\nprices = '{shipped}'\n")
+    prices = Prices(load(file).prices)
+    assert "# As of 20" in shipped.read_text()
+
+    def cost(model: str, provider: str, day: str) -> Decimal | None:
+        usage = Usage(model=model, provider=provider, input_tokens=1_000_000, output_tokens=1_000_000)
+        found = prices.find(usage, at(day))
+        return found and found.cost(usage)
+
+    assert cost("gpt-4.1", "langgenius/openai/openai", "2026-11-01") == 10
+    assert cost("claude-sonnet-4-5", "langgenius/anthropic/anthropic", "2026-11-01") == 18
+    assert cost("deepseek-chat", "langgenius/deepseek/deepseek", "2025-09-28") == Decimal("2.24")
+    assert cost("deepseek-chat", "langgenius/deepseek/deepseek", "2025-12-24") == Decimal("0.70")
+    assert cost("gpt-4.1", "langgenius/openai/openai", "2024-01-01") is None
+    assert cost("gpt-4.1", "langgenius/azure_openai/azure_openai", "2026-11-01") is None

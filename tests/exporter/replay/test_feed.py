@@ -1,0 +1,67 @@
+"""A stream through a parser: each line once, whatever the windows, and one that is too long is one."""
+
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.replay import feed as module
+from exporter.replay.feed import ALWAYS, Span, feed, within
+from parsers.batch import Batch
+from parsers.nginx import Nginx
+from tests.parsers.laws import summed
+
+PARSER = Nginx(format='"$request" $status')
+LIMIT = 40
+LINES = st.sampled_from(
+    [b"", b"x", b'"GET / HTTP/1.1" 200', b"y" * (LIMIT - 2), b"y" * (LIMIT - 1), b"y" * LIMIT, b"z" * 500]
+)
+SPANS = st.sampled_from([ALWAYS, Span(since=3 * 10**9), Span(until=3 * 10**9), Span(since=2 * 10**9, until=5 * 10**9)])
+TIMED = Nginx(format='$msec "$request" $status')
+
+
+def expected(lines: list[bytes], ended: bool) -> list[Batch]:
+    found = []
+    for number, line in enumerate(lines):
+        text = line + b"\n" if ended or number + 1 < len(lines) else line
+        if len(text) > LIMIT or (len(text) == LIMIT and not text.endswith(b"\n")):
+            found.append(Batch(len(text), 1, unparsed={"too_long": 1}))
+        else:
+            found.append(PARSER.parse(text, final=True))
+    return found
+
+
+@settings(max_examples=200)
+@given(lines=st.lists(LINES, max_size=20), ended=st.booleans(), block=st.integers(1, 300), span=SPANS)
+def test_each_line_is_read_once(lines: list[bytes], ended: bool, block: int, span: Span) -> None:
+    log = b"\n".join(lines) + (b"\n" if ended and lines else b"")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BLOCK", block)
+        patch.setattr(module, "_PASSED", block)
+        found = list(feed(io.BytesIO(log).read, PARSER, LIMIT, span=span))
+    assert summed(found) == summed(expected(lines, ended))
+    assert sum(batch.consumed for batch in found) == len(log)
+
+
+@settings(max_examples=200)
+@given(
+    times=st.lists(st.integers(0, 6) | st.none(), max_size=30),
+    ordered=st.booleans(),
+    block=st.integers(40, 300),
+    span=SPANS,
+)
+def test_what_lies_in_a_span_counts_line_by_line(
+    times: list[int | None], ordered: bool, block: int, span: Span
+) -> None:
+    if ordered:
+        times = sorted(time for time in times if time is not None)
+    lines = [b"a traceback\n" if at is None else b'%d.000 "GET / HTTP/1.1" 200\n' % at for at in times]
+    inside, counted = True, []
+    for at, line in zip(times, lines, strict=True):
+        inside = inside if at is None else span.holds(at * 10**9)
+        counted += [TIMED.parse(line)] if inside else []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BLOCK", block)
+        found = feed(io.BytesIO(b"".join(lines)).read, TIMED, LIMIT, span=span)
+        assert summed(batch for batch, counts in within(found, span) if counts) == summed(counted)

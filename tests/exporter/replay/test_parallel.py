@@ -1,0 +1,150 @@
+"""A file parsed by several processes: the same batches as by one, and nobody is left when it ends early."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.replay import feed, parallel
+from parsers.batch import Batch
+from parsers.envelope import ENVELOPES
+from parsers.nginx import Nginx
+from parsers.parser import Parser
+from tests.golden import ROOT
+from tests.parsers.laws import summed
+from tests.system.programs import until
+
+COMMAND = str(Path(sys.executable).with_name("dify-exporter"))
+LIMIT = 300
+NGINX = Nginx(format='"$request" $status')
+DOCKER = ENVELOPES["docker"](parser=NGINX)
+PIECES = [
+    b'{"log":"\\"GET / HTTP/1.1\\" 200\\n","stream":"stdout","time":"2026-11-23T08:00:00Z"}',
+    b'{"log":"\\"GET / HT' + b'T" , "stream":"stdout","time":"2026-11-23T08:00:00Z"}',
+    b'{"log":"' + b"x" * 200 + b'","stream":"stderr","time":"2026-11-23T08:00:00Z"}',
+]
+LINES = st.sampled_from([b"", b"x", b'"GET / HTTP/1.1" 200', b"y" * (LIMIT - 1), b"z" * 900, *PIECES])
+
+
+class Pairs(Parser, frozen=True):
+    """Records of two lines: what a parser of another package may have."""
+
+    def parse(self, window: bytes, final: bool = False) -> Batch:
+        end = 0
+        while second := window.find(b"\n", window.find(b"\n", end) + 1 or len(window)) + 1:
+            end = second
+        end = len(window) if final else end
+        return Batch(end, window.count(b"\n", 0, end) + (final and not window.endswith(b"\n") and bool(window)))
+
+
+def read(log: bytes, parser: Parser, processes: int, block: int) -> list[Batch]:
+    with TemporaryFile() as file, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "BLOCK", block)
+        patch.setattr(feed, "BLOCK", block)
+        patch.setattr(parallel, "_LOOK", 7)
+        file.write(log)
+        file.flush()
+        if processes:
+            return list(parallel.parse(parallel.LogFile(file.fileno(), parser, LIMIT), processes))
+        file.seek(0)
+        return list(feed.feed(file.read, parser, LIMIT))
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of a fork beside the test runner's threads
+@pytest.mark.parametrize("parser", [NGINX, DOCKER, Pairs()], ids=["lines", "pieces", "pairs"])
+@settings(max_examples=30)
+@given(st.lists(LINES, max_size=30), st.booleans(), st.integers(20, 400))
+def test_the_same_as_by_one(parser: Parser, lines: list[bytes], ended: bool, block: int) -> None:
+    if isinstance(parser, Pairs):  # a record that is too long has its first line passed over, wherever a window ends
+        lines = [line[:20] for line in lines]
+    log = b"\n".join(lines) + (b"\n" if ended and lines else b"")
+    found = read(log, parser, 2, block)
+    assert summed(found) == summed(read(log, parser, 0, block))
+    assert sum(batch.consumed for batch in found) == len(log)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    sample = (ROOT / "samples" / "nginx-dify.log").read_bytes()
+    path = tmp_path_factory.mktemp("large") / "access.log"
+    path.write_bytes(sample * (40_000_000 // len(sample)))
+    return path
+
+
+def replay(log: Path, processes: int) -> list[str]:
+    form = ["--parser", "nginx", "--format", "dify", "--envelope", "none", "--output", "metrics"]
+    return [COMMAND, "replay", str(log), *form, "--processes", str(processes)]
+
+
+def test_a_large_file_gives_the_same_numbers(large: Path) -> None:
+    one, three = (subprocess.run(replay(large, n), capture_output=True, check=True).stdout for n in (1, 3))
+    assert sorted(one.splitlines()) == sorted(three.splitlines())
+    assert b"dify_requests_total{" in one
+
+
+@contextmanager
+def parsing(log: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """A replay that has seconds before it, and the two processes that parse for it."""
+    pattern = r"^(?P<path>(\S+ )+?)\[(.*?)\] .*? (?P<status_code>\d{3}) "
+    config = log.with_name("exporter.toml")
+    config.write_text(f"[[source]]\nname = 'a'\npaths = ['{log}']\nparser = 'regex'\npattern = '''{pattern}'''\n")
+    command = [COMMAND, "replay", "--config", str(config), "--processes", "2", "--output", "json"]
+    listens = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background job would ignore it
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=listens,  # noqa: PLW1509
+    ) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+
+        def both() -> list[int]:
+            found = [int(pid) for pid in children.read_text().split()]
+            return found if len(found) == 2 else []
+
+        try:
+            yield process, until("two processes that parse", both)
+        finally:
+            process.kill()
+
+
+def gone(pids: list[int]) -> bool:
+    return not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+
+
+def test_an_interrupt_ends_them_all(large: Path) -> None:
+    with parsing(large) as (process, workers):
+        process.send_signal(signal.SIGINT)
+        told, said = process.communicate(timeout=30)
+        assert (process.returncode, said) == (130, "interrupted: what follows was read until then\n")
+        assert json.loads(told).keys() <= {"a"}
+        until("their end", lambda: gone(workers))
+
+
+def test_nobody_outlives_a_replay_that_is_killed(large: Path) -> None:
+    with parsing(large) as (process, workers):
+        process.kill()
+        until("their end", lambda: gone(workers))
+
+
+def test_one_that_is_killed_is_said(large: Path) -> None:
+    with parsing(large) as (process, workers):
+        os.kill(workers[1], signal.SIGKILL)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 2
+        assert (
+            said
+            == f"dify-exporter: {large}: cannot be read: one of the processes that parse it has ended; try --processes 1\n"
+        )
+        until("their end", lambda: gone(workers))
