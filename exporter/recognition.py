@@ -7,8 +7,9 @@ from parsers.batch import Batch
 
 _log = logging.getLogger(__name__)
 
-#: A verdict needs so many seconds and lines: a start prints a banner, and a failure a long traceback.
-_PERIOD = 60.0
+#: A verdict needs so many lines, and comes so many seconds after the one before it: a start prints a banner, and a
+#: failure a long traceback.
+_PERIOD = 10.0
 _LEAST_LINES = 50
 #: Of so many lines at least one begins a record, also where each record has a long traceback.
 _LINES_PER_RECORD = 200
@@ -29,7 +30,7 @@ class Recognition:
         self.holds = True
         self._source, self._can_fail, self._clock = source, can_fail, clock
         self._lines = self._ignored = 0
-        self._since = clock()
+        self._judged_at = float("-inf")
         self._warned = False
 
     def add(self, batch: Batch) -> None:
@@ -40,7 +41,7 @@ class Recognition:
 
     def judge(self) -> None:
         """Gives a verdict where it is time for one; warns once, and again only after the source was recognised."""
-        if self._lines < _LEAST_LINES or self._clock() - self._since < _PERIOD:
+        if self._lines < _LEAST_LINES or self._clock() - self._judged_at < _PERIOD:
             return
         self.holds = recognised(self._lines, self._ignored)
         if self.holds:
@@ -55,4 +56,4 @@ class Recognition:
                 self._lines,
             )
         self._lines = self._ignored = 0
-        self._since = self._clock()
+        self._judged_at = self._clock()

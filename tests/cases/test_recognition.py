@@ -18,6 +18,7 @@ from exporter.source import Source
 from exporter.window import Window
 from parsers.batch import Batch, Failure, Request
 from parsers.dify import Dify
+from parsers.envelope import Compose, Cri, Docker
 from parsers.gunicorn import Gunicorn
 from parsers.nginx import Nginx
 from parsers.parser import Parser
@@ -173,6 +174,22 @@ def test_the_line_behind_nuls_is_read(line: bytes, parser: Parser) -> None:
         batch = parser.parse(line + b"\n" + before + line + b"\n" + line + b"\n")
         assert (batch.lines, batch.observed, counted(batch)) == (3, 3, 3 * counted(whole)), before[:20]
     assert parser.parse(HOLE + b"\n").ignored == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "parser"),
+    [
+        (b'{"log":"%s\\n","stream":"stdout"}' % ACCESS, Docker(parser=Dify())),
+        (b"2026-11-29T08:00:01.2Z stdout F " + ACCESS, Cri(parser=Dify())),
+        (b"api-1  | " + ACCESS, Compose(parser=Dify())),
+    ],
+)
+def test_the_line_behind_nuls_is_read_in_an_envelope_too(line: bytes, parser: Parser) -> None:
+    """Half a line of `cri` or `compose` is a line of these, so that what is behind it is its content."""
+    torn = [line[: len(line) // 3] + HOLE] if isinstance(parser, Docker) else []
+    for before in (HOLE, HOLE + b"x" + HOLE, *torn):
+        batch = parser.parse(line + b"\n" + before + line + b"\n" + line + b"\n")
+        assert (batch.lines, counted(batch)) == (3, 3), before[:20]
 
 
 def counted(batch: Batch) -> int:
