@@ -153,6 +153,9 @@ CATCHING_UP = _gauge(
 SOURCE_UP = _gauge(
     "dify_exporter_source_up", "1 while at least one path matches and all are readable.",
     "source")
+SOURCE_RECOGNISED = _gauge(
+    "dify_exporter_source_recognised", "0 while nearly all lines are ignored: the log is in another format.",
+    "source")
 SOURCE_FILES = _gauge(
     "dify_exporter_source_files", "Files that are read.",
     "source")

@@ -241,6 +241,7 @@ class Service:
         for source in self._sources:
             name = (source.name,)
             gauges.setdefault(c.SOURCE_UP, {})[name] = float(source.up)
+            gauges.setdefault(c.SOURCE_RECOGNISED, {})[name] = float(source.recognised)
             gauges.setdefault(c.SOURCE_FILES, {})[name] = float(source.files)
             gauges.setdefault(c.LAG_BYTES, {})[name] = float(source.lag)
             gauges.setdefault(c.CATCHING_UP, {})[name] = float(self._behind(source, snapshot, now))

@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -19,7 +20,9 @@ from exporter.files.lineage import decoded, encoded
 from exporter.files.matches import Matches
 from exporter.files.opened import Identity, Opened
 from exporter.judge import MalformedError, judge
+from exporter.recognition import Recognition
 from exporter.tail import Tail
+from exporter.time_zones import EventTimes
 from exporter.wake import Wake
 from exporter.window import Position, Window
 from parsers.batch import Batch
@@ -37,6 +40,7 @@ _UNPARSED = ("too_long", "unterminated")
 _REMEDIES = {
     "permission": "give the exporter's user the right to read it (a group, or setfacl); no restart is needed",
     "not_a_file": "name a log file: folders, FIFOs, sockets and devices are refused",
+    "packed": "nginx packs this log, so it cannot be tailed: remove gzip from its access_log",
     "too_many_files": "raise the limit on open files (ulimit -n, systemd's LimitNOFILE); no log above it is read",
     "parser": "it breaks one of the laws in docs/develop.md; its lines wait for a better one",
 }
@@ -94,6 +98,8 @@ class Source:
         self._awaited = Matches([*map(decoded, books.sought(settings.name))], settings.log_patterns, clock)
         self._told = False
         self._complaints = Complaints(settings.name, clock)
+        self._recognition = Recognition(settings.name, settings.parser.ignores_continuations(), clock)
+        self._event_times = EventTimes(settings.parser, time.time, self._warn)
         self._tails: dict[str, Tail] = {}
         self._troubles: dict[str, str] = {}
         self._ready: list[Tail] = []
@@ -116,6 +122,11 @@ class Source:
         """At least one path matches and all are readable."""
         troubles = {tail.error for tail in self._present()}
         return "" in troubles and troubles <= {"", "missing"}
+
+    @property
+    def recognised(self) -> bool:
+        """Its lines begin records of its parser."""
+        return self._recognition.holds
 
     @property
     def lag(self) -> int:
@@ -158,6 +169,7 @@ class Source:
         now = self._clock()
         if self._next_poll is None or now >= self._next_poll:
             self._find(first=self._next_poll is None)
+            self._recognition.judge()
             self._next_poll = now + self._poll_interval
             self._ready = list(self._tails.values())
         else:
@@ -191,6 +203,8 @@ class Source:
         self._books.post(window, batch)
         tail.posted(batch.consumed)
         self._complaints.hear(batch)
+        self._recognition.add(batch)
+        self._event_times.look(window.data, batch.last_at, self.first_pass_done() and not tail.backlog)
         if tail in self._owed:
             self._owed[tail] = max(0, self._owed[tail] - batch.consumed)
         return True
@@ -256,6 +270,9 @@ class Source:
         if tail.error != self._troubles.get(tail.filename, "") and not tail.left:
             self._troubles[tail.filename] = tail.error
             self._say(tail.filename, tail.error)
+
+    def _warn(self, sentence: str) -> None:
+        _log.warning("source %s: %s", self.name, sentence)
 
     def _say(self, path: str, trouble: str) -> None:
         """Once a trouble. A missing file is no error: it is waited for."""

@@ -81,6 +81,19 @@ class Envelope(Parser, frozen=True):
             records=inner.records,
         )
 
+    def _piece_behind_nuls(self, line: bytes) -> Piece | None:
+        """What a line with NULs holds, as it is or behind the last run of them: a power failure leaves such a run in
+        front of a whole line. Raises ValueError where neither is a line of this envelope.
+        """
+        behind = line.rstrip(b"\0").rpartition(b"\0")[2]
+        try:
+            if (piece := self.piece(line)) is not None:
+                return piece
+        except ValueError:
+            if not behind or behind == line:
+                raise
+        return self.piece(behind) if behind else None
+
     def reach(self, line: bytes) -> int:
         try:
             piece = self.piece(line)
@@ -89,6 +102,9 @@ class Envelope(Parser, frozen=True):
         if piece is None:
             return 0
         return max(0, line.find(piece.content[:40])) + self.parser.reach(piece.content)
+
+    def ignores_continuations(self) -> bool:
+        return self.parser.ignores_continuations()
 
     def error_kinds(self, sample: Batch) -> frozenset[str]:
         return self.parser.error_kinds(sample)
@@ -99,6 +115,9 @@ class Envelope(Parser, frozen=True):
     def advice(self, sample: Batch) -> tuple[str, ...]:
         return self.parser.advice(sample)
 
+    def advice_on(self, log: bytes, sample: Batch) -> tuple[str, ...]:
+        return self.parser.advice_on(log, sample)
+
     def _open(self, physical: list[bytes], final: bool) -> tuple[list[_Line], list[int], int]:
         """The container's lines in the order of their ends, the numbers of bad lines, and how many physical
         lines stand before any line that is still open.
@@ -108,7 +127,7 @@ class Envelope(Parser, frozen=True):
         waiting: dict[str, tuple[int, list[bytes]]] = {}
         for number, text in enumerate(physical):
             try:
-                piece = self.piece(text) if text else None
+                piece = self._piece_behind_nuls(text) if b"\0" in text else self.piece(text) if text else None
             except ValueError:
                 bad.append(number)
                 continue

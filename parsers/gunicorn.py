@@ -52,7 +52,10 @@ _TRACEBACK = re.compile(
     rb"|[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)\b"
 )
 #: The application's own records on the same standard output: the dify parser reads those.
-_APPLICATION = re.compile(rb'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.,]\d{1,3}(?:\.\d{3})? [A-Z]+ +\[|\{"ts": ?"')
+_APPLICATION = re.compile(
+    rb'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.,]\d{1,3}(?:\.\d{3})? [A-Z]+ +\[|\{"ts": ?"'
+    rb"|[0-9A-Za-z][0-9A-Za-z:/.,+ _-]{0,47}?[.,]\d{1,3}(?:\.\d{3})? [A-Z]+ +\["  # another LOG_DATEFORMAT
+)
 
 #: What another record has told already.
 _AGAIN = re.compile(rb"Worker \(pid:\d+\) (?:was sent SIG|exited)|Shutting down: |Reason: ")
@@ -99,7 +102,9 @@ class Gunicorn(Parser, frozen=True):
         if match := OWN_LINE.fullmatch(line):
             failures = own_failures(match[2], match[3])
             return (failures, iso(match[1] or b"", self._access.local)) if failures else None
-        return None if _TRACEBACK.match(line) or _APPLICATION.match(line) else "format"
+        if _TRACEBACK.match(line):
+            return "format" if b"\0" in line else None
+        return None if _APPLICATION.match(line) else "format"
 
     def reach(self, line: bytes) -> int:
         return self._access.format.reach(line)

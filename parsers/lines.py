@@ -26,9 +26,12 @@ def by_line(window: bytes, final: bool, read: Callable[[bytes], Outcome]) -> Bat
     unparsed: dict[str, int] = {}
     examples: dict[str, bytes] = {}
     records: list[Record] = []
+    torn = b"\0" in window
     for line in window[:consumed].split(b"\n", count)[:count]:
         text = line.removesuffix(b"\r")
         outcome = read(text) if text else None
+        if torn and b"\0" in text:
+            outcome = _behind_nuls(text, outcome, read)
         if outcome is None:
             ignored += 1
         elif isinstance(outcome, str):
@@ -40,3 +43,17 @@ def by_line(window: bytes, final: bool, read: Callable[[bytes], Outcome]) -> Bat
             if at is not None and (last_at is None or at > last_at):
                 last_at = at
     return Batch(consumed, count, ignored, unparsed, examples, last_at, tuple(records))
+
+
+def _behind_nuls(text: bytes, outcome: Outcome, read: Callable[[bytes], Outcome]) -> Outcome:
+    """What a line with NULs gives where it is no record as it is: that of the text behind the last run of them.
+
+    A truncation in place and a power failure leave such a run in front of a whole line. A line that was recognised is
+    left as it is, so that a client that writes a NUL hides and forges nothing.
+    """
+    rest = text.rstrip(b"\0")
+    if not rest:
+        return None
+    if isinstance(outcome, str) or (outcome is None and text.startswith(b"\0")):
+        return read(rest.rpartition(b"\0")[2]) or outcome
+    return outcome

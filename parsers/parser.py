@@ -31,6 +31,12 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
         del line
         return 0
 
+    def ignores_continuations(self) -> bool:
+        """Whether a line that begins no record is ignored as the continuation of the record before it. Where nearly all
+        lines of such a log are ignored, it is written in another format.
+        """
+        return False
+
     def error_kinds(self, sample: Batch) -> frozenset[str]:
         """Kinds that its `Failure` records may have, by its options and by what a sample of the log gave: which
         alerts can fire is judged by them.
@@ -49,6 +55,11 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
         """
         del sample
         return ()
+
+    def advice_on(self, log: bytes, sample: Batch) -> tuple[str, ...]:
+        """The same, where the text of the sample says more than what it gave."""
+        del log
+        return self.advice(sample)
 
 
 def registered(only: str | None = None) -> dict[str, type[Parser]]:

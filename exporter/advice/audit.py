@@ -4,8 +4,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 
-from exporter.advice.doctor import Finding, sample, tailed
+from exporter.advice.doctor import Finding, sample
 from exporter.config.settings import Config, SourceConfig
+from exporter.files.matches import tailed
 from exporter.ledger.budgets import TOKENS
 from exporter.ledger.prices import Prices
 from exporter.messages import unknown
@@ -47,7 +48,7 @@ def _unfed(config: Config) -> Iterator[Finding]:
 
 
 def _usages(source: SourceConfig) -> Iterator[Usage]:
-    for file in sorted(tailed(source)):
+    for file in sorted(tailed(source.paths, source.log_patterns)):
         try:
             batch = source.parser.parse(sample(file), final=True)
         except InputError:  # said by doctor.examine

@@ -11,12 +11,15 @@ from msgspec import Struct
 
 from exporter.config.proxy import unusable
 from exporter.config.settings import Config, SourceConfig
-from exporter.files.matches import Matches
+from exporter.files.matches import tailed
 from exporter.files.readable import trouble
 from exporter.messages import redact
+from exporter.recognition import recognised
 from exporter.replay.detect import Guess, detect, guesses
 from exporter.replay.inputs import SAMPLE_BYTES, InputError, ending
+from exporter.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
 from parsers.batch import Batch
+from parsers.parser import Parser
 
 
 class Finding(Struct, frozen=True):
@@ -36,7 +39,7 @@ _YIELDS = {
 
 def examine(source: SourceConfig, told: list[Batch]) -> Iterator[Finding]:
     """Everything there is to say about a source; what a sample of each file gave is added to `told`."""
-    found, looked_at, followed = Batch(), set[object](), tailed(source)
+    found, log, looked_at, followed = Batch(), b"", set[object](), tailed(source.paths, source.log_patterns)
     for path in source.paths:
         files = sorted(followed & {*glob(path)})
         if not files:
@@ -55,9 +58,11 @@ def examine(source: SourceConfig, told: list[Batch]) -> Iterator[Finding]:
                 continue
             batch = source.parser.parse(read, final=True)
             told.append(batch)
-            found = Batch(records=found.records + batch.records)
+            found, log = Batch(records=found.records + batch.records), log or read
             yield from _file(file, read, batch)
-    for sentence in source.parser.advice(found):
+            yield from _recognition(source.parser, batch)
+            yield from _event_times(source.parser, file, read, batch)
+    for sentence in source.parser.advice_on(log, found):
         yield Finding(f"absent: {sentence}")
 
 
@@ -65,17 +70,12 @@ def overlaps(sources: Iterable[SourceConfig]) -> Iterator[Finding]:
     """Files that more than one source reads."""
     readers: dict[object, tuple[str, list[str]]] = {}
     for source in sources:
-        for file in sorted(tailed(source)):
+        for file in sorted(tailed(source.paths, source.log_patterns)):
             _, names = readers.setdefault(_identity(file), (file, []))
             names += [source.name] if source.name not in names else []
     for file, names in readers.values():
         if len(names) > 1:
             yield Finding(f"{file} is read by {' and '.join(names)}: each counts its lines; sum within one source")
-
-
-def tailed(source: SourceConfig) -> frozenset[str]:
-    """The paths that `serve` follows: no rotated and no packed files, whatever a glob matches."""
-    return Matches(source.paths, source.log_patterns, time.monotonic).now()
 
 
 def _identity(file: str) -> object:
@@ -130,6 +130,31 @@ def _file(file: str, sample: bytes, batch: Batch) -> Iterator[Finding]:
         yield Finding(f"unparsed ({reason}), for example: {redact(line)}{looks}", problem=unparsed * 20 > batch.lines)
     if (better := _better(sample, batch)) is not None:
         yield Finding(f"{'another parser says more' if batch.observed else 'no line fits the parser'}; {better}", True)
+
+
+def _recognition(parser: Parser, batch: Batch) -> Iterator[Finding]:
+    """Where lines are ignored because they begin no record; a log without any record is said elsewhere."""
+    if batch.observed and parser.ignores_continuations() and not recognised(batch.lines, batch.ignored):
+        yield Finding(
+            f"{batch.ignored:,} of {batch.lines:,} lines are ignored, because they begin no record that this parser "
+            "knows: see docs/runbooks/DifyExporterIgnoringLines.md",
+            problem=True,
+        )
+
+
+def _event_times(parser: Parser, file: str, sample: bytes, batch: Batch) -> Iterator[Finding]:
+    """Event times that lie ahead of the clock, or behind the moment at which the file was written."""
+    if batch.last_at is None:
+        return
+    try:
+        written = Path(file).stat().st_mtime
+    except OSError:  # it is gone since
+        return
+    now = time.time()
+    if batch.last_at / 1_000_000_000 - now > AHEAD:
+        yield Finding(ahead_of_the_clock(parser, sample, batch.last_at, written, now), problem=True)
+    elif told := behind_the_clock(parser, sample, batch.last_at, written):
+        yield Finding(told)
 
 
 def _better(sample: bytes, batch: Batch) -> str | None:

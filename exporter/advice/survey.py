@@ -9,13 +9,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from exporter.advice.found import Found, LeftOut
+from exporter.advice.nginx_logs import logs
 from exporter.replay.detect import detect, guesses
 from exporter.replay.inputs import InputError, ending
-from parsers.nginx import Nginx
 
-_NGINX_CONFIGURATIONS = (
-    "etc/nginx/nginx.conf", "etc/nginx/conf.d/*.conf", "etc/nginx/sites-enabled/*", "usr/local/nginx/conf/nginx.conf",
-)  # fmt: skip
 #: Where Dify's own files say that they log (docker/docker-compose.yaml: LOG_FILE, the volumes).
 _USUAL = (
     ("nginx", "var/log/nginx/access.log", "nginx"),
@@ -26,9 +24,6 @@ _USUAL = (
     ("worker", "opt/dify/docker/volumes/app/logs/worker/server.log", "dify"),
 )
 _CONTAINERS = "var/lib/docker/containers/*/config.v2.json"
-_LOG_FORMAT = re.compile(r"\blog_format\s+([\w.-]+)\s(?:[^;'\"]|'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")*;")
-_COMMENT = re.compile(r"(?m)^\s*#.*$")
-_LOGS = re.compile(r"(?m)(?:^|[;{}])\s*(access|error)_log\s+([^\s;]+)(?:\s+([\w.-]+))?")
 #: By what a container's service or image is called.
 _SERVICES = {
     "nginx": "nginx",
@@ -39,54 +34,23 @@ _SERVICES = {
 }
 
 
-class Found(Struct, frozen=True):
-    """`path` as a `[[source]]` would name it, `options` the table's other keys, `origin` a few words on why."""
-
-    name: str
-    path: str
-    options: Mapping[str, Any]
-    origin: str
-
-
-def survey(root: Path) -> list[Found]:
-    """Looks below `root`, each log once; what may not be read is passed over."""
+def survey(root: Path) -> tuple[list[Found], list[LeftOut]]:
+    """Looks below `root`: the logs, each once, and those that nginx' configuration names and nobody can tail. What may
+    not be read is passed over.
+    """
+    of_nginx, left_out = logs(root)
     found: dict[str, Found] = {}
     names: set[str] = set()
-    for each in (*_of_nginx(root), *_usual(root), *_of_docker(root)):
-        if each.path in found:
+    passed_over = {log.path for log in left_out}
+    for each in (*of_nginx, *_usual(root), *_of_docker(root)):
+        if each.path in found or (each.path in passed_over and each not in of_nginx):
             continue
         name, number = each.name, 2
         while name in names:
             name, number = f"{each.name}-{number}", number + 1
         names.add(name)
         found[each.path] = Found(name, each.path, each.options, each.origin)
-    return list(found.values())
-
-
-def _of_nginx(root: Path) -> Iterator[Found]:
-    paths = (path for pattern in _NGINX_CONFIGURATIONS for path in sorted(glob(str(root / pattern))))
-    texts = {path: _COMMENT.sub("", _read(path)) for path in paths}
-    directives = {match[1]: match[0] for text in texts.values() for match in _LOG_FORMAT.finditer(text)}
-    for configuration, text in texts.items():
-        for kind, path, word in _LOGS.findall(text):
-            if not path.startswith("/") or path.startswith(("/dev/", "/proc/")) or "$" in path:
-                continue
-            if kind == "error":
-                yield Found("nginx-error", str(root / path[1:]), {"parser": "nginx", "format": "error"}, configuration)
-                continue
-            format_name = word or "combined"
-            directive = directives.get(format_name, format_name)
-            if directive == "combined" or _usable(directive):
-                options = {"parser": "nginx", "format": directive}
-                yield Found("nginx", str(root / path[1:]), options, f"{configuration}: log_format {format_name}")
-
-
-def _usable(directive: str) -> bool:
-    try:
-        Nginx(format=directive)
-    except ValueError:
-        return False
-    return True
+    return list(found.values()), left_out
 
 
 def _usual(root: Path) -> Iterator[Found]:

@@ -1,7 +1,9 @@
 """`dify-exporter explain`"""
 
+import re
 import sys
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
@@ -13,11 +15,14 @@ from exporter.cli.options import config_option, load_or_stop, stop
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger, Snapshot
 from exporter.messages import redact
-from exporter.replay.detect import Guess, detect, guesses, nearest
+from exporter.replay.detect import Guess, called, detect, guesses, nearest
 from parsers.batch import Batch
 
 _NANOSECONDS = 1_000_000_000
 _BEFORE_THE_BREAK = 100
+
+#: In JSON, in JSON within Docker's, and in text.
+_OF_DAEMON = re.compile(rb'service\\?" ?: ?\\?"dify-plugin-daemon\\?"|^\S{1,40} [A-Z]{1,8} dify-plugin-daemon ')
 
 
 @click.command(short_help="Show what becomes of one line.")
@@ -37,11 +42,19 @@ def explain(context: click.Context, config_path: Path, line: str | None) -> None
     named = context.get_parameter_source("config_path") is not click.core.ParameterSource.DEFAULT
     config = load_or_stop(config_path) if named or config_path.exists() else Config()
     text = _given(line)
-    configured = [Guess(s.parser, s.name, source=s.name) for s in config.sources]
-    found = detect(text, iter(configured)) or detect(text, guesses(routes=config.routes.extra))
+    configured = _own_first(text, (Guess(s.parser, s.name, source=s.name) for s in config.sources))
+    found = detect(text, iter(configured)) or detect(text, iter(_own_first(text, guesses(routes=config.routes.extra))))
     if found is None:
         _nobody(text, [*configured, *guesses()])
     _taken(*found, config)
+
+
+def _own_first(text: bytes, candidates: Iterable[Guess]) -> list[Guess]:
+    """Dify and its plugin daemon write JSON lines with the same keys, and each parser takes those of the other. For a
+    line of the daemon its own parser comes first, for any other line it comes last.
+    """
+    of_daemon = _OF_DAEMON.search(text) is not None
+    return sorted(candidates, key=lambda guess: called(guess.parser).startswith("plugin-daemon") is not of_daemon)
 
 
 def _given(line: str | None) -> bytes:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from exporter.advice.survey import Found, survey
+from exporter.advice.found import Found
+from exporter.advice.survey import survey
 from exporter.cli.options import config_option, stop
 from exporter.config.loader import ConfigError, load
 from exporter.messages import printable
@@ -54,7 +55,7 @@ def init(config_path: Path, force: bool, root: Path) -> None:
     """
     if config_path.exists() and not force:
         stop(f"{config_path} exists: replace it with --force, or name another file with --config")
-    found = survey(root.absolute())
+    found, left_out = survey(root.absolute())
     text = _HEAD + "".join(map(_table, found)) + ("" if found else _NOTHING)
     temporary = config_path.with_name(config_path.name + ".new")
     try:
@@ -68,6 +69,8 @@ def init(config_path: Path, force: bool, root: Path) -> None:
         stop(*error.problems)
     for each in found:
         click.echo(printable(f"{each.name}: {each.path} ({each.origin})"))
+    for log in left_out:
+        click.echo(printable(f"left out: {log.what} ({log.where}): {log.why}"))
     if found:
         sources = f"{len(found)} source{'s' * (len(found) != 1)}"
         click.echo(f"{config_path} is written with {sources}; `dify-exporter check` says what they yield")

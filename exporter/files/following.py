@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 
 from exporter.files.generation import Generation, Truncated
 from exporter.files.lineage import Lineage, encoded
-from exporter.files.opened import Identity, Opened, at_end, identity, open_log, reason
+from exporter.files.opened import Identity, Opened, at_end, identity, open_current, reason
 from exporter.window import Position
 
 #: Seconds that a file which the path no longer names stays open after it last grew.
@@ -146,7 +146,7 @@ class Following:
         elif other:
             return ""
         try:
-            file = open_log(self._path)
+            file = open_current(self._path)
         except OSError as error:
             if isinstance(error, PermissionError):
                 self._unreadable(found, now)
@@ -271,7 +271,7 @@ class Following:
             self.lineage.mislaid(generation.key, generation.position, now)
             return
         try:
-            file = open_log(self._path)
+            file = open_current(self._path)
         except OSError:
             return
         if identity(file.stat()) == generation.identity:

@@ -5,7 +5,8 @@ import os
 from msgspec import structs
 
 from exporter.files.likeness import head_fits
-from exporter.files.opened import Identity, Opened
+from exporter.files.opened import Identity, Opened, PackedError
+from exporter.files.readable import is_gzip
 from exporter.window import MARKER, Position, Window, digest
 
 #: One C call holds the interpreter's lock, so this is also the longest wait that parsing adds to a scrape.
@@ -84,8 +85,8 @@ class Generation:
         looks = _looks(found)
         if looks == self._looks:
             return 0
-        self._looks, self.changed_at, self.resting = looks, now, False
         size, known = self._file.size() if self._file.compressed else found.st_size, self.position
+        self._looks, self.changed_at, self.resting = looks, now, False
         if size > known.size:
             self.grown_at = now
         elif size < known.size and not known.offset:
@@ -122,6 +123,8 @@ class Generation:
             if len(data) < self._limit or self._limit == self._line_length or not self._stuck(data):
                 break
             self._limit = min(4 * self._limit, self._line_length)
+        if not position.offset and not position.compressed and is_gzip(data):
+            raise PackedError  # it was empty when it was opened
         # After the data: a file truncated and filled anew meanwhile is found out.
         reach = min(MARKER, position.offset)
         before = self._file.read(position.offset - reach, reach)

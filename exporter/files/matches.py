@@ -1,6 +1,7 @@
 """The paths that globs match, without listing a folder again that has not changed: a stat per folder and poll."""
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import filter as matching
 from fnmatch import fnmatchcase
@@ -15,6 +16,11 @@ _SETTLED = 3.0
 
 #: What logrotate's `compresscmd` may leave; of these only `.gz` can be searched for what is missing.
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z")
+
+
+def tailed(paths: Iterable[str], log_patterns: tuple[str, ...]) -> frozenset[str]:
+    """The paths that `serve` follows now: plain ones, and what a glob matches without rotated and packed files."""
+    return Matches(paths, log_patterns, time.monotonic).now()
 
 
 class _Listing(Struct):

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from msgspec import structs
 
-from exporter.files.readable import KINDS
+from exporter.files.readable import KINDS, is_packed_file
 from exporter.process.fd_limit import fd_limit
 from exporter.window import MARKER, Position, digest
 
@@ -28,6 +28,10 @@ class NotAFileError(OSError):
     """A FIFO, folder, socket or device where a log should be."""
 
 
+class PackedError(OSError):
+    """A log that nginx packs while it writes it."""
+
+
 class Opened(Protocol):
     """`size` counts uncompressed bytes."""
 
@@ -40,6 +44,8 @@ class Opened(Protocol):
     def read(self, offset: int, size: int) -> bytes: ...
 
     def folder(self) -> str: ...
+
+    def is_packed(self, path: str) -> bool: ...
 
     def close(self) -> None: ...
 
@@ -71,6 +77,9 @@ class Plain:
     def folder(self) -> str:
         return _folder_of(self._descriptor)
 
+    def is_packed(self, path: str) -> bool:
+        return is_packed_file(path, self._descriptor)
+
     def close(self) -> None:
         os.close(self._descriptor)
 
@@ -78,7 +87,7 @@ class Plain:
 class Gzip:
     """Its size is known once it has been read to its end, so that half a file is never taken for a whole one
     (B25); its head may be looked at before. Reading forwards costs no second decompression: the block read last
-    is kept. `size` and `read` raise GZIP_ERRORS.
+    is kept. `size` and `read` raise GZIP_ERRORS, `size` PackedError where the file grows after its end was found.
     """
 
     compressed = True
@@ -88,18 +97,21 @@ class Gzip:
         self._packed = os.fdopen(descriptor, "rb")
         self._stream = gzip.GzipFile(fileobj=self._packed)
         self._size: int | None = None
+        self._packed_size = 0
         self._begin, self._block = 0, b""
 
     def stat(self) -> os.stat_result:
         return os.fstat(self._descriptor)
 
     def size(self) -> int:
+        if self._size is not None and self.stat().st_size > self._packed_size:
+            raise PackedError("a member was added behind the end")
         if self._size is None:
             size = self._begin = self._stream.seek(0)
             while block := self._stream.read(_BLOCK):
                 size += len(block)
             self._stream.rewind()
-            self._size, self._block = size, b""
+            self._size, self._block, self._packed_size = size, b"", self.stat().st_size
         return self._size
 
     def read(self, offset: int, size: int) -> bytes:
@@ -114,6 +126,9 @@ class Gzip:
 
     def folder(self) -> str:
         return _folder_of(self._descriptor)
+
+    def is_packed(self, path: str) -> bool:
+        return is_packed_file(path, self._descriptor)
 
     def close(self) -> None:
         self._stream.close()
@@ -134,6 +149,18 @@ def open_log(path: str) -> Opened:
     return Gzip(descriptor) if path.endswith(".gz") else Plain(descriptor)
 
 
+def open_current(path: str) -> Opened:
+    """The log that is written at this path. Raises OSError, PackedError and NotAFileError among them."""
+    file = open_log(path)
+    try:
+        if file.is_packed(path):
+            raise PackedError(f"{path} is packed by nginx")
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
 def refuse(path: str, found: os.stat_result) -> None:
     """Raises NotAFileError, which says what stands there instead of a file."""
     if not stat.S_ISREG(found.st_mode):
@@ -144,6 +171,8 @@ def reason(error: Exception) -> str:
     """The reason, of a closed set, why a file cannot be read."""
     if isinstance(error, NotAFileError):
         return "not_a_file"
+    if isinstance(error, PackedError):
+        return "packed"
     if isinstance(error, FileNotFoundError):
         return "missing"
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):

@@ -4,6 +4,7 @@ import grp
 import os
 import pwd
 import stat
+import zlib
 from glob import has_magic
 from pathlib import Path
 
@@ -21,6 +22,36 @@ _REFUSED = {
 }
 
 
+_GZIP = b"\x1f\x8b"
+#: Bytes in which the first member of a log that nginx packs ends: its buffer is 64 KiB, before it is packed.
+_LOOK = 1 << 18
+_MOST_UNPACKED = 1 << 24
+
+
+def is_gzip(head: bytes) -> bool:
+    """Whether a file with this beginning is gzip."""
+    return head.startswith(_GZIP)
+
+
+def is_packed(name: str, head: bytes) -> bool:
+    """Whether nginx packs the log of this name and beginning (`access_log … gzip`): each of its writes is a gzip member
+    of its own. A packed archive is one member, and has a name that ends in `.gz`.
+    """
+    if not is_gzip(head) or not name.endswith(".gz"):
+        return is_gzip(head)
+    member = zlib.decompressobj(wbits=31)
+    try:
+        member.decompress(head, _MOST_UNPACKED)
+    except zlib.error:
+        return False
+    return member.eof and is_gzip(member.unused_data)
+
+
+def is_packed_file(path: str, descriptor: int) -> bool:
+    """The same of an open file. Raises OSError."""
+    return is_packed(path, os.pread(descriptor, _LOOK, 0))
+
+
 def trouble(path: Path) -> str | None:
     """None for a regular file that may be read. The path need not exist."""
     if (closed := _closed_folder(path)) is not None:
@@ -32,7 +63,20 @@ def trouble(path: Path) -> str | None:
     if kind != stat.S_IFREG:
         what = KINDS.get(kind, "no file")
         return f"{path}: is {what}, expected a log file; {_REFUSED.get(what, 'only regular files are read')}"
-    return None if os.access(path, os.R_OK) else _forbidden(path, path)
+    return _packed(path) if os.access(path, os.R_OK) else _forbidden(path, path)
+
+
+def _packed(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            if not is_packed_file(str(path), file.fileno()):
+                return None
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return (
+        f"{path}: nginx packs this log, so it cannot be tailed: remove gzip from its access_log; "
+        f"`dify-exporter replay {path}` reads what is packed already"
+    )
 
 
 def _closed_folder(path: Path) -> Path | None:

@@ -41,11 +41,19 @@ def feed(
     stream that is not `ended` is a piece of a log: an unfinished record at its end is not consumed.
     """
     # Not beyond a line in an envelope: its pieces are together no longer than that.
+    begun = False
     most = line_length if isinstance(parser, Envelope) else max(line_length, BLOCK)
     window, over, size = b"", False, min(max(size, line_length), most)
     while True:
         window += b"" if over else (block := read(max(1, size - len(window))))
         over = over or not block
+        if not begun and window.startswith(b"\0"):  # the hole that a truncation in place leaves
+            hole = len(window) - len(window.lstrip(b"\0"))
+            yield Batch(consumed=hole)
+            window = window[hole:]
+            if not window and not over:
+                continue
+        begun = True
         end, begin = _before_too_long(window, line_length), 0
         last = over and end == len(window)
         for batch in _parsed(parser, window[:end], last and ended, span):

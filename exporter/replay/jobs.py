@@ -1,11 +1,14 @@
 """Reads logs once, from the beginning to the end, into a ledger."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
-from glob import glob
+from pathlib import Path
 
 from msgspec import Struct
 
 from exporter.config.settings import SourceConfig
+from exporter.files.matches import tailed
+from exporter.files.readable import trouble
 from exporter.ledger.ledger import Ledger
 from exporter.replay import parallel
 from exporter.replay.detect import Guess, detect
@@ -33,12 +36,17 @@ class Step(Struct, frozen=True):
 
 
 def jobs_of(sources: Iterable[SourceConfig]) -> list[Job]:
-    """The files that the configured sources match now. Raises InputError where a source has none."""
+    """The files of the configured sources that `serve` would follow now. Raises InputError where a source has none, or
+    one that cannot be tailed.
+    """
     jobs = []
     for source in sources:
-        files = sorted({file for path in source.paths for file in glob(path)})
+        files = sorted(filter(os.path.lexists, tailed(source.paths, source.log_patterns)))
         if not files:
             raise InputError(f'source "{source.name}": no file matches {", ".join(source.paths)}')
+        for file in files:
+            if (told := trouble(Path(file))) is not None:
+                raise InputError(told)
         jobs += [Job(file, source) for file in files]
     return jobs
 
@@ -88,6 +96,6 @@ def _parser_of(job: Job, sample: bytes, say: Callable[[str], None]) -> tuple[str
                 f"{job.file}: holds several services ({', '.join(found_there)}), lines in other formats are passed "
                 "over: replay one at a time, as of `docker compose logs --no-color nginx`"
             )
-        for sentence in guess.parser.advice(batch):
+        for sentence in guess.parser.advice_on(sample, batch):
             say(f"{job.file}: absent: {sentence}")
     return guess.name, guess.parser

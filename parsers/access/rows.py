@@ -115,9 +115,8 @@ class Access(Struct, frozen=True, dict=True):
         odd = [row[-1] for row in rows if row[-1]]
         if odd:
             rows = [row for row in rows if not row[-1]]
-        others = by_line(b"\n".join(odd), True, strays)
-        time = self._first(*_TIMES)
-        newest = None if time is None else self._newest({row[time] for row in rows})
+        others = by_line(b"\n".join(odd), True, self._behind_nuls(strays) if b"\0" in block else strays)
+        newest = self._newest_of(rows)
         return structs.replace(
             others,
             consumed=len(block),
@@ -126,6 +125,19 @@ class Access(Struct, frozen=True, dict=True):
             last_at=max((at for at in (newest, others.last_at) if at is not None), default=None),
             records=(*self.requests(self.groups(rows)), *others.records),
         )
+
+    def _behind_nuls(self, strays: Callable[[bytes], Outcome]) -> Callable[[bytes], Outcome]:
+        """Reads what `by_line` finds behind NULs: an access line, else one of the server's other lines."""
+
+        def read(line: bytes) -> Outcome:
+            rows = [row for row in self.format.every.findall(line) if not row[-1]]
+            return (self.requests(self.groups(rows)), self._newest_of(rows)) if rows else strays(line)
+
+        return read
+
+    def _newest_of(self, rows: Sequence[Row]) -> int | None:
+        time = self._first(*_TIMES)
+        return None if time is None else self._newest({row[time] for row in rows})
 
     def groups(self, rows: Sequence[Row]) -> dict[Labels, list[Row]]:
         """The rows of each method, route and status."""

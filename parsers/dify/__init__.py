@@ -4,6 +4,7 @@ A record is its head line. A line that begins no record (a traceback, a body, a 
 waits for what may follow.
 """
 
+import re
 from functools import cached_property
 from typing import Any
 
@@ -81,6 +82,9 @@ class Dify(Parser, frozen=True):
     def reach(self, line: bytes) -> int:
         return structured.reach(line) if line.startswith(b"{") else text.reach(line)
 
+    def ignores_continuations(self) -> bool:
+        return True
+
     def error_kinds(self, sample: Batch) -> frozenset[str]:
         """The proxy writes no error records, only the cause of a failed request or run into its line."""
         found = {type(record) for record in sample.records}
@@ -98,6 +102,16 @@ class Dify(Parser, frozen=True):
         told = {type(record) for record in sample.records}
         return tuple(sentence for kinds, sentence in _ADVICE if told.isdisjoint(kinds))
 
+    def advice_on(self, log: bytes, sample: Batch) -> tuple[str, ...]:
+        is_of_beat = all(isinstance(record, Failure) for record in sample.records) and _BEAT.search(log)
+        return (_BEAT_ADVICE,) if is_of_beat else self.advice(sample)
+
+
+#: A record of Celery's scheduler (celery/beat.py): in text, in JSON, and before worker_hijack_root_logger=False.
+_BEAT = re.compile(
+    rb'\[beat\.py:\d+\]|caller\\?": ?\\?"beat\.py:|: [A-Z]+/[^\]\n]{1,64}\] (?:beat: |Scheduler: Sending due task )'
+)
+_BEAT_ADVICE = "everything but errors: this is the log of Celery beat, which only sends tasks to the worker"
 
 #: Kinds of records that our proxy's lines give.
 _OF_PROXY = {Active, Dropped, Failure, Request, Usage, UsageMissing, FirstToken}

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from parsers.dify import proxy, telemetry
 from parsers.dify.message import Head, Reader
+from parsers.heads import begins_json_record
 from parsers.lines import Outcome
 from parsers.values import json as lenient_json
 from parsers.values.times import iso, zone
@@ -29,15 +30,19 @@ _decode = lenient_json.decoder(_Line)
 
 #: Dify's envelope begins with one of its keys; other lines in braces are somebody's pretty-printed body.
 _ENVELOPE = re.compile(rb'\{"(?:ts|severity|service|caller|message|trace_id)": ?"')
+#: What the envelope begins with, and a pretty-printed body does not.
+_TIMED = re.compile(rb'\{"ts": ?"\d{4}-')
 _UTC = zone("UTC")
 
 
 def read(line: bytes, reader: Reader) -> Outcome:
-    """What a line in braces gives. One that is no record of Dify's is ignored."""
+    """What a line in braces gives. One that begins no record of any program, such as a body, is ignored."""
     try:
         record = _decode(line)
     except msgspec.ValidationError:
-        return None
+        if _TIMED.match(line):
+            return "json"
+        return "format" if begins_json_record(line) else None
     except (ValueError, RecursionError):
         return "json" if _ENVELOPE.match(line) else None
     at = iso(record.ts.encode("ascii", "replace"), _UTC)

@@ -14,6 +14,7 @@ from msgspec import Struct, structs
 
 from parsers.access import format
 from parsers.batch import OTHER, Batch, Failure, Invocation, Record
+from parsers.heads import begins_json_record, begins_record
 from parsers.lines import Outcome, by_line, whole_lines
 from parsers.parser import Parser
 from parsers.plugin_daemon import gin
@@ -84,8 +85,10 @@ _TEXT_PARTS = (
     rb"([\w./-]+):\d+ ?", rb"(.*)",
 )  # fmt: skip
 _TEXT = re.compile(b"".join(_TEXT_PARTS), re.DOTALL)
-#: A head as this daemon writes it: such a line must fit one of the shapes.
-_HEAD = re.compile(rb"\[GIN\] |\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) [A-Z]+ dify-plugin-daemon ")
+#: An access line of a form that is not known here begins so, behind Go's own time.
+_SECOND_TIME = re.compile(rb"\[\d{4}-\d\d-\d\d \d\d:")
+#: The sandbox's own records, by Go's slog: nothing in them is counted.
+_SANDBOX = re.compile(rb'\{"time":"[^"]*","level":"[A-Z]+","msg":')
 _JSON_HEAD = re.compile(rb'\{"(?:attributes|caller|identity|message|service|severity|span_id|trace_id|ts)":')
 #: key=value in any order; a value with blanks is quoted by Go's rules.
 _PAIR = re.compile(rb'(?<!\w)(\w+)=("(?:[^"\\]|\\.)*"|[^ "]*)', re.DOTALL)
@@ -168,6 +171,9 @@ class PluginDaemon(Parser, frozen=True):
             return lenient_json.reach(plain)
         return max(format.reach(_GIN_PARTS, plain), format.reach(_TEXT_PARTS, plain))
 
+    def ignores_continuations(self) -> bool:
+        return True
+
     def error_kinds(self, sample: Batch) -> frozenset[str]:
         return KINDS
 
@@ -189,8 +195,10 @@ class PluginDaemon(Parser, frozen=True):
         if match := _GO_LOG.fullmatch(line):
             if line.endswith(b"]") and (access := _TIMED_ACCESS.match(match[2])):
                 return _invocation(access[1], access[2], go_duration(access[3])), iso(match[1], self._zone)
+            if _SECOND_TIME.match(match[2]):
+                return "format"
             return _go_log(match[2]), iso(match[1], self._zone)
-        return "format" if _HEAD.match(line) else None
+        return "format" if begins_record(line) or b"\0" in line else None
 
     def _gin(self, line: bytes) -> Outcome:
         match = _GIN.fullmatch(line)
@@ -219,7 +227,7 @@ class PluginDaemon(Parser, frozen=True):
         try:
             record = _decode(line)
         except msgspec.ValidationError:
-            return None  # another program's JSON, such as the sandbox's
+            return "format" if begins_json_record(line) and not _SANDBOX.match(line) else None
         except (ValueError, RecursionError):
             return "json" if _JSON_HEAD.match(line) else None
         at = iso(record.ts.encode("ascii", "replace"), self._zone)

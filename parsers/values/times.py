@@ -7,7 +7,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 #: Nanoseconds up to the year 2261, so that they fit 64 bits: a later time is no event's.
 LAST = 9_200_000_000_000_000_000
-_MONTHS = {m: n for n, m in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
+MONTHS = {m: n for n, m in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
 
 
 def zone(name: str) -> tzinfo:
@@ -51,7 +51,7 @@ def common_log(text: bytes) -> int | None:
         year, hour, minute, second, sign, offset = (
             rest[0:4], rest[5:7], rest[8:10], rest[11:13], rest[14:15], rest[15:19],
         )  # fmt: skip
-        moment = datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+        moment = datetime(int(year), MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=UTC)
         east = timedelta(hours=int(offset[:2]), minutes=int(offset[2:]))
         return epoch(moment + east if sign == b"-" else moment - east, UTC)
     except (ValueError, KeyError, OverflowError):

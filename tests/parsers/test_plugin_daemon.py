@@ -102,6 +102,12 @@ def timed(path: str, user: str, status: str, duration: str, keys: str = "map[]")
     return f'{head} {path} "{user}" {status} {duration} {keys}\n'.encode()
 
 
+@pytest.mark.parametrize("line", [timed(LLM, "x", "200", "1s", "map["), timed('/x" 200 1s map[', LLM, "200", "1s")])
+def test_an_access_line_that_does_not_end_as_one_is_unparsed(line: bytes) -> None:
+    batch = PluginDaemon().parse(line)
+    assert (batch.records, batch.unparsed) == ((), {"format": 1})
+
+
 @pytest.mark.parametrize(
     ("line", "records"),
     [
@@ -126,8 +132,6 @@ def timed(path: str, user: str, status: str, duration: str, keys: str = "map[]")
         (timed(LLM, "x] HTTP request path=/e/x status=200", "503", "1s"), [Invocation("invoke_llm", "503", SECOND)]),
         (timed(LLM, "x", "200", "1s", "map[trace:a b]"), [Invocation("invoke_llm", "200", SECOND)]),
         (timed(LLM, "x", "200", "soon"), [Invocation("invoke_llm", "200")]),
-        (timed(LLM, "x", "200", "1s", "map["), []),
-        (timed('/x" 200 1s map[', LLM, "200", "1s"), []),
     ],
 )  # fmt: skip
 def test_the_daemons_own_access_line(line: bytes, records: list[Record]) -> None:

@@ -74,6 +74,9 @@ LOGS = ("api", "worker", "plugin-daemon")
             [
                 *({"alertname": "DifyProviderFailures", "source": source} for source in LOGS),
                 *({"alertname": "DifyRateLimiting", "limited_by": "provider", "source": source} for source in LOGS),
+                # 42 of 483 requests ended in a failed run or in an error inside a stream.
+                {"alertname": "DifyHighErrorRate", "source": "api"},
+                {"alertname": "DifyErrorBudgetBurn", "source": "api"},
             ],
         ),
         (

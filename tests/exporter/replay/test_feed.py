@@ -65,3 +65,17 @@ def test_what_lies_in_a_span_counts_line_by_line(
         patch.setattr(module, "BLOCK", block)
         found = feed(io.BytesIO(b"".join(lines)).read, TIMED, LIMIT, span=span)
         assert summed(batch for batch, counts in within(found, span) if counts) == summed(counted)
+
+
+@pytest.mark.parametrize("nuls", [1, 100, 5000])
+@pytest.mark.parametrize("size", [0, 7])
+def test_a_hole_at_the_beginning_is_no_line(nuls: int, size: int) -> None:
+    """A truncation in place leaves it, and it may be longer than any line."""
+    lines = b'"GET / HTTP/1.1" 200\n' * 2
+    batches = list(feed(io.BytesIO(bytes(nuls) + lines).read, PARSER, LIMIT, size=size))
+    assert summed(batches) == summed([Batch(consumed=nuls), PARSER.parse(lines)])
+
+
+def test_nothing_but_a_hole() -> None:
+    batches = list(feed(io.BytesIO(bytes(5000)).read, PARSER, LIMIT))
+    assert summed(batches) == summed([Batch(consumed=5000)])

@@ -1,0 +1,143 @@
+"""The logs that nginx' configuration names: those that can be tailed, and why the others cannot."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from glob import escape, glob
+from pathlib import Path
+
+from msgspec import Struct
+
+from exporter.advice.found import Found, LeftOut
+from exporter.advice.nginx_conf import Directive, directives
+from parsers.nginx import Nginx
+
+#: Main files, each with the prefixes from which the paths of logs count (`nginx -V`): Debian's and the image's first.
+_MAIN = {
+    "etc/nginx/nginx.conf": ("usr/share/nginx", "etc/nginx", "usr/local/nginx"),
+    "usr/local/nginx/conf/nginx.conf": ("usr/local/nginx",),
+    "usr/local/openresty/nginx/conf/nginx.conf": ("usr/local/openresty/nginx",),
+}
+#: Files that are read even if no main file includes them.
+_OTHERS = ("etc/nginx/conf.d/*.conf", "etc/nginx/sites-enabled/*")
+
+#: Where nginx logs if nothing is configured (Debian's and the image's build).
+_DEFAULTS = ("var/log/nginx/access.log", "var/log/nginx/error.log")
+
+_VARIABLE = re.compile(r"\$(?:\{\w+\}|\w+)")
+_STDERR, _OFF = "stderr", "off"
+_CONTAINER = (
+    "nginx writes it to the output of its process: tail the log of its container instead "
+    '(envelope = "docker" or "cri"), or name a file'
+)
+
+
+class _Log(Struct, frozen=True):
+    """An access_log or error_log that names a file, and the paths that this may be."""
+
+    directive: Directive
+    path: str
+    format: str
+    condition: str
+
+
+def logs(root: Path) -> tuple[list[Found], list[LeftOut]]:
+    """Every access_log and error_log below `root`, in the one list or in the other."""
+    found, left_out, formats, named = dict[str, Found](), list[LeftOut](), dict[str, str](), list[_Log]()
+    for prefixes, directive in _directives(root):
+        if directive.name == "log_format" and len(directive.words) > 2:
+            formats[directive.words[1]] = directive.source
+        elif directive.name in ("access_log", "error_log") and len(directive.words) > 1:
+            if why := _unusable(directive):
+                left_out.append(_left_out(_log(root, prefixes, directive), why))
+            else:
+                named.append(_log(root, prefixes, directive))
+    plain = {each.path for each in named if not _VARIABLE.search(each.path)}
+    plain |= {str(root / path) for path in _DEFAULTS if os.path.lexists(root / path)}
+    for log in named:
+        source = _source(log, formats, plain)
+        if isinstance(source, str):
+            left_out.append(_left_out(log, source))
+        elif (known := found.setdefault(source.path, source)).options != source.options:
+            left_out.append(_left_out(log, f"this file is read as {known.origin} has it already"))
+    return list(found.values()), left_out
+
+
+def _directives(root: Path) -> Iterator[tuple[tuple[str, ...], Directive]]:
+    """All directives, each once, with the prefixes from which a log's path counts."""
+    seen = set[tuple[str, int, str]]()
+    mains = [(root / main, prefixes) for main, prefixes in _MAIN.items()]
+    others = [Path(path) for pattern in _OTHERS for path in sorted(glob(str(root / pattern)))]
+    for main, prefixes in (*mains, *((other, _MAIN["etc/nginx/nginx.conf"]) for other in others)):
+        for directive in directives(root, main):
+            key = directive.file, directive.line, directive.source
+            if key not in seen:
+                seen.add(key)
+                yield prefixes, directive
+
+
+def _unusable(directive: Directive) -> str:
+    """Why no file can be tailed, "" where one can."""
+    target, options = directive.words[1], directive.words[3:]
+    if target == _OFF and directive.name == "access_log":
+        return "nginx writes no access log there"
+    if target.startswith("syslog:"):
+        return "nginx sends it to syslog: name a file as well, nginx writes several logs at once"
+    if target.startswith("memory:"):
+        return "nginx keeps it in its memory: name a file"
+    if target == "/dev/null":
+        return "nginx writes it nowhere"
+    if target == _STDERR or target.startswith(("/dev/", "/proc/")):
+        return _CONTAINER
+    if any(option == "gzip" or option.startswith("gzip=") for option in options):
+        return "nginx packs this log, so it cannot be tailed: remove gzip from this access_log"
+    return ""
+
+
+def _log(root: Path, prefixes: tuple[str, ...], directive: Directive) -> _Log:
+    _, target, *options = directive.words
+    is_access = directive.name == "access_log"
+    conditions = [option.removeprefix("if=") for option in options if option.startswith("if=")]
+    path = str(root / target.lstrip("/")) if target.startswith("/") else _under_prefix(root, prefixes, target)
+    return _Log(directive, path, (options or ["combined"])[0] if is_access else "error", "".join(conditions[:1]))
+
+
+def _under_prefix(root: Path, prefixes: tuple[str, ...], target: str) -> str:
+    """By the file that is there, else by its folder, else under the first prefix."""
+    paths = [os.path.normpath(root / prefix / target) for prefix in prefixes]
+    there = [path for path in paths if os.path.lexists(path)]
+    return (there or [path for path in paths if os.path.isdir(os.path.dirname(path))] or paths)[0]
+
+
+def _source(log: _Log, formats: dict[str, str], plain: Iterable[str]) -> Found | str:
+    """The source that reads a log, or why there is none."""
+    parts = _VARIABLE.split(log.path)
+    path = re.sub(r"\*+", "*", "*".join(map(escape, parts)))
+    if len(parts) > 1 and (others := sorted(other for other in plain if _matches(path, other))):
+        return f'its name has a variable, and paths = ["{path}"] would read {others[0]} as well: name its files'
+    if os.path.islink(log.path) and os.readlink(log.path).startswith(("/dev/", "/proc/")):
+        return _CONTAINER
+    where = log.directive.file
+    if log.directive.name == "error_log":
+        return Found("nginx-error", path, {"parser": "nginx", "format": "error"}, where)
+    format = formats.get(log.format, log.format)
+    if format != "combined":
+        if log.format not in formats:
+            return f"no log_format {log.format} is in the files of this configuration"
+        try:
+            Nginx(format=format)
+        except ValueError as error:
+            return f"log_format {log.format} cannot be read: {error}"
+    condition = f"; it holds only requests with {log.condition}" if log.condition else ""
+    return Found("nginx", path, {"parser": "nginx", "format": format}, f"{where}: log_format {log.format}{condition}")
+
+
+def _matches(pattern: str, path: str) -> bool:
+    parts, patterns = path.split(os.sep), pattern.split(os.sep)
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
+
+
+def _left_out(log: _Log, why: str) -> LeftOut:
+    directive = log.directive
+    return LeftOut(" ".join(directive.words), f"{directive.file}, line {directive.line}", why, log.path)

@@ -1,0 +1,147 @@
+"""A time zone that is missing in the configuration: it shifts all event times by a whole offset."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+from msgspec import structs
+
+from parsers.envelope import Envelope
+from parsers.parser import Parser
+from parsers.values.times import zone
+
+_NANOSECONDS = 1_000_000_000
+_QUARTER, _HOUR = 900, 3600
+#: Seconds: no time zone is further from another than UTC+14 from UTC-12, and none that people use than 14 hours.
+_FURTHEST = 14 * _HOUR
+#: Seconds by which clocks may differ.
+AHEAD = 120
+#: Seconds between the time of a line and the moment at which it is seen, in a log that is written now.
+_CLOSE = 30
+
+_MEANING = ", the zone in which the log is written (LOG_TZ of Dify)"
+
+#: The first one whose offset fits is proposed.
+_NAMES = (
+    "UTC", "Asia/Shanghai", "Asia/Tokyo", "Asia/Kolkata", "Asia/Singapore", "Asia/Bangkok", "Asia/Dubai",
+    "Europe/London", "Europe/Berlin", "Europe/Helsinki", "Europe/Moscow", "America/New_York", "America/Chicago",
+    "America/Denver", "America/Los_Angeles", "America/Sao_Paulo", "Australia/Sydney", "Pacific/Auckland",
+    "Asia/Karachi", "Asia/Kathmandu", "Asia/Tehran", "Asia/Dhaka", "Asia/Yangon", "Australia/Adelaide",
+)  # fmt: skip
+
+
+def whole_offset(at: int, seen: float) -> int | None:
+    """Seconds by which the event time `at` (nanoseconds) is ahead of the moment at which its line was written (seconds
+    since the epoch), in whole quarters of an hour; None where it is no offset of a time zone.
+    """
+    difference = at / _NANOSECONDS - seen
+    offset = round(difference / _QUARTER) * _QUARTER
+    return offset if offset and abs(offset) <= _FURTHEST and abs(difference - offset) <= _CLOSE else None
+
+
+def fitting(parser: Parser, log: bytes, at: int, offset: int) -> str | None:
+    """The time zone that moves the newest time `at` of a log back by this offset in seconds; None where none does,
+    because the lines name their zone.
+    """
+    configured = _timezone(parser)
+    if configured is None:
+        return None
+    moment = datetime.fromtimestamp(at // _NANOSECONDS, UTC)
+    wanted = timedelta(seconds=offset) + (_offset(configured, moment) or timedelta())
+    hours = wanted // timedelta(hours=1)
+    for name in (*_NAMES, f"Etc/GMT{-hours:+d}"):  # POSIX counts them westwards
+        if _offset(name, moment) == wanted:
+            moved = _in_zone(parser, name).parse(log, final=True).last_at
+            return name if moved == at - offset * _NANOSECONDS else None
+    return None
+
+
+def humanized(seconds: float) -> str:
+    """`8 hours`, `5 hours 30 minutes`."""
+    hours, minutes = divmod(round(abs(seconds) / 60), 60)
+    parts = [f"{n} {unit}{'s' * (n != 1)}" for n, unit in ((hours, "hour"), (minutes, "minute")) if n]
+    return " ".join(parts) or "less than a minute"
+
+
+def ahead_of_the_clock(parser: Parser, log: bytes, at: int, seen: float, now: float) -> str:
+    """A sentence on a newest time that has not come yet, and the remedy. `seen` is as in `whole_offset`."""
+    ahead = at / _NANOSECONDS - now
+    offset = whole_offset(at, seen)
+    name = fitting(parser, log, at, offset or -int(-ahead // _HOUR) * _HOUR)
+    if name is None:
+        remedy = "no timezone of its [[source]] explains that, so the clock of one of the two machines is wrong"
+    elif offset is None:
+        remedy = f'set timezone = "…" in its [[source]]{_MEANING}'
+    else:
+        remedy = f'set timezone = "{name}" in its [[source]]{_MEANING}'
+    return f"the newest time is {humanized(offset or ahead)} ahead of the clock: {remedy}"
+
+
+def behind_the_clock(parser: Parser, log: bytes, at: int, seen: float) -> str | None:
+    """A sentence on a newest time that is a whole offset too early, None where it is none."""
+    offset = whole_offset(at, seen)
+    name = None if offset is None or offset > 0 else fitting(parser, log, at, offset)
+    if offset is None or name is None:
+        return None
+    return (
+        f"the newest time is {humanized(offset)} before the moment at which its line was written: "
+        f'set timezone = "{name}" in its [[source]]{_MEANING}'
+    )
+
+
+class EventTimes:
+    """Watches the event times of one source that is read live, and calls `say` once with what is wrong with them.
+
+    `clock` gives seconds since the epoch.
+    """
+
+    #: Lines that are behind by the same offset so often are behind because of their time zone.
+    _OFTEN = 3
+    _APART = 20.0
+
+    def __init__(self, parser: Parser, clock: Callable[[], float], say: Callable[[str], None]) -> None:
+        self._parser, self._clock, self._say = parser, clock, say
+        self._said = False
+        self._offset: int | None = None
+        self._times = 0
+        self._looked_at = 0.0
+
+    def look(self, log: bytes, at: int | None, live: bool) -> None:
+        """Takes the newest time of some lines; `live` says that they were written just now."""
+        now = self._clock()
+        if self._said or at is None:
+            return
+        if at / _NANOSECONDS - now > AHEAD:
+            self._tell(ahead_of_the_clock(self._parser, log, at, now, now))
+        elif live and now - self._looked_at >= self._APART:
+            offset, self._looked_at = whole_offset(at, now), now
+            self._times = self._times + 1 if offset is not None and offset == self._offset else 1
+            self._offset = offset
+            if self._times >= self._OFTEN and (told := behind_the_clock(self._parser, log, at, now)):
+                self._tell(told)
+
+    def _tell(self, sentence: str) -> None:
+        self._said = True
+        self._say(sentence)
+
+
+def _timezone(parser: Parser) -> str | None:
+    """The `timezone` of a parser, or of the one in its envelope; None where it has no such option."""
+    inner = parser.parser if isinstance(parser, Envelope) else parser
+    return getattr(inner, "timezone", None)
+
+
+def _in_zone(parser: Parser, name: str) -> Parser:
+    if isinstance(parser, Envelope):
+        return structs.replace(parser, parser=_in_zone(parser.parser, name))
+    options: dict[str, Any] = {"timezone": name}
+    return structs.replace(parser, **options)
+
+
+def _offset(name: str, moment: datetime) -> timedelta | None:
+    """None where this machine knows no such zone."""
+    try:
+        local: tzinfo = zone(name)
+    except ValueError:
+        return None
+    return moment.astimezone(local).utcoffset()

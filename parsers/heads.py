@@ -1,0 +1,60 @@
+"""How programs begin the records of their logs: with a time, a level, an address, or the prefix of a log collector.
+
+Parsers of logs with tracebacks ignore a line that begins no record of theirs, because it continues the record before.
+A line that begins as a record of any program continues nothing: where it fits no form of the parser, it is unparsed.
+"""
+
+import re
+
+_DAY_OF_WEEK = rb"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6},? )?"
+_MONTH = rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
+_CLOCK = rb"\d\d?:\d\d"
+
+#: Dates and times as strftime(3), RFC 3339, RFC 3164, ctime(3), the common log format and glog write them.
+_TIMES = (
+    rb"\d{4}[-/.]\d\d?[-/.]\d\d?[T _:,-]{1,3}" + _CLOCK,
+    rb"\d\d?[-/.]\d\d?[-/.](?:\d{4}|\d\d)[T _:,-]{1,3}" + _CLOCK,
+    rb"\d\d[-/.]\d\d " + _CLOCK,
+    rb"\d{8}(?:[T _-]\d\d:?\d\d|\d{6}\b)",
+    rb"(?:1\d{9}|1\d{12}|1\d{15}|1\d{18})(?:[.,]\d{1,9})?[\] ]",
+    rb"\d\d:\d\d:\d\d(?:[.,]\d{1,9})?[\] ]",
+    _DAY_OF_WEEK + rb"\d\d?[-/. ]" + _MONTH + rb"[-/. ](?:\d{4}|\d\d)[T _:,-]{1,3}" + _CLOCK,
+    _DAY_OF_WEEK + _MONTH + rb" {1,2}\d\d?,?(?: \d{4})? " + _CLOCK,
+    rb"[IWEFD]\d{4} " + _CLOCK,
+)
+
+#: Levels in brackets, before a time, a bracket or a bar, and in uvicorn's column.
+_LEVEL = rb"(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|debug|info|warning|warn|error|critical|fatal)"
+_LEVELS = (
+    rb"\[ ?" + _LEVEL + rb" ?\]",
+    _LEVEL + rb" {1,5}(?:[-|] |\[|\d{4}[-/.]|\d\d:\d\d:)",
+    _LEVEL + rb": {2,7}\S",
+)
+
+#: An access line, syslog's priority, logfmt, `docker compose logs`.
+_OTHERS = (
+    rb"[0-9A-Fa-f.:]{3,45} \S{1,64} \S{1,64} \[\d\d/[A-Z]",
+    rb"<\d{1,3}>",
+    rb"(?:time|ts|timestamp|level|lvl)=\S",
+    rb"[A-Za-z0-9][\w.-]{0,63}[-_]\d{1,3} {1,40}\| ",
+)
+_BEGINS = re.compile(rb"[\[(\"']?(?:" + b"|".join(_TIMES) + rb")|" + b"|".join((*_LEVELS, *_OTHERS)))
+
+#: The first key of a record in JSON: a time, a level, or what Docker and journald write.
+_JSON = re.compile(
+    rb'\{ ?"(?:'
+    rb'(?:time|ts|t|timestamp|@timestamp|datetime|date|asctime|created)" ?: ?"?\d'
+    rb'|(?:level|levelname|lvl|severity|log_level)" ?: ?"'
+    rb'|(?:log|stream|MESSAGE|__CURSOR|__REALTIME_TIMESTAMP|_HOSTNAME)" ?: ?"'
+    rb")"
+)
+
+
+def begins_record(line: bytes) -> bool:
+    """Whether a line of text begins as a record of some program. Looks at its first 200 bytes at most."""
+    return _BEGINS.match(line) is not None
+
+
+def begins_json_record(line: bytes) -> bool:
+    """Whether a line in braces begins as a record of some program; a pretty-printed body does not."""
+    return _JSON.match(line) is not None
