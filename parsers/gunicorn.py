@@ -10,6 +10,7 @@ from parsers.access.request_line import REGULAR
 from parsers.access.routes import table
 from parsers.access.rows import Access, Roles
 from parsers.batch import Batch, Failure
+from parsers.dropped import with_time
 from parsers.lines import Outcome
 from parsers.parser import Parser
 from parsers.values.http import FAILURES
@@ -100,8 +101,9 @@ class Gunicorn(Parser, frozen=True):
 
     def _own(self, line: bytes) -> Outcome:
         if match := OWN_LINE.fullmatch(line):
+            at = iso(match[1] or b"", self._access.local)
             failures = own_failures(match[2], match[3])
-            return (failures, iso(match[1] or b"", self._access.local)) if failures else None
+            return (with_time(failures, match[1], at), at) if failures else None
         if _TRACEBACK.match(line):
             return "format" if b"\0" in line else None
         return None if _APPLICATION.match(line) else "format"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from exporter import catalogue as c
-from parsers.batch import ERROR_KINDS, FAILURE_REASONS, RUN_KINDS, UNPARSED_REASONS
+from parsers.batch import DROPPED_FIELDS, ERROR_KINDS, FAILURE_REASONS, RUN_KINDS, UNPARSED_REASONS
 from parsers.values.http import METHODS
 from tests.golden import ROOT
 
@@ -41,6 +41,7 @@ VALUES = {
     "dify_failed_requests_total reason": FAILURE_REASONS,
     "dify_usage_missing_total reason": ("absent", "zero", "inconsistent"),
     "dify_exporter_unparsed_lines_total reason": UNPARSED_REASONS,
+    "dify_exporter_dropped_values_total field": DROPPED_FIELDS,
     "dify_errors_total kind": ERROR_KINDS,
     "dify_runs_total kind": RUN_KINDS,
 }

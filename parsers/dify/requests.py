@@ -101,7 +101,7 @@ class Requests:
             return Found((), None, 0, block)
         empty = whole_lines(block, True)[1] - len(rows)
         records = self._records(regular, _traced_rows, self._timezone)
-        return Found(records, newest or None, len(regular), b"".join(odd) + b"\n" * empty)
+        return Found(records, newest, len(regular), b"".join(odd) + b"\n" * empty)
 
     def json(self, block: bytes) -> Found:
         """Those in JSON."""
@@ -156,13 +156,15 @@ class Requests:
         )
 
     def _newest(self, times: list[bytes]) -> int | None:
-        """The newest time, 0 where none of them exists (a 13th month); None where one is not as Dify writes it."""
+        """The newest time; None where one is not as Dify writes it or does not exist (a 13th month): the plain way
+        counts those.
+        """
         local = self._access.local
         if not times or b"".join(times).translate(DIGITS) != _SHAPE * len(times):
             return None
-        if local.utcoffset(None) is not None and (at := iso(max(times), local)) is not None:
-            return at  # in a zone where clocks are never set, the order of the texts is that of the times
-        return max((at for at in (iso(time, local) for time in _newest(times)) if at is not None), default=0)
+        found = [iso(time, local) for time in _newest(times)]
+        known = [at for at in found if at is not None]
+        return max(known) if len(known) == len(found) else None
 
 
 def _regular(lines: Sequence[_Line]) -> tuple[Sequence[_Line], list[tuple[bytes, ...]]]:

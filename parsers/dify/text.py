@@ -6,6 +6,7 @@ from datetime import tzinfo
 from parsers.access import format
 from parsers.dify.dates import moment
 from parsers.dify.message import Head, Reader
+from parsers.dropped import with_time
 from parsers.gunicorn import OWN_LINE, own_failures
 from parsers.heads import begins_record
 from parsers.lines import Outcome
@@ -47,9 +48,10 @@ def read(line: bytes, local: tzinfo, reader: Reader) -> Outcome:
     if match := _CELERY.fullmatch(line):
         time, milliseconds, level, message = match.groups()
         at = _at(iso(time, local), milliseconds)
-        return reader.records(Head(level, _CELERY_CALLER, "", message, at)), at
+        return with_time(reader.records(Head(level, _CELERY_CALLER, "", message, at)), time, at), at
     if match := OWN_LINE.fullmatch(line):
-        return own_failures(match[2], match[3]), iso(match[1] or b"", local)
+        at = iso(match[1] or b"", local)
+        return with_time(own_failures(match[2], match[3]), match[1], at), at
     if match := _BASIC.fullmatch(line):
         return reader.records(Head(match[1], match[2], "", match[3], None)), None
     if match := _HEAD_OF_OTHER_TIME.fullmatch(line):
@@ -63,8 +65,8 @@ def reach(line: bytes) -> int:
 
 
 def _record(head: re.Match[bytes], at: int | None, reader: Reader) -> Outcome:
-    _, _, level, caller, trace_id, message = head.groups()
-    return reader.records(Head(level, caller, (trace_id or b"").decode(), message, at)), at
+    time, _, level, caller, trace_id, message = head.groups()
+    return with_time(reader.records(Head(level, caller, (trace_id or b"").decode(), message, at)), time, at), at
 
 
 def _at(second: int | None, milliseconds: bytes) -> int | None:
