@@ -76,7 +76,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "series_per_histogram": "label sets a histogram",
         "label_length": "characters of a label value",
         "line_length": "bytes of a line; a longer one counts as unparsed (`too_long`)",
-        "open_joins": "runs that wait for their end",
+        "open_joins": "runs, error records and answered streams that wait, each",
     },
     "[[price]]": {
         "model": "as the log names it",

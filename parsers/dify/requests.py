@@ -151,7 +151,7 @@ class Requests:
         trace_ids = [_decode_trace_id(raws[number]).trace_id for number in numbers]
         return _Posts(
             [rows[number][2] for number in numbers],
-            "\n".join([each[:64].replace("\n", "") if isinstance(each, str) else "" for each in trace_ids]),
+            "\n".join([each[:64] if isinstance(each, str) and "\n" not in each[:64] else "" for each in trace_ids]),
             "\n".join([lines[number].ts for number in numbers]),
         )
 

@@ -134,6 +134,8 @@ def test_the_halves_of_a_run_are_joined() -> None:
         b.Closed("t1", "finished", 2 * SECOND, at=2),
         b.Closed("t2", "failed", None, at=3),
     )
+    assert counted(books, c.RUNS) == {}
+    books.enter("s", b.Batch(last_at=5 * SECOND))
     assert counted(books, c.RUNS) == {("workflow", "app", "finished"): 1, ("unknown", "unknown", "failed"): 1}
     assert list(books.snapshot(NOW).histograms[c.RUN_DURATION]) == [("s", "workflow", "app")]
 
