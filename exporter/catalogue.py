@@ -94,7 +94,7 @@ TIME_TO_FIRST_TOKEN = _histogram(
     "dify_time_to_first_token_seconds", "Time to the first token of a streamed answer.", FIRST_BUCKETS,
     "source", "app_id", "model")
 RUNS = _counter(
-    "dify_runs_total", "App runs that ended; finished is what a Celery task knows of its run.",
+    "dify_runs_total", "App runs that ended; finished is a worker's run without an error record of its trace id.",
     "source", "kind", "app_id", "status")
 RUN_DURATION = _histogram(
     "dify_run_duration_seconds", "Duration of an app run.", RUN_BUCKETS,
@@ -118,7 +118,7 @@ MODEL_INVOCATION_DURATION = _histogram(
     "dify_model_invocation_duration_seconds", "Duration of a call through the plugin daemon, whole stream.",
     REQUEST_BUCKETS, "source", "operation")
 ERRORS = _counter(
-    "dify_errors_total", "Error records that are not a request's end: one failure once per level.",
+    "dify_errors_total", "Error records, and causes of failures that our proxy saw; each failure once per level.",
     "source", "kind")
 BUDGET_LIMIT = _gauge(
     "dify_budget_limit", "Limit of the budget in its unit.",

@@ -219,6 +219,17 @@ def money() -> Json:
                    (f"sum by (source) (source_app:dify_usage_missing:increase1h{{{SOURCE}}})"
                     f" / sum by (source) (source:dify_usage_expected:increase1h{{{SOURCE}}})", "{{source}}"),
                    unit="percentunit", description="What costs and is not counted; see DifyUsageMissing."),
+        timeseries("Model calls and answers with usage, per hour",
+                   (f'sum by (source) (increase(dify_model_invocations_total{{{SOURCE}, operation="invoke_llm"}}[1h]))',
+                    "{{source}} calls"),
+                   (f"sum by (source) (source:dify_usage_expected:increase1h{{{SOURCE}}})"
+                    f" - (sum by (source) (source_app:dify_usage_missing:increase1h{{{SOURCE}}})"
+                    f" or 0 * sum by (source) (source:dify_usage_expected:increase1h{{{SOURCE}}}))",
+                    "{{source}} answers with usage"),
+                   description="The plugin daemon counts every model call. Dify reports no usage for titles of "
+                               "conversations and for runs that were stopped or whose client left, so those calls are "
+                               "only in the first number. Compare the daemon's source with the proxy's or the "
+                               "telemetry's; one answer of a workflow may hold several calls."),
     ], variables=[text_box("input_price", "Price of input, per million", "3.00"),
                   text_box("output_price", "Price of output, per million", "15.00")], since="now-24h")  # fmt: skip
 

@@ -8,7 +8,7 @@ so that a batch can be checked as a whole.
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -155,7 +155,9 @@ class Invocation(Struct, frozen=True, gc=False, tag=True):
 
 
 class Failure(Struct, frozen=True, gc=False, tag=True):
-    """`count` error records that are no request's end; `kind` is one of ERROR_KINDS."""
+    """`count` error records that are no request's end, or causes of failed requests and runs that our proxy saw; `kind`
+    is one of ERROR_KINDS.
+    """
 
     kind: str
     count: Count = 1
@@ -185,12 +187,44 @@ class Opened(Struct, frozen=True, gc=False, tag=True):
 
 
 class Closed(Struct, frozen=True, gc=False, tag=True):
-    """Second half: the run under this trace id has ended. Without a first half its app is unknown."""
+    """Second half: the run under this trace id has ended. Without a first half its app is unknown.
+
+    `status` is what the end itself says, `finished` or `failed`; a TraceError may make it worse.
+    """
 
     trace_id: str
     status: str
     duration: Count | None
     at: Moment | None
+
+
+#: What an error record says has failed: a node, a call of a plugin (a model), or the whole run.
+ErrorLevel = Literal["node", "plugin", "run"]
+TraceId = Annotated[str, Meta(max_length=64)]
+
+
+class TraceError(Struct, frozen=True, gc=False, tag=True):
+    """An error record at time `at` under this trace id: it decides the outcome of the run or request of the id."""
+
+    trace_id: TraceId
+    level: ErrorLevel
+    at: Moment
+
+
+class Accepted(Struct, frozen=True, gc=False, tag=True):
+    """Requests to one route that were answered with status 200 and can still fail.
+
+    `failure` is the one of FAILURE_REASONS that an error record under the same trace id makes of a request:
+    `stream_error` needs an error of a plugin or run that is not older than the access line, `run_failed` needs a failed
+    run. `trace_ids` and `times` hold one line per request; a time is ISO 8601, in `timezone` where it names no other.
+    They are texts, because nearly none of them is ever looked at.
+    """
+
+    route: str
+    failure: str
+    trace_ids: str
+    times: str
+    timezone: str = "UTC"
 
 
 Record = (
@@ -207,6 +241,8 @@ Record = (
     | Dropped
     | Opened
     | Closed
+    | TraceError
+    | Accepted
 )
 
 

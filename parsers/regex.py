@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 from parsers.access.routes import table
 from parsers.batch import UNKNOWN, Batch, FirstToken, Record, Request, Usage
+from parsers.dify.tokens import Told
 from parsers.lines import Outcome, by_line
 from parsers.parser import Parser
 from parsers.values.currencies import currency_of
@@ -174,7 +175,7 @@ def _usage(parser: Regex, groups: Groups, at: int | None) -> Usage | None:
         groups.get("model") or UNKNOWN,
         tokens[0],
         tokens[1],
-        None if known else tokens[2],
+        Told(*tokens).split[2] or None if known else tokens[2],
         cost,
         currency_of(groups.get("currency")),
         at,

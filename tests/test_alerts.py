@@ -79,9 +79,12 @@ def test_each_source_is_judged_alone() -> None:
 def test_what_the_proxy_knows_no_access_line_does() -> None:
     request, active = b.Request("POST", "/v1/chat-messages", "400"), b.Active("w", 1, 1_790_000_000_000_000_000)
     found = judged({"api": Dify(), "proxy": Dify()}, {"api": [request], "proxy": [request, active]})
-    # The api tells it in an ERROR record, the proxy as the reason of a failed request.
+    # The api reports it in an ERROR record, the proxy as the reason of a failed request and as its cause.
     assert found["DifyQuotaExceeded"].sources == ("api", "proxy")
-    assert Dify().error_kinds(b.Batch(records=(request, active))) == frozenset()
+    of_proxy = Dify().error_kinds(b.Batch(records=(request, active, b.Failure("quota_exceeded"))))
+    assert of_proxy > {"provider_error", "provider_unauthorized", "provider_unavailable", "rate_limited"}
+    assert of_proxy.isdisjoint({"node_failed", "worker_timeout", "unhandled_exception", "other"})
+    assert "proxy" in found["DifyProviderFailures"].sources
     assert "quota_exceeded" not in Dify().failure_reasons(b.Batch(records=(request,)))
     assert "request_too_large" not in Dify().error_kinds(b.Batch())
     assert "worker_timeout" in Dify().error_kinds(b.Batch())

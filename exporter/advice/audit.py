@@ -75,7 +75,7 @@ def _currency(prices: Prices, usage: Usage) -> str | None:
     if usage.cost is not None:
         return usage.currency
     price = prices.find(usage, time.time_ns() if usage.at is None else max(0, min(usage.at, time.time_ns())))
-    return price.currency if price is not None and price.cost(usage) is not None else None
+    return price.currency if price is not None and price.priced(usage)[0] is not None else None
 
 
 def _unpriced(models: Sequence[str]) -> Iterator[Finding]:

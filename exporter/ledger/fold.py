@@ -8,7 +8,7 @@ from msgspec import Struct, field, structs
 from exporter import catalogue as c
 from exporter.ledger.budgets import Budgets
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.joins import Joins
+from exporter.ledger.joins import Ended, Joins
 from exporter.ledger.prices import Prices
 from exporter.ledger.series import Labels, Series
 from parsers import batch as b
@@ -16,10 +16,14 @@ from parsers import batch as b
 _MOST_WORKERS = 1024
 _NANOSECONDS = 1_000_000_000
 
+#: Kinds of runs that a worker's task executes.
+_WORKER_KINDS = ("workflow", "advanced-chat")
+
 
 class SourceLedger(Struct):
     """What a record of one source may move. `last_at` is the newest event time, in nanoseconds; `clock` gives the
-    wall clock in seconds.
+    wall clock in seconds. `file` is the file generation whose batch is entered, "" in a replay. `has_telemetry`:
+    telemetry reports the runs that a worker's tasks report too.
     """
 
     source: str
@@ -30,6 +34,8 @@ class SourceLedger(Struct):
     joins: Joins
     active: ChangeTracker[str, b.Active] = field(default_factory=ChangeTracker)
     last_at: int = 0
+    file: str = ""
+    has_telemetry: bool = False
 
 
 def _request(books: SourceLedger, r: b.Request) -> None:
@@ -58,13 +64,14 @@ def _usage(books: SourceLedger, r: b.Usage) -> None:
             series.add(c.TOKENS_USED, (books.source, r.app_id, *model, token_type), count, r.count)
     at = event_time(books, r.at)
     cost, currency, basis = r.cost, r.currency, "reported"
+    unpriced = sum(count or 0 for count in tokens.values()) if cost is None else 0
     if cost is None and (price := books.prices.find(r, at)) is not None:
-        cost, currency, basis = price.cost(r), price.currency, "price_list"
+        (cost, unpriced), currency, basis = price.priced(r), price.currency, "price_list"
     books.budgets.spend(books.source, r, cost, currency, at)
     if cost is not None:
         series.add(c.COST, (books.source, r.app_id, *model, currency, basis), cost, r.count)
-    elif total := sum(count or 0 for count in tokens.values()):
-        series.add(c.UNPRICED_TOKENS, (books.source, *model), total, r.count)
+    if unpriced:
+        series.add(c.UNPRICED_TOKENS, (books.source, *model), unpriced, r.count)
 
 
 def _usage_missing(books: SourceLedger, r: b.UsageMissing) -> None:
@@ -77,6 +84,12 @@ def _first_token(books: SourceLedger, r: b.FirstToken) -> None:
 
 
 def _run(books: SourceLedger, r: b.Run) -> None:
+    """A run as telemetry reports it."""
+    books.has_telemetry = books.has_telemetry or r.kind in _WORKER_KINDS
+    _count_run(books, r)
+
+
+def _count_run(books: SourceLedger, r: b.Run) -> None:
     durations = r.durations or _one(r.duration)
     _timed(books, (c.RUNS, c.RUN_DURATION), (r.kind, r.app_id, r.status), durations, r.count)
 
@@ -131,14 +144,36 @@ def _opened(books: SourceLedger, r: b.Opened) -> None:
 
 
 def _closed(books: SourceLedger, r: b.Closed) -> None:
-    opened = books.joins.close(r)
-    kind, app_id = (opened.kind, opened.app_id) if opened else (b.UNKNOWN, b.UNKNOWN)
-    _run(books, b.Run(kind, app_id, r.status, r.duration))
+    for ended in books.joins.close(r, event_time(books, r.at), books.file):
+        _ended(books, ended)
+
+
+def _ended(books: SourceLedger, r: Ended) -> None:
+    """A worker's run is final. Where telemetry reports the same run with its outcome, the failure counts there."""
+    outcome = "" if books.has_telemetry else r.outcome
+    status = "failed" if "failed" in (r.status, outcome) else outcome or r.status
+    _count_run(books, b.Run(r.kind, r.app_id, status, r.duration))
+
+
+def _trace_error(books: SourceLedger, r: b.TraceError) -> None:
+    failed = books.joins.fail(r, event_time(books, r.at))
+    if failed is not None:
+        _failed_requests(books, *failed, 1)
+
+
+def _accepted(books: SourceLedger, r: b.Accepted) -> None:
+    if count := books.joins.accept(r):
+        _failed_requests(books, r.route, r.failure, count)
+
+
+def _failed_requests(books: SourceLedger, route: str, failure: str, count: int) -> None:
+    """Requests that were counted as answered have failed."""
+    books.series.add(c.FAILED_REQUESTS, (books.source, route, failure), count, count)
 
 
 def _lost(books: SourceLedger, r: b.Opened) -> None:
     books.series.add(c.JOINS_EXPIRED, (books.source,))
-    _run(books, b.Run(r.kind, r.app_id, "lost"))
+    _count_run(books, b.Run(r.kind, r.app_id, "lost"))
 
 
 def event_time(books: SourceLedger, at: int | None) -> int:
@@ -148,10 +183,19 @@ def event_time(books: SourceLedger, at: int | None) -> int:
 
 
 def passed(books: SourceLedger, at: int) -> None:
-    """Event time has reached `at`, in nanoseconds: gives up the joins that have waited for a day of it."""
-    books.last_at = max(books.last_at, event_time(books, at))
+    """The lines of the present file have reached event time `at`, in nanoseconds: ends the joins that are due by it."""
+    at = event_time(books, at)
+    books.last_at = max(books.last_at, at)
+    for ended in books.joins.passed(books.file, at, event_time(books, None)):
+        _ended(books, ended)
     for lost in books.joins.expire(books.last_at):
         _lost(books, lost)
+
+
+def settle(books: SourceLedger, now: int | None) -> None:
+    """Ends the runs that are due at `now`, the wall clock in nanoseconds; None: nothing more will be read."""
+    for ended in books.joins.finish() if now is None else books.joins.settle(now):
+        _ended(books, ended)
 
 
 FOLDS: Mapping[type, Callable[[SourceLedger, Any], None]] = {
@@ -168,4 +212,6 @@ FOLDS: Mapping[type, Callable[[SourceLedger, Any], None]] = {
     b.Dropped: _dropped,
     b.Opened: _opened,
     b.Closed: _closed,
+    b.TraceError: _trace_error,
+    b.Accepted: _accepted,
 }

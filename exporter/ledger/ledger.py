@@ -15,7 +15,7 @@ from msgspec import Struct
 from exporter import catalogue as c
 from exporter.ledger.budgets import Budget, Budgets, Spent
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.fold import FOLDS, SourceLedger, passed
+from exporter.ledger.fold import FOLDS, SourceLedger, passed, settle
 from exporter.ledger.joins import Joins
 from exporter.ledger.prices import Price, Prices
 from exporter.ledger.series import Labels, Limits, Series
@@ -115,11 +115,13 @@ class Ledger:
             posted = positions.get(window.file)
             if posted is not None and posted.offset != window.position.offset:
                 raise ValueError(f"window begins at {window.position.offset}, posted up to {posted.offset}")
+            books.file = window.file
             self._enter(books, batch)
             self._news(window)
             positions[window.file] = window.after(batch.consumed)
             for file in window.forget:
                 positions.pop(file, None)
+                books.joins.forget(file)
 
     def enter(self, source: str, batch: Batch) -> None:
         """Enters a batch that has no position to go on from, as a replay's."""
@@ -132,14 +134,22 @@ class Ledger:
             self._series.add(metric, labels, amount)
 
     def snapshot(self, now: float | None) -> Snapshot:
-        """`now`, in seconds since the epoch, decides which proxy workers have fallen silent; None: event time."""
+        """`now`, in seconds since the epoch, decides which proxy workers have fallen silent and which runs are final.
+
+        None: nothing more will be read. Then every ended run is final, and event time decides on the workers.
+        """
         with self._lock:
+            self._settle(now)
             image = self._image(dict)
         return snapshot_of(image, now)
 
     def changes(self) -> State:
-        """What has changed since the last call, at the first everything; holds the lock only for a moment."""
+        """What has changed since the last call, at the first everything; holds the lock only for a moment.
+
+        Runs whose outcome is final by the wall clock are counted first: so they appear although no line follows.
+        """
         with self._lock:
+            self._settle(self._clock())
             return self._image(ChangeTracker.changes)
 
     def take_over(self, image: State, sources: Iterable[str]) -> list[str]:
@@ -159,17 +169,30 @@ class Ledger:
                 self._positions.setdefault(name, ChangeTracker()).enter(_present(positions))
             for name, sought in kept.sought.items():
                 self._sought.setdefault(name, ChangeTracker()).enter(_present(sought))
-            for name, waiting in kept.waiting.items():
-                by_age = sorted(_present(waiting).items(), key=lambda item: item[1].at or 0)
-                self._books_of(name).joins.waiting.enter(dict(by_age))
             for name, active in kept.active.items():
                 self._books_of(name).active.enter(_present(active))
+            self._take_over_joins(kept)
             return told + self._budgets.take_over({key: _present(spent) for key, spent in image.spent.items()})
+
+    def _take_over_joins(self, kept: State) -> None:
+        for source, _, _, status in self._series.counters[c.RUNS]:
+            if status == "succeeded":  # a task does not know that
+                self._books_of(source).has_telemetry = True
+        for name, waiting in kept.waiting.items():
+            by_age = sorted(_present(waiting).items(), key=lambda item: item[1].at or 0)
+            self._books_of(name).joins.waiting.enter(dict(by_age))
+        for name, held in kept.held.items():
+            self._books_of(name).joins.held.enter(_present(held))
+        for name, errors in kept.errors.items():
+            by_time = sorted(_present(errors).items(), key=lambda item: item[1].at)
+            self._books_of(name).joins.errors.enter(dict(by_time))
+        for name, blocks in kept.streams.items():
+            self._books_of(name).joins.streams.restore(_present(blocks))
 
     def _books_of(self, source: str) -> SourceLedger:
         books = self._books.get(source)
         if books is None:
-            joins = Joins(self._limits.open_joins)
+            joins = Joins(self._limits.open_joins, round(self._clock() * _NANOSECONDS))
             books = self._books[source] = SourceLedger(
                 source, self._series, self._prices, self._budgets, self._clock, joins
             )
@@ -188,6 +211,7 @@ class Ledger:
             add(c.UNPARSED_LINES, (source, reason), count)
         for record in batch.records:
             FOLDS[type(record)](books, record)
+        books.joins.streams.trim(books.joins.capacity)
         if batch.last_at is not None:
             passed(books, batch.last_at)
 
@@ -195,6 +219,10 @@ class Ledger:
         self._series.add(c.ROTATIONS, (window.source,), window.rotations)
         self._series.add(c.TRUNCATIONS, (window.source,), window.truncations)
         self._series.add(c.LOST_BYTES, (window.source,), window.lost_bytes)
+
+    def _settle(self, now: float | None) -> None:
+        for books in self._books.values():
+            settle(books, None if now is None else round(now * _NANOSECONDS))
 
     def _image(self, taken: Callable[[ChangeTracker[Any, Any]], dict[Any, Any]]) -> State:
         def by_name(tables: Iterable[tuple[str, ChangeTracker[Any, Any]]]) -> dict[str, dict[Any, Any]]:
@@ -209,6 +237,9 @@ class Ledger:
             positions=by_name(self._positions.items()),
             sought=by_name(self._sought.items()),
             waiting=by_name((source, each.joins.waiting) for source, each in books),
+            held=by_name((source, each.joins.held) for source, each in books),
+            errors=by_name((source, each.joins.errors) for source, each in books),
+            streams=by_name((source, each.joins.streams.blocks) for source, each in books),
             active=by_name((source, each.active) for source, each in books),
             last_at={source: each.last_at for source, each in books if each.last_at},
             spent=by_name(self._budgets.spent.items()),

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct, field, structs
 
 from exporter.ledger.money import amount, currency
 from parsers.batch import UNKNOWN, Usage
@@ -49,6 +49,17 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
             return None
         inputs = (usage.input_tokens or 0) + (usage.unsplit_tokens or 0)
         return money((by_input * inputs + by_output * (usage.output_tokens or 0)) / _MILLION)
+
+    def priced(self, usage: Usage) -> tuple[Decimal | None, int]:
+        """What a usage costs, and how many of its tokens that price leaves out: the unsplit ones where only input and
+        output tokens have a price, all where nothing has one.
+        """
+        if (whole := self.cost(usage)) is not None:
+            return whole, 0
+        unsplit = usage.unsplit_tokens or 0
+        if (part := self.cost(structs.replace(usage, unsplit_tokens=None))) is not None:
+            return part, unsplit
+        return None, (usage.input_tokens or 0) + (usage.output_tokens or 0) + unsplit
 
 
 class Prices:

@@ -11,13 +11,18 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from exporter.ledger.joins import Ended
 from exporter.ledger.series import Labels, Limits
+from exporter.ledger.streams import Block
 from exporter.window import Position
-from parsers.batch import Active, Opened
+from parsers.batch import Active, Opened, TraceError
 
 VERSION = 2
 
-_TABLES = ("counters", "histograms", "created", "positions", "sought", "waiting", "active", "spent")
+_TABLES = (
+    "counters", "histograms", "created", "positions", "sought", "waiting", "held", "errors", "streams", "active",
+    "spent",
+)  # fmt: skip
 
 
 class MetricSchema(Struct, frozen=True):
@@ -32,7 +37,8 @@ class State(Struct, omit_defaults=True):
 
     By metric: `shapes`, `counters`, `histograms` (the count of each bucket, of those above all bounds, and the
     sum in nanoseconds) and `created` (seconds since the epoch). By source: `positions` by generation, `sought`
-    paths (percent-encoded) under which it was looked for already, `waiting` joins by trace id, `active` by worker,
+    paths (percent-encoded) under which it was looked for already, `active` by worker, and what the joins hold:
+    `waiting`, `held` and `errors` by trace id, `streams` by block (see `exporter.ledger.joins`). Of each source
     `last_at` (newest event time in nanoseconds). By budget: `spent`.
     """
 
@@ -43,6 +49,9 @@ class State(Struct, omit_defaults=True):
     positions: dict[str, dict[str, Position | None]] = {}
     sought: dict[str, dict[str, bool | None]] = {}
     waiting: dict[str, dict[str, Opened | None]] = {}
+    held: dict[str, dict[str, Ended | None]] = {}
+    errors: dict[str, dict[str, TraceError | None]] = {}
+    streams: dict[str, dict[int, Block | None]] = {}
     active: dict[str, dict[str, Active | None]] = {}
     spent: dict[str, dict[tuple[int, str], int | Decimal | None]] = {}
     last_at: dict[str, int] = {}
@@ -95,6 +104,9 @@ def fit(
         positions=_of(sources, image.positions),
         sought=_of(sources, image.sought),
         waiting=_of(sources, image.waiting),
+        held=_of(sources, image.held),
+        errors=_of(sources, image.errors),
+        streams=_of(sources, image.streams),
         active=_of(sources, image.active),
         last_at=_of(sources, image.last_at),
     )

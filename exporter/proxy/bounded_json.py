@@ -1,4 +1,7 @@
-"""JSON of any length in bounded memory: its long strings are replaced, everything else stays."""
+"""JSON of any length in bounded memory: its long strings are replaced, everything else stays.
+
+Of a long string under `message` or `error` the beginning stays: it names the cause of a failure in fixed words.
+"""
 
 import re
 
@@ -6,8 +9,18 @@ _LONGEST_STRING = 512
 _LONGEST = 262144
 #: Not empty, so that a long text still counts as one.
 _REPLACEMENT = b"~"
+#: Bytes that stay of the text of an error, and how many such texts a document may have.
+_ERROR_TEXT_BYTES = 4096
+_MOST_ERROR_TEXTS = 16
 
 _TO_THE_QUOTE = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
+_BEFORE_ERROR_TEXT = b'"message":"', b'"message": "', b'"error":"', b'"error": "'
+#: Whole characters and escapes, a pair of surrogates as one: what may end where a string is cut.
+_WHOLE = re.compile(
+    rb"(?:[\x00-\x21\x23-\x5b\x5d-\x7f]+|[\xc0-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf7][\x80-\xbf]{3}"
+    rb"|\\[^u]|\\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}"
+    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*"
+)
 
 
 class BoundedJson:
@@ -19,6 +32,8 @@ class BoundedJson:
         self._skipping = False
         self._escaped = False
         self._too_long = False
+        self._in_error_text = False
+        self._error_texts = 0
 
     def __bool__(self) -> bool:
         return bool(self._kept)
@@ -53,13 +68,29 @@ class BoundedJson:
         if piece[end : end + 1] == b"\\":  # the last byte: what it escapes comes with the next piece
             end, self._escaped = end + 1, True
         if not self._skipping and len(self._kept) - self._string_at + end - begin > _LONGEST_STRING:
-            del self._kept[self._string_at :]
-            self._kept += _REPLACEMENT
-            self._skipping = True
-        if not self._skipping:
+            self._shorten(piece[begin:end])
+        elif not self._skipping:
             self._kept += piece[begin:end]
         if end < len(piece) and not self._escaped:
             self._kept += b'"'
-            self._string_at, self._skipping = -1, False
+            self._string_at, self._skipping, self._in_error_text = -1, False, False
             end += 1
         return end
+
+    def _shorten(self, more: bytes) -> None:
+        """Cuts the string that is open, which is long with `more` behind it."""
+        if not self._in_error_text:
+            before = self._kept[max(self._string_at - 12, 0) : self._string_at]
+            if not before.endswith(_BEFORE_ERROR_TEXT) or self._error_texts == _MOST_ERROR_TEXTS:
+                self._kept[self._string_at :] = _REPLACEMENT
+                self._skipping = True
+                return
+            self._in_error_text = True
+            self._error_texts += 1
+        self._kept += more[: _ERROR_TEXT_BYTES + 1]
+        if len(self._kept) - self._string_at > _ERROR_TEXT_BYTES:
+            text = bytes(self._kept[self._string_at : self._string_at + _ERROR_TEXT_BYTES])
+            whole = _WHOLE.match(text)
+            assert whole is not None
+            self._kept[self._string_at :] = whole[0]
+            self._skipping = True

@@ -78,6 +78,7 @@ class RequestRecord:
             outcome=outcome,
             streaming=self.streaming,
             error_code=read.error_code if read else None,
+            error_kind=read.error_kind if read else None,
             app_id=self._app_id,
             usage=read.usage if read else (),
         )

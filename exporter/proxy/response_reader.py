@@ -5,7 +5,7 @@ Events: core/app/entities/task_entities.py. A blocking answer is the last event 
 
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -15,15 +15,17 @@ from exporter.proxy.bounded_json import BoundedJson
 from exporter.proxy.headers import Fields
 from exporter.proxy.usage import UsageTotals, inside
 from parsers.access.routes import RouteInformation
+from parsers.dify.error_body import cause_of_body, cause_of_text, code_of
 from parsers.dify.proxy import UsageEntry
 
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json\b", re.IGNORECASE)
 _EVENT_STREAM = re.compile(r"text/event-stream\b", re.IGNORECASE)
-_ERROR_CODE = re.compile(r"[a-z0-9_]{1,64}")
 
 #: A text event is most of a stream, and needs no look once the first one has come.
 _TELLS = re.compile(rb'"(?:message_end|node_finished|workflow_finished|error|usage)"')
 _TEXT = ("message", "agent_message", "text_chunk")  # no set: what is looked up may be a list
+#: Statuses of a node or a run that has an error's text; a node with a default value or a fail branch is an exception.
+_FAILED = ("failed", "exception", "partial-succeeded")
 
 _USAGE_FIELDS = {
     "x-usage-prompt-tokens": "prompt_tokens",
@@ -37,12 +39,13 @@ _USAGE_FIELDS = {
 
 
 class Read(Struct, frozen=True):
-    """What an answer told; `first_token` is the time that `feed` was given then."""
+    """What an answer reports. `error_kind` is one of CAUSES; `first_token` is the time that `feed` was given then."""
 
     outcome: str
     error_code: str | None
     usage: tuple[UsageEntry, ...]
     first_token: float | None
+    error_kind: str | None = None
 
 
 class ResponseReader:
@@ -62,6 +65,7 @@ class ResponseReader:
         self._tally = UsageTotals()
         self._outcome = "ok"
         self._error_code: str | None = None
+        self._error_kind: str | None = None
         self._first_token: float | None = None
 
     def feed(self, piece: bytes, at: float) -> None:
@@ -80,7 +84,7 @@ class ResponseReader:
             self._document(self._open.take())
         if self._tally.empty and self._fields:
             self._tally.message({name: _number(value) for name, value in self._fields.items()})
-        return Read(self._outcome, self._error_code, self._tally.entries(), self._first_token)
+        return Read(self._outcome, self._error_code, self._tally.entries(), self._first_token, self._error_kind)
 
     def _plain(self, piece: bytes) -> Iterator[bytes]:
         if self._inflate is None:
@@ -115,34 +119,53 @@ class ResponseReader:
         data, name = inside(event, "data"), event.get("event")
         if self._first_token is None and _has_text(event, data):
             self._first_token = at
-        if name == "node_finished":
-            self._tally.node(data)
+        if name == "workflow_started":
+            self._tally.of_workflow = True
+        elif name == "node_finished":
+            self._node(data)
         elif name == "message_end":
             self._tally.message(inside(event, "metadata", "usage"))
         elif name == "workflow_finished":
             self._workflow(data)
         elif name == "error":
             self._outcome = "stream_error"
-            self._error_code = _code(event.get("code"))
+            self._error(event)
         elif name is None:
             self._tally.message(inside(event, "usage"), event.get("model"))
 
     def _document(self, text: bytes) -> None:
         document = _decoded(text)
         if self._failed:
-            self._error_code = _code(document.get("code"))
+            self._error(document)
             return
         data = inside(document, "data")
         if "workflow_run_id" in document:
             self._workflow(data)
         if "node_type" in document:
-            self._tally.node(document)
+            self._node(document)
+        if document.get("mode") == "advanced-chat":
+            self._tally.of_workflow = True
         self._tally.message(inside(document, "metadata", "usage") or inside(document, "usage"), document.get("model"))
 
-    def _workflow(self, data: Any) -> None:
+    def _error(self, body: Mapping[str, Any]) -> None:
+        self._error_code = code_of(body.get("code"))
+        self._caused_by(cause_of_body(body.get("code"), body.get("message")))
+
+    def _node(self, data: Mapping[str, Any]) -> None:
+        self._tally.node(data)
+        if data.get("status") in _FAILED:
+            self._caused_by(cause_of_text(data.get("error")))
+
+    def _workflow(self, data: Mapping[str, Any]) -> None:
         self._tally.workflow(data.get("total_tokens"))
+        if data.get("status") in _FAILED:
+            self._caused_by(cause_of_text(data.get("error")))
         if data.get("status") == "failed" and self._outcome == "ok":
             self._outcome = "run_failed"
+
+    def _caused_by(self, cause: str | None) -> None:
+        """The first cause counts: what follows repeats it in wider words."""
+        self._error_kind = self._error_kind or cause
 
 
 def is_event_stream(content_type: str) -> bool:
@@ -168,10 +191,6 @@ def _has_text(event: dict[str, Any], data: Any) -> bool:
         return bool(event.get("answer") or data.get("text"))
     choices = event.get("choices")
     return isinstance(choices, list) and any(bool(inside(choice, "delta").get("content")) for choice in choices)
-
-
-def _code(value: object) -> str | None:
-    return value if isinstance(value, str) and _ERROR_CODE.fullmatch(value) else None
 
 
 def _number(text: str) -> object:

@@ -124,15 +124,19 @@ class Access(Struct, frozen=True, dict=True):
             lines=lines,
             ignored=others.ignored + lines - len(rows) - len(odd),
             last_at=max((at for at in (newest, others.last_at) if at is not None), default=None),
-            records=(*self.requests(rows), *others.records),
+            records=(*self.requests(self.groups(rows)), *others.records),
         )
 
-    def requests(self, rows: Sequence[Row]) -> tuple[Request, ...]:
-        """One record for all rows of a method, route and status."""
+    def groups(self, rows: Sequence[Row]) -> dict[Labels, list[Row]]:
+        """The rows of each method, route and status."""
         groups: dict[Labels, list[Row]] = {}
         for group in self._of_one_shape(rows):
             for some in self._of_one_route(group):
                 groups.setdefault(self._labels(some[0]), []).extend(some)
+        return groups
+
+    def requests(self, groups: Mapping[Labels, Sequence[Row]]) -> tuple[Request, ...]:
+        """One record for all rows of a method, route and status."""
         return tuple(
             Request(
                 method,

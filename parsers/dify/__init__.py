@@ -13,10 +13,12 @@ from parsers import gunicorn
 from parsers.access.routes import table
 from parsers.batch import (
     FAILURE_REASONS,
+    Accepted,
     Active,
     Batch,
     Closed,
     Dropped,
+    Failure,
     FirstToken,
     Opened,
     Request,
@@ -25,7 +27,7 @@ from parsers.batch import (
     Usage,
     UsageMissing,
 )
-from parsers.dify import events, failures, structured, text
+from parsers.dify import error_body, events, failures, structured, text
 from parsers.dify.message import Reader
 from parsers.dify.requests import Requests
 from parsers.lines import Outcome, by_line
@@ -53,7 +55,7 @@ class Dify(Parser, frozen=True):
 
     @cached_property
     def _requests(self) -> Requests:
-        return Requests(table(self.routes), self._zone)
+        return Requests(table(self.routes), self.timezone)
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
         consumed = len(window) if final else window.rfind(b"\n") + 1
@@ -80,14 +82,17 @@ class Dify(Parser, frozen=True):
         return structured.reach(line) if line.startswith(b"{") else text.reach(line)
 
     def error_kinds(self, sample: Batch) -> frozenset[str]:
-        """The proxy says everything in the line of the request."""
-        told = {type(record) for record in sample.records}
-        return frozenset() if Active in told and told <= _OF_PROXY else failures.KINDS | gunicorn.KINDS
+        """The proxy writes no error records, only the cause of a failed request or run into its line."""
+        found = {type(record) for record in sample.records}
+        of_proxy = Active in found and found <= _OF_PROXY
+        return error_body.KINDS if of_proxy else failures.KINDS | gunicorn.KINDS
 
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
-        """Access lines know the status, the proxy has seen the answer too."""
-        of_proxy = any(isinstance(record, Active) for record in sample.records)
-        return frozenset(FAILURE_REASONS) if of_proxy else FAILURES
+        """Access lines know the status and, by their trace id, later errors; the proxy has seen the answer too."""
+        kinds = {type(record) for record in sample.records}
+        if Active in kinds:
+            return frozenset(FAILURE_REASONS)
+        return FAILURES | {"stream_error", "run_failed"} if Accepted in kinds else FAILURES
 
     def advice(self, sample: Batch) -> tuple[str, ...]:
         told = {type(record) for record in sample.records}
@@ -95,7 +100,7 @@ class Dify(Parser, frozen=True):
 
 
 #: Kinds of records that our proxy's lines give.
-_OF_PROXY = {Active, Dropped, Request, Usage, UsageMissing, FirstToken}
+_OF_PROXY = {Active, Dropped, Failure, Request, Usage, UsageMissing, FirstToken}
 
 _ADVICE = (
     (

@@ -24,7 +24,7 @@ PART = 1 << 19
 
 #: A time as Dify writes it, its digits made equal; where its minute ends and its seconds begin.
 _TIME = b"0000-00-00T00:00:00.000Z"
-_DIGITS = bytes.maketrans(b"123456789", b"000000000")
+DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _MINUTE = len("2026-11-23T08:53")
 _SECONDS = len("2026-11-23T08:53:")
 _UTC = zone("UTC")
@@ -82,7 +82,7 @@ def decoded(lines: Sequence[bytes], decode: Callable[[bytes], L]) -> list[L | No
 def _are_times(texts: Sequence[str]) -> bool:
     """Whether these texts of one length have the shape of times and no second beyond 59."""
     joined = "".join(texts).encode("ascii", "replace")
-    is_shape = joined.translate(_DIGITS) == _TIME * len(texts)
+    is_shape = joined.translate(DIGITS) == _TIME * len(texts)
     return is_shape and max(joined[_SECONDS :: len(_TIME)], default=0) <= ord("5")
 
 

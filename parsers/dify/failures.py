@@ -82,15 +82,6 @@ _CAUSES = (
 #: What `failures_of_record` may give.
 KINDS = PROVIDER_KINDS | {*_KIND_OF_NAME.values()} | {kind for _, kind in (*_KINDS, *_CAUSES)} | {OTHER}
 
-#: Dify's error codes that say why a request of status 400 failed.
-FAILURE_BY_CODE = {
-    "completion_request_error": "provider_error",
-    "provider_quota_exceeded": "quota_exceeded",
-    "provider_not_initialize": "not_initialized",
-    "too_many_requests": "rate_limited",
-    "rate_limit_error": "rate_limited",
-}
-
 
 def failures_of_record(message: bytes, stack_trace: bytes) -> list[Failure]:
     """The failure of an ERROR record; none where the record repeats another. `stack_trace` is empty in text logs."""

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from parsers.access.routes import Routes
-from parsers.batch import OTHER, RUN_KINDS, UNKNOWN, Closed, Invocation, Opened, Record, Request, Task
+from parsers.batch import OTHER, UNKNOWN, Invocation, Record, Request, Task
+from parsers.dify import runs
 from parsers.dify.failures import failures_of_record
 from parsers.plugin_daemon import operation_of
 from parsers.values.http import failure_of, method_of, status_code_of
@@ -50,14 +51,6 @@ _TASK_STATUS = {
 }  # fmt: skip
 _TASK_NAME = re.compile(r"[\w.]{1,128}")
 
-_RUN_TASK = "workflow_based_app_execution_task"
-#: Everything behind `user=` may be the user's own words.
-_RUN = re.compile(
-    rb"workflow_based_app_execution_task run with params: app_id='([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})' "
-    rb"workflow_id='[^']*' tenant_id='[^']*' app_mode=<AppMode\.\w+: '([a-z-]+)'>"
-)
-_RUN_STATUS = {"succeeded": "finished", "failed": "failed", "ignored": "finished"}
-
 
 class Reader:
     """Reads heads; holds the routes and nothing else."""
@@ -79,6 +72,7 @@ class Reader:
         records = read(head) if read else []
         if head.level in _ERRORS:
             records += failures_of_record(head.message, head.stack_trace)
+        records += runs.trace_errors(head.level, head.caller, head.trace_id, head.message, head.at)
         return records
 
     def _access(self, head: Head) -> list[Record]:
@@ -90,15 +84,9 @@ class Reader:
         method, path, status, milliseconds = match.groups()
         status_code = status_code_of(status)
         duration = None if milliseconds == b"-" else nanoseconds(milliseconds, MILLISECOND)
-        return [
-            Request(
-                method_of(method),
-                self._route(path),
-                status_code,
-                failure_of(status_code),
-                handler_durations=() if duration is None else (duration,),
-            )
-        ]
+        labels = method_of(method), self._route(path), status_code
+        request = Request(*labels, failure_of(status_code), handler_durations=() if duration is None else (duration,))
+        return [request, *runs.accepted(self.routes, labels, head.trace_id, head.at)]
 
     def _route(self, path: bytes) -> str:
         if path == b"-":
@@ -122,15 +110,8 @@ def _task(head: Head) -> list[Record]:
     status = _TASK_STATUS[match[2].split()[0]]
     duration = nanoseconds(match[3]) if match[3] else None
     records: list[Record] = [Task(name if _TASK_NAME.fullmatch(name) else OTHER, status, duration)]
-    if name.rpartition(".")[2] == _RUN_TASK and status in _RUN_STATUS:
-        records.append(Closed(head.trace_id, _RUN_STATUS[status], duration, head.at))
-    return records
+    return [*records, *runs.closed(head.trace_id, name, status, duration, head.at)]
 
 
 def _run(head: Head) -> list[Record]:
-    """The beginning of a streaming workflow's or chatflow's run, joined with its task's end on the trace id."""
-    match = _RUN.match(head.message)
-    if match is None or not head.trace_id:
-        return []
-    kind = match[2].decode()
-    return [Opened(head.trace_id, kind if kind in RUN_KINDS else UNKNOWN, match[1].decode(), head.at)]
+    return [*runs.opened(head.trace_id, head.message, head.at)]

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field, structs
 
-from parsers.access.routes import INVALID, STATIC, Routes
-from parsers.batch import UNKNOWN, Active, Dropped, FirstToken, Record, Request, Usage, UsageMissing
-from parsers.dify.failures import FAILURE_BY_CODE
+from parsers.access.routes import INVALID, STATIC, RouteInformation, Routes
+from parsers.batch import UNKNOWN, Active, Dropped, Failure, FirstToken, Record, Request, Usage, UsageMissing
+from parsers.dify.error_body import CAUSE_BY_CODE, CAUSES, CONCURRENCY_LIMIT, KINDS
 from parsers.dify.telemetry import app_id_of, name_of
 from parsers.dify.tokens import Told
 from parsers.values import json as lenient_json
@@ -58,6 +58,7 @@ class Attributes(Struct, frozen=True, omit_defaults=True, kw_only=True):
     outcome: str = field(default="", name="dify.proxy.outcome")
     streaming: bool | None = field(default=None, name="dify.streaming")
     error_code: str | None = field(default=None, name="dify.error.code")
+    error_kind: str | None = field(default=None, name="dify.error.kind")
     app_id: str | None = field(default=None, name="dify.app_id")
     usage: tuple[UsageEntry, ...] = field(default=(), name="dify.proxy.usage")
     worker: str = field(default="", name="dify.proxy.worker")
@@ -142,24 +143,33 @@ def _request(attributes: Attributes, at: int | None, routes: Routes) -> Iterable
     status = attributes.status_code
     status_code = status_code_of(b"%d" % status if token_count(status) is not None else b"")
     duration, first_byte = nanoseconds(attributes.duration), nanoseconds(attributes.time_to_first_byte)
+    method, cause = method_of(attributes.method.encode()), _cause(attributes)
     yield Request(
-        method_of(attributes.method.encode()),
+        method,
         route,
         status_code,
-        _failure(attributes, status_code),
+        _failure(attributes, status_code, cause),
         response_bytes=token_count(attributes.response_size),
         durations=() if duration is None else (duration,),
         first_bytes=() if first_byte is None else (first_byte,),
     )
+    if cause in KINDS:
+        yield Failure(cause)
     for entry in attributes.usage:
         yield from _usage(entry, app_id, at)
     if (first_token := nanoseconds(attributes.time_to_first_token)) is not None:
         yield FirstToken(app_id, name_of(attributes.usage[0].model if attributes.usage else None), first_token)
-    kind = routes.information(route)
     answered = status_code.startswith("2") and attributes.outcome in ("", "ok")
-    owed = answered and kind.area == "service_api" and kind.model == "yes"
-    if owed and (reason := _missing([entry.told for entry in attributes.usage])):
+    owed = answered and method == "POST" and _reports_usage(routes.information(route))
+    if owed and (reason := _missing(attributes.usage)):
         yield UsageMissing(app_id, reason)
+
+
+def _reports_usage(kind: RouteInformation) -> bool:
+    """True for the answers of apps to API keys. Others that call a model, such as the transcript of a voice, never have
+    usage, and the web app's has none.
+    """
+    return kind.area == "service_api" and kind.model == "yes" and kind.streaming != "no"
 
 
 def _route(route: str, routes: Routes) -> str:
@@ -177,12 +187,20 @@ def _usage(entry: UsageEntry, app_id: str, at: int | None) -> Iterable[Record]:
         yield Usage(app_id, *model, *entry.told.split, cost, currency_of(entry.currency), at)
 
 
-def _missing(usage: Sequence[Told]) -> str:
-    """Why the usage of a whole request, a model an entry, cannot be believed."""
-    reasons = {told.missing for told in usage}
+def _missing(usage: Sequence[UsageEntry]) -> str:
+    """Why the usage of a whole request, one entry per model, cannot be believed; "" where it can."""
+    owed = [entry for entry in usage if not _of_no_model(entry)]
+    if usage and not owed:
+        return ""
+    reasons = {entry.told.missing for entry in owed}
     if "inconsistent" in reasons:
         return "inconsistent"
-    return "" if "" in reasons else "zero" if "zero" in reasons else "absent"
+    return "absent" if not reasons else "" if "" in reasons else "zero" if "zero" in reasons else "absent"
+
+
+def _of_no_model(entry: UsageEntry) -> bool:
+    """True for the total of a workflow in which no model spent anything: it owes nothing."""
+    return entry.model is None and entry.told == Told(total=0)
 
 
 _FAILURE_BY_OUTCOME = {
@@ -192,12 +210,26 @@ _FAILURE_BY_OUTCOME = {
     "upstream_timeout": "timeout",
 }
 
+#: Any other cause is a `provider_error`.
+_FAILURE_BY_CAUSE = {
+    CONCURRENCY_LIMIT: "rate_limited",
+    "quota_exceeded": "quota_exceeded",
+    "not_initialized": "not_initialized",
+}
 
-def _failure(attributes: Attributes, status_code: str) -> str:
-    """At most one reason: what the proxy saw, else Dify's error code, else the status."""
+
+def _cause(attributes: Attributes) -> str:
+    """One of CAUSES, "" where none is known. Lines of earlier versions have only the code."""
+    if attributes.error_kind in CAUSES:
+        return attributes.error_kind
+    return CAUSE_BY_CODE.get(attributes.error_code or "", "")
+
+
+def _failure(attributes: Attributes, status_code: str, cause: str) -> str:
+    """At most one reason: what the proxy saw, else the cause of a refusal, else the status."""
     if reason := _FAILURE_BY_OUTCOME.get(attributes.outcome):
         return reason
-    if status_code.startswith("4") and (reason := FAILURE_BY_CODE.get(attributes.error_code or "")):
-        return reason
+    if cause and status_code.startswith("4") and status_code != "429":
+        return _FAILURE_BY_CAUSE.get(cause, "provider_error")
     broken = attributes.outcome in ("upstream_reset", "upstream_refused")
     return failure_of(status_code) or ("stream_error" if broken else "")

@@ -7,37 +7,43 @@ same.
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
-from datetime import tzinfo
-from typing import Literal
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
+from msgspec import Struct
 
 from parsers.access import rows as access
 from parsers.access.format import REGULAR, Format
 from parsers.access.routes import Routes
-from parsers.access.rows import Access, Roles
-from parsers.dify.block import Found, Line, by_quarter, decoded, newest_of, parts_of
+from parsers.access.rows import Access, Roles, Row
+from parsers.batch import Accepted, Record
+from parsers.dify.block import DIGITS, Found, Line, by_quarter, decoded, newest_of, parts_of
+from parsers.dify.runs import failure_of_stream
 from parsers.lines import whole_lines
 from parsers.values.numbers import MILLISECOND
-from parsers.values.times import iso
+from parsers.values.times import iso, zone
 
 _REQUEST = rb"([!-~]++ /[^ \t\n\r\f\v?#%\\\x1b]*+) ([0-9]{3}) ([0-9]{1,6}+\.[0-9]{1,9}+)(?: [0-9A-Za-z-]*+)?"
-#: Its time is looked at again, minute by minute: to find each digit's place costs a third of the whole search.
+#: Its time is looked at again, all at once: to find each digit's place costs a third of the whole search. Only a line
+#: that can be a POST request gives its trace id, because each text that is kept costs.
 _LINE = (
     rb"^(.{10} .{6}[0-5][0-9]\.[0-9]{3}) INFO \[[^\]\n\x1b]*+\] \[ext_request_logging\.py:[0-9]++\] "
-    rb"(?:[0-9a-f]{8,32}+)? - " + _REQUEST + rb"\r?$"
+    rb"(?:(?=.{35}P)([0-9a-f]{32})|[0-9a-f]{8,32}+(?! - P))? - " + _REQUEST + rb"\r?$"
 )
-#: One match a line: the place of a time, and what an access line is; or nothing of it.
-_MESSAGES = re.compile(rb"^()" + _REQUEST + rb"$|^.*$", re.MULTILINE)
+#: One match per line: the places of a time and a trace id, and what an access line is; or nothing of it.
+_MESSAGES = re.compile(rb"^()()" + _REQUEST + rb"$|^.*$", re.MULTILINE)
 _TO_SECONDS = len("2026-11-23 08:53:")
-_MINUTE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:[0-5]\d:")
+#: A time in text, its digits made equal.
+_SHAPE = b"0000-00-00 00:00:00.000"
 
 _CALLER = "ext_request_logging.py:"
 #: What every such line holds, so that a block without any is not searched by pattern.
 _SIGN = b" [ext_request_logging.py:"
 _JSON_SIGN = b'"ext_request_logging.py:'
-_COLUMNS = {access.REQUEST + REGULAR: 1, access.STATUS: 2, access.HANDLER: 3}
+_COLUMNS = {access.REQUEST + REGULAR: 2, access.STATUS: 3, access.HANDLER: 4}
 
 
 class _Line(Line, frozen=True, gc=False):
@@ -47,47 +53,116 @@ class _Line(Line, frozen=True, gc=False):
     attributes: None = None
 
 
+class _Identified(Struct, frozen=True, gc=False):
+    trace_id: Any = ""
+
+
 _decode = msgspec.json.Decoder(_Line).decode
+_decode_trace_id = msgspec.json.Decoder(_Identified).decode
+
+
+class _Posts(NamedTuple):
+    """Method and path of some requests, and their trace ids and times, one per line: many small texts that outlive
+    the lines of their part would leave memory in pieces.
+    """
+
+    heads: list[bytes]
+    trace_ids: str
+    times: str
+
+
+#: What gives the trace ids and the times of rows, one per line; None where no row has a trace id.
+_Traced = Callable[[Sequence[Row]], tuple[str, str] | None]
+_P = ord("P")
+_LAST = itemgetter(-1)
 
 
 class Requests:
     """Reads the access lines of a block; holds the routes and nothing else."""
 
-    def __init__(self, routes: Routes, local: tzinfo) -> None:
+    def __init__(self, routes: Routes, timezone: str) -> None:
         line, every = re.compile(_LINE, re.MULTILINE), re.compile(_LINE + rb"|^(.+)$", re.MULTILINE)
-        format = Format((), "", line, every, ("time", *_COLUMNS), (), 0)
-        self._access = Access(format, Roles(_COLUMNS, MILLISECOND, decimals=True), routes, local, lambda head: head)
+        format = Format((), "", line, every, ("time", "trace_id", *_COLUMNS), (), 0)
+        self._routes, self._timezone = routes, timezone
+        accepted = [each for each in routes.templates if failure_of_stream(routes, "POST", each, "200")]
+        self._endings = tuple({re.split(r"}|(?=/)", template)[-1].encode() for template in accepted})
+        self._access = Access(
+            format, Roles(_COLUMNS, MILLISECOND, decimals=True), routes, zone(timezone), lambda head: head
+        )
 
     def text(self, block: bytes) -> Found:
         """Those in text, among whole lines."""
         rows = self._access.format.every.findall(block) if _SIGN in block else []
-        regular = [row for row in rows if not row[-1]]
-        newest = _newest([row[0] for row in regular])
-        if not newest or not all(map(_MINUTE.match, newest)):
+        regular, odd = rows, list[bytes]()
+        if any(map(_LAST, rows)):
+            regular, odd = [row for row in rows if not row[-1]], [row[-1] + b"\n" for row in rows if row[-1]]
+        newest = self._newest([row[0] for row in regular])
+        if newest is None:
             return Found((), None, 0, block)
-        times = [at for at in (iso(time, self._access.local) for time in newest) if at is not None]
         empty = whole_lines(block, True)[1] - len(rows)
-        rest = b"".join([row[-1] + b"\n" for row in rows if row[-1]]) + b"\n" * empty
-        return Found(self._access.requests(regular), max(times, default=None), len(regular), rest)
+        records = self._records(regular, _traced_rows, self._timezone)
+        return Found(records, newest or None, len(regular), b"".join(odd) + b"\n" * empty)
 
     def json(self, block: bytes) -> Found:
         """Those in JSON."""
-        rows, times, lines, rest = list[tuple[bytes, ...]](), list[str](), 0, list[bytes]()
+        rows, times, lines, rest = list[Row](), list[str](), 0, list[bytes]()
+        posts = list[_Posts]()
         for raws in parts_of(block, _JSON_SIGN):
             found, taken = decoded(raws, _decode), list[_Line]()
-            for quarter, _, members in by_quarter([line for line in found if line is not None]):
+            known = [line for line in found if line is not None] if None in found else cast(list[_Line], found)
+            for quarter, newest, members in by_quarter(known):
                 if quarter is not None:
                     regular, matches = _regular(members)
                     taken += regular
                     rows += matches
-            times += [max([line.ts for line in taken])] if taken else []
+                    own = raws if len(regular) == len(raws) else _raws_of(regular, found, raws)
+                    posts.append(self._posts(regular, matches, own))
+                    times += [newest] if len(regular) == len(members) else [line.ts for line in regular]
             lines += len(raws)
             if len(taken) < len(raws):
-                known = set(map(id, taken))
-                rest += [raw for raw, line in zip(raws, found, strict=True) if id(line) not in known]
+                read = set(map(id, taken))
+                rest += [raw for raw, line in zip(raws, found, strict=True) if id(line) not in read]
         if not rows:
             return Found((), None, 0, block)
-        return Found(self._access.requests(rows), newest_of(times), lines - len(rest), b"".join(rest))
+        records = self._records(rows, partial(_traced_posts, posts), "UTC")
+        return Found(records, newest_of(times), lines - len(rest), b"".join(rest))
+
+    def _records(self, rows: Sequence[Row], traced: _Traced, timezone: str) -> tuple[Record, ...]:
+        """All records of the rows. `traced` gives trace ids and times, which are in this zone.
+
+        The groups end here, before the rows: memory that is freed in another order than that of the lines is slow to
+        fill again.
+        """
+        groups = self._access.groups(rows)
+        accepted = list[Accepted]()
+        for labels, group in groups.items():
+            failure = failure_of_stream(self._routes, *labels)
+            if failure and (requests := traced(group)):
+                accepted.append(Accepted(labels[1], failure, *requests, timezone))
+        return (*self._access.requests(groups), *accepted)
+
+    def _posts(self, lines: Sequence[_Line], rows: Sequence[Row], raws: Sequence[bytes]) -> _Posts:
+        """The requests that may be accepted ones, among access lines; their trace ids are decoded only here."""
+        numbers = [
+            number
+            for number, (_, _, head, status, _) in enumerate(rows)
+            if status == b"200" and head[0] == _P and head.endswith(self._endings)
+        ]
+        trace_ids = [_decode_trace_id(raws[number]).trace_id for number in numbers]
+        return _Posts(
+            [rows[number][2] for number in numbers],
+            "\n".join([each[:64].replace("\n", "") if isinstance(each, str) else "" for each in trace_ids]),
+            "\n".join([lines[number].ts for number in numbers]),
+        )
+
+    def _newest(self, times: list[bytes]) -> int | None:
+        """The newest time, 0 where none of them exists (a 13th month); None where one is not as Dify writes it."""
+        local = self._access.local
+        if not times or b"".join(times).translate(DIGITS) != _SHAPE * len(times):
+            return None
+        if local.utcoffset(None) is not None and (at := iso(max(times), local)) is not None:
+            return at  # in a zone where clocks are never set, the order of the texts is that of the times
+        return max((at for at in (iso(time, local) for time in _newest(times)) if at is not None), default=0)
 
 
 def _regular(lines: Sequence[_Line]) -> tuple[Sequence[_Line], list[tuple[bytes, ...]]]:
@@ -97,10 +172,36 @@ def _regular(lines: Sequence[_Line]) -> tuple[Sequence[_Line], list[tuple[bytes,
         lines = [line for line in lines if _is_access(line.caller) and "\n" not in line.message]
         text = "\n".join([line.message for line in lines])
     matches = _MESSAGES.findall(text.encode()) if lines else []
-    if b"" in [match[1] for match in matches]:
-        lines = [line for line, match in zip(lines, matches, strict=True) if match[1]]
-        matches = [match for match in matches if match[1]]
+    if b"" in [match[2] for match in matches]:
+        lines = [line for line, match in zip(lines, matches, strict=True) if match[2]]
+        matches = [match for match in matches if match[2]]
     return lines, matches
+
+
+def _raws_of(lines: Sequence[_Line], found: Sequence[_Line | None], raws: Sequence[bytes]) -> list[bytes]:
+    """The bytes of some of the lines that were found."""
+    known = set(map(id, lines))
+    return [raw for raw, line in zip(raws, found, strict=True) if id(line) in known]
+
+
+def _traced_rows(rows: Sequence[Row]) -> tuple[str, str] | None:
+    """The trace ids and the times of rows in text."""
+    trace_ids = [row[1] for row in rows]
+    if b"" in trace_ids:
+        rows = [row for row in rows if row[1]]
+        trace_ids = [row[1] for row in rows]
+    return (b"\n".join(trace_ids).decode(), b"\n".join([row[0] for row in rows]).decode()) if rows else None
+
+
+def _traced_posts(parts: Sequence[_Posts], rows: Sequence[Row]) -> tuple[str, str] | None:
+    """The same of rows in JSON, which are all among the requests of the parts."""
+    heads, trace_ids, times = {row[2] for row in rows}, list[str](), list[str]()
+    for part in parts:
+        for head, trace_id, time in zip(part.heads, part.trace_ids.split("\n"), part.times.split("\n"), strict=False):
+            if head in heads and trace_id:
+                trace_ids.append(trace_id)
+                times.append(time)
+    return ("\n".join(trace_ids), "\n".join(times)) if trace_ids else None
 
 
 def _is_access(caller: str) -> bool:

@@ -5,7 +5,7 @@ way, would say the same.
 from collections.abc import Sequence
 from decimal import Decimal
 from math import fsum
-from operator import add, gt
+from operator import add
 from typing import Any, NamedTuple
 
 import msgspec
@@ -68,8 +68,8 @@ def _with_tokens(events: Sequence[Any], costs: Sequence[Any]) -> Calls | None:
             return Calls(costs)
         return None if 0 in totals or None in totals else Calls(costs, totals, [0] * count, split=False)
     parts = list(map(add, given, produced))
-    # Told everywhere, a total is nearly always the sum of its parts.
-    if 0 in parts or (parts != totals and totals.count(None) < count and any(map(gt, parts, totals))):
+    # A total that is not the sum of its parts has tokens of its own, or is wrong.
+    if 0 in parts or (parts != totals and totals.count(None) < count):
         return None
     return Calls(costs, given, produced)
 

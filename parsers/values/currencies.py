@@ -1,5 +1,8 @@
 """Currencies as a closed set: ISO 4217's active codes, and RMB, which Dify writes for CNY."""
 
+import re
+from typing import TypeGuard
+
 from parsers.batch import OTHER, UNKNOWN
 
 _CODES = frozenset(
@@ -12,8 +15,16 @@ _CODES = frozenset(
 )
 
 
+_CODE = re.compile(r"[A-Za-z]{3}")
+
+
 def currency_of(value: object) -> str:
-    """A code of the set, `other` outside it, `unknown` where none is told."""
-    if not isinstance(value, str) or not value:
+    """A code of the set, `other` for three letters outside it, `unknown` for anything else."""
+    if not is_currency(value):
         return UNKNOWN
     return value if value in _CODES else OTHER
+
+
+def is_currency(value: object) -> TypeGuard[str]:
+    """True for what looks like the code of a currency: three letters."""
+    return isinstance(value, str) and _CODE.fullmatch(value) is not None

@@ -39,6 +39,11 @@ def iso(text: bytes, local: tzinfo) -> int | None:
         return None
 
 
+def iso_of(at: int) -> str:
+    """A time in nanoseconds since the epoch as `iso` reads it, to the microsecond."""
+    return (_EPOCH + at // 1000 * _MICROSECOND).isoformat()
+
+
 def common_log(text: bytes) -> int | None:
     """`23/Nov/2026:09:04:19 +0000`: nginx' $time_local, gunicorn's %(t)s without its brackets."""
     try:

@@ -9,8 +9,9 @@ from decimal import Decimal
 
 import msgspec
 
-from parsers.batch import UNPARSED_REASONS, Batch, FirstToken, Invocation, NodeRun, Request, Run, Usage
+from parsers.batch import UNPARSED_REASONS, Accepted, Batch, FirstToken, Invocation, NodeRun, Request, Run, Usage
 from parsers.parser import Parser
+from parsers.values.times import iso, zone
 
 _QUARTER = 900 * 10**9
 
@@ -33,6 +34,10 @@ def _moves(record: object) -> Iterable[tuple[object, ...]]:
         yield from [(kind, *labels)] * record.count
     elif isinstance(record, Usage):
         yield from [_usage(record)] * record.count
+    elif isinstance(record, Accepted):
+        for trace_id, time in zip(record.trace_ids.split("\n"), record.times.split("\n"), strict=True):
+            if (at := iso(time.encode(), zone(record.timezone))) is not None:
+                yield "accepted", record.route, record.failure, trace_id, at
     else:
         yield (type(record).__name__, *(repr(v) for v in msgspec.structs.astuple(record)))
 

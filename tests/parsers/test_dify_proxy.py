@@ -1,6 +1,8 @@
 """The proxy's line: what the encoder writes, the parser reads."""
 
+import gzip
 import json
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
@@ -9,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsers.batch import Active, Dropped, FirstToken, Request, Usage, UsageMissing
+from parsers.batch import ERROR_KINDS, Active, Dropped, Failure, FirstToken, Request, Usage, UsageMissing
 from parsers.dify import Dify
+from parsers.dify.error_body import CAUSES, CONCURRENCY_LIMIT
 from parsers.dify.proxy import Attributes, Line, UsageEntry, decode, encode
+from tests.golden import ROOT
 
 APP = "770e8400-1f2d-4c3b-9a4e-0123456789ab"
 AT = 1_795_424_011_404_000_000
@@ -128,12 +132,55 @@ def test_a_heartbeat_says_what_a_worker_holds() -> None:
         ({"status_code": 400, "error_code": "provider_quota_exceeded"}, "quota_exceeded"),
         ({"status_code": 400, "error_code": "provider_not_initialize"}, "not_initialized"),
         ({"status_code": 400, "error_code": "invalid_param"}, ""),
+        ({"status_code": 400, "error_code": "invalid_param", "error_kind": "provider_error"}, "provider_error"),
+        ({"status_code": 400, "error_code": "invalid_param", "error_kind": "provider_unavailable"}, "provider_error"),
+        ({"status_code": 400, "error_code": "invalid_param", "error_kind": "provider_unauthorized"}, "provider_error"),
+        ({"status_code": 400, "error_code": "invalid_param", "error_kind": "model_not_supported"}, "provider_error"),
+        ({"status_code": 400, "error_code": "invalid_param", "error_kind": "rate_limited"}, "provider_error"),
+        (
+            {"status_code": 400, "error_code": "completion_request_error", "error_kind": "rate_limited"},
+            "provider_error",
+        ),
+        ({"status_code": 400, "error_code": "invalid_param", "error_kind": CONCURRENCY_LIMIT}, "rate_limited"),
+        ({"status_code": 400, "error_code": "invalid_param", "error_kind": "not_initialized"}, "not_initialized"),
+        ({"status_code": 400, "error_code": "invalid_param", "error_kind": "CANARY"}, ""),
+        ({"status_code": 429, "error_code": "too_many_requests"}, "rate_limited"),
+        ({"status_code": 429, "error_code": "rate_limit_error"}, "rate_limited"),
+        ({"outcome": "run_failed", "error_kind": "rate_limited"}, "run_failed"),
+        ({"error_kind": "rate_limited"}, ""),  # a node failed, the run succeeded in part
         ({"status_code": 429}, "rate_limited"),
         ({"status_code": 500}, "server_error"),
     ],
 )
 def test_a_request_fails_for_one_reason(changes: dict[str, object], failure: str) -> None:
     assert [r.failure for r in read(changed(**changes)) if isinstance(r, Request)] == [failure]
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({}, None),
+        ({"error_kind": "rate_limited"}, "rate_limited"),
+        ({"outcome": "stream_error", "error_code": "invalid_param", "error_kind": "provider_unavailable"}, "provider_unavailable"),
+        ({"outcome": "run_failed", "error_kind": "quota_exceeded"}, "quota_exceeded"),
+        ({"status_code": 400, "error_code": "invalid_param", "error_kind": "provider_error"}, "provider_error"),
+        ({"status_code": 400, "error_kind": CONCURRENCY_LIMIT}, None),  # Dify's own, no provider failed
+        ({"status_code": 429, "error_code": "too_many_requests"}, None),
+        # Lines of earlier versions have the code alone.
+        ({"outcome": "stream_error", "error_code": "completion_request_error"}, "provider_error"),
+        ({"outcome": "stream_error", "error_code": "provider_quota_exceeded"}, "quota_exceeded"),
+        ({"status_code": 400, "error_code": "provider_not_initialize"}, "not_initialized"),
+        ({"status_code": 400, "error_code": "model_currently_not_support"}, "model_not_supported"),
+        ({"status_code": 429, "error_code": "rate_limit_error"}, "rate_limited"),
+        ({"outcome": "stream_error", "error_code": "invalid_param"}, None),
+        ({"status_code": 401, "error_code": "unauthorized"}, None),
+        ({"outcome": "stream_error", "error_kind": "CANARY"}, None),
+        ({"outcome": "stream_error", "error_kind": "upstream_refused"}, None),  # not the proxy's to say
+    ],
+)  # fmt: skip
+def test_the_cause_of_a_failure_counts_once(changes: dict[str, object], kind: str | None) -> None:
+    assert [r for r in read(changed(**changes)) if isinstance(r, Failure)] == ([Failure(kind)] if kind else [])
+    assert CAUSES - {CONCURRENCY_LIMIT} <= set(ERROR_KINDS)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +195,19 @@ def test_a_request_fails_for_one_reason(changes: dict[str, object], failure: str
         ({"usage": (UsageEntry(input_tokens=0, output_tokens=0),)}, ["zero"]),
         ({"usage": (UsageEntry(input_tokens=-5, output_tokens=2),)}, ["inconsistent"]),
         ({"usage": (UsageEntry(total_tokens=5),)}, []),
+        # A run without a model: a workflow's own total is 0.
+        ({"usage": (UsageEntry(total_tokens=0),), "route": "/v1/workflows/run"}, []),
+        ({"usage": (UsageEntry(total_tokens=0),), "route": "/v1/workflows/{workflow_id}/run"}, []),
+        ({"usage": (UsageEntry(total_tokens=0),)}, []),
+        ({"usage": (UsageEntry(model="m"), UsageEntry(total_tokens=0)), "route": "/v1/workflows/run"}, ["absent"]),
+        ({"usage": (UsageEntry(model="m", total_tokens=0),), "route": "/v1/workflows/run"}, ["zero"]),
+        ({"usage": (UsageEntry(total_tokens=-1),), "route": "/v1/workflows/run"}, ["inconsistent"]),
+        *(({"usage": (), "method": method}, []) for method in ("OPTIONS", "HEAD", "GET", "FOO")),
+        *(({"usage": (), "status_code": status}, []) for status in (302, 400, 401, 404, 429)),
+        ({"usage": (), "route": "/v1/audio-to-text"}, []),  # its answer never has usage
+        ({"usage": (), "route": "/v1/conversations/{c_id}/name"}, []),
+        ({"usage": (UsageEntry(input_tokens=5, output_tokens=5, total_tokens=30),)}, ["inconsistent"]),
+        ({"usage": (UsageEntry(input_tokens=5, output_tokens=5, total_tokens=10),)}, []),
         ({"usage": (UsageEntry(input_tokens=5, output_tokens=5, total_tokens=9),)}, ["inconsistent"]),
         ({"usage": (UsageEntry(input_tokens=0), ENTRY)}, []),
         ({"usage": (UsageEntry(input_tokens=0), UsageEntry())}, ["zero"]),
@@ -161,9 +221,79 @@ def test_missing_usage_is_said(changes: dict[str, object], missing: list[str]) -
     assert [r.reason for r in read(changed(**changes)) if isinstance(r, UsageMissing)] == missing
 
 
+def test_what_a_total_has_more_than_its_parts_is_unsplit() -> None:
+    entry = UsageEntry("openai", "gpt-4.1", 12, 34, 60)
+    used = next(record for record in read(changed(usage=(entry,))) if isinstance(record, Usage))
+    assert (used.input_tokens, used.output_tokens, used.unsplit_tokens) == (12, 34, 14)
+
+
 def test_labels_come_from_closed_sets() -> None:
-    found = read(changed(method="CANARY", route="/CANARY", status_code=1000, app_id="CANARY", error_code="CANARY"))
+    odd = dict.fromkeys(("app_id", "error_code", "error_kind", "outcome"), "CANARY")
+    found = read(changed(method="CANARY", route="/CANARY", status_code=1000, **odd))
     assert "CANARY" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("told", "currency"),
+    [("USD", "USD"), ("RMB", "RMB"), (None, "unknown"), ("", "unknown"), ("CANARY", "unknown"), ("US", "unknown"),
+     ("U5D", "unknown"), ("USD ", "unknown"), ("USD\n", "unknown"), ("ÄÖÜ", "unknown"), ("XYZ", "other")],
+)  # fmt: skip
+def test_a_currency_looks_like_one(told: str | None, currency: str) -> None:
+    entry = UsageEntry("openai", "gpt-4.1", 12, 34, None, "0.001", told)
+    used = next(record for record in read(changed(usage=(entry,))) if isinstance(record, Usage))
+    assert used.currency == currency
+
+
+def test_the_case_from_the_field() -> None:
+    """tests/cases/41-streamed-error-codes, lines of an earlier version."""
+    log = (ROOT / "tests/cases/41-streamed-error-codes/proxy.log").read_bytes()
+    found = Dify().parse(log).records
+    requests = Counter((r.route, r.status_code, r.failure) for r in found if isinstance(r, Request))
+    assert requests == {
+        ("/v1/chat-messages", "200", ""): 2, ("/v1/chat-messages", "200", "stream_error"): 2,
+        ("/v1/chat-messages", "400", "not_initialized"): 1,
+        ("/v1/workflows/run", "200", "run_failed"): 1, ("/v1/workflows/run", "200", ""): 1,
+    }  # fmt: skip
+    assert Counter(r.kind for r in found if isinstance(r, Failure)) == {
+        "provider_error": 1, "quota_exceeded": 1, "not_initialized": 1,
+    }  # fmt: skip
+    used = [r for r in found if isinstance(r, Usage)]
+    assert [sum(getattr(r, f"{name}_tokens") or 0 for r in used) for name in ("input", "output", "unsplit")] == [
+        6,
+        8,
+        17,
+    ]
+    assert sum(r.cost or 0 for r in used) == Decimal("0.002")
+    assert not any(isinstance(r, UsageMissing) for r in found)
+
+
+class TestLinesOfARealDify:
+    """Written by an earlier version, which knew no causes; the books are of the client that sent the requests."""
+
+    LINES = gzip.decompress((ROOT / "tests/real_dify/text/proxy.log.gz").read_bytes())
+    BOOKS = json.loads((ROOT / "tests/real_dify/expected.json").read_text())
+
+    def found(self, kind: type) -> list[Any]:
+        batch = Dify().parse(self.LINES)
+        assert batch.lines == batch.observed
+        return [record for record in batch.records if isinstance(record, kind)]
+
+    def test_tokens(self) -> None:
+        tokens: Counter[tuple[str, str]] = Counter()
+        for used in self.found(Usage):
+            split = {"input": used.input_tokens, "output": used.output_tokens, "unsplit": used.unsplit_tokens}
+            for name, count in split.items():
+                tokens[used.app_id, name] += count or 0
+        for app_id, books in self.BOOKS["phases"]["text"]["proxy_tokens_by_app"].items():
+            if "total" in books:
+                assert sum(count for key, count in tokens.items() if key[0] == app_id) == books["total"]
+            else:
+                assert (tokens[app_id, "input"], tokens[app_id, "output"]) == (books["input"], books["output"])
+
+    def test_nothing_is_owed_by_runs_without_a_model(self) -> None:
+        """The one that remains is a chat that was stopped: its model had begun to answer."""
+        missing = [(self.BOOKS["apps"][record.app_id], record.reason) for record in self.found(UsageMissing)]
+        assert missing == [("chat", "zero")]
 
 
 @pytest.mark.parametrize("bad", [-1, True, "x", None, [], 1e300, 10**400])

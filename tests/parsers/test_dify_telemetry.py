@@ -165,6 +165,10 @@ def test_other_events_move_nothing(event: str) -> None:
         (tokens(None, None, None), "absent"),
         (tokens(0, 0, 0), "zero"),
         (tokens(total=10), "inconsistent"),
+        (tokens(total=47), "inconsistent"),
+        (tokens(0, 0, 9), "inconsistent"),
+        (tokens(None, None, 9), None),
+        (tokens(None, 34, 46), "inconsistent"),
         (tokens(given=True), "inconsistent"),
         (tokens(given=-1), "inconsistent"),
         (tokens(given=1.5), "inconsistent"),
@@ -181,6 +185,36 @@ def test_missing_usage_of_a_succeeded_llm_node_is_said(usage: dict[str, object],
     assert found == ([reason] if reason else [])
     failed = records("dify.node.execution", **{**LLM, "dify.node.status": "failed"}, **usage)
     assert not any(isinstance(record, UsageMissing) for record in failed)
+
+
+@pytest.mark.parametrize("number", [1, 40])  # few are read one by one, many as a block
+@pytest.mark.parametrize(
+    ("usage", "split"),
+    [
+        (tokens(), (12, 34, None)),
+        (tokens(total=60), (12, 34, 14)),
+        (tokens(0, 34, 60), (0, 34, 26)),
+        (tokens(None, 34, 60), (None, 34, 26)),
+        (tokens(total=10), (12, 34, None)),
+        (tokens(total=None), (12, 34, None)),
+        (tokens(0, 0, 9), (None, None, 9)),
+    ],
+)
+def test_what_a_total_has_more_than_its_parts_is_unsplit(
+    usage: dict[str, object], split: tuple[int | None, ...], number: int
+) -> None:
+    told = {**LLM, "dify.event.name": "dify.node.execution", **usage}
+    line = {
+        "ts": "2026-11-23T08:56:42.240Z",
+        "severity": "INFO",
+        "message": "telemetry.span_detail",
+        "attributes": told,
+    }
+    found = Dify().parse((json.dumps(line).encode() + b"\n") * number).records
+    used = [record for record in found if isinstance(record, Usage)]
+    for place, name in enumerate(("input_tokens", "output_tokens", "unsplit_tokens")):
+        counts = [getattr(record, name) for record in used if getattr(record, name) is not None]
+        assert sum(counts) == (split[place] or 0) * number
 
 
 @pytest.mark.parametrize("bad", [-1, True, "x", "NaN", "1e400", [], {}, math.nan, math.inf, -math.inf, 10**400])

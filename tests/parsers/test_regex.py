@@ -43,7 +43,12 @@ def records(parser: Regex, line: str) -> list[Record]:
         (
             r"(?P<total_tokens>\S+) (?P<cost>\S+) (?P<currency>\S+)",
             "46 -0.5 CANARY",
-            [Usage(unsplit_tokens=46, currency="other")],
+            [Usage(unsplit_tokens=46, currency="unknown")],
+        ),
+        (
+            r"(?P<input_tokens>\S+) (?P<output_tokens>\S+) (?P<total_tokens>\S+)",
+            "12 34 60",
+            [Usage(input_tokens=12, output_tokens=34, unsplit_tokens=14)],
         ),
         (r"(?P<total_tokens>\S+)", "-46", []),
         (r"(?P<total_tokens>\S+)", "9999999999999", []),

@@ -129,9 +129,11 @@ def test_what_is_no_json_tells_nothing(body: bytes) -> None:
 
 def test_an_error_is_named_by_its_code_alone() -> None:
     body = {"code": "provider_quota_exceeded", "message": "CANARY", "status": 400}
-    assert blocking(body, status_code=400) == Read("ok", "provider_quota_exceeded", (), None)
-    assert blocking(body | {"code": "CANARY sk-123"}, status_code=400).error_code is None
-    assert stream(text(), {"event": "error"} | body) == Read("stream_error", "provider_quota_exceeded", (), 0.0)
+    quota = "provider_quota_exceeded", (), None, "quota_exceeded"
+    assert blocking(body, status_code=400) == Read("ok", *quota)
+    for odd in ("CANARY sk-123", "canary", "a" * 64, "provider_quota_exceeded "):
+        assert blocking(body | {"code": odd}, status_code=400) == Read("ok", "other", (), None)
+    assert stream({"event": "error"} | body) == Read("stream_error", *quota)
     assert stream(finished(0, "failed"), {"event": "error"} | body).outcome == "stream_error"
 
 
@@ -221,6 +223,11 @@ class TestNeverTwice:
         assert read(body, JSON + fields).usage == (MESSAGE,)
         assert read(b"", [*fields, ("Content-Type", "audio/mpeg")]).usage != ()
 
+    def test_calls_with_and_without_a_split_are_told_apart(self) -> None:
+        """Added up, their total would look inconsistent."""
+        total_only = node(None, execution_metadata={"total_tokens": 42})
+        assert stream(node(USAGE), total_only, finished(84)).usage == (self.ONE, UsageEntry("p", "m", total_tokens=42))
+
     def test_many_models_stay_one_line(self) -> None:
         nodes = []
         for number in range(100):
@@ -232,10 +239,195 @@ class TestNeverTwice:
         assert max(len(entry.model or "") for entry in usage) == 128
 
 
+NOTHING = USAGE | dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), 0) | {"total_price": "0E-7"}
+STARTED = {"event": "workflow_started", "data": {"id": "r"}}
+CODE = node(None, "code", process_data={}, outputs={"result": 1})
+#: How the line says that nothing is owed.
+NO_MODEL = (UsageEntry(total_tokens=0),)
+
+
+class TestOwed:
+    """A run without a model owes no usage; a model that succeeded does."""
+
+    def test_a_workflow_without_a_model(self) -> None:
+        assert stream(STARTED, CODE, finished(0)).usage == NO_MODEL
+        assert blocking({"workflow_run_id": "r", "data": {"status": "succeeded", "total_tokens": 0}}).usage == NO_MODEL
+        assert (
+            blocking({"workflow_run_id": "r", "data": {"status": "succeeded", "total_tokens": None}}).usage == NO_MODEL
+        )
+
+    def test_a_chatflow_without_a_model(self) -> None:
+        for usage in (NOTHING, None):
+            assert stream(STARTED, CODE, text(), message_end(usage), finished(0)).usage == NO_MODEL
+            body = {"event": "message", "mode": "advanced-chat", "answer": "a", "metadata": {"usage": usage}}
+            assert blocking(body).usage == NO_MODEL
+
+    def test_a_run_that_waits_for_a_person(self) -> None:
+        assert stream(STARTED, CODE, {"event": "workflow_paused", "data": {"status": "paused"}}).usage == NO_MODEL
+        paused = {"event": "workflow_paused", "workflow_run_id": "r", "data": {"status": "paused", "total_tokens": 0}}
+        assert blocking(paused).usage == NO_MODEL
+
+    def test_a_model_that_failed(self) -> None:
+        for status in ("failed", "exception"):
+            assert stream(STARTED, node(NOTHING, status=status), finished(0)).usage == NO_MODEL
+            assert stream(STARTED, node(None, status=status), finished(0)).usage == NO_MODEL
+        assert stream(STARTED, node(USAGE, status="failed"), finished(42)).usage[0].input_tokens == 30
+
+    def test_a_model_that_succeeded_owes(self) -> None:
+        assert stream(STARTED, node(None), finished(0)).usage == (UsageEntry("p", "m"),)
+        assert stream(STARTED, node(NOTHING), finished(0)).usage == (UsageEntry("p", "m", 0, 0, None, "0", "USD"),)
+
+    def test_a_chat_owes(self) -> None:
+        assert stream(text(), message_end(NOTHING)).usage == (UsageEntry(None, None, 0, 0, None, "0", "USD"),)
+        assert stream(text(), message_end(None)).usage == ()
+        assert blocking({"event": "message", "mode": "chat", "answer": "a", "metadata": {}}).usage == ()
+
+
+@pytest.mark.parametrize("total", [50, 41])
+def test_a_total_that_is_not_the_sum_of_its_parts(total: int) -> None:
+    (entry,) = stream(message_end(USAGE | {"total_tokens": total})).usage
+    assert entry.told.missing == "inconsistent"
+    assert entry.told.split == (30, 12, 8 if total == 50 else None)
+    (entry,) = stream(node(USAGE | {"total_tokens": total}), finished(total)).usage
+    assert entry.told.missing == "inconsistent"
+    assert entry.told.split == (30, 12, 8 if total == 50 else None)
+
+
+@pytest.mark.parametrize("odd", ["CANARY", "US", "U5D", "USD ", "", 5, None, ["USD"], "x" * 500])
+def test_a_currency_that_is_none_is_left_out(odd: object) -> None:
+    (entry,) = stream(message_end(USAGE | {"currency": odd})).usage
+    assert (entry.total_price, entry.currency) == ("0.000156", None)
+
+
+def plugin_error(text: str) -> str:
+    """PluginInvokeError.description (api/core/plugin/impl/exc.py), in the daemon's JSON."""
+    description = {"args": {"description": text}, "error_type": "InvokeError", "message": text}
+    return json.dumps(description, separators=(",", ":"))
+
+
+RATE_LIMITED = plugin_error('[models] Error: API request failed with status code 429: {"error": "CANARY"}')
+REFUSED = plugin_error("[models] Error: API request failed with status code 401: CANARY")
+
+
+class TestCauses:
+    """What failed, of each request once."""
+
+    def error(self, message: str, code: str = "invalid_param") -> dict[str, Any]:
+        return {"event": "error", "code": code, "status": 400, "message": message}
+
+    def test_a_refusal(self) -> None:
+        body = {
+            "code": "invalid_param",
+            "status": 400,
+            "message": f"req_id: 83e845f0fb PluginInvokeError: {RATE_LIMITED}",
+        }
+        assert blocking(body, status_code=400) == Read("ok", "invalid_param", (), None, "rate_limited")
+        limit = "Too many requests. Please try again later. The current maximum concurrent requests allowed for CANARY is 2."
+        assert blocking(body | {"message": limit}, status_code=400).error_kind == "concurrency_limit"
+        assert blocking(body | {"message": "CANARY"}, status_code=400).error_kind is None
+        assert blocking(body | {"code": "unauthorized"}, status_code=401).error_kind is None
+
+    def test_an_error_event(self) -> None:
+        """There the message is the exception's description alone (base_app_generate_response_converter.py)."""
+        assert stream(text(), self.error(RATE_LIMITED)) == Read(
+            "stream_error", "invalid_param", (), 0.0, "rate_limited"
+        )
+        assert stream(self.error("x", "provider_quota_exceeded")).error_kind == "quota_exceeded"
+        assert (
+            stream(self.error("[a] Connection Error, x", "completion_request_error")).error_kind
+            == "provider_unavailable"
+        )
+        assert stream(self.error("CANARY")).error_kind is None
+        assert stream(self.error("x", "internal_server_error")) == Read(
+            "stream_error", "internal_server_error", (), None
+        )
+
+    def test_a_failed_run(self) -> None:
+        failed = {"status": "failed", "total_tokens": 0, "error": f"req_id: 9e1e2daabe PluginInvokeError: {REFUSED}"}
+        assert blocking({"workflow_run_id": "r", "data": failed}) == Read(
+            "run_failed", None, NO_MODEL, None, "provider_unauthorized"
+        )
+        assert stream(STARTED, {"event": "workflow_finished", "data": failed}).error_kind == "provider_unauthorized"
+        own = failed | {"error": "ValueError: CANARY"}
+        assert blocking({"workflow_run_id": "r", "data": own}) == Read("run_failed", None, NO_MODEL, None)
+
+    def test_a_run_that_succeeded_in_part(self) -> None:
+        exception = node(None, status="exception", error=f"req_id:  PluginInvokeError: {RATE_LIMITED}")
+        found = stream(STARTED, exception, finished(0, "partial-succeeded"))
+        assert found == Read("ok", None, NO_MODEL, None, "rate_limited")
+
+    def test_a_model_that_was_called_again_did_not_fail(self) -> None:
+        retried = node(USAGE, error=f"req_id:  PluginInvokeError: {RATE_LIMITED}")
+        assert stream(STARTED, retried | {"event": "node_retry"}, node(USAGE), finished(42)).error_kind is None
+        assert stream(STARTED, retried, finished(42)).error_kind is None
+
+    def test_the_first_cause_is_the_requests(self) -> None:
+        """A chatflow repeats a node's error as the run's, and as an error event (advanced_chat/generate_task_pipeline.py)."""
+        text_of_node = f"req_id: a PluginInvokeError: {REFUSED}"
+        failed = {"event": "workflow_finished", "data": {"status": "failed", "total_tokens": 0, "error": text_of_node}}
+        nodes = node(None, status="failed", error=text_of_node), node(None, status="failed", error=RATE_LIMITED)
+        found = stream(STARTED, *nodes, failed, self.error(f"Run failed: {text_of_node}"))
+        assert (found.outcome, found.error_kind) == ("stream_error", "provider_unauthorized")
+
+    @pytest.mark.parametrize("size", [1, 700, 10_000, 10**6])
+    @pytest.mark.parametrize("length", [100, 2000, 5000, 300_000])
+    def test_a_long_text_is_read_at_its_beginning(self, length: int, size: int) -> None:
+        message = f"req_id: a PluginInvokeError: {plugin_error('[m] Error: Error code: 429 - ' + 'CANARY é“' * length)}"
+        document = {"code": "invalid_param", "status": 400, "message": message, "params": "x" * 600}
+        if size > 1 or length < 5000:
+            assert blocking(document, status_code=400, size=size).error_kind == "rate_limited"
+            assert stream({"event": "error"} | document, size=size).error_kind == "rate_limited"
+
+
+CANARIES = [
+    "CANARY", "canary", "CANARY\n", "provider_quota_exceeded CANARY", "USD CANARY", f"req_id: a PluginInvokeError: {RATE_LIMITED}",
+    "Model CANARY not exist.", "Too many requests. Please try again later. CANARY", {"CANARY": "CANARY"}, ["CANARY"],
+]  # fmt: skip
+#: Names of models are labels.
+NAMES = {"model_name", "model_provider", "model"}
+
+
+def leaves(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of all values that are no objects."""
+    if isinstance(document, dict):
+        return [leaf for name, value in document.items() for leaf in leaves(value, (*path, name))]
+    return [path]
+
+
+def replaced(document: Any, path: tuple[Any, ...], value: object) -> Any:
+    return {**document, path[0]: replaced(document[path[0]], path[1:], value)} if path else value
+
+
+FAILED = node(USAGE, status="failed", error="e", title="t", id="i", inputs={"q": "q"})
+BODIES = [
+    {"event": "message", "id": "m", "mode": "chat", "answer": "a", "conversation_id": "c", "metadata": {"usage": USAGE}},
+    {"workflow_run_id": "r", "task_id": "t", "data": {"id": "r", "status": "failed", "error": "e", "outputs": {"a": "b"}, "total_tokens": 1}},
+    {"code": "invalid_param", "message": "m", "status": 400, "params": "p"},
+    {"id": "c", "object": "chat.completion", "model": "m", "choices": [], "usage": USAGE, "user": "u"},
+    FAILED["data"],
+]  # fmt: skip
+EVENTS_OF_RUN = [FAILED, message_end(USAGE), finished(1, "failed"), text(), BODIES[2] | {"event": "error"}]
+
+
+@pytest.mark.parametrize("canary", CANARIES, ids=range(len(CANARIES)))
+def test_what_others_wrote_never_leaves(canary: Any) -> None:
+    for status_code, body in [(200, body) for body in BODIES] + [(400, body) for body in BODIES]:
+        for path in leaves(body):
+            found = blocking(replaced(body, path, canary), status_code=status_code)
+            assert path[-1] in NAMES or "canary" not in repr(found).lower()
+    for event in EVENTS_OF_RUN:
+        for path in leaves(event):
+            found = stream(replaced(event, path, canary), {"event": "error", "code": canary, "message": canary})
+            assert path[-1] in NAMES or "canary" not in repr(found).lower()
+    if isinstance(canary, str):
+        for name in ("X-Usage-Total-Tokens", "X-Usage-Total-Price", "X-Usage-Currency"):
+            fields = [*JSON, ("X-Usage-Input-Tokens", "3"), (name, canary)]
+            assert "canary" not in repr(read(b"{}", fields)).lower()
+
+
 def test_zero_and_wrong_counts_stay_for_the_reader_to_say() -> None:
-    assert stream(message_end(USAGE | {"prompt_tokens": 0, "completion_tokens": 0, "total_price": "0E-7"})).usage == (
-        UsageEntry(None, None, 0, 0, None, "0", "USD"),
-    )
+    nothing = USAGE | {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "total_price": "0E-7"}
+    assert stream(message_end(nothing)).usage == (UsageEntry(None, None, 0, 0, None, "0", "USD"),)
     for wrong in (-5, "12", 1.5, True, 10**13, {"CANARY": 1}, []):
         (entry,) = stream(message_end(USAGE | {"completion_tokens": wrong})).usage
         assert (entry.input_tokens, entry.output_tokens) == (30, -1)

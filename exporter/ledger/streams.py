@@ -1,0 +1,106 @@
+"""Accepted requests that may still fail: the access line says 200, and an error record behind it says otherwise.
+
+Nearly all of these requests never fail, so adding one must cost next to nothing, and finding one may cost more. They
+are kept in blocks of equal age: a block is a dictionary by trace id, and only an error record looks into the blocks.
+"""
+
+from collections.abc import Mapping
+from itertools import islice
+
+from msgspec import Struct, structs
+
+from exporter.ledger.change_tracker import ChangeTracker
+from parsers.batch import Accepted, TraceError
+from parsers.values.times import iso, zone
+
+#: A failed run writes its error record up to so many nanoseconds before the access line of a blocking request.
+_EARLY = 2_000_000_000
+
+#: Requests per block, at most: a commit stores the blocks that have changed.
+_BLOCK = 128
+
+
+class Block(Struct, frozen=True):
+    """Accepted requests of one route, as in `Accepted`; the time of each by its trace id."""
+
+    route: str
+    failure: str
+    timezone: str
+    times: dict[str, str]
+
+    def fails(self, error: TraceError) -> bool:
+        """Whether the error makes a failure of a request of this block.
+
+        An error of a plugin that is older than the access line belongs to an answer that came whole: a blocking run
+        with a branch for failed nodes.
+        """
+        time = self.times.get(error.trace_id)
+        if time is None or (at := iso(time.encode(), zone(self.timezone))) is None:
+            return False
+        if self.failure == "run_failed":
+            return error.level == "run" and error.at >= at - _EARLY
+        return error.level != "node" and error.at >= at
+
+
+class Streams:
+    """Of one source; `blocks` by a number that grows with every block."""
+
+    def __init__(self) -> None:
+        self.blocks: ChangeTracker[int, Block] = ChangeTracker()
+        self._size = 0
+
+    def restore(self, blocks: Mapping[int, Block]) -> None:
+        """Goes on with stored blocks."""
+        self.blocks.enter(dict(sorted(blocks.items())))
+        self._size = sum(len(block.times) for block in self.blocks.values())
+
+    def add(self, accepted: Accepted, errors: Mapping[str, TraceError], capacity: int) -> int:
+        """Adds requests; how many of them have failed, by error records that were read before.
+
+        Requests beyond the capacity stay until `trim`, because errors of the same batch follow.
+        """
+        block = Block(accepted.route, accepted.failure, accepted.timezone, {})
+        size, number, failed = max(1, min(_BLOCK, capacity // 4)), next(reversed(self.blocks), 0), 0
+        requests = zip(accepted.trace_ids.split("\n"), accepted.times.split("\n"), strict=False)
+        while times := dict(islice(requests, size)):
+            added = structs.replace(block, times=times)
+            if errors and not errors.keys().isdisjoint(times):
+                early = [trace_id for trace_id in times if trace_id in errors and added.fails(errors[trace_id])]
+                for trace_id in early:
+                    del times[trace_id]
+                failed += len(early)
+            number = self._put(number, added, size)
+        return failed
+
+    def _put(self, number: int, added: Block, size: int) -> int:
+        """Adds a block after, or where it fits to, the newest one; the number of the newest block then."""
+        last = self.blocks.get(number)
+        merged = structs.replace(added, times={})
+        if (
+            last is not None
+            and structs.replace(last, times={}) == merged
+            and len(last.times) + len(added.times) <= size
+        ):
+            added = structs.replace(added, times=last.times | added.times)
+            self._size -= len(last.times)
+        else:
+            number += 1
+        self.blocks[number] = added
+        self._size += len(added.times)
+        return number
+
+    def trim(self, capacity: int) -> None:
+        """Drops the oldest blocks beyond the capacity."""
+        while self._size > capacity:
+            self._size -= len(self.blocks.pop(next(iter(self.blocks))).times)
+
+    def fail(self, error: TraceError) -> tuple[str, str] | None:
+        """Takes the newest request that the error makes a failure; its route and failure."""
+        for number in reversed(self.blocks):
+            block = self.blocks[number]
+            if error.trace_id in block.times and block.fails(error):
+                times = {trace_id: time for trace_id, time in block.times.items() if trace_id != error.trace_id}
+                self.blocks[number] = structs.replace(block, times=times)
+                self._size -= 1
+                return block.route, block.failure
+        return None

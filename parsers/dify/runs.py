@@ -1,0 +1,90 @@
+"""What Dify's log says about the outcome of a run or of a streamed answer, line by line.
+
+Neither the end of a worker's task nor an access line knows the outcome: the task of a failed run "succeeds", and the
+status of a stream is sent before its first token. The error records of the same trace id know it. This module reads
+both sides; the ledger joins them, because they come in different lines and in any order.
+
+The beginnings of the messages are Dify's own fixed words (core/workflow/workflow_entry.py, core/plugin/impl/base.py,
+core/app/apps/*/app_generator.py, graphon's graph.py and http_request/node.py). What stands behind them may be a
+provider's or a user's text and is never read.
+"""
+
+import re
+from collections.abc import Mapping
+
+from parsers.access.routes import Routes
+from parsers.batch import RUN_KINDS, UNKNOWN, Accepted, Closed, ErrorLevel, Opened, TraceError
+from parsers.values.times import iso_of
+
+_TASK_NAME = "workflow_based_app_execution_task"
+#: Everything behind `user=` may be the user's own words.
+_PARAMETERS = re.compile(
+    rb"workflow_based_app_execution_task run with params: app_id='([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})' "
+    rb"workflow_id='[^']*' tenant_id='[^']*' app_mode=<AppMode\.\w+: '([a-z-]+)'>"
+)
+#: The status of a run by the status of its task, as long as no error record of its trace id says more.
+_STATUS = {"succeeded": "finished", "failed": "failed", "ignored": "finished"}
+
+#: By the file that wrote the record: how its message begins, and what has failed.
+_ERRORS: Mapping[bytes, tuple[re.Pattern[bytes], ErrorLevel]] = {
+    b"workflow_entry.py": (re.compile(rb"Unknown Error when workflow entry running"), "run"),
+    b"graph.py": (re.compile(rb"Failed to create node instance\b"), "run"),
+    b"app_generator.py": (re.compile(rb"(?:(?:Unknown|Validation) )?Error when generating\b"), "run"),
+    b"base.py": (
+        re.compile(
+            rb"Error in stream response for plugin\b|Failed to request plugin daemon\b"
+            rb"|(?:Stream r|R)equest to Plugin Daemon Service failed\b"
+        ),
+        "plugin",
+    ),
+    b"error_handler.py": (re.compile(rb"Node \S{1,128} failed with ABORT strategy\b"), "run"),
+    b"node.py": (re.compile(rb"http request node \S{1,128} failed to run\b"), "node"),
+}
+_LEVELS = frozenset({b"ERROR", b"CRITICAL", b"WARNING", b"WARN"})
+
+
+def opened(trace_id: str, message: bytes, at: int | None) -> list[Opened]:
+    """The beginning of a streaming workflow's or chatflow's run, in the task that executes it."""
+    match = _PARAMETERS.match(message)
+    if match is None or not trace_id:
+        return []
+    kind = match[2].decode()
+    return [Opened(trace_id, kind if kind in RUN_KINDS else UNKNOWN, match[1].decode(), at)]
+
+
+def closed(trace_id: str, task: str, status: str, duration: int | None, at: int | None) -> list[Closed]:
+    """The end of a run, where `task` is the one that executes runs; `status` is the task's, `duration` in ns."""
+    if task.rpartition(".")[2] != _TASK_NAME or status not in _STATUS:
+        return []
+    return [Closed(trace_id, _STATUS[status], duration, at)]
+
+
+def trace_errors(level: bytes, caller: bytes, trace_id: str, message: bytes, at: int | None) -> list[TraceError]:
+    """What a record says about the run or request of its trace id; nothing without a trace id or a time."""
+    known = _ERRORS.get(caller)
+    if known is None or not trace_id or at is None or level not in _LEVELS:
+        return []
+    pattern, error_level = known
+    return [TraceError(trace_id, error_level, at)] if pattern.match(message) else []
+
+
+def failure_of_stream(routes: Routes, method: str, route: str, status_code: str) -> str:
+    """How an error record behind an access line with these labels makes a failure of the request; "" if it cannot.
+
+    A workflow's answer of status 200 reports a failed run in its body. Any other streamed answer ends in an error
+    event.
+    """
+    if status_code != "200" or method != "POST":
+        return ""
+    information = routes.information(route)
+    if information.streaming == "no" or information.model == "no":
+        return ""
+    return "run_failed" if "/workflows/" in route else "stream_error"
+
+
+def accepted(routes: Routes, labels: tuple[str, str, str], trace_id: str, at: int | None) -> list[Accepted]:
+    """The first half of a join with a later error; `labels` are method, route and status code of an access line."""
+    failure = failure_of_stream(routes, *labels)
+    if not failure or not trace_id or "\n" in trace_id or at is None:
+        return []
+    return [Accepted(labels[1], failure, trace_id, iso_of(at))]
