@@ -48,6 +48,8 @@ _EXTENTS = {"u": Extent.FIRST, "r": Extent.LAST, "U": Extent.LAST, "{x-forwarded
 
 #: `[2026-11-23 08:53:05 +0000] [11056] [INFO] Booting worker with pid: 11058`; a log shipper may cut the time off.
 OWN_LINE = re.compile(rb"(?:\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4})\] )?\[\d+\] \[([A-Z]+)\] (.*)", re.DOTALL)
+#: No form begins with them: the lines of tracebacks and bodies do.
+INDENTS = b" \t"
 _TRACEBACK = re.compile(
     rb"\s|Traceback \(most recent call last\):|During handling of the above |The above exception was "
     rb"|[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)\b"
@@ -100,6 +102,8 @@ class Gunicorn(Parser, frozen=True):
         return self._access.parse(window, final, self._own)
 
     def _own(self, line: bytes) -> Outcome:
+        if line[0] in INDENTS:
+            return "format" if b"\0" in line else None
         if match := OWN_LINE.fullmatch(line):
             at = iso(match[1] or b"", self._access.local)
             failures = own_failures(match[2], match[3])
