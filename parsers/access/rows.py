@@ -253,8 +253,9 @@ class Access(Struct, frozen=True, dict=True):
         times = [
             _last_number(text, unit) if time is None else time for text, time in zip(texts, looked_up, strict=True)
         ]
-        odd = [text for text, time in zip(texts, times, strict=True) if time is None and text != b"-"]
-        unread += dropped_of(_FIELDS[role], [text for text in odd if not _NO_NUMBERS.fullmatch(text)])
+        if times.count(None) > texts.count(b"-"):
+            odd = [text for text, time in zip(texts, times, strict=True) if time is None]
+            unread += dropped_of(_FIELDS[role], [text for text in odd if not _NO_NUMBERS.fullmatch(text)])
         return tuple(time for time in times if time is not None)
 
     @cached_property
