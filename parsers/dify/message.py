@@ -60,6 +60,7 @@ class Reader:
             b"strategy.py": _task,
             b"request.py": _task,
             b"workflow_execute_task.py": _run,
+            **dict.fromkeys(runs.ERROR_CALLERS, _trace_error),
         }
 
     def records(self, head: Head) -> list[Record]:
@@ -68,7 +69,6 @@ class Reader:
         records = read(head) if read else []
         if head.level in _ERRORS:
             records.append(failure_of_record(head.message))
-        records += runs.trace_errors(*head)
         return records
 
     def _access(self, head: Head) -> list[Record]:
@@ -111,3 +111,7 @@ def _task(head: Head) -> list[Record]:
 
 def _run(head: Head) -> list[Record]:
     return [*runs.opened(head.trace_id, head.message, head.at)]
+
+
+def _trace_error(head: Head) -> list[Record]:
+    return [*runs.trace_errors(*head)]
