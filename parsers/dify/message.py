@@ -65,6 +65,7 @@ class Reader:
             b"strategy.py": _task,
             b"request.py": _task,
             b"workflow_execute_task.py": _run,
+            **dict.fromkeys(runs.ERROR_CALLERS, _trace_error),
         }
 
     def records(self, head: Head) -> list[Record]:
@@ -73,7 +74,6 @@ class Reader:
         records = read(head) if read else []
         if head.level in _ERRORS:
             records += failures_of_record(head.message, head.stack_trace)
-        records += runs.trace_errors(head.level, head.caller, head.trace_id, head.message, head.at)
         return records
 
     def _access(self, head: Head) -> list[Record]:
@@ -118,3 +118,7 @@ def _task(head: Head) -> list[Record]:
 
 def _run(head: Head) -> list[Record]:
     return [*runs.opened(head.trace_id, head.message, head.at)]
+
+
+def _trace_error(head: Head) -> list[Record]:
+    return [*runs.trace_errors(*head)]

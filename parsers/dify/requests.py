@@ -23,6 +23,7 @@ from parsers.batch import Accepted, Record
 from parsers.dify.block import DIGITS, Found, Line, by_quarter, decoded, newest_of, parts_of
 from parsers.dify.runs import failure_of_stream
 from parsers.lines import whole_lines
+from parsers.values import json as lenient_json
 from parsers.values.numbers import MILLISECOND
 from parsers.values.times import iso, zone
 
@@ -58,7 +59,7 @@ class _Identified(Struct, frozen=True, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Line).decode
-_decode_trace_id = msgspec.json.Decoder(_Identified).decode
+_decode_trace_id = lenient_json.decoder(_Identified)
 
 
 class _Posts(NamedTuple):
@@ -74,7 +75,7 @@ class _Posts(NamedTuple):
 #: What gives the trace ids and the times of rows, one per line; None where no row has a trace id.
 _Traced = Callable[[Sequence[Row]], tuple[str, str] | None]
 _P = ord("P")
-_LAST = itemgetter(-1)
+_HEAD, _LAST = itemgetter(2), itemgetter(-1)
 
 
 class Requests:
@@ -148,10 +149,9 @@ class Requests:
             for number, (_, _, head, status, _) in enumerate(rows)
             if status == b"200" and head[0] == _P and head.endswith(self._endings)
         ]
-        trace_ids = [_decode_trace_id(raws[number]).trace_id for number in numbers]
         return _Posts(
             [rows[number][2] for number in numbers],
-            "\n".join([each[:64] if isinstance(each, str) and "\n" not in each[:64] else "" for each in trace_ids]),
+            "\n".join([_trace_id_of(raws[number]) for number in numbers]),
             "\n".join([lines[number].ts for number in numbers]),
         )
 
@@ -174,7 +174,7 @@ def _regular(lines: Sequence[_Line]) -> tuple[Sequence[_Line], list[tuple[bytes,
         lines = [line for line in lines if _is_access(line.caller) and "\n" not in line.message]
         text = "\n".join([line.message for line in lines])
     matches = _MESSAGES.findall(text.encode()) if lines else []
-    if b"" in [match[2] for match in matches]:
+    if not all(map(_HEAD, matches)):
         lines = [line for line, match in zip(lines, matches, strict=True) if match[2]]
         matches = [match for match in matches if match[2]]
     return lines, matches
@@ -184,6 +184,15 @@ def _raws_of(lines: Sequence[_Line], found: Sequence[_Line | None], raws: Sequen
     """The bytes of some of the lines that were found."""
     known = set(map(id, lines))
     return [raw for raw, line in zip(raws, found, strict=True) if id(line) in known]
+
+
+def _trace_id_of(raw: bytes) -> str:
+    """The trace id of a line; "" where it has none that could be one."""
+    try:
+        trace_id = _decode_trace_id(raw).trace_id
+    except (ValueError, RecursionError):
+        return ""
+    return trace_id[:64] if isinstance(trace_id, str) and "\n" not in trace_id[:64] else ""
 
 
 def _traced_rows(rows: Sequence[Row]) -> tuple[str, str] | None:

@@ -3,12 +3,14 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from exporter import catalogue as c
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
+from exporter.replay import parallel
 from parsers.dify import Dify
 from parsers.envelope import Cri, Docker
 from parsers.parser import Parser
@@ -79,6 +81,18 @@ def test_runs_end_as_they_did(
     log = forms.rewritten(forms.read(name), form, envelope)
     assert runs(entered(parser, log)) == book_of_runs(phase)
     assert runs(entered(parser, log, 20_000)) == book_of_runs(phase)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of a fork beside the test runner's threads
+def test_several_processes_join_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The halves of a run are then parsed by different processes."""
+    path, ledger = tmp_path / "worker.log", Ledger(Limits(), lambda: 1796000000.0)
+    path.write_bytes(forms.read("text/worker.log.gz"))
+    monkeypatch.setattr(parallel, "BLOCK", 20_000)
+    with path.open("rb") as file:
+        for batch in parallel.parse(parallel.LogFile(file.fileno(), Dify(), 1 << 20), 2):
+            ledger.enter("dify", batch)
+    assert runs(ledger) == book_of_runs("text")
 
 
 #: Of the api's whole log: the streams through nginx are 8 of chat and agent apps, 4 of completions and 1 of the web
