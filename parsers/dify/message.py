@@ -121,4 +121,4 @@ def _run(head: Head) -> list[Record]:
 
 
 def _trace_error(head: Head) -> list[Record]:
-    return [*runs.trace_errors(*head)]
+    return [*runs.trace_errors(*head[:5])]
