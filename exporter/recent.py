@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 
-from exporter.files.lineage import decoded
 from exporter.ledger.ledger import Ledger
 from exporter.messages import redact
-from exporter.window import Position, Window
+from exporter.tail.position import Position, Window, decoded
 from parsers import batch as b
 from parsers.parser import Parser
 
@@ -104,18 +103,19 @@ class Noting:
     def positions(self, source: str) -> dict[str, Position]:
         return self._ledger.positions(source)
 
-    def sought(self, source: str) -> list[str]:
-        return self._ledger.sought(source)
+    def searched_paths(self, source: str) -> list[str]:
+        return self._ledger.searched_paths(source)
 
-    def seek(self, source: str, paths: Iterable[str]) -> None:
-        self._ledger.seek(source, paths)
+    def set_searched_paths(self, source: str, paths: Iterable[str]) -> None:
+        self._ledger.set_searched_paths(source, paths)
 
-    def post(self, window: Window, batch: b.Batch) -> None:
-        self._ledger.post(window, batch)
+    def post(self, window: Window, batch: b.Batch) -> Position:
+        position = self._ledger.post(window, batch)
         try:
             self._recent.note(window, batch, self._parser)
         except Exception as error:  # a third party's parser that fails on a line alone: what is posted is posted
             _log.debug("the failures of a window cannot be shown: source=%s %s", window.source, type(error).__name__)
+        return position
 
 
 def _search(window: Window, consumed: int, parser: Parser, now: float) -> Iterator[Failure]:

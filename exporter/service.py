@@ -24,9 +24,7 @@ from exporter.metrics.gauges import build_information, computed_gauges
 from exporter.persistence.checkpoint import Checkpoint
 from exporter.persistence.committer import Committer
 from exporter.process.fd_limit import raise_fd_limit
-from exporter.recent import Recent
-from exporter.source import Source
-from exporter.sources import Sources
+from exporter.recent import Noting, Recent
 from exporter.status import (
     TODAY,
     SourceState,
@@ -37,6 +35,8 @@ from exporter.status import (
     source_rows,
     today,
 )
+from exporter.tail.source import LedgerPort, Source, SourceSettings
+from exporter.tail.supervisor import SourceTerms, Supervisor
 from exporter.web.listener import Listener
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Service:
         budgets = (*config.budgets, TODAY)
         self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices, budgets)
         self._recent = Recent()
-        self._sources = Sources(self._ledger, self._recent)
+        self._sources = Supervisor(self._ledger_of, self._count_error)
         self._history = History()
         self._stopping = threading.Event()
         self._remembering = threading.Thread(target=self._remember, name="history", daemon=True)
@@ -91,7 +91,7 @@ class Service:
             self._resume(checkpoint)
         self._committer = Committer(self._ledger, checkpoint, time.time, self._render)
         self._deadline = time.monotonic() + self._config.exporter.first_pass_timeout
-        self._sources.start(self._config)
+        self._sources.start(_terms(self._config), self._config.exporter.start_at)
         self.waiting_for = ""
         self._remembering.start()
 
@@ -125,7 +125,7 @@ class Service:
             if not self._refused:
                 self._ledger.configure(config.limits, config.prices, (*config.budgets, TODAY))
                 self._config = config
-                self._sources.apply(config)
+                self._sources.apply(_terms(config), config.exporter.start_at)
                 self._loaded_at = time.time()
                 log.info("the configuration is reloaded")
                 self._warn_if_open()
@@ -217,6 +217,14 @@ class Service:
                 self._listener.url,
             )
 
+    def _ledger_of(self, settings: SourceSettings) -> LedgerPort:
+        """What a source posts to, with the series that exist from its first moment."""
+        self._ledger.open(settings.name)
+        return Noting(self._ledger, self._recent, settings.parser)
+
+    def _count_error(self, source: str, reason: str, count: int) -> None:
+        self._ledger.count(c.SOURCE_ERRORS, (source, reason), count)
+
     def _resume(self, checkpoint: Checkpoint) -> None:
         image, told = checkpoint.load()
         if image is not None:
@@ -260,6 +268,10 @@ class Service:
         return backlog > _BEHIND_BYTES or (
             backlog > 0 and now - snapshot.last_at.get(source.name, now) > _BEHIND_SECONDS
         )
+
+
+def _terms(config: Config) -> list[SourceTerms]:
+    return [SourceTerms(each, config.exporter.poll_interval, config.limits.line_length) for each in config.sources]
 
 
 def _fixed(file: Path, old: Config, new: Config) -> Iterator[str]:

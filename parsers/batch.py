@@ -266,7 +266,8 @@ class Batch(Struct, frozen=True, gc=False):
     """The first `consumed` bytes of a window: `lines` physical lines, each observed, ignored or unparsed.
 
     `unparsed` counts by reason (UNPARSED_REASONS), `examples` holds one raw line a reason, `last_at` is the
-    newest event time.
+    newest event time. `skip` names the streams of which a record continues behind `consumed` and is passed over: it was
+    dropped, or is counted already.
     """
 
     consumed: Count = 0
@@ -276,6 +277,7 @@ class Batch(Struct, frozen=True, gc=False):
     examples: Mapping[str, bytes] = {}
     last_at: Moment | None = None
     records: tuple[Record, ...] = ()
+    skip: tuple[str, ...] = ()
 
     @property
     def observed(self) -> int:

@@ -84,6 +84,8 @@ class Gunicorn(Parser, frozen=True):
     timezone: str = "UTC"
     routes: tuple[str, ...] = ()
 
+    services: ClassVar[tuple[str, ...]] = ("api", "api_websocket")
+
     guesses: ClassVar[tuple[dict[str, Any], ...]] = ({}, {"format": TIMED})
 
     def __post_init__(self) -> None:

@@ -22,9 +22,26 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
     #: Option sets that the detection tries; () where a parser cannot be guessed.
     guesses: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
+    #: Services of Dify's that write this log, as Dify's Docker Compose file names them; () where nobody can say.
+    services: ClassVar[tuple[str, ...]] = ()
+
+    #: Whether a record may have several physical lines. Windows then grow to twice `line_length`, so that each parse
+    #: of the largest window consumes at least half of it.
+    joined: ClassVar[bool] = False
+
     def parse(self, window: bytes, final: bool = False) -> Batch:
         """Parses the whole records at the beginning of `window`; with `final` nothing more will come."""
         raise TypeError(f"{type(self).__name__} has no parse method")
+
+    def parse_part(self, window: bytes, final: bool, skip: tuple[str, ...], line_length: int) -> Batch:
+        """Like `parse`, for a window that may begin inside a record. The tail calls this method.
+
+        `skip` is the `skip` of the batch before: streams whose record is passed over up to its end. A record of several
+        physical lines that span more than `line_length` bytes is dropped, as one unparsed line (`too_long`). Only a
+        parser whose records are `joined` from several lines has to override this method.
+        """
+        del skip, line_length
+        return self.parse(window, final)
 
     def reach(self, line: bytes) -> int:
         """How many bytes of a line, without its newline, fit the format: where a line that nobody takes broke."""

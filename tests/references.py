@@ -25,6 +25,7 @@ from exporter.config.web import Headers, RateLimit
 from exporter.ledger.budgets import Budget
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits
+from parsers.envelope import ENVELOPES
 from parsers.parser import registered
 
 ROOT = Path(__file__).parents[1]
@@ -50,7 +51,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "for one that a restart did not find: that begins anew",
         "paths": "files and globs; new matches are found while running",
         "parser": "one of the parsers below",
-        "envelope": "`none`, `docker` (json-file), `cri` (Kubernetes) or `compose` (`docker compose logs`)",
+        "envelope": "what is around each line of the log: `none` or one of the envelopes below",
         "log_patterns": "further names of rotated files, `%s` for the file's own name",
     },
     'parser = "dify"': {"timezone": _TIMEZONE},
@@ -183,6 +184,8 @@ def configuration() -> str:
     for table in TABLES:
         if table == "[tls_server_config]":
             parts += [_plain(), _WEB]
+        if table == 'parser = "dify"':
+            parts.append(_envelopes())
         depth = "###" if table.startswith("parser") or table in list(TABLES)[-3:] else "##"
         title = "[apps]" if table == "[apps]" else table
         parts.append(f"{depth} `{title}`\n\n{_APPS if table == '[apps]' else ''}{_table(table)}")
@@ -190,6 +193,43 @@ def configuration() -> str:
 
 
 _APPS = '`"APP-ID" = { name = "…", team = "…" }`, a line an app.\n\n'
+
+
+#: What each envelope is for.
+ENVELOPE_MEANINGS = {
+    "docker": "Docker's json-file driver: `/var/lib/docker/containers/ID/ID-json.log`; a line in several pieces of 16 KiB "
+    "is one line",
+    "cri": "Kubernetes: `/var/log/containers/*.log`, of containerd and CRI-O; `P` pieces are joined with their `F`",
+    "compose": "what `docker compose logs`, `docker service logs` and `kubectl logs --prefix` print, with colours or "
+    "without; the time of `--timestamps`, also of `docker logs -t`. Lines of another service of Dify's that the "
+    "parser cannot read are ignored",
+    "syslog": "RFC 3164 and RFC 5424, as rsyslog and syslog-ng write them to files, and `journalctl` with "
+    "`-o short`, `short-precise`, `short-iso`, `short-full`, `short-unix` or `with-unit`",
+    "json": "an object with the line in the string `log`, `message`, `MESSAGE` or `line`: Fluent Bit, Fluentd, Vector, "
+    "Filebeat, `journalctl -a -o json`, `logcli -o jsonl`. Without `-a`, journalctl leaves long lines out",
+}
+
+
+def _envelopes() -> str:
+    lacking = ENVELOPES.keys() - ENVELOPE_MEANINGS
+    if lacking:
+        raise SystemExit(f"tests/references.py: ENVELOPE_MEANINGS says nothing of {', '.join(lacking)}")
+    rows = [f"| `{name}` | {ENVELOPE_MEANINGS[name]} |" for name in ENVELOPES]
+    return "\n".join(
+        [
+            "### `envelope`",
+            "",
+            "What a container's runtime, a command or a shipper writes around each line. `replay` and `check` detect it.",
+            "",
+            "| envelope | what it reads |",
+            "|---|---|",
+            *rows,
+            "",
+            "A line in several pieces that together span more than `line_length` bytes is one unparsed line "
+            "(`too_long`), and so is a physical line of more than that.",
+            "",
+        ]
+    )
 
 
 def _plain() -> str:

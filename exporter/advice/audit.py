@@ -6,11 +6,11 @@ from decimal import Decimal
 
 from exporter.advice.doctor import Finding, sample
 from exporter.config.settings import Config, SourceConfig
-from exporter.files.matches import tailed
 from exporter.ledger.budgets import TOKENS
 from exporter.ledger.prices import Prices
 from exporter.messages import unknown
 from exporter.replay.inputs import InputError
+from exporter.tail.globs import tailed
 from parsers.batch import UNKNOWN, Usage
 
 _NAMED_MODELS = 5

@@ -11,13 +11,13 @@ from msgspec import Struct
 
 from exporter.config.proxy import unusable
 from exporter.config.settings import Config, SourceConfig
-from exporter.files.matches import tailed
-from exporter.files.readable import trouble
 from exporter.messages import redact
-from exporter.recognition import recognised
-from exporter.replay.detect import Guess, detect, guesses
+from exporter.replay.detect import Guess, detect, guesses, several_services
 from exporter.replay.inputs import SAMPLE_BYTES, InputError, ending
-from exporter.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
+from exporter.tail.globs import tailed
+from exporter.tail.permissions import trouble
+from exporter.tail.recognition import recognised
+from exporter.tail.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
 from parsers.batch import Batch, DroppedValue
 from parsers.envelope import Envelope
 from parsers.parser import Parser
@@ -77,6 +77,8 @@ def examine(source: SourceConfig, told: list[Batch]) -> Iterator[Finding]:
             yield from _file(file, source.parser, read, batch)
             yield from _recognition(source.parser, batch)
             yield from _event_times(source.parser, file, read, batch)
+            if (sentence := several_services(source.parser, read)) is not None:
+                yield Finding(f"{file}: {sentence}")
     for sentence in source.parser.advice_on(log, found):
         yield Finding(f"absent: {sentence}")
 

@@ -16,6 +16,7 @@ from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger, Snapshot
 from exporter.messages import printable, redact
 from exporter.replay.detect import Guess, called, detect, guesses, nearest
+from exporter.tail.encoding import UTF_8_BOM
 from parsers.batch import Batch, DroppedValue
 
 _NANOSECONDS = 1_000_000_000
@@ -61,7 +62,7 @@ def _given(line: str | None) -> bytes:
     if line is None and sys.stdin.isatty():
         line = ""
     given = sys.stdin.buffer.read() if line is None else line.encode("utf-8", "surrogateescape")
-    text = given.rstrip(b"\r\n")
+    text = given.removeprefix(UTF_8_BOM).rstrip(b"\r\n")
     if not text:
         stop("no line to explain: give it as an argument or on standard input")
     return text

@@ -66,7 +66,7 @@ def _processors() -> int:
 @click.argument("files", nargs=-1)
 @click.option("--parser", "parser_name", help="Parser of FILES; detected where it is not given.")
 @click.option("--format", "format_", help="Format of the parser: a name, or nginx's log_format itself.")
-@click.option("--envelope", help="none, docker, cri or compose; detected where it is not given.")
+@click.option("--envelope", help="none, docker, cri, compose, syslog or json; detected where it is not given.")
 @click.option("--since", type=_Moment(), help="Only events from this time on; 2h means two hours ago.")
 @click.option("--until", type=_Moment(), help="Only events before this time.")
 @click.option(

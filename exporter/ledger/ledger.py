@@ -20,7 +20,7 @@ from exporter.ledger.joins import Joins
 from exporter.ledger.prices import Price, Prices
 from exporter.ledger.series import Labels, Limits, Series
 from exporter.ledger.state import MetricSchema, State, fit
-from exporter.window import Position, Window
+from exporter.tail.position import Position, RotationEvents, Window
 from parsers.batch import Active, Batch
 
 _NANOSECONDS = 1_000_000_000
@@ -93,13 +93,13 @@ class Ledger:
         with self._lock:
             return dict(self._positions.get(source, {}))
 
-    def sought(self, source: str) -> list[str]:
+    def searched_paths(self, source: str) -> list[str]:
         """The paths under which all that was there has a position by now: what appears there is younger."""
         with self._lock:
             return list(self._sought.get(source, {}))
 
-    def seek(self, source: str, paths: Iterable[str]) -> None:
-        """From now on these are the sought ones."""
+    def set_searched_paths(self, source: str, paths: Iterable[str]) -> None:
+        """From now on these are the searched ones."""
         with self._lock:
             sought = self._sought.setdefault(source, ChangeTracker())
             wanted = dict.fromkeys(paths, True)
@@ -107,8 +107,10 @@ class Ledger:
                 del sought[path]
             sought.enter({path: True for path in wanted if path not in sought})
 
-    def post(self, window: Window, batch: Batch) -> None:
-        """Enters a batch. Raises ValueError for a window that does not begin where the last one ended."""
+    def post(self, window: Window, batch: Batch) -> Position:
+        """Enters a batch; gives the position behind it. Raises ValueError for a window that does not begin where the
+        last one ended.
+        """
         with self._lock:
             books = self._books_of(window.source)
             positions = self._positions.setdefault(window.source, ChangeTracker())
@@ -117,11 +119,12 @@ class Ledger:
                 raise ValueError(f"window begins at {window.position.offset}, posted up to {posted.offset}")
             books.file = window.file
             self._enter(books, batch)
-            self._news(window)
-            positions[window.file] = window.after(batch.consumed)
-            for file in window.forget:
+            self._count_events(window.source, window.events)
+            position = positions[window.file] = window.after(batch.consumed, batch.skip)
+            for file in window.events.forget:
                 positions.pop(file, None)
                 books.joins.forget(file)
+            return position
 
     def enter(self, source: str, batch: Batch) -> None:
         """Enters a batch that has no position to go on from, as a replay's."""
@@ -218,10 +221,10 @@ class Ledger:
             passed(books, batch.last_at)
             books.usage_at = max(books.usage_at, event_time(books, batch.last_at))
 
-    def _news(self, window: Window) -> None:
-        self._series.add(c.ROTATIONS, (window.source,), window.rotations)
-        self._series.add(c.TRUNCATIONS, (window.source,), window.truncations)
-        self._series.add(c.LOST_BYTES, (window.source,), window.lost_bytes)
+    def _count_events(self, source: str, events: RotationEvents) -> None:
+        self._series.add(c.ROTATIONS, (source,), events.rotations)
+        self._series.add(c.TRUNCATIONS, (source,), events.truncations)
+        self._series.add(c.LOST_BYTES, (source,), events.lost_bytes)
 
     def _settle(self, now: float | None) -> None:
         for books in self._books.values():

@@ -14,10 +14,10 @@ from msgspec import Struct, structs
 from exporter.ledger.joins import Ended
 from exporter.ledger.series import Labels, Limits
 from exporter.ledger.streams import Block
-from exporter.window import Position
+from exporter.tail.position import Position
 from parsers.batch import Active, Opened, TraceError
 
-VERSION = 2
+VERSION = 3
 
 _TABLES = (
     "counters", "histograms", "created", "positions", "sought", "waiting", "held", "errors", "streams", "active",

@@ -6,8 +6,11 @@ from typing import Any
 from msgspec import Struct
 
 from parsers.batch import Batch, DroppedValue
-from parsers.envelope import ENVELOPES, Envelope
+from parsers.envelope import ENVELOPES, Compose, Envelope, services
 from parsers.parser import Parser, registered
+
+#: Services that a sentence names.
+_NAMED = 10
 
 #: Asked first, since formats overlap: gunicorn's default is nginx' combined.
 _FIRST = ("nginx", "dify", "plugin-daemon")
@@ -74,6 +77,18 @@ def nearest(line: bytes, candidates: Iterator[Guess]) -> tuple[Guess, int]:
         return reach > 0 and not called(guess.parser).startswith("regex"), reach
 
     return max(((guess, guess.parser.reach(line)) for guess in candidates), key=nearness)
+
+
+def several_services(parser: Parser, sample: bytes) -> str | None:
+    """What to say of a log that holds the lines of several services; None for any other log."""
+    found = services(sample) if isinstance(parser, Compose) else []
+    if len(found) < 2:
+        return None
+    named = ", ".join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
+    return (
+        f"holds several services ({named}), lines in other formats are passed over: replay one at a time, as of "
+        "`docker compose logs --no-color nginx`"
+    )
 
 
 def called(parser: Parser) -> str:

@@ -11,8 +11,9 @@ from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
-from exporter.files.readable import trouble
 from exporter.replay.feed import Read
+from exporter.tail.encoding import UTF_8_BOM, encoding_of, remedy
+from exporter.tail.permissions import trouble
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -25,8 +26,8 @@ class InputError(Exception):
 
 
 class Input(NamedTuple):
-    """A sample of the beginning, a function that reads everything from the beginning on, and the descriptor of the
-    file where it is one that can be read anywhere.
+    """A sample of the beginning without its byte order mark, a function that reads everything from the beginning on,
+    and the descriptor of the file where it is one that can be read anywhere.
     """
 
     sample: bytes
@@ -44,6 +45,8 @@ def reading(name: str) -> Iterator[Input]:
             sample = b""
             while len(sample) < SAMPLE_BYTES and (block := take(SAMPLE_BYTES - len(sample))):
                 sample += block
+            if encoding := encoding_of(sample):
+                raise InputError(f"{name}: is {encoding}; {remedy(encoding)}")
             waiting = [sample]
 
             def read(size: int) -> bytes:
@@ -54,7 +57,9 @@ def reading(name: str) -> Iterator[Input]:
                     waiting.append(head[size:])
                 return head[:size] or take(size)
 
-            yield Input(sample, read, stream.fileno() if name != "-" and _is_plain(stream) else None)
+            yield Input(
+                sample.removeprefix(UTF_8_BOM), read, stream.fileno() if name != "-" and _is_plain(stream) else None
+            )
     except PermissionError as error:
         raise InputError(trouble(Path(name)) or f"{name}: cannot be read: {error.strerror}") from error
     except (OSError, EOFError, zlib.error) as error:  # the last two: a gzip file that is cut or damaged

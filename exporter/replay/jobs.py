@@ -7,15 +7,14 @@ from pathlib import Path
 from msgspec import Struct
 
 from exporter.config.settings import SourceConfig
-from exporter.files.matches import tailed
-from exporter.files.readable import trouble
 from exporter.ledger.ledger import Ledger
 from exporter.replay import parallel
-from exporter.replay.detect import Guess, detect
+from exporter.replay.detect import Guess, detect, several_services
 from exporter.replay.feed import ALWAYS, Span, feed, within
 from exporter.replay.inputs import Input, InputError, reading
+from exporter.tail.globs import tailed
+from exporter.tail.permissions import trouble
 from parsers.batch import Batch
-from parsers.envelope import services
 from parsers.parser import Parser
 
 
@@ -91,11 +90,8 @@ def _parser_of(job: Job, sample: bytes, say: Callable[[str], None]) -> tuple[str
     guess, batch = found or (first, Batch())
     if others:
         say(f"{job.file}: read as {guess}")
-        if guess.envelope == "compose" and len(found_there := services(sample)) > 1:
-            say(
-                f"{job.file}: holds several services ({', '.join(found_there)}), lines in other formats are passed "
-                "over: replay one at a time, as of `docker compose logs --no-color nginx`"
-            )
+        if (sentence := several_services(guess.parser, sample)) is not None:
+            say(f"{job.file}: {sentence}")
         for sentence in guess.parser.advice_on(sample, batch):
             say(f"{job.file}: absent: {sentence}")
     return guess.name, guess.parser

@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple, cast
 
-from exporter.replay.feed import BLOCK, feed
+from exporter.replay.feed import BLOCK, Part, feed
 from parsers.batch import Batch
 from parsers.parser import Parser
 
@@ -53,13 +53,15 @@ def pays(descriptor: int) -> bool:
 def parse(log: LogFile, processes: int) -> Iterator[Batch]:
     """All batches of the file. Raises ChildProcessError where a process ends too early, as for want of memory."""
     position = 0
+    skip: tuple[str, ...] = ()
     with _started(log, processes) as workers:
         for chunk, parsed in _parsed(log, workers):
             batches: Iterable[Batch] = parsed
-            if chunk.begin != position:
-                batches = _batches(log, Chunk(position, chunk.end))
+            if chunk.begin != position or skip:
+                batches = _batches(log, Chunk(position, chunk.end), skip)
             for batch in batches:
                 position += batch.consumed
+                skip = batch.skip if batch.consumed else skip
                 yield batch
 
 
@@ -138,8 +140,9 @@ def _line_end(descriptor: int, position: int) -> int:
     return position
 
 
-def _batches(log: LogFile, chunk: Chunk) -> Iterator[Batch]:
+def _batches(log: LogFile, chunk: Chunk, skip: tuple[str, ...] = ()) -> Iterator[Batch]:
     position, end = chunk
+    first = not position
     size = BLOCK if end is not None and end - position < 2 * BLOCK else 0  # a very long line is not to be held
 
     def read(size: int) -> bytes:
@@ -148,4 +151,4 @@ def _batches(log: LogFile, chunk: Chunk) -> Iterator[Batch]:
         position += len(block)
         return block
 
-    return feed(read, log.parser, log.line_length, size=size, ended=end is None)
+    return feed(read, log.parser, log.line_length, size=size, part=Part(skip, first, end is None))

@@ -6,7 +6,7 @@ waits for what may follow.
 
 import re
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import structs
 
@@ -40,6 +40,8 @@ from parsers.values.times import zone
 
 class Dify(Parser, frozen=True):
     """`timezone` is that of text lines (LOG_TZ); JSON lines carry their own."""
+
+    services: ClassVar[tuple[str, ...]] = ("api", "api_websocket", "worker", "worker_beat", "beat")
 
     timezone: str = "UTC"
     routes: tuple[str, ...] = ()

@@ -46,6 +46,8 @@ class Nginx(Parser, frozen=True):
     timezone: str = "UTC"
     routes: tuple[str, ...] = ()
 
+    services: ClassVar[tuple[str, ...]] = ("nginx",)
+
     guesses: ClassVar[tuple[dict[str, Any], ...]] = tuple(
         {"format": format} for format in (log_format.ERROR, *log_format.BUILT_IN)
     )

@@ -7,7 +7,7 @@ An access line comes at the end of a call, so its duration is the whole stream.
 
 import re
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Struct, structs
@@ -144,6 +144,8 @@ def go_duration(text: bytes) -> int | None:
 
 class PluginDaemon(Parser, frozen=True):
     """`timezone` is that of gin's times, which carry none."""
+
+    services: ClassVar[tuple[str, ...]] = ("plugin_daemon",)
 
     timezone: str = "UTC"
 

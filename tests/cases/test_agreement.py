@@ -13,7 +13,7 @@ import pytest
 
 from exporter.config.loader import load
 from exporter.source import Source
-from exporter.window import Window
+from exporter.tail.position import Window
 from parsers.batch import Batch
 from parsers.nginx import Nginx
 from tests.cases.commands import ACCESS, CASES, NGINX, REAL, configured, counted, requests_of, run

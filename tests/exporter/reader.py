@@ -1,14 +1,15 @@
 """A source of one path with a parser that collects lines, a ledger that checks vouchers, and a clock turned by hand."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
-from exporter.source import Source
-from exporter.window import Position, Window
+from exporter.tail.position import Position, Window
+from exporter.tail.source import Source
 from parsers.batch import Batch, Failure
 from parsers.parser import Parser
 
@@ -49,24 +50,25 @@ class Books:
         """Through the coding of the state file, as after a restart."""
         return msgspec.msgpack.decode(msgspec.msgpack.encode(self.kept), type=dict[str, Position])
 
-    def sought(self, source: str) -> tuple[str, ...]:
+    def searched_paths(self, source: str) -> tuple[str, ...]:
         return self.paths
 
-    def seek(self, source: str, paths: Iterable[str]) -> None:
+    def set_searched_paths(self, source: str, paths: Iterable[str]) -> None:
         self.paths = tuple(paths)
 
-    def post(self, window: Window, batch: Batch) -> None:
+    def post(self, window: Window, batch: Batch) -> Position:
         posted = self.kept.get(window.file)
         if posted is not None and posted.offset != window.position.offset:
             raise ValueError(f"{window.file} begins at {window.position.offset}, posted up to {posted.offset}")
         self.lines += [record.kind for record in batch.records if isinstance(record, Failure)]
-        self.unparsed += list(batch.unparsed)
-        self.rotations += window.rotations
-        self.truncations += window.truncations
-        self.lost_bytes += window.lost_bytes
-        self.kept[window.file] = window.after(batch.consumed)
-        for key in window.forget:
+        self.unparsed += Counter(batch.unparsed).elements()
+        self.rotations += window.events.rotations
+        self.truncations += window.events.truncations
+        self.lost_bytes += window.events.lost_bytes
+        position = self.kept[window.file] = window.after(batch.consumed, batch.skip)
+        for key in window.events.forget:
             self.kept.pop(key, None)
+        return position
 
 
 class Reader:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from exporter.tail.position import Fingerprint
 from tests.exporter.reader import Reader, age, append
 
 
@@ -127,7 +128,14 @@ def test_c40_a_clock_that_was_set_back(log: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"offset": 10**18}, {"offset": 3}, {"inode": 1}, {"marker": b"x" * 16}, {"head_length": 255}]
+    "change",
+    [
+        {"offset": 10**18},
+        {"offset": 3},
+        {"inode": 1},
+        {"tail": Fingerprint(b"x" * 16, 256)},
+        {"head": Fingerprint(b"x" * 16, 255)},
+    ],
 )
 def test_c34_impossible_positions_never_tear_a_line(log: Path, change: dict[str, object]) -> None:
     """Pygtail: five of eight damaged offset files raise until somebody deletes them, one gives a torn line."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from exporter.recent import Recent
-from exporter.window import Position, Window
+from exporter.tail.position import Position, Window
 from parsers.dify import Dify
 from parsers.envelope import Docker
 from parsers.nginx import Nginx

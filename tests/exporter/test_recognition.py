@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from exporter.recognition import Recognition, recognised
+from exporter.tail.recognition import Recognition, recognised
 from parsers.batch import Batch
 
 

@@ -1,6 +1,7 @@
 """The files of one source: globs, turns, one (device, inode) once, troubles, the first pass."""
 
 import errno
+import itertools
 import os
 import subprocess
 import sys
@@ -11,9 +12,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from exporter.files.generation import Generation
-from exporter.tail import Tail
-from exporter.wake import Wake
+from exporter.tail.wake import Wake
 from parsers.batch import Batch, Failure, Usage
 from tests.exporter.reader import Lines, Reader, append
 
@@ -45,11 +44,13 @@ def test_start_at_end_is_for_the_files_that_are_there(tmp_path: Path) -> None:
     assert reader.wait(2) == ["newer"]
 
 
+@pytest.mark.parametrize("call", range(1, 8))
 @pytest.mark.parametrize("rotated", [False, True])
 def test_d43_a_file_that_fails_as_it_is_found_is_found_again(
-    tmp_path: Path, rotated: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, rotated: bool, call: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log, real = tmp_path / "a.log", Generation.__init__
+    """At any of the calls that look into an open file."""
+    log, real, calls = tmp_path / "a.log", os.fstat, itertools.count(1)
     append(log, "a1\n")
     reader = Reader(log)
     reader.poll()
@@ -59,11 +60,12 @@ def test_d43_a_file_that_fails_as_it_is_found_is_found_again(
         log.rename(tmp_path / "a.log.1")
     reader.start()
 
-    def failing(*_: object) -> None:
-        monkeypatch.setattr(Generation, "__init__", real)
-        raise OSError(errno.EIO, "Input/output error")
+    def failing(descriptor: int) -> os.stat_result:
+        if next(calls) == call:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(descriptor)
 
-    monkeypatch.setattr(Generation, "__init__", failing)
+    monkeypatch.setattr(os, "fstat", failing)
     assert reader.wait(8) == ["a2"]
     assert reader.books.lost_bytes == 0
 
@@ -215,11 +217,15 @@ def test_an_idle_turn_asks_each_file_once(tmp_path: Path, monkeypatch: pytest.Mo
         append(tmp_path / f"{number}.log", "x\n")
     reader = Reader(tmp_path / "*.log")
     reader.wait(10)
-    asked: list[str] = []
-    real = Tail.window
-    monkeypatch.setattr(Tail, "window", lambda tail: asked.append(tail.filename) or real(tail))
-    assert reader.poll() == []
-    assert len(asked) == len(set(asked)) == 50
+    asked: list[object] = []
+    real = os.stat
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "stat", lambda path, **keys: asked.append(path) or real(path, **keys))
+        for call in ("fstat", "lstat", "pread", "open", "listdir", "scandir"):
+            patched.setattr(os, call, lambda *arguments, call=call: asked.append((call, *arguments)))
+        lines = reader.poll()
+    assert lines == []
+    assert len(asked) == len(set(asked)) == 51, "a stat of each file and of their folder"
 
 
 class Unlawful(Lines):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from exporter.time_zones import EventTimes, ahead_of_the_clock, behind_the_clock, whole_offset
+from exporter.tail.time_zones import EventTimes, ahead_of_the_clock, behind_the_clock, whole_offset
 from parsers.dify import Dify
 from parsers.envelope import Docker
 from parsers.nginx import Nginx

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from watchdog.observers.api import BaseObserver
 
-from exporter.source import Source
-from exporter.wake import Wake, Watch
+from exporter.tail.source import Source
+from exporter.tail.wake import Wake, Watch
 from tests.exporter.reader import Books, Lines, Settings, append
 
 

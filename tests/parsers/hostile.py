@@ -26,6 +26,17 @@ PIECES = [
     b"%2F",
     b"\r\n",
 ]
+COMPOSE = [
+    b"api-1  | ",
+    b"\x1b[36mredis-1  |\x1b[0m ",
+    b"dify_api.1.k3j9d0s8f7g6h5j4k3l2m1n0p@node-1    | ",
+    b"[pod/dify-api-5d9c8b7f6-abcde/api] 2026-11-29T08:00:01.123456789Z ",
+]
+SYSLOG = [
+    b"Nov 29 08:00:01 host api[17]: ",
+    b'<30>1 2026-11-29T08:00:01.123Z host api 17 - [a@1 k="v\\" ] x"] \xef\xbb\xbf',
+    b"Sun 2026-11-29 08:00:01 UTC host docker.service[12]: ",
+]
 WHOLE = [
     b"\n",
     b"\r\n",
@@ -50,6 +61,9 @@ WHOLE = [
     b'"dify.node.execution","dify.node.type":"llm","dify.node.elapsed_time":-1,"gen_ai.usage.input_tokens":"x",'
     b'"dify.node.total_price":"NaN"}}\n',
     b'1.2.3.4 - - [31/Feb/2026:08:53:08 +0000] "GET /v1/info HTTP/1.1" 200 99999999999999999999 "-" "-" "-"\n',
+    b"<30>1 2026-11-29T08:00:01Z - - - - -\n",
+    b'{"MESSAGE":[104,105,255]}\n',
+    b'{"message":"a","logtag":"P"}\n',
 ]
 
 
@@ -69,9 +83,14 @@ def _enveloped(draw: st.DrawFn) -> bytes:
     """A line as a container's runtime stores it, whole or in pieces."""
     line = draw(_changed())
     cut, stream = draw(st.integers(0, len(line))), draw(st.sampled_from(["stdout", "stderr"]))
-    kind = draw(st.sampled_from(["docker", "docker in pieces", "cri", "cri in pieces", "compose"]))
+    kind = draw(st.sampled_from(["docker", "docker in pieces", "cri", "cri in pieces", "compose", "syslog", "json"]))
     if kind == "compose":
-        return b"api-1  | " + line
+        return draw(st.sampled_from(COMPOSE)) + line
+    if kind == "syslog":
+        return draw(st.sampled_from(SYSLOG)) + line
+    if kind == "json":
+        member = draw(st.sampled_from(["log", "message", "MESSAGE", "line"]))
+        return json.dumps({member: line.decode("utf-8", "replace"), "stream": stream, "logtag": "FP"[cut % 2]}).encode()
     pieces = [line[:cut], line[cut:]] if kind.endswith("pieces") else [line]
     if kind.startswith("docker"):
         texts = (piece.decode("utf-8", "replace") for piece in pieces)

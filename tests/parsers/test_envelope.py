@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from parsers.batch import Batch, Invocation, Request
 from parsers.dify import Dify
-from parsers.envelope import Compose, Cri, Docker, Envelope
+from parsers.envelope import ENVELOPES, Compose, Cri, Docker, Envelope, Syslog
 from parsers.nginx import Nginx
 from parsers.plugin_daemon import PluginDaemon
 
@@ -238,3 +238,15 @@ def test_any_interleaving_of_two_streams_gives_the_same(texts: list[tuple[str, s
     assert sorted_records(batch.records) == sorted_records(plain.records)
     assert batch.consumed == len(b"".join(log))
     assert (batch.observed, batch.unparsed) == (plain.observed, plain.unparsed)
+
+
+NULS = b"\0" * 40
+
+
+@pytest.mark.parametrize("envelope", ENVELOPES.values(), ids=ENVELOPES)
+def test_a_run_of_nuls_costs_no_other_line(envelope: type[Envelope]) -> None:
+    """A power failure leaves it in front of a whole line."""
+    fronts = {Cri: "2026-11-23T08:53:08Z stdout F ", Compose: "api-1  | ", Syslog: "Nov 29 08:00:01 host api[17]: "}
+    line = fronts[envelope].encode() + ACCESS.encode() + b"\n" if envelope in fronts else docker(ACCESS + "\n")
+    batch = envelope(parser=Dify()).parse(line + NULS + line + line[:20] + NULS + b"\n" + line)
+    assert list(batch.records) == [INFO] * 3

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.source import Source
-from exporter.wake import Wake
+from exporter.tail.source import Source
+from exporter.tail.wake import Wake
 from tests.exporter.reader import Books, Lines, Settings
 from tests.system.programs import until
 

@@ -14,7 +14,7 @@ from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
 from exporter.ledger.state import State
 from exporter.persistence.checkpoint import Checkpoint
-from exporter.window import Position, Window
+from exporter.tail.position import Position, Window
 from parsers import batch as b
 from parsers.values.times import iso_of
 

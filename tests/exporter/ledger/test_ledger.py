@@ -9,7 +9,7 @@ from exporter.ledger.budgets import Budget
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits
-from exporter.window import Position, Window
+from exporter.tail.position import Position, RotationEvents, Window
 from parsers import batch as b
 
 SECOND = 1_000_000_000
@@ -21,8 +21,10 @@ def ledger(**limits: int) -> Ledger:
     return Ledger(Limits(**limits), clock=lambda: NOW)
 
 
-def window(offset: int, data: bytes = b"x" * 10, **news: int) -> Window:
-    return Window(source="s", file="f", position=Position("log", 1, 0, 0, offset), data=data, **news)
+def window(offset: int, data: bytes = b"x" * 10, **events: int) -> Window:
+    return Window(
+        source="s", file="f", position=Position("log", 1, 0, 0, offset), data=data, events=RotationEvents(**events)
+    )
 
 
 def counted(books: Ledger, metric: c.Metric) -> dict[tuple[str, ...], object]:

@@ -6,7 +6,7 @@ from exporter import catalogue as c
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
 from exporter.ledger.state import MetricSchema, State
-from exporter.window import Position, Window
+from exporter.tail.position import Position, Window
 from parsers import batch as b
 
 SECOND = 1_000_000_000
@@ -23,7 +23,7 @@ def stored() -> State:
         request = b.Request("GET", "/v1/info", "200", durations=(SECOND,))
         batch = b.Batch(10, 1, last_at=SECOND, records=(request, b.Opened("t", "workflow", "app", at=SECOND)))
         ledger.post(Window(source, "f", Position(source, 1, 0, 0), b"x" * 10), batch)
-        ledger.seek(source, ["/log", "/typo"])
+        ledger.set_searched_paths(source, ["/log", "/typo"])
     image = State()
     image.update(msgspec.msgpack.decode(msgspec.msgpack.encode(ledger.changes()), type=State))
     return image
@@ -39,11 +39,11 @@ def test_everything_is_taken_over() -> None:
 def test_only_what_is_still_sought_is_kept() -> None:
     ledger = books()
     ledger.take_over(stored(), ["a", "b"])
-    assert ledger.sought("a") == ["/log", "/typo"]
+    assert ledger.searched_paths("a") == ["/log", "/typo"]
     ledger.changes()
-    ledger.seek("a", ["/log"])
+    ledger.set_searched_paths("a", ["/log"])
     assert ledger.changes().sought == {"a": {"/typo": None}}
-    ledger.seek("a", ["/log"])
+    ledger.set_searched_paths("a", ["/log"])
     assert ledger.changes().empty
 
 
@@ -62,7 +62,7 @@ def test_a_source_that_is_gone_is_dropped_with_its_series() -> None:
     snapshot = ledger.snapshot(0)
     assert {labels[0] for labels in snapshot.counters[c.REQUESTS]} == {"b"}
     assert ledger.positions("a") == ledger.positions("new") == {}
-    assert ledger.sought("a") == []
+    assert ledger.searched_paths("a") == []
     assert ledger.positions("b") != {}
 
 

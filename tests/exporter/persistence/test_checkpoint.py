@@ -16,7 +16,7 @@ from exporter.ledger.state import VERSION
 from exporter.metrics.exposition import render
 from exporter.persistence import checkpoint
 from exporter.persistence.checkpoint import Checkpoint, LockedError
-from exporter.window import Position, Window
+from exporter.tail.position import Position, RotationEvents, Window
 from parsers import batch as b
 from tests.exporter.persistence.disk import Disk
 
@@ -261,7 +261,9 @@ def test_rotations_for_weeks_leave_a_small_state(tmp_path: Path, monkeypatch: py
     ledger, stored = books(), Checkpoint(tmp_path)
     for number in range(3000):
         forget = (f"log#{number - 8}",) if number >= 8 else ()
-        window = Window("s", f"log#{number}", Position("log", number, 0, number), b"x", forget=forget)
+        window = Window(
+            "s", f"log#{number}", Position("log", number, 0, number), b"x", events=RotationEvents(forget=forget)
+        )
         ledger.post(window, b.Batch(consumed=1, lines=1))
         stored.save(ledger.changes())
     assert max(path.stat().st_size for path in tmp_path.glob("state.?")) < 40_000

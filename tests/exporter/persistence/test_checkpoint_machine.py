@@ -16,7 +16,7 @@ from exporter.ledger.series import Limits
 from exporter.ledger.state import State
 from exporter.persistence import checkpoint
 from exporter.persistence.checkpoint import Checkpoint
-from exporter.window import Position, Window
+from exporter.tail.position import Position, RotationEvents, Window
 from parsers import batch as b
 from tests.exporter.persistence.disk import NEVER, Crash, Disk
 
@@ -73,7 +73,7 @@ class Lives(RuleBasedStateMachine):
         )
         known = self.ledger.positions("s").get(file, Position(file, 1, 0, 0))
         forget = ("a" if file == "b" else "b",) if closes else ()
-        window = Window("s", file, known, b"x" * lines, forget=forget)
+        window = Window("s", file, known, b"x" * lines, events=RotationEvents(forget=forget))
         self.ledger.post(window, b.Batch(consumed=lines, lines=lines, records=records))
 
     @rule()

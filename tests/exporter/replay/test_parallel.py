@@ -28,7 +28,11 @@ COMMAND = str(Path(sys.executable).with_name("dify-exporter"))
 LIMIT = 300
 NGINX = Nginx(format='"$request" $status')
 DOCKER = ENVELOPES["docker"](parser=NGINX)
+CRI = ENVELOPES["cri"](parser=NGINX)
 PIECES = [
+    b"2026-11-23T08:00:00Z stdout P x",
+    b"2026-11-23T08:00:00Z stderr P x",
+    b'2026-11-23T08:00:00Z stdout F "GET / HTTP/1.1" 200',
     b'{"log":"\\"GET / HTTP/1.1\\" 200\\n","stream":"stdout","time":"2026-11-23T08:00:00Z"}',
     b'{"log":"\\"GET / HT' + b'T" , "stream":"stdout","time":"2026-11-23T08:00:00Z"}',
     b'{"log":"' + b"x" * 200 + b'","stream":"stderr","time":"2026-11-23T08:00:00Z"}',
@@ -61,7 +65,7 @@ def read(log: bytes, parser: Parser, processes: int, block: int) -> list[Batch]:
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of a fork beside the test runner's threads
-@pytest.mark.parametrize("parser", [NGINX, DOCKER, Pairs()], ids=["lines", "pieces", "pairs"])
+@pytest.mark.parametrize("parser", [NGINX, DOCKER, CRI, Pairs()], ids=["lines", "pieces", "partials", "pairs"])
 @settings(max_examples=30)
 @given(st.lists(LINES, max_size=30), st.booleans(), st.integers(20, 400))
 def test_the_same_as_by_one(parser: Parser, lines: list[bytes], ended: bool, block: int) -> None:

@@ -1,0 +1,64 @@
+"""What a log is written in, if it is not UTF-8."""
+
+import logging
+import re
+
+from exporter.tail.position import Window
+
+_log = logging.getLogger(__name__)
+
+UTF_8_BOM = b"\xef\xbb\xbf"
+
+_BOMS = {b"\xff\xfe\x00\x00": "UTF-32", b"\x00\x00\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+
+_HOLE = re.compile(rb"\0{3,}")
+
+#: Bytes that are looked at.
+_LOOK = 4096
+
+
+def encoding_of(data: bytes, offset: int = 0) -> str:
+    """The name of an encoding that is not read, or `binary`; "" for text that is. `offset` is where `data` begins.
+
+    Text in UTF-16 has a NUL beside almost every character of ASCII, so it is also known without its byte order mark.
+    A run of NULs may be a hole that a truncation or a power loss left in a log, so it counts as one NUL.
+    """
+    marked = next((name for bom, name in _BOMS.items() if data.startswith(bom)), "") if not offset else ""
+    text = data.lstrip(b"\0")[:_LOOK]
+    without_holes = _HOLE.sub(b"\0", text)
+    if marked or 10 * without_holes.count(b"\0") <= len(without_holes):
+        return marked
+    first = offset + len(data) - len(data.lstrip(b"\0"))
+    even, odd = text[first % 2 :: 2].count(b"\0"), text[1 - first % 2 :: 2].count(b"\0")
+    if 10 * min(even, odd) < max(even, odd):
+        return "UTF-16BE" if even > odd else "UTF-16LE"
+    return "binary"
+
+
+def remedy(encoding: str) -> str:
+    """What to do about a log in an encoding that is not read."""
+    if encoding == "binary":
+        return "more than a tenth of its bytes are NUL: name a log"
+    return (
+        "only UTF-8 is read: write the log with `Out-File -Encoding utf8` instead of PowerShell's `>`, or convert it "
+        f"with `iconv -f {encoding} -t UTF-8`"
+    )
+
+
+class EncodingLogger:
+    """Says once for each file of a source that it is not UTF-8. Its lines are unparsed."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._known: set[str] = set()
+
+    def record(self, path: str, window: Window) -> bool:
+        """Takes note of a window of the file at `path`. Whether a fault was found that was not known."""
+        encoding = encoding_of(window.data, window.position.offset)
+        if not window.position.offset and not encoding:
+            self._known.discard(path)
+        if not encoding or path in self._known:
+            return False
+        self._known.add(path)
+        _log.warning("is %s: source=%s path=%s; %s", encoding, self._source, path, remedy(encoding))
+        return True

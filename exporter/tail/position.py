@@ -1,0 +1,149 @@
+"""What the tail gives to the ledger: windows of bytes, the position that each begins at, and rotation events.
+
+A position is all that a restart needs. It holds digests of log bytes and never the bytes themselves: the state must not
+become a second copy of a log. Only a window, which lives in memory, holds the bytes before it.
+"""
+
+import os
+from hashlib import blake2b
+from typing import Annotated
+from urllib.parse import quote, unquote_to_bytes
+
+from msgspec import Meta, Struct, structs
+
+#: Checked where a position is decoded: a stored one may be anything.
+Natural = Annotated[int, Meta(ge=0)]
+
+#: Bytes of the two fingerprints that identify content: a file's beginning, and the bytes just before a position.
+FINGERPRINT = 256
+
+#: Bytes by which candidates are looked up before their fingerprints are compared; shorter content proves nothing.
+PREFIX = 32
+
+#: `Position.skip`: the bytes up to the next newline belong to a line that was too long.
+SKIP_LINE = "line"
+
+Identity = tuple[int, int]
+
+
+class Fingerprint(Struct, frozen=True, array_like=True, gc=False):
+    """The digest of some bytes, and their number. The default is the fingerprint of no bytes."""
+
+    digest: bytes = b""
+    length: Natural = 0
+
+    @classmethod
+    def of(cls, data: bytes) -> "Fingerprint":
+        return cls(_digest(data), len(data))
+
+    def matches(self, data: bytes) -> bool:
+        return len(data) == self.length and _digest(data) == self.digest
+
+
+class Position(Struct, frozen=True):
+    """How far one generation of a log has been posted. `offset` and `size` count uncompressed bytes.
+
+    `path` is the configured path, whatever the file is called now; `target` is the file that the path led to where it
+    was a symbolic link. Both are percent-encoded. `skip` says what to discard before the next record: "" or SKIP_LINE.
+    `skip_streams` are streams of a container whose record began before `offset`, and whose other pieces are discarded.
+    `prefix`, `head` and `tail` are fingerprints of the first 32 bytes, the first 256 bytes and the 256 bytes before
+    `offset`, as far as they were posted. `size` is the last known size. `modified` is the file's last known mtime in
+    nanoseconds while the path named it: every older generation is in the ledger. `done`: no more is read of the
+    generation; it is kept to recognise its bytes under another name.
+    """
+
+    path: str
+    number: Natural
+    device: Natural
+    inode: Natural
+    offset: Natural = 0
+    skip: str = ""
+    prefix: Fingerprint = Fingerprint()
+    head: Fingerprint = Fingerprint()
+    tail: Fingerprint = Fingerprint()
+    size: Natural = 0
+    modified: int = 0
+    compressed: bool = False
+    done: bool = False
+    target: str = ""
+    skip_streams: tuple[str, ...] = ()
+
+    @property
+    def unread(self) -> int:
+        return max(0, self.size - self.offset)
+
+    @property
+    def identity(self) -> Identity:
+        return self.device, self.inode
+
+
+def encoded(path: str) -> str:
+    """A path as positions hold it: a path may be any bytes, a position only holds text."""
+    return quote(os.fsencode(path))
+
+
+def decoded(path: str) -> str:
+    return os.fsdecode(unquote_to_bytes(path))
+
+
+class RotationEvents(Struct, frozen=True):
+    """What the ledger counts, and which generations it forgets, together with a window."""
+
+    rotations: int = 0
+    truncations: int = 0
+    lost_bytes: int = 0
+    forget: tuple[str, ...] = ()
+
+    def __add__(self, other: "RotationEvents") -> "RotationEvents":
+        return RotationEvents(
+            self.rotations + other.rotations,
+            self.truncations + other.truncations,
+            self.lost_bytes + other.lost_bytes,
+            self.forget + other.forget,
+        )
+
+
+NO_EVENTS = RotationEvents()
+
+
+class Window(Struct, frozen=True):
+    """`data` begins at `position` of the generation with the key `file`; `before` are the bytes in front of it.
+
+    `kind` is "" where a parser has to look. `too_long` and `unterminated` are one unparsed line each. `skipped` (the
+    rest of a line that was too long) and `hole` (the NULs that a truncation leaves, a byte order mark) are no line.
+    With `final` nothing more will come; with `closes` the generation is done.
+    """
+
+    source: str
+    file: str
+    position: Position
+    data: bytes = b""
+    before: bytes = b""
+    kind: str = ""
+    final: bool = False
+    closes: bool = False
+    events: RotationEvents = NO_EVENTS
+
+    def after(self, consumed: int, skip_streams: tuple[str, ...] = ()) -> Position:
+        """The position behind the first `consumed` bytes, with the streams that the parser's batch says to skip."""
+        old = self.position
+        if not consumed:
+            return old if old.done == self.closes else structs.replace(old, done=self.closes)
+        passed = self.data[:consumed]
+        seen = self.before + passed
+        rest_of_line = self.kind in ("too_long", "skipped") and not passed.endswith(b"\n")
+        return structs.replace(
+            old,
+            offset=old.offset + consumed,
+            skip=SKIP_LINE if rest_of_line else "",
+            skip_streams=old.skip_streams if self.kind else skip_streams,
+            prefix=Fingerprint.of(seen[:PREFIX]) if old.offset < PREFIX else old.prefix,
+            head=Fingerprint.of(seen[:FINGERPRINT]) if old.offset < FINGERPRINT else old.head,
+            tail=Fingerprint.of(seen[-FINGERPRINT:]),
+            size=max(old.size, old.offset + consumed),
+            done=self.closes,
+        )
+
+
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=16).digest() if data else b""

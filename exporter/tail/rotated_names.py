@@ -1,0 +1,107 @@
+"""The names that rotated generations of a log get. A name only says where to look; content and inode decide.
+
+A rotator puts a number or a date behind the log's name (`test.log.1`, `test.log-20261129.gz`) or before its ending
+(`test.1.log`, `test-2026-11-29T08-00-00.000.log.gz`). `log_patterns` name whatever else there is.
+"""
+
+import fnmatch
+import glob
+import os
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+
+_DATE = "|".join((
+    r"\d{8}(?:\d\d)?",  # logrotate dateext, daily and hourly
+    r"\d{8}-\d{10}",  # logrotate dateformat -%Y%m%d-%s
+    r"\d{8}-\d{6}",  # kubelet
+    r"\d{4}-\d\d-\d\d(?:[T_-]\d\d(?:[-.:]?\d\d){0,2}(?:\.\d{3})?)?",  # Python's TimedRotatingFileHandler, lumberjack
+    r"\d\d-\d\d-\d{4}",  # log4j2's examples, %d{MM-dd-yyyy}
+))  # fmt: skip
+
+#: A date may be followed by the number of the file within that day (log4j2, logback).
+_DATED = rf"[.-](?:{_DATE})(?:[.-]\d{{1,5}})?"
+
+#: logrotate, savelog(8), Python's RotatingFileHandler, Docker; before the ending also log4j2.
+_BEHIND = rf"(?:\.\d{{1,5}}|{_DATED})"
+_BEFORE = rf"(?:[.-]\d{{1,5}}|{_DATED})"
+
+_BEHIND_NAME = re.compile(_BEHIND + r"(?:\.gz)?")
+_BEFORE_ENDING = re.compile(_BEFORE)
+_ROTATED = re.compile(rf"(.+?){_BEHIND}(?:\.gz)?", re.DOTALL)
+_UNDATED = re.compile(r"(.+)\.\d{1,5}(?:\.gz)?", re.DOTALL)
+_NUMBER = re.compile(r"(?<!\d)[.-](\d{1,5})(?:\.\D[^.]*)?(?:\.gz)?$")
+
+
+def rotated_names(log: str, names: Sequence[str]) -> list[str]:
+    """Those of a folder's sorted names that are rotated names of a log in this folder."""
+    stem, ending = os.path.splitext(log)
+    return [name for name in _beginning_with(stem, names) if _is_rotated(name[len(stem) :], ending)]
+
+
+def matching_names(pattern: str, log: str, names: Sequence[str]) -> list[str]:
+    """Those of a folder's sorted names that a log pattern, without its folder, means for a log. Also packed."""
+    wanted = expanded(pattern, log)
+    begins = re.split(r"[*?\[]", wanted, maxsplit=1)[0]
+    if not glob.has_magic(wanted):
+        begins = wanted
+    plain, packed = (re.compile(fnmatch.translate(each)) for each in (wanted, wanted + ".gz"))
+    return [name for name in _beginning_with(begins, names) if plain.match(name) or packed.match(name)]
+
+
+def expanded(pattern: str, log: str) -> str:
+    """The glob that a log pattern means for a log: `%s` is its name, `{stem}` and `{ext}` the parts of that."""
+    stem, ending = map(glob.escape, os.path.splitext(log))
+    parts = {"%s": stem + ending, "{stem}": stem, "{ext}": ending}
+    return re.sub(r"%s|\{stem\}|\{ext\}", lambda found: parts[found[0]], pattern)
+
+
+def originals(path: str, log_patterns: tuple[str, ...] = ()) -> Iterator[str]:
+    """The logs of which `path` would be a rotated generation, by its name.
+
+    Names with something before the ending are not among these: `worker-1.log` is as often a log of its own.
+    """
+    folder, name = os.path.split(path)
+    for form in (_ROTATED, _UNDATED):
+        if match := form.fullmatch(name):
+            yield os.path.join(folder, match[1])
+    for pattern in log_patterns:
+        below, named = os.path.split(pattern)
+        match = re.fullmatch(_reverse(named) + r"(?:\.gz)?", name)
+        if match and (not below or folder.endswith(os.sep + below)):
+            yield os.path.join(folder.removesuffix(below), "".join(match.groups()))
+
+
+def number_of(name: str) -> int:
+    """The number in a rotated name, 0 where there is none: the highest is the oldest."""
+    number = _NUMBER.search(name)
+    return int(number[1]) if number else 0
+
+
+def is_numbered_before_ending(log: str, name: str) -> bool:
+    """Whether the name might as well be that of another log beside this one, as `worker-1.log`."""
+    return bool(os.path.splitext(log)[1]) and not name.startswith(log) and bool(number_of(name))
+
+
+def _is_rotated(rest: str, ending: str) -> bool:
+    """`rest` is what follows the log's name without its ending."""
+    if rest.startswith(ending) and _BEHIND_NAME.fullmatch(rest, len(ending)):
+        return True
+    before = rest.removesuffix(".gz").removesuffix(ending)
+    return bool(ending) and len(before) < len(rest) and bool(_BEFORE_ENDING.fullmatch(before))
+
+
+def _beginning_with(begins: str, names: Sequence[str]) -> Iterator[str]:
+    for index in range(bisect_left(names, begins), len(names)):
+        if not names[index].startswith(begins):
+            return
+        yield names[index]
+
+
+def _reverse(pattern: str) -> str:
+    """A regular expression whose groups together are the log's name."""
+    found, groups = "", {"%s": "(.+)", "{stem}": "(.+)", "{ext}": r"(\.[^.]+|)"}
+    for part in re.split(r"(%s|\{stem\}|\{ext\})", pattern):
+        # fnmatch puts an anchor at the end, which has no place inside a larger expression.
+        found += groups.get(part) or re.sub(r"\\[Zz]$", "", fnmatch.translate(part)).replace(".*", ".*?")
+    return found

@@ -1,0 +1,148 @@
+"""What Docker's and Kubernetes' commands print in front of the lines of a container.
+
+* `docker compose logs`: `api-1  | LINE`; Docker Desktop prints a time in front of the name;
+* `docker service logs`: `dify_api.1.TASK@HOST    | LINE`, with `--timestamps` a time in front of the name;
+* `kubectl logs --prefix`: `[pod/NAME/CONTAINER] LINE`;
+* `--timestamps` of any of them, also of `docker logs`: a time in front of LINE.
+
+Sources: docker/compose pkg/api/logs and cmd/formatter/logs.go; docker/cli cli/command/service/logs.go; kubectl
+pkg/cmd/logs/logs.go.
+"""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from parsers.envelope.envelope import Envelope
+from parsers.envelope.pieces import Line, Piece
+
+_ANSI = rb"(?:\x1b\[[0-9;]{0,20}m){0,4}"
+_NAME = rb"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}"
+_TIME = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d) "
+#: The plugin daemon's own lines begin like `--timestamps`, with their severity behind the time.
+_ADDED_TIME = _TIME + rb"(?!(?:DEBUG|INFO|WARN|ERROR|PANIC|FATAL) [^ \[])"
+
+_PREFIX = re.compile(
+    _ANSI
+    + rb"(?:"
+    + (rb"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d |" + _TIME + rb")?" + _ANSI)
+    + (rb"(?P<container>" + _NAME + rb"(?:@" + _NAME + rb")?)" + _ANSI + rb" {0,250}\|" + _ANSI + rb" ?")
+    + (rb"|\[pod/(?P<pod>" + _NAME + rb")/(?P<of_pod>" + _NAME + rb")\] ")
+    + (rb")?" + _ANSI)
+    + (rb"(?:" + _ADDED_TIME + rb")?")
+)
+
+#: The usual prefix, of `docker compose logs` without options.
+_USUAL = re.compile(rb"(" + _NAME + rb") {0,250}\| (?!\x1b)")
+
+#: The stream of pieces that another service of Dify's wrote.
+_OTHER_SERVICE: Final = "other"
+_MOST_CONTAINERS: Final = 1024
+
+#: What the commands say themselves, on lines without a prefix.
+_OWN_WORDS = re.compile(
+    rb"Attaching to |Gracefully [Ss]topping|Aborting on container exit|Defaulted container |canceled\b"
+    rb"|time=\"[^\"]{1,64}\" level=|WARN\[\d{4}\] |[Ee]rror (?:response )?from daemon|failed to watch file "
+    rb"|" + _NAME + rb" (?:exited with code \d{1,5}|has been recreated)"
+)  # fmt: skip
+
+#: Services of Dify's own Docker Compose file (docker/docker-compose.yaml) and of its Helm chart.
+_SERVICES: Final = frozenset(
+    "nginx api api_websocket worker worker_beat beat plugin_daemon web sandbox ssrf_proxy certbot init_permissions "
+    "db db_postgres db_mysql postgres postgresql redis redis_master redis_replicas weaviate qdrant milvus_standalone "
+    "milvus_etcd milvus_minio minio etcd pgvector pgvecto_rs chroma couchbase_server elasticsearch kibana opensearch "
+    "opensearch_dashboards unstructured oceanbase oracle myscale vastbase matrixone".split()
+)
+
+
+class Compose(Envelope, frozen=True):
+    """The output of `docker compose logs` and its siblings.
+
+    A line without a prefix is passed to the inner parser as it is (`--no-log-prefix`), unless one of these commands
+    wrote it itself. A line of a service of Dify's whose logs are not the inner parser's is ignored where the inner
+    parser would call it unparsed.
+    """
+
+    def piece(self, line: bytes) -> Piece | None:
+        if (usual := _USUAL.match(line)) is not None and line[usual.end() + 10 : usual.end() + 11] != b"T":
+            return Piece(line[usual.end() :], _streams_of(self.parser.services)[usual[1]])
+        match = _PREFIX.match(line)
+        assert match is not None  # every part is optional
+        if (container := match["container"] or match["of_pod"]) is not None:
+            return Piece(line[match.end() :], _streams_of(self.parser.services)[container])
+        if line.startswith(b"\0"):
+            raise ValueError("a hole of NULs hides the prefix")
+        return None if _OWN_WORDS.match(line) else Piece(line[match.end() :])
+
+    def reach(self, line: bytes) -> int:
+        match = _PREFIX.match(line)
+        return Envelope.reach(self, line) if match is not None and match.end() else 0
+
+    def _lines(self, physical: list[bytes], line_length: int | None, has_nuls: bool) -> list[Line]:
+        lines = Envelope._lines(self, physical, line_length, has_nuls)
+        others = [
+            (number, line.content)
+            for number, line in enumerate(lines)
+            if isinstance(line, Piece) and line.stream == _OTHER_SERVICE
+        ]
+        kept = self._understood(others) if others else set()
+        for number, _ in others:
+            lines[number] = lines[number] if number in kept else None
+        return lines
+
+    def _understood(self, lines: list[tuple[int, bytes]]) -> set[int]:
+        """The numbers of lines that the inner parser does not call unparsed, found by halving."""
+        batch = self.parser.parse(b"\n".join([*(content for _, content in lines), b""]), True)
+        if not batch.unparsed:
+            return {number for number, _ in lines}
+        if not batch.observed or len(lines) == 1:
+            return set()
+        middle = len(lines) // 2
+        return self._understood(lines[:middle]) | self._understood(lines[middle:])
+
+
+class _Streams(dict[bytes, str]):
+    """The stream of each container's pieces, for a parser with these services of its own.
+
+    It is _OTHER_SERVICE for a container of another service of Dify's.
+    """
+
+    def __init__(self, own: tuple[str, ...]) -> None:
+        self._own = own
+
+    def __missing__(self, container: bytes) -> str:
+        name, _, host = container.partition(b"@")
+        known = _known(_service(name, bool(host))) if self._own else None
+        if len(self) >= _MOST_CONTAINERS:
+            self.clear()
+        self[container] = stream = _OTHER_SERVICE if known is not None and known not in self._own else ""
+        return stream
+
+
+@lru_cache(maxsize=64)
+def _streams_of(own: tuple[str, ...]) -> _Streams:
+    return _Streams(own)
+
+
+def _service(container: bytes, is_task: bool) -> str:
+    """The service of a container: without its number, and without the number and id of a Swarm task."""
+    name = container.decode()
+    return name.partition(".")[0] if is_task else re.sub(r"[-_]\d{1,9}$", "", name)
+
+
+def _known(service: str) -> str | None:
+    """The longest name of a service of Dify's that the service's name is, or ends with behind its project's."""
+    words = service.replace("-", "_").split("_")
+    names = ("_".join(words[begin:]) for begin in range(max(0, len(words) - 3), len(words)))
+    return next((name for name in names if name in _SERVICES), None)
+
+
+def services(text: bytes) -> list[str]:
+    """The services whose containers are named in front of these lines."""
+    found = set[str]()
+    for line in text.splitlines():
+        match = _PREFIX.match(line)
+        if match is not None and (container := match["container"] or match["of_pod"]) is not None:
+            name, _, host = container.partition(b"@")
+            found.add(_service(name, bool(host)))
+    return sorted(found)
