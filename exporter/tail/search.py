@@ -18,7 +18,7 @@ from exporter.tail.fingerprint import is_copy, matches, position_at, start_of
 from exporter.tail.generation import Generation
 from exporter.tail.open_file import FILE_ERRORS, OpenFile, Unpacking, identity, open_log
 from exporter.tail.position import Identity, Position
-from exporter.tail.search_folders import SearchFolders, Sibling
+from exporter.tail.search_folders import SECOND, SearchFolders, Sibling
 from exporter.tail.table import Generations, Index, positions
 
 #: Seconds of a search: a copy or a `.gz` may still be in the making.
@@ -30,17 +30,15 @@ STILL = 2.0
 #: Seconds of a search while the path names nothing: the whole folder may only be unmounted (D43).
 _AWAY = 86400.0
 
-#: Seconds between two looks into the folder where there is no hurry.
+#: Seconds between two looks into the folder, and where there is no hurry. New evidence is followed at once.
+_HURRY = 0.25
 _PAUSE = 10.0
 
 #: Files that may be logs of their own, by their names: the youngest are remembered by what they hold.
 _AMBIGUOUS = 64
 
-#: Some tools restore an mtime in whole seconds.
-_SECOND = 1_000_000_000
-
 #: A clock may have been set back by less than this since a plain file was known.
-_DAY = 86400 * _SECOND
+_DAY = 86400 * SECOND
 
 #: The missing generation, None for one that nobody has seen; its open file; where to go on in it.
 Found = tuple[Generation | None, OpenFile, Position]
@@ -74,11 +72,11 @@ class Search:
         Only files about as young as the path's own: older ones are recognised by their mtime (B26). Files that may be
         logs of their own (`worker-1.log` beside `worker.log`) go on growing, so that their mtime says nothing.
         """
-        present = self._folders.siblings(since, (), self._is_owned, lambda found: found.st_size > 0)
+        present = self._folders.siblings(since, (), lambda found: found.st_size > 0)
         self._known_until = max([modified, *(s.modified for s in present)])
         ambiguous = [old for old in present if self._folders.is_ambiguous(old)][-_AMBIGUOUS:]
         for old in present:
-            if old.modified // _SECOND >= self._known_until // _SECOND - 1 or old in ambiguous:
+            if old.modified // SECOND >= self._known_until // SECOND - 1 or old in ambiguous:
                 try:
                     with closing(open_log(old.path)) as file:
                         yield position_at(file, start_of(file), file.size())
@@ -120,7 +118,7 @@ class Search:
 
     def is_copied(self, since: int, position: Position, but: Identity) -> bool:
         """Whether another file holds all that was read up to a position."""
-        for old in self._folders.siblings(since, (position,), self._is_owned, lambda _: True):
+        for old in self._folders.siblings(since, (position,), lambda _: True):
             if old.identity == but:
                 continue
             with suppress(*FILE_ERRORS), closing(open_log(old.path)) as file:
@@ -146,9 +144,9 @@ class Search:
             return
         self._undecided.clear()
         self._growing.clear()
-        present = self._look(since, positions(missing))
+        has_found, present = False, self._look(since, positions(missing))
         for old in present:
-            if self._is_open(old.identity) or self._rejected.get(old.identity) == old:
+            if self._is_open(old.identity) or self._is_owned(old.identity) or self._rejected.get(old.identity) == old:
                 continue
             found = None
             try:
@@ -158,12 +156,14 @@ class Search:
             except FILE_ERRORS:
                 pass
             if found:
+                has_found = True
                 yield found
         for old in self._unpacking.keys() - set(present):
             self._unpacking.pop(old).close()
         self._held_up = newer and (self._moving or bool(self._undecided))
-        hurry = self.waits or self.is_unpacking or now <= self._newer_until or (named and now < self._missing_until)
-        self._next_look = now if hurry else now + _PAUSE
+        hurry = self.waits or now <= self._newer_until or (named and now < self._missing_until)
+        # What was found may have confirmed a folder, in which there may be more.
+        self._next_look = now + (0 if has_found or self.is_unpacking else _HURRY if hurry else _PAUSE)
 
     def not_found(self, now: float) -> list[Generation]:
         """What was searched for long enough, unless it was overlooked, or is there and cannot be read yet."""
@@ -195,13 +195,12 @@ class Search:
         """What is there. A file with the inode of a missing generation comes first: the others may be copies of it."""
         for generation in self._table.opened:
             self._folders.confirm(generation.opened.file.folder())
-        oldest = min([self._known_until, *(p.modified - _DAY for p in missing)]) // _SECOND
+        oldest = min([self._known_until, *(p.modified - _DAY for p in missing)]) // SECOND
         held = {p.identity for p in missing}
         present = self._folders.siblings(
             since,
             missing,
-            self._is_owned,
-            lambda found: found.st_mtime_ns // _SECOND >= oldest or identity(found) in held,
+            lambda found: found.st_mtime_ns // SECOND >= oldest or identity(found) in held,
         )
         self._moving = self._folders.moving
         read = {p.identity for p in missing if p.tail.length}
@@ -249,7 +248,7 @@ class Search:
             return False
         if not old.path.endswith(".gz") and any(g.position.identity == old.identity for g in self._table.missing):
             return True
-        return old.modified // _SECOND >= self._known_until // _SECOND
+        return old.modified // SECOND >= self._known_until // SECOND
 
     def _only_seen(self) -> list[Position]:
         """Files that were there before the path was first seen, and could not be read."""
@@ -268,7 +267,7 @@ class Search:
             earliest -= _DAY
         if not (old.rotated or packed or any(old.size >= p.size for p in missing)):
             return False
-        return old.modified // _SECOND >= earliest // _SECOND
+        return old.modified // SECOND >= earliest // SECOND
 
     def _of_missing(self, file: OpenFile, old: Sibling) -> tuple[Generation, Position] | None:
         """A generation that was read in part. In an unconfirmed folder, or under a name that no rotated file has, a

@@ -7,9 +7,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 
 from msgspec import Struct
 
+from exporter.tail.contents import Contents
 from exporter.tail.folders import Folders, Listing
-from exporter.tail.position import Identity, Position, decoded
+from exporter.tail.position import PREFIX, Identity, Position, decoded
 from exporter.tail.rotated_names import expanded, is_numbered_before_ending, matching_names, number_of, rotated_names
+
+#: Nanoseconds. Some tools restore an mtime in whole seconds.
+SECOND = 1_000_000_000
 
 
 class Sibling(Struct, frozen=True):
@@ -33,12 +37,13 @@ class SearchFolders:
     which a file was moved that is open or was found again; and, while a generation is missing, the folders below the
     log's own (B29). The latter are not confirmed until a missing generation is found there.
 
-    After `siblings`, `present` has the sizes of all files with rotated names. `moving`: names changed while they were
-    listed, so that one may have been overlooked.
+    After `siblings`, `present` has the sizes of all files with rotated names. `moving`: names were moved while they
+    were listed, so that one may have been overlooked.
     """
 
-    def __init__(self, path: str, log_patterns: tuple[str, ...], folders: Folders) -> None:
-        self._path, self._log_patterns, self._folders = path, log_patterns, folders
+    def __init__(self, path: str, log_patterns: tuple[str, ...], folders: Folders, contents: Contents) -> None:
+        self._path, self._log_patterns = path, log_patterns
+        self._folders, self._contents = folders, contents
         self._folder, self._name = os.path.split(path)
         self._confirmed: set[str] = set()
         self._unconfirmed: set[str] = set()
@@ -62,13 +67,13 @@ class SearchFolders:
         self,
         since: int,
         missing: Collection[Position],
-        is_owned: Callable[[Identity], bool],
         is_wanted: Callable[[os.stat_result], bool],
     ) -> list[Sibling]:
         """The files to look at, those in confirmed folders first, the oldest first. Listings are made after `since`.
         Raises nothing.
 
-        With missing positions that were read in part, files of any name are among them, unless another path owns them.
+        With missing positions that were read in part, files of any name are among them that have the inode or begin
+        with the bytes of one.
         """
         self.moving, self.present = False, {}
         real = self._folders.real(self._path)
@@ -82,12 +87,8 @@ class SearchFolders:
         self._unconfirmed = {os.path.join(self._folder, name) for name in below} - self._confirmed
         for folder in self._confirmed | self._unconfirmed:
             rotated.update(self._rotated(os.path.join(folder, self._name), (), since))
-        others: dict[str, int] = {}
-        if any(p.tail.length for p in missing):
-            for folder in {self._folder, os.path.dirname(real)} | self._confirmed:
-                others.update(self._unowned(folder, since, is_owned))
         rotated.pop(self._path, None)
-        others = {path: inode for path, inode in others.items() if path != self._path and path not in rotated}
+        others = {path: -1 for path in self._others(real, since, missing) if path != self._path and path not in rotated}
         found = [*self._siblings(rotated, True, is_wanted), *self._siblings(others, False, is_wanted)]
         return sorted(found, key=lambda s: (not self.is_confirmed(s.path), s.age))
 
@@ -111,11 +112,14 @@ class SearchFolders:
                 listing = self._list(where, since)
                 yield from _without_twins(where, matching_names(named, name, listing.names), listing)
 
-    def _unowned(self, folder: str, since: int, is_owned: Callable[[Identity], bool]) -> Iterator[tuple[str, int]]:
-        """All files but those that another path reads."""
-        listing = self._list(folder, since)
-        free = [name for name, inode in listing.inodes.items() if not is_owned((listing.device, inode))]
-        return _without_twins(folder, free, listing)
+    def _others(self, real: str, since: int, missing: Collection[Position]) -> Iterator[str]:
+        """Files of any name that may hold what was read of a missing generation."""
+        read = [p for p in missing if p.tail.length]
+        prefixes = {p.prefix.digest for p in read if p.prefix.length == PREFIX}
+        for folder in {self._folder, os.path.dirname(real)} | self._confirmed if read else ():
+            yield from self._contents.names_of_inodes(folder, since, {p.inode for p in read})
+            oldest = min(p.modified for p in read) // SECOND * SECOND
+            yield from self._contents.names_of_prefixes(folder, since, prefixes, oldest)
 
     def _siblings(
         self, paths: dict[str, int], rotated: bool, is_wanted: Callable[[os.stat_result], bool]

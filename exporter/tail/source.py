@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
+from exporter.tail.contents import Contents
 from exporter.tail.encoding import EncodingLogger
 from exporter.tail.first_pass import FirstPass
 from exporter.tail.folders import Folders
@@ -100,8 +101,12 @@ class Source:
         self._stored = ledger.positions(settings.name)
         numbers = itertools.count(1 + max((p.number for p in self._stored.values()), default=0))
         self._folders = Folders(clock)
+        index = Index()
+        contents = Contents(self._folders, index)
         lengths = Lengths(line_length, settings.parser.joined)
-        self._terms = Terms(settings.name, clock, numbers, self._folders, Index(), lengths, settings.log_patterns)
+        self._terms = Terms(
+            settings.name, clock, numbers, self._folders, index, contents, lengths, settings.log_patterns
+        )
         self._globs = Globs(settings.paths, settings.log_patterns, self._folders)
         self._skips_present = start_at == "end" and not self._stored
         # What appears where nothing was found is read from its beginning, also if it appeared while nobody looked.

@@ -52,6 +52,10 @@ class Index:
         held = [g for g in held if g.state in OPEN] or [g for g in held if g.state is State.MISSING]
         return held[0] if held else None
 
+    def is_open(self, identity: Identity) -> bool:
+        """Whether any path reads this file; not while that file may be a copy of another path's."""
+        return any(g.state in OPEN and not g.unproven for g in self._by_identity.get(identity, {}).values())
+
     def is_read(self, identity: Identity, but: "Generations") -> bool:
         """Whether another path reads this file; not while that file may be a copy of yet another path's."""
         return any(

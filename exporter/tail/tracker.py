@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct, structs
 
+from exporter.tail.contents import Contents
 from exporter.tail.copies import copied_bytes
 from exporter.tail.fingerprint import head_matches, matches, position_at, start_of
 from exporter.tail.folders import Folders
@@ -48,6 +49,7 @@ class Terms(Struct, frozen=True):
     numbers: Iterator[int]
     folders: Folders
     index: Index
+    contents: Contents
     lengths: Lengths = Lengths()
     log_patterns: tuple[str, ...] = ()
 
@@ -78,7 +80,7 @@ class Tracker:
         for key, position in (stored or {}).items():
             state = State.DONE if position.done else State.MISSING
             self._table.add(Generation(key, position, state, restored=not position.done))
-        folders = SearchFolders(path, terms.log_patterns, terms.folders)
+        folders = SearchFolders(path, terms.log_patterns, terms.folders, terms.contents)
         self._search = Search(self._table, terms.index, folders)
         self._had_files = self._looked = bool(stored)
         self._awaited = self._is_fresh = self._may_be_copy = False
@@ -332,7 +334,7 @@ class Tracker:
         inode = file.stat().st_ino
         for generation in (*self._table.missing, *self._table.done):
             position = generation.position
-            if position.inode != inode or position.compressed:
+            if position.inode != inode or position.compressed != file.packed:
                 continue
             if not position.tail.length and file.size() < position.size:
                 continue  # another file under its inode, or truncated
