@@ -31,6 +31,13 @@ unit: .venv/test
 soak: .venv/test programs
 	$(BIN)/python -m tests.system.soak
 
+# Coverage-guided fuzzing of every parser and of what the proxy reads; the corpus and findings are in .fuzz.
+.PHONY: fuzz
+MINUTES ?= 5
+fuzz: .venv/test
+	$(BIN)/pip install --quiet --group fuzz
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
+
 # The operator's stack on this machine, with a small Dify, traffic and receivers; prints its addresses.
 demo: .venv/demo
 	@$(MAKE) --no-print-directory programs

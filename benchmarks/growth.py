@@ -1,22 +1,23 @@
 """How cost grows: with lines, with the length of a line, with series, and with sources.
 
     python -m benchmarks.growth --lines 10000 100000 1000000 10000000
+    python -m benchmarks.growth --hostile       # shapes of logs that cost more than their size somewhere
 
 Processor time, the median of the rounds; the last column is the cost of one unit against that of the first row.
 """
 
 import argparse
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from random import Random
-from statistics import median
 
+from benchmarks import hostile
 from benchmarks.corpora import corpus, nginx
 from benchmarks.loops import enter, parse_and_post
+from benchmarks.measure import Row, processor
 from benchmarks.options import OPTIONS
 from benchmarks.serving import fresh, serving, until
 from benchmarks.state import books
@@ -25,17 +26,22 @@ from exporter.metrics.exposition import render
 from parsers.batch import Batch
 from parsers.parser import registered
 
-#: What was measured at which size: nanoseconds of the processor for all of it, and of how many units it consists.
-Row = tuple[int, float, int]
-
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     arguments.add_argument("--folder", type=Path, default=Path(".bench"), help="where the corpora are made")
     arguments.add_argument("--lines", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--hostile", action="store_true", help="cost per byte of hostile logs instead")
     given = arguments.parse_args()
     folder, rounds = given.folder.absolute(), given.rounds
+    if given.hostile:
+        show("distinct apps and models in telemetry", "byte", hostile.labels(folder, rounds))
+        show("pieces of one line, Kubernetes", "byte", hostile.cri_partials(rounds))
+        show("bytes of one line in pieces, Docker", "byte", hostile.docker_pieces(rounds))
+        show("bytes of a packed log", "byte", hostile.packed(folder / "packed"))
+        show("empty files of one folder, until ready", "file", hostile.files(folder / "files"))
+        return
     show("lines, nginx timed", "line", _lines(folder, given.lines, rounds))
     show("bytes of a line", "byte", _lengths(rounds))
     show("series: a line of each", "line", _series(rounds, lambda ledger, batch: ledger.enter("nginx", batch)))
@@ -48,14 +54,14 @@ def show(what: str, unit: str, rows: Iterator[Row]) -> None:
     for size, nanoseconds, units in rows:
         each = nanoseconds / units
         first = first or each
-        print(f"{what:<42} {size:>12,} {each:>10,.0f} ns a {unit:<7} {each / first:>6.2f}", flush=True)
+        print(f"{what:<42} {size:>12,} {each:>10,.1f} ns per {unit:<7} {each / first:>6.2f}", flush=True)
 
 
 def _lines(folder: Path, sizes: list[int], rounds: int) -> Iterator[Row]:
     parse_and_post("nginx-timed", corpus(folder, "nginx-timed", 10_000))  # loads what is loaded once
     for lines in sizes:
         path = corpus(folder, "nginx-timed", lines)
-        yield lines, _processor(partial(parse_and_post, "nginx-timed", path), rounds), lines
+        yield lines, processor(partial(parse_and_post, "nginx-timed", path), rounds), lines
 
 
 def _lengths(rounds: int) -> Iterator[Row]:
@@ -66,14 +72,14 @@ def _lengths(rounds: int) -> Iterator[Row]:
     for length in (200, 1000, 4000, 16_000, 64_000, 512_000):
         long = line.replace(" HTTP/1.1", "?" + "x" * (length - len(line)) + " HTTP/1.1").encode() + b"\n"
         log = long * (total // len(long))
-        yield length, _processor(lambda log=log: enter(parser, BytesIO(log).read), rounds), len(log)
+        yield length, processor(lambda log=log: enter(parser, BytesIO(log).read), rounds), len(log)
 
 
 def _series(rounds: int, step: Callable[[Ledger, Batch], object]) -> Iterator[Row]:
     for series in (100, 1000, 10_000, 50_000):
         ledger, requests = books(series)
         batch = Batch(records=tuple(requests))
-        yield series, _processor(partial(step, ledger, batch), rounds), series
+        yield series, processor(partial(step, ledger, batch), rounds), series
 
 
 def _sources(folder: Path, lines: int = 200_000) -> Iterator[Row]:
@@ -90,17 +96,6 @@ def _sources(folder: Path, lines: int = 200_000) -> Iterator[Row]:
                 path.write_text("".join(f"{line}\n" for line in islice(text, lines // sources)))
             until(lambda: server.observed() >= lines, pause=0.5)
             yield sources, 1e9 * (server.cpu() - begun), lines
-
-
-def _processor(step: Callable[[], object], rounds: int) -> float:
-    """Nanoseconds of this process."""
-
-    def once() -> int:
-        begun = time.process_time_ns()
-        step()
-        return time.process_time_ns() - begun
-
-    return median(once() for _ in range(rounds))
 
 
 if __name__ == "__main__":

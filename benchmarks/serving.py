@@ -62,14 +62,14 @@ class Serving:
 
 
 @contextmanager
-def serving(folder: Path, *sources: list[str]) -> Iterator[Serving]:
-    """`sources` are the paths of each."""
+def serving(folder: Path, *sources: list[str], keys: str = "") -> Iterator[Serving]:
+    """`sources` are the paths of each, `keys` more lines of [exporter]."""
     config = folder / "exporter.toml"
     tables = [
         f'[[source]]\nname = "nginx-{number}"\npaths = {paths!r}\nparser = "nginx"\nformat = "dify-timed"\n'
         for number, paths in enumerate(sources)
     ]
-    config.write_text('[exporter]\nlisten = "127.0.0.1:0"\nstate = "state"\n' + "".join(tables))
+    config.write_text(f'[exporter]\nlisten = "127.0.0.1:0"\nstate = "state"\n{keys}\n' + "".join(tables))
     command = [EXPORTER, "serve", "--config", str(config)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:

@@ -17,15 +17,15 @@ from exporter.advice import alerts
 from exporter.config.address import address, loopback
 from exporter.config.loader import ConfigError, load
 from exporter.config.settings import Config
-from exporter.history import History
 from exporter.ledger.ledger import Ledger, Snapshot
 from exporter.metrics.exposition import Gauges, Texts, render
 from exporter.metrics.gauges import build_information, computed_gauges
 from exporter.persistence.checkpoint import Checkpoint
 from exporter.persistence.committer import Committer
 from exporter.process.fd_limit import raise_fd_limit
-from exporter.recent import Noting, Recent
-from exporter.status import (
+from exporter.status.failures import FailureBuffer, ObservedLedger
+from exporter.status.history import History
+from exporter.status.rows import (
     TODAY,
     SourceState,
     Status,
@@ -54,7 +54,7 @@ class Form(Struct, frozen=True):
 
 
 class Service:
-    """Everything that runs while `serve` does; an `exporter.web.pages.Answers`."""
+    """Everything that runs while `serve` does; an `exporter.web.pages.Backend`."""
 
     def __init__(self, config: Config, file: Path) -> None:
         """`file` is where the configuration came from, and is read again by `reload`."""
@@ -62,7 +62,7 @@ class Service:
         self._file = file
         budgets = (*config.budgets, TODAY)
         self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices, budgets)
-        self._recent = Recent()
+        self._recent = FailureBuffer()
         self._sources = Supervisor(self._ledger_of, self._count_error)
         self._history = History()
         self._stopping = threading.Event()
@@ -125,7 +125,12 @@ class Service:
             if not self._refused:
                 self._ledger.configure(config.limits, config.prices, (*config.budgets, TODAY))
                 self._config = config
-                self._sources.apply(_terms(config), config.exporter.start_at)
+                try:
+                    self._sources.apply(_terms(config), config.exporter.start_at)
+                except RuntimeError as error:  # no thread can be started
+                    self._refused = (f"not every source runs: {error}; raise the limit and reload again",)
+                    log.error("the configuration is reloaded in part: %s", *self._refused)
+                    return self._refused
                 self._loaded_at = time.time()
                 log.info("the configuration is reloaded")
                 self._warn_if_open()
@@ -220,7 +225,7 @@ class Service:
     def _ledger_of(self, settings: SourceSettings) -> LedgerPort:
         """What a source posts to, with the series that exist from its first moment."""
         self._ledger.open(settings.name)
-        return Noting(self._ledger, self._recent, settings.parser)
+        return ObservedLedger(self._ledger, self._recent, settings.parser)
 
     def _count_error(self, source: str, reason: str, count: int) -> None:
         self._ledger.count(c.SOURCE_ERRORS, (source, reason), count)

@@ -6,6 +6,7 @@ Run it with `make docs`; a test compares.
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def _ways(node: Any) -> Ways:
     return _least([frozenset().union(*way) for way in product(*(_ways(child) for child in _children(node)))])
 
 
+@cache
 def _ways_of(name: str) -> Ways:
     recorded = [rule for rule in rules() if not rule.alerts and rule.name == name]
     if recorded:

@@ -1,6 +1,7 @@
 """The rule files as data, and what their expressions may name."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,14 @@ class Rule(Struct, frozen=True):
         return "alert" in self.table
 
 
-def rules() -> list[Rule]:
-    return [
+@cache
+def rules() -> tuple[Rule, ...]:
+    return tuple(
         Rule(path.name, group["name"], rule.get("record") or rule["alert"], rule["expr"], rule)
         for path in FILES
         for group in yaml.safe_load(path.read_text())["groups"]
         for rule in group["rules"]
-    ]
+    )
 
 
 class Case(Struct, frozen=True):

@@ -1,6 +1,7 @@
 """`dify-exporter`: one module a command."""
 
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -25,6 +26,12 @@ class _Commands(click.Group):
             signals.unblock()
         command: click.Command = getattr(import_module(f"exporter.cli.{cmd_name}"), cmd_name)
         return command
+
+    def main(self, *args: Any, **named: Any) -> Any:
+        from exporter.cli.limits import sentences
+
+        with sentences():
+            return super().main(*args, **named)
 
     def invoke(self, ctx: click.Context) -> object:
         """Ctrl-C ends a command quietly, with the shell's own exit code for it."""

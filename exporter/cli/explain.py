@@ -59,7 +59,7 @@ def _own_first(text: bytes, candidates: Iterable[Guess]) -> list[Guess]:
 
 
 def _given(line: str | None) -> bytes:
-    if line is None and sys.stdin.isatty():
+    if line is None and (sys.stdin is None or sys.stdin.isatty()):
         line = ""
     given = sys.stdin.buffer.read() if line is None else line.encode("utf-8", "surrogateescape")
     text = given.removeprefix(UTF_8_BOM).rstrip(b"\r\n")

@@ -165,7 +165,7 @@ def _progress(jobs: list[Job]) -> Iterator[Callable[[Batch], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    sizes = [Path(job.file).stat().st_size for job in jobs if Path(job.file).is_file()]
+    sizes = [os.path.getsize(job.file) for job in jobs if os.path.isfile(job.file)]
     columns = (
         TextColumn("{task.fields[rate]}"), BarColumn(), TaskProgressColumn(), DownloadColumn(), TimeRemainingColumn(),
     )  # fmt: skip

@@ -101,8 +101,13 @@ class Budgets:
     def configure(self, budgets: Iterable[Budget]) -> None:
         """Others from now on; one that was there before, by its definition, goes on from what it has spent."""
         self._budgets = [(budget, budget.key) for budget in budgets]
+        self._filtering = [budget for budget, _ in self._budgets if budget.match.keys() - {"source"}]
         for _, key in self._budgets:
             self.spent.setdefault(key, ChangeTracker())
+
+    def filters(self, source: str, usage: Usage) -> bool:
+        """Whether a budget takes this usage for its app, provider or model."""
+        return any(budget.takes(source, usage) for budget in self._filtering)
 
     def spend(self, source: str, usage: Usage, cost: Decimal | None, code: str, at: int) -> None:
         """Enters a usage and what it cost; `at` is its time, in nanoseconds."""

@@ -1,6 +1,6 @@
 """Which record moves which series: one function a record type, one table of them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, field, structs
@@ -9,6 +9,7 @@ from exporter import catalogue as c
 from exporter.ledger.budgets import Budgets
 from exporter.ledger.change_tracker import ChangeTracker
 from exporter.ledger.joins import Ended, Joins
+from exporter.ledger.overflow import Overflow
 from exporter.ledger.prices import Prices
 from exporter.ledger.series import Labels, Series
 from parsers import batch as b
@@ -58,12 +59,29 @@ def _request(books: SourceLedger, r: b.Request) -> None:
         series.observe(c.HANDLER_DURATION, (source, r.method, r.route), r.handler_durations)
 
 
-def _usage(books: SourceLedger, r: b.Usage) -> None:
+def post(books: SourceLedger, records: Sequence[b.Record]) -> None:
+    """Enters the records of a batch."""
+    overflow = Overflow(books.source, books.series, books.prices, books.budgets)
+    if not overflow:
+        for record in records:
+            FOLDS[type(record)](books, record)
+        return
+    for record in records:
+        if not overflow.takes(record):
+            FOLDS[type(record)](books, record)
+    for each in overflow.sums():
+        _SUMS[type(each)](books, each, refused=True)
+    for reason, count in overflow.missing().items():
+        books.series.add(c.USAGE_MISSING, (books.source, "", reason), count, count, refused=True)
+
+
+def _usage(books: SourceLedger, r: b.Usage, refused: bool = False) -> None:
+    """`refused` is as in Series.add; the model of unpriced tokens is refused only where it is "" (Overflow)."""
     series, model = books.series, (r.provider, r.model)
     tokens = {"input": r.input_tokens, "output": r.output_tokens, "unsplit": r.unsplit_tokens}
     for token_type, count in tokens.items():
         if count is not None:
-            series.add(c.TOKENS_USED, (books.source, r.app_id, *model, token_type), count, r.count)
+            series.add(c.TOKENS_USED, (books.source, r.app_id, *model, token_type), count, r.count, refused=refused)
     at = _usage_time(books, r.at)
     cost, currency, basis = r.cost, r.currency, "reported"
     unpriced = sum(count or 0 for count in tokens.values()) if cost is None else 0
@@ -71,9 +89,9 @@ def _usage(books: SourceLedger, r: b.Usage) -> None:
         (cost, unpriced), currency, basis = price.priced(r), price.currency, "price_list"
     books.budgets.spend(books.source, r, cost, currency, at)
     if cost is not None:
-        series.add(c.COST, (books.source, r.app_id, *model, currency, basis), cost, r.count)
+        series.add(c.COST, (books.source, r.app_id, *model, currency, basis), cost, r.count, refused=refused)
     if unpriced:
-        series.add(c.UNPRICED_TOKENS, (books.source, *model), unpriced, r.count)
+        series.add(c.UNPRICED_TOKENS, (books.source, *model), unpriced, r.count, refused=refused and not r.model)
 
 
 def _usage_time(books: SourceLedger, at: int | None) -> int:
@@ -92,20 +110,20 @@ def _usage_missing(books: SourceLedger, r: b.UsageMissing) -> None:
     books.series.add(c.USAGE_MISSING, (books.source, r.app_id, r.reason))
 
 
-def _first_token(books: SourceLedger, r: b.FirstToken) -> None:
+def _first_token(books: SourceLedger, r: b.FirstToken, refused: bool = False) -> None:
     if durations := r.durations or _one(r.duration):
-        books.series.observe(c.TIME_TO_FIRST_TOKEN, (books.source, r.app_id, r.model), durations)
+        books.series.observe(c.TIME_TO_FIRST_TOKEN, (books.source, r.app_id, r.model), durations, refused=refused)
 
 
-def _run(books: SourceLedger, r: b.Run) -> None:
+def _run(books: SourceLedger, r: b.Run, refused: bool = False) -> None:
     """A run as telemetry reports it."""
     books.has_telemetry = books.has_telemetry or r.kind in _WORKER_KINDS
-    _count_run(books, r)
+    _count_run(books, r, refused)
 
 
-def _count_run(books: SourceLedger, r: b.Run) -> None:
+def _count_run(books: SourceLedger, r: b.Run, refused: bool = False) -> None:
     durations = r.durations or _one(r.duration)
-    _timed(books, (c.RUNS, c.RUN_DURATION), (r.kind, r.app_id, r.status), durations, r.count)
+    _timed(books, (c.RUNS, c.RUN_DURATION), (r.kind, r.app_id, r.status), durations, r.count, refused)
 
 
 def _node_run(books: SourceLedger, r: b.NodeRun) -> None:
@@ -124,13 +142,18 @@ def _invocation(books: SourceLedger, r: b.Invocation) -> None:
 
 
 def _timed(
-    books: SourceLedger, metrics: tuple[c.Metric, c.Metric], labels: Labels, durations: tuple[int, ...], count: int = 1
+    books: SourceLedger,
+    metrics: tuple[c.Metric, c.Metric],
+    labels: Labels,
+    durations: tuple[int, ...],
+    count: int = 1,
+    refused: bool = False,
 ) -> None:
     """A counter, and a histogram that lacks its last label."""
     counter, histogram = metrics
-    books.series.add(counter, (books.source, *labels), count, count)
+    books.series.add(counter, (books.source, *labels), count, count, refused=refused)
     if durations:
-        books.series.observe(histogram, (books.source, *labels[:-1]), durations)
+        books.series.observe(histogram, (books.source, *labels[:-1]), durations, refused=refused)
 
 
 def _one(duration: int | None) -> tuple[int, ...]:
@@ -234,3 +257,6 @@ FOLDS: Mapping[type, Callable[[SourceLedger, Any], None]] = {
     b.TraceError: _trace_error,
     b.Accepted: _accepted,
 }
+
+#: Those whose sums an Overflow gives.
+_SUMS: Mapping[type, Callable[..., None]] = {b.Usage: _usage, b.Run: _run, b.FirstToken: _first_token}

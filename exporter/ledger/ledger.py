@@ -15,7 +15,7 @@ from msgspec import Struct
 from exporter import catalogue as c
 from exporter.ledger.budgets import Budget, Budgets, Spent
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.fold import FOLDS, SourceLedger, event_time, passed, settle
+from exporter.ledger.fold import SourceLedger, event_time, passed, post, settle
 from exporter.ledger.joins import Joins
 from exporter.ledger.prices import Price, Prices
 from exporter.ledger.series import Labels, Limits, Series
@@ -214,8 +214,7 @@ class Ledger:
             add(c.UNPARSED_LINES, (source, reason), count)
         if batch.last_at is not None and not books.last_at:
             books.last_at = event_time(books, batch.last_at)  # for usages of the first batch without a time
-        for record in batch.records:
-            FOLDS[type(record)](books, record)
+        post(books, batch.records)
         books.joins.streams.trim(books.joins.capacity)
         if batch.last_at is not None:
             passed(books, batch.last_at)

@@ -70,6 +70,10 @@ class Prices:
         for price in sorted(prices, key=lambda p: (bool(p.provider), p.since), reverse=True):
             self._by_model.setdefault(price.model, []).append(price)
 
+    def knows(self, model: str) -> bool:
+        """Whether the list names the model."""
+        return model in self._by_model
+
     def find(self, usage: Usage, at: int) -> Price | None:
         """The price at a time, in nanoseconds since the epoch; None where the list has none."""
         candidates = self._by_model.get(usage.model)

@@ -5,7 +5,7 @@ one become `other`, so that totals stay exact and an exposed counter never chang
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from decimal import Decimal
 
 from msgspec import Struct
@@ -60,22 +60,56 @@ class Series:
         #: Per label set: the count of each bucket, of those above all bounds, and the sum in nanoseconds. A list is
         #: replaced and never changed, so that a snapshot copies dictionaries and no lists.
         self.histograms: dict[Metric, ChangeTracker[Labels, list[int]]] = {m: ChangeTracker() for m in self.bounds}
+        self._beginnings: dict[tuple[Metric, ...], tuple[int, frozenset[Labels]]] = {}
         self.created: dict[Metric, ChangeTracker[Labels, float]] = {m: ChangeTracker() for m in metrics}
 
-    def add(self, metric: Metric, labels: Labels, amount: int | Decimal = 1, observations: int = 1) -> None:
-        """Adds what so many observations amount to; an amount of 0 makes a counter visible."""
+    def is_full(self, metric: Metric) -> bool:
+        """Whether the open labels of a new label set become `other`."""
+        return len(self._series_of(metric)) >= self._cap(metric)
+
+    def refuses(self, metric: Metric, labels: Labels) -> bool:
+        """Whether the metric is full and will never have such labels, also not when they are cleaned or folded."""
+        return labels not in self._series_of(metric) and self.is_full(metric) and self.is_final(labels)
+
+    def beginnings(self, length: int, metrics: tuple[Metric, ...]) -> Set[Labels]:
+        """The first labels of all series of some counters. They are kept for the next call: series only become more."""
+        size = sum(len(self.counters[metric]) for metric in metrics)
+        known_size, known = self._beginnings.get(metrics, (-1, frozenset()))
+        if known_size != size:
+            known = frozenset(labels[:length] for metric in metrics for labels in self.counters[metric])
+            self._beginnings[metrics] = size, known
+        return known
+
+    def is_final(self, labels: Labels) -> bool:
+        """Whether labels are clean and are not themselves those of a folded label set."""
+        return OTHER not in labels and self.is_clean(labels)
+
+    def is_clean(self, labels: Labels) -> bool:
+        """Whether labels are kept as they are: printable, not empty and not too long."""
+        return all(labels) and "".join(labels).isprintable() and max(map(len, labels)) <= self.limits.label_length
+
+    def add(
+        self, metric: Metric, labels: Labels, amount: int | Decimal = 1, observations: int = 1, *, refused: bool = False
+    ) -> None:
+        """Adds the amount of so many observations; an amount of 0 makes a counter visible.
+
+        `refused` says that `refuses` is true for each of them; then the open labels may be anything.
+        """
         series = self.counters[metric]
-        if labels not in series:
-            labels = self._admit(metric, labels, series, self.limits.series_per_counter, observations)
+        if refused or labels not in series:
+            labels = self._admit(metric, labels, series, observations, refused)
         elif not amount:
             return
         series[labels] = series.get(labels, 0) + amount
 
-    def observe(self, metric: Metric, labels: Labels, values: Sequence[int]) -> None:
-        """Observes one or more durations in nanoseconds; sorted, each bound is looked for once, not each value."""
+    def observe(self, metric: Metric, labels: Labels, values: Sequence[int], *, refused: bool = False) -> None:
+        """Observes one or more durations in nanoseconds, which are sorted, so that each bound is searched only once.
+
+        `refused` is as in `add`.
+        """
         series, bounds = self.histograms[metric], self._bounds[metric]
-        if labels not in series:
-            labels = self._admit(metric, labels, series, self.limits.series_per_histogram, len(values))
+        if refused or labels not in series:
+            labels = self._admit(metric, labels, series, len(values), refused)
         histogram = list(series.get(labels) or [0] * (len(bounds) + 2))
         ordered, begin = sorted(values), 0
         for index in range(bisect_left(bounds, ordered[0]), len(bounds)):
@@ -89,18 +123,28 @@ class Series:
         series[labels] = histogram
 
     def _admit(
-        self, metric: Metric, labels: Labels, series: Mapping[Labels, object], cap: int, observations: int
+        self, metric: Metric, labels: Labels, series: Mapping[Labels, object], observations: int, refused: bool
     ) -> Labels:
         """The label set under which an observation is kept: cleaned, and folded where the metric is full."""
-        labels = tuple(self._clean(value) for value in labels)
-        if labels not in series and len(series) >= cap and not OPEN_LABELS.isdisjoint(metric.labels):
-            self.add(FOLDED_OBSERVATIONS, (metric.name,), observations)
-            labels = tuple(
+        if not self.is_clean(labels):
+            labels = tuple(self._clean(value) for value in labels)
+        full = len(series) >= self._cap(metric) and not OPEN_LABELS.isdisjoint(metric.labels)
+        if refused or (full and labels not in series):
+            folded = tuple(
                 OTHER if name in OPEN_LABELS else value for name, value in zip(metric.labels, labels, strict=True)
             )
+            if folded != labels:
+                self.add(FOLDED_OBSERVATIONS, (metric.name,), observations)
+            labels = folded
         if labels not in series:
             self.created[metric][labels] = self._clock()
         return labels
+
+    def _series_of(self, metric: Metric) -> Mapping[Labels, object]:
+        return self.histograms[metric] if metric in self.histograms else self.counters[metric]
+
+    def _cap(self, metric: Metric) -> int:
+        return self.limits.series_per_histogram if metric in self.histograms else self.limits.series_per_counter
 
     def _clean(self, value: str) -> str:
         """No surrogates, no control characters, bounded, never empty: one bad value would fail a whole scrape."""

@@ -69,11 +69,24 @@ def reading(name: str) -> Iterator[Input]:
 
 @contextmanager
 def _open(name: str) -> Iterator[BinaryIO]:
+    """Raises InputError for what is no regular file: it might never end, or wait for a writer for ever."""
     if name == "-":
+        if sys.stdin is None:
+            raise InputError("-: standard input is closed")
         yield _plain(sys.stdin.buffer)
         return
-    with Path(name).open("rb") as file:
+    is_judged_by_open = _is_stream(name) or os.path.isdir(name) or not os.path.exists(name)
+    if not is_judged_by_open and (reason := trouble(Path(name))):
+        raise InputError(reason)
+    # Not blocking, since the path may have become a FIFO in the meantime.
+    with open(os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        os.set_blocking(file.fileno(), True)
         yield _plain(file)
+
+
+def _is_stream(name: str) -> bool:
+    """Whether a shell has opened it: standard input under its name, or `<(command)`."""
+    return name == "/dev/stdin" or os.path.dirname(name) in ("/dev/fd", "/proc/self/fd")
 
 
 def _is_plain(stream: BinaryIO) -> bool:

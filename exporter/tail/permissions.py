@@ -52,14 +52,21 @@ def is_packed_file(path: str, descriptor: int) -> bool:
     return is_packed(path, os.pread(descriptor, _LOOK, 0))
 
 
+#: File systems whose files the kernel makes up while they are read.
+_OF_KERNEL = {"proc", "sysfs", "debugfs", "tracefs", "securityfs", "cgroup", "cgroup2", "configfs"}
+
+
 def trouble(path: Path) -> str | None:
     """None for a regular file that may be read. The path need not exist."""
     if (closed := _closed_folder(path)) is not None:
         return _forbidden(closed, path)
     try:
-        kind = stat.S_IFMT(path.stat().st_mode)
+        found = path.stat()
     except OSError as error:
         return f"{path}: {error.strerror}"
+    kind = stat.S_IFMT(found.st_mode)
+    if kind == stat.S_IFREG and not found.st_size and _is_of_kernel(found.st_dev):
+        return f"{path}: is a file of the kernel, expected a log file; reading it may wait for ever"
     if kind != stat.S_IFREG:
         what = KINDS.get(kind, "no file")
         return f"{path}: is {what}, expected a log file; {_REFUSED.get(what, 'only regular files are read')}"
@@ -77,6 +84,17 @@ def _packed(path: Path) -> str | None:
         f"{path}: nginx packs this log, so it cannot be tailed: remove gzip from its access_log; "
         f"`dify-exporter replay {path}` reads what is packed already"
     )
+
+
+def _is_of_kernel(device: int) -> bool:
+    """Whether a device is a file system of the kernel, such as the one of /proc/kmsg (proc(5), mountinfo)."""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return False
+    kinds = {line.partition(" - ")[2].split(" ")[0] for line in mounts if line.split(" ")[2:3] == [wanted]}
+    return not kinds.isdisjoint(_OF_KERNEL)
 
 
 def _closed_folder(path: Path) -> Path | None:

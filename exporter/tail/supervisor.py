@@ -87,9 +87,9 @@ class Supervisor:
         wake, stopping = Wake(), threading.Event()
         # A daemon, so that one which hangs in a mount does not keep the process from ending.
         thread = threading.Thread(target=source.run, args=(stopping, wake), name=name, daemon=True)
+        thread.start()
         self._running[name] = _Running(terms, source, wake, stopping, thread, Counter())
         self._watch.add(source.folders, wake)
-        thread.start()
 
     def _end(self, leaving: list[_Running]) -> None:
         for each in leaving:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import h11
 
-from exporter.web.message import Answer, Request, text
+from exporter.web.message import Request, Response, text
 
 #: Seconds for a whole request to arrive, and for a client to take the next piece of an answer.
 PATIENCE = 10.0
@@ -24,7 +24,7 @@ _SAID_ALL = (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
 _LINGER = 1.0
 
 #: Takes a request, and the method, path and address it came with.
-Respond = Callable[[Request], Awaitable[Answer]]
+Respond = Callable[[Request], Awaitable[Response]]
 
 #: Is called where a client has got on: a request is whole, a piece is taken; with the bytes that still wait.
 Progress = Callable[[int], None]
@@ -108,14 +108,14 @@ def _target(target: str) -> tuple[str, str]:
     return path, query
 
 
-def _refusal(error: h11.RemoteProtocolError) -> Answer:
+def _refusal(error: h11.RemoteProtocolError) -> Response:
     """h11's sentences may quote the client, so ours say nothing but the status."""
     status = HTTPStatus(error.error_status_hint)
     return text(status, f"{status.phrase}.", connection="close")
 
 
 async def _send(
-    http: h11.Connection, writer: asyncio.StreamWriter, answer: Answer, head: bool, progress: Progress
+    http: h11.Connection, writer: asyncio.StreamWriter, answer: Response, head: bool, progress: Progress
 ) -> bool:
     """Whether the connection may go on."""
     headers = [

@@ -19,8 +19,8 @@ from exporter.config.web import WebConfig
 from exporter.process.fd_limit import fd_limit
 from exporter.web import connection
 from exporter.web.auth import Users
-from exporter.web.message import Answer, Request
-from exporter.web.pages import Answers, Pages
+from exporter.web.message import Request, Response
+from exporter.web.pages import Backend, Pages
 from exporter.web.tls import Certificates
 
 _log = logging.getLogger(__name__)
@@ -36,11 +36,11 @@ sslproto.SSLProtocol.max_size = 16 * 1024
 class Listener:
     """Serves on a thread of its own until closed."""
 
-    def __init__(self, address: tuple[str, int], answers: Answers, config: WebConfig) -> None:
+    def __init__(self, address: tuple[str, int], backend: Backend, config: WebConfig) -> None:
         """Port 0 takes a free one. Raises OSError where the address cannot be bound, and ValueError where the
         certificate cannot be used.
         """
-        self._answers = answers
+        self._backend = backend
         self._open: dict[asyncio.Task[None], int] = {}  # bytes held, by who got on least lately
         # Logs and state need theirs.
         self._most = min(_CONNECTIONS, max(1, fd_limit() // 2))
@@ -51,7 +51,12 @@ class Listener:
         self._loop = asyncio.new_event_loop()
         self._accepting = self._loop.create_task(self._accept())
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # no thread can be started
+            self._accepting.cancel()
+            self._run()
+            raise
 
     @property
     def url(self) -> str:
@@ -83,7 +88,7 @@ class Listener:
         self._certificates = Certificates(config.tls) if config.tls else None
         if config.users != self._hashes:  # else the passwords that were found right stay so
             self._hashes, self._users = config.users, Users(config.users)
-        self._pages = Pages(self._answers, config, self._users)
+        self._pages = Pages(self._backend, config, self._users)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -173,7 +178,7 @@ class Listener:
         transport.set_write_buffer_limits(high=64 * 1024)
         return transport
 
-    async def _respond(self, request: Request) -> Answer:
+    async def _respond(self, request: Request) -> Response:
         """By the pages of the moment: a reload counts for connections that are open."""
         return await self._pages.respond(request)
 

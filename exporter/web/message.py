@@ -1,4 +1,4 @@
-"""A request and its answer, between the connection that reads them and the pages that give them."""
+"""A request and its response, which the connection and the pages exchange."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,14 +19,16 @@ class Request(Struct, frozen=True):
         return self.headers.get(name.encode(), b"").decode("latin-1")
 
 
-class Answer(Struct, frozen=True):
+class Response(Struct, frozen=True):
+    """`headers` besides Content-Type, Content-Length and those that every response has."""
+
     status: int
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
     headers: Mapping[str, str] = {}
 
 
-def text(status: int, sentence: str, **headers: str) -> Answer:
-    """One sentence; `retry_after` becomes `Retry-After`."""
+def text(status: int, sentence: str, **headers: str) -> Response:
+    """A response of one sentence. The keyword `retry_after` becomes the header `Retry-After`."""
     named: dict[str, Any] = {name.replace("_", "-").title(): value for name, value in headers.items()}
-    return Answer(status, sentence.encode() + b"\n", headers=named)
+    return Response(status, sentence.encode() + b"\n", headers=named)

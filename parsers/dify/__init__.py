@@ -29,7 +29,8 @@ from parsers.batch import (
     Usage,
     UsageMissing,
 )
-from parsers.dify import error_body, events, failures, structured, text
+from parsers.dify import error_body, failures, structured, text
+from parsers.dify.events import EVENTS
 from parsers.dify.message import Reader
 from parsers.dify.requests import Requests
 from parsers.lines import Outcome, by_line
@@ -64,7 +65,7 @@ class Dify(Parser, frozen=True):
     def parse(self, window: bytes, final: bool = False) -> Batch:
         consumed = len(window) if final else window.rfind(b"\n") + 1
         taken, rest = [], window[:consumed]
-        for read in (events.read, self._requests.json, self._requests.text):
+        for read in (EVENTS.read, self._requests.json, self._requests.text):
             taken.append(found := read(rest))
             rest = found.rest
         others = by_line(rest, True, self._line)

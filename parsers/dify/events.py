@@ -1,149 +1,110 @@
-"""Telemetry events of a whole block at once: almost every line of an enterprise worker's log.
+"""Telemetry events, read by the table in telemetry.py: a whole block at once, or a single line.
 
-Each line is decoded by the type of its event, and events are added up. A line that is anything else, or not exactly as
-expected, is left to the plain way. A test holds that both give the same.
+Almost every line of an enterprise worker's log is such an event. A block's lines are decoded by the types of the table
+and added up; a line that is anything else, or not exactly as expected, is left to the reader of single lines, where a
+wrong value costs only itself. A test holds that both give the same.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, Union
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import defstruct, structs
 
+from parsers.batch import Record
 from parsers.dify.block import Found, Line, by_quarter, decoded, newest_of, parts_of
-from parsers.dify.spending import UNPRICED, Price, Priced
 from parsers.dify.sums import Sums, apart
+from parsers.dify.telemetry import TABLE, UNPRICED, Event, Priced, Seconds, Text
+from parsers.dropped import dropped
+from parsers.values import json as lenient_json
+from parsers.values.numbers import nanoseconds
 
 #: What such a line holds.
 _SIGN = b'"telemetry.'
 
-_Text = str | None
-_Duration = Annotated[float, Meta(ge=0, le=10_000_000)] | None
-_Count = Annotated[int, Meta(ge=0, le=10**12)] | None
+_decode_attributes = lenient_json.decoder(dict[str, Any])
 
 
-class _Event(Struct, frozen=True, gc=False, tag_field="dify.event.name"):
-    """Numbers of one meaning have one name in all events.
-
-    A field of type None is one that the plain way reads and that is not told here, or the line is left to it.
-    """
-
-    app_id: _Text = field(default=None, name="dify.app_id")
-    attempt: None = field(default=None, name="dify.node.attempt")
-    repeats: None = field(default=None, name="metrics_from_parent")
-
-
-class _Spending(_Event, frozen=True, gc=False):
-    """A model call. Generations A and B tell its price under the event's own name, C in `dify.usage`."""
-
-    given: _Count = field(default=None, name="gen_ai.usage.input_tokens")
-    produced: _Count = field(default=None, name="gen_ai.usage.output_tokens")
-    total: _Count = field(default=None, name="gen_ai.usage.total_tokens")
-    provider: _Text = field(default=None, name="gen_ai.provider.name")
-    model: _Text = field(default=None, name="gen_ai.request.model")
-    usage: Priced = field(default=UNPRICED, name="dify.usage")
-    cost_currency: _Text = field(default=None, name="dify.cost.currency")
-    usage_currency: None = field(default=None, name="dify.usage.currency")
-
-
-class _Node(_Spending, frozen=True, gc=False, tag="dify.node.execution"):
-    node_type: _Text = field(default=None, name="dify.node.type")
-    status: _Text = field(default=None, name="dify.node.status")
-    duration: _Duration = field(default=None, name="dify.node.elapsed_time")
-    price: Price = field(default=None, name="dify.node.total_price")
-    currency: _Text = field(default=None, name="dify.node.currency")
-    usage_price: None = field(default=None, name="dify.usage.total_price")
-    prompt_currency: None = field(default=None, name="dify.prompt_generation.currency")
-    links: tuple[()] | None = field(default=None, name="dify.trace.links")
-
-
-class _Draft(_Node, frozen=True, gc=False, tag="dify.node.execution.draft"):
-    pass
-
-
-class _Message(_Spending, frozen=True, gc=False, tag="dify.message.run"):
-    workflow_run: _Text = field(default=None, name="dify.workflow.run_id")
-    mode: _Text = field(default=None, name="dify.conversation.mode")
-    status: _Text = field(default=None, name="dify.message.status")
-    duration: _Duration = field(default=None, name="dify.message.duration")
-    first_token: _Duration = field(default=None, name="dify.message.time_to_first_token")
-    price: None = field(default=None, name="dify.usage.total_price")
-    currency: None = field(default=None, name="dify.node.currency")
-    prompt_currency: None = field(default=None, name="dify.prompt_generation.currency")
-
-
-class _Prompt(_Spending, frozen=True, gc=False, tag="dify.prompt_generation.execution"):
-    operation: _Text = field(default=None, name="dify.prompt_generation.operation_type")
-    price: Price = field(default=None, name="dify.prompt_generation.total_price")
-    currency: _Text = field(default=None, name="dify.prompt_generation.currency")
-    usage_price: None = field(default=None, name="dify.usage.total_price")
-    node_currency: None = field(default=None, name="dify.node.currency")
-
-
-class _SuggestedQuestion(_Spending, frozen=True, gc=False, tag="dify.suggested_question.generation"):
-    price: None = field(default=None, name="dify.usage.total_price")
-    currency: None = field(default=None, name="dify.node.currency")
-    prompt_currency: None = field(default=None, name="dify.prompt_generation.currency")
-
-
-class _Workflow(_Event, frozen=True, gc=False, tag="dify.workflow.run"):
-    status: _Text = field(default=None, name="dify.workflow.status")
-    duration: _Duration = field(default=None, name="dify.workflow.elapsed_time")
-    conversation: _Text = field(default=None, name="dify.conversation.id")
-    message: _Text = field(default=None, name="dify.message.id")
-
-
-class _Uncounted(_Event, frozen=True, gc=False):
-    """One without records, as are all that are not named here; these are many."""
-
-
-class _Tool(_Uncounted, frozen=True, gc=False, tag="dify.tool.execution"):
-    pass
-
-
-class _Retrieval(_Uncounted, frozen=True, gc=False, tag="dify.dataset.retrieval"):
-    pass
-
-
-class _Moderation(_Uncounted, frozen=True, gc=False, tag="dify.moderation.check"):
-    pass
-
-
-class _Line(Line, frozen=True, gc=False):
+class _Line(Line, frozen=True, gc=False, kw_only=True):
     message: Literal["telemetry.span_detail", "telemetry.metric_only"]
-    attributes: _Node | _Draft | _Message | _Prompt | _SuggestedQuestion | _Workflow | _Tool | _Retrieval | _Moderation
+    attributes: Any
 
 
-_decode = msgspec.json.Decoder(_Line).decode
+class Events:
+    """Reads the events of a table; holds decoders and nothing else."""
 
-#: Those that have records.
-_KINDS: Mapping[type[_Event], Callable[[Sums, Sequence[Any], int], None]] = {
-    _Node: Sums.nodes,
-    _Draft: Sums.nodes,
-    _Message: Sums.messages,
-    _Workflow: Sums.workflows,
-    _Prompt: Sums.prompts,
-    _SuggestedQuestion: Sums.suggested_questions,
-}
+    def __init__(self, table: Sequence[type[Event]]) -> None:
+        attributes = [("attributes", Union[tuple(table)])]  # noqa: UP007 - its members are known here
+        line = defstruct("_Line", attributes, bases=(_Line,), frozen=True, gc=False)
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(line).decode
+        self._lenient = {str(kind.__struct_config__.tag): (kind, _plan(kind)) for kind in table}
+
+    def records(self, raw: bytes, at: int | None) -> Sequence[Record]:
+        """The records of one event, from the attributes of its line; an event outside the table has none."""
+        try:
+            attributes = _decode_attributes(raw)
+        except (ValueError, RecursionError):
+            return ()
+        name = attributes.get("dify.event.name")
+        if not isinstance(name, str) or name not in self._lenient:
+            return ()
+        kind, plan = self._lenient[name]
+        values, unread = {}, list[Record]()
+        for each in plan.keys() & attributes.keys():
+            field, convert = plan[each]
+            values[field] = value = convert(attributes[each])
+            if convert is _seconds:
+                unread += dropped(field, attributes[each], value)
+        event = kind(**values)
+        if event.is_copy:
+            return ()
+        sums = Sums(strict=False)
+        sums.add(kind, (event,), at)
+        return [*sums.records(), *unread]
+
+    def read(self, block: bytes) -> Found:
+        """The records of the regular events among whole lines."""
+        sums, times, lines, rest = Sums(strict=True), list[str](), 0, list[bytes]()
+        for raws in parts_of(block, _SIGN):
+            found, odd = decoded(raws, self._decode), set[int]()
+            known = [line for line in found if line is not None]
+            for quarter, newest, members in by_quarter(known):
+                if quarter is None:
+                    odd.update(map(id, members))
+                else:
+                    for kind, events in apart([line.attributes for line in members], type):
+                        sums.add(kind, events, quarter)
+                    times.append(newest)
+            lines += len(raws)
+            if odd or len(known) < len(raws):
+                rest += [raw for raw, line in zip(raws, found, strict=True) if line is None or id(line) in odd]
+        if not lines:
+            return Found((), None, 0, block)
+        return Found(sums.records(), newest_of(times), lines - len(rest), b"".join(rest))
 
 
-def read(block: bytes) -> Found:
-    """The regular events among whole lines."""
-    sums, times, lines, rest = Sums(), list[str](), 0, list[bytes]()
-    for raws in parts_of(block, _SIGN):
-        found, odd = decoded(raws, _decode), set[int]()
-        known = [line for line in found if line is not None]
-        for quarter, newest, members in by_quarter(known):
-            if quarter is None:
-                odd.update(map(id, members))
-            else:
-                for kind, events in apart([line.attributes for line in members], type):
-                    if kind in _KINDS:
-                        _KINDS[kind](sums, events, quarter)
-                times.append(newest)
-        lines += len(raws)
-        if odd or len(known) < len(raws):
-            rest += [raw for raw, line in zip(raws, found, strict=True) if line is None or id(line) in odd]
-    if not lines:
-        return Found((), None, 0, block)
-    return Found(sums.records(), newest_of(times), lines - len(rest), b"".join(rest))
+def _plan(kind: type[Event]) -> Mapping[str, tuple[str, Callable[[Any], Any]]]:
+    """By attribute: its field, and the conversion for a value of any type."""
+    return {each.encode_name: (each.name, _CONVERSIONS.get(each.type, _unchanged)) for each in structs.fields(kind)}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _seconds(value: Any) -> float | None:
+    return None if nanoseconds(value) is None else float(value)
+
+
+def _priced(value: object) -> Priced:
+    return Priced(value.get("total_price"), _text(value.get("currency"))) if isinstance(value, dict) else UNPRICED
+
+
+def _unchanged(value: object) -> object:
+    return value
+
+
+#: Counts and prices stay as they are: a wrong one is reported as inconsistent, or is no price.
+_CONVERSIONS: dict[Any, Callable[[Any], Any]] = {Text: _text, Seconds: _seconds, Priced: _priced}
+
+EVENTS = Events(TABLE)

@@ -9,64 +9,56 @@ from operator import add
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Struct, field
 
+from parsers.dify.telemetry import UNPRICED
 from parsers.values.numbers import money
 
-Price = str | float | None
-
-#: A price that is no longer has at most 12 decimals, and so few digits that a float tells them all.
+#: A price that is no longer has at most 12 decimals, and so few digits that a float holds them all.
 _LONGEST = len("0.123456789012")
 _MOST = 10**12
 
 _decode_numbers = msgspec.json.Decoder(list[float]).decode
 
 
-class Priced(Struct, frozen=True, gc=False):
-    """Generation C's `dify.usage`, as far as it counts."""
-
-    price: Price = field(default=None, name="total_price")
-    currency: str | None = None
-
-
-UNPRICED = Priced()
-
-
 class Calls(NamedTuple):
-    """A column each, with an entry a call. Where only totals are told, `given` has them and nothing is `split`; where
-    nothing is told of tokens it is None. Costs are all None, or as `costs_of` gives them.
+    """A column each, with an entry per call. Where only totals are known, `given` has them and nothing is `split`.
+    Costs are all None, or as `costs_of` gives them.
     """
 
     costs: Sequence[Any]
-    given: Sequence[int] | None = None
-    produced: Sequence[int] = ()
+    given: Sequence[int]
+    produced: Sequence[int]
     split: bool = True
+
+
+def price_of(event: Any) -> Any:
+    """The first price that is known: the event's own, then those of `dify.usage`."""
+    prices = event.price, event.usage_price, event.usage.price
+    return next((price for price in prices if price is not None), None)
 
 
 def calls_of(events: Sequence[Any]) -> Calls | None:
     """The columns of events; None where one cannot be added to the others, or to anything."""
-    prices: list[Price] = [event.price for event in events]
+    prices = [event.price for event in events]
     if [event.usage for event in events].count(UNPRICED) < len(events):
-        if not all(event.currency or event.cost_currency for event in events):  # each usage may tell another
+        if not all(event.currency or event.cost_currency for event in events):  # each usage may name another
             return None
-        if prices.count(None) == len(prices):
-            prices = [event.usage.price for event in events]
+        prices = list(map(price_of, events))
     costs = prices if prices.count(None) == len(prices) else costs_of(prices)
     try:
-        calls = None if costs is None else _with_tokens(events, costs)
-    except TypeError:  # only some are told
+        return None if costs is None else _with_tokens(events, costs)
+    except TypeError:  # only some are known
         return None
-    return calls if calls and (calls.given or calls.costs[0] is None) else None
 
 
 def _with_tokens(events: Sequence[Any], costs: Sequence[Any]) -> Calls | None:
-    """Raises TypeError where one of several counts is not told."""
+    """The usual case alone, in which tokens.py splits and misses nothing. Raises TypeError where one of several counts
+    is not known.
+    """
     given, produced = [event.given for event in events], [event.produced for event in events]
     totals, count = [event.total for event in events], len(events)
     if given.count(None) == produced.count(None) == count:
-        if totals.count(None) == count:
-            return Calls(costs)
-        return None if 0 in totals or None in totals else Calls(costs, totals, [0] * count, split=False)
+        return Calls(costs, totals, [0] * count, split=False) if min(totals) > 0 else None
     parts = list(map(add, given, produced))
     # A total that is not the sum of its parts has tokens of its own, or is wrong.
     if 0 in parts or (parts != totals and totals.count(None) < count):
@@ -93,6 +85,8 @@ def total(costs: Sequence[Any]) -> Decimal:
     """The exact sum of costs as `costs_of` gives them."""
     if isinstance(costs[0], Decimal):
         return sum(costs, Decimal())
+    if len(costs) == 1:
+        return Decimal(repr(costs[0]))
     # Below a thousand floats are off by less than a third of the twelfth decimal.
     nearly = fsum(costs)
     return (

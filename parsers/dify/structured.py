@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from parsers.dify import proxy, telemetry
+from parsers.dify import proxy
+from parsers.dify.events import EVENTS
 from parsers.dify.message import Head, Reader
 from parsers.dropped import with_time
 from parsers.heads import begins_json_record
@@ -49,7 +50,7 @@ def read(line: bytes, reader: Reader) -> Outcome:
     at = iso(record.ts.encode("ascii", "replace"), _UTC)
     if record.attributes:
         if record.message.startswith("telemetry."):
-            return with_time(telemetry.records(record.attributes, at), record.ts, at), at
+            return with_time(EVENTS.records(record.attributes, at), record.ts, at), at
         if proxy.EVENT in bytes(record.attributes):
             found = proxy.records(record.attributes, at, reader.routes)
             return "json" if found is None else (with_time(found, record.ts, at), at)

@@ -1,145 +1,153 @@
-"""Telemetry events added up, so that many have the records of few.
-
-Events that cannot be added to others, or to anything, are read the plain way one by one.
-"""
+"""Telemetry events added up by the rules of their table, so that many have the records of few."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
-import msgspec
 from msgspec import structs
 
-from parsers.batch import FirstToken, NodeRun, Record, Run, Usage, UsageMissing
-from parsers.dify import telemetry
-from parsers.dify.spending import UNPRICED, calls_of, total
+from parsers.batch import UNKNOWN, FirstToken, NodeRun, Record, Run, Usage, UsageMissing
+from parsers.dify.spending import calls_of, price_of, total
+from parsers.dify.telemetry import UNPRICED, Counts, Event, Facts, app_id_of, name_of
+from parsers.dify.tokens import Told
+from parsers.dropped import dropped, dropped_of
 from parsers.values.currencies import currency_of
-from parsers.values.numbers import SECOND
+from parsers.values.numbers import SECOND, money
 
-#: What a usage is told by.
+_GROUP = attrgetter("subject", "status")
+
+#: What names a usage.
 _SPENDER = attrgetter("app_id", "provider", "model", "currency", "cost_currency")
 
-_Seconds = list[float | None]
 _Timed = NodeRun | Run | FirstToken
+_FIRST_TOKEN = FirstToken(UNKNOWN, UNKNOWN)
 
 
 class Sums:
-    """What events tell, added up: seconds by what names them, tokens and money by what a Usage names.
+    """Durations by the record that they belong to, tokens and money by what names a usage.
 
-    A method for a kind of event takes those of a quarter of an hour.
+    Only events of a block (`strict`), whose types are known, are added up in columns.
     """
 
-    def __init__(self) -> None:
-        self._nodes = defaultdict[NodeRun, _Seconds](list)
-        self._runs = defaultdict[tuple[str, str], defaultdict[str | None, _Seconds]](lambda: defaultdict(list))
-        self._first_tokens = defaultdict[tuple[str | None, str | None], _Seconds](list)
-        self._usages = defaultdict[tuple[Any, ...], defaultdict[Any, list[Any]]](lambda: defaultdict(_zero))
-        self._records = list[Record]()
+    def __init__(self, strict: bool) -> None:
+        self._strict = strict
+        #: Seconds by record, and within it by what it takes from its event.
+        self._timed: defaultdict[_Timed, defaultdict[Any, list[float | None]]] = defaultdict(_lists)
+        #: Input and output tokens and prices, by what they have in common, and within it by what names them.
+        self._usages: defaultdict[tuple[Any, ...], dict[Any, list[Any]]] = defaultdict(dict)
+        self._records: list[Record] = []
 
-    def nodes(self, events: Sequence[Any], at: int) -> None:
-        for (node_type, status), nodes in apart(events, attrgetter("node_type", "status")):
-            run = NodeRun(telemetry.node_type_of(node_type), telemetry.status_of(status))
-            calls, others = nodes, list[Any]()
-            if not telemetry.spends(run.node_type, None):
-                others = [node for node in nodes if not telemetry.spends(run.node_type, node.model)]
-                calls = [node for node in nodes if telemetry.spends(run.node_type, node.model)]
-            calls = self._spent(calls, at, owed=telemetry.owes(run.node_type, run.status))
-            self._nodes[run] += [node.duration for node in (*others, *calls)]
+    def add(self, kind: type[Event], events: Sequence[Any], at: int | None) -> None:
+        """Adds events of one kind. `at` is their time, or of a block the first nanosecond of its quarter of an hour."""
+        can_be_inside = kind.inside is not Event.inside
+        for (subject, status), members in apart(events, _GROUP):
+            inside = [event for event in members if event.inside or event.inside_message] if can_be_inside else ()
+            own = [event for event in members if not (event.inside or event.inside_message)] if inside else members
+            for part, is_inside in ((own, False), (inside, True)):
+                if part:
+                    self._count(part, kind.counts(Facts(subject, status, is_inside)), at)
 
-    def messages(self, events: Sequence[Any], at: int) -> None:
-        for (mode, status), messages in apart(events, attrgetter("mode", "status")):
-            of_workflows = [message for message in messages if message.workflow_run]
-            own = self._spent([message for message in messages if not message.workflow_run], at)
-            runs = self._runs[telemetry.run_kind_of(mode), telemetry.status_of(status)]
-            for message in own:
-                runs[message.app_id].append(message.duration)
-            for message in (*of_workflows, *own):
-                if message.first_token is not None:
-                    self._first_tokens[message.app_id, message.model].append(message.first_token)
+    def _count(self, events: Sequence[Any], counts: Counts, at: int | None) -> None:
+        if counts.first_token:
+            by_model = self._timed[_FIRST_TOKEN]
+            for event in events:
+                if event.first_token is not None:
+                    by_model[event.app_id, event.model].append(event.first_token)
+        if isinstance(counts.run, NodeRun):
+            self._timed[counts.run][None] += [event.duration for event in events]
+        elif counts.run:
+            by_app = self._timed[counts.run]
+            for event in events:
+                by_app[event.app_id].append(event.duration)
+        if counts.needs_model:
+            events = [event for event in events if name_of(event.model) != UNKNOWN]
+        if counts.spends and events:
+            self._spend(events, counts.owes, at)
 
-    def workflows(self, events: Sequence[Any], _: int) -> None:
-        for status, runs in apart(events, attrgetter("status")):
-            own, in_chat = (self._runs[kind, telemetry.status_of(status)] for kind in ("workflow", "advanced-chat"))
-            for run in runs:
-                (in_chat if run.conversation or run.message else own)[run.app_id].append(run.duration)
-
-    def prompts(self, events: Sequence[Any], at: int) -> None:
-        self._spent([event for event in events if not telemetry.is_told_elsewhere(event.operation)], at)
-
-    def suggested_questions(self, events: Sequence[Any], at: int) -> None:
-        self._spent(events, at)
-
-    def _spent(self, events: Sequence[Any], at: int, *, owed: bool = False) -> Sequence[Any]:
-        """Adds the usage of events; gives those of which it could. The others are read the plain way, whole."""
-        calls = calls_of(events) if events else None
-        if calls is None:
-            return self._spent_in_parts(events, at, owed)
-        if calls.given:
+    def _spend(self, events: Sequence[Any], owes: bool, at: int | None) -> None:
+        """Adds the usage of events in columns, else of those that know the same amounts, else of each alone."""
+        if not self._strict:
+            for event in events:
+                self._spend_alone(event, owes, at)
+            return
+        if calls := calls_of(events):
             usages, labels = self._usages[at, calls.split, type(calls.costs[0])], map(_SPENDER, events)
             for key, given, produced, cost in zip(labels, calls.given, calls.produced, calls.costs, strict=True):
-                usage = usages[key]
+                if (usage := usages.get(key)) is None:
+                    usages[key] = [given, produced, [cost]]
+                    continue
                 usage[0] += given
                 usage[1] += produced
                 usage[2].append(cost)
-        elif owed:
-            self._records += [UsageMissing(telemetry.app_id_of(event.app_id), "absent") for event in events]
-        return events
+            return
+        parts = [part for _, part in apart(events, _amounts)]
+        for part in parts if len(parts) > 1 else ():
+            self._spend(part, owes, at)
+        for event in events if len(parts) == 1 else ():
+            self._spend_alone(event, owes, at)
 
-    def _spent_in_parts(self, events: Sequence[Any], at: int, owed: bool) -> Sequence[Any]:
-        if len(events) < 2:
-            for event in events:
-                self._records += telemetry.records_of(msgspec.to_builtins(event), at)
-            return ()
-        parts = [part for _, part in apart(events, _told)]
-        if len(parts) == 1:
-            parts = [[event] for event in events]
-        return [event for part in parts for event in self._spent(part, at, owed=owed)]
+    def _spend_alone(self, event: Any, owes: bool, at: int | None) -> None:
+        told = Told(event.given, event.produced, event.total)
+        price = price_of(event)
+        tokens, cost = told.split, money(price)
+        self._records += [*dropped_of("tokens", told.unread), *dropped("price", price, cost)]
+        if any(tokens) or cost:
+            model = name_of(event.provider), name_of(event.model)
+            currency = event.currency or event.cost_currency or event.usage_currency or event.usage.currency
+            self._records.append(Usage(app_id_of(event.app_id), *model, *tokens, cost, currency_of(currency), at))
+        if owes and (reason := told.missing):
+            self._records.append(UsageMissing(app_id_of(event.app_id), reason))
 
     def records(self) -> list[Record]:
+        found: list[Record] = []
+        # The order of records becomes that of series: the most frequent nodes first, whatever came first in the block.
+        by_count = sorted(self._timed.items(), key=lambda item: -len(item[1].get(None, ())))
+        for record, groups in by_count:
+            found += [_timed(record, key, seconds) for key, seconds in groups.items()]
         for (at, split, _), usages in self._usages.items():
-            self._records += [_usage(labels, sums, split, at) for labels, sums in usages.items()]
-        self._records += [_timed(run, seconds) for run, seconds in self._nodes.items() if seconds]
-        for (kind, status), by_app in self._runs.items():
-            for app_id, seconds in by_app.items():
-                self._records.append(_timed(Run(kind, telemetry.app_id_of(app_id), status), seconds))
-        for (app_id, model), seconds in self._first_tokens.items():
-            first = FirstToken(telemetry.app_id_of(app_id), telemetry.name_of(model))
-            self._records.append(_timed(first, seconds))
-        return self._records
+            found += [_usage(labels, sums, split, at) for labels, sums in usages.items()]
+        return found + self._records
 
 
-def _told(event: Any) -> tuple[bool, ...]:
-    """Which amounts are told."""
+def _lists() -> defaultdict[Any, list[Any]]:
+    return defaultdict(list)
+
+
+def _amounts(event: Any) -> tuple[bool, ...]:
+    """Which amounts are known."""
     amounts = event.given, event.produced, event.total, event.price
     return (*(amount is None for amount in amounts), event.usage == UNPRICED)
 
 
-def _usage(labels: Sequence[str | None], sums: Sequence[Any], split: bool, at: int) -> Usage:
+def _usage(labels: Sequence[str | None], sums: Sequence[Any], split: bool, at: int | None) -> Usage:
     app_id, provider, model, currency, cost_currency = labels
     given, produced, costs = sums
-    tokens = {"input_tokens": given, "output_tokens": produced} if split else {"unsplit_tokens": given}
     return Usage(
-        telemetry.app_id_of(app_id),
-        telemetry.name_of(provider),
-        telemetry.name_of(model),
-        **tokens,
-        cost=None if costs[0] is None else total(costs),
-        currency=currency_of(currency or cost_currency),
-        at=at,
-        count=len(costs),
+        app_id_of(app_id),
+        name_of(provider),
+        name_of(model),
+        given if split else None,
+        produced if split else None,
+        None if split else given,
+        None if costs[0] is None else total(costs),
+        currency_of(currency or cost_currency),
+        at,
+        len(costs),
     )
 
 
-def _timed(record: _Timed, seconds: _Seconds) -> _Timed:
+def _timed(record: _Timed, key: Any, seconds: Sequence[float | None]) -> _Timed:
     """The record with these durations: sorted faster here than in nanoseconds, and where it is needed sorted."""
-    known = sorted([each for each in seconds if each is not None])
-    return structs.replace(record, count=len(seconds), durations=tuple([round(each * SECOND) for each in known]))
-
-
-def _zero() -> list[Any]:
-    """No tokens given, none produced, no costs."""
-    return [0, 0, []]
+    known = [round(each * SECOND) for each in sorted([each for each in seconds if each is not None])]
+    timed: dict[str, Any] = {"count": len(seconds), "durations": tuple(known)}
+    if len(seconds) == 1:
+        timed = {"duration": known[0] if known else None}
+    if isinstance(record, Run):
+        timed["app_id"] = app_id_of(key)
+    elif isinstance(record, FirstToken):
+        timed |= {"app_id": app_id_of(key[0]), "model": name_of(key[1])}
+    return structs.replace(record, **timed)
 
 
 def apart(events: Sequence[Any], key: Callable[[Any], Any]) -> Iterator[tuple[Any, Sequence[Any]]]:

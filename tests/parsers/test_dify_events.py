@@ -1,15 +1,19 @@
 """Events read as a block are the events read line by line, whatever else the block holds."""
 
 import json
+from collections.abc import Sequence
 from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import field, structs
 
-from parsers.batch import NodeRun, Usage
+from parsers.batch import UNKNOWN, NodeRun, Record, Usage, UsageMissing
 from parsers.dify import Dify, block
+from parsers.dify.events import Events
 from parsers.dify.spending import costs_of, total
+from parsers.dify.telemetry import TABLE, Counts, Facts, Price, Seconds, Spending, Text
 from parsers.values.numbers import money
 from tests.parsers.laws import summed
 
@@ -56,9 +60,10 @@ EVENTS = [
     {"dify.event.name": "dify.suggested_question.generation", "gen_ai.usage.total_tokens": 77},
     {"dify.event.name": "dify.dataset.retrieval"},
 ]  # fmt: skip
+UNCOUNTED = ["dify.tool.execution", "dify.dataset.retrieval", "dify.moderation.check"]
 #: What an attribute may be instead; None is also what generations A and B write for nothing.
 ODD = {
-    "dify.event.name": [None, *[event["dify.event.name"] for event in EVENTS], 5],
+    "dify.event.name": [None, *[event["dify.event.name"] for event in EVENTS], *UNCOUNTED, 5],
     "dify.app_id": [None, "no uuid", "01234567-89ab-cdef-0123-456789abcdef", []],
     "dify.node.type": [None, "tool", "loop", "start", "nonsense", {}],
     "dify.node.status": [None, "failed", "nonsense"],
@@ -191,8 +196,57 @@ def test_nodes_with_equal_labels_are_one_record() -> None:
     """Else the law above would hold for a block that leaves everything to the plain way."""
     line = {"ts": TIMES[0], "severity": "INFO", "message": "telemetry.span_detail", "attributes": LLM}
     batch = PARSER.parse((json.dumps(line).encode() + b"\n") * 100)
-    assert [(type(record), record.count) for record in batch.records] == [(Usage, 100), (NodeRun, 100)]
-    assert batch.records[0].input_tokens == 162_200
+    assert [(type(record), record.count) for record in batch.records] == [(NodeRun, 100), (Usage, 100)]
+    assert batch.records[1].input_tokens == 162_200
+
+
+class Poll(Spending, frozen=True, gc=False, tag="dify.poll.execution"):
+    """An event that Dify does not have."""
+
+    status: Text = field(default=None, name="dify.poll.status")
+    duration: Seconds = field(default=None, name="dify.poll.time")
+    price: Price = field(default=None, name="dify.poll.total_price")
+
+    @staticmethod
+    def counts(facts: Facts) -> Counts:
+        return Counts(NodeRun("poll", facts.status or "none"), spends=True, owes=facts.status == "done")
+
+
+def test_an_event_that_is_added_to_the_table_serves_both_readers() -> None:
+    readers = Events((*TABLE, Poll))
+    polls = [
+        {"dify.poll.status": status, "dify.poll.time": time, "dify.poll.total_price": "0.25", "gen_ai.usage.total_tokens": total}
+        for status, time, total in (("done", 0.5, 4), ("done", 1.5, 5), ("done", 2.5, None), (None, None, 7))
+    ]  # fmt: skip
+    attributes = [{"dify.event.name": "dify.poll.execution", **poll} for poll in polls * 5]
+    lines = [{"ts": TIMES[0], "message": "telemetry.span_detail", "attributes": each} for each in attributes]
+    found = readers.read(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    assert (found.lines, found.rest) == (20, b"")
+    alone = [readers.records(json.dumps(each).encode(), None) for each in attributes]
+    assert sum(isinstance(record, NodeRun) for records in alone for record in records) == 20
+    assert totals(found.records) == totals([record for records in alone for record in records])
+    assert totals(found.records)[NodeRun, "done"] == (15, 5 * 4_500_000_000)
+    assert totals(found.records)[UsageMissing, "absent"] == (5, 0)
+    assert totals(found.records)[Usage, UNKNOWN] == (20, 5 * 16)
+
+
+def totals(records: Sequence[Record]) -> dict[tuple[type, str], tuple[int, int]]:
+    """How many there are of each kind, and the sum of their nanoseconds or tokens."""
+    sums: dict[tuple[type, str], tuple[int, int]] = {}
+    for record in records:
+        label = getattr(record, "status", "") or getattr(record, "reason", "") or UNKNOWN
+        amount = sum(getattr(record, "durations", ())) + (getattr(record, "duration", 0) or 0)
+        amount += getattr(record, "unsplit_tokens", 0) or 0
+        before = sums.get((type(record), label), (0, 0))
+        sums[type(record), label] = before[0] + getattr(record, "count", 1), before[1] + amount
+    return sums
+
+
+def test_every_attribute_of_the_table_is_tried_with_odd_values() -> None:
+    """Else a rule that reads a new attribute could hold for one of the readers only."""
+    named = {each.encode_name for kind in TABLE for each in structs.fields(kind)}
+    assert named <= ODD.keys()
+    assert {kind.__struct_config__.tag for kind in TABLE} <= {*ODD["dify.event.name"], *UNCOUNTED}
 
 
 @pytest.mark.parametrize("total", [0, 1846])

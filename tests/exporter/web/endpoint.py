@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from msgspec import structs
 
 from exporter.config.web import WebConfig
-from exporter.status import Status
+from exporter.status.rows import Status
 from exporter.web.listener import Listener
 
 BODY = b"a_metric 1\n" * 500

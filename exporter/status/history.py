@@ -1,8 +1,8 @@
 """The last hour, in bounded memory: for the charts and the rates of the status page.
 
-A point holds the totals of each source: one a second at first, so that there is a chart at once; the longer the
-history, the further they are apart, up to 15 s, also those that are there already. A whole snapshot is kept for each
-of the last five minutes, from which the routes' rates and quantiles are taken.
+A point holds the totals of each source. The first points are one second apart, so that there is a chart at once; as the
+history grows, points are thinned until they are 15 s apart. A whole snapshot is kept for each of the last five minutes;
+the rates and quantiles of routes are computed from these.
 """
 
 from collections import Counter, deque
@@ -16,7 +16,7 @@ from exporter.ledger.ledger import Snapshot
 
 _HOUR = 3600.0
 _CLOSEST, _WIDEST = 1.0, 15.0
-_GROWTH = 1 / 32  # of the history's length is a step
+_GROWTH = 1 / 32  # a step, as a share of the history's length
 _MINUTE = 60.0
 _SNAPSHOTS = 6
 
@@ -38,7 +38,7 @@ class Point(Struct, frozen=True):
 
 
 class History:
-    """One thread adds, any reads."""
+    """One thread adds points, any thread reads them."""
 
     def __init__(self) -> None:
         self._points: list[Point] = []
@@ -55,7 +55,7 @@ class History:
             self._snapshots.append((at, snapshot))
 
     def _thinned(self, at: float) -> list[Point]:
-        """Of the last hour, and a step apart; a timer may be a little early."""
+        """The points of the last hour, about a step apart; a timer may be a little early."""
         step, kept = self.step(), list[Point]()
         for point in self._points:
             if at - point.at <= _HOUR and (not kept or point.at - kept[-1].at > 0.9 * step):
@@ -66,12 +66,12 @@ class History:
         return self._points
 
     def before(self) -> tuple[float, Snapshot] | None:
-        """The oldest snapshot, five minutes old once there are so many, with its time."""
+        """The oldest snapshot with its time; it is five minutes old once the history is as long."""
         return next(iter(list(self._snapshots)), None)
 
 
 def counted(snapshot: Snapshot) -> dict[str, Totals]:
-    """By source."""
+    """The totals of each source."""
     counts: dict[str, Counter[str]] = {}
     for (source, outcome), count in snapshot.counters[c.LINES].items():
         of_source = counts.setdefault(source, Counter())
@@ -85,7 +85,7 @@ def counted(snapshot: Snapshot) -> dict[str, Totals]:
 
 
 def rates(points: Sequence[Point], source: str, name: str) -> list[tuple[float, float]]:
-    """From one point to the next: the seconds that have passed up to the newest point since, and the rate a second."""
+    """Between each two points: seconds from the later one to the newest point, and the rate per second."""
     found = []
     for earlier, later in pairwise(points):
         if source in earlier.totals and source in later.totals:

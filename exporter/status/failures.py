@@ -1,7 +1,7 @@
 """The newest failures and unparsed lines, with their places in the logs: for a person, not for Prometheus.
 
-Counters say how many; whoever mends something wants to read one. A batch tells its failures as sums, so the window
-is looked through again, from its end and line by line: at most once a second a source, and not far.
+Counters say how many; a person who repairs something wants to read one. A batch has only sums of failures, so the last
+lines of its window are parsed again one by one: at most once per second and source, and a bounded number of lines.
 """
 
 import logging
@@ -31,7 +31,7 @@ _TRACE_ID = re.compile(rb'(?:trace_id\W{1,8}|\] )([0-9a-f]{32})(?= - |[\\"])')
 
 
 class Failure(Struct, frozen=True):
-    """`at` in seconds since the epoch: the line's own time, else when it was read. What is unknown is ""."""
+    """`at` in seconds since the epoch: the time in the line, else when it was read. What is unknown is ""."""
 
     at: float
     source: str
@@ -52,8 +52,8 @@ class Unparsed(Struct, frozen=True):
     shape: str
 
 
-class Recent:
-    """Bounded, and lives with the process. `clock` gives seconds since the epoch."""
+class FailureBuffer:
+    """A ring buffer that lives with the process. `clock` gives seconds since the epoch."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -64,22 +64,22 @@ class Recent:
         self._kinds: dict[str, dict[type, b.Record]] = {}
 
     def failures(self) -> list[Failure]:
-        """The newest first."""
+        """All that are kept, the newest first."""
         with self._lock:
             return sorted(self._failures, key=lambda failure: failure.at, reverse=True)
 
     def unparsed(self) -> list[Unparsed]:
-        """The last one of each source and reason."""
+        """The last unparsed line of each source and reason."""
         with self._lock:
             return list(self._unparsed.values())
 
     def sample(self, source: str) -> b.Batch:
-        """One record of each kind that a source has given."""
+        """One record of each kind that a source has produced."""
         with self._lock:
             return b.Batch(records=tuple(self._kinds.get(source, {}).values()))
 
     def note(self, window: Window, batch: b.Batch, parser: Parser) -> None:
-        """Looks at what has just been posted."""
+        """Records the failures of a batch that has just been posted."""
         now = self._clock()
         kinds = {type(record): record for record in batch.records}
         with self._lock:
@@ -94,10 +94,10 @@ class Recent:
                 self._failures.extend(reversed(found))
 
 
-class Noting:
-    """The ledger as a source sees it, with somebody looking over its shoulder."""
+class ObservedLedger:
+    """The ledger for a source, with a buffer that sees each batch after it is posted."""
 
-    def __init__(self, ledger: Ledger, recent: Recent, parser: Parser) -> None:
+    def __init__(self, ledger: Ledger, recent: FailureBuffer, parser: Parser) -> None:
         self._ledger, self._recent, self._parser = ledger, recent, parser
 
     def positions(self, source: str) -> dict[str, Position]:
@@ -113,33 +113,33 @@ class Noting:
         position = self._ledger.post(window, batch)
         try:
             self._recent.note(window, batch, self._parser)
-        except Exception as error:  # a third party's parser that fails on a line alone: what is posted is posted
+        except Exception as error:  # a third party's parser fails on a single line; the batch is already posted
             _log.debug("the failures of a window cannot be shown: source=%s %s", window.source, type(error).__name__)
         return position
 
 
 def _search(window: Window, consumed: int, parser: Parser, now: float) -> Iterator[Failure]:
-    """The last failures of a window, the last first."""
+    """The last failures of a window, the newest first."""
     end, found = consumed, 0
     for _ in range(_LINES):
         begin = window.data.rfind(b"\n", 0, max(0, end - 1)) + 1
         line = window.data[begin:end]
         batch = parser.parse(line, final=True) if line else b.Batch()
         for record in batch.records:
-            if (told := _failed(record)) and found < _FOUND:
+            if (failed := _failed(record)) and found < _FOUND:
                 found += 1
                 at = min(now, batch.last_at / 1_000_000_000) if batch.last_at else now
                 trace = _TRACE_ID.search(line)
                 trace_id = trace[1].decode() if trace else ""
                 place = decoded(window.position.path), window.position.offset + begin
-                yield Failure(at, window.source, *told, trace_id, *place)
+                yield Failure(at, window.source, *failed, trace_id, *place)
         end = begin
         if not end or found >= _FOUND:
             return
 
 
 def _failed(record: b.Record) -> tuple[str, str, str] | None:
-    """Kind, route and status code of what a record says went wrong."""
+    """Kind, route and status code of a failure; None for any other record."""
     if isinstance(record, b.Request) and record.failure:
         return record.failure, record.route, record.status_code
     if isinstance(record, b.Failure):

@@ -1,13 +1,15 @@
-"""How numbers are said to a person."""
+"""Numbers as text for a person."""
 
 from decimal import Decimal
 
 
 def rate(value: float) -> str:
+    """Per second."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 0.1 or not value else f"{value:.3f}"
 
 
 def share(part: float, whole: float) -> str:
+    """In percent."""
     if not part:
         return "0 %"
     percent = 100 * part / whole
@@ -15,11 +17,12 @@ def share(part: float, whole: float) -> str:
 
 
 def seconds(value: float) -> str:
+    """A duration in seconds; below one in milliseconds."""
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
 
 
 def amount(of: float | Decimal, unit: str) -> str:
-    """Of tokens or of money: cents, and of less than one as much as says something."""
+    """Tokens, or money to the cent; less than one unit of money with the digits that matter."""
     return (
         f"{of:,.0f}"
         if unit == "tokens"
@@ -32,7 +35,7 @@ def amount(of: float | Decimal, unit: str) -> str:
 
 
 def age(duration: float) -> str:
-    """In the two units that matter; never negative, because logs may be ahead of our clock."""
+    """A duration in seconds, in its two largest units. Never negative, because logs may be ahead of our clock."""
     left = max(0, round(duration))
     for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
         if left >= size:
@@ -42,6 +45,7 @@ def age(duration: float) -> str:
 
 
 def size(of: int) -> str:
+    """Bytes, in binary units."""
     amount = float(of)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024 or unit == "GiB":

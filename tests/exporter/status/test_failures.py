@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from exporter.recent import Recent
+from exporter.status.failures import FailureBuffer
 from exporter.tail.position import Position, Window
 from parsers.dify import Dify
 from parsers.envelope import Docker
 from parsers.nginx import Nginx
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GOOD = b'1.2.3.4 - - [23/Nov/2026:10:00:00 +0000] "GET /v1/info HTTP/1.1" 200 5 "-" "-"\n'
 BAD = b'1.2.3.4 - - [23/Nov/2026:10:00:01 +0000] "POST /v1/chat-messages?user=CANARY HTTP/1.1" 502 5 "-" "-"\n'
 
@@ -28,7 +28,7 @@ def window(data: bytes, offset: int = 0) -> Window:
 
 
 def test_a_failure_has_its_place() -> None:
-    recent, parser, data = Recent(Clock()), Nginx(format="combined"), GOOD * 3 + BAD + GOOD
+    recent, parser, data = FailureBuffer(Clock()), Nginx(format="combined"), GOOD * 3 + BAD + GOOD
     recent.note(window(data, 1000), parser.parse(data), parser)
     (failure,) = recent.failures()
     assert (failure.kind, failure.route, failure.status_code) == ("server_error", "/v1/chat-messages", "502")
@@ -41,7 +41,7 @@ def test_a_failure_has_its_place() -> None:
 def test_trace_ids_are_those_of_the_line(sample: str) -> None:
     data = (ROOT / "samples" / sample).read_bytes()
     parser = Docker(parser=Dify()) if sample.startswith("docker") else Dify()
-    recent = Recent(Clock())
+    recent = FailureBuffer(Clock())
     recent.note(window(data), parser.parse(data, True), parser)
     failures = recent.failures()
     assert len(failures) == 5
@@ -53,7 +53,7 @@ def test_trace_ids_are_those_of_the_line(sample: str) -> None:
 
 def test_it_is_bounded_and_looks_once_a_second() -> None:
     clock = Clock()
-    recent, parser = Recent(clock), Nginx(format="combined")
+    recent, parser = FailureBuffer(clock), Nginx(format="combined")
     for number in range(100):
         recent.note(window(BAD * 50, number * 50 * len(BAD)), parser.parse(BAD * 50), parser)
         clock.now += 0.25
@@ -63,14 +63,14 @@ def test_it_is_bounded_and_looks_once_a_second() -> None:
 
 
 def test_unparsed_lines_are_shapes() -> None:
-    recent, parser = Recent(Clock()), Nginx(format="combined")
+    recent, parser = FailureBuffer(Clock()), Nginx(format="combined")
     recent.note(window(b"secret CANARY 12345\n"), parser.parse(b"secret CANARY 12345\n"), parser)
     (line,) = recent.unparsed()
     assert (line.source, line.reason, line.shape) == ("s", "format", "xxxxxx xxxxxx 00000")
 
 
 def test_the_kinds_of_records_are_known() -> None:
-    recent, parser = Recent(Clock()), Nginx(format="combined")
+    recent, parser = FailureBuffer(Clock()), Nginx(format="combined")
     recent.note(window(GOOD * 2), parser.parse(GOOD * 2), parser)
     assert [type(record).__name__ for record in recent.sample("s").records] == ["Request"]
     assert recent.sample("other").records == ()

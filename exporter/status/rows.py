@@ -1,4 +1,4 @@
-"""What the status page says, as plain data: put together from a snapshot, the last hour and the sources."""
+"""The data of the status page, made from a snapshot, the last hour and the sources."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,21 +10,21 @@ from msgspec import Struct
 from exporter import catalogue as c
 from exporter.advice import alerts
 from exporter.config.settings import Config
-from exporter.history import History, Point, Totals, counted, rates
 from exporter.ledger import budgets
 from exporter.ledger.ledger import Snapshot
 from exporter.metrics.quantile import quantile
-from exporter.recent import Failure, Recent, Unparsed
+from exporter.status.failures import Failure, FailureBuffer, Unparsed
+from exporter.status.history import History, Point, Totals, counted, rates
 
 _ROUTES = 25
 _MODELS = 20
 
-#: Counts beside the configured budgets what the page calls today.
+#: Counts what the page shows as today, beside the configured budgets.
 TODAY = budgets.Budget(name="today", window="day", unit=budgets.TOKENS, limit="1")
 
 
 class SourceState(Struct, frozen=True):
-    """What only the source itself knows; `missing` holds sentences on what its log cannot tell."""
+    """What only the source itself knows; `missing` holds sentences on what its log does not contain."""
 
     name: str
     paths: tuple[str, ...]
@@ -47,7 +47,7 @@ class SourceRow(Struct, frozen=True):
 
 
 class RouteRow(Struct, frozen=True):
-    """`p95` in seconds; `of_handler` where it is Dify's own access line that told it."""
+    """`p95` in seconds; `of_handler` where it comes from Dify's own access line."""
 
     source: str
     route: str
@@ -77,7 +77,7 @@ class BudgetRow(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """`span` in seconds is what routes and rates are of, 0 for everything that was ever counted."""
+    """`span` in seconds is the time that routes and rates cover, 0 for everything that was ever counted."""
 
     version: str
     now: float
@@ -99,7 +99,7 @@ def source_rows(
     states: Iterable[SourceState],
     snapshot: Snapshot,
     points: Sequence[Point],
-    recent: Recent,
+    recent: FailureBuffer,
 ) -> tuple[SourceRow, ...]:
     unparsed, totals = recent.unparsed(), counted(snapshot)
     rows = []
@@ -119,7 +119,9 @@ def source_rows(
 
 
 def route_rows(snapshot: Snapshot, at: float, history: History) -> tuple[float, tuple[RouteRow, ...]]:
-    """The routes with most requests of the last five minutes, or of all time where those were quiet; and the span."""
+    """The span (as in Status) and the routes with most requests: of the last five minutes, or of all time after quiet
+    minutes.
+    """
     before = history.before()
     if before is not None and at > before[0]:
         span = at - before[0]
@@ -145,7 +147,7 @@ def _routes(snapshot: Snapshot, before: Snapshot | None, span: float) -> tuple[R
 
 
 def _by_route(snapshot: Snapshot, before: Snapshot | None, metric: c.Metric, place: int) -> Counter[tuple[str, str]]:
-    """What was counted since `before`, by source and route, which is the label at `place`."""
+    """Counts since `before`, by source and route; the route is the label at `place`."""
     found: Counter[tuple[str, str]] = Counter()
     earlier = before.counters[metric] if before else {}
     for labels, value in snapshot.counters[metric].items():
@@ -155,7 +157,7 @@ def _by_route(snapshot: Snapshot, before: Snapshot | None, metric: c.Metric, pla
 
 
 def _durations(snapshot: Snapshot, before: Snapshot | None, metric: c.Metric) -> dict[tuple[str, str], list[int]]:
-    """Counts a bucket, without the sum."""
+    """Counts per bucket, without the sum."""
     found: dict[tuple[str, str], list[int]] = {}
     earlier = before.histograms[metric] if before else {}
     for labels, (*counts, _) in snapshot.histograms[metric].items():
@@ -173,7 +175,7 @@ def today(snapshot: Snapshot, now: float) -> dict[str, int | Decimal]:
 
 
 def model_rows(snapshot: Snapshot, config: Config) -> tuple[ModelRow, ...]:
-    """Most tokens first, of all time."""
+    """The models with most tokens of all time, the largest first."""
     tokens: Counter[tuple[str, str, str, str]] = Counter()
     for (source, app_id, provider, model, _), count in snapshot.counters[c.TOKENS_USED].items():
         tokens[source, app_id, provider, model] += int(count)

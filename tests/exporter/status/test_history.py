@@ -2,10 +2,10 @@
 
 from itertools import pairwise
 
-from exporter.history import History, rates
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
-from exporter.status import TODAY, route_rows, today
+from exporter.status.history import History, rates
+from exporter.status.rows import TODAY, route_rows, today
 from parsers import batch as b
 
 NOW = 1_790_000_000.0

@@ -1,18 +1,20 @@
 """The page as text: everything from outside is escaped, nothing is cut off, small things read well."""
 
+import re
 from decimal import Decimal
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from exporter.advice.alerts import Verdict
-from exporter.history import Totals
-from exporter.recent import Failure, Unparsed
-from exporter.status import BudgetRow, ModelRow, RouteRow, SourceRow, SourceState
-from exporter.web.page import page
-from exporter.web.said import age, rate, seconds, share, size
+from exporter.status.failures import Failure, Unparsed
+from exporter.status.history import Totals
+from exporter.status.humanize import age, rate, seconds, share, size
+from exporter.status.page import page
+from exporter.status.rows import BudgetRow, ModelRow, RouteRow, SourceRow, SourceState
 from tests.exporter.web.endpoint import Client, Service, listening, status
 
 
@@ -21,9 +23,11 @@ class Tags(HTMLParser):
         super().__init__()
         self.opened: list[str] = []
         self.text: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
         self.opened.append(tag)
+        self.attributes += attrs
 
     def handle_data(self, data: str) -> None:
         self.text.append(data)
@@ -52,19 +56,51 @@ def tags(text: str) -> list[str]:
     return parser.opened
 
 
+def attributes(text: str) -> list[tuple[str, str | None]]:
+    parser = Tags()
+    parser.feed(page(full(text)).decode())
+    return parser.attributes
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30))
 def test_no_text_becomes_a_tag(text: str) -> None:
     assert tags(text) == tags("x")
 
 
-@pytest.mark.parametrize("text", ["</table><script>alert(1)</script>", "' onclick=x", '"><img src=x>', "&lt;b>"])
+HOSTILE = ["</table><script>alert(1)</script>", "' onclick=x", '"><img src=x>', "&lt;b>", "{{ status }}", "{% raw %}"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
 def test_no_hostile_text_becomes_a_tag(text: str) -> None:
     assert tags(text) == tags("x")
 
 
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_text_is_shown_as_it_is(text: str) -> None:
+    """Names of sources and apps, paths, routes, shapes, reasons: each arrives whole, as text or as an attribute."""
+    parser = Tags()
+    parser.feed(page(full(text)).decode())
+    assert "".join(parser.text).count(text) >= 20
+    labels = [value for name, value in parser.attributes if name == "aria-label"]
+    assert f"Lines per second of {text}: now 2.0, highest 2.0, over 2 s" in labels
+    assert {name for name, _ in parser.attributes} == {name for name, _ in attributes("x")}
+
+
+def test_several_of_each_are_parted_by_commas() -> None:
+    one = full("one").sources[0].state
+    state = structs.replace(one, name="two", errors={"gone": 1200, "denied": 2}, paths=("/a", "/b"))
+    sources = [SourceRow(each, Totals(9), 0.0, None, (), dict.fromkeys(("lines",), ())) for each in (one, state)]
+    verdicts = (Verdict("Up", ("one", "two")), Verdict("Down", ("one", "two")))
+    text = page(status(sources=tuple(sources), verdicts=verdicts, today={"EUR": 1, "USD": 2})).decode()
+    plain = " ".join(re.sub("<[^>]*>", "", text).split())
+    for words in ("gone (1,200), denied (2)", "one, two: Up, Down", "1.00 EUR, 2.00 USD", "collecting"):
+        assert words in plain, words
+    assert "/a<br>/b" in text
+
+
 def test_an_exporter_that_has_just_begun_says_so() -> None:
     text = page(status()).decode()
-    for words in ("No source has told of a request yet", "None since the exporter started", "Cost today"):
+    for words in ("No source has reported a request yet", "None since the exporter started", "Cost today"):
         assert words in text
 
 

@@ -1,0 +1,51 @@
+"""One sentence where the machine refuses what a command needs: a thread, memory, or room for its output."""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import UnsupportedOperation
+
+from exporter.cli.options import stop
+
+#: What CPython raises where pthread_create fails (Modules/_threadmodule.c).
+_NO_THREAD = "can't start new thread"
+
+#: What glibc says where a library does not fit into memory (elf/dl-load.c).
+_NOT_MAPPED = "failed to map segment"
+
+#: What a write to a descriptor may fail with. EPIPE is not among them: click ends a command whose reader has left.
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Ends the program with exit code 2 for these, also where the output is written only at the end."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except RuntimeError as error:
+        if str(error) != _NO_THREAD:
+            raise
+        stop(
+            "no thread can be started: allow more memory or more threads (ulimit -v, ulimit -u, LimitAS, TasksMax, or "
+            "the memory and pids limits of the container)"
+        )
+    except (MemoryError, ImportError) as error:
+        if isinstance(error, ImportError) and _NOT_MAPPED not in str(error):
+            raise
+        stop("there is not enough memory: allow more (ulimit -v, LimitAS, or the memory limit of the container)")
+    except OSError as error:
+        if error.filename is not None or error.errno not in _CANNOT_WRITE:
+            raise
+        _discard_output()
+        stop(f"standard output cannot be written: {error.strerror}")
+
+
+def _discard_output() -> None:
+    """So that what is left in the buffer is not tried again when the interpreter ends."""
+    with suppress(UnsupportedOperation):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,122 @@
+"""Records that full metrics do not admit, added up before they are entered.
+
+A flood of distinct app ids or models fills the metrics with such labels. From then on a record whose labels would all
+become `other` costs a few lookups; the ledger gets one sum of them per batch. What is counted is the same.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from exporter import catalogue as c
+from exporter.ledger.budgets import Budgets
+from exporter.ledger.prices import Prices
+from exporter.ledger.series import Series
+from parsers import batch as b
+
+#: The times of a usage with the same budgets and prices, in nanoseconds.
+_QUARTER = 900 * 1_000_000_000
+
+
+class Overflow:
+    """The records of one batch of one source. In the sums, labels that become `other` are ""."""
+
+    def __init__(self, source: str, series: Series, prices: Prices, budgets: Budgets) -> None:
+        self._source, self._series, self._prices, self._budgets = source, series, prices, budgets
+        self._usages: dict[tuple[Any, ...], list[Any]] = {}
+        self._timed: defaultdict[b.Run | b.FirstToken, list[Any]] = defaultdict(lambda: [0, []])
+        self._missing: defaultdict[str, int] = defaultdict(int)
+        every: Mapping[type, tuple[Callable[[Any], bool], c.Metric]] = {
+            b.Usage: (self._usage, c.TOKENS_USED),
+            b.Run: (self._run, c.RUNS),
+            b.FirstToken: (self._first_token, c.TIME_TO_FIRST_TOKEN),
+            b.UsageMissing: (self._usage_missing, c.USAGE_MISSING),
+        }
+        self._takes = {kind: take for kind, (take, metric) in every.items() if series.is_full(metric)}
+        self._costs_full = series.is_full(c.COST)
+        #: Source, app, provider and model of all tokens and costs.
+        self._known = series.beginnings(4, (c.TOKENS_USED, c.COST)) if b.Usage in self._takes else frozenset()
+
+    def __bool__(self) -> bool:
+        """Whether it can take anything."""
+        return bool(self._takes)
+
+    def takes(self, record: b.Record) -> bool:
+        """Adds a record up; False for one that must be entered by itself."""
+        take = self._takes.get(type(record))
+        return take is not None and take(record)
+
+    def sums(self) -> Iterator[b.Record]:
+        for (_, currency, _, provider, model, *known), (count, at, cost, *tokens) in self._usages.items():
+            counts = [amount if is_known else None for amount, is_known in zip(tokens, known, strict=True)]
+            given, produced, unsplit = counts
+            yield b.Usage("", provider, model, given, produced, unsplit, cost, currency, at, count)
+        for record, (count, durations) in self._timed.items():
+            if isinstance(record, b.Run):
+                yield b.Run(record.kind, "", record.status, None, count, tuple(durations))
+            else:
+                yield b.FirstToken("", "", None, count, tuple(durations))
+
+    def missing(self) -> Mapping[str, int]:
+        """How many answers lack their usage, by reason."""
+        return self._missing
+
+    def _usage(self, r: b.Usage) -> bool:
+        labels = (self._source, r.app_id, r.provider, r.model)
+        if labels in self._known or not self._series.is_final(labels) or self._budgets.filters(self._source, r):
+            return False
+        given, produced, unsplit, cost = r.input_tokens, r.output_tokens, r.unsplit_tokens, r.cost
+        provider = model = ""
+        if cost is not None:
+            if not self._costs_full:
+                return False
+        elif self._prices.knows(r.model):
+            return False
+        elif (self._source, r.provider, r.model) in self._series.counters[c.UNPRICED_TOKENS]:
+            provider, model = r.provider, r.model
+        elif not self._series.is_full(c.UNPRICED_TOKENS):
+            return False
+        quarter = None if r.at is None else r.at // _QUARTER
+        known = given is not None, produced is not None, unsplit is not None
+        key = (quarter, "" if cost is None else r.currency, cost is None, provider, model, *known)
+        sums = self._usages.get(key)
+        if sums is None:
+            self._usages[key] = [r.count, r.at, cost, given or 0, produced or 0, unsplit or 0]
+            return True
+        sums[0] += r.count
+        if cost is not None:
+            sums[2] += cost
+        sums[3] += given or 0
+        sums[4] += produced or 0
+        sums[5] += unsplit or 0
+        return True
+
+    def _run(self, r: b.Run) -> bool:
+        labels = self._source, r.kind, r.app_id
+        is_timed = r.duration is not None or r.durations
+        if not self._series.refuses(c.RUNS, (*labels, r.status)):
+            return False
+        if is_timed and not self._series.refuses(c.RUN_DURATION, labels):
+            return False
+        self._add(b.Run(r.kind, "", r.status), r)
+        return True
+
+    def _first_token(self, r: b.FirstToken) -> bool:
+        if not self._series.refuses(c.TIME_TO_FIRST_TOKEN, (self._source, r.app_id, r.model)):
+            return False
+        self._add(b.FirstToken("", ""), r)
+        return True
+
+    def _add(self, labels: b.Run | b.FirstToken, r: b.Run | b.FirstToken) -> None:
+        sums = self._timed[labels]
+        sums[0] += r.count
+        if r.durations:
+            sums[1] += r.durations
+        elif r.duration is not None:
+            sums[1].append(r.duration)
+
+    def _usage_missing(self, r: b.UsageMissing) -> bool:
+        if not self._series.refuses(c.USAGE_MISSING, (self._source, r.app_id, r.reason)):
+            return False
+        self._missing[r.reason] += 1
+        return True

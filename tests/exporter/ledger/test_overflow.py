@@ -1,0 +1,95 @@
+"""A flood of distinct labels is counted as before and costs no more work than known labels."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter import catalogue as c
+from exporter.ledger.budgets import Budget
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.prices import Price
+from exporter.ledger.series import Limits, Series
+from parsers import batch as b
+
+NOW = 1_790_000_000.0
+AT = 1_789_999_000_000_000_000
+BUDGETS = (
+    Budget(name="all", window="day", unit="USD", limit="1"),
+    Budget(name="one app", window="day", unit="tokens", limit="1", match={"app_id": "app-3"}),
+    Budget(name="one source", window="day", unit="tokens", limit="1", match={"source": "s"}),
+)
+PRICES = (Price(model="priced", input="2", output="3", currency="USD"),)
+
+
+def ledger(cap: int) -> Ledger:
+    return Ledger(Limits(series_per_counter=cap, series_per_histogram=cap), lambda: NOW, None, PRICES, BUDGETS)
+
+
+names = st.sampled_from(["app-0", "app-1", "app-2", "app-3", "app-4", "a\x00b", "", "x" * 200, "other", "unknown"])
+counts = st.none() | st.integers(0, 9)
+models = st.sampled_from(["priced", "m1", "m2", "m3", "m\x07", "x" * 200 + "y"])
+times = st.sampled_from([None, AT, AT + 1, AT - 86_400 * 10**9])
+usages = st.builds(
+    b.Usage, names, names, models, counts, counts, counts, st.none() | st.sampled_from([Decimal("0.5"), Decimal(0)]),
+    st.sampled_from(["USD", "EUR"]), times, st.integers(1, 3),
+)  # fmt: skip
+runs = st.builds(b.Run, st.sampled_from(["chat", "workflow"]), names, st.sampled_from(["succeeded", "failed"]), counts)
+firsts = st.builds(b.FirstToken, names, models, counts) | st.builds(
+    b.FirstToken, names, models, st.none(), st.just(2), st.tuples(st.integers(0, 9), st.integers(0, 9))
+)
+missing = st.builds(b.UsageMissing, names, st.sampled_from(["zero", "absent"]))
+records = st.lists(usages | runs | firsts | missing, max_size=12)
+
+
+@given(batches=st.lists(records, max_size=4), cap=st.integers(1, 4))
+def test_sums_are_those_of_each_record_alone(batches: list[list[b.Record]], cap: int) -> None:
+    together, alone = ledger(cap), ledger(cap)
+    for batch in batches:
+        together.enter("s", b.Batch(lines=len(batch), records=tuple(batch)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Series, "is_full", lambda *_: False)  # so nothing is summed before it is entered
+        for batch in batches:
+            alone.enter("s", b.Batch(lines=len(batch), records=tuple(batch)))
+    found, expected = together.snapshot(NOW), alone.snapshot(NOW)
+    assert {m.name: dict(v) for m, v in found.counters.items()} == {
+        m.name: dict(v) for m, v in expected.counters.items()
+    }
+    assert {m.name: dict(v) for m, v in found.histograms.items()} == {
+        m.name: dict(v) for m, v in expected.histograms.items()
+    }
+    assert found.spent == expected.spent
+
+
+def flood(kind: str, label: str) -> b.Record:
+    of: dict[str, Any] = {
+        "apps": b.Usage(label, "p", "m", 1, 2, None, Decimal("0.5"), "USD", AT),
+        "models": b.Usage("app", "p", label, 1, 2, None, None, "USD", AT),
+        "providers": b.Usage("app", label, "m", None, None, 3, Decimal("0.5"), "USD", AT),
+        "runs": b.Run("chat", label, "succeeded", 5),
+        "first tokens": b.FirstToken(label, "m", 5),
+        "missing": b.UsageMissing(label, "zero"),
+    }
+    return of[kind]
+
+
+@pytest.mark.parametrize("kind", ["apps", "models", "providers", "runs", "first tokens", "missing"])
+def test_work_beyond_the_cap_does_not_grow_with_labels(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    books = ledger(10)
+    books.enter("s", b.Batch(records=tuple(flood(kind, f"first-{number}") for number in range(50))))
+    changes = []
+    for name in ("add", "observe"):
+        done = getattr(Series, name)
+        monkeypatch.setattr(
+            Series, name, lambda *args, _done=done, **named: (changes.append(args), _done(*args, **named))
+        )
+    work = []
+    for size in (100, 1000):
+        changes.clear()
+        books.enter("s", b.Batch(records=tuple(flood(kind, f"{size}-{number}") for number in range(size))))
+        work.append(len(changes))
+    assert work[0] == work[1] <= 20
+    folded = books.snapshot(NOW).counters[c.FOLDED_OBSERVATIONS]
+    assert sum(folded.values()) >= 1100
