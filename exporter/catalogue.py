@@ -138,6 +138,9 @@ LINES = _counter(
 UNPARSED_LINES = _counter(
     "dify_exporter_unparsed_lines_total", "Lines that no format took, by reason.",
     "source", "reason")
+DROPPED_VALUES = _counter(
+    "dify_exporter_dropped_values_total", "Values of counted lines that could not be understood and were left out.",
+    "source", "field")
 READ_BYTES = _counter(
     "dify_exporter_read_bytes_total", "Bytes of the logs that are counted.",
     "source")

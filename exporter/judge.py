@@ -9,7 +9,8 @@ from decimal import Decimal
 import msgspec
 
 from exporter.window import Window
-from parsers.batch import Batch, Usage
+from parsers.batch import Accepted, Batch, Usage
+from parsers.values.times import zone
 
 # msgspec builds what it knows of a struct at its first use, and two threads that do so at once crash the process:
 # the sources' threads begin together.
@@ -31,7 +32,17 @@ def judge(window: Window, batch: object) -> None:
     for record in batch.records:
         if isinstance(record, Usage) and record.cost is not None and not (record.cost.is_finite() and record.cost >= 0):
             raise MalformedError("a cost is no amount")
+        if isinstance(record, Accepted) and not _is_zone(record.timezone):
+            raise MalformedError("a time zone is unknown")
     if batch.consumed > len(window.data):
         raise MalformedError(f"consumed is {batch.consumed} of {len(window.data)} bytes")
     if batch.observed < 0:
         raise MalformedError(f"more lines ignored and unparsed than the {batch.lines} there are")
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        zone(name)
+    except ValueError:
+        return False
+    return True

@@ -21,6 +21,9 @@ OTHER = "other"
 
 UNPARSED_REASONS = ("format", "json", "envelope", "too_long", "timeout", "unterminated")
 
+#: The `field` of a DroppedValue.
+DROPPED_FIELDS = ("time", "duration", "first_byte", "first_token", "bytes", "tokens", "price", "status_code")
+
 FAILURE_REASONS = (
     "server_error",
     "timeout",
@@ -171,10 +174,22 @@ class Active(Struct, frozen=True, gc=False, tag=True):
     at: Moment | None
 
 
-class Dropped(Struct, frozen=True, gc=False, tag=True):
+class DroppedLines(Struct, frozen=True, gc=False, tag=True):
     """A proxy worker could not write so many lines since the line before."""
 
     lines: Count
+
+
+class DroppedValue(Struct, frozen=True, gc=False, tag=True):
+    """`count` values of counted lines could not be understood and were left out, as `parsers.dropped` makes it.
+
+    `field` is one of DROPPED_FIELDS. `example` is one of the values with its letters masked: it holds no text of a
+    client.
+    """
+
+    field: str
+    count: Count = 1
+    example: Annotated[str, Meta(max_length=40)] = ""
 
 
 class Opened(Struct, frozen=True, gc=False, tag=True):
@@ -238,7 +253,8 @@ Record = (
     | Invocation
     | Failure
     | Active
-    | Dropped
+    | DroppedLines
+    | DroppedValue
     | Opened
     | Closed
     | TraceError

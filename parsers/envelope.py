@@ -106,6 +106,10 @@ class Envelope(Parser, frozen=True):
     def ignores_continuations(self) -> bool:
         return self.parser.ignores_continuations()
 
+    def remedy(self, line: bytes) -> str:
+        """For a line of the inner parser."""
+        return self.parser.remedy(line)
+
     def error_kinds(self, sample: Batch) -> frozenset[str]:
         return self.parser.error_kinds(sample)
 

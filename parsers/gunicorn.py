@@ -10,6 +10,7 @@ from parsers.access.request_line import REGULAR
 from parsers.access.routes import table
 from parsers.access.rows import Access, Roles
 from parsers.batch import Batch, Failure
+from parsers.dropped import with_time
 from parsers.lines import Outcome
 from parsers.parser import Parser
 from parsers.values.http import FAILURES
@@ -47,6 +48,8 @@ _EXTENTS = {"u": Extent.FIRST, "r": Extent.LAST, "U": Extent.LAST, "{x-forwarded
 
 #: `[2026-11-23 08:53:05 +0000] [11056] [INFO] Booting worker with pid: 11058`; a log shipper may cut the time off.
 OWN_LINE = re.compile(rb"(?:\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4})\] )?\[\d+\] \[([A-Z]+)\] (.*)", re.DOTALL)
+#: No form begins with them: the lines of tracebacks and bodies do.
+INDENTS = b" \t"
 _TRACEBACK = re.compile(
     rb"\s|Traceback \(most recent call last\):|During handling of the above |The above exception was "
     rb"|[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)\b"
@@ -99,9 +102,12 @@ class Gunicorn(Parser, frozen=True):
         return self._access.parse(window, final, self._own)
 
     def _own(self, line: bytes) -> Outcome:
+        if line[0] in INDENTS:
+            return "format" if b"\0" in line else None
         if match := OWN_LINE.fullmatch(line):
+            at = iso(match[1] or b"", self._access.local)
             failures = own_failures(match[2], match[3])
-            return (failures, iso(match[1] or b"", self._access.local)) if failures else None
+            return (with_time(failures, match[1], at), at) if failures else None
         if _TRACEBACK.match(line):
             return "format" if b"\0" in line else None
         return None if _APPLICATION.match(line) else "format"

@@ -37,6 +37,11 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
         """
         return False
 
+    def remedy(self, line: bytes) -> str:
+        """What to change so that an unparsed line fits, in one sentence for the operator; "" where nobody knows."""
+        del line
+        return ""
+
     def error_kinds(self, sample: Batch) -> frozenset[str]:
         """Kinds that its `Failure` records may have, by its options and by what a sample of the log gave: which
         alerts can fire is judged by them.

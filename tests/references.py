@@ -65,7 +65,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "pattern": "regular expression with named groups: method, path, status_code, duration, bytes, time, …; see "
         "other-logs.md",
         "duration_unit": "unit of the groups that hold durations",
-        "time_format": 'strptime format of the group `time`; "" is ISO 8601',
+        "time_format": 'form of the group `time`: `epoch` or strptime\'s; "" recognises ISO 8601, common log time and '
+        "times since 1970, see other-logs.md",
         "timeout": "seconds for one line",
         "timezone": _TIMEZONE,
     },
@@ -75,7 +76,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "series_per_histogram": "label sets a histogram",
         "label_length": "characters of a label value",
         "line_length": "bytes of a line; a longer one counts as unparsed (`too_long`)",
-        "open_joins": "runs that wait for their end",
+        "open_joins": "runs, error records and answered streams that wait, each",
     },
     "[[price]]": {
         "model": "as the log names it",

@@ -18,8 +18,10 @@ from exporter.recognition import recognised
 from exporter.replay.detect import Guess, detect, guesses
 from exporter.replay.inputs import SAMPLE_BYTES, InputError, ending
 from exporter.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
-from parsers.batch import Batch
+from parsers.batch import Batch, DroppedValue
+from parsers.envelope import Envelope
 from parsers.parser import Parser
+from parsers.regex import Regex
 
 
 class Finding(Struct, frozen=True):
@@ -35,6 +37,19 @@ _YIELDS = {
     "Run": "runs", "NodeRun": "node runs", "Task": "Celery tasks", "Invocation": "model and tool calls",
     "Failure": "errors", "Opened": "begun runs", "Closed": "ended runs",
 }  # fmt: skip
+
+
+#: What to do about values of a `regex` source that are not understood, by field.
+_REMEDIES = {
+    "time": 'name its form: time_format = "epoch", or one of strptime such as "%d/%b/%Y:%H:%M:%S %z"',
+    "duration": "let the group hold the number alone; duration_unit names its unit",
+    "first_byte": "let the group hold the number alone; duration_unit names its unit",
+    "first_token": "let the group hold the number alone; duration_unit names its unit",
+    "bytes": "let the group hold the digits alone",
+    "tokens": "let the group hold the digits alone",
+    "price": "let the group hold the amount alone, without the currency's sign",
+    "status_code": "let the group hold the three digits alone",
+}
 
 
 def examine(source: SourceConfig, told: list[Batch]) -> Iterator[Finding]:
@@ -59,7 +74,7 @@ def examine(source: SourceConfig, told: list[Batch]) -> Iterator[Finding]:
             batch = source.parser.parse(read, final=True)
             told.append(batch)
             found, log = Batch(records=found.records + batch.records), log or read
-            yield from _file(file, read, batch)
+            yield from _file(file, source.parser, read, batch)
             yield from _recognition(source.parser, batch)
             yield from _event_times(source.parser, file, read, batch)
     for sentence in source.parser.advice_on(log, found):
@@ -117,17 +132,20 @@ def sample(file: str) -> bytes:
     return ending(file)
 
 
-def _file(file: str, sample: bytes, batch: Batch) -> Iterator[Finding]:
+def _file(file: str, parser: Parser, sample: bytes, batch: Batch) -> Iterator[Finding]:
     unparsed = sum(batch.unparsed.values())
     where = " at its end" if len(sample) > SAMPLE_BYTES // 2 else ""
     yield Finding(
         f"{file}: {batch.lines:,} lines{where}: {batch.observed:,} observed, {batch.ignored:,} ignored, "
         f"{unparsed:,} unparsed; yields {_yields(batch)}"
     )
+    yield from _dropped(parser, batch)
     for reason, line in batch.examples.items():
         known = detect(line, guesses()) if batch.observed else None
         looks = f"; it looks like {known[0]}" if known else ""
         yield Finding(f"unparsed ({reason}), for example: {redact(line)}{looks}", problem=unparsed * 20 > batch.lines)
+        if remedy := parser.remedy(line):
+            yield Finding(remedy, problem=unparsed * 20 > batch.lines)
     if (better := _better(sample, batch)) is not None:
         yield Finding(f"{'another parser says more' if batch.observed else 'no line fits the parser'}; {better}", True)
 
@@ -166,11 +184,31 @@ def _better(sample: bytes, batch: Batch) -> str | None:
 
 
 def _said(batch: Batch) -> int:
-    return sum(getattr(record, "count", 1) for record in batch.records)
+    return sum(getattr(record, "count", 1) for record in batch.records if not isinstance(record, DroppedValue))
+
+
+def _dropped(parser: Parser, batch: Batch) -> Iterator[Finding]:
+    """Values of counted lines that were not understood, by field: a problem where more than one line in 20 has one."""
+    counts: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for record in batch.records:
+        if isinstance(record, DroppedValue):
+            counts[record.field] += record.count
+            examples.setdefault(record.field, record.example)
+    inner = parser.parser if isinstance(parser, Envelope) else parser
+    remedies = _REMEDIES if isinstance(inner, Regex) else {}
+    for field, count in counts.items():
+        yield Finding(
+            f"{field} not understood {count:,} time{'s' * (count != 1)} and left out, for example: {examples[field]}; "
+            f"{remedies.get(field, 'see docs/troubleshooting.md')}",
+            problem=count * 20 > batch.observed,
+        )
 
 
 def _yields(batch: Batch) -> str:
     kinds: Counter[str] = Counter()
     for record in batch.records:
+        if isinstance(record, DroppedValue):
+            continue
         kinds[_YIELDS.get(type(record).__name__, "states of the proxy")] += getattr(record, "count", 1)
     return ", ".join(f"{kind} ({count:,})" for kind, count in kinds.items()) or "nothing"

@@ -14,9 +14,9 @@ import msgspec
 from exporter.cli.options import config_option, load_or_stop, stop
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger, Snapshot
-from exporter.messages import redact
+from exporter.messages import printable, redact
 from exporter.replay.detect import Guess, called, detect, guesses, nearest
-from parsers.batch import Batch
+from parsers.batch import Batch, DroppedValue
 
 _NANOSECONDS = 1_000_000_000
 _BEFORE_THE_BREAK = 100
@@ -74,6 +74,8 @@ def _nobody(text: bytes, candidates: list[Guess]) -> NoReturn:
         begin = max(0, column - _BEFORE_THE_BREAK)
         click.echo(f"nearest: {guess}; it broke at column {column + 1}:")
         click.echo(f"  {redact(text[begin:])}\n  {' ' * (column - begin)}^")
+        if remedy := guess.parser.remedy(text):
+            click.echo(remedy)
     else:
         click.echo("it begins like no format that we know; inside a log of Dify it belongs to the record before it")
     raise SystemExit(1)
@@ -83,12 +85,17 @@ def _taken(guess: Guess, batch: Batch, config: Config) -> None:
     click.echo(f"taken by {guess}")
     if batch.last_at is not None:
         click.echo(f"event time {_time(batch.last_at)}")
+    unread = [record for record in batch.records if isinstance(record, DroppedValue)]
+    for value in unread:
+        click.echo(f"{value.field} not understood and left out: {printable(value.example)}")
     for record in batch.records:
+        if isinstance(record, DroppedValue):
+            continue
         click.echo(f"\n{type(record).__name__}")
         for field, value in msgspec.structs.asdict(record).items():
             if value not in (None, (), ""):
                 click.echo(f"  {field} = {_shown(field, value)}")
-    if not batch.records:
+    if len(unread) == len(batch.records):
         click.echo("\nit says nothing that is counted")
     ledger = Ledger(config.limits, time.time, config.buckets, config.prices)
     ledger.enter("explained", batch)

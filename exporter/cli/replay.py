@@ -13,9 +13,10 @@ from pathlib import Path
 
 import click
 
+from exporter import catalogue as c
 from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, stop
 from exporter.config.settings import Config
-from exporter.ledger.ledger import Ledger
+from exporter.ledger.ledger import Ledger, Snapshot
 from exporter.messages import printable, redact
 from exporter.metrics.exposition import render
 from exporter.metrics.gauges import computed_gauges
@@ -132,6 +133,7 @@ def replay(
     except KeyboardInterrupt:
         _say("interrupted: what follows was read until then")
         code = _INTERRUPTED
+    _say_dropped(ledger.snapshot(None), since is not None or until is not None)
     _print(ledger, config, examples, output)
     raise SystemExit(code)
 
@@ -143,6 +145,15 @@ def _keep(examples: Examples, step: Step) -> None:
 
 def _say(sentence: str) -> None:
     click.echo(printable(sentence), err=True)
+
+
+def _say_dropped(snapshot: Snapshot, in_span: bool) -> None:
+    """Values that were not understood, by source and field; `in_span` where the lines' times choose what counts."""
+    for (source, field), count in snapshot.counters[c.DROPPED_VALUES].items():
+        chosen = "; such a line goes with the one before it" if in_span and field == "time" else ""
+        _say(
+            f"{source}: {field} not understood and left out, {count:,} times{chosen}; `dify-exporter explain` shows why"
+        )
 
 
 @contextmanager

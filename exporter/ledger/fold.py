@@ -21,9 +21,10 @@ _WORKER_KINDS = ("workflow", "advanced-chat")
 
 
 class SourceLedger(Struct):
-    """What a record of one source may move. `last_at` is the newest event time, in nanoseconds; `clock` gives the
-    wall clock in seconds. `file` is the file generation whose batch is entered, "" in a replay. `has_telemetry`:
-    telemetry reports the runs that a worker's tasks report too.
+    """What a record of one source may move. `last_at` is the newest event time, `usage_at` the time at which a usage
+    without one counts, both in nanoseconds and 0 where there is none yet; `clock` gives the wall clock in seconds.
+    `file` is the file generation whose batch is entered, "" in a replay. `has_telemetry`: telemetry reports the runs
+    that a worker's tasks report too.
     """
 
     source: str
@@ -36,6 +37,7 @@ class SourceLedger(Struct):
     last_at: int = 0
     file: str = ""
     has_telemetry: bool = False
+    usage_at: int = 0
 
 
 def _request(books: SourceLedger, r: b.Request) -> None:
@@ -62,7 +64,7 @@ def _usage(books: SourceLedger, r: b.Usage) -> None:
     for token_type, count in tokens.items():
         if count is not None:
             series.add(c.TOKENS_USED, (books.source, r.app_id, *model, token_type), count, r.count)
-    at = event_time(books, r.at)
+    at = _usage_time(books, r.at)
     cost, currency, basis = r.cost, r.currency, "reported"
     unpriced = sum(count or 0 for count in tokens.values()) if cost is None else 0
     if cost is None and (price := books.prices.find(r, at)) is not None:
@@ -72,6 +74,18 @@ def _usage(books: SourceLedger, r: b.Usage) -> None:
         series.add(c.COST, (books.source, r.app_id, *model, currency, basis), cost, r.count)
     if unpriced:
         series.add(c.UNPRICED_TOKENS, (books.source, *model), unpriced, r.count)
+
+
+def _usage_time(books: SourceLedger, at: int | None) -> int:
+    """The time that chooses a budget's window and a price: one without a time goes with the usage before it, else with
+    the newest line of its source; only where the source has no time at all with the clock. In nanoseconds.
+    """
+    if at is None and (before := books.usage_at or books.last_at):
+        return before
+    known = event_time(books, at)
+    if at is not None:
+        books.usage_at = known
+    return known
 
 
 def _usage_missing(books: SourceLedger, r: b.UsageMissing) -> None:
@@ -134,8 +148,12 @@ def _active(books: SourceLedger, r: b.Active) -> None:
         del books.active[next(iter(books.active))]
 
 
-def _dropped(books: SourceLedger, r: b.Dropped) -> None:
+def _dropped_lines(books: SourceLedger, r: b.DroppedLines) -> None:
     books.series.add(c.DROPPED_LINES, (books.source,), r.lines)
+
+
+def _dropped_value(books: SourceLedger, r: b.DroppedValue) -> None:
+    books.series.add(c.DROPPED_VALUES, (books.source, r.field), r.count)
 
 
 def _opened(books: SourceLedger, r: b.Opened) -> None:
@@ -209,7 +227,8 @@ FOLDS: Mapping[type, Callable[[SourceLedger, Any], None]] = {
     b.Invocation: _invocation,
     b.Failure: _failure,
     b.Active: _active,
-    b.Dropped: _dropped,
+    b.DroppedLines: _dropped_lines,
+    b.DroppedValue: _dropped_value,
     b.Opened: _opened,
     b.Closed: _closed,
     b.TraceError: _trace_error,

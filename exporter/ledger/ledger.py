@@ -15,7 +15,7 @@ from msgspec import Struct
 from exporter import catalogue as c
 from exporter.ledger.budgets import Budget, Budgets, Spent
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.fold import FOLDS, SourceLedger, passed, settle
+from exporter.ledger.fold import FOLDS, SourceLedger, event_time, passed, settle
 from exporter.ledger.joins import Joins
 from exporter.ledger.prices import Price, Prices
 from exporter.ledger.series import Labels, Limits, Series
@@ -209,11 +209,14 @@ class Ledger:
         for reason, count in batch.unparsed.items():
             add(c.LINES, (source, "unparsed"), count)
             add(c.UNPARSED_LINES, (source, reason), count)
+        if batch.last_at is not None and not books.last_at:
+            books.last_at = event_time(books, batch.last_at)  # for usages of the first batch without a time
         for record in batch.records:
             FOLDS[type(record)](books, record)
         books.joins.streams.trim(books.joins.capacity)
         if batch.last_at is not None:
             passed(books, batch.last_at)
+            books.usage_at = max(books.usage_at, event_time(books, batch.last_at))
 
     def _news(self, window: Window) -> None:
         self._series.add(c.ROTATIONS, (window.source,), window.rotations)

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from parsers.batch import Batch
+from parsers.batch import Batch, DroppedValue
 from parsers.envelope import ENVELOPES, Envelope
 from parsers.parser import Parser, registered
 
@@ -89,4 +89,5 @@ def _toml(value: Any) -> str:
 
 
 def _said(batch: Batch) -> tuple[int, int]:
-    return sum(getattr(record, "count", 1) for record in batch.records), batch.observed
+    said = [record for record in batch.records if not isinstance(record, DroppedValue)]
+    return sum(getattr(record, "count", 1) for record in said), batch.observed

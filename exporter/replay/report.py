@@ -31,6 +31,7 @@ def summarise(snapshot: Snapshot) -> Summary:
         found["tasks"] = _timed(snapshot, c.TASKS, c.TASK_DURATION, source)
         found["invocations"] = _timed(snapshot, c.MODEL_INVOCATIONS, c.MODEL_INVOCATION_DURATION, source)
         found["failed_requests"] = _failed(snapshot, source)
+        found["dropped_values"] = _counts(snapshot, c.DROPPED_VALUES, source)
         found["errors"] = _counts(snapshot, c.ERRORS, source)
     return summary
 
@@ -68,6 +69,7 @@ _TABLES = (
     ("Celery tasks", "tasks", ("task", "status", "count", "p50", "p95", "p99")),
     ("Model and tool calls", "invocations", ("operation", "status_code", "count", "p50", "p95", "p99")),
     ("Errors", "errors", ("kind", "count")),
+    ("Dropped values", "dropped_values", ("field", "count")),
 )
 
 

@@ -17,7 +17,8 @@ from msgspec import Struct
 #: What a value between quotes may hold, by the server's way of escaping; END is the text behind the closing quote.
 _QUOTED = {
     "default": rb'[^"\n]*+',  # nginx writes a quote as \x22
-    "json": rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*',
+    # Nearly every value holds no backslash: to choose a branch costs less than to begin a repeat.
+    "json": rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*|)',
     "none": rb'[^"\n]*+(?:"(?!END)[^"\n]*+)*',
     # gunicorn escapes a quote but no backslash: after a client's own backslash, the value ends where the next
     # one begins or no quote is left. A header's value does not end with a blank (RFC 9110 §5.5).

@@ -22,11 +22,12 @@ from parsers.access.plan import Plan, plan_of
 from parsers.access.request_line import method_and_route
 from parsers.access.routes import INVALID, Routes
 from parsers.access.shapes import SHAPE, alike
-from parsers.batch import UNKNOWN, Batch, Request
+from parsers.batch import UNKNOWN, Batch, DroppedValue, Record, Request
+from parsers.dropped import dropped_of
 from parsers.lines import Outcome, by_line, whole_lines
 from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import MILLISECOND, SECOND, many_nanoseconds, nanoseconds, token_count
-from parsers.values.times import LAST, common_log, iso
+from parsers.values.times import common_log, epoch_seconds, iso
 
 #: What a value is good for. `time` roles in the order of preference.
 REQUEST, METHOD, TARGET, PATH, STATUS, BYTES = "request", "method", "target", "path", "status", "bytes"
@@ -36,12 +37,17 @@ TIME_EPOCH, TIME_ISO, TIME_COMMON = "time_epoch", "time_iso", "time_common"
 #: Numbers that need no other look, parted by commas.
 _DECIMALS = re.compile(rb"[0-9]{1,6}\.[0-9]{1,9}(?:,[0-9]{1,6}\.[0-9]{1,9})*")
 _NUMBER = re.compile(rb"[0-9]{1,15}(?:\.[0-9]{1,9})?")
+#: A list in which no value is known: `-`, `-, -`, `- : -`.
+_NO_NUMBERS = re.compile(rb"[-,: ]*")
 
 #: Bytes from which columns pay. Live windows are smaller, so that only a replay loads numpy.
 _LARGE = 1 << 19
 
 #: Texts whose shape may decide a route; a whole request line holds more than that.
 _PATHS = (REQUEST + REGULAR, TARGET, PATH)
+
+#: The field of a dropped value, by role.
+_FIELDS = {DURATION: "duration", FIRST_BYTE: "first_byte", HANDLER: "duration"}
 
 _decode_sizes = msgspec.json.Decoder(list[Annotated[int, msgspec.Meta(ge=0, le=10**12)]]).decode
 
@@ -79,7 +85,7 @@ class Access(Struct, frozen=True, dict=True):
     unescape: Callable[[bytes], bytes]
 
     def __post_init__(self) -> None:
-        _ = self._plan
+        _ = self._plan, self._time_role
 
     @cached_property
     def _variables(self) -> dict[str, str]:
@@ -105,8 +111,11 @@ class Access(Struct, frozen=True, dict=True):
         from parsers.access import columns, tally
 
         regular = columns.read(self._plan, block)
+        times = [self._moment(text) for text in regular.times]
+        if None in times:  # columns do not tell how many lines have it
+            return self._rows(block, lines, strays)
         rest = self._rows(regular.odd, lines - len(regular.heads), strays)
-        newest = [at for at in (rest.last_at, self._newest(regular.times)) if at is not None]
+        newest = [at for at in (rest.last_at, *times) if at is not None]
         records = (*tally.requests(regular, self._variables, self.routes), *rest.records)
         return structs.replace(rest, consumed=consumed, lines=lines, last_at=max(newest, default=None), records=records)
 
@@ -116,14 +125,14 @@ class Access(Struct, frozen=True, dict=True):
         if odd:
             rows = [row for row in rows if not row[-1]]
         others = by_line(b"\n".join(odd), True, self._behind_nuls(strays) if b"\0" in block else strays)
-        newest = self._newest_of(rows)
+        newest, unread = self._times(rows)
         return structs.replace(
             others,
             consumed=len(block),
             lines=lines,
             ignored=others.ignored + lines - len(rows) - len(odd),
             last_at=max((at for at in (newest, others.last_at) if at is not None), default=None),
-            records=(*self.requests(self.groups(rows)), *others.records),
+            records=(*self.requests(self.groups(rows)), *unread, *others.records),
         )
 
     def _behind_nuls(self, strays: Callable[[bytes], Outcome]) -> Callable[[bytes], Outcome]:
@@ -131,13 +140,10 @@ class Access(Struct, frozen=True, dict=True):
 
         def read(line: bytes) -> Outcome:
             rows = [row for row in self.format.every.findall(line) if not row[-1]]
-            return (self.requests(self.groups(rows)), self._newest_of(rows)) if rows else strays(line)
+            newest, unread = self._times(rows)
+            return ((*self.requests(self.groups(rows)), *unread), newest) if rows else strays(line)
 
         return read
-
-    def _newest_of(self, rows: Sequence[Row]) -> int | None:
-        time = self._first(*_TIMES)
-        return None if time is None else self._newest({row[time] for row in rows})
 
     def groups(self, rows: Sequence[Row]) -> dict[Labels, list[Row]]:
         """The rows of each method, route and status."""
@@ -147,22 +153,26 @@ class Access(Struct, frozen=True, dict=True):
                 groups.setdefault(self._labels(some[0]), []).extend(some)
         return groups
 
-    def requests(self, groups: Mapping[Labels, Sequence[Row]]) -> tuple[Request, ...]:
-        """One record for all rows of a method, route and status."""
-        return tuple(
+    def requests(self, groups: Mapping[Labels, Sequence[Row]]) -> tuple[Record, ...]:
+        """One record for all rows of a method, route and status, and one for the values of a field that these rows hold
+        and that are not understood.
+        """
+        unread: list[DroppedValue] = []
+        requests = [
             Request(
                 method,
                 route,
                 status,
                 failure_of(status),
                 len(group),
-                self._bytes(group),
-                self._times(group, DURATION, self.roles.unit),
-                self._times(group, FIRST_BYTE, SECOND),
-                self._times(group, HANDLER, self.roles.unit),
+                self._bytes(group, unread),
+                self._durations(group, DURATION, self.roles.unit, unread),
+                self._durations(group, FIRST_BYTE, SECOND, unread),
+                self._durations(group, HANDLER, self.roles.unit, unread),
             )
             for (method, route, status), group in groups.items()
-        )
+        ]
+        return (*requests, *unread)
 
     def _of_one_shape(self, rows: Sequence[Row]) -> Iterable[list[Row]]:
         """The rows by the shape of their path, their method and status: the loop that every line goes through."""
@@ -211,7 +221,8 @@ class Access(Struct, frozen=True, dict=True):
             return INVALID
         return self.routes.of_target(value) if TARGET in columns else self.routes.of_path(value)
 
-    def _bytes(self, group: Sequence[Row]) -> int | None:
+    def _bytes(self, group: Sequence[Row], unread: list[DroppedValue]) -> int | None:
+        """The sum of the known sizes; what is none is added to `unread`."""
         column = self.roles.columns.get(BYTES)
         if column is None:
             return None
@@ -221,11 +232,13 @@ class Access(Struct, frozen=True, dict=True):
         except msgspec.DecodeError:  # an empty one among them, a leading zero, more than a file can hold
             known = None
         if known is None:
-            sizes = (token_count(int(text)) for text in texts if text.isdigit() and len(text) < 19)
+            sizes = [token_count(int(text)) if text.isdigit() and len(text) < 19 else None for text in texts]
+            unread += dropped_of("bytes", [text for text, size in zip(texts, sizes, strict=True) if size is None])
             known = [size for size in sizes if size is not None]
         return sum(known) if known else None
 
-    def _times(self, group: Sequence[Row], role: str, unit: int) -> tuple[int, ...]:
+    def _durations(self, group: Sequence[Row], role: str, unit: int, unread: list[DroppedValue]) -> tuple[int, ...]:
+        """The known durations of a role in nanoseconds; what is none is added to `unread`."""
         column = self.roles.columns.get(role)
         if column is None:
             return ()
@@ -237,18 +250,32 @@ class Access(Struct, frozen=True, dict=True):
             return tuple(cast(list[int], looked_up))
         if _DECIMALS.fullmatch(b",".join(texts)):
             return tuple(many_nanoseconds(texts, unit))
-        times = (
+        times = [
             _last_number(text, unit) if time is None else time for text, time in zip(texts, looked_up, strict=True)
-        )
+        ]
+        if times.count(None) > texts.count(b"-"):
+            odd = [text for text, time in zip(texts, times, strict=True) if time is None]
+            unread += dropped_of(_FIELDS[role], [text for text in odd if not _NO_NUMBERS.fullmatch(text)])
         return tuple(time for time in times if time is not None)
 
-    def _newest(self, texts: Iterable[bytes]) -> int | None:
-        """The newest event time; a block holds few distinct seconds, so each text is read once."""
-        for role, read in _TIMES.items():
-            if role in self.roles.columns:
-                times = (read(text, self.local) for text in texts)
-                return max((time for time in times if time is not None), default=None)
-        return None
+    @cached_property
+    def _time_role(self) -> str | None:
+        return next((role for role in _TIMES if role in self.roles.columns), None)
+
+    def _moment(self, text: bytes) -> int | None:
+        """An event time in nanoseconds since the epoch."""
+        return None if self._time_role is None else _TIMES[self._time_role](text, self.local)
+
+    def _times(self, rows: Sequence[Row]) -> tuple[int | None, tuple[DroppedValue, ...]]:
+        """The newest event time, and those that are none; a block holds few distinct ones, and each is read once."""
+        if self._time_role is None:
+            return None, ()
+        column = self.roles.columns[self._time_role]
+        moments = {text: self._moment(text) for text in {row[column] for row in rows}}
+        newest = max((at for at in moments.values() if at is not None), default=None)
+        if None not in moments.values():
+            return newest, ()
+        return newest, dropped_of("time", [row[column] for row in rows if moments[row[column]] is None])
 
 
 @cache
@@ -276,20 +303,12 @@ def _column(rows: Sequence[Row], column: int | None) -> Iterable[bytes]:
     return repeat(b"") if column is None else map(itemgetter(column), rows)
 
 
-def _epoch_seconds(text: bytes, _: tzinfo) -> int | None:
-    """nginx' $msec: `1763887459.123`."""
-    if not re.fullmatch(rb"[0-9]{1,11}(?:\.[0-9]{1,3})?", text):
-        return None
-    at = round(float(text) * 1000) * 1_000_000
-    return at if at <= LAST else None
-
-
 def _common(text: bytes, _: tzinfo) -> int | None:
     return common_log(text.strip(b"[]"))
 
 
 _TIMES: Mapping[str, Callable[[bytes, tzinfo], int | None]] = {
-    TIME_EPOCH: _epoch_seconds,
+    TIME_EPOCH: epoch_seconds,
     TIME_ISO: iso,
     TIME_COMMON: _common,
 }

@@ -18,7 +18,8 @@ from parsers.batch import (
     Active,
     Batch,
     Closed,
-    Dropped,
+    DroppedLines,
+    DroppedValue,
     Failure,
     FirstToken,
     Opened,
@@ -114,7 +115,7 @@ _BEAT = re.compile(
 _BEAT_ADVICE = "everything but errors: this is the log of Celery beat, which only sends tasks to the worker"
 
 #: Kinds of records that our proxy's lines give.
-_OF_PROXY = {Active, Dropped, Failure, Request, Usage, UsageMissing, FirstToken}
+_OF_PROXY = {Active, DroppedLines, DroppedValue, Failure, Request, Usage, UsageMissing, FirstToken}
 
 _ADVICE = (
     (

@@ -12,6 +12,7 @@ from parsers.access.routes import Routes
 from parsers.batch import OTHER, UNKNOWN, Invocation, Record, Request, Task
 from parsers.dify import runs
 from parsers.dify.failures import failures_of_record
+from parsers.dropped import dropped
 from parsers.plugin_daemon import operation_of
 from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import MILLISECOND, nanoseconds
@@ -64,6 +65,7 @@ class Reader:
             b"strategy.py": _task,
             b"request.py": _task,
             b"workflow_execute_task.py": _run,
+            **dict.fromkeys(runs.ERROR_CALLERS, _trace_error),
         }
 
     def records(self, head: Head) -> list[Record]:
@@ -72,7 +74,6 @@ class Reader:
         records = read(head) if read else []
         if head.level in _ERRORS:
             records += failures_of_record(head.message, head.stack_trace)
-        records += runs.trace_errors(head.level, head.caller, head.trace_id, head.message, head.at)
         return records
 
     def _access(self, head: Head) -> list[Record]:
@@ -86,7 +87,8 @@ class Reader:
         duration = None if milliseconds == b"-" else nanoseconds(milliseconds, MILLISECOND)
         labels = method_of(method), self._route(path), status_code
         request = Request(*labels, failure_of(status_code), handler_durations=() if duration is None else (duration,))
-        return [request, *runs.accepted(self.routes, labels, head.trace_id, head.at)]
+        accepted = runs.accepted(self.routes, labels, head.trace_id, head.at)
+        return [request, *accepted, *dropped("duration", milliseconds, duration)]
 
     def _route(self, path: bytes) -> str:
         if path == b"-":
@@ -109,9 +111,14 @@ def _task(head: Head) -> list[Record]:
     name = match[1].decode("ascii", "replace")
     status = _TASK_STATUS[match[2].split()[0]]
     duration = nanoseconds(match[3]) if match[3] else None
-    records: list[Record] = [Task(name if _TASK_NAME.fullmatch(name) else OTHER, status, duration)]
-    return [*records, *runs.closed(head.trace_id, name, status, duration, head.at)]
+    task = Task(name if _TASK_NAME.fullmatch(name) else OTHER, status, duration)
+    closed = runs.closed(head.trace_id, name, status, duration, head.at)
+    return [task, *closed, *dropped("duration", match[3], duration)]
 
 
 def _run(head: Head) -> list[Record]:
     return [*runs.opened(head.trace_id, head.message, head.at)]
+
+
+def _trace_error(head: Head) -> list[Record]:
+    return [*runs.trace_errors(*head[:5])]

@@ -11,10 +11,11 @@ import msgspec
 from msgspec import Struct, field, structs
 
 from parsers.access.routes import INVALID, STATIC, RouteInformation, Routes
-from parsers.batch import UNKNOWN, Active, Dropped, Failure, FirstToken, Record, Request, Usage, UsageMissing
+from parsers.batch import UNKNOWN, Active, DroppedLines, Failure, FirstToken, Record, Request, Usage, UsageMissing
 from parsers.dify.error_body import CAUSE_BY_CODE, CAUSES, CONCURRENCY_LIMIT, KINDS
 from parsers.dify.telemetry import app_id_of, name_of
 from parsers.dify.tokens import Told
+from parsers.dropped import dropped, dropped_of
 from parsers.values import json as lenient_json
 from parsers.values.currencies import currency_of
 from parsers.values.http import failure_of, method_of, status_code_of
@@ -101,7 +102,7 @@ def records(raw: bytes, at: int | None, routes: Routes) -> list[Record] | None:
     if attributes.worker and (active := token_count(attributes.active_requests)) is not None:
         found.append(Active(attributes.worker[:64], active, at))
     if dropped := token_count(attributes.dropped_lines):
-        found.append(Dropped(dropped))
+        found.append(DroppedLines(dropped))
     if attributes.event == REQUEST_EVENT:
         found += _request(attributes, at, routes)
     return found
@@ -140,8 +141,8 @@ def _fits(value: object, type: object) -> bool:
 def _request(attributes: Attributes, at: int | None, routes: Routes) -> Iterable[Record]:
     route = _route(attributes.route, routes)
     app_id = app_id_of(attributes.app_id)
-    status = attributes.status_code
-    status_code = status_code_of(b"%d" % status if token_count(status) is not None else b"")
+    status, size = token_count(attributes.status_code), token_count(attributes.response_size)
+    status_code = status_code_of(b"" if status is None else b"%d" % status)
     duration, first_byte = nanoseconds(attributes.duration), nanoseconds(attributes.time_to_first_byte)
     method, cause = method_of(attributes.method.encode()), _cause(attributes)
     yield Request(
@@ -149,7 +150,7 @@ def _request(attributes: Attributes, at: int | None, routes: Routes) -> Iterable
         route,
         status_code,
         _failure(attributes, status_code, cause),
-        response_bytes=token_count(attributes.response_size),
+        response_bytes=size,
         durations=() if duration is None else (duration,),
         first_bytes=() if first_byte is None else (first_byte,),
     )
@@ -157,7 +158,12 @@ def _request(attributes: Attributes, at: int | None, routes: Routes) -> Iterable
         yield Failure(cause)
     for entry in attributes.usage:
         yield from _usage(entry, app_id, at)
-    if (first_token := nanoseconds(attributes.time_to_first_token)) is not None:
+    first_token = nanoseconds(attributes.time_to_first_token)
+    given, understood = _given(attributes), (status, duration, first_byte, size, first_token)
+    if given.count(None) < understood.count(None):
+        for field, value, meaning in zip(_FIELDS, given, understood, strict=True):
+            yield from dropped(field, value, meaning)
+    if first_token is not None:
         yield FirstToken(app_id, name_of(attributes.usage[0].model if attributes.usage else None), first_token)
     answered = status_code.startswith("2") and attributes.outcome in ("", "ok")
     owed = answered and method == "POST" and _reports_usage(routes.information(route))
@@ -172,6 +178,14 @@ def _reports_usage(kind: RouteInformation) -> bool:
     return kind.area == "service_api" and kind.model == "yes" and kind.streaming != "no"
 
 
+_FIELDS = ("status_code", "duration", "first_byte", "bytes", "first_token")
+
+
+def _given(a: Attributes) -> tuple[Any, ...]:
+    """The values of _FIELDS, None where a line has none."""
+    return a.status_code, a.duration, a.time_to_first_byte, a.response_size, a.time_to_first_token
+
+
 def _route(route: str, routes: Routes) -> str:
     """The proxy writes templates; anything else is looked up as a path."""
     if not route:
@@ -182,9 +196,12 @@ def _route(route: str, routes: Routes) -> str:
 
 def _usage(entry: UsageEntry, app_id: str, at: int | None) -> Iterable[Record]:
     cost = money(entry.total_price)
-    if entry.told.something or cost:
+    yield from dropped("price", entry.total_price, cost)
+    yield from dropped_of("tokens", entry.told.unread)
+    tokens = entry.told.split
+    if any(tokens) or cost:
         model = name_of(entry.provider), name_of(entry.model)
-        yield Usage(app_id, *model, *entry.told.split, cost, currency_of(entry.currency), at)
+        yield Usage(app_id, *model, *tokens, cost, currency_of(entry.currency), at)
 
 
 def _missing(usage: Sequence[UsageEntry]) -> str:

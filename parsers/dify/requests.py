@@ -23,6 +23,7 @@ from parsers.batch import Accepted, Record
 from parsers.dify.block import DIGITS, Found, Line, by_quarter, decoded, newest_of, parts_of
 from parsers.dify.runs import failure_of_stream
 from parsers.lines import whole_lines
+from parsers.values import json as lenient_json
 from parsers.values.numbers import MILLISECOND
 from parsers.values.times import iso, zone
 
@@ -58,7 +59,7 @@ class _Identified(Struct, frozen=True, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Line).decode
-_decode_trace_id = msgspec.json.Decoder(_Identified).decode
+_decode_trace_id = lenient_json.decoder(_Identified)
 
 
 class _Posts(NamedTuple):
@@ -74,7 +75,7 @@ class _Posts(NamedTuple):
 #: What gives the trace ids and the times of rows, one per line; None where no row has a trace id.
 _Traced = Callable[[Sequence[Row]], tuple[str, str] | None]
 _P = ord("P")
-_LAST = itemgetter(-1)
+_HEAD, _LAST = itemgetter(2), itemgetter(-1)
 
 
 class Requests:
@@ -101,7 +102,7 @@ class Requests:
             return Found((), None, 0, block)
         empty = whole_lines(block, True)[1] - len(rows)
         records = self._records(regular, _traced_rows, self._timezone)
-        return Found(records, newest or None, len(regular), b"".join(odd) + b"\n" * empty)
+        return Found(records, newest, len(regular), b"".join(odd) + b"\n" * empty)
 
     def json(self, block: bytes) -> Found:
         """Those in JSON."""
@@ -148,21 +149,22 @@ class Requests:
             for number, (_, _, head, status, _) in enumerate(rows)
             if status == b"200" and head[0] == _P and head.endswith(self._endings)
         ]
-        trace_ids = [_decode_trace_id(raws[number]).trace_id for number in numbers]
         return _Posts(
             [rows[number][2] for number in numbers],
-            "\n".join([each[:64].replace("\n", "") if isinstance(each, str) else "" for each in trace_ids]),
+            "\n".join([_trace_id_of(raws[number]) for number in numbers]),
             "\n".join([lines[number].ts for number in numbers]),
         )
 
     def _newest(self, times: list[bytes]) -> int | None:
-        """The newest time, 0 where none of them exists (a 13th month); None where one is not as Dify writes it."""
+        """The newest time; None where one is not as Dify writes it or does not exist (a 13th month): the plain way
+        counts those.
+        """
         local = self._access.local
         if not times or b"".join(times).translate(DIGITS) != _SHAPE * len(times):
             return None
-        if local.utcoffset(None) is not None and (at := iso(max(times), local)) is not None:
-            return at  # in a zone where clocks are never set, the order of the texts is that of the times
-        return max((at for at in (iso(time, local) for time in _newest(times)) if at is not None), default=0)
+        found = [iso(time, local) for time in _newest(times)]
+        known = [at for at in found if at is not None]
+        return max(known) if len(known) == len(found) else None
 
 
 def _regular(lines: Sequence[_Line]) -> tuple[Sequence[_Line], list[tuple[bytes, ...]]]:
@@ -172,7 +174,7 @@ def _regular(lines: Sequence[_Line]) -> tuple[Sequence[_Line], list[tuple[bytes,
         lines = [line for line in lines if _is_access(line.caller) and "\n" not in line.message]
         text = "\n".join([line.message for line in lines])
     matches = _MESSAGES.findall(text.encode()) if lines else []
-    if b"" in [match[2] for match in matches]:
+    if not all(map(_HEAD, matches)):
         lines = [line for line, match in zip(lines, matches, strict=True) if match[2]]
         matches = [match for match in matches if match[2]]
     return lines, matches
@@ -182,6 +184,15 @@ def _raws_of(lines: Sequence[_Line], found: Sequence[_Line | None], raws: Sequen
     """The bytes of some of the lines that were found."""
     known = set(map(id, lines))
     return [raw for raw, line in zip(raws, found, strict=True) if id(line) in known]
+
+
+def _trace_id_of(raw: bytes) -> str:
+    """The trace id of a line; "" where it has none that could be one."""
+    try:
+        trace_id = _decode_trace_id(raw).trace_id
+    except (ValueError, RecursionError):
+        return ""
+    return trace_id[:64] if isinstance(trace_id, str) and "\n" not in trace_id[:64] else ""
 
 
 def _traced_rows(rows: Sequence[Row]) -> tuple[str, str] | None:

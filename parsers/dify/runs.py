@@ -40,6 +40,8 @@ _ERRORS: Mapping[bytes, tuple[re.Pattern[bytes], ErrorLevel]] = {
     b"error_handler.py": (re.compile(rb"Node \S{1,128} failed with ABORT strategy\b"), "run"),
     b"node.py": (re.compile(rb"http request node \S{1,128} failed to run\b"), "node"),
 }
+#: The files whose records may be such errors.
+ERROR_CALLERS = tuple(_ERRORS)
 _LEVELS = frozenset({b"ERROR", b"CRITICAL", b"WARNING", b"WARN"})
 
 
@@ -60,11 +62,13 @@ def closed(trace_id: str, task: str, status: str, duration: int | None, at: int 
 
 
 def trace_errors(level: bytes, caller: bytes, trace_id: str, message: bytes, at: int | None) -> list[TraceError]:
-    """What a record says about the run or request of its trace id; nothing without a trace id or a time."""
-    known = _ERRORS.get(caller)
-    if known is None or not trace_id or at is None or level not in _LEVELS:
+    """What a record of one of ERROR_CALLERS says about the run or request of its trace id.
+
+    A record without a trace id or a time says nothing.
+    """
+    pattern, error_level = _ERRORS[caller]
+    if not trace_id or at is None or level not in _LEVELS:
         return []
-    pattern, error_level = known
     return [TraceError(trace_id, error_level, at)] if pattern.match(message) else []
 
 

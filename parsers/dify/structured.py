@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from parsers.dify import proxy, telemetry
 from parsers.dify.message import Head, Reader
+from parsers.dropped import with_time
 from parsers.heads import begins_json_record
 from parsers.lines import Outcome
 from parsers.values import json as lenient_json
@@ -48,11 +49,11 @@ def read(line: bytes, reader: Reader) -> Outcome:
     at = iso(record.ts.encode("ascii", "replace"), _UTC)
     if record.attributes:
         if record.message.startswith("telemetry."):
-            return telemetry.records(record.attributes, at), at
+            return with_time(telemetry.records(record.attributes, at), record.ts, at), at
         if proxy.EVENT in bytes(record.attributes):
             found = proxy.records(record.attributes, at, reader.routes)
-            return "json" if found is None else (found, at)
-    return reader.records(_head(record, at)), at
+            return "json" if found is None else (with_time(found, record.ts, at), at)
+    return with_time(reader.records(_head(record, at)), record.ts, at), at
 
 
 def reach(line: bytes) -> int:

@@ -5,11 +5,12 @@ leaves them out, adds `dify.usage` and renames the currency.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from parsers.batch import OTHER, RUN_KINDS, UNKNOWN, FirstToken, NodeRun, Record, Run, Usage, UsageMissing
+from parsers.batch import OTHER, RUN_KINDS, UNKNOWN, DroppedValue, FirstToken, NodeRun, Record, Run, Usage, UsageMissing
 from parsers.dify.tokens import Told
+from parsers.dropped import dropped, dropped_of
 from parsers.values import json as lenient_json
 from parsers.values.currencies import currency_of
 from parsers.values.numbers import money, nanoseconds
@@ -123,7 +124,8 @@ def _node(attributes: Attributes, at: int | None) -> list[Record]:
         return []
     node_type = node_type_of(attributes.get("dify.node.type"))
     status = status_of(attributes.get("dify.node.status"))
-    found: list[Record] = [NodeRun(node_type, status, nanoseconds(attributes.get("dify.node.elapsed_time")))]
+    duration, unread = _duration(attributes, "dify.node.elapsed_time")
+    found: list[Record] = [NodeRun(node_type, status, duration), *unread]
     if not spends(node_type, attributes.get(_MODEL)):
         return found
     price = _price(attributes, "dify.node.total_price")
@@ -133,20 +135,15 @@ def _node(attributes: Attributes, at: int | None) -> list[Record]:
 def _workflow(attributes: Attributes, _: int | None) -> list[Record]:
     """A run of its own; its tokens are the sum of its nodes', which are counted there."""
     in_chat = attributes.get("dify.conversation.id") or attributes.get("dify.message.id")
-    return [
-        Run(
-            "advanced-chat" if in_chat else "workflow",
-            _app_id(attributes),
-            status_of(attributes.get("dify.workflow.status")),
-            nanoseconds(attributes.get("dify.workflow.elapsed_time")),
-        )
-    ]
+    kind, status = "advanced-chat" if in_chat else "workflow", status_of(attributes.get("dify.workflow.status"))
+    duration, unread = _duration(attributes, "dify.workflow.elapsed_time")
+    return [Run(kind, _app_id(attributes), status, duration), *unread]
 
 
 def _message(attributes: Attributes, at: int | None) -> list[Record]:
     """With a workflow's run id it is that run's message: neither a second run nor a second use of tokens."""
-    found: list[Record] = []
-    first = nanoseconds(attributes.get("dify.message.time_to_first_token"))
+    first, unread = _duration(attributes, "dify.message.time_to_first_token", "first_token")
+    found: list[Record] = [*unread]
     app_id = _app_id(attributes)
     if first is not None:
         found.append(FirstToken(app_id, name_of(attributes.get(_MODEL)), first))
@@ -154,8 +151,8 @@ def _message(attributes: Attributes, at: int | None) -> list[Record]:
         return found
     kind = run_kind_of(attributes.get("dify.conversation.mode"))
     status = status_of(attributes.get("dify.message.status"))
-    duration = nanoseconds(attributes.get("dify.message.duration"))
-    found.append(Run(kind, app_id, status, duration))
+    duration, unread = _duration(attributes, "dify.message.duration")
+    found += [Run(kind, app_id, status, duration), *unread]
     return found + _spent(attributes, at, _price(attributes))
 
 
@@ -181,14 +178,22 @@ _EVENTS: Mapping[str, Callable[[Attributes, int | None], list[Record]]] = {
 
 def _spent(attributes: Attributes, at: int | None, price: object, *, owed: bool = False) -> list[Record]:
     """What a model call used; `owed` where its usage must be there."""
-    told, found = Told(*map(attributes.get, _TOKENS)), list[Record]()
+    told = Told(*map(attributes.get, _TOKENS))
     tokens, cost = told.split, money(price)
+    found: list[Record] = [*dropped_of("tokens", told.unread), *dropped("price", price, cost)]
     if any(tokens) or cost:
         model = name_of(attributes.get("gen_ai.provider.name")), name_of(attributes.get(_MODEL))
         found.append(Usage(_app_id(attributes), *model, *tokens, cost, currency_of(_currency(attributes)), at))
     if owed and (reason := told.missing):
         found.append(UsageMissing(_app_id(attributes), reason))
     return found
+
+
+def _duration(attributes: Attributes, name: str, field: str = "duration") -> tuple[int | None, Sequence[DroppedValue]]:
+    """Nanoseconds, and the value where it is no duration."""
+    value = attributes.get(name)
+    duration = nanoseconds(value)
+    return duration, dropped(field, value, duration)
 
 
 def _price(attributes: Attributes, *names: str) -> object:

@@ -6,7 +6,8 @@ from datetime import tzinfo
 from parsers.access import format
 from parsers.dify.dates import moment
 from parsers.dify.message import Head, Reader
-from parsers.gunicorn import OWN_LINE, own_failures
+from parsers.dropped import with_time
+from parsers.gunicorn import INDENTS, OWN_LINE, own_failures
 from parsers.heads import begins_record
 from parsers.lines import Outcome
 from parsers.values.times import iso
@@ -28,8 +29,6 @@ _BASIC = re.compile(rb"(DEBUG|INFO|WARNING|ERROR|CRITICAL):([\w.]++):(.*)", re.D
 #: What Dify's migrations print before the api starts (api/migrations/alembic.ini).
 _MIGRATION = re.compile(rb"[A-Z]{4,5} +\[(?:alembic|sqlalchemy|flask_migrate)[\w.]*\] ")
 _ANSI = re.compile(rb"\x1b\[[0-9;]*m")
-#: No form begins with them: tracebacks and bodies do.
-_INDENTS = (b" ", b"\t")
 
 _CELERY_CALLER = b"trace.py"
 
@@ -38,33 +37,35 @@ def read(line: bytes, local: tzinfo, reader: Reader) -> Outcome:
     """What a text line gives. A line that begins no record of any program (a traceback, a body, a print) continues the
     record before it and is ignored.
     """
-    if line.startswith(_INDENTS):
+    if line[0] in INDENTS:
         return "format" if b"\0" in line else None
     if b"\x1b" in line:
         line = _ANSI.sub(b"", line)
     if match := _HEAD.fullmatch(line):
-        return _record(match, _at(iso(match[1], local), match[2]), reader)
+        time, milliseconds, level, caller, trace_id, message = match.groups()
+        at = _at(iso(time, local), milliseconds)
+        head = Head(level, caller, (trace_id or b"").decode(), message, at)
+        return with_time(reader.records(head), time, at), at
     if match := _CELERY.fullmatch(line):
         time, milliseconds, level, message = match.groups()
         at = _at(iso(time, local), milliseconds)
-        return reader.records(Head(level, _CELERY_CALLER, "", message, at)), at
+        return with_time(reader.records(Head(level, _CELERY_CALLER, "", message, at)), time, at), at
     if match := OWN_LINE.fullmatch(line):
-        return own_failures(match[2], match[3]), iso(match[1] or b"", local)
+        at = iso(match[1] or b"", local)
+        return with_time(own_failures(match[2], match[3]), match[1], at), at
     if match := _BASIC.fullmatch(line):
         return reader.records(Head(match[1], match[2], "", match[3], None)), None
     if match := _HEAD_OF_OTHER_TIME.fullmatch(line):
-        return _record(match, _at(moment(match[1], local), match[2]), reader)
+        time, milliseconds, level, caller, trace_id, message = match.groups()
+        at = _at(moment(time, local), milliseconds)
+        head = Head(level, caller, (trace_id or b"").decode(), message, at)
+        return with_time(reader.records(head), time, at), at
     is_record = begins_record(line) and not _MIGRATION.match(line)
     return "format" if is_record or b"\0" in line else None
 
 
 def reach(line: bytes) -> int:
     return format.reach((_TIME, b" ", _LEVEL, rb"(?:\[[^\]\n]*+\] ?)+"), line)
-
-
-def _record(head: re.Match[bytes], at: int | None, reader: Reader) -> Outcome:
-    _, _, level, caller, trace_id, message = head.groups()
-    return reader.records(Head(level, caller, (trace_id or b"").decode(), message, at)), at
 
 
 def _at(second: int | None, milliseconds: bytes) -> int | None:

@@ -24,8 +24,11 @@ class Told(Struct, frozen=True, gc=False):
         return given, produced, total - parts if total is not None and total > parts else None
 
     @property
-    def something(self) -> bool:
-        return any(self.split)
+    def unread(self) -> list[Any]:
+        """Values that are no counts."""
+        return [
+            value for value in (self.input, self.output, self.total) if value is not None and token_count(value) is None
+        ]
 
     @property
     def missing(self) -> str:

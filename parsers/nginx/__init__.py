@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from parsers.access import rows as access
-from parsers.access.format import compiled
+from parsers.access.format import Piece, compiled
 from parsers.access.routes import table
 from parsers.access.rows import Access, Roles
 from parsers.batch import Batch
 from parsers.lines import Outcome, by_line
-from parsers.nginx import error, log_format
+from parsers.nginx import advice, error, log_format
 from parsers.parser import Parser
 from parsers.values.http import FAILURES
 from parsers.values.times import zone
@@ -35,7 +35,7 @@ _ROLES = {
 }
 
 _HEXADECIMAL = re.compile(rb"\\x([0-9A-Fa-f]{2})")
-_JSON_ESCAPE = re.compile(rb'\\(?:u([0-9A-Fa-f]{4})|(["\\/bfnrt]))')
+_JSON_ESCAPE = re.compile(rb'\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|(["\\/bfnrt]))')
 _JSON_CHARACTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 
@@ -58,11 +58,21 @@ class Nginx(Parser, frozen=True):
         return zone(self.timezone)
 
     @cached_property
+    def _pieces(self) -> tuple[tuple[Piece, ...], str]:
+        """The pieces of the access log's format and how quotes in their values are read.
+
+        Of a JSON format without escape=json both nginx' own escape (`\\x22`) and JSON's (`\\"`) are read: neither
+        leaves a quote without a backslash in a value, so that a value ends at the same place in both.
+        """
+        pieces, escape = log_format.pieces(self.format)
+        return pieces, "json" if escape == "default" and log_format.is_json(pieces) else escape
+
+    @cached_property
     def _access(self) -> Access | None:
         """None for the error log."""
         if self.format == log_format.ERROR:
             return None
-        pieces, escape = log_format.pieces(self.format)
+        pieces, escape = self._pieces
         format = compiled(pieces, frozenset(_ROLES), escape)
         columns = access.columns_of(format, _ROLES)
         if not columns.keys() & {access.STATUS, access.REQUEST, access.TARGET, access.PATH}:
@@ -91,26 +101,13 @@ class Nginx(Parser, frozen=True):
     def advice(self, sample: Batch) -> tuple[str, ...]:
         if self._access is None:
             return ()
-        columns = self._access.roles.columns
-        forgeable = (_FORGEABLE,) if self._access.format.quoting == "none" else ()
-        return (*(text for role, text in _ADVICE.items() if role not in columns), *forgeable)
+        return tuple(advice.sentences(*log_format.pieces(self.format), self._access.roles.columns))
 
-
-_ADVICE = {
-    access.DURATION: (
-        "this nginx format carries no $request_time: latency metrics stay empty; "
-        "add the dify-timed log_format, see deploy/nginx"
-    ),
-    access.FIRST_BYTE: (
-        "this nginx format carries no $upstream_header_time: time to first byte stays empty; "
-        "add the dify-timed log_format, see deploy/nginx"
-    ),
-    access.STATUS: "this nginx format carries no $status: every request has status unknown",
-}
-_FORGEABLE = (
-    "this nginx format has escape=none: a client can write quotes and line breaks into a line and forge its numbers; "
-    "take escape=json or leave escape out"
-)
+    def remedy(self, line: bytes) -> str:
+        if self._access is None or self._pieces[1] == "json" or b'\\"' not in line:
+            return ""
+        fits = compiled(self._pieces[0], frozenset(), "json").pattern.match(line)
+        return advice.ESCAPE_JSON if fits else ""
 
 
 def _default(value: bytes) -> bytes:
@@ -120,13 +117,16 @@ def _default(value: bytes) -> bytes:
 
 
 def _json(value: bytes) -> bytes:
+    """JSON's escapes, and nginx' own, which no JSON holds."""
     if b"\\" not in value:
         return value
 
     def character(match: re.Match[bytes]) -> bytes:
         if match[1]:
             return chr(int(match[1], 16)).encode("utf-8", "replace")
-        return _JSON_CHARACTERS.get(match[2], match[2])
+        if match[2]:
+            return bytes.fromhex(match[2].decode())
+        return _JSON_CHARACTERS.get(match[3], match[3])
 
     return _JSON_ESCAPE.sub(character, value)
 

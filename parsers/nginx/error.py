@@ -4,6 +4,7 @@ import re
 from datetime import tzinfo
 
 from parsers.batch import Failure
+from parsers.dropped import with_time
 from parsers.lines import Outcome
 from parsers.values.times import iso
 
@@ -35,7 +36,8 @@ def read(line: bytes, local: tzinfo) -> Outcome:
         return None if _UNTIMED.match(line) else "format"
     if match[2] not in _COUNTED:
         return None
-    return (Failure(_kind(match[3])),), iso(match[1], local)
+    at = iso(match[1], local)
+    return with_time((Failure(_kind(match[3])),), match[1], at), at
 
 
 def reach(line: bytes) -> int:

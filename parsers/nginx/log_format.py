@@ -1,6 +1,7 @@
 """nginx' log_format (ngx_http_log_module): a built-in name, the bare string, its quoted pieces, or the directive."""
 
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 from parsers.access.format import Extent, Piece, Variable
@@ -29,10 +30,14 @@ ERROR = "error"
 #: As nginx writes them: what a client can put behind a request is mostly no such number.
 _SHAPES = {
     "time_local": rb"[0-9]{2}/[A-Za-z]{3}/[0-9:]{13} [+-][0-9]{4}",
-    "time_iso8601": rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}[+-][0-9]{2}:[0-9]{2}",
+    "time_iso8601": rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}"
+    rb"(?:[+-][0-9]{2}:[0-9]{2}|(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2}))",
     **dict.fromkeys(("status", "body_bytes_sent", "bytes_sent"), rb"(?:[0-9]++|-?)"),
     **dict.fromkeys(("request_time", "msec"), rb"(?:[0-9]++\.[0-9.]++|-?)"),
 }
+
+#: nginx writes times with decimals, other gateways also whole seconds.
+_WHOLE_TIMES = dict.fromkeys(("request_time", "msec"), rb"(?:[0-9]++\.[0-9.]++|[0-9]++|-?)")
 
 #: How far values reach that may hold blanks or several values.
 _EXTENTS = {
@@ -51,6 +56,15 @@ _KINDS = (
 )
 #: `$scheme://$host$request_uri`, `$uri$is_args$args`.
 _BEGINS = {"request_uri": b"/", "uri": b"/", "document_uri": b"/", "is_args": b"?"}
+
+#: A name and its colon in a JSON object.
+_JSON_NAME = re.compile(rb'\{\s*"[^"]*"\s*:')
+
+#: Of nginx' own variables (ngx_http_variables.c and the modules') those whose names speak of a path or a status.
+_NGINX_OWN = re.compile(
+    r"request|request_uri|uri|document_uri|request_filename|realpath_root|document_root|fastcgi_(?:path_info|script_name)"
+    r"|status|(?:upstream|http|sent_http|sent_trailer|upstream_http|arg|cookie|ssl|session_log|gzip|limit)_\w+"
+)
 
 _ESCAPES = ("default", "json", "none")
 _COMMENTS = re.compile(r"(?:\s*#[^\n]*(?:\n|$))*")
@@ -80,7 +94,20 @@ def pieces(format: str) -> tuple[tuple[Piece, ...], str]:
         raise ValueError(f'format: no variable such as $status in "{text[:60]}"')
     if "\n" in text or "\r" in text:
         raise ValueError("format: a line break inside; each request must be one line")
-    return tuple(_split(text)), escape
+    return tuple(_with_whole_times(_split(text))), escape
+
+
+def is_json(pieces: Sequence[Piece]) -> bool:
+    """Whether lines of a format hold a JSON object that begins with a literal name."""
+    return any(isinstance(piece, bytes) and _JSON_NAME.search(piece) for piece in pieces)
+
+
+def own_variables(pieces: Sequence[Piece], about: re.Pattern[str]) -> list[str]:
+    """The variables whose name speaks `about` something and that nginx does not have itself: made by `map` or `set`,
+    or another gateway's.
+    """
+    names = [piece.name for piece in pieces if isinstance(piece, Variable)]
+    return [name for name in names if about.search(name) and not _NGINX_OWN.fullmatch(name)]
 
 
 def _split(text: str) -> list[Piece]:
@@ -94,6 +121,27 @@ def _split(text: str) -> list[Piece]:
     if end < len(text):
         found.append(text[end:].encode())
     return found
+
+
+def _with_whole_times(pieces: list[Piece]) -> list[Piece]:
+    """Whole seconds are read too, except where a client's words without quotes stand behind a request without quotes:
+    there only the decimals distinguish nginx' own time from a number of the client's.
+    """
+    open_request = False
+    for before, piece, following in zip([b"", *pieces], pieces, [*pieces[1:], b""], strict=False):
+        if not isinstance(piece, Variable):
+            continue
+        if open_request and not piece.shape and not _is_quoted(before, following):
+            return pieces
+        open_request |= piece.extent is Extent.LAST and not _is_quoted(before, following)
+    return [
+        piece._replace(shape=_WHOLE_TIMES.get(piece.name, piece.shape)) if isinstance(piece, Variable) else piece
+        for piece in pieces
+    ]
+
+
+def _is_quoted(before: Piece, following: Piece) -> bool:
+    return isinstance(before, bytes) and isinstance(following, bytes) and before[-1:] == following[:1] == b'"'
 
 
 def _variable(name: str) -> Variable:

@@ -14,6 +14,7 @@ from msgspec import Struct, structs
 
 from parsers.access import format
 from parsers.batch import OTHER, Batch, Failure, Invocation, Record
+from parsers.dropped import dropped, with_time
 from parsers.heads import begins_json_record, begins_record
 from parsers.lines import Outcome, by_line, whole_lines
 from parsers.parser import Parser
@@ -102,6 +103,8 @@ _GO_UNITS = {
     b"\xc2\xb5s": MICROSECOND, b"\xce\xbcs": MICROSECOND, b"us": MICROSECOND, b"ns": 1,
 }  # fmt: skip
 
+_LATENCY = re.compile(rb"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+
 _ERRORS = frozenset({b"ERROR", b"FATAL", b"PANIC"})
 
 
@@ -154,8 +157,11 @@ class PluginDaemon(Parser, frozen=True):
     def parse(self, window: bytes, final: bool = False) -> Batch:
         consumed, count = whole_lines(window, final)
         calls, times, regular, rest = gin.read(window[:consumed], lambda end: _OPERATIONS.get(end, OTHER))
+        of_calls = [iso(time.replace(b" - ", b" "), self._zone) for time in times]
+        if None in of_calls:  # how many lines have a time that is none is for the plain way to count
+            calls, of_calls, regular, rest = [], [], 0, window[:consumed]
         others = by_line(rest, True, self._line)
-        moments = (others.last_at, *(iso(time.replace(b" - ", b" "), self._zone) for time in times))
+        moments = (others.last_at, *of_calls)
         return structs.replace(
             others,
             consumed=consumed,
@@ -193,11 +199,13 @@ class PluginDaemon(Parser, frozen=True):
         if match := _TEXT.fullmatch(line):
             return self._text(match)
         if match := _GO_LOG.fullmatch(line):
+            at = iso(match[1], self._zone)
             if line.endswith(b"]") and (access := _TIMED_ACCESS.match(match[2])):
-                return _invocation(access[1], access[2], go_duration(access[3])), iso(match[1], self._zone)
+                duration = go_duration(access[3])
+                return with_time(_invocation(access[1], access[2], access[3], duration), match[1], at), at
             if _SECOND_TIME.match(match[2]):
                 return "format"
-            return _go_log(match[2]), iso(match[1], self._zone)
+            return with_time(_go_log(match[2]), match[1], at), at
         return "format" if begins_record(line) or b"\0" in line else None
 
     def _gin(self, line: bytes) -> Outcome:
@@ -206,7 +214,7 @@ class PluginDaemon(Parser, frozen=True):
             # gin prints a colour legend and its routes at start under the same word.
             return "format" if line[6:10].isdigit() else None
         at = iso(match[1].replace(b" - ", b" "), self._zone)
-        return _invocation(match[4], match[2], go_duration(match[3])), at
+        return with_time(_invocation(match[4], match[2], match[3], go_duration(match[3])), match[1], at), at
 
     def _text(self, match: re.Match[bytes]) -> Outcome:
         time, severity, caller, message = match.groups()
@@ -217,11 +225,13 @@ class PluginDaemon(Parser, frozen=True):
         is_error = severity in _ERRORS and message.startswith(PLUGIN_ERROR) and not caller.endswith(_ACCESS_CALLER)
         access = None if is_error else _ACCESS.search(message)
         if access is None:
-            return ((Failure(kind_of_text(message)),) if severity in _ERRORS else ()), at
+            failure = (Failure(kind_of_text(message)),) if severity in _ERRORS else ()
+            return with_time(failure, time, at), at
         pairs = {pair[1]: pair[2].strip(b'"') for pair in _PAIR.finditer(access[1])}
         milliseconds = pairs.get(b"latency_ms", b"")
-        duration = nanoseconds(milliseconds, MILLISECOND) if milliseconds[:12].isdigit() else None
-        return _invocation(pairs.get(b"path", b""), pairs.get(b"status", b""), duration), at
+        duration = nanoseconds(milliseconds, MILLISECOND) if _LATENCY.fullmatch(milliseconds) else None
+        status = pairs.get(b"status", b"")
+        return with_time(_invocation(pairs.get(b"path", b""), status, milliseconds, duration), time, at), at
 
     def _json(self, line: bytes) -> Outcome:
         try:
@@ -232,21 +242,29 @@ class PluginDaemon(Parser, frozen=True):
             return "json" if _JSON_HEAD.match(line) else None
         at = iso(record.ts.encode("ascii", "replace"), self._zone)
         if record.message != "HTTP request":
-            if record.severity.encode("ascii", "replace") not in _ERRORS:
-                return (), at
-            return (Failure(kind_of_json(record.message, record.attributes)),), at
+            is_error = record.severity.encode("ascii", "replace") in _ERRORS
+            failure = (Failure(kind_of_json(record.message, record.attributes)),) if is_error else ()
+            return with_time(failure, record.ts, at), at
         try:
             access = _decode_access(record.attributes)
         except (ValueError, RecursionError):
-            return (), at
+            return with_time((), record.ts, at), at
         path = access.path.encode() if isinstance(access.path, str) else b""
-        status = str(access.status).encode() if isinstance(access.status, int) else b""
-        return _invocation(path, status, nanoseconds(access.latency_ms, MILLISECOND)), at
+        duration = nanoseconds(access.latency_ms, MILLISECOND)
+        return with_time(_invocation(path, access.status, access.latency_ms, duration), record.ts, at), at
 
 
-def _invocation(path: bytes, status: bytes, duration: int | None) -> tuple[Record, ...]:
+def _invocation(path: bytes, status: object, latency: object, duration: int | None) -> tuple[Record, ...]:
+    """A call, and what of it is not understood; nothing for another path. `status` is text, or a number of JSON."""
     operation = operation_of(path)
-    return (Invocation(operation, status_code_of(status), duration),) if operation else ()
+    if operation is None:
+        return ()
+    text = status if isinstance(status, bytes) else b"%d" % status if isinstance(status, int) else b""
+    call = Invocation(operation, status_code_of(text), duration)
+    if duration is not None and text.isdigit():
+        return (call,)
+    known = text if text.isdigit() else None
+    return call, *dropped("status_code", status, known), *dropped("duration", latency, duration)
 
 
 def _go_log(message: bytes) -> tuple[Record, ...]:

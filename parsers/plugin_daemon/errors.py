@@ -18,7 +18,7 @@ from parsers.values import json as lenient_json
 #: internal/core/io_tunnel/generic.go; one record for each failed call of a plugin.
 PLUGIN_ERROR = b"plugin returned error response"
 
-_VALUE = rb'("(?:[^"\\]++|\\.)*+"|[^ "]*+)(?= |\Z)'
+_VALUE = rb'("[^"\\]*+(?:\\.[^"\\]*+)*"|[^ "]*+)(?= |\Z)'
 #: The attributes of a plugin's error, and `args` where the map is empty.
 _OF_PLUGIN_ERROR = re.compile(
     rb" (?:(session_id|action|plugin|runtime_type|error_type|message)=" + _VALUE + rb"|args=map\[\](?= |\Z))", re.DOTALL
@@ -27,7 +27,7 @@ _OF_PLUGIN_ERROR = re.compile(
 _DESCRIPTION = re.compile(rb" args=map\[description:(.{0,1024})", re.DOTALL)
 
 #: Any other record: words of the daemon, then attributes to the end of the line.
-_WORDS_AND_ATTRIBUTES = re.compile(rb"[A-Za-z][A-Za-z ,]{1,127}?((?: \w{1,64}=" + _VALUE + rb")*+)\Z", re.DOTALL)
+_WORDS_AND_ATTRIBUTES = re.compile(rb"[A-Za-z][A-Za-z ,]{1,127}?((?: \w{1,64}=" + _VALUE + rb")*)\Z", re.DOTALL)
 _ATTRIBUTE = re.compile(rb" (\w{1,64})=" + _VALUE, re.DOTALL)
 
 #: Up to 0.5.2: `failed to update the master: i/o timeout`.

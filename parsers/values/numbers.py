@@ -9,6 +9,7 @@ import msgspec
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
 MICROSECOND = 1_000
+NANOSECOND = 1
 
 #: Nothing here runs for a third of a year; a larger number is a broken field, not a duration.
 _LONGEST = 10_000_000 * SECOND

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from exporter.complaints import Complaints
-from parsers.batch import Batch
+from parsers.batch import Batch, DroppedValue
 
 
 def unparsed(count: int, reason: str = "format", line: bytes = b"CANARY x") -> Batch:
@@ -33,3 +33,20 @@ def test_one_line_a_reason_and_minute(caplog: pytest.LogCaptureFixture) -> None:
         now += 3600
         complaints.hear(Batch(lines=1))
         assert len(caplog.messages) == 3
+
+
+def test_values_that_were_not_understood_are_said_by_field_without_their_digits(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = 100.0
+    complaints = Complaints("api", lambda: now)
+    with caplog.at_level(logging.WARNING):
+        complaints.hear(Batch(lines=1, records=(DroppedValue("time", 1, "12:00 xxx"), DroppedValue("price", 2, "-1"))))
+        complaints.hear(Batch(lines=1, records=(DroppedValue("time", 3, "13:00"),)))
+        assert caplog.messages == [
+            "source api: time not understood: 1, such as: 00:00 xxx",
+            "source api: price not understood: 2, such as: -0",
+        ]
+        now += 60
+        complaints.hear(Batch(lines=1))
+        assert caplog.messages[2:] == ["source api: time not understood: 3, such as: 00:00"]

@@ -42,6 +42,14 @@ WHOLE = [
     b"2026-11-23T08:53:31Z stdout P \n",
     b"2026-11-23T08:53:31Z stderr F\n",
     b"api-1  | \n",
+    # Values that are none, in lines that count.
+    b"2026-13-45 08:53:08.820 INFO [Dummy-1] [ext_request_logging.py:73]  - GET /v1/info 200 1.5 \n",
+    b'[GIN] 2026/13/45 - 08:53:08 | 200 | 1.5ms | 10.0.0.1 | POST "/plugin/t/dispatch/llm/invoke"\n',
+    b'{"ts":"2026-13-45T08:53:31.404Z","severity":"INFO","caller":"x.py:1","message":"x"}\n',
+    b'{"ts":"2026-11-23T08:56:42.240Z","message":"telemetry.span_detail","attributes":{"dify.event.name":'
+    b'"dify.node.execution","dify.node.type":"llm","dify.node.elapsed_time":-1,"gen_ai.usage.input_tokens":"x",'
+    b'"dify.node.total_price":"NaN"}}\n',
+    b'1.2.3.4 - - [31/Feb/2026:08:53:08 +0000] "GET /v1/info HTTP/1.1" 200 99999999999999999999 "-" "-" "-"\n',
 ]
 
 

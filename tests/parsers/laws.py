@@ -9,7 +9,18 @@ from decimal import Decimal
 
 import msgspec
 
-from parsers.batch import UNPARSED_REASONS, Accepted, Batch, FirstToken, Invocation, NodeRun, Request, Run, Usage
+from parsers.batch import (
+    UNPARSED_REASONS,
+    Accepted,
+    Batch,
+    DroppedValue,
+    FirstToken,
+    Invocation,
+    NodeRun,
+    Request,
+    Run,
+    Usage,
+)
 from parsers.parser import Parser
 from parsers.values.times import iso, zone
 
@@ -32,6 +43,8 @@ def _moves(record: object) -> Iterable[tuple[object, ...]]:
         durations = record.durations or (() if record.duration is None else (record.duration,))
         yield from ((kind, *labels, value) for value in durations)
         yield from [(kind, *labels)] * record.count
+    elif isinstance(record, DroppedValue):
+        yield from [("dropped", record.field)] * record.count
     elif isinstance(record, Usage):
         yield from [_usage(record)] * record.count
     elif isinstance(record, Accepted):

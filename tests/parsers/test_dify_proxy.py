@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsers.batch import ERROR_KINDS, Active, Dropped, Failure, FirstToken, Request, Usage, UsageMissing
+from parsers.batch import ERROR_KINDS, Active, DroppedLines, Failure, FirstToken, Request, Usage, UsageMissing
 from parsers.dify import Dify
 from parsers.dify.error_body import CAUSES, CONCURRENCY_LIMIT
 from parsers.dify.proxy import Attributes, Line, UsageEntry, decode, encode
@@ -114,7 +114,7 @@ def test_a_request_gives_its_records() -> None:
 def test_a_heartbeat_says_what_a_worker_holds() -> None:
     assert read(Attributes(event="dify.proxy.heartbeat", worker="w2", active_requests=7, dropped_lines=5)) == [
         Active("w2", 7, AT),
-        Dropped(5),
+        DroppedLines(5),
     ]
 
 

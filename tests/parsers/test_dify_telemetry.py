@@ -220,7 +220,10 @@ def test_what_a_total_has_more_than_its_parts_is_unsplit(
 @pytest.mark.parametrize("bad", [-1, True, "x", "NaN", "1e400", [], {}, math.nan, math.inf, -math.inf, 10**400])
 def test_a_bad_number_costs_itself_and_not_its_line(bad: object) -> None:
     node = {**LLM, "dify.node.elapsed_time": bad, "dify.node.total_price": bad, **tokens()}
-    assert records("dify.node.execution", **node) == [NodeRun("llm", "succeeded"), USED]
+    run, duration, price, used = records("dify.node.execution", **node)
+    assert (run, used) == (NodeRun("llm", "succeeded"), USED)
+    assert [(each.field, each.count) for each in (duration, price)] == [("duration", 1), ("price", 1)]
+    assert "CANARY" not in repr((duration, price))
 
 
 def test_labels_come_from_closed_sets() -> None:

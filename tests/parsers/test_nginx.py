@@ -44,10 +44,10 @@ def test_advice_names_what_a_format_lacks() -> None:
         "this nginx format carries no $upstream_header_time",
     ]
     assert Nginx(format="dify-timed").advice(Batch()) == Nginx(format="error").advice(Batch()) == ()
-    assert Nginx(format="$uri $request_time $upstream_header_time").advice(Batch()) == (
-        "this nginx format carries no $status: every request has status unknown",
+    assert Nginx(format="$request_uri $request_time $upstream_header_time $msec").advice(Batch()) == (
+        "this nginx format carries no $status: every request has status unknown; add $status",
     )
-    forgeable = "log_format n escape=none '$status $request_time $upstream_header_time';"
+    forgeable = "log_format n escape=none '$msec $request_uri $status $request_time $upstream_header_time';"
     assert Nginx(format=forgeable).advice(Batch()) == (
         "this nginx format has escape=none: a client can write quotes and line breaks into a line and forge its numbers; "
         "take escape=json or leave escape out",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from parsers.batch import Batch, Failure, Request
+from parsers.batch import Batch, DroppedValue, Failure, Request
 from parsers.nginx import Nginx
 
 SECOND = 1_000_000_000
@@ -27,8 +27,9 @@ INGRESS = (
 
 def only(batch: Batch) -> Request:
     assert (batch.lines, batch.observed, batch.unparsed) == (1, 1, {}), batch
-    (record,) = batch.records
+    record, *unread = batch.records
     assert isinstance(record, Request)
+    assert all(isinstance(each, DroppedValue) for each in unread)
     return record
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parsers.batch import Failure
+from parsers.batch import DroppedValue, Failure
 from parsers.nginx import Nginx
 from tests.golden import ROOT
 from tests.parsers.laws import check_laws
@@ -110,7 +110,10 @@ def test_times_are_local() -> None:
 
 def test_a_time_that_is_none_is_left_out() -> None:
     batch = ERROR.parse(b"2026/99/23 09:04:22 [error] 1#1: upstream timed out\n")
-    assert (batch.records, batch.last_at) == ((Failure("upstream_timeout"),), None)
+    assert (batch.records, batch.last_at) == (
+        (Failure("upstream_timeout"), DroppedValue("time", 1, "2026/99/23 09:04:22")),
+        None,
+    )
 
 
 @pytest.mark.parametrize(

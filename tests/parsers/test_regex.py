@@ -4,9 +4,12 @@ import time
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from parsers.batch import FirstToken, Record, Request, Usage
+from parsers.batch import DroppedValue, FirstToken, Record, Request, Usage
 from parsers.regex import Regex
+from tests.parsers.laws import check_every_cut, check_laws
 
 MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
@@ -31,7 +34,7 @@ def records(parser: Regex, line: str) -> list[Record]:
         (
             r"(?P<method>\S+) (?P<path>\S+) (?P<status_code>\S+) (?P<duration>\S+) (?P<bytes>\S+)",
             "CANARY /CANARY 999 -1 1e9",
-            [Request("other", "other", "other")],
+            [Request("other", "other", "other"), DroppedValue("bytes", 1, "1e9")],
         ),
         (r"(?P<path>\S+)( (?P<status_code>\d+))?", "/v1/info", [Request("unknown", "/v1/info", "unknown")]),
         (r"(?P<status_code>\d+)", "x 200 y", [Request("unknown", "unknown", "200")]),
@@ -43,29 +46,31 @@ def records(parser: Regex, line: str) -> list[Record]:
         (
             r"(?P<total_tokens>\S+) (?P<cost>\S+) (?P<currency>\S+)",
             "46 -0.5 CANARY",
-            [Usage(unsplit_tokens=46, currency="unknown")],
+            [Usage(unsplit_tokens=46, currency="unknown"), DroppedValue("price", 1, "-0.5")],
         ),
         (
             r"(?P<input_tokens>\S+) (?P<output_tokens>\S+) (?P<total_tokens>\S+)",
             "12 34 60",
             [Usage(input_tokens=12, output_tokens=34, unsplit_tokens=14)],
         ),
-        (r"(?P<total_tokens>\S+)", "-46", []),
-        (r"(?P<total_tokens>\S+)", "9999999999999", []),
-        (r"(?P<total_tokens>\S+)", "٤٦", []),
+        (r"(?P<total_tokens>\S+)", "-46", [DroppedValue("tokens", 1, "-46")]),
+        (r"(?P<total_tokens>\S+)", "9999999999999", [DroppedValue("tokens", 1, "9999999999999")]),
+        (r"(?P<total_tokens>\S+)", "٤٦", [DroppedValue("tokens", 1, "xx")]),
         (
             r"(?P<time_to_first_token>\S+) (?P<model>\S+)",
             "0.31 gpt-4.1",
             [FirstToken("unknown", "gpt-4.1", 310 * MILLISECOND)],
         ),
-        (r"(?P<time_to_first_token>\S+)", "NaN", []),
+        (r"(?P<time_to_first_token>\S+)", "NaN", [DroppedValue("first_token", 1, "NaN")]),
     ],
 )  # fmt: skip
 def test_groups_become_records(pattern: str, line: str, found: list[Record]) -> None:
     assert records(Regex(pattern=pattern), line) == found
 
 
-@pytest.mark.parametrize(("unit", "nanoseconds"), [("s", 250 * SECOND), ("ms", 250 * MILLISECOND), ("us", 250_000)])
+@pytest.mark.parametrize(
+    ("unit", "nanoseconds"), [("s", 250 * SECOND), ("ms", 250 * MILLISECOND), ("us", 250_000), ("ns", 250)]
+)
 def test_the_unit_of_durations(unit: str, nanoseconds: int) -> None:
     (request,) = records(Regex(pattern=r"(?P<duration>\d+)", duration_unit=unit), "250")
     assert request.durations == (nanoseconds,)
@@ -139,3 +144,57 @@ def test_reach_says_how_far_a_line_goes() -> None:
     assert parser.reach("GET /\u00e9 2x".encode()) == len("GET /\u00e9 2".encode())
     assert parser.reach(b"GET /v1") == 7
     assert parser.reach(b"!") == parser.reach(b"") == 0
+
+
+TIMED = r"^(?P<time>\S+) (?P<duration>\S+) (?P<bytes>\S+) (?P<total_tokens>\S+) (?P<cost>\S+) (?P<status_code>\S+)$"
+
+
+@pytest.mark.parametrize("time_format", ["", "epoch", "%Y-%m-%d"])
+def test_the_laws_hold_where_values_are_not_understood(time_format: str) -> None:
+    log = (
+        b"1795939201.327 1.5 5 12 0.5 200\n12:00 1.5s 5kB x $1 OK\n- - - - - -\n2026-11-29 -1 1e9 -1 NaN -1\nx\n"
+        b"2026-13-45 \xff 5 12 0.5 200\n1795939201327 .5 5 12 0.5"
+    )
+    parser = Regex(pattern=TIMED, time_format=time_format)
+    check_laws(parser, log, [40, 41, 90])
+    check_every_cut(parser, log)
+
+
+@pytest.mark.parametrize(
+    ("text", "nanoseconds"),
+    [
+        ("1.204113", 1_204_113_000),
+        ("8.1123e-05", 81_123),
+        ("1E-3", 1_000_000),
+        ("+1.5", 1_500_000_000),
+        (".5", 500_000_000),
+        ("5.", 5_000_000_000),
+        ("0", 0),
+        ("1_000", None),
+        ("0x10", None),
+        ("١", None),
+        ("1,5", None),
+        ("-0.5", None),
+        ("1e400", None),
+        ("10000001", None),
+        ("9" * 400, None),
+        ("inf", None),
+        (".", None),
+        ("e5", None),
+    ],
+)
+def test_a_duration_is_a_number_of_ascii_digits(text: str, nanoseconds: int | None) -> None:
+    first, *dropped = records(Regex(pattern=r"^(?P<duration>\S+)$"), text)
+    assert isinstance(first, Request)
+    assert first.durations == (() if nanoseconds is None else (nanoseconds,))
+    assert [each.field for each in dropped] == ([] if nanoseconds is not None else ["duration"])
+
+
+@given(value=st.integers(0, 10**15), unit=st.sampled_from(["s", "ms", "us", "ns"]))
+def test_a_whole_number_in_any_unit(value: int, unit: str) -> None:
+    size = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}[unit]
+    first, *dropped = records(Regex(pattern=r"^(?P<duration>\S+)$", duration_unit=unit), str(value))
+    assert isinstance(first, Request)
+    if value * size <= 10**16:
+        assert first.durations == (value * size,)
+    assert bool(first.durations) != bool(dropped)

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from exporter import catalogue as c
+from exporter.ledger.budgets import Budget
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits
@@ -133,6 +134,8 @@ def test_the_halves_of_a_run_are_joined() -> None:
         b.Closed("t1", "finished", 2 * SECOND, at=2),
         b.Closed("t2", "failed", None, at=3),
     )
+    assert counted(books, c.RUNS) == {}
+    books.enter("s", b.Batch(last_at=5 * SECOND))
     assert counted(books, c.RUNS) == {("workflow", "app", "finished"): 1, ("unknown", "unknown", "failed"): 1}
     assert list(books.snapshot(NOW).histograms[c.RUN_DURATION]) == [("s", "workflow", "app")]
 
@@ -188,7 +191,9 @@ def test_the_remaining_records() -> None:
         b.Task("tasks.x", "failed", None),
         b.Invocation("invoke_llm", "200", SECOND),
         b.Failure("upstream_timeout", 2),
-        b.Dropped(4),
+        b.DroppedLines(4),
+        b.DroppedValue("time", 3, "12:00"),
+        b.DroppedValue("time"),
     )
     told = {metric.name: counted(books, metric) for metric in books.snapshot(NOW).counters}
     assert told["dify_usage_missing_total"] == {("app", "zero"): 1}
@@ -198,6 +203,7 @@ def test_the_remaining_records() -> None:
     assert told["dify_model_invocations_total"] == {("invoke_llm", "200"): 1}
     assert told["dify_errors_total"] == {("upstream_timeout",): 2}
     assert told["dify_proxy_dropped_lines_total"] == {(): 4}
+    assert told["dify_exporter_dropped_values_total"] == {("time",): 4}
     histograms = {metric.name for metric, values in books.snapshot(NOW).histograms.items() if values}
     assert histograms == {
         "dify_time_to_first_token_seconds",
@@ -205,3 +211,51 @@ def test_the_remaining_records() -> None:
         "dify_node_run_duration_seconds",
         "dify_model_invocation_duration_seconds",
     }
+
+
+def _spent(*batches: b.Batch, stored: Ledger | None = None) -> dict[int, object]:
+    """What was spent by the day of November 2026 that it counts in; the clock says the 29th."""
+    budget = Budget("b", "day", "USD", "1")
+    now = 1_795_939_200.0
+    books = Ledger(Limits(), clock=lambda: now, budgets=[budget])
+    if stored is not None:
+        books.take_over(stored.changes(), ["s"])
+    for batch in batches:
+        books.enter("s", batch)
+    days = books.snapshot(now).spent[budget.key]
+    return {start // DAY - _OCTOBER_31: amount for (start, unit), amount in days.items() if unit == "USD"}
+
+
+_OCTOBER_31 = 20_757
+
+
+def _usage(day: int | None, cost: int) -> b.Usage:
+    at = None if day is None else (_OCTOBER_31 + day) * DAY + SECOND
+    return b.Usage(cost=Decimal(cost), currency="USD", at=at)
+
+
+def _batch(*usages: b.Usage) -> b.Batch:
+    times = [usage.at for usage in usages if usage.at is not None]
+    return b.Batch(lines=len(usages), records=usages, last_at=max(times, default=None))
+
+
+def test_a_usage_without_a_time_counts_with_the_one_before_it() -> None:
+    lines = _usage(3, 1), _usage(None, 2), _usage(5, 4), _usage(None, 8), _usage(4, 16), _usage(None, 32)
+    assert _spent(_batch(*lines)) == {3: 3, 5: 12, 4: 48}
+
+
+def test_a_usage_without_a_time_counts_with_the_batch_before_it() -> None:
+    assert _spent(_batch(_usage(3, 1)), _batch(_usage(None, 2)), _batch(_usage(None, 4))) == {3: 7}
+    lines_without_usage = b.Batch(lines=1, last_at=(_OCTOBER_31 + 7) * DAY)
+    assert _spent(_batch(_usage(3, 1)), lines_without_usage, _batch(_usage(None, 2))) == {3: 1, 7: 2}
+
+
+def test_a_usage_without_a_time_at_the_beginning_counts_with_its_batch_else_by_the_clock() -> None:
+    assert _spent(_batch(_usage(None, 1), _usage(3, 2))) == {3: 3}
+    assert _spent(_batch(_usage(None, 1))) == {29: 1}
+
+
+def test_after_a_restart_a_usage_without_a_time_counts_with_the_newest_line() -> None:
+    before = Ledger(Limits(), clock=lambda: 1_795_939_200.0)
+    before.enter("s", b.Batch(lines=1, last_at=(_OCTOBER_31 + 7) * DAY))
+    assert _spent(_batch(_usage(None, 2)), stored=before) == {7: 2}

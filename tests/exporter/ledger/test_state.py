@@ -110,7 +110,7 @@ def test_series_above_a_lowered_limit_are_kept() -> None:
 def test_an_open_join_is_closed_after_a_restart() -> None:
     ledger = books()
     ledger.take_over(stored(), ["a", "b"])
-    ledger.enter("a", b.Batch(records=(b.Closed("t", "finished", SECOND, at=SECOND),)))
+    ledger.enter("a", b.Batch(records=(b.Closed("t", "finished", SECOND, at=SECOND),), last_at=5 * SECOND))
     assert ledger.snapshot(0).counters[c.RUNS] == {("a", "workflow", "app", "finished"): 1}
     assert ledger.changes().waiting["a"] == {"t": None}
 

@@ -68,6 +68,8 @@ class Lives(RuleBasedStateMachine):
             b.Usage(input_tokens=lines, cost=Decimal(lines) / 10, currency="USD"),
             b.Closed(f"t{trace}", "finished", SECOND, 0) if closes else b.Opened(f"t{trace}", "workflow", "a", trace),
             b.Active(f"w{trace % 3}", lines, SECOND),
+            b.TraceError(f"t{lines}", "plugin", lines),
+            b.Accepted("/v1/chat-messages", "stream_error", f"t{trace}\nt{lines}", "1970-01-01\n1970-01-02"),
         )
         known = self.ledger.positions("s").get(file, Position(file, 1, 0, 0))
         forget = ("a" if file == "b" else "b",) if closes else ()

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from exporter.config.settings import SourceConfig
-from exporter.replay.detect import detect, guesses, nearest
+from exporter.replay.detect import Guess, detect, guesses, nearest
 from parsers.envelope import Envelope
+from parsers.regex import Regex
 from tests.golden import config
 
 SOURCES = {source.name: source for source in config().sources}
@@ -55,3 +56,15 @@ def test_the_nearest_is_the_one_that_a_line_follows_furthest() -> None:
     line = b'1.2.3.4 - - [24/Nov/2026:11:11:42 +0000] "GET / HTTP/1.1" 200 oops'
     guess, column = nearest(line, guesses())
     assert (guess.name, line[column:]) == ("nginx", b"oops")
+
+
+def test_a_value_that_is_not_understood_speaks_for_no_parser() -> None:
+    """The pattern of the first source takes both values and understands neither."""
+    vague = Guess(Regex(pattern=r"(?P<time>\S+) (?P<bytes>\S+)"), "regex", source="vague")
+    exact = Guess(Regex(pattern=r"^(?P<method>GET) (?P<path>\S+)$"), "regex", source="exact")
+    found = detect(b"GET /v1/info\n", iter([exact, vague]))
+    assert found is not None
+    assert found[0] is exact
+    assert [type(record).__name__ for record in vague.parser.parse(b"GET /v1/info\n").records].count(
+        "DroppedValue"
+    ) == 2

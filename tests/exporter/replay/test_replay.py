@@ -209,3 +209,18 @@ def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
     command = f"{Path(sys.executable).with_name('dify-exporter')} replay {DIFY} --output metrics | head -n 1"
     told = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert "Traceback" not in told.stderr
+
+
+def test_values_that_were_not_understood_are_in_the_summary_and_no_sign_of_a_parser(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_bytes(
+        b"2026-11-31 08:53:08.820 INFO [Dummy-1] [ext_request_logging.py:73]  - GET /v1/info 200 1.5 \n" * 3
+    )
+    assert found(str(log))["dify"]["dropped_values"] == {"time": 3}
+    told = run(str(log), "--since", "2026-01-01")
+    assert "Dropped values" in told.stdout
+    assert (
+        "dify: time not understood and left out, 3 times; such a line goes with the one before it; `dify-exporter explain` "
+        "shows why" in told.stderr.splitlines()
+    )
+    assert "goes with" not in run(str(log)).stderr

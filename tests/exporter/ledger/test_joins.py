@@ -1,0 +1,353 @@
+"""Runs and streams get their outcome from the errors of their trace id, in any order and over restarts."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter import catalogue as c
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.series import Limits
+from exporter.ledger.state import State
+from exporter.persistence.checkpoint import Checkpoint
+from exporter.window import Position, Window
+from parsers import batch as b
+from parsers.values.times import iso_of
+
+SECOND = 1_000_000_000
+MILLISECOND = 1_000_000
+BEGUN = 1_795_000_000 * SECOND
+APP = "8b0e7153-bf7c-4370-a6d8-5c524e440066"
+
+
+class Clock:
+    """A wall clock in seconds that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = BEGUN / SECOND + 1000
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Rig:
+    """One ledger and one log file of one source."""
+
+    def __init__(self, **limits: int) -> None:
+        self.clock, self.limits, self.offset = Clock(), Limits(**limits), 0
+        self.ledger = Ledger(self.limits, self.clock)
+
+    def post(self, *records: b.Record, at: int | None = None, file: str = "f") -> None:
+        """Posts records, the newest of whose lines was written at `at` nanoseconds after the beginning."""
+        position = self.ledger.positions("s").get(file) or Position("log", 1, 0, 0)
+        last_at = None if at is None else BEGUN + at
+        batch = b.Batch(consumed=1, lines=1, records=records, last_at=last_at)
+        self.ledger.post(Window("s", file, position, b"x"), batch)
+
+    def runs(self) -> dict[tuple[str, ...], int]:
+        """Runs that a scrape shows now."""
+        counted = self.ledger.snapshot(self.clock()).counters[c.RUNS].items()
+        return {labels[1:]: int(count) for labels, count in counted if count}
+
+    def failed(self) -> dict[tuple[str, ...], int]:
+        counted = self.ledger.snapshot(self.clock()).counters[c.FAILED_REQUESTS].items()
+        return {labels[1:]: int(count) for labels, count in counted if count}
+
+
+def opened(trace_id: str, at: int = 0) -> b.Opened:
+    return b.Opened(trace_id, "workflow", APP, BEGUN + at)
+
+
+def closed(trace_id: str, at: int, status: str = "finished") -> b.Closed:
+    return b.Closed(trace_id, status, SECOND, BEGUN + at)
+
+
+def error(trace_id: str, at: int, level: b.ErrorLevel = "run") -> b.TraceError:
+    return b.TraceError(trace_id, level, BEGUN + at)
+
+
+def accepted(trace_id: str, at: int, failure: str = "stream_error") -> b.Accepted:
+    route = "/v1/workflows/run" if failure == "run_failed" else "/v1/chat-messages"
+    return b.Accepted(route, failure, trace_id, iso_of(BEGUN + at))
+
+
+def test_a_run_waits_for_its_errors_and_then_appears_although_no_line_follows() -> None:
+    rig = Rig()
+    rig.post(opened("t"), closed("t", SECOND), at=SECOND)
+    assert rig.runs() == {}
+    rig.clock.now += 1.9
+    assert rig.runs() == {}
+    rig.clock.now += 0.1
+    assert rig.ledger.changes().counters[c.RUNS.name] == {("s", "workflow", APP, "finished"): 1}
+    assert rig.runs() == {("workflow", APP, "finished"): 1}
+    assert rig.ledger.changes().empty
+
+
+@pytest.mark.parametrize("late", [1, 59, 1999])
+def test_an_error_behind_the_end_decides(late: int) -> None:
+    rig = Rig()
+    rig.post(opened("t"), closed("t", SECOND), at=SECOND)
+    rig.clock.now += 1.9
+    rig.post(error("t", SECOND + late * MILLISECOND), at=SECOND + late * MILLISECOND)
+    rig.clock.now += 2
+    assert rig.runs() == {("workflow", APP, "failed"): 1}
+
+
+def test_a_backlog_is_held_by_event_time_and_not_by_the_clock() -> None:
+    """Between two windows of a backlog nothing is final that the next window can still change."""
+    rig = Rig()
+    rig.post(opened("t"), closed("t", SECOND), at=SECOND)
+    rig.clock.now += 1.5
+    rig.post(error("u", 2 * SECOND), at=2 * SECOND)
+    rig.clock.now += 0.9
+    assert rig.runs() == {}
+    rig.post(error("t", SECOND + 50 * MILLISECOND), at=SECOND + 50 * MILLISECOND)
+    rig.post(at=10 * SECOND)
+    assert rig.runs() == {("workflow", APP, "failed"): 1}
+
+
+def test_lines_of_another_file_end_no_hold() -> None:
+    rig = Rig()
+    rig.post(opened("t"), closed("t", SECOND), at=SECOND)
+    rig.post(at=90 * SECOND, file="g")
+    assert rig.runs() == {}
+    rig.post(error("t", SECOND), at=SECOND)
+    rig.post(at=6 * SECOND)
+    assert rig.runs() == {("workflow", APP, "failed"): 1}
+
+
+@pytest.mark.parametrize(
+    ("errors", "status"),
+    [
+        ([], "finished"),
+        ([error("t", 500 * MILLISECOND, "plugin")], "partial-succeeded"),
+        ([error("t", 500 * MILLISECOND, "node")], "partial-succeeded"),
+        ([error("t", 500 * MILLISECOND, "plugin"), error("t", SECOND, "run")], "failed"),
+        ([error("t", SECOND, "run"), error("t", SECOND, "plugin")], "failed"),
+        ([error("t", 4 * SECOND, "run")], "finished"),
+        ([error("u", 500 * MILLISECOND, "run")], "finished"),
+    ],
+    ids=["none", "plugin", "node", "both", "both turned", "too late", "another run's"],
+)
+def test_the_worst_error_of_a_run_is_its_outcome(errors: list[b.TraceError], status: str) -> None:
+    facts: list[b.Record] = [opened("t"), *errors, closed("t", SECOND)]
+    for order in (facts, facts[::-1], [closed("t", SECOND), *errors, opened("t")]):
+        rig = Rig()
+        for fact in order:
+            rig.post(fact, at=SECOND)
+        rig.post(at=60 * SECOND)
+        assert rig.runs() == {("workflow", APP, status): 1}
+
+
+def test_a_retry_of_a_task_forgets_the_errors_of_its_first_attempt() -> None:
+    rig = Rig()
+    rig.post(
+        opened("t"), error("t", SECOND, "run"), opened("t", 180 * SECOND), closed("t", 182 * SECOND), at=182 * SECOND
+    )
+    rig.post(at=190 * SECOND)
+    assert rig.runs() == {("workflow", APP, "finished"): 1}
+
+
+def test_a_task_that_raised_has_failed_whatever_else_is_known() -> None:
+    rig = Rig()
+    rig.post(opened("t"), error("t", 1, "plugin"), closed("t", SECOND, "failed"), at=SECOND)
+    rig.post(at=60 * SECOND)
+    assert rig.runs() == {("workflow", APP, "failed"): 1}
+
+
+def test_a_run_without_a_trace_id_waits_for_nothing() -> None:
+    rig = Rig()
+    rig.post(closed("", SECOND), at=SECOND)
+    assert rig.runs() == {("unknown", "unknown", "finished"): 1}
+
+
+def test_a_run_that_telemetry_reports_too_fails_once() -> None:
+    for restart in (False, True):
+        rig = Rig()
+        rig.post(b.Run("workflow", APP, "succeeded"), at=0)
+        if restart:
+            image, rig.ledger = rig.ledger.changes(), Ledger(rig.limits, rig.clock)
+            rig.ledger.take_over(image, ["s"])
+        rig.post(opened("t"), error("t", 1, "run"), closed("t", SECOND), b.Run("workflow", APP, "failed"), at=SECOND)
+        rig.post(at=60 * SECOND)
+        expected = {"succeeded": 1, "failed": 1, "finished": 1}
+        assert rig.runs() == {("workflow", APP, status): count for status, count in expected.items()}
+
+
+def test_a_trace_id_that_a_client_uses_for_everything_gives_each_run_once() -> None:
+    rig = Rig()
+    for number in range(50):
+        rig.post(opened("t", number), error("t", number, "run"), at=number)
+    for number in range(50):
+        rig.post(closed("t", SECOND + number), at=SECOND + number)
+    rig.post(at=60 * SECOND)
+    assert sum(rig.runs().values()) == 50
+
+
+@pytest.mark.parametrize("stop", range(4))
+def test_a_restart_in_the_hold_changes_nothing(stop: int, tmp_path: Path) -> None:
+    """Killed after any commit, with what was not committed read again."""
+    facts = [opened("t"), closed("t", SECOND), error("t", SECOND + 59 * MILLISECOND)]
+    rig = Rig()
+    checkpoint = Checkpoint(tmp_path)
+    for fact in facts[:stop]:
+        rig.post(fact, at=SECOND)
+    checkpoint.save(rig.ledger.changes())
+    for fact in facts[stop:]:
+        rig.post(fact, at=SECOND)
+    rig.clock.now += 30
+    rig.runs()
+    checkpoint.close()
+    checkpoint = Checkpoint(tmp_path)
+    image, _ = checkpoint.load()
+    assert image is not None
+    rig.ledger = Ledger(rig.limits, rig.clock)
+    rig.ledger.take_over(image, ["s"])
+    assert rig.runs() == {}
+    for fact in facts[stop:]:
+        rig.post(fact, at=SECOND)
+    rig.clock.now += 2
+    checkpoint.save(rig.ledger.changes())
+    assert rig.runs() == {("workflow", APP, "failed"): 1}
+    checkpoint.close()
+
+
+def test_a_state_from_before_the_joins_of_errors_is_read() -> None:
+    image = msgspec.msgpack.decode(msgspec.msgpack.encode({"waiting": {"s": {"t": opened("t")}}}), type=State)
+    rig = Rig()
+    rig.ledger.take_over(image, ["s"])
+    rig.post(closed("t", SECOND), at=SECOND)
+    rig.post(at=60 * SECOND)
+    assert rig.runs() == {("workflow", APP, "finished"): 1}
+
+
+@pytest.mark.parametrize(
+    ("failure", "level", "late", "counts"),
+    [
+        ("stream_error", "plugin", 40, True),
+        ("stream_error", "run", 40, True),
+        ("stream_error", "node", 40, False),
+        ("stream_error", "plugin", 0, True),
+        ("stream_error", "plugin", -40, False),
+        ("run_failed", "run", 70, True),
+        ("run_failed", "run", -70, True),
+        ("run_failed", "run", -2100, False),
+        ("run_failed", "plugin", 70, False),
+        ("run_failed", "plugin", -70, False),
+    ],
+)
+def test_an_error_makes_a_failure_of_an_answered_request(
+    failure: str, level: b.ErrorLevel, late: int, counts: bool
+) -> None:
+    """In either order of the lines; a second error of the same request counts nothing."""
+    request, fault = accepted("t", SECOND, failure), error("t", SECOND + late * MILLISECOND, level)
+    expected = {(request.route, failure): 1} if counts else {}
+    for order in ([request, fault, fault], [fault, request, fault]):
+        rig = Rig()
+        for fact in order:
+            rig.post(fact, at=SECOND)
+        assert rig.failed() == expected
+
+
+def test_a_stream_fails_after_a_restart_and_only_once() -> None:
+    rig = Rig()
+    rig.post(accepted("t", SECOND), at=SECOND)
+    for count in (0, 1, 1):
+        image = State()
+        image.update(msgspec.msgpack.decode(msgspec.msgpack.encode(rig.ledger.changes()), type=State))
+        rig.ledger = Ledger(rig.limits, rig.clock)
+        rig.ledger.take_over(image, ["s"])
+        assert sum(rig.failed().values()) == count
+        rig.post(error("t", 2 * SECOND, "plugin"), at=2 * SECOND)
+        assert sum(rig.failed().values()) == 1
+
+
+@pytest.mark.parametrize("size", [1, 100, 5000])
+def test_what_waits_is_bounded_and_a_flood_only_pushes_the_oldest_out(size: int) -> None:
+    rig = Rig(open_joins=1000)
+    for begin in range(0, 5000, size):
+        numbers = range(begin, begin + size)
+        names, times = "\n".join(f"t{n}" for n in numbers), "\n".join(iso_of(BEGUN + n) for n in numbers)
+        rig.post(b.Accepted("/v1/chat-messages", "stream_error", names, times), at=SECOND)
+        rig.post(*(error(f"e{n}", n) for n in numbers), *(closed(f"c{n}", SECOND) for n in numbers), at=SECOND)
+    image = rig.ledger.changes()
+    assert len(image.errors["s"]) - sum(each is None for each in image.errors["s"].values()) == 1000
+    assert sum(each is not None for each in image.held["s"].values()) == 1000
+    blocks = [block for block in image.streams["s"].values() if block is not None]
+    assert 1000 - 128 < sum(len(block.times) for block in blocks) <= 1000
+    rig.post(error("t4999", SECOND, "plugin"), error("t0", SECOND, "plugin"), at=SECOND)
+    assert rig.failed() == {("/v1/chat-messages", "stream_error"): 1}
+    rig.clock.now += 10
+    assert rig.runs() == {("unknown", "unknown", "finished"): 5000}
+
+
+def test_a_trace_id_for_everything_fails_each_request_at_most_once() -> None:
+    rig = Rig()
+    for number in range(10):
+        rig.post(accepted("t", number), at=number)
+    for number in range(1000):
+        rig.post(error("t", SECOND + number, "plugin"), at=SECOND + number)
+    assert 1 <= rig.failed()["/v1/chat-messages", "stream_error"] <= 10
+
+
+def test_all_that_is_held_is_final_at_the_end_of_a_replay() -> None:
+    rig = Rig()
+    rig.ledger.enter(
+        "s", b.Batch(records=(opened("t"), closed("t", SECOND), error("t", SECOND)), last_at=BEGUN + SECOND)
+    )
+    counted = rig.ledger.snapshot(None).counters[c.RUNS]
+    assert counted == {("s", "workflow", APP, "failed"): 1}
+
+
+class _Story:
+    """Runs and requests with known outcomes, as lines of one log: the time of each, and its record."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self.lines = list[tuple[int, b.Record]]()
+        self.runs, self.failed = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
+        for number in range(dice.randrange(1, 12)):
+            begun = dice.randrange(0, 20 * SECOND, MILLISECOND)
+            ended = begun + dice.randrange(100 * MILLISECOND, 10 * SECOND, MILLISECOND)
+            (self._run if dice.random() < 0.6 else self._stream)(dice, f"t{number}", begun, ended)
+
+    def _run(self, dice: random.Random, name: str, begun: int, ended: int) -> None:
+        status = dice.choice(["finished", "failed", "partial-succeeded"])
+        self.lines += [(begun, opened(name, begun)), (ended, closed(name, ended))]
+        if status != "finished":
+            at = dice.randrange(begun, ended)
+            self.lines.append((at, error(name, at, dice.choice(["plugin", "node"]))))
+        if status == "failed":
+            at = ended + dice.randrange(-50, 60) * MILLISECOND
+            self.lines.append((at, error(name, at, "run")))
+        self.runs["workflow", APP, status] += 1
+
+    def _stream(self, dice: random.Random, name: str, begun: int, ended: int) -> None:
+        failure = dice.choice(["stream_error", "run_failed"])
+        request = accepted(name, begun, failure)
+        self.lines.append((begun, request))
+        at, level = dice.choice([(ended, "run"), (ended, "plugin"), (begun - MILLISECOND, "plugin"), (ended, "node")])
+        self.lines.append((at, error(name, at, level)))
+        if at == ended and (level == "run" or (level, failure) == ("plugin", "stream_error")):
+            self.failed[request.route, failure] += 1
+
+
+@given(st.randoms(use_true_random=False))
+def test_any_order_within_two_seconds_and_any_cut_gives_the_same(dice: random.Random) -> None:
+    story = _Story(dice)
+    lines = sorted(story.lines, key=lambda line: line[0] + dice.randrange(0, 1900) * MILLISECOND)
+    rig = Rig()
+    begin = 0
+    while begin < len(lines):
+        end = begin + dice.randrange(1, 6)
+        part = lines[begin:end]
+        rig.post(*(record for _, record in part), at=max(at for at, _ in part))
+        if dice.random() < 0.3:
+            rig.ledger.changes()
+        begin = end
+    rig.post(at=60 * SECOND)
+    assert rig.runs() == story.runs
+    assert rig.failed() == story.failed
