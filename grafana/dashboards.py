@@ -220,7 +220,7 @@ def money() -> Json:
                     f" / sum by (source) (source:dify_usage_expected:increase1h{{{SOURCE}}})", "{{source}}"),
                    unit="percentunit", description="What costs and is not counted; see DifyUsageMissing."),
         timeseries("Model calls and answers with usage, per hour",
-                   (f'sum by (source) (increase(dify_model_invocations_total{{{SOURCE}, operation="invoke_llm"}}[1h]))',
+                   (f'sum by (source) (source_operation:dify_model_invocations:increase1h{{{SOURCE}, operation="invoke_llm"}})',
                     "{{source}} calls"),
                    (f"sum by (source) (source:dify_usage_expected:increase1h{{{SOURCE}}})"
                     f" - (sum by (source) (source_app:dify_usage_missing:increase1h{{{SOURCE}}})"
