@@ -48,6 +48,7 @@ class Streams:
     def __init__(self) -> None:
         self.blocks: ChangeTracker[int, Block] = ChangeTracker()
         self._size = 0
+        self._newest: dict[str, int] | None = None  # the newest block of each trace id, from the first error on
 
     def restore(self, blocks: Mapping[int, Block]) -> None:
         """Goes on with stored blocks."""
@@ -70,6 +71,8 @@ class Streams:
                     del times[trace_id]
                 failed += len(early)
             number = self._put(number, added, size)
+            if self._newest is not None:
+                self._newest.update(dict.fromkeys(times, number))
         return failed
 
     def _put(self, number: int, added: Block, size: int) -> int:
@@ -92,15 +95,25 @@ class Streams:
     def trim(self, capacity: int) -> None:
         """Drops the oldest blocks beyond the capacity."""
         while self._size > capacity:
-            self._size -= len(self.blocks.pop(next(iter(self.blocks))).times)
+            number = next(iter(self.blocks))
+            dropped = self.blocks.pop(number).times
+            self._size -= len(dropped)
+            if self._newest is not None:
+                for trace_id in [each for each in dropped if self._newest.get(each) == number]:
+                    del self._newest[trace_id]
 
     def fail(self, error: TraceError) -> tuple[str, str] | None:
-        """Takes the newest request that the error makes a failure; its route and failure."""
-        for number in reversed(self.blocks):
-            block = self.blocks[number]
-            if error.trace_id in block.times and block.fails(error):
-                times = {trace_id: time for trace_id, time in block.times.items() if trace_id != error.trace_id}
-                self.blocks[number] = structs.replace(block, times=times)
-                self._size -= 1
-                return block.route, block.failure
-        return None
+        """Takes the newest request of its trace id where the error makes it a failure; its route and failure."""
+        if self._newest is None:
+            self._newest = {trace_id: number for number, block in self.blocks.items() for trace_id in block.times}
+        number = self._newest.get(error.trace_id)
+        if number is None or not (block := self.blocks[number]).fails(error):
+            return None
+        del self._newest[error.trace_id]
+        times = {trace_id: time for trace_id, time in block.times.items() if trace_id != error.trace_id}
+        if times:
+            self.blocks[number] = structs.replace(block, times=times)
+        else:
+            del self.blocks[number]
+        self._size -= 1
+        return block.route, block.failure

@@ -285,6 +285,15 @@ def test_what_waits_is_bounded_and_a_flood_only_pushes_the_oldest_out(size: int)
     assert rig.runs() == {("unknown", "unknown", "finished"): 5000}
 
 
+def test_requests_that_have_failed_leave_nothing_behind() -> None:
+    rig = Rig()
+    for number in range(500):
+        rig.post(accepted(f"t{number}", number, ("stream_error", "run_failed")[number % 2]), at=number)
+        rig.post(error(f"t{number}", number, "run"), at=number)
+    assert sum(rig.failed().values()) == 500
+    assert not any(rig.ledger.changes().streams["s"].values())
+
+
 def test_a_trace_id_for_everything_fails_each_request_at_most_once() -> None:
     rig = Rig()
     for number in range(10):
