@@ -241,7 +241,8 @@ class Source:
         position = self._ledger.post(window, batch)
         tracker.acknowledge(position, batch.consumed)
         self._unparsed.record(batch)
-        self._recognition.add(batch)
+        if not (batch.skip or window.position.skip_streams):  # pieces of a dropped record are ignored lines
+            self._recognition.add(batch)
         self._event_times.look(window.data, batch.last_at, self.first_pass_done() and not tracker.backlog)
         self._first_pass.read(tracker, batch.consumed)
         return True
