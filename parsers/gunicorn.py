@@ -10,7 +10,7 @@ from parsers.access.request_line import REGULAR
 from parsers.access.routes import table
 from parsers.access.rows import Access, Roles
 from parsers.batch import Batch, Failure
-from parsers.dropped import with_time
+from parsers.dropped import with_dropped_time
 from parsers.lines import Outcome
 from parsers.parser import Parser
 from parsers.values.http import FAILURES
@@ -109,13 +109,13 @@ class Gunicorn(Parser, frozen=True):
         if match := OWN_LINE.fullmatch(line):
             at = iso(match[1] or b"", self._access.local)
             failures = own_failures(match[2], match[3])
-            return (with_time(failures, match[1], at), at) if failures else None
+            return (with_dropped_time(failures, match[1], at), at) if failures else None
         if _TRACEBACK.match(line):
             return "format" if b"\0" in line else None
         return None if _APPLICATION.match(line) else "format"
 
-    def reach(self, line: bytes) -> int:
-        return self._access.format.reach(line)
+    def matched_length(self, line: bytes) -> int:
+        return self._access.format.matched_length(line)
 
     def error_kinds(self, sample: Batch) -> frozenset[str]:
         return KINDS

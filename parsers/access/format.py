@@ -97,12 +97,12 @@ class Format(Struct, frozen=True):
     parts: tuple[bytes, ...]
     telling: int
 
-    def reach(self, line: bytes) -> int:
+    def matched_length(self, line: bytes) -> int:
         """How many bytes of a line fit; none before a piece that is more than a blank: words are in any line."""
-        return reach(self.parts, line, self.telling)
+        return matched_length(self.parts, line, self.telling)
 
 
-def reach(parts: Sequence[bytes], line: bytes, least: int = 1) -> int:
+def matched_length(parts: Sequence[bytes], line: bytes, least: int = 1) -> int:
     """The end of the longest run of patterns, at least so many, from the beginning of a line."""
     for end in range(len(parts), least - 1, -1):
         if match := re.match(b"".join(parts[:end]), line, re.DOTALL):
@@ -166,7 +166,7 @@ def _merged(pieces: Sequence[Piece], wanted: frozenset[str]) -> list[Piece]:
 
 
 def _with_one_greedy(pieces: list[Piece], quoting: str) -> list[Piece]:
-    """Of the variables that reach to a last place only the first one; those behind it are told so.
+    """Of the variables that matched_length to a last place only the first one; those behind it are told so.
 
     With escape=none there is none: a quoted value, which may then hold quotes, would be read again from each place.
     """

@@ -23,7 +23,7 @@ from parsers.access.request_line import method_and_route
 from parsers.access.routes import INVALID, Routes
 from parsers.access.shapes import SHAPE, alike
 from parsers.batch import UNKNOWN, Batch, DroppedValue, Record, Request
-from parsers.dropped import dropped_of
+from parsers.dropped import dropped_values
 from parsers.lines import Outcome, by_line, whole_lines
 from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import MILLISECOND, SECOND, many_nanoseconds, nanoseconds, token_count
@@ -233,7 +233,7 @@ class Access(Struct, frozen=True, dict=True):
             known = None
         if known is None:
             sizes = [token_count(int(text)) if text.isdigit() and len(text) < 19 else None for text in texts]
-            unread += dropped_of("bytes", [text for text, size in zip(texts, sizes, strict=True) if size is None])
+            unread += dropped_values("bytes", [text for text, size in zip(texts, sizes, strict=True) if size is None])
             known = [size for size in sizes if size is not None]
         return sum(known) if known else None
 
@@ -255,7 +255,7 @@ class Access(Struct, frozen=True, dict=True):
         ]
         if times.count(None) > texts.count(b"-"):
             odd = [text for text, time in zip(texts, times, strict=True) if time is None]
-            unread += dropped_of(_FIELDS[role], [text for text in odd if not _NO_NUMBERS.fullmatch(text)])
+            unread += dropped_values(_FIELDS[role], [text for text in odd if not _NO_NUMBERS.fullmatch(text)])
         return tuple(time for time in times if time is not None)
 
     @cached_property
@@ -275,7 +275,7 @@ class Access(Struct, frozen=True, dict=True):
         newest = max((at for at in moments.values() if at is not None), default=None)
         if None not in moments.values():
             return newest, ()
-        return newest, dropped_of("time", [row[column] for row in rows if moments[row[column]] is None])
+        return newest, dropped_values("time", [row[column] for row in rows if moments[row[column]] is None])
 
 
 @cache

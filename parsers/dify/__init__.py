@@ -83,8 +83,8 @@ class Dify(Parser, frozen=True):
             return structured.read(line, self._reader)
         return text.read(line, self._zone, self._reader)
 
-    def reach(self, line: bytes) -> int:
-        return structured.reach(line) if line.startswith(b"{") else text.reach(line)
+    def matched_length(self, line: bytes) -> int:
+        return structured.matched_length(line) if line.startswith(b"{") else text.matched_length(line)
 
     def ignores_continuations(self) -> bool:
         return True

@@ -14,8 +14,8 @@ from parsers.access.routes import INVALID, STATIC, RouteInformation, Routes
 from parsers.batch import UNKNOWN, Active, DroppedLines, Failure, FirstToken, Record, Request, Usage, UsageMissing
 from parsers.dify.error_body import CAUSE_BY_CODE, CAUSES, CONCURRENCY_LIMIT, KINDS
 from parsers.dify.telemetry import app_id_of, name_of
-from parsers.dify.tokens import Told
-from parsers.dropped import dropped, dropped_of
+from parsers.dify.tokens import TokenCounts
+from parsers.dropped import dropped, dropped_values
 from parsers.values import json as lenient_json
 from parsers.values.currencies import currency_of
 from parsers.values.http import failure_of, method_of, status_code_of
@@ -38,8 +38,8 @@ class UsageEntry(Struct, frozen=True, omit_defaults=True):
     currency: str | None = field(default=None, name="dify.currency")
 
     @property
-    def told(self) -> Told:
-        return Told(self.input_tokens, self.output_tokens, self.total_tokens)
+    def told(self) -> TokenCounts:
+        return TokenCounts(self.input_tokens, self.output_tokens, self.total_tokens)
 
 
 class Attributes(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -197,7 +197,7 @@ def _route(route: str, routes: Routes) -> str:
 def _usage(entry: UsageEntry, app_id: str, at: int | None) -> Iterable[Record]:
     cost = money(entry.total_price)
     yield from dropped("price", entry.total_price, cost)
-    yield from dropped_of("tokens", entry.told.unread)
+    yield from dropped_values("tokens", entry.told.unread)
     tokens = entry.told.split
     if any(tokens) or cost:
         model = name_of(entry.provider), name_of(entry.model)
@@ -217,7 +217,7 @@ def _missing(usage: Sequence[UsageEntry]) -> str:
 
 def _of_no_model(entry: UsageEntry) -> bool:
     """True for the total of a workflow in which no model spent anything: it owes nothing."""
-    return entry.model is None and entry.told == Told(total=0)
+    return entry.model is None and entry.told == TokenCounts(total=0)
 
 
 _FAILURE_BY_OUTCOME = {

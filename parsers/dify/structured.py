@@ -9,7 +9,7 @@ from msgspec import Struct
 from parsers.dify import proxy
 from parsers.dify.events import EVENTS
 from parsers.dify.message import Head, Reader
-from parsers.dropped import with_time
+from parsers.dropped import with_dropped_time
 from parsers.heads import begins_json_record
 from parsers.lines import Outcome
 from parsers.values import json as lenient_json
@@ -50,15 +50,15 @@ def read(line: bytes, reader: Reader) -> Outcome:
     at = iso(record.ts.encode("ascii", "replace"), _UTC)
     if record.attributes:
         if record.message.startswith("telemetry."):
-            return with_time(EVENTS.records(record.attributes, at), record.ts, at), at
+            return with_dropped_time(EVENTS.records(record.attributes, at), record.ts, at), at
         if proxy.EVENT in bytes(record.attributes):
             found = proxy.records(record.attributes, at, reader.routes)
-            return "json" if found is None else (with_time(found, record.ts, at), at)
-    return with_time(reader.records(_head(record, at)), record.ts, at), at
+            return "json" if found is None else (with_dropped_time(found, record.ts, at), at)
+    return with_dropped_time(reader.records(_head(record, at)), record.ts, at), at
 
 
-def reach(line: bytes) -> int:
-    return lenient_json.reach(line) if _ENVELOPE.match(line) else 0
+def matched_length(line: bytes) -> int:
+    return lenient_json.matched_length(line) if _ENVELOPE.match(line) else 0
 
 
 def _head(record: _Line, at: int | None) -> Head:

@@ -10,8 +10,8 @@ from msgspec import structs
 from parsers.batch import UNKNOWN, FirstToken, NodeRun, Record, Run, Usage, UsageMissing
 from parsers.dify.spending import calls_of, price_of, total
 from parsers.dify.telemetry import UNPRICED, Counts, Event, Facts, app_id_of, name_of
-from parsers.dify.tokens import Told
-from parsers.dropped import dropped, dropped_of
+from parsers.dify.tokens import TokenCounts
+from parsers.dropped import dropped, dropped_values
 from parsers.values.currencies import currency_of
 from parsers.values.numbers import SECOND, money
 
@@ -88,10 +88,10 @@ class Sums:
             self._spend_alone(event, owes, at)
 
     def _spend_alone(self, event: Any, owes: bool, at: int | None) -> None:
-        told = Told(event.given, event.produced, event.total)
+        told = TokenCounts(event.given, event.produced, event.total)
         price = price_of(event)
         tokens, cost = told.split, money(price)
-        self._records += [*dropped_of("tokens", told.unread), *dropped("price", price, cost)]
+        self._records += [*dropped_values("tokens", told.unread), *dropped("price", price, cost)]
         if any(tokens) or cost:
             model = name_of(event.provider), name_of(event.model)
             currency = event.currency or event.cost_currency or event.usage_currency or event.usage.currency

@@ -6,7 +6,7 @@ from datetime import tzinfo
 from parsers.access import format
 from parsers.dify.dates import moment
 from parsers.dify.message import Head, Reader
-from parsers.dropped import with_time
+from parsers.dropped import with_dropped_time
 from parsers.gunicorn import INDENTS, OWN_LINE, own_failures
 from parsers.heads import begins_record
 from parsers.lines import Outcome
@@ -45,27 +45,27 @@ def read(line: bytes, local: tzinfo, reader: Reader) -> Outcome:
         time, milliseconds, level, caller, trace_id, message = match.groups()
         at = _at(iso(time, local), milliseconds)
         head = Head(level, caller, (trace_id or b"").decode(), message, at)
-        return with_time(reader.records(head), time, at), at
+        return with_dropped_time(reader.records(head), time, at), at
     if match := _CELERY.fullmatch(line):
         time, milliseconds, level, message = match.groups()
         at = _at(iso(time, local), milliseconds)
-        return with_time(reader.records(Head(level, _CELERY_CALLER, "", message, at)), time, at), at
+        return with_dropped_time(reader.records(Head(level, _CELERY_CALLER, "", message, at)), time, at), at
     if match := OWN_LINE.fullmatch(line):
         at = iso(match[1] or b"", local)
-        return with_time(own_failures(match[2], match[3]), match[1], at), at
+        return with_dropped_time(own_failures(match[2], match[3]), match[1], at), at
     if match := _BASIC.fullmatch(line):
         return reader.records(Head(match[1], match[2], "", match[3], None)), None
     if match := _HEAD_OF_OTHER_TIME.fullmatch(line):
         time, milliseconds, level, caller, trace_id, message = match.groups()
         at = _at(moment(time, local), milliseconds)
         head = Head(level, caller, (trace_id or b"").decode(), message, at)
-        return with_time(reader.records(head), time, at), at
+        return with_dropped_time(reader.records(head), time, at), at
     is_record = begins_record(line) and not _MIGRATION.match(line)
     return "format" if is_record or b"\0" in line else None
 
 
-def reach(line: bytes) -> int:
-    return format.reach((_TIME, b" ", _LEVEL, rb"(?:\[[^\]\n]*+\] ?)+"), line)
+def matched_length(line: bytes) -> int:
+    return format.matched_length((_TIME, b" ", _LEVEL, rb"(?:\[[^\]\n]*+\] ?)+"), line)
 
 
 def _at(second: int | None, milliseconds: bytes) -> int | None:

@@ -7,7 +7,7 @@ from msgspec import Struct
 from parsers.values.numbers import token_count
 
 
-class Told(Struct, frozen=True, gc=False):
+class TokenCounts(Struct, frozen=True, gc=False):
     """Values from JSON; None where the log reports nothing. A value that is no count is dropped."""
 
     input: Any = None

@@ -74,9 +74,9 @@ class Compose(Envelope, frozen=True):
             raise ValueError("a hole of NULs hides the prefix")
         return None if _OWN_WORDS.match(line) else Piece(line[match.end() :])
 
-    def reach(self, line: bytes) -> int:
+    def matched_length(self, line: bytes) -> int:
         match = _PREFIX.match(line)
-        return Envelope.reach(self, line) if match is not None and match.end() else 0
+        return Envelope.matched_length(self, line) if match is not None and match.end() else 0
 
     def _lines(self, physical: list[bytes], line_length: int | None, has_nuls: bool) -> list[Line]:
         lines = Envelope._lines(self, physical, line_length, has_nuls)

@@ -48,8 +48,10 @@ class Docker(Envelope, frozen=True):
 
     joined: ClassVar[bool] = True
 
-    def reach(self, line: bytes) -> int:
-        return Envelope.reach(self, line) or (lenient_json.reach(line) if line.startswith(_HEADS) else 0)
+    def matched_length(self, line: bytes) -> int:
+        return Envelope.matched_length(self, line) or (
+            lenient_json.matched_length(line) if line.startswith(_HEADS) else 0
+        )
 
     def piece(self, line: bytes) -> Piece | None:
         return piece(line)

@@ -38,14 +38,14 @@ class Envelope(Parser, frozen=True):
     def parse_part(self, window: bytes, final: bool, skip: tuple[str, ...], line_length: int) -> Batch:
         return self._parse(window, Limits(len(window), final, skip, line_length))
 
-    def reach(self, line: bytes) -> int:
+    def matched_length(self, line: bytes) -> int:
         try:
             piece = self.piece(line)
         except ValueError:
             return 0
         if piece is None:
             return 0
-        return max(0, line.find(piece.content[:40])) + self.parser.reach(piece.content)
+        return max(0, line.find(piece.content[:40])) + self.parser.matched_length(piece.content)
 
     def ignores_continuations(self) -> bool:
         return self.parser.ignores_continuations()

@@ -90,8 +90,8 @@ class Nginx(Parser, frozen=True):
         """Of an access log too: a container's one stream holds both."""
         return error.read(line, self._zone)
 
-    def reach(self, line: bytes) -> int:
-        return error.reach(line) if self._access is None else self._access.format.reach(line)
+    def matched_length(self, line: bytes) -> int:
+        return error.matched_length(line) if self._access is None else self._access.format.matched_length(line)
 
     def error_kinds(self, sample: Batch) -> frozenset[str]:
         return error.KINDS

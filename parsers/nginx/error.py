@@ -4,7 +4,7 @@ import re
 from datetime import tzinfo
 
 from parsers.batch import Failure
-from parsers.dropped import with_time
+from parsers.dropped import with_dropped_time
 from parsers.lines import Outcome
 from parsers.values.times import iso
 
@@ -37,10 +37,10 @@ def read(line: bytes, local: tzinfo) -> Outcome:
     if match[2] not in _COUNTED:
         return None
     at = iso(match[1], local)
-    return with_time((Failure(_kind(match[3])),), match[1], at), at
+    return with_dropped_time((Failure(_kind(match[3])),), match[1], at), at
 
 
-def reach(line: bytes) -> int:
+def matched_length(line: bytes) -> int:
     match = re.match(rb"\d{4}/\d\d/\d\d(?: \d\d:\d\d:\d\d(?: \[\w+\](?: \d+#\d+:.*)?)?)?", line, re.DOTALL)
     return match.end() if match else 0
 

@@ -39,7 +39,7 @@ _SHAPES = {
 #: nginx writes times with decimals, other gateways also whole seconds.
 _WHOLE_TIMES = dict.fromkeys(("request_time", "msec"), rb"(?:[0-9]++\.[0-9.]++|[0-9]++|-?)")
 
-#: How far values reach that may hold blanks or several values.
+#: How far values matched_length that may hold blanks or several values.
 _EXTENTS = {
     "http_x_forwarded_for": Extent.CLIENTS,
     "proxy_add_x_forwarded_for": Extent.CLIENTS,

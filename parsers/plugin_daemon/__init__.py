@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 
 from parsers.access import format
 from parsers.batch import OTHER, Batch, Failure, Invocation, Record
-from parsers.dropped import dropped, with_time
+from parsers.dropped import dropped, with_dropped_time
 from parsers.heads import begins_json_record, begins_record
 from parsers.lines import Outcome, by_line, whole_lines
 from parsers.parser import Parser
@@ -173,11 +173,11 @@ class PluginDaemon(Parser, frozen=True):
             records=(*calls, *others.records),
         )
 
-    def reach(self, line: bytes) -> int:
+    def matched_length(self, line: bytes) -> int:
         plain = _ANSI.sub(b"", line)
         if _JSON_HEAD.match(plain):
-            return lenient_json.reach(plain)
-        return max(format.reach(_GIN_PARTS, plain), format.reach(_TEXT_PARTS, plain))
+            return lenient_json.matched_length(plain)
+        return max(format.matched_length(_GIN_PARTS, plain), format.matched_length(_TEXT_PARTS, plain))
 
     def ignores_continuations(self) -> bool:
         return True
@@ -204,10 +204,10 @@ class PluginDaemon(Parser, frozen=True):
             at = iso(match[1], self._zone)
             if line.endswith(b"]") and (access := _TIMED_ACCESS.match(match[2])):
                 duration = go_duration(access[3])
-                return with_time(_invocation(access[1], access[2], access[3], duration), match[1], at), at
+                return with_dropped_time(_invocation(access[1], access[2], access[3], duration), match[1], at), at
             if _SECOND_TIME.match(match[2]):
                 return "format"
-            return with_time(_go_log(match[2]), match[1], at), at
+            return with_dropped_time(_go_log(match[2]), match[1], at), at
         return "format" if begins_record(line) or b"\0" in line else None
 
     def _gin(self, line: bytes) -> Outcome:
@@ -216,7 +216,7 @@ class PluginDaemon(Parser, frozen=True):
             # gin prints a colour legend and its routes at start under the same word.
             return "format" if line[6:10].isdigit() else None
         at = iso(match[1].replace(b" - ", b" "), self._zone)
-        return with_time(_invocation(match[4], match[2], match[3], go_duration(match[3])), match[1], at), at
+        return with_dropped_time(_invocation(match[4], match[2], match[3], go_duration(match[3])), match[1], at), at
 
     def _text(self, match: re.Match[bytes]) -> Outcome:
         time, severity, caller, message = match.groups()
@@ -228,12 +228,12 @@ class PluginDaemon(Parser, frozen=True):
         access = None if is_error else _ACCESS.search(message)
         if access is None:
             failure = (Failure(kind_of_text(message)),) if severity in _ERRORS else ()
-            return with_time(failure, time, at), at
+            return with_dropped_time(failure, time, at), at
         pairs = {pair[1]: pair[2].strip(b'"') for pair in _PAIR.finditer(access[1])}
         milliseconds = pairs.get(b"latency_ms", b"")
         duration = nanoseconds(milliseconds, MILLISECOND) if _LATENCY.fullmatch(milliseconds) else None
         status = pairs.get(b"status", b"")
-        return with_time(_invocation(pairs.get(b"path", b""), status, milliseconds, duration), time, at), at
+        return with_dropped_time(_invocation(pairs.get(b"path", b""), status, milliseconds, duration), time, at), at
 
     def _json(self, line: bytes) -> Outcome:
         try:
@@ -246,14 +246,14 @@ class PluginDaemon(Parser, frozen=True):
         if record.message != "HTTP request":
             is_error = record.severity.encode("ascii", "replace") in _ERRORS
             failure = (Failure(kind_of_json(record.message, record.attributes)),) if is_error else ()
-            return with_time(failure, record.ts, at), at
+            return with_dropped_time(failure, record.ts, at), at
         try:
             access = _decode_access(record.attributes)
         except (ValueError, RecursionError):
-            return with_time((), record.ts, at), at
+            return with_dropped_time((), record.ts, at), at
         path = access.path.encode() if isinstance(access.path, str) else b""
         duration = nanoseconds(access.latency_ms, MILLISECOND)
-        return with_time(_invocation(path, access.status, access.latency_ms, duration), record.ts, at), at
+        return with_dropped_time(_invocation(path, access.status, access.latency_ms, duration), record.ts, at), at
 
 
 def _invocation(path: bytes, status: object, latency: object, duration: int | None) -> tuple[Record, ...]:

@@ -456,8 +456,8 @@ def test_whole_seconds_do_not_cost_an_nginx_line(
 @pytest.mark.parametrize(
     ("format", "sentence"),
     [
-        ("%s", 'time_format: strptime has no %s; for a time since the epoch take "epoch"'),
-        ("epoc", 'time_format: expected "", "epoch" or a form of strptime'),
+        ("%s", 'time_format: strptime has no %s; for a time since the epoch use "epoch"'),
+        ("epoc", 'time_format: expected "", "epoch" or a format of strptime'),
     ],
 )
 def test_a_time_format_that_can_never_fit_is_refused(log: Callable[..., Path], format: str, sentence: str) -> None:

@@ -92,7 +92,7 @@ def test_what_the_commands_say_themselves_is_ignored(line: bytes) -> None:
 def test_a_line_without_a_prefix_is_the_inner_parsers() -> None:
     """A whole file of another format is unparsed, not passed over in silence."""
     assert outcome(Compose(parser=Nginx()).parse(b"no line of nginx\n")) == (1, 0, 0, {"format": 1})
-    assert Compose(parser=Nginx()).reach(b"no line of nginx") == 0
+    assert Compose(parser=Nginx()).matched_length(b"no line of nginx") == 0
 
 
 OTHERS = [

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parsers.batch import DroppedValue
-from parsers.dropped import dropped, dropped_of
+from parsers.dropped import dropped, dropped_values
 
 
 @pytest.mark.parametrize("given", [None, "", "-", "null", b"", b"-", b" - ", "[-]"])
@@ -44,8 +44,8 @@ def test_an_example_is_bounded_and_masked(given: object, example: str) -> None:
 
 
 def test_many_are_one_record_with_an_example_that_is_one_of_them() -> None:
-    assert dropped_of("bytes", [b"-", b"1.5", b"x", b""]) == (DroppedValue("bytes", 2, "1.5"),)
-    assert dropped_of("bytes", []) == dropped_of("bytes", [b"-"]) == ()
+    assert dropped_values("bytes", [b"-", b"1.5", b"x", b""]) == (DroppedValue("bytes", 2, "1.5"),)
+    assert dropped_values("bytes", []) == dropped_values("bytes", [b"-"]) == ()
 
 
 @given(value=st.binary() | st.text() | st.integers() | st.floats() | st.booleans() | st.lists(st.text()))

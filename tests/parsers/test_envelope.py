@@ -210,8 +210,8 @@ def test_reach_counts_the_envelope_too(envelope: type[Envelope]) -> None:
         Cri: b"2026-11-23T08:53:08Z stdout F 2026-11-23 08:53:08.820 nonsense",
         Compose: b"api-1  | 2026-11-23 08:53:08.820 nonsense",
     }[envelope]
-    assert envelope(parser=Dify()).reach(line) == line.index(b"nonsense")
-    assert envelope(parser=Dify()).reach(b"x") == 0
+    assert envelope(parser=Dify()).matched_length(line) == line.index(b"nonsense")
+    assert envelope(parser=Dify()).matched_length(b"x") == 0
 
 
 TEXTS = st.lists(

@@ -119,7 +119,7 @@ def test_two_variables_side_by_side_are_refused_where_one_is_wanted() -> None:
 )
 def test_reach_ends_where_the_format_broke(line: bytes, fit: int) -> None:
     format = compiled([Variable("x"), b' "', A, b'" ', DIGITS], WANTED, "default")
-    assert format.reach(line) == fit
+    assert format.matched_length(line) == fit
 
 
 NOISE = [

@@ -159,7 +159,7 @@ def test_advice_names_what_a_format_lacks() -> None:
 
 def test_reach_says_where_a_line_broke() -> None:
     line = HEAD + b'"GET /v1/info HTTP/1.1" 200 5 oops'
-    assert Gunicorn().reach(line) == line.index(b" oops")
+    assert Gunicorn().matched_length(line) == line.index(b" oops")
 
 
 def test_the_sample() -> None:

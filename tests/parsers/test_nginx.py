@@ -65,7 +65,7 @@ def test_advice_names_what_a_format_lacks() -> None:
     ],
 )
 def test_reach_says_where_a_line_broke(line: bytes, broken_at: bytes | None) -> None:
-    assert Nginx().reach(line) == (len(line) if broken_at is None else line.index(broken_at))
+    assert Nginx().matched_length(line) == (len(line) if broken_at is None else line.index(broken_at))
 
 
 def test_the_guesses_are_the_names_most_specific_first() -> None:

@@ -126,7 +126,7 @@ def test_a_time_that_is_none_is_left_out() -> None:
     ],
 )
 def test_reach_says_where_a_line_broke(line: bytes, fit: int) -> None:
-    assert ERROR.reach(line) == fit
+    assert ERROR.matched_length(line) == fit
 
 
 def test_the_sample_has_a_failure_of_each_kind_it_was_made_with() -> None:

@@ -49,7 +49,7 @@ def outcome(batch: Batch) -> tuple[int, int, int, dict[str, int]]:
 def test_a_front_is_taken_off(front: bytes, line: bytes) -> None:
     batch = Syslog(parser=Dify()).parse(front + line + b"\n")
     assert ([type(record) for record in batch.records], outcome(batch)) == ([Request], (1, 1, 0, {}))
-    assert Syslog(parser=Dify()).reach(front + b"2026-11-29 nonsense") >= len(front)
+    assert Syslog(parser=Dify()).matched_length(front + b"2026-11-29 nonsense") >= len(front)
     check_every_cut(Syslog(parser=Dify()), front + line + b"\n")
 
 
