@@ -1,4 +1,4 @@
-"""Access lines of a whole block at once, in Dify's text format and in JSON: nearly every line of an api that logs
+"""AccessReader lines of a whole block at once, in Dify's text format and in JSON: nearly every line of an api that logs
 requests.
 
 A line that is anything else, or not exactly as expected, is left to the plain way; a test holds that both give the
@@ -15,10 +15,11 @@ from typing import Any, Literal, NamedTuple, cast
 import msgspec
 from msgspec import Struct
 
-from parsers.access import rows as access
+from parsers.access import roles
 from parsers.access.format import REGULAR, Format
+from parsers.access.roles import Roles
 from parsers.access.routes import Routes
-from parsers.access.rows import Access, Roles, Row
+from parsers.access.rows import AccessReader, Row
 from parsers.batch import Accepted, Record
 from parsers.dify.block import DIGITS, Found, Line, by_quarter, decoded, newest_of, parts_of
 from parsers.dify.runs import failure_of_stream
@@ -44,7 +45,7 @@ _CALLER = "ext_request_logging.py:"
 #: What every such line holds, so that a block without any is not searched by pattern.
 _SIGN = b" [ext_request_logging.py:"
 _JSON_SIGN = b'"ext_request_logging.py:'
-_COLUMNS = {access.REQUEST + REGULAR: 2, access.STATUS: 3, access.HANDLER: 4}
+_COLUMNS = {roles.REQUEST + REGULAR: 2, roles.STATUS: 3, roles.HANDLER: 4}
 
 
 class _Line(Line, frozen=True, gc=False):
@@ -87,7 +88,7 @@ class Requests:
         self._routes, self._timezone = routes, timezone
         accepted = [each for each in routes.templates if failure_of_stream(routes, "POST", each, "200")]
         self._endings = tuple({re.split(r"}|(?=/)", template)[-1].encode() for template in accepted})
-        self._access = Access(
+        self._access = AccessReader(
             format, Roles(_COLUMNS, MILLISECOND, decimals=True), routes, zone(timezone), lambda head: head
         )
 

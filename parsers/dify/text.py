@@ -7,7 +7,7 @@ from parsers.access import format
 from parsers.dify.dates import moment
 from parsers.dify.message import Head, Reader
 from parsers.dropped import with_dropped_time
-from parsers.gunicorn import INDENTS, OWN_LINE, own_failures
+from parsers.gunicorn import ERROR_LOG_LINE, INDENTS, error_log_failures
 from parsers.heads import begins_record
 from parsers.lines import Outcome
 from parsers.values.times import iso
@@ -50,9 +50,9 @@ def read(line: bytes, local: tzinfo, reader: Reader) -> Outcome:
         time, milliseconds, level, message = match.groups()
         at = _at(iso(time, local), milliseconds)
         return with_dropped_time(reader.records(Head(level, _CELERY_CALLER, "", message, at)), time, at), at
-    if match := OWN_LINE.fullmatch(line):
+    if match := ERROR_LOG_LINE.fullmatch(line):
         at = iso(match[1] or b"", local)
-        return with_dropped_time(own_failures(match[2], match[3]), match[1], at), at
+        return with_dropped_time(error_log_failures(match[2], match[3]), match[1], at), at
     if match := _BASIC.fullmatch(line):
         return reader.records(Head(match[1], match[2], "", match[3], None)), None
     if match := _HEAD_OF_OTHER_TIME.fullmatch(line):

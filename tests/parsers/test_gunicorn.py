@@ -131,9 +131,9 @@ def test_times() -> None:
         ({"format": ""}, "format: expected %(s)s or %(r)s among its atoms"),
         ({"format": "combined"}, "format: expected %(s)s or %(r)s among its atoms"),
         ({"format": "%(L)s %(m)s"}, "format: expected %(s)s or %(r)s among its atoms"),
-        ({"format": "%(s)s %s"}, 'format: "%" begins no atom such as %(s)s in "%s"'),
-        ({"format": "%(s) %(r)s"}, 'format: "%" begins no atom such as %(s)s in "%(s) "'),
-        ({"format": "%(s)s%(r)s"}, "format: s and r stand side by side, with nothing between"),
+        ({"format": "%(s)s %s"}, 'format: expected an atom such as %(s)s at "%", found "%s"'),
+        ({"format": "%(s) %(r)s"}, 'format: expected an atom such as %(s)s at "%", found "%(s) "'),
+        ({"format": "%(s)s%(r)s"}, "format: found s and r with no text between them"),
         ({"format": "%(s)s\n%(r)s"}, "format: a line break inside; each request must be one line"),
         (
             {"timezone": "Mars"},

@@ -19,9 +19,9 @@ from tests.parsers.test_nginx_access import HEAD, INGRESS, JSON, request
         ({"format": "$request_method $remote_addr"}, "format: expected $status or $request among its variables"),
         (
             {"format": "$status$request_time"},
-            "format: status and request_time stand side by side, with nothing between",
+            "format: found status and request_time with no text between them",
         ),
-        ({"format": "${uri}${args} $x"}, "format: uri and args stand side by side, with nothing between"),
+        ({"format": "${uri}${args} $x"}, "format: found uri and args with no text between them"),
         (
             {"timezone": "Mars"},
             "timezone: unknown time zone 'Mars', expected a name such as UTC or Asia/Shanghai",
@@ -50,7 +50,7 @@ def test_advice_names_what_a_format_lacks() -> None:
     forgeable = "log_format n escape=none '$msec $request_uri $status $request_time $upstream_header_time';"
     assert Nginx(format=forgeable).advice(Batch()) == (
         "this nginx format has escape=none: a client can write quotes and line breaks into a line and forge its numbers; "
-        "take escape=json or leave escape out",
+        "use escape=json or leave escape out",
     )
 
 

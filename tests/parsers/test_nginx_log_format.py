@@ -2,7 +2,7 @@
 
 import pytest
 
-from parsers.access.format import Piece, Variable
+from parsers.access.format import FormatPiece, Variable
 from parsers.nginx.log_format import BUILT_IN, COMBINED, DIFY, INGRESS, pieces
 
 
@@ -12,7 +12,7 @@ def spelled(format: str) -> tuple[str, str]:
     return "".join(_spelled(piece) for piece in found), escape
 
 
-def _spelled(piece: Piece) -> str:
+def _spelled(piece: FormatPiece) -> str:
     return f"${piece.name}" if isinstance(piece, Variable) else piece.decode()
 
 
@@ -79,7 +79,7 @@ def test_a_format_is_read_as_nginx_reads_it(format: str, meant: tuple[str, str])
         ("'$status' '$uri", "format: a quote is not closed at '$uri"),
         (
             "log_format a '$status'; log_format b '$uri';",
-            "format: one log_format only, found log_format b '$uri'; behind the semicolon",
+            "format: expected one log_format, found log_format b '$uri'; behind the semicolon",
         ),
         ("$status\n$uri", "format: a line break inside; each request must be one line"),
         (r"log_format a '$status\n$uri';", "format: a line break inside; each request must be one line"),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parsers.access.routes import Routes
-from parsers.access.shapes import SHAPE, alike
+from parsers.access.shapes import SHAPE, share_route
 from parsers.nginx import Nginx
 from tests.parsers.laws import summed
 
@@ -53,7 +53,7 @@ def neighbours(path: bytes, digit: str) -> list[bytes]:
 def test_paths_that_are_alike_have_one_route(path: bytes, digit: str) -> None:
     for other in neighbours(path, digit):
         assert other.translate(SHAPE) == path.translate(SHAPE)
-        if alike([b"GET " + path, b"GET " + other], ROUTES.reads):
+        if share_route([b"GET " + path, b"GET " + other], ROUTES.compares):
             assert ROUTES.of_path(other) == ROUTES.of_path(path)
 
 
@@ -71,7 +71,7 @@ def test_paths_that_are_alike_have_one_route(path: bytes, digit: str) -> None:
 def test_fresh_ids_are_alike(template: str, decides: bool) -> None:
     """Else the laws above would hold for a function that always says no."""
     ids = ("cbf27734-ac10-3525-0b66-402800e03d2c", "01234567-89ab-cdef-0123-456789abcdef")
-    assert alike([template.format(each, each).encode() for each in ids], ROUTES.reads) is decides
+    assert share_route([template.format(each, each).encode() for each in ids], ROUTES.compares) is decides
 
 
 LINE = b'192.0.2.1 - - [24/Nov/2026:09:04:19 +0000] "%b" 200 5 "-" "-"\n'
