@@ -147,9 +147,8 @@ def _is_quoted(before: FormatPiece, following: FormatPiece) -> bool:
 
 
 def _variable(name: str) -> Variable:
-    extent = _EXTENTS.get(name) or next(
-        (extent for begin, extent in _EXTENTS_BY_PREFIX if name.startswith(begin)), Extent.WORD
-    )
+    by_prefix = (extent for prefix, extent in _EXTENTS_BY_PREFIX if name.startswith(prefix))
+    extent = _EXTENTS.get(name) or next(by_prefix, Extent.WORD)
     return Variable(name, extent, _SHAPES.get(name, b""), REGULAR if name == "request" else b"", _BEGINS.get(name, b""))
 
 

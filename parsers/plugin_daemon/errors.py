@@ -50,13 +50,13 @@ _PANICS = (b"[Recovery]", b"[PANIC]", b"panic recovered")
 KINDS = PROVIDER_KINDS | {kind for _, kind in _CAUSES} | {"unhandled_exception", OTHER}
 
 
-class _Attributes(Struct, frozen=True, gc=False):
+class _ErrorAttributes(Struct, frozen=True, gc=False):
     error_type: Any = None
     message: Any = None
     error: Any = None
 
 
-_decode = lenient_json.decoder(_Attributes)
+_decode = lenient_json.decoder(_ErrorAttributes)
 
 
 def kind_of_text(message: bytes) -> str:
@@ -81,7 +81,7 @@ def kind_of_json(message: str, attributes: bytes | msgspec.Raw) -> str:
     try:
         known = _decode(attributes)
     except (ValueError, RecursionError):
-        known = _Attributes()
+        known = _ErrorAttributes()
     if message == PLUGIN_ERROR.decode():
         return kind_of_plugin_failure(_text(known.error_type), _text(known.message))
     return _cause_of(_text(known.error).encode())

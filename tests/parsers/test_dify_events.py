@@ -11,9 +11,9 @@ from msgspec import field, structs
 
 from parsers.batch import UNKNOWN, NodeRun, Record, Usage, UsageMissing
 from parsers.dify import Dify, block
-from parsers.dify.events import Events
+from parsers.dify.events import EventReader
 from parsers.dify.spending import costs_of, total
-from parsers.dify.telemetry import TABLE, Counts, Facts, Price, Seconds, Spending, Text
+from parsers.dify.telemetry import TABLE, CountRule, EventFacts, ModelCall, Price, Seconds, Text
 from parsers.values.numbers import money
 from tests.parsers.laws import summed
 
@@ -200,7 +200,7 @@ def test_nodes_with_equal_labels_are_one_record() -> None:
     assert batch.records[1].input_tokens == 162_200
 
 
-class Poll(Spending, frozen=True, gc=False, tag="dify.poll.execution"):
+class Poll(ModelCall, frozen=True, gc=False, tag="dify.poll.execution"):
     """An event that Dify does not have."""
 
     status: Text = field(default=None, name="dify.poll.status")
@@ -208,12 +208,12 @@ class Poll(Spending, frozen=True, gc=False, tag="dify.poll.execution"):
     price: Price = field(default=None, name="dify.poll.total_price")
 
     @staticmethod
-    def counts(facts: Facts) -> Counts:
-        return Counts(NodeRun("poll", facts.status or "none"), spends=True, owes=facts.status == "done")
+    def counts(facts: EventFacts) -> CountRule:
+        return CountRule(NodeRun("poll", facts.status or "none"), has_usage=True, needs_usage=facts.status == "done")
 
 
 def test_an_event_that_is_added_to_the_table_serves_both_readers() -> None:
-    readers = Events((*TABLE, Poll))
+    readers = EventReader((*TABLE, Poll))
     polls = [
         {"dify.poll.status": status, "dify.poll.time": time, "dify.poll.total_price": "0.25", "gen_ai.usage.total_tokens": total}
         for status, time, total in (("done", 0.5, 4), ("done", 1.5, 5), ("done", 2.5, None), (None, None, 7))

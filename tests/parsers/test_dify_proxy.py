@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from parsers.batch import ERROR_KINDS, Active, DroppedLines, Failure, FirstToken, Request, Usage, UsageMissing
 from parsers.dify import Dify
 from parsers.dify.error_body import CAUSES, CONCURRENCY_LIMIT
-from parsers.dify.proxy import Attributes, Line, UsageEntry, decode, encode
+from parsers.dify.proxy import ProxyAttributes, ProxyLine, UsageEntry, decode, encode
 from tests.golden import ROOT
 
 APP = "770e8400-1f2d-4c3b-9a4e-0123456789ab"
 AT = 1_795_424_011_404_000_000
 
 ENTRY = UsageEntry("openai", "gpt-4.1", 12, 34, None, "0.0012890", "USD")
-REQUEST = Attributes(
+REQUEST = ProxyAttributes(
     event="dify.proxy.request",
     worker="w1",
     active_requests=3,
@@ -41,21 +41,21 @@ REQUEST = Attributes(
 )
 
 
-def read(attributes: Attributes) -> list[Any]:
+def read(attributes: ProxyAttributes) -> list[Any]:
     text = encode(
-        Line(ts="2026-11-23T08:53:31.404Z", message="POST /v1/chat-messages 200 1204.113", attributes=attributes)
+        ProxyLine(ts="2026-11-23T08:53:31.404Z", message="POST /v1/chat-messages 200 1204.113", attributes=attributes)
     )
     batch = Dify().parse(text)
     assert (batch.lines, batch.observed, batch.last_at) == (1, 1, AT)
     return list(batch.records)
 
 
-def changed(**changes: object) -> Attributes:
+def changed(**changes: object) -> ProxyAttributes:
     return msgspec.structs.replace(REQUEST, **changes)
 
 
 def test_the_line_of_the_design() -> None:
-    line = Line(
+    line = ProxyLine(
         ts="2026-11-23T08:53:31.404Z",
         severity="INFO",
         service="dify-exporter-proxy",
@@ -112,7 +112,7 @@ def test_a_request_gives_its_records() -> None:
 
 
 def test_a_heartbeat_says_what_a_worker_holds() -> None:
-    assert read(Attributes(event="dify.proxy.heartbeat", worker="w2", active_requests=7, dropped_lines=5)) == [
+    assert read(ProxyAttributes(event="dify.proxy.heartbeat", worker="w2", active_requests=7, dropped_lines=5)) == [
         Active("w2", 7, AT),
         DroppedLines(5),
     ]
@@ -318,7 +318,7 @@ def test_a_bad_number_costs_itself_and_not_its_line(bad: object) -> None:
     ],
 )
 def test_a_text_that_is_none_costs_itself_and_not_its_line(name: str, changes: dict[str, Any], bad: object) -> None:
-    text = encode(Line(ts="2026-11-23T08:53:31.404Z", message="", attributes=REQUEST))
+    text = encode(ProxyLine(ts="2026-11-23T08:53:31.404Z", message="", attributes=REQUEST))
     line = json.loads(text)
     line["attributes"][name] = bad
     batch = Dify().parse(json.dumps(line).encode() + b"\n")
@@ -328,7 +328,7 @@ def test_a_text_that_is_none_costs_itself_and_not_its_line(name: str, changes: d
 
 
 def test_a_model_whose_name_is_none_keeps_its_tokens() -> None:
-    line = json.loads(encode(Line(ts="2026-11-23T08:53:31.404Z", message="", attributes=REQUEST)))
+    line = json.loads(encode(ProxyLine(ts="2026-11-23T08:53:31.404Z", message="", attributes=REQUEST)))
     line["attributes"]["dify.proxy.usage"] = [
         line["attributes"]["dify.proxy.usage"][0] | {"gen_ai.request.model": 5},
         "x",
@@ -342,7 +342,7 @@ def test_a_model_whose_name_is_none_keeps_its_tokens() -> None:
     "attributes", [{"dify.event.name": 5, "dify.proxy.worker": "w"}, ['"dify.proxy.'], '"dify.proxy.']
 )
 def test_attributes_that_name_no_event_are_no_proxys(attributes: object) -> None:
-    line = json.loads(encode(Line(ts="2026-11-23T08:53:31.404Z", message="", attributes=REQUEST)))
+    line = json.loads(encode(ProxyLine(ts="2026-11-23T08:53:31.404Z", message="", attributes=REQUEST)))
     line["attributes"] = attributes
     assert Dify().parse(json.dumps(line).encode() + b"\n").unparsed == {"json": 1}
 
@@ -352,7 +352,7 @@ OPTIONAL = st.none() | TEXT
 NUMBER = st.none() | st.integers(0, 2**50) | st.floats(0, 1e6, allow_nan=False)
 ENTRIES = st.builds(UsageEntry, OPTIONAL, OPTIONAL, NUMBER, NUMBER, NUMBER, OPTIONAL, OPTIONAL)
 ATTRIBUTES = st.builds(
-    Attributes,
+    ProxyAttributes,
     **dict.fromkeys(("event", "method", "route", "outcome", "worker"), TEXT),
     **dict.fromkeys(("status_code", "duration", "time_to_first_byte", "time_to_first_token"), NUMBER),
     **dict.fromkeys(("request_size", "response_size", "active_requests", "dropped_lines"), NUMBER),
@@ -361,12 +361,14 @@ ATTRIBUTES = st.builds(
     usage=st.lists(ENTRIES, max_size=3).map(tuple),
 )
 LINE = st.builds(
-    Line, **dict.fromkeys(("ts", "message", "trace_id", "severity", "service", "caller"), TEXT), attributes=ATTRIBUTES
+    ProxyLine,
+    **dict.fromkeys(("ts", "message", "trace_id", "severity", "service", "caller"), TEXT),
+    attributes=ATTRIBUTES,
 )
 
 
 @given(LINE)
-def test_what_is_written_is_read(line: Line) -> None:
+def test_what_is_written_is_read(line: ProxyLine) -> None:
     text = encode(line)
     assert text.isascii()
     assert text.count(b"\n") == 1
