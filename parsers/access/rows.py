@@ -110,16 +110,16 @@ class AccessReader(Struct, frozen=True, dict=True):
     def _parse_rows(self, block: bytes, lines: int, read_other: Callable[[bytes], Outcome]) -> Batch:
         """Parse whole lines, `lines` of them. The last value of a row is the line itself if it does not match."""
         rows = self.format.every.findall(block)
-        odd = [row[-1] for row in rows if row[-1]]
-        if odd:
+        unmatched = [row[-1] for row in rows if row[-1]]
+        if unmatched:
             rows = [row for row in rows if not row[-1]]
-        others = by_line(b"\n".join(odd), True, self._behind_nuls(read_other) if b"\0" in block else read_other)
+        others = by_line(b"\n".join(unmatched), True, self._behind_nuls(read_other) if b"\0" in block else read_other)
         newest, dropped = self._times(rows)
         return structs.replace(
             others,
             consumed=len(block),
             lines=lines,
-            ignored=others.ignored + lines - len(rows) - len(odd),
+            ignored=others.ignored + lines - len(rows) - len(unmatched),
             last_at=max((at for at in (newest, others.last_at) if at is not None), default=None),
             records=(*self.requests(self.groups(rows)), *dropped, *others.records),
         )

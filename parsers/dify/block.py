@@ -47,7 +47,7 @@ class BlockResult(NamedTuple):
 
 
 class TimedLine(Struct, frozen=True, gc=False):
-    """The member that every decode_lines line must have."""
+    """The member that every decoded line must have."""
 
     ts: Annotated[str, Meta(min_length=len(_TIME), max_length=len(_TIME))]
 
