@@ -45,37 +45,37 @@ DROPPED_FIELDS = ("time", "duration", "first_byte", "first_token", "bytes", "tok
 
 #: Allowed values of `Request.failure`, besides "".
 FAILURE_REASONS = (
-    "server_error",
-    "timeout",
-    "rate_limited",
-    "client_closed",
-    "provider_error",
-    "quota_exceeded",
-    "not_initialized",
-    "stream_error",
-    "run_failed",
+    "server_error",  # status 500 to 599, except 504
+    "timeout",  # status 504, or the upstream of the proxy did not answer in time
+    "rate_limited",  # status 429, or an app's limit of concurrent requests
+    "client_closed",  # status 499: the client closed the connection
+    "provider_error",  # the model provider or a plugin failed
+    "quota_exceeded",  # the quota of the model provider is used up
+    "not_initialized",  # the model provider has no valid credentials in Dify
+    "stream_error",  # the streamed response broke off or ended with an error
+    "run_failed",  # the response has status 200 and reports a failed run
 )
 
 #: Allowed values of `Failure.kind`.
 ERROR_KINDS = (
-    "upstream_timeout",
-    "upstream_refused",
-    "upstream_reset",
-    "upstream_unresolved",
-    "request_too_large",
-    "provider_error",
-    "provider_unauthorized",
-    "provider_unavailable",
-    "not_initialized",
-    "quota_exceeded",
-    "rate_limited",
-    "model_not_supported",
-    "node_failed",
-    "run_failed",
-    "task_failed",
-    "worker_timeout",
-    "unhandled_exception",
-    "other",
+    "upstream_timeout",  # an upstream server did not answer in time
+    "upstream_refused",  # no upstream server accepted the connection
+    "upstream_reset",  # the upstream server closed the connection too early
+    "upstream_unresolved",  # the name of the upstream server could not be resolved
+    "request_too_large",  # nginx refused the body of a request
+    "provider_error",  # any other error of the model provider or a plugin
+    "provider_unauthorized",  # the model provider refused the credentials
+    "provider_unavailable",  # the model provider is overloaded or not reachable
+    "not_initialized",  # see FAILURE_REASONS
+    "quota_exceeded",  # see FAILURE_REASONS
+    "rate_limited",  # the model provider refused a request because of its rate limit
+    "model_not_supported",  # Dify does not know or allow the model
+    "node_failed",  # a workflow node failed
+    "run_failed",  # a whole run failed
+    "task_failed",  # a Celery task failed
+    "worker_timeout",  # gunicorn killed a worker that took too long
+    "unhandled_exception",  # the program did not handle an exception
+    "other",  # an error record of no other kind
 )
 
 #: Allowed values of `Run.kind` and `Opened.kind`: the modes of Dify's apps.

@@ -78,11 +78,11 @@ class _ColumnReader:
     def columns(self) -> Columns:
         edges = [self.begins[self.lines], *self.marks, self.ends[self.lines]]
         for number, gap in enumerate(self.plan.gaps):
-            self._gap(gap, edges[2 * number] + bool(number), edges[2 * number + 1])
+            self._read_gap(gap, edges[2 * number] + bool(number), edges[2 * number + 1])
         for number, name in enumerate(self.plan.cells):
             if name == "upstream_header_time":
                 begin, end = self.marks[2 * number] + 1, self.marks[2 * number + 1]
-                self._number(SECONDS, name, end, end - begin, may_be_unknown=True)
+                self._read_number(SECONDS, name, end, end - begin, may_be_unknown=True)
         times = self._times()
         heads, shapes = self._heads()
         is_other = np.ones(len(self.ends), bool)
@@ -92,7 +92,7 @@ class _ColumnReader:
         numbers = {name: each[self.fits] for name, each in self.numbers.items()}
         return Columns(numbers, heads, shapes, times, other_lines)
 
-    def _gap(self, gap: tuple[Field, ...], begin: Numbers, end: Numbers) -> None:
+    def _read_gap(self, gap: tuple[Field, ...], begin: Numbers, end: Numbers) -> None:
         """Read the fields between two quotes. At most one of them has no fixed width."""
         width = end - begin - sum(field.width for field in gap)
         varies = any(not field.width for field in gap)
@@ -102,18 +102,18 @@ class _ColumnReader:
             width, at = np.where(self.fits, width, 0), np.where(self.fits, begin, 8)
         for field in gap:
             if field.kind == TEXT:
-                self.fits &= self._is(at, field.text)
+                self.fits &= self._equals(at, field.text)
             elif field.kind == TIME:
                 self.time_at = at
             elif field.kind == STATUS:
-                self._number(SIZE, field.name, at + 3, np.full(len(at), 3))
+                self._read_number(SIZE, field.name, at + 3, np.full(len(at), 3))
             elif field.kind == WORD:
-                self.fits &= self._without(field.text[0], at, width)
+                self.fits &= self._lacks(field.text[0], at, width)
             else:
-                self._number(field.kind, field.name, at + width, width)
+                self._read_number(field.kind, field.name, at + width, width)
             at = at + (field.width or width)
 
-    def _is(self, at: Numbers, text: bytes) -> Flags:
+    def _equals(self, at: Numbers, text: bytes) -> Flags:
         """Return for each offset whether this text begins there."""
         if len(text) == 1:
             is_byte: Flags = self.bytes[at] == text[0]
@@ -125,7 +125,7 @@ class _ColumnReader:
             found &= (self.words[at + begin] & mask) == np.uint64(int.from_bytes(part, "little"))
         return found
 
-    def _without(self, byte: int, at: Numbers, width: Numbers) -> Flags:
+    def _lacks(self, byte: int, at: Numbers, width: Numbers) -> Flags:
         """Return for each offset whether a byte does not occur in the next `width` bytes, at most 48."""
         absent = width <= 48
         for begin in range(0, min(int(width.max(initial=0)), 48), 8):
@@ -136,7 +136,7 @@ class _ColumnReader:
             absent &= (inside == 0) | (found << (np.uint64(64) - np.maximum(inside, 1) * np.uint64(8)) == 0)
         return absent
 
-    def _number(self, kind: str, name: str, end: Numbers, width: Numbers, *, may_be_unknown: bool = False) -> None:
+    def _read_number(self, kind: str, name: str, end: Numbers, width: Numbers, *, may_be_unknown: bool = False) -> None:
         """Read numbers of at most eight decimal digits. With SECONDS one is a dot, with three digits behind it.
 
         The first digit is the lowest byte of a word. Neighbours are combined: bytes to pairs, pairs to fours, fours to

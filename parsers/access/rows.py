@@ -99,7 +99,7 @@ class AccessReader(Struct, frozen=True, dict=True):
         from parsers.access import columns, tally
 
         regular = columns.read(self._plan, block)
-        times = [self._moment(text) for text in regular.times]
+        times = [self._parse_time(text) for text in regular.times]
         if None in times:  # the columns do not know how many lines have this time
             return self._parse_rows(block, lines, read_other)
         rest = self._parse_rows(regular.other_lines, lines - len(regular.heads), read_other)
@@ -163,7 +163,9 @@ class AccessReader(Struct, frozen=True, dict=True):
 
     def _by_shape(self, rows: Sequence[Row]) -> Iterable[list[Row]]:
         """Group rows by the shape of their path, their method and status. This loop runs for every line."""
-        paths, methods, statuses = (_column(rows, self._first(*roles)) for roles in (_PATHS, (METHOD,), (STATUS,)))
+        paths, methods, statuses = (
+            _column(rows, self._first_column(*roles)) for roles in (_PATHS, (METHOD,), (STATUS,))
+        )
         groups: defaultdict[Row, list[Row]] = defaultdict(list)
         for key, row in zip(
             zip(map(bytes.translate, paths, repeat(SHAPE)), methods, statuses, strict=False), rows, strict=False
@@ -173,7 +175,7 @@ class AccessReader(Struct, frozen=True, dict=True):
 
     def _by_route(self, group: list[Row]) -> Iterable[list[Row]]:
         """Split rows of one shape into groups of one route: all rows, or the rows of each text if they differ."""
-        path = self._first(*_PATHS)
+        path = self._first_column(*_PATHS)
         if len(group) == 1 or (path is not None and share_route([row[path] for row in group], self.routes.compares)):
             return (group,)
         columns = [self.roles.columns[role] for role in (*_PATHS, REQUEST) if role in self.roles.columns]
@@ -182,7 +184,7 @@ class AccessReader(Struct, frozen=True, dict=True):
             groups[tuple(row[column] for column in columns)].append(row)
         return groups.values()
 
-    def _first(self, *roles: str) -> int | None:
+    def _first_column(self, *roles: str) -> int | None:
         """Return the column of the first of these roles that the format has."""
         return next((self.roles.columns[role] for role in roles if role in self.roles.columns), None)
 
@@ -200,7 +202,7 @@ class AccessReader(Struct, frozen=True, dict=True):
     def _route(self, row: Row) -> str:
         """Return the route of the target or path. A server leaves both empty if it could not parse the request."""
         columns = self.roles.columns
-        column = self._first(TARGET, PATH)
+        column = self._first_column(TARGET, PATH)
         if column is None:
             return UNKNOWN
         value = self.unescape(row[column])
@@ -234,7 +236,7 @@ class AccessReader(Struct, frozen=True, dict=True):
     def _time_role(self) -> str | None:
         return next((role for role in _TIMES if role in self.roles.columns), None)
 
-    def _moment(self, text: bytes) -> int | None:
+    def _parse_time(self, text: bytes) -> int | None:
         """Parse an event time to nanoseconds since the epoch."""
         return None if self._time_role is None else _TIMES[self._time_role](text, self.local)
 
@@ -246,7 +248,7 @@ class AccessReader(Struct, frozen=True, dict=True):
         if self._time_role is None:
             return None, ()
         column = self.roles.columns[self._time_role]
-        moments = {text: self._moment(text) for text in {row[column] for row in rows}}
+        moments = {text: self._parse_time(text) for text in {row[column] for row in rows}}
         newest = max((at for at in moments.values() if at is not None), default=None)
         if None not in moments.values():
             return newest, ()

@@ -21,7 +21,7 @@ _SEARCHED = 1 << 18
 
 #: The number of lines from which reading as a block is faster.
 MANY = 16
-#: The number of bytes that are decode_lines at once: so few that the decode_lines lines stay in the second-level cache.
+#: The number of bytes that are decoded at once: so few that the decoded lines stay in the second-level cache.
 PART = 1 << 19
 
 #: The shape of a time as Dify writes it, with all digits equal; the end of its minute and the begin of its seconds.

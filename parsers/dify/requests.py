@@ -144,7 +144,7 @@ class DifyAccessReader:
         return (*self._access.requests(groups), *accepted)
 
     def _posts(self, lines: Sequence[_AccessLine], rows: Sequence[Row], raws: Sequence[bytes]) -> _Posts:
-        """Return the access lines that may be accepted requests. Only their trace ids are decode_lines."""
+        """Return the access lines that may be accepted requests. Only their trace ids are decoded."""
         numbers = [
             number
             for number, (_, _, head, status, _) in enumerate(rows)

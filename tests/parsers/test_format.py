@@ -1,4 +1,4 @@
-"""Formats as patterns: how far a value reaches, and in what time."""
+"""The patterns of formats: where a value ends, and in what time it is found."""
 
 import time
 
@@ -63,9 +63,7 @@ PATH, QUERY = Variable("a", begins=b"/"), Variable("c", begins=b"?")
         ([b'"', A, QUERY, b'" ', B], b'"/p" y?', [b"/p", b"", b"y?"]),
     ],
 )
-def test_a_value_reaches_as_far_as_its_extent_says(
-    pieces: list[FormatPiece], line: bytes, values: list[bytes] | None
-) -> None:
+def test_a_value_ends_where_its_extent_says(pieces: list[FormatPiece], line: bytes, values: list[bytes] | None) -> None:
     assert read(pieces, line) == values
 
 
@@ -100,7 +98,7 @@ def test_the_last_quote_of_a_line_without_escapes_closes_it() -> None:
     assert read([b'"', A, b'"'], b'"x"y"', "none") == [b'x"y']
 
 
-def test_two_variables_side_by_side_are_refused_where_one_is_wanted() -> None:
+def test_two_variables_without_text_between_are_refused_if_one_is_wanted() -> None:
     with pytest.raises(ValueError, match=r"^format: found x and a with no text between them$"):
         compiled([Variable("x"), A], WANTED, "default")
     assert read([Variable("x"), Variable("y"), b" ", A], b"xy z") == [b"z"]
@@ -117,7 +115,7 @@ def test_two_variables_side_by_side_are_refused_where_one_is_wanted() -> None:
         (b"", 0),
     ],
 )
-def test_reach_ends_where_the_format_broke(line: bytes, fit: int) -> None:
+def test_the_matched_length_ends_where_the_format_differs(line: bytes, fit: int) -> None:
     format = compiled([Variable("x"), b' "', A, b'" ', DIGITS], WANTED, "default")
     assert format.matched_length(line) == fit
 

@@ -1,4 +1,4 @@
-"""gunicorn's access log in its own and other formats, with its own lines and tracebacks in between."""
+"""gunicorn's access log in its default and other formats, mixed with its error log and tracebacks."""
 
 import time
 
@@ -81,7 +81,7 @@ def test_an_access_line(format: str, line: bytes, expected: Request) -> None:
         (b"[2026-11-23 08:53:05 +0000] [9] [CRITICAL] disk full", ["other"]),
     ],
 )
-def test_a_line_of_gunicorns_own(line: bytes, kinds: list[str]) -> None:
+def test_a_line_of_the_error_log(line: bytes, kinds: list[str]) -> None:
     batch = Gunicorn().parse(line + b"\r\n")
     assert batch.records == tuple(Failure(kind) for kind in kinds)
     assert (batch.lines, batch.observed, batch.unparsed) == (1, len(kinds), {})
@@ -157,7 +157,7 @@ def test_advice_names_what_a_format_lacks() -> None:
     assert decoded.startswith("this gunicorn format writes the decoded path")
 
 
-def test_reach_says_where_a_line_broke() -> None:
+def test_the_matched_length_of_a_line() -> None:
     line = HEAD + b'"GET /v1/info HTTP/1.1" 200 5 oops'
     assert Gunicorn().matched_length(line) == line.index(b" oops")
 
@@ -190,7 +190,7 @@ HEADERS = st.text(alphabet='"\\ x1', max_size=8).map(str.strip)
 @settings(max_examples=200)
 @given(referer=HEADERS, agent=HEADERS)
 def test_no_header_hides_a_request(referer: str, agent: str) -> None:
-    """gunicorn's own escaping (SafeAtoms): a quote gets a backslash, a backslash does not."""
+    """gunicorn (SafeAtoms) escapes a quote with a backslash, but not a backslash."""
     written = " ".join('"' + text.replace('"', '\\"') + '"' for text in (referer, agent))
     line = HEAD + b'"GET /v1/info HTTP/1.1" 200 5 ' + written.encode() + b" 0.250000\n"
     assert only(Gunicorn(format=TIMED).parse(line)) == Request(*INFO, "", 1, 5, (250 * MILLISECOND,))

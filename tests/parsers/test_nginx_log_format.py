@@ -1,4 +1,4 @@
-"""A log_format as people copy it from nginx.conf: names, strings, quoted pieces, whole directives."""
+"""A log_format as users copy it from nginx.conf: names, strings, quoted strings, whole directives."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from parsers.nginx.log_format import BUILT_IN, COMBINED, DIFY, INGRESS, pieces
 
 
 def spelled(format: str) -> tuple[str, str]:
-    """The format that nginx would use, and its escape mode."""
+    """Return the format that nginx would use, and its escape mode."""
     found, escape = pieces(format)
     return "".join(_spelled(piece) for piece in found), escape
 
@@ -85,7 +85,7 @@ def test_a_format_is_read_as_nginx_reads_it(format: str, meant: tuple[str, str])
         (r"log_format a '$status\n$uri';", "format: a line break inside; each request must be one line"),
     ],
 )
-def test_what_is_no_format_is_refused_in_one_sentence(format: str, sentence: str) -> None:
+def test_another_text_is_refused_in_one_sentence(format: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=r"^format: ") as refused:
         pieces(format)
     assert str(refused.value) == sentence

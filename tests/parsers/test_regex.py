@@ -1,4 +1,4 @@
-"""User patterns: what their groups become, what is refused, and what a slow one costs."""
+"""Patterns of users: the records of their groups, patterns that are refused, and slow patterns."""
 
 import time
 from decimal import Decimal
@@ -103,7 +103,7 @@ def test_a_line_that_does_not_match_is_unparsed() -> None:
     assert (batch.observed, batch.ignored, batch.unparsed) == (1, 1, {"format": 2})
 
 
-def test_a_slow_line_costs_itself_and_a_counter() -> None:
+def test_a_slow_line_is_unparsed() -> None:
     parser = Regex(pattern=r"^(a+)+(?P<status_code>\d{3})$", timeout=0.05)
     slow = b"a" * 5000 + b"!"
     begun = time.monotonic()
@@ -144,7 +144,7 @@ def test_a_bad_option_is_refused(options: dict[str, object], sentence: str) -> N
     assert str(refused.value).startswith(sentence)
 
 
-def test_reach_says_how_far_a_line_goes() -> None:
+def test_the_matched_length_of_a_line() -> None:
     parser = Regex(pattern=r"^(?P<method>[A-Z]+) (?P<path>/\S*) (?P<status_code>\d{3})$")
     assert parser.matched_length(b"GET /v1/info abc") == len("GET /v1/info ")
     assert parser.matched_length("GET /\u00e9 2x".encode()) == len("GET /\u00e9 2".encode())
