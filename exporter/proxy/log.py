@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from msgspec import structs
 
 from exporter.proxy.file import LogFile
-from parsers.dify.proxy import HEARTBEAT_EVENT, Attributes, Line, encode
+from parsers.dify.proxy import HEARTBEAT_EVENT, ProxyAttributes, ProxyLine, encode
 
 _HEARTBEAT_SECONDS = 10.0
-_HEARTBEAT = Attributes(event=HEARTBEAT_EVENT, worker="", active_requests=0)
+_HEARTBEAT = ProxyAttributes(event=HEARTBEAT_EVENT, worker="", active_requests=0)
 
 
 class RequestLog:
@@ -25,7 +25,7 @@ class RequestLog:
         self._told_active = 0
         self._told_at = 0.0
 
-    def write(self, attributes: Attributes, message: str, trace_id: str) -> None:
+    def write(self, attributes: ProxyAttributes, message: str, trace_id: str) -> None:
         """A request's line. One that cannot be written is counted in the next."""
         if not self._append(attributes, message, trace_id):
             self._dropped += 1
@@ -44,9 +44,9 @@ class RequestLog:
         """The file was rotated (SIGUSR1)."""
         self._file.close()
 
-    def _append(self, attributes: Attributes, message: str, trace_id: str) -> bool:
+    def _append(self, attributes: ProxyAttributes, message: str, trace_id: str) -> bool:
         now = self._clock()
-        line = Line(
+        line = ProxyLine(
             ts=datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             severity="INFO",
             service="dify-exporter-proxy",

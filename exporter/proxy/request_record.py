@@ -7,7 +7,7 @@ from typing import Any
 
 from exporter.proxy.log import RequestLog
 from exporter.proxy.response_reader import ResponseReader
-from parsers.dify.proxy import REQUEST_EVENT, Attributes
+from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes
 from parsers.values.http import method_of
 
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -63,7 +63,7 @@ class RequestRecord:
         read = self._reading.result() if self._reading else None
         status_code = 499 if self.outcome == "client_closed" else self._status_code
         outcome = read.outcome if read and self.outcome == "ok" else self.outcome
-        attributes = Attributes(
+        attributes = ProxyAttributes(
             event=REQUEST_EVENT,
             worker="",
             active_requests=0,

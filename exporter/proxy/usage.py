@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from parsers.dify.proxy import UsageEntry
-from parsers.dify.tokens import Told
+from parsers.dify.tokens import TokenCounts
 from parsers.values.currencies import is_currency
 from parsers.values.numbers import money, token_count
 
@@ -124,7 +124,7 @@ def inside(value: object, *names: str) -> Mapping[str, Any]:
 def _spent(usage: Mapping[str, Any]) -> Spent:
     values = [usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
     given, produced, total = (token_count(value) for value in values)
-    unsplit = Told(given, produced, total).split[2]
+    unsplit = TokenCounts(given, produced, total).split[2]
     wrong = any(value is not None and token_count(value) is None for value in values)
     if given is not None or produced is not None:
         wrong = wrong or (total is not None and total < (given or 0) + (produced or 0))

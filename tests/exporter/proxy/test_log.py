@@ -10,9 +10,11 @@ import pytest
 
 from exporter.proxy.file import LogFile
 from exporter.proxy.log import RequestLog
-from parsers.dify.proxy import REQUEST_EVENT, Attributes, decode
+from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, decode
 
-REQUEST = Attributes(event=REQUEST_EVENT, worker="", active_requests=0, method="GET", route="other", status_code=200)
+REQUEST = ProxyAttributes(
+    event=REQUEST_EVENT, worker="", active_requests=0, method="GET", route="other", status_code=200
+)
 
 
 class Clock:
@@ -35,7 +37,7 @@ def log(tmp_path: Path, clock: Clock) -> Iterator[RequestLog]:
     found.reopen()
 
 
-def attributes(path: Path) -> list[Attributes]:
+def attributes(path: Path) -> list[ProxyAttributes]:
     return [decode(line).attributes for line in path.read_bytes().splitlines(keepends=True)]
 
 

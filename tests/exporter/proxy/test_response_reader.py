@@ -286,11 +286,11 @@ class TestOwed:
 @pytest.mark.parametrize("total", [50, 41])
 def test_a_total_that_is_not_the_sum_of_its_parts(total: int) -> None:
     (entry,) = stream(message_end(USAGE | {"total_tokens": total})).usage
-    assert entry.told.missing == "inconsistent"
-    assert entry.told.split == (30, 12, 8 if total == 50 else None)
+    assert entry.token_counts.missing == "inconsistent"
+    assert entry.token_counts.split == (30, 12, 8 if total == 50 else None)
     (entry,) = stream(node(USAGE | {"total_tokens": total}), finished(total)).usage
-    assert entry.told.missing == "inconsistent"
-    assert entry.told.split == (30, 12, 8 if total == 50 else None)
+    assert entry.token_counts.missing == "inconsistent"
+    assert entry.token_counts.split == (30, 12, 8 if total == 50 else None)
 
 
 @pytest.mark.parametrize("odd", ["CANARY", "US", "U5D", "USD ", "", 5, None, ["USD"], "x" * 500])
