@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from exporter import __version__
 from exporter import catalogue as c
 from exporter.advice import alerts
-from exporter.config.address import address, loopback
+from exporter.config.address import is_loopback, parse_address
 from exporter.config.loader import ConfigError, load
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger, Snapshot
@@ -81,7 +81,7 @@ class Service:
         Raises OSError where the address cannot be bound, ValueError where the certificate is no more.
         """
         raise_fd_limit()
-        self._listener = Listener(address(self._config.exporter.listen), self, self._config.web)
+        self._listener = Listener(parse_address(self._config.exporter.listen), self, self._config.web)
         log.info("listening on %s", self._listener.url)
         self._warn_if_open()
 
@@ -215,7 +215,9 @@ class Service:
                 self._history.add(time.monotonic(), self._ledger.snapshot(time.time()))
 
     def _warn_if_open(self) -> None:
-        if not self._config.web.guarded and not loopback(address(self._config.exporter.listen)[0]):
+        if not self._config.web.requires_authentication and not is_loopback(
+            parse_address(self._config.exporter.listen)[0]
+        ):
             log.warning(
                 "whoever reaches %s reads the metrics: name basic_auth_users or client certificates in web_config, "
                 "or listen on 127.0.0.1",

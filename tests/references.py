@@ -20,8 +20,8 @@ from msgspec import Struct, inspect
 from exporter.cli import main
 from exporter.config.proxy import ProxyConfig
 from exporter.config.settings import AppConfig, ExporterConfig, RoutesConfig, SourceKeys
-from exporter.config.tls import Tls
-from exporter.config.web import Headers, RateLimit
+from exporter.config.tls import TlsConfig
+from exporter.config.web import HeadersConfig, RateLimit
 from exporter.ledger.budgets import Budget
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits
@@ -138,9 +138,9 @@ TABLES: dict[str, type[Struct]] = {
     "[[budget]]": Budget,
     "[apps]": AppConfig,
     "[proxy]": ProxyConfig,
-    "[tls_server_config]": Tls,
+    "[tls_server_config]": TlsConfig,
     "[rate_limit]": RateLimit,
-    "[http_server_config.headers]": Headers,
+    "[http_server_config.headers]": HeadersConfig,
 }
 
 _WEB = """\

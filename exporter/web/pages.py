@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 from msgspec import structs
 
-from exporter.config.address import loopback
+from exporter.config.address import is_loopback
 from exporter.config.web import WebConfig
 from exporter.status.page import POLICY, page
 from exporter.status.rows import Status
@@ -75,8 +75,8 @@ class Pages:
     def __init__(self, backend: Backend, config: WebConfig, users: Users) -> None:
         self._backend = backend
         self._users = users
-        self._guarded = config.guarded
-        self._headers = {name: value for name, value in {**_HEADERS, **config.headers.set()}.items() if value}
+        self._guarded = config.requires_authentication
+        self._headers = {name: value for name, value in {**_HEADERS, **config.headers.overrides()}.items() if value}
         self._bucket = TokenBucket(config.rate_limit.seconds, config.rate_limit.burst)
         self._threads = ThreadPoolExecutor(_THREADS, "page")
         self._waiting: dict[Key, asyncio.Task[Response]] = {}
@@ -122,7 +122,7 @@ class Pages:
             request.header("sec-fetch-site") not in ("", "none", "same-origin")
             or request.header("origin").lower() not in own
         )
-        return not cross_site and (self._guarded or loopback(request.peer))
+        return not cross_site and (self._guarded or is_loopback(request.peer))
 
     async def _shared(self, page: Page, request: Request) -> Response:
         """Equal requests that wait for the same response share it: a thousand scrapers at once cost two renderings. No

@@ -5,7 +5,7 @@ import os
 import ssl
 from typing import Any
 
-from exporter.config.tls import Tls, context_of
+from exporter.config.tls import TlsConfig, tls_context
 
 _log = logging.getLogger(__name__)
 
@@ -15,18 +15,18 @@ class Certificates:
     time does; new ones that do not fit (an issuer writes two files one after the other) leave the old in use.
     """
 
-    def __init__(self, tls: Tls) -> None:
-        """Raises ValueError as `context_of` does."""
+    def __init__(self, tls: TlsConfig) -> None:
+        """Raises ValueError as `tls_context` does."""
         self._tls = tls
         self._stamps = self._look()
-        self._context = context_of(tls)
+        self._context = tls_context(tls)
 
     def context(self) -> ssl.SSLContext:
         stamps = self._look()
         if stamps != self._stamps:
             self._stamps = stamps
             try:
-                self._context = context_of(self._tls)
+                self._context = tls_context(self._tls)
             except ValueError as error:
                 _log.error("the changed certificate is not used: %s", error)
             else:

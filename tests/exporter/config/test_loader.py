@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config.address import address
+from exporter.config.address import parse_address
 from exporter.config.loader import ConfigError, load
 from parsers.envelope import Docker
 from parsers.nginx import Nginx
@@ -71,7 +71,7 @@ def test_everything_the_design_shows_is_accepted(tmp_path: Path) -> None:
     assert [price.since for price in config.prices] == [date(2026, 1, 1), date(2026, 2, 1)]
     assert config.exchange.convert(Decimal(100), "RMB", "USD") == Decimal(14)
     assert config.apps["0f0e"].team == "care"
-    assert address(config.exporter.listen) == ("::1", 0)
+    assert parse_address(config.exporter.listen) == ("::1", 0)
 
 
 def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_the_command_says_why_it_cannot_run(tmp_path: Path, monkeypatch: pytest.
         code, output = run("proxy", tmp_path, f"[proxy]\nlisten = '127.0.0.1:{taken.getsockname()[1]}'\n")
         assert (code, output.count("\n")) == (2, 1)
         assert "listen: cannot listen on 127.0.0.1:" in output
-    monkeypatch.setattr("exporter.cli.proxy._NEEDED", ("gevent", "no_such_module"))
+    monkeypatch.setattr("exporter.cli.proxy._REQUIRED_PACKAGES", ("gevent", "no_such_module"))
     code, output = run("proxy", tmp_path, "")
     assert (code, output) == (
         2,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.proxy.file import LogFile
+from exporter.proxy.file import AppendedFile
 from exporter.proxy.log import RequestLog
 from parsers.dify.proxy import REQUEST_EVENT, Attributes, decode
 
@@ -30,7 +30,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def log(tmp_path: Path, clock: Clock) -> Iterator[RequestLog]:
-    found = RequestLog(LogFile(str(tmp_path / "proxy.log")), "w", clock)
+    found = RequestLog(AppendedFile(str(tmp_path / "proxy.log")), "w", clock)
     yield found
     found.reopen()
 
@@ -84,7 +84,7 @@ def test_rotation(log: RequestLog, tmp_path: Path, rotation: str) -> None:
 
 def test_lines_that_cannot_be_written_are_counted_in_the_next(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
-    log = RequestLog(LogFile(str(folder / "proxy.log")), "w")
+    log = RequestLog(AppendedFile(str(folder / "proxy.log")), "w")
     log.write(REQUEST, "lost", "")
     log.heartbeat()
     log.write(REQUEST, "lost", "")

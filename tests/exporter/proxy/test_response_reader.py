@@ -1,4 +1,4 @@
-"""What an answer tells, whatever it is cut into: usage once, failures inside a 200, the first token."""
+"""What an answer tells, whatever it is cut into: usage once, failures nested a 200, the first token."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.proxy.response_reader import Read, ResponseReader, is_read
+from exporter.proxy.response_reader import ResponseReader, ResponseSummary, is_worth_reading
 from parsers.access.routes import table
 from parsers.dify.proxy import UsageEntry
 
@@ -24,18 +24,18 @@ USAGE = {
 MESSAGE = UsageEntry(None, None, 30, 12, None, "0.000156", "USD")
 
 
-def read(body: bytes, fields: list[tuple[str, str]], status_code: int = 200, size: int = 10_000) -> Read:
-    reading = ResponseReader(status_code, fields)
+def read(body: bytes, fields: list[tuple[str, str]], status_code: int = 200, size: int = 10_000) -> ResponseSummary:
+    reader = ResponseReader(status_code, fields)
     for at in range(0, len(body), size):
-        reading.feed(body[at : at + size], float(at))
-    return reading.result()
+        reader.feed(body[at : at + size], float(at))
+    return reader.result()
 
 
-def blocking(document: Any, **given: Any) -> Read:
+def blocking(document: Any, **given: Any) -> ResponseSummary:
     return read(json.dumps(document).encode(), JSON, **given)
 
 
-def stream(*events: Any, **given: Any) -> Read:
+def stream(*events: Any, **given: Any) -> ResponseSummary:
     body = b"".join(
         b"event: ping\n\n" if event is None else b"data: " + json.dumps(event).encode() + b"\n\n" for event in events
     )
@@ -70,7 +70,7 @@ def test_a_blocking_message() -> None:
     found = blocking(
         {"event": "message", "answer": "x" * 9000, "metadata": {"usage": USAGE, "retriever_resources": []}}
     )
-    assert found == Read("ok", None, (MESSAGE,), None)
+    assert found == ResponseSummary("ok", None, (MESSAGE,), None)
 
 
 def test_a_blocking_workflow_knows_only_its_total() -> None:
@@ -104,7 +104,7 @@ def test_an_answer_in_openais_shape() -> None:
         {"choices": [], "model": "gpt-4.1", "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}},
     )
     assert found.usage == (UsageEntry(None, "gpt-4.1", 3, 4),)
-    assert found.first_token is not None
+    assert found.first_token_at is not None
 
 
 def test_a_debugged_nodes_answer() -> None:
@@ -116,42 +116,42 @@ def test_a_debugged_nodes_answer() -> None:
     "document", [[], 1, "x", None, {"metadata": []}, {"metadata": {"usage": "CANARY"}}, {"data": []}]
 )
 def test_other_json_tells_nothing(document: Any) -> None:
-    assert blocking(document) == Read("ok", None, (), None)
+    assert blocking(document) == ResponseSummary("ok", None, (), None)
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"metadata":{"usage":{"prompt_tokens":' + b"9" * 5000]
 )
 def test_what_is_no_json_tells_nothing(body: bytes) -> None:
-    assert read(body, JSON) == Read("ok", None, (), None)
-    assert read(b"data: " + body + b"\n\n", EVENTS) == Read("ok", None, (), None)
+    assert read(body, JSON) == ResponseSummary("ok", None, (), None)
+    assert read(b"data: " + body + b"\n\n", EVENTS) == ResponseSummary("ok", None, (), None)
 
 
 def test_an_error_is_named_by_its_code_alone() -> None:
     body = {"code": "provider_quota_exceeded", "message": "CANARY", "status": 400}
     quota = "provider_quota_exceeded", (), None, "quota_exceeded"
-    assert blocking(body, status_code=400) == Read("ok", *quota)
+    assert blocking(body, status_code=400) == ResponseSummary("ok", *quota)
     for odd in ("CANARY sk-123", "canary", "a" * 64, "provider_quota_exceeded "):
-        assert blocking(body | {"code": odd}, status_code=400) == Read("ok", "other", (), None)
-    assert stream({"event": "error"} | body) == Read("stream_error", *quota)
+        assert blocking(body | {"code": odd}, status_code=400) == ResponseSummary("ok", "other", (), None)
+    assert stream({"event": "error"} | body) == ResponseSummary("stream_error", *quota)
     assert stream(finished(0, "failed"), {"event": "error"} | body).outcome == "stream_error"
 
 
 def test_a_chat_stream() -> None:
-    assert stream(None, text(""), text(), text(), message_end(USAGE)) == Read("ok", None, (MESSAGE,), 0.0)
+    assert stream(None, text(""), text(), text(), message_end(USAGE)) == ResponseSummary("ok", None, (MESSAGE,), 0.0)
 
 
 def test_the_first_token_is_the_first_text() -> None:
     body = b'event: ping\n\ndata: {"event": "workflow_started"}\n\ndata: {"event": "message", "answer": ""}\n\n'
-    reading = ResponseReader(200, EVENTS)
-    reading.feed(body, 1.0)
-    assert reading.result().first_token is None
-    reading.feed(b'data: {"event": "text_chunk", "data": {"text": "a"}}\n\n', 2.0)
-    reading.feed(b'data: {"event": "text_chunk", "data": {"text": "b"}}\n\n', 3.0)
-    assert reading.result().first_token == 2.0
-    assert stream({"event": "agent_message", "answer": "a"}).first_token == 0.0
-    assert stream({"event": "agent_thought", "thought": "a"}).first_token is None
-    assert stream({"event": "message", "answer": "x" * 500_000}, size=65536).first_token is not None
+    reader = ResponseReader(200, EVENTS)
+    reader.feed(body, 1.0)
+    assert reader.result().first_token_at is None
+    reader.feed(b'data: {"event": "text_chunk", "data": {"text": "a"}}\n\n', 2.0)
+    reader.feed(b'data: {"event": "text_chunk", "data": {"text": "b"}}\n\n', 3.0)
+    assert reader.result().first_token_at == 2.0
+    assert stream({"event": "agent_message", "answer": "a"}).first_token_at == 0.0
+    assert stream({"event": "agent_thought", "thought": "a"}).first_token_at is None
+    assert stream({"event": "message", "answer": "x" * 500_000}, size=65536).first_token_at is not None
 
 
 class TestNeverTwice:
@@ -321,7 +321,7 @@ class TestCauses:
             "status": 400,
             "message": f"req_id: 83e845f0fb PluginInvokeError: {RATE_LIMITED}",
         }
-        assert blocking(body, status_code=400) == Read("ok", "invalid_param", (), None, "rate_limited")
+        assert blocking(body, status_code=400) == ResponseSummary("ok", "invalid_param", (), None, "rate_limited")
         limit = "Too many requests. Please try again later. The current maximum concurrent requests allowed for CANARY is 2."
         assert blocking(body | {"message": limit}, status_code=400).error_kind == "concurrency_limit"
         assert blocking(body | {"message": "CANARY"}, status_code=400).error_kind is None
@@ -329,7 +329,7 @@ class TestCauses:
 
     def test_an_error_event(self) -> None:
         """There the message is the exception's description alone (base_app_generate_response_converter.py)."""
-        assert stream(text(), self.error(RATE_LIMITED)) == Read(
+        assert stream(text(), self.error(RATE_LIMITED)) == ResponseSummary(
             "stream_error", "invalid_param", (), 0.0, "rate_limited"
         )
         assert stream(self.error("x", "provider_quota_exceeded")).error_kind == "quota_exceeded"
@@ -338,23 +338,23 @@ class TestCauses:
             == "provider_unavailable"
         )
         assert stream(self.error("CANARY")).error_kind is None
-        assert stream(self.error("x", "internal_server_error")) == Read(
+        assert stream(self.error("x", "internal_server_error")) == ResponseSummary(
             "stream_error", "internal_server_error", (), None
         )
 
     def test_a_failed_run(self) -> None:
         failed = {"status": "failed", "total_tokens": 0, "error": f"req_id: 9e1e2daabe PluginInvokeError: {REFUSED}"}
-        assert blocking({"workflow_run_id": "r", "data": failed}) == Read(
+        assert blocking({"workflow_run_id": "r", "data": failed}) == ResponseSummary(
             "run_failed", None, NO_MODEL, None, "provider_unauthorized"
         )
         assert stream(STARTED, {"event": "workflow_finished", "data": failed}).error_kind == "provider_unauthorized"
         own = failed | {"error": "ValueError: CANARY"}
-        assert blocking({"workflow_run_id": "r", "data": own}) == Read("run_failed", None, NO_MODEL, None)
+        assert blocking({"workflow_run_id": "r", "data": own}) == ResponseSummary("run_failed", None, NO_MODEL, None)
 
     def test_a_run_that_succeeded_in_part(self) -> None:
         exception = node(None, status="exception", error=f"req_id:  PluginInvokeError: {RATE_LIMITED}")
         found = stream(STARTED, exception, finished(0, "partial-succeeded"))
-        assert found == Read("ok", None, NO_MODEL, None, "rate_limited")
+        assert found == ResponseSummary("ok", None, NO_MODEL, None, "rate_limited")
 
     def test_a_model_that_was_called_again_did_not_fail(self) -> None:
         retried = node(USAGE, error=f"req_id:  PluginInvokeError: {RATE_LIMITED}")
@@ -470,8 +470,8 @@ def test_a_value_of_another_type_stops_no_answer(name: str, odd: Any) -> None:
 
 
 def test_codings_that_cannot_be_read_tell_nothing() -> None:
-    assert read(b"\x1b\x03\x00", [*JSON, ("Content-Encoding", "br")]) == Read("ok", None, (), None)
-    assert read(b"not gzip", [*JSON, ("Content-Encoding", "gzip")]) == Read("ok", None, (), None)
+    assert read(b"\x1b\x03\x00", [*JSON, ("Content-Encoding", "br")]) == ResponseSummary("ok", None, (), None)
+    assert read(b"not gzip", [*JSON, ("Content-Encoding", "gzip")]) == ResponseSummary("ok", None, (), None)
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
@@ -482,14 +482,14 @@ def test_gzip_in_members(size: int) -> None:
 
 
 def test_what_follows_a_compressed_body_is_not_kept() -> None:
-    reading = ResponseReader(200, [*JSON, ("Content-Encoding", "gzip")])
-    reading.feed(gzip.compress(json.dumps({"metadata": {"usage": USAGE}}).encode()), 0.0)
+    reader = ResponseReader(200, [*JSON, ("Content-Encoding", "gzip")])
+    reader.feed(gzip.compress(json.dumps({"metadata": {"usage": USAGE}}).encode()), 0.0)
     tracemalloc.start()
     for _ in range(100):
-        reading.feed(b"x" * 65536, 0.0)
+        reader.feed(b"x" * 65536, 0.0)
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
-    assert reading.result().usage == (MESSAGE,)
+    assert reader.result().usage == (MESSAGE,)
 
 
 def test_a_compression_bomb_is_read_in_small_pieces() -> None:
@@ -512,4 +512,4 @@ def test_a_compression_bomb_is_read_in_small_pieces() -> None:
 def test_only_answers_that_can_tell_something_are_read(
     method: str, route: str, status_code: int, expected: bool
 ) -> None:
-    assert is_read(method, table().information(route), status_code) is expected
+    assert is_worth_reading(method, table().information(route), status_code) is expected

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from exporter.config.tls import Tls
+from exporter.config.tls import TlsConfig
 from exporter.config.web import WebConfig
 from exporter.web import connection
 from tests.exporter.web.endpoint import Client, listening, received
@@ -37,8 +37,8 @@ class Issuer:
         (self.folder / "new").write_bytes(content)
         os.replace(self.folder / "new", self.folder / name)
 
-    def tls(self, **more: object) -> Tls:
-        return Tls(str(self.folder / "cert.pem"), str(self.folder / "key.pem"), **more)  # type: ignore[arg-type]
+    def tls(self, **more: object) -> TlsConfig:
+        return TlsConfig(str(self.folder / "cert.pem"), str(self.folder / "key.pem"), **more)  # type: ignore[arg-type]
 
     def client(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
