@@ -190,7 +190,7 @@ def test_requests_at_the_same_time_share_a_rendering() -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PATIENCE", 0.4)
+    monkeypatch.setattr(connection, "TIMEOUT", 0.4)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -226,17 +226,17 @@ def test_who_does_not_read_is_let_go() -> None:
             each.sendall(b"GET /metrics HTTP/1.1" + HOST)
         for each in clients:
             assert each.recv(1, socket.MSG_PEEK), "its answer has begun"
-        until("all of them to be let go", lambda: not listener._open)
+        until("all of them to be let go", lambda: not listener._unsent)
         assert all(len(received(each)) < answer for each in clients)
 
 
 def test_a_new_client_takes_the_place_of_the_one_that_got_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener_module, "_CONNECTIONS", 20)
+    monkeypatch.setattr(listener_module, "_MAX_CONNECTIONS", 20)
     with listening() as listener:
         client = Client(listener)
         silent = [client.connect() for _ in range(60)]
         assert client.get("/metrics")[0] == 200
-        assert len(listener._open) <= 20
+        assert len(listener._unsent) <= 20
         assert received(silent[0]) == b""
         for each in silent:
             each.close()
@@ -249,7 +249,7 @@ def test_connections_leave_files_to_logs_and_state(monkeypatch: pytest.MonkeyPat
         for _ in range(60):
             stack.enter_context(client.connect())
         assert client.get("/metrics")[0] == 200
-        assert len(listener._open) <= 20
+        assert len(listener._unsent) <= 20
 
 
 def test_close_ends_what_is_open() -> None:

@@ -70,7 +70,7 @@ def test_nothing_older_than_tls_1_2(issuer: Issuer) -> None:
 
 
 def test_half_a_hello_keeps_nobody_waiting_and_is_let_go(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PATIENCE", 1.0)
+    monkeypatch.setattr(connection, "TIMEOUT", 1.0)
     with listening(config=WebConfig(tls=issuer.tls())) as listener:
         client = Client(listener, issuer.client())
         halves = [socket.create_connection(client.address, timeout=10) for _ in range(50)]
@@ -106,7 +106,7 @@ def test_an_answer_that_ends_the_connection_is_followed_by_its_end(
     issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who reads up to the end of the connection, as HTTP/1.0 does, waits for no time limit."""
-    monkeypatch.setattr(connection, "_LINGER", 3600.0)
+    monkeypatch.setattr(connection, "_LINGER_SECONDS", 3600.0)
     with listening(config=WebConfig(tls=issuer.tls())) as listener:
         for request in (b"GET /-/healthy HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\nConnection: close\r\nHost: a\r\n\r\n"):
             assert Client(listener, issuer.client()).send(request).startswith(b"HTTP/1.1 200 ")
