@@ -26,14 +26,14 @@ from exporter.process.fd_limit import raise_fd_limit
 from exporter.status.failures import FailureBuffer, ObservedLedger
 from exporter.status.history import History
 from exporter.status.rows import (
-    TODAY,
+    TODAY_BUDGET,
     SourceState,
     Status,
     budget_rows,
     model_rows,
     route_rows,
     source_rows,
-    today,
+    spent_today,
 )
 from exporter.tail.source import LedgerPort, Source, SourceSettings
 from exporter.tail.supervisor import SourceTerms, Supervisor
@@ -60,7 +60,7 @@ class Service:
         """`file` is where the configuration came from, and is read again by `reload`."""
         self._config = config
         self._file = file
-        budgets = (*config.budgets, TODAY)
+        budgets = (*config.budgets, TODAY_BUDGET)
         self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices, budgets)
         self._recent = FailureBuffer()
         self._sources = Supervisor(self._ledger_of, self._count_error)
@@ -123,7 +123,7 @@ class Service:
             for problem in self._refused:
                 log.error("the new configuration is refused: %s", problem)
             if not self._refused:
-                self._ledger.configure(config.limits, config.prices, (*config.budgets, TODAY))
+                self._ledger.configure(config.limits, config.prices, (*config.budgets, TODAY_BUDGET))
                 self._config = config
                 try:
                     self._sources.apply(_terms(config), config.exporter.start_at)
@@ -181,7 +181,7 @@ class Service:
             sources=source_rows(self._states(), snapshot, points, self._recent),
             span=span,
             routes=routes,
-            today=today(snapshot, now),
+            today=spent_today(snapshot, now),
             models=model_rows(snapshot, config),
             budgets=budget_rows(snapshot, config, now),
             failures=tuple(self._recent.failures()),

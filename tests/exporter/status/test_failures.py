@@ -29,7 +29,7 @@ def window(data: bytes, offset: int = 0) -> Window:
 
 def test_a_failure_has_its_place() -> None:
     recent, parser, data = FailureBuffer(Clock()), Nginx(format="combined"), GOOD * 3 + BAD + GOOD
-    recent.note(window(data, 1000), parser.parse(data), parser)
+    recent.record(window(data, 1000), parser.parse(data), parser)
     (failure,) = recent.failures()
     assert (failure.kind, failure.route, failure.status_code) == ("server_error", "/v1/chat-messages", "502")
     assert (failure.file, failure.offset) == ("/var/log/a b.log", 1000 + 3 * len(GOOD))
@@ -42,7 +42,7 @@ def test_trace_ids_are_those_of_the_line(sample: str) -> None:
     data = (ROOT / "samples" / sample).read_bytes()
     parser = Docker(parser=Dify()) if sample.startswith("docker") else Dify()
     recent = FailureBuffer(Clock())
-    recent.note(window(data), parser.parse(data, True), parser)
+    recent.record(window(data), parser.parse(data, True), parser)
     failures = recent.failures()
     assert len(failures) == 5
     for failure in failures:
@@ -55,7 +55,7 @@ def test_it_is_bounded_and_looks_once_a_second() -> None:
     clock = Clock()
     recent, parser = FailureBuffer(clock), Nginx(format="combined")
     for number in range(100):
-        recent.note(window(BAD * 50, number * 50 * len(BAD)), parser.parse(BAD * 50), parser)
+        recent.record(window(BAD * 50, number * 50 * len(BAD)), parser.parse(BAD * 50), parser)
         clock.now += 0.25
     failures = recent.failures()
     assert len(failures) == 20
@@ -64,13 +64,13 @@ def test_it_is_bounded_and_looks_once_a_second() -> None:
 
 def test_unparsed_lines_are_shapes() -> None:
     recent, parser = FailureBuffer(Clock()), Nginx(format="combined")
-    recent.note(window(b"secret CANARY 12345\n"), parser.parse(b"secret CANARY 12345\n"), parser)
+    recent.record(window(b"secret CANARY 12345\n"), parser.parse(b"secret CANARY 12345\n"), parser)
     (line,) = recent.unparsed()
     assert (line.source, line.reason, line.shape) == ("s", "format", "xxxxxx xxxxxx 00000")
 
 
 def test_the_kinds_of_records_are_known() -> None:
     recent, parser = FailureBuffer(Clock()), Nginx(format="combined")
-    recent.note(window(GOOD * 2), parser.parse(GOOD * 2), parser)
+    recent.record(window(GOOD * 2), parser.parse(GOOD * 2), parser)
     assert [type(record).__name__ for record in recent.sample("s").records] == ["Request"]
     assert recent.sample("other").records == ()

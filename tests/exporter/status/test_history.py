@@ -5,7 +5,7 @@ from itertools import pairwise
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
 from exporter.status.history import History, rates
-from exporter.status.rows import TODAY, route_rows, today
+from exporter.status.rows import TODAY_BUDGET, route_rows, spent_today
 from parsers import batch as b
 
 NOW = 1_790_000_000.0
@@ -13,7 +13,7 @@ SECOND = 1_000_000_000
 
 
 def ledger() -> Ledger:
-    return Ledger(Limits(), lambda: NOW, budgets=[TODAY])
+    return Ledger(Limits(), lambda: NOW, budgets=[TODAY_BUDGET])
 
 
 def request(status: str = "200", failure: str = "", seconds: float = 1.0, count: int = 1) -> b.Batch:
@@ -60,4 +60,4 @@ def test_today_is_what_the_lines_of_today_tell() -> None:
     for at in (NOW, NOW - 86400):
         usage = b.Usage("app", "p", "m", 10, 5, at=round(at * SECOND))
         books.enter("s", b.Batch(records=(usage,), last_at=round(at * SECOND)))
-    assert today(books.snapshot(NOW), NOW) == {"tokens": 15}
+    assert spent_today(books.snapshot(NOW), NOW) == {"tokens": 15}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from exporter.advice.alerts import Verdict
-from exporter.status.failures import Failure, Unparsed
+from exporter.status.failures import FailureEntry, UnparsedLine
 from exporter.status.history import Totals
 from exporter.status.humanize import age, rate, seconds, share, size
 from exporter.status.page import page
@@ -38,11 +38,11 @@ def full(text: str):
     charts = dict.fromkeys(("lines", "requests", "failed"), ((2.0, 0.0), (1.0, 1.0), (0.0, 2.0)))
     return status(
         version=text,
-        sources=(SourceRow(state, Totals(9, 3, 4, 1), 1.0, None, (Unparsed(0.0, text, text, text),), charts),),
+        sources=(SourceRow(state, Totals(9, 3, 4, 1), 1.0, None, (UnparsedLine(0.0, text, text, text),), charts),),
         routes=(RouteRow(text, text, 4, 0.0, 1, 0.5, True),),
         models=(ModelRow(text, text, text, 7, ((text, Decimal("0.25")),)),),
         budgets=(BudgetRow(text, text, text, 1.0, 2.0, None, 0.0),),
-        failures=(Failure(0.0, text, text, text, text, text, text, 7),),
+        failures=(FailureEntry(0.0, text, text, text, text, text, text, 7),),
         verdicts=(Verdict(text, (), text), Verdict("Fine", (text,))),
         today={"tokens": 5, text: 1},
         reload_problems=(text,),
