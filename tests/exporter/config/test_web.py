@@ -1,4 +1,4 @@
-"""The file that web_config names: what it says, and one sentence for each thing that is wrong with it."""
+"""The file that web_config names: its values, and one sentence for each problem."""
 
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def test_everything_at_once(files: Path) -> None:
     assert web.requires_authentication
 
 
-def test_an_empty_file_is_a_plain_endpoint(tmp_path: Path) -> None:
+def test_an_empty_file_means_no_tls_and_no_passwords(tmp_path: Path) -> None:
     assert loaded(tmp_path, "") == WebConfig()
     assert not WebConfig().requires_authentication
 

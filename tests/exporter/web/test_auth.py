@@ -1,4 +1,4 @@
-"""Passwords: right, wrong, too long, guessed in masses, and what a guess may learn."""
+"""Passwords: right, wrong, too long, guessed in large numbers, and what a guess reveals."""
 
 import asyncio
 from base64 import b64encode
@@ -47,14 +47,14 @@ def test_right_and_wrong(authenticator: Authenticator) -> None:
     assert ask(authenticator, *bad, *bad) == [False] * 22
 
 
-def test_a_password_over_72_bytes_is_wrong_even_where_its_beginning_is_right() -> None:
+def test_a_password_over_72_bytes_is_wrong_even_if_its_beginning_is_right() -> None:
     longest = "x" * 72
     authenticator = Authenticator({"u": bcrypt.hashpw(longest.encode(), bcrypt.gensalt(4)).decode()})
     assert ask(authenticator, basic("u", longest), basic("u", longest + "y")) == [True, False]
     authenticator.close()
 
 
-def test_an_answer_is_remembered_and_guesses_push_no_right_one_out(
+def test_results_are_cached_and_guesses_evict_no_right_password(
     authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checks = []
@@ -68,7 +68,7 @@ def test_an_answer_is_remembered_and_guesses_push_no_right_one_out(
     assert len(authenticator._rejected) == 128
 
 
-def test_an_unknown_user_costs_what_a_known_one_does() -> None:
+def test_an_unknown_user_takes_as_long_as_a_known_one() -> None:
     authenticator = Authenticator({"known": bcrypt.hashpw(b"right", bcrypt.gensalt(8)).decode()})
 
     def seconds(user: str, number: int) -> float:
@@ -81,7 +81,7 @@ def test_an_unknown_user_costs_what_a_known_one_does() -> None:
     assert 0.4 < median(known) / median(unknown) < 2.5
 
 
-def test_a_crowd_of_guesses_is_refused_and_another_client_still_gets_in(authenticator: Authenticator) -> None:
+def test_many_guesses_are_refused_and_another_client_is_served(authenticator: Authenticator) -> None:
     async def crowd(allow: Callable[[bytes, str], Awaitable[bool]]) -> tuple[list[object], bool]:
         guesses = [asyncio.create_task(allow(basic("older", str(n)), "6.6.6.6")) for n in range(500)]  # type: ignore[arg-type]
         await asyncio.sleep(0)
@@ -94,7 +94,7 @@ def test_a_crowd_of_guesses_is_refused_and_another_client_still_gets_in(authenti
     assert not authenticator._pending
 
 
-def test_who_brings_the_same_waits_for_one_check(authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_credentials_share_one_check(authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch) -> None:
     checks = []
     check = bcrypt.checkpw
     monkeypatch.setattr(bcrypt, "checkpw", lambda *given: checks.append(given) or check(*given))
@@ -109,7 +109,7 @@ def test_who_brings_the_same_waits_for_one_check(authenticator: Authenticator, m
     assert not authenticator._checks
 
 
-def test_a_reload_forgets_no_password_that_it_does_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reload_keeps_the_cache_of_unchanged_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     checks = []
     check = bcrypt.checkpw
     monkeypatch.setattr(bcrypt, "checkpw", lambda *given: checks.append(given) or check(*given))

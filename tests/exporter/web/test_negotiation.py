@@ -43,6 +43,6 @@ def test_the_best_quality_wins(accept: str, content_type: str) -> None:
 
 
 @given(st.text(max_size=200))
-def test_any_header_has_an_answer(header: str) -> None:
+def test_any_header_selects_a_format(header: str) -> None:
     assert select_content_type(header) in (TEXT, TEXT_1, OPEN_METRICS)
     assert accepts_gzip(header) in (True, False)
