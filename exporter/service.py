@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from exporter import __version__
 from exporter import catalogue as c
 from exporter.advice import alerts
-from exporter.config.address import address, loopback
+from exporter.config.address import is_loopback, parse_address
 from exporter.config.loader import ConfigError, load
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger, Snapshot
@@ -26,14 +26,14 @@ from exporter.process.fd_limit import raise_fd_limit
 from exporter.status.failures import FailureBuffer, ObservedLedger
 from exporter.status.history import History
 from exporter.status.rows import (
-    TODAY,
+    TODAY_BUDGET,
     SourceState,
     Status,
     budget_rows,
     model_rows,
     route_rows,
     source_rows,
-    today,
+    spent_today,
 )
 from exporter.tail.source import LedgerPort, Source, SourceSettings
 from exporter.tail.supervisor import SourceTerms, Supervisor
@@ -60,7 +60,7 @@ class Service:
         """`file` is where the configuration came from, and is read again by `reload`."""
         self._config = config
         self._file = file
-        budgets = (*config.budgets, TODAY)
+        budgets = (*config.budgets, TODAY_BUDGET)
         self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices, budgets)
         self._recent = FailureBuffer()
         self._sources = Supervisor(self._ledger_of, self._count_error)
@@ -81,7 +81,7 @@ class Service:
         Raises OSError where the address cannot be bound, ValueError where the certificate is no more.
         """
         raise_fd_limit()
-        self._listener = Listener(address(self._config.exporter.listen), self, self._config.web)
+        self._listener = Listener(parse_address(self._config.exporter.listen), self, self._config.web)
         log.info("listening on %s", self._listener.url)
         self._warn_if_open()
 
@@ -123,7 +123,7 @@ class Service:
             for problem in self._refused:
                 log.error("the new configuration is refused: %s", problem)
             if not self._refused:
-                self._ledger.configure(config.limits, config.prices, (*config.budgets, TODAY))
+                self._ledger.configure(config.limits, config.prices, (*config.budgets, TODAY_BUDGET))
                 self._config = config
                 try:
                     self._sources.apply(_terms(config), config.exporter.start_at)
@@ -181,7 +181,7 @@ class Service:
             sources=source_rows(self._states(), snapshot, points, self._recent),
             span=span,
             routes=routes,
-            today=today(snapshot, now),
+            today=spent_today(snapshot, now),
             models=model_rows(snapshot, config),
             budgets=budget_rows(snapshot, config, now),
             failures=tuple(self._recent.failures()),
@@ -215,7 +215,9 @@ class Service:
                 self._history.add(time.monotonic(), self._ledger.snapshot(time.time()))
 
     def _warn_if_open(self) -> None:
-        if not self._config.web.guarded and not loopback(address(self._config.exporter.listen)[0]):
+        if not self._config.web.requires_authentication and not is_loopback(
+            parse_address(self._config.exporter.listen)[0]
+        ):
             log.warning(
                 "whoever reaches %s reads the metrics: name basic_auth_users or client certificates in web_config, "
                 "or listen on 127.0.0.1",

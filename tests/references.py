@@ -20,8 +20,8 @@ from msgspec import Struct, inspect
 from exporter.cli import main
 from exporter.config.proxy import ProxyConfig
 from exporter.config.settings import AppConfig, ExporterConfig, RoutesConfig, SourceKeys
-from exporter.config.tls import Tls
-from exporter.config.web import Headers, RateLimit
+from exporter.config.tls import TlsConfig
+from exporter.config.web import HeadersConfig, RateLimit
 from exporter.ledger.budgets import Budget
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits
@@ -103,11 +103,11 @@ MEANINGS: dict[str, dict[str, str]] = {
         "upstream_ca": "file with the CA of an https upstream",
         "workers": "processes",
         "connect_timeout": "seconds",
-        "read_timeout": "seconds between two pieces of an answer",
+        "read_timeout": "seconds without a byte from Dify or the client",
         "log": "file that `serve` tails",
         "apps": "sha256 (hex) of an API key → app id",
-        "trust_app_header": "X-Dify-App-Id counts where `apps` knows nothing",
-        "openai": "answers POST /v1/chat/completions as OpenAI does",
+        "trust_app_header": "use X-Dify-App-Id for keys that are not in `apps`",
+        "openai": "offer OpenAI's POST /v1/chat/completions",
     },
     "[tls_server_config]": {
         "cert_file": "PEM, the whole chain; read again when it changes",
@@ -139,9 +139,9 @@ TABLES: dict[str, type[Struct]] = {
     "[[budget]]": Budget,
     "[apps]": AppConfig,
     "[proxy]": ProxyConfig,
-    "[tls_server_config]": Tls,
+    "[tls_server_config]": TlsConfig,
     "[rate_limit]": RateLimit,
-    "[http_server_config.headers]": Headers,
+    "[http_server_config.headers]": HeadersConfig,
 }
 
 _WEB = """\
