@@ -52,7 +52,9 @@ MEANINGS: dict[str, dict[str, str]] = {
         "paths": "files and globs; new matches are found while the exporter runs",
         "parser": "one of the parsers below",
         "envelope": "what surrounds each line of the log: `none` or one of the envelopes below",
-        "log_patterns": "additional name patterns of rotated files; `%s` is the log file's own name",
+        "log_patterns": "additional globs for the names of rotated files. `{stem}` is the log file's name without its "
+        'ending, `{ext}` is the ending, `%s` is both: for `test.log`, `"{stem}_*{ext}"` matches `test_7.log`. A glob may '
+        'name another folder (`"../old/%s*"`)',
     },
     'parser = "dify"': {"timezone": _TIMEZONE},
     'parser = "gunicorn"': {"format": "gunicorn's access_log_format, verbatim", "timezone": _TIMEZONE},

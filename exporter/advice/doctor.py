@@ -15,7 +15,7 @@ from exporter.messages import redact
 from exporter.replay.detect import Guess, detect, guesses, several_services
 from exporter.replay.inputs import SAMPLE_BYTES, InputError, ending
 from exporter.tail.globs import tailed
-from exporter.tail.permissions import trouble
+from exporter.tail.permissions import trouble, trouble_of_log
 from exporter.tail.recognition import recognised
 from exporter.tail.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
 from parsers.batch import Batch, DroppedValue
@@ -129,7 +129,7 @@ def _nothing_at(path: str) -> str:
 
 def sample(file: str) -> bytes:
     """The end of a log, whole lines. Raises InputError."""
-    if (told := trouble(Path(file))) is not None:
+    if (told := trouble_of_log(Path(file))) is not None:
         raise InputError(told)
     return ending(file)
 
