@@ -249,9 +249,9 @@ def test_every_query_returns_data(live: Prometheus) -> None:
 
 #: Recording rules that may be empty on samples, and why.
 EMPTY_RULES = {
+    "source_field:dify_exporter_dropped_values_per_line:ratio_rate15m": "every value of the samples is understood",
     "integration:alertmanager_notification_requests_failed:ratio_increase10m": "no Alertmanager runs here",
     "source_app:dify_tokens_used_per_run_per_last_week:ratio": "no app of the samples ran a week ago",
-    "source_field:dify_exporter_dropped_values_per_line:ratio_rate15m": "every value of the samples is understood",
 }
 
 
