@@ -33,11 +33,11 @@ QUERIES = [
 
 #: Panels that may be empty on samples, and why.
 EMPTY = {
-    "Firing now": "nothing is amiss here; the alert path has a test of its own",
-    "Troubles with files": "each file could be read",
-    "State not written": "the state was always written",
+    "Firing alerts": "no alert fires here; another test covers the path of alerts",
+    "Errors with files": "each file could be read",
+    "Failed writes of the state": "the state was always written",
     "Observations folded into `other`": "no metric reached its cap",
-    "Values not understood, per line": "every value of the samples is understood",
+    "Values that were not understood, per line": "every value of the samples is understood",
 }
 
 VARIABLES = {
