@@ -22,6 +22,7 @@ from parsers.batch import Batch, DroppedValue
 from parsers.envelope import Envelope
 from parsers.parser import Parser
 from parsers.regex import Regex
+from parsers.values.numbers import SECOND
 
 
 class Finding(Struct, frozen=True):
@@ -171,7 +172,7 @@ def _event_times(parser: Parser, file: str, sample: bytes, batch: Batch) -> Iter
     except OSError:  # it is gone since
         return
     now = time.time()
-    if batch.last_at / 1_000_000_000 - now > AHEAD:
+    if batch.last_at / SECOND - now > AHEAD:
         yield Finding(ahead_of_the_clock(parser, sample, batch.last_at, written, now), problem=True)
     elif told := behind_the_clock(parser, sample, batch.last_at, written):
         yield Finding(told)

@@ -18,8 +18,8 @@ from exporter.messages import printable, redact
 from exporter.replay.detect import Guess, called, detect, guesses, nearest
 from exporter.tail.encoding import UTF_8_BOM
 from parsers.batch import Batch, DroppedValue
+from parsers.values.numbers import SECOND
 
-_NANOSECONDS = 1_000_000_000
 _BEFORE_THE_BREAK = 100
 
 #: In JSON, in JSON within Docker's, and in text.
@@ -110,7 +110,7 @@ def _shown(field: str, value: object) -> str:
         return _time(value)
     if field in _DURATIONS:
         values = value if isinstance(value, tuple) else (value,)
-        return ", ".join(f"{v / _NANOSECONDS:g} s" for v in values)
+        return ", ".join(f"{v / SECOND:g} s" for v in values)
     return str(value)
 
 
@@ -118,7 +118,7 @@ _DURATIONS = {"durations", "first_bytes", "handler_durations", "duration"}
 
 
 def _time(nanoseconds: int) -> str:
-    return datetime.fromtimestamp(nanoseconds / _NANOSECONDS, UTC).isoformat(timespec="milliseconds")
+    return datetime.fromtimestamp(nanoseconds / SECOND, UTC).isoformat(timespec="milliseconds")
 
 
 def _moves(snapshot: Snapshot) -> list[tuple[str, str]]:
@@ -127,7 +127,7 @@ def _moves(snapshot: Snapshot) -> list[tuple[str, str]]:
         moves += [(_series(metric.name, metric.labels, labels), str(n)) for labels, n in values.items() if n]
     for metric, histograms in snapshot.histograms.items():
         for labels, (*counts, total) in histograms.items():
-            text = f"{sum(counts)} observation{'s' * (sum(counts) != 1)}, sum {total / _NANOSECONDS:g} s"
+            text = f"{sum(counts)} observation{'s' * (sum(counts) != 1)}, sum {total / SECOND:g} s"
             moves.append((_series(metric.name, metric.labels, labels), text))
     return moves
 

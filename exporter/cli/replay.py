@@ -24,8 +24,7 @@ from exporter.replay.feed import Span
 from exporter.replay.inputs import InputError
 from exporter.replay.jobs import Job, Step, jobs_of, run
 from parsers.batch import Batch
-
-_NANOSECONDS = 1_000_000_000
+from parsers.values.numbers import SECOND
 
 #: Of tables that go into a file or a pipe.
 _WIDTH = 140
@@ -48,12 +47,12 @@ class _Moment(click.ParamType[int]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if ago := re.fullmatch(r"(\d{1,6})([smhd])", value):
             seconds = int(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[ago[2]]
-            return time.time_ns() - seconds * _NANOSECONDS
+            return time.time_ns() - seconds * SECOND
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
             self.fail(f'expected a time such as 2026-11-23T08:00:00Z, or 2h for two hours ago, found "{value}"')
-        return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * _NANOSECONDS)
+        return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * SECOND)
 
 
 def _processors() -> int:

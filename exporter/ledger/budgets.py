@@ -22,6 +22,7 @@ from exporter.ledger.money import Exchange, amount, currency
 from exporter.ledger.prices import same_provider
 from exporter.messages import unknown
 from parsers.batch import Usage
+from parsers.values.numbers import SECOND
 from parsers.values.times import zone
 
 TOKENS = "tokens"
@@ -34,7 +35,6 @@ _KEPT_WINDOWS = 8
 #: Elapsed share of a window below which its rate says nothing about its end.
 _EARLY = 0.05
 
-_NANOSECONDS = 1_000_000_000
 
 Text = Annotated[str, Meta(min_length=1)]
 
@@ -68,7 +68,7 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True):
     def window_of(self, at: int) -> tuple[int, int]:
         """The first nanosecond of the window that holds a time, and that of the next window."""
         local = zone(self.timezone)
-        first = datetime.fromtimestamp(at // _NANOSECONDS, local).date()
+        first = datetime.fromtimestamp(at // SECOND, local).date()
         if self.window == "day":
             following = first + timedelta(days=1)
         elif self.window == "week":
@@ -141,13 +141,13 @@ def gauges(
         metric: {} for metric in (c.BUDGET_LIMIT, c.BUDGET_SPENT, c.BUDGET_PROJECTED, c.BUDGET_WINDOW_END)
     }
     for budget in budgets:
-        start, end = budget.window_of(round(now * _NANOSECONDS))
+        start, end = budget.window_of(round(now * SECOND))
         labels = (budget.name, budget.window, budget.unit)
         value = float(_in_unit(budget, exchange, spent.get(budget.key, {}), start))
         found[c.BUDGET_LIMIT][labels] = float(budget.limit)
         found[c.BUDGET_SPENT][labels] = value
-        found[c.BUDGET_WINDOW_END][labels] = end / _NANOSECONDS
-        elapsed = (now * _NANOSECONDS - start) / (end - start)
+        found[c.BUDGET_WINDOW_END][labels] = end / SECOND
+        elapsed = (now * SECOND - start) / (end - start)
         if elapsed >= _EARLY:
             found[c.BUDGET_PROJECTED][labels] = value / elapsed
     return found
@@ -155,7 +155,7 @@ def gauges(
 
 def _midnight(day: date, local: tzinfo) -> int:
     """Where midnight does not exist (a clock put forward at it) this is the moment of the change."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=local).timestamp()) * _NANOSECONDS
+    return int(datetime(day.year, day.month, day.day, tzinfo=local).timestamp()) * SECOND
 
 
 def _add(spent: ChangeTracker[tuple[int, str], int | Decimal], key: tuple[int, str], more: int | Decimal) -> None:

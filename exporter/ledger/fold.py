@@ -13,9 +13,9 @@ from exporter.ledger.overflow import Overflow
 from exporter.ledger.prices import Prices
 from exporter.ledger.series import Labels, Series
 from parsers import batch as b
+from parsers.values.numbers import SECOND
 
 _MOST_WORKERS = 1024
-_NANOSECONDS = 1_000_000_000
 
 #: Kinds of runs that a worker's task executes.
 _WORKER_KINDS = ("workflow", "advanced-chat")
@@ -219,7 +219,7 @@ def _lost(books: SourceLedger, r: b.Opened) -> None:
 
 def event_time(books: SourceLedger, at: int | None) -> int:
     """A line may claim any time: at most now, at least 1970, and now where it claims none; in nanoseconds."""
-    now = round(books.clock() * _NANOSECONDS)
+    now = round(books.clock() * SECOND)
     return now if at is None else max(0, min(at, now))
 
 

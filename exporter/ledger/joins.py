@@ -16,14 +16,14 @@ from msgspec import Struct, structs
 from exporter.ledger.change_tracker import ChangeTracker
 from exporter.ledger.streams import Streams
 from parsers.batch import UNKNOWN, Accepted, Closed, ErrorLevel, Opened, TraceError
+from parsers.values.numbers import SECOND
 
-_SECOND = 1_000_000_000
-_DAY = 24 * 3600 * _SECOND
+_DAY = 24 * 3600 * SECOND
 
 #: An error record belongs to a run up to so many nanoseconds after its end. A real Dify writes it 1 to 59 ms after it.
-HOLD = 2 * _SECOND
+HOLD = 2 * SECOND
 #: Lines of one file are out of order by at most so many nanoseconds.
-_DISORDER = 2 * _SECOND
+_DISORDER = 2 * SECOND
 
 Waiting = TypeVar("Waiting")
 

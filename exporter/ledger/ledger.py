@@ -22,9 +22,9 @@ from exporter.ledger.series import Labels, Limits, Series
 from exporter.ledger.state import MetricSchema, State, fit
 from exporter.tail.position import Position, RotationEvents, Window
 from parsers.batch import Active, Batch
+from parsers.values.numbers import SECOND
 
-_NANOSECONDS = 1_000_000_000
-_WORKER_SILENCE = 30 * _NANOSECONDS
+_WORKER_SILENCE = 30 * SECOND
 
 Histogram = Mapping[Labels, list[int]]
 
@@ -195,7 +195,7 @@ class Ledger:
     def _books_of(self, source: str) -> SourceLedger:
         books = self._books.get(source)
         if books is None:
-            joins = Joins(self._limits.open_joins, round(self._clock() * _NANOSECONDS))
+            joins = Joins(self._limits.open_joins, round(self._clock() * SECOND))
             books = self._books[source] = SourceLedger(
                 source, self._series, self._prices, self._budgets, self._clock, joins
             )
@@ -227,7 +227,7 @@ class Ledger:
 
     def _settle(self, now: float | None) -> None:
         for books in self._books.values():
-            settle(books, None if now is None else round(now * _NANOSECONDS))
+            settle(books, None if now is None else round(now * SECOND))
 
     def _image(self, taken: Callable[[ChangeTracker[Any, Any]], dict[Any, Any]]) -> State:
         def by_name(tables: Iterable[tuple[str, ChangeTracker[Any, Any]]]) -> dict[str, dict[Any, Any]]:
@@ -261,11 +261,11 @@ def snapshot_of(image: State, now: float | None) -> Snapshot:
         histograms={metric: cast(Histogram, image.histograms.get(metric.name, {})) for metric in histograms},
         bounds={metric: image.shapes[metric.name].bounds for metric in histograms},
         created={metric: image.created.get(metric.name, {}) for metric in metrics},
-        last_at={source: at / _NANOSECONDS for source, at in image.last_at.items()},
+        last_at={source: at / SECOND for source, at in image.last_at.items()},
         active={
             source: _active(
                 _present(workers).values(),
-                image.last_at.get(source, 0) if now is None else round(now * _NANOSECONDS),
+                image.last_at.get(source, 0) if now is None else round(now * SECOND),
             )
             for source, workers in image.active.items()
             if workers

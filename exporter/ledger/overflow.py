@@ -13,9 +13,10 @@ from exporter.ledger.budgets import Budgets
 from exporter.ledger.prices import Prices
 from exporter.ledger.series import Series
 from parsers import batch as b
+from parsers.values.numbers import SECOND
 
 #: The times of a usage with the same budgets and prices, in nanoseconds.
-_QUARTER = 900 * 1_000_000_000
+_QUARTER = 900 * SECOND
 
 
 class Overflow:

@@ -8,10 +8,9 @@ from msgspec import Meta, Struct, field, structs
 
 from exporter.ledger.money import amount, currency
 from parsers.batch import UNKNOWN, Usage
-from parsers.values.numbers import money
+from parsers.values.numbers import SECOND, money
 
 _MILLION = 1_000_000
-_NANOSECONDS = 1_000_000_000
 
 
 class Price(Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,7 +78,7 @@ class Prices:
         candidates = self._by_model.get(usage.model)
         if not candidates:
             return None
-        day = datetime.fromtimestamp(at // _NANOSECONDS, UTC).date()
+        day = datetime.fromtimestamp(at // SECOND, UTC).date()
         fitting = (p for p in candidates if p.since <= day and same_provider(p.provider, usage.provider))
         return next(fitting, None)
 

@@ -13,10 +13,10 @@ from msgspec import Struct
 from exporter.catalogue import FOLDED_OBSERVATIONS, METRICS, OPEN_LABELS, Metric
 from exporter.ledger.change_tracker import ChangeTracker
 from parsers.batch import OTHER, UNKNOWN
+from parsers.values.numbers import SECOND
 
 Labels = tuple[str, ...]
 
-_NANOSECONDS = 1_000_000_000
 
 #: A line is held in memory while it grows.
 _LONGEST_LINE = 1 << 30
@@ -53,7 +53,7 @@ class Series:
         self._clock = clock
         metrics = [m for m in METRICS if m.durable]
         self.bounds = {m: (buckets or {}).get(m.name, m.buckets) for m in metrics if m.kind == "histogram"}
-        self._bounds = {m: [round(bound * _NANOSECONDS) for bound in self.bounds[m]] for m in self.bounds}
+        self._bounds = {m: [round(bound * SECOND) for bound in self.bounds[m]] for m in self.bounds}
         self.counters: dict[Metric, ChangeTracker[Labels, int | Decimal]] = {
             m: ChangeTracker() for m in metrics if m.kind == "counter"
         }

@@ -11,10 +11,11 @@ from msgspec import Struct, structs
 
 from exporter.ledger.change_tracker import ChangeTracker
 from parsers.batch import Accepted, TraceError
+from parsers.values.numbers import SECOND
 from parsers.values.times import iso, zone
 
 #: A failed run writes its error record up to so many nanoseconds before the access line of a blocking request.
-_EARLY = 2_000_000_000
+_EARLY = 2 * SECOND
 
 #: Requests per block, at most: a commit stores the blocks that have changed.
 _BLOCK = 128

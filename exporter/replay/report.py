@@ -13,8 +13,6 @@ from exporter.ledger.ledger import Snapshot
 from exporter.ledger.series import Labels
 from exporter.metrics.quantile import quantile
 
-_NANOSECONDS = 1_000_000_000
-
 Summary = dict[str, dict[str, Any]]
 
 

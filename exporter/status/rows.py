@@ -15,6 +15,7 @@ from exporter.ledger.ledger import Snapshot
 from exporter.metrics.quantile import quantile
 from exporter.status.failures import Failure, FailureBuffer, Unparsed
 from exporter.status.history import History, Point, Totals, counted, rates
+from parsers.values.numbers import SECOND
 
 _ROUTES = 25
 _MODELS = 20
@@ -170,7 +171,7 @@ def _durations(snapshot: Snapshot, before: Snapshot | None, metric: c.Metric) ->
 
 def today(snapshot: Snapshot, now: float) -> dict[str, int | Decimal]:
     """Tokens and money since midnight UTC, by currency or `tokens`."""
-    start, _ = TODAY.window_of(round(now * 1_000_000_000))
+    start, _ = TODAY.window_of(round(now * SECOND))
     return {unit: amount for (at, unit), amount in snapshot.spent.get(TODAY.key, {}).items() if at == start and amount}
 
 

@@ -18,8 +18,9 @@ from exporter.tail.fingerprint import is_copy, matches, position_at, start_of
 from exporter.tail.generation import Generation
 from exporter.tail.open_file import FILE_ERRORS, OpenFile, Unpacking, identity, open_log
 from exporter.tail.position import Identity, Position
-from exporter.tail.search_folders import SECOND, SearchFolders, Sibling
+from exporter.tail.search_folders import SearchFolders, Sibling
 from exporter.tail.table import Generations, Index, positions
+from parsers.values.numbers import SECOND
 
 #: Seconds of a search: a copy or a `.gz` may still be in the making.
 SEARCH = 5.0
