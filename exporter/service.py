@@ -231,9 +231,9 @@ class Service:
         self._ledger.count(c.SOURCE_ERRORS, (source, reason), count)
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        image, told = checkpoint.load()
-        if image is not None:
-            told += self._ledger.take_over(image, [each.name for each in self._config.sources])
+        state, told = checkpoint.load()
+        if state is not None:
+            told += self._ledger.restore(state, [each.name for each in self._config.sources])
         for sentence in told:
             log.warning("state: %s", sentence)
 

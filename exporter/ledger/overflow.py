@@ -1,7 +1,7 @@
-"""Records that full metrics do not admit, added up before they are entered.
+"""Sums up records whose labels would become `other`, before they are entered.
 
-A flood of distinct app ids or models fills the metrics with such labels. From then on a record whose labels would all
-become `other` costs a few lookups; the ledger gets one sum of them per batch. What is counted is the same.
+A flood of distinct app ids or models can fill a metric up to its cap. From then on, a record whose open labels would
+all become `other` costs only a few lookups, and the ledger gets one sum per batch. The counts are the same.
 """
 
 from collections import defaultdict
@@ -15,12 +15,12 @@ from exporter.ledger.series import Series
 from parsers import batch as b
 from parsers.values.numbers import SECOND
 
-#: The times of a usage with the same budgets and prices, in nanoseconds.
+#: Usages of the same quarter of an hour have the same budget windows and prices. In nanoseconds.
 _QUARTER = 900 * SECOND
 
 
 class Overflow:
-    """The records of one batch of one source. In the sums, labels that become `other` are ""."""
+    """The refused records of one batch of one source. In the sums, labels that become `other` are ""."""
 
     def __init__(self, source: str, series: Series, prices: Prices, budgets: Budgets) -> None:
         self._source, self._series, self._prices, self._budgets = source, series, prices, budgets
@@ -35,15 +35,15 @@ class Overflow:
         }
         self._takes = {kind: take for kind, (take, metric) in every.items() if series.is_full(metric)}
         self._costs_full = series.is_full(c.COST)
-        #: Source, app, provider and model of all tokens and costs.
+        #: The label values (source, app, provider, model) of all tokens and costs.
         self._known = series.beginnings(4, (c.TOKENS_USED, c.COST)) if b.Usage in self._takes else frozenset()
 
     def __bool__(self) -> bool:
-        """Whether it can take anything."""
+        """Whether any record can be taken, because some metric is full."""
         return bool(self._takes)
 
     def takes(self, record: b.Record) -> bool:
-        """Adds a record up; False for one that must be entered by itself."""
+        """Add a record to the sums. Returns False if it must be entered by itself."""
         take = self._takes.get(type(record))
         return take is not None and take(record)
 
@@ -59,7 +59,7 @@ class Overflow:
                 yield b.FirstToken("", "", None, count, tuple(durations))
 
     def missing(self) -> Mapping[str, int]:
-        """How many answers lack their usage, by reason."""
+        """The number of answers without usage, by reason."""
         return self._missing
 
     def _usage(self, r: b.Usage) -> bool:

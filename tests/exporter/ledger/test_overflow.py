@@ -24,7 +24,7 @@ BUDGETS = (
 PRICES = (Price(model="priced", input="2", output="3", currency="USD"),)
 
 
-def ledger(cap: int) -> Ledger:
+def new_ledger(cap: int) -> Ledger:
     return Ledger(Limits(series_per_counter=cap, series_per_histogram=cap), lambda: NOW, None, PRICES, BUDGETS)
 
 
@@ -46,7 +46,7 @@ records = st.lists(usages | runs | firsts | missing, max_size=12)
 
 @given(batches=st.lists(records, max_size=4), cap=st.integers(1, 4))
 def test_sums_are_those_of_each_record_alone(batches: list[list[b.Record]], cap: int) -> None:
-    together, alone = ledger(cap), ledger(cap)
+    together, alone = new_ledger(cap), new_ledger(cap)
     for batch in batches:
         together.enter("s", b.Batch(lines=len(batch), records=tuple(batch)))
     with pytest.MonkeyPatch.context() as patch:
@@ -77,8 +77,8 @@ def flood(kind: str, label: str) -> b.Record:
 
 @pytest.mark.parametrize("kind", ["apps", "models", "providers", "runs", "first tokens", "missing"])
 def test_work_beyond_the_cap_does_not_grow_with_labels(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    books = ledger(10)
-    books.enter("s", b.Batch(records=tuple(flood(kind, f"first-{number}") for number in range(50))))
+    ledger = new_ledger(10)
+    ledger.enter("s", b.Batch(records=tuple(flood(kind, f"first-{number}") for number in range(50))))
     changes = []
     for name in ("add", "observe"):
         done = getattr(Series, name)
@@ -88,8 +88,8 @@ def test_work_beyond_the_cap_does_not_grow_with_labels(kind: str, monkeypatch: p
     work = []
     for size in (100, 1000):
         changes.clear()
-        books.enter("s", b.Batch(records=tuple(flood(kind, f"{size}-{number}") for number in range(size))))
+        ledger.enter("s", b.Batch(records=tuple(flood(kind, f"{size}-{number}") for number in range(size))))
         work.append(len(changes))
     assert work[0] == work[1] <= 20
-    folded = books.snapshot(NOW).counters[c.FOLDED_OBSERVATIONS]
+    folded = ledger.snapshot(NOW).counters[c.FOLDED_OBSERVATIONS]
     assert sum(folded.values()) >= 1100
