@@ -9,8 +9,9 @@ import click
 from exporter.advice import alerts
 from exporter.advice.audit import audit
 from exporter.advice.doctor import Finding, examine, examine_proxy, overlaps
-from exporter.cli.options import NO_SOURCE, config_option, load_or_stop
+from exporter.cli.options import config_option, load_or_stop
 from exporter.config.proxy import ProxyConfig
+from exporter.config.requirements import NO_SOURCE
 from exporter.ledger.ledger import Ledger
 from exporter.messages import printable
 from exporter.replay.detect import called

@@ -11,9 +11,6 @@ from exporter.replay.detect import Guess, guesses
 from parsers.envelope import ENVELOPES
 from parsers.parser import registered
 
-#: What `serve` says of a configuration without one, and `check` before it.
-NO_SOURCE = "no [[source]] table, expected at least one; see exporter.toml for examples"
-
 config_option = click.option(
     "--config",
     "config_path",

@@ -6,7 +6,8 @@ from typing import Never
 
 import click
 
-from exporter.cli.options import NO_SOURCE, config_option, load_or_stop, stop
+from exporter.cli.options import config_option, load_or_stop, stop
+from exporter.config.requirements import NO_SOURCE
 from exporter.config.settings import Config
 from exporter.persistence.checkpoint import Checkpoint, LockedError
 from exporter.process import logs, signals
