@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
 from prometheus_client import PlatformCollector, ProcessCollector
 from prometheus_client.registry import Collector
 
@@ -17,7 +16,7 @@ from exporter.config.loader import ConfigError, load
 from exporter.config.requirements import reload_problems
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger, Snapshot
-from exporter.metrics.exposition import Texts, render
+from exporter.metrics.exposition import ScrapeOptions, Texts, render
 from exporter.metrics.gauges import checkpoint_gauges, computed_gauges, reload_gauges, source_gauges
 from exporter.persistence.checkpoint import Checkpoint
 from exporter.persistence.committer import Committer
@@ -29,14 +28,6 @@ from exporter.tail.supervisor import SourceTerms, Supervisor
 from exporter.web.listener import Listener
 
 log = logging.getLogger(__name__)
-
-
-class ScrapeOptions(Struct, frozen=True):
-    """The format that a scrape asks for. Scrapes with equal options share one text."""
-
-    content_type: str
-    created: bool
-    names: frozenset[str]
 
 
 class Service:

@@ -10,6 +10,8 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from exporter import catalogue as c
 from exporter.ledger.ledger import Snapshot
 from exporter.ledger.series import Labels
@@ -27,6 +29,14 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 #: The values of metrics that are not durable, by metric and label values.
 Gauges = Mapping[c.Metric, Mapping[Labels, float]]
+
+
+class ScrapeOptions(Struct, frozen=True):
+    """The format that a scrape asks for. Scrapes with equal options share one text."""
+
+    content_type: str
+    created: bool
+    names: frozenset[str]
 
 
 class _LabelTexts(dict[Labels, tuple[str, str]]):
