@@ -14,7 +14,7 @@ from exporter.config.proxy import ProxyConfig
 from exporter.config.requirements import NO_SOURCE
 from exporter.ledger.ledger import Ledger
 from exporter.messages import printable
-from exporter.replay.detect import called
+from exporter.replay.detect import parser_name
 from parsers.batch import Batch
 
 
@@ -35,7 +35,7 @@ def check(config_path: Path) -> None:
     ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets)
     for source in config.sources:
         told: list[Batch] = []
-        problems += _findings(f"{source.name} ({called(source.parser)})", examine(source, told))
+        problems += _findings(f"{source.name} ({parser_name(source.parser)})", examine(source, told))
         ledger.open(source.name)
         for batch in told:
             ledger.enter(source.name, batch)
@@ -49,7 +49,9 @@ def check(config_path: Path) -> None:
         problems += _findings("sources", [Finding(NO_SOURCE, problem=True)])
     if config.sources:
         unread = [source.name for source in config.sources if not samples[source.name].lines]
-        _alerts(alerts.judge(alerts.live(ledger.snapshot(time.time()), config, samples.__getitem__)), unread)
+        _alerts(
+            alerts.evaluate(alerts.available_metrics(ledger.snapshot(time.time()), config, samples.__getitem__)), unread
+        )
     if problems:
         click.echo(f"\n{problems} problem{'s' * (problems != 1)} found")
         raise SystemExit(1)
@@ -68,10 +70,10 @@ def _findings(title: str, findings: Iterable[Finding]) -> int:
 
 def _alerts(verdicts: list[alerts.Verdict], unread: list[str]) -> None:
     """`unread` are the sources that hold no line yet."""
-    click.echo(f"\n{alerts.sentence(verdicts)}")
+    click.echo(f"\n{alerts.summary(verdicts)}")
     for sources, names in alerts.by_source(verdicts).items():
         click.echo(f"  {', '.join(sources) or 'overall'}: {', '.join(names)}")
-    for why, names in alerts.silent(verdicts).items():
+    for why, names in alerts.by_reason(verdicts).items():
         click.echo(f"  {', '.join(names)} cannot: {why}")
     if unread:
         click.echo(f"  {', '.join(unread)}: no line to judge by yet; run check again when there is one")

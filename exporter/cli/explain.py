@@ -15,7 +15,7 @@ from exporter.cli.options import config_option, load_or_stop, stop
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger, Snapshot
 from exporter.messages import printable, redact
-from exporter.replay.detect import Guess, called, detect, guesses, nearest
+from exporter.replay.detect import Guess, detect, guesses, nearest, parser_name
 from exporter.tail.encoding import UTF_8_BOM
 from parsers.batch import Batch, DroppedValue
 from parsers.values.numbers import SECOND
@@ -55,7 +55,7 @@ def _own_first(text: bytes, candidates: Iterable[Guess]) -> list[Guess]:
     line of the daemon its own parser comes first, for any other line it comes last.
     """
     of_daemon = _OF_DAEMON.search(text) is not None
-    return sorted(candidates, key=lambda guess: called(guess.parser).startswith("plugin-daemon") is not of_daemon)
+    return sorted(candidates, key=lambda guess: parser_name(guess.parser).startswith("plugin-daemon") is not of_daemon)
 
 
 def _given(line: str | None) -> bytes:

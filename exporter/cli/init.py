@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from exporter.advice.found import Found
+from exporter.advice.found import FoundLog
 from exporter.advice.survey import survey
 from exporter.cli.options import config_option, stop
 from exporter.config.loader import ConfigError, load
@@ -78,7 +78,7 @@ def init(config_path: Path, force: bool, root: Path) -> None:
         click.echo(f"{config_path} is written with one source as an example: no log of Dify's was found, put paths in")
 
 
-def _table(found: Found) -> str:
+def _table(found: FoundLog) -> str:
     keys = {"name": found.name, "paths": [found.path], **found.options}
     lines = [f"{key} = {_toml(value)}" for key, value in keys.items()]
     return f"\n# {found.origin}\n[[source]]\n" + "\n".join(lines) + "\n"

@@ -88,7 +88,7 @@ class StatusMonitor:
             models=model_rows(snapshot, config),
             budgets=budget_rows(snapshot, config, now),
             failures=tuple(self._failures.failures()),
-            verdicts=tuple(alerts.judge(alerts.live(snapshot, config, self._failures.sample))),
+            verdicts=tuple(alerts.evaluate(alerts.available_metrics(snapshot, config, self._failures.sample))),
         )
 
     def _source_states(self, config: Config) -> list[SourceState]:

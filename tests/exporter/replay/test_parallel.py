@@ -59,7 +59,7 @@ def read(log: bytes, parser: Parser, processes: int, block: int) -> list[Batch]:
         file.write(log)
         file.flush()
         if processes:
-            return list(parallel.parse(parallel.LogFile(file.fileno(), parser, LIMIT), processes))
+            return list(parallel.parse(parallel.OpenLog(file.fileno(), parser, LIMIT), processes))
         file.seek(0)
         return list(feed.feed(file.read, parser, LIMIT))
 
@@ -149,6 +149,6 @@ def test_one_that_is_killed_is_said(large: Path) -> None:
         assert process.returncode == 2
         assert (
             said
-            == f"dify-exporter: {large}: cannot be read: one of the processes that parse it has ended; try --processes 1\n"
+            == f"dify-exporter: {large}: cannot be read: one of the parsing processes has died; try --processes 1\n"
         )
         until("their end", lambda: gone(workers))

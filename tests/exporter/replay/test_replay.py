@@ -132,7 +132,7 @@ def test_what_the_caps_made_other_is_said(tmp_path: Path) -> None:
     )
     told = run(str(tmp_path / "x.log"), "--config", str(tmp_path / "x.toml"))
     assert told.stdout.splitlines()[-1].endswith(
-        "; beyond [limits], so under other: 1 observations of dify_requests_total, "
+        "; above the caps of [limits], counted as other: 1 observations of dify_requests_total, "
         "1 observations of dify_response_bytes_total"
     )
 
@@ -143,7 +143,7 @@ def test_what_the_caps_made_other_is_said(tmp_path: Path) -> None:
         (("none.log",), None, "none.log: cannot be read: No such file or directory"),
         (("/",), None, "/: cannot be read: Is a directory"),
         (("-",), gzip.compress(os.urandom(9999))[:-99], "-: cannot be read: Compressed file ended before the end-of-stream marker was reached"),
-        (("-",), b"hello\nworld\n", "-: no known format takes a line of its beginning; name one with --parser, or see `dify-exporter explain` for a line of it"),
+        (("-",), b"hello\nworld\n", "-: no known format matches any line at its beginning; name the parser with --parser, or pass one line to `dify-exporter explain`"),
         (("x", "--parser", "ngnix"), None, '--parser: unknown parser "ngnix", did you mean "nginx"?'),
         (("x", "--parser", "nginx", "--format", "diffy"), None, '--parser nginx: format: unknown name "diffy", did you mean "dify"? (or nginx\' log_format itself)'),
         (("x", "--envelope", "dockr"), None, '--envelope: unknown envelope "dockr", did you mean "docker"?'),
@@ -171,7 +171,7 @@ def test_several_services_in_one_stream_are_said() -> None:
     )
     told = run("-", "--output", "json", given=stream.encode())
     assert (
-        "-: holds several services (api, nginx), lines in other formats are passed over: replay one at a time, as of "
+        "-: holds several services (api, nginx), lines in other formats are ignored: replay one service at a time, such as "
         "`docker compose logs --no-color nginx`"
     ) in told.stderr.splitlines()
     alone = "".join(line for line in stream.splitlines(True) if line.startswith("api"))
