@@ -52,7 +52,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "paths": "files and globs; new matches are found while running",
         "parser": "one of the parsers below",
         "envelope": "what is around each line of the log: `none` or one of the envelopes below",
-        "log_patterns": "further names of rotated files, `%s` for the file's own name",
+        "log_patterns": "further names of rotated files, globs: `{stem}` is the file's name without its ending, `{ext}` the ending "
+        '(`"{stem}_*{ext}"` for `test.log` means `test_7.log`), `%s` is both; also in another folder (`"../old/%s*"`)',
     },
     'parser = "dify"': {"timezone": _TIMEZONE},
     'parser = "gunicorn"': {"format": "gunicorn's access_log_format, verbatim", "timezone": _TIMEZONE},

@@ -15,7 +15,7 @@ from exporter.messages import redact
 from exporter.replay.detect import detect, guesses, record_count, several_services
 from exporter.replay.inputs import SAMPLE_BYTES, InputError, last_lines
 from exporter.tail.globs import tailed
-from exporter.tail.permissions import trouble
+from exporter.tail.permissions import trouble, trouble_of_log
 from exporter.tail.recognition import recognised
 from exporter.tail.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
 from parsers.batch import Batch, DroppedValue
@@ -132,7 +132,7 @@ def _why_missing(path: str) -> str:
 
 def read_end(file: str) -> bytes:
     """The last whole lines of a log. Raises InputError."""
-    if (problem := trouble(Path(file))) is not None:
+    if (problem := trouble_of_log(Path(file))) is not None:
         raise InputError(problem)
     return last_lines(file)
 

@@ -85,7 +85,7 @@ def _unusable(directive: Directive) -> str:
     if target.startswith("syslog:"):
         return "nginx sends it to syslog: name a file as well, nginx writes several logs at once"
     if target.startswith("memory:"):
-        return "nginx keeps it in memory: name a file"
+        return "nginx keeps it in its memory: name a file"
     if target == "/dev/null":
         return "nginx discards it"
     if target == _STDERR or target.startswith(("/dev/", "/proc/")):
@@ -115,7 +115,7 @@ def _source(log: _Log, formats: dict[str, str], plain: Iterable[str]) -> FoundLo
     parts = _VARIABLE.split(log.path)
     path = re.sub(r"\*+", "*", "*".join(map(escape, parts)))
     if len(parts) > 1 and (others := sorted(other for other in plain if _matches(path, other))):
-        return f'its name has a variable, and paths = ["{path}"] would also read {others[0]}: name its files'
+        return f'its name has a variable, and paths = ["{path}"] would read {others[0]} as well: name its files'
     if os.path.islink(log.path) and os.readlink(log.path).startswith(("/dev/", "/proc/")):
         return _CONTAINER
     where = log.directive.file
@@ -124,7 +124,7 @@ def _source(log: _Log, formats: dict[str, str], plain: Iterable[str]) -> FoundLo
     format = formats.get(log.format, log.format)
     if format != "combined":
         if log.format not in formats:
-            return f"the log_format {log.format} is not in the files of this configuration"
+            return f"no log_format {log.format} is in the files of this configuration"
         try:
             Nginx(format=format)
         except ValueError as error:

@@ -57,8 +57,11 @@ class SourceKeys(Struct, frozen=True):
         if not self.name.isprintable():
             raise ValueError(f"name: expected a name of printable characters, found {self.name!r}")
         for pattern in self.log_patterns:
-            if pattern.count("%s") != 1:
-                raise ValueError(f'log_patterns: expected one %s for the file\'s name, found "{pattern}"')
+            if pattern.count("%s") + pattern.count("{stem}") != 1 or pattern.count("{ext}") > pattern.count("{stem}"):
+                raise ValueError(
+                    "log_patterns: expected one {stem} for the file's name without its ending and at most one {ext} "
+                    f'for the ending, or one %s for both, found "{pattern}"'
+                )
 
 
 class RoutesConfig(Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ import os
 from exporter.tail.fingerprint import head_matches, is_beginning, matches, tail_matches
 from exporter.tail.generation import Generation, State
 from exporter.tail.open_file import OpenFile
-from exporter.tail.position import FINGERPRINT, Position, decoded
+from exporter.tail.position import FINGERPRINT, Fingerprint, Position, decoded
 
 
 def copied_bytes(file: OpenFile, size: int, path: str, others: list[Generation]) -> int | None:
@@ -17,7 +17,15 @@ def copied_bytes(file: OpenFile, size: int, path: str, others: list[Generation])
 
     None where that cannot be decided yet: another path is about to find out that this is the copy of what it misses.
     """
+    head = file.read(0, min(size, FINGERPRINT))
+    heads: dict[int, Fingerprint] = {}
     for other in others:
+        known = other.position.head
+        if known.length <= len(head):  # else its own file has to be compared
+            if known.length not in heads:
+                heads[known.length] = Fingerprint.of(head[: known.length])
+            if heads[known.length] != known:
+                continue
         copied = _of_open(file, size, other) if other.reader else _of_closed(file, size, path, other)
         if copied != 0:
             return copied
@@ -40,8 +48,8 @@ def _of_closed(file: OpenFile, size: int, path: str, other: Generation) -> int |
             return 0
         is_searched = other.state is State.MISSING and _folder(position) == os.path.dirname(path)
         return None if is_searched else position.offset
-    # Its end cannot be compared: a whole head is much evidence, a shorter one is none.
-    return size if position.head.length == FINGERPRINT <= size and head_matches(file, position) else 0
+    # Its end cannot be compared: a whole head, which is known to match, is much evidence, a shorter one is none.
+    return size if position.head.length == FINGERPRINT <= size else 0
 
 
 def _folder(position: Position) -> str:

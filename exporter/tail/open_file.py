@@ -90,7 +90,8 @@ class PlainFile:
 
 
 class PackedFile:
-    """`size` and `read` raise GZIP_ERRORS and, until the file was unpacked to its end once, Unpacking.
+    """`size` and `read` raise GZIP_ERRORS; Unpacking until the file was unpacked to its end once; and PackedError where
+    it grows after that, because then nginx packs it while it writes it.
 
     The first bytes can be read before that.
     """
@@ -111,9 +112,8 @@ class PackedFile:
         return os.fstat(self._descriptor)
 
     def size(self) -> int:
-        if self._size is not None and self._packed_size != self.stat().st_size:
-            self._size = None  # members were added
-            self._rewind()
+        if self._size is not None and self._packed_size < self.stat().st_size:
+            raise PackedError("a member was added behind the end")
         if self._size is None:
             self._packed_size = self.stat().st_size
             enough = self._unpacked + _STEP

@@ -70,7 +70,12 @@ def trouble(path: Path) -> str | None:
     if kind != stat.S_IFREG:
         what = KINDS.get(kind, "no file")
         return f"{path}: is {what}, expected a log file; {_REFUSED.get(what, 'only regular files are read')}"
-    return _packed(path) if os.access(path, os.R_OK) else _forbidden(path, path)
+    return None if os.access(path, os.R_OK) else _forbidden(path, path)
+
+
+def trouble_of_log(path: Path) -> str | None:
+    """The same of a log that is to be tailed: nginx must not pack it."""
+    return trouble(path) or _packed(path)
 
 
 def _packed(path: Path) -> str | None:

@@ -14,6 +14,7 @@ from contextlib import closing, suppress
 
 from msgspec import structs
 
+from exporter.tail.deadlines import Deadlines
 from exporter.tail.fingerprint import is_copy, matches, position_at, start_of
 from exporter.tail.generation import Generation
 from exporter.tail.open_file import FILE_ERRORS, OpenFile, Unpacking, identity, open_log
@@ -22,18 +23,8 @@ from exporter.tail.search_folders import SearchFolders, Sibling
 from exporter.tail.table import Generations, Index, positions
 from parsers.values.numbers import SECOND
 
-#: Seconds of a search: a copy or a `.gz` may still be in the making.
-SEARCH = 5.0
-
 #: Seconds after which a file that does not grow is no copy in the making.
 STILL = 2.0
-
-#: Seconds of a search while the path names nothing: the whole folder may only be unmounted (D43).
-_AWAY = 86400.0
-
-#: Seconds between two looks into the folder, and where there is no hurry. New evidence is followed at once.
-_HURRY = 0.25
-_PAUSE = 10.0
 
 #: Files that may be logs of their own, by their names: the youngest are remembered by what they hold.
 _AMBIGUOUS = 64
@@ -57,9 +48,7 @@ class Search:
         known = positions(table)
         # Whatever has an older mtime (nanoseconds) is in the ledger, or was there before the path was first seen.
         self._known_until = max((p.modified for p in known), default=0)
-        self._begins = bool(known)
-        self._newer_until = self._missing_until = self._next_look = 0.0
-        self._away_since: float | None = None
+        self._deadlines = Deadlines(bool(known))
         self._moving = self._held_up = False
         self._undecided: set[Identity] = set()
         self._growing: set[Identity] = set()
@@ -93,13 +82,11 @@ class Search:
         """From now on unknown generations that are younger than `modified` (mtime) are searched for."""
         self.renamed = renamed
         self._known_until = max(self._known_until, modified)
-        self._newer_until = now + SEARCH
-        self._next_look = now
+        self._deadlines.for_newer(now)
 
     def for_missing(self, now: float) -> None:
         """From now on one more generation is missing."""
-        self._missing_until = now + SEARCH
-        self._next_look = now
+        self._deadlines.for_missing(now)
         self._rejected.clear()
 
     @property
@@ -111,7 +98,7 @@ class Search:
 
     def is_over(self, now: float) -> bool:
         """Nothing that nobody has seen is searched for."""
-        return now > self._newer_until and not (self._begins or self._held_up or self.waits)
+        return not (self._deadlines.newer(now) or self._held_up or self.waits)
 
     def is_present(self, held: Identity) -> bool:
         """A rotated name led to this file at the last look, or it may have been overlooked."""
@@ -135,9 +122,9 @@ class Search:
 
         `named`: the path names a file that can be read. Listings are made after `since`.
         """
-        self._extend_deadlines(now, named)
-        newer = now <= self._newer_until or self._held_up
-        if now < self._next_look:
+        self._deadlines.extend(now, named)
+        newer = self._deadlines.newer(now) or self._held_up
+        if not self._deadlines.is_due(now):
             return
         self._moving = self.is_unpacking = False
         missing = self._table.missing
@@ -162,13 +149,12 @@ class Search:
         for old in self._unpacking.keys() - set(present):
             self._unpacking.pop(old).close()
         self._held_up = newer and (self._moving or bool(self._undecided))
-        hurry = self.waits or now <= self._newer_until or (named and now < self._missing_until)
         # What was found may have confirmed a folder, in which there may be more.
-        self._next_look = now + (0 if has_found or self.is_unpacking else _HURRY if hurry else _PAUSE)
+        self._deadlines.looked(now, at_once=has_found or self.is_unpacking, soon=self.waits, named=named)
 
     def not_found(self, now: float) -> list[Generation]:
         """What was searched for long enough, unless it was overlooked, or is there and cannot be read yet."""
-        if now < self._missing_until or self._moving:
+        if self._deadlines.missing(now) or self._moving:
             return []
         return [g for g in self._table.missing if g.position.identity not in self._undecided]
 
@@ -176,21 +162,6 @@ class Search:
         for file in self._unpacking.values():
             file.close()
         self._unpacking.clear()
-
-    def _extend_deadlines(self, now: float, named: bool) -> None:
-        """Deadlines are extended while the path names nothing, or something that cannot be read."""
-        if self._begins:
-            self._begins = False
-            self._missing_until = now + SEARCH
-            # While we were down, or just before, a whole generation may have come and gone (B18).
-            self._newer_until = now + SEARCH
-        if named:
-            self._away_since = None
-            return
-        if self._away_since is None:
-            self._away_since = now
-        if now - self._away_since < _AWAY:
-            self._missing_until = now + SEARCH
 
     def _look(self, since: int, missing: list[Position]) -> list[Sibling]:
         """What is there. A file with the inode of a missing generation comes first: the others may be copies of it."""

@@ -22,12 +22,14 @@ from exporter.tail.encoding import EncodingLogger
 from exporter.tail.first_pass import FirstPass
 from exporter.tail.folders import Folders
 from exporter.tail.globs import Globs
+from exporter.tail.log import Terms
 from exporter.tail.position import Position, Window, decoded, encoded
 from exporter.tail.reader import Lengths, looks_of
 from exporter.tail.recognition import Recognition
 from exporter.tail.table import Index
 from exporter.tail.time_zones import EventTimes
-from exporter.tail.tracker import Terms, Tracker
+from exporter.tail.tracker import Tracker
+from exporter.tail.troubles import Troubles
 from exporter.tail.unparsed_log import UnparsedLogger
 from exporter.tail.validation import MalformedError, validate_batch
 from exporter.tail.wake import Wake
@@ -40,16 +42,6 @@ _EXAMPLE = 200
 
 #: Kinds of windows that are one unparsed line; the other kinds are no line at all.
 _UNPARSED = ("too_long", "unterminated")
-
-
-#: What an operator can do, by reason.
-_REMEDIES = {
-    "permission": "give the exporter's user the right to read it (a group, or setfacl); no restart is needed",
-    "not_a_file": "name a log file: folders, FIFOs, sockets and devices are refused",
-    "packed": "nginx packs this log, so it cannot be tailed: remove gzip from its access_log",
-    "too_many_files": "raise the limit on open files (ulimit -n, systemd's LimitNOFILE); no log above it is read",
-    "parser": "it breaks one of the laws in docs/develop.md; its lines wait for a better one",
-}
 
 
 class SourceSettings(Protocol):
@@ -119,7 +111,7 @@ class Source:
         self._event_times = EventTimes(settings.parser, time.time, self._warn)
         self._wanted: frozenset[str] = frozenset()
         self._trackers: dict[str, Tracker] = {}
-        self._troubles: dict[str, str] = {}
+        self._troubles = Troubles(settings.name, self.errors)
         self._encodings = EncodingLogger(settings.name)
         self._ready: list[Tracker] = []
         self._next_poll: float | None = None
@@ -178,7 +170,7 @@ class Source:
                 more = self.turn(changed)
             except Exception as error:  # a fault of ours must cost a poll, not the source
                 more = False
-                self._report(self.name, f"internal: {type(error).__name__}")
+                self._troubles.report(self.name, f"internal: {type(error).__name__}")
             changed = () if more else wake.wait(self._until_poll())
         self.close()
 
@@ -231,7 +223,8 @@ class Source:
         self.busy_with = tracker.path
         window = tracker.window()
         batch = None if window is None else self._batch(tracker, window)
-        self._note_trouble(tracker)
+        if not tracker.is_forgotten:
+            self._troubles.note(tracker.path, tracker.error)
         if window is not None or not tracker.has_more:
             self._first_pass.measure(tracker, tracker.lag)
         if window is None or batch is None:
@@ -241,7 +234,8 @@ class Source:
         position = self._ledger.post(window, batch)
         tracker.acknowledge(position, batch.consumed)
         self._unparsed.record(batch)
-        self._recognition.add(batch)
+        if not (batch.skip or window.position.skip_streams):  # pieces of a dropped record are ignored lines
+            self._recognition.add(batch)
         self._event_times.look(window.data, batch.last_at, self.first_pass_done() and not tracker.backlog)
         self._first_pass.read(tracker, batch.consumed)
         return True
@@ -279,7 +273,7 @@ class Source:
         for path, tracker in [each for each in self._trackers.items() if each[1].quiet_as is None]:
             if tracker.is_forgotten and tracker.is_empty:
                 del self._trackers[path]
-                self._troubles.pop(path, None)
+                self._troubles.forget(path)
             elif tracker.is_gone and path not in wanted:
                 tracker.forget()
         if first:
@@ -306,25 +300,8 @@ class Source:
     def _present(self) -> list[Tracker]:
         return [tracker for tracker in list(self._trackers.values()) if not tracker.is_forgotten]
 
-    def _note_trouble(self, tracker: Tracker) -> None:
-        if tracker.error != self._troubles.get(tracker.path, "") and not tracker.is_forgotten:
-            self._troubles[tracker.path] = tracker.error
-            self._report(tracker.path, tracker.error)
-
     def _warn(self, sentence: str) -> None:
         _log.warning("source %s: %s", self.name, sentence)
-
-    def _report(self, path: str, trouble: str) -> None:
-        """Once a trouble. A missing file is no error: it is waited for."""
-        if trouble == "missing":
-            _log.info("waiting for a file: source=%s path=%s", self.name, path)
-        elif trouble:
-            reason = trouble.partition(":")[0]
-            self.errors[reason] += 1
-            remedy = _REMEDIES.get(reason, "it is tried again")
-            _log.warning("cannot be read: source=%s path=%s reason=%s; %s", self.name, path, trouble, remedy)
-        else:
-            _log.info("is read: source=%s path=%s", self.name, path)
 
 
 def _inodes(paths: Iterable[str]) -> dict[int, str]:

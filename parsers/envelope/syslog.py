@@ -37,12 +37,12 @@ _OLD = re.compile(
 )
 
 #: RFC 5424, section 6. Each value ends at its first quote that is not escaped.
-_ELEMENT = rb'\[[^\]"= ]{1,64}(?: [^\]"= ]{1,64}="(?:[^"\\]|\\.)*+")*+\]'
+_ELEMENT = rb'\[[^\]"= ]{1,64}(?: [^\]"= ]{1,64}="[^"\\]*+(?:\\.[^"\\]*+)*")*\]'
 _NEW = re.compile(
     _PRIORITY
     + rb"\d{1,2} \S{1,64} \S{1,255} \S{1,128} \S{1,128} \S{1,64} (?:-|(?:"
     + _ELEMENT
-    + rb")++)(?: {1,2}|$)(?:\xef\xbb\xbf)?"
+    + rb")+)(?: {1,2}|$)(?:\xef\xbb\xbf)?"
 )
 
 #: What `journalctl` says itself, and the further lines of a message, which it indents.

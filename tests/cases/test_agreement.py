@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from exporter.config.loader import load
-from exporter.source import Source
-from exporter.tail.position import Window
+from exporter.tail.position import Position, Window
+from exporter.tail.source import Source
 from parsers.batch import Batch
 from parsers.nginx import Nginx
 from tests.cases.commands import ACCESS, CASES, NGINX, REAL, configured, counted, requests_of, run
@@ -83,9 +83,9 @@ def test_a_log_that_becomes_packed_is_refused(name: str, before: bytes, start_at
 class Counted(Books):
     requests = 0
 
-    def post(self, window: Window, batch: Batch) -> None:
-        super().post(window, batch)
+    def post(self, window: Window, batch: Batch) -> Position:
         self.requests += counted(batch)
+        return super().post(window, batch)
 
 
 class _Clock:

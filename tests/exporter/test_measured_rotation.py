@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.tail.tracker import GRACE
+from exporter.tail.windows import GRACE
 from tests.exporter.reader import Reader, append
 
 

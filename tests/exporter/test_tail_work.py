@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from exporter.tail import open_file
 from exporter.tail.wake import Wake
 from tests.exporter.reader import Reader, age, append
 
@@ -84,7 +85,16 @@ def add_all(folder: Path, count: int) -> Reader:
     return reader
 
 
-@pytest.mark.parametrize("prepare", [start, restart, rotate_all, truncate_all, add_all])
+def add_all_alike(folder: Path, count: int) -> Reader:
+    """All begin with the same 32 bytes, and none is a copy."""
+    reader = begin(folder, 1)
+    reader.wait(8)
+    for number in range(1, count):
+        append(folder / f"x{number}.log", "all of these lines begin with the same words, " + line(number))
+    return reader
+
+
+@pytest.mark.parametrize("prepare", [start, restart, rotate_all, truncate_all, add_all, add_all_alike])
 def test_many_files_cost_what_each_costs(
     tmp_path: Path, prepare: Callable[[Path, int], Reader], calls: Counter[str]
 ) -> None:
@@ -166,6 +176,29 @@ def test_a_packed_generation_that_is_found_goes_on_where_it_was(tmp_path: Path, 
     reader.start()
     assert len(reader.wait(8)) == 20_001
     assert sum(unpacked) <= 2 * sum(map(len, data)) + (1 << 20)
+
+
+@pytest.mark.parametrize("name", ["log.gz", "log.1.gz"])
+def test_what_is_unpacked_in_steps_goes_on_at_once(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one poll, also after a restart."""
+    monkeypatch.setattr(open_file, "_STEP", 1 << 16)
+    monkeypatch.setattr(open_file, "_BLOCK", 1 << 12)
+    log = tmp_path / ("log.gz" if name == "log.gz" else "log")
+    append(log, b"")
+    reader = Reader(log)
+    reader.wait(8)
+    data = "".join(line(number) for number in range(20_000))
+    if name == "log.gz":
+        log.unlink()
+    else:
+        append(log, line(99_999))
+        log.rename(tmp_path / "log.2")
+        append(log, line(88_888))
+    (tmp_path / name).write_bytes(gzip.compress(data.encode(), 1))
+    assert len(set(reader.poll())) == 20_000 + 2 * (name != "log.gz")
+    reader.restart()
+    assert reader.poll() == []
+    assert reader.source.first_pass_done()
 
 
 def _bomb(path: Path, megabytes: int) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from parsers.batch import Failure, Invocation, Record
+from parsers.batch import DroppedValue, Failure, Invocation, Record
 from parsers.plugin_daemon import PluginDaemon, go_duration, operation_of
 from tests.golden import ROOT
 
@@ -131,7 +131,7 @@ def test_an_access_line_that_does_not_end_as_one_is_unparsed(line: bytes) -> Non
         (timed(LLM, 'x\\" 200 9s map[] \\"', "503", "1s"), [Invocation("invoke_llm", "503", SECOND)]),
         (timed(LLM, "x] HTTP request path=/e/x status=200", "503", "1s"), [Invocation("invoke_llm", "503", SECOND)]),
         (timed(LLM, "x", "200", "1s", "map[trace:a b]"), [Invocation("invoke_llm", "200", SECOND)]),
-        (timed(LLM, "x", "200", "soon"), [Invocation("invoke_llm", "200")]),
+        (timed(LLM, "x", "200", "soon"), [Invocation("invoke_llm", "200"), DroppedValue("duration", 1, "xxxx")]),
     ],
 )  # fmt: skip
 def test_the_daemons_own_access_line(line: bytes, records: list[Record]) -> None:

@@ -109,16 +109,19 @@ def rewritten(log: bytes, form: Callable[[Record], str], envelope: Callable[[str
     return ("\n".join(lines) + "\n").encode()
 
 
-def without_what_text_cannot_tell(log: bytes) -> bytes:
-    """The log without two kinds of records of which a text log tells less than a JSON log.
+def without_cut_access_lines(log: bytes) -> bytes:
+    """The log without requests whose path holds a newline: in a text log the rest of such a line is lost."""
+    return _only(log, lambda record: record.file != "ext_request_logging.py" or not record.rest)
 
-    These are requests whose path holds a newline, because the rest of such a line is lost, and failed requests to the
-    plugin daemon, because their cause is in the stack trace.
-    """
+
+def without_unreached_daemon(log: bytes) -> bytes:
+    """The log without failed requests to the plugin daemon: only the stack trace of a JSON log has their cause."""
+    return _only(log, lambda record: record.message != DAEMON_NOT_REACHED)
+
+
+def _only(log: bytes, keeps: Callable[[Record], bool]) -> bytes:
+    """The log without some of its records."""
     kept = [
-        part if isinstance(part, str) else text(part)
-        for part in records(log)
-        if isinstance(part, str)
-        or ((part.file != "ext_request_logging.py" or not part.rest) and part.message != DAEMON_NOT_REACHED)
+        part if isinstance(part, str) else text(part) for part in records(log) if isinstance(part, str) or keeps(part)
     ]
     return ("\n".join(kept) + "\n").encode()

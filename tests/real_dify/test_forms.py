@@ -41,7 +41,7 @@ def counted(parser: Parser, log: bytes) -> list[str]:
 def test_every_form_counts_the_same(
     name: str, parser: Parser, form: Callable[[forms.Record], str], envelope: Callable[[str], str] | None
 ) -> None:
-    log = forms.without_what_text_cannot_tell(forms.read(name))
+    log = forms.without_cut_access_lines(forms.without_unreached_daemon(forms.read(name)))
     counts = counted(Dify(), log)
     assert counts
     assert counted(parser, forms.rewritten(log, form, envelope)) == counts

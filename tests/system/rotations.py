@@ -39,6 +39,11 @@ MODES = {
     "delaycompress": "create\ncompress\ndelaycompress",
     "olddir": "create\nolddir old",
     "olddir, log_patterns": "create\nolddir old",
+    "extension": "create\nextension .log",
+    "extension, dateext": "create\nextension .log\ndateext\ndateformat -%Y%m%d-%s",
+    "extension, create, glob": "create\nextension .log",
+    "extension, copytruncate, glob": "copytruncate\nextension .log",
+    "extension, copy, glob": "copy\nextension .log\ndateext\ndateformat -%Y%m%d-%s",
 }
 WRITERS = ("reopens", "keeps")
 
@@ -93,8 +98,9 @@ class Case:
 
     @property
     def source(self) -> str:
-        patterns = 'log_patterns = ["old/%s.*"]\n' if self.mode.endswith("log_patterns") else ""
-        path = f'paths = ["{self.name}/access.log"]\n'
+        patterns = 'log_patterns = ["old/{stem}{ext}.*"]\n' if self.mode.endswith("log_patterns") else ""
+        name = "access*.log" if self.mode.endswith("glob") else "access.log"
+        path = f'paths = ["{self.name}/{name}"]\n'
         return f'[[source]]\nname = "{self.name}"\n{path}{patterns}parser = "nginx"\nformat = "dify"\n'
 
     @property
@@ -120,7 +126,7 @@ class Case:
     def on_disk(self) -> int:
         """Lines that can still be read in any file."""
         found: set[bytes] = set()
-        for file in self.folder.rglob("access.log*"):
+        for file in self.folder.rglob("access*"):
             data = file.read_bytes()
             found.update(re.findall(rb"/case\d+/\d+\.", gzip.decompress(data) if file.suffix == ".gz" else data))
         return len(found)

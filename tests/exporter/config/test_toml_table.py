@@ -82,6 +82,21 @@ REFUSED = {
         SOURCE.replace('"nginx"\np', '"a\\nb"\np'),
         "[[source]] \"a\N{REPLACEMENT CHARACTER}b\": name: expected a name of printable characters, found 'a\\nb'",
     ),
+    "log pattern without the log": (
+        SOURCE + 'log_patterns = ["*.old"]\n',
+        '[[source]] "nginx": log_patterns: expected one {stem} for the file\'s name without its ending and at most one '
+        '{ext} for the ending, or one %s for both, found "*.old"',
+    ),
+    "log pattern with the ending only": (
+        SOURCE + 'log_patterns = ["a{ext}"]\n',
+        '[[source]] "nginx": log_patterns: expected one {stem} for the file\'s name without its ending and at most one '
+        '{ext} for the ending, or one %s for both, found "a{ext}"',
+    ),
+    "log pattern with the log twice": (
+        SOURCE + 'log_patterns = ["{stem}-%s"]\n',
+        '[[source]] "nginx": log_patterns: expected one {stem} for the file\'s name without its ending and at most one '
+        '{ext} for the ending, or one %s for both, found "{stem}-%s"',
+    ),
     "price's moment": (
         "[[price]]\nmodel='m'\ninput='2'\noutput='8'\ncurrency='USD'\nfrom=2026-01-01T00:00:00Z\n",
         "[[price]] 1: from: expected a date, found 2026-01-01T00:00:00+00:00",
