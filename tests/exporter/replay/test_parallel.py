@@ -131,7 +131,7 @@ def test_an_interrupt_ends_them_all(large: Path) -> None:
     with parsing(large) as (process, workers):
         process.send_signal(signal.SIGINT)
         told, said = process.communicate(timeout=30)
-        assert (process.returncode, said) == (130, "interrupted: what follows was read until then\n")
+        assert (process.returncode, said) == (130, "interrupted: the result covers only what was read until then\n")
         assert json.loads(told).keys() <= {"a"}
         until("their end", lambda: gone(workers))
 
