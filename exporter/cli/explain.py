@@ -47,9 +47,8 @@ def explain(context: click.Context, config_path: Path, line: str | None) -> None
     config = load_or_stop(config_path) if named or config_path.exists() else Config()
     text = _read_line(line)
     configured = _daemon_sorted(text, (Guess(s.parser, s.name, source=s.name) for s in config.sources))
-    found = detect(text, iter(configured)) or detect(
-        text, iter(_daemon_sorted(text, guesses(routes=config.routes.extra)))
-    )
+    built_in = _daemon_sorted(text, guesses(routes=config.routes.extra))
+    found = detect(text, iter(configured)) or detect(text, iter(built_in))
     if found is None:
         _report_mismatch(text, [*configured, *guesses()])
     _report_match(*found, config)
