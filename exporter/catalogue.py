@@ -21,7 +21,7 @@ OPEN_LABELS = frozenset({"route", "app_id", "provider", "model", "task"})
 class Metric(Struct, frozen=True, eq=False):
     """A metric. `buckets` are upper bounds in seconds.
 
-    The ledger keeps a `durable` metric over restarts; all others start anew with the process.
+    The ledger keeps a `durable` metric over restarts; all others start at 0 with each process.
     """
 
     name: str

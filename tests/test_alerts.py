@@ -41,13 +41,13 @@ def verdicts(*records: b.Record, parser: Parser | None = None) -> dict[str, str]
 def test_an_alert_that_no_source_feeds_says_what_to_add() -> None:
     plain = verdicts(b.Request("GET", "/v1/info", "200"))
     assert plain["DifyHighErrorRate"] == ""
-    assert plain["DifyHighLatency"].startswith("no source carries durations; use the dify-timed log_format")
-    assert plain["DifySlowFirstToken"].startswith("no source carries times to the first token; put dify-exporter proxy")
+    assert plain["DifyHighLatency"].startswith("no source reports durations; use the dify-timed log_format")
+    assert plain["DifySlowFirstToken"].startswith("no source reports times to the first token; put dify-exporter proxy")
     timed = verdicts(b.Request("GET", "/v1/info", "200", durations=(5,)))
     assert timed["DifyHighLatency"] == ""
     streamed = verdicts(b.FirstToken("app", "model", 5))
     assert streamed["DifySlowFirstToken"] == ""
-    assert streamed["DifyHighErrorRate"].startswith("no source carries requests")
+    assert streamed["DifyHighErrorRate"].startswith("no source reports requests")
 
 
 def test_a_kind_of_failure_that_no_parser_reports_fires_nothing() -> None:
@@ -56,12 +56,12 @@ def test_a_kind_of_failure_that_no_parser_reports_fires_nothing() -> None:
         nginx = verdicts(request, parser=parser)
         assert nginx["DifyTimeouts"] == nginx["DifyRateLimiting"] == ""
         assert nginx["DifyQuotaExceeded"].startswith(
-            "no source carries errors of model providers; tail the logs of Dify"
+            "no source reports errors of model providers; tail the logs of Dify"
         )
-        assert nginx["DifyProviderFailures"].startswith("no source carries errors of model providers")
+        assert nginx["DifyProviderFailures"].startswith("no source reports errors of model providers")
     daemon = verdicts(parser=PluginDaemon())
     assert daemon["DifyProviderFailures"] == daemon["DifyRateLimiting"] == ""
-    assert daemon["DifyQuotaExceeded"].startswith("no source carries errors of model providers")
+    assert daemon["DifyQuotaExceeded"].startswith("no source reports errors of model providers")
     assert verdicts(request)["DifyQuotaExceeded"] == ""
 
 
@@ -71,7 +71,7 @@ def test_each_source_is_evaluated_alone() -> None:
     usage = b.Usage(app_id="a", input_tokens=1, output_tokens=1)
     apart = evaluated({"nginx": Nginx(), "other": Dify()}, {"nginx": [request], "other": [usage]})
     assert apart["DifyHighErrorRate"].sources == ("nginx",)
-    assert "no source carries" in apart["DifyUsageMissing"].why
+    assert "no source reports" in apart["DifyUsageMissing"].why
     assert "together with the other metrics of this alert" in apart["DifyUsageMissing"].why
     both = evaluated({"nginx": Nginx(), "proxy": Dify()}, {"nginx": [request], "proxy": [request, usage]})
     assert both["DifyUsageMissing"] == alerts.Verdict("DifyUsageMissing", ("proxy",))
@@ -97,7 +97,7 @@ def test_what_the_proxy_knows_no_access_line_does() -> None:
 def test_what_nginx_turns_away_is_no_failure_of_a_provider() -> None:
     for format in ("dify-timed", "error"):
         nginx = evaluated({"nginx": Nginx(format=format)}, {"nginx": [b.Request("GET", "/v1/info", "200")]})
-        assert nginx["DifyProviderFailures"].why.startswith("no source carries errors of model providers")
+        assert nginx["DifyProviderFailures"].why.startswith("no source reports errors of model providers")
 
 
 def test_a_budget_needs_what_it_counts_and_the_checkpoint_its_state() -> None:
@@ -108,9 +108,9 @@ def test_a_budget_needs_what_it_counts_and_the_checkpoint_its_state() -> None:
         assert (found["DifyTokenBudgetWarning"].why == "") is fires
     found = evaluated({"s": Dify()}, tokens, exporter=ExporterConfig(state=""))
     assert found["DifyTokenBudgetWarning"].why.endswith("add a [[budget]] to the configuration")
-    assert found["DifyExporterCheckpointFailing"].why.startswith("no source carries a state")
+    assert found["DifyExporterCheckpointFailing"].why.startswith("no state folder is configured")
 
 
 def test_the_sentence_counts() -> None:
-    two = [alerts.Verdict("A"), alerts.Verdict("B", (), "no source carries tokens")]
+    two = [alerts.Verdict("A"), alerts.Verdict("B", (), "no source reports tokens")]
     assert alerts.summary(two) == "1 of the 2 shipped alerts can fire with these sources"

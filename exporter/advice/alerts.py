@@ -19,23 +19,29 @@ from parsers.batch import Batch
 
 _PROXY = "put dify-exporter proxy in front of Dify's api (docs/proxy.md)"
 
-#: By metric: what is missing if the metric does not exist, and how to get it.
+#: By metric: the reason why an alert on it cannot fire if the metric does not exist, and the remedy.
 _REMEDIES: Mapping[str, tuple[str, str]] = {
-    c.REQUESTS.name: ("requests", "tail nginx's access log, or set ENABLE_REQUEST_LOGGING=true in Dify's api"),
-    c.ERRORS.name: ("errors of model providers", "tail the logs of Dify's api and worker"),
-    c.REQUEST_DURATION.name: ("durations", "use the dify-timed log_format of deploy/nginx"),
-    c.TIME_TO_FIRST_TOKEN.name: ("times to the first token", _PROXY),
-    c.CHECKPOINT_ERRORS.name: ("a state", "name a folder for it: [exporter] state"),
-    c.ACTIVE_REQUESTS.name: ("active requests", _PROXY),
-    c.TOKENS_USED.name: ("tokens", f"{_PROXY}, or tail the enterprise telemetry"),
-    c.USAGE_MISSING.name: ("token usage", f"{_PROXY}, or tail the enterprise telemetry"),
-    c.BUDGET_LIMIT.name: ("a budget, with tokens or cost to count in it", "add a [[budget]] to the configuration"),
+    c.REQUESTS.name: (
+        "no source reports requests",
+        "tail nginx's access log, or set ENABLE_REQUEST_LOGGING=true in Dify's api",
+    ),
+    c.ERRORS.name: ("no source reports errors of model providers", "tail the logs of Dify's api and worker"),
+    c.REQUEST_DURATION.name: ("no source reports durations", "use the dify-timed log_format of deploy/nginx"),
+    c.TIME_TO_FIRST_TOKEN.name: ("no source reports times to the first token", _PROXY),
+    c.CHECKPOINT_ERRORS.name: ("no state folder is configured", "set [exporter] state"),
+    c.ACTIVE_REQUESTS.name: ("no source reports active requests", _PROXY),
+    c.TOKENS_USED.name: ("no source reports tokens", f"{_PROXY}, or tail the enterprise telemetry"),
+    c.USAGE_MISSING.name: ("no source reports token usage", f"{_PROXY}, or tail the enterprise telemetry"),
+    c.BUDGET_LIMIT.name: (
+        "no budget is configured for tokens or cost that a source reports",
+        "add a [[budget]] to the configuration",
+    ),
     "probe_success": (
-        "probes",
+        "this exporter does not probe Dify",
         "run blackbox_exporter as deploy/ does. Without a scrape job named dify-probe, DifyServiceDown fires; "
         "this exporter cannot detect that job",
     ),
-    "probe_ssl_earliest_cert_expiry": ("probes", "run blackbox_exporter as deploy/ does"),
+    "probe_ssl_earliest_cert_expiry": ("this exporter does not probe Dify", "run blackbox_exporter as deploy/ does"),
 }
 
 #: Metrics of Prometheus and Alertmanager themselves, which exist in a stack like deploy/.
@@ -153,10 +159,10 @@ def _why(ways: list[list[str]], available: Mapping[str, frozenset[str]]) -> str:
     ]
     missing = min(lacks, key=lambda names: (len(names), all(_metric_name(name) not in _REMEDIES for name in names)))
     named = next((name for name in missing if _metric_name(name) in _REMEDIES), missing[0])
-    what, remedy = _REMEDIES.get(_metric_name(named), (named, "see docs/metrics.md"))
+    reason, remedy = _REMEDIES.get(_metric_name(named), (f"no source reports {named}", "see docs/metrics.md"))
     is_elsewhere = any(named in found for found in available.values())
     together = " together with the other metrics of this alert" if is_elsewhere else ""
-    return f"no source carries {what}{together}; {remedy}"
+    return f"{reason}{together}; {remedy}"
 
 
 def _metric_name(name: str) -> str:

@@ -35,29 +35,28 @@ def check(config_path: Path) -> None:
     ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets)
     for source in config.sources:
         batches: list[Batch] = []
-        problems += _findings(f"{source.name} ({parser_name(source.parser)})", examine(source, batches))
+        problems += _print_findings(f"{source.name} ({parser_name(source.parser)})", examine(source, batches))
         ledger.open(source.name)
         for batch in batches:
             ledger.enter(source.name, batch)
         records = tuple(record for batch in batches for record in batch.records)
         samples[source.name] = Batch(lines=sum(batch.lines for batch in batches), records=records)
-    problems += _findings("overlaps", overlaps(config.sources))
-    problems += _findings("money", audit(config))
+    problems += _print_findings("overlaps", overlaps(config.sources))
+    problems += _print_findings("money", audit(config))
     if config.proxy != ProxyConfig():
-        problems += _findings("proxy", examine_proxy(config, config_path.absolute().parent))
+        problems += _print_findings("proxy", examine_proxy(config, config_path.absolute().parent))
     elif not config.sources:
-        problems += _findings("sources", [Finding(NO_SOURCE, problem=True)])
+        problems += _print_findings("sources", [Finding(NO_SOURCE, problem=True)])
     if config.sources:
         empty = [source.name for source in config.sources if not samples[source.name].lines]
-        _alerts(
-            alerts.evaluate(alerts.available_metrics(ledger.snapshot(time.time()), config, samples.__getitem__)), empty
-        )
+        available = alerts.available_metrics(ledger.snapshot(time.time()), config, samples.__getitem__)
+        _print_alerts(alerts.evaluate(available), empty)
     if problems:
         click.echo(f"\n{problems} problem{'s' * (problems != 1)} found")
         raise SystemExit(1)
 
 
-def _findings(title: str, findings: Iterable[Finding]) -> int:
+def _print_findings(title: str, findings: Iterable[Finding]) -> int:
     """Print the findings under their title, if there are any. Returns the number of problems."""
     problems = 0
     for number, finding in enumerate(findings):
@@ -68,7 +67,7 @@ def _findings(title: str, findings: Iterable[Finding]) -> int:
     return problems
 
 
-def _alerts(verdicts: list[alerts.Verdict], empty: list[str]) -> None:
+def _print_alerts(verdicts: list[alerts.Verdict], empty: list[str]) -> None:
     """Print which alerts can fire. `empty` are the sources without any line."""
     click.echo(f"\n{alerts.summary(verdicts)}")
     for sources, names in alerts.by_source(verdicts).items():

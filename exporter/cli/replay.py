@@ -113,11 +113,7 @@ def replay(
         stop("--since must be before --until: nothing lies between them")
     examples: Examples = {}
     code = 0
-    # Records are many and have no cycles. By default the garbage collector would traverse them 40 times per window.
-    gc.set_threshold(100_000)
-    # Free one large block: from then on glibc keeps freed memory. Otherwise the kernel would have to clear the same
-    # pages for each window.
-    bytes(_LARGE_BLOCK)
+    _tune_memory()
     try:
         if files:
             candidates = candidates_or_stop(parser_name, format_, envelope, config.routes.extra)
@@ -127,7 +123,7 @@ def replay(
         with _progress(jobs) as advance:
             for step in run(jobs, ledger, config.limits.line_length, Span(since, until), _say, processes):
                 advance(step.batch)
-                _keep(examples, step)
+                _keep_examples(examples, step)
     except InputError as error:
         stop(str(error))
     except KeyboardInterrupt:
@@ -138,7 +134,15 @@ def replay(
     raise SystemExit(code)
 
 
-def _keep(examples: Examples, step: Step) -> None:
+def _tune_memory() -> None:
+    # Records are many and have no cycles. By default the garbage collector would traverse them 40 times per window.
+    gc.set_threshold(100_000)
+    # Free one large block: from then on glibc keeps freed memory. Otherwise the kernel would have to clear the same
+    # pages for each window.
+    bytes(_LARGE_BLOCK)
+
+
+def _keep_examples(examples: Examples, step: Step) -> None:
     for reason, line in step.batch.examples.items() if step.counted else ():
         examples.setdefault((step.source, reason), line)
 

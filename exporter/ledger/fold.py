@@ -43,22 +43,22 @@ class SourceLedger(Struct):
     usage_at: int = 0
 
 
-def _request(ledger: SourceLedger, r: b.Request) -> None:
+def _request(ledger: SourceLedger, record: b.Request) -> None:
     source, series = ledger.source, ledger.series
-    series.add(c.REQUESTS, (source, r.method, r.route, r.status_code), r.count, r.count)
-    if (source, r.route, b.FAILURE_REASONS[0]) not in series.counters[c.FAILED_REQUESTS]:
+    series.add(c.REQUESTS, (source, record.method, record.route, record.status_code), record.count, record.count)
+    if (source, record.route, b.FAILURE_REASONS[0]) not in series.counters[c.FAILED_REQUESTS]:
         for reason in b.FAILURE_REASONS:
-            series.add(c.FAILED_REQUESTS, (source, r.route, reason), 0, 0)
-    if r.failure:
-        series.add(c.FAILED_REQUESTS, (source, r.route, r.failure), r.count, r.count)
-    if r.response_bytes is not None:
-        series.add(c.RESPONSE_BYTES, (source, r.route), r.response_bytes, r.count)
-    if r.durations:
-        series.observe(c.REQUEST_DURATION, (source, r.method, r.route, r.status_code), r.durations)
-    if r.first_bytes:
-        series.observe(c.TIME_TO_FIRST_BYTE, (source, r.method, r.route), r.first_bytes)
-    if r.handler_durations:
-        series.observe(c.HANDLER_DURATION, (source, r.method, r.route), r.handler_durations)
+            series.add(c.FAILED_REQUESTS, (source, record.route, reason), 0, 0)
+    if record.failure:
+        series.add(c.FAILED_REQUESTS, (source, record.route, record.failure), record.count, record.count)
+    if record.response_bytes is not None:
+        series.add(c.RESPONSE_BYTES, (source, record.route), record.response_bytes, record.count)
+    if record.durations:
+        series.observe(c.REQUEST_DURATION, (source, record.method, record.route, record.status_code), record.durations)
+    if record.first_bytes:
+        series.observe(c.TIME_TO_FIRST_BYTE, (source, record.method, record.route), record.first_bytes)
+    if record.handler_durations:
+        series.observe(c.HANDLER_DURATION, (source, record.method, record.route), record.handler_durations)
 
 
 def post(ledger: SourceLedger, records: Sequence[b.Record]) -> None:
@@ -77,23 +77,27 @@ def post(ledger: SourceLedger, records: Sequence[b.Record]) -> None:
         ledger.series.add(c.USAGE_MISSING, (ledger.source, "", reason), count, count, refused=True)
 
 
-def _usage(ledger: SourceLedger, r: b.Usage, refused: bool = False) -> None:
+def _usage(ledger: SourceLedger, record: b.Usage, refused: bool = False) -> None:
     """`refused` is the same as in `Series.add`. Unpriced tokens are refused only if `Overflow` cleared their model."""
-    series, model = ledger.series, (r.provider, r.model)
-    tokens = {"input": r.input_tokens, "output": r.output_tokens, "unsplit": r.unsplit_tokens}
+    series, model = ledger.series, (record.provider, record.model)
+    tokens = {"input": record.input_tokens, "output": record.output_tokens, "unsplit": record.unsplit_tokens}
     for token_type, count in tokens.items():
         if count is not None:
-            series.add(c.TOKENS_USED, (ledger.source, r.app_id, *model, token_type), count, r.count, refused=refused)
-    at = _usage_time(ledger, r.at)
-    cost, currency, basis = r.cost, r.currency, "reported"
+            series.add(
+                c.TOKENS_USED, (ledger.source, record.app_id, *model, token_type), count, record.count, refused=refused
+            )
+    at = _usage_time(ledger, record.at)
+    cost, currency, basis = record.cost, record.currency, "reported"
     unpriced = sum(count or 0 for count in tokens.values()) if cost is None else 0
-    if cost is None and (price := ledger.prices.find(r, at)) is not None:
-        (cost, unpriced), currency, basis = price.priced(r), price.currency, "price_list"
-    ledger.budgets.spend(ledger.source, r, cost, currency, at)
+    if cost is None and (price := ledger.prices.find(record, at)) is not None:
+        (cost, unpriced), currency, basis = price.priced(record), price.currency, "price_list"
+    ledger.budgets.spend(ledger.source, record, cost, currency, at)
     if cost is not None:
-        series.add(c.COST, (ledger.source, r.app_id, *model, currency, basis), cost, r.count, refused=refused)
+        series.add(c.COST, (ledger.source, record.app_id, *model, currency, basis), cost, record.count, refused=refused)
     if unpriced:
-        series.add(c.UNPRICED_TOKENS, (ledger.source, *model), unpriced, r.count, refused=refused and not r.model)
+        series.add(
+            c.UNPRICED_TOKENS, (ledger.source, *model), unpriced, record.count, refused=refused and not record.model
+        )
 
 
 def _usage_time(ledger: SourceLedger, at: int | None) -> int:
@@ -110,39 +114,43 @@ def _usage_time(ledger: SourceLedger, at: int | None) -> int:
     return known
 
 
-def _usage_missing(ledger: SourceLedger, r: b.UsageMissing) -> None:
-    ledger.series.add(c.USAGE_MISSING, (ledger.source, r.app_id, r.reason))
+def _usage_missing(ledger: SourceLedger, record: b.UsageMissing) -> None:
+    ledger.series.add(c.USAGE_MISSING, (ledger.source, record.app_id, record.reason))
 
 
-def _first_token(ledger: SourceLedger, r: b.FirstToken, refused: bool = False) -> None:
-    if durations := r.durations or _one(r.duration):
-        ledger.series.observe(c.TIME_TO_FIRST_TOKEN, (ledger.source, r.app_id, r.model), durations, refused=refused)
+def _first_token(ledger: SourceLedger, record: b.FirstToken, refused: bool = False) -> None:
+    if durations := record.durations or _one(record.duration):
+        ledger.series.observe(
+            c.TIME_TO_FIRST_TOKEN, (ledger.source, record.app_id, record.model), durations, refused=refused
+        )
 
 
-def _run(ledger: SourceLedger, r: b.Run, refused: bool = False) -> None:
+def _run(ledger: SourceLedger, record: b.Run, refused: bool = False) -> None:
     """Count a run that telemetry reports."""
-    ledger.has_telemetry = ledger.has_telemetry or r.kind in _WORKER_KINDS
-    _count_run(ledger, r, refused)
+    ledger.has_telemetry = ledger.has_telemetry or record.kind in _WORKER_KINDS
+    _count_run(ledger, record, refused)
 
 
-def _count_run(ledger: SourceLedger, r: b.Run, refused: bool = False) -> None:
-    durations = r.durations or _one(r.duration)
-    _timed(ledger, (c.RUNS, c.RUN_DURATION), (r.kind, r.app_id, r.status), durations, r.count, refused)
+def _count_run(ledger: SourceLedger, record: b.Run, refused: bool = False) -> None:
+    durations = record.durations or _one(record.duration)
+    _timed(
+        ledger, (c.RUNS, c.RUN_DURATION), (record.kind, record.app_id, record.status), durations, record.count, refused
+    )
 
 
-def _node_run(ledger: SourceLedger, r: b.NodeRun) -> None:
-    durations = r.durations or _one(r.duration)
-    _timed(ledger, (c.NODE_RUNS, c.NODE_RUN_DURATION), (r.node_type, r.status), durations, r.count)
+def _node_run(ledger: SourceLedger, record: b.NodeRun) -> None:
+    durations = record.durations or _one(record.duration)
+    _timed(ledger, (c.NODE_RUNS, c.NODE_RUN_DURATION), (record.node_type, record.status), durations, record.count)
 
 
-def _task(ledger: SourceLedger, r: b.Task) -> None:
-    _timed(ledger, (c.TASKS, c.TASK_DURATION), (r.task, r.status), _one(r.duration))
+def _task(ledger: SourceLedger, record: b.Task) -> None:
+    _timed(ledger, (c.TASKS, c.TASK_DURATION), (record.task, record.status), _one(record.duration))
 
 
-def _invocation(ledger: SourceLedger, r: b.Invocation) -> None:
-    durations = r.durations or _one(r.duration)
+def _invocation(ledger: SourceLedger, record: b.Invocation) -> None:
+    durations = record.durations or _one(record.duration)
     metrics = c.MODEL_INVOCATIONS, c.MODEL_INVOCATION_DURATION
-    _timed(ledger, metrics, (r.operation, r.status_code), durations, r.count)
+    _timed(ledger, metrics, (record.operation, record.status_code), durations, record.count)
 
 
 def _timed(
@@ -164,54 +172,54 @@ def _one(duration: int | None) -> tuple[int, ...]:
     return () if duration is None else (duration,)
 
 
-def _failure(ledger: SourceLedger, r: b.Failure) -> None:
-    ledger.series.add(c.ERRORS, (ledger.source, r.kind), r.count)
+def _failure(ledger: SourceLedger, record: b.Failure) -> None:
+    ledger.series.add(c.ERRORS, (ledger.source, record.kind), record.count)
 
 
-def _active(ledger: SourceLedger, r: b.Active) -> None:
-    ledger.active.pop(r.worker, None)
-    ledger.active[r.worker] = structs.replace(r, at=event_time(ledger, r.at))
+def _active(ledger: SourceLedger, record: b.Active) -> None:
+    ledger.active.pop(record.worker, None)
+    ledger.active[record.worker] = structs.replace(record, at=event_time(ledger, record.at))
     while len(ledger.active) > _MAX_WORKERS:
         del ledger.active[next(iter(ledger.active))]
 
 
-def _dropped_lines(ledger: SourceLedger, r: b.DroppedLines) -> None:
-    ledger.series.add(c.DROPPED_LINES, (ledger.source,), r.lines)
+def _dropped_lines(ledger: SourceLedger, record: b.DroppedLines) -> None:
+    ledger.series.add(c.DROPPED_LINES, (ledger.source,), record.lines)
 
 
-def _dropped_value(ledger: SourceLedger, r: b.DroppedValue) -> None:
-    ledger.series.add(c.DROPPED_VALUES, (ledger.source, r.field), r.count)
+def _dropped_value(ledger: SourceLedger, record: b.DroppedValue) -> None:
+    ledger.series.add(c.DROPPED_VALUES, (ledger.source, record.field), record.count)
 
 
-def _opened(ledger: SourceLedger, r: b.Opened) -> None:
-    for lost in ledger.joins.open(structs.replace(r, at=event_time(ledger, r.at))):
+def _opened(ledger: SourceLedger, record: b.Opened) -> None:
+    for lost in ledger.joins.open(structs.replace(record, at=event_time(ledger, record.at))):
         _lost(ledger, lost)
 
 
-def _closed(ledger: SourceLedger, r: b.Closed) -> None:
-    for ended in ledger.joins.close(r, event_time(ledger, r.at), ledger.file):
+def _closed(ledger: SourceLedger, record: b.Closed) -> None:
+    for ended in ledger.joins.close(record, event_time(ledger, record.at), ledger.file):
         _ended(ledger, ended)
 
 
-def _ended(ledger: SourceLedger, r: Ended) -> None:
+def _ended(ledger: SourceLedger, record: Ended) -> None:
     """Count a worker's run whose outcome is final.
 
     If telemetry reports the same runs with their outcome, only telemetry decides whether a run failed.
     """
-    outcome = "" if ledger.has_telemetry else r.outcome
-    status = "failed" if "failed" in (r.status, outcome) else outcome or r.status
-    _count_run(ledger, b.Run(r.kind, r.app_id, status, r.duration))
+    outcome = "" if ledger.has_telemetry else record.outcome
+    status = "failed" if "failed" in (record.status, outcome) else outcome or record.status
+    _count_run(ledger, b.Run(record.kind, record.app_id, status, record.duration))
 
 
-def _trace_error(ledger: SourceLedger, r: b.TraceError) -> None:
-    failed = ledger.joins.fail(r, event_time(ledger, r.at))
+def _trace_error(ledger: SourceLedger, record: b.TraceError) -> None:
+    failed = ledger.joins.fail(record, event_time(ledger, record.at))
     if failed is not None:
         _failed_requests(ledger, *failed, 1)
 
 
-def _accepted(ledger: SourceLedger, r: b.Accepted) -> None:
-    if count := ledger.joins.accept(r):
-        _failed_requests(ledger, r.route, r.failure, count)
+def _accepted(ledger: SourceLedger, record: b.Accepted) -> None:
+    if count := ledger.joins.accept(record):
+        _failed_requests(ledger, record.route, record.failure, count)
 
 
 def _failed_requests(ledger: SourceLedger, route: str, failure: str, count: int) -> None:
@@ -219,9 +227,9 @@ def _failed_requests(ledger: SourceLedger, route: str, failure: str, count: int)
     ledger.series.add(c.FAILED_REQUESTS, (ledger.source, route, failure), count, count)
 
 
-def _lost(ledger: SourceLedger, r: b.Opened) -> None:
+def _lost(ledger: SourceLedger, record: b.Opened) -> None:
     ledger.series.add(c.JOINS_EXPIRED, (ledger.source,))
-    _count_run(ledger, b.Run(r.kind, r.app_id, "lost"))
+    _count_run(ledger, b.Run(record.kind, record.app_id, "lost"))
 
 
 def event_time(ledger: SourceLedger, at: int | None) -> int:

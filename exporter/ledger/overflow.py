@@ -62,29 +62,29 @@ class Overflow:
         """The number of answers without usage, by reason."""
         return self._missing
 
-    def _usage(self, r: b.Usage) -> bool:
-        labels = (self._source, r.app_id, r.provider, r.model)
-        if labels in self._known or not self._series.is_final(labels) or self._budgets.filters(self._source, r):
+    def _usage(self, record: b.Usage) -> bool:
+        labels = (self._source, record.app_id, record.provider, record.model)
+        if labels in self._known or not self._series.is_final(labels) or self._budgets.filters(self._source, record):
             return False
-        given, produced, unsplit, cost = r.input_tokens, r.output_tokens, r.unsplit_tokens, r.cost
+        given, produced, unsplit, cost = record.input_tokens, record.output_tokens, record.unsplit_tokens, record.cost
         provider = model = ""
         if cost is not None:
             if not self._costs_full:
                 return False
-        elif self._prices.knows(r.model):
+        elif self._prices.knows(record.model):
             return False
-        elif (self._source, r.provider, r.model) in self._series.counters[c.UNPRICED_TOKENS]:
-            provider, model = r.provider, r.model
+        elif (self._source, record.provider, record.model) in self._series.counters[c.UNPRICED_TOKENS]:
+            provider, model = record.provider, record.model
         elif not self._series.is_full(c.UNPRICED_TOKENS):
             return False
-        quarter = None if r.at is None else r.at // _QUARTER
+        quarter = None if record.at is None else record.at // _QUARTER
         known = given is not None, produced is not None, unsplit is not None
-        key = (quarter, "" if cost is None else r.currency, cost is None, provider, model, *known)
+        key = (quarter, "" if cost is None else record.currency, cost is None, provider, model, *known)
         sums = self._usages.get(key)
         if sums is None:
-            self._usages[key] = [r.count, r.at, cost, given or 0, produced or 0, unsplit or 0]
+            self._usages[key] = [record.count, record.at, cost, given or 0, produced or 0, unsplit or 0]
             return True
-        sums[0] += r.count
+        sums[0] += record.count
         if cost is not None:
             sums[2] += cost
         sums[3] += given or 0
@@ -92,32 +92,32 @@ class Overflow:
         sums[5] += unsplit or 0
         return True
 
-    def _run(self, r: b.Run) -> bool:
-        labels = self._source, r.kind, r.app_id
-        is_timed = r.duration is not None or r.durations
-        if not self._series.refuses(c.RUNS, (*labels, r.status)):
+    def _run(self, record: b.Run) -> bool:
+        labels = self._source, record.kind, record.app_id
+        is_timed = record.duration is not None or record.durations
+        if not self._series.refuses(c.RUNS, (*labels, record.status)):
             return False
         if is_timed and not self._series.refuses(c.RUN_DURATION, labels):
             return False
-        self._add(b.Run(r.kind, "", r.status), r)
+        self._add(b.Run(record.kind, "", record.status), record)
         return True
 
-    def _first_token(self, r: b.FirstToken) -> bool:
-        if not self._series.refuses(c.TIME_TO_FIRST_TOKEN, (self._source, r.app_id, r.model)):
+    def _first_token(self, record: b.FirstToken) -> bool:
+        if not self._series.refuses(c.TIME_TO_FIRST_TOKEN, (self._source, record.app_id, record.model)):
             return False
-        self._add(b.FirstToken("", ""), r)
+        self._add(b.FirstToken("", ""), record)
         return True
 
-    def _add(self, labels: b.Run | b.FirstToken, r: b.Run | b.FirstToken) -> None:
+    def _add(self, labels: b.Run | b.FirstToken, record: b.Run | b.FirstToken) -> None:
         sums = self._timed[labels]
-        sums[0] += r.count
-        if r.durations:
-            sums[1] += r.durations
-        elif r.duration is not None:
-            sums[1].append(r.duration)
+        sums[0] += record.count
+        if record.durations:
+            sums[1] += record.durations
+        elif record.duration is not None:
+            sums[1].append(record.duration)
 
-    def _usage_missing(self, r: b.UsageMissing) -> bool:
-        if not self._series.refuses(c.USAGE_MISSING, (self._source, r.app_id, r.reason)):
+    def _usage_missing(self, record: b.UsageMissing) -> bool:
+        if not self._series.refuses(c.USAGE_MISSING, (self._source, record.app_id, record.reason)):
             return False
-        self._missing[r.reason] += 1
+        self._missing[record.reason] += 1
         return True

@@ -1,4 +1,4 @@
-"""The ledger's state: what a commit stores, whole or only the changes, and what of a stored state can be restored.
+"""The state of the ledger: a commit stores the whole state or only its changes, and a start restores it.
 
 It is MessagePack of typed, versioned structs, so anything else fails to decode. Each metric is stored with its label
 names and bucket bounds. A metric whose definition differs from the present catalogue or configuration is left out, so

@@ -1,4 +1,4 @@
-"""Parses a whole stream in windows. A window grows while the parser consumes nothing of it."""
+"""Parses a whole stream in window_parser. A window grows while the parser consumes nothing of it."""
 
 from collections.abc import Callable, Iterator
 
@@ -58,7 +58,7 @@ def feed(
     # In an envelope, a larger window would not fit into the cache of the processor.
     usual = line_length if isinstance(parser, Envelope) else max(line_length, BLOCK)
     most = 2 * line_length if parser.joined else usual
-    windows = _WindowParser(parser, line_length, part.skip)
+    window_parser = _WindowParser(parser, line_length, part.skip)
     window, over, size = b"", False, min(max(size, line_length), usual)
     wanted, is_first = 0, part.first
     while True:
@@ -73,7 +73,7 @@ def feed(
         is_first = False
         end, begin = len(window) if parser.joined else _before_too_long(window, line_length), 0
         last = over and end == len(window)
-        for batch in _parse_window(windows, window[:end], last and part.ended, span):
+        for batch in _parse_window(window_parser, window[:end], last and part.ended, span):
             begin += batch.consumed
             yield batch
         if last:
@@ -85,7 +85,7 @@ def feed(
         wanted = len(window) + 1 if begin >= len(window) else min(most, 2 * len(window))
         if is_too_long:
             batch, window = _too_long(read, window)
-            yield structs.replace(batch, skip=windows.skip)
+            yield structs.replace(batch, skip=window_parser.skip)
         elif begin:
             size = min(2 * size, usual)
 
@@ -135,47 +135,47 @@ def within(batches: Iterator[Batch], span: Span) -> Iterator[tuple[Batch, bool]]
         yield batch, inside
 
 
-def _parse_window(windows: _WindowParser, window: bytes, final: bool, span: Span) -> Iterator[Batch]:
+def _parse_window(window_parser: _WindowParser, window: bytes, final: bool, span: Span) -> Iterator[Batch]:
     if span != ALWAYS:
-        yield from _parse_records(windows, window, final, span.since)
+        yield from _parse_records(window_parser, window, final, span.since)
     elif window:
-        yield windows.take(window, final)
+        yield window_parser.take(window, final)
 
 
-def _parse_records(windows: _WindowParser, window: bytes, final: bool, since: int | None) -> Iterator[Batch]:
-    """Parse one record per batch. If a record and all that follow it in the window are too old, they are one batch."""
+def _parse_records(window_parser: _WindowParser, window: bytes, final: bool, since: int | None) -> Iterator[Batch]:
+    """Parse one record per batch. If the first record and the rest of the window are too old, the rest is one batch."""
     begin = 0
-    while end := _record_end(windows, window, begin):
-        batch = windows.take(window[begin:end])
+    while end := _record_end(window_parser, window, begin):
+        batch = window_parser.take(window[begin:end])
         begin += batch.consumed
         yield batch
         if since is not None and batch.last_at is not None:
-            rest = windows.parse(window[begin:], final) if batch.last_at < since else Batch()
+            rest = window_parser.parse(window[begin:], final) if batch.last_at < since else Batch()
             if rest.last_at is not None and rest.last_at < since:
-                yield windows.take(window[begin:], final)
+                yield window_parser.take(window[begin:], final)
                 return
             since = None  # only one attempt per window
     if final and begin < len(window):
-        yield windows.take(window[begin:], final)
+        yield window_parser.take(window[begin:], final)
 
 
-def _record_end(windows: _WindowParser, window: bytes, begin: int) -> int:
+def _record_end(window_parser: _WindowParser, window: bytes, begin: int) -> int:
     """The end of the first record that begins at `begin`; 0 if no record ends in the window.
 
     An exponential search followed by a binary search: a record of n lines is parsed O(log n) times.
     """
     end = window.find(b"\n", begin) + 1
-    if not end or windows.parse(window[begin:end]).consumed:
+    if not end or window_parser.parse(window[begin:end]).consumed:
         return end
     too_short, whole = end, window.rfind(b"\n", begin) + 1
-    while not windows.parse(window[begin:end]).consumed:
+    while not window_parser.parse(window[begin:end]).consumed:
         if end == whole:
             return 0
         too_short, end = end, min(whole, window.find(b"\n", min(whole, begin + 2 * (end - begin)) - 1) + 1 or whole)
     while (middle := window.rfind(b"\n", too_short, (too_short + end) // 2) + 1) or (
         middle := window.find(b"\n", too_short, end - 1) + 1
     ):
-        if windows.parse(window[begin:middle]).consumed:
+        if window_parser.parse(window[begin:middle]).consumed:
             end = middle
         else:
             too_short = middle

@@ -94,7 +94,7 @@ def _processes(log: OpenLog, processes: int) -> Iterator[list[Connection]]:
 
 
 def _work(log: OpenLog, parents: Connection, own: Connection) -> None:
-    """Parse chunks until the pipe pipes. Only the parent may keep the other end of the pipe open."""
+    """Parse chunks until the pipe is closed. Only the parent may keep the other end of the pipe open."""
     parents.close()
     try:
         while True:

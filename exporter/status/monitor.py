@@ -18,7 +18,7 @@ from exporter.tail.source import LedgerPort, Source, SourceSettings
 
 
 class Lifecycle(Struct, frozen=True):
-    """The state of the service. `waiting_for` is what its start waits for, "" after the start.
+    """The state of the service. `waiting_for` says what delays its start; it is "" after the start.
 
     `loaded_at` is when the present configuration was loaded, in seconds since the epoch.
     """
