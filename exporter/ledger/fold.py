@@ -63,7 +63,16 @@ def _request(ledger: SourceLedger, record: b.Request) -> None:
 
 def post(ledger: SourceLedger, records: Sequence[b.Record]) -> None:
     """Enter the records of a batch."""
-    overflow = Overflow(ledger.source, ledger.series, ledger.prices, ledger.budgets)
+    now = event_time(ledger, None)
+
+    def usage_time(at: int | None) -> int:
+        """Like `_usage_time`, but with only one look at the clock per batch."""
+        if at is None:
+            return ledger.usage_at or ledger.last_at or now
+        ledger.usage_at = at if 0 <= at <= now else max(0, min(at, now))
+        return ledger.usage_at
+
+    overflow = Overflow(ledger.source, ledger.series, ledger.prices, ledger.budgets, usage_time)
     if not overflow:
         for record in records:
             FOLDS[type(record)](ledger, record)
@@ -71,8 +80,10 @@ def post(ledger: SourceLedger, records: Sequence[b.Record]) -> None:
     for record in records:
         if not overflow.takes(record):
             FOLDS[type(record)](ledger, record)
+    usage_at = ledger.usage_at
     for each in overflow.sums():
         _SUMS[type(each)](ledger, each, refused=True)
+    ledger.usage_at = usage_at  # the sums are not in the order of the records
     for reason, count in overflow.missing().items():
         ledger.series.add(c.USAGE_MISSING, (ledger.source, "", reason), count, count, refused=True)
 

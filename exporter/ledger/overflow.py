@@ -22,7 +22,11 @@ _QUARTER = 900 * SECOND
 class Overflow:
     """The refused records of one batch of one source. In the sums, labels that become `other` are ""."""
 
-    def __init__(self, source: str, series: Series, prices: Prices, budgets: Budgets) -> None:
+    def __init__(
+        self, source: str, series: Series, prices: Prices, budgets: Budgets, usage_time: Callable[[int | None], int]
+    ) -> None:
+        """`usage_time` returns the time at which a usage counts, in nanoseconds, from the time in its record."""
+        self._usage_time = usage_time
         self._source, self._series, self._prices, self._budgets = source, series, prices, budgets
         self._usages: dict[tuple[Any, ...], list[Any]] = {}
         self._timed: defaultdict[b.Run | b.FirstToken, list[Any]] = defaultdict(lambda: [0, []])
@@ -77,12 +81,14 @@ class Overflow:
             provider, model = record.provider, record.model
         elif not self._series.is_full(c.UNPRICED_TOKENS):
             return False
-        quarter = None if record.at is None else record.at // _QUARTER
+        at = self._usage_time(record.at)
+        # Without tokens there are no unpriced ones, so such a usage is no observation of them.
+        is_unpriced = bool(given or produced or unsplit) if cost is None else None
         known = given is not None, produced is not None, unsplit is not None
-        key = (quarter, "" if cost is None else record.currency, cost is None, provider, model, *known)
+        key = (at // _QUARTER, "" if cost is None else record.currency, is_unpriced, provider, model, *known)
         sums = self._usages.get(key)
         if sums is None:
-            self._usages[key] = [record.count, record.at, cost, given or 0, produced or 0, unsplit or 0]
+            self._usages[key] = [record.count, at, cost, given or 0, produced or 0, unsplit or 0]
             return True
         sums[0] += record.count
         if cost is not None:

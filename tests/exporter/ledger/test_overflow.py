@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exporter import catalogue as c
@@ -44,6 +44,13 @@ missing = st.builds(b.UsageMissing, names, st.sampled_from(["zero", "absent"]))
 records = st.lists(usages | runs | firsts | missing, max_size=12)
 
 
+def cost(app: str, at: int | None) -> b.Usage:
+    return b.Usage(app, "p", "m", 1, None, None, Decimal("0.5"), "USD", at)
+
+
+@example(  # a usage without a time counts at the time of the usage before it
+    batches=[[cost("first", AT - 86_400 * 10**9)], [cost("x", None), cost("y", AT), cost("z", None)]], cap=1
+)
 @given(batches=st.lists(records, max_size=4), cap=st.integers(1, 4))
 def test_sums_are_those_of_each_record_alone(batches: list[list[b.Record]], cap: int) -> None:
     together, alone = new_ledger(cap), new_ledger(cap)
