@@ -11,7 +11,7 @@ from prometheus_client import PlatformCollector, ProcessCollector
 from prometheus_client.registry import Collector
 
 from exporter import catalogue as c
-from exporter.config.address import address, loopback
+from exporter.config.address import is_loopback, parse_address
 from exporter.config.loader import ConfigError, load
 from exporter.config.requirements import reload_problems
 from exporter.config.settings import Config
@@ -22,7 +22,7 @@ from exporter.persistence.checkpoint import Checkpoint
 from exporter.persistence.committer import Committer
 from exporter.process.fd_limit import raise_fd_limit
 from exporter.status.monitor import Lifecycle, StatusMonitor
-from exporter.status.rows import TODAY, Status
+from exporter.status.rows import TODAY_BUDGET, Status
 from exporter.tail.source import LedgerPort, SourceSettings
 from exporter.tail.supervisor import SourceTerms, Supervisor
 from exporter.web.listener import Listener
@@ -37,7 +37,7 @@ class Service:
         """`file` is the configuration file, which `reload` reads again."""
         self._config = config
         self._file = file
-        self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices, (*config.budgets, TODAY))
+        self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices, (*config.budgets, TODAY_BUDGET))
         self._supervisor = Supervisor(self._open_ledger, self._count_error)
         self._monitor = StatusMonitor(self._ledger, self._supervisor, self.ready)
         self._stopping = threading.Event()
@@ -55,7 +55,7 @@ class Service:
         Raises OSError if the address cannot be bound, and ValueError if the certificate can no longer be loaded.
         """
         raise_fd_limit()
-        self._listener = Listener(address(self._config.exporter.listen), self, self._config.web)
+        self._listener = Listener(parse_address(self._config.exporter.listen), self, self._config.web)
         log.info("listening on %s", self._listener.url)
         self._warn_if_open()
 
@@ -104,7 +104,7 @@ class Service:
             return self._reload_problems
 
     def _apply(self, config: Config) -> None:
-        self._ledger.configure(config.limits, config.prices, (*config.budgets, TODAY))
+        self._ledger.configure(config.limits, config.prices, (*config.budgets, TODAY_BUDGET))
         self._config = config
         try:
             self._supervisor.apply(_terms(config), config.exporter.start_at)
@@ -142,7 +142,9 @@ class Service:
         return Lifecycle(self.ready(), self.waiting_for, self._reload_problems, self._loaded_at)
 
     def _warn_if_open(self) -> None:
-        if not self._config.web.guarded and not loopback(address(self._config.exporter.listen)[0]):
+        if not self._config.web.requires_authentication and not is_loopback(
+            parse_address(self._config.exporter.listen)[0]
+        ):
             log.warning(
                 "anyone who can reach %s can read the metrics: set basic_auth_users or client certificates in "
                 "web_config, or listen on 127.0.0.1",

@@ -1,1 +1,1 @@
-"""Pure parsers: bytes in, observations out. They know no file, metric, socket, clock or thread."""
+"""Pure parsers: they turn the bytes of a log into records. They use no file, metric, socket, clock or thread."""

@@ -1,9 +1,22 @@
-"""What a parser gives back: a Batch of small immutable records.
+"""What a parser returns: a Batch of small immutable records. This module is the contract for third-party parsers.
 
-A parser never names a metric; which record moves which series is the ledger's business.
-Durations are whole nanoseconds and money is Decimal, so that sums know no order. Times are nanoseconds since
-the epoch. A label that the line does not tell is UNKNOWN, one outside a closed set is OTHER. Records are tagged,
-so that a batch can be checked as a whole.
+A parser never names a metric: the ledger decides which record changes which series.
+
+Units and conventions of all records:
+
+* Durations are whole nanoseconds (int).
+* Points in time are nanoseconds since the Unix epoch (int), or None where the line has no time that is understood.
+* Sizes are bytes (int).
+* Money is a Decimal in units of the currency (`Decimal("0.0012")`), finite and not negative.
+  Integers and Decimals make sums exact and independent of their order.
+* A label is text. It is UNKNOWN where the line does not hold the value, and OTHER where the value is outside the closed
+  set of the label.
+* A record with a `count` above 1 sums up many lines whose labels are equal. Its tuples of durations hold one entry per
+  line whose duration is known, in any order.
+* Text that a client, a user or a provider wrote (a path, a prompt, an error message) never becomes a label.
+
+The exporter checks each batch by these types before it counts any of it. It refuses a batch that violates them as a
+whole. Records carry a tag (their class name), so that msgspec can check them.
 """
 
 from collections.abc import Mapping
@@ -12,58 +25,75 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-#: Checked by whoever enters a batch: a parser of somebody else may give anything.
+#: A count, a size in bytes or a duration in nanoseconds.
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+#: A point in time, in nanoseconds since the Unix epoch.
 Moment = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
+#: The label of a value that the line does not hold.
 UNKNOWN = "unknown"
+#: The label of a value outside a closed set.
 OTHER = "other"
 
+#: Why a line is unparsed, the keys of `Batch.unparsed`: it has another format; its JSON is broken; the line of the
+#: container or log shipper around it is broken; it is too long; the pattern of the regex parser took too much time;
+#: the file ended without a newline.
 UNPARSED_REASONS = ("format", "json", "envelope", "too_long", "timeout", "unterminated")
 
-#: The `field` of a DroppedValue.
+#: Allowed values of `DroppedValue.field`.
 DROPPED_FIELDS = ("time", "duration", "first_byte", "first_token", "bytes", "tokens", "price", "status_code")
 
+#: Allowed values of `Request.failure`, besides "".
 FAILURE_REASONS = (
-    "server_error",
-    "timeout",
-    "rate_limited",
-    "client_closed",
-    "provider_error",
-    "quota_exceeded",
-    "not_initialized",
-    "stream_error",
-    "run_failed",
+    "server_error",  # status 500 to 599, except 504
+    "timeout",  # status 504, or the upstream of the proxy did not answer in time
+    "rate_limited",  # status 429, or an app's limit of concurrent requests
+    "client_closed",  # status 499: the client closed the connection
+    "provider_error",  # the model provider or a plugin failed
+    "quota_exceeded",  # the quota of the model provider is used up
+    "not_initialized",  # the model provider has no valid credentials in Dify
+    "stream_error",  # the streamed response broke off or ended with an error
+    "run_failed",  # the response has status 200 and reports a failed run
 )
 
+#: Allowed values of `Failure.kind`.
 ERROR_KINDS = (
-    "upstream_timeout",
-    "upstream_refused",
-    "upstream_reset",
-    "upstream_unresolved",
-    "request_too_large",
-    "provider_error",
-    "provider_unauthorized",
-    "provider_unavailable",
-    "not_initialized",
-    "quota_exceeded",
-    "rate_limited",
-    "model_not_supported",
-    "node_failed",
-    "run_failed",
-    "task_failed",
-    "worker_timeout",
-    "unhandled_exception",
-    "other",
+    "upstream_timeout",  # an upstream server did not answer in time
+    "upstream_refused",  # no upstream server accepted the connection
+    "upstream_reset",  # the upstream server closed the connection too early
+    "upstream_unresolved",  # the name of the upstream server could not be resolved
+    "request_too_large",  # nginx refused the body of a request
+    "provider_error",  # any other error of the model provider or a plugin
+    "provider_unauthorized",  # the model provider refused the credentials
+    "provider_unavailable",  # the model provider is overloaded or not reachable
+    "not_initialized",  # see FAILURE_REASONS
+    "quota_exceeded",  # see FAILURE_REASONS
+    "rate_limited",  # the model provider refused a request because of its rate limit
+    "model_not_supported",  # Dify does not know or allow the model
+    "node_failed",  # a workflow node failed
+    "run_failed",  # a whole run failed
+    "task_failed",  # a Celery task failed
+    "worker_timeout",  # gunicorn killed a worker that took too long
+    "unhandled_exception",  # the program did not handle an exception
+    "other",  # an error record of no other kind
 )
 
+#: Allowed values of `Run.kind` and `Opened.kind`: the modes of Dify's apps.
 RUN_KINDS = ("workflow", "advanced-chat", "chat", "completion", "agent-chat", UNKNOWN)
 
 
 class Request(Struct, frozen=True, gc=False, tag=True):
-    """`count` finished HTTP requests with equal labels, each time in the tuple of its kind, in any order.
+    """`count` finished HTTP requests with equal labels.
 
-    `response_bytes` is their sum, None where no line told one. `failure` is one of FAILURE_REASONS or "".
+    * `method`: an HTTP method (`parsers.values.http.method_of`).
+    * `route`: a template of Dify's route table, `static`, `invalid`, OTHER or UNKNOWN (`parsers.access.routes`).
+    * `status_code`: "100" to "599", OTHER or UNKNOWN (`parsers.values.http.status_code_of`).
+    * `failure`: one of FAILURE_REASONS, or "" for a request that did not fail.
+    * `response_bytes`: the sum of the response sizes in bytes; None where no line holds a size.
+    * `durations`: times from the first byte of a request to the last byte of its response, in nanoseconds.
+    * `first_bytes`: times from the request to the first byte of the response, in nanoseconds.
+    * `handler_durations`: times that Dify's request handler ran, in nanoseconds. For a stream this ends before the
+      response does, so these times have a metric of their own.
     """
 
     method: str
@@ -78,10 +108,17 @@ class Request(Struct, frozen=True, gc=False, tag=True):
 
 
 class Usage(Struct, frozen=True, gc=False, tag=True):
-    """Tokens and money of `count` model calls with equal labels, in the same quarter of an hour as `at`:
-    in every time zone a day begins with one, and so does a price.
+    """Tokens and money of `count` model calls with equal labels, all in the quarter of an hour that `at` lies in.
 
-    None is not known; `unsplit_tokens` where only a total is known.
+    In every time zone a day begins with a full quarter of an hour, and so does the validity of a price. Calls of one
+    quarter therefore belong to the same day and have the same price.
+
+    * `app_id`: the UUID of a Dify app, or UNKNOWN.
+    * `provider`, `model`: names as Dify writes them, at most 128 characters, or UNKNOWN.
+    * `input_tokens`, `output_tokens`: sums of tokens; None where they are not known.
+    * `unsplit_tokens`: tokens of which only a total is known; None where there are none.
+    * `cost`: the sum of the prices that the log reports, in `currency`; None where it reports no price.
+    * `currency`: an ISO 4217 code, OTHER or UNKNOWN (`parsers.values.currencies.currency_of`).
     """
 
     app_id: str = UNKNOWN
@@ -97,15 +134,20 @@ class Usage(Struct, frozen=True, gc=False, tag=True):
 
 
 class UsageMissing(Struct, frozen=True, gc=False, tag=True):
-    """Usage had to be there and was not: `reason` is absent, zero or inconsistent."""
+    """A model call that had to report its usage and did not.
+
+    `reason` is `absent` (no token count), `zero` (all counts are 0) or `inconsistent` (a value is not a count, or the
+    total is not the sum of its parts).
+    """
 
     app_id: str
     reason: str
 
 
 class FirstToken(Struct, frozen=True, gc=False, tag=True):
-    """Time from the request to the first token: `duration` is that of one of `count`, `durations` those of many, in
-    any order.
+    """The times from `count` requests to the first token of their answers.
+
+    `duration` is the time of a single request (`count` 1), `durations` holds the times of many; both in nanoseconds.
     """
 
     app_id: str
@@ -116,7 +158,12 @@ class FirstToken(Struct, frozen=True, gc=False, tag=True):
 
 
 class Run(Struct, frozen=True, gc=False, tag=True):
-    """`count` finished app runs; `kind` is one of RUN_KINDS, `duration` and `durations` are as a FirstToken's."""
+    """`count` finished runs of apps.
+
+    * `kind`: one of RUN_KINDS.
+    * `status`: a status of Dify such as `succeeded`, `failed`, `stopped`, `partial-succeeded`; OTHER or UNKNOWN.
+    * `duration`: the duration of a single run, `durations`: those of many; both in nanoseconds.
+    """
 
     kind: str
     app_id: str
@@ -127,7 +174,11 @@ class Run(Struct, frozen=True, gc=False, tag=True):
 
 
 class NodeRun(Struct, frozen=True, gc=False, tag=True):
-    """`count` finished workflow nodes; `duration` and `durations` are as a FirstToken's."""
+    """`count` finished workflow nodes.
+
+    * `node_type`: a node type of Dify such as `llm`, `code`, `http-request`; OTHER or UNKNOWN.
+    * `status`, `duration`, `durations`: see `Run`.
+    """
 
     node_type: str
     status: str
@@ -137,7 +188,12 @@ class NodeRun(Struct, frozen=True, gc=False, tag=True):
 
 
 class Task(Struct, frozen=True, gc=False, tag=True):
-    """A finished Celery task."""
+    """A finished Celery task.
+
+    * `task`: the full name of the task function, or OTHER.
+    * `status`: `succeeded`, `failed`, `retried`, `ignored` or `rejected`.
+    * `duration`: in nanoseconds; None where the log does not report it.
+    """
 
     task: str
     status: str
@@ -145,9 +201,11 @@ class Task(Struct, frozen=True, gc=False, tag=True):
 
 
 class Invocation(Struct, frozen=True, gc=False, tag=True):
-    """`count` finished calls of the plugin daemon, named as its own metrics name them (`invoke_llm`).
+    """`count` finished calls of the plugin daemon.
 
-    `duration` is that of one, `durations` those of many, in any order.
+    * `operation`: a name from the plugin daemon's own metrics such as `invoke_llm`, or OTHER.
+    * `status_code`: the HTTP status code of the call, see `Request`.
+    * `duration`: the duration of a single call, `durations`: those of many; both in nanoseconds.
     """
 
     operation: str
@@ -158,8 +216,9 @@ class Invocation(Struct, frozen=True, gc=False, tag=True):
 
 
 class Failure(Struct, frozen=True, gc=False, tag=True):
-    """`count` error records that are no request's end, or causes of failed requests and runs that our proxy saw; `kind`
-    is one of ERROR_KINDS.
+    """`count` error records of a log that are not the end of a request (`Request.failure` reports those).
+
+    Lines of the proxy also give one for the cause of a failed request or run. `kind` is one of ERROR_KINDS.
     """
 
     kind: str
@@ -167,7 +226,7 @@ class Failure(Struct, frozen=True, gc=False, tag=True):
 
 
 class Active(Struct, frozen=True, gc=False, tag=True):
-    """A proxy worker said how many requests it holds at time `at`."""
+    """How many requests the proxy worker named `worker` was serving at time `at`."""
 
     worker: str
     requests: Count
@@ -175,16 +234,16 @@ class Active(Struct, frozen=True, gc=False, tag=True):
 
 
 class DroppedLines(Struct, frozen=True, gc=False, tag=True):
-    """A proxy worker could not write so many lines since the line before."""
+    """The number of log lines that a proxy worker failed to write since its previous line."""
 
     lines: Count
 
 
 class DroppedValue(Struct, frozen=True, gc=False, tag=True):
-    """`count` values of counted lines could not be understood and were left out, as `parsers.dropped` makes it.
+    """`count` values that the parser could not understand and left out; their lines are counted all the same.
 
-    `field` is one of DROPPED_FIELDS. `example` is one of the values with its letters masked: it holds no text of a
-    client.
+    `parsers.dropped` creates these records. `field` is one of DROPPED_FIELDS. `example` is one of the values, with its
+    letters masked, so that it never shows the text of a client.
     """
 
     field: str
@@ -193,7 +252,10 @@ class DroppedValue(Struct, frozen=True, gc=False, tag=True):
 
 
 class Opened(Struct, frozen=True, gc=False, tag=True):
-    """First half of a join: a worker began a run under this trace id."""
+    """A worker started a run under this trace id, at time `at`. A `Closed` record with the same trace id ends the run.
+
+    `kind` is one of RUN_KINDS.
+    """
 
     trace_id: str
     kind: str
@@ -202,9 +264,10 @@ class Opened(Struct, frozen=True, gc=False, tag=True):
 
 
 class Closed(Struct, frozen=True, gc=False, tag=True):
-    """Second half: the run under this trace id has ended. Without a first half its app is unknown.
+    """The run under this trace id has ended, at time `at`. Without an `Opened` record its kind and app are UNKNOWN.
 
-    `status` is what the end itself says, `finished` or `failed`; a TraceError may make it worse.
+    `status` is `finished` or `failed`, as the line of the end reports it. A `TraceError` with the same trace id may
+    change it for the worse. `duration` is in nanoseconds.
     """
 
     trace_id: str
@@ -213,13 +276,13 @@ class Closed(Struct, frozen=True, gc=False, tag=True):
     at: Moment | None
 
 
-#: What an error record says has failed: a node, a call of a plugin (a model), or the whole run.
+#: What has failed, by an error record: a node, a call of a plugin (a model), or the whole run.
 ErrorLevel = Literal["node", "plugin", "run"]
 TraceId = Annotated[str, Meta(max_length=64)]
 
 
 class TraceError(Struct, frozen=True, gc=False, tag=True):
-    """An error record at time `at` under this trace id: it decides the outcome of the run or request of the id."""
+    """An error record at time `at`. It decides the outcome of the run or request with the same trace id."""
 
     trace_id: TraceId
     level: ErrorLevel
@@ -229,10 +292,12 @@ class TraceError(Struct, frozen=True, gc=False, tag=True):
 class Accepted(Struct, frozen=True, gc=False, tag=True):
     """Requests to one route that were answered with status 200 and can still fail.
 
-    `failure` is the one of FAILURE_REASONS that an error record under the same trace id makes of a request:
-    `stream_error` needs an error of a plugin or run that is not older than the access line, `run_failed` needs a failed
-    run. `trace_ids` and `times` hold one line per request; a time is ISO 8601, in `timezone` where it names no other.
-    They are texts, because nearly none of them is ever looked at.
+    * `failure`: the one of FAILURE_REASONS that an error record with the same trace id makes of a request.
+      `stream_error` needs an error of the level plugin or run that is not older than the access line; `run_failed`
+      needs a failed run.
+    * `trace_ids`, `times`: one line of text per request, separated by newlines. A time is ISO 8601. They stay text
+      because nearly none of them is ever read.
+    * `timezone`: the IANA name of the time zone of those `times` that have none of their own.
     """
 
     route: str
@@ -242,6 +307,7 @@ class Accepted(Struct, frozen=True, gc=False, tag=True):
     timezone: str = "UTC"
 
 
+#: Any record.
 Record = (
     Request
     | Usage
@@ -263,11 +329,17 @@ Record = (
 
 
 class Batch(Struct, frozen=True, gc=False):
-    """The first `consumed` bytes of a window: `lines` physical lines, each observed, ignored or unparsed.
+    """The result of parsing the first `consumed` bytes of a window.
 
-    `unparsed` counts by reason (UNPARSED_REASONS), `examples` holds one raw line a reason, `last_at` is the
-    newest event time. `skip` names the streams of which a record continues behind `consumed` and is passed over: it was
-    dropped, or is counted already.
+    * `consumed`: bytes from the beginning of the window. The next window begins behind them.
+    * `lines`: physical lines in these bytes. Each one is observed, ignored or unparsed.
+    * `ignored`: lines that are understood and hold nothing to count, such as a traceback.
+    * `unparsed`: the number of lines that are not understood, by reason (UNPARSED_REASONS).
+    * `examples`: one raw line per reason of `unparsed`, at most 200 bytes.
+    * `last_at`: the newest event time; None where no line has a time.
+    * `records`: what the lines report, in any order.
+    * `skip`: names of streams (see `parsers.envelope.pieces`) that have a record which begins before `consumed` and
+      continues behind it. That record is counted or dropped already, so the next parse passes over the rest of it.
     """
 
     consumed: Count = 0
@@ -281,4 +353,5 @@ class Batch(Struct, frozen=True, gc=False):
 
     @property
     def observed(self) -> int:
+        """The number of lines that are neither ignored nor unparsed."""
         return self.lines - self.ignored - sum(self.unparsed.values())

@@ -1,7 +1,8 @@
-"""How programs begin the records of their logs: with a time, a level, an address, or the prefix of a log collector.
+"""Recognise the beginning of a log record of any program: a time, a level, an address, or a log collector's prefix.
 
-Parsers of logs with tracebacks ignore a line that begins no record of theirs, because it continues the record before.
-A line that begins as a record of any program continues nothing: where it fits no form of the parser, it is unparsed.
+A parser of logs with tracebacks ignores a line that begins no record of its own, because such a line continues the
+previous record. A line that begins like a record of any program is not a continuation: if it fits no format of the
+parser, it is unparsed.
 """
 
 import re
@@ -23,7 +24,7 @@ _TIMES = (
     rb"[IWEFD]\d{4} " + _CLOCK,
 )
 
-#: Levels in brackets, before a time, a bracket or a bar, and in uvicorn's column.
+#: Levels: in brackets; before a time, a bracket or a vertical bar; and as uvicorn prints them.
 _LEVEL = rb"(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|debug|info|warning|warn|error|critical|fatal)"
 _LEVELS = (
     rb"\[ ?" + _LEVEL + rb" ?\]",
@@ -31,7 +32,7 @@ _LEVELS = (
     _LEVEL + rb": {2,7}\S",
 )
 
-#: An access line, syslog's priority, logfmt, `docker compose logs`.
+#: An access log line, a syslog priority, logfmt, and `docker compose logs`.
 _OTHERS = (
     rb"[0-9A-Fa-f.:]{3,45} \S{1,64} \S{1,64} \[\d\d/[A-Z]",
     rb"<\d{1,3}>",
@@ -40,7 +41,7 @@ _OTHERS = (
 )
 _BEGINS = re.compile(rb"[\[(\"']?(?:" + b"|".join(_TIMES) + rb")|" + b"|".join((*_LEVELS, *_OTHERS)))
 
-#: The first key of a record in JSON: a time, a level, or what Docker and journald write.
+#: The first key of a JSON record: a time, a level, or a key of Docker or journald.
 _JSON = re.compile(
     rb'\{ ?"(?:'
     rb'(?:time|ts|t|timestamp|@timestamp|datetime|date|asctime|created)" ?: ?"?\d'
@@ -51,10 +52,13 @@ _JSON = re.compile(
 
 
 def begins_record(line: bytes) -> bool:
-    """Whether a line of text begins as a record of some program. Looks at its first 200 bytes at most."""
+    """Return whether a line of text begins like a record of some program. Only its first 200 bytes are read."""
     return _BEGINS.match(line) is not None
 
 
 def begins_json_record(line: bytes) -> bool:
-    """Whether a line in braces begins as a record of some program; a pretty-printed body does not."""
+    """Return whether a line that begins with a brace is a JSON record of some program.
+
+    A pretty-printed JSON body is not.
+    """
     return _JSON.match(line) is not None

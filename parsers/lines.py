@@ -1,17 +1,30 @@
-"""The cut every parser of lines makes: whole lines now, the rest again later."""
+"""Split a window into whole lines and parse them one by one. An unfinished line waits for the next window."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from parsers.batch import Batch, Record
 
-#: What a line gives: records and event time. None: the line is ignored; a string: why it is unparsed.
+#: The result of parsing a line: its records and its event time (nanoseconds since the epoch, or None); None where the
+#: line is ignored; one of UNPARSED_REASONS where it is unparsed.
 Outcome = tuple[Sequence[Record], int | None] | None | str
 
-_EXAMPLE_LENGTH = 200
+#: The length of an example of an unparsed line, in bytes.
+EXAMPLE_LENGTH = 200
+
+_ANSI_COLOR = re.compile(rb"\x1b\[[0-9;]*m")
+
+
+def without_colors(line: bytes) -> bytes:
+    """Remove the ANSI colors that programs print for a terminal."""
+    return _ANSI_COLOR.sub(b"", line)
 
 
 def whole_lines(window: bytes, final: bool) -> tuple[int, int]:
-    """Bytes that are whole lines, and how many lines they are. With `final` the last one needs no newline."""
+    """Return the size of the whole lines of a window in bytes, and their number.
+
+    With `final` the last line needs no newline.
+    """
     consumed = len(window) if final else window.rfind(b"\n") + 1
     lines = window.count(b"\n", 0, consumed)
     if consumed and window[consumed - 1] != 0x0A:
@@ -20,23 +33,23 @@ def whole_lines(window: bytes, final: bool) -> tuple[int, int]:
 
 
 def by_line(window: bytes, final: bool, read: Callable[[bytes], Outcome]) -> Batch:
-    """A batch from a function of one line, which gets it without its newline; an empty line is ignored."""
+    """Make the batch of a window by calling `read` with each line, without its newline. Empty lines are ignored."""
     consumed, count = whole_lines(window, final)
     ignored, last_at = 0, None
     unparsed: dict[str, int] = {}
     examples: dict[str, bytes] = {}
     records: list[Record] = []
-    torn = b"\0" in window
+    has_nuls = b"\0" in window
     for line in window[:consumed].split(b"\n", count)[:count]:
         text = line.removesuffix(b"\r")
         outcome = read(text) if text else None
-        if torn and b"\0" in text:
+        if has_nuls and b"\0" in text:
             outcome = _behind_nuls(text, outcome, read)
         if outcome is None:
             ignored += 1
         elif isinstance(outcome, str):
             unparsed[outcome] = unparsed.get(outcome, 0) + 1
-            examples.setdefault(outcome, text[:_EXAMPLE_LENGTH])
+            examples.setdefault(outcome, text[:EXAMPLE_LENGTH])
         else:
             records += outcome[0]
             at = outcome[1]
@@ -46,10 +59,10 @@ def by_line(window: bytes, final: bool, read: Callable[[bytes], Outcome]) -> Bat
 
 
 def _behind_nuls(text: bytes, outcome: Outcome, read: Callable[[bytes], Outcome]) -> Outcome:
-    """What a line with NULs gives where it is no record as it is: that of the text behind the last run of them.
+    """Return the outcome of a line with NUL bytes: its own, or that of the text behind the last run of NULs.
 
-    A truncation in place and a power failure leave such a run in front of a whole line. A line that was recognised is
-    left as it is, so that a client that writes a NUL hides and forges nothing.
+    A truncation in place and a power failure leave such a run in front of a whole line. The outcome of a line that was
+    recognised stays as it is, so that a client that writes a NUL can neither hide nor forge a record.
     """
     rest = text.rstrip(b"\0")
     if not rest:

@@ -1,7 +1,14 @@
-"""A parser: a frozen struct whose fields are the options of its `[[source]]` table.
+"""The interface of a parser: a frozen struct whose fields are the options of its `[[source]]` table.
 
-Built-in and third-party parsers come through one door, the entry-point group `dify_exporter.parsers`. Each one
-keeps six laws (tests/parsers/test_laws.py): total, cut-proof, complete, stateless, bounded, linear.
+Built-in and third-party parsers register in the same entry-point group, `dify_exporter.parsers`. Each parser obeys six
+laws, which tests/parsers/test_laws.py checks:
+
+* total: any bytes give a batch, and no exception;
+* cut-proof: the sums are the same wherever the log is cut into windows;
+* complete: each line is observed, ignored or unparsed;
+* stateless: the same window gives the same batch;
+* bounded: the memory of a parse is proportional to the window, and none is kept after it;
+* linear: the time of a parse is proportional to the window.
 """
 
 from importlib.metadata import entry_points
@@ -15,14 +22,16 @@ ENTRY_POINTS = "dify_exporter.parsers"
 
 
 class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only=True):
-    """What must be compiled is a `cached_property`, touched in `__post_init__`: a bad option is a
-    configuration error (ValueError) before anything runs, and parsing changes no attribute.
+    """The base class of all parsers.
+
+    A subclass compiles patterns in a `cached_property` and accesses it in `__post_init__`. A bad option then raises
+    ValueError, which becomes a configuration error before anything runs, and parsing changes no attribute.
     """
 
-    #: Option sets that the detection tries; () where a parser cannot be guessed.
+    #: Sets of options that the format detection tries; () for a parser that cannot be detected.
     guesses: ClassVar[tuple[dict[str, Any], ...]] = ({},)
 
-    #: Services of Dify's that write this log, as Dify's Docker Compose file names them; () where nobody can say.
+    #: Services of Dify that write this log, by their names in Dify's Docker Compose file; () if they are not known.
     services: ClassVar[tuple[str, ...]] = ()
 
     #: Whether a record may have several physical lines. Windows then grow to twice `line_length`, so that each parse
@@ -30,62 +39,74 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
     joined: ClassVar[bool] = False
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
-        """Parses the whole records at the beginning of `window`; with `final` nothing more will come."""
+        """Parse the whole records at the beginning of `window`. It never raises.
+
+        With `final` the log ends here, so an unfinished last line counts as a whole one.
+        """
         raise TypeError(f"{type(self).__name__} has no parse method")
 
     def parse_part(self, window: bytes, final: bool, skip: tuple[str, ...], line_length: int) -> Batch:
         """Like `parse`, for a window that may begin inside a record. The tail calls this method.
 
-        `skip` is the `skip` of the batch before: streams whose record is passed over up to its end. A record of several
-        physical lines that span more than `line_length` bytes is dropped, as one unparsed line (`too_long`). Only a
-        parser whose records are `joined` from several lines has to override this method.
+        `skip` is the `skip` of the previous batch: the streams whose current record is passed over until it ends. A
+        record of several physical lines that spans more than `line_length` bytes is dropped and counts as one unparsed
+        line (`too_long`). Only a parser with `joined` has to override this method.
         """
         del skip, line_length
         return self.parse(window, final)
 
-    def reach(self, line: bytes) -> int:
-        """How many bytes of a line, without its newline, fit the format: where a line that nobody takes broke."""
+    def matched_length(self, line: bytes) -> int:
+        """Return how many bytes at the beginning of an unparsed line (without its newline) fit the format.
+
+        Messages show the place, and the format detection suggests the parser with the longest match.
+        """
         del line
         return 0
 
     def ignores_continuations(self) -> bool:
-        """Whether a line that begins no record is ignored as the continuation of the record before it. Where nearly all
-        lines of such a log are ignored, it is written in another format.
+        """Return whether a line that begins no record is ignored as the continuation of the previous record.
+
+        If nearly all lines of a log are ignored in this way, the log probably has another format.
         """
         return False
 
     def remedy(self, line: bytes) -> str:
-        """What to change so that an unparsed line fits, in one sentence for the operator; "" where nobody knows."""
+        """Return one sentence for the operator: what to change so that an unparsed line fits; "" if it is not known."""
         del line
         return ""
 
     def error_kinds(self, sample: Batch) -> frozenset[str]:
-        """Kinds that its `Failure` records may have, by its options and by what a sample of the log gave: which
-        alerts can fire is judged by them.
+        """Return the kinds (of ERROR_KINDS) that the `Failure` records of this log may have.
+
+        They depend on the options and on `sample`, the batch of a part of the log. They decide which alerts can fire.
         """
         del sample
         return frozenset(ERROR_KINDS)
 
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
-        """What the `failure` of its `Request` records may be, beside ""."""
+        """Return the reasons (of FAILURE_REASONS) that the `Request` records of this log may have, besides ""."""
         del sample
         return frozenset(FAILURE_REASONS)
 
     def advice(self, sample: Batch) -> tuple[str, ...]:
-        """Sentences on what this log cannot tell, by its options and by what a sample of it gave, and how to change
-        that.
+        """Return sentences for the operator: what this log does not contain, and how to change that.
+
+        They depend on the options and on `sample`, the batch of a part of the log.
         """
         del sample
         return ()
 
     def advice_on(self, log: bytes, sample: Batch) -> tuple[str, ...]:
-        """The same, where the text of the sample says more than what it gave."""
+        """Return the same sentences for a parser that also has to read the text of the sample, `log`."""
         del log
         return self.advice(sample)
 
 
 def registered(only: str | None = None) -> dict[str, type[Parser]]:
-    """All parsers by name, sorted, or of that name. A package that fails to load raises its own ImportError."""
+    """Load all registered parsers, or only the one with this name, and return them by name, sorted.
+
+    A package that fails to load raises its own ImportError.
+    """
     points = entry_points(group=ENTRY_POINTS, name=only) if only else entry_points(group=ENTRY_POINTS)
     found = {point.name: point.load() for point in points}
     return dict(sorted(found.items()))

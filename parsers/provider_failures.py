@@ -1,11 +1,12 @@
-"""The kind of a failure that a model provider or a plugin reported, read from the error that Dify passes on.
+"""Find the kind of a failure that a model provider or a plugin reported, in the error that Dify logs or returns.
 
 A plugin answers with `error_type`, the name of a Python exception, and `message`, its text
 (dify-plugin-sdk, dify_plugin/core/server/io_server.py). The SDK begins the text of a model's error with
-`[provider] Rate Limit Error, ` or the words of another mapped type, else with `[provider] Error: `
+`[provider] Rate Limit Error, ` or the words of another mapped type, otherwise with `[provider] Error: `
 (interfaces/model/ai_model.py, _transform_invoke_error). The rest is the provider's text and may quote a prompt.
-So only three facts decide, in this order: a status code at the beginning of the provider's text, in the fixed words
-of a known library; the name of the exception; and the fixed beginning of a library's connection error.
+
+Therefore only three facts decide, in this order: a status code at the beginning of the provider's text, in the fixed
+words of a known library; the name of the exception; and the fixed beginning of a library's connection error.
 """
 
 import re
@@ -15,14 +16,14 @@ from msgspec import Struct
 
 from parsers.values import json as lenient_json
 
-#: Bytes of an error that are decoded. Of a longer one only the beginning is read.
+#: An error of more bytes is not decoded as JSON; only its beginning is read.
 _MAX_LENGTH = 1 << 16
-#: Bytes of a provider's text that are read.
+#: Characters of a provider's text that are read.
 _MAX_BEGINNING = 256
 
-#: The exceptions of dify-plugin-sdk, requests, urllib3, httpx, openai, anthropic, google, botocore, aiohttp
-#: and Python. A name that is not here is a `provider_error`.
-_KIND_OF_TYPE: Mapping[str, str] = {
+#: The kind of each exception of dify-plugin-sdk, requests, urllib3, httpx, openai, anthropic, google, botocore, aiohttp
+#: and Python. Any other name is a `provider_error`.
+_KIND_BY_TYPE: Mapping[str, str] = {
     name: kind
     for kind, names in {
         "rate_limited": "InvokeRateLimitError RateLimitError ThrottlingException TooManyRequestsException "
@@ -47,23 +48,24 @@ _KIND_OF_TYPE: Mapping[str, str] = {
     for name in names.split()
 }
 
-#: What `kind_of_plugin_error` and `kind_of_plugin_failure` may return.
-KINDS = frozenset({*_KIND_OF_TYPE.values(), "provider_error"})
+#: The kinds that `kind_of_plugin_error` and `kind_of_plugin_failure` may return.
+KINDS = frozenset({*_KIND_BY_TYPE.values(), "provider_error"})
 
-#: The beginning that the SDK gives to the text of a model's error.
+#: The words that the SDK puts in front of the text of a model's error.
 _SDK_WORDS = re.compile(
     r"(?:\[[\w.-]{1,64}\] )?"
     r"(?:Error: |(Connection|Server Unavailable|Rate Limit|Bad Request) Error(?:, |$)"
     r"|(Incorrect (?:model credentials|API key) provided))"
 )
-_TYPE_OF_SDK_WORDS = {
+_TYPE_BY_SDK_WORDS = {
     "Connection": "InvokeConnectionError",
     "Server Unavailable": "InvokeServerUnavailableError",
     "Rate Limit": "InvokeRateLimitError",
     "Bad Request": "InvokeBadRequestError",
 }
 
-#: A status code in fixed words: `API request failed with status code 429: …` (openai_api_compatible), `Error code:
+#: A status code in the fixed words of a library: `API request failed with status code 429: …`
+#: (openai_api_compatible), `Error code:
 #: 429 - …` (openai, anthropic), `429 Client Error: …` (requests), `Client error '429 …` (httpx), `429
 #: RESOURCE_EXHAUSTED. …` (google-genai), `Failed to invoke model qwen-max, status code: 429, …` (tongyi),
 #: `HTTP 429: …`, `Rerank API Error 429: …`.
@@ -83,11 +85,12 @@ _STATUS_CODE = re.compile(
 #: The name of an exception at the beginning of a text: `litellm.RateLimitError: …`, `An error occurred
 #: (ThrottlingException) …` (botocore), `{'type': 'error', 'error': {'type': 'overloaded_error'…` (anthropic, inside a
 #: stream).
-_QUOTED_TYPE = re.compile(
+_TYPE_IN_TEXT = re.compile(
     r"(?:(?:[a-z_]{1,32}\.){0,4}(?=[A-Z]\w{1,63}: )|An error occurred \((?=\w{1,64}\))"
     r"|\{'type': 'error', 'error': \{(?:'details': None, )?'type': ')(\w{1,64})"
 )
 
+#: The beginnings of connection errors of the same libraries.
 _CONNECTION_FAILED = re.compile(
     r"Response ended prematurely"
     r"|HTTPS?ConnectionPool\(host="
@@ -112,7 +115,7 @@ _CONNECTION_FAILED = re.compile(
 _REPR = re.compile(rb"\{'code': -?\d{1,6}, 'message': '")
 #: `req_id: 83e845f0fb PluginInvokeError: {…}`, a plugin error as text (api/core/plugin/impl/exc.py).
 _AS_TEXT = re.compile(rb"(?:req_id: [^\s:]{0,64} )?(\w{1,64}Error): ")
-#: The beginning of an error, all backslashes removed, up to the provider's text.
+#: The beginning of an error up to the provider's text, after all backslashes are removed.
 _HEAD = re.compile(rb'(?:\{"message":")?\{"args":\{(?:"description":"|\},"error_type":"(\w{1,64})","message":")')
 
 
@@ -125,14 +128,14 @@ _decode = lenient_json.decoder(_Error)
 
 
 def kind_of_plugin_error(text: bytes) -> str:
-    """The kind (one of KINDS) of a plugin's error in any form that Dify passes on:
+    """Return the kind (one of KINDS) of a plugin's error, in any form that Dify passes on:
 
     * what follows `Error in stream response for plugin ` in the api's and the worker's log;
     * `req_id: … PluginInvokeError: {"args":…,"error_type":…,"message":…}`, the message of an HTTP answer with the
       code `invalid_param`, of an `error` event, and of a failed node;
     * the text alone, the message of an HTTP answer with the code `completion_request_error`.
 
-    It reads at most 64 KiB, in linear time. Text that a provider or a user wrote decides nothing.
+    This reads at most 64 KiB, in linear time. Text that a provider or a user wrote decides nothing.
     """
     if match := _REPR.match(text):
         text = _without_repr(text[match.end() :].rpartition(b"', 'data': ")[0] or text[match.end() :])
@@ -145,22 +148,22 @@ def kind_of_plugin_error(text: bytes) -> str:
 
 
 def kind_of_plugin_failure(error_type: str, message: str) -> str:
-    """The kind (one of KINDS) of a plugin's failure; `error_type` is an exception's name, `message` its text.
+    """Return the kind (one of KINDS) of a plugin's failure.
 
-    Either may be empty where it is not known.
+    `error_type` is the name of the exception and `message` its text; each is "" where it is not known.
     """
     words = _SDK_WORDS.match(message)
     beginning = message[words.end() if words else 0 :][:_MAX_BEGINNING]
     if status := _STATUS_CODE.match(beginning):
         return _kind_of_status(int(status[1]))
-    if kind := _KIND_OF_TYPE.get(error_type):
+    if kind := _KIND_BY_TYPE.get(error_type):
         return kind
     if words and words[2]:
         return "provider_unauthorized"
-    if kind := _KIND_OF_TYPE.get(_TYPE_OF_SDK_WORDS.get(words[1], "") if words else ""):
+    if kind := _KIND_BY_TYPE.get(_TYPE_BY_SDK_WORDS.get(words[1], "") if words else ""):
         return kind
-    if quoted := _QUOTED_TYPE.match(beginning):
-        return _KIND_OF_TYPE.get(quoted[1], "provider_error")
+    if quoted := _TYPE_IN_TEXT.match(beginning):
+        return _KIND_BY_TYPE.get(quoted[1], "provider_error")
     return "provider_unavailable" if _CONNECTION_FAILED.match(beginning) else "provider_error"
 
 
@@ -173,7 +176,7 @@ def _kind_of_status(status: int) -> str:
 
 
 def _parts_of(text: bytes) -> tuple[str, str]:
-    """The error's type and message, each "" where the text does not give it."""
+    """Return the type and the message of an error, each "" where the text does not contain it."""
     error_type = ""
     if named := _AS_TEXT.match(text):
         error_type, text = named[1].decode(), text[named.end() :]
@@ -193,5 +196,5 @@ def _parts_of(text: bytes) -> tuple[str, str]:
 
 
 def _without_repr(text: bytes) -> bytes:
-    r"""The text inside Python's quotes; of its escapes JSON has left only `\\`, `\'` and `\"`."""
+    r"""Undo the escapes of a Python string. The text was JSON before, so only `\\`, `\'` and `\"` occur."""
     return text[: _MAX_LENGTH * 2].replace(b"\\\\", b"\0").replace(b"\\", b"").replace(b"\0", b"\\")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from exporter.config.proxy import unusable
+from exporter.config.proxy import unusable_settings
 from exporter.config.settings import Config, SourceConfig
 from exporter.messages import redact
 from exporter.replay.detect import detect, guesses, record_count, several_services
@@ -109,9 +109,9 @@ def _identity(file: str) -> object:
 
 def examine_proxy(config: Config, folder: Path) -> Iterator[Finding]:
     """All findings about `[proxy]`. Relative paths are relative to `folder`."""
-    settings = config.proxy.under(folder)
+    settings = config.proxy.with_absolute_paths(folder)
     yield Finding(f"listens on {settings.listen}, forwards to {settings.upstream}, and writes {settings.log}")
-    for sentence in unusable(settings):
+    for sentence in unusable_settings(settings):
         yield Finding(sentence, problem=True)
     if not any(fnmatch(settings.log, path) for source in config.sources for path in source.paths):
         yield Finding(f"no [[source]] reads {settings.log}: its requests and tokens are not counted here", problem=True)

@@ -75,10 +75,10 @@ def nearest(line: bytes, candidates: Iterator[Guess]) -> tuple[Guess, int]:
     """
 
     def rank(found: tuple[Guess, int]) -> tuple[bool, int]:
-        guess, reach = found
-        return reach > 0 and not parser_name(guess.parser).startswith("regex"), reach
+        guess, length = found
+        return length > 0 and not parser_name(guess.parser).startswith("regex"), length
 
-    return max(((guess, guess.parser.reach(line)) for guess in candidates), key=rank)
+    return max(((guess, guess.parser.matched_length(line)) for guess in candidates), key=rank)
 
 
 def several_services(parser: Parser, sample: bytes) -> str | None:

@@ -13,7 +13,7 @@ from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
 from exporter.status.failures import FailureBuffer, ObservedLedger
 from exporter.status.history import History
-from exporter.status.rows import SourceState, Status, budget_rows, model_rows, route_rows, source_rows, today
+from exporter.status.rows import SourceState, Status, budget_rows, model_rows, route_rows, source_rows, spent_today
 from exporter.tail.source import LedgerPort, Source, SourceSettings
 
 
@@ -84,7 +84,7 @@ class StatusMonitor:
             sources=source_rows(self._source_states(config), snapshot, points, self._failures),
             span=span,
             routes=routes,
-            today=today(snapshot, now),
+            today=spent_today(snapshot, now),
             models=model_rows(snapshot, config),
             budgets=budget_rows(snapshot, config, now),
             failures=tuple(self._failures.failures()),

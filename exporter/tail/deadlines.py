@@ -1,6 +1,6 @@
 """How long a search goes on, and when it looks again. All times are monotonic seconds."""
 
-#: Seconds of a search: a copy or a `.gz` may still be in the making.
+#: Seconds of a search: a copy or a `.gz` may still be unfinished.
 SEARCH = 5.0
 
 #: Seconds of a search while the path names nothing: the whole folder may only be unmounted (D43).

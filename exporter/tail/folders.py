@@ -1,6 +1,6 @@
 """What is in the folders of one source: one listing per folder and poll, whatever the number of logs there.
 
-A listing may be used by everybody whose evidence is older than the listing: whoever has seen a path name another file
+A listing may be used by everybody whose evidence is older than the listing: a path that was seen to name another file
 needs a listing made after that. So all paths are looked at first, and one listing then serves all searches. A folder
 whose time stamps have not changed for 3 s need not be listed again either: they are as coarse as 2 s (FAT).
 """

@@ -23,7 +23,7 @@ from exporter.tail.search_folders import SearchFolders, Sibling
 from exporter.tail.table import Generations, Index, positions
 from parsers.values.numbers import SECOND
 
-#: Seconds after which a file that does not grow is no copy in the making.
+#: Seconds after which a file that does not grow is no unfinished copy.
 STILL = 2.0
 
 #: Files that may be logs of their own, by their names: the youngest are remembered by what they hold.
@@ -91,8 +91,8 @@ class Search:
 
     @property
     def waits(self) -> bool:
-        """A small file may be a copy in the making, or a generation older than what has not been read yet; or names
-        were moved while they were listed, so that one may have been overlooked.
+        """A small file may be an unfinished copy, or a generation older than what has not been read yet; or names were
+        moved while they were listed, so that one may have been overlooked.
         """
         return self._moving or bool(self._growing)
 
@@ -227,7 +227,7 @@ class Search:
         return [g.position for g in self._table.done if not g.position.head.length]
 
     def _may_be_missing(self, old: Sibling) -> bool:
-        """Whoever packs a file keeps its mtime, so that not every old `.gz` must be unpacked to be compared."""
+        """Programs that pack a file keep its mtime, so an old `.gz` need not be unpacked to be compared."""
         missing = positions(self._table.missing)
         if not missing:
             return False
@@ -298,7 +298,7 @@ class Search:
         return self._is_open(position.identity) or self._folders.present.get(position.identity, -1) < position.size
 
     def _may_be_growing(self, held: Identity, size: int, newer: bool, now: float) -> bool:
-        """A file shorter than the beginning of a known one may be a copy in the making, until it stays unchanged."""
+        """A file shorter than the beginning of a known one may be an unfinished copy, until it stays unchanged."""
         if all(p.head.length <= size for p in positions(self._known())):
             return False
         seen = held, size

@@ -1,1 +1,1 @@
-"""Access logs of web servers: their formats, their rows, and the route of each path."""
+"""Parse the access logs of web servers: their formats, their rows, and the route of each path."""

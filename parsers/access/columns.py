@@ -1,11 +1,11 @@
-"""Access lines as columns: numpy reads the regular lines of a large block without making an object for each value.
+"""Read access lines by columns: numpy reads the regular lines of a large block without an object for each value.
 
-nginx escapes a quote inside a value, so a regular line holds as many quotes as its format. Their places, found in one
-pass, cut a block into columns; what stands between them is compared and converted eight bytes at a time. Whatever is
-not exactly as planned (a user's name, a list of upstreams, garbage) is left to the rows of `parsers.access`, line by
-line; a test holds that both ways give the same.
+nginx escapes a quote inside a value, so a regular line has exactly as many quotes as its format. Their offsets, found
+in one pass, split a block into columns. The bytes between them are compared and converted eight at a time. Any line
+that does not match the plan exactly (one with a user name, a list of upstreams, garbage) is left to
+`parsers.access.rows`. A test checks that both ways give the same result.
 
-numpy is optional and costs 25 MB: nothing but a large window makes `parsers.access` import this module.
+numpy is optional and takes 25 MB of memory: `parsers.access.rows` imports this module only for a large window.
 """
 
 import re
@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from parsers.access.plan import SECONDS, SIZE, STATUS, TEXT, TIME, WORD, Field, Plan
+from parsers.access.plan import SECONDS, SIZE, STATUS, TEXT, TIME, WORD, ColumnPlan, Field
 from parsers.access.request_line import HEAD
 from parsers.access.shapes import SHAPE
 
@@ -31,28 +31,34 @@ _TIME_TEXT = re.compile(rb"[0-9]{2}/[A-Za-z]{3}/[0-9:]{13} [+-][0-9]{4}")
 
 
 class Columns(Struct, frozen=True):
-    """The regular lines of a block: numbers by the variable's name, UNKNOWN for `-`; `heads` are METHOD SP PATH, with
-    their shapes.
+    """The regular lines of a block.
 
-    Times are in thousandths of a second. `times` are the distinct event times as written, `odd` are all other lines.
+    * `numbers`: an array per variable, UNKNOWN for `-`. Durations are in milliseconds.
+    * `heads`: METHOD SP PATH of each line; `shapes`: their shapes.
+    * `times`: the distinct event times, as they are written.
+    * `other_lines`: all other lines of the block.
     """
 
     numbers: dict[str, Numbers]
     heads: list[bytes]
     shapes: list[bytes]
     times: set[bytes]
-    odd: bytes
+    other_lines: bytes
 
 
-def read(plan: Plan, block: bytes) -> Columns:
-    """The columns of whole lines."""
-    return _Reading(plan, block).columns()
+def read(plan: ColumnPlan, block: bytes) -> Columns:
+    """Read the columns of a block of whole lines."""
+    return _ColumnReader(plan, block).columns()
 
 
-class _Reading:
-    """One block. Words of eight bytes may begin anywhere, hence the padding on both sides."""
+class _ColumnReader:
+    """Reads one block. A word of eight bytes may begin anywhere, so the block has padding on both sides.
 
-    def __init__(self, plan: Plan, block: bytes) -> None:
+    `begins` and `ends` are the offsets of all lines, `lines` the numbers of those with the right number of quotes, and
+    `marks` the offsets of their quotes. `fits` says for each of them whether it still matches the plan.
+    """
+
+    def __init__(self, plan: ColumnPlan, block: bytes) -> None:
         self.plan = plan
         self.data = bytes(8) + block + (b"" if block.endswith(b"\n") else b"\n") + bytes(256)
         self.bytes = np.frombuffer(self.data, np.uint8)
@@ -60,10 +66,10 @@ class _Reading:
         self.ends: Numbers = np.flatnonzero(self.bytes == _NEWLINE)
         self.begins: Numbers = np.concatenate(([8], self.ends[:-1] + 1))
         quotes = np.flatnonzero(self.bytes == _QUOTE)
-        behind = np.searchsorted(quotes, self.ends)
-        count = np.diff(behind, prepend=0)
+        quotes_before = np.searchsorted(quotes, self.ends)
+        count = np.diff(quotes_before, prepend=0)
         self.lines: Numbers = np.flatnonzero((count == 2 * len(plan.cells)) & (self.bytes[self.begins] != _RETURN))
-        first = (behind - count)[self.lines]
+        first = (quotes_before - count)[self.lines]
         self.marks = [quotes[first + number] for number in range(2 * len(plan.cells))]
         self.fits: Flags = np.ones(len(self.lines), bool)
         self.numbers: dict[str, Numbers] = {}
@@ -72,46 +78,46 @@ class _Reading:
     def columns(self) -> Columns:
         edges = [self.begins[self.lines], *self.marks, self.ends[self.lines]]
         for number, gap in enumerate(self.plan.gaps):
-            self._gap(gap, edges[2 * number] + bool(number), edges[2 * number + 1])
+            self._read_gap(gap, edges[2 * number] + bool(number), edges[2 * number + 1])
         for number, name in enumerate(self.plan.cells):
             if name == "upstream_header_time":
                 begin, end = self.marks[2 * number] + 1, self.marks[2 * number + 1]
-                self._number(SECONDS, name, end, end - begin, may_be_unknown=True)
+                self._read_number(SECONDS, name, end, end - begin, may_be_unknown=True)
         times = self._times()
         heads, shapes = self._heads()
-        odd = np.ones(len(self.ends), bool)
-        odd[self.lines[self.fits]] = False
-        spans = zip(self.begins[odd].tolist(), self.ends[odd].tolist(), strict=True)
-        rest = b"".join([self.data[begin : end + 1] for begin, end in spans])
+        is_other = np.ones(len(self.ends), bool)
+        is_other[self.lines[self.fits]] = False
+        spans = zip(self.begins[is_other].tolist(), self.ends[is_other].tolist(), strict=True)
+        other_lines = b"".join([self.data[begin : end + 1] for begin, end in spans])
         numbers = {name: each[self.fits] for name, each in self.numbers.items()}
-        return Columns(numbers, heads, shapes, times, rest)
+        return Columns(numbers, heads, shapes, times, other_lines)
 
-    def _gap(self, gap: tuple[Field, ...], begin: Numbers, end: Numbers) -> None:
-        """Reads what stands between two quotes, of which at most one field varies in width."""
+    def _read_gap(self, gap: tuple[Field, ...], begin: Numbers, end: Numbers) -> None:
+        """Read the fields between two quotes. At most one of them has no fixed width."""
         width = end - begin - sum(field.width for field in gap)
         varies = any(not field.width for field in gap)
         self.fits &= width >= 1 if varies else width == 0
         at = begin
-        if not self.fits.all():  # others must not lead out of the block
+        if not self.fits.all():  # the offsets of other lines must stay inside the block
             width, at = np.where(self.fits, width, 0), np.where(self.fits, begin, 8)
         for field in gap:
             if field.kind == TEXT:
-                self.fits &= self._is(at, field.text)
+                self.fits &= self._equals(at, field.text)
             elif field.kind == TIME:
                 self.time_at = at
             elif field.kind == STATUS:
-                self._number(SIZE, field.name, at + 3, np.full(len(at), 3))
+                self._read_number(SIZE, field.name, at + 3, np.full(len(at), 3))
             elif field.kind == WORD:
-                self.fits &= self._without(field.text[0], at, width)
+                self.fits &= self._lacks(field.text[0], at, width)
             else:
-                self._number(field.kind, field.name, at + width, width)
+                self._read_number(field.kind, field.name, at + width, width)
             at = at + (field.width or width)
 
-    def _is(self, at: Numbers, text: bytes) -> Flags:
-        """Whether a text stands at these places."""
+    def _equals(self, at: Numbers, text: bytes) -> Flags:
+        """Return for each offset whether this text begins there."""
         if len(text) == 1:
-            alone: Flags = self.bytes[at] == text[0]
-            return alone
+            is_byte: Flags = self.bytes[at] == text[0]
+            return is_byte
         found = np.ones(len(at), bool)
         for begin in range(0, len(text), 8):
             part = text[begin : begin + 8]
@@ -119,21 +125,22 @@ class _Reading:
             found &= (self.words[at + begin] & mask) == np.uint64(int.from_bytes(part, "little"))
         return found
 
-    def _without(self, byte: int, at: Numbers, width: Numbers) -> Flags:
-        """Whether a byte does not occur in so many bytes, at most 48."""
+    def _lacks(self, byte: int, at: Numbers, width: Numbers) -> Flags:
+        """Return for each offset whether a byte does not occur in the next `width` bytes, at most 48."""
         absent = width <= 48
         for begin in range(0, min(int(width.max(initial=0)), 48), 8):
-            # A zero byte borrows from its highest bit; of several the first is told for certain.
+            # The subtraction sets the highest bit of a zero byte. It is certain for the first zero byte of a word.
             word = self.words[np.minimum(at + begin, len(self.words) - 1)] ^ _each(byte)
             found = (word - _each(0x01)) & ~word & _each(0x80)
             inside = np.clip(width - begin, 0, 8).astype(np.uint64)
             absent &= (inside == 0) | (found << (np.uint64(64) - np.maximum(inside, 1) * np.uint64(8)) == 0)
         return absent
 
-    def _number(self, kind: str, name: str, end: Numbers, width: Numbers, *, may_be_unknown: bool = False) -> None:
-        """Reads at most eight decimal digits; with SECONDS a dot is one of them, and three stand behind it.
+    def _read_number(self, kind: str, name: str, end: Numbers, width: Numbers, *, may_be_unknown: bool = False) -> None:
+        """Read numbers of at most eight decimal digits. With SECONDS one is a dot, with three digits behind it.
 
-        The first digit is a word's lowest byte. Neighbours are joined: bytes to pairs, pairs to fours, those to one.
+        The first digit is the lowest byte of a word. Neighbours are combined: bytes to pairs, pairs to fours, fours to
+        one number.
         """
         word = self.words[end - 8] ^ _each(0x30)
         before = np.clip(8 - width, 0, 7).astype(np.uint64) * np.uint64(8)
@@ -155,7 +162,10 @@ class _Reading:
         self.numbers[name] = number
 
     def _times(self) -> set[bytes]:
-        """The distinct event times; one that is none makes its lines odd. Neighbours mostly share one."""
+        """Return the distinct event times. A line without a valid time no longer fits.
+
+        Consecutive lines mostly have the same time, so only changes are looked at.
+        """
         lines = np.flatnonzero(self.fits)
         if self.time_at is None or not len(lines):
             return set()
@@ -174,7 +184,7 @@ class _Reading:
         return good
 
     def _heads(self) -> tuple[list[bytes], list[bytes]]:
-        """Method and path of each regular request, and their shapes; the lines of others become odd."""
+        """Return method and path of each regular request, and their shapes. Other lines no longer fit."""
         number = self.plan.cells.index("request")
         begin, end = self.marks[2 * number] + 1, self.marks[2 * number + 1]
         version = self.words[end - 8]
@@ -197,7 +207,7 @@ class _Reading:
         return heads, shapes
 
     def _queries(self, begin: Numbers, end: Numbers) -> None:
-        """A query with a blank or an escape makes its line odd."""
+        """Let lines whose query contains a blank or an escape no longer fit."""
         lines = np.flatnonzero(self.fits & (begin < end))
         spans = zip(begin[lines].tolist(), end[lines].tolist(), strict=True)
         queries = [self.data[first:last] for first, last in spans]
@@ -207,5 +217,5 @@ class _Reading:
 
 
 def _each(byte: int) -> np.uint64:
-    """A word of eight such bytes."""
+    """Return a word of eight copies of a byte."""
     return np.uint64(byte * 0x0101010101010101)

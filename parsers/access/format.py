@@ -1,7 +1,7 @@
-"""A log format as a list of pieces, literal text and variables, and the one pattern that reads its lines.
+"""Compile a log format, a list of literal texts and variables, to one regular expression that parses its lines.
 
-Every variable but one takes what it can and gives nothing back, so that a line is read in one go forward. Nothing
-crosses a newline.
+Every variable except one matches possessively: it takes what it can and never gives a character back, so a line is read
+in one forward pass. Nothing matches across a newline.
 """
 
 import re
@@ -12,41 +12,42 @@ from typing import NamedTuple
 from msgspec import Struct
 
 # No group repeats possessively: before Python 3.11.5 such a repeat may match nothing (python/cpython#106052). Where
-# an iteration given up would let the rest match, a guard behind the loop says that it went on as long as it could.
+# the rest could match after a loop gives up an iteration, a lookahead behind the loop demands that it was complete.
 
-#: What a value between quotes may hold, by the server's way of escaping; END is the text behind the closing quote.
+#: The pattern of a value between quotes, by the server's escape mode. END is the text behind the closing quote.
 _QUOTED = {
     "default": rb'[^"\n]*+',  # nginx writes a quote as \x22
-    # Nearly every value holds no backslash: to choose a branch costs less than to begin a repeat.
+    # Nearly every value has no backslash, and an alternation costs less than starting a repeat.
     "json": rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*|)',
     "none": rb'[^"\n]*+(?:"(?!END)[^"\n]*+)*',
-    # gunicorn escapes a quote but no backslash: after a client's own backslash, the value ends where the next
-    # one begins or no quote is left. A header's value does not end with a blank (RFC 9110 §5.5).
+    # gunicorn escapes quotes but not backslashes: after a backslash of the client, the value ends where the next
+    # value begins or no quote is left. The value of a header does not end with a blank (RFC 9110 §5.5).
     "gunicorn": rb'[^"\n]*+(?:INNER[^"\n]*+)*(?!INNER)'.replace(b"INNER", rb'(?<=\\)"(?! "|[^"\n]*$)'),
 }
 
-#: Several values between blanks: `0.000, 0.003`, between groups ` : ` (nginx' $upstream_… variables).
+#: Several values between blanks: `0.000, 0.003`, with ` : ` between groups (the $upstream_… variables of nginx).
 _LIST = rb"[^ \n]*+(?:BETWEEN[^ \n]*+)*(?!BETWEEN)".replace(b"BETWEEN", rb"(?:(?<=,) |(?<!,) : )")
 _TO_THE_END = rb"[^\r\n]*+(?:\r(?!$)[^\r\n]*+)*"
 
 
 class Extent(Enum):
-    """How far a value without quotes reaches."""
+    """Where a value without quotes ends."""
 
-    WORD = "to the character that follows it in the format"
-    FIRST = "to the first place where what follows it fits"
-    LIST = "the same; before a blank, several words with commas"
-    CLIENTS = "the same; before a lone blank, several words with commas"
-    LAST = "to the last place where all that follows it fits"
-    BEHIND_LAST = "the same as FIRST, without the text before it: else each place would be tried to the end"
-    LIST_BEHIND_LAST = "the same; between blanks, a few words with commas"
+    WORD = "at the character that follows it in the format"
+    FIRST = "at the first place where the text that follows it in the format matches"
+    LIST = "as FIRST; before a blank it may be several words with commas"
+    CLIENTS = "as FIRST; before a single blank it may be several words with commas"
+    LAST = "at the last place where the rest of the format matches"
+    BEHIND_LAST = "as FIRST, but without the text before it; otherwise each place would be tried to the end of the line"
+    LIST_BEHIND_LAST = "as BEHIND_LAST; between blanks it may be a few words with commas"
 
 
 class Variable(NamedTuple):
-    """A variable of a format; `shape` is the pattern of its value where the server fixes it.
+    """A variable of a format.
 
-    `regular` is the pattern of almost every value between quotes, with one group for the part that counts. `begins` is
-    the character that each value but an empty one begins with: another variable may stand right before it.
+    * `shape`: the pattern of its values, if the server always writes them in the same form.
+    * `regular`: the pattern of almost every value between quotes, with one group for the part that is used.
+    * `begins`: the character that every non-empty value begins with. It allows another variable directly before it.
     """
 
     name: str
@@ -56,11 +57,11 @@ class Variable(NamedTuple):
     begins: bytes = b""
 
 
-Piece = bytes | Variable
+FormatPiece = bytes | Variable
 
-#: DELIMITER is the character that follows in the format, STOP the text that follows and its shape or the line's end;
-#: BEFORE is the text that stands before, BEGIN its first character.
-#: Almost every value, such as a user's name, is the dash of the first way; the second would find the same.
+#: DELIMITER is the next character of the format. STOP is the next text with the shape of the variable behind it, or the
+#: end of the line. BEFORE is the text in front of the variable, BEGIN its first character.
+#: Almost every value, such as the name of a user, is a dash: the first alternative. The second one would match it too.
 _TO_STOP = rb"(?:-(?=STOP)|[^\nDELIMITER]*+(?:(?!STOP)[^\n][^\nDELIMITER]*+)*(?=STOP))"
 _WITHOUT_BEFORE = rb"[^\nDELIMITERBEGIN]*+(?:(?!STOP|BEFORE)[^\n][^\nDELIMITERBEGIN]*+)*(?=STOP)"
 _LIST_WITHOUT_BEFORE = rb"[^\nDELIMITERBEGIN,]*+(?:(?:, | : )[^\nDELIMITERBEGIN,]*+){0,15}(?!, | : )"
@@ -75,46 +76,49 @@ _UNQUOTED = {
 }
 _BEHIND = (Extent.BEHIND_LAST, Extent.LIST_BEHIND_LAST)
 _LISTS = (Extent.LIST, Extent.CLIENTS)
-#: Before a variable that begins with a character of its own, or where that one is empty before what follows it.
+#: For a value directly before a variable with `begins`: up to this character, or up to the text behind that variable.
 _TO_ITS_BEGINNING = rb"[^\n\\BEGINS]*+(?:\\[^\n][^\n\\BEGINS]*+)*(?!\\[^\n])"
 
-#: Behind the name of a variable: what counts of a regular value, which leaves the variable's own group empty.
+#: The suffix of a variable's name for the used part of a regular value. The variable's own group is then empty.
 REGULAR = ":regular"
 
 
 class Format(Struct, frozen=True):
-    """`pattern` matches whole lines and captures `captured`, in this order; `parts` are its pieces, of which the first
-    `telling` hold more than words and blanks.
+    """A compiled format.
 
-    `every` matches each line of a block that is not empty: a last group holds the line that does not fit.
+    * `quoting`: the escape mode of nginx (default, json, none) or gunicorn.
+    * `pattern`: matches a whole line. Its groups are the variables `captured`, in this order.
+    * `every`: matches each line of a block that is not empty. Its last group holds a line that does not fit.
+    * `parts`: the patterns of the pieces. The first `decisive` of them are needed to recognise a line: words and blanks
+      alone match any line.
     """
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[FormatPiece, ...]
     quoting: str
     pattern: re.Pattern[bytes]
     every: re.Pattern[bytes]
     captured: tuple[str, ...]
     parts: tuple[bytes, ...]
-    telling: int
+    decisive: int
 
-    def reach(self, line: bytes) -> int:
-        """How many bytes of a line fit; none before a piece that is more than a blank: words are in any line."""
-        return reach(self.parts, line, self.telling)
+    def matched_length(self, line: bytes) -> int:
+        """Return how many bytes of a line fit, 0 if fewer than `decisive` parts match."""
+        return matched_length(self.parts, line, self.decisive)
 
 
-def reach(parts: Sequence[bytes], line: bytes, least: int = 1) -> int:
-    """The end of the longest run of patterns, at least so many, from the beginning of a line."""
+def matched_length(parts: Sequence[bytes], line: bytes, least: int = 1) -> int:
+    """Return the length of the longest match of the first patterns (at least `least`) at the beginning of a line."""
     for end in range(len(parts), least - 1, -1):
         if match := re.match(b"".join(parts[:end]), line, re.DOTALL):
             return match.end()
     return 0
 
 
-def compiled(pieces: Sequence[Piece], wanted: frozenset[str], quoting: str) -> Format:
-    """The format of these pieces; variables in `wanted` are captured, the first of each name. `quoting` is
-    nginx' escape mode (default, json, none) or gunicorn.
+def compiled(pieces: Sequence[FormatPiece], wanted: frozenset[str], quoting: str) -> Format:
+    """Compile pieces to a format. Of the variables in `wanted` the first of each name is captured.
 
-    Raises ValueError where two variables stand side by side, one of them is wanted, and nothing tells where it begins.
+    Raises ValueError if two variables follow each other without text between them, one of them is wanted, and nothing
+    shows where the second one begins.
     """
     merged = _with_one_greedy(_merged(pieces, wanted), quoting)
     parts, groups, captured = list[bytes](), list[bytes](), list[str]()
@@ -136,22 +140,22 @@ def compiled(pieces: Sequence[Piece], wanted: frozenset[str], quoting: str) -> F
         groups.append(group)
     line = rb"^(?=[^\r\n])" + b"".join(groups) + rb"\r?$"
     every = line + rb"|^(.+)$"
-    telling = next((at for at, piece in enumerate(merged, 1) if _is_telling(piece)), len(merged))
+    decisive = next((at for at, piece in enumerate(merged, 1) if _is_decisive(piece)), len(merged))
     patterns = re.compile(line, re.MULTILINE), re.compile(every, re.MULTILINE)
-    return Format(tuple(merged), quoting, *patterns, tuple(captured), tuple(parts), telling)
+    return Format(tuple(merged), quoting, *patterns, tuple(captured), tuple(parts), decisive)
 
 
-def _is_telling(piece: Piece) -> bool:
+def _is_decisive(piece: FormatPiece) -> bool:
     return bool(piece.strip() if isinstance(piece, bytes) else piece.shape)
 
 
-def _is_quoted(before: bytes, following: Sequence[Piece]) -> bool:
+def _is_quoted(before: bytes, following: Sequence[FormatPiece]) -> bool:
     return before[-1:] == b'"' and all(isinstance(piece, bytes) and piece.startswith(b'"') for piece in following)
 
 
-def _merged(pieces: Sequence[Piece], wanted: frozenset[str]) -> list[Piece]:
-    """Neighbours that nobody wants become one variable, so that text follows each."""
-    merged: list[Piece] = []
+def _merged(pieces: Sequence[FormatPiece], wanted: frozenset[str]) -> list[FormatPiece]:
+    """Merge neighbouring variables that are not wanted, so that a text follows each variable."""
+    merged: list[FormatPiece] = []
     for piece in pieces:
         before = merged[-1] if merged else b""
         if isinstance(piece, bytes) or isinstance(before, bytes):
@@ -161,32 +165,33 @@ def _merged(pieces: Sequence[Piece], wanted: frozenset[str]) -> list[Piece]:
         if is_wanted and piece.begins:
             merged.append(piece)
         elif is_wanted:
-            raise ValueError(f"format: {before.name} and {piece.name} stand side by side, with nothing between")
+            raise ValueError(f"format: found {before.name} and {piece.name} with no text between them")
     return merged
 
 
-def _with_one_greedy(pieces: list[Piece], quoting: str) -> list[Piece]:
-    """Of the variables that reach to a last place only the first one; those behind it are told so.
+def _with_one_greedy(pieces: list[FormatPiece], quoting: str) -> list[FormatPiece]:
+    """Keep the extent LAST of the first variable that has it, and change the extents of those behind it.
 
-    With escape=none there is none: a quoted value, which may then hold quotes, would be read again from each place.
+    With escape=none no variable keeps it: a quoted value may then contain quotes, and would be read again from each
+    place.
     """
-    settled: list[Piece] = []
+    changed: list[FormatPiece] = []
     greedy = False
     for piece, following in zip(pieces, [*pieces, b""][1:], strict=True):
         if isinstance(piece, bytes):
-            settled.append(piece)
+            changed.append(piece)
             continue
         last = piece.extent is Extent.LAST and isinstance(following, bytes) and not following.startswith(b'"')
         extent = Extent.WORD if last and quoting == "none" else piece.extent
         if greedy:
             extent = Extent.LIST_BEHIND_LAST if extent in _LISTS else Extent.BEHIND_LAST
-        settled.append(piece._replace(extent=extent))
+        changed.append(piece._replace(extent=extent))
         greedy = greedy or (last and extent is Extent.LAST)
-    return settled
+    return changed
 
 
-def _value(variable: Variable, before: bytes, following: Sequence[Piece], quoting: str) -> bytes:
-    """What a variable may hold, given the text before it, and the text and the variable behind it."""
+def _value(variable: Variable, before: bytes, following: Sequence[FormatPiece], quoting: str) -> bytes:
+    """Return the pattern of a variable's value, from the text before it, and the text and the variable behind it."""
     literal = next((piece for piece in following[:1] if isinstance(piece, bytes)), b"")
     begins = next((piece.begins for piece in following[:1] if isinstance(piece, Variable)), b"")
     shape = next((piece.shape for piece in following[1:] if isinstance(piece, Variable)), b"")

@@ -1,11 +1,11 @@
-"""A log format as a plan for `parsers.access.columns`: what stands between the quotes of a line, and how wide it is."""
+"""Plan how `parsers.access.columns` reads a log format: the fields between the quotes of a line, and their widths."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
 
-from parsers.access.format import Extent, Piece, Variable
+from parsers.access.format import Extent, FormatPiece, Variable
 
 TEXT, STATUS, SIZE, SECONDS, TIME, WORD = "text", "status", "size", "seconds", "time", "word"
 
@@ -21,7 +21,7 @@ _WIDEST = 128
 
 
 class Field(NamedTuple):
-    """A text, or an unquoted variable; a width of 0 varies from line to line."""
+    """A text or an unquoted variable. Its width is in bytes, 0 where it varies from line to line."""
 
     kind: str
     width: int
@@ -29,24 +29,24 @@ class Field(NamedTuple):
     name: str = ""
 
 
-class Plan(Struct, frozen=True):
-    """The names of the variables between quotes, and the gaps before, between and behind them.
+class ColumnPlan(Struct, frozen=True):
+    """The names of the variables between quotes (`cells`), and the fields before, between and behind them (`gaps`).
 
-    A gap has at most one field whose width varies, so that all its fields have their place.
+    At most one field of a gap has no fixed width, so the offsets of all its fields can be computed.
     """
 
     cells: tuple[str, ...]
     gaps: tuple[tuple[Field, ...], ...]
 
     def reads(self, name: str) -> bool:
-        """Whether the plan gives the value of this variable."""
+        """Return whether the plan reads the value of this variable."""
         return name in self.cells or any(
             field.name == name and field.kind != WORD for gap in self.gaps for field in gap
         )
 
 
-def plan_of(pieces: Sequence[Piece], quoting: str) -> Plan | None:
-    """The plan of a format whose values hold no quotes; None where its lines must be read as rows."""
+def plan_of(pieces: Sequence[FormatPiece], quoting: str) -> ColumnPlan | None:
+    """Return the plan of a format, or None if its lines must be read as rows: if values may contain quotes."""
     if quoting != "default":
         return None
     gaps, cells = list[tuple[Field, ...]](), list[str]()
@@ -61,12 +61,12 @@ def plan_of(pieces: Sequence[Piece], quoting: str) -> Plan | None:
             cells.append(part[0].name)
         else:
             return None
-    return Plan(tuple(cells), tuple(gaps)) if len(gaps) == len(cells) + 1 else None
+    return ColumnPlan(tuple(cells), tuple(gaps)) if len(gaps) == len(cells) + 1 else None
 
 
-def _between_quotes(pieces: Sequence[Piece]) -> list[list[Piece]]:
-    """The pieces outside and inside quotes, in turn."""
-    parts: list[list[Piece]] = [[]]
+def _between_quotes(pieces: Sequence[FormatPiece]) -> list[list[FormatPiece]]:
+    """Split pieces at the quotes: the parts outside and inside quotes alternate."""
+    parts: list[list[FormatPiece]] = [[]]
     for piece in pieces:
         if isinstance(piece, Variable):
             parts[-1].append(piece)
@@ -80,8 +80,8 @@ def _between_quotes(pieces: Sequence[Piece]) -> list[list[Piece]]:
     return parts
 
 
-def _field(piece: Piece, following: Piece) -> Field | None:
-    """What an unquoted piece is; a line with a user's name is left to the rows."""
+def _field(piece: FormatPiece, following: FormatPiece) -> Field | None:
+    """Return the field of an unquoted piece, None if there is none. The field of a user name only accepts a dash."""
     if isinstance(piece, bytes):
         return Field(TEXT, len(piece), piece)
     if piece.name == "remote_user":

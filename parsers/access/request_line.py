@@ -1,4 +1,4 @@
-"""The request line of RFC 9112 §3, as access logs quote it."""
+"""Parse the request line of RFC 9112 §3, as access logs quote it."""
 
 import re
 
@@ -8,17 +8,17 @@ from parsers.values.http import method_of
 
 _HEAD = rb"""[!#$%&'*+.^_`|~0-9A-Za-z-]++ /[^ ?#"\\\n]*+"""
 
-#: `METHOD SP PATH` as almost every request line begins: no escape, no query.
+#: `METHOD SP PATH`, the beginning of almost every request line, without escapes and query.
 HEAD = re.compile(_HEAD)
 
-#: A whole one between quotes; its group is the head.
+#: A whole regular request line between quotes. Its group is the head.
 REGULAR = rb"(" + _HEAD + rb")" + rb"""(?:[?#][^ "\\\n]*+)? HTTP/[0-9.]++"""
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([^ ]+) HTTP/[0-9.]+")
 
 
 def method_and_route(request: bytes, routes: Routes) -> tuple[str, str]:
-    """`METHOD SP TARGET SP HTTP/x` as two labels; anything else has no method and the route `invalid`."""
+    """Return the labels of `METHOD SP TARGET SP HTTP/x`; (`unknown`, `invalid`) for any other text."""
     match = _REQUEST_LINE.fullmatch(request)
     if match is None:
         return UNKNOWN, INVALID

@@ -1,10 +1,9 @@
-"""Access lines of any server whose format is known: rows of values, counted by method, route and status.
+"""Parse the access log of any server whose format is known: rows of values, counted by method, route and status.
 
-The server's module says which variable plays which role; what a role means is said here. The rows of a window are
-grouped by the shape of their path before a route is looked up, so that a fresh id costs nothing.
+The module of the server says which variable has which role; this module knows what to do with each role. The rows of a
+window are grouped by the shape of their path before a route is looked up, so that a path with a new id costs nothing.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
@@ -12,71 +11,57 @@ from functools import cache, cached_property
 from importlib.util import find_spec
 from itertools import repeat
 from operator import itemgetter
-from typing import Annotated, cast
 
-import msgspec
 from msgspec import Struct, structs
 
 from parsers.access.format import REGULAR, Format
-from parsers.access.plan import Plan, plan_of
+from parsers.access.plan import ColumnPlan, plan_of
 from parsers.access.request_line import method_and_route
+from parsers.access.roles import (
+    BYTES,
+    DURATION,
+    FIRST_BYTE,
+    HANDLER,
+    METHOD,
+    PATH,
+    REQUEST,
+    STATUS,
+    TARGET,
+    TIME_COMMON,
+    TIME_EPOCH,
+    TIME_ISO,
+    Roles,
+)
 from parsers.access.routes import INVALID, Routes
-from parsers.access.shapes import SHAPE, alike
+from parsers.access.row_numbers import durations_of, sum_of_sizes
+from parsers.access.shapes import SHAPE, share_route
 from parsers.batch import UNKNOWN, Batch, DroppedValue, Record, Request
-from parsers.dropped import dropped_of
+from parsers.dropped import dropped_values
 from parsers.lines import Outcome, by_line, whole_lines
 from parsers.values.http import failure_of, method_of, status_code_of
-from parsers.values.numbers import MILLISECOND, SECOND, many_nanoseconds, nanoseconds, token_count
+from parsers.values.numbers import SECOND, many_nanoseconds
 from parsers.values.times import common_log, epoch_seconds, iso
 
-#: What a value is good for. `time` roles in the order of preference.
-REQUEST, METHOD, TARGET, PATH, STATUS, BYTES = "request", "method", "target", "path", "status", "bytes"
-DURATION, FIRST_BYTE, HANDLER = "duration", "first_byte", "handler"
-TIME_EPOCH, TIME_ISO, TIME_COMMON = "time_epoch", "time_iso", "time_common"
-
-#: Numbers that need no other look, parted by commas.
-_DECIMALS = re.compile(rb"[0-9]{1,6}\.[0-9]{1,9}(?:,[0-9]{1,6}\.[0-9]{1,9})*")
-_NUMBER = re.compile(rb"[0-9]{1,15}(?:\.[0-9]{1,9})?")
-#: A list in which no value is known: `-`, `-, -`, `- : -`.
-_NO_NUMBERS = re.compile(rb"[-,: ]*")
-
-#: Bytes from which columns pay. Live windows are smaller, so that only a replay loads numpy.
+#: A window of so many bytes is read by columns. Live windows are smaller, so only a replay loads numpy.
 _LARGE = 1 << 19
 
-#: Texts whose shape may decide a route; a whole request line holds more than that.
+#: The roles whose text has a shape that may decide the route. A whole request line holds more than a path.
 _PATHS = (REQUEST + REGULAR, TARGET, PATH)
 
-#: The field of a dropped value, by role.
+#: The field of a DroppedValue, by role.
 _FIELDS = {DURATION: "duration", FIRST_BYTE: "first_byte", HANDLER: "duration"}
 
-_decode_sizes = msgspec.json.Decoder(list[Annotated[int, msgspec.Meta(ge=0, le=10**12)]]).decode
-
+#: The captured values of a line, in the order of `Format.captured`.
 Row = Sequence[bytes]
+#: Method, route and status code.
 Labels = tuple[str, str, str]
 
 
-class Roles(Struct, frozen=True):
-    """Which column of a row plays which role; `unit` is that of duration and handler, in nanoseconds. `decimals` says
-    that the format's pattern takes no other time than a plain decimal.
+class AccessReader(Struct, frozen=True, dict=True):
+    """Reads the access lines of one format.
+
+    `local` is the zone of times without one. `unescape` undoes the server's escaping of a request line or path.
     """
-
-    columns: Mapping[str, int]
-    unit: int = SECOND
-    decimals: bool = False
-
-
-def columns_of(format: Format, roles: Mapping[str, str]) -> dict[str, int]:
-    """The column of each role among the captured variables; of several for one role the earlier in `roles` wins."""
-    columns: dict[str, int] = {}
-    for variable, role in roles.items():
-        for suffix in ("", REGULAR):
-            if variable + suffix in format.captured:
-                columns.setdefault(role + suffix, format.captured.index(variable + suffix))
-    return columns
-
-
-class Access(Struct, frozen=True, dict=True):
-    """Reads access lines of one format. `unescape` undoes the server's escaping of a request line."""
 
     format: Format
     roles: Roles
@@ -93,71 +78,73 @@ class Access(Struct, frozen=True, dict=True):
         return {role: self.format.captured[column] for role, column in self.roles.columns.items()}
 
     @cached_property
-    def _plan(self) -> Plan | None:
-        """How numpy reads large blocks; None where the format holds what it cannot."""
+    def _plan(self) -> ColumnPlan | None:
+        """How numpy reads large blocks; None if it cannot read this format."""
         plan, variables = plan_of(self.format.pieces, self.format.quoting), self._variables
         roles = (REQUEST, STATUS, BYTES, DURATION, FIRST_BYTE, TIME_COMMON)
         if plan is None or not {REQUEST, STATUS} <= variables.keys() <= {*roles, REQUEST + REGULAR}:
             return None
-        fits = all(plan.reads(variables[role]) for role in roles if role in variables)
-        return plan if fits and self.roles.unit == SECOND else None
+        is_complete = all(plan.reads(variables[role]) for role in roles if role in variables)
+        return plan if is_complete and self.roles.unit == SECOND else None
 
-    def parse(self, window: bytes, final: bool, strays: Callable[[bytes], Outcome]) -> Batch:
-        """`strays` reads a line that does not fit: the server's other lines in the same stream."""
+    def parse(self, window: bytes, final: bool, read_other: Callable[[bytes], Outcome]) -> Batch:
+        """Parse the whole lines of a window.
+
+        `read_other` reads a line of another format: the server's other lines in the same stream.
+        """
         consumed, lines = whole_lines(window, final)
         block = window[:consumed]
         if consumed < _LARGE or self._plan is None or not _has_numpy():
-            return self._rows(block, lines, strays)
+            return self._parse_rows(block, lines, read_other)
         from parsers.access import columns, tally
 
         regular = columns.read(self._plan, block)
-        times = [self._moment(text) for text in regular.times]
-        if None in times:  # columns do not tell how many lines have it
-            return self._rows(block, lines, strays)
-        rest = self._rows(regular.odd, lines - len(regular.heads), strays)
-        newest = [at for at in (rest.last_at, *times) if at is not None]
+        times = [self._parse_time(text) for text in regular.times]
+        if None in times:  # the columns do not know how many lines have this time
+            return self._parse_rows(block, lines, read_other)
+        rest = self._parse_rows(regular.other_lines, lines - len(regular.heads), read_other)
+        known = [at for at in (rest.last_at, *times) if at is not None]
         records = (*tally.requests(regular, self._variables, self.routes), *rest.records)
-        return structs.replace(rest, consumed=consumed, lines=lines, last_at=max(newest, default=None), records=records)
+        return structs.replace(rest, consumed=consumed, lines=lines, last_at=max(known, default=None), records=records)
 
-    def _rows(self, block: bytes, lines: int, strays: Callable[[bytes], Outcome]) -> Batch:
+    def _parse_rows(self, block: bytes, lines: int, read_other: Callable[[bytes], Outcome]) -> Batch:
+        """Parse whole lines, `lines` of them. The last value of a row is the line itself if it does not match."""
         rows = self.format.every.findall(block)
-        odd = [row[-1] for row in rows if row[-1]]
-        if odd:
+        unmatched = [row[-1] for row in rows if row[-1]]
+        if unmatched:
             rows = [row for row in rows if not row[-1]]
-        others = by_line(b"\n".join(odd), True, self._behind_nuls(strays) if b"\0" in block else strays)
-        newest, unread = self._times(rows)
+        others = by_line(b"\n".join(unmatched), True, self._behind_nuls(read_other) if b"\0" in block else read_other)
+        newest, dropped = self._times(rows)
         return structs.replace(
             others,
             consumed=len(block),
             lines=lines,
-            ignored=others.ignored + lines - len(rows) - len(odd),
+            ignored=others.ignored + lines - len(rows) - len(unmatched),
             last_at=max((at for at in (newest, others.last_at) if at is not None), default=None),
-            records=(*self.requests(self.groups(rows)), *unread, *others.records),
+            records=(*self.requests(self.groups(rows)), *dropped, *others.records),
         )
 
-    def _behind_nuls(self, strays: Callable[[bytes], Outcome]) -> Callable[[bytes], Outcome]:
-        """Reads what `by_line` finds behind NULs: an access line, else one of the server's other lines."""
+    def _behind_nuls(self, read_other: Callable[[bytes], Outcome]) -> Callable[[bytes], Outcome]:
+        """Return a function that reads the text which `by_line` finds behind NULs: an access line or another one."""
 
         def read(line: bytes) -> Outcome:
             rows = [row for row in self.format.every.findall(line) if not row[-1]]
-            newest, unread = self._times(rows)
-            return ((*self.requests(self.groups(rows)), *unread), newest) if rows else strays(line)
+            newest, dropped = self._times(rows)
+            return ((*self.requests(self.groups(rows)), *dropped), newest) if rows else read_other(line)
 
         return read
 
     def groups(self, rows: Sequence[Row]) -> dict[Labels, list[Row]]:
-        """The rows of each method, route and status."""
+        """Group rows by method, route and status code."""
         groups: dict[Labels, list[Row]] = {}
-        for group in self._of_one_shape(rows):
-            for some in self._of_one_route(group):
-                groups.setdefault(self._labels(some[0]), []).extend(some)
+        for group in self._by_shape(rows):
+            for members in self._by_route(group):
+                groups.setdefault(self._labels(members[0]), []).extend(members)
         return groups
 
     def requests(self, groups: Mapping[Labels, Sequence[Row]]) -> tuple[Record, ...]:
-        """One record for all rows of a method, route and status, and one for the values of a field that these rows hold
-        and that are not understood.
-        """
-        unread: list[DroppedValue] = []
+        """Return one request record per group, and one record per group and field for the values not understood."""
+        dropped: list[DroppedValue] = []
         requests = [
             Request(
                 method,
@@ -165,18 +152,20 @@ class Access(Struct, frozen=True, dict=True):
                 status,
                 failure_of(status),
                 len(group),
-                self._bytes(group, unread),
-                self._durations(group, DURATION, self.roles.unit, unread),
-                self._durations(group, FIRST_BYTE, SECOND, unread),
-                self._durations(group, HANDLER, self.roles.unit, unread),
+                self._bytes(group, dropped),
+                self._durations(group, DURATION, self.roles.unit, dropped),
+                self._durations(group, FIRST_BYTE, SECOND, dropped),
+                self._durations(group, HANDLER, self.roles.unit, dropped),
             )
             for (method, route, status), group in groups.items()
         ]
-        return (*requests, *unread)
+        return (*requests, *dropped)
 
-    def _of_one_shape(self, rows: Sequence[Row]) -> Iterable[list[Row]]:
-        """The rows by the shape of their path, their method and status: the loop that every line goes through."""
-        paths, methods, statuses = (_column(rows, self._first(*roles)) for roles in (_PATHS, (METHOD,), (STATUS,)))
+    def _by_shape(self, rows: Sequence[Row]) -> Iterable[list[Row]]:
+        """Group rows by the shape of their path, their method and status. This loop runs for every line."""
+        paths, methods, statuses = (
+            _column(rows, self._first_column(*roles)) for roles in (_PATHS, (METHOD,), (STATUS,))
+        )
         groups: defaultdict[Row, list[Row]] = defaultdict(list)
         for key, row in zip(
             zip(map(bytes.translate, paths, repeat(SHAPE)), methods, statuses, strict=False), rows, strict=False
@@ -184,10 +173,10 @@ class Access(Struct, frozen=True, dict=True):
             groups[key].append(row)
         return groups.values()
 
-    def _of_one_route(self, group: list[Row]) -> Iterable[list[Row]]:
-        """Rows of one shape, by route: all of them, or where the shape does not decide, those of equal texts."""
-        path = self._first(*_PATHS)
-        if len(group) == 1 or (path is not None and alike([row[path] for row in group], self.routes.reads)):
+    def _by_route(self, group: list[Row]) -> Iterable[list[Row]]:
+        """Split rows of one shape into groups of one route: all rows, or the rows of each text if they differ."""
+        path = self._first_column(*_PATHS)
+        if len(group) == 1 or (path is not None and share_route([row[path] for row in group], self.routes.compares)):
             return (group,)
         columns = [self.roles.columns[role] for role in (*_PATHS, REQUEST) if role in self.roles.columns]
         groups: defaultdict[Row, list[Row]] = defaultdict(list)
@@ -195,25 +184,25 @@ class Access(Struct, frozen=True, dict=True):
             groups[tuple(row[column] for column in columns)].append(row)
         return groups.values()
 
-    def _first(self, *roles: str) -> int | None:
-        """The column of the first of these roles that the format knows."""
+    def _first_column(self, *roles: str) -> int | None:
+        """Return the column of the first of these roles that the format has."""
         return next((self.roles.columns[role] for role in roles if role in self.roles.columns), None)
 
     def _labels(self, row: Row) -> Labels:
         columns = self.roles.columns
         status = status_code_of(row[columns[STATUS]]) if STATUS in columns else UNKNOWN
         if REQUEST + REGULAR in columns and (head := row[columns[REQUEST + REGULAR]]):
-            text, _, target = head.partition(b" ")
-            return method_of(text), self.routes.of_target(target), status
+            method, _, target = head.partition(b" ")
+            return method_of(method), self.routes.of_target(target), status
         if REQUEST in columns:
             return (*method_and_route(self.unescape(row[columns[REQUEST]]), self.routes), status)
-        method = method_of(row[columns[METHOD]]) if METHOD in columns else UNKNOWN
-        return method, self._route(row), status
+        label = method_of(row[columns[METHOD]]) if METHOD in columns else UNKNOWN
+        return label, self._route(row), status
 
     def _route(self, row: Row) -> str:
-        """By target or path, which a server leaves empty where it could not read the request line."""
+        """Return the route of the target or path. A server leaves both empty if it could not parse the request."""
         columns = self.roles.columns
-        column = self._first(TARGET, PATH)
+        column = self._first_column(TARGET, PATH)
         if column is None:
             return UNKNOWN
         value = self.unescape(row[column])
@@ -221,67 +210,49 @@ class Access(Struct, frozen=True, dict=True):
             return INVALID
         return self.routes.of_target(value) if TARGET in columns else self.routes.of_path(value)
 
-    def _bytes(self, group: Sequence[Row], unread: list[DroppedValue]) -> int | None:
-        """The sum of the known sizes; what is none is added to `unread`."""
+    def _bytes(self, group: Sequence[Row], dropped: list[DroppedValue]) -> int | None:
+        """Return the sum of the known sizes; add what is not a size to `dropped`."""
         column = self.roles.columns.get(BYTES)
         if column is None:
             return None
-        texts = [row[column] for row in group]
-        try:
-            known = _decode_sizes(b"[%b]" % b",".join(texts)) if b"".join(texts).isdigit() else None
-        except msgspec.DecodeError:  # an empty one among them, a leading zero, more than a file can hold
-            known = None
-        if known is None:
-            sizes = [token_count(int(text)) if text.isdigit() and len(text) < 19 else None for text in texts]
-            unread += dropped_of("bytes", [text for text, size in zip(texts, sizes, strict=True) if size is None])
-            known = [size for size in sizes if size is not None]
-        return sum(known) if known else None
+        total, unknown = sum_of_sizes([row[column] for row in group])
+        dropped += dropped_values("bytes", unknown)
+        return total
 
-    def _durations(self, group: Sequence[Row], role: str, unit: int, unread: list[DroppedValue]) -> tuple[int, ...]:
-        """The known durations of a role in nanoseconds; what is none is added to `unread`."""
+    def _durations(self, group: Sequence[Row], role: str, unit: int, dropped: list[DroppedValue]) -> tuple[int, ...]:
+        """Return the known durations of a role in nanoseconds; add what is not a duration to `dropped`."""
         column = self.roles.columns.get(role)
         if column is None:
             return ()
         texts = [row[column] for row in group]
         if self.roles.decimals:
             return tuple(many_nanoseconds(texts, unit))
-        looked_up = list(map(_seconds().get, texts)) if unit == SECOND else [None] * len(texts)
-        if None not in looked_up:
-            return tuple(cast(list[int], looked_up))
-        if _DECIMALS.fullmatch(b",".join(texts)):
-            return tuple(many_nanoseconds(texts, unit))
-        times = [
-            _last_number(text, unit) if time is None else time for text, time in zip(texts, looked_up, strict=True)
-        ]
-        if times.count(None) > texts.count(b"-"):
-            odd = [text for text, time in zip(texts, times, strict=True) if time is None]
-            unread += dropped_of(_FIELDS[role], [text for text in odd if not _NO_NUMBERS.fullmatch(text)])
-        return tuple(time for time in times if time is not None)
+        durations, unknown = durations_of(texts, unit)
+        if unknown:
+            dropped += dropped_values(_FIELDS[role], unknown)
+        return durations
 
     @cached_property
     def _time_role(self) -> str | None:
         return next((role for role in _TIMES if role in self.roles.columns), None)
 
-    def _moment(self, text: bytes) -> int | None:
-        """An event time in nanoseconds since the epoch."""
+    def _parse_time(self, text: bytes) -> int | None:
+        """Parse an event time to nanoseconds since the epoch."""
         return None if self._time_role is None else _TIMES[self._time_role](text, self.local)
 
     def _times(self, rows: Sequence[Row]) -> tuple[int | None, tuple[DroppedValue, ...]]:
-        """The newest event time, and those that are none; a block holds few distinct ones, and each is read once."""
+        """Return the newest event time, and the times that are not understood.
+
+        A block holds few distinct times, so each one is parsed once.
+        """
         if self._time_role is None:
             return None, ()
         column = self.roles.columns[self._time_role]
-        moments = {text: self._moment(text) for text in {row[column] for row in rows}}
+        moments = {text: self._parse_time(text) for text in {row[column] for row in rows}}
         newest = max((at for at in moments.values() if at is not None), default=None)
         if None not in moments.values():
             return newest, ()
-        return newest, dropped_of("time", [row[column] for row in rows if moments[row[column]] is None])
-
-
-@cache
-def _seconds() -> dict[bytes, int]:
-    """Most times are milliseconds below ten seconds: looked up they cost a tenth of a conversion."""
-    return {b"%d.%03d" % divmod(time, 1000): time * MILLISECOND for time in range(10_000)}
+        return newest, dropped_values("time", [row[column] for row in rows if moments[row[column]] is None])
 
 
 @cache
@@ -289,17 +260,8 @@ def _has_numpy() -> bool:
     return find_spec("numpy") is not None
 
 
-def _last_number(text: bytes, unit: int) -> int | None:
-    """A time, or of a list (`-, 0.003`, ` : `) the last one: of the server that answered."""
-    if not _NUMBER.fullmatch(text):
-        numbers = [part for part in re.split(rb"[ ,:]+", text) if _NUMBER.fullmatch(part)]
-        if not numbers:
-            return None
-        text = numbers[-1]
-    return nanoseconds(text, unit)
-
-
 def _column(rows: Sequence[Row], column: int | None) -> Iterable[bytes]:
+    """Return the values of a column, b"" for each row if there is no such column."""
     return repeat(b"") if column is None else map(itemgetter(column), rows)
 
 
@@ -307,6 +269,7 @@ def _common(text: bytes, _: tzinfo) -> int | None:
     return common_log(text.strip(b"[]"))
 
 
+#: The parsers of event times, in the order of preference.
 _TIMES: Mapping[str, Callable[[bytes, tzinfo], int | None]] = {
     TIME_EPOCH: epoch_seconds,
     TIME_ISO: iso,

@@ -1,33 +1,34 @@
-"""Shapes: many request paths with one answer, whatever the ids in them.
+"""Shapes: find the route of many request paths at once, whatever ids they contain.
 
-Half of a console's requests carry an id that nobody has seen before, so no cache of paths would hit, and a client
-could fill it. A shape is a path with one character for every hexadecimal digit: paths of one shape are equally long
-and their segments stand at the same places. They share a route if they also agree in those segments that the
-table of routes reads; the others can only be parameters.
+Half of the requests of Dify's console have a new id, so a cache of paths would not help, and a client could fill it.
+The shape of a path is the path with all hexadecimal digits replaced by `0`. Paths of one shape are equally long and
+have their segments at the same offsets. They share a route if they also agree in those segments that the route table
+compares; all other segments can only be parameters.
 """
 
 from collections.abc import Callable, Sequence
 
 _DIGITS = b"0123456789abcdef"
 
-#: The table that makes a shape of a text by `bytes.translate`: `0` for every hexadecimal digit in lower case.
+#: The table for `bytes.translate` that turns a text into its shape: `0` for every lower-case hexadecimal digit.
 SHAPE = bytes.maketrans(_DIGITS, b"0" * len(_DIGITS))
 
 
-def alike(texts: Sequence[bytes], is_read: Callable[[bytes], bool]) -> bool:
-    """Whether texts of one shape have one route. `is_read` tells of a segment whether the table of routes reads it.
+def share_route(texts: Sequence[bytes], is_compared: Callable[[bytes], bool]) -> bool:
+    """Return whether texts of one shape certainly have the same route.
 
-    A method may stand before the path. A text that is escaped, or more than a path, is better looked at by itself.
+    `is_compared` says whether the route table compares a segment (`Routes.compares`). A text may have a method before
+    the path. The result is False for a text with escapes or with more than a path.
     """
     first, length, count = texts[0], len(texts[0]), len(texts)
     if not first or any(mark in first for mark in (b"%", b"\\", b"?", b"#")):
         return False
     together = b"".join(texts)
-    place = 0
+    begin = 0
     for segment in first.split(b"/"):
-        if is_read(segment):
-            for at in range(place, place + len(segment)):
+        if is_compared(segment):
+            for at in range(begin, begin + len(segment)):
                 if first[at] in _DIGITS and together[at::length] != first[at : at + 1] * count:
                     return False
-        place += len(segment) + 1
+        begin += len(segment) + 1
     return True

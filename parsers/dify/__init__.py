@@ -1,7 +1,7 @@
-"""Dify's api and worker: text of every era, JSON lines, and our own proxy's lines, mixed as they come.
+"""Parse the logs of Dify's api and worker: text lines of all versions, JSON lines, and lines of our proxy, in any mix.
 
-A record is its head line. A line that begins no record (a traceback, a body, a print) is ignored, so nothing
-waits for what may follow.
+A record consists of its first line. A line that begins no record (of a traceback, a body, a print) is ignored, so no
+record has to wait for the lines behind it.
 """
 
 import re
@@ -31,8 +31,8 @@ from parsers.batch import (
 )
 from parsers.dify import error_body, failures, structured, text
 from parsers.dify.events import EVENTS
-from parsers.dify.message import Reader
-from parsers.dify.requests import Requests
+from parsers.dify.message import MessageReader
+from parsers.dify.requests import DifyAccessReader
 from parsers.lines import Outcome, by_line
 from parsers.parser import Parser
 from parsers.values.http import FAILURES
@@ -40,7 +40,11 @@ from parsers.values.times import zone
 
 
 class Dify(Parser, frozen=True):
-    """`timezone` is that of text lines (LOG_TZ); JSON lines carry their own."""
+    """Parses Dify's logs.
+
+    `timezone` is the zone of text lines (LOG_TZ); JSON lines have their own. `routes` are templates of paths, in
+    addition to Dify's own.
+    """
 
     services: ClassVar[tuple[str, ...]] = ("api", "api_websocket", "worker", "worker_beat", "beat")
 
@@ -55,27 +59,27 @@ class Dify(Parser, frozen=True):
         return zone(self.timezone)
 
     @cached_property
-    def _reader(self) -> Reader:
-        return Reader(table(self.routes))
+    def _reader(self) -> MessageReader:
+        return MessageReader(table(self.routes))
 
     @cached_property
-    def _requests(self) -> Requests:
-        return Requests(table(self.routes), self.timezone)
+    def _requests(self) -> DifyAccessReader:
+        return DifyAccessReader(table(self.routes), self.timezone)
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
         consumed = len(window) if final else window.rfind(b"\n") + 1
-        taken, rest = [], window[:consumed]
+        results, rest = [], window[:consumed]
         for read in (EVENTS.read, self._requests.json, self._requests.text):
-            taken.append(found := read(rest))
-            rest = found.rest
+            results.append(result := read(rest))
+            rest = result.rest
         others = by_line(rest, True, self._line)
-        times = (others.last_at, *(found.newest for found in taken))
+        times = (others.last_at, *(result.newest for result in results))
         return structs.replace(
             others,
             consumed=consumed,
-            lines=others.lines + sum(found.lines for found in taken),
+            lines=others.lines + sum(result.lines for result in results),
             last_at=max((at for at in times if at is not None), default=None),
-            records=(*(record for found in taken for record in found.records), *others.records),
+            records=(*(record for result in results for record in result.records), *others.records),
         )
 
     def _line(self, line: bytes) -> Outcome:
@@ -83,28 +87,28 @@ class Dify(Parser, frozen=True):
             return structured.read(line, self._reader)
         return text.read(line, self._zone, self._reader)
 
-    def reach(self, line: bytes) -> int:
-        return structured.reach(line) if line.startswith(b"{") else text.reach(line)
+    def matched_length(self, line: bytes) -> int:
+        return structured.matched_length(line) if line.startswith(b"{") else text.matched_length(line)
 
     def ignores_continuations(self) -> bool:
         return True
 
     def error_kinds(self, sample: Batch) -> frozenset[str]:
-        """The proxy writes no error records, only the cause of a failed request or run into its line."""
-        found = {type(record) for record in sample.records}
-        of_proxy = Active in found and found <= _OF_PROXY
-        return error_body.KINDS if of_proxy else failures.KINDS | gunicorn.KINDS
+        """The proxy writes no error records: its lines only contain the causes of failed requests and runs."""
+        types = {type(record) for record in sample.records}
+        is_of_proxy = Active in types and types <= _PROXY_RECORDS
+        return error_body.KINDS if is_of_proxy else failures.KINDS | gunicorn.KINDS
 
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
-        """Access lines know the status and, by their trace id, later errors; the proxy has seen the answer too."""
-        kinds = {type(record) for record in sample.records}
-        if Active in kinds:
+        """Access lines have a status and, by their trace id, later errors. The proxy reads the responses as well."""
+        types = {type(record) for record in sample.records}
+        if Active in types:
             return frozenset(FAILURE_REASONS)
-        return FAILURES | {"stream_error", "run_failed"} if Accepted in kinds else FAILURES
+        return FAILURES | {"stream_error", "run_failed"} if Accepted in types else FAILURES
 
     def advice(self, sample: Batch) -> tuple[str, ...]:
-        told = {type(record) for record in sample.records}
-        return tuple(sentence for kinds, sentence in _ADVICE if told.isdisjoint(kinds))
+        types = {type(record) for record in sample.records}
+        return tuple(sentence for missing, sentence in _ADVICE if types.isdisjoint(missing))
 
     def advice_on(self, log: bytes, sample: Batch) -> tuple[str, ...]:
         is_of_beat = all(isinstance(record, Failure) for record in sample.records) and _BEAT.search(log)
@@ -117,8 +121,8 @@ _BEAT = re.compile(
 )
 _BEAT_ADVICE = "everything but errors: this is the log of Celery beat, which only sends tasks to the worker"
 
-#: Kinds of records that our proxy's lines give.
-_OF_PROXY = {Active, DroppedLines, DroppedValue, Failure, Request, Usage, UsageMissing, FirstToken}
+#: The types of records in the lines of our proxy.
+_PROXY_RECORDS = {Active, DroppedLines, DroppedValue, Failure, Request, Usage, UsageMissing, FirstToken}
 
 _ADVICE = (
     (

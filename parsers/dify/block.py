@@ -1,10 +1,12 @@
-"""Whole lines of JSON, each decoded by type, and what a reader of such a block gives.
+"""Decode a block of JSON lines by type, and group the lines by quarter of an hour.
 
-A line that is not exactly as expected is left to the next reader, at last to the plain way.
+Readers of blocks are fast and strict. They leave a line that is not exactly as expected to the next reader, and in the
+end to the reader of single lines.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC
 from io import BytesIO
 from typing import Annotated, NamedTuple, TypeVar
 
@@ -12,26 +14,31 @@ from msgspec import Meta, Struct
 
 from parsers.batch import Record
 from parsers.values.numbers import SECOND
-from parsers.values.times import iso, zone
+from parsers.values.times import iso
 
-#: Bytes in which the first line of a kind stands, where there are many.
-_SOON = 1 << 18
+#: A block with many lines of a kind has the first of them within so many bytes.
+_SEARCHED = 1 << 18
 
-#: Lines from which a block pays.
+#: The number of lines from which reading as a block is faster.
 MANY = 16
-#: Bytes of lines that are decoded at once: what they become dies in the processor's second cache.
+#: The number of bytes that are decoded at once: so few that the decoded lines stay in the second-level cache.
 PART = 1 << 19
 
-#: A time as Dify writes it, its digits made equal; where its minute ends and its seconds begin.
+#: The shape of a time as Dify writes it, with all digits equal; the end of its minute and the begin of its seconds.
 _TIME = b"0000-00-00T00:00:00.000Z"
 DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _MINUTE = len("2026-11-23T08:53")
 _SECONDS = len("2026-11-23T08:53:")
-_UTC = zone("UTC")
 
 
-class Found(NamedTuple):
-    """The records of the lines that were taken from a block, their newest time and number, and all other lines."""
+class BlockResult(NamedTuple):
+    """What a reader of blocks returns.
+
+    * `records`: the records of the lines that it read.
+    * `newest`: the newest time of these lines, in nanoseconds since the epoch.
+    * `lines`: the number of these lines.
+    * `rest`: all other lines of the block.
+    """
 
     records: Sequence[Record]
     newest: int | None
@@ -39,22 +46,23 @@ class Found(NamedTuple):
     rest: bytes
 
 
-class Line(Struct, frozen=True, gc=False):
-    """What a line has at least."""
+class TimedLine(Struct, frozen=True, gc=False):
+    """The member that every decoded line must have."""
 
     ts: Annotated[str, Meta(min_length=len(_TIME), max_length=len(_TIME))]
 
 
-L = TypeVar("L", bound=Line)
+L = TypeVar("L", bound=TimedLine)
 
 
 def parts_of(block: bytes, sign: bytes) -> Iterator[list[bytes]]:
-    """All lines with their ends, some at a time; none where they are few, or do not soon hold JSON and the sign of what
-    is looked for.
+    """Return all lines of a block with their newlines, about PART bytes at a time.
+
+    Return nothing if the lines are few, or if the beginning of the block contains no JSON line or not the text `sign`.
     """
-    if block.find(sign, 0, _SOON) >= 0 and (block.startswith(b"{") or block.find(b"\n{", 0, _SOON) >= 0):
+    if block.find(sign, 0, _SEARCHED) >= 0 and (block.startswith(b"{") or block.find(b"\n{", 0, _SEARCHED) >= 0):
         stream = BytesIO(block)
-        lines = stream.readlines(PART)  # a quarter of what split costs
+        lines = stream.readlines(PART)  # four times as fast as split
         if len(lines) < MANY:
             return
         while lines:
@@ -62,8 +70,8 @@ def parts_of(block: bytes, sign: bytes) -> Iterator[list[bytes]]:
             lines = stream.readlines(PART)
 
 
-def decoded(lines: Sequence[bytes], decode: Callable[[bytes], L]) -> list[L | None]:
-    """What each line holds; None in place of one of another type, or without a time as Dify writes it."""
+def decode_lines(lines: Sequence[bytes], decode: Callable[[bytes], L]) -> list[L | None]:
+    """Decode lines. The result is None for a line of another type, or without a time as Dify writes it."""
     found = list[L | None]()
     waiting = iter(lines)
     while len(found) < len(lines):
@@ -71,7 +79,7 @@ def decoded(lines: Sequence[bytes], decode: Callable[[bytes], L]) -> list[L | No
             found.extend(map(decode, waiting))
         except (ValueError, RecursionError):
             found.append(None)
-    if min(lines) < b"{":  # a space before it, or no JSON
+    if min(lines) < b"{":  # a line with a blank before its JSON, or without JSON
         found = [line if raw.startswith(b"{") else None for raw, line in zip(lines, found, strict=True)]
     times = [_TIME.decode() if line is None else line.ts for line in found]
     if _are_times(times):
@@ -80,16 +88,17 @@ def decoded(lines: Sequence[bytes], decode: Callable[[bytes], L]) -> list[L | No
 
 
 def _are_times(texts: Sequence[str]) -> bool:
-    """Whether these texts of one length have the shape of times and no second beyond 59."""
+    """Return whether these texts, all of the same length, have the shape of times, with seconds up to 59."""
     joined = "".join(texts).encode("ascii", "replace")
     is_shape = joined.translate(DIGITS) == _TIME * len(texts)
     return is_shape and max(joined[_SECONDS :: len(_TIME)], default=0) <= ord("5")
 
 
 def by_quarter(lines: Sequence[L]) -> Iterator[tuple[int | None, str, Sequence[L]]]:
-    """Quarters of an hour, as their first nanosecond; the newest time in each, as written; its lines.
+    """Group lines by quarter of an hour.
 
-    The quarter is None for times that there are not.
+    Each item has the first nanosecond of the quarter since the epoch (None for times that do not exist, such as in a
+    13th month), the newest time in it as it is written, and its lines.
     """
     times, quarters = [line.ts for line in lines], _Quarters()
     if not times:
@@ -106,14 +115,14 @@ def by_quarter(lines: Sequence[L]) -> Iterator[tuple[int | None, str, Sequence[L
 
 
 class _Quarters(dict[str, int | None]):
-    """The quarter of an hour that a minute lies in, as its first nanosecond; None where there is no such minute."""
+    """The first nanosecond of the quarter of an hour that a minute lies in; None for a minute that does not exist."""
 
     def __missing__(self, minute: str) -> int | None:
-        known = iso(f"{minute}:00Z".encode(), _UTC)
-        self[minute] = quarter = None if known is None else known - known % (900 * SECOND)
+        at = iso(f"{minute}:00Z".encode(), UTC)
+        self[minute] = quarter = None if at is None else at - at % (900 * SECOND)
         return quarter
 
 
 def newest_of(times: Sequence[str]) -> int | None:
-    """The newest of times as Dify writes them, in nanoseconds since the epoch."""
-    return iso(max(times).encode(), _UTC) if times else None
+    """Return the newest of times as Dify writes them, in nanoseconds since the epoch."""
+    return iso(max(times).encode(), UTC) if times else None

@@ -1,10 +1,11 @@
-"""Event times as any LOG_DATEFORMAT writes them (api/extensions/ext_logging.py: time.strftime of LOG_TZ's wall clock).
+"""Parse event times in any LOG_DATEFORMAT (api/extensions/ext_logging.py: time.strftime of the wall clock in LOG_TZ).
 
-A time that cannot be known is None, and the line counts all the same: where the year is missing (a parser has no
-clock), and where the order of day and month is open (`03/04/2026`; `29/11/2026` and `11/29/2026` are both read).
+A time is None if it is not certain: if the year is missing (a parser has no clock), or if day and month could be
+swapped (`03/04/2026`; `29/11/2026` and `11/29/2026` are both understood). The line counts all the same.
 
-Dify hands strftime a wall clock without a zone, so that `%z` is +0000 and `%s` counts as in UTC, whatever LOG_TZ is.
-Hence an offset of zero and seconds since the epoch are read in the configured time zone, another offset as written.
+Dify passes a wall clock without a zone to strftime, so `%z` is always +0000, and `%s` counts as if LOG_TZ were UTC.
+Therefore times with an offset of zero and seconds since the epoch are in the configured time zone. Any other offset
+counts as it is written.
 """
 
 import re
@@ -34,20 +35,23 @@ _EPOCH = re.compile(r"1\d{9}")
 _CENTURY = 2000
 
 
-def moment(text: bytes, local: tzinfo) -> int | None:
-    """Nanoseconds since the epoch of a time without its milliseconds; None where it cannot be known."""
+def time_in_any_format(text: bytes, local: tzinfo) -> int | None:
+    """Parse a time without its milliseconds to nanoseconds since the epoch; None if it is not certain.
+
+    `local` is the configured time zone.
+    """
     written = text.decode("ascii", "replace")
     try:
         if _EPOCH.fullmatch(written):
             return epoch(datetime.fromtimestamp(int(written), UTC).replace(tzinfo=None), local)
-        found = next((match for form in _FORMS if (match := form.fullmatch(written))), None)
-        return None if found is None else epoch(_datetime(found.groupdict()), local)
+        match = next((match for form in _FORMS if (match := form.fullmatch(written))), None)
+        return None if match is None else epoch(_datetime(match.groupdict()), local)
     except (ValueError, KeyError, OverflowError):
         return None
 
 
 def _datetime(parts: dict[str, str | None]) -> datetime:
-    """Raises ValueError and KeyError for what no calendar has, and for a day that may be two."""
+    """Raises ValueError or KeyError for a time that does not exist or is ambiguous."""
     year = int(parts["Y"] or 0) if "Y" in parts else _CENTURY + int(parts["y"] or 0)
     month, day = _month_and_day(parts)
     hour, half = int(parts["H"] or 0), (parts["half"] or "").lower()
@@ -60,14 +64,14 @@ def _month_and_day(parts: dict[str, str | None]) -> tuple[int, int]:
     if "one" in parts:
         one, two = int(parts["one"] or 0), int(parts["two"] or 0)
         if one != two and max(one, two) <= 12:
-            raise ValueError("the order of day and month is open")
+            raise ValueError("day and month could be swapped")
         return (two, one) if two <= 12 else (one, two)
     month = MONTHS[(parts["month"] or "").encode()] if "month" in parts else int(parts["m"] or 0)
     return month, int(parts["d"] or 0)
 
 
 def _zone(text: str | None) -> tzinfo | None:
-    """None for an offset of zero: Dify writes it in every time zone."""
+    """Return the zone of a text, None for an offset of zero: Dify writes it in every time zone."""
     if text is None or text in ("Z", "UTC", "GMT"):
         return None
     offset = timedelta(hours=int(text[1:3]), minutes=int(text[-2:]))

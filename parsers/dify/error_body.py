@@ -1,8 +1,8 @@
-"""The error body of a Dify answer: `{"code", "message", "status"}`, also as an `error` event inside a stream.
+"""Find the cause of an error response of Dify: `{"code", "message", "status"}`, or an `error` event in a stream.
 
 Sources: api/libs/external_api.py; api/controllers/*/error.py; api/core/app/apps/base_app_generate_response_converter.py
-for the event. A ValueError of any kind has the code `invalid_param`, so there only the fixed beginning of the message
-names the cause. The message may quote a prompt: it is read here, and only one of CAUSES leaves.
+for the event. Every ValueError has the code `invalid_param`; in that case only the fixed beginning of the message shows
+the cause. The message may quote a prompt, so these functions return nothing but one of CAUSES.
 """
 
 import re
@@ -12,10 +12,10 @@ from parsers.batch import OTHER
 from parsers.provider_failures import KINDS as PROVIDER_KINDS
 from parsers.provider_failures import kind_of_plugin_error
 
-#: An app's own limit (app/features/rate_limiting): the request was refused, and no provider failed.
+#: An app's limit of concurrent requests (app/features/rate_limiting): Dify refused the request, no provider failed.
 CONCURRENCY_LIMIT = "concurrency_limit"
 
-#: The causes that a code names by itself.
+#: The codes that show the cause without the message.
 CAUSE_BY_CODE: Mapping[str, str] = {
     "completion_request_error": "provider_error",
     "provider_quota_exceeded": "quota_exceeded",
@@ -25,12 +25,12 @@ CAUSE_BY_CODE: Mapping[str, str] = {
     "too_many_requests": CONCURRENCY_LIMIT,
 }
 
-#: What `cause_of_text` and `cause_of_body` may return.
+#: The causes that `cause_of_text` and `cause_of_body` may return.
 CAUSES = PROVIDER_KINDS.union(CAUSE_BY_CODE.values())
-#: Those that count as errors.
+#: The causes that count as errors.
 KINDS = CAUSES - {CONCURRENCY_LIMIT}
 
-#: Every code of Dify's own errors, and of werkzeug's exceptions as Dify names them.
+#: All codes of Dify's own errors, and of werkzeug's exceptions as Dify names them.
 CODES = frozenset(
     """access_denied account_already_inited account_banned account_in_freeze account_not_found account_not_initialized
     account_not_link_tenant agent_not_published already_activate already_setup api_tool_provider_not_found
@@ -61,13 +61,13 @@ CODES = frozenset(
     workflow_tool_human_input_not_supported workflow_version_execution_not_allowed""".split()
 )
 
-#: Characters of a message that are read.
+#: The number of characters of a message that are read.
 _MAX_LENGTH = 1 << 14
 
-#: What Dify puts before the error of a node: chatflows (advanced_chat/generate_task_pipeline.py), Dify before 1.0.
+#: What Dify puts before the error of a node: in chatflows (advanced_chat/generate_task_pipeline.py), before Dify 1.0.
 _PREFIX = re.compile(r"(?:Run failed: )?(?:Node [^:\n]{1,128} run failed: )?")
 
-#: A plugin's error as text, as the JSON that a stream has, or the text of a model's error as the SDK begins it.
+#: A plugin's error as text, as JSON (in a stream), or as the text of a model's error with the words of the SDK.
 _PLUGIN_ERROR = re.compile(
     r"(?:req_id: [^\s:]{0,64} )?Plugin\w{1,48}Error: "
     r'|\{"(?:args|error_type)":'
@@ -100,14 +100,14 @@ _CAUSE_BY_WORDS = tuple(
 
 
 def code_of(value: object) -> str | None:
-    """An error code: one of CODES, `other` outside them, None where there is none."""
+    """Return the label of an error code: one of CODES, `other` outside them, None for a value that is not a code."""
     if not isinstance(value, str) or not value:
         return None
     return value if value in CODES else OTHER
 
 
 def cause_of_text(text: object) -> str | None:
-    """The cause (one of CAUSES) that the error text of a node, a run or an answer names in fixed words, else None."""
+    """Return the cause (one of CAUSES) that the error text of a node, run or response names in fixed words, or None."""
     if not isinstance(text, str):
         return None
     text = text[:_MAX_LENGTH]
@@ -120,7 +120,7 @@ def cause_of_text(text: object) -> str | None:
 
 
 def cause_of_body(code: object, message: object) -> str | None:
-    """The cause (one of CAUSES) of an answer with this code and message, None where none is known."""
+    """Return the cause (one of CAUSES) of a response with this code and message, None if it is not known."""
     if code == "invalid_param":
         return cause_of_text(message)
     if code != "completion_request_error":

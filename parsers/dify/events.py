@@ -1,8 +1,8 @@
-"""Telemetry events, read by the table in telemetry.py: a whole block at once, or a single line.
+"""Read telemetry events by the table in telemetry.py: a whole block at once, or a single line.
 
-Almost every line of an enterprise worker's log is such an event. A block's lines are decoded by the types of the table
-and added up; a line that is anything else, or not exactly as expected, is left to the reader of single lines, where a
-wrong value costs only itself. A test holds that both give the same.
+Almost every line of an enterprise worker's log is such an event. The lines of a block are decoded by the types of the
+table and summed up. Any other line, or a line that is not exactly as expected, is left to the reader of single lines,
+which drops only the wrong value. A test checks that both give the same result.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,35 +12,38 @@ import msgspec
 from msgspec import defstruct, structs
 
 from parsers.batch import Record
-from parsers.dify.block import Found, Line, by_quarter, decoded, newest_of, parts_of
-from parsers.dify.sums import Sums, apart
-from parsers.dify.telemetry import TABLE, UNPRICED, Event, Priced, Seconds, Text
+from parsers.dify.block import BlockResult, TimedLine, by_quarter, decode_lines, newest_of, parts_of
+from parsers.dify.sums import EventSums, grouped
+from parsers.dify.telemetry import NO_PRICE, TABLE, Seconds, TelemetryEvent, Text, UsagePrice
 from parsers.dropped import dropped
 from parsers.values import json as lenient_json
 from parsers.values.numbers import nanoseconds
 
-#: What such a line holds.
+#: A text that every such line contains.
 _SIGN = b'"telemetry.'
 
 _decode_attributes = lenient_json.decoder(dict[str, Any])
 
 
-class _Line(Line, frozen=True, gc=False, kw_only=True):
+class _EventLine(TimedLine, frozen=True, gc=False, kw_only=True):
     message: Literal["telemetry.span_detail", "telemetry.metric_only"]
     attributes: Any
 
 
-class Events:
-    """Reads the events of a table; holds decoders and nothing else."""
+class EventReader:
+    """Reads the events of a table. It keeps decoders and no other state."""
 
-    def __init__(self, table: Sequence[type[Event]]) -> None:
+    def __init__(self, table: Sequence[type[TelemetryEvent]]) -> None:
         attributes = [("attributes", Union[tuple(table)])]  # noqa: UP007 - its members are known here
-        line = defstruct("_Line", attributes, bases=(_Line,), frozen=True, gc=False)
+        line = defstruct("_EventLine", attributes, bases=(_EventLine,), frozen=True, gc=False)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(line).decode
         self._lenient = {str(kind.__struct_config__.tag): (kind, _plan(kind)) for kind in table}
 
     def records(self, raw: bytes, at: int | None) -> Sequence[Record]:
-        """The records of one event, from the attributes of its line; an event outside the table has none."""
+        """Return the records of one event from the attributes of its line; none for an event outside the table.
+
+        `at` is the time of the line, in nanoseconds since the epoch.
+        """
         try:
             attributes = _decode_attributes(raw)
         except (ValueError, RecursionError):
@@ -49,42 +52,42 @@ class Events:
         if not isinstance(name, str) or name not in self._lenient:
             return ()
         kind, plan = self._lenient[name]
-        values, unread = {}, list[Record]()
+        values, dropped_records = {}, list[Record]()
         for each in plan.keys() & attributes.keys():
             field, convert = plan[each]
             values[field] = value = convert(attributes[each])
             if convert is _seconds:
-                unread += dropped(field, attributes[each], value)
+                dropped_records += dropped(field, attributes[each], value)
         event = kind(**values)
         if event.is_copy:
             return ()
-        sums = Sums(strict=False)
+        sums = EventSums(strict=False)
         sums.add(kind, (event,), at)
-        return [*sums.records(), *unread]
+        return [*sums.records(), *dropped_records]
 
-    def read(self, block: bytes) -> Found:
-        """The records of the regular events among whole lines."""
-        sums, times, lines, rest = Sums(strict=True), list[str](), 0, list[bytes]()
+    def read(self, block: bytes) -> BlockResult:
+        """Return the records of the regular events of a block of whole lines."""
+        sums, times, lines, rest = EventSums(strict=True), list[str](), 0, list[bytes]()
         for raws in parts_of(block, _SIGN):
-            found, odd = decoded(raws, self._decode), set[int]()
+            found, not_read = decode_lines(raws, self._decode), set[int]()
             known = [line for line in found if line is not None]
             for quarter, newest, members in by_quarter(known):
                 if quarter is None:
-                    odd.update(map(id, members))
+                    not_read.update(map(id, members))
                 else:
-                    for kind, events in apart([line.attributes for line in members], type):
+                    for kind, events in grouped([line.attributes for line in members], type):
                         sums.add(kind, events, quarter)
                     times.append(newest)
             lines += len(raws)
-            if odd or len(known) < len(raws):
-                rest += [raw for raw, line in zip(raws, found, strict=True) if line is None or id(line) in odd]
+            if not_read or len(known) < len(raws):
+                rest += [raw for raw, line in zip(raws, found, strict=True) if line is None or id(line) in not_read]
         if not lines:
-            return Found((), None, 0, block)
-        return Found(sums.records(), newest_of(times), lines - len(rest), b"".join(rest))
+            return BlockResult((), None, 0, block)
+        return BlockResult(sums.records(), newest_of(times), lines - len(rest), b"".join(rest))
 
 
-def _plan(kind: type[Event]) -> Mapping[str, tuple[str, Callable[[Any], Any]]]:
-    """By attribute: its field, and the conversion for a value of any type."""
+def _plan(kind: type[TelemetryEvent]) -> Mapping[str, tuple[str, Callable[[Any], Any]]]:
+    """Return for each attribute its field, and the conversion of a value of any type."""
     return {each.encode_name: (each.name, _CONVERSIONS.get(each.type, _unchanged)) for each in structs.fields(kind)}
 
 
@@ -96,15 +99,15 @@ def _seconds(value: Any) -> float | None:
     return None if nanoseconds(value) is None else float(value)
 
 
-def _priced(value: object) -> Priced:
-    return Priced(value.get("total_price"), _text(value.get("currency"))) if isinstance(value, dict) else UNPRICED
+def _usage_price(value: object) -> UsagePrice:
+    return UsagePrice(value.get("total_price"), _text(value.get("currency"))) if isinstance(value, dict) else NO_PRICE
 
 
 def _unchanged(value: object) -> object:
     return value
 
 
-#: Counts and prices stay as they are: a wrong one is reported as inconsistent, or is no price.
-_CONVERSIONS: dict[Any, Callable[[Any], Any]] = {Text: _text, Seconds: _seconds, Priced: _priced}
+#: Counts and prices are not converted here: a wrong count is later reported as inconsistent, a wrong price is dropped.
+_CONVERSIONS: dict[Any, Callable[[Any], Any]] = {Text: _text, Seconds: _seconds, UsagePrice: _usage_price}
 
-EVENTS = Events(TABLE)
+EVENTS = EventReader(TABLE)

@@ -1,8 +1,8 @@
-"""The kind of an ERROR record, and Dify's error codes (api/libs/external_api.py, controllers/*/error.py).
+"""Find the kind of an ERROR record. It may contain an error code (api/libs/external_api.py, controllers/*/error.py).
 
-One failure of a model call writes several records. Each is counted at its level: the cause (`rate_limited`,
-`provider_unavailable`, …), `node_failed`, `run_failed`, `task_failed`. A record that only repeats an earlier one of
-the same level is not counted.
+Dify logs several records for one failed model call. Each one counts at its own level: the cause (`rate_limited`,
+`provider_unavailable`, …), `node_failed`, `run_failed`, `task_failed`. A record that only repeats an earlier record of
+the same level does not count.
 """
 
 import re
@@ -12,21 +12,21 @@ from parsers.batch import OTHER, Failure
 from parsers.provider_failures import KINDS as PROVIDER_KINDS
 from parsers.provider_failures import kind_of_plugin_error, kind_of_plugin_failure
 
-#: api/core/plugin/impl/base.py; the daemon's answer follows, the plugin's error inside it.
+#: From api/core/plugin/impl/base.py. The daemon's answer follows, with the plugin's error inside.
 _PLUGIN_ERROR = b"Error in stream response for plugin "
 
-#: Records without a failure of their own, each after the record that counts.
+#: Records that do not count, each with the record before it that does.
 _REPEATS = (
     b"Error while consuming non-stream plugin chunk iterator",  # large_language_model.py, after a plugin's error
     b"Failed to request plugin daemon, url: ",  # base.py, after `Request to Plugin Daemon Service failed`
     b"Failed to process generate task pipeline, conversation_id: ",  # advanced_chat, after the run's own record
-    b"Failed to detach context",  # OpenTelemetry inside a generator; nothing has failed
+    b"Failed to detach context",  # OpenTelemetry inside a generator; no failure
 )
 
-#: `Request to Plugin Daemon Service failed` is logged for each httpx.RequestError, whatever happened.
+#: Dify logs `Request to Plugin Daemon Service failed` for every httpx.RequestError, whatever the cause.
 _DAEMON_NOT_REACHED = re.compile(rb"(?:Stream r|R)equest to Plugin Daemon Service failed")
 
-#: Tried in order at the beginning of the message.
+#: The kind by the beginning of the message, tried in this order.
 _KINDS = tuple(
     (re.compile(pattern), kind)
     for pattern, kind in (
@@ -58,7 +58,7 @@ _KIND_OF_NAME = {
 #: Exceptions of Dify's model runtime and plugin client.
 _OF_PROVIDER = re.compile(rb"(?:Invoke|Plugin)\w{1,56}Error|InvokeError")
 
-#: An exception's line in a stack trace: httpx (httpx/_exceptions.py), requests in older versions of Dify.
+#: The line of an exception in a stack trace: httpx (httpx/_exceptions.py); requests in older versions of Dify.
 _EXCEPTION = re.compile(rb"^(?:httpx|httpcore|requests\.exceptions)\.(\w{1,64})(?:: (.{0,512}))?", re.MULTILINE)
 _CAUSES = (
     (re.compile(rb"\w*Timeout\n|.*timed out", re.DOTALL), "upstream_timeout"),
@@ -79,12 +79,12 @@ _CAUSES = (
     ),
 )
 
-#: What `failures_of_record` may give.
+#: The kinds that `failures_of_record` may return.
 KINDS = PROVIDER_KINDS | {*_KIND_OF_NAME.values()} | {kind for _, kind in (*_KINDS, *_CAUSES)} | {OTHER}
 
 
 def failures_of_record(message: bytes, stack_trace: bytes) -> list[Failure]:
-    """The failure of an ERROR record; none where the record repeats another. `stack_trace` is empty in text logs."""
+    """Return the failure of an ERROR record; none if it repeats another record. Text logs have no `stack_trace`."""
     if message.startswith(_PLUGIN_ERROR):
         return [Failure(kind_of_plugin_error(message[len(_PLUGIN_ERROR) :]))]
     if message.startswith(_REPEATS):
@@ -95,7 +95,7 @@ def failures_of_record(message: bytes, stack_trace: bytes) -> list[Failure]:
 
 
 def _kind_of_name(message: bytes) -> str:
-    """The kind of a message that begins with an exception's name or an error code."""
+    """Return the kind of a message that begins with the name of an exception or an error code."""
     named = _NAMED.match(message)
     if named is None:
         return OTHER
@@ -109,9 +109,9 @@ def _kind_of_name(message: bytes) -> str:
 
 
 def _cause_of(stack_trace: bytes) -> str:
-    """Why the plugin daemon was not reached, by the last exception of the stack trace.
+    """Return why the plugin daemon was not reached, from the last exception of the stack trace.
 
-    It is `other` where no stack trace tells the cause, as in text logs: their record is its first line only.
+    Without a stack trace the cause is `other`: in text logs a record consists of its first line only.
     """
     last = deque(_EXCEPTION.finditer(stack_trace), maxlen=1)
     if not last:

@@ -1,7 +1,7 @@
-"""What a record of the api or the worker says, by the file that logged it and by its level.
+"""Interpret a record of the api or the worker by its caller (the file that logged it) and its level.
 
-Line numbers move with every release, so a caller is its file name. Nothing that a client or a user writes decides:
-patterns are anchored at the beginning of the message, the access line's at its end.
+A caller is only a file name, because line numbers change with every release. The text of a client or user decides
+nothing: patterns are anchored at the beginning of the message, the one of access lines also at its end.
 """
 
 import re
@@ -18,10 +18,11 @@ from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import MILLISECOND, nanoseconds
 
 
-class Head(NamedTuple):
-    """The head of a record; `at` in nanoseconds. `trace_id` is "" where there is none.
+class RecordHead(NamedTuple):
+    """The first line of a record, parsed.
 
-    Only JSON lines carry a stack trace.
+    `at` is in nanoseconds since the epoch. `caller` is a file name. `trace_id` is "" if there is none. Only JSON lines
+    have a `stack_trace`.
     """
 
     level: bytes
@@ -36,12 +37,12 @@ _ERRORS = frozenset({b"ERROR", b"CRITICAL"})
 
 #: `METHOD PATH STATUS MILLISECONDS TRACE`, the path decoded and unescaped (api/extensions/ext_request_logging.py).
 _ACCESS = re.compile(rb"(\S++) (/.*|-) (\d{3}|-) (\d{1,12}(?:\.\d{1,9})?|-)(?: \S*)?", re.DOTALL)
-#: Its beginning, where a newline in the path has cut the line.
+#: The beginning of an access line that a newline in the path has split.
 _CUT_ACCESS = re.compile(rb"(\S++) /")
 
 _HTTPX = re.compile(rb'HTTP Request: [A-Z]+ https?://[^/\s"]*(/[^\s"]*) "HTTP/[0-9.]+ (\d{3})\b.*"')
 
-#: celery/app/trace.py; a task that raises what it declared (`throws`) says so at INFO, and has failed too.
+#: From celery/app/trace.py. A task that raises an exception it declared (`throws`) is logged at INFO but has failed.
 _TASK = re.compile(
     rb"Task ([\w.]{1,512})\[[^\]\s]{1,256}\] "
     rb"(succeeded in ([0-9.]+(?:e-?\d+)?)s:|raised (?:un)?expected:|INTERNAL ERROR:|retry:|ignored|rejected|reject )"
@@ -53,12 +54,12 @@ _TASK_STATUS = {
 _TASK_NAME = re.compile(r"[\w.]{1,128}")
 
 
-class Reader:
-    """Reads heads; holds the routes and nothing else."""
+class MessageReader:
+    """Turns record heads into records. It keeps the routes and no other state."""
 
     def __init__(self, routes: Routes) -> None:
         self.routes = routes
-        self._callers: Mapping[bytes, Callable[[Head], list[Record]]] = {
+        self._callers: Mapping[bytes, Callable[[RecordHead], list[Record]]] = {
             b"ext_request_logging.py": self._access,
             b"_client.py": _httpx,
             b"trace.py": _task,
@@ -68,16 +69,19 @@ class Reader:
             **dict.fromkeys(runs.ERROR_CALLERS, _trace_error),
         }
 
-    def records(self, head: Head) -> list[Record]:
-        """The records of a head; an ERROR gives its failure besides."""
+    def records(self, head: RecordHead) -> list[Record]:
+        """Return the records of a head. A head of the level ERROR or CRITICAL also gives its failure."""
         read = self._callers.get(head.caller)
         records = read(head) if read else []
         if head.level in _ERRORS:
             records += failures_of_record(head.message, head.stack_trace)
         return records
 
-    def _access(self, head: Head) -> list[Record]:
-        """Whole for a blocking answer; of a stream only its acceptance, which is why the metric is its own."""
+    def _access(self, head: RecordHead) -> list[Record]:
+        """Read an access line. Its duration is that of a whole blocking response, but only the start of a stream.
+
+        Therefore these durations have a metric of their own.
+        """
         match = _ACCESS.fullmatch(head.message)
         if match is None:
             cut = _CUT_ACCESS.match(head.message)
@@ -96,15 +100,18 @@ class Reader:
         return OTHER if re.search(rb"\s", path) else self.routes.of_path(path)
 
 
-def _httpx(head: Head) -> list[Record]:
-    """One line a call to the plugin daemon, written when its headers arrive: a count, no duration."""
+def _httpx(head: RecordHead) -> list[Record]:
+    """Read a line of httpx: one per call to the plugin daemon, written when the response headers arrive.
+
+    It gives a count without a duration.
+    """
     match = _HTTPX.fullmatch(head.message)
     operation = operation_of(match[1]) if match else None
     return [Invocation(operation, status_code_of(match[2]))] if match and operation else []
 
 
-def _task(head: Head) -> list[Record]:
-    """The end of a Celery task (celery/app/trace.py); the return value behind it can be anything."""
+def _task(head: RecordHead) -> list[Record]:
+    """Read the end of a Celery task (celery/app/trace.py). The return value behind it can be any text."""
     match = _TASK.match(head.message)
     if match is None:
         return []
@@ -116,9 +123,9 @@ def _task(head: Head) -> list[Record]:
     return [task, *closed, *dropped("duration", match[3], duration)]
 
 
-def _run(head: Head) -> list[Record]:
+def _run(head: RecordHead) -> list[Record]:
     return [*runs.opened(head.trace_id, head.message, head.at)]
 
 
-def _trace_error(head: Head) -> list[Record]:
+def _trace_error(head: RecordHead) -> list[Record]:
     return [*runs.trace_errors(*head[:5])]

@@ -1,6 +1,6 @@
-"""The line that our own proxy writes, in Dify's envelope: one struct for who writes it and who reads it.
+"""The log line of our proxy, in the envelope of Dify's JSON lines. The proxy writes this struct, the parser reads it.
 
-Numbers are checked when they are read: a wrong one costs itself, never its line.
+Numbers are checked when they are read. A wrong number is dropped; the rest of its line counts.
 """
 
 import json
@@ -14,8 +14,8 @@ from parsers.access.routes import INVALID, STATIC, RouteInformation, Routes
 from parsers.batch import UNKNOWN, Active, DroppedLines, Failure, FirstToken, Record, Request, Usage, UsageMissing
 from parsers.dify.error_body import CAUSE_BY_CODE, CAUSES, CONCURRENCY_LIMIT, KINDS
 from parsers.dify.telemetry import app_id_of, name_of
-from parsers.dify.tokens import Told
-from parsers.dropped import dropped, dropped_of
+from parsers.dify.tokens import TokenCounts
+from parsers.dropped import dropped, dropped_values
 from parsers.values import json as lenient_json
 from parsers.values.currencies import currency_of
 from parsers.values.http import failure_of, method_of, status_code_of
@@ -27,7 +27,7 @@ HEARTBEAT_EVENT = "dify.proxy.heartbeat"
 
 
 class UsageEntry(Struct, frozen=True, omit_defaults=True):
-    """Tokens and price of one model; prices are decimal strings."""
+    """Tokens and price of one model. Prices are decimal strings in units of `currency`."""
 
     provider: str | None = field(default=None, name="gen_ai.provider.name")
     model: str | None = field(default=None, name="gen_ai.request.model")
@@ -38,13 +38,14 @@ class UsageEntry(Struct, frozen=True, omit_defaults=True):
     currency: str | None = field(default=None, name="dify.currency")
 
     @property
-    def told(self) -> Told:
-        return Told(self.input_tokens, self.output_tokens, self.total_tokens)
+    def token_counts(self) -> TokenCounts:
+        return TokenCounts(self.input_tokens, self.output_tokens, self.total_tokens)
 
 
-class Attributes(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A finished request, or with the event `dify.proxy.heartbeat` only what a worker holds. Times in seconds,
-    sizes in bytes; what is not known is left out.
+class ProxyAttributes(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A finished request, or with the event `dify.proxy.heartbeat` only the state of a worker.
+
+    Durations are in seconds, sizes in bytes. Values that are not known are left out.
     """
 
     event: str = field(name="dify.event.name")
@@ -67,8 +68,11 @@ class Attributes(Struct, frozen=True, omit_defaults=True, kw_only=True):
     dropped_lines: Any = field(default=None, name="dify.proxy.dropped_lines")
 
 
-class Line(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The whole line; `ts` as Dify writes it, milliseconds and Z. `message` is METHOD ROUTE STATUS MILLISECONDS."""
+class ProxyLine(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The whole line.
+
+    `ts` is a UTC time as Dify writes it, with milliseconds and Z. `message` is METHOD ROUTE STATUS MILLISECONDS.
+    """
 
     ts: str
     severity: str = ""
@@ -76,61 +80,62 @@ class Line(Struct, frozen=True, omit_defaults=True, kw_only=True):
     caller: str = ""
     message: str
     trace_id: str = ""
-    attributes: Attributes
+    attributes: ProxyAttributes
 
 
-def encode(line: Line) -> bytes:
-    """One line of ASCII with its newline, whatever its strings hold."""
+def encode(line: ProxyLine) -> bytes:
+    """Encode a line as ASCII with a newline. Other characters in its strings are escaped."""
     return json.dumps(msgspec.to_builtins(line), separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def decode(line: bytes) -> Line:
-    """The line that `encode` made. Raises msgspec.ValidationError."""
-    return msgspec.json.decode(line, type=Line)
+def decode(line: bytes) -> ProxyLine:
+    """Decode a line of `encode`. Raises msgspec.ValidationError."""
+    return msgspec.json.decode(line, type=ProxyLine)
 
 
-_decode_attributes = lenient_json.decoder(Attributes)
-_decode_told = lenient_json.decoder(dict[str, Any])
+_decode_attributes = lenient_json.decoder(ProxyAttributes)
+_decode_members = lenient_json.decoder(dict[str, Any])
 
 
 def records(raw: bytes, at: int | None, routes: Routes) -> list[Record] | None:
-    """The records of a proxy's line; None where the attributes are not a proxy's."""
+    """Return the records of a proxy line, from the JSON of its attributes; None if they are not those of the proxy."""
     attributes = _attributes(raw)
     if attributes is None:
         return None
     found: list[Record] = []
     if attributes.worker and (active := token_count(attributes.active_requests)) is not None:
         found.append(Active(attributes.worker[:64], active, at))
-    if dropped := token_count(attributes.dropped_lines):
-        found.append(DroppedLines(dropped))
+    if lines := token_count(attributes.dropped_lines):
+        found.append(DroppedLines(lines))
     if attributes.event == REQUEST_EVENT:
         found += _request(attributes, at, routes)
     return found
 
 
-def _attributes(raw: bytes) -> Attributes | None:
-    """A value of the wrong type costs itself."""
+def _attributes(raw: bytes) -> ProxyAttributes | None:
+    """Decode attributes. A value of the wrong type is dropped."""
     try:
         return _decode_attributes(raw)
     except (ValueError, RecursionError):
         pass
     try:
-        told = _decode_told(raw)
+        members = _decode_members(raw)
     except (ValueError, RecursionError):
         return None
-    entries = told.get("dify.proxy.usage")
+    entries = members.get("dify.proxy.usage")
     if isinstance(entries, list):
-        told["dify.proxy.usage"] = [_fitting(entry, UsageEntry) for entry in entries if isinstance(entry, dict)]
-    fitting = _fitting(told, Attributes)
-    return msgspec.convert(fitting, Attributes) if "dify.event.name" in fitting else None
+        members["dify.proxy.usage"] = [_valid(entry, UsageEntry) for entry in entries if isinstance(entry, dict)]
+    valid = _valid(members, ProxyAttributes)
+    return msgspec.convert(valid, ProxyAttributes) if "dify.event.name" in valid else None
 
 
-def _fitting(told: dict[str, Any], struct: type[Struct]) -> dict[str, Any]:
+def _valid(members: dict[str, Any], struct: type[Struct]) -> dict[str, Any]:
+    """Return the members whose values have the type of the struct's field."""
     types = {each.encode_name: each.type for each in structs.fields(struct)}
-    return {name: value for name, value in told.items() if _fits(value, types.get(name, Any))}
+    return {name: value for name, value in members.items() if _has_type(value, types.get(name, Any))}
 
 
-def _fits(value: object, type: object) -> bool:
+def _has_type(value: object, type: object) -> bool:
     try:
         msgspec.convert(value, type)
     except msgspec.ValidationError:
@@ -138,7 +143,7 @@ def _fits(value: object, type: object) -> bool:
     return True
 
 
-def _request(attributes: Attributes, at: int | None, routes: Routes) -> Iterable[Record]:
+def _request(attributes: ProxyAttributes, at: int | None, routes: Routes) -> Iterable[Record]:
     route = _route(attributes.route, routes)
     app_id = app_id_of(attributes.app_id)
     status, size = token_count(attributes.status_code), token_count(attributes.response_size)
@@ -159,21 +164,22 @@ def _request(attributes: Attributes, at: int | None, routes: Routes) -> Iterable
     for entry in attributes.usage:
         yield from _usage(entry, app_id, at)
     first_token = nanoseconds(attributes.time_to_first_token)
-    given, understood = _given(attributes), (status, duration, first_byte, size, first_token)
-    if given.count(None) < understood.count(None):
-        for field, value, meaning in zip(_FIELDS, given, understood, strict=True):
-            yield from dropped(field, value, meaning)
+    values, parsed = _values(attributes), (status, duration, first_byte, size, first_token)
+    if values.count(None) < parsed.count(None):
+        for field, value, number in zip(_FIELDS, values, parsed, strict=True):
+            yield from dropped(field, value, number)
     if first_token is not None:
         yield FirstToken(app_id, name_of(attributes.usage[0].model if attributes.usage else None), first_token)
-    answered = status_code.startswith("2") and attributes.outcome in ("", "ok")
-    owed = answered and method == "POST" and _reports_usage(routes.information(route))
-    if owed and (reason := _missing(attributes.usage)):
+    is_answered = status_code.startswith("2") and attributes.outcome in ("", "ok")
+    needs_usage = is_answered and method == "POST" and _reports_usage(routes.information(route))
+    if needs_usage and (reason := _missing_reason(attributes.usage)):
         yield UsageMissing(app_id, reason)
 
 
 def _reports_usage(kind: RouteInformation) -> bool:
-    """True for the answers of apps to API keys. Others that call a model, such as the transcript of a voice, never have
-    usage, and the web app's has none.
+    """Return whether responses of a route report their usage: those of apps that are called with an API key.
+
+    Other responses that call a model, such as transcripts of speech, never report it, and neither does the web app.
     """
     return kind.area == "service_api" and kind.model == "yes" and kind.streaming != "no"
 
@@ -181,43 +187,49 @@ def _reports_usage(kind: RouteInformation) -> bool:
 _FIELDS = ("status_code", "duration", "first_byte", "bytes", "first_token")
 
 
-def _given(a: Attributes) -> tuple[Any, ...]:
-    """The values of _FIELDS, None where a line has none."""
-    return a.status_code, a.duration, a.time_to_first_byte, a.response_size, a.time_to_first_token
+def _values(attributes: ProxyAttributes) -> tuple[Any, ...]:
+    """Return the values of _FIELDS, None where a line has none."""
+    return (
+        attributes.status_code,
+        attributes.duration,
+        attributes.time_to_first_byte,
+        attributes.response_size,
+        attributes.time_to_first_token,
+    )
 
 
 def _route(route: str, routes: Routes) -> str:
-    """The proxy writes templates; anything else is looked up as a path."""
+    """Return a route label. The proxy writes templates; any other text is looked up as a path."""
     if not route:
         return UNKNOWN
-    known = routes.information(route).area != "other" or route in (STATIC, INVALID, UNKNOWN)
-    return route if known else routes.of_path(route.encode())
+    is_known = routes.information(route).area != "other" or route in (STATIC, INVALID, UNKNOWN)
+    return route if is_known else routes.of_path(route.encode())
 
 
 def _usage(entry: UsageEntry, app_id: str, at: int | None) -> Iterable[Record]:
     cost = money(entry.total_price)
     yield from dropped("price", entry.total_price, cost)
-    yield from dropped_of("tokens", entry.told.unread)
-    tokens = entry.told.split
+    yield from dropped_values("tokens", entry.token_counts.invalid)
+    tokens = entry.token_counts.split
     if any(tokens) or cost:
         model = name_of(entry.provider), name_of(entry.model)
         yield Usage(app_id, *model, *tokens, cost, currency_of(entry.currency), at)
 
 
-def _missing(usage: Sequence[UsageEntry]) -> str:
-    """Why the usage of a whole request, one entry per model, cannot be believed; "" where it can."""
-    owed = [entry for entry in usage if not _of_no_model(entry)]
-    if usage and not owed:
+def _missing_reason(usage: Sequence[UsageEntry]) -> str:
+    """Return why the usage of a whole request (one entry per model) is missing or wrong; "" if it is complete."""
+    needed = [entry for entry in usage if not _is_empty_total(entry)]
+    if usage and not needed:
         return ""
-    reasons = {entry.told.missing for entry in owed}
+    reasons = {entry.token_counts.missing for entry in needed}
     if "inconsistent" in reasons:
         return "inconsistent"
     return "absent" if not reasons else "" if "" in reasons else "zero" if "zero" in reasons else "absent"
 
 
-def _of_no_model(entry: UsageEntry) -> bool:
-    """True for the total of a workflow in which no model spent anything: it owes nothing."""
-    return entry.model is None and entry.told == Told(total=0)
+def _is_empty_total(entry: UsageEntry) -> bool:
+    """Return whether an entry is the total of a workflow that used no tokens, so that it has no usage to report."""
+    return entry.model is None and entry.token_counts == TokenCounts(total=0)
 
 
 _FAILURE_BY_OUTCOME = {
@@ -235,18 +247,18 @@ _FAILURE_BY_CAUSE = {
 }
 
 
-def _cause(attributes: Attributes) -> str:
-    """One of CAUSES, "" where none is known. Lines of earlier versions have only the code."""
+def _cause(attributes: ProxyAttributes) -> str:
+    """Return one of CAUSES, "" if the cause is not known. Lines of earlier versions have only the error code."""
     if attributes.error_kind in CAUSES:
         return attributes.error_kind
     return CAUSE_BY_CODE.get(attributes.error_code or "", "")
 
 
-def _failure(attributes: Attributes, status_code: str, cause: str) -> str:
-    """At most one reason: what the proxy saw, else the cause of a refusal, else the status."""
+def _failure(attributes: ProxyAttributes, status_code: str, cause: str) -> str:
+    """Return the failure reason: by the outcome that the proxy saw, the cause of a refusal, or the status code."""
     if reason := _FAILURE_BY_OUTCOME.get(attributes.outcome):
         return reason
     if cause and status_code.startswith("4") and status_code != "429":
         return _FAILURE_BY_CAUSE.get(cause, "provider_error")
-    broken = attributes.outcome in ("upstream_reset", "upstream_refused")
-    return failure_of(status_code) or ("stream_error" if broken else "")
+    is_broken = attributes.outcome in ("upstream_reset", "upstream_refused")
+    return failure_of(status_code) or ("stream_error" if is_broken else "")

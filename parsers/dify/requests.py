@@ -1,8 +1,7 @@
-"""Access lines of a whole block at once, in Dify's text format and in JSON: nearly every line of an api that logs
-requests.
+"""Read the access lines of a whole block at once, in Dify's text format and in JSON.
 
-A line that is anything else, or not exactly as expected, is left to the plain way; a test holds that both give the
-same.
+Nearly every line of an api that logs requests is an access line. Any other line, or a line that is not exactly as
+expected, is left to the reader of single lines. A test checks that both give the same result.
 """
 
 import re
@@ -15,12 +14,13 @@ from typing import Any, Literal, NamedTuple, cast
 import msgspec
 from msgspec import Struct
 
-from parsers.access import rows as access
+from parsers.access import roles
 from parsers.access.format import REGULAR, Format
+from parsers.access.roles import Roles
 from parsers.access.routes import Routes
-from parsers.access.rows import Access, Roles, Row
+from parsers.access.rows import AccessReader, Row
 from parsers.batch import Accepted, Record
-from parsers.dify.block import DIGITS, Found, Line, by_quarter, decoded, newest_of, parts_of
+from parsers.dify.block import DIGITS, BlockResult, TimedLine, by_quarter, decode_lines, newest_of, parts_of
 from parsers.dify.runs import failure_of_stream
 from parsers.lines import whole_lines
 from parsers.values import json as lenient_json
@@ -28,43 +28,44 @@ from parsers.values.numbers import MILLISECOND
 from parsers.values.times import iso, zone
 
 _REQUEST = rb"([!-~]++ /[^ \t\n\r\f\v?#%\\\x1b]*+) ([0-9]{3}) ([0-9]{1,6}+\.[0-9]{1,9}+)(?: [0-9A-Za-z-]*+)?"
-#: Its time is looked at again, all at once: to find each digit's place costs a third of the whole search. Only a line
-#: that can be a POST request gives its trace id, because each text that is kept costs.
+#: The pattern does not check the digits of the time, which would take a third of the search: all times are checked at
+#: once later. Only a line that can be a POST request captures its trace id, because each captured text takes time.
 _LINE = (
     rb"^(.{10} .{6}[0-5][0-9]\.[0-9]{3}) INFO \[[^\]\n\x1b]*+\] \[ext_request_logging\.py:[0-9]++\] "
     rb"(?:(?=.{35}P)([0-9a-f]{32})|[0-9a-f]{8,32}+(?! - P))? - " + _REQUEST + rb"\r?$"
 )
-#: One match per line: the places of a time and a trace id, and what an access line is; or nothing of it.
+#: One match per line: empty groups for a time and a trace id, then those of an access line, empty for another line.
 _MESSAGES = re.compile(rb"^()()" + _REQUEST + rb"$|^.*$", re.MULTILINE)
 _TO_SECONDS = len("2026-11-23 08:53:")
-#: A time in text, its digits made equal.
+#: The shape of a time in text lines, with all digits equal.
 _SHAPE = b"0000-00-00 00:00:00.000"
 
 _CALLER = "ext_request_logging.py:"
-#: What every such line holds, so that a block without any is not searched by pattern.
+#: Texts that every access line contains. A block without them is not searched by pattern.
 _SIGN = b" [ext_request_logging.py:"
 _JSON_SIGN = b'"ext_request_logging.py:'
-_COLUMNS = {access.REQUEST + REGULAR: 2, access.STATUS: 3, access.HANDLER: 4}
+_COLUMNS = {roles.REQUEST + REGULAR: 2, roles.STATUS: 3, roles.HANDLER: 4}
 
 
-class _Line(Line, frozen=True, gc=False):
+class _AccessLine(TimedLine, frozen=True, gc=False):
     severity: Literal["INFO"]
     caller: str
     message: str
     attributes: None = None
 
 
-class _Identified(Struct, frozen=True, gc=False):
+class _TraceIdLine(Struct, frozen=True, gc=False):
     trace_id: Any = ""
 
 
-_decode = msgspec.json.Decoder(_Line).decode
-_decode_trace_id = lenient_json.decoder(_Identified)
+_decode = msgspec.json.Decoder(_AccessLine).decode
+_decode_trace_id = lenient_json.decoder(_TraceIdLine)
 
 
 class _Posts(NamedTuple):
-    """Method and path of some requests, and their trace ids and times, one per line: many small texts that outlive
-    the lines of their part would leave memory in pieces.
+    """Method and path of some requests, and their trace ids and times, one per line of text.
+
+    Many small texts that live longer than the other lines of their part would fragment memory.
     """
 
     heads: list[bytes]
@@ -72,14 +73,14 @@ class _Posts(NamedTuple):
     times: str
 
 
-#: What gives the trace ids and the times of rows, one per line; None where no row has a trace id.
-_Traced = Callable[[Sequence[Row]], tuple[str, str] | None]
+#: Returns the trace ids and the times of rows, one per line of text; None if no row has a trace id.
+_TraceReader = Callable[[Sequence[Row]], tuple[str, str] | None]
 _P = ord("P")
 _HEAD, _LAST = itemgetter(2), itemgetter(-1)
 
 
-class Requests:
-    """Reads the access lines of a block; holds the routes and nothing else."""
+class DifyAccessReader:
+    """Reads the access lines of a block. It keeps the routes and no other state."""
 
     def __init__(self, routes: Routes, timezone: str) -> None:
         line, every = re.compile(_LINE, re.MULTILINE), re.compile(_LINE + rb"|^(.+)$", re.MULTILINE)
@@ -87,63 +88,63 @@ class Requests:
         self._routes, self._timezone = routes, timezone
         accepted = [each for each in routes.templates if failure_of_stream(routes, "POST", each, "200")]
         self._endings = tuple({re.split(r"}|(?=/)", template)[-1].encode() for template in accepted})
-        self._access = Access(
+        self._access = AccessReader(
             format, Roles(_COLUMNS, MILLISECOND, decimals=True), routes, zone(timezone), lambda head: head
         )
 
-    def text(self, block: bytes) -> Found:
-        """Those in text, among whole lines."""
+    def text(self, block: bytes) -> BlockResult:
+        """Read the access lines in text from a block of whole lines."""
         rows = self._access.format.every.findall(block) if _SIGN in block else []
-        regular, odd = rows, list[bytes]()
+        regular, others = rows, list[bytes]()
         if any(map(_LAST, rows)):
-            regular, odd = [row for row in rows if not row[-1]], [row[-1] + b"\n" for row in rows if row[-1]]
+            regular, others = [row for row in rows if not row[-1]], [row[-1] + b"\n" for row in rows if row[-1]]
         newest = self._newest([row[0] for row in regular])
         if newest is None:
-            return Found((), None, 0, block)
+            return BlockResult((), None, 0, block)
         empty = whole_lines(block, True)[1] - len(rows)
-        records = self._records(regular, _traced_rows, self._timezone)
-        return Found(records, newest, len(regular), b"".join(odd) + b"\n" * empty)
+        records = self._records(regular, _traces_of_rows, self._timezone)
+        return BlockResult(records, newest, len(regular), b"".join(others) + b"\n" * empty)
 
-    def json(self, block: bytes) -> Found:
-        """Those in JSON."""
+    def json(self, block: bytes) -> BlockResult:
+        """Read the access lines in JSON from a block of whole lines."""
         rows, times, lines, rest = list[Row](), list[str](), 0, list[bytes]()
         posts = list[_Posts]()
         for raws in parts_of(block, _JSON_SIGN):
-            found, taken = decoded(raws, _decode), list[_Line]()
-            known = [line for line in found if line is not None] if None in found else cast(list[_Line], found)
+            found, read_lines = decode_lines(raws, _decode), list[_AccessLine]()
+            known = [line for line in found if line is not None] if None in found else cast(list[_AccessLine], found)
             for quarter, newest, members in by_quarter(known):
                 if quarter is not None:
                     regular, matches = _regular(members)
-                    taken += regular
+                    read_lines += regular
                     rows += matches
                     own = raws if len(regular) == len(raws) else _raws_of(regular, found, raws)
                     posts.append(self._posts(regular, matches, own))
                     times += [newest] if len(regular) == len(members) else [line.ts for line in regular]
             lines += len(raws)
-            if len(taken) < len(raws):
-                read = set(map(id, taken))
+            if len(read_lines) < len(raws):
+                read = set(map(id, read_lines))
                 rest += [raw for raw, line in zip(raws, found, strict=True) if id(line) not in read]
         if not rows:
-            return Found((), None, 0, block)
-        records = self._records(rows, partial(_traced_posts, posts), "UTC")
-        return Found(records, newest_of(times), lines - len(rest), b"".join(rest))
+            return BlockResult((), None, 0, block)
+        records = self._records(rows, partial(_traces_of_posts, posts), "UTC")
+        return BlockResult(records, newest_of(times), lines - len(rest), b"".join(rest))
 
-    def _records(self, rows: Sequence[Row], traced: _Traced, timezone: str) -> tuple[Record, ...]:
-        """All records of the rows. `traced` gives trace ids and times, which are in this zone.
+    def _records(self, rows: Sequence[Row], read_traces: _TraceReader, timezone: str) -> tuple[Record, ...]:
+        """Return all records of the rows. `timezone` is the zone of the times that `read_traces` returns.
 
-        The groups end here, before the rows: memory that is freed in another order than that of the lines is slow to
-        fill again.
+        The groups are freed when this function returns, before the rows: memory that is freed in another order than
+        that of the lines is slower to use again.
         """
         groups = self._access.groups(rows)
         accepted = list[Accepted]()
         for labels, group in groups.items():
             failure = failure_of_stream(self._routes, *labels)
-            if failure and (requests := traced(group)):
-                accepted.append(Accepted(labels[1], failure, *requests, timezone))
+            if failure and (traces := read_traces(group)):
+                accepted.append(Accepted(labels[1], failure, *traces, timezone))
         return (*self._access.requests(groups), *accepted)
 
-    def _posts(self, lines: Sequence[_Line], rows: Sequence[Row], raws: Sequence[bytes]) -> _Posts:
-        """The requests that may be accepted ones, among access lines; their trace ids are decoded only here."""
+    def _posts(self, lines: Sequence[_AccessLine], rows: Sequence[Row], raws: Sequence[bytes]) -> _Posts:
+        """Return the access lines that may be accepted requests. Only their trace ids are decoded."""
         numbers = [
             number
             for number, (_, _, head, status, _) in enumerate(rows)
@@ -156,19 +157,20 @@ class Requests:
         )
 
     def _newest(self, times: list[bytes]) -> int | None:
-        """The newest time; None where one is not as Dify writes it or does not exist (a 13th month): the plain way
-        counts those.
+        """Return the newest time; None if any time is not as Dify writes it or does not exist (in a 13th month).
+
+        The reader of single lines then counts the wrong times.
         """
         local = self._access.local
         if not times or b"".join(times).translate(DIGITS) != _SHAPE * len(times):
             return None
-        found = [iso(time, local) for time in _newest(times)]
+        found = [iso(time, local) for time in _newest_by_minute(times)]
         known = [at for at in found if at is not None]
         return max(known) if len(known) == len(found) else None
 
 
-def _regular(lines: Sequence[_Line]) -> tuple[Sequence[_Line], list[tuple[bytes, ...]]]:
-    """The access lines among lines, and what each says."""
+def _regular(lines: Sequence[_AccessLine]) -> tuple[Sequence[_AccessLine], list[tuple[bytes, ...]]]:
+    """Return the access lines among these lines, and the match of each."""
     text = "\n".join([line.message for line in lines])
     if text.count("\n") >= len(lines) or not all(map(_is_access, {line.caller for line in lines})):
         lines = [line for line in lines if _is_access(line.caller) and "\n" not in line.message]
@@ -180,14 +182,14 @@ def _regular(lines: Sequence[_Line]) -> tuple[Sequence[_Line], list[tuple[bytes,
     return lines, matches
 
 
-def _raws_of(lines: Sequence[_Line], found: Sequence[_Line | None], raws: Sequence[bytes]) -> list[bytes]:
-    """The bytes of some of the lines that were found."""
+def _raws_of(lines: Sequence[_AccessLine], found: Sequence[_AccessLine | None], raws: Sequence[bytes]) -> list[bytes]:
+    """Return the raw bytes of these lines, which are some of those in `found`."""
     known = set(map(id, lines))
     return [raw for raw, line in zip(raws, found, strict=True) if id(line) in known]
 
 
 def _trace_id_of(raw: bytes) -> str:
-    """The trace id of a line; "" where it has none that could be one."""
+    """Return the trace id of a line, "" if it has no valid one."""
     try:
         trace_id = _decode_trace_id(raw).trace_id
     except (ValueError, RecursionError):
@@ -195,8 +197,8 @@ def _trace_id_of(raw: bytes) -> str:
     return trace_id[:64] if isinstance(trace_id, str) and "\n" not in trace_id[:64] else ""
 
 
-def _traced_rows(rows: Sequence[Row]) -> tuple[str, str] | None:
-    """The trace ids and the times of rows in text."""
+def _traces_of_rows(rows: Sequence[Row]) -> tuple[str, str] | None:
+    """Return the trace ids and the times of text lines."""
     trace_ids = [row[1] for row in rows]
     if b"" in trace_ids:
         rows = [row for row in rows if row[1]]
@@ -204,8 +206,8 @@ def _traced_rows(rows: Sequence[Row]) -> tuple[str, str] | None:
     return (b"\n".join(trace_ids).decode(), b"\n".join([row[0] for row in rows]).decode()) if rows else None
 
 
-def _traced_posts(parts: Sequence[_Posts], rows: Sequence[Row]) -> tuple[str, str] | None:
-    """The same of rows in JSON, which are all among the requests of the parts."""
+def _traces_of_posts(parts: Sequence[_Posts], rows: Sequence[Row]) -> tuple[str, str] | None:
+    """Return the trace ids and the times of JSON lines. All of them are among the requests of the parts."""
     heads, trace_ids, times = {row[2] for row in rows}, list[str](), list[str]()
     for part in parts:
         for head, trace_id, time in zip(part.heads, part.trace_ids.split("\n"), part.times.split("\n"), strict=False):
@@ -219,11 +221,11 @@ def _is_access(caller: str) -> bool:
     return caller.startswith(_CALLER)
 
 
-def _newest(times: list[bytes]) -> list[bytes]:
-    """The newest time of each minute: within one, the order of the texts is that of the times, in every zone."""
+def _newest_by_minute(times: list[bytes]) -> list[bytes]:
+    """Return the newest time of each minute. Within a minute, texts sort like times in every time zone."""
     newest, end = list[bytes](), 0
     times.sort()
     while end < len(times):
-        end = bisect_left(times, times[end][:_TO_SECONDS] + b":", end)  # behind every digit
+        end = bisect_left(times, times[end][:_TO_SECONDS] + b":", end)  # a colon sorts behind every digit
         newest.append(times[end - 1])
     return newest

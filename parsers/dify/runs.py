@@ -1,12 +1,12 @@
-"""What Dify's log says about the outcome of a run or of a streamed answer, line by line.
+"""Read the lines of Dify's log that decide the outcome of a run or of a streamed response.
 
-Neither the end of a worker's task nor an access line knows the outcome: the task of a failed run "succeeds", and the
-status of a stream is sent before its first token. The error records of the same trace id know it. This module reads
-both sides; the ledger joins them, because they come in different lines and in any order.
+Neither the end of a worker's task nor an access line shows the outcome: the task of a failed run "succeeds", and the
+status of a stream is sent before its first token. The error records with the same trace id show it. This module reads
+both; the ledger joins them, because they are different lines in any order.
 
-The beginnings of the messages are Dify's own fixed words (core/workflow/workflow_entry.py, core/plugin/impl/base.py,
-core/app/apps/*/app_generator.py, graphon's graph.py and http_request/node.py). What stands behind them may be a
-provider's or a user's text and is never read.
+The beginnings of the messages are fixed words of Dify (core/workflow/workflow_entry.py, core/plugin/impl/base.py,
+core/app/apps/*/app_generator.py, graph.py and http_request/node.py of graphon). The text behind them may come from a
+provider or a user and is never read.
 """
 
 import re
@@ -17,15 +17,15 @@ from parsers.batch import RUN_KINDS, UNKNOWN, Accepted, Closed, ErrorLevel, Open
 from parsers.values.times import iso_of
 
 _TASK_NAME = "workflow_based_app_execution_task"
-#: Everything behind `user=` may be the user's own words.
+#: Everything behind `user=` may be text of the user.
 _PARAMETERS = re.compile(
     rb"workflow_based_app_execution_task run with params: app_id='([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})' "
     rb"workflow_id='[^']*' tenant_id='[^']*' app_mode=<AppMode\.\w+: '([a-z-]+)'>"
 )
-#: The status of a run by the status of its task, as long as no error record of its trace id says more.
+#: The status of a run by the status of its task. An error record with its trace id may change it.
 _STATUS = {"succeeded": "finished", "failed": "failed", "ignored": "finished"}
 
-#: By the file that wrote the record: how its message begins, and what has failed.
+#: For each file that logs errors: how the message begins, and what has failed.
 _ERRORS: Mapping[bytes, tuple[re.Pattern[bytes], ErrorLevel]] = {
     b"workflow_entry.py": (re.compile(rb"Unknown Error when workflow entry running"), "run"),
     b"graph.py": (re.compile(rb"Failed to create node instance\b"), "run"),
@@ -46,7 +46,7 @@ _LEVELS = frozenset({b"ERROR", b"CRITICAL", b"WARNING", b"WARN"})
 
 
 def opened(trace_id: str, message: bytes, at: int | None) -> list[Opened]:
-    """The beginning of a streaming workflow's or chatflow's run, in the task that executes it."""
+    """Read the start of a run of a streaming workflow or chatflow, in the task that executes it."""
     match = _PARAMETERS.match(message)
     if match is None or not trace_id:
         return []
@@ -55,16 +55,19 @@ def opened(trace_id: str, message: bytes, at: int | None) -> list[Opened]:
 
 
 def closed(trace_id: str, task: str, status: str, duration: int | None, at: int | None) -> list[Closed]:
-    """The end of a run, where `task` is the one that executes runs; `status` is the task's, `duration` in ns."""
+    """Return the end of a run if `task` is the one that executes runs.
+
+    `status` is the status of the task. `duration` is in nanoseconds.
+    """
     if task.rpartition(".")[2] != _TASK_NAME or status not in _STATUS:
         return []
     return [Closed(trace_id, _STATUS[status], duration, at)]
 
 
 def trace_errors(level: bytes, caller: bytes, trace_id: str, message: bytes, at: int | None) -> list[TraceError]:
-    """What a record of one of ERROR_CALLERS says about the run or request of its trace id.
+    """Return the error that a record of one of ERROR_CALLERS reports for the run or request of its trace id.
 
-    A record without a trace id or a time says nothing.
+    A record without a trace id or a time cannot be joined and gives nothing.
     """
     pattern, error_level = _ERRORS[caller]
     if not trace_id or at is None or level not in _LEVELS:
@@ -73,10 +76,10 @@ def trace_errors(level: bytes, caller: bytes, trace_id: str, message: bytes, at:
 
 
 def failure_of_stream(routes: Routes, method: str, route: str, status_code: str) -> str:
-    """How an error record behind an access line with these labels makes a failure of the request; "" if it cannot.
+    """Return the failure that a later error record makes of a request with these labels; "" if it makes none.
 
-    A workflow's answer of status 200 reports a failed run in its body. Any other streamed answer ends in an error
-    event.
+    A workflow's response with status 200 reports a failed run in its body. Any other streamed response ends with an
+    error event.
     """
     if status_code != "200" or method != "POST":
         return ""
@@ -87,7 +90,10 @@ def failure_of_stream(routes: Routes, method: str, route: str, status_code: str)
 
 
 def accepted(routes: Routes, labels: tuple[str, str, str], trace_id: str, at: int | None) -> list[Accepted]:
-    """The first half of a join with a later error; `labels` are method, route and status code of an access line."""
+    """Return the first half of a join with a later error.
+
+    `labels` are method, route and status code of an access line, `at` is its time in nanoseconds since the epoch.
+    """
     failure = failure_of_stream(routes, *labels)
     if not failure or not trace_id or "\n" in trace_id or at is None:
         return []

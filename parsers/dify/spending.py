@@ -1,5 +1,6 @@
-"""What many model calls used: columns of tokens and exact prices, given only where each call by itself, read the plain
-way, would say the same.
+"""Sum up the usage of many model calls in columns of tokens and exact prices.
+
+The functions return None where the reader of single calls would give another result.
 """
 
 from collections.abc import Sequence
@@ -10,85 +11,85 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from parsers.dify.telemetry import UNPRICED
-from parsers.values.numbers import money
+from parsers.dify.telemetry import NO_PRICE
+from parsers.values.numbers import MAX_PRICE, PRICE_DECIMALS, decode_numbers, money
 
-#: A price that is no longer has at most 12 decimals, and so few digits that a float holds them all.
-_LONGEST = len("0.123456789012")
-_MOST = 10**12
-
-_decode_numbers = msgspec.json.Decoder(list[float]).decode
+#: A price of at most this length has at most 12 decimals, and a float represents all its digits.
+_MAX_LENGTH = len("0.123456789012")
 
 
-class Calls(NamedTuple):
-    """A column each, with an entry per call. Where only totals are known, `given` has them and nothing is `split`.
-    Costs are all None, or as `costs_of` gives them.
+class CallColumns(NamedTuple):
+    """One entry per call in each column.
+
+    If only totals are known, `is_split` is False and the column of input tokens contains them. The costs are all None,
+    or those of `costs_of`.
     """
 
     costs: Sequence[Any]
-    given: Sequence[int]
-    produced: Sequence[int]
-    split: bool = True
+    input_tokens: Sequence[int]
+    output_tokens: Sequence[int]
+    is_split: bool = True
 
 
 def price_of(event: Any) -> Any:
-    """The first price that is known: the event's own, then those of `dify.usage`."""
+    """Return the first known price of an event: its own, then those of `dify.usage`."""
     prices = event.price, event.usage_price, event.usage.price
     return next((price for price in prices if price is not None), None)
 
 
-def calls_of(events: Sequence[Any]) -> Calls | None:
-    """The columns of events; None where one cannot be added to the others, or to anything."""
+def columns_of_calls(events: Sequence[Any]) -> CallColumns | None:
+    """Return the columns of events, or None if an event cannot be added to the others."""
     prices = [event.price for event in events]
-    if [event.usage for event in events].count(UNPRICED) < len(events):
+    if [event.usage for event in events].count(NO_PRICE) < len(events):
         if not all(event.currency or event.cost_currency for event in events):  # each usage may name another
             return None
         prices = list(map(price_of, events))
     costs = prices if prices.count(None) == len(prices) else costs_of(prices)
     try:
         return None if costs is None else _with_tokens(events, costs)
-    except TypeError:  # only some are known
+    except TypeError:  # only some counts are known
         return None
 
 
-def _with_tokens(events: Sequence[Any], costs: Sequence[Any]) -> Calls | None:
-    """The usual case alone, in which tokens.py splits and misses nothing. Raises TypeError where one of several counts
-    is not known.
+def _with_tokens(events: Sequence[Any], costs: Sequence[Any]) -> CallColumns | None:
+    """Return the columns in the usual case: nothing to split, and nothing missing (tokens.py).
+
+    Raises TypeError if only some of the counts are known.
     """
-    given, produced = [event.given for event in events], [event.produced for event in events]
-    totals, count = [event.total for event in events], len(events)
-    if given.count(None) == produced.count(None) == count:
-        return Calls(costs, totals, [0] * count, split=False) if min(totals) > 0 else None
-    parts = list(map(add, given, produced))
-    # A total that is not the sum of its parts has tokens of its own, or is wrong.
+    inputs, outputs = [event.input_tokens for event in events], [event.output_tokens for event in events]
+    totals, count = [event.total_tokens for event in events], len(events)
+    if inputs.count(None) == outputs.count(None) == count:
+        return CallColumns(costs, totals, [0] * count, is_split=False) if min(totals) > 0 else None
+    parts = list(map(add, inputs, outputs))
+    # A total that is not the sum of its parts contains other tokens, or is wrong.
     if 0 in parts or (parts != totals and totals.count(None) < count):
         return None
-    return Calls(costs, given, produced)
+    return CallColumns(costs, inputs, outputs)
 
 
 def costs_of(prices: Sequence[Any]) -> Sequence[Any] | None:
-    """Prices as floats or as Decimals, whose sum `total` tells exactly; None where one is no price."""
+    """Return prices as floats or as Decimals, which `total` can sum up exactly; None if one is not a price."""
     texts = prices if set(map(type, prices)) == {str} else [str(price) for price in prices]
     joined = ",".join(texts)
-    if max(map(len, texts)) <= _LONGEST and not ("e" in joined or "E" in joined or "-" in joined):
+    if max(map(len, texts)) <= _MAX_LENGTH and not ("e" in joined or "E" in joined or "-" in joined):
         try:
-            numbers = _decode_numbers(f"[{joined}]")
-        except msgspec.DecodeError:  # Decimal takes more than JSON
+            numbers = decode_numbers(f"[{joined}]")
+        except msgspec.DecodeError:  # Decimal accepts texts that JSON does not
             numbers = []
-        if len(numbers) == len(texts) and max(numbers) <= _MOST:
+        if len(numbers) == len(texts) and max(numbers) <= MAX_PRICE:
             return numbers
     amounts = [money(price) for price in prices]
     return None if None in amounts else amounts
 
 
 def total(costs: Sequence[Any]) -> Decimal:
-    """The exact sum of costs as `costs_of` gives them."""
+    """Return the exact sum of the costs that `costs_of` returned."""
     if isinstance(costs[0], Decimal):
         return sum(costs, Decimal())
     if len(costs) == 1:
         return Decimal(repr(costs[0]))
-    # Below a thousand floats are off by less than a third of the twelfth decimal.
-    nearly = fsum(costs)
-    return (
-        Decimal(round(nearly * 10**12)).scaleb(-12) if nearly < 1000 else sum(map(Decimal, map(repr, costs)), Decimal())
-    )
+    # Below a thousand, the error of a float is less than a third of the twelfth decimal.
+    approximate = fsum(costs)
+    if approximate < 1000:
+        return Decimal(round(approximate * 10**PRICE_DECIMALS)).scaleb(-PRICE_DECIMALS)
+    return sum(map(Decimal, map(repr, costs)), Decimal())

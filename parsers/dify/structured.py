@@ -1,6 +1,7 @@
-"""JSON lines (api/core/logging/structured_formatter.py), in orjson's and in json.dumps' spelling."""
+"""Read single JSON lines (api/core/logging/structured_formatter.py), written by orjson or by json.dumps."""
 
 import re
+from datetime import UTC
 from typing import Any
 
 import msgspec
@@ -8,17 +9,17 @@ from msgspec import Struct
 
 from parsers.dify import proxy
 from parsers.dify.events import EVENTS
-from parsers.dify.message import Head, Reader
-from parsers.dropped import with_time
+from parsers.dify.message import MessageReader, RecordHead
+from parsers.dropped import with_dropped_time
 from parsers.heads import begins_json_record
 from parsers.lines import Outcome
 from parsers.values import json as lenient_json
-from parsers.values.times import iso, zone
+from parsers.values.times import iso
 
 _NOTHING = msgspec.Raw(b"")
 
 
-class _Line(Struct, frozen=True, gc=False):
+class _StructuredLine(Struct, frozen=True, gc=False):
     ts: str
     message: str
     severity: Any = ""
@@ -28,17 +29,16 @@ class _Line(Struct, frozen=True, gc=False):
     stack_trace: Any = ""
 
 
-_decode = lenient_json.decoder(_Line)
+_decode = lenient_json.decoder(_StructuredLine)
 
-#: Dify's envelope begins with one of its keys; other lines in braces are somebody's pretty-printed body.
+#: Dify's JSON lines begin with one of these keys. Other lines that begin with a brace are pretty-printed bodies.
 _ENVELOPE = re.compile(rb'\{"(?:ts|severity|service|caller|message|trace_id)": ?"')
-#: What the envelope begins with, and a pretty-printed body does not.
+#: The beginning of a line with a time, which a pretty-printed body does not have.
 _TIMED = re.compile(rb'\{"ts": ?"\d{4}-')
-_UTC = zone("UTC")
 
 
-def read(line: bytes, reader: Reader) -> Outcome:
-    """What a line in braces gives. One that begins no record of any program, such as a body, is ignored."""
+def read(line: bytes, reader: MessageReader) -> Outcome:
+    """Read a line that begins with a brace. A line that begins no record of any program, such as a body, is ignored."""
     try:
         record = _decode(line)
     except msgspec.ValidationError:
@@ -47,25 +47,25 @@ def read(line: bytes, reader: Reader) -> Outcome:
         return "format" if begins_json_record(line) else None
     except (ValueError, RecursionError):
         return "json" if _ENVELOPE.match(line) else None
-    at = iso(record.ts.encode("ascii", "replace"), _UTC)
+    at = iso(record.ts.encode("ascii", "replace"), UTC)
     if record.attributes:
         if record.message.startswith("telemetry."):
-            return with_time(EVENTS.records(record.attributes, at), record.ts, at), at
+            return with_dropped_time(EVENTS.records(record.attributes, at), record.ts, at), at
         if proxy.EVENT in bytes(record.attributes):
             found = proxy.records(record.attributes, at, reader.routes)
-            return "json" if found is None else (with_time(found, record.ts, at), at)
-    return with_time(reader.records(_head(record, at)), record.ts, at), at
+            return "json" if found is None else (with_dropped_time(found, record.ts, at), at)
+    return with_dropped_time(reader.records(_head(record, at)), record.ts, at), at
 
 
-def reach(line: bytes) -> int:
-    return lenient_json.reach(line) if _ENVELOPE.match(line) else 0
+def matched_length(line: bytes) -> int:
+    return lenient_json.matched_length(line) if _ENVELOPE.match(line) else 0
 
 
-def _head(record: _Line, at: int | None) -> Head:
+def _head(record: _StructuredLine, at: int | None) -> RecordHead:
     severity = record.severity if isinstance(record.severity, str) else ""
     caller = record.caller if isinstance(record.caller, str) else ""
     trace_id = record.trace_id if isinstance(record.trace_id, str) else ""
-    return Head(
+    return RecordHead(
         severity.encode(),
         caller.partition(":")[0].encode(),
         trace_id[:64],

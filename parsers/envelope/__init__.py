@@ -1,4 +1,4 @@
-"""Envelopes: parsers that hold a parser, around the lines of a container, a syslog or a shipper."""
+"""Envelopes: parsers that remove what a container, a syslog daemon or a log shipper adds, and call an inner parser."""
 
 from collections.abc import Callable
 
@@ -7,10 +7,10 @@ from parsers.envelope.cri import Cri
 from parsers.envelope.docker import Docker
 from parsers.envelope.envelope import Envelope
 from parsers.envelope.json import Json
-from parsers.envelope.pieces import Piece
+from parsers.envelope.pieces import LinePiece
 from parsers.envelope.syslog import Syslog
 
-__all__ = ["ENVELOPES", "Compose", "Cri", "Docker", "Envelope", "Json", "Piece", "Syslog", "services"]
+__all__ = ["ENVELOPES", "Compose", "Cri", "Docker", "Envelope", "Json", "LinePiece", "Syslog", "services"]
 
 ENVELOPES: dict[str, Callable[..., Envelope]] = {
     "docker": Docker,

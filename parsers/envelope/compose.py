@@ -1,4 +1,4 @@
-"""What Docker's and Kubernetes' commands print in front of the lines of a container.
+"""Remove what the commands of Docker and Kubernetes print in front of the lines of a container.
 
 * `docker compose logs`: `api-1  | LINE`; Docker Desktop prints a time in front of the name;
 * `docker service logs`: `dify_api.1.TASK@HOST    | LINE`, with `--timestamps` a time in front of the name;
@@ -14,12 +14,12 @@ from functools import lru_cache
 from typing import Final
 
 from parsers.envelope.envelope import Envelope
-from parsers.envelope.pieces import Line, Piece
+from parsers.envelope.pieces import LinePiece, PhysicalLine
 
 _ANSI = rb"(?:\x1b\[[0-9;]{0,20}m){0,4}"
 _NAME = rb"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}"
 _TIME = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d) "
-#: The plugin daemon's own lines begin like `--timestamps`, with their severity behind the time.
+#: Lines of the plugin daemon itself also begin with a time, but their severity follows it.
 _ADDED_TIME = _TIME + rb"(?!(?:DEBUG|INFO|WARN|ERROR|PANIC|FATAL) [^ \[])"
 
 _PREFIX = re.compile(
@@ -32,21 +32,21 @@ _PREFIX = re.compile(
     + (rb"(?:" + _ADDED_TIME + rb")?")
 )
 
-#: The usual prefix, of `docker compose logs` without options.
+#: The usual prefix: that of `docker compose logs` without options.
 _USUAL = re.compile(rb"(" + _NAME + rb") {0,250}\| (?!\x1b)")
 
-#: The stream of pieces that another service of Dify's wrote.
+#: The stream of all pieces that another service of Dify wrote.
 _OTHER_SERVICE: Final = "other"
-_MOST_CONTAINERS: Final = 1024
+_MAX_CONTAINERS: Final = 1024
 
-#: What the commands say themselves, on lines without a prefix.
-_OWN_WORDS = re.compile(
+#: Messages of the commands themselves, on lines without a prefix.
+_COMMAND_MESSAGE = re.compile(
     rb"Attaching to |Gracefully [Ss]topping|Aborting on container exit|Defaulted container |canceled\b"
     rb"|time=\"[^\"]{1,64}\" level=|WARN\[\d{4}\] |[Ee]rror (?:response )?from daemon|failed to watch file "
     rb"|" + _NAME + rb" (?:exited with code \d{1,5}|has been recreated)"
 )  # fmt: skip
 
-#: Services of Dify's own Docker Compose file (docker/docker-compose.yaml) and of its Helm chart.
+#: The services in Dify's own Docker Compose file (docker/docker-compose.yaml) and in its Helm chart.
 _SERVICES: Final = frozenset(
     "nginx api api_websocket worker worker_beat beat plugin_daemon web sandbox ssrf_proxy certbot init_permissions "
     "db db_postgres db_mysql postgres postgresql redis redis_master redis_replicas weaviate qdrant milvus_standalone "
@@ -56,55 +56,55 @@ _SERVICES: Final = frozenset(
 
 
 class Compose(Envelope, frozen=True):
-    """The output of `docker compose logs` and its siblings.
+    """The output of `docker compose logs` and similar commands.
 
-    A line without a prefix is passed to the inner parser as it is (`--no-log-prefix`), unless one of these commands
-    wrote it itself. A line of a service of Dify's whose logs are not the inner parser's is ignored where the inner
-    parser would call it unparsed.
+    A line without a prefix (`--no-log-prefix`) is passed to the inner parser unchanged, unless the command itself wrote
+    it. A line of another service of Dify, one that the inner parser is not made for, is ignored if the inner parser
+    cannot parse it.
     """
 
-    def piece(self, line: bytes) -> Piece | None:
+    def piece(self, line: bytes) -> LinePiece | None:
         if (usual := _USUAL.match(line)) is not None and line[usual.end() + 10 : usual.end() + 11] != b"T":
-            return Piece(line[usual.end() :], _streams_of(self.parser.services)[usual[1]])
+            return LinePiece(line[usual.end() :], _streams_of(self.parser.services)[usual[1]])
         match = _PREFIX.match(line)
         assert match is not None  # every part is optional
         if (container := match["container"] or match["of_pod"]) is not None:
-            return Piece(line[match.end() :], _streams_of(self.parser.services)[container])
+            return LinePiece(line[match.end() :], _streams_of(self.parser.services)[container])
         if line.startswith(b"\0"):
-            raise ValueError("a hole of NULs hides the prefix")
-        return None if _OWN_WORDS.match(line) else Piece(line[match.end() :])
+            raise ValueError("NULs in place of the prefix")
+        return None if _COMMAND_MESSAGE.match(line) else LinePiece(line[match.end() :])
 
-    def reach(self, line: bytes) -> int:
+    def matched_length(self, line: bytes) -> int:
         match = _PREFIX.match(line)
-        return Envelope.reach(self, line) if match is not None and match.end() else 0
+        return Envelope.matched_length(self, line) if match is not None and match.end() else 0
 
-    def _lines(self, physical: list[bytes], line_length: int | None, has_nuls: bool) -> list[Line]:
+    def _lines(self, physical: list[bytes], line_length: int | None, has_nuls: bool) -> list[PhysicalLine]:
         lines = Envelope._lines(self, physical, line_length, has_nuls)
         others = [
             (number, line.content)
             for number, line in enumerate(lines)
-            if isinstance(line, Piece) and line.stream == _OTHER_SERVICE
+            if isinstance(line, LinePiece) and line.stream == _OTHER_SERVICE
         ]
-        kept = self._understood(others) if others else set()
+        kept = self._parsed(others) if others else set()
         for number, _ in others:
             lines[number] = lines[number] if number in kept else None
         return lines
 
-    def _understood(self, lines: list[tuple[int, bytes]]) -> set[int]:
-        """The numbers of lines that the inner parser does not call unparsed, found by halving."""
+    def _parsed(self, lines: list[tuple[int, bytes]]) -> set[int]:
+        """Return the numbers of the lines that the inner parser can parse, found by bisection."""
         batch = self.parser.parse(b"\n".join([*(content for _, content in lines), b""]), True)
         if not batch.unparsed:
             return {number for number, _ in lines}
         if not batch.observed or len(lines) == 1:
             return set()
         middle = len(lines) // 2
-        return self._understood(lines[:middle]) | self._understood(lines[middle:])
+        return self._parsed(lines[:middle]) | self._parsed(lines[middle:])
 
 
-class _Streams(dict[bytes, str]):
-    """The stream of each container's pieces, for a parser with these services of its own.
+class _ContainerStreams(dict[bytes, str]):
+    """The stream of the pieces of each container, for a parser that is made for the services `own`.
 
-    It is _OTHER_SERVICE for a container of another service of Dify's.
+    It is _OTHER_SERVICE for a container of another service of Dify.
     """
 
     def __init__(self, own: tuple[str, ...]) -> None:
@@ -112,33 +112,33 @@ class _Streams(dict[bytes, str]):
 
     def __missing__(self, container: bytes) -> str:
         name, _, host = container.partition(b"@")
-        known = _known(_service(name, bool(host))) if self._own else None
-        if len(self) >= _MOST_CONTAINERS:
+        service = _dify_service(_service(name, bool(host))) if self._own else None
+        if len(self) >= _MAX_CONTAINERS:
             self.clear()
-        self[container] = stream = _OTHER_SERVICE if known is not None and known not in self._own else ""
+        self[container] = stream = _OTHER_SERVICE if service is not None and service not in self._own else ""
         return stream
 
 
 @lru_cache(maxsize=64)
-def _streams_of(own: tuple[str, ...]) -> _Streams:
-    return _Streams(own)
+def _streams_of(own: tuple[str, ...]) -> _ContainerStreams:
+    return _ContainerStreams(own)
 
 
 def _service(container: bytes, is_task: bool) -> str:
-    """The service of a container: without its number, and without the number and id of a Swarm task."""
+    """Return the service of a container: its name without its number, or without the number and id of a Swarm task."""
     name = container.decode()
     return name.partition(".")[0] if is_task else re.sub(r"[-_]\d{1,9}$", "", name)
 
 
-def _known(service: str) -> str | None:
-    """The longest name of a service of Dify's that the service's name is, or ends with behind its project's."""
+def _dify_service(service: str) -> str | None:
+    """Return the service of Dify with the longest name that `service` ends with, behind the name of its project."""
     words = service.replace("-", "_").split("_")
     names = ("_".join(words[begin:]) for begin in range(max(0, len(words) - 3), len(words)))
     return next((name for name in names if name in _SERVICES), None)
 
 
 def services(text: bytes) -> list[str]:
-    """The services whose containers are named in front of these lines."""
+    """Return the services of the containers that are named in front of these lines, sorted."""
     found = set[str]()
     for line in text.splitlines():
         match = _PREFIX.match(line)

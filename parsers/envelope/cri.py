@@ -1,20 +1,23 @@
-"""Kubernetes' CRI: `<RFC 3339 time> <stdout|stderr> <P|F>[:tags] <content>`; a piece P continues until F."""
+"""Parse the CRI format of Kubernetes: `<RFC 3339 time> <stdout|stderr> <P|F>[:tags] <content>`.
+
+A line with P is a piece of a longer line, which ends with the next F of its stream.
+"""
 
 import re
 from typing import ClassVar
 
 from parsers.envelope.envelope import Envelope
-from parsers.envelope.pieces import Piece
+from parsers.envelope.pieces import LinePiece
 
 _LINE = re.compile(
     rb"\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) (stdout|stderr) ([PF])(?::[^ ]*)?(?: (.*))?", re.DOTALL
 )
 
 
-def opened(line: bytes) -> Piece | None:
-    """What a line of a container's log on a Kubernetes node holds; None where it is no such line."""
+def cri_piece(line: bytes) -> LinePiece | None:
+    """Return the content of a CRI line, None for a line that is not CRI."""
     match = _LINE.fullmatch(line)
-    return match and Piece(match[3] or b"", match[1].decode(), open=match[2] == b"P")
+    return match and LinePiece(match[3] or b"", match[1].decode(), open=match[2] == b"P")
 
 
 class Cri(Envelope, frozen=True):
@@ -22,7 +25,7 @@ class Cri(Envelope, frozen=True):
 
     joined: ClassVar[bool] = True
 
-    def piece(self, line: bytes) -> Piece | None:
-        if (piece := opened(line)) is None:
-            raise ValueError("no CRI line")
+    def piece(self, line: bytes) -> LinePiece | None:
+        if (piece := cri_piece(line)) is None:
+            raise ValueError("not a CRI line")
         return piece

@@ -1,46 +1,46 @@
-"""Docker's json-file driver: `{"log":"…\\n","stream":"stdout","time":"…"}`; only `log` is needed."""
+"""Parse lines of Docker's json-file driver: `{"log":"…\\n","stream":"stdout","time":"…"}`. Only `log` is required."""
 
 from typing import Any, ClassVar
 
 from msgspec import Struct
 
 from parsers.envelope.envelope import Envelope
-from parsers.envelope.pieces import Piece
+from parsers.envelope.pieces import LinePiece
 from parsers.values import json as lenient_json
 
-#: Docker cuts a line every 16 KiB (moby daemon/logger/copier.go). Bytes that are not UTF-8 grow when it writes
-#: them as JSON, so a cut piece is at least as long.
-_CUT = 16 * 1024
+#: Docker splits a line every 16 KiB (moby daemon/logger/copier.go). Bytes that are not UTF-8 become longer in JSON, so
+#: a piece that Docker has split off is at least as long.
+_PIECE_LENGTH = 16 * 1024
 
 _STREAMS = ("stdout", "stderr")
 
 
-class _Record(Struct, frozen=True, gc=False):
+class _DockerLine(Struct, frozen=True, gc=False):
     log: str
     stream: Any = ""
 
 
 _HEADS = (b'{"log":', b'{"stream":', b'{"time":')
-_decode = lenient_json.decoder(_Record)
+_decode = lenient_json.decoder(_DockerLine)
 
 
-def piece(line: bytes) -> Piece:
-    """What a line of Docker's json-file holds. Raises ValueError.
+def docker_piece(line: bytes) -> LinePiece:
+    """Return the content of a line of Docker's json-file driver. Raises ValueError for any other line.
 
-    A piece without its newline is open only if it is as long as Docker cuts: a killed container leaves a short piece
-    behind, and nothing may wait for its end.
+    A piece without a newline is open only if it is at least as long as the pieces of Docker. A killed container leaves
+    a shorter piece without an end, and no other record may wait for that end.
     """
     try:
         record = _decode(line)
     except RecursionError:
         raise ValueError("nested too deep") from None
     content = record.log.encode()
-    ended = content.endswith(b"\n")
-    content = content[:-1] if ended else content
+    has_end = content.endswith(b"\n")
+    content = content[:-1] if has_end else content
     if b"\n" in content:
-        raise ValueError("Docker cuts at newlines: this line was not written by it")
+        raise ValueError("a newline inside: Docker writes one line per newline")
     stream = record.stream if record.stream in _STREAMS else ""
-    return Piece(content, stream, open=not ended and len(content) >= _CUT)
+    return LinePiece(content, stream, open=not has_end and len(content) >= _PIECE_LENGTH)
 
 
 class Docker(Envelope, frozen=True):
@@ -48,8 +48,10 @@ class Docker(Envelope, frozen=True):
 
     joined: ClassVar[bool] = True
 
-    def reach(self, line: bytes) -> int:
-        return Envelope.reach(self, line) or (lenient_json.reach(line) if line.startswith(_HEADS) else 0)
+    def matched_length(self, line: bytes) -> int:
+        return Envelope.matched_length(self, line) or (
+            lenient_json.matched_length(line) if line.startswith(_HEADS) else 0
+        )
 
-    def piece(self, line: bytes) -> Piece | None:
-        return piece(line)
+    def piece(self, line: bytes) -> LinePiece | None:
+        return docker_piece(line)

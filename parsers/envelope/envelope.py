@@ -1,8 +1,8 @@
-"""An envelope: a parser that holds a parser, around the lines that a container or a shipper writes.
+"""The base class of envelopes: parsers that unwrap the lines of a container or log shipper for an inner parser.
 
-Each physical line of the file is counted once. Of a record in several pieces one physical line counts as what the inner
-parser makes of the whole, and the others are `ignored`. Of a record that spans more than `line_length` bytes the
-first piece is unparsed (`too_long`), and the others are ignored.
+Each physical line of the file is counted once. For a record of several pieces, one physical line counts as the inner
+parser says, and the others are `ignored`. For a record that spans more than `line_length` bytes, the first piece is
+unparsed (`too_long`), and the others are ignored.
 """
 
 from typing import Any, ClassVar
@@ -10,48 +10,46 @@ from typing import Any, ClassVar
 from msgspec import structs
 
 from parsers.batch import Batch
-from parsers.envelope.pieces import Limits, Line, Piece, Taken, join, taken_whole
-from parsers.lines import whole_lines
+from parsers.envelope.pieces import ConsumedLines, LinePiece, PhysicalLine, WindowLimits, join, single_line_records
+from parsers.lines import EXAMPLE_LENGTH, whole_lines
 from parsers.parser import Parser
-
-_EXAMPLE_LENGTH = 200
 
 
 class Envelope(Parser, frozen=True):
-    """Joins the pieces of each stream and passes whole lines to the inner parser."""
+    """Joins the pieces of each stream and passes whole lines to the inner `parser`."""
 
     parser: Parser
 
     guesses: ClassVar[tuple[dict[str, Any], ...]] = ()
 
-    def piece(self, line: bytes) -> Piece | None:
-        """What a physical line holds. None for a line that holds nothing of the container's output.
+    def piece(self, line: bytes) -> LinePiece | None:
+        """Return the content of a physical line, None for a line without any output of the container.
 
-        Raises ValueError for a line that the writer of this envelope does not write.
+        Raises ValueError for a line that does not have the format of this envelope.
         """
-        raise TypeError(f"{type(self).__name__} opens no line such as {line!r}")
+        raise TypeError(f"{type(self).__name__} has no piece method")
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
-        """Records of any length; nothing is consumed behind a record that is open."""
-        return self._parse(window, Limits(len(window), final, (), None))
+        """Parse records of any length. Nothing behind the first unfinished record is consumed."""
+        return self._parse(window, WindowLimits(len(window), final, (), None))
 
     def parse_part(self, window: bytes, final: bool, skip: tuple[str, ...], line_length: int) -> Batch:
-        return self._parse(window, Limits(len(window), final, skip, line_length))
+        return self._parse(window, WindowLimits(len(window), final, skip, line_length))
 
-    def reach(self, line: bytes) -> int:
+    def matched_length(self, line: bytes) -> int:
         try:
             piece = self.piece(line)
         except ValueError:
             return 0
         if piece is None:
             return 0
-        return max(0, line.find(piece.content[:40])) + self.parser.reach(piece.content)
+        return max(0, line.find(piece.content[:40])) + self.parser.matched_length(piece.content)
 
     def ignores_continuations(self) -> bool:
         return self.parser.ignores_continuations()
 
     def remedy(self, line: bytes) -> str:
-        """For a line of the inner parser."""
+        """Return the remedy of the inner parser for one of its lines."""
         return self.parser.remedy(line)
 
     def error_kinds(self, sample: Batch) -> frozenset[str]:
@@ -66,26 +64,26 @@ class Envelope(Parser, frozen=True):
     def advice_on(self, log: bytes, sample: Batch) -> tuple[str, ...]:
         return self.parser.advice_on(log, sample)
 
-    def _parse(self, window: bytes, limits: Limits) -> Batch:
+    def _parse(self, window: bytes, limits: WindowLimits) -> Batch:
         whole, _ = whole_lines(window, limits.final)
         physical = window[:whole].split(b"\n")
         if physical[-1] == b"":
             physical.pop()
         lines = self._lines(physical, limits.line_length, b"\0" in window)
-        taken = taken_whole(lines) if not limits.skip else None
-        if taken is None:
-            taken = join(lines, physical, limits)
-        payload = b"\n".join([*taken.contents, b""])
+        consumed_lines = single_line_records(lines) if not limits.skip else None
+        if consumed_lines is None:
+            consumed_lines = join(lines, physical, limits)
+        payload = b"\n".join([*consumed_lines.contents, b""])
         inner = self.parser.parse(payload, limits.final)
         if inner.consumed < len(payload):
-            held = taken.first_line(payload.count(b"\n", 0, inner.consumed))
+            held = consumed_lines.first_line(payload.count(b"\n", 0, inner.consumed))
             window = window[: _size(physical[:held])]
             return self._parse(window, structs.replace(limits, size=len(window), final=False))
-        consumed = whole if taken.cut == len(physical) else _size(physical[: taken.cut])
-        return _counted(inner, physical, lines, taken, consumed)
+        consumed = whole if consumed_lines.cut == len(physical) else _size(physical[: consumed_lines.cut])
+        return _counted(inner, physical, lines, consumed_lines, consumed)
 
-    def _lines(self, physical: list[bytes], line_length: int | None, has_nuls: bool) -> list[Line]:
-        lines: list[Line] = []
+    def _lines(self, physical: list[bytes], line_length: int | None, has_nuls: bool) -> list[PhysicalLine]:
+        lines: list[PhysicalLine] = []
         longest = len(max(physical, key=len, default=b"")) if line_length is not None else 0
         read = self._piece_behind_nuls if has_nuls else self.piece
         for text in physical:
@@ -99,38 +97,42 @@ class Envelope(Parser, frozen=True):
             ]
         return lines
 
-    def _piece_behind_nuls(self, line: bytes) -> Piece | None:
-        """What a line with NULs holds, as it is or behind the last run of them: a power failure leaves such a run in
-        front of a whole line. Raises ValueError where neither is a line of this envelope.
+    def _piece_behind_nuls(self, line: bytes) -> LinePiece | None:
+        """Return the content of a line with NULs, or of the text behind the last run of them.
+
+        A power failure leaves such a run in front of a whole line. Raises ValueError if neither has the format of this
+        envelope.
         """
-        behind = line.rstrip(b"\0").rpartition(b"\0")[2]
+        rest = line.rstrip(b"\0").rpartition(b"\0")[2]
         try:
             if (piece := self.piece(line)) is not None:
                 return piece
         except ValueError:
-            if not behind or behind == line:
+            if not rest or rest == line:
                 raise
-        return self.piece(behind) if behind else None
+        return self.piece(rest) if rest else None
 
 
 def _size(physical: list[bytes]) -> int:
     return sum(map(len, physical)) + len(physical)
 
 
-def _counted(inner: Batch, physical: list[bytes], lines: list[Line], taken: Taken, consumed: int) -> Batch:
-    """The batch of the inner parser, for the physical lines before the cut."""
-    bad = [(line, number) for number, line in enumerate(lines[: taken.cut]) if isinstance(line, str)]
-    bad += [("too_long", number) for number in taken.dropped]
+def _counted(
+    inner: Batch, physical: list[bytes], lines: list[PhysicalLine], consumed_lines: ConsumedLines, consumed: int
+) -> Batch:
+    """Turn the batch of the inner parser into one that counts the physical lines before the cut."""
+    bad = [(line, number) for number, line in enumerate(lines[: consumed_lines.cut]) if isinstance(line, str)]
+    bad += [("too_long", number) for number in consumed_lines.dropped]
     unparsed, examples = dict(inner.unparsed), dict(inner.examples)
     for reason, number in bad:
         unparsed[reason] = unparsed.get(reason, 0) + 1
-        examples.setdefault(reason, physical[number][:_EXAMPLE_LENGTH])
+        examples.setdefault(reason, physical[number][:EXAMPLE_LENGTH])
     return structs.replace(
         inner,
         consumed=consumed,
-        lines=taken.cut,
-        ignored=inner.ignored + taken.cut - len(bad) - len(taken.contents),
+        lines=consumed_lines.cut,
+        ignored=inner.ignored + consumed_lines.cut - len(bad) - len(consumed_lines.contents),
         unparsed=unparsed,
         examples=examples,
-        skip=taken.skip,
+        skip=consumed_lines.skip,
     )

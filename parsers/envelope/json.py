@@ -1,14 +1,14 @@
-"""JSON objects with a line in one of their strings, as shippers and archives keep it.
+"""Parse JSON objects that contain a log line as a string, in the formats of log shippers and archives.
 
 The line is the first string among the members `log`, `message`, `MESSAGE` and `line`:
 
-* Fluent Bit and Fluentd: `log`, also behind the time and the tag that their file outputs print;
-* Vector, Filebeat, Logstash: `message`; an export of Elasticsearch keeps it below `_source`;
+* Fluent Bit and Fluentd: `log`; their file outputs print a time and a tag in front of the object;
+* Vector, Filebeat, Logstash: `message`; an export of Elasticsearch has it inside `_source`;
 * `journalctl -o json`: `MESSAGE`, an array of bytes where it is not text (man journalctl, "json");
 * `logcli --output=jsonl` (Grafana Loki): `line`.
 
-A shipper that does not know the container's format leaves a line of Docker's json-file or of CRI in that string; it is
-opened too. Several lines in one string are one record that the shipper joined: its first line is its head.
+A shipper that does not know the format of the container puts a line of Docker's json-file or of CRI into this string;
+it is unwrapped too. Several lines in one string are one record that the shipper joined; only its first line is read.
 """
 
 import re
@@ -18,22 +18,23 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from parsers.envelope import cri, docker
+from parsers.envelope.cri import cri_piece
+from parsers.envelope.docker import docker_piece
 from parsers.envelope.envelope import Envelope
-from parsers.envelope.pieces import Piece
+from parsers.envelope.pieces import LinePiece
 from parsers.values import json as lenient_json
 
 #: `TIME TAB TAG TAB` (Fluentd, formatter out_file) or `TAG: [TIME, ` (Fluent Bit, out_file).
 _FRONT = re.compile(rb"[^\s{}]{1,64}\t[^\s{}]{1,255}\t(?={)|[^\s{}]{1,255}: \[\d{1,12}(?:\.\d{1,9})?, (?={)")
 
-#: Streams of pieces that are told apart, so that what a position holds is bounded.
+#: The number of streams that can be distinguished. It bounds the size of `Batch.skip`.
 _STREAMS = 64
 
 _TEXTS = ("log", "message", "MESSAGE", "line")
 
 
-class _Record(Struct, frozen=True, gc=False):
-    """The members that may hold the line, and those that say whether it is a piece, and of which container."""
+class _ShippedLine(Struct, frozen=True, gc=False):
+    """The members that may contain the line, and those that show whether it is a piece and its container."""
 
     log: Any = None
     message: Any = None
@@ -51,17 +52,17 @@ class _Record(Struct, frozen=True, gc=False):
     kubernetes: Any = None
 
 
-_decode = lenient_json.decoder(_Record)
-# msgspec builds what it knows of a struct at its first use, and two threads that do so at once crash the process.
-msgspec.convert({}, _Record)
+_decode = lenient_json.decoder(_ShippedLine)
+# msgspec prepares a struct at its first use. Two threads that do this at once crash the process, so it is done here.
+msgspec.convert({}, _ShippedLine)
 
 
 class Json(Envelope, frozen=True):
-    """The lines that a shipper wrapped into JSON objects."""
+    """Lines that a log shipper has wrapped into JSON objects."""
 
     joined: ClassVar[bool] = True
 
-    def piece(self, line: bytes) -> Piece | None:
+    def piece(self, line: bytes) -> LinePiece | None:
         if not line.startswith(b"{"):
             line = _without_front(line)
         try:
@@ -70,23 +71,23 @@ class Json(Envelope, frozen=True):
             raise ValueError("nested too deep") from None
         text = _text(record)
         if text is None and isinstance(record.source, dict):
-            text = _text(record := msgspec.convert(record.source, _Record))
+            text = _text(record := msgspec.convert(record.source, _ShippedLine))
         if text is None:
             raise ValueError("no string under log, message, MESSAGE or line")
-        return _opened(text, record)
+        return _unwrapped(text, record)
 
 
 def _without_front(line: bytes) -> bytes:
-    """The object in a line of a file output of Fluentd or Fluent Bit. Raises ValueError."""
+    """Return the object in a line of a file output of Fluentd or Fluent Bit. Raises ValueError for any other line."""
     front = _FRONT.match(line)
     if front is None:
-        raise ValueError("no JSON object")
+        raise ValueError("not a JSON object")
     content = line[front.end() :]
     return content.rstrip().removesuffix(b"]") if b"\t" not in front[0] else content
 
 
-def _text(record: _Record) -> bytes | None:
-    """The line as the shipper got it; None where there is none."""
+def _text(record: _ShippedLine) -> bytes | None:
+    """Return the line as the shipper received it, None if there is none."""
     for value in (record.log, record.message, record.MESSAGE, record.line):
         if isinstance(value, str):
             return value.encode()
@@ -98,28 +99,31 @@ def _text(record: _Record) -> bytes | None:
     return None
 
 
-def _opened(text: bytes, record: _Record) -> Piece:
-    """The piece that a text holds."""
+def _unwrapped(text: bytes, record: _ShippedLine) -> LinePiece:
+    """Return the content of a text, which may be a line of Docker or CRI."""
     if text.startswith(b'{"log":') and b'"stream":' in text:
-        inner = docker.piece(text.rstrip(b"\r\n"))
-        return Piece(inner.content, _stream(record, inner.stream), inner.open)
-    # What a shipper joined is one record, so nothing behind its first line can pass for another record.
+        inner = docker_piece(text.rstrip(b"\r\n"))
+        return LinePiece(inner.content, _stream(record, inner.stream), inner.open)
+    # Joined lines are one record, so the text behind the first line cannot be taken for another record.
     head = text.partition(b"\n")[0]
-    if text[10:11] == b"T" and (inner_line := cri.opened(head)) is not None:
-        return Piece(inner_line.content, _stream(record, inner_line.stream), inner_line.open)
-    return Piece(head, _stream(record, _word(record.stream)), _is_open(record))
+    if text[10:11] == b"T" and (inner_line := cri_piece(head)) is not None:
+        return LinePiece(inner_line.content, _stream(record, inner_line.stream), inner_line.open)
+    return LinePiece(head, _stream(record, _word(record.stream)), _is_open(record))
 
 
-def _is_open(record: _Record) -> bool:
-    """Whether more pieces follow: Fluent Bit's CRI parser, Docker's drivers for Fluentd and for the journal."""
+def _is_open(record: _ShippedLine) -> bool:
+    """Return whether more pieces follow, by the members of Fluent Bit's CRI parser and of Docker's log drivers.
+
+    Docker has drivers for Fluentd and for the journal.
+    """
     if record.logtag == "P":
         return True
     is_piece = "true" in (_word(record.partial), _word(record.journal_partial))
     return is_piece and "true" not in (_word(record.last), _word(record.journal_last))
 
 
-def _stream(record: _Record, stream: str) -> str:
-    """A short name for the stream of a container; two streams of hundreds may share one."""
+def _stream(record: _ShippedLine, stream: str) -> str:
+    """Return a short name for a stream of a container. Of hundreds of streams two may have the same name."""
     known = [record.container_id, record.CONTAINER_ID_FULL]
     if isinstance(record.kubernetes, dict):
         known += map(record.kubernetes.get, ("docker_id", "namespace_name", "pod_name", "container_name"))
@@ -128,5 +132,5 @@ def _stream(record: _Record, stream: str) -> str:
 
 
 def _word(value: Any) -> str:
-    """A member that is a word, or true; "" for anything else."""
+    """Return a member as text: a string, or "true"; "" for anything else."""
     return value if isinstance(value, str) else "true" if value is True else ""

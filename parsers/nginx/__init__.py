@@ -1,4 +1,4 @@
-"""nginx: its access log in any log_format, and its error log."""
+"""Parse nginx logs: the access log in any log_format, and the error log."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -6,10 +6,11 @@ from datetime import tzinfo
 from functools import cached_property
 from typing import Any, ClassVar
 
-from parsers.access import rows as access
-from parsers.access.format import Piece, compiled
+from parsers.access import roles
+from parsers.access.format import FormatPiece, compiled
+from parsers.access.roles import Roles
 from parsers.access.routes import table
-from parsers.access.rows import Access, Roles
+from parsers.access.rows import AccessReader
 from parsers.batch import Batch
 from parsers.lines import Outcome, by_line
 from parsers.nginx import advice, error, log_format
@@ -17,21 +18,21 @@ from parsers.parser import Parser
 from parsers.values.http import FAILURES
 from parsers.values.times import zone
 
-#: Which variable plays which role; of several for one role the earlier wins.
+#: The role of each variable. If several variables have the same role, the first one is used.
 _ROLES = {
-    "request": access.REQUEST,
-    "request_method": access.METHOD,
-    "request_uri": access.TARGET,
-    "uri": access.PATH,
-    "document_uri": access.PATH,
-    "status": access.STATUS,
-    "body_bytes_sent": access.BYTES,
-    "bytes_sent": access.BYTES,
-    "request_time": access.DURATION,
-    "upstream_header_time": access.FIRST_BYTE,
-    "msec": access.TIME_EPOCH,
-    "time_iso8601": access.TIME_ISO,
-    "time_local": access.TIME_COMMON,
+    "request": roles.REQUEST,
+    "request_method": roles.METHOD,
+    "request_uri": roles.TARGET,
+    "uri": roles.PATH,
+    "document_uri": roles.PATH,
+    "status": roles.STATUS,
+    "body_bytes_sent": roles.BYTES,
+    "bytes_sent": roles.BYTES,
+    "request_time": roles.DURATION,
+    "upstream_header_time": roles.FIRST_BYTE,
+    "msec": roles.TIME_EPOCH,
+    "time_iso8601": roles.TIME_ISO,
+    "time_local": roles.TIME_COMMON,
 }
 
 _HEXADECIMAL = re.compile(rb"\\x([0-9A-Fa-f]{2})")
@@ -40,7 +41,12 @@ _JSON_CHARACTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"
 
 
 class Nginx(Parser, frozen=True):
-    """`format` is dify (as shipped), dify-timed, combined, ingress-nginx, error, or a log_format as in nginx.conf."""
+    """Parses nginx logs.
+
+    `format` is `dify` (the format that Dify ships), `dify-timed`, `combined`, `ingress-nginx`, `error`, or a log_format
+    as in nginx.conf. `timezone` is the zone of times without one. `routes` are templates of paths, in addition to
+    Dify's own.
+    """
 
     format: str = "dify"
     timezone: str = "UTC"
@@ -60,26 +66,26 @@ class Nginx(Parser, frozen=True):
         return zone(self.timezone)
 
     @cached_property
-    def _pieces(self) -> tuple[tuple[Piece, ...], str]:
-        """The pieces of the access log's format and how quotes in their values are read.
+    def _pieces(self) -> tuple[tuple[FormatPiece, ...], str]:
+        """The pieces of the access log's format, and its escape mode.
 
-        Of a JSON format without escape=json both nginx' own escape (`\\x22`) and JSON's (`\\"`) are read: neither
-        leaves a quote without a backslash in a value, so that a value ends at the same place in both.
+        In a JSON format without escape=json both nginx' own escape (`\\x22`) and JSON's (`\\"`) are understood. Neither
+        leaves a quote without a backslash inside a value, so a value ends at the same place in both.
         """
         pieces, escape = log_format.pieces(self.format)
         return pieces, "json" if escape == "default" and log_format.is_json(pieces) else escape
 
     @cached_property
-    def _access(self) -> Access | None:
-        """None for the error log."""
+    def _access(self) -> AccessReader | None:
+        """The reader of access lines; None if the format is `error`."""
         if self.format == log_format.ERROR:
             return None
         pieces, escape = self._pieces
         format = compiled(pieces, frozenset(_ROLES), escape)
-        columns = access.columns_of(format, _ROLES)
-        if not columns.keys() & {access.STATUS, access.REQUEST, access.TARGET, access.PATH}:
+        columns = roles.columns_of(format, _ROLES)
+        if not columns.keys() & {roles.STATUS, roles.REQUEST, roles.TARGET, roles.PATH}:
             raise ValueError("format: expected $status or $request among its variables")
-        return Access(format, Roles(columns), table(self.routes), self._zone, _UNESCAPES[escape])
+        return AccessReader(format, Roles(columns), table(self.routes), self._zone, _UNESCAPES[escape])
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
         if self._access is None:
@@ -87,18 +93,18 @@ class Nginx(Parser, frozen=True):
         return self._access.parse(window, final, self._error)
 
     def _error(self, line: bytes) -> Outcome:
-        """Of an access log too: a container's one stream holds both."""
+        """Read a line of the error log. It may be in an access log too: a container has one stream for both."""
         return error.read(line, self._zone)
 
-    def reach(self, line: bytes) -> int:
-        return error.reach(line) if self._access is None else self._access.format.reach(line)
+    def matched_length(self, line: bytes) -> int:
+        return error.matched_length(line) if self._access is None else self._access.format.matched_length(line)
 
     def error_kinds(self, sample: Batch) -> frozenset[str]:
         return error.KINDS
 
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
-        told = self._access is not None and access.STATUS in self._access.roles.columns
-        return FAILURES if told else frozenset()
+        has_status = self._access is not None and roles.STATUS in self._access.roles.columns
+        return FAILURES if has_status else frozenset()
 
     def advice(self, sample: Batch) -> tuple[str, ...]:
         if self._access is None:
@@ -119,7 +125,7 @@ def _default(value: bytes) -> bytes:
 
 
 def _json(value: bytes) -> bytes:
-    """JSON's escapes, and nginx' own, which no JSON holds."""
+    """Undo the escapes of JSON, and nginx' own, which JSON does not have."""
     if b"\\" not in value:
         return value
 

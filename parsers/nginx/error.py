@@ -1,20 +1,20 @@
-"""nginx' error log (ngx_log.c, ngx_log_error): `TIME [LEVEL] PID#TID: *CONNECTION MESSAGE, client: …`."""
+"""Parse nginx' error log (ngx_log.c, ngx_log_error): `TIME [LEVEL] PID#TID: *CONNECTION MESSAGE, client: …`."""
 
 import re
 from datetime import tzinfo
 
 from parsers.batch import Failure
-from parsers.dropped import with_time
+from parsers.dropped import with_dropped_time
 from parsers.lines import Outcome
 from parsers.values.times import iso
 
 _HEAD = re.compile(rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[(\w+)\] \d+#\d+: (?:\*\d+ )?(.*)", re.DOTALL)
 _COUNTED = frozenset({b"error", b"crit", b"alert", b"emerg"})
 
-#: `nginx: [emerg] …`; the scripts of nginx' own image.
+#: Lines without a time: `nginx: [emerg] …`, and those of the scripts in nginx' own image.
 _UNTIMED = re.compile(rb"nginx: (?:\[|(?:the )?configuration )|/docker-entrypoint\.sh: |\d\d-[a-z0-9-]+\.sh: ")
 
-#: What a message says, in this order; the texts are of ngx_http_upstream.c and its neighbours.
+#: The kind of a message by its words, tried in this order (texts of ngx_http_upstream.c and its neighbours).
 _KINDS = (
     (re.compile(rb"host not found in upstream|could not be resolved|no resolver defined"), "upstream_unresolved"),
     (re.compile(rb"upstream timed out|\(110: [^(]*upstream"), "upstream_timeout"),
@@ -27,9 +27,9 @@ KINDS = frozenset({kind for _, kind in _KINDS} | {"other"})
 
 
 def read(line: bytes, local: tzinfo) -> Outcome:
-    """A failure; levels below error are ignored, as is what nginx and its container print without a time.
+    """Read a line of the error log: a failure, or nothing for levels below error and for lines without a time.
 
-    At its start nginx says each `[emerg]` twice, to standard error without a time and to the log with one.
+    nginx writes an `[emerg]` of its start twice: to standard error without a time, and to the log with one.
     """
     match = _HEAD.match(line)
     if match is None:
@@ -37,15 +37,15 @@ def read(line: bytes, local: tzinfo) -> Outcome:
     if match[2] not in _COUNTED:
         return None
     at = iso(match[1], local)
-    return with_time((Failure(_kind(match[3])),), match[1], at), at
+    return with_dropped_time((Failure(_kind(match[3])),), match[1], at), at
 
 
-def reach(line: bytes) -> int:
+def matched_length(line: bytes) -> int:
     match = re.match(rb"\d{4}/\d\d/\d\d(?: \d\d:\d\d:\d\d(?: \[\w+\](?: \d+#\d+:.*)?)?)?", line, re.DOTALL)
     return match.end() if match else 0
 
 
 def _kind(message: bytes) -> str:
-    """By the message alone: behind `, client: ` stands what the client wrote."""
+    """Return the kind of a message. The text behind `, client: ` is ignored, because the client wrote it."""
     text = message.partition(b", client: ")[0]
     return next((kind for pattern, kind in _KINDS if pattern.search(text)), "other")

@@ -1,13 +1,13 @@
-"""nginx' log_format (ngx_http_log_module): a built-in name, the bare string, its quoted pieces, or the directive."""
+"""Parse nginx' log_format (ngx_http_log_module): a built-in name, a bare string, quoted strings, or the directive."""
 
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from parsers.access.format import Extent, Piece, Variable
+from parsers.access.format import Extent, FormatPiece, Variable
 from parsers.access.request_line import REGULAR
 
-#: docker/nginx/nginx.conf.template of Dify, `log_format main`.
+#: `log_format main` in Dify's docker/nginx/nginx.conf.template.
 DIFY = (
     '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" '
     '"$http_user_agent" "$http_x_forwarded_for"'
@@ -27,7 +27,7 @@ INGRESS = (
 BUILT_IN = {"dify-timed": TIMED, "dify": DIFY, "combined": COMBINED, "ingress-nginx": INGRESS}
 ERROR = "error"
 
-#: As nginx writes them: what a client can put behind a request is mostly no such number.
+#: Values in exactly the form that nginx writes. Text of a client behind a request rarely has this form.
 _SHAPES = {
     "time_local": rb"[0-9]{2}/[A-Za-z]{3}/[0-9:]{13} [+-][0-9]{4}",
     "time_iso8601": rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}"
@@ -36,10 +36,10 @@ _SHAPES = {
     **dict.fromkeys(("request_time", "msec"), rb"(?:[0-9]++\.[0-9.]++|-?)"),
 }
 
-#: nginx writes times with decimals, other gateways also whole seconds.
+#: nginx writes durations with decimals; other gateways also write whole seconds.
 _WHOLE_TIMES = dict.fromkeys(("request_time", "msec"), rb"(?:[0-9]++\.[0-9.]++|[0-9]++|-?)")
 
-#: How far values reach that may hold blanks or several values.
+#: The extents of variables whose value may contain blanks or several values.
 _EXTENTS = {
     "http_x_forwarded_for": Extent.CLIENTS,
     "proxy_add_x_forwarded_for": Extent.CLIENTS,
@@ -49,18 +49,18 @@ _EXTENTS = {
     "uri": Extent.LAST,
     "document_uri": Extent.LAST,
 }
-#: The same, by how a name begins: what several servers said, and what a client did.
-_KINDS = (
+#: The same by the beginning of a name: values of several upstream servers, and values that a client wrote.
+_EXTENTS_BY_PREFIX = (
     ("upstream_", Extent.LIST),
-    *((begin, Extent.FIRST) for begin in ("http_", "sent_http_", "cookie_", "arg_", "args", "query_string")),
+    *((prefix, Extent.FIRST) for prefix in ("http_", "sent_http_", "cookie_", "arg_", "args", "query_string")),
 )
-#: `$scheme://$host$request_uri`, `$uri$is_args$args`.
+#: The first character of values, needed for `$scheme://$host$request_uri` and `$uri$is_args$args`.
 _BEGINS = {"request_uri": b"/", "uri": b"/", "document_uri": b"/", "is_args": b"?"}
 
-#: A name and its colon in a JSON object.
+#: The first name and its colon in a JSON object.
 _JSON_NAME = re.compile(rb'\{\s*"[^"]*"\s*:')
 
-#: Of nginx' own variables (ngx_http_variables.c and the modules') those whose names speak of a path or a status.
+#: Those of nginx' own variables (ngx_http_variables.c and modules) whose names contain words for a path or a status.
 _NGINX_OWN = re.compile(
     r"request|request_uri|uri|document_uri|request_filename|realpath_root|document_root|fastcgi_(?:path_info|script_name)"
     r"|status|(?:upstream|http|sent_http|sent_trailer|upstream_http|arg|cookie|ssl|session_log|gzip|limit)_\w+"
@@ -71,13 +71,13 @@ _COMMENTS = re.compile(r"(?:\s*#[^\n]*(?:\n|$))*")
 _TOKEN = re.compile(r"""\s*(?:#[^\n]*|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s'";#][^\s'";]*))""", re.DOTALL)
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
 
-#: ngx_conf_read_token (src/core/ngx_conf_file.c), in quotes of either kind and without.
+#: Escapes of nginx.conf, inside quotes and outside (ngx_conf_read_token in src/core/ngx_conf_file.c).
 _ESCAPED = re.compile(r"""\\(["'\\trn])""")
 _CHARACTERS = {"t": "\t", "r": "\r", "n": "\n"}
 
 
-def pieces(format: str) -> tuple[tuple[Piece, ...], str]:
-    """The pieces of a format and its escape mode. Raises ValueError for what is no format."""
+def pieces(format: str) -> tuple[tuple[FormatPiece, ...], str]:
+    """Return the pieces of a format and its escape mode. Raises ValueError for a text that is not a format."""
     text = _COMMENTS.sub("", BUILT_IN.get(format, format), count=1).strip()
     if re.fullmatch(r"[\w.-]*", text):
         near = get_close_matches(text, [*BUILT_IN, ERROR], n=1)
@@ -97,21 +97,22 @@ def pieces(format: str) -> tuple[tuple[Piece, ...], str]:
     return tuple(_with_whole_times(_split(text))), escape
 
 
-def is_json(pieces: Sequence[Piece]) -> bool:
-    """Whether lines of a format hold a JSON object that begins with a literal name."""
+def is_json(pieces: Sequence[FormatPiece]) -> bool:
+    """Return whether the lines of a format contain a JSON object that begins with a literal name."""
     return any(isinstance(piece, bytes) and _JSON_NAME.search(piece) for piece in pieces)
 
 
-def own_variables(pieces: Sequence[Piece], about: re.Pattern[str]) -> list[str]:
-    """The variables whose name speaks `about` something and that nginx does not have itself: made by `map` or `set`,
-    or another gateway's.
+def own_variables(pieces: Sequence[FormatPiece], about: re.Pattern[str]) -> list[str]:
+    """Return the variables whose name matches `about` and that nginx itself does not have.
+
+    They come from `map` or `set`, or from another gateway.
     """
     names = [piece.name for piece in pieces if isinstance(piece, Variable)]
     return [name for name in names if about.search(name) and not _NGINX_OWN.fullmatch(name)]
 
 
-def _split(text: str) -> list[Piece]:
-    found: list[Piece] = []
+def _split(text: str) -> list[FormatPiece]:
+    found: list[FormatPiece] = []
     end = 0
     for match in _VARIABLE.finditer(text):
         if match.start() > end:
@@ -123,34 +124,36 @@ def _split(text: str) -> list[Piece]:
     return found
 
 
-def _with_whole_times(pieces: list[Piece]) -> list[Piece]:
-    """Whole seconds are read too, except where a client's words without quotes stand behind a request without quotes:
-    there only the decimals distinguish nginx' own time from a number of the client's.
+def _with_whole_times(pieces: list[FormatPiece]) -> list[FormatPiece]:
+    """Accept whole seconds too, unless a request without quotes is followed by a client's text without quotes.
+
+    In that case only the decimals distinguish nginx' own duration from a number that the client wrote.
     """
-    open_request = False
+    has_open_request = False
     for before, piece, following in zip([b"", *pieces], pieces, [*pieces[1:], b""], strict=False):
         if not isinstance(piece, Variable):
             continue
-        if open_request and not piece.shape and not _is_quoted(before, following):
+        if has_open_request and not piece.shape and not _is_quoted(before, following):
             return pieces
-        open_request |= piece.extent is Extent.LAST and not _is_quoted(before, following)
+        has_open_request |= piece.extent is Extent.LAST and not _is_quoted(before, following)
     return [
         piece._replace(shape=_WHOLE_TIMES.get(piece.name, piece.shape)) if isinstance(piece, Variable) else piece
         for piece in pieces
     ]
 
 
-def _is_quoted(before: Piece, following: Piece) -> bool:
+def _is_quoted(before: FormatPiece, following: FormatPiece) -> bool:
     return isinstance(before, bytes) and isinstance(following, bytes) and before[-1:] == following[:1] == b'"'
 
 
 def _variable(name: str) -> Variable:
-    extent = _EXTENTS.get(name) or next((extent for begin, extent in _KINDS if name.startswith(begin)), Extent.WORD)
+    by_prefix = (extent for prefix, extent in _EXTENTS_BY_PREFIX if name.startswith(prefix))
+    extent = _EXTENTS.get(name) or next(by_prefix, Extent.WORD)
     return Variable(name, extent, _SHAPES.get(name, b""), REGULAR if name == "request" else b"", _BEGINS.get(name, b""))
 
 
 def _directive(text: str) -> tuple[str, str]:
-    """`log_format NAME [escape=…] '…' '…';` as its string and escape mode."""
+    """Return the string and the escape mode of the directive `log_format NAME [escape=…] '…' '…';`."""
     _, *words = _tokens(text)
     if not words or "$" in words[0]:
         raise ValueError("format: expected log_format NAME '…';, found no name")
@@ -163,7 +166,7 @@ def _directive(text: str) -> tuple[str, str]:
 
 
 def _tokens(text: str) -> list[str]:
-    """nginx' words up to the semicolon, without quotes."""
+    """Return the words of a directive up to its semicolon, without quotes."""
     tokens, end = list[str](), 0
     while match := _TOKEN.match(text, end):
         end = match.end()
@@ -172,7 +175,7 @@ def _tokens(text: str) -> list[str]:
     if rest[:1] in ("'", '"'):
         raise ValueError(f"format: a quote is not closed at {rest[:30]}")
     if _COMMENTS.sub("", rest[1:], count=1).strip():
-        raise ValueError(f"format: one log_format only, found {rest[1:].strip()[:30]} behind the semicolon")
+        raise ValueError(f"format: expected one log_format, found {rest[1:].strip()[:30]} behind the semicolon")
     return tokens
 
 

@@ -1,8 +1,9 @@
-"""The plugin daemon's log: the only default one that times model calls (dify-plugin-daemon, pkg/…/middleware).
+"""Parse the plugin daemon's log, the only log of a default Dify with durations of model calls.
 
-Four shapes: gin's fixed-width lines up to 0.5.2 (the sandbox still writes them), access lines of a logger of the
-daemon's own in some builds of that age, `TIME SEVERITY dify-plugin-daemon FILE:LINE …` and JSON lines from 0.5.3 on.
-An access line comes at the end of a call, so its duration is the whole stream.
+Its access lines have four formats (dify-plugin-daemon, pkg/…/middleware): gin's fixed-width lines up to 0.5.2 (the
+sandbox still writes them); lines of the daemon's own logger in some builds of that time; and from 0.5.3 on
+`TIME SEVERITY dify-plugin-daemon FILE:LINE …` and JSON lines. An access line is written at the end of a call, so its
+duration is that of the whole stream.
 """
 
 import re
@@ -14,9 +15,9 @@ from msgspec import Struct, structs
 
 from parsers.access import format
 from parsers.batch import OTHER, Batch, Failure, Invocation, Record
-from parsers.dropped import dropped, with_time
+from parsers.dropped import dropped, with_dropped_time
 from parsers.heads import begins_json_record, begins_record
-from parsers.lines import Outcome, by_line, whole_lines
+from parsers.lines import Outcome, by_line, whole_lines, without_colors
 from parsers.parser import Parser
 from parsers.plugin_daemon import gin
 from parsers.plugin_daemon.errors import KINDS, PLUGIN_ERROR, kind_of_json, kind_of_text
@@ -25,7 +26,7 @@ from parsers.values.http import status_code_of
 from parsers.values.numbers import MICROSECOND, MILLISECOND, SECOND, nanoseconds
 from parsers.values.times import iso, zone
 
-#: The ends of `/plugin/{tenant}/dispatch/…` and `/v2/invoke/dispatch/…`, and the names in the daemon's own metrics.
+#: For the end of each path `/plugin/{tenant}/dispatch/…` or `/v2/invoke/dispatch/…`: its name in the daemon's metrics.
 _OPERATIONS = {
     b"llm/invoke": "invoke_llm",
     b"llm/num_tokens": "get_llm_num_tokens",
@@ -67,15 +68,14 @@ _OPERATIONS = {
 
 _DISPATCH = re.compile(rb"/(?:plugin/[^/]+|v2/invoke)/dispatch/([^?]*)", re.DOTALL)
 
-_ANSI = re.compile(rb"\x1b\[[0-9;]*m")
 _GIN_PARTS = (
     rb"\[GIN\] ", rb"(\d{4}/\d\d/\d\d - \d\d:\d\d:\d\d) ", rb"\| *(\d{3}) ", rb"\| *([0-9a-z.\xc2\xb5\xce\xbc]+) ",
     rb"\| *[^ |]* *\| *", rb'[^ "]+ +', rb'"((?:[^"\\]|\\.)*)"',
 )  # fmt: skip
 _GIN = re.compile(b"".join(_GIN_PARTS), re.DOTALL)
 _GO_LOG = re.compile(rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) (?:[\w./-]+\.go:\d+:? ?)?(.*)", re.DOTALL)
-#: `[START] IP TRACE METHOD PATH "USER" STATUS DURATION map[…]` behind a Go logger's time. The last such end counts,
-#: whatever the user's id holds.
+#: `[START] IP TRACE METHOD PATH "USER" STATUS DURATION map[…]` behind the time of Go's logger. The user id may contain
+#: any text, so the last match of its end counts.
 _TIMED_ACCESS = re.compile(
     rb"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] [^ ]{1,64} [^ ]{0,64} [A-Z]{1,16} (/[^ \"]*+) \"(?:.*)\" "
     rb"(\d{3}) ([0-9a-z.\xc2\xb5\xce\xbc]{1,32}) map\[",
@@ -86,14 +86,15 @@ _TEXT_PARTS = (
     rb"([\w./-]+):\d+ ?", rb"(.*)",
 )  # fmt: skip
 _TEXT = re.compile(b"".join(_TEXT_PARTS), re.DOTALL)
-#: An access line of a form that is not known here begins so, behind Go's own time.
+#: The beginning of an access line in an unknown format, behind the time of Go's logger.
 _SECOND_TIME = re.compile(rb"\[\d{4}-\d\d-\d\d \d\d:")
-#: The sandbox's own records, by Go's slog: nothing in them is counted.
+#: Records of the sandbox, written by Go's slog. They contain nothing to count.
 _SANDBOX = re.compile(rb'\{"time":"[^"]*","level":"[A-Z]+","msg":')
 _JSON_HEAD = re.compile(rb'\{"(?:attributes|caller|identity|message|service|severity|span_id|trace_id|ts)":')
-#: key=value in any order; a value with blanks is quoted by Go's rules.
+#: key=value in any order. A value with blanks is quoted by the rules of Go.
 _PAIR = re.compile(rb'(?<!\w)(\w+)=("(?:[^"\\]|\\.)*"|[^ "]*)', re.DOTALL)
-#: To the line's end, so that the client's own words before it (a user id is not quoted) neither hide nor forge one.
+#: An access line, up to the end of the line: the text of a client before it (a user id is not quoted) can neither hide
+#: nor forge one.
 _ACCESS = re.compile(rb'(?<!\S)HTTP request((?: \w++=(?:"[^"\\]*+(?:\\.[^"\\]*+)*"|[^ "]*+))+)\Z', re.DOTALL)
 #: The file that logs it (pkg/utils/log/middleware.go).
 _ACCESS_CALLER = b"middleware.go"
@@ -108,7 +109,7 @@ _LATENCY = re.compile(rb"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 _ERRORS = frozenset({b"ERROR", b"FATAL", b"PANIC"})
 
 
-class _Access(Struct, frozen=True, gc=False):
+class _AccessAttributes(Struct, frozen=True, gc=False):
     status: Any = None
     latency_ms: Any = None
     path: Any = None
@@ -122,17 +123,17 @@ class _JsonLine(Struct, frozen=True, gc=False):
 
 
 _decode = lenient_json.decoder(_JsonLine)
-_decode_access = lenient_json.decoder(_Access)
+_decode_access = lenient_json.decoder(_AccessAttributes)
 
 
 def operation_of(path: bytes) -> str | None:
-    """The operation of a dispatch route, `other` for an unknown one, None for any other path."""
+    """Return the operation of a dispatch path, `other` for an unknown operation, None for any other path."""
     match = _DISPATCH.match(path)
     return _OPERATIONS.get(match[1], OTHER) if match else None
 
 
 def go_duration(text: bytes) -> int | None:
-    """Nanoseconds of a Go duration: `1m41s`, `98.7µs`, `0s`."""
+    """Parse a Go duration (`1m41s`, `98.7µs`, `0s`) to nanoseconds; None for any other text."""
     total, end = 0, 0
     for part in _GO_DURATION.finditer(text):
         value = nanoseconds(part[1], _GO_UNITS[part[2]])
@@ -143,7 +144,7 @@ def go_duration(text: bytes) -> int | None:
 
 
 class PluginDaemon(Parser, frozen=True):
-    """`timezone` is that of gin's times, which carry none."""
+    """Parses the plugin daemon's log. `timezone` is the zone of gin's times, which have none."""
 
     services: ClassVar[tuple[str, ...]] = ("plugin_daemon",)
 
@@ -159,11 +160,11 @@ class PluginDaemon(Parser, frozen=True):
     def parse(self, window: bytes, final: bool = False) -> Batch:
         consumed, count = whole_lines(window, final)
         calls, times, regular, rest = gin.read(window[:consumed], lambda end: _OPERATIONS.get(end, OTHER))
-        of_calls = [iso(time.replace(b" - ", b" "), self._zone) for time in times]
-        if None in of_calls:  # how many lines have a time that is none is for the plain way to count
-            calls, of_calls, regular, rest = [], [], 0, window[:consumed]
+        call_times = [iso(time.replace(b" - ", b" "), self._zone) for time in times]
+        if None in call_times:  # the reader of single lines counts how many lines have this time
+            calls, call_times, regular, rest = [], [], 0, window[:consumed]
         others = by_line(rest, True, self._line)
-        moments = (others.last_at, *of_calls)
+        moments = (others.last_at, *call_times)
         return structs.replace(
             others,
             consumed=consumed,
@@ -173,11 +174,11 @@ class PluginDaemon(Parser, frozen=True):
             records=(*calls, *others.records),
         )
 
-    def reach(self, line: bytes) -> int:
-        plain = _ANSI.sub(b"", line)
+    def matched_length(self, line: bytes) -> int:
+        plain = without_colors(line)
         if _JSON_HEAD.match(plain):
-            return lenient_json.reach(plain)
-        return max(format.reach(_GIN_PARTS, plain), format.reach(_TEXT_PARTS, plain))
+            return lenient_json.matched_length(plain)
+        return max(format.matched_length(_GIN_PARTS, plain), format.matched_length(_TEXT_PARTS, plain))
 
     def ignores_continuations(self) -> bool:
         return True
@@ -193,7 +194,7 @@ class PluginDaemon(Parser, frozen=True):
 
     def _line(self, line: bytes) -> Outcome:
         if b"\x1b" in line:
-            line = _ANSI.sub(b"", line)
+            line = without_colors(line)
         if line.startswith(b"[GIN] "):
             return self._gin(line)
         if line.startswith(b"{"):
@@ -204,36 +205,37 @@ class PluginDaemon(Parser, frozen=True):
             at = iso(match[1], self._zone)
             if line.endswith(b"]") and (access := _TIMED_ACCESS.match(match[2])):
                 duration = go_duration(access[3])
-                return with_time(_invocation(access[1], access[2], access[3], duration), match[1], at), at
+                return with_dropped_time(_invocation(access[1], access[2], access[3], duration), match[1], at), at
             if _SECOND_TIME.match(match[2]):
                 return "format"
-            return with_time(_go_log(match[2]), match[1], at), at
+            return with_dropped_time(_go_log(match[2]), match[1], at), at
         return "format" if begins_record(line) or b"\0" in line else None
 
     def _gin(self, line: bytes) -> Outcome:
         match = _GIN.fullmatch(line)
         if match is None:
-            # gin prints a colour legend and its routes at start under the same word.
+            # At its start gin prints a legend of colors and its routes with the same prefix.
             return "format" if line[6:10].isdigit() else None
         at = iso(match[1].replace(b" - ", b" "), self._zone)
-        return with_time(_invocation(match[4], match[2], match[3], go_duration(match[3])), match[1], at), at
+        return with_dropped_time(_invocation(match[4], match[2], match[3], go_duration(match[3])), match[1], at), at
 
     def _text(self, match: re.Match[bytes]) -> Outcome:
         time, severity, caller, message = match.groups()
         at = iso(time, self._zone)
-        # The identity stands before the message, in this order, each where it is known.
+        # The known parts of the identity precede the message, in this order.
         message = re.sub(rb'^(?:(?:trace_id|tenant_id|user_id)=(?:"(?:[^"\\]|\\.)*"|[^ "]*) )*', b"", message)
-        # The provider's text at the end of a plugin's error may imitate an access line, and a user's id this error.
+        # The provider's text at the end of a plugin's error may imitate an access line, and a user id may imitate
+        # such an error.
         is_error = severity in _ERRORS and message.startswith(PLUGIN_ERROR) and not caller.endswith(_ACCESS_CALLER)
         access = None if is_error else _ACCESS.search(message)
         if access is None:
             failure = (Failure(kind_of_text(message)),) if severity in _ERRORS else ()
-            return with_time(failure, time, at), at
+            return with_dropped_time(failure, time, at), at
         pairs = {pair[1]: pair[2].strip(b'"') for pair in _PAIR.finditer(access[1])}
         milliseconds = pairs.get(b"latency_ms", b"")
         duration = nanoseconds(milliseconds, MILLISECOND) if _LATENCY.fullmatch(milliseconds) else None
         status = pairs.get(b"status", b"")
-        return with_time(_invocation(pairs.get(b"path", b""), status, milliseconds, duration), time, at), at
+        return with_dropped_time(_invocation(pairs.get(b"path", b""), status, milliseconds, duration), time, at), at
 
     def _json(self, line: bytes) -> Outcome:
         try:
@@ -246,18 +248,21 @@ class PluginDaemon(Parser, frozen=True):
         if record.message != "HTTP request":
             is_error = record.severity.encode("ascii", "replace") in _ERRORS
             failure = (Failure(kind_of_json(record.message, record.attributes)),) if is_error else ()
-            return with_time(failure, record.ts, at), at
+            return with_dropped_time(failure, record.ts, at), at
         try:
             access = _decode_access(record.attributes)
         except (ValueError, RecursionError):
-            return with_time((), record.ts, at), at
+            return with_dropped_time((), record.ts, at), at
         path = access.path.encode() if isinstance(access.path, str) else b""
         duration = nanoseconds(access.latency_ms, MILLISECOND)
-        return with_time(_invocation(path, access.status, access.latency_ms, duration), record.ts, at), at
+        return with_dropped_time(_invocation(path, access.status, access.latency_ms, duration), record.ts, at), at
 
 
 def _invocation(path: bytes, status: object, latency: object, duration: int | None) -> tuple[Record, ...]:
-    """A call, and what of it is not understood; nothing for another path. `status` is text, or a number of JSON."""
+    """Return a call and its values that are not understood; nothing for a path that is not a dispatch path.
+
+    `status` and `latency` are the values as they are written: text, or a value from JSON. `duration` is in nanoseconds.
+    """
     operation = operation_of(path)
     if operation is None:
         return ()
@@ -270,7 +275,7 @@ def _invocation(path: bytes, status: object, latency: object, duration: int | No
 
 
 def _go_log(message: bytes) -> tuple[Record, ...]:
-    """Up to 0.5.2: `factory.go:28: [ERROR]…`; a GORM record has no level."""
+    """Read a message of Go's logger (up to 0.5.2): `factory.go:28: [ERROR]…`. Records of GORM have no level."""
     if not message.startswith((b"[ERROR]", b"[PANIC]", b"[Recovery]")):
         return ()
     return (Failure(kind_of_text(message.removeprefix(b"[ERROR]"))),)

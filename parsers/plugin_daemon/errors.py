@@ -1,7 +1,7 @@
-"""The kind of an ERROR record of the plugin daemon, from the words and attributes that follow its head.
+"""Find the kind of an ERROR record of the plugin daemon, in its message and attributes.
 
-In text lines the attributes come in any order (dify-plugin-daemon, pkg/utils/log/handler.go). A string with blanks is
-quoted, but the map `args` is not: it ends the attributes that can be trusted, because it holds the provider's text.
+In text lines the attributes have any order (dify-plugin-daemon, pkg/utils/log/handler.go). A string with blanks is
+quoted, but the map `args` is not, and it contains the provider's text. Attributes behind it cannot be trusted.
 """
 
 import re
@@ -15,25 +15,25 @@ from parsers.provider_failures import KINDS as PROVIDER_KINDS
 from parsers.provider_failures import kind_of_plugin_failure
 from parsers.values import json as lenient_json
 
-#: internal/core/io_tunnel/generic.go; one record for each failed call of a plugin.
+#: From internal/core/io_tunnel/generic.go: one record per failed call of a plugin.
 PLUGIN_ERROR = b"plugin returned error response"
 
 _VALUE = rb'("[^"\\]*+(?:\\.[^"\\]*+)*"|[^ "]*+)(?= |\Z)'
-#: The attributes of a plugin's error, and `args` where the map is empty.
+#: The attributes of a plugin's error, and an empty `args`.
 _OF_PLUGIN_ERROR = re.compile(
     rb" (?:(session_id|action|plugin|runtime_type|error_type|message)=" + _VALUE + rb"|args=map\[\](?= |\Z))", re.DOTALL
 )
-#: Go prints a map by its sorted keys; the plugin SDK puts the text of a model's error under `description`.
+#: Go prints the keys of a map sorted. The plugin SDK puts the text of a model's error into `description`.
 _DESCRIPTION = re.compile(rb" args=map\[description:(.{0,1024})", re.DOTALL)
 
-#: Any other record: words of the daemon, then attributes to the end of the line.
+#: Any other record: words of the daemon, then attributes up to the end of the line.
 _WORDS_AND_ATTRIBUTES = re.compile(rb"[A-Za-z][A-Za-z ,]{1,127}?((?: \w{1,64}=" + _VALUE + rb")*)\Z", re.DOTALL)
 _ATTRIBUTE = re.compile(rb" (\w{1,64})=" + _VALUE, re.DOTALL)
 
 #: Up to 0.5.2: `failed to update the master: i/o timeout`.
 _OLD_WORDS = re.compile(rb"(?:failed to [a-z ]{1,64}|PluginDaemonInternalServerError): (.{1,512})\Z", re.DOTALL)
 
-#: How errors of Go's net package and of this daemon end.
+#: The ends of the errors of Go's net package and of the daemon.
 _CAUSES = tuple(
     (re.compile(rb"(?:^|.*[ :])(?:" + pattern + rb")\Z", re.DOTALL), kind)
     for pattern, kind in (
@@ -46,21 +46,21 @@ _CAUSES = tuple(
 
 _PANICS = (b"[Recovery]", b"[PANIC]", b"panic recovered")
 
-#: What `kind_of_text` and `kind_of_json` may give.
+#: The kinds that `kind_of_text` and `kind_of_json` may return.
 KINDS = PROVIDER_KINDS | {kind for _, kind in _CAUSES} | {"unhandled_exception", OTHER}
 
 
-class _Attributes(Struct, frozen=True, gc=False):
+class _ErrorAttributes(Struct, frozen=True, gc=False):
     error_type: Any = None
     message: Any = None
     error: Any = None
 
 
-_decode = lenient_json.decoder(_Attributes)
+_decode = lenient_json.decoder(_ErrorAttributes)
 
 
 def kind_of_text(message: bytes) -> str:
-    """The kind of a text record: its words and the attributes behind them, without level, caller and identity."""
+    """Return the kind of a text record. `message` has no level, caller and identity, but the attributes."""
     if message.startswith(PLUGIN_ERROR):
         return _kind_of_plugin_text(message[len(PLUGIN_ERROR) :])
     if message.startswith(_PANICS):
@@ -75,13 +75,13 @@ def kind_of_text(message: bytes) -> str:
 
 
 def kind_of_json(message: str, attributes: bytes | msgspec.Raw) -> str:
-    """The kind of a JSON record, from its message and its attributes as they are written."""
+    """Return the kind of a JSON record. `attributes` are raw JSON."""
     if message.startswith("panic recovered"):
         return "unhandled_exception"
     try:
         known = _decode(attributes)
     except (ValueError, RecursionError):
-        known = _Attributes()
+        known = _ErrorAttributes()
     if message == PLUGIN_ERROR.decode():
         return kind_of_plugin_failure(_text(known.error_type), _text(known.message))
     return _cause_of(_text(known.error).encode())
@@ -107,7 +107,7 @@ def _cause_of(error: bytes) -> str:
 
 
 def _unquoted(value: bytes) -> bytes:
-    """The beginning of a value without Go's quotes; of the escapes only that of a quote matters here."""
+    """Return the beginning of a value without Go's quotes. Only escaped quotes are decoded."""
     return value[1:-1][:1024].replace(b'\\"', b'"') if value.startswith(b'"') else value
 
 

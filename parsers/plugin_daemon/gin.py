@@ -1,7 +1,7 @@
-"""gin's access lines of the plugin daemon up to 0.5.2, of a whole block at once.
+"""Read gin's access lines (plugin daemon up to 0.5.2) of a whole block at once.
 
-A line that is anything else, or not exactly as expected, is left to `parsers.plugin_daemon`; a test holds that both
-give the same.
+Any other line, or a line that is not exactly as expected, is left to `parsers.plugin_daemon`. A test checks that both
+give the same result.
 """
 
 import re
@@ -12,7 +12,7 @@ from parsers.batch import Invocation
 from parsers.values.http import status_code_of
 from parsers.values.numbers import MICROSECOND, MILLISECOND, SECOND, many_nanoseconds
 
-#: The last group is any other line. A time is looked at again, each one once.
+#: The last group is any other line. The distinct times are checked later, each one once.
 _LINES = re.compile(
     rb"^\[GIN\] (.{10} - .{8}) \| *+([0-9]{3}) \| *+([0-9]{1,6}+(?:\.[0-9]{1,9}+)?)(ms|s|\xc2\xb5s) \| *+"
     rb'[^ |\n\x1b]*+ *+\| *+[^ "\n\x1b]++ ++"(?:/(?:plugin/[^/"\\\n\x1b]++|v2/invoke)/dispatch(/[^?"\\\n\x1b]*+))?'
@@ -20,15 +20,16 @@ _LINES = re.compile(
     re.MULTILINE,
 )
 _TIME = re.compile(rb"\d{4}/\d\d/\d\d - \d\d:[0-5]\d:[0-5]\d")
-#: Without any, a block is not searched by pattern.
+#: A text that every such line contains. A block without it is not searched by pattern.
 _SIGN = b"[GIN] "
 _UNITS = {b"s": SECOND, b"ms": MILLISECOND, b"\xc2\xb5s": MICROSECOND}
 
 
 def read(block: bytes, operation_of: Callable[[bytes], str]) -> tuple[list[Invocation], set[bytes], int, bytes]:
-    """The calls of a model or a tool, the distinct times as written, how many lines these are, and all other lines.
+    """Read the access lines of a block of whole lines.
 
-    `operation_of` names the operation of the end of a dispatch route.
+    Return the calls of models and tools, the distinct times as they are written, the number of access lines, and all
+    other lines. `operation_of` gives the operation for the end of a dispatch path.
     """
     if _SIGN not in block:
         return [], set(), 0, block

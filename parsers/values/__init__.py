@@ -1,1 +1,1 @@
-"""Values inside lines: times, numbers, HTTP words, currencies, JSON."""
+"""Parse the values in log lines: times, numbers, HTTP methods and status codes, currencies, JSON."""

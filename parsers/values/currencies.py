@@ -1,4 +1,4 @@
-"""Currencies as a closed set: ISO 4217's active codes, and RMB, which Dify writes for CNY."""
+"""Currencies as a closed set of labels: the active codes of ISO 4217, and RMB, which Dify writes for CNY."""
 
 import re
 from typing import TypeGuard
@@ -19,12 +19,12 @@ _CODE = re.compile(r"[A-Za-z]{3}")
 
 
 def currency_of(value: object) -> str:
-    """A code of the set, `other` for three letters outside it, `unknown` for anything else."""
+    """Return a code of the set, `other` for three letters outside the set, `unknown` for anything else."""
     if not is_currency(value):
         return UNKNOWN
     return value if value in _CODES else OTHER
 
 
 def is_currency(value: object) -> TypeGuard[str]:
-    """True for what looks like the code of a currency: three letters."""
+    """Return whether a value looks like the code of a currency: three letters."""
     return isinstance(value, str) and _CODE.fullmatch(value) is not None

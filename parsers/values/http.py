@@ -1,8 +1,8 @@
-"""HTTP's closed label sets: methods, status codes, and the failure that a status tells by itself."""
+"""Closed sets of HTTP labels: methods, status codes, and the failure reason of a status code."""
 
 from parsers.batch import OTHER, UNKNOWN
 
-#: RFC 9110 §9 and RFC 5789; anything else comes from whoever controls the request.
+#: The methods of RFC 9110 §9 and RFC 5789. A client can send any other word, which becomes `other`.
 METHODS = {m.encode(): m for m in "GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH".split()}
 
 _STATUS_CODES = {str(code).encode(): str(code) for code in range(100, 600)}
@@ -14,20 +14,20 @@ _FAILURES = {
     "499": "client_closed",
 }
 
-#: What `failure_of` may give.
+#: The reasons that `failure_of` may return.
 FAILURES = frozenset(_FAILURES.values())
 
 
 def method_of(text: bytes) -> str:
-    """The method as a label; `-` and empty are unknown, as Dify and nginx write them without a request."""
+    """Return the label of a method. Dify and nginx write `-` or nothing where there is no request: `unknown`."""
     return METHODS.get(text) or (UNKNOWN if text in (b"", b"-") else OTHER)
 
 
 def status_code_of(text: bytes) -> str:
-    """The status code as a label: 100 to 599, `other` outside, `unknown` for `-` and empty."""
+    """Return the label of a status code: 100 to 599, `other` outside them, `unknown` for `-` and an empty text."""
     return _STATUS_CODES.get(text) or (UNKNOWN if text in (b"", b"-") else OTHER)
 
 
 def failure_of(status_code: str) -> str:
-    """The failure reason that a status code tells by itself, "" for none."""
+    """Return the failure reason (of FAILURES) of a status code label, "" for none."""
     return _FAILURES.get(status_code, "")

@@ -1,7 +1,7 @@
-"""JSON whose writer let something slip: one bad value costs itself and not its line.
+"""Decode JSON leniently: a value that is not valid JSON is replaced, so that the rest of its line can be read.
 
-Python's `json.dumps`, to which Dify falls back, writes NaN, Infinity and half a surrogate pair; a log may hold
-numbers beyond a float's range and bytes that are no UTF-8.
+Python's `json.dumps`, which Dify falls back to, writes NaN, Infinity and half a surrogate pair. A log may also hold
+numbers beyond the range of a float, and bytes that are not UTF-8.
 """
 
 import json
@@ -14,7 +14,7 @@ import msgspec
 
 T = TypeVar("T")
 
-#: A string, with or without its end, or a number, also one that JSON does not know.
+#: A string, with or without its closing quote, or a number, including those that are not valid JSON.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*\\?"?|-?(?:[0-9][-+.0-9eE]*|NaN|Infinity)', re.DOTALL)
 _ESCAPE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
@@ -22,12 +22,14 @@ _ESCAPE = re.compile(
 
 
 def decoder(type: type[T]) -> Callable[[bytes | msgspec.Raw], T]:
-    """A function that decodes a line. It raises msgspec.ValidationError for another shape, ValueError or
-    RecursionError for what is no JSON.
+    """Return a function that decodes a line to this type.
+
+    The function raises msgspec.ValidationError for JSON of another type, and ValueError or RecursionError for a text
+    that is not JSON.
     """
     decode = msgspec.json.Decoder(type).decode
 
-    def decoded(line: bytes | msgspec.Raw) -> T:
+    def decode_leniently(line: bytes | msgspec.Raw) -> T:
         try:
             return decode(line)
         except ValueError as error:
@@ -35,11 +37,11 @@ def decoder(type: type[T]) -> Callable[[bytes | msgspec.Raw], T]:
                 raise
             return decode(_TOKEN.sub(_repaired, str(line, "utf-8", "replace")))
 
-    return decoded
+    return decode_leniently
 
 
-def reach(line: bytes) -> int:
-    """Where a line stops being JSON, in bytes."""
+def matched_length(line: bytes) -> int:
+    """Return how many bytes at the beginning of a line are JSON."""
     try:
         json.loads(line.decode("latin-1"))
     except json.JSONDecodeError as error:
@@ -50,7 +52,7 @@ def reach(line: bytes) -> int:
 
 
 def _repaired(match: re.Match[str]) -> str:
-    """A number that is none, or beyond all bounds, becomes a string, half a surrogate pair U+FFFD."""
+    """Turn NaN, Infinity and too large numbers into strings, and half a surrogate pair into U+FFFD."""
     token = match[0]
     if token[0] != '"':
         return token if isfinite(float(token)) else f'"{token}"'

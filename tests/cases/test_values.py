@@ -76,7 +76,7 @@ def test_case_02_a_path_in_a_variable_of_the_users_own() -> None:
     assert value("dify_exporter_last_line_timestamp_seconds") == 1_795_940_694
     told = checked(CASES["02"])
     assert "carries no request path: the route of every request is unknown; add $request, or $request_uri" in told
-    assert "$request_uri_without_args: no variable of nginx itself" in told
+    assert "$request_uri_without_args: not a variable of nginx itself" in told
 
 
 def test_case_46_a_request_line_of_apisix() -> None:
@@ -90,7 +90,7 @@ def test_case_46_a_request_line_of_apisix() -> None:
     assert value("dify_exporter_dropped_values_total") == 0
     told = checked(CASES["46"])
     assert told.count("carries no request path") == 1
-    assert "$request_line: no variable of nginx itself" in told
+    assert "$request_line: not a variable of nginx itself" in told
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_case_46_a_request_line_of_apisix() -> None:
         (
             "$my_path $original_uri $status $msec",
             "/v1/info /v1/info 200 1795939201.327",
-            "($my_path, $original_uri: no variable of nginx itself",
+            "($my_path, $original_uri: not a variable of nginx itself",
         ),
         (
             "$status $upstream_uri $request_filename $msec",
@@ -456,8 +456,8 @@ def test_whole_seconds_do_not_cost_an_nginx_line(
 @pytest.mark.parametrize(
     ("format", "sentence"),
     [
-        ("%s", 'time_format: strptime has no %s; for a time since the epoch take "epoch"'),
-        ("epoc", 'time_format: expected "", "epoch" or a form of strptime'),
+        ("%s", 'time_format: strptime has no %s; for a time since the epoch use "epoch"'),
+        ("epoc", 'time_format: expected "", "epoch" or a format of strptime'),
     ],
 )
 def test_a_time_format_that_can_never_fit_is_refused(log: Callable[..., Path], format: str, sentence: str) -> None:

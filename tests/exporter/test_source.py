@@ -5,6 +5,7 @@ import itertools
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from decimal import Decimal
 from pathlib import Path
@@ -188,16 +189,15 @@ assert reader.wait(8) == ["b3"] and reader.books.lost_bytes == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, in order to drop it")
-def test_d42_d43_troubles_with_permissions_are_states_that_end(tmp_path: Path) -> None:
-    logs = tmp_path / "logs"
-    logs.mkdir()
-    append(logs / "log", "a1\n")
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.name.startswith(("test_", "popen-", "pytest-")):
-            folder.chmod(0o755)
-    run = subprocess.run(
-        [sys.executable, "-c", _AS_NOBODY, str(tmp_path)], capture_output=True, text=True, timeout=30, check=False
-    )
+def test_d42_d43_troubles_with_permissions_are_states_that_end() -> None:
+    with tempfile.TemporaryDirectory() as folder:  # other users may search this one, and none that pytest makes
+        os.chmod(folder, 0o755)
+        logs = Path(folder) / "logs"
+        logs.mkdir()
+        append(logs / "log", "a1\n")
+        run = subprocess.run(
+            [sys.executable, "-c", _AS_NOBODY, folder], capture_output=True, text=True, timeout=30, check=False
+        )
     assert run.returncode == 0, run.stderr
 
 

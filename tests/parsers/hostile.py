@@ -1,4 +1,4 @@
-"""Logs that break parsers: real lines with a few bytes changed, in real envelopes, and noise of any length."""
+"""Logs that may break parsers: real lines with a few bytes changed, in real envelopes, and noise of any length."""
 
 import json
 
@@ -8,7 +8,7 @@ from tests.golden import ROOT
 
 SAMPLE_LINES = sorted({line for f in (ROOT / "samples").glob("*.log") for line in f.read_bytes().splitlines(True)})
 
-#: What ends, begins or escapes something in one of the formats.
+#: Bytes that end, begin or escape a part of one of the formats.
 PIECES = [
     *(bytes([b]) for b in b'"\\ |[]{}():,;=-%/?#0a\t\r\n\x00\x1b\x7f\xff\xc2\x85'),
     b"\\n",
@@ -53,7 +53,7 @@ WHOLE = [
     b"2026-11-23T08:53:31Z stdout P \n",
     b"2026-11-23T08:53:31Z stderr F\n",
     b"api-1  | \n",
-    # Values that are none, in lines that count.
+    # Invalid values in lines that count.
     b"2026-13-45 08:53:08.820 INFO [Dummy-1] [ext_request_logging.py:73]  - GET /v1/info 200 1.5 \n",
     b'[GIN] 2026/13/45 - 08:53:08 | 200 | 1.5ms | 10.0.0.1 | POST "/plugin/t/dispatch/llm/invoke"\n',
     b'{"ts":"2026-13-45T08:53:31.404Z","severity":"INFO","caller":"x.py:1","message":"x"}\n',
@@ -69,7 +69,7 @@ WHOLE = [
 
 @st.composite
 def _changed(draw: st.DrawFn) -> bytes:
-    """A sample's line, of which a few places are cut out, doubled or overwritten."""
+    """Return a line of a sample with a few parts removed, doubled or overwritten."""
     line = draw(st.sampled_from(SAMPLE_LINES))
     for _ in range(draw(st.integers(0, 3))):
         begin, length = draw(st.integers(0, len(line))), draw(st.integers(0, 8))
@@ -80,7 +80,7 @@ def _changed(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def _enveloped(draw: st.DrawFn) -> bytes:
-    """A line as a container's runtime stores it, whole or in pieces."""
+    """Return a line as a container runtime stores it, whole or in pieces."""
     line = draw(_changed())
     cut, stream = draw(st.integers(0, len(line))), draw(st.sampled_from(["stdout", "stderr"]))
     kind = draw(st.sampled_from(["docker", "docker in pieces", "cri", "cri in pieces", "compose", "syslog", "json"]))
@@ -104,7 +104,7 @@ LINES = _changed() | _enveloped() | st.sampled_from(WHOLE) | st.binary(max_size=
 LOGS = st.lists(LINES, max_size=8).map(b"".join)
 CUTS = st.lists(st.integers(0, 4000), max_size=6)
 
-#: Repeated to a line of any length, behind every beginning that a parser knows.
+#: Noise that is repeated to a line of any length, behind every beginning that a parser knows.
 NOISE = [
     *PIECES,
     b'" "',

@@ -1,4 +1,4 @@
-"""The six laws of a parser, as assertions on one log and one way of cutting it."""
+"""The six laws of a parser (see parsers/parser.py), as assertions on one log that is cut into windows."""
 
 import gc
 import time
@@ -28,7 +28,7 @@ _QUARTER = 900 * 10**9
 
 
 def _moves(record: object) -> Iterable[tuple[object, ...]]:
-    """A record as countable facts: grouping records differently must not matter."""
+    """Split a record into facts that can be counted, so that the grouping of records does not matter."""
     if isinstance(record, Request):
         labels = (record.method, record.route, record.status_code, record.failure)
         yield from [("request", *labels)] * record.count
@@ -56,7 +56,7 @@ def _moves(record: object) -> Iterable[tuple[object, ...]]:
 
 
 def _usage(record: Usage) -> tuple[object, ...]:
-    """What cannot be summed of a usage: labels, which amounts are known, and the quarter of an hour."""
+    """Return the parts of a usage that are not sums: labels, the quarter of an hour, and which amounts are known."""
     amounts = (record.input_tokens, record.output_tokens, record.unsplit_tokens, record.cost)
     quarter = None if record.at is None else record.at // _QUARTER
     known = tuple(amount is not None for amount in amounts)
@@ -64,7 +64,7 @@ def _usage(record: Usage) -> tuple[object, ...]:
 
 
 def _amounts(record: object) -> Iterable[tuple[tuple[object, ...], int | Decimal]]:
-    """What can be summed."""
+    """Return the sums of a record by key."""
     if isinstance(record, Request) and record.response_bytes is not None:
         yield (record.method, record.route, record.status_code, record.failure), record.response_bytes
     if isinstance(record, Usage):
@@ -73,7 +73,7 @@ def _amounts(record: object) -> Iterable[tuple[tuple[object, ...], int | Decimal
 
 
 def summed(batches: Iterable[Batch]) -> dict[str, object]:
-    """All that a sequence of batches says, whatever the windows were."""
+    """Return all counts and sums of a sequence of batches, independent of the windows."""
     batches = list(batches)
     facts: Counter[object] = Counter(move for b in batches for r in b.records for move in _moves(r))
     sums: dict[tuple[object, ...], int | Decimal] = {}
@@ -95,7 +95,7 @@ def summed(batches: Iterable[Batch]) -> dict[str, object]:
 
 
 def in_windows(parser: Parser, log: bytes, cuts: Sequence[int]) -> list[Batch]:
-    """Parses as the tail does: what was not consumed comes again, with more behind it; the last one is final."""
+    """Parse like the tail: bytes that were not consumed are parsed again with the next ones. The last window is final."""
     batches, begin = [], 0
     for end in sorted(cuts):
         if end > begin:
@@ -106,7 +106,7 @@ def in_windows(parser: Parser, log: bytes, cuts: Sequence[int]) -> list[Batch]:
 
 
 def in_parts(parser: Parser, log: bytes, cuts: Sequence[int], line_length: int) -> list[Batch]:
-    """Parses as the tail does where records have a longest length: with `skip`, in windows of at most twice that."""
+    """Parse like the tail with a limit for records: with `skip`, in windows of at most twice `line_length`."""
     batches: list[Batch] = []
     begin, skip = 0, ()
     for end in [*sorted(cuts), len(log)]:
@@ -124,7 +124,7 @@ def in_parts(parser: Parser, log: bytes, cuts: Sequence[int], line_length: int) 
 
 
 def check_laws(parser: Parser, log: bytes, cuts: Sequence[int]) -> Batch:
-    """Asserts total, cut-proof, complete and stateless; gives the batch of the whole log for more assertions."""
+    """Assert the laws total, cut-proof, complete and stateless. Return the batch of the whole log for more assertions."""
     before = repr(sorted(vars(parser).items(), key=lambda item: item[0]))
     whole = parser.parse(log, final=True)
     assert whole.consumed == len(log)
@@ -143,21 +143,21 @@ def check_laws(parser: Parser, log: bytes, cuts: Sequence[int]) -> Batch:
 
 
 def check_every_cut(parser: Parser, log: bytes) -> None:
-    """Cut-proof at each byte: cut there once, and cut everywhere, so that the window grows by bytes."""
+    """Assert the law cut-proof at each byte: with a cut only there, and with a cut at every byte."""
     whole = summed([parser.parse(log, final=True)])
     for at in range(len(log) + 1):
         assert summed(in_windows(parser, log, [at])) == whole
     assert summed(in_windows(parser, log, range(len(log) + 1))) == whole
 
 
-#: Seconds of processor time that any line may cost. The slowest costs a fifth of it; a quadratic parser passes it
+#: Seconds of processor time that any line may take. The slowest takes a fifth of it; a quadratic parser exceeds it
 #: long before the last of these lengths.
 _PATIENCE = 2.0
 _LENGTHS = (8192, 32_768, 131_072)
 
 
 def check_linear(parser: Parser, beginning: bytes, noise: bytes, end: bytes) -> None:
-    """A line of noise, longer each time, is read in no time."""
+    """Assert the law linear: a line of noise is parsed within the limit, at every length."""
     for length in _LENGTHS:
         line = beginning + noise * (length // len(noise)) + end + b"\n"
         begun = time.process_time()
@@ -167,7 +167,7 @@ def check_linear(parser: Parser, beginning: bytes, noise: bytes, end: bytes) -> 
 
 
 def check_bounded(parser: Parser, log: bytes) -> None:
-    """Memory in the window's size: the peak of a parse is no more than so many times it, and nothing is kept."""
+    """Assert the law bounded: the memory of a parse is proportional to the window, and none is kept after it."""
     parser.parse(log)
     tracemalloc.start()
     try:

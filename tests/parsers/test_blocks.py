@@ -1,4 +1,4 @@
-"""Access lines read as a block are the lines read one by one: Dify's, in text and JSON, and gin's."""
+"""Reading access lines as a block or one by one gives the same: Dify's lines in text and JSON, and gin's."""
 
 import pytest
 from hypothesis import example, given, settings
@@ -16,13 +16,15 @@ UUID = "8b0e7153-bf7c-4370-a6d8-5c524e440066"
 
 
 def line_of(template: str, parts: dict[str, list[str]]) -> st.SearchStrategy[bytes]:
-    """A line of the template: mostly with each part's first value, sometimes with others, sometimes cut or marred."""
+    """Return a line of the template, mostly with the first value of each part, sometimes with others, cut or damaged."""
 
     @st.composite
     def lines(draw: st.DrawFn) -> bytes:
         size = draw(st.sampled_from([0, 0, 1, 2]))
-        odd = draw(st.sets(st.sampled_from(sorted(parts)), min_size=size, max_size=size))
-        values = {name: draw(st.sampled_from(known[1:])) if name in odd else known[0] for name, known in parts.items()}
+        changed = draw(st.sets(st.sampled_from(sorted(parts)), min_size=size, max_size=size))
+        values = {
+            name: draw(st.sampled_from(known[1:])) if name in changed else known[0] for name, known in parts.items()
+        }
         line = template.format_map(values).encode()
         if draw(st.integers(0, 19)) == 0:
             at = draw(st.integers(0, len(line)))
@@ -141,7 +143,7 @@ def test_invocations(parser: Parser, log: bytes) -> None:
 
 
 def test_many_lines_become_few_records() -> None:
-    """Else the laws above would hold for blocks that leave everything to the plain way."""
+    """Otherwise the laws above would also hold for a reader of blocks that leaves all lines to the reader of single lines."""
     log = (ROOT / "samples" / "dify-api-text.log").read_bytes()
     block, plain = check(Dify(), log, requests)
     assert sum(isinstance(r, Request) for r in block.records) < sum(isinstance(r, Request) for r in plain.records)

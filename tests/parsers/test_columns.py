@@ -1,4 +1,4 @@
-"""Columns and rows give the same, whatever stands in a block; and columns are used where they pay."""
+"""Columns and rows give the same result for any block, and columns are used for large blocks."""
 
 import re
 import sys
@@ -17,7 +17,7 @@ from tests.parsers.laws import summed
 FORMATS = [DIFY, TIMED, COMBINED, '$host|$status $bytes_sent "$request" "$upstream_header_time"', '"$request" $status']
 PARSERS = {format: Nginx(format=format) for format in FORMATS}
 
-#: What may stand in a variable's place: what is usual, and what must be left to the rows.
+#: Values of variables: usual ones, and those that columns must leave to the rows.
 NUMBERS = ["", "-", "0", "7", "00", "12345678", "123456789", "1.5", "..", "x", "٣", "1 2", "-1", "+1", "1_0", "5\r"]
 SECONDS = [
     "",
@@ -73,7 +73,7 @@ NOISE = [
 
 @st.composite
 def lines(draw: st.DrawFn, format: str) -> bytes:
-    """A line of the format, a broken one, or noise."""
+    """Return a line of the format, a broken line, or noise."""
     kind = draw(st.integers(0, 9))
     if kind == 0:
         return draw(st.sampled_from(NOISE) | st.binary(max_size=30).map(lambda text: text.replace(b"\n", b"")))
@@ -95,7 +95,7 @@ def lines(draw: st.DrawFn, format: str) -> bytes:
 @pytest.mark.parametrize("format", FORMATS)
 @settings(max_examples=100)
 @given(data=st.data())
-def test_columns_give_what_rows_give(format: str, data: st.DataObject) -> None:
+def test_columns_and_rows_give_the_same_result(format: str, data: st.DataObject) -> None:
     parser = PARSERS[format]
     log = b"\n".join(data.draw(st.lists(lines(format), max_size=25))) + data.draw(st.sampled_from([b"", b"\n"]))
     with pytest.MonkeyPatch.context() as patch:
@@ -111,11 +111,11 @@ def test_columns_give_what_rows_give(format: str, data: st.DataObject) -> None:
     ("format", "sample"), [(DIFY, "nginx-dify"), (TIMED, "nginx-dify-timed"), (COMBINED, "nginx-combined")]
 )
 def test_regular_lines_are_read_as_columns(format: str, sample: str) -> None:
-    """Else the law above would hold for columns that leave everything to the rows."""
+    """Otherwise the test above would also hold for columns that leave all lines to the rows."""
     log = (ROOT / "samples" / f"{sample}.log").read_bytes() * 200
     plan = PARSERS[format]._access._plan
     assert plan is not None
-    assert columns.read(plan, log).odd.count(b"\n") < log.count(b"\n") / 2
+    assert columns.read(plan, log).other_lines.count(b"\n") < log.count(b"\n") / 2
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_format_without_a_plan_is_read_as_rows(format: str) -> None:
     assert Nginx(format=format)._access._plan is None
 
 
-def test_without_numpy_large_windows_are_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_numpy_large_windows_are_read_as_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     log = (ROOT / "samples" / "nginx-dify-timed.log").read_bytes() * 3000
     with_numpy = PARSERS[TIMED].parse(log)
     monkeypatch.setitem(sys.modules, "parsers.access.columns", None)

@@ -1,4 +1,4 @@
-"""What Docker's and Kubernetes' commands put in front of a line, and whose lines are passed over."""
+"""The prefixes of the commands of Docker and Kubernetes, and the services whose lines are ignored."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def outcome(batch: Batch) -> tuple[int, int, int, dict[str, int]]:
         (TASK, "dify_api"),
         (TIME + TASK, "dify_api"),  # docker service logs --timestamps
         (b"dify_api.1@node-1.example.com | ", "dify_api"),  # --no-task-ids
-        (b"dify_api.x7k2@node-1    | ", "dify_api"),  # a global service has a node's id and no number
+        (b"dify_api.x7k2@node-1    | ", "dify_api"),  # a global service has the id of a node instead of a number
         (POD, "api"),
         (POD + TIME, "api"),
         (b"[pod/worker-0/worker] 2026-11-29T16:00:01.123456789+08:00 ", "worker"),
@@ -44,7 +44,7 @@ def outcome(batch: Batch) -> tuple[int, int, int, dict[str, int]]:
         (b"", None),  # docker compose logs --no-log-prefix
     ],
 )
-def test_a_prefix_is_taken_off(prefix: bytes, service: str | None) -> None:
+def test_a_prefix_is_removed(prefix: bytes, service: str | None) -> None:
     line = prefix + ACCESS + b"\n"
     batch = Compose(parser=Dify()).parse(line)
     assert (batch.records, outcome(batch)) == ((INFO,), (1, 1, 0, {}))
@@ -59,8 +59,8 @@ def test_a_prefix_is_taken_off(prefix: bytes, service: str | None) -> None:
         b"2026-05-21T03:08:03.123456Z ERROR dify-plugin-daemon g.go:141 plugin returned error response",
     ],
 )
-def test_the_plugin_daemons_own_time_stays(line: bytes) -> None:
-    """Its lines begin with a time as `--timestamps` writes it."""
+def test_the_plugin_daemons_own_time_is_kept(line: bytes) -> None:
+    """Its lines begin with a time in the format of `--timestamps`."""
     plain = PluginDaemon().parse(line + b"\n")
     for prefix in (
         b"",
@@ -85,14 +85,14 @@ def test_the_plugin_daemons_own_time_stays(line: bytes) -> None:
         b"Defaulted container \"api\" out of: api, init (init)",
     ],
 )  # fmt: skip
-def test_what_the_commands_say_themselves_is_ignored(line: bytes) -> None:
+def test_messages_of_the_commands_are_ignored(line: bytes) -> None:
     assert outcome(Compose(parser=Nginx()).parse(line + b"\n")) == (1, 0, 1, {})
 
 
-def test_a_line_without_a_prefix_is_the_inner_parsers() -> None:
-    """A whole file of another format is unparsed, not passed over in silence."""
+def test_a_line_without_a_prefix_is_parsed_unchanged() -> None:
+    """A whole file of another format is unparsed, not ignored."""
     assert outcome(Compose(parser=Nginx()).parse(b"no line of nginx\n")) == (1, 0, 0, {"format": 1})
-    assert Compose(parser=Nginx()).reach(b"no line of nginx") == 0
+    assert Compose(parser=Nginx()).matched_length(b"no line of nginx") == 0
 
 
 OTHERS = [
@@ -107,13 +107,13 @@ OTHERS = [
 
 @pytest.mark.parametrize("container", OTHERS)
 @pytest.mark.parametrize("line", [b"2026-11-29 09:17:51.100 UTC [1] LOG:  ready", b"    listening port: 8194", b"x"])
-def test_a_line_of_another_service_is_passed_over(container: bytes, line: bytes) -> None:
+def test_a_line_of_another_service_is_ignored(container: bytes, line: bytes) -> None:
     log = container + b" | " + line + b"\n" + b"nginx-1 | " + NGINX + b"\n"
     assert outcome(Compose(parser=Nginx()).parse(log)) == (2, 1, 1, {})
 
 
 def test_a_line_of_another_service_that_parses_counts() -> None:
-    """A service may be called as Dify calls another one."""
+    """A service may have the same name as another service of Dify."""
     log = b"".join(b"%s | %s\n" % (name, line) for name in OTHERS for line in (NGINX, b"x", NGINX, b"", b"y"))
     assert outcome(Compose(parser=Nginx()).parse(log)) == (30, 12, 18, {})
     check_every_cut(Compose(parser=Nginx()), b"web-1 | x\nweb-1 | " + NGINX + b"\nweb-1 | y\n")
@@ -133,8 +133,8 @@ def test_a_line_of_the_parsers_own_service_stays_unparsed(parser: Parser, contai
     assert outcome(Compose(parser=parser).parse(container + b" | " + line + b"\n")) == (1, 0, 0, {"format": 1})
 
 
-def test_nginxs_own_notices_are_ignored() -> None:
-    """docker-library nginx: its entrypoint's scripts; ngx_cycle.c and ngx_process_cycle.c: [notice]."""
+def test_notices_of_nginx_are_ignored() -> None:
+    """Scripts of the entrypoint in Docker's nginx image, and [notice] lines of ngx_cycle.c and ngx_process_cycle.c."""
     log = (
         b"nginx-1  | /docker-entrypoint.sh: Configuration complete; ready for start up\n"
         b"nginx-1  | 10-listen-on-ipv6-by-default.sh: info: /etc/nginx/conf.d/default.conf differs\n"

@@ -1,11 +1,11 @@
-"""Times of any LOG_DATEFORMAT."""
+"""Times in any LOG_DATEFORMAT."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from parsers.dify.dates import moment
+from parsers.dify.dates import time_in_any_format
 
 EIGHT = int(datetime(2026, 11, 29, 8, 0, 1, tzinfo=UTC).timestamp()) * 1_000_000_000
 HOUR = 3_600 * 1_000_000_000
@@ -21,26 +21,26 @@ HOUR = 3_600 * 1_000_000_000
         "2026-11-29 08:00:01 +0000", "2026-11-29 08:00:01 UTC", "1795939201",
     ],
 )  # fmt: skip
-def test_a_time_is_of_the_configured_zone(text: str) -> None:
-    """Dify's %z is +0000 whatever LOG_TZ is, so an offset of zero says nothing."""
-    assert moment(text.encode(), UTC) == EIGHT
-    assert moment(text.encode(), ZoneInfo("Asia/Shanghai")) == EIGHT - 8 * HOUR
+def test_a_time_is_in_the_configured_zone(text: str) -> None:
+    """Dify's %z is always +0000, whatever LOG_TZ is, so an offset of zero is ignored."""
+    assert time_in_any_format(text.encode(), UTC) == EIGHT
+    assert time_in_any_format(text.encode(), ZoneInfo("Asia/Shanghai")) == EIGHT - 8 * HOUR
 
 
-def test_other_offsets_are_as_written() -> None:
+def test_another_offset_counts_as_written() -> None:
     for text in (b"2026-11-29 08:00:01 +0800", b"2026-11-29T08:00:01+08:00", b"29/11/2026 08:00:01+0800"):
-        assert moment(text, UTC) == moment(text, ZoneInfo("Asia/Tokyo")) == EIGHT - 8 * HOUR
-    assert moment(b"2026-11-29 08:00:01 -0530", UTC) == EIGHT + 5 * HOUR + HOUR // 2
+        assert time_in_any_format(text, UTC) == time_in_any_format(text, ZoneInfo("Asia/Tokyo")) == EIGHT - 8 * HOUR
+    assert time_in_any_format(b"2026-11-29 08:00:01 -0530", UTC) == EIGHT + 5 * HOUR + HOUR // 2
 
 
-def test_half_days() -> None:
-    assert moment(b"2026-11-29 08:00:01 PM", UTC) == EIGHT + 12 * HOUR
-    assert moment(b"2026-11-29 12:00:01 am", UTC) == EIGHT - 8 * HOUR
-    assert moment(b"2026-11-29 12:00:01 PM", UTC) == EIGHT + 4 * HOUR
+def test_twelve_hour_clocks() -> None:
+    assert time_in_any_format(b"2026-11-29 08:00:01 PM", UTC) == EIGHT + 12 * HOUR
+    assert time_in_any_format(b"2026-11-29 12:00:01 am", UTC) == EIGHT - 8 * HOUR
+    assert time_in_any_format(b"2026-11-29 12:00:01 PM", UTC) == EIGHT + 4 * HOUR
 
 
-def test_equal_day_and_month_are_not_open() -> None:
-    assert moment(b"05/05/2026 08:00:00", UTC) == moment(b"2026-05-05 08:00:00", UTC)
+def test_equal_day_and_month_are_not_ambiguous() -> None:
+    assert time_in_any_format(b"05/05/2026 08:00:00", UTC) == time_in_any_format(b"2026-05-05 08:00:00", UTC)
 
 
 @pytest.mark.parametrize(
@@ -51,5 +51,5 @@ def test_equal_day_and_month_are_not_open() -> None:
         b"99999999999", b"", b"nonsense", b"\xff",
     ],
 )  # fmt: skip
-def test_what_cannot_be_known_is_not_guessed(text: bytes) -> None:
-    assert moment(text, UTC) is None
+def test_an_ambiguous_time_is_not_guessed(text: bytes) -> None:
+    assert time_in_any_format(text, UTC) is None

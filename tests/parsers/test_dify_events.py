@@ -1,4 +1,4 @@
-"""Events read as a block are the events read line by line, whatever else the block holds."""
+"""Reading telemetry events as a block or line by line gives the same, whatever else the block contains."""
 
 import json
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from msgspec import field, structs
 
 from parsers.batch import UNKNOWN, NodeRun, Record, Usage, UsageMissing
 from parsers.dify import Dify, block
-from parsers.dify.events import Events
+from parsers.dify.events import EventReader
 from parsers.dify.spending import costs_of, total
-from parsers.dify.telemetry import TABLE, Counts, Facts, Price, Seconds, Spending, Text
+from parsers.dify.telemetry import TABLE, CountRule, EventFacts, ModelCall, Price, Seconds, Text
 from parsers.values.numbers import money
 from tests.parsers.laws import summed
 
@@ -32,7 +32,7 @@ LLM = {
     "dify.node.total_price": "0.0050440",
     "dify.node.currency": "USD",
 }
-#: An event of each kind that has records, as some generation writes it.
+#: An event of each kind that has records, in one of the generations.
 EVENTS = [
     LLM,
     {
@@ -61,7 +61,7 @@ EVENTS = [
     {"dify.event.name": "dify.dataset.retrieval"},
 ]  # fmt: skip
 UNCOUNTED = ["dify.tool.execution", "dify.dataset.retrieval", "dify.moderation.check"]
-#: What an attribute may be instead; None is also what generations A and B write for nothing.
+#: Other values of attributes. Generations A and B also write None where there is no value.
 ODD = {
     "dify.event.name": [None, *[event["dify.event.name"] for event in EVENTS], *UNCOUNTED, 5],
     "dify.app_id": [None, "no uuid", "01234567-89ab-cdef-0123-456789abcdef", []],
@@ -110,7 +110,7 @@ OTHERS = [
 
 @st.composite
 def marred(draw: st.DrawFn, line: bytes) -> bytes:
-    """The line, mostly as it is: what a shipper, a crash or an attacker makes of one."""
+    """Return the line, mostly unchanged, sometimes changed by a shipper, a crash or an attacker."""
     if draw(st.integers(0, 29)):
         return line + b"\n"
     inner = draw(st.sampled_from(sorted(ODD))).encode()
@@ -154,7 +154,7 @@ def marred(draw: st.DrawFn, line: bytes) -> bytes:
 
 @st.composite
 def logs(draw: st.DrawFn) -> bytes:
-    """Lines that differ in a few attributes only, so that some of them can be added up."""
+    """Return lines that differ in a few attributes only, so that some of them can be summed up."""
     events = draw(st.lists(st.sampled_from(EVENTS), min_size=1, max_size=2))
     names = draw(
         st.lists(st.sampled_from(sorted(events[0].keys() & ODD.keys())) | st.sampled_from(sorted(ODD)), max_size=3)
@@ -193,14 +193,14 @@ def test_a_block_is_the_sum_of_its_lines(log: bytes) -> None:
 
 
 def test_nodes_with_equal_labels_are_one_record() -> None:
-    """Else the law above would hold for a block that leaves everything to the plain way."""
+    """Otherwise the test above would also hold for a reader of blocks that leaves all lines to the reader of single lines."""
     line = {"ts": TIMES[0], "severity": "INFO", "message": "telemetry.span_detail", "attributes": LLM}
     batch = PARSER.parse((json.dumps(line).encode() + b"\n") * 100)
     assert [(type(record), record.count) for record in batch.records] == [(NodeRun, 100), (Usage, 100)]
     assert batch.records[1].input_tokens == 162_200
 
 
-class Poll(Spending, frozen=True, gc=False, tag="dify.poll.execution"):
+class Poll(ModelCall, frozen=True, gc=False, tag="dify.poll.execution"):
     """An event that Dify does not have."""
 
     status: Text = field(default=None, name="dify.poll.status")
@@ -208,12 +208,12 @@ class Poll(Spending, frozen=True, gc=False, tag="dify.poll.execution"):
     price: Price = field(default=None, name="dify.poll.total_price")
 
     @staticmethod
-    def counts(facts: Facts) -> Counts:
-        return Counts(NodeRun("poll", facts.status or "none"), spends=True, owes=facts.status == "done")
+    def counts(facts: EventFacts) -> CountRule:
+        return CountRule(NodeRun("poll", facts.status or "none"), has_usage=True, needs_usage=facts.status == "done")
 
 
-def test_an_event_that_is_added_to_the_table_serves_both_readers() -> None:
-    readers = Events((*TABLE, Poll))
+def test_both_readers_read_an_event_added_to_the_table() -> None:
+    readers = EventReader((*TABLE, Poll))
     polls = [
         {"dify.poll.status": status, "dify.poll.time": time, "dify.poll.total_price": "0.25", "gen_ai.usage.total_tokens": total}
         for status, time, total in (("done", 0.5, 4), ("done", 1.5, 5), ("done", 2.5, None), (None, None, 7))
@@ -231,7 +231,7 @@ def test_an_event_that_is_added_to_the_table_serves_both_readers() -> None:
 
 
 def totals(records: Sequence[Record]) -> dict[tuple[type, str], tuple[int, int]]:
-    """How many there are of each kind, and the sum of their nanoseconds or tokens."""
+    """Return the number of records of each kind, and the sum of their nanoseconds or tokens."""
     sums: dict[tuple[type, str], tuple[int, int]] = {}
     for record in records:
         label = getattr(record, "status", "") or getattr(record, "reason", "") or UNKNOWN
@@ -242,8 +242,8 @@ def totals(records: Sequence[Record]) -> dict[tuple[type, str], tuple[int, int]]
     return sums
 
 
-def test_every_attribute_of_the_table_is_tried_with_odd_values() -> None:
-    """Else a rule that reads a new attribute could hold for one of the readers only."""
+def test_every_attribute_of_the_table_is_tested_with_wrong_values() -> None:
+    """Otherwise a rule for a new attribute could work in only one of the readers."""
     named = {each.encode_name for kind in TABLE for each in structs.fields(kind)}
     assert named <= ODD.keys()
     assert {kind.__struct_config__.tag for kind in TABLE} <= {*ODD["dify.event.name"], *UNCOUNTED}
@@ -251,13 +251,13 @@ def test_every_attribute_of_the_table_is_tried_with_odd_values() -> None:
 
 @pytest.mark.parametrize("total", [0, 1846])
 @pytest.mark.parametrize("tokens", [0, 1622])
-def test_an_odd_node_says_nothing_about_another_quarter(
+def test_an_irregular_node_does_not_affect_another_quarter(
     tokens: int, total: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    odd = LLM | dict.fromkeys(("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"), tokens)
+    irregular = LLM | dict.fromkeys(("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"), tokens)
     log = b"".join(
         json.dumps({"ts": f"2026-11-23T08:{minute}:00.142Z", "message": "telemetry.span_detail", "attributes": node}).encode() + b"\n"
-        for minute, node in ((44, odd | {"gen_ai.usage.total_tokens": total}), (45, LLM))
+        for minute, node in ((44, irregular | {"gen_ai.usage.total_tokens": total}), (45, LLM))
     )  # fmt: skip
     monkeypatch.setattr(block, "MANY", 1)
     found = summed([PARSER.parse(log, final=True)])
@@ -277,13 +277,13 @@ def test_an_odd_node_says_nothing_about_another_quarter(
         max_size=8,
     )
 )
-def test_a_sum_of_prices_is_that_of_each(prices: list[str | float]) -> None:
-    told, costs = [money(price) for price in prices], costs_of(prices)
-    assert (costs is None) == (None in told)
-    assert costs is None or total(costs) == sum(each for each in told if each is not None)
+def test_a_sum_of_prices_is_exact(prices: list[str | float]) -> None:
+    amounts, costs = [money(price) for price in prices], costs_of(prices)
+    assert (costs is None) == (None in amounts)
+    assert costs is None or total(costs) == sum(each for each in amounts if each is not None)
 
 
-def test_prices_as_dify_writes_them_have_a_sum() -> None:
+def test_prices_of_dify_are_summed_in_columns() -> None:
     assert total(costs_of(["0.0012890", "5E-7", 0.006442])) == Decimal("0.0077315")
     assert total(costs_of(["0.0012890", "12.0000001"])) == Decimal("12.0012891")
     assert total(costs_of(["0.0000001", "123456789.123"] * 1000)) == Decimal("123456789123.0001")

@@ -11,7 +11,7 @@ from tests.parsers.laws import check_linear
 TRACE = "ffb42303a84e5779ab41c9fbb4812cf8"
 ID = "a1522d57-41a1-47a0-ae52-c9d92448e2db"
 
-#: `rep.__dict__` as api/core/plugin/impl/base.py prints it, for openai_api_compatible.
+#: `rep.__dict__` as api/core/plugin/impl/base.py logs it, for the plugin openai_api_compatible.
 ANSWER = (
     "Error in stream response for plugin {'code': -500, 'message': "
     '\'{"message":"{\\\\"args\\\\":{\\\\"description\\\\":\\\\"[models] Error: API request failed with status code 429: '
@@ -24,7 +24,7 @@ NODE = (
     'API request failed with status code 429: {}"},"error_type":"InvokeError","message":"x"}'
 )
 
-#: The file that logs it, the message, and the kind; None where the record repeats another.
+#: The file that logs the record, its message, and its kind (None if the record repeats another one).
 RECORDS = [
     ("base.py", ANSWER, "rate_limited"),
     ("base.py", ANSWER.replace("429", "401"), "provider_unauthorized"),
@@ -42,22 +42,22 @@ RECORDS = [
     ("app_generator.py", "Validation Error when generating", "run_failed"),
     ("trace.py", f"Task tasks.x[{ID}] raised unexpected: InvokeRateLimitError('429')", "task_failed"),
     ("indexing_runner.py", "consume document failed", "task_failed"),
-    # what Dify did not handle
+    # exceptions that Dify did not handle
     ("app.py", "Exception on /v1/chat-messages [POST]", "unhandled_exception"),
     ("app_generator.py", "Unknown Error when generating", "unhandled_exception"),
-    # the plugin daemon away: two records, one failure
+    # the plugin daemon is not reachable: two records, one failure
     ("base.py", "Request to Plugin Daemon Service failed", "other"),
     ("base.py", f"Failed to request plugin daemon, url: plugin/{ID}/management/models", None),
     ("base.py", f"Failed to request plugin daemon, status: 500, url: plugin/{ID}/management/models", "other"),
     # OpenTelemetry inside a generator (opentelemetry/context/__init__.py)
     ("__init__.py", "Failed to detach context", None),
-    # names at the beginning, as loggers of an exception print them
+    # the name of an exception at the beginning
     ("x.py", "core.errors.error.ProviderTokenNotInitError: no credentials", "not_initialized"),
     ("x.py", "ModelCurrentlyNotSupportError", "model_not_supported"),
     ("x.py", "InvokeError: [x] Rate Limit Error, Error code: 429", "rate_limited"),
     ("x.py", "InvokeAuthorizationError: no", "provider_unauthorized"),
     ("x.py", "req_id: 83e845f0fb PluginDaemonInternalServerError: killed by timeout", "provider_unavailable"),
-    # users' words
+    # text of users
     ("x.py", "Failed to save 'InvokeRateLimitError: status code 429'", "other"),
     ("x.py", "my Error in stream response for plugin {'code': -500", "other"),
 ]  # fmt: skip
@@ -90,7 +90,7 @@ def test_a_record_counts_at_its_level(form, caller: str, message: str, kind: str
 
 
 def test_one_failed_call_of_a_blocking_chatflow_counts_once_per_level() -> None:
-    """All its ERROR records, in their order (Dify 1.14.1)."""
+    """All ERROR records of the failed call in order (Dify 1.14.1)."""
     lines = [
         ("base.py", ANSWER),
         ("large_language_model.py", "Error while consuming non-stream plugin chunk iterator."),
@@ -134,7 +134,7 @@ def test_one_failed_call_of_a_blocking_chatflow_counts_once_per_level() -> None:
 @pytest.mark.parametrize(
     "message", ["Request to Plugin Daemon Service failed", "Stream request to Plugin Daemon Service failed"]
 )
-def test_why_the_plugin_daemon_was_not_reached_is_in_the_stack_trace(message: str, exception: str, kind: str) -> None:
+def test_the_stack_trace_shows_why_the_plugin_daemon_was_not_reached(message: str, exception: str, kind: str) -> None:
     stack_trace = (
         "Traceback (most recent call last):\n"
         '  File "/app/api/.venv/lib/python3.12/site-packages/httpx/_transports/default.py", line 101\n    yield\n'
@@ -146,8 +146,8 @@ def test_why_the_plugin_daemon_was_not_reached_is_in_the_stack_trace(message: st
     assert kinds_of(json_line("base.py", message, stack_trace=stack_trace.rstrip("\n"))) == [kind]
 
 
-def test_a_text_log_claims_no_cause() -> None:
-    """The stack trace follows the record in lines of its own, which anybody's text could imitate."""
+def test_a_text_log_shows_no_cause() -> None:
+    """The stack trace follows the record in separate lines, which any text could imitate."""
     lines = (
         text("base.py", "Request to Plugin Daemon Service failed")
         + "\nhttpx.ConnectError: [Errno 111] Connection refused\n"
@@ -157,18 +157,18 @@ def test_a_text_log_claims_no_cause() -> None:
     assert batch.ignored == 1
 
 
-def test_a_stack_trace_that_is_no_text_costs_nothing() -> None:
+def test_a_stack_trace_that_is_not_text_is_ignored() -> None:
     line = json_line("base.py", "Request to Plugin Daemon Service failed").replace("}", ',"stack_trace":["x"]}')
     assert kinds_of(line) == ["other"]
 
 
-def test_what_a_failure_gives_is_what_the_parser_promises() -> None:
+def test_every_kind_of_failure_is_declared() -> None:
     assert {kind for *_, kind in RECORDS if kind} <= Dify().error_kinds(Dify().parse(b""))
 
 
 @pytest.mark.parametrize("noise", [b"\\", b"'", b'\\\\"', b"Error ", b"a.", b" httpx."])
 def test_a_log_of_failures_is_read_in_linear_time(noise: bytes) -> None:
-    """Long records, and many."""
+    """The log has long records, and many of them."""
     check_linear(Dify(), b"", text("base.py", ANSWER).encode() + b"\n", b"")
     for begin in (ANSWER[:60], ANSWER[:160], ""):
         check_linear(Dify(), text("base.py", begin).encode(), noise, b"")

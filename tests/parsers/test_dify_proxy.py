@@ -1,4 +1,4 @@
-"""The proxy's line: what the encoder writes, the parser reads."""
+"""The proxy's log line: the parser reads what the encoder writes."""
 
 import gzip
 import json
@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from parsers.batch import ERROR_KINDS, Active, DroppedLines, Failure, FirstToken, Request, Usage, UsageMissing
 from parsers.dify import Dify
 from parsers.dify.error_body import CAUSES, CONCURRENCY_LIMIT
-from parsers.dify.proxy import Attributes, Line, UsageEntry, decode, encode
+from parsers.dify.proxy import ProxyAttributes, ProxyLine, UsageEntry, decode, encode
 from tests.golden import ROOT
 
 APP = "770e8400-1f2d-4c3b-9a4e-0123456789ab"
 AT = 1_795_424_011_404_000_000
 
 ENTRY = UsageEntry("openai", "gpt-4.1", 12, 34, None, "0.0012890", "USD")
-REQUEST = Attributes(
+REQUEST = ProxyAttributes(
     event="dify.proxy.request",
     worker="w1",
     active_requests=3,
@@ -41,21 +41,21 @@ REQUEST = Attributes(
 )
 
 
-def read(attributes: Attributes) -> list[Any]:
+def read(attributes: ProxyAttributes) -> list[Any]:
     text = encode(
-        Line(ts="2026-11-23T08:53:31.404Z", message="POST /v1/chat-messages 200 1204.113", attributes=attributes)
+        ProxyLine(ts="2026-11-23T08:53:31.404Z", message="POST /v1/chat-messages 200 1204.113", attributes=attributes)
     )
     batch = Dify().parse(text)
     assert (batch.lines, batch.observed, batch.last_at) == (1, 1, AT)
     return list(batch.records)
 
 
-def changed(**changes: object) -> Attributes:
+def changed(**changes: object) -> ProxyAttributes:
     return msgspec.structs.replace(REQUEST, **changes)
 
 
-def test_the_line_of_the_design() -> None:
-    line = Line(
+def test_the_encoded_line() -> None:
+    line = ProxyLine(
         ts="2026-11-23T08:53:31.404Z",
         severity="INFO",
         service="dify-exporter-proxy",
@@ -111,8 +111,8 @@ def test_a_request_gives_its_records() -> None:
     ]
 
 
-def test_a_heartbeat_says_what_a_worker_holds() -> None:
-    assert read(Attributes(event="dify.proxy.heartbeat", worker="w2", active_requests=7, dropped_lines=5)) == [
+def test_a_heartbeat_reports_the_requests_of_a_worker() -> None:
+    assert read(ProxyAttributes(event="dify.proxy.heartbeat", worker="w2", active_requests=7, dropped_lines=5)) == [
         Active("w2", 7, AT),
         DroppedLines(5),
     ]
@@ -147,7 +147,7 @@ def test_a_heartbeat_says_what_a_worker_holds() -> None:
         ({"status_code": 429, "error_code": "too_many_requests"}, "rate_limited"),
         ({"status_code": 429, "error_code": "rate_limit_error"}, "rate_limited"),
         ({"outcome": "run_failed", "error_kind": "rate_limited"}, "run_failed"),
-        ({"error_kind": "rate_limited"}, ""),  # a node failed, the run succeeded in part
+        ({"error_kind": "rate_limited"}, ""),  # a node failed, and the run succeeded partially
         ({"status_code": 429}, "rate_limited"),
         ({"status_code": 500}, "server_error"),
     ],
@@ -164,9 +164,9 @@ def test_a_request_fails_for_one_reason(changes: dict[str, object], failure: str
         ({"outcome": "stream_error", "error_code": "invalid_param", "error_kind": "provider_unavailable"}, "provider_unavailable"),
         ({"outcome": "run_failed", "error_kind": "quota_exceeded"}, "quota_exceeded"),
         ({"status_code": 400, "error_code": "invalid_param", "error_kind": "provider_error"}, "provider_error"),
-        ({"status_code": 400, "error_kind": CONCURRENCY_LIMIT}, None),  # Dify's own, no provider failed
+        ({"status_code": 400, "error_kind": CONCURRENCY_LIMIT}, None),  # Dify's own limit; no provider failed
         ({"status_code": 429, "error_code": "too_many_requests"}, None),
-        # Lines of earlier versions have the code alone.
+        # Lines of earlier versions only have the code.
         ({"outcome": "stream_error", "error_code": "completion_request_error"}, "provider_error"),
         ({"outcome": "stream_error", "error_code": "provider_quota_exceeded"}, "quota_exceeded"),
         ({"status_code": 400, "error_code": "provider_not_initialize"}, "not_initialized"),
@@ -175,7 +175,7 @@ def test_a_request_fails_for_one_reason(changes: dict[str, object], failure: str
         ({"outcome": "stream_error", "error_code": "invalid_param"}, None),
         ({"status_code": 401, "error_code": "unauthorized"}, None),
         ({"outcome": "stream_error", "error_kind": "CANARY"}, None),
-        ({"outcome": "stream_error", "error_kind": "upstream_refused"}, None),  # not the proxy's to say
+        ({"outcome": "stream_error", "error_kind": "upstream_refused"}, None),  # not a kind that the proxy reports
     ],
 )  # fmt: skip
 def test_the_cause_of_a_failure_counts_once(changes: dict[str, object], kind: str | None) -> None:
@@ -195,7 +195,7 @@ def test_the_cause_of_a_failure_counts_once(changes: dict[str, object], kind: st
         ({"usage": (UsageEntry(input_tokens=0, output_tokens=0),)}, ["zero"]),
         ({"usage": (UsageEntry(input_tokens=-5, output_tokens=2),)}, ["inconsistent"]),
         ({"usage": (UsageEntry(total_tokens=5),)}, []),
-        # A run without a model: a workflow's own total is 0.
+        # A run without a model: the total of the workflow is 0.
         ({"usage": (UsageEntry(total_tokens=0),), "route": "/v1/workflows/run"}, []),
         ({"usage": (UsageEntry(total_tokens=0),), "route": "/v1/workflows/{workflow_id}/run"}, []),
         ({"usage": (UsageEntry(total_tokens=0),)}, []),
@@ -204,7 +204,7 @@ def test_the_cause_of_a_failure_counts_once(changes: dict[str, object], kind: st
         ({"usage": (UsageEntry(total_tokens=-1),), "route": "/v1/workflows/run"}, ["inconsistent"]),
         *(({"usage": (), "method": method}, []) for method in ("OPTIONS", "HEAD", "GET", "FOO")),
         *(({"usage": (), "status_code": status}, []) for status in (302, 400, 401, 404, 429)),
-        ({"usage": (), "route": "/v1/audio-to-text"}, []),  # its answer never has usage
+        ({"usage": (), "route": "/v1/audio-to-text"}, []),  # its response never has usage
         ({"usage": (), "route": "/v1/conversations/{c_id}/name"}, []),
         ({"usage": (UsageEntry(input_tokens=5, output_tokens=5, total_tokens=30),)}, ["inconsistent"]),
         ({"usage": (UsageEntry(input_tokens=5, output_tokens=5, total_tokens=10),)}, []),
@@ -217,35 +217,35 @@ def test_the_cause_of_a_failure_counts_once(changes: dict[str, object], kind: st
         ({"usage": (UsageEntry(total_price="0.1"),)}, ["absent"]),
     ],
 )
-def test_missing_usage_is_said(changes: dict[str, object], missing: list[str]) -> None:
+def test_missing_usage_is_reported(changes: dict[str, object], missing: list[str]) -> None:
     assert [r.reason for r in read(changed(**changes)) if isinstance(r, UsageMissing)] == missing
 
 
-def test_what_a_total_has_more_than_its_parts_is_unsplit() -> None:
+def test_tokens_of_a_total_beyond_its_parts_are_unsplit() -> None:
     entry = UsageEntry("openai", "gpt-4.1", 12, 34, 60)
     used = next(record for record in read(changed(usage=(entry,))) if isinstance(record, Usage))
     assert (used.input_tokens, used.output_tokens, used.unsplit_tokens) == (12, 34, 14)
 
 
 def test_labels_come_from_closed_sets() -> None:
-    odd = dict.fromkeys(("app_id", "error_code", "error_kind", "outcome"), "CANARY")
-    found = read(changed(method="CANARY", route="/CANARY", status_code=1000, **odd))
+    labels = dict.fromkeys(("app_id", "error_code", "error_kind", "outcome"), "CANARY")
+    found = read(changed(method="CANARY", route="/CANARY", status_code=1000, **labels))
     assert "CANARY" not in repr(found)
 
 
 @pytest.mark.parametrize(
-    ("told", "currency"),
+    ("text", "currency"),
     [("USD", "USD"), ("RMB", "RMB"), (None, "unknown"), ("", "unknown"), ("CANARY", "unknown"), ("US", "unknown"),
      ("U5D", "unknown"), ("USD ", "unknown"), ("USD\n", "unknown"), ("ÄÖÜ", "unknown"), ("XYZ", "other")],
 )  # fmt: skip
-def test_a_currency_looks_like_one(told: str | None, currency: str) -> None:
-    entry = UsageEntry("openai", "gpt-4.1", 12, 34, None, "0.001", told)
+def test_currencies(text: str | None, currency: str) -> None:
+    entry = UsageEntry("openai", "gpt-4.1", 12, 34, None, "0.001", text)
     used = next(record for record in read(changed(usage=(entry,))) if isinstance(record, Usage))
     assert used.currency == currency
 
 
-def test_the_case_from_the_field() -> None:
-    """tests/cases/41-streamed-error-codes, lines of an earlier version."""
+def test_lines_of_an_earlier_version() -> None:
+    """The lines are those of tests/cases/41-streamed-error-codes."""
     log = (ROOT / "tests/cases/41-streamed-error-codes/proxy.log").read_bytes()
     found = Dify().parse(log).records
     requests = Counter((r.route, r.status_code, r.failure) for r in found if isinstance(r, Request))
@@ -268,10 +268,10 @@ def test_the_case_from_the_field() -> None:
 
 
 class TestLinesOfARealDify:
-    """Written by an earlier version, which knew no causes; the books are of the client that sent the requests."""
+    """A log of an earlier version, which wrote no causes. The client that sent the requests recorded what to expect."""
 
     LINES = gzip.decompress((ROOT / "tests/real_dify/text/proxy.log.gz").read_bytes())
-    BOOKS = json.loads((ROOT / "tests/real_dify/expected.json").read_text())
+    EXPECTED = json.loads((ROOT / "tests/real_dify/expected.json").read_text())
 
     def found(self, kind: type) -> list[Any]:
         batch = Dify().parse(self.LINES)
@@ -284,20 +284,20 @@ class TestLinesOfARealDify:
             split = {"input": used.input_tokens, "output": used.output_tokens, "unsplit": used.unsplit_tokens}
             for name, count in split.items():
                 tokens[used.app_id, name] += count or 0
-        for app_id, books in self.BOOKS["phases"]["text"]["proxy_tokens_by_app"].items():
-            if "total" in books:
-                assert sum(count for key, count in tokens.items() if key[0] == app_id) == books["total"]
+        for app_id, expected in self.EXPECTED["phases"]["text"]["proxy_tokens_by_app"].items():
+            if "total" in expected:
+                assert sum(count for key, count in tokens.items() if key[0] == app_id) == expected["total"]
             else:
-                assert (tokens[app_id, "input"], tokens[app_id, "output"]) == (books["input"], books["output"])
+                assert (tokens[app_id, "input"], tokens[app_id, "output"]) == (expected["input"], expected["output"])
 
-    def test_nothing_is_owed_by_runs_without_a_model(self) -> None:
-        """The one that remains is a chat that was stopped: its model had begun to answer."""
-        missing = [(self.BOOKS["apps"][record.app_id], record.reason) for record in self.found(UsageMissing)]
+    def test_runs_without_a_model_miss_no_usage(self) -> None:
+        """The one that remains is a stopped chat whose model had begun to answer."""
+        missing = [(self.EXPECTED["apps"][record.app_id], record.reason) for record in self.found(UsageMissing)]
         assert missing == [("chat", "zero")]
 
 
 @pytest.mark.parametrize("bad", [-1, True, "x", None, [], 1e300, 10**400])
-def test_a_bad_number_costs_itself_and_not_its_line(bad: object) -> None:
+def test_only_a_bad_number_is_dropped(bad: object) -> None:
     found = read(
         changed(duration=bad, time_to_first_byte=bad, time_to_first_token=bad, response_size=bad, active_requests=bad)
     )
@@ -317,8 +317,8 @@ def test_a_bad_number_costs_itself_and_not_its_line(bad: object) -> None:
         ("dify.proxy.usage", {}),
     ],
 )
-def test_a_text_that_is_none_costs_itself_and_not_its_line(name: str, changes: dict[str, Any], bad: object) -> None:
-    text = encode(Line(ts="2026-11-23T08:53:31.404Z", message="", attributes=REQUEST))
+def test_only_a_bad_text_is_dropped(name: str, changes: dict[str, Any], bad: object) -> None:
+    text = encode(ProxyLine(ts="2026-11-23T08:53:31.404Z", message="", attributes=REQUEST))
     line = json.loads(text)
     line["attributes"][name] = bad
     batch = Dify().parse(json.dumps(line).encode() + b"\n")
@@ -327,8 +327,8 @@ def test_a_text_that_is_none_costs_itself_and_not_its_line(name: str, changes: d
     assert request == msgspec.structs.replace(expected, **changes)
 
 
-def test_a_model_whose_name_is_none_keeps_its_tokens() -> None:
-    line = json.loads(encode(Line(ts="2026-11-23T08:53:31.404Z", message="", attributes=REQUEST)))
+def test_a_model_with_a_bad_name_keeps_its_tokens() -> None:
+    line = json.loads(encode(ProxyLine(ts="2026-11-23T08:53:31.404Z", message="", attributes=REQUEST)))
     line["attributes"]["dify.proxy.usage"] = [
         line["attributes"]["dify.proxy.usage"][0] | {"gen_ai.request.model": 5},
         "x",
@@ -341,8 +341,8 @@ def test_a_model_whose_name_is_none_keeps_its_tokens() -> None:
 @pytest.mark.parametrize(
     "attributes", [{"dify.event.name": 5, "dify.proxy.worker": "w"}, ['"dify.proxy.'], '"dify.proxy.']
 )
-def test_attributes_that_name_no_event_are_no_proxys(attributes: object) -> None:
-    line = json.loads(encode(Line(ts="2026-11-23T08:53:31.404Z", message="", attributes=REQUEST)))
+def test_attributes_without_an_event_name_are_unparsed(attributes: object) -> None:
+    line = json.loads(encode(ProxyLine(ts="2026-11-23T08:53:31.404Z", message="", attributes=REQUEST)))
     line["attributes"] = attributes
     assert Dify().parse(json.dumps(line).encode() + b"\n").unparsed == {"json": 1}
 
@@ -352,7 +352,7 @@ OPTIONAL = st.none() | TEXT
 NUMBER = st.none() | st.integers(0, 2**50) | st.floats(0, 1e6, allow_nan=False)
 ENTRIES = st.builds(UsageEntry, OPTIONAL, OPTIONAL, NUMBER, NUMBER, NUMBER, OPTIONAL, OPTIONAL)
 ATTRIBUTES = st.builds(
-    Attributes,
+    ProxyAttributes,
     **dict.fromkeys(("event", "method", "route", "outcome", "worker"), TEXT),
     **dict.fromkeys(("status_code", "duration", "time_to_first_byte", "time_to_first_token"), NUMBER),
     **dict.fromkeys(("request_size", "response_size", "active_requests", "dropped_lines"), NUMBER),
@@ -361,12 +361,14 @@ ATTRIBUTES = st.builds(
     usage=st.lists(ENTRIES, max_size=3).map(tuple),
 )
 LINE = st.builds(
-    Line, **dict.fromkeys(("ts", "message", "trace_id", "severity", "service", "caller"), TEXT), attributes=ATTRIBUTES
+    ProxyLine,
+    **dict.fromkeys(("ts", "message", "trace_id", "severity", "service", "caller"), TEXT),
+    attributes=ATTRIBUTES,
 )
 
 
 @given(LINE)
-def test_what_is_written_is_read(line: Line) -> None:
+def test_the_parser_reads_what_the_encoder_writes(line: ProxyLine) -> None:
     text = encode(line)
     assert text.isascii()
     assert text.count(b"\n") == 1
@@ -374,6 +376,6 @@ def test_what_is_written_is_read(line: Line) -> None:
     assert decode(text) == line
 
 
-def test_a_line_that_names_no_worker_is_a_request_all_the_same() -> None:
+def test_a_line_without_a_worker_still_counts_its_request() -> None:
     assert [type(record) for record in read(changed(worker="", active_requests=3))] == [Request, Usage, FirstToken]
     assert [type(record) for record in read(changed(active_requests=None))] == [Request, Usage, FirstToken]

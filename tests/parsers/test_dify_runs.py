@@ -45,7 +45,7 @@ ERRORS: list[tuple[str, str, str, ErrorLevel | None]] = [
     ("ERROR", "base.py", "Stream request to Plugin Daemon Service failed", "plugin"),
     ("ERROR", "base.py", "Failed to request plugin daemon, url: plugin/x/dispatch/llm/invoke", "plugin"),
     ("WARNING", "node.py", "http request node http failed to run: [Errno 111] Connection refused", "node"),
-    # what a user can put somewhere else
+    # text of a user in other places
     ("INFO", "workflow_entry.py", "Unknown Error when workflow entry running", None),
     ("ERROR", "model.py", "Unknown Error when workflow entry running", None),
     ("ERROR", "base.py", "x Error in stream response for plugin {}", None),
@@ -56,7 +56,7 @@ ERRORS: list[tuple[str, str, str, ErrorLevel | None]] = [
 
 
 @pytest.mark.parametrize(("level", "caller", "message", "found"), ERRORS)
-def test_an_error_record_is_a_fact_of_its_trace_id(
+def test_an_error_record_is_joined_by_its_trace_id(
     level: str, caller: str, message: str, found: ErrorLevel | None
 ) -> None:
     expected = [TraceError(TRACE, found, AT)] if found else []
@@ -89,7 +89,7 @@ def test_an_error_record_is_a_fact_of_its_trace_id(
 )
 @pytest.mark.parametrize("lines", [1, 40])
 def test_an_answered_request_that_can_still_fail(message: str, failure: str, lines: int) -> None:
-    """Alone and among many, which are read as a block."""
+    """The line is read alone, and among many lines as a block."""
     for form in (text, structured, source_install):
         log = "".join(form("INFO", "ext_request_logging.py", message) + "\n" for _ in range(lines))
         trace_id = TRACE[:10] if form is source_install else TRACE
@@ -109,8 +109,8 @@ def docker(log: str) -> str:
     return "".join(json.dumps({"log": each} | line) + "\n" for each in log.splitlines(keepends=True))
 
 
-def test_a_trace_id_never_makes_two_lines() -> None:
-    """The JSON form escapes what a client may write into its trace id."""
+def test_a_trace_id_never_contains_a_newline() -> None:
+    """JSON escapes what a client may write into its trace id."""
     line = structured("INFO", "ext_request_logging.py", "POST /v1/chat-messages 200 1.5 ", f"{'x' * 9}\n{TRACE}")
     for lines in (1, 40):
         batch = Dify().parse(f"{line}\n".encode() * lines)

@@ -1,4 +1,4 @@
-"""JSON lines in both spellings, and hostile ones."""
+"""JSON lines of both serializers, and hostile ones."""
 
 import json
 
@@ -31,8 +31,8 @@ def test_an_access_line(separators: tuple[str, str]) -> None:
     assert batch.last_at == 1_795_424_011_404_000_000
 
 
-def test_a_newline_in_the_path_forges_nothing() -> None:
-    """One line, and `\\n` is escaped inside the message: the path is `other`."""
+def test_a_newline_in_the_path_forges_no_record() -> None:
+    """The record is one line with an escaped `\\n` in its message, and its path is `other`."""
     text = json.dumps(line("GET /v1/x\nGET /v1/info 200 1.0 \n 404 0.5 ")).encode() + b"\n"
     batch = Dify().parse(text)
     assert [(r.method, r.route, r.status_code) for r in batch.records] == [("GET", "other", "404")]
@@ -76,7 +76,7 @@ GOOD = json.dumps(line("GET /v1/info 200 1 ")).encode()
     ],
 )  # fmt: skip
 def test_hostile_json_is_counted_and_never_raises(text: bytes, observed: int | None) -> None:
-    """1: observed, 0: unparsed as `json`, None: no record of Dify's, ignored."""
+    """`observed` is 1 for an observed line, 0 for an unparsed one (`json`), None for an ignored one."""
     batch = Dify().parse(text + b"\n")
     assert batch.lines == 1
     assert (batch.observed, batch.ignored) == (observed or 0, int(observed is None))

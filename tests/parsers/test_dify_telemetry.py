@@ -77,19 +77,19 @@ def test_an_llm_node_is_counted_in_every_generation(event: str, generation: str)
         ({"dify.node.type": "question-classifier", **MODEL}, True),
     ],
 )
-def test_containers_repeat_the_tokens_of_what_they_hold(node: dict[str, str], counted: bool) -> None:
+def test_containers_do_not_count_the_tokens_of_their_nodes(node: dict[str, str], counted: bool) -> None:
     found = records("dify.node.execution", **node, **{"dify.node.status": "succeeded"}, **tokens())
     assert any(isinstance(record, Usage) for record in found) == counted
 
 
-def test_a_workflow_run_is_a_run_and_no_tokens() -> None:
+def test_a_workflow_run_counts_no_tokens() -> None:
     run = {"dify.workflow.status": "partial-succeeded", "dify.workflow.elapsed_time": 2, **tokens()}
     assert records("dify.workflow.run", **run) == [Run("workflow", APP, "partial-succeeded", 2 * SECOND)]
     in_chat = records("dify.workflow.run", **run, **{"dify.conversation.id": "c"})
     assert in_chat == [Run("advanced-chat", APP, "partial-succeeded", 2 * SECOND)]
 
 
-def test_a_message_of_a_workflow_is_no_second_run() -> None:
+def test_a_message_of_a_workflow_is_not_a_second_run() -> None:
     message = {
         "dify.conversation.mode": "chat",
         "dify.message.status": "normal",
@@ -106,7 +106,10 @@ def test_a_message_of_a_workflow_is_no_second_run() -> None:
 @pytest.mark.parametrize(
     ("event", "copy"),
     [
-        ("dify.prompt_generation.execution", {"dify.prompt_generation.operation_type": "llm"}),  # a message's own call
+        (
+            "dify.prompt_generation.execution",
+            {"dify.prompt_generation.operation_type": "llm"},
+        ),  # the model call of a message
         ("dify.prompt_generation.execution", {"dify.prompt_generation.operation_type": "agent"}),  # a step of an agent
         ("dify.prompt_generation.execution", {"metrics_from_parent": True}),
         ("dify.node.execution", {"dify.span.name": "Answer attempt 1", "dify.node.attempt": 0}),
@@ -124,19 +127,24 @@ def test_what_generation_c_tells_a_second_time_is_no_second_use(event: str, copy
 
 
 def test_the_parent_of_a_copy_counts() -> None:
-    told = {"dify.span.name": "Attempt 2", "dify.node.attempt": 2, "dify.trace.links": [], "metrics_from_parent": False}
-    assert records("dify.node.execution", **LLM, **tokens(), **told) == [
+    attributes = {
+        "dify.span.name": "Attempt 2",
+        "dify.node.attempt": 2,
+        "dify.trace.links": [],
+        "metrics_from_parent": False,
+    }
+    assert records("dify.node.execution", **LLM, **tokens(), **attributes) == [
         NodeRun("llm", "succeeded", 1_500_000_000),
         used(),
     ]
 
 
 def test_a_status_that_dify_does_not_know_is_unknown() -> None:
-    """Generation C calls an incomplete span so."""
+    """Generation C writes this status for an incomplete span."""
     assert records("dify.workflow.run", **{"dify.workflow.status": "unknown"}) == [Run("workflow", APP, "unknown")]
 
 
-def test_generations_of_their_own_are_counted() -> None:
+def test_prompts_and_questions_generated_by_a_model_are_counted() -> None:
     price = {"dify.prompt_generation.total_price": 0.5, "dify.prompt_generation.currency": "RMB"}
     generated = records("dify.prompt_generation.execution", **MODEL, **tokens(), **price)
     assert generated == [used(cost=Decimal("0.5"), currency="RMB")]
@@ -154,7 +162,7 @@ def test_generations_of_their_own_are_counted() -> None:
         "dify.app.created", "dify.feedback.created", "dify.telemetry.rehydration_failed", "dify.something.new",
     ],
 )  # fmt: skip
-def test_other_events_move_nothing(event: str) -> None:
+def test_other_events_count_nothing(event: str) -> None:
     assert records(event, **tokens()) == []
 
 
@@ -180,14 +188,14 @@ def test_other_events_move_nothing(event: str) -> None:
         (tokens(given=12.0), None),
     ],
 )
-def test_missing_usage_of_a_succeeded_llm_node_is_said(usage: dict[str, object], reason: str | None) -> None:
+def test_missing_usage_of_a_succeeded_llm_node_is_reported(usage: dict[str, object], reason: str | None) -> None:
     found = [r.reason for r in records("dify.node.execution", **LLM, **usage) if isinstance(r, UsageMissing)]
     assert found == ([reason] if reason else [])
     failed = records("dify.node.execution", **{**LLM, "dify.node.status": "failed"}, **usage)
     assert not any(isinstance(record, UsageMissing) for record in failed)
 
 
-@pytest.mark.parametrize("number", [1, 40])  # few are read one by one, many as a block
+@pytest.mark.parametrize("number", [1, 40])  # few lines are read one by one, many as a block
 @pytest.mark.parametrize(
     ("usage", "split"),
     [
@@ -200,15 +208,15 @@ def test_missing_usage_of_a_succeeded_llm_node_is_said(usage: dict[str, object],
         (tokens(0, 0, 9), (None, None, 9)),
     ],
 )
-def test_what_a_total_has_more_than_its_parts_is_unsplit(
+def test_tokens_of_a_total_beyond_its_parts_are_unsplit(
     usage: dict[str, object], split: tuple[int | None, ...], number: int
 ) -> None:
-    told = {**LLM, "dify.event.name": "dify.node.execution", **usage}
+    attributes = {**LLM, "dify.event.name": "dify.node.execution", **usage}
     line = {
         "ts": "2026-11-23T08:56:42.240Z",
         "severity": "INFO",
         "message": "telemetry.span_detail",
-        "attributes": told,
+        "attributes": attributes,
     }
     found = Dify().parse((json.dumps(line).encode() + b"\n") * number).records
     used = [record for record in found if isinstance(record, Usage)]
@@ -218,7 +226,7 @@ def test_what_a_total_has_more_than_its_parts_is_unsplit(
 
 
 @pytest.mark.parametrize("bad", [-1, True, "x", "NaN", "1e400", [], {}, math.nan, math.inf, -math.inf, 10**400])
-def test_a_bad_number_costs_itself_and_not_its_line(bad: object) -> None:
+def test_only_a_bad_number_is_dropped(bad: object) -> None:
     node = {**LLM, "dify.node.elapsed_time": bad, "dify.node.total_price": bad, **tokens()}
     found = records("dify.node.execution", **node)
     price, duration = [record for record in found if isinstance(record, DroppedValue)]

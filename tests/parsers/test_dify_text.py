@@ -1,4 +1,4 @@
-"""Text of every era, as Dify's formatters write it and as users pasted it."""
+"""Text lines of all Dify versions, as its formatters write them and as users posted them."""
 
 import pytest
 from hypothesis import given
@@ -50,7 +50,7 @@ LLM_CALL = f'HTTP Request: POST http://plugin_daemon:5002/plugin/{TENANT}/dispat
         (access("GET /v1/info 200 1.5e3 "), [handled("GET", "other", "unknown")]),
         (access("GET /v1/x"), [handled("GET", "other", "unknown")]),
         (access("GET /v1/info 200 99999999999999 "), [handled("GET", "other", "unknown")]),
-        # eras of the format
+        # versions of the format
         (
             "2025-03-06 06:32:18.985 INFO [Thread-1107 (_generate_worker)] [_client.py:1038] - " + LLM_CALL,
             [Invocation("invoke_llm", "200")],
@@ -120,7 +120,7 @@ LLM_CALL = f'HTTP Request: POST http://plugin_daemon:5002/plugin/{TENANT}/dispat
         (worker("CRITICAL", "x.py", ""), [Failure("other")]),
         ("[2026-11-23 08:53:05 +0000] [11056] [CRITICAL] WORKER TIMEOUT (pid:7)", [Failure("worker_timeout")]),
         ("[2026-11-23 08:53:06 +0000] [1] [ERROR] Worker (pid:7) was sent SIGKILL! Perhaps out of memory?", []),
-        # heads that say nothing
+        # heads with nothing to count
         (worker("INFO", "ext_storage.py", "all is well"), []),
         (worker("DEBUG", "ext_request_logging.py", "Received Request POST -> /v1/chat-messages, Request Body:"), []),
         (worker("INFO", "model.py", 'line:{"code": 0, "content": "CANARY"}'), []),
@@ -134,7 +134,7 @@ def test_a_head_gives_its_records(line: str, records: list[Record]) -> None:
 
 
 def test_a_run_is_opened_and_closed_under_its_trace() -> None:
-    """Never look inside args: they hold the user's words, which may imitate everything."""
+    """The parser must not read args: they contain text of the user, which may imitate anything."""
     begun = worker(
         "INFO",
         "workflow_execute_task.py",
@@ -172,7 +172,7 @@ def test_a_run_is_opened_and_closed_under_its_trace() -> None:
         b"\xe2\x9c\x85 Node succeeded: x",
     ],
 )
-def test_what_begins_no_record_is_ignored(line: bytes) -> None:
+def test_a_line_that_begins_no_record_is_ignored(line: bytes) -> None:
     batch = Dify().parse(line + b"\n")
     assert (batch.lines, batch.ignored, batch.records) == (1, 1, ())
 
@@ -180,13 +180,13 @@ def test_what_begins_no_record_is_ignored(line: bytes) -> None:
 @pytest.mark.parametrize(
     "line", [b"2026-11-23 08:53:08.820 nonsense", b"2026-11-23 08:53:08 INFO", b"[2026-11-23 08:53:08,1: x"]
 )
-def test_a_head_of_no_era_is_unparsed(line: bytes) -> None:
+def test_a_head_of_no_known_version_is_unparsed(line: bytes) -> None:
     batch = Dify().parse(line + b"\n")
     assert batch.unparsed == {"format": 1}
 
 
-def test_a_forged_line_makes_no_label() -> None:
-    """`GET /v1/x%0A%0A…` writes whole lines into the text log; all their labels are of closed sets."""
+def test_a_forged_line_creates_no_label() -> None:
+    """`GET /v1/x%0A%0A…` writes whole lines into the text log. All their labels are from closed sets."""
     forged = access("GET /v1/x") + "\n" + access("EVIL /admin/CANARY 999 1 CANARY") + "\n 404 0.5 \n"
     batch = Dify().parse(forged.encode())
     assert "CANARY" not in repr(batch.records)
@@ -202,7 +202,7 @@ def test_milliseconds_without_zeros() -> None:
     assert at == 1_763_717_094_011 * MILLISECOND
 
 
-def test_text_times_are_of_the_configured_zone() -> None:
+def test_text_times_are_in_the_configured_zone() -> None:
     line = b"2026-11-23 08:53:08.000 INFO [Dummy-1] [x.py:73]  - x\n"
     utc, shanghai = Dify().parse(line).last_at, Dify(timezone="Asia/Shanghai").parse(line).last_at
     assert utc - shanghai == 8 * 3600 * SECOND
@@ -210,7 +210,7 @@ def test_text_times_are_of_the_configured_zone() -> None:
 
 @given(method=st.text(max_size=8), path=st.text(max_size=40), trace=st.text(max_size=8))
 def test_no_client_chooses_a_label_of_an_access_line(method: str, path: str, trace: str) -> None:
-    """Whatever stands in the request, newlines and whole lines included, labels are of closed sets."""
+    """For any request, even with newlines and whole lines inside, labels are from closed sets."""
     forged = access(f"{method} /{path}{access('CANARY /CANARY 200 1 ')}\n{path} 404 0.5 {trace}")
     for record in Dify().parse(forged.encode() + b"\n").records:
         assert isinstance(record, Request)

@@ -1,4 +1,4 @@
-"""A dropped value counts once, and its example shows no word of anybody's."""
+"""A dropped value counts once, and its example shows no text of a user."""
 
 import math
 import re
@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parsers.batch import DroppedValue
-from parsers.dropped import dropped, dropped_of
+from parsers.dropped import dropped, dropped_values
 
 
 @pytest.mark.parametrize("given", [None, "", "-", "null", b"", b"-", b" - ", "[-]"])
-def test_what_is_not_known_is_not_dropped(given: object) -> None:
+def test_a_value_that_is_not_known_is_not_dropped(given: object) -> None:
     assert dropped("time", given, None) == ()
 
 
-def test_what_was_understood_is_not_dropped() -> None:
+def test_a_parsed_value_is_not_dropped() -> None:
     assert dropped("tokens", "0", 0) == dropped("price", 0, 0.0) == ()
 
 
@@ -43,9 +43,9 @@ def test_an_example_is_bounded_and_masked(given: object, example: str) -> None:
     assert dropped("time", given, None) == (DroppedValue("time", 1, example),)
 
 
-def test_many_are_one_record_with_an_example_that_is_one_of_them() -> None:
-    assert dropped_of("bytes", [b"-", b"1.5", b"x", b""]) == (DroppedValue("bytes", 2, "1.5"),)
-    assert dropped_of("bytes", []) == dropped_of("bytes", [b"-"]) == ()
+def test_many_values_give_one_record_with_one_example() -> None:
+    assert dropped_values("bytes", [b"-", b"1.5", b"x", b""]) == (DroppedValue("bytes", 2, "1.5"),)
+    assert dropped_values("bytes", []) == dropped_values("bytes", [b"-"]) == ()
 
 
 @given(value=st.binary() | st.text() | st.integers() | st.floats() | st.booleans() | st.lists(st.text()))

@@ -1,4 +1,4 @@
-"""What container runtimes and compose put around the lines of a log."""
+"""The formats that container runtimes and compose put around log lines."""
 
 import json
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ def docker(text: str, stream: str = "stdout") -> bytes:
 
 
 def pieces(line: str, stream: str = "stdout") -> list[bytes]:
-    """A line as Docker cuts it, of ASCII."""
+    """Return the pieces that Docker splits an ASCII line into."""
     text = line + "\n"
     return [docker(text[at : at + CUT], stream) for at in range(0, len(text), CUT)]
 
@@ -40,7 +40,7 @@ LONG_STATUS = Request("GET", "other", "200", handler_durations=(1_000_000,))
 
 
 @pytest.mark.parametrize(
-    ("line", "records", "told"),
+    ("line", "records", "expected"),
     [
         (docker(ACCESS + "\n"), [INFO], (1, 1, 0, {})),
         (docker(ACCESS + "\r\n"), [INFO], (1, 1, 0, {})),
@@ -59,9 +59,9 @@ LONG_STATUS = Request("GET", "other", "200", handler_durations=(1_000_000,))
         (ACCESS.encode() + b"\n", [], (1, 0, 0, {"envelope": 1})),
     ],
 )
-def test_a_docker_record(line: bytes, records: list[Request], told: tuple[object, ...]) -> None:
+def test_a_docker_record(line: bytes, records: list[Request], expected: tuple[object, ...]) -> None:
     batch = Docker(parser=Dify()).parse(line)
-    assert (list(batch.records), outcome(batch), batch.consumed) == (records, told, len(line))
+    assert (list(batch.records), outcome(batch), batch.consumed) == (records, expected, len(line))
 
 
 def test_a_long_line_is_one_record_of_many_pieces() -> None:
@@ -72,7 +72,7 @@ def test_a_long_line_is_one_record_of_many_pieces() -> None:
     assert outcome(batch) == (3, 1, 2, {})
 
 
-def test_the_streams_of_a_container_are_cut_apart() -> None:
+def test_the_streams_of_a_container_are_separated() -> None:
     out, err = pieces(LONG), pieces(LONG, "stderr")
     log = [out[0], err[0], docker(ACCESS + "\n", "other"), err[1], out[1], out[2], docker(ACCESS + "\n"), err[2]]
     batch = Docker(parser=Dify()).parse(b"".join(log))
@@ -80,8 +80,8 @@ def test_the_streams_of_a_container_are_cut_apart() -> None:
     assert outcome(batch) == (8, 4, 4, {})
 
 
-def test_an_open_line_holds_back_itself_and_what_follows() -> None:
-    """The position lies only where no line is open."""
+def test_nothing_behind_an_open_line_is_consumed() -> None:
+    """A position is only at a place where no line is open."""
     first = docker(ACCESS + "\n")
     out = pieces(LONG)
     parser = Docker(parser=Dify())
@@ -93,7 +93,7 @@ def test_an_open_line_holds_back_itself_and_what_follows() -> None:
 
 
 def test_the_piece_of_a_killed_container_blocks_nothing() -> None:
-    """Shorter than Docker cuts: its newline will never come."""
+    """The piece is shorter than the pieces of Docker, so its newline will never come."""
     parser = Docker(parser=Dify())
     killed = docker(ACCESS[:60])
     batch = parser.parse(killed + docker(ACCESS + "\n"))
@@ -103,21 +103,21 @@ def test_the_piece_of_a_killed_container_blocks_nothing() -> None:
 
 
 @pytest.mark.parametrize(("length", "open"), [(CUT - 1, False), (CUT, True), (CUT + 1, True)])
-def test_a_piece_is_open_from_the_length_that_docker_cuts_at(length: int, open: bool) -> None:
+def test_a_piece_is_open_from_the_length_of_dockers_pieces(length: int, open: bool) -> None:
     line = docker("x" * length)
     assert Docker(parser=Dify()).parse(line).consumed == (0 if open else len(line))
     assert Docker(parser=Dify()).parse(docker("x" * length + "\n")).consumed
     assert Docker(parser=Dify()).parse(line, final=True).consumed == len(line)
 
 
-def test_bytes_that_are_no_text_grow_and_stay_open() -> None:
-    """Docker writes each as U+FFFD: 16 KiB of them are 48 KiB."""
+def test_bytes_that_are_not_utf_8_grow_and_stay_open() -> None:
+    """Docker writes each such byte as U+FFFD, so 16 KiB become 48 KiB."""
     line = json.dumps({"log": "\ufffd" * CUT, "stream": "stdout"}, ensure_ascii=False).encode() + b"\n"
     assert Docker(parser=Dify()).parse(line).consumed == 0
 
 
 @pytest.mark.parametrize(
-    ("lines", "records", "told"),
+    ("lines", "records", "expected"),
     [
         ([f"2026-11-23T08:53:08.8989382Z stdout F {ACCESS}"], [INFO], (1, 1, 0, {})),
         ([f"2026-11-23T08:53:08+08:00 stderr F {ACCESS}\r"], [INFO], (1, 1, 0, {})),
@@ -143,10 +143,10 @@ def test_bytes_that_are_no_text_grow_and_stay_open() -> None:
         ([ACCESS, ""], [], (2, 0, 1, {"envelope": 1})),
     ],
 )  # fmt: skip
-def test_cri_lines(lines: list[str], records: list[Request], told: tuple[object, ...]) -> None:
+def test_cri_lines(lines: list[str], records: list[Request], expected: tuple[object, ...]) -> None:
     log = "".join(line + "\n" for line in lines).encode()
     batch = Cri(parser=Dify()).parse(log)
-    assert (list(batch.records), outcome(batch), batch.consumed) == (records, told, len(log))
+    assert (list(batch.records), outcome(batch), batch.consumed) == (records, expected, len(log))
 
 
 def test_a_partial_line_waits_for_its_end() -> None:
@@ -192,26 +192,26 @@ def test_a_partial_line_waits_for_its_end() -> None:
 def test_the_prefixes_of_compose(
     prefix: str, parser: Dify | PluginDaemon | Nginx, line: str, record: Request | Invocation
 ) -> None:
-    """Cut once: the payload may hold ` | ` itself."""
+    """The prefix is removed once, because the content may contain ` | ` too."""
     batch = Compose(parser=parser).parse(f"{prefix}{line}\n".encode())
     assert (list(batch.records), outcome(batch)) == ([record], (1, 1, 0, {}))
 
 
 @pytest.mark.parametrize("line", ["nginx-1 exited with code 1", "Attaching to api-1", "", "Gracefully stopping..."])
-def test_a_line_without_a_bar_is_composes_own(line: str) -> None:
+def test_a_line_without_a_bar_is_a_message_of_compose(line: str) -> None:
     batch = Compose(parser=Dify()).parse(line.encode() + b"\n")
     assert outcome(batch) == (1, 0, 1, {})
 
 
 @pytest.mark.parametrize("envelope", [Docker, Cri, Compose])
-def test_reach_counts_the_envelope_too(envelope: type[Envelope]) -> None:
+def test_the_matched_length_includes_the_envelope(envelope: type[Envelope]) -> None:
     line = {
         Docker: docker("2026-11-23 08:53:08.820 nonsense\n").rstrip(),
         Cri: b"2026-11-23T08:53:08Z stdout F 2026-11-23 08:53:08.820 nonsense",
         Compose: b"api-1  | 2026-11-23 08:53:08.820 nonsense",
     }[envelope]
-    assert envelope(parser=Dify()).reach(line) == line.index(b"nonsense")
-    assert envelope(parser=Dify()).reach(b"x") == 0
+    assert envelope(parser=Dify()).matched_length(line) == line.index(b"nonsense")
+    assert envelope(parser=Dify()).matched_length(b"x") == 0
 
 
 TEXTS = st.lists(
@@ -221,8 +221,10 @@ TEXTS = st.lists(
 
 @settings(max_examples=60)
 @given(texts=TEXTS, chance=st.randoms(use_true_random=False))
-def test_any_interleaving_of_two_streams_gives_the_same(texts: list[tuple[str, str]], chance: st.DataObject) -> None:
-    """Docker's copier writes each stream in order; between them any order may come."""
+def test_any_interleaving_of_two_streams_gives_the_same_records(
+    texts: list[tuple[str, str]], chance: st.DataObject
+) -> None:
+    """Docker writes the pieces of each stream in order, but the streams may be mixed in any way."""
     queues: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
     for stream, text in texts:
         queues[stream] += pieces(text, stream)
@@ -244,8 +246,8 @@ NULS = b"\0" * 40
 
 
 @pytest.mark.parametrize("envelope", ENVELOPES.values(), ids=ENVELOPES)
-def test_a_run_of_nuls_costs_no_other_line(envelope: type[Envelope]) -> None:
-    """A power failure leaves it in front of a whole line."""
+def test_a_run_of_nuls_affects_no_other_line(envelope: type[Envelope]) -> None:
+    """A power failure leaves such a run in front of a whole line."""
     fronts = {Cri: "2026-11-23T08:53:08Z stdout F ", Compose: "api-1  | ", Syslog: "Nov 29 08:00:01 host api[17]: "}
     line = fronts[envelope].encode() + ACCESS.encode() + b"\n" if envelope in fronts else docker(ACCESS + "\n")
     batch = envelope(parser=Dify()).parse(line + NULS + line + line[:20] + NULS + b"\n" + line)

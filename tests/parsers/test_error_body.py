@@ -1,4 +1,4 @@
-"""The cause of a failure, from the error bodies that Dify sends: fixed words decide, and nothing else leaves."""
+"""The cause of a failure in an error body of Dify: only fixed words decide, and no other text is returned."""
 
 import gzip
 import json
@@ -29,8 +29,9 @@ STATUS = {"429": "rate_limited", "500": "provider_unavailable", "401": "provider
 
 
 def test_the_exceptions_of_a_real_dify() -> None:
-    """The text of an exception is the message of the body (api/libs/external_api.py). The books of the fake model name
-    only status codes; 18 of its connections were cut.
+    """The text of an exception is the message of the body (api/libs/external_api.py).
+
+    The fake model recorded only status codes. It cut 18 of its connections.
     """
     found: Counter[str | None] = Counter()
     logs = gzip.decompress((REAL / "text/api.log.gz").read_bytes()), (REAL / "incidents/api.log").read_bytes()
@@ -51,7 +52,7 @@ def test_the_exceptions_of_a_real_dify() -> None:
     ("message", "cause"),
     [
         (f"req_id: 83e845f0fb PluginInvokeError: {plugin_error(RATE_LIMITED)}", "rate_limited"),
-        (f"req_id:  PluginInvokeError: {plugin_error(RATE_LIMITED)}", "rate_limited"),  # no request id
+        (f"req_id:  PluginInvokeError: {plugin_error(RATE_LIMITED)}", "rate_limited"),  # without a request id
         (plugin_error(RATE_LIMITED), "rate_limited"),  # in a stream
         (f"Run failed: req_id: 83e845f0fb PluginInvokeError: {plugin_error(RATE_LIMITED)}", "rate_limited"),  # chatflow
         (f"Node LLM run failed: {RATE_LIMITED}", "rate_limited"),  # Dify before 1.0
@@ -102,7 +103,7 @@ def test_an_invalid_parameter_may_be_a_failure(message: object, cause: str | Non
         (None, None, None),
     ],
 )  # fmt: skip
-def test_a_code_may_name_the_cause(code: object, message: object, cause: str | None) -> None:
+def test_a_code_may_show_the_cause(code: object, message: object, cause: str | None) -> None:
     assert cause_of_body(code, message) == cause
 
 
@@ -111,7 +112,7 @@ def test_a_code_may_name_the_cause(code: object, message: object, cause: str | N
               "Model a not exist.", "Failed to request plugin daemon, url: a", "req_id: a PluginInvokeError: {}",
               "API request failed with status code 429: "]
 )  # fmt: skip
-def test_words_that_somebody_quotes_decide_nothing(words: str) -> None:
+def test_quoted_words_decide_nothing(words: str) -> None:
     for before in ("1 validation error for ChatRequestPayload\nquery\n  ", "he said: ", '"', " "):
         assert cause_of_text(before + words) is None
     quoting = plugin_error(f"[models] Error: API request failed with status code 500: {words}")
@@ -120,7 +121,7 @@ def test_words_that_somebody_quotes_decide_nothing(words: str) -> None:
 
 
 @given(st.text(max_size=200), st.sampled_from([*CODES, "CANARY", ""]))
-def test_nothing_but_a_known_word_leaves(text: str, code: str) -> None:
+def test_only_a_known_word_is_returned(text: str, code: str) -> None:
     assert cause_of_body(code, text) in {*CAUSES, None}
     assert cause_of_body(code, f"req_id: a PluginInvokeError: {text}") in {*CAUSES, None}
     assert code_of(text) in {*CODES, "other", None}

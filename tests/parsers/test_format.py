@@ -1,15 +1,15 @@
-"""Formats as patterns: how far a value reaches, and in what time."""
+"""The patterns of formats: where a value ends, and in what time it is found."""
 
 import time
 
 import pytest
 
-from parsers.access.format import Extent, Format, Piece, Variable, compiled
+from parsers.access.format import Extent, Format, FormatPiece, Variable, compiled
 
 WANTED = frozenset("abc")
 
 
-def read(pieces: list[Piece], line: bytes, quoting: str = "default") -> list[bytes] | None:
+def read(pieces: list[FormatPiece], line: bytes, quoting: str = "default") -> list[bytes] | None:
     match = compiled(pieces, WANTED, quoting).pattern.fullmatch(line)
     return list(match.groups()) if match else None
 
@@ -63,13 +63,11 @@ PATH, QUERY = Variable("a", begins=b"/"), Variable("c", begins=b"?")
         ([b'"', A, QUERY, b'" ', B], b'"/p" y?', [b"/p", b"", b"y?"]),
     ],
 )
-def test_a_value_reaches_as_far_as_its_extent_says(
-    pieces: list[Piece], line: bytes, values: list[bytes] | None
-) -> None:
+def test_a_value_ends_where_its_extent_says(pieces: list[FormatPiece], line: bytes, values: list[bytes] | None) -> None:
     assert read(pieces, line) == values
 
 
-QUOTED: list[Piece] = [b'"', A, b'" "', B, b'" ', C]
+QUOTED: list[FormatPiece] = [b'"', A, b'" "', B, b'" ', C]
 
 
 @pytest.mark.parametrize(
@@ -100,8 +98,8 @@ def test_the_last_quote_of_a_line_without_escapes_closes_it() -> None:
     assert read([b'"', A, b'"'], b'"x"y"', "none") == [b'x"y']
 
 
-def test_two_variables_side_by_side_are_refused_where_one_is_wanted() -> None:
-    with pytest.raises(ValueError, match=r"^format: x and a stand side by side, with nothing between$"):
+def test_two_variables_without_text_between_are_refused_if_one_is_wanted() -> None:
+    with pytest.raises(ValueError, match=r"^format: found x and a with no text between them$"):
         compiled([Variable("x"), A], WANTED, "default")
     assert read([Variable("x"), Variable("y"), b" ", A], b"xy z") == [b"z"]
 
@@ -117,9 +115,9 @@ def test_two_variables_side_by_side_are_refused_where_one_is_wanted() -> None:
         (b"", 0),
     ],
 )
-def test_reach_ends_where_the_format_broke(line: bytes, fit: int) -> None:
+def test_the_matched_length_ends_where_the_format_differs(line: bytes, fit: int) -> None:
     format = compiled([Variable("x"), b' "', A, b'" ', DIGITS], WANTED, "default")
-    assert format.reach(line) == fit
+    assert format.matched_length(line) == fit
 
 
 NOISE = [
@@ -139,7 +137,7 @@ NOISE = [
     b" a, a",
     b"\r",
 ]
-HOSTILE: list[tuple[list[Piece], str]] = [
+HOSTILE: list[tuple[list[FormatPiece], str]] = [
     ([FIRST, b" [", B, b'] "', C, b'"'], "default"),
     ([LAST, b" ", DIGITS, b' "', C, b'"'], "default"),
     ([LAST, b" ", DIGITS, b' "', C, b'"'], "json"),
@@ -163,7 +161,7 @@ HOSTILE: list[tuple[list[Piece], str]] = [
 
 
 @pytest.mark.parametrize(("pieces", "quoting"), HOSTILE)
-def test_time_is_linear_on_hostile_lines(pieces: list[Piece], quoting: str) -> None:
+def test_time_is_linear_on_hostile_lines(pieces: list[FormatPiece], quoting: str) -> None:
     """A quadratic pattern would need minutes for lines of 128 kB."""
     format: Format = compiled(pieces, WANTED, quoting)
     begun = time.process_time()

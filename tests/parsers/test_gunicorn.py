@@ -1,4 +1,4 @@
-"""gunicorn's access log in its own and other formats, with its own lines and tracebacks in between."""
+"""gunicorn's access log in its default and other formats, mixed with its error log and tracebacks."""
 
 import time
 
@@ -81,7 +81,7 @@ def test_an_access_line(format: str, line: bytes, expected: Request) -> None:
         (b"[2026-11-23 08:53:05 +0000] [9] [CRITICAL] disk full", ["other"]),
     ],
 )
-def test_a_line_of_gunicorns_own(line: bytes, kinds: list[str]) -> None:
+def test_a_line_of_the_error_log(line: bytes, kinds: list[str]) -> None:
     batch = Gunicorn().parse(line + b"\r\n")
     assert batch.records == tuple(Failure(kind) for kind in kinds)
     assert (batch.lines, batch.observed, batch.unparsed) == (1, len(kinds), {})
@@ -131,9 +131,9 @@ def test_times() -> None:
         ({"format": ""}, "format: expected %(s)s or %(r)s among its atoms"),
         ({"format": "combined"}, "format: expected %(s)s or %(r)s among its atoms"),
         ({"format": "%(L)s %(m)s"}, "format: expected %(s)s or %(r)s among its atoms"),
-        ({"format": "%(s)s %s"}, 'format: "%" begins no atom such as %(s)s in "%s"'),
-        ({"format": "%(s) %(r)s"}, 'format: "%" begins no atom such as %(s)s in "%(s) "'),
-        ({"format": "%(s)s%(r)s"}, "format: s and r stand side by side, with nothing between"),
+        ({"format": "%(s)s %s"}, 'format: expected an atom such as %(s)s at "%", found "%s"'),
+        ({"format": "%(s) %(r)s"}, 'format: expected an atom such as %(s)s at "%", found "%(s) "'),
+        ({"format": "%(s)s%(r)s"}, "format: found s and r with no text between them"),
         ({"format": "%(s)s\n%(r)s"}, "format: a line break inside; each request must be one line"),
         (
             {"timezone": "Mars"},
@@ -157,9 +157,9 @@ def test_advice_names_what_a_format_lacks() -> None:
     assert decoded.startswith("this gunicorn format writes the decoded path")
 
 
-def test_reach_says_where_a_line_broke() -> None:
+def test_the_matched_length_of_a_line() -> None:
     line = HEAD + b'"GET /v1/info HTTP/1.1" 200 5 oops'
-    assert Gunicorn().reach(line) == line.index(b" oops")
+    assert Gunicorn().matched_length(line) == line.index(b" oops")
 
 
 def test_the_sample() -> None:
@@ -190,7 +190,7 @@ HEADERS = st.text(alphabet='"\\ x1', max_size=8).map(str.strip)
 @settings(max_examples=200)
 @given(referer=HEADERS, agent=HEADERS)
 def test_no_header_hides_a_request(referer: str, agent: str) -> None:
-    """gunicorn's own escaping (SafeAtoms): a quote gets a backslash, a backslash does not."""
+    """gunicorn (SafeAtoms) escapes a quote with a backslash, but not a backslash."""
     written = " ".join('"' + text.replace('"', '\\"') + '"' for text in (referer, agent))
     line = HEAD + b'"GET /v1/info HTTP/1.1" 200 5 ' + written.encode() + b" 0.250000\n"
     assert only(Gunicorn(format=TIMED).parse(line)) == Request(*INFO, "", 1, 5, (250 * MILLISECOND,))

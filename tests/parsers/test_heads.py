@@ -1,4 +1,4 @@
-"""Which lines begin a record of some program, and which continue the record before them."""
+"""Lines that begin a record of some program, and lines that continue the previous record."""
 
 import pytest
 

@@ -46,7 +46,7 @@ def test_cut_proof_at_every_byte(parser: Parser) -> None:
 
 
 @every
-def test_nothing_becomes_nothing(parser: Parser) -> None:
+def test_no_bytes_give_an_empty_batch(parser: Parser) -> None:
     assert parser.parse(b"") == parser.parse(b"", final=True) == Batch()
 
 
@@ -68,7 +68,7 @@ def test_linear_and_bounded_on_many_lines(parser: Parser) -> None:
 
 
 class Wrong(Parser, frozen=True):
-    """A parser of lines with one of the faults that the laws are for."""
+    """A parser of lines with one of the faults that the laws must detect."""
 
     fault: str
 
@@ -131,8 +131,8 @@ FAULTS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_law_finds_its_fault(fault: str) -> None:
-    """The laws themselves, tried on parsers that break one of them."""
+def test_each_law_detects_its_fault(fault: str) -> None:
+    """Each law fails for a parser that breaks it."""
 
     def break_the_law() -> None:
         parser = Wrong(fault=fault)

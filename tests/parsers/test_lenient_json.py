@@ -1,4 +1,4 @@
-"""JSON as Python's json.dumps writes it when it should not."""
+"""Invalid JSON, as Python's json.dumps writes it."""
 
 import json
 import math
@@ -22,12 +22,12 @@ TEXT = st.text(st.characters() | st.sampled_from('"\\NaN\ud800\udc00'), max_size
 VALUES = st.recursive(st.none() | st.floats() | TEXT, lambda v: st.lists(v, max_size=3), max_leaves=6)
 
 
-def mended(value: object) -> object:
-    """What must come out of a value that went through json.dumps."""
+def repaired(value: object) -> object:
+    """Return the expected result for a value that json.dumps has written."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
-        return [mended(each) for each in value]
+        return [repaired(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return json.dumps(value)
     return value
@@ -36,8 +36,8 @@ def mended(value: object) -> object:
 @given(VALUES, TEXT)
 def test_whatever_python_writes_is_read(x: object, y: str) -> None:
     line = decode(json.dumps({"x": x, "y": y}).encode())
-    assert line.x == mended(x)
-    assert line.y == mended(y)
+    assert line.x == repaired(x)
+    assert line.y == repaired(y)
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_whatever_python_writes_is_read(x: object, y: str) -> None:
         (b'{"x":[-1e-999,0.1,' + b"9" * 9999 + b'],"y":"1"}', "1"),
     ],
 )
-def test_only_what_is_broken_is_mended(text: bytes, y: str) -> None:
+def test_only_invalid_json_is_repaired(text: bytes, y: str) -> None:
     assert decode(text).y == y
 
 
 @pytest.mark.parametrize(
     "text", [b'{"x":nan}', b'{"x":NaN1}', b'{"x":1-2e}', b'{"x":1e999e}', b'{"x":1', b'"', b"", b"\\", b'{"x":"\\']
 )
-def test_what_is_no_json_stays_none(text: bytes) -> None:
+def test_other_text_stays_invalid(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         decode(text)

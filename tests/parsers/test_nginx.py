@@ -1,4 +1,4 @@
-"""The nginx parser as a whole: its options, what it says of itself, its samples and the laws."""
+"""The nginx parser as a whole: its options, its advice, its samples and the laws."""
 
 import pytest
 from hypothesis import given, settings
@@ -19,9 +19,9 @@ from tests.parsers.test_nginx_access import HEAD, INGRESS, JSON, request
         ({"format": "$request_method $remote_addr"}, "format: expected $status or $request among its variables"),
         (
             {"format": "$status$request_time"},
-            "format: status and request_time stand side by side, with nothing between",
+            "format: found status and request_time with no text between them",
         ),
-        ({"format": "${uri}${args} $x"}, "format: uri and args stand side by side, with nothing between"),
+        ({"format": "${uri}${args} $x"}, "format: found uri and args with no text between them"),
         (
             {"timezone": "Mars"},
             "timezone: unknown time zone 'Mars', expected a name such as UTC or Asia/Shanghai",
@@ -34,7 +34,7 @@ def test_a_bad_option_is_refused(options: dict[str, str], sentence: str) -> None
     assert str(refused.value) == sentence
 
 
-def test_neighbours_that_nobody_needs_are_accepted() -> None:
+def test_neighbouring_variables_that_are_not_needed_are_accepted() -> None:
     assert request(b"https://host/x /v1/info 200", "$scheme://$host$args $request_uri $status").route == "/v1/info"
 
 
@@ -50,7 +50,7 @@ def test_advice_names_what_a_format_lacks() -> None:
     forgeable = "log_format n escape=none '$msec $request_uri $status $request_time $upstream_header_time';"
     assert Nginx(format=forgeable).advice(Batch()) == (
         "this nginx format has escape=none: a client can write quotes and line breaks into a line and forge its numbers; "
-        "take escape=json or leave escape out",
+        "use escape=json or leave escape out",
     )
 
 
@@ -64,12 +64,12 @@ def test_advice_names_what_a_format_lacks() -> None:
         (b"", None),
     ],
 )
-def test_reach_says_where_a_line_broke(line: bytes, broken_at: bytes | None) -> None:
-    assert Nginx().reach(line) == (len(line) if broken_at is None else line.index(broken_at))
+def test_the_matched_length_of_a_line(line: bytes, broken_at: bytes | None) -> None:
+    assert Nginx().matched_length(line) == (len(line) if broken_at is None else line.index(broken_at))
 
 
-def test_the_guesses_are_the_names_most_specific_first() -> None:
-    """An error log is one of its own, though an access log may hold its lines too."""
+def test_the_guesses_are_the_names_with_the_most_specific_first() -> None:
+    """The error log is a format of its own, although an access log may contain its lines too."""
     assert [each["format"] for each in Nginx.guesses] == ["error", "dify-timed", "dify", "combined", "ingress-nginx"]
 
 
@@ -77,15 +77,15 @@ SAMPLES = {"dify": "dify", "dify-timed": "dify-timed", "combined": "combined", "
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_a_sample_is_wholly_observed_by_its_own_format_alone(name: str) -> None:
+def test_a_sample_is_observed_completely_only_by_its_own_format(name: str) -> None:
     log = (ROOT / f"samples/nginx-{name}.log").read_bytes()
     for other, format in SAMPLES.items():
         batch = Nginx(format=format).parse(log)
         assert batch.observed == (batch.lines if other == name else 0)
 
 
-def test_the_four_samples_are_of_the_same_requests() -> None:
-    """One nginx wrote them at once: what each can tell must agree."""
+def test_the_four_samples_contain_the_same_requests() -> None:
+    """One nginx wrote all of them at the same time, so the values that they contain must agree."""
     said = {}
     for name, format in SAMPLES.items():
         records = Nginx(format=format).parse((ROOT / f"samples/nginx-{name}.log").read_bytes()).records
@@ -111,7 +111,7 @@ def test_the_laws_hold(format: str, log: bytes, cuts: list[int]) -> None:
 
 @settings(max_examples=200)
 @given(line=LINES, at=st.integers(0, 400), put=TEXT.filter(lambda text: b"\n" not in text))
-def test_what_a_client_writes_never_becomes_a_label(line: bytes, at: int, put: bytes) -> None:
+def test_text_of_a_client_never_becomes_a_label(line: bytes, at: int, put: bytes) -> None:
     for format in FORMATS:
         for record in Nginx(format=format).parse(line[:at] + b"CANARY" + put + line[at:]).records:
             assert "CANARY" not in repr(record)

@@ -1,4 +1,4 @@
-"""nginx' access log: lines of the samples and of real nginx 1.22, in every built-in format and many others."""
+"""nginx' access log: lines of the samples and of a real nginx 1.22, in all built-in and many other formats."""
 
 import pytest
 
@@ -71,7 +71,7 @@ def request(line: bytes, format: str = "dify") -> Request:
         (b'"GET /v1/info HTTP/1.1" 200 5' + TAIL + b"\r", Request("GET", "/v1/info", "200", "", 1, 5)),
     ],
 )  # fmt: skip
-def test_a_line_as_dify_ships_it(line: bytes, expected: Request) -> None:
+def test_a_line_in_the_format_that_dify_ships(line: bytes, expected: Request) -> None:
     assert request(HEAD + line) == expected
     assert request(HEAD + line.removesuffix(b"\r") + BACK, "dify-timed") == _timed(expected)
 
@@ -99,7 +99,7 @@ def _timed(plain: Request) -> Request:
     ],
 )
 def test_times_of_a_timed_line(times: bytes, durations: tuple[int, ...], first_bytes: tuple[int, ...]) -> None:
-    """Lists of servers, groups after a redirect, servers never reached, nothing known; the first rows are real."""
+    """Lists of servers, groups after a redirect, servers not reached, no known time. The first rows are real lines."""
     found = request(HEAD + b'"GET /v1/info HTTP/1.1" 200 5 "-" "-" "-" ' + times, "dify-timed")
     assert found.durations == tuple(each * MILLISECOND for each in durations)
     assert found.first_bytes == tuple(each * MILLISECOND for each in first_bytes)
@@ -107,7 +107,7 @@ def test_times_of_a_timed_line(times: bytes, durations: tuple[int, ...], first_b
 
 
 INFO = ("GET", "/v1/info", "200")
-#: Widely copied; a request without quotes before times of several upstreams.
+#: A widely copied format: a request without quotes before the times of several upstreams.
 UPSTREAMLOG = (
     "[$time_local] $remote_addr - $remote_user - $server_name $host to: $upstream_addr: $request $status "
     "upstream_response_time $upstream_response_time msec $msec request_time $request_time"
@@ -242,13 +242,13 @@ def test_milliseconds_are_kept() -> None:
     assert Nginx(format="$status $msec").parse(b"200 1795518702.123\n").last_at == AT + 123 * MILLISECOND
 
 
-def test_the_newest_time_counts_wherever_it_stands() -> None:
+def test_the_newest_time_counts_in_any_line() -> None:
     lines = b"200 24/Nov/2026:11:11:41 +0000\n200 24/Nov/2026:11:11:42 +0000\n200 24/Nov/2026:11:11:40 +0000\n"
     assert Nginx(format="$status $time_local").parse(lines).last_at == AT
 
 
 @pytest.mark.parametrize("line", [b"200 99/Abc/2026:11:11:42 +0000", b"200 24/Nov/2026:99:11:42 +0000"])
-def test_a_line_whose_time_is_none_counts(line: bytes) -> None:
+def test_a_line_with_a_bad_time_counts(line: bytes) -> None:
     batch = Nginx(format="$status $time_local").parse(line + b"\n")
     assert (batch.observed, batch.last_at) == (1, None)
 
@@ -271,8 +271,8 @@ def test_a_line_of_another_format_is_unparsed(line: bytes) -> None:
     assert batch.examples == {"format": line.removesuffix(b"\r")}
 
 
-def test_a_containers_one_stream_holds_both_logs() -> None:
-    """Docker keeps nginx' standard output and error in one file, with what the image's scripts print."""
+def test_one_stream_of_a_container_contains_both_logs() -> None:
+    """Docker writes nginx' standard output and error, and the output of the image's scripts, into one file."""
     log = (
         b"/docker-entrypoint.sh: Launching /docker-entrypoint.d/20-envsubst-on-templates.sh\n"
         b"20-envsubst-on-templates.sh: Running envsubst on /etc/nginx/templates/x\n"
@@ -296,11 +296,11 @@ def test_lines_of_all_outcomes_add_up() -> None:
     assert batch.records == (Request("GET", "/v1/info", "200", "", 2, 10),)
 
 
-def test_a_long_example_is_cut() -> None:
+def test_a_long_example_is_shortened() -> None:
     assert Nginx().parse(b"x" * 999 + b"\n").examples == {"format": b"x" * 200}
 
 
-def test_equal_requests_travel_as_one_record() -> None:
+def test_equal_requests_are_one_record() -> None:
     line = HEAD + b'"GET /console/api/apps/%d HTTP/1.1" 200 5 "-" "-" "-" rt=0.%03d uct="-" uht="-" urt="-" us="-"\n'
     (record,) = Nginx(format="dify-timed").parse(b"".join(line % (i, i) for i in range(100))).records
     assert record == Request(
@@ -308,6 +308,6 @@ def test_equal_requests_travel_as_one_record() -> None:
     )
 
 
-def test_a_route_of_ones_own() -> None:
+def test_an_additional_route() -> None:
     parser = Nginx(format="$request_uri $status", routes=("/gateway/{tenant}/chat",))
     assert only(parser.parse(b"/gateway/acme/chat?x 200\n")).route == "/gateway/{tenant}/chat"

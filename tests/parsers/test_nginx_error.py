@@ -1,4 +1,4 @@
-"""nginx' error log: messages of nginx 1.22 and those that users of Dify pasted."""
+"""nginx' error log: messages of nginx 1.22 and messages that users of Dify posted."""
 
 import time
 
@@ -73,12 +73,12 @@ def test_levels_from_error_up_count(level: str, counted: int) -> None:
     assert (batch.observed, batch.ignored, len(batch.records)) == (counted, 1 - counted, counted)
 
 
-def test_what_the_client_wrote_is_no_message() -> None:
+def test_text_of_the_client_is_not_part_of_the_message() -> None:
     line = b"2026/11/23 09:04:22 [error] 1#1: *1 access forbidden by rule, client: ::1, server: _, request: "
     assert kinds(line + b'"GET /upstream-timed-out,%20client:%20?a=upstream timed out HTTP/1.1"') == ["other"]
 
 
-def test_an_emerg_of_the_start_is_told_twice_and_counts_once() -> None:
+def test_an_emerg_at_the_start_is_logged_twice_and_counts_once() -> None:
     message = b'host not found in upstream "plugin_daemon" in /etc/nginx/conf.d/default.conf:40'
     batch = ERROR.parse(b"2026/11/23 09:04:22 [emerg] 1#1: " + message + b"\nnginx: [emerg] " + message + b"\n")
     assert batch.records == (Failure("upstream_unresolved"),)
@@ -108,7 +108,7 @@ def test_times_are_local() -> None:
     assert shanghai == utc - 8 * 3600 * 1_000_000_000
 
 
-def test_a_time_that_is_none_is_left_out() -> None:
+def test_a_bad_time_is_left_out() -> None:
     batch = ERROR.parse(b"2026/99/23 09:04:22 [error] 1#1: upstream timed out\n")
     assert (batch.records, batch.last_at) == (
         (Failure("upstream_timeout"), DroppedValue("time", 1, "2026/99/23 09:04:22")),
@@ -125,11 +125,11 @@ def test_a_time_that_is_none_is_left_out() -> None:
         (b"x", 0),
     ],
 )
-def test_reach_says_where_a_line_broke(line: bytes, fit: int) -> None:
-    assert ERROR.reach(line) == fit
+def test_the_matched_length_of_a_line(line: bytes, fit: int) -> None:
+    assert ERROR.matched_length(line) == fit
 
 
-def test_the_sample_has_a_failure_of_each_kind_it_was_made_with() -> None:
+def test_the_sample_has_a_failure_of_each_kind() -> None:
     batch = ERROR.parse((ROOT / "samples/nginx-error.log").read_bytes())
     found = sorted(record.kind for record in batch.records if isinstance(record, Failure))
     assert found == ["other"] * 2 + ["request_too_large"] + ["upstream_refused"] * 2 + ["upstream_timeout"]

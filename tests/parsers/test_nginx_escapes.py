@@ -1,4 +1,4 @@
-"""Whatever a client writes, in either of nginx' escapes: a line of a JSON format says what nginx wrote."""
+"""A client cannot change the values of a line in a JSON format, with either escape mode of nginx."""
 
 import re
 

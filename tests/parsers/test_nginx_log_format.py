@@ -1,18 +1,18 @@
-"""A log_format as people copy it from nginx.conf: names, strings, quoted pieces, whole directives."""
+"""A log_format as users copy it from nginx.conf: names, strings, quoted strings, whole directives."""
 
 import pytest
 
-from parsers.access.format import Piece, Variable
+from parsers.access.format import FormatPiece, Variable
 from parsers.nginx.log_format import BUILT_IN, COMBINED, DIFY, INGRESS, pieces
 
 
 def spelled(format: str) -> tuple[str, str]:
-    """The format that nginx would use, and its escape mode."""
+    """Return the format that nginx would use, and its escape mode."""
     found, escape = pieces(format)
     return "".join(_spelled(piece) for piece in found), escape
 
 
-def _spelled(piece: Piece) -> str:
+def _spelled(piece: FormatPiece) -> str:
     return f"${piece.name}" if isinstance(piece, Variable) else piece.decode()
 
 
@@ -79,13 +79,13 @@ def test_a_format_is_read_as_nginx_reads_it(format: str, meant: tuple[str, str])
         ("'$status' '$uri", "format: a quote is not closed at '$uri"),
         (
             "log_format a '$status'; log_format b '$uri';",
-            "format: one log_format only, found log_format b '$uri'; behind the semicolon",
+            "format: expected one log_format, found log_format b '$uri'; behind the semicolon",
         ),
         ("$status\n$uri", "format: a line break inside; each request must be one line"),
         (r"log_format a '$status\n$uri';", "format: a line break inside; each request must be one line"),
     ],
 )
-def test_what_is_no_format_is_refused_in_one_sentence(format: str, sentence: str) -> None:
+def test_another_text_is_refused_in_one_sentence(format: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=r"^format: ") as refused:
         pieces(format)
     assert str(refused.value) == sentence

@@ -1,4 +1,4 @@
-"""Records in pieces: what is dropped, what is skipped, and how much is parsed for it."""
+"""Records in pieces: which are dropped, which are skipped, and how many bytes are parsed for them."""
 
 import io
 import json
@@ -30,7 +30,7 @@ def cri(content: str, stream: str = "stdout", end: bool = True) -> bytes:
 
 
 def shipped(content: str, container: str, end: bool = True) -> bytes:
-    """As Fluent Bit's parser `cri` leaves a piece."""
+    """Return a piece as Fluent Bit's parser `cri` writes it."""
     record = {"message": content, "stream": "stdout", "logtag": "F" if end else "P"}
     return json.dumps(record | {"kubernetes": {"docker_id": container}}).encode() + b"\n"
 
@@ -40,7 +40,7 @@ def docker(text: str, stream: str = "stdout") -> bytes:
 
 
 class Read(Parser, frozen=True):
-    """Observes each line that begins with `a`."""
+    """A parser that observes each line beginning with `a`."""
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
         return by_line(window, final, lambda line: ((), None) if line.startswith(b"a") else "format")
@@ -57,28 +57,28 @@ PIECES = st.lists(
 
 
 def expected(pieces: list[tuple[str, str, bool]], lines: list[bytes]) -> dict[str, int]:
-    """What a reader with all of the log before it gives."""
-    told = {"observed": 0, "format": 0, "too_long": 0, "ignored": 0}
+    """Return the records that a reader of the whole log finds."""
+    counts = {"observed": 0, "format": 0, "too_long": 0, "ignored": 0}
     begun: dict[str, tuple[int, str, int]] = {}
     at = 0
     for (stream, content, end), line in zip(pieces, lines, strict=True):
         if len(line) > LIMIT:
-            told["too_long"] += 1
+            counts["too_long"] += 1
         else:
             begin, before, count = begun.pop(stream, (at, "", 0))
             begun[stream] = begin, before + content, count + 1
             if end:
-                _end(told, begun.pop(stream), at + len(line))
+                _end(counts, begun.pop(stream), at + len(line))
         at += len(line)
     for record in begun.values():
-        _end(told, record, at)
-    return told
+        _end(counts, record, at)
+    return counts
 
 
-def _end(told: dict[str, int], record: tuple[int, str, int], end: int) -> None:
+def _end(counts: dict[str, int], record: tuple[int, str, int], end: int) -> None:
     begin, content, count = record
-    told["ignored"] += count - 1
-    told["too_long" if end - begin > LIMIT else "observed" if content.startswith("a") else "format"] += 1
+    counts["ignored"] += count - 1
+    counts["too_long" if end - begin > LIMIT else "observed" if content.startswith("a") else "format"] += 1
 
 
 def outcome(batches: list[Batch]) -> dict[str, int]:
@@ -108,10 +108,10 @@ def test_every_record_is_counted_once_however_the_log_is_cut(
 
 @settings(max_examples=100)
 @given(pieces=PIECES, at=st.integers(0, 12_000), block=st.integers(1, 900))
-def test_a_part_of_a_log_goes_on_where_the_one_before_it_ended(
+def test_a_part_of_a_log_continues_where_the_previous_part_ended(
     pieces: list[tuple[str, str, bool]], at: int, block: int
 ) -> None:
-    """As in several processes, and with an input that gives little at once."""
+    """A replay in several processes does this, and an input that returns few bytes at once."""
     log = b"".join(cri(content, stream, end) for stream, content, end in pieces)
     parser = Cri(parser=Read())
     at = log.find(b"\n", at) + 1
@@ -130,7 +130,7 @@ def test_a_record_that_is_too_long_is_one_unparsed_line() -> None:
     assert {batch.examples["too_long"] for batch in batches if batch.unparsed} == {cri("x", end=False).rstrip()}
 
 
-def test_what_lies_between_the_pieces_of_a_dropped_record_counts() -> None:
+def test_lines_between_the_pieces_of_a_dropped_record_count() -> None:
     one = cri("x" * 50, "stderr", end=False) + cri(ACCESS)
     log = one * 40 + cri("end", "stderr") + cri(ACCESS, "stderr")
     batches = list(feed(io.BytesIO(log).read, Cri(parser=Dify()), LIMIT))
@@ -138,7 +138,7 @@ def test_what_lies_between_the_pieces_of_a_dropped_record_counts() -> None:
 
 
 def test_records_that_overlap_without_end_all_count() -> None:
-    """A position never lies where no record is open, and nothing is lost for it."""
+    """There is no position without an open record, and still nothing is lost."""
     chain = cri("a", end=False) + b"".join(
         cri("a", stream, end) for _ in range(50) for stream, end in [("stderr", False), ("stdout", True), ("stdout", False), ("stderr", True)]
     )  # fmt: skip
@@ -147,7 +147,7 @@ def test_records_that_overlap_without_end_all_count() -> None:
 
 
 def test_the_skip_of_a_batch_is_part_of_the_position() -> None:
-    """A restart inside a dropped record: its rest is neither a record nor an unparsed line."""
+    """After a restart inside a dropped record, its rest is neither a record nor an unparsed line."""
     parser = Cri(parser=Dify())
     first = parser.parse_part(cri("x" * 300, end=False) * 2, False, (), LIMIT)
     assert (first.lines, first.unparsed, first.skip) == (2, {"too_long": 1}, ("stdout",))
@@ -158,7 +158,7 @@ def test_the_skip_of_a_batch_is_part_of_the_position() -> None:
     assert (never_ends.lines, never_ends.ignored, never_ends.skip) == (1, 1, ())
 
 
-def test_containers_of_one_shipper_are_skipped_apart() -> None:
+def test_containers_of_one_shipper_are_skipped_separately() -> None:
     log = b"".join(
         [
             shipped("x" * 300, "one", end=False),
@@ -174,7 +174,7 @@ def test_containers_of_one_shipper_are_skipped_apart() -> None:
 
 
 def test_the_names_of_streams_in_a_position_are_few() -> None:
-    """Whatever the file says its streams are."""
+    """The file may name any number of streams."""
     many = [shipped("x", str(number), end=False) for number in range(500)]
     batch = Json(parser=Dify()).parse_part(b"".join(many), False, (), LIMIT)
     assert 0 < len(batch.skip) <= 64
@@ -192,7 +192,7 @@ def test_a_physical_line_that_is_too_long_ends_no_record(final: bool) -> None:
     assert outcome(batches)["too_long"] == (0 if final else 2)
 
 
-# --- how much is parsed ---
+# --- how many bytes are parsed ---
 
 WORK = [0]
 
@@ -228,7 +228,7 @@ def _chain(size: int) -> Iterator[bytes]:
 
 
 def _just_fits(size: int) -> Iterator[bytes]:
-    """Records of nearly the longest length, beside one another in two streams."""
+    """Return records of nearly the maximum length, mixed in two streams."""
     rng = random.Random(7)
     while True:
         yield cri("x" * rng.randrange(200), rng.choice(["stdout", "stderr"]), rng.random() < 0.01)
@@ -256,7 +256,7 @@ SHAPES: list[tuple[Callable[..., Envelope], Callable[[int], Iterator[bytes]], in
 def test_each_byte_is_parsed_a_few_times(
     envelope: Callable[..., Envelope], shape: Callable[[int], Iterator[bytes]], limit: int
 ) -> None:
-    """However long the log is, and also where only a span of time counts."""
+    """This holds for a log of any length, and also for a replay of a time range."""
     for size in (4 * limit, 16 * limit):
         lines, length = [], 0
         for line in shape(size):

@@ -1,4 +1,4 @@
-"""The eras of the plugin daemon's log; lines as users pasted them."""
+"""All versions of the plugin daemon's log, with lines that users posted."""
 
 import pytest
 
@@ -47,7 +47,7 @@ SECOND = 1_000_000_000
             f"HTTP request status=200 latency_ms=2644 path={LLM}?status=500 method=POST",
             [Invocation("invoke_llm", "200", 2_644_000_000)],
         ),
-        (  # X-User-ID is written as it came
+        (  # X-User-ID is logged unchanged
             '2026-05-21T03:08:03.1Z INFO dify-plugin-daemon middleware.go:83 trace_id=5b8a user_id=Jo "x" Doe '
             f"HTTP request status=200 latency_ms=2644 path={LLM} method=POST client_ip=172.18.0.7",
             [Invocation("invoke_llm", "200", 2_644_000_000)],
@@ -97,7 +97,7 @@ def test_a_line_gives_its_records(line: str, records: list[Record]) -> None:
 
 
 def timed(path: str, user: str, status: str, duration: str, keys: str = "map[]") -> bytes:
-    """An access line of the daemon's own logger, behind the time of Go's (as a user pasted it)."""
+    """Return an access line of the daemon's own logger, behind the time of Go's logger (as a user posted it)."""
     head = "2026/11/29 08:00:03 [2026-11-29 08:00:01] 10.1.2.9 768469a4cc POST"
     return f'{head} {path} "{user}" {status} {duration} {keys}\n'.encode()
 
@@ -134,14 +134,14 @@ def test_an_access_line_that_does_not_end_as_one_is_unparsed(line: bytes) -> Non
         (timed(LLM, "x", "200", "soon"), [Invocation("invoke_llm", "200"), DroppedValue("duration", 1, "xxxx")]),
     ],
 )  # fmt: skip
-def test_the_daemons_own_access_line(line: bytes, records: list[Record]) -> None:
+def test_an_access_line_of_the_daemons_own_logger(line: bytes, records: list[Record]) -> None:
     batch = PluginDaemon().parse(line)
     assert list(batch.records) == records
     assert (batch.lines, batch.ignored, batch.unparsed) == (1, 0, {})
     assert batch.last_at == 1_795_939_203 * SECOND
 
 
-def test_the_daemons_own_access_lines_as_a_user_pasted_them() -> None:
+def test_access_lines_of_the_daemons_own_logger_from_a_user() -> None:
     log = (ROOT / "tests/cases/14-daemon-third-access-line/in.log").read_bytes()
     batch = PluginDaemon().parse(log, final=True)
     assert batch.records == (
@@ -166,7 +166,7 @@ def test_the_daemons_own_access_lines_as_a_user_pasted_them() -> None:
         b"[GIN-debug] GET /health/check",
     ],
 )
-def test_what_belongs_to_no_record_is_ignored(line: bytes) -> None:
+def test_a_line_outside_any_record_is_ignored(line: bytes) -> None:
     batch = PluginDaemon().parse(line + b"\n")
     assert (batch.lines, batch.ignored, batch.records) == (1, 1, ())
 
@@ -179,7 +179,7 @@ def test_what_belongs_to_no_record_is_ignored(line: bytes) -> None:
         (b'{"attributes":{"client_ip":"172', "json"),
     ],
 )
-def test_a_head_that_fits_no_shape_is_unparsed(line: bytes, reason: str) -> None:
+def test_a_head_in_no_known_format_is_unparsed(line: bytes, reason: str) -> None:
     batch = PluginDaemon().parse(line + b"\n")
     assert batch.unparsed == {reason: 1}
     assert batch.examples == {reason: line}

@@ -23,14 +23,14 @@ def json_line(message: str, /, **attributes: object) -> str:
 
 
 def quoted(value: str) -> str:
-    """Go's strconv.Quote, where the value has a blank or a quote (pkg/utils/log/handler.go, formatValue)."""
+    """Quote like Go's strconv.Quote if the value has a blank or a quote (pkg/utils/log/handler.go, formatValue)."""
     return json.dumps(value, ensure_ascii=False) if set(value) & set(' \t\n"') else value
 
 
 def plugin_error(
     error_type: str, message: str, order: str = "type message args action", args: str | None = None
 ) -> str:
-    """internal/core/io_tunnel/generic.go; Go prints the map `args` without quotes, by its sorted keys."""
+    """Return a record of internal/core/io_tunnel/generic.go. Go prints the map `args` unquoted, with sorted keys."""
     described = f"description:{message}" if error_type.startswith("Invoke") else ""
     attributes = {
         "type": f"error_type={quoted(error_type)}",
@@ -99,8 +99,8 @@ def test_a_quoted_prompt_decides_nothing(prompt: str, order: str) -> None:
         assert kinds_of(plugin_error("InvokeError", message, order, args)) == [kind]
 
 
-def test_a_newline_in_the_providers_text_cuts_the_record_and_not_its_kind() -> None:
-    """Only `args` is not quoted: what follows the newline begins no record."""
+def test_a_newline_in_the_providers_text_does_not_change_the_kind() -> None:
+    """Only `args` is not quoted. The text behind the newline begins no record."""
     args = "description:[models] Error: API request failed with status code 429: {\n  error_type=InvokeBadRequestError"
     line = plugin_error("InvokeError", "x", "args type message", args)
     batch = PluginDaemon().parse(line.encode() + b"\n")
@@ -110,7 +110,7 @@ def test_a_newline_in_the_providers_text_cuts_the_record_and_not_its_kind() -> N
 @pytest.mark.parametrize(
     ("line", "kind"),
     [
-        # Redis or the database away (internal/cluster/cluster_lifetime.go)
+        # Redis or the database is not reachable (internal/cluster/cluster_lifetime.go)
         (text("cluster_lifetime.go", "failed to update the master", 'error="i/o timeout"'), "upstream_timeout"),
         (
             text(
@@ -157,18 +157,18 @@ def test_other_errors_of_the_daemon(line: str, kind: str) -> None:
     assert kinds_of(line) == [kind]
 
 
-def test_a_level_below_error_is_none() -> None:
+def test_a_level_below_error_is_not_a_failure() -> None:
     line = plugin_error("InvokeRateLimitError", "x").replace(" ERROR ", " WARN ")
     assert kinds_of(line) == []
 
 
-def test_what_a_failure_gives_is_what_the_parser_promises() -> None:
+def test_every_kind_of_failure_is_declared() -> None:
     assert {kind for *_, kind in FAILURES} <= PluginDaemon().error_kinds(PluginDaemon().parse(b""))
 
 
 @pytest.mark.parametrize("noise", [b"\\", b'"', b'\\"', b" a=", b' error_type="', b"failed to ", b": i/o timeout"])
 def test_a_log_of_failures_is_read_in_linear_time(noise: bytes) -> None:
-    """Long records, and many."""
+    """The log has long records, and many of them."""
     line = plugin_error(*FAILURES[0][:2]).encode()
     check_linear(PluginDaemon(), b"", line + b"\n", b"")
     for begin in (line[:150], line[:-20], text("x.go", "failed to update tasks", 'error="').encode()):

@@ -1,4 +1,4 @@
-"""The kinds of failures that providers and plugins report, in the words of real plugins and libraries."""
+"""The kinds of failures of providers and plugins, in the words of real plugins and libraries."""
 
 import json
 import time
@@ -8,8 +8,8 @@ import pytest
 
 from parsers.provider_failures import KINDS, kind_of_plugin_error, kind_of_plugin_failure
 
-#: error_type, message, kind. Messages are what `_transform_invoke_error` (dify-plugin-sdk,
-#: dify_plugin/interfaces/model/ai_model.py) and the plugins of dify-official-plugins make.
+#: error_type, message, kind. The messages are those that `_transform_invoke_error` (dify-plugin-sdk,
+#: dify_plugin/interfaces/model/ai_model.py) and the plugins of dify-official-plugins create.
 FAILURES = [
     # openai_api_compatible, ollama: models/*/llm.py
     ("InvokeError", "[models] Error: API request failed with status code 429: {}", "rate_limited"),
@@ -21,7 +21,7 @@ FAILURES = [
     ("InvokeError", "[models] Error: API request failed with status code 404: {}", "provider_error"),
     ("InvokeError", "[models] Error: Rerank API Error 502: Bad Gateway", "provider_unavailable"),
     ("InvokeError", "[models] Error: LLM response returned no choices", "provider_error"),
-    # openai, azure_openai, anthropic: the libraries' own words behind the SDK's
+    # openai, azure_openai, anthropic: the words of the library behind those of the SDK
     ("InvokeRateLimitError", "[openai] Rate Limit Error, Error code: 429 - {'error': {}}", "rate_limited"),
     ("InvokeServerUnavailableError", "[openai] Server Unavailable Error, Error code: 503 - {}", "provider_unavailable"),
     ("InvokeBadRequestError", "[openai] Bad Request Error, Error code: 400 - {}", "provider_error"),
@@ -48,7 +48,7 @@ FAILURES = [
     ("ClientError", "An error occurred (ThrottlingException) when calling the Converse operation", "rate_limited"),
     ("InvokeError", "[x] Error: litellm.AuthenticationError: OpenAIException - no", "provider_unauthorized"),
     ("HTTPStatusError", "Client error '429 Too Many Requests' for url 'https://x'", "rate_limited"),
-    # requests, urllib3 and Python, as they come out of a plugin
+    # requests, urllib3 and Python, as a plugin reports them
     ("HTTPError", "401 Client Error: Unauthorized for url: https://x", "provider_unauthorized"),
     ("HTTPError", "503 Server Error: Service Unavailable for url: https://x", "provider_unavailable"),
     ("ChunkedEncodingError", "Response ended prematurely", "provider_unavailable"),
@@ -58,7 +58,7 @@ FAILURES = [
     ("OSError", "[Errno 28] No space left on device", "provider_error"),
     ("CredentialsValidateFailedError", "Credentials validation failed with status code 401", "provider_unauthorized"),
     ("CredentialsValidateFailedError", "api_key is required", "provider_error"),
-    # the daemon's own
+    # errors of the daemon itself
     ("PluginDaemonInternalServerError", "killed by timeout", "provider_unavailable"),
     ("PluginNotFoundError", "plugin not found", "provider_error"),
     ("", "", "provider_error"),
@@ -73,8 +73,8 @@ def test_a_failure_has_its_kind_in_every_form(error_type: str, message: str, kin
     assert kind_of_plugin_error(as_log(error_type, message, traceback="Traceback\nOSError: \\'{\"x")) == kind
 
 
-def test_the_text_alone_is_enough_where_the_sdk_made_it() -> None:
-    """`completion_request_error` carries no error type."""
+def test_a_text_with_the_words_of_the_sdk_is_enough() -> None:
+    """`completion_request_error` has no error type."""
     for error_type, message, kind in FAILURES:
         if message.startswith("[") and error_type != "InvokeError":
             assert kind_of_plugin_error(message.encode()) == kind
@@ -82,7 +82,7 @@ def test_the_text_alone_is_enough_where_the_sdk_made_it() -> None:
     assert kind_of_plugin_error(b"[openai] Server Unavailable Error, away") == "provider_unavailable"
 
 
-def test_the_daemons_own_failures_have_no_plugins_error_inside() -> None:
+def test_failures_of_the_daemon_itself_contain_no_plugin_error() -> None:
     """internal/types/exception/factory.go."""
     for error_type, message, kind in [
         ("PluginDaemonInternalServerError", "killed by timeout", "provider_unavailable"),
@@ -97,7 +97,7 @@ def test_the_daemons_own_failures_have_no_plugins_error_inside() -> None:
 
 
 def inner(error_type: str, message: str, **args: str) -> str:
-    """Go's encoding/json: keys sorted, no blanks (dify-plugin-daemon, ErrorResponse.Error)."""
+    """Encode like Go's encoding/json: keys sorted, no blanks (dify-plugin-daemon, ErrorResponse.Error)."""
     parts = {"args": args, "error_type": error_type, "message": message}
     return json.dumps(parts, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
@@ -108,7 +108,7 @@ def as_http(error_type: str, message: str) -> bytes:
 
 
 def as_log(error_type: str, message: str, **args: str) -> bytes:
-    """What `Error in stream response for plugin %s` prints: `rep.__dict__` (api/core/plugin/impl/base.py)."""
+    """Return the text that `Error in stream response for plugin %s` logs: `rep.__dict__` (api/core/plugin/impl/base.py)."""
     if error_type.startswith("Invoke"):
         args["description"] = message
     error = {"message": inner(error_type, message, **args), "error_type": "PluginInvokeError", "args": None}
@@ -146,7 +146,7 @@ def test_a_quoted_prompt_decides_nothing(prompt: str) -> None:
 
 
 @pytest.mark.parametrize("form", [as_http, as_log])
-def test_what_is_cut_or_too_long_is_read_from_its_beginning(form: Callable[[str, str], bytes]) -> None:
+def test_an_incomplete_or_long_error_is_read_from_its_beginning(form: Callable[[str, str], bytes]) -> None:
     begin = "[models] Error: API request failed with status code 429: "
     whole = form("InvokeError", begin + '"' * 1000)
     for length in (400, 700, len(whole) - 1):
@@ -182,7 +182,7 @@ def test_anything_else_is_an_error_of_the_provider(text: bytes) -> None:
 @pytest.mark.parametrize(
     "begin", [b"", b"[x] Error: ", b"{'code': -500, 'message': '", b"PluginInvokeError: {", b"A failed with "]
 )
-def test_it_is_linear(begin: bytes, noise: bytes) -> None:
+def test_the_time_is_linear(begin: bytes, noise: bytes) -> None:
     text = begin + noise * (1_000_000 // len(noise))
     begun = time.process_time()
     kind_of_plugin_error(text)

@@ -1,4 +1,4 @@
-"""Paths become templates of Dify's table, or one of four words; never themselves."""
+"""A path becomes a template of Dify's table or one of four words, never the path itself."""
 
 import re
 
@@ -13,8 +13,8 @@ ROUTES = table()
 
 
 @pytest.mark.parametrize("template", ROUTES.templates)
-def test_every_template_is_reached(template: str) -> None:
-    """With UUIDs, a millisecond time as node ids have, and a name: only words and ids share a place."""
+def test_every_template_is_found(template: str) -> None:
+    """The parameters are UUIDs, a time in milliseconds (as in node ids), and a name."""
     samples = [UUID, "1741782232725", "langgenius"] if "{status}" not in template else ["enable", "disable"]
     if template.endswith("/api-keys/{api_key_id}"):
         samples = [UUID]
@@ -22,7 +22,7 @@ def test_every_template_is_reached(template: str) -> None:
         assert ROUTES.of_target(re.sub(r"\{\w+\}", sample, template).encode()) == template
 
 
-def test_the_table_is_whole() -> None:
+def test_the_table_is_complete() -> None:
     areas = [ROUTES.information(template).area for template in ROUTES.templates]
     assert len(areas) == 881
     assert set(areas) == {"service_api", "web_app", "console", "files", "inner", "mcp", "trigger", "other"}
@@ -84,12 +84,12 @@ def test_the_table_is_whole() -> None:
         (b"", "other"),
     ],
 )
-def test_odd_targets(target: bytes, route: str) -> None:
+def test_unusual_targets(target: bytes, route: str) -> None:
     assert ROUTES.of_target(target) == route
 
 
 def test_a_decoded_path_is_not_decoded_again() -> None:
-    """Dify's access line holds the decoded path: what still looks encoded or like a query was meant so."""
+    """Dify's access line contains the decoded path, so it must not be decoded again, and a `?` is part of it."""
     assert ROUTES.of_path(b"/v1/chat%2Dmessages") == "other"
     assert ROUTES.of_path(b"/v1/info?x") == "other"
     assert ROUTES.of_path(b"/v1/info\n") == "other"
@@ -110,11 +110,11 @@ def test_a_decoded_path_is_not_decoded_again() -> None:
         ("invalid", RouteInformation("other", "no", "no")),
     ],
 )
-def test_what_kind_of_route_it_is(route: str, information: RouteInformation) -> None:
+def test_the_information_of_a_route(route: str, information: RouteInformation) -> None:
     assert ROUTES.information(route) == information
 
 
-def test_a_deployments_own_routes_stand_beside() -> None:
+def test_additional_routes_of_a_deployment() -> None:
     routes = table(("/gateway/{tenant}/chat", "/v1/{anything}"))
     assert routes.of_target(b"/gateway/acme/chat?x=1") == "/gateway/{tenant}/chat"
     assert routes.of_target(b"/v1/mine") == "/v1/{anything}"
@@ -123,7 +123,7 @@ def test_a_deployments_own_routes_stand_beside() -> None:
 
 
 @pytest.mark.parametrize("template", ["gateway", "", "/a b", "/a/{", "/a/{b c}", "/a/{}", "/a\n"])
-def test_what_is_no_route_is_refused(template: str) -> None:
+def test_an_invalid_route_is_refused(template: str) -> None:
     with pytest.raises(ValueError, match="expected a route such as"):
         table((template,))
 
@@ -133,8 +133,8 @@ def test_any_bytes_give_a_member_of_the_closed_set(target: bytes) -> None:
     assert ROUTES.of_target(target) in {*ROUTES.templates, "static", "other"}
 
 
-def test_hostile_paths_cost_linear_time() -> None:
-    """A quadratic walk over 200,000 segments would outlast the test's time limit."""
+def test_hostile_paths_take_linear_time() -> None:
+    """A quadratic walk over 200,000 segments would exceed the time limit of the test."""
     for begin in (b"", b"/console/api/workspaces/current/model-providers", b"/console/api/remote-files"):
         for piece in (b"/", b"/a", b"/%41", b"/models"):
             assert ROUTES.of_target(begin + piece * 200_000) in {"other", "/console/api/remote-files/{url}"}

@@ -1,4 +1,4 @@
-"""A shape decides a route only where it holds for every path of that shape."""
+"""A shape decides the route only if all paths of this shape have the same route."""
 
 import re
 
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parsers.access.routes import Routes
-from parsers.access.shapes import SHAPE, alike
+from parsers.access.shapes import SHAPE, share_route
 from parsers.nginx import Nginx
 from tests.parsers.laws import summed
 
@@ -24,11 +24,11 @@ TEMPLATES = [
 ]
 DIGITS = "0123456789abcdef"
 
-#: Ids, and words of the table where an id may stand.
+#: Ids, and words of the table at the place of an id.
 VALUES = st.text(DIGITS, min_size=1, max_size=5) | st.sampled_from(
     ["cbf27734-ac10-3525-0b66-402800e03d2c", "enable", "disable", "draft", "feed", "face", "default", "a" * 16, "a%2fb"]
 )
-#: Where the text of a template becomes another hexadecimal digit, and which.
+#: The place and the hexadecimal digit that change the text of a template.
 SLIPS = st.lists(st.tuples(st.integers(0, 200), st.sampled_from(DIGITS)), max_size=2)
 
 
@@ -43,7 +43,7 @@ def paths(draw: st.DrawFn) -> bytes:
 
 
 def neighbours(path: bytes, digit: str) -> list[bytes]:
-    """Every path that differs from this one in one hexadecimal digit."""
+    """Return every path that differs from this one in one hexadecimal digit."""
     places = [at for at, byte in enumerate(path) if chr(byte) in DIGITS]
     return [path[:at] + digit.encode() + path[at + 1 :] for at in places]
 
@@ -53,7 +53,7 @@ def neighbours(path: bytes, digit: str) -> list[bytes]:
 def test_paths_that_are_alike_have_one_route(path: bytes, digit: str) -> None:
     for other in neighbours(path, digit):
         assert other.translate(SHAPE) == path.translate(SHAPE)
-        if alike([b"GET " + path, b"GET " + other], ROUTES.reads):
+        if share_route([b"GET " + path, b"GET " + other], ROUTES.compares):
             assert ROUTES.of_path(other) == ROUTES.of_path(path)
 
 
@@ -69,9 +69,9 @@ def test_paths_that_are_alike_have_one_route(path: bytes, digit: str) -> None:
     ],
 )
 def test_fresh_ids_are_alike(template: str, decides: bool) -> None:
-    """Else the laws above would hold for a function that always says no."""
+    """Otherwise the tests above would also hold for a function that always returns False."""
     ids = ("cbf27734-ac10-3525-0b66-402800e03d2c", "01234567-89ab-cdef-0123-456789abcdef")
-    assert alike([template.format(each, each).encode() for each in ids], ROUTES.reads) is decides
+    assert share_route([template.format(each, each).encode() for each in ids], ROUTES.compares) is decides
 
 
 LINE = b'192.0.2.1 - - [24/Nov/2026:09:04:19 +0000] "%b" 200 5 "-" "-"\n'

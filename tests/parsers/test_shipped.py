@@ -1,4 +1,4 @@
-"""Lines that a shipper or an archive keeps in JSON."""
+"""Lines that a log shipper or an archive stores in JSON."""
 
 import json
 from typing import Any
@@ -55,7 +55,7 @@ RECORDS = {
 @pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
 @pytest.mark.parametrize("front", ["", "2026-11-29T08:00:01+00:00\tkube.api\t", "kube.api: [1764403201.123456, "])
 def test_a_line_in_json(record: dict[str, Any], front: str) -> None:
-    """Also behind what the file outputs of Fluentd and Fluent Bit write in front of it."""
+    """The file outputs of Fluentd and Fluent Bit write a time and a tag in front of the object."""
     log = front.encode() + line(record).rstrip() + (b"]\n" if front.endswith(", ") else b"\n")
     batch = PARSER.parse(log)
     assert ([type(record) for record in batch.records], outcome(batch)) == ([Request], (1, 1, 0, {}))
@@ -84,11 +84,11 @@ def test_a_line_in_json(record: dict[str, Any], front: str) -> None:
         ACCESS,
     ],
 )
-def test_what_holds_no_line(text: str) -> None:
+def test_an_object_without_a_line(text: str) -> None:
     assert outcome(PARSER.parse(text.encode() + b"\n")) == (1, 0, 0, {"envelope": 1})
 
 
-def test_nested_members_are_of_no_harm() -> None:
+def test_nested_members_do_no_harm() -> None:
     deep: Any = ["x"]
     for _ in range(900):
         deep = [deep]
@@ -99,7 +99,7 @@ def test_nested_members_are_of_no_harm() -> None:
 
 
 def test_a_shipper_cannot_be_made_to_forge_a_record() -> None:
-    """A line of a joined text passes for no record, whatever it begins with."""
+    """A line inside a joined text is never taken for a record, whatever its beginning."""
     log = line({"message": f"{ACCESS}\n{ACCESS}\n{ACCESS}"})
     assert PARSER.parse(log).records == (INFO,)
 

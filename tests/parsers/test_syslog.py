@@ -1,4 +1,4 @@
-"""What syslog daemons and journalctl put in front of a line."""
+"""The fronts that syslog daemons and journalctl put before a line."""
 
 import pytest
 
@@ -24,10 +24,10 @@ def outcome(batch: Batch) -> tuple[int, int, int, dict[str, int]]:
         b"Nov  9 08:00:01 host api: ",
         b"Nov 29 2026 08:00:01 host api[17]: ",
         b"<30>Nov 29 08:00:01 host api[17]: ",
-        b"<30>Nov 29 08:00:01 api[17]: ",  # without a host, as nginx' syslog:…,nohostname
+        b"<30>Nov 29 08:00:01 api[17]: ",  # without a host, like nginx with syslog:…,nohostname
         b"Nov 29 08:00:01 host ",  # without a tag
         b"Nov 29 08:00:01 2001:db8::1 api[17]: ",
-        b"Nov 29 08:00:01 host 4d5e6f708192[1234]: ",  # Docker's syslog driver: a container's id
+        b"Nov 29 08:00:01 host 4d5e6f708192[1234]: ",  # Docker's syslog driver: the id of a container
         b"Nov 29 08:00:01 host docker/dify-api-1[1234]: ",
         b"Nov 29 08:00:01.123456 host docker[1]: ",  # journalctl -o short-precise
         b"2026-11-29T08:00:01+0000 host api[17]: ",  # short-iso of older systemd
@@ -46,14 +46,14 @@ def outcome(batch: Batch) -> tuple[int, int, int, dict[str, int]]:
     ],
 )
 @pytest.mark.parametrize("line", [ACCESS, JSON], ids=["text", "json"])
-def test_a_front_is_taken_off(front: bytes, line: bytes) -> None:
+def test_a_front_is_removed(front: bytes, line: bytes) -> None:
     batch = Syslog(parser=Dify()).parse(front + line + b"\n")
     assert ([type(record) for record in batch.records], outcome(batch)) == ([Request], (1, 1, 0, {}))
-    assert Syslog(parser=Dify()).reach(front + b"2026-11-29 nonsense") >= len(front)
+    assert Syslog(parser=Dify()).matched_length(front + b"2026-11-29 nonsense") >= len(front)
     check_every_cut(Syslog(parser=Dify()), front + line + b"\n")
 
 
-def test_nginxs_own_syslog() -> None:
+def test_syslog_lines_of_nginx() -> None:
     """ngx_syslog.c: `<190>Nov 29 08:00:01 HOST nginx: LINE`."""
     line = b'2001:db8::1 - - [29/Nov/2026:08:00:01 +0000] "GET /v1/info HTTP/1.1" 200 5 "-" "a: b[1]: c" "-"'
     for front in (b"<190>Nov 29 08:00:01 host nginx: ", b"<190>Nov 29 08:00:01 nginx: "):
@@ -61,7 +61,7 @@ def test_nginxs_own_syslog() -> None:
 
 
 @pytest.mark.parametrize("end", [b"", b"#012", b'#012Traceback (most recent call last):#012  File "a.py"#012'])
-def test_an_escaped_newline_parts_no_record(end: bytes) -> None:
+def test_an_escaped_newline_does_not_split_a_record(end: bytes) -> None:
     """rsyslog's $EscapeControlCharactersOnReceive, on by default."""
     line = b"2026-11-29 08:00:01.100 ERROR [Dummy-1] [app.py:875]  - Exception on /console/api/x [POST]"
     log = b"Nov 29 08:00:01 host api[17]: " + line + end + b"\n"
@@ -71,7 +71,7 @@ def test_an_escaped_newline_parts_no_record(end: bytes) -> None:
 
 @pytest.mark.parametrize("text", [b"#012", b"#012" + ACCESS, b" api[17]: " + ACCESS, b"\\n"])
 def test_a_client_can_neither_forge_nor_hide_a_record(text: bytes) -> None:
-    """A path may hold what rsyslog writes for a newline."""
+    """A path may contain the text that rsyslog writes for a newline."""
     log = (
         b"Nov 29 08:00:01 host api[17]: "
         + ACCESS.replace(b"/v1/info", b"/v1/info" + text.replace(b" ", b"%20"))
@@ -83,7 +83,7 @@ def test_a_client_can_neither_forge_nor_hide_a_record(text: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "expected"),
     [
         (b"-- Logs begin at Sat 2026-11-28 08:00:00 UTC, end at Sun 2026-11-29 08:00:00 UTC. --", "ignored"),
         (b"-- Journal begins at Sat 2026-11-28 08:00:00 UTC. --", "ignored"),
@@ -98,9 +98,9 @@ def test_a_client_can_neither_forge_nor_hide_a_record(text: bytes) -> None:
         (b"<30>hello", "unparsed"),
     ],
 )  # fmt: skip
-def test_other_lines(line: bytes, told: str) -> None:
+def test_other_lines(line: bytes, expected: str) -> None:
     batch = Syslog(parser=Dify()).parse(line + b"\n")
-    assert outcome(batch) == ((1, 0, 1, {}) if told == "ignored" else (1, 0, 0, {"envelope": 1}))
+    assert outcome(batch) == ((1, 0, 1, {}) if expected == "ignored" else (1, 0, 0, {"envelope": 1}))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Event times: what is none is None."""
+"""Event times: a text that is not a time gives None."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsers.values.times import LAST, common_log, epoch_seconds, epoch_time, iso, recognised, zone
+from parsers.values.times import LATEST, any_time, common_log, epoch_seconds, epoch_time, iso, zone
 
 UTC = zone("UTC")
 
@@ -23,12 +23,12 @@ UTC = zone("UTC")
         lambda: epoch_seconds(b"99999999999.999", UTC),
     ],
 )
-def test_a_time_that_no_64_bits_hold_is_none(at: Callable[[], int | None]) -> None:
+def test_a_time_beyond_64_bits_is_none(at: Callable[[], int | None]) -> None:
     assert at() is None
 
 
-def test_the_last_moments_are_times() -> None:
-    assert iso(b"2261-01-01T00:00:00Z", UTC) == 9_183_110_400_000_000_000 < LAST
+def test_the_latest_times_are_accepted() -> None:
+    assert iso(b"2261-01-01T00:00:00Z", UTC) == 9_183_110_400_000_000_000 < LATEST
     assert epoch_seconds(b"9183110400.001", UTC) == 9_183_110_400_001_000_000
 
 
@@ -57,9 +57,9 @@ def test_the_last_moments_are_times() -> None:
         ("20261129", 1_795_939_201_000_000_000 - (16 * 3600 + 1) * 1_000_000_000),
     ],
 )
-def test_usual_forms_are_recognised(text: str, at: int) -> None:
-    """A time without a zone is Shanghai's, eight hours before UTC."""
-    assert recognised(text.encode(), zone("Asia/Shanghai")) == at
+def test_usual_formats_are_parsed(text: str, at: int) -> None:
+    """A time without a zone is in Shanghai, eight hours ahead of UTC."""
+    assert any_time(text.encode(), zone("Asia/Shanghai")) == at
 
 
 @pytest.mark.parametrize(
@@ -71,41 +71,41 @@ def test_usual_forms_are_recognised(text: str, at: int) -> None:
         "29/Nov/2026 08:00:01", "Sun, 29 Nov 2026 08:00:01 GMT", "2026-11-29T08:00:01 CET", "2026-02-30T08:00:01Z", "1" * 5000,
     ],
 )  # fmt: skip
-def test_what_is_no_usual_form_is_none(text: str) -> None:
-    assert recognised(text.encode(), UTC) is None
+def test_another_text_is_none(text: str) -> None:
+    assert any_time(text.encode(), UTC) is None
 
 
-def test_a_time_since_the_epoch_may_be_small_where_it_is_named() -> None:
+def test_a_configured_time_since_the_epoch_may_be_small() -> None:
     assert [epoch_time(text) for text in (b"0", b"12", b"12.5")] == [0, 12_000_000_000, 12_500_000_000]
     assert [epoch_time(text) for text in (b"", b"x", b"-1", b"+1", b" 1", b"0x10", b"1" * 5000)] == [None] * 7
 
 
-MOMENTS = st.integers(10**8 * 10**9, LAST)
+MOMENTS = st.integers(10**8 * 10**9, LATEST)
 
 
 @given(at=MOMENTS, digits=st.integers(0, 9))
-def test_every_moment_is_read_back_in_each_unit(at: int, digits: int) -> None:
-    """The fraction that was written is kept to the nanosecond; the size decides the unit, whatever the fraction."""
+def test_every_time_is_parsed_in_each_unit(at: int, digits: int) -> None:
+    """The fraction is kept to the nanosecond. The size of the number decides the unit, whatever the fraction."""
     seconds, rest = divmod(at, 10**9)
     fraction = f"{rest:09d}"[:digits]
-    assert recognised(f"{seconds}.{fraction}".encode(), UTC) == seconds * 10**9 + int(fraction.ljust(9, "0"))
-    assert recognised(b"%d" % seconds, UTC) == seconds * 10**9
+    assert any_time(f"{seconds}.{fraction}".encode(), UTC) == seconds * 10**9 + int(fraction.ljust(9, "0"))
+    assert any_time(b"%d" % seconds, UTC) == seconds * 10**9
     if at >= 10**11 * 10**6:
-        assert recognised(b"%d" % (at // 10**6), UTC) == at // 10**6 * 10**6
-        assert recognised(b"%d" % (at // 10**3), UTC) == at // 10**3 * 10**3
-        assert recognised(b"%d" % at, UTC) == at
+        assert any_time(b"%d" % (at // 10**6), UTC) == at // 10**6 * 10**6
+        assert any_time(b"%d" % (at // 10**3), UTC) == at // 10**3 * 10**3
+        assert any_time(b"%d" % at, UTC) == at
 
 
 @given(at=MOMENTS, hours=st.integers(-12, 14))
-def test_common_log_time_and_iso_8601_say_the_same(at: int, hours: int) -> None:
+def test_common_log_time_and_iso_8601_give_the_same_time(at: int, hours: int) -> None:
     at = at // 10**9 * 10**9
     moment = datetime.fromtimestamp(at // 10**9, timezone(timedelta(hours=hours)))
     month = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()[moment.month - 1]
     common = f"{moment.day:02d}/{month}/{moment:%Y:%H:%M:%S %z}".encode()
-    assert recognised(common, UTC) == recognised(moment.isoformat().encode(), UTC) == at
+    assert any_time(common, UTC) == any_time(moment.isoformat().encode(), UTC) == at
 
 
 @given(text=st.binary(max_size=60) | st.text("0123456789.eE+-:/ []TZNov,", max_size=40).map(str.encode))
-def test_any_bytes_are_a_moment_or_none(text: bytes) -> None:
-    for at in (recognised(text, UTC), epoch_time(text), common_log(text)):
-        assert at is None or -LAST <= at <= LAST
+def test_any_bytes_are_a_time_or_none(text: bytes) -> None:
+    for at in (any_time(text, UTC), epoch_time(text), common_log(text)):
+        assert at is None or -LATEST <= at <= LATEST

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from parsers.dify.proxy import REQUEST_EVENT, Attributes, Line, UsageEntry, encode
+from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, ProxyLine, UsageEntry, encode
 from tests.system.exporter import COMMAND, Exporter, serving
 from tests.system.programs import running, until
 
@@ -40,12 +40,12 @@ def line(at: datetime, model: str = "gpt-4.1", price: str | None = None, currenc
         provider="langgenius/openai/openai", model=model, input_tokens=1000, output_tokens=500,
         total_price=price, currency=currency,
     )  # fmt: skip
-    attributes = Attributes(
+    attributes = ProxyAttributes(
         event=REQUEST_EVENT, method="POST", route="/v1/chat-messages", status_code=200, worker="w", active_requests=1,
         usage=(usage,),
     )  # fmt: skip
     return encode(
-        Line(ts=f"{at:%Y-%m-%dT%H:%M:%S}.000Z", message="POST /v1/chat-messages 200 1.0", attributes=attributes)
+        ProxyLine(ts=f"{at:%Y-%m-%dT%H:%M:%S}.000Z", message="POST /v1/chat-messages 200 1.0", attributes=attributes)
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from exporter.advice.audit import audit
 from exporter.config.loader import load
-from parsers.dify.proxy import REQUEST_EVENT, Attributes, Line, UsageEntry, encode
+from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, ProxyLine, UsageEntry, encode
 
 PRICE = '[[price]]\nmodel = "listed"\ninput = "1"\noutput = "1"\ncurrency = "EUR"\n'
 BUDGET = '[[budget]]\nname = "monthly"\nwindow = "month"\nunit = "USD"\nlimit = "5"\n'
@@ -14,12 +14,12 @@ BUDGET = '[[budget]]\nname = "monthly"\nwindow = "month"\nunit = "USD"\nlimit = 
 
 def line(model: str = "m", cost: str | None = None, currency: str | None = None) -> str:
     usage = UsageEntry(model=model, input_tokens=1, output_tokens=2, total_price=cost, currency=currency)
-    attributes = Attributes(
+    attributes = ProxyAttributes(
         event=REQUEST_EVENT, method="POST", route="/v1/chat-messages", status_code=200, worker="w", active_requests=1,
         usage=(usage,),
     )  # fmt: skip
     message = "POST /v1/chat-messages 200 1.0"
-    return encode(Line(ts="2026-11-23T08:53:31.404Z", message=message, attributes=attributes)).decode()
+    return encode(ProxyLine(ts="2026-11-23T08:53:31.404Z", message=message, attributes=attributes)).decode()
 
 
 @pytest.fixture
