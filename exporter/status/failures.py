@@ -19,6 +19,7 @@ from exporter.messages import redact
 from exporter.tail.position import Position, Window, decoded
 from parsers import batch as b
 from parsers.parser import Parser
+from parsers.values.numbers import SECOND
 
 _log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ def _search(window: Window, consumed: int, parser: Parser, now: float) -> Iterat
         for record in batch.records:
             if (failure := _failure_of(record)) and found < _MAX_FAILURES_PER_SEARCH:
                 found += 1
-                at = min(now, batch.last_at / 1_000_000_000) if batch.last_at else now
+                at = min(now, batch.last_at / SECOND) if batch.last_at else now
                 trace = _TRACE_ID.search(line)
                 trace_id = trace[1].decode() if trace else ""
                 place = decoded(window.position.path), window.position.offset + start

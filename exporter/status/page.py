@@ -57,8 +57,8 @@ def page(status: Status) -> bytes:
             unparsed=[each for row in status.sources for each in row.unparsed],
             missing=_missing(status),
             can_fire=alerts.by_source(status.verdicts),
-            cannot_fire=alerts.silent(status.verdicts),
-            alerts_sentence=alerts.sentence(status.verdicts),
+            cannot_fire=alerts.by_reason(status.verdicts),
+            alerts_sentence=alerts.summary(status.verdicts),
         )
         .encode()
     )

@@ -15,6 +15,7 @@ from exporter.ledger.ledger import Snapshot
 from exporter.metrics.quantile import quantile
 from exporter.status.failures import FailureBuffer, FailureEntry, UnparsedLine
 from exporter.status.history import History, Point, Totals, rates, totals_by_source
+from parsers.values.numbers import SECOND
 
 _MAX_ROUTES = 25
 _MAX_MODELS = 20
@@ -198,7 +199,7 @@ def _buckets_by_route(
 
 def spent_today(snapshot: Snapshot, now: float) -> dict[str, int | Decimal]:
     """Tokens and cost since midnight UTC, by "tokens" or currency. `now` is in seconds since the epoch."""
-    start, _ = TODAY_BUDGET.window_of(round(now * 1_000_000_000))
+    start, _ = TODAY_BUDGET.window_of(round(now * SECOND))
     return {
         unit: amount
         for (at, unit), amount in snapshot.spent.get(TODAY_BUDGET.key, {}).items()

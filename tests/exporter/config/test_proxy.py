@@ -44,7 +44,9 @@ def test_check_examines_a_configured_proxy(tmp_path: Path) -> None:
     assert "\nproxy\n" not in run("check", tmp_path, "")[1]
     code, output = run("check", tmp_path, "[proxy]\nworkers = 2\nupstream_ca = 'ca.pem'\n")
     assert code == 1
-    assert f"passes 127.0.0.1:8877 on to http://127.0.0.1:5001, writes {tmp_path}/logs/proxy.log" in output
+    assert (
+        f"listens on 127.0.0.1:8877, forwards to http://127.0.0.1:5001, and writes {tmp_path}/logs/proxy.log" in output
+    )
     assert f"problem: upstream_ca: no CA bundle at {tmp_path}/ca.pem" in output
     assert f"problem: no [[source]] reads {tmp_path}/logs/proxy.log" in output
     assert not (tmp_path / "logs").exists()

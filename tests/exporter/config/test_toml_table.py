@@ -135,7 +135,7 @@ REFUSED = {
     ),
     "absurd price": (
         "[[price]]\nmodel='m'\ninput='1e300'\noutput='8'\ncurrency='USD'\n",
-        "[[price]] 1: input must lie between 10^-12 and 10^15, found '1e300'",
+        "[[price]] 1: input must be between 10^-12 and 10^15, found '1e300'",
     ),
     "price's currency": (
         "[[price]]\nmodel='m'\ninput='2'\noutput='8'\ncurrency='dollar'\n",
