@@ -37,7 +37,8 @@ class Service:
         """`file` is the configuration file, which `reload` reads again."""
         self._config = config
         self._file = file
-        self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices, (*config.budgets, TODAY_BUDGET))
+        budgets, is_stored = (*config.budgets, TODAY_BUDGET), bool(config.exporter.state)
+        self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices, budgets, is_stored)
         self._supervisor = Supervisor(self._open_ledger, self._count_error)
         self._monitor = StatusMonitor(self._ledger, self._supervisor, self.ready)
         self._stopping = threading.Event()

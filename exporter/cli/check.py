@@ -32,7 +32,7 @@ def check(config_path: Path) -> None:
     click.echo(f"{config_path}: the configuration is valid")
     problems = 0
     samples: dict[str, Batch] = {}
-    ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets)
+    ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets, is_stored=False)
     for source in config.sources:
         batches: list[Batch] = []
         problems += _print_findings(f"{source.name} ({parser_name(source.parser)})", examine(source, batches))

@@ -103,7 +103,7 @@ def _report_match(guess: Guess, batch: Batch, config: Config) -> None:
                 click.echo(f"  {field} = {_shown(field, value)}")
     if len(dropped) == len(batch.records):
         click.echo("\nthis line contains nothing that is counted")
-    ledger = Ledger(config.limits, time.time, config.buckets, config.prices)
+    ledger = Ledger(config.limits, time.time, config.buckets, config.prices, is_stored=False)
     ledger.enter("explained", batch)
     click.echo("\nincreases")
     for series, amount in _increases(ledger.snapshot(None)):

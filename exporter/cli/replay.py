@@ -108,7 +108,7 @@ def replay(
         stop("--parser, --format and --envelope describe FILES, and no FILE is named")
     named = context.get_parameter_source("config_path") is not click.core.ParameterSource.DEFAULT
     config = load_or_stop(config_path) if named or not files else Config()
-    ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets)
+    ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets, is_stored=False)
     if since is not None and until is not None and since >= until:
         stop("--since must be before --until: nothing lies between them")
     examples: Examples = {}

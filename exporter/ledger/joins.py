@@ -171,6 +171,11 @@ class Joins:
             if at + now - then >= ended.at + HOLD:
                 yield self.held.pop(ended.trace_id)
 
+    def forget_changes(self) -> None:
+        """Drop the record of what has changed, which grows with every run, if no state is stored."""
+        for table in (self.waiting, self.held, self.errors, self.streams.blocks):
+            table.changes()
+
     def forget(self, file: str) -> None:
         """Drop the event time of a file generation that is no longer read."""
         self._reached.pop(file, None)

@@ -58,8 +58,11 @@ class Ledger:
         buckets: Mapping[str, tuple[float, ...]] | None = None,
         prices: Iterable[Price] = (),
         budgets: Iterable[Budget] = (),
+        is_stored: bool = True,
     ) -> None:
+        """`buckets` are bounds in seconds by metric name. Without `is_stored`, `changes` is never called."""
         self._lock = threading.Lock()
+        self._is_stored = is_stored
         self._clock = clock
         self._limits = limits
         self._series = Series(limits, clock, buckets)
@@ -221,6 +224,8 @@ class Ledger:
             ledger.last_at = event_time(ledger, batch.last_at)  # for usages without a time in the first batch
         post(ledger, batch.records)
         ledger.joins.streams.trim(ledger.joins.capacity)
+        if not self._is_stored:
+            ledger.joins.forget_changes()
         if batch.last_at is not None:
             advance(ledger, batch.last_at)
             ledger.usage_at = max(ledger.usage_at, event_time(ledger, batch.last_at))

@@ -360,3 +360,16 @@ def test_any_order_within_two_seconds_and_any_cut_gives_the_same(dice: random.Ra
     rig.post(at=60 * SECOND)
     assert rig.runs() == story.runs
     assert rig.failed() == story.failed
+
+
+def test_without_a_state_no_run_leaves_a_trace_of_what_has_changed() -> None:
+    rig = Rig()
+    rig.ledger = Ledger(rig.limits, rig.clock, is_stored=False)
+    for number in range(1000):
+        trace_id = f"{number:032x}"
+        rig.post(b.Opened(trace_id, "workflow", APP, BEGUN + number), b.Closed(trace_id, "finished", 1, BEGUN + number))
+        rig.post(b.TraceError(f"{number:032d}", "run", BEGUN + number))
+    rig.ledger.snapshot(None)
+    rig.post(at=0)
+    changed = rig.ledger.changes()
+    assert (changed.waiting, changed.held, changed.errors, changed.streams) == ({}, {}, {}, {})
