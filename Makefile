@@ -1,6 +1,6 @@
 # make run: tail samples/ and serve http://127.0.0.1:9877/metrics
 # make test: lint, types, import direction, unit, golden and system tests
-# Both do all of their own set-up on a machine with Python 3.11+ and make.
+# Both install everything that they need, on a machine with Python 3.11+ and make.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -21,62 +21,64 @@ lint: .venv/test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The fast half of the tests.
+# Run only the fast tests.
 unit: .venv/test
 	$(BIN)/pytest -m "not system" -n auto
 
-# Kills the exporter under load and compares what was written with what was counted:
+# Kill the exporter under load, and compare the number of written and counted lines:
 # make soak KILLS=1000 SECONDS=5 RATE=5000 ROTATE=2 ATTACKERS=300
 .PHONY: soak
 soak: .venv/test programs
 	$(BIN)/python -m tests.system.soak
 
-# Coverage-guided fuzzing of every parser and of what the proxy reads; the corpus and findings are in .fuzz.
+# Fuzz every parser and the proxy's reading of responses, guided by coverage. The corpus and findings are in .fuzz.
 .PHONY: fuzz
 MINUTES ?= 5
 fuzz: .venv/test
 	$(BIN)/pip install --quiet --group fuzz
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
-# The operator's stack on this machine, with a small Dify, traffic and receivers; prints its addresses.
+# Run the whole stack on this machine with a small Dify, traffic and receivers, and print its addresses.
 demo: .venv/demo
 	@$(MAKE) --no-print-directory programs
 	$(BIN)/python -m tests.drill --demo
 
-# Breaks that stack on purpose and watches each alert arrive and end: 45 minutes, or SPEED=90 for half of one.
+# Break that stack on purpose, and check that each alert arrives and resolves. This takes 45 minutes, or half a minute
+# with SPEED=90.
 SPEED ?= 1
 drill: .venv/demo
 	@$(MAKE) --no-print-directory programs
 	$(BIN)/python -m tests.drill --speed $(SPEED)
 
-# Writes grafana/dashboards/ from grafana/dashboards.py.
+# Write grafana/dashboards/ from grafana/dashboards.py.
 dashboards: .venv/test
 	$(BIN)/python -m grafana.dashboards
 
-# Writes the expositions that the samples give; read the difference before you commit it.
+# Write the expected expositions of the samples. Read the difference before you commit it.
 golden: .venv/test
 	$(BIN)/python -m tests.golden
 
-# Writes what is derived from the code and the rules: read the difference before you commit it.
+# Write the documents that come from the code and the rules. Read the difference before you commit it.
 docs: .venv/test
 	$(BIN)/python -m tests.metrics_reference
 	$(BIN)/python -m tests.alerts
 	$(BIN)/python -m tests.references
 
-# Pins what CI and the image install, with hashes; the package itself keeps ranges.
+# Lock the versions that CI and the image install, with hashes. The package itself uses version ranges.
 .PHONY: lock
 lock: .venv/python
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra proxy --generate-hashes --universal --python-version 3.11 --no-annotate \
 	  --no-emit-index-url --custom-compile-command 'make lock' --upgrade --quiet --output-file requirements.lock
 
-# Known vulnerabilities of what the lock pins: exit code 1 for some, 2 where nobody can be asked.
+# Look for known vulnerabilities of the locked versions. Exit code 1: there are some. 2: no database can be reached.
 .PHONY: audit
 audit: .venv/python
 	$(BIN)/pip install --quiet --group release
 	$(BIN)/python -m tests.advisories
 
-# What a release uploads, tried as a user gets it: the wheel in an environment of its own, dependencies by their hashes.
+# Build the files of a release and test them like a user: install the wheel into a new environment, with locked
+# dependencies.
 .PHONY: dist
 dist: .venv/python
 	rm -rf dist
@@ -93,7 +95,7 @@ dist: .venv/python
 clean:
 	rm -rf .venv .dify-exporter dist
 
-# Debian splits ensurepip from Python.
+# In Debian, ensurepip is not part of Python's package.
 .venv/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(SUDO) sh -c 'apt-get update && apt-get install -y python3-venv'
@@ -101,7 +103,7 @@ clean:
 	$(BIN)/pip install --quiet --upgrade pip
 	touch $@
 
-# In CI what the package and its proxy need comes from the lock, by its hashes.
+# In CI the dependencies of the package and its proxy come from the lock, with hashes.
 .venv/run: .venv/python pyproject.toml $(if $(CI),requirements.lock)
 	$(if $(CI),$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock)
 	$(BIN)/pip install --quiet --editable . $(if $(CI),--no-deps)
@@ -115,7 +117,7 @@ clean:
 	$(BIN)/pip install --quiet --group demo
 	touch $@
 
-# The programs of the system tests and the Debian packages that bring them. RUNLEVEL=1 keeps services from starting.
+# The programs that the system tests need, and their Debian packages. With RUNLEVEL=1 no service starts.
 PROGRAMS := git curl nginx prometheus promtool mtail prometheus-alertmanager amtool prometheus-blackbox-exporter logrotate envsubst \
   systemd-analyze openssl docker-compose chromium chromedriver
 PACKAGES := git curl nginx-light prometheus mtail prometheus-alertmanager prometheus-blackbox-exporter logrotate gettext-base \
@@ -125,16 +127,16 @@ programs:
 	@for program in $(PROGRAMS); do PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || missing="$$missing $$program"; done; \
 	[ -z "$$missing" ] || $(SUDO) sh -c 'apt-get update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -y --no-install-recommends $(PACKAGES)' \
-	  || echo "could not be installed:$$missing; their tests will be skipped"
+	  || echo "could not install:$$missing; the tests that need them will be skipped"
 
-# What a real logrotate does to the exporter, Pygtail and mtail: one table; `ROTATIONS=10` takes longer.
+# Test the exporter, Pygtail and mtail with a real logrotate, and print one table. `ROTATIONS=10` takes longer.
 .PHONY: rotation-matrix
 ROTATIONS ?= 2
 rotation-matrix: .venv/test
 	$(MAKE) --no-print-directory programs
 	$(BIN)/python -m tests.system.rotations --rotations $(ROTATIONS) 2>/dev/null
 
-# Side by side with other tools, one table at the end; `make bench LINES=1000000 ROUNDS=5` takes longer.
+# Compare the speed with other tools, and print one table. `make bench LINES=1000000 ROUNDS=5` takes longer.
 .PHONY: bench
 LINES ?= 200000
 ROUNDS ?= 3

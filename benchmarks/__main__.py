@@ -1,4 +1,4 @@
-"""`make bench`: everything in one run, as a table of medians and ratios."""
+"""`make bench`: all benchmarks in one run, as a table of medians and ratios."""
 
 import argparse
 from pathlib import Path
@@ -10,9 +10,9 @@ from benchmarks.corpora import CORPORA
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     arguments.add_argument("--lines", type=int, default=200_000, help="lines of each corpus")
-    arguments.add_argument("--rounds", type=int, default=3, help="rounds whose median counts")
-    arguments.add_argument("--folder", type=Path, default=Path(".bench"), help="where the corpora are made")
-    arguments.add_argument("--seconds", type=float, default=8.0, help="how long each rate of a serve is held")
+    arguments.add_argument("--rounds", type=int, default=3, help="rounds; the result is their median")
+    arguments.add_argument("--folder", type=Path, default=Path(".bench"), help="folder for the corpora")
+    arguments.add_argument("--seconds", type=float, default=8.0, help="seconds per measurement of a running exporter")
     arguments.add_argument("--only", nargs="+", choices=[*CORPORA, "serve"], default=[*CORPORA, "serve"])
     given = arguments.parse_args()
     print(f"{'corpus':<15} {'contender':<22} {'lines/s':>11} {'ratio':>7} {'processor':>10}")

@@ -1,7 +1,8 @@
-"""Logs to measure on, made here and never committed: the same lines for the same size.
+"""Generates the logs for the benchmarks. They are never committed; equal sizes give equal lines.
 
-Almost half of the requests carry an id that was never seen before, as a console's do, so that no cache of paths
-pays; a few lines in ten thousand are a scanner's. Lines are as the programs write them (docs/other-logs.md).
+Almost half of the requests have a new id in their path, as those of Dify's console have, so a cache of paths would not
+help. A few lines in ten thousand come from a scanner. The lines have the format of the real programs
+(docs/other-logs.md).
 """
 
 import random
@@ -10,7 +11,7 @@ from pathlib import Path
 
 _SEED = 20261124
 
-#: How often, method, path with `#` for a fresh id, status codes.
+#: Weight, method, path with `#` for a new id, status codes.
 _REQUESTS = (
     (14, "POST", "/v1/chat-messages", (200, 200, 200, 200, 400, 504)),
     (8, "GET", "/v1/parameters", (200,)),
@@ -48,7 +49,7 @@ _MODELS = (
 
 
 def nginx(timed: bool) -> Callable[[random.Random], Iterator[str]]:
-    """nginx' lines as Dify ships them, `timed` with the times that deploy/nginx adds."""
+    """Lines of nginx in the format that Dify ships; with `timed`, in the format of deploy/nginx."""
 
     def lines(chance: random.Random) -> Iterator[str]:
         for second in _seconds(chance, 40):
@@ -69,7 +70,7 @@ def nginx(timed: bool) -> Callable[[random.Random], Iterator[str]]:
 
 
 def dify_access(chance: random.Random) -> Iterator[str]:
-    """Dify's own access lines (api/extensions/ext_request_logging.py), in its text format."""
+    """Access lines of Dify's api (api/extensions/ext_request_logging.py), in its text format."""
     for second in _seconds(chance, 40):
         method, target, status = _request(chance)
         path, clock = target.partition("?")[0], f"{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}"
@@ -81,7 +82,7 @@ def dify_access(chance: random.Random) -> Iterator[str]:
 
 
 def dify_json(chance: random.Random) -> Iterator[str]:
-    """The same in JSON, as an api writes them with LOG_OUTPUT_FORMAT=json."""
+    """Access lines of Dify's api with LOG_OUTPUT_FORMAT=json."""
     for line in dify_access(chance):
         head, _, message = line.partition(" - ")
         trace = head.rpartition(" ")[2]
@@ -93,7 +94,7 @@ def dify_json(chance: random.Random) -> Iterator[str]:
 
 
 def plugin_daemon(chance: random.Random) -> Iterator[str]:
-    """The plugin daemon's access lines up to 0.5.2 (gin)."""
+    """Access lines of the plugin daemon up to version 0.5.2 (gin)."""
     tenants = [_uuid(chance) for _ in range(20)]
     for second in _seconds(chance, 40):
         clock = f"{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}"
@@ -109,14 +110,14 @@ def plugin_daemon(chance: random.Random) -> Iterator[str]:
 
 
 def telemetry(chance: random.Random) -> Iterator[str]:
-    """Enterprise telemetry of finished nodes (api/enterprise/telemetry), generation B."""
+    """Enterprise telemetry of finished nodes (api/enterprise/telemetry), in its newer format."""
     apps, tenant = [_uuid(chance) for _ in range(30)], _uuid(chance)
     for second in _seconds(chance, 40):
         yield _event(second, chance, "span_detail", tenant, chance.choice(apps), _node(chance))
 
 
 def telemetry_mixed(chance: random.Random) -> Iterator[str]:
-    """The same as a worker writes it: of ten nodes four call a model, and between them stand runs and messages."""
+    """Telemetry as a worker writes it: four of ten nodes call a model, and there are runs and messages between them."""
     apps, tenant = [_uuid(chance) for _ in range(30)], _uuid(chance)
     run = '"dify.event.name":"dify.workflow.run","dify.workflow.status":"succeeded","dify.workflow.elapsed_time":'
     start = '"dify.event.name":"dify.node.execution","dify.node.status":"succeeded","gen_ai.usage.total_tokens":null,'
@@ -190,7 +191,7 @@ CORPORA: dict[str, Callable[[random.Random], Iterator[str]]] = {
 
 
 def corpus(folder: Path, name: str, lines: int) -> Path:
-    """The file of a corpus, made at the first call. A large one repeats its first million lines."""
+    """The file of a corpus, which the first call generates. A large one repeats its first million lines."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}-{lines}.log"
     if not path.exists():
@@ -209,7 +210,7 @@ def corpus(folder: Path, name: str, lines: int) -> Path:
 
 
 def _seconds(chance: random.Random, rate: int) -> Iterator[int]:
-    """A clock for so many lines a second."""
+    """The second of the day of each line, at `rate` lines per second on average."""
     second = 0
     while True:
         for _ in range(chance.randrange(rate * 2)):
@@ -231,5 +232,5 @@ def _uuid(chance: random.Random) -> str:
 
 
 def _time(chance: random.Random) -> float:
-    """Seconds: mostly below one, sometimes a minute."""
+    """A duration in seconds: usually below one, rarely a minute."""
     return float(min(chance.lognormvariate(-1.2, 1.4), 120.0))

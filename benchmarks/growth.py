@@ -1,9 +1,9 @@
-"""How cost grows: with lines, with the length of a line, with series, and with sources.
+"""Measures how the cost grows with the number of lines, the length of a line, the series and the sources.
 
     python -m benchmarks.growth --lines 10000 100000 1000000 10000000
-    python -m benchmarks.growth --hostile       # shapes of logs that cost more than their size somewhere
+    python -m benchmarks.growth --hostile       # logs whose cost could grow faster than their size
 
-Processor time, the median of the rounds; the last column is the cost of one unit against that of the first row.
+It measures processor time, the median of the rounds. The last column is the cost per unit relative to the first row.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from benchmarks.loops import enter, parse_and_post
 from benchmarks.measure import Row, processor
 from benchmarks.options import OPTIONS
 from benchmarks.serving import fresh, serving, until
-from benchmarks.state import books
+from benchmarks.state import filled_ledger
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exposition import render
 from parsers.batch import Batch
@@ -29,10 +29,10 @@ from parsers.parser import registered
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
-    arguments.add_argument("--folder", type=Path, default=Path(".bench"), help="where the corpora are made")
+    arguments.add_argument("--folder", type=Path, default=Path(".bench"), help="folder for the corpora")
     arguments.add_argument("--lines", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     arguments.add_argument("--rounds", type=int, default=3)
-    arguments.add_argument("--hostile", action="store_true", help="cost per byte of hostile logs instead")
+    arguments.add_argument("--hostile", action="store_true", help="measure the cost per byte of hostile logs instead")
     given = arguments.parse_args()
     folder, rounds = given.folder.absolute(), given.rounds
     if given.hostile:
@@ -58,14 +58,14 @@ def show(what: str, unit: str, rows: Iterator[Row]) -> None:
 
 
 def _lines(folder: Path, sizes: list[int], rounds: int) -> Iterator[Row]:
-    parse_and_post("nginx-timed", corpus(folder, "nginx-timed", 10_000))  # loads what is loaded once
+    parse_and_post("nginx-timed", corpus(folder, "nginx-timed", 10_000))  # warm-up
     for lines in sizes:
         path = corpus(folder, "nginx-timed", lines)
         yield lines, processor(partial(parse_and_post, "nginx-timed", path), rounds), lines
 
 
 def _lengths(rounds: int) -> Iterator[Row]:
-    """Queries make lines long: up to 8 kB by nginx' default (large_client_header_buffers), else up to our limit."""
+    """Long query strings: up to 8 kB by default in nginx (large_client_header_buffers), and up to our limit."""
     name, options = OPTIONS["nginx-timed"]
     parser, total = registered()[name](**options), 1 << 25
     (line,) = islice(nginx(timed=True)(Random(1)), 1)
@@ -77,13 +77,13 @@ def _lengths(rounds: int) -> Iterator[Row]:
 
 def _series(rounds: int, step: Callable[[Ledger, Batch], object]) -> Iterator[Row]:
     for series in (100, 1000, 10_000, 50_000):
-        ledger, requests = books(series)
+        ledger, requests = filled_ledger(series)
         batch = Batch(records=tuple(requests))
         yield series, processor(partial(step, ledger, batch), rounds), series
 
 
 def _sources(folder: Path, lines: int = 200_000) -> Iterator[Row]:
-    """A backlog of all sources together, from its first byte to its last line in /metrics."""
+    """A backlog shared by all sources, from its first byte until its last line is in /metrics."""
     for sources in (1, 10, 50):
         place = fresh(folder / str(sources))
         paths = [place / f"{number}.log" for number in range(sources)]

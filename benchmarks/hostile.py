@@ -1,6 +1,6 @@
-"""Shapes of logs that cost more than their size where something is quadratic.
+"""Logs whose cost would grow faster than their size if some step were quadratic.
 
-Each function gives rows of a size, what it cost, and of how many units it consists, as benchmarks/growth.py shows them.
+Each function yields rows for benchmarks/growth.py: the size, its cost in nanoseconds, and its number of units.
 """
 
 import gzip
@@ -23,7 +23,7 @@ _SEED = 20261130
 
 
 def labels(folder: Path, rounds: int, lines: int = 1_000_000) -> Iterator[Row]:
-    """Telemetry of so many distinct apps and models in a million lines; first of 30."""
+    """A million lines of telemetry with 30 to a million distinct apps and models."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "labels.log"
 
@@ -39,7 +39,7 @@ def labels(folder: Path, rounds: int, lines: int = 1_000_000) -> Iterator[Row]:
 
 
 def cri_partials(rounds: int) -> Iterator[Row]:
-    """A line in Kubernetes' pieces, together more than a line may have from 29,200 pieces on."""
+    """One line in many CRI pieces. From 29,200 pieces on, it is longer than `line_length`."""
     for pieces in (8_000 * times for times in _TIMES):
         log = b"2026-11-23T08:53:31.404Z stdout P .\n" * pieces + b"2026-11-23T08:53:31.404Z stdout F end\n"
         parser = ENVELOPES["cri"](parser=Dify())
@@ -47,7 +47,7 @@ def cri_partials(rounds: int) -> Iterator[Row]:
 
 
 def docker_pieces(rounds: int) -> Iterator[Row]:
-    """A line of so many bytes in Docker's pieces of 16 KiB."""
+    """One long line in Docker pieces of 16 KiB."""
     piece = json.dumps({"log": "x" * 16_384, "stream": "stdout"}).encode() + b"\n"
     for pieces in (60 * times for times in _TIMES):
         log = piece * pieces + json.dumps({"log": "end\n", "stream": "stdout"}).encode() + b"\n"
@@ -60,7 +60,7 @@ def docker_pieces(rounds: int) -> Iterator[Row]:
 
 
 def packed(folder: Path) -> Iterator[Row]:
-    """A log that was rotated and packed while nobody read it, from its first byte to its last line in /metrics."""
+    """A log that was rotated and compressed before it was read, until its last line is in /metrics."""
     line = b'1.2.3.4 - - [24/Nov/2026:11:11:42 +0000] "GET /v1/info HTTP/1.1" 200 5 "-" "x" "-"'
     line += b' rt=0.001 uct="0.000" uht="0.001" urt="0.001" us="200"\n'
     for lines in (20_000 * times for times in _TIMES):
@@ -72,7 +72,7 @@ def packed(folder: Path) -> Iterator[Row]:
 
 
 def files(folder: Path) -> Iterator[Row]:
-    """A glob that matches so many empty files of one folder: from the start of a serve until it is ready."""
+    """A glob that matches many empty files of one folder: from the start of `serve` until it is ready."""
     for count in (250 * times for times in _TIMES):
         place = fresh(folder / str(count))
         for number in range(count):
@@ -82,7 +82,7 @@ def files(folder: Path) -> Iterator[Row]:
 
 
 def _telemetry(lines: int, distinct: int) -> Iterator[bytes]:
-    """Lines that differ in the app and the model, each of which comes as often as the others."""
+    """Lines with equally frequent distinct apps and models."""
     chance = random.Random(_SEED)
     template = next(telemetry(chance))
     begin, app, end = template.partition('"dify.app_id":"')

@@ -1,6 +1,6 @@
-"""What a program of one's own would do with the same lines, each as one function of a file: lines that it counted.
+"""Simple programs that could read the same logs, for comparison. Each is a function that counts the lines of a file.
 
-`python -m benchmarks.loops NAME CORPUS FILE` runs one of them and prints seconds, those of the processor, and lines.
+`python -m benchmarks.loops NAME CORPUS FILE` runs one of them. It prints wall seconds, processor seconds and lines.
 """
 
 import json
@@ -24,14 +24,14 @@ from parsers.parser import Parser, registered
 
 
 def parse_and_post(corpus: str, path: Path) -> int:
-    """Ours without the start of a process: windows, parser, ledger."""
+    """Our windows, parser and ledger, without the start of a process."""
     name, options = OPTIONS[corpus]
     with path.open("rb") as file:
         return enter(registered()[name](**options), file.read)
 
 
 def enter(parser: Parser, read: Read) -> int:
-    """The lines of a stream that were counted, in a ledger of its own."""
+    """Enter a stream into a new ledger. Returns the number of observed lines."""
     ledger = Ledger(Limits(), time.time)
     lines = 0
     for batch in feed(read, parser, Limits().line_length):
@@ -41,7 +41,7 @@ def enter(parser: Parser, read: Read) -> int:
 
 
 def pygtail_and_client(corpus: str, path: Path) -> int:
-    """The first solution one thinks of: Pygtail's lines, one pattern, prometheus_client's metrics."""
+    """The obvious solution: Pygtail for lines, one regular expression, and prometheus_client for metrics."""
     pattern = re.compile(PATTERNS[corpus].decode())
     identifier = re.compile("[0-9a-f]{8}-[0-9a-f-]{27}")
     labels = sorted(pattern.groupindex.keys() - {"duration"})
@@ -63,7 +63,7 @@ def pygtail_and_client(corpus: str, path: Path) -> int:
 
 
 def json_loads(corpus: str, path: Path) -> int:
-    """Python's own decoder, and the sums by application and model."""
+    """Only decode each line with the json module of Python."""
     del corpus
     lines = 0
     with path.open() as file:
@@ -74,7 +74,7 @@ def json_loads(corpus: str, path: Path) -> int:
 
 
 def json_loads_and_sums(corpus: str, path: Path) -> int:
-    """The same, and what the lines are read for: tokens and money by application and model."""
+    """Decode each line, and sum tokens and cost by app and model."""
     del corpus
     tokens: dict[tuple[str, str], int] = {}
     cost: dict[tuple[str, str], Decimal] = {}
@@ -90,7 +90,7 @@ def json_loads_and_sums(corpus: str, path: Path) -> int:
 
 
 def findall(corpus: str, path: Path) -> int:
-    """The ceiling of rows: Python's regular expressions on blocks of 1 MiB, and nothing is counted."""
+    """An upper bound for parsing by rows: one regular expression on blocks of 1 MiB, without counting."""
     pattern = re.compile(PATTERNS[corpus], re.MULTILINE)
     lines, rest = 0, b""
     with path.open("rb") as file:

@@ -1,15 +1,15 @@
-"""Processor time of a step, for the tables of growth."""
+"""Measures the processor time of a step."""
 
 import time
 from collections.abc import Callable
 from statistics import median
 
-#: What was measured at which size: nanoseconds of the processor for all of it, and of how many units it consists.
+#: The size, the processor time of all of it in nanoseconds, and its number of units.
 Row = tuple[int, float, int]
 
 
 def processor(step: Callable[[], object], rounds: int) -> float:
-    """Nanoseconds of this process, the median of the rounds."""
+    """Processor time of this process in nanoseconds, the median of the rounds."""
 
     def once() -> int:
         begun = time.process_time_ns()

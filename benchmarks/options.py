@@ -1,8 +1,8 @@
-"""How each corpus is read: by our parser, and by the one pattern of a loop."""
+"""How each corpus is parsed: by our parser, and by one regular expression."""
 
 from typing import Any
 
-#: Parser and options.
+#: The parser of each corpus, and its options.
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "nginx-timed": ("nginx", {"format": "dify-timed"}),
     "nginx": ("nginx", {"format": "dify"}),

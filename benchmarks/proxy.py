@@ -1,7 +1,7 @@
-"""What the proxy costs beside nginx's proxy_pass and beside no proxy, in one run, the ways taking turns.
+"""Compares the proxy with nginx's proxy_pass and with no proxy, alternating in one run.
 
-The upstream is the small Dify of the system tests (Flask under gunicorn with gevent). Times are what a client on
-the same machine sees, so "added" is against `none` of the same run.
+The upstream is the small Dify of the system tests (Flask under gunicorn with gevent). A client on the same machine
+measures the times. "added" is the difference to `none` in the same run.
 """
 
 import argparse
@@ -41,13 +41,13 @@ http {{
 }}
 """
 KEY = {"Authorization": "Bearer app-one", "Content-Type": "application/json"}
-FOR_EVER = json.dumps({"query": "for ever 0.5", "inputs": {}, "user": "u", "response_mode": "streaming"})
+ENDLESS_STREAM = json.dumps({"query": "for ever 0.5", "inputs": {}, "user": "u", "response_mode": "streaming"})
 STREAM = json.dumps({"query": "hello", "inputs": {}, "user": "u", "response_mode": "streaming"})
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m benchmarks.proxy", description=__doc__)
-    arguments.add_argument("--requests", type=int, default=300, help="small requests a round and a way")
+    arguments.add_argument("--requests", type=int, default=300, help="small requests per round and way")
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--streams", type=int, default=500)
     arguments.add_argument("--upload", type=int, default=200, help="MB of one upload")
@@ -62,7 +62,7 @@ def main() -> None:
 
 @contextmanager
 def ways(folder: Path) -> Iterator[tuple[dict[str, tuple[str, int]], dict[str, int]]]:
-    """Address and process of each way to the same upstream."""
+    """The address and the process id of each way to the same upstream."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with dify_running(folder) as url, proxying(folder, url) as proxy:
@@ -82,7 +82,7 @@ def ways(folder: Path) -> Iterator[tuple[dict[str, tuple[str, int]], dict[str, i
 
 
 def small(addresses: dict[str, tuple[str, int]], requests: int, rounds: int) -> None:
-    """One client, one connection, a small request after the other."""
+    """One client with one connection sends small requests, one after the other."""
     seconds: dict[str, list[float]] = {way: [] for way in addresses}
     for _ in range(rounds):
         for way, address in addresses.items():
@@ -92,7 +92,7 @@ def small(addresses: dict[str, tuple[str, int]], requests: int, rounds: int) -> 
 
 
 def throughput(addresses: dict[str, tuple[str, int]], requests: int, rounds: int) -> None:
-    """Eight connections at once."""
+    """Eight clients send small requests at the same time."""
     rates: dict[str, list[float]] = {way: [] for way in addresses}
     for _ in range(rounds):
         for way, address in addresses.items():
@@ -109,7 +109,7 @@ def throughput(addresses: dict[str, tuple[str, int]], requests: int, rounds: int
 
 
 def first_event(addresses: dict[str, tuple[str, int]], times: int) -> None:
-    """To the first event of a stream, which the upstream sends at once."""
+    """The time to the first event of a stream. The upstream sends it immediately."""
     seconds: dict[str, list[float]] = {way: [] for way in addresses}
     for _ in range(times):
         for way, address in addresses.items():
@@ -126,7 +126,7 @@ def first_event(addresses: dict[str, tuple[str, int]], times: int) -> None:
 
 
 def beside_streams(addresses: dict[str, tuple[str, int]], pids: dict[str, int], streams: int) -> None:
-    """Streams that send two events a second, and a small request meanwhile."""
+    """Small requests during many streams that send two events per second each."""
     print(f"beside {streams} streams   {'p50':>8} {'p99':>8}   ms of a small request; MB more of memory")
     for way, address in addresses.items():
         before = _megabytes(pids.get(way))
@@ -134,7 +134,7 @@ def beside_streams(addresses: dict[str, tuple[str, int]], pids: dict[str, int], 
             connections = []
             for _ in range(streams):
                 connection = stack.enter_context(_closing(HTTPConnection(*address, timeout=60)))
-                connection.request("POST", "/v1/chat-messages", FOR_EVER, KEY)
+                connection.request("POST", "/v1/chat-messages", ENDLESS_STREAM, KEY)
                 connections.append(connection)
             responses = [connection.getresponse() for connection in connections]
             drained = Thread(target=_drain, args=([response.fp.raw._sock for response in responses],))  # type: ignore[attr-defined]
@@ -149,7 +149,7 @@ def beside_streams(addresses: dict[str, tuple[str, int]], pids: dict[str, int], 
 
 
 def upload(addresses: dict[str, tuple[str, int]], pids: dict[str, int], megabytes: int) -> None:
-    """One file to Dify, whose parser of forms is the slowest part."""
+    """Upload one file. Dify's form parser is the slowest part."""
     with TemporaryDirectory() as name:
         file = Path(name) / "body"
         with file.open("wb") as sparse:
@@ -173,7 +173,7 @@ def _timed(address: tuple[str, int], requests: int) -> Iterator[float]:
 
 
 def _drain(connections: list[socket.socket]) -> None:
-    """Reads whatever comes until every connection has ended."""
+    """Read from all connections until each has ended."""
     import selectors
 
     with selectors.DefaultSelector() as selector:
@@ -205,12 +205,12 @@ def _percentiles(seconds: dict[str, list[float]]) -> None:
 
 
 def _at(ordered: list[float], quantile: float) -> float:
-    """Milliseconds."""
+    """A quantile of sorted seconds, in milliseconds."""
     return ordered[min(int(len(ordered) * quantile), len(ordered) - 1)] * 1000
 
 
 def _megabytes(parent: int | None) -> float:
-    """Resident, of a process and its children; 0 for none."""
+    """The resident memory of a process and its children in megabytes; 0 without a process."""
     if parent is None:
         return 0.0
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()

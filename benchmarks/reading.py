@@ -1,4 +1,4 @@
-"""Reading speed: every contender reads the same file in a process of its own, all in turn, round after round."""
+"""Measures reading speed. In each round, every contender reads the same file in its own process."""
 
 import re
 import resource
@@ -19,11 +19,11 @@ from benchmarks.options import OPTIONS
 PROGRAMS = Path(__file__).with_name("mtail")
 EXPORTER = str(Path(sys.executable).with_name("dify-exporter"))
 
-#: Read as if numpy were not installed.
+#: Runs the exporter as if numpy were not installed.
 _WITHOUT_NUMPY = "import sys; sys.modules['numpy'] = None; from exporter.cli import main; main()"
 
-#: Slow contenders read so many lines at most: they are linear.
-_AT_MOST = {"pygtail_and_client": 50_000}
+#: Slow contenders read fewer lines, because their cost is linear.
+_MAX_LINES = {"pygtail_and_client": 50_000}
 
 _CONTENDERS: dict[str, tuple[str, ...]] = {
     "nginx-timed": ("replay", "replay without numpy", "parse_and_post", "mtail", "pygtail_and_client", "findall"),
@@ -34,12 +34,13 @@ _CONTENDERS: dict[str, tuple[str, ...]] = {
     "telemetry": ("replay", "parse_and_post", "json_loads", "json_loads_and_sums"),
     "telemetry-mixed": ("replay", "parse_and_post", "json_loads"),
 }
-_YARDSTICK = dict.fromkeys(("dify-json", "telemetry", "telemetry-mixed"), "json_loads")
+_BASELINE = dict.fromkeys(("dify-json", "telemetry", "telemetry-mixed"), "json_loads")
 
 
 class Result(Struct, frozen=True):
-    """Lines a second, by the wall's clock and by the processor's: medians of the rounds, and their ratios to the
-    yardstick of the corpus. On a machine that is not idle the processor's ratio is the one to trust.
+    """Medians of the rounds. `ratio` (wall time) and `processor_ratio` compare with the baseline of the corpus.
+
+    On a busy machine, only the ratio of processor times is reliable.
     """
 
     corpus: str
@@ -50,20 +51,20 @@ class Result(Struct, frozen=True):
 
 
 class Cost(Struct, frozen=True):
-    """Seconds a line; mtail's processor time is that of all its threads."""
+    """Seconds per line. The processor time is that of all threads."""
 
     wall: float
     processor: float
 
 
 def measure(folder: Path, name: str, lines: int, rounds: int) -> list[Result]:
-    """All contenders of one corpus. Raises SystemExit where two of them count differently."""
+    """Measure all contenders of one corpus. Raises SystemExit if two of them count differently."""
     for package in ("exporter", "parsers"):  # as pip does, also where PYTHONDONTWRITEBYTECODE is set
         compile_dir(package, quiet=1)
     costs: dict[str, list[Cost]] = {contender: [] for contender in _CONTENDERS[name]}
     for _ in range(rounds):
         for contender, found in costs.items():
-            size = min(lines, _AT_MOST.get(contender, lines))
+            size = min(lines, _MAX_LINES.get(contender, lines))
             cost = _cost(contender, name, corpus(folder, name, size))
             found.append(Cost(cost.wall / size, cost.processor / size))
     if "mtail" in costs:
@@ -72,15 +73,15 @@ def measure(folder: Path, name: str, lines: int, rounds: int) -> list[Result]:
         each: Cost(median(cost.wall for cost in found), median(cost.processor for cost in found))
         for each, found in costs.items()
     }
-    yard = medians[_YARDSTICK.get(name, "mtail")]
+    baseline = medians[_BASELINE.get(name, "mtail")]
     return [
-        Result(name, each, 1 / cost.wall, yard.wall / cost.wall, yard.processor / cost.processor)
+        Result(name, each, 1 / cost.wall, baseline.wall / cost.wall, baseline.processor / cost.processor)
         for each, cost in medians.items()
     ]
 
 
 def check(name: str, path: Path) -> None:
-    """Both count the same: each method, status and operation, and each route that holds an id."""
+    """Compare the counts of ours and mtail: by method, status and operation, and by each route with an id."""
     ours, theirs = _counted(_replay(name, path)), _counted(_mtail(name, path, "prometheus"))
     if ours != theirs:
         raise SystemExit(f"{name}: the contenders do not count the same: ours {ours - theirs}, mtail {theirs - ours}")

@@ -1,4 +1,4 @@
-"""What a running exporter costs and how soon it shows a line: a real `serve`, real files, real scrapes."""
+"""Measures the cost and the latency of a running exporter: a real `serve` with real files and scrapes."""
 
 import http.client
 import os
@@ -32,13 +32,13 @@ class Result(Struct, frozen=True):
 
 
 class Serving:
-    """A `serve` of nginx logs, in a folder of its own."""
+    """A running `serve` of nginx logs."""
 
     def __init__(self, process: subprocess.Popen[str], port: int) -> None:
         self.process, self._port = process, port
 
     def scrape(self) -> tuple[float, bytes]:
-        """Seconds and text."""
+        """The duration in seconds, and the text."""
         begun = time.perf_counter()
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_DEADLINE)
         connection.request("GET", "/metrics")
@@ -47,7 +47,7 @@ class Serving:
         return time.perf_counter() - begun, text
 
     def observed(self) -> int:
-        """Lines of all sources; -1 before there is any."""
+        """The observed lines of all sources; -1 before the first scrape with metrics."""
         found = _OBSERVED.findall(self.scrape()[1])
         return sum(round(float(lines)) for lines in found) if found else -1
 
@@ -57,13 +57,13 @@ class Serving:
         return (int(fields[11]) + int(fields[12])) / _TICK
 
     def resident(self) -> float:
-        """Megabytes."""
+        """Resident memory in megabytes."""
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * _HERTZ / 1e6
 
 
 @contextmanager
 def serving(folder: Path, *sources: list[str], keys: str = "") -> Iterator[Serving]:
-    """`sources` are the paths of each, `keys` more lines of [exporter]."""
+    """Run `serve`. `sources` are the paths of each source, `keys` are additional lines for [exporter]."""
     config = folder / "exporter.toml"
     tables = [
         f'[[source]]\nname = "nginx-{number}"\npaths = {paths!r}\nparser = "nginx"\nformat = "dify-timed"\n'
@@ -85,7 +85,7 @@ def serving(folder: Path, *sources: list[str], keys: str = "") -> Iterator[Servi
 
 
 def measure(folder: Path, seconds: float) -> Iterator[Result]:
-    """All of it; `seconds` is how long each rate is held."""
+    """Run all measurements. `seconds` is the length of each."""
     folder = folder.absolute()  # a configuration's paths are relative to its own folder
     folder.mkdir(parents=True, exist_ok=True)
     yield from _latency(fresh(folder / "latency"), seconds)
@@ -118,7 +118,7 @@ def _scrapes(folder: Path, seconds: float) -> Iterator[Result]:
         log.open("a").write("".join(_many_series()))
         until(lambda: server.observed() >= len(list(_many_series())))
         samples = server.scrape()[1].count(b"\n")
-        with _Writer(log, rate=10):  # so that each commit has something to write
+        with _Writer(log, rate=10):  # so that each commit has changes to write
             calm = sorted(server.scrape()[0] for _ in _every(0.1, seconds))
         with _Writer(log, rate=2000):
             busy = sorted(server.scrape()[0] for _ in _every(0.1, seconds))
@@ -155,7 +155,7 @@ def _idle(folder: Path, seconds: float) -> Iterator[Result]:
 
 
 def _ingest(server: Serving, log: Path) -> float:
-    """Lines a second of a backlog that is there at once."""
+    """Lines per second for a backlog that is written at once."""
     lines = 200_000
     text = "\n".join(islice(nginx(timed=True)(Random(1)), lines)) + "\n"
     before = server.observed()
@@ -167,7 +167,7 @@ def _ingest(server: Serving, log: Path) -> float:
 
 
 def _many_series() -> Iterator[str]:
-    """Lines whose series have 10,000 samples."""
+    """Lines that create series with 10,000 samples."""
     from parsers.access.routes import table
 
     for route, status in islice(product(table().templates, (200, 404)), 300):
@@ -179,7 +179,7 @@ def _many_series() -> Iterator[str]:
 
 
 class _Writer:
-    """Appends lines at a rate, in bites of 20 ms; `written` says when the line of a number was written."""
+    """Appends lines at a fixed rate, every 20 ms. `written` has the number of each line and when it was written."""
 
     def __init__(self, log: Path, rate: int) -> None:
         self.written: list[tuple[int, float]] = []
@@ -222,7 +222,7 @@ def until(condition: Callable[[], bool], pause: float = 0.02) -> None:
     end = time.monotonic() + _DEADLINE
     while not condition():
         if time.monotonic() > end:
-            raise SystemExit("the exporter did not get there in time")
+            raise SystemExit("the condition was not met in time")
         time.sleep(pause)
 
 
@@ -231,7 +231,7 @@ def _p99(ordered: list[float]) -> float:
 
 
 def fresh(folder: Path) -> Path:
-    """An empty folder: state and logs of an earlier run would count."""
+    """Create an empty folder, without the state and logs of an earlier run."""
     subprocess.run(["rm", "-rf", str(folder)], check=True)
     folder.mkdir(parents=True)
     return folder

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Prints alertmanager.yml with the two secrets in it that Alertmanager before 0.26 cannot read from files:
+# Prints alertmanager.yml with two secrets filled in that Alertmanager before 0.26 cannot read from files:
 #   alertmanager-secrets.sh /etc/alertmanager/alertmanager.yml /etc/alertmanager/secrets > /run/alertmanager/alertmanager.yml
-# Ends with 1 and one sentence where any secret is missing or empty.
+# If a secret is missing or empty, it prints one sentence and exits with 1.
 set -eu
 config=$1 secrets=$2
 
@@ -12,7 +12,7 @@ for name in pagerduty_routing_key slack_api_url smtp_password wecom_secret watch
     }
 done
 
-# What sed would take for its own is escaped.
+# Escape the characters that have a meaning for sed.
 value() { tr -d '\n' < "$secrets/$1" | sed 's/[&|\\]/\\&/g'; }
 
 exec sed -e "s|WECOM_API_SECRET|$(value wecom_secret)|" \

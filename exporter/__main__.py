@@ -1,4 +1,4 @@
-"""Where `dify-exporter` begins: whatever takes time is imported when no signal can hurt any more."""
+"""The entry point of `dify-exporter`. Signals are blocked before the slow imports, so that none is lost."""
 
 import io
 import os
@@ -10,10 +10,10 @@ from exporter.process import signals
 def main() -> None:
     signals.block()
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by who started us: `>&-`
+        if getattr(sys, name) is None:  # the parent process has closed it: `>&-`
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the whole process
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # an app's name may be no text in this locale
+        sys.stdout.reconfigure(errors="replace")  # the name of an app may not be encodable in this locale
     from exporter.cli import main as command
 
     command()

@@ -1,6 +1,6 @@
-"""Every metric: name, kind, help, labels and buckets, written once.
+"""The catalogue of all metrics: name, type, help, labels and buckets.
 
-The ledger, the exposition, the reference in docs/ and the tests read this table; nothing else names a metric.
+This table is the only place that names a metric. The ledger, the exposition, the docs and the tests read it.
 """
 
 from itertools import product
@@ -14,13 +14,14 @@ REQUEST_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 6
 FIRST_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0)
 RUN_BUCKETS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 
-#: Labels whose values the logs choose: beyond the cap of a metric they fold into `other`.
+#: Labels whose values come from the logs. When a metric has reached its cap, new values become `other`.
 OPEN_LABELS = frozenset({"route", "app_id", "provider", "model", "task"})
 
 
 class Metric(Struct, frozen=True, eq=False):
-    """`buckets` are upper bounds in seconds. A durable metric lives in the ledger and survives a restart,
-    the others live with the process.
+    """A metric. `buckets` are upper bounds in seconds.
+
+    The ledger keeps a `durable` metric over restarts; all others start at 0 with each process.
     """
 
     name: str
@@ -199,7 +200,7 @@ BUILD_INFO = _gauge(
 
 METRICS: tuple[Metric, ...] = tuple(_all)
 
-#: Label sets that exist from a source's first moment, so that the first error is visible to increase().
+#: Label sets that every source has from its start, so that `increase()` sees the first error.
 INITIAL: tuple[tuple[Metric, tuple[tuple[str, ...], ...]], ...] = (
     (LINES, (("observed",), ("ignored",), ("unparsed",))),
     (UNPARSED_LINES, tuple(product(UNPARSED_REASONS))),

@@ -1,4 +1,4 @@
-"""Text of others inside our messages: log lines are reduced to their shape, names to printable characters."""
+"""Makes foreign text safe in our messages: log lines are reduced to their shape, names to printable characters."""
 
 import re
 from collections.abc import Iterable

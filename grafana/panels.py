@@ -1,6 +1,6 @@
-"""Grafana's classic dashboard JSON, as far as our dashboards use it: one function a kind of panel.
+"""Grafana's classic dashboard JSON, as far as the dashboards need it: one function per kind of panel.
 
-Widths are of a grid of 24, heights of about 30 pixels. A query is a PromQL expression and its legend.
+Widths are columns of a grid of 24; one unit of height is about 30 pixels. A query is a PromQL expression and its legend.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ RUNBOOKS = "https://github.com/dify-exporter/dify-exporter/blob/main/docs/runboo
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
-#: Green to red by class of status codes, and the words that say the same.
+#: Colours from green to red for classes of status codes, and for words with the same meaning.
 COLOURS = {
     "2xx": "green", "3xx": "blue", "4xx": "orange", "5xx": "red",
     "observed": "green", "ignored": "blue", "unparsed": "red",
@@ -26,7 +26,7 @@ UP_OR_DOWN = [{
 
 
 def thresholds(steps: Sequence[tuple[float, str]], base: str = "green") -> Json:
-    """Colours from the values on at which they begin."""
+    """Return thresholds: each colour applies from its value on."""
     return {
         "mode": "absolute",
         "steps": [{"value": None, "color": base}, *({"value": value, "color": colour} for value, colour in steps)],
@@ -35,7 +35,7 @@ def thresholds(steps: Sequence[tuple[float, str]], base: str = "green") -> Json:
 
 def timeseries(title: str, *queries: Query, unit: str = "short", lines: Sequence[float] = (), stack: bool = False,
                bars: str = "", **more: Any) -> Json:  # fmt: skip
-    """`lines` are drawn across; `bars` is a step such as "1d" for one bar each."""
+    """`lines` are horizontal lines at these values. `bars` draws one bar per step, such as "1d"."""
     custom: Json = {
         "drawStyle": "bars" if bars else "line",
         "fillOpacity": 60 if bars or stack else 8,
@@ -98,7 +98,7 @@ def bargauge(title: str, *queries: Query, unit: str = "percentunit", steps: Sequ
 
 
 def heatmap(title: str, histogram: str, unit: str = "s", **more: Any) -> Json:
-    """`histogram` is the selector of a `_bucket` series. Grafana draws the buckets as they are."""
+    """`histogram` is the selector of a `_bucket` series. Grafana draws the buckets without changing them."""
     query = (f"sum by (le) (increase({histogram}[$__rate_interval]))", "{{le}}")
     defaults = {"custom": {"scaleDistribution": {"type": "linear"}, "hideFrom": _nowhere()}}
     options = {
@@ -119,7 +119,7 @@ def heatmap(title: str, histogram: str, unit: str = "s", **more: Any) -> Json:
 
 
 def state_timeline(title: str, *queries: Query, **more: Any) -> Json:
-    """Series of 1 and 0 as bars of green and red."""
+    """Draw series of 1 and 0 as green and red bars."""
     defaults = {
         "color": {"mode": "thresholds"},
         "custom": {"fillOpacity": 80, "lineWidth": 0, "hideFrom": _nowhere()},
@@ -182,7 +182,7 @@ def row(title: str) -> Json:
 
 def dashboard(uid: str, title: str, description: str, panels: Sequence[Json], *, variables: Sequence[Json] = (),
               since: str = "now-6h") -> Json:  # fmt: skip
-    """Panels are laid from left to right, and a new line begins where one does not fit."""
+    """Place panels from left to right; a panel that does not fit starts a new line."""
     left = top = height = 0
     for number, panel in enumerate(panels, 1):
         panel["id"] = number
@@ -225,7 +225,7 @@ _SOURCE_VARIABLE = {
     "type": "query",
     "name": "source",
     "label": "Source",
-    "description": "The same request stands in nginx's log and in Dify's: sums are taken within one source.",
+    "description": "The same request is in nginx's log and in Dify's log, so panels sum within one source.",
     "datasource": DATASOURCE,
     "query": {"query": "label_values(dify_exporter_read_bytes_total, source)", "refId": "source"},
     "refresh": 2,

@@ -1,6 +1,6 @@
-"""Writes exporter/advice/alerts.json: of which metrics each shipped alert is made, through all recording rules.
+"""Write exporter/advice/alerts.json: the metrics that each shipped alert needs, resolved through the recording rules.
 
-Run it with `make docs`; a test compares.
+Run it with `make docs`. A test compares the file with this output.
 """
 
 import json
@@ -21,12 +21,13 @@ FILE = Path(__file__).parents[1] / "exporter/advice/alerts.json"
 
 Ways = list[frozenset[str]]
 
-#: Metrics whose series exist from the first moment, so that a rule's choice of them decides what can move it.
+#: Metrics whose series all exist from the start. For these, the label values that a rule selects decide whether the
+#: alert can fire.
 _CHOSEN = {ERRORS.name: ("kind", ERROR_KINDS), FAILED_REQUESTS.name: ("reason", FAILURE_REASONS)}
 
 
 def table() -> dict[str, list[list[str]]]:
-    """By alert the ways in which it can fire, each a list of metrics that must be there."""
+    """Return for each alert the ways in which it can fire; a way is the list of metrics that must exist."""
     found: dict[str, Ways] = {}
     for rule in rules():
         if rule.alerts:
@@ -67,7 +68,7 @@ def _ways_of(name: str) -> Ways:
 
 
 def _narrowed(way: frozenset[str], selector: promql_parser.VectorSelector) -> Ways:
-    """One way for each value that the selector asks for."""
+    """Return one way for each label value that the selector matches."""
     asked = {
         each.name: each.value for each in selector.matchers.matchers if str(each.op) in ("MatchOp.Equal", "MatchOp.Re")
     }
@@ -87,7 +88,7 @@ def _children(node: Any) -> Iterator[Any]:
 
 
 def _least(ways: Ways) -> Ways:
-    """Without the ways that hold another one."""
+    """Remove each way that is a superset of another way."""
     return [way for way in set(ways) if not any(other < way for other in ways)]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["parsers", "exporter.proxy"]):
-    from exporter.proxy.response_reader import Read, ResponseReader
+    from exporter.proxy.response_reader import ResponseReader, ResponseSummary
     from parsers.parser import Parser
     from tests.parsers.laws import check_bounded, check_laws, check_linear
     from tests.parsers.test_laws import PARSERS
@@ -50,7 +50,7 @@ def response(content_type: str, coding: str) -> Target:
     on the cuts, so only whole ones are compared.
     """
 
-    def read(body: bytes, places: Iterable[int]) -> Read:
+    def read(body: bytes, places: Iterable[int]) -> ResponseSummary:
         reader = ResponseReader(200, [("Content-Type", content_type), ("Content-Encoding", coding)])
         begin = 0
         for end in (*sorted(places), len(body)):

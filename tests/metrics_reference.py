@@ -1,4 +1,4 @@
-"""The reference of all metrics, from the catalogue. `python -m tests.metrics_reference` writes docs/metrics.md."""
+"""The reference of all metrics, made from the catalogue. `python -m tests.metrics_reference` writes docs/metrics.md."""
 
 from collections.abc import Iterable, Iterator
 
@@ -12,49 +12,77 @@ FILE = ROOT / "docs/metrics.md"
 HEAD = """\
 # Metrics
 
-Written by `make docs` from [`exporter/catalogue.py`](../exporter/catalogue.py); a test sees to it that both agree.
+`make docs` writes this page from [`exporter/catalogue.py`](../exporter/catalogue.py); a test checks that both agree.
 
-Times are in seconds. `source` is the name of the `[[source]]` whose log told it: the same request stands in nginx's
-and in Dify's log, so take sums within one source. A label that a log does not tell is `unknown`, never empty; one
-outside its closed set is `other`. The open labels (route, app_id, provider, model, task) become `other` beyond the
-caps of `[limits]`, and totals stay exact. Counters marked *durable* survive a restart.
+## Reading the metrics
 
-### How runs and streams ended
+* All times are in seconds.
+* `source` is the name of the `[[source]]` that the number comes from. The same request appears in nginx's log and in
+  Dify's log, so sum only within one source.
+* A label that the log does not contain is `unknown`, never empty. A value outside of a closed set is `other`.
+* The open labels are route, app_id, provider, model and task. Beyond the caps of `[limits]` they become `other`; totals
+  stay exact.
+* Counters marked *durable* survive a restart.
+* `process_*` and `python_info` come from `prometheus_client`.
+
+## How runs and streams end
 
 A worker's log reports the end of a run before its outcome: the Celery task of a failed run succeeds, and the access
-line of a stream has status 200. The error records of the same trace id (in a source install the request id) tell how
-it ended.
+line of a stream has status 200. The exporter takes the outcome from the error records with the same trace id (in a
+source install: the same request id).
 
-* **A worker's run** is held for up to 2 s after the end of its task. Its `status` in `dify_runs_total` is `failed`
-  where Dify logged that the run failed, `partial-succeeded` where only a model, a plugin or a node failed, and
-  `finished` where nothing was logged. It is `lost` where no end came for a day or `[limits] open_joins` pushed it out.
-* **A stream of a chat, agent or completion app** that ends in an error counts in `dify_failed_requests_total` with
-  `reason="stream_error"`: the api's access line with status 200, and behind it an error of the model or of the app.
-  A workflow that the api ran itself and that failed inside a 200 is `run_failed`. Both need
-  `ENABLE_REQUEST_LOGGING=true`, and a trace id in the line.
+**Runs of a worker.** A run is held for up to 2 s after the end of its task. Then its `status` in `dify_runs_total` is:
 
-No log says more, so this stays unknown:
+| `status` | when |
+|---|---|
+| `failed` | Dify logged that the run failed |
+| `partial-succeeded` | Dify logged only a failure of a model, a plugin or a node |
+| `finished` | Dify logged no failure |
+| `lost` | no end was logged within a day, or `[limits] open_joins` pushed the run out |
 
-* A run that a user stopped, and one whose client has left: `finished`, as Dify goes on or ends it without an error.
-* A node that failed, was retried and then succeeded: `partial-succeeded`. A node that goes on after a failure without
-  any record (code, tools): `finished`. A nested workflow that failed inside a tool: `failed`, and an agent's tool that
-  failed in a stream: `stream_error`, although the answer may be whole.
-* Failures in a sandbox or in a plugin that Dify swallows and does not log.
-* With `ENABLE_OTEL=true` a client can choose the trace id (`traceparent`). One that uses the same id for everything
-  gets its runs and requests counted right, each failed at most once, but errors may go to the wrong one of its own.
+**Streams.** Two kinds of failures happen after the status 200 was sent. Both need `ENABLE_REQUEST_LOGGING=true` and a
+trace id in the line:
 
-An enterprise worker's JSON log reports a streaming run twice: its Celery task as `finished`, the telemetry with its
-outcome. `source_app:dify_runs:…` in rules/ takes it once.
+* `stream_error` in `dify_failed_requests_total`: a chat, agent or completion app. The api's access line has status 200,
+  and an error of the model or of the app follows it.
+* `run_failed`: a workflow that the api itself ran and that failed.
 
-`dify_errors_total` counts one failure once per level. The cause: `rate_limited` (a provider's 429), `provider_unauthorized`
-(401, 403), `provider_unavailable` (5xx, a cut connection, a timeout, not reached), `provider_error` (anything else that
-a provider or a plugin reports), `quota_exceeded`, `not_initialized`, `model_not_supported`, `upstream_…`. Its
-consequences: `node_failed`, `run_failed`, `task_failed`. `unhandled_exception` is what Dify did not handle. Alerts look at causes.
+The logs contain no more than that. Therefore:
 
-`process_*` and `python_info` are those of `prometheus_client`.
+| what happened | how it is counted |
+|---|---|
+| a user stopped the run, or its client disconnected | `finished`: Dify continues the run or ends it without an error |
+| a node failed, was retried, and succeeded | `partial-succeeded` |
+| a node failed and the run continued without a log record (code, tools) | `finished` |
+| a nested workflow failed inside a tool | `failed` |
+| an agent's tool failed in a stream | `stream_error`, although the answer may be complete |
+| a sandbox or plugin failed and Dify did not log it | not counted |
+
+With `ENABLE_OTEL=true` a client can choose the trace id (`traceparent`). If a client uses one id for everything, its runs
+and requests are still counted correctly and fail at most once each, but an error may be assigned to another request of
+the same client.
+
+An enterprise worker's JSON log reports a streaming run twice: the Celery task as `finished`, and the telemetry with the
+outcome. The recording rules `source_app:dify_runs:…` count such a run once.
+
+## Causes and consequences of errors
+
+`dify_errors_total` counts one failure once per level. Alerts use the causes.
+
+| level | `kind` | meaning |
+|---|---|---|
+| cause | `rate_limited` | the provider answered 429 |
+| cause | `provider_unauthorized` | the provider answered 401 or 403 |
+| cause | `provider_unavailable` | the provider answered 5xx, timed out, cut the connection, or could not be reached |
+| cause | `provider_error` | a provider or a plugin reported any other error |
+| cause | `quota_exceeded`, `not_initialized`, `model_not_supported`, `upstream_…` | as named |
+| consequence | `node_failed`, `run_failed`, `task_failed` | a node, run or Celery task ended with an error |
+| other | `unhandled_exception` | an exception that Dify did not handle |
+
+## All metrics
 """
 
-#: What a label may say, where the set is closed.
+#: The values of each label that has a closed set.
 VALUES = {
     "method": (*METHODS.values(), "other", "unknown"),
     "status_code": ("100 to 599", "other", "unknown"),
@@ -93,7 +121,7 @@ def _values() -> Iterator[str]:
 
 
 def _buckets() -> Iterator[str]:
-    """Metrics by the buckets that they share."""
+    """Return a table of the buckets with the histograms that use them."""
     shared: dict[tuple[float, ...], list[str]] = {}
     for metric in c.METRICS:
         if metric.kind == "histogram":

@@ -1,7 +1,7 @@
-"""Writes docs/cli.md and docs/configuration.md, from the commands and from the structs that a configuration becomes,
-and what README.md shows of the commands' output.
+"""Write docs/cli.md from the commands, docs/configuration.md from the structs of the configuration, and the output of
+the commands that README.md shows.
 
-Run it with `make docs`; a test compares. What a key is for stands here; that no key is forgotten, the test sees to.
+Run it with `make docs`. A test compares the files with this output, and checks that every key has a meaning here.
 """
 
 import os
@@ -20,8 +20,8 @@ from msgspec import Struct, inspect
 from exporter.cli import main
 from exporter.config.proxy import ProxyConfig
 from exporter.config.settings import AppConfig, ExporterConfig, RoutesConfig, SourceKeys
-from exporter.config.tls import Tls
-from exporter.config.web import Headers, RateLimit
+from exporter.config.tls import TlsConfig
+from exporter.config.web import HeadersConfig, RateLimit
 from exporter.ledger.budgets import Budget
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits
@@ -31,102 +31,103 @@ from parsers.parser import registered
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
-#: Keys that are no key of the file: the configuration gives them itself.
+#: Fields of the structs that are not keys of the file: the loader fills them in.
 _HIDDEN = {"routes"}
 
-_TIMEZONE = "zone of times written without one"
+_TIMEZONE = "time zone of the log's times that contain none"
 MEANINGS: dict[str, dict[str, str]] = {
     "[exporter]": {
-        "listen": "host:port, `[::1]:9877` for IPv6, `[::]:9877` for all addresses; needs a restart",
-        "state": 'folder in which counters survive a restart; "" runs without one; needs a restart',
-        "web_config": "file with TLS and passwords, see below",
-        "poll_interval": "seconds between two looks at a file that no event announced",
-        "start_at": "where a source without a saved position begins, in the files that exist then; later ones are read "
-        "from their beginning, also where they came while the exporter was down",
-        "first_pass_timeout": "seconds after which /metrics is shown although not everything is read",
-        "prices": "file with further [[price]] tables",
+        "listen": "host:port; `[::1]:9877` for IPv6, `[::]:9877` for all addresses. Needs a restart",
+        "state": 'folder that keeps the counters across restarts; "" keeps no state. Needs a restart',
+        "web_config": "file with TLS settings and passwords, see below",
+        "poll_interval": "seconds between two checks of a file for which no file system event arrived",
+        "start_at": "where a source without a saved position starts in the files that exist at its first start. Newer files "
+        "are read from their beginning, also those created while the exporter was down",
+        "first_pass_timeout": "seconds after which /metrics answers although the first pass has not read everything",
+        "prices": "file with more [[price]] tables",
     },
     "[[source]]": {
-        "name": "becomes the label `source`; a source removed and put back under its name goes on where it stopped, but "
-        "for one that a restart did not find: that begins anew",
-        "paths": "files and globs; new matches are found while running",
+        "name": "value of the label `source`. A removed source that is added again under the same name resumes where it "
+        "stopped, unless the exporter was restarted without it; then it starts over",
+        "paths": "files and globs; new matches are found while the exporter runs",
         "parser": "one of the parsers below",
-        "envelope": "what is around each line of the log: `none` or one of the envelopes below",
-        "log_patterns": "further names of rotated files, globs: `{stem}` is the file's name without its ending, `{ext}` the ending "
-        '(`"{stem}_*{ext}"` for `test.log` means `test_7.log`), `%s` is both; also in another folder (`"../old/%s*"`)',
+        "envelope": "what surrounds each line of the log: `none` or one of the envelopes below",
+        "log_patterns": "additional globs for the names of rotated files. `{stem}` is the log file's name without its "
+        'ending, `{ext}` is the ending, `%s` is both: for `test.log`, `"{stem}_*{ext}"` matches `test_7.log`. A glob may '
+        'name another folder (`"../old/%s*"`)',
     },
     'parser = "dify"': {"timezone": _TIMEZONE},
     'parser = "gunicorn"': {"format": "gunicorn's access_log_format, verbatim", "timezone": _TIMEZONE},
     'parser = "nginx"': {
-        "format": "`dify`, `dify-timed`, `combined`, `ingress-nginx`, `error`, or a log_format verbatim from nginx.conf: the bare string "
-        "or the whole directive",
+        "format": "`dify`, `dify-timed`, `combined`, `ingress-nginx`, `error`, or a log_format copied verbatim from "
+        "nginx.conf: only the format string, or the whole directive",
         "timezone": _TIMEZONE,
     },
     'parser = "plugin-daemon"': {"timezone": _TIMEZONE},
     'parser = "regex"': {
         "pattern": "regular expression with named groups: method, path, status_code, duration, bytes, time, …; see "
         "other-logs.md",
-        "duration_unit": "unit of the groups that hold durations",
-        "time_format": 'form of the group `time`: `epoch` or strptime\'s; "" recognises ISO 8601, common log time and '
-        "times since 1970, see other-logs.md",
-        "timeout": "seconds for one line",
+        "duration_unit": "unit of the groups that contain durations",
+        "time_format": 'format of the group `time`: `epoch` or a strptime format; "" recognises ISO 8601, common log time '
+        "and Unix times, see other-logs.md",
+        "timeout": "seconds that the pattern may take for one line",
         "timezone": _TIMEZONE,
     },
-    "[routes]": {"extra": "templates beside Dify's own routes, such as `/gateway/{tenant}/chat`"},
+    "[routes]": {"extra": "route templates in addition to Dify's own, such as `/gateway/{tenant}/chat`"},
     "[limits]": {
-        "series_per_counter": "label sets a counter; beyond it open labels become `other`",
-        "series_per_histogram": "label sets a histogram",
-        "label_length": "characters of a label value",
-        "line_length": "bytes of a line; a longer one counts as unparsed (`too_long`)",
-        "open_joins": "runs, error records and answered streams that wait, each",
+        "series_per_counter": "label sets per counter; beyond this cap, open labels become `other`",
+        "series_per_histogram": "label sets per histogram; beyond this cap, open labels become `other`",
+        "label_length": "characters per label value",
+        "line_length": "bytes per line; a longer line counts as unparsed (`too_long`)",
+        "open_joins": "runs, error records and answered streams that may wait for their outcome: this number of each",
     },
     "[[price]]": {
-        "model": "as the log names it",
-        "input": "per million tokens, a decimal string",
-        "output": "per million tokens, a decimal string",
-        "currency": "such as USD",
-        "provider": 'as the log names it, or its last part; "" is any',
-        "from": "first day on which it is valid",
+        "model": "name of the model as in the log",
+        "input": "price per million input tokens, a decimal string",
+        "output": "price per million output tokens, a decimal string",
+        "currency": "currency code such as USD",
+        "provider": 'name of the provider as in the log, or the last part of that name; "" matches every provider',
+        "from": "first day on which the price is valid",
     },
     "[[budget]]": {
-        "name": "becomes the label `budget`",
+        "name": "value of the label `budget`",
         "window": "calendar window",
         "unit": "a currency, or `tokens`",
-        "limit": "a decimal string",
-        "timezone": "zone of the calendar",
-        "match": 'what counts in it: `{ app_id = "…" }`, also source, provider and model',
+        "limit": "a decimal string, in `unit`",
+        "timezone": "time zone of the calendar window",
+        "match": 'which usage counts in the budget: `{ app_id = "…" }`; also source, provider and model',
     },
-    "[apps]": {"name": "what people call the app", "team": "who gets its alerts"},
+    "[apps]": {"name": "display name of the app", "team": "team that receives the app's alerts"},
     "[proxy]": {
         "listen": "host:port",
-        "upstream": "Dify's api",
-        "upstream_ca": "file with the CA of an https upstream",
-        "workers": "processes",
-        "connect_timeout": "seconds",
-        "read_timeout": "seconds between two pieces of an answer",
-        "log": "file that `serve` tails",
+        "upstream": "URL of Dify's api",
+        "upstream_ca": "file with the CA certificate of an https upstream",
+        "workers": "number of processes",
+        "connect_timeout": "seconds to connect to the upstream",
+        "read_timeout": "seconds between two pieces of a response",
+        "log": "file that the proxy writes and `serve` tails",
         "apps": "sha256 (hex) of an API key → app id",
-        "trust_app_header": "X-Dify-App-Id counts where `apps` knows nothing",
-        "openai": "answers POST /v1/chat/completions as OpenAI does",
+        "trust_app_header": "use the request header X-Dify-App-Id for keys that `apps` does not contain",
+        "openai": "serve POST /v1/chat/completions in OpenAI's format",
     },
     "[tls_server_config]": {
-        "cert_file": "PEM, the whole chain; read again when it changes",
-        "key_file": "PEM, without a password",
-        "client_auth_type": "whether clients show a certificate",
-        "client_ca_file": "CA of the clients' certificates",
-        "client_allowed_sans": "names of which a client's certificate must carry one",
-        "min_version": "oldest TLS",
-        "max_version": "newest TLS",
+        "cert_file": "PEM file with the whole certificate chain; read again when it changes",
+        "key_file": "PEM file with the private key, without a password",
+        "client_auth_type": "whether clients must present a certificate",
+        "client_ca_file": "CA certificates that sign the clients' certificates",
+        "client_allowed_sans": "subject alternative names; a client's certificate must contain one of them",
+        "min_version": "oldest TLS version",
+        "max_version": "newest TLS version",
     },
     "[rate_limit]": {
-        "interval": 'a request each so long, such as "100ms"; "0" is no limit',
-        "burst": "requests at once before that",
+        "interval": 'time per request, such as "100ms" for ten requests per second; "0" sets no limit',
+        "burst": "requests that are allowed at once before the limit applies",
     },
     "[http_server_config.headers]": dict.fromkeys(
         ("Content-Security-Policy", "X-Frame-Options", "X-Content-Type-Options", "X-XSS-Protection"),
-        "replaces ours; empty leaves it out",
+        "replaces the exporter's own value; an empty string removes the header",
     )
-    | {"Strict-Transport-Security": "sent as it is written"},
+    | {"Strict-Transport-Security": "sent as written here"},
 }
 
 TABLES: dict[str, type[Struct]] = {
@@ -139,17 +140,17 @@ TABLES: dict[str, type[Struct]] = {
     "[[budget]]": Budget,
     "[apps]": AppConfig,
     "[proxy]": ProxyConfig,
-    "[tls_server_config]": Tls,
+    "[tls_server_config]": TlsConfig,
     "[rate_limit]": RateLimit,
-    "[http_server_config.headers]": Headers,
+    "[http_server_config.headers]": HeadersConfig,
 }
 
 _WEB = """\
 ## web_config
 
-The file that `web_config` names has the keys of Prometheus' [exporter-toolkit](https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md),
-as TOML. A relative path counts from the file's folder. It is read again with the configuration; certificates are
-read again when they change.
+The file that `web_config` names uses the keys of Prometheus' [exporter-toolkit](https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md),
+written as TOML. Relative paths start at the file's folder. A reload of the configuration also reloads this file.
+Certificates are reloaded when they change.
 
 ```toml
 [tls_server_config]
@@ -160,7 +161,7 @@ key_file = "exporter.key"
 prometheus = "$2y$10$…"
 ```
 
-Not supported: `cert`, `key` and `client_ca` in the file itself, cipher suites, curves and HTTP/2.
+These keys of the exporter-toolkit are not supported: inline `cert`, `key` and `client_ca`, cipher suites, curves, HTTP/2.
 """
 
 
@@ -174,13 +175,14 @@ def configuration() -> str:
     parts = [
         "# Configuration\n",
         "<!-- Written by `make docs` from the structs that a configuration becomes. -->\n",
-        "`exporter.toml`, or the file that `--config` or `DIFY_EXPORTER_CONFIG` names; "
-        "[exporter.toml](../exporter.toml) is an example. Unknown keys, wrong types and impossible values are errors "
-        "that name file, table and key, all at once (exit code 2). Relative paths count from the file's folder.\n",
-        "SIGHUP, or `POST /-/reload` from the same machine or as a user of `web_config`, reads it again: nothing that was "
-        "counted begins anew, sources whose table is unchanged go on untouched, and a bad configuration changes nothing "
-        "(`dify_exporter_config_last_reload_successful` is 0, and the log says why). `listen`, `state` and `[buckets]` "
-        "need a restart.\n",
+        "The exporter reads `exporter.toml`, or the file that `--config` or `DIFY_EXPORTER_CONFIG` names. "
+        "[exporter.toml](../exporter.toml) is an example. Unknown keys, wrong types and impossible values are errors: "
+        "all of them are listed at once with file, table and key, and the exit code is 2. Relative paths start at the "
+        "file's folder.\n",
+        "**Reload.** SIGHUP reloads the configuration, and so does `POST /-/reload` from the same machine or by a user of "
+        "`web_config`. A reload resets no counter, and sources whose table is unchanged keep running. A configuration "
+        "with errors changes nothing: `dify_exporter_config_last_reload_successful` becomes 0, and the log gives the "
+        "reason. Changes of `listen`, `state` and `[buckets]` need a restart.\n",
     ]
     for table in TABLES:
         if table == "[tls_server_config]":
@@ -193,41 +195,44 @@ def configuration() -> str:
     return "\n".join(parts)
 
 
-_APPS = '`"APP-ID" = { name = "…", team = "…" }`, a line an app.\n\n'
+_APPS = 'One line per app: `"APP-ID" = { name = "…", team = "…" }`.\n\n'
 
 
-#: What each envelope is for.
+#: What each envelope reads, for the table of envelopes.
 ENVELOPE_MEANINGS = {
-    "docker": "Docker's json-file driver: `/var/lib/docker/containers/ID/ID-json.log`; a line in several pieces of 16 KiB "
-    "is one line",
-    "cri": "Kubernetes: `/var/log/containers/*.log`, of containerd and CRI-O; `P` pieces are joined with their `F`",
-    "compose": "what `docker compose logs`, `docker service logs` and `kubectl logs --prefix` print, with colours or "
-    "without; the time of `--timestamps`, also of `docker logs -t`. Lines of another service of Dify's that the "
-    "parser cannot read are ignored",
-    "syslog": "RFC 3164 and RFC 5424, as rsyslog and syslog-ng write them to files, and `journalctl` with "
+    "docker": "files of Docker's json-file driver: `/var/lib/docker/containers/ID/ID-json.log`. The 16 KiB pieces of a "
+    "long line are joined",
+    "cri": "files of containerd and CRI-O in Kubernetes: `/var/log/containers/*.log`. Partial pieces (`P`) are joined with "
+    "their final piece (`F`)",
+    "compose": "the output of `docker compose logs`, `docker service logs` and `kubectl logs --prefix`, with or without "
+    "colours, and the times of `--timestamps` and `docker logs -t`. Lines of Dify's other services that the parser "
+    "cannot read are ignored",
+    "syslog": "RFC 3164 and RFC 5424 in the files of rsyslog and syslog-ng, and the output of `journalctl` with "
     "`-o short`, `short-precise`, `short-iso`, `short-full`, `short-unix` or `with-unit`",
-    "json": "an object with the line in the string `log`, `message`, `MESSAGE` or `line`: Fluent Bit, Fluentd, Vector, "
-    "Filebeat, `journalctl -a -o json`, `logcli -o jsonl`. Without `-a`, journalctl leaves long lines out",
+    "json": "one JSON object per line that contains the log line in the string `log`, `message`, `MESSAGE` or `line`: "
+    "Fluent Bit, Fluentd, Vector, Filebeat, `journalctl -a -o json`, `logcli -o jsonl`. Without `-a`, journalctl omits "
+    "long lines",
 }
 
 
 def _envelopes() -> str:
-    lacking = ENVELOPES.keys() - ENVELOPE_MEANINGS
-    if lacking:
-        raise SystemExit(f"tests/references.py: ENVELOPE_MEANINGS says nothing of {', '.join(lacking)}")
+    missing = ENVELOPES.keys() - ENVELOPE_MEANINGS
+    if missing:
+        raise SystemExit(f"tests/references.py: add {', '.join(missing)} to ENVELOPE_MEANINGS")
     rows = [f"| `{name}` | {ENVELOPE_MEANINGS[name]} |" for name in ENVELOPES]
     return "\n".join(
         [
             "### `envelope`",
             "",
-            "What a container's runtime, a command or a shipper writes around each line. `replay` and `check` detect it.",
+            "An envelope is what a container runtime, a command or a log shipper writes around each line. `replay` and "
+            "`check` detect it.",
             "",
             "| envelope | what it reads |",
             "|---|---|",
             *rows,
             "",
-            "A line in several pieces that together span more than `line_length` bytes is one unparsed line "
-            "(`too_long`), and so is a physical line of more than that.",
+            "A line of more than `line_length` bytes is one unparsed line (`too_long`). For a line in several pieces the "
+            "sum of the pieces counts.",
             "",
         ]
     )
@@ -235,21 +240,21 @@ def _envelopes() -> str:
 
 def _plain() -> str:
     return (
-        "## `[buckets]`\n\nUpper bounds in seconds for a histogram, by its name: "
-        "`dify_request_duration_seconds = [0.1, 1.0, 10.0]`; see [metrics.md](metrics.md) for the names.\n\n"
-        "## `[exchange]`\n\nWhat one of a currency is worth, to bring costs into a budget of another: "
-        '`RMB = "0.14"`.\n'
+        "## `[buckets]`\n\nUpper bounds of a histogram's buckets in seconds, by the name of the histogram: "
+        "`dify_request_duration_seconds = [0.1, 1.0, 10.0]`. [metrics.md](metrics.md) lists the names.\n\n"
+        "## `[exchange]`\n\nExchange rates into US dollars, for costs in another currency than a budget's: "
+        '`RMB = "0.14"` means that one RMB is worth 0.14 US dollars.\n'
     )
 
 
 def _table(table: str) -> str:
-    told = MEANINGS.get(table, {})
-    lacking = [field.encode_name for field in keys(table) if field.encode_name not in told]
-    if lacking:
-        raise SystemExit(f"tests/references.py: MEANINGS says nothing of {', '.join(lacking)} in {table}")
+    meanings = MEANINGS.get(table, {})
+    missing = [field.encode_name for field in keys(table) if field.encode_name not in meanings]
+    if missing:
+        raise SystemExit(f"tests/references.py: add {', '.join(missing)} of {table} to MEANINGS")
     rows = [
         f"| `{field.encode_name}` | {_type(field.type)} | {_default(field)} | "
-        f"{told[field.encode_name].replace('|', chr(92) + '|')} |"
+        f"{meanings[field.encode_name].replace('|', chr(92) + '|')} |"
         for field in keys(table)
     ]
     return "\n".join(["| key | value | default | meaning |", "|---|---|---|---|", *rows]) + "\n"
@@ -257,7 +262,7 @@ def _table(table: str) -> str:
 
 def _default(field: inspect.Field) -> str:
     if field.required:
-        return "needed"
+        return "required"
     value = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
     if value is None or value in ((), {}):
         return "none"
@@ -267,7 +272,7 @@ def _default(field: inspect.Field) -> str:
 
 
 def _type(kind: inspect.Type) -> str:
-    if isinstance(kind, inspect.Metadata):  # an example is told beside its type
+    if isinstance(kind, inspect.Metadata):  # the type with an example
         return _type(kind.type)
     if isinstance(kind, inspect.LiteralType):
         return ", ".join(f"`{value}`" for value in kind.values)
@@ -278,7 +283,7 @@ def _type(kind: inspect.Type) -> str:
     if isinstance(kind, inspect.UnionType):
         return " or ".join(_type(each) for each in kind.types if not isinstance(each, inspect.NoneType))
     if isinstance(kind, inspect.IntType | inspect.FloatType):
-        name = "whole number" if isinstance(kind, inspect.IntType) else "number"
+        name = "integer" if isinstance(kind, inspect.IntType) else "number"
         return f"{name} {_bounds(kind)}".strip()
     return {inspect.StrType: "string", inspect.BoolType: "true or false", inspect.DateType: "date"}[type(kind)]
 
@@ -289,7 +294,7 @@ def _bounds(kind: Any) -> str:
 
 
 def command_line() -> str:
-    """The help of every command, as it is printed on a terminal of 100 columns."""
+    """Return the help of every command as a terminal of 100 columns shows it."""
     commands = main.list_commands(click.Context(main))
     parts = [
         "# Command line\n",
@@ -301,9 +306,9 @@ def command_line() -> str:
 
 
 def _help(*arguments: str) -> str:
-    told = CliRunner().invoke(main, [*arguments, "--help"], prog_name="dify-exporter", terminal_width=100)
-    assert told.exit_code == 0, told.output
-    return f"```console\n$ dify-exporter {' '.join([*arguments, '--help'])}\n{_lines(told.output)}\n```"
+    result = CliRunner().invoke(main, [*arguments, "--help"], prog_name="dify-exporter", terminal_width=100)
+    assert result.exit_code == 0, result.output
+    return f"```console\n$ dify-exporter {' '.join([*arguments, '--help'])}\n{_lines(result.output)}\n```"
 
 
 def _lines(text: str) -> str:
@@ -311,7 +316,7 @@ def _lines(text: str) -> str:
 
 
 def readme() -> str:
-    """README.md, each block of one command that names the samples or pipes our output with what it prints."""
+    """Return README.md with the current output in each console block of one replay, explain or check command."""
     return re.sub(
         r"(?m)^```console\n\$ (.*\bdify-exporter (?:replay|explain|check)\b.*)\n(?:(?!```).*\n)*```$",
         lambda block: f"```console\n$ {block[1]}\n{_printed(block[1])}\n```",
@@ -321,11 +326,11 @@ def readme() -> str:
 
 def _printed(command: str) -> str:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    told = subprocess.run(
+    finished = subprocess.run(
         ["sh", "-c", command], cwd=ROOT, env={"PATH": path, "PYTHONUTF8": "1"}, check=True, timeout=60,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    return _lines(told.stdout)
+    return _lines(finished.stdout)
 
 
 def documents() -> Iterator[tuple[Path, str]]:

@@ -20,56 +20,60 @@ def test_the_table_is_that_of_the_rules() -> None:
     assert FILE.read_text() == text(), "run `make docs`"
 
 
-def judged(sources: dict[str, Parser], told: dict[str, list[b.Record]], **config: Any) -> dict[str, alerts.Verdict]:
+def evaluated(
+    sources: dict[str, Parser], records: dict[str, list[b.Record]], **config: Any
+) -> dict[str, alerts.Verdict]:
     ledger = Ledger(Limits(), lambda: 1_790_000_000.0)
     for name in sources:
-        ledger.enter(name, b.Batch(records=tuple(told.get(name, ()))))
+        ledger.enter(name, b.Batch(records=tuple(records.get(name, ()))))
     tables = Config(sources=tuple(SourceConfig(name, (), parser) for name, parser in sources.items()), **config)
-    live = alerts.live(ledger.snapshot(None), tables, lambda name: b.Batch(records=tuple(told.get(name, ()))))
-    return {verdict.alert: verdict for verdict in alerts.judge(live)}
+    available = alerts.available_metrics(
+        ledger.snapshot(None), tables, lambda name: b.Batch(records=tuple(records.get(name, ())))
+    )
+    return {verdict.alert: verdict for verdict in alerts.evaluate(available)}
 
 
 def verdicts(*records: b.Record, parser: Parser | None = None) -> dict[str, str]:
-    found = judged({"s": parser or Dify()}, {"s": list(records)})
+    found = evaluated({"s": parser or Dify()}, {"s": list(records)})
     return {alert: verdict.why for alert, verdict in found.items()}
 
 
 def test_an_alert_that_no_source_feeds_says_what_to_add() -> None:
     plain = verdicts(b.Request("GET", "/v1/info", "200"))
     assert plain["DifyHighErrorRate"] == ""
-    assert plain["DifyHighLatency"].startswith("no source carries durations; use the dify-timed log_format")
-    assert plain["DifySlowFirstToken"].startswith("no source carries times to the first token; put dify-exporter proxy")
+    assert plain["DifyHighLatency"].startswith("no source reports durations; use the dify-timed log_format")
+    assert plain["DifySlowFirstToken"].startswith("no source reports times to the first token; put dify-exporter proxy")
     timed = verdicts(b.Request("GET", "/v1/info", "200", durations=(5,)))
     assert timed["DifyHighLatency"] == ""
     streamed = verdicts(b.FirstToken("app", "model", 5))
     assert streamed["DifySlowFirstToken"] == ""
-    assert streamed["DifyHighErrorRate"].startswith("no source carries requests")
+    assert streamed["DifyHighErrorRate"].startswith("no source reports requests")
 
 
-def test_a_kind_of_failure_that_no_parser_tells_fires_nothing() -> None:
+def test_a_kind_of_failure_that_no_parser_reports_fires_nothing() -> None:
     request = b.Request("GET", "/v1/info", "200")
     for parser in (Nginx(), Docker(parser=Nginx())):
         nginx = verdicts(request, parser=parser)
         assert nginx["DifyTimeouts"] == nginx["DifyRateLimiting"] == ""
         assert nginx["DifyQuotaExceeded"].startswith(
-            "no source carries errors of model providers; tail the logs of Dify"
+            "no source reports errors of model providers; tail the logs of Dify"
         )
-        assert nginx["DifyProviderFailures"].startswith("no source carries errors of model providers")
+        assert nginx["DifyProviderFailures"].startswith("no source reports errors of model providers")
     daemon = verdicts(parser=PluginDaemon())
     assert daemon["DifyProviderFailures"] == daemon["DifyRateLimiting"] == ""
-    assert daemon["DifyQuotaExceeded"].startswith("no source carries errors of model providers")
+    assert daemon["DifyQuotaExceeded"].startswith("no source reports errors of model providers")
     assert verdicts(request)["DifyQuotaExceeded"] == ""
 
 
-def test_each_source_is_judged_alone() -> None:
+def test_each_source_is_evaluated_alone() -> None:
     """Rules compare within a source: the requests of one and the token usage of another are no alert."""
     request = b.Request("GET", "/v1/info", "200")
     usage = b.Usage(app_id="a", input_tokens=1, output_tokens=1)
-    apart = judged({"nginx": Nginx(), "other": Dify()}, {"nginx": [request], "other": [usage]})
+    apart = evaluated({"nginx": Nginx(), "other": Dify()}, {"nginx": [request], "other": [usage]})
     assert apart["DifyHighErrorRate"].sources == ("nginx",)
-    assert "no source carries" in apart["DifyUsageMissing"].why
-    assert "together with what else it takes" in apart["DifyUsageMissing"].why
-    both = judged({"nginx": Nginx(), "proxy": Dify()}, {"nginx": [request], "proxy": [request, usage]})
+    assert "no source reports" in apart["DifyUsageMissing"].why
+    assert "together with the other metrics of this alert" in apart["DifyUsageMissing"].why
+    both = evaluated({"nginx": Nginx(), "proxy": Dify()}, {"nginx": [request], "proxy": [request, usage]})
     assert both["DifyUsageMissing"] == alerts.Verdict("DifyUsageMissing", ("proxy",))
     assert both["DifyHighErrorRate"].sources == ("nginx", "proxy")
     assert both["Watchdog"] == alerts.Verdict("Watchdog")
@@ -78,7 +82,7 @@ def test_each_source_is_judged_alone() -> None:
 
 def test_what_the_proxy_knows_no_access_line_does() -> None:
     request, active = b.Request("POST", "/v1/chat-messages", "400"), b.Active("w", 1, 1_790_000_000_000_000_000)
-    found = judged({"api": Dify(), "proxy": Dify()}, {"api": [request], "proxy": [request, active]})
+    found = evaluated({"api": Dify(), "proxy": Dify()}, {"api": [request], "proxy": [request, active]})
     # The api reports it in an ERROR record, the proxy as the reason of a failed request and as its cause.
     assert found["DifyQuotaExceeded"].sources == ("api", "proxy")
     of_proxy = Dify().error_kinds(b.Batch(records=(request, active, b.Failure("quota_exceeded"))))
@@ -92,21 +96,21 @@ def test_what_the_proxy_knows_no_access_line_does() -> None:
 
 def test_what_nginx_turns_away_is_no_failure_of_a_provider() -> None:
     for format in ("dify-timed", "error"):
-        nginx = judged({"nginx": Nginx(format=format)}, {"nginx": [b.Request("GET", "/v1/info", "200")]})
-        assert nginx["DifyProviderFailures"].why.startswith("no source carries errors of model providers")
+        nginx = evaluated({"nginx": Nginx(format=format)}, {"nginx": [b.Request("GET", "/v1/info", "200")]})
+        assert nginx["DifyProviderFailures"].why.startswith("no source reports errors of model providers")
 
 
 def test_a_budget_needs_what_it_counts_and_the_checkpoint_its_state() -> None:
     tokens = {"s": [b.Usage(input_tokens=1, output_tokens=1)]}
     for unit, fires in (("tokens", True), ("USD", False)):
         budgets = (Budget("b", "day", unit, "5"),)
-        found = judged({"s": Dify()}, tokens, budgets=budgets)
+        found = evaluated({"s": Dify()}, tokens, budgets=budgets)
         assert (found["DifyTokenBudgetWarning"].why == "") is fires
-    found = judged({"s": Dify()}, tokens, exporter=ExporterConfig(state=""))
+    found = evaluated({"s": Dify()}, tokens, exporter=ExporterConfig(state=""))
     assert found["DifyTokenBudgetWarning"].why.endswith("add a [[budget]] to the configuration")
-    assert found["DifyExporterCheckpointFailing"].why.startswith("no source carries a state")
+    assert found["DifyExporterCheckpointFailing"].why.startswith("no state folder is configured")
 
 
 def test_the_sentence_counts() -> None:
-    two = [alerts.Verdict("A"), alerts.Verdict("B", (), "no source carries tokens")]
-    assert alerts.sentence(two) == "1 of the 2 shipped alerts can fire with these sources"
+    two = [alerts.Verdict("A"), alerts.Verdict("B", (), "no source reports tokens")]
+    assert alerts.summary(two) == "1 of the 2 shipped alerts can fire with these sources"

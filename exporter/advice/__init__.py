@@ -1,1 +1,1 @@
-"""What `check` and `init` find out about a deployment and its logs."""
+"""Examines a deployment and its logs, for `check`, `init` and the status page."""

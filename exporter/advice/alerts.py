@@ -1,7 +1,8 @@
-"""Which of the shipped alerts can fire with what these sources tell, and why the others cannot.
+"""Decides which of the shipped alerts can fire with the configured sources, and why the others cannot.
 
-alerts.json is derived from rules/ (`make docs`): by alert the ways in which it can fire, each a list of metrics; of
-failures, which exist from the first moment, also the kind that a rule asks for.
+alerts.json is generated from rules/ (`make docs`). For each alert it has the ways in which the alert can fire; each way
+is a list of metrics that must exist. Failure counters always exist, so there the list also has the kind of failure that
+the rule selects.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,34 +19,41 @@ from parsers.batch import Batch
 
 _PROXY = "put dify-exporter proxy in front of Dify's api (docs/proxy.md)"
 
-#: What is absent where a metric is, and how to get it.
+#: By metric: the reason why an alert on it cannot fire if the metric does not exist, and the remedy.
 _REMEDIES: Mapping[str, tuple[str, str]] = {
-    c.REQUESTS.name: ("requests", "tail nginx's access log, or set ENABLE_REQUEST_LOGGING=true in Dify's api"),
-    c.ERRORS.name: ("errors of model providers", "tail the logs of Dify's api and worker"),
-    c.REQUEST_DURATION.name: ("durations", "use the dify-timed log_format of deploy/nginx"),
-    c.TIME_TO_FIRST_TOKEN.name: ("times to the first token", _PROXY),
-    c.CHECKPOINT_ERRORS.name: ("a state", "name a folder for it: [exporter] state"),
-    c.ACTIVE_REQUESTS.name: ("active requests", _PROXY),
-    c.TOKENS_USED.name: ("tokens", f"{_PROXY}, or tail the enterprise telemetry"),
-    c.USAGE_MISSING.name: ("token usage", f"{_PROXY}, or tail the enterprise telemetry"),
-    c.BUDGET_LIMIT.name: ("a budget, with tokens or cost to count in it", "add a [[budget]] to the configuration"),
-    "probe_success": (
-        "probes",
-        "run blackbox_exporter as deploy/ does: without it DifyServiceDown fires, for nobody asks for Dify; "
-        "this exporter cannot see whether you do",
+    c.REQUESTS.name: (
+        "no source reports requests",
+        "tail nginx's access log, or set ENABLE_REQUEST_LOGGING=true in Dify's api",
     ),
-    "probe_ssl_earliest_cert_expiry": ("probes", "run blackbox_exporter as deploy/ does"),
+    c.ERRORS.name: ("no source reports errors of model providers", "tail the logs of Dify's api and worker"),
+    c.REQUEST_DURATION.name: ("no source reports durations", "use the dify-timed log_format of deploy/nginx"),
+    c.TIME_TO_FIRST_TOKEN.name: ("no source reports times to the first token", _PROXY),
+    c.CHECKPOINT_ERRORS.name: ("no state folder is configured", "set [exporter] state"),
+    c.ACTIVE_REQUESTS.name: ("no source reports active requests", _PROXY),
+    c.TOKENS_USED.name: ("no source reports tokens", f"{_PROXY}, or tail the enterprise telemetry"),
+    c.USAGE_MISSING.name: ("no source reports token usage", f"{_PROXY}, or tail the enterprise telemetry"),
+    c.BUDGET_LIMIT.name: (
+        "no budget is configured for tokens or cost that a source reports",
+        "add a [[budget]] to the configuration",
+    ),
+    "probe_success": (
+        "this exporter does not probe Dify",
+        "run blackbox_exporter as deploy/ does. Without a scrape job named dify-probe, DifyServiceDown fires; "
+        "this exporter cannot detect that job",
+    ),
+    "probe_ssl_earliest_cert_expiry": ("this exporter does not probe Dify", "run blackbox_exporter as deploy/ does"),
 }
 
-#: What Prometheus and Alertmanager have where deploy/ is followed.
-_GIVEN = frozenset(
+#: Metrics of Prometheus and Alertmanager themselves, which exist in a stack like deploy/.
+_PROMETHEUS_METRICS = frozenset(
     {"up", "ALERTS", "alertmanager_notification_requests_total", "alertmanager_notification_requests_failed_total"}
 )
 
 
 class Verdict(Struct, frozen=True):
-    """`sources` can make it fire, each alone; none are needed for what the exporter or Prometheus says of itself.
-    `why` is "" for an alert that can fire.
+    """Whether an alert can fire. `why` says why it cannot; it is "" for an alert that can.
+
+    Each of `sources` alone can make it fire. `sources` is empty for an alert on the exporter or on Prometheus itself.
     """
 
     alert: str
@@ -53,10 +61,10 @@ class Verdict(Struct, frozen=True):
     why: str = ""
 
 
-def live(snapshot: Snapshot, config: Config, sample: Callable[[str], Batch]) -> dict[str, frozenset[str]]:
-    """By source the metrics that have series, or get some as soon as there is reason; those of no source under "".
+def available_metrics(snapshot: Snapshot, config: Config, sample: Callable[[str], Batch]) -> dict[str, frozenset[str]]:
+    """The metrics of each source that have series, or will have them after the first event.
 
-    `sample` gives some records of a source.
+    Metrics without a source are under the key "". `sample` returns some records of a source.
     """
     found: dict[str, set[str]] = {source.name: set() for source in config.sources}
     durable: Iterable[tuple[c.Metric, Iterable[tuple[str, ...]]]] = (
@@ -68,14 +76,14 @@ def live(snapshot: Snapshot, config: Config, sample: Callable[[str], Batch]) -> 
             for name in {labels[0] for labels in series} & found.keys():
                 found[name].add(metric.name)
     for source in config.sources:
-        of = found[source.name]
-        of |= {*_implied(source, of, source.name in snapshot.active, sample(source.name))}
-    own = _of_no_source(config, set().union(*found.values()))
-    return {"": own, **{name: frozenset(of) for name, of in found.items()}}
+        metrics = found[source.name]
+        metrics |= {*_implied(source, metrics, source.name in snapshot.active, sample(source.name))}
+    own = _metrics_without_source(config, set().union(*found.values()))
+    return {"": own, **{name: frozenset(metrics) for name, metrics in found.items()}}
 
 
 def _implied(source: SourceConfig, found: set[str], active: bool, sample: Batch) -> Iterator[str]:
-    """What a source with these metrics has besides."""
+    """The further metrics that a source with the metrics `found` has."""
     if c.REQUESTS.name in found:
         yield c.ROUTE_INFO.name
     if c.TOKENS_USED.name in found:
@@ -89,38 +97,37 @@ def _implied(source: SourceConfig, found: set[str], active: bool, sample: Batch)
             yield f'{c.FAILED_REQUESTS.name}{{reason="{reason}"}}'
 
 
-def _of_no_source(config: Config, found: set[str]) -> frozenset[str]:
+def _metrics_without_source(config: Config, found: set[str]) -> frozenset[str]:
     own = {metric.name for metric in c.METRICS if metric.name.startswith("dify_exporter_")}
     if not config.exporter.state:
         own -= {c.CHECKPOINT_ERRORS.name, c.CHECKPOINT_TIMESTAMP.name}
     if any((c.TOKENS_USED if budget.unit == TOKENS else c.COST).name in found for budget in config.budgets):
         own |= {c.BUDGET_LIMIT.name, c.BUDGET_SPENT.name, c.BUDGET_PROJECTED.name}
-    return frozenset(own | _GIVEN)
+    return frozenset(own | _PROMETHEUS_METRICS)
 
 
-def judge(there: Mapping[str, frozenset[str]]) -> list[Verdict]:
-    """Of each shipped alert, in the order of the rules; `there` as `live` gives it."""
+def evaluate(available: Mapping[str, frozenset[str]]) -> list[Verdict]:
+    """The verdicts on all shipped alerts, in the order of the rules."""
     verdicts = []
-    for alert, ways in _table().items():
-        alone = any(there[""].issuperset(way) for way in ways)
-        able = (
-            ()
-            if alone
-            else tuple(
-                name for name, found in there.items() if any((found | there[""]).issuperset(way) for way in ways)
-            )
+    for alert, ways in _rules().items():
+        needs_source = not any(available[""].issuperset(way) for way in ways)
+        sources = tuple(
+            name
+            for name, found in available.items()
+            if needs_source and any((found | available[""]).issuperset(way) for way in ways)
         )
-        verdicts.append(Verdict(alert, able, "" if alone or able else _why(ways, there)))
+        verdicts.append(Verdict(alert, sources, _why(ways, available) if needs_source and not sources else ""))
     return verdicts
 
 
-def sentence(verdicts: Sequence[Verdict]) -> str:
-    able = sum(not verdict.why for verdict in verdicts)
-    return f"{able} of the {len(verdicts)} shipped alerts can fire with these sources"
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """How many alerts can fire, as a sentence."""
+    can_fire = sum(not verdict.why for verdict in verdicts)
+    return f"{can_fire} of the {len(verdicts)} shipped alerts can fire with these sources"
 
 
 def by_source(verdicts: Iterable[Verdict]) -> dict[tuple[str, ...], list[str]]:
-    """The alerts that can fire, by the sources of which each alone is enough."""
+    """The alerts that can fire, by their sources."""
     found: dict[tuple[str, ...], list[str]] = {}
     for verdict in verdicts:
         if not verdict.why:
@@ -128,8 +135,8 @@ def by_source(verdicts: Iterable[Verdict]) -> dict[tuple[str, ...], list[str]]:
     return found
 
 
-def silent(verdicts: Iterable[Verdict]) -> dict[str, list[str]]:
-    """Those that cannot, by the reason."""
+def by_reason(verdicts: Iterable[Verdict]) -> dict[str, list[str]]:
+    """The alerts that cannot fire, by the reason."""
     found: dict[str, list[str]] = {}
     for verdict in verdicts:
         if verdict.why:
@@ -137,21 +144,27 @@ def silent(verdicts: Iterable[Verdict]) -> dict[str, list[str]]:
     return found
 
 
-def _table() -> dict[str, list[list[str]]]:
+def _rules() -> dict[str, list[list[str]]]:
     text = files("exporter.advice").joinpath("alerts.json").read_bytes()
     return msgspec.json.decode(text, type=dict[str, list[list[str]]])
 
 
-def _why(ways: list[list[str]], there: Mapping[str, frozenset[str]]) -> str:
-    """By the source that lacks least; where several lack as much, by what a remedy is known for."""
-    lacks = [[name for name in way if name not in found | there[""]] for way in ways for found in there.values()]
-    missing = min(lacks, key=lambda names: (len(names), all(_bare(name) not in _REMEDIES for name in names)))
-    named = next((name for name in missing if _bare(name) in _REMEDIES), missing[0])
-    what, remedy = _REMEDIES.get(_bare(named), (named, "see docs/metrics.md"))
-    together = " together with what else it takes" if any(named in found for found in there.values()) else ""
-    return f"no source carries {what}{together}; {remedy}"
+def _why(ways: list[list[str]], available: Mapping[str, frozenset[str]]) -> str:
+    """The reason why an alert cannot fire, for the source that lacks the fewest metrics.
+
+    Among equals, a metric with a known remedy is preferred.
+    """
+    lacks = [
+        [name for name in way if name not in found | available[""]] for way in ways for found in available.values()
+    ]
+    missing = min(lacks, key=lambda names: (len(names), all(_metric_name(name) not in _REMEDIES for name in names)))
+    named = next((name for name in missing if _metric_name(name) in _REMEDIES), missing[0])
+    reason, remedy = _REMEDIES.get(_metric_name(named), (f"no source reports {named}", "see docs/metrics.md"))
+    is_elsewhere = any(named in found for found in available.values())
+    together = " together with the other metrics of this alert" if is_elsewhere else ""
+    return f"{reason}{together}; {remedy}"
 
 
-def _bare(name: str) -> str:
-    """A metric's name without the kind of failure that was asked for."""
+def _metric_name(name: str) -> str:
+    """The name of a metric without the selected kind of failure."""
     return name.partition("{")[0]

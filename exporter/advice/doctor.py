@@ -1,4 +1,4 @@
-"""What `check` finds: in sentences, what each source is, what it yields, what it cannot, and the remedy."""
+"""What `check` finds, in sentences: what each source provides, what is missing, and what to do."""
 
 import time
 from collections import Counter
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from exporter.config.proxy import unusable
+from exporter.config.proxy import unusable_settings
 from exporter.config.settings import Config, SourceConfig
 from exporter.messages import redact
-from exporter.replay.detect import Guess, detect, guesses, several_services
-from exporter.replay.inputs import SAMPLE_BYTES, InputError, ending
+from exporter.replay.detect import detect, guesses, record_count, several_services
+from exporter.replay.inputs import SAMPLE_BYTES, InputError, last_lines
 from exporter.tail.globs import tailed
 from exporter.tail.permissions import trouble, trouble_of_log
 from exporter.tail.recognition import recognised
@@ -22,24 +22,25 @@ from parsers.batch import Batch, DroppedValue
 from parsers.envelope import Envelope
 from parsers.parser import Parser
 from parsers.regex import Regex
+from parsers.values.numbers import SECOND
 
 
 class Finding(Struct, frozen=True):
-    """`problem` is True where the operator should do something."""
+    """`problem` is True if the operator should do something."""
 
     text: str
     problem: bool = False
 
 
-#: What the records of a log are called by the people who read `check`; others are states of the proxy.
-_YIELDS = {
+#: The names of record types in the output of `check`. All other types are states of the proxy.
+_RECORD_NAMES = {
     "Request": "requests", "Usage": "token usages", "UsageMissing": "missing usages", "FirstToken": "first tokens",
     "Run": "runs", "NodeRun": "node runs", "Task": "Celery tasks", "Invocation": "model and tool calls",
     "Failure": "errors", "Opened": "begun runs", "Closed": "ended runs",
 }  # fmt: skip
 
 
-#: What to do about values of a `regex` source that are not understood, by field.
+#: What to do about values of a `regex` source that were not understood, by field.
 _REMEDIES = {
     "time": 'name its form: time_format = "epoch", or one of strptime such as "%d/%b/%Y:%H:%M:%S %z"',
     "duration": "let the group hold the number alone; duration_unit names its unit",
@@ -52,19 +53,19 @@ _REMEDIES = {
 }
 
 
-def examine(source: SourceConfig, told: list[Batch]) -> Iterator[Finding]:
-    """Everything there is to say about a source; what a sample of each file gave is added to `told`."""
-    found, log, looked_at, followed = Batch(), b"", set[object](), tailed(source.paths, source.log_patterns)
+def examine(source: SourceConfig, batches: list[Batch]) -> Iterator[Finding]:
+    """All findings about a source. The batch of each file that was read is appended to `batches`."""
+    found, log, examined, tailed_files = Batch(), b"", set[object](), tailed(source.paths, source.log_patterns)
     for path in source.paths:
-        files = sorted(followed & {*glob(path)})
+        files = sorted(tailed_files & {*glob(path)})
         if not files:
-            yield Finding(_nothing_at(path), problem=True)
+            yield Finding(_why_missing(path), problem=True)
         for file in files:
-            if _identity(file) in looked_at:
+            if _identity(file) in examined:
                 continue
-            looked_at.add(_identity(file))
+            examined.add(_identity(file))
             try:
-                read = sample(file)
+                read = read_end(file)
             except InputError as error:
                 yield Finding(str(error), problem=True)
                 continue
@@ -72,7 +73,7 @@ def examine(source: SourceConfig, told: list[Batch]) -> Iterator[Finding]:
                 yield Finding(f"{file}: is empty")
                 continue
             batch = source.parser.parse(read, final=True)
-            told.append(batch)
+            batches.append(batch)
             found, log = Batch(records=found.records + batch.records), log or read
             yield from _file(file, source.parser, read, batch)
             yield from _recognition(source.parser, batch)
@@ -84,7 +85,7 @@ def examine(source: SourceConfig, told: list[Batch]) -> Iterator[Finding]:
 
 
 def overlaps(sources: Iterable[SourceConfig]) -> Iterator[Finding]:
-    """Files that more than one source reads."""
+    """The files that more than one source reads."""
     readers: dict[object, tuple[str, list[str]]] = {}
     for source in sources:
         for file in sorted(tailed(source.paths, source.log_patterns)):
@@ -92,11 +93,13 @@ def overlaps(sources: Iterable[SourceConfig]) -> Iterator[Finding]:
             names += [source.name] if source.name not in names else []
     for file, names in readers.values():
         if len(names) > 1:
-            yield Finding(f"{file} is read by {' and '.join(names)}: each counts its lines; sum within one source")
+            yield Finding(
+                f"{file} is read by {' and '.join(names)}: each of them counts its lines, so do not sum over them"
+            )
 
 
 def _identity(file: str) -> object:
-    """What a file is under every name it has."""
+    """The same value for all names of a file."""
     try:
         found = Path(file).stat()
     except OSError:
@@ -105,33 +108,33 @@ def _identity(file: str) -> object:
 
 
 def examine_proxy(config: Config, folder: Path) -> Iterator[Finding]:
-    """Everything there is to say about `[proxy]`; relative paths count from `folder`."""
-    settings = config.proxy.under(folder)
-    yield Finding(f"passes {settings.listen} on to {settings.upstream}, writes {settings.log}")
-    for sentence in unusable(settings):
+    """All findings about `[proxy]`. Relative paths are relative to `folder`."""
+    settings = config.proxy.with_absolute_paths(folder)
+    yield Finding(f"listens on {settings.listen}, forwards to {settings.upstream}, and writes {settings.log}")
+    for sentence in unusable_settings(settings):
         yield Finding(sentence, problem=True)
     if not any(fnmatch(settings.log, path) for source in config.sources for path in source.paths):
         yield Finding(f"no [[source]] reads {settings.log}: its requests and tokens are not counted here", problem=True)
 
 
-def _nothing_at(path: str) -> str:
-    """Why a path matches nothing: nobody may look, or there is nothing yet."""
+def _why_missing(path: str) -> str:
+    """Why a path matches no file: a folder may not be searched, or the file does not exist yet."""
     parts = Path(path).parts
     first = next((number for number, part in enumerate(parts) if has_magic(part)), len(parts))
-    told = trouble(Path(*parts[: first + 1]))
-    if told and "may not" in told:
-        return told
+    problem = trouble(Path(*parts[: first + 1]))
+    if problem and "may not" in problem:
+        return problem
     return (
         f"{path}: no such file yet; serve waits for it. A Dify container keeps its logs inside unless /app/logs is a "
-        "mounted volume, one for the api and another for the worker: `volumes: [./volumes/app/logs/api:/app/logs]`"
+        "mounted volume; the api and the worker need different ones: `volumes: [./volumes/app/logs/api:/app/logs]`"
     )
 
 
-def sample(file: str) -> bytes:
-    """The end of a log, whole lines. Raises InputError."""
-    if (told := trouble_of_log(Path(file))) is not None:
-        raise InputError(told)
-    return ending(file)
+def read_end(file: str) -> bytes:
+    """The last whole lines of a log. Raises InputError."""
+    if (problem := trouble_of_log(Path(file))) is not None:
+        raise InputError(problem)
+    return last_lines(file)
 
 
 def _file(file: str, parser: Parser, sample: bytes, batch: Batch) -> Iterator[Finding]:
@@ -139,7 +142,7 @@ def _file(file: str, parser: Parser, sample: bytes, batch: Batch) -> Iterator[Fi
     where = " at its end" if len(sample) > SAMPLE_BYTES // 2 else ""
     yield Finding(
         f"{file}: {batch.lines:,} lines{where}: {batch.observed:,} observed, {batch.ignored:,} ignored, "
-        f"{unparsed:,} unparsed; yields {_yields(batch)}"
+        f"{unparsed:,} unparsed; yields {_record_types(batch)}"
     )
     yield from _dropped(parser, batch)
     for reason, line in batch.examples.items():
@@ -148,12 +151,17 @@ def _file(file: str, parser: Parser, sample: bytes, batch: Batch) -> Iterator[Fi
         yield Finding(f"unparsed ({reason}), for example: {redact(line)}{looks}", problem=unparsed * 20 > batch.lines)
         if remedy := parser.remedy(line):
             yield Finding(remedy, problem=unparsed * 20 > batch.lines)
-    if (better := _better(sample, batch)) is not None:
-        yield Finding(f"{'another parser says more' if batch.observed else 'no line fits the parser'}; {better}", True)
+    if (better := _better_parser(sample, batch)) is not None:
+        yield Finding(
+            f"{'another parser finds more records' if batch.observed else 'no line fits the parser'}; {better}", True
+        )
 
 
 def _recognition(parser: Parser, batch: Batch) -> Iterator[Finding]:
-    """Where lines are ignored because they begin no record; a log without any record is said elsewhere."""
+    """A finding if most lines are ignored because they begin no record.
+
+    A log without any record is reported by `_file`.
+    """
     if batch.observed and parser.ignores_continuations() and not recognised(batch.lines, batch.ignored):
         yield Finding(
             f"{batch.ignored:,} of {batch.lines:,} lines are ignored, because they begin no record that this parser "
@@ -163,34 +171,34 @@ def _recognition(parser: Parser, batch: Batch) -> Iterator[Finding]:
 
 
 def _event_times(parser: Parser, file: str, sample: bytes, batch: Batch) -> Iterator[Finding]:
-    """Event times that lie ahead of the clock, or behind the moment at which the file was written."""
+    """A finding if event times are ahead of the clock, or too far behind the last write of the file."""
     if batch.last_at is None:
         return
     try:
         written = Path(file).stat().st_mtime
-    except OSError:  # it is gone since
+    except OSError:  # the file was removed
         return
     now = time.time()
-    if batch.last_at / 1_000_000_000 - now > AHEAD:
+    if batch.last_at / SECOND - now > AHEAD:
         yield Finding(ahead_of_the_clock(parser, sample, batch.last_at, written, now), problem=True)
-    elif told := behind_the_clock(parser, sample, batch.last_at, written):
-        yield Finding(told)
+    elif sentence := behind_the_clock(parser, sample, batch.last_at, written):
+        yield Finding(sentence)
 
 
-def _better(sample: bytes, batch: Batch) -> str | None:
-    """The parser that a log seems to be written for, where the configured one says little or nothing."""
-    found: tuple[Guess, Batch] | None = detect(sample, guesses())
-    if found is not None and (not batch.observed or _said(found[1]) > 2 * _said(batch)):
+def _better_parser(sample: bytes, batch: Batch) -> str | None:
+    """A sentence about a parser that finds far more records than the configured one, or about the lack of one."""
+    found = detect(sample, guesses())
+    if found is not None and (not batch.observed or record_count(found[1]) > 2 * record_count(batch)):
         return f"this looks like {found[0]}"
-    return None if batch.observed else "nor any other; `dify-exporter explain` shows where a line breaks"
-
-
-def _said(batch: Batch) -> int:
-    return sum(getattr(record, "count", 1) for record in batch.records if not isinstance(record, DroppedValue))
+    return (
+        None
+        if batch.observed
+        else "no other parser fits either; `dify-exporter explain` shows where a line stops matching"
+    )
 
 
 def _dropped(parser: Parser, batch: Batch) -> Iterator[Finding]:
-    """Values of counted lines that were not understood, by field: a problem where more than one line in 20 has one."""
+    """Values that were not understood, by field. They are a problem if more than one line in 20 has one."""
     counts: Counter[str] = Counter()
     examples: dict[str, str] = {}
     for record in batch.records:
@@ -207,10 +215,10 @@ def _dropped(parser: Parser, batch: Batch) -> Iterator[Finding]:
         )
 
 
-def _yields(batch: Batch) -> str:
+def _record_types(batch: Batch) -> str:
     kinds: Counter[str] = Counter()
     for record in batch.records:
         if isinstance(record, DroppedValue):
             continue
-        kinds[_YIELDS.get(type(record).__name__, "states of the proxy")] += getattr(record, "count", 1)
+        kinds[_RECORD_NAMES.get(type(record).__name__, "states of the proxy")] += getattr(record, "count", 1)
     return ", ".join(f"{kind} ({count:,})" for kind, count in kinds.items()) or "nothing"

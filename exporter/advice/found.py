@@ -1,4 +1,4 @@
-"""What `init` finds, and what it finds and cannot use."""
+"""The logs that `init` finds: those that can be tailed, and those that cannot."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,8 +6,11 @@ from typing import Any
 from msgspec import Struct
 
 
-class Found(Struct, frozen=True):
-    """`path` as a `[[source]]` would name it, `options` the table's other keys, `origin` a few words on why."""
+class FoundLog(Struct, frozen=True):
+    """A log that can be tailed.
+
+    `path` and `options` are the keys of its `[[source]]`, and `origin` says where it was found.
+    """
 
     name: str
     path: str
@@ -15,9 +18,10 @@ class Found(Struct, frozen=True):
     origin: str
 
 
-class LeftOut(Struct, frozen=True):
-    """A log that is not in the configuration: what names it, where, and why it cannot be tailed as it is. `path` is ""
-    where it is no file.
+class UnusableLog(Struct, frozen=True):
+    """A log that cannot be tailed. `what` is the directive that names it, `where` the place of the directive.
+
+    `why` is the reason. `path` is "" if the log is not a file.
     """
 
     what: str

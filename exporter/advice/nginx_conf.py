@@ -1,4 +1,4 @@
-"""Reads nginx' configuration as nginx does (src/core/ngx_conf_file.c): words, quotes, comments, blocks, includes."""
+"""Reads an nginx configuration as nginx does (src/core/ngx_conf_file.c): words, quotes, comments, blocks, includes."""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-#: A comment, a quoted word, an unquoted word, and what ends a directive.
+#: White space or a comment, a quoted word, the end of a directive, or an unquoted word.
 _TOKEN = re.compile(
     r"\s+|#[^\n]*"
     r'|"((?:[^"\\]|\\.)*)"'
@@ -19,12 +19,12 @@ _TOKEN = re.compile(
 _ESCAPED = re.compile(r"""\\(["'\\trn])""")
 _CHARACTERS = {"t": "\t", "r": "\r", "n": "\n"}
 
-#: Files that one configuration may include, so that a circle ends.
-_MOST_FILES = 1000
+#: The largest number of files of one configuration.
+_MAX_FILES = 1000
 
 
 class Directive(Struct, frozen=True):
-    """A directive with its words, without quotes; `source` is its text, and `file` the one it is in."""
+    """A directive. `words` are without quotes, `source` is its text, and `file` and `line` are its place."""
 
     words: tuple[str, ...]
     source: str
@@ -37,19 +37,19 @@ class Directive(Struct, frozen=True):
 
 
 def directives(root: Path, main: Path) -> Iterator[Directive]:
-    """All directives of a configuration and of the files that it includes, in their order, whatever block they are in.
+    """All directives of a configuration and its included files, in their order. Blocks are not distinguished.
 
-    A relative include counts from the folder of the main file, an absolute one from `root`. A file that cannot be read
-    is passed over.
+    A relative include is relative to the folder of the main file, an absolute one to `root`. Unreadable files are
+    skipped.
     """
     waiting, seen = [main], set[Path]()
-    while waiting and len(seen) < _MOST_FILES:
+    while waiting and len(seen) < _MAX_FILES:
         file = waiting.pop(0)
         if file in seen:
             continue
         seen.add(file)
         included = list[Path]()
-        for directive in _of_text(_text(file), str(file)):
+        for directive in _parse(_read(file), str(file)):
             if directive.name == "include" and len(directive.words) > 1:
                 included += _included(root, main, directive.words[1])
             else:
@@ -62,7 +62,7 @@ def _included(root: Path, main: Path, pattern: str) -> list[Path]:
     return [Path(path) for path in sorted(glob(str(where)))]
 
 
-def _of_text(text: str, file: str) -> Iterator[Directive]:
+def _parse(text: str, file: str) -> Iterator[Directive]:
     words, begin, end, line, counted = list[str](), 0, 0, 1, 0
     while match := _TOKEN.match(text, end):
         end = match.end()
@@ -85,7 +85,7 @@ def _unescaped(word: str) -> str:
     return _ESCAPED.sub(lambda match: _CHARACTERS.get(match[1], match[1]), word)
 
 
-def _text(file: Path) -> str:
+def _read(file: Path) -> str:
     try:
         return file.read_text("utf-8", "replace")
     except OSError:

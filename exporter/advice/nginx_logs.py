@@ -1,4 +1,4 @@
-"""The logs that nginx' configuration names: those that can be tailed, and why the others cannot."""
+"""Finds the logs that an nginx configuration names: those that can be tailed, and why the others cannot."""
 
 import os
 import re
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from exporter.advice.found import Found, LeftOut
+from exporter.advice.found import FoundLog, UnusableLog
 from exporter.advice.nginx_conf import Directive, directives
 from parsers.nginx import Nginx
 
-#: Main files, each with the prefixes from which the paths of logs count (`nginx -V`): Debian's and the image's first.
+#: Main files, each with the prefixes for relative log paths (`nginx -V`). Debian and the image come first.
 _MAIN = {
     "etc/nginx/nginx.conf": ("usr/share/nginx", "etc/nginx", "usr/local/nginx"),
     "usr/local/nginx/conf/nginx.conf": ("usr/local/nginx",),
@@ -22,7 +22,7 @@ _MAIN = {
 #: Files that are read even if no main file includes them.
 _OTHERS = ("etc/nginx/conf.d/*.conf", "etc/nginx/sites-enabled/*")
 
-#: Where nginx logs if nothing is configured (Debian's and the image's build).
+#: The log files if nothing is configured (in the builds of Debian and of the image).
 _DEFAULTS = ("var/log/nginx/access.log", "var/log/nginx/error.log")
 
 _VARIABLE = re.compile(r"\$(?:\{\w+\}|\w+)")
@@ -34,7 +34,7 @@ _CONTAINER = (
 
 
 class _Log(Struct, frozen=True):
-    """An access_log or error_log that names a file, and the paths that this may be."""
+    """An access_log or error_log directive that names a file. `condition` is its `if=` parameter."""
 
     directive: Directive
     path: str
@@ -42,9 +42,9 @@ class _Log(Struct, frozen=True):
     condition: str
 
 
-def logs(root: Path) -> tuple[list[Found], list[LeftOut]]:
-    """Every access_log and error_log below `root`, in the one list or in the other."""
-    found, left_out, formats, named = dict[str, Found](), list[LeftOut](), dict[str, str](), list[_Log]()
+def logs(root: Path) -> tuple[list[FoundLog], list[UnusableLog]]:
+    """All access_log and error_log directives below `root`: the usable logs, and the unusable ones."""
+    found, left_out, formats, named = dict[str, FoundLog](), list[UnusableLog](), dict[str, str](), list[_Log]()
     for prefixes, directive in _directives(root):
         if directive.name == "log_format" and len(directive.words) > 2:
             formats[directive.words[1]] = directive.source
@@ -60,12 +60,12 @@ def logs(root: Path) -> tuple[list[Found], list[LeftOut]]:
         if isinstance(source, str):
             left_out.append(_left_out(log, source))
         elif (known := found.setdefault(source.path, source)).options != source.options:
-            left_out.append(_left_out(log, f"this file is read as {known.origin} has it already"))
+            left_out.append(_left_out(log, f"this file is already read with the log_format of {known.origin}"))
     return list(found.values()), left_out
 
 
 def _directives(root: Path) -> Iterator[tuple[tuple[str, ...], Directive]]:
-    """All directives, each once, with the prefixes from which a log's path counts."""
+    """All directives, each once, with the prefixes for relative log paths."""
     seen = set[tuple[str, int, str]]()
     mains = [(root / main, prefixes) for main, prefixes in _MAIN.items()]
     others = [Path(path) for pattern in _OTHERS for path in sorted(glob(str(root / pattern)))]
@@ -78,7 +78,7 @@ def _directives(root: Path) -> Iterator[tuple[tuple[str, ...], Directive]]:
 
 
 def _unusable(directive: Directive) -> str:
-    """Why no file can be tailed, "" where one can."""
+    """Why the log cannot be tailed, "" if it can."""
     target, options = directive.words[1], directive.words[3:]
     if target == _OFF and directive.name == "access_log":
         return "nginx writes no access log there"
@@ -87,7 +87,7 @@ def _unusable(directive: Directive) -> str:
     if target.startswith("memory:"):
         return "nginx keeps it in its memory: name a file"
     if target == "/dev/null":
-        return "nginx writes it nowhere"
+        return "nginx discards it"
     if target == _STDERR or target.startswith(("/dev/", "/proc/")):
         return _CONTAINER
     if any(option == "gzip" or option.startswith("gzip=") for option in options):
@@ -104,14 +104,14 @@ def _log(root: Path, prefixes: tuple[str, ...], directive: Directive) -> _Log:
 
 
 def _under_prefix(root: Path, prefixes: tuple[str, ...], target: str) -> str:
-    """By the file that is there, else by its folder, else under the first prefix."""
+    """The path of a relative log: under the prefix where the file exists, or else its folder, or the first prefix."""
     paths = [os.path.normpath(root / prefix / target) for prefix in prefixes]
     there = [path for path in paths if os.path.lexists(path)]
     return (there or [path for path in paths if os.path.isdir(os.path.dirname(path))] or paths)[0]
 
 
-def _source(log: _Log, formats: dict[str, str], plain: Iterable[str]) -> Found | str:
-    """The source that reads a log, or why there is none."""
+def _source(log: _Log, formats: dict[str, str], plain: Iterable[str]) -> FoundLog | str:
+    """The source for a log, or the reason why there is none."""
     parts = _VARIABLE.split(log.path)
     path = re.sub(r"\*+", "*", "*".join(map(escape, parts)))
     if len(parts) > 1 and (others := sorted(other for other in plain if _matches(path, other))):
@@ -120,7 +120,7 @@ def _source(log: _Log, formats: dict[str, str], plain: Iterable[str]) -> Found |
         return _CONTAINER
     where = log.directive.file
     if log.directive.name == "error_log":
-        return Found("nginx-error", path, {"parser": "nginx", "format": "error"}, where)
+        return FoundLog("nginx-error", path, {"parser": "nginx", "format": "error"}, where)
     format = formats.get(log.format, log.format)
     if format != "combined":
         if log.format not in formats:
@@ -129,8 +129,10 @@ def _source(log: _Log, formats: dict[str, str], plain: Iterable[str]) -> Found |
             Nginx(format=format)
         except ValueError as error:
             return f"log_format {log.format} cannot be read: {error}"
-    condition = f"; it holds only requests with {log.condition}" if log.condition else ""
-    return Found("nginx", path, {"parser": "nginx", "format": format}, f"{where}: log_format {log.format}{condition}")
+    condition = f"; it contains only requests with {log.condition}" if log.condition else ""
+    return FoundLog(
+        "nginx", path, {"parser": "nginx", "format": format}, f"{where}: log_format {log.format}{condition}"
+    )
 
 
 def _matches(pattern: str, path: str) -> bool:
@@ -138,6 +140,6 @@ def _matches(pattern: str, path: str) -> bool:
     return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
 
 
-def _left_out(log: _Log, why: str) -> LeftOut:
+def _left_out(log: _Log, why: str) -> UnusableLog:
     directive = log.directive
-    return LeftOut(" ".join(directive.words), f"{directive.file}, line {directive.line}", why, log.path)
+    return UnusableLog(" ".join(directive.words), f"{directive.file}, line {directive.line}", why, log.path)

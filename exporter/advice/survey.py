@@ -1,4 +1,4 @@
-"""What `init` finds on a machine: logs that Dify's programs write, each with the table that reads it."""
+"""Finds the logs of Dify on a machine for `init`, each with the options of its `[[source]]`."""
 
 import json
 import re
@@ -9,12 +9,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from exporter.advice.found import Found, LeftOut
+from exporter.advice.found import FoundLog, UnusableLog
 from exporter.advice.nginx_logs import logs
 from exporter.replay.detect import detect, guesses
-from exporter.replay.inputs import InputError, ending
+from exporter.replay.inputs import InputError, last_lines
 
-#: Where Dify's own files say that they log (docker/docker-compose.yaml: LOG_FILE, the volumes).
+#: The usual log paths (from Dify's docker/docker-compose.yaml: LOG_FILE, the volumes).
 _USUAL = (
     ("nginx", "var/log/nginx/access.log", "nginx"),
     ("nginx-error", "var/log/nginx/error.log", "nginx"),
@@ -24,7 +24,7 @@ _USUAL = (
     ("worker", "opt/dify/docker/volumes/app/logs/worker/server.log", "dify"),
 )
 _CONTAINERS = "var/lib/docker/containers/*/config.v2.json"
-#: By what a container's service or image is called.
+#: Parsers by a part of the name of a container, its service or its image.
 _SERVICES = {
     "nginx": "nginx",
     "plugin_daemon": "plugin-daemon",
@@ -34,34 +34,37 @@ _SERVICES = {
 }
 
 
-def survey(root: Path) -> tuple[list[Found], list[LeftOut]]:
-    """Looks below `root`: the logs, each once, and those that nginx' configuration names and nobody can tail. What may
-    not be read is passed over.
+def survey(root: Path) -> tuple[list[FoundLog], list[UnusableLog]]:
+    """Search below `root`. Returns the usable logs, each once, and the logs of nginx that cannot be tailed.
+
+    Files that may not be read are skipped.
     """
-    of_nginx, left_out = logs(root)
-    found: dict[str, Found] = {}
+    of_nginx, unusable = logs(root)
+    found: dict[str, FoundLog] = {}
     names: set[str] = set()
-    passed_over = {log.path for log in left_out}
+    unusable_paths = {log.path for log in unusable}
     for each in (*of_nginx, *_usual(root), *_of_docker(root)):
-        if each.path in found or (each.path in passed_over and each not in of_nginx):
+        if each.path in found or (each.path in unusable_paths and each not in of_nginx):
             continue
         name, number = each.name, 2
         while name in names:
             name, number = f"{each.name}-{number}", number + 1
         names.add(name)
-        found[each.path] = Found(name, each.path, each.options, each.origin)
-    return list(found.values()), left_out
+        found[each.path] = FoundLog(name, each.path, each.options, each.origin)
+    return list(found.values()), unusable
 
 
-def _usual(root: Path) -> Iterator[Found]:
+def _usual(root: Path) -> Iterator[FoundLog]:
     for name, path, parser in _USUAL:
         if (root / path).is_file():
             usual = {"parser": parser, **({"format": "error"} if name == "nginx-error" else {})}
-            yield Found(name, str(root / path), _told(str(root / path)) or usual, "where this log usually is")
+            yield FoundLog(
+                name, str(root / path), _detected_options(str(root / path)) or usual, "where this log usually is"
+            )
 
 
-def _of_docker(root: Path) -> Iterator[Found]:
-    """Dify's containers, and nginx' beside them: its image is not Dify's, its compose project is."""
+def _of_docker(root: Path) -> Iterator[FoundLog]:
+    """The containers of Dify, and the nginx container, which belongs to the same compose project."""
     containers = list(filter(None, map(_container, sorted(glob(str(root / _CONTAINERS))))))
     projects = {each.project for each in containers if "dify" in each.image} - {""}
     for each in containers:
@@ -69,13 +72,15 @@ def _of_docker(root: Path) -> Iterator[Found]:
         parser = next((parser for word, parser in _SERVICES.items() if word in called), "")
         if not parser or not ("dify" in called or each.project in projects):
             continue
-        options = next(filter(None, map(_told, glob(each.path))), {"parser": parser, "envelope": "docker"})
+        options = next(filter(None, map(_detected_options, glob(each.path))), {"parser": parser, "envelope": "docker"})
         name = re.sub(r"[^a-z0-9-]+", "-", (each.service or each.name).lower())
-        yield Found(name, each.path, options, f"container {each.name}; a container made anew has another folder")
+        yield FoundLog(
+            name, each.path, options, f"container {each.name}; its folder changes when the container is recreated"
+        )
 
 
 class _Container(Struct, frozen=True):
-    """`service` and `project` are Docker Compose's, "" without it; `path` is where it logs."""
+    """`service` and `project` come from Docker Compose, "" without it. `path` is a glob for its log."""
 
     name: str
     image: str
@@ -85,21 +90,21 @@ class _Container(Struct, frozen=True):
 
 
 def _container(description: str) -> _Container | None:
-    """What Docker wrote of a container; None where it cannot be understood."""
+    """Read the config.v2.json of a container; None if it is not understood."""
     try:
-        told = json.loads(_read(description))
-        labels = told["Config"].get("Labels") or {}
+        config = json.loads(_read(description))
+        labels = config["Config"].get("Labels") or {}
         service, project = (str(labels.get(f"com.docker.compose.{each}", "")) for each in ("service", "project"))
         path = str(Path(description).parent / "*-json.log")
-        return _Container(str(told["Name"]).lstrip("/"), str(told["Config"]["Image"]), service, project, path)
+        return _Container(str(config["Name"]).lstrip("/"), str(config["Config"]["Image"]), service, project, path)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _told(path: str) -> Mapping[str, Any]:
-    """The table for what stands in a log; {} where it is empty, unreadable or nobody's."""
+def _detected_options(path: str) -> Mapping[str, Any]:
+    """The options of the parser that fits a log; {} if the log is empty or unreadable, or if no parser fits."""
     try:
-        sample = ending(path)
+        sample = last_lines(path)
     except InputError:
         return {}
     found = detect(sample, guesses()) if sample else None

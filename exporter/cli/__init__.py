@@ -1,4 +1,4 @@
-"""`dify-exporter`: one module a command."""
+"""The command line `dify-exporter`: one module per command."""
 
 from importlib import import_module
 from typing import Any
@@ -14,7 +14,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "a
 
 
 class _Commands(click.Group):
-    """Loads a command when it is called: `serve` stays small beside production, `replay` starts at once."""
+    """Imports a command only when it is called, so that `serve` uses little memory and `replay` starts fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*_COMMANDS]
@@ -22,7 +22,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        if cmd_name != "serve":  # which asks for them itself
+        if cmd_name != "serve":  # `serve` handles its signals itself
             signals.unblock()
         command: click.Command = getattr(import_module(f"exporter.cli.{cmd_name}"), cmd_name)
         return command
@@ -34,7 +34,7 @@ class _Commands(click.Group):
             return super().main(*args, **named)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Ctrl-C ends a command quietly, with the shell's own exit code for it."""
+        """End a command on Ctrl-C without a traceback, with the exit code that shells use for SIGINT."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -44,7 +44,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings=_SETTINGS)
 @click.version_option(__version__, prog_name="dify-exporter", message="%(prog)s %(version)s")
 def main() -> None:
-    """Turns the logs of a Dify deployment into Prometheus metrics.
+    """Turn the logs of a Dify deployment into Prometheus metrics.
 
     \b
     Examples:
@@ -52,8 +52,8 @@ def main() -> None:
       docker compose logs --no-color api | dify-exporter replay -
       eval "$(_DIFY_EXPORTER_COMPLETE=bash_source dify-exporter)"    # completion: bash_source, zsh_source, fish_source
 
-    Each option has an environment variable: DIFY_EXPORTER_CONFIG for --config, DIFY_EXPORTER_REPLAY_OUTPUT for
-    `replay --output`, and so on.
+    Each option has an environment variable, such as DIFY_EXPORTER_CONFIG for --config and DIFY_EXPORTER_REPLAY_OUTPUT
+    for `replay --output`.
 
-    Exit codes: 0 good, 1 found problems, 2 wrong use, configuration or unreadable input, 130 interrupted.
+    Exit codes: 0 success, 1 problems found, 2 wrong usage, invalid configuration or unreadable input, 130 interrupted.
     """

@@ -9,18 +9,19 @@ import click
 from exporter.advice import alerts
 from exporter.advice.audit import audit
 from exporter.advice.doctor import Finding, examine, examine_proxy, overlaps
-from exporter.cli.options import NO_SOURCE, config_option, load_or_stop
+from exporter.cli.options import config_option, load_or_stop
 from exporter.config.proxy import ProxyConfig
+from exporter.config.requirements import NO_SOURCE
 from exporter.ledger.ledger import Ledger
 from exporter.messages import printable
-from exporter.replay.detect import called
+from exporter.replay.detect import parser_name
 from parsers.batch import Batch
 
 
-@click.command(short_help="Say what each source yields and which alerts can fire.")
+@click.command(short_help="Report what each source provides and which alerts can fire.")
 @config_option
 def check(config_path: Path) -> None:
-    """Examine the configuration and each source: what it yields, what it cannot, what to do, and which alerts can fire.
+    """Examine the configuration and each source: what it provides, what is missing, and which alerts can fire.
 
     \b
     Examples:
@@ -33,29 +34,30 @@ def check(config_path: Path) -> None:
     samples: dict[str, Batch] = {}
     ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets)
     for source in config.sources:
-        told: list[Batch] = []
-        problems += _findings(f"{source.name} ({called(source.parser)})", examine(source, told))
+        batches: list[Batch] = []
+        problems += _print_findings(f"{source.name} ({parser_name(source.parser)})", examine(source, batches))
         ledger.open(source.name)
-        for batch in told:
+        for batch in batches:
             ledger.enter(source.name, batch)
-        records = tuple(record for batch in told for record in batch.records)
-        samples[source.name] = Batch(lines=sum(batch.lines for batch in told), records=records)
-    problems += _findings("overlaps", overlaps(config.sources))
-    problems += _findings("money", audit(config))
+        records = tuple(record for batch in batches for record in batch.records)
+        samples[source.name] = Batch(lines=sum(batch.lines for batch in batches), records=records)
+    problems += _print_findings("overlaps", overlaps(config.sources))
+    problems += _print_findings("money", audit(config))
     if config.proxy != ProxyConfig():
-        problems += _findings("proxy", examine_proxy(config, config_path.absolute().parent))
+        problems += _print_findings("proxy", examine_proxy(config, config_path.absolute().parent))
     elif not config.sources:
-        problems += _findings("sources", [Finding(NO_SOURCE, problem=True)])
+        problems += _print_findings("sources", [Finding(NO_SOURCE, problem=True)])
     if config.sources:
-        unread = [source.name for source in config.sources if not samples[source.name].lines]
-        _alerts(alerts.judge(alerts.live(ledger.snapshot(time.time()), config, samples.__getitem__)), unread)
+        empty = [source.name for source in config.sources if not samples[source.name].lines]
+        available = alerts.available_metrics(ledger.snapshot(time.time()), config, samples.__getitem__)
+        _print_alerts(alerts.evaluate(available), empty)
     if problems:
         click.echo(f"\n{problems} problem{'s' * (problems != 1)} found")
         raise SystemExit(1)
 
 
-def _findings(title: str, findings: Iterable[Finding]) -> int:
-    """Shows them, where there are some; how many are problems."""
+def _print_findings(title: str, findings: Iterable[Finding]) -> int:
+    """Print the findings under their title, if there are any. Returns the number of problems."""
     problems = 0
     for number, finding in enumerate(findings):
         if not number:
@@ -65,12 +67,12 @@ def _findings(title: str, findings: Iterable[Finding]) -> int:
     return problems
 
 
-def _alerts(verdicts: list[alerts.Verdict], unread: list[str]) -> None:
-    """`unread` are the sources that hold no line yet."""
-    click.echo(f"\n{alerts.sentence(verdicts)}")
+def _print_alerts(verdicts: list[alerts.Verdict], empty: list[str]) -> None:
+    """Print which alerts can fire. `empty` are the sources without any line."""
+    click.echo(f"\n{alerts.summary(verdicts)}")
     for sources, names in alerts.by_source(verdicts).items():
         click.echo(f"  {', '.join(sources) or 'overall'}: {', '.join(names)}")
-    for why, names in alerts.silent(verdicts).items():
-        click.echo(f"  {', '.join(names)} cannot: {why}")
-    if unread:
-        click.echo(f"  {', '.join(unread)}: no line to judge by yet; run check again when there is one")
+    for why, names in alerts.by_reason(verdicts).items():
+        click.echo(f"  {', '.join(names)} cannot fire: {why}")
+    if empty:
+        click.echo(f"  {', '.join(empty)}: no line yet, so the result may change; run check again when there is one")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from exporter.advice.found import Found
+from exporter.advice.found import FoundLog
 from exporter.advice.survey import survey
 from exporter.cli.options import config_option, stop
 from exporter.config.loader import ConfigError, load
@@ -13,39 +13,39 @@ from exporter.messages import printable
 
 _HEAD = """\
 # dify-exporter's configuration; every key is described in docs/configuration.md.
-# `dify-exporter check` says what each log yields, what it cannot, and which alerts can fire.
+# `dify-exporter check` reports what each log provides, what is missing, and which alerts can fire.
 
 [exporter]
-listen = "127.0.0.1:9877"          # "0.0.0.0:9877" for all, and then name a web_config with passwords
-state = ".dify-exporter/state"     # counters survive a restart in this folder
+listen = "127.0.0.1:9877"          # "0.0.0.0:9877" for all addresses; then set a web_config with passwords
+state = ".dify-exporter/state"     # this folder keeps the counters over a restart
 # web_config = "web.toml"          # TLS, passwords: docs/configuration.md
-# start_at = "beginning"           # reads what is already in the logs, too
+# start_at = "beginning"           # also counts the lines that are already in the logs
 """
 
 _NOTHING = """\
 
-# No log of Dify's was found here. This is where nginx usually writes; serve waits for the file.
+# No log of Dify was found. This is the usual path of the nginx access log; `serve` waits until the file exists.
 # A Dify container keeps its logs inside unless /app/logs is a mounted volume.
 [[source]]
 name = "nginx"
 paths = ["/var/log/nginx/access.log"]
 parser = "nginx"
-format = "dify"                    # "dify-timed" with deploy/nginx/dify-timed.conf, for latency
+format = "dify"                    # for latency: "dify-timed" with deploy/nginx/dify-timed.conf
 """
 
 
-@click.command(short_help="Write a configuration for the logs that are here.")
+@click.command(short_help="Find the logs on this machine and write a configuration.")
 @config_option
-@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option(
     "--root", type=click.Path(path_type=Path, file_okay=False, exists=True), default=Path("/"), show_default=True,
-    help="Where to look: / or the folder under which another machine's files are mounted.",
+    help="Folder to search: / or the mount point of the files of another machine.",
 )  # fmt: skip
 def init(config_path: Path, force: bool, root: Path) -> None:
-    """Look at what is there and write a commented configuration that reads it.
+    """Find the logs on this machine and write a commented configuration for them.
 
-    Looks at nginx's configuration and its log_format, at the paths where Dify usually logs, and at Docker's
-    json-file folders.
+    The command examines nginx's configuration with its log_format, the usual log paths of Dify, and the folders of
+    Docker's json-file log driver.
 
     \b
     Examples:
@@ -55,7 +55,7 @@ def init(config_path: Path, force: bool, root: Path) -> None:
     """
     if config_path.exists() and not force:
         stop(f"{config_path} exists: replace it with --force, or name another file with --config")
-    found, left_out = survey(root.absolute())
+    found, unusable = survey(root.absolute())
     text = _HEAD + "".join(map(_table, found)) + ("" if found else _NOTHING)
     temporary = config_path.with_name(config_path.name + ".new")
     try:
@@ -69,16 +69,16 @@ def init(config_path: Path, force: bool, root: Path) -> None:
         stop(*error.problems)
     for each in found:
         click.echo(printable(f"{each.name}: {each.path} ({each.origin})"))
-    for log in left_out:
+    for log in unusable:
         click.echo(printable(f"left out: {log.what} ({log.where}): {log.why}"))
     if found:
         sources = f"{len(found)} source{'s' * (len(found) != 1)}"
-        click.echo(f"{config_path} is written with {sources}; `dify-exporter check` says what they yield")
+        click.echo(f"{config_path} is written with {sources}; `dify-exporter check` reports what they provide")
     else:
-        click.echo(f"{config_path} is written with one source as an example: no log of Dify's was found, put paths in")
+        click.echo(f"no log of Dify was found: {config_path} is written with one example source, so put your paths in")
 
 
-def _table(found: Found) -> str:
+def _table(found: FoundLog) -> str:
     keys = {"name": found.name, "paths": [found.path], **found.options}
     lines = [f"{key} = {_toml(value)}" for key, value in keys.items()]
     return f"\n# {found.origin}\n[[source]]\n" + "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""One sentence where the machine refuses what a command needs: a thread, memory, or room for its output."""
+"""Ends a command with one sentence if the machine cannot provide a thread, memory, or room for its output."""
 
 import errno
 import os
@@ -9,19 +9,19 @@ from io import UnsupportedOperation
 
 from exporter.cli.options import stop
 
-#: What CPython raises where pthread_create fails (Modules/_threadmodule.c).
+#: The message of CPython if pthread_create fails (Modules/_threadmodule.c).
 _NO_THREAD = "can't start new thread"
 
-#: What glibc says where a library does not fit into memory (elf/dl-load.c).
+#: The message of glibc if a library does not fit into memory (elf/dl-load.c).
 _NOT_MAPPED = "failed to map segment"
 
-#: What a write to a descriptor may fail with. EPIPE is not among them: click ends a command whose reader has left.
+#: Errors of a write to standard output. EPIPE is not among them: click ends a command whose reader has exited.
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 
 @contextmanager
 def sentences() -> Iterator[None]:
-    """Ends the program with exit code 2 for these, also where the output is written only at the end."""
+    """Report such an error and end the program with exit code 2, also if it occurs when the output is flushed."""
     try:
         try:
             yield
@@ -46,6 +46,6 @@ def sentences() -> Iterator[None]:
 
 
 def _discard_output() -> None:
-    """So that what is left in the buffer is not tried again when the interpreter ends."""
+    """Redirect standard output to /dev/null, so that the interpreter does not write its buffer again at exit."""
     with suppress(UnsupportedOperation):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""What several commands share: the option --config and how an error ends a command."""
+"""Shared by several commands: the option --config, and how an error ends a command."""
 
 from pathlib import Path
 from typing import NoReturn
@@ -10,9 +10,6 @@ from exporter.messages import printable, unknown
 from exporter.replay.detect import Guess, guesses
 from parsers.envelope import ENVELOPES
 from parsers.parser import registered
-
-#: What `serve` says of a configuration without one, and `check` before it.
-NO_SOURCE = "no [[source]] table, expected at least one; see exporter.toml for examples"
 
 config_option = click.option(
     "--config",
@@ -27,15 +24,15 @@ config_option = click.option(
 
 
 def stop(*sentences: str) -> NoReturn:
-    """Ends the command with exit code 2, for wrong use, configuration or input."""
+    """End the command with exit code 2, for wrong usage, an invalid configuration or unreadable input."""
     for sentence in sentences:
         click.echo(f"dify-exporter: {printable(sentence)}", err=True)
     raise SystemExit(2)
 
 
 def load_or_stop(path: Path) -> Config:
-    """The configuration; ends the command with all its problems if it has some."""
-    from exporter.config.loader import ConfigError, load  # TLS and more, which FILES alone do not need
+    """Load the configuration. If it has problems, print them all and end the command."""
+    from exporter.config.loader import ConfigError, load  # imports TLS and more, which `replay FILES` does not need
 
     try:
         return load(path)
@@ -46,7 +43,7 @@ def load_or_stop(path: Path) -> Config:
 def candidates_or_stop(
     parser: str | None, format_: str | None, envelope: str | None, extra_routes: tuple[str, ...]
 ) -> tuple[Guess, ...]:
-    """The parsers that FILES may need; ends the command where an option names none."""
+    """The parsers that can match FILES. If an option is wrong, end the command."""
     known = registered(parser) if parser is not None else {}
     if parser is not None and parser not in known:
         stop("--parser: " + unknown("parser", parser, registered()))
@@ -61,5 +58,5 @@ def candidates_or_stop(
     except (ValueError, TypeError) as error:
         stop(f"--parser {parser}: {error}")
     if not found:
-        stop(f"--parser {parser}: it needs options, give them in a [[source]] and replay that with --config")
+        stop(f"--parser {parser}: it needs options: write them into a [[source]] and replay it with --config")
     return found

@@ -24,19 +24,19 @@ from exporter.replay.feed import Span
 from exporter.replay.inputs import InputError
 from exporter.replay.jobs import Job, Step, jobs_of, run
 from parsers.batch import Batch
+from parsers.values.numbers import SECOND
 
-_NANOSECONDS = 1_000_000_000
-
-#: Of tables that go into a file or a pipe.
+#: The width of tables that are written into a file or a pipe.
 _WIDTH = 140
 
-#: The largest block, in bytes, of which glibc learns (DEFAULT_MMAP_THRESHOLD_MAX, malloc/malloc.c) is 32 MiB.
-_KEPT = 31 << 20
+#: A block just below the largest one that raises glibc's mmap threshold: DEFAULT_MMAP_THRESHOLD_MAX in
+#: malloc/malloc.c is 32 MiB.
+_LARGE_BLOCK = 31 << 20
 
-#: As a shell gives for SIGINT.
+#: The exit code that shells use for SIGINT.
 _INTERRUPTED = 130
 
-#: One unparsed line a source and reason.
+#: One unparsed line per source and reason.
 Examples = dict[tuple[str, str], bytes]
 
 
@@ -48,37 +48,37 @@ class _Moment(click.ParamType[int]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if ago := re.fullmatch(r"(\d{1,6})([smhd])", value):
             seconds = int(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[ago[2]]
-            return time.time_ns() - seconds * _NANOSECONDS
+            return time.time_ns() - seconds * SECOND
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
             self.fail(f'expected a time such as 2026-11-23T08:00:00Z, or 2h for two hours ago, found "{value}"')
-        return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * _NANOSECONDS)
+        return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * SECOND)
 
 
 def _processors() -> int:
-    """Those that this process may use, at most eight: what enters their batches keeps no more of them busy."""
+    """The number of usable processors, at most eight: one process enters all batches and cannot keep up with more."""
     return min(8, len(os.sched_getaffinity(0)))
 
 
-@click.command(short_help="Read logs once and show what they say.")
+@click.command(short_help="Read logs once and show what they contain.")
 @config_option
 @click.argument("files", nargs=-1)
-@click.option("--parser", "parser_name", help="Parser of FILES; detected where it is not given.")
+@click.option("--parser", "parser_name", help="Parser of FILES; detected by default.")
 @click.option("--format", "format_", help="Format of the parser: a name, or nginx's log_format itself.")
-@click.option("--envelope", help="none, docker, cri, compose, syslog or json; detected where it is not given.")
-@click.option("--since", type=_Moment(), help="Only events from this time on; 2h means two hours ago.")
-@click.option("--until", type=_Moment(), help="Only events before this time.")
+@click.option("--envelope", help="none, docker, cri, compose, syslog or json; detected by default.")
+@click.option("--since", type=_Moment(), help="Count only events from this time on; 2h means two hours ago.")
+@click.option("--until", type=_Moment(), help="Count only events before this time.")
 @click.option(
     "--processes",
     type=click.IntRange(1, 64),
     default=_processors,
-    show_default="one a processor",
-    help="How many parse a large plain file at once.",
+    show_default="one per processor",
+    help="Number of processes that parse one large uncompressed file.",
 )
 @click.option(
     "--output", type=click.Choice(["table", "metrics", "json"]), default="table", show_default=True,
-    help="Tables for people, the text that serve would give, or JSON.",
+    help="Tables, the text that `serve` would return at /metrics, or JSON.",
 )  # fmt: skip
 @click.pass_context
 def replay(
@@ -93,10 +93,10 @@ def replay(
     processes: int,
     output: str,
 ) -> None:
-    """Read logs once, from the beginning to the end, and show what they say.
+    """Read logs once, from the beginning to the end, and show what they contain.
 
-    Without FILES the configured sources are read. FILES need no configuration; they may be gzip, and `-` is
-    standard input.
+    Without FILES, the sources of the configuration are read. FILES need no configuration. They can be gzip files, and
+    `-` is standard input.
 
     \b
     Examples:
@@ -113,11 +113,7 @@ def replay(
         stop("--since must be before --until: nothing lies between them")
     examples: Examples = {}
     code = 0
-    # Rows are many and hold no cycles: by default the collector would look through them 40 times a window.
-    gc.set_threshold(100_000)
-    # Never touched: glibc keeps what is given back for good once it has seen a block as large as this come and go,
-    # else the kernel would clear the same pages for each window.
-    bytes(_KEPT)
+    _tune_memory()
     try:
         if files:
             candidates = candidates_or_stop(parser_name, format_, envelope, config.routes.extra)
@@ -127,18 +123,26 @@ def replay(
         with _progress(jobs) as advance:
             for step in run(jobs, ledger, config.limits.line_length, Span(since, until), _say, processes):
                 advance(step.batch)
-                _keep(examples, step)
+                _keep_examples(examples, step)
     except InputError as error:
         stop(str(error))
     except KeyboardInterrupt:
-        _say("interrupted: what follows was read until then")
+        _say("interrupted: the result covers only what was read until then")
         code = _INTERRUPTED
     _say_dropped(ledger.snapshot(None), since is not None or until is not None)
     _print(ledger, config, examples, output)
     raise SystemExit(code)
 
 
-def _keep(examples: Examples, step: Step) -> None:
+def _tune_memory() -> None:
+    # Records are many and have no cycles. By default the garbage collector would traverse them 40 times per window.
+    gc.set_threshold(100_000)
+    # Free one large block: from then on glibc keeps freed memory. Otherwise the kernel would have to clear the same
+    # pages for each window.
+    bytes(_LARGE_BLOCK)
+
+
+def _keep_examples(examples: Examples, step: Step) -> None:
     for reason, line in step.batch.examples.items() if step.counted else ():
         examples.setdefault((step.source, reason), line)
 
@@ -148,9 +152,9 @@ def _say(sentence: str) -> None:
 
 
 def _say_dropped(snapshot: Snapshot, in_span: bool) -> None:
-    """Values that were not understood, by source and field; `in_span` where the lines' times choose what counts."""
+    """Print how many values were not understood, by source and field. `in_span` is True with --since or --until."""
     for (source, field), count in snapshot.counters[c.DROPPED_VALUES].items():
-        chosen = "; such a line goes with the one before it" if in_span and field == "time" else ""
+        chosen = "; such a line is treated as the line before it" if in_span and field == "time" else ""
         _say(
             f"{source}: {field} not understood and left out, {count:,} times{chosen}; `dify-exporter explain` shows why"
         )
@@ -158,7 +162,7 @@ def _say_dropped(snapshot: Snapshot, in_span: bool) -> None:
 
 @contextmanager
 def _progress(jobs: list[Job]) -> Iterator[Callable[[Batch], None]]:
-    """A bar on a terminal: bytes, their share, and lines a second."""
+    """On a terminal, show a progress bar with bytes and lines per second."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -185,7 +189,7 @@ def _progress(jobs: list[Job]) -> Iterator[Callable[[Batch], None]]:
 def _print(ledger: Ledger, config: Config, examples: Examples, output: str) -> None:
     snapshot = ledger.snapshot(None)
     if output == "metrics":
-        # UTF-8 by its definition, whatever the locale is.
+        # The exposition format is always UTF-8, in any locale.
         sys.stdout.buffer.write(render(snapshot, computed_gauges(snapshot, config, time.time())))
         return
     from rich.console import Console

@@ -6,25 +6,27 @@ from typing import Never
 
 import click
 
-from exporter.cli.options import NO_SOURCE, config_option, load_or_stop, stop
+from exporter.cli.options import config_option, load_or_stop, stop
+from exporter.config.requirements import NO_SOURCE
 from exporter.config.settings import Config
 from exporter.persistence.checkpoint import Checkpoint, LockedError
 from exporter.process import logs, signals
 from exporter.service import Service
 
-_PATIENCE = 60.0
+#: Seconds to wait for another exporter that still uses the state.
+_LOCK_TIMEOUT = 60.0
 
 
 @click.command()
 @config_option
 @click.option(
     "--log-format", type=click.Choice(["logfmt", "json"]), default="logfmt", show_default=True, show_envvar=True,
-    help="Form of the lines on standard error.",
+    help="Format of the exporter's own log on standard error.",
 )  # fmt: skip
 def serve(config_path: Path, log_format: logs.Form) -> None:
     """Tail the configured logs and serve /metrics.
 
-    SIGHUP, or POST /-/reload from this machine, reads the configuration again without resetting a counter.
+    SIGHUP, or POST /-/reload from this machine, reloads the configuration without resetting a counter.
 
     \b
     Examples:
@@ -50,7 +52,7 @@ def serve(config_path: Path, log_format: logs.Form) -> None:
 
 
 def _run(service: Service, config: Config, config_path: Path) -> Never:
-    """Until a signal ends it. Raises EndedError, and OSError where the state cannot be used."""
+    """Run until a signal raises EndedError. Raises OSError if the state cannot be used."""
     service.start(_checkpoint(config, config_path, service))
     while True:
         if signals.wait_for_reload(within=None if service.ready() else 0.2):
@@ -58,8 +60,8 @@ def _run(service: Service, config: Config, config_path: Path) -> Never:
 
 
 def _checkpoint(config: Config, config_path: Path, service: Service) -> Checkpoint | None:
-    """Waits for an exporter that is about to leave, as in a rolling update, and no longer. Raises OSError."""
-    deadline = time.monotonic() + _PATIENCE
+    """Open the state. If another exporter still uses it, as in a rolling update, wait for it. Raises OSError."""
+    deadline = time.monotonic() + _LOCK_TIMEOUT
     while config.exporter.state:
         try:
             return Checkpoint(config_path.absolute().parent / config.exporter.state)

@@ -1,9 +1,9 @@
-"""The listen address, as it is written in the configuration."""
+"""Reads the listen addresses of the configuration."""
 
 from ipaddress import ip_address
 
 
-def address(text: str) -> tuple[str, int]:
+def parse_address(text: str) -> tuple[str, int]:
     """Host and port of `host:port` or `[::1]:port`. Raises ValueError."""
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
@@ -12,7 +12,7 @@ def address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether only this machine can reach the address. A host name other than localhost counts as public."""
     try:
         return ip_address(host).is_loopback

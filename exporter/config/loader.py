@@ -1,4 +1,4 @@
-"""Reads `exporter.toml` strictly: all problems are reported at once, each as one sentence."""
+"""Reads and checks `exporter.toml`. All problems are reported at once, each as one sentence."""
 
 import tomllib
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from msgspec import Struct, structs
 from exporter import catalogue
 from exporter.config.proxy import ProxyConfig
 from exporter.config.settings import AppConfig, Config, ExporterConfig, RoutesConfig, SourceConfig, SourceKeys
-from exporter.config.tls import context_of
-from exporter.config.toml_table import Problems, Table, convert, kind
-from exporter.config.web import WebConfig, web_config
+from exporter.config.tls import tls_context
+from exporter.config.toml_table import Problems, Table, convert, toml_type
+from exporter.config.web import WebConfig, convert_web_config
 from exporter.ledger.budgets import Budget
 from exporter.ledger.money import ANCHOR, Exchange, amount, currency, same_currencies
 from exporter.ledger.prices import Price
@@ -58,7 +58,7 @@ def load(path: Path) -> Config:
     return config
 
 
-def source(
+def convert_source(
     table: Table, folder: Path, extra_routes: tuple[str, ...], problems: Problems, where: str
 ) -> SourceConfig | None:
     """Convert one `[[source]]` table. Returns None if it has problems, after adding them."""
@@ -74,10 +74,10 @@ def source(
     if struct is None:
         return None
     hidden = {"routes": extra_routes} if "routes" in struct.__struct_fields__ else {}
-    keys_of_parser = {f.encode_name for f in structs.fields(struct)} - hidden.keys()
-    for key in (key for key in table if key not in common | keys_of_parser):
-        problems.add(where, unknown("key", key, common | keys_of_parser))
-    options = {k: v for k, v in table.items() if k in keys_of_parser}
+    parser_keys = {f.encode_name for f in structs.fields(struct)} - hidden.keys()
+    for key in (key for key in table if key not in common | parser_keys):
+        problems.add(where, unknown("key", key, common | parser_keys))
+    options = {k: v for k, v in table.items() if k in parser_keys}
     parser = convert(options, struct, where, problems, hidden)
     if parser is None or keys is None or len(problems.sentences) > found:
         return None
@@ -96,7 +96,7 @@ def _document(path: Path, problems: Problems, named_by: str = "--config") -> dic
     except UnicodeDecodeError as error:
         line, byte = error.object.count(b"\n", 0, error.start) + 1, error.object[error.start]
         problems.add("", f"is not UTF-8: byte {byte:#04x} in line {line}; save it as UTF-8")
-    except ValueError as error:  # of tomllib, or of Python for a number of 5,000 digits
+    except ValueError as error:  # from tomllib, or from Python for an integer of 5,000 digits
         problems.add("", f"is not valid TOML: {error}")
     except RecursionError:
         problems.add("", "is not valid TOML: its tables and arrays are nested too deeply")
@@ -108,13 +108,13 @@ _TABLES = {"exporter", "routes", "limits", "buckets", "exchange", "apps", "proxy
 
 
 def _check_top_level(document: dict[str, Any], problems: Problems) -> None:
-    """Report and remove unknown tables and values of the wrong shape, so that the rest can still be checked."""
+    """Report and remove unknown tables and values of the wrong type, so that the rest can still be checked."""
     for name in list(document):
         value = document[name]
         if name in _TABLES and not isinstance(value, dict):
-            problems.add("", f"{name}: expected one table [{name}], found {kind(value)}")
+            problems.add("", f"{name}: expected one table [{name}], found {toml_type(value)}")
         elif name in _ARRAYS and not (isinstance(value, list) and all(isinstance(t, dict) for t in value)):
-            problems.add("", f"{name}: expected tables [[{name}]], found {kind(value)}")
+            problems.add("", f"{name}: expected tables [[{name}]], found {toml_type(value)}")
         elif name not in _TABLES | _ARRAYS and not isinstance(value, dict | list):
             problems.add("", f'key "{name}" is above all tables, expected it inside a table such as [exporter]')
         elif name not in _TABLES | _ARRAYS:
@@ -140,12 +140,12 @@ def _sources(document: Table, folder: Path, extra: tuple[str, ...], problems: Pr
     for number, table in enumerate(document.get("source", []), 1):
         name = table.get("name")
         where = f'[[source]] "{name}"' if isinstance(name, str) else f"[[source]] {number}"
-        built = source(table, folder, extra, problems, where)
+        source_config = convert_source(table, folder, extra, problems, where)
         if isinstance(name, str) and name in earlier:
             problems.add(where, "name: an earlier source has the same name, expected a different name per source")
         earlier.append(name)
-        if built is not None:
-            sources.append(built)
+        if source_config is not None:
+            sources.append(source_config)
     return tuple(sources)
 
 
@@ -158,10 +158,10 @@ def _web(path: Path, exporter: ExporterConfig, problems: Problems) -> WebConfig:
         document = _document(file, file_problems, "[exporter] web_config")
     except ConfigError:
         document = {}
-    web = web_config(document, file.parent, file_problems)
+    web = convert_web_config(document, file.parent, file_problems)
     try:
         if web.tls is not None:
-            context_of(web.tls)
+            tls_context(web.tls)
     except ValueError as error:
         file_problems.add("[tls_server_config]", str(error))
     problems.sentences.extend(file_problems.sentences)
@@ -169,7 +169,7 @@ def _web(path: Path, exporter: ExporterConfig, problems: Problems) -> WebConfig:
 
 
 def _prices(path: Path, document: Table, exporter: ExporterConfig, problems: Problems) -> tuple[Price, ...]:
-    """The prices of the configuration, followed by those of the file that `prices` names. The first match counts."""
+    """The prices in the configuration, then those in the file that `prices` names. The first match applies."""
     own = _price_list(document, problems)
     if not exporter.prices:
         return own

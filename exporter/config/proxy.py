@@ -9,17 +9,15 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, structs
 
-from exporter.config.address import address
-from exporter.config.toml_table import FileName
+from exporter.config.address import parse_address
+from exporter.config.toml_table import FileName, Seconds
 from parsers.batch import UNKNOWN
-
-Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class ProxyConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """The keys of `[proxy]`. Times are in seconds. `apps` maps the SHA-256 (hexadecimal) of a key to its app id."""
+    """The keys of `[proxy]`. Times are in seconds. `apps` maps the SHA-256 (hexadecimal) of an API key to an app id."""
 
     listen: str = "127.0.0.1:8877"
     upstream: str = "http://127.0.0.1:5001"
@@ -33,13 +31,13 @@ class ProxyConfig(Struct, frozen=True, forbid_unknown_fields=True):
     openai: bool = False
 
     def __post_init__(self) -> None:
-        address(self.listen)
+        parse_address(self.listen)
         _check_upstream(self.upstream)
         for digest, app_id in self.apps.items():
             _check_app(digest, app_id)
 
-    def under(self, folder: Path) -> "ProxyConfig":
-        """A copy whose file names are absolute. Relative names count from the configuration's folder."""
+    def with_absolute_paths(self, folder: Path) -> "ProxyConfig":
+        """A copy with absolute file names. Relative names are relative to `folder`, where the configuration is."""
         ca = str(folder / self.upstream_ca) if self.upstream_ca else ""
         return structs.replace(self, log=str(folder / self.log), upstream_ca=ca)
 
@@ -47,23 +45,23 @@ class ProxyConfig(Struct, frozen=True, forbid_unknown_fields=True):
 def _check_upstream(url: str) -> None:
     try:
         parts = urlsplit(url)
-        port = parts.port != 0
+        is_port_valid = parts.port != 0
     except ValueError:
-        port = False
-    if not port or parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        is_port_valid = False
+    if not is_port_valid or parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         raise ValueError(f'upstream must be http://host:port or https://host, found "{url}"')
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError(f'upstream must have no path because request paths are passed on unchanged, found "{url}"')
 
 
-def unusable(settings: ProxyConfig) -> Iterator[str]:
+def unusable_settings(settings: ProxyConfig) -> Iterator[str]:
     """One sentence for each setting that cannot work on this machine."""
     log = Path(settings.log)
-    place = next(path for path in (log, *log.parents) if path.exists())
+    existing = next(path for path in (log, *log.parents) if path.exists())
     if log.is_dir():
         yield f"log: {log} is a folder, expected a file"
-    elif not os.access(place, os.W_OK):
-        yield f"log: cannot be written at {log}: {place} is not writable for this user"
+    elif not os.access(existing, os.W_OK):
+        yield f"log: cannot be written at {log}: {existing} is not writable for this user"
     if settings.upstream_ca:
         import ssl  # imported late: in the proxy's process gevent must patch it first
 

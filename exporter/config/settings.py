@@ -1,13 +1,13 @@
-"""The tables of `exporter.toml` as structs. The types of the fields are the validation."""
+"""The tables of `exporter.toml` as structs. The types of the fields define which values are valid."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from exporter.config.address import address
+from exporter.config.address import parse_address
 from exporter.config.proxy import ProxyConfig
-from exporter.config.toml_table import FileName
+from exporter.config.toml_table import FileName, Seconds
 from exporter.config.web import WebConfig
 from exporter.ledger.budgets import Budget
 from exporter.ledger.money import Exchange
@@ -17,7 +17,6 @@ from parsers.access.routes import table as route_table
 from parsers.parser import Parser
 
 Text = Annotated[str, Meta(min_length=1, examples=["nginx"])]
-Seconds = Annotated[float, Meta(gt=0, le=86400)]
 
 
 class ExporterConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,11 +31,11 @@ class ExporterConfig(Struct, frozen=True, forbid_unknown_fields=True):
     prices: FileName = ""
 
     def __post_init__(self) -> None:
-        address(self.listen)
+        parse_address(self.listen)
 
 
 class SourceConfig(Struct, frozen=True):
-    """One `[[source]]` table with its parser, which its envelope wraps. The paths are absolute."""
+    """One `[[source]]` table. `parser` includes the envelope; the paths are absolute."""
 
     name: str
     paths: tuple[str, ...]

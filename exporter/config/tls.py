@@ -18,7 +18,7 @@ _VERIFY = {
 }
 
 
-class Tls(Struct, frozen=True, forbid_unknown_fields=True):
+class TlsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of `[tls_server_config]`. File names are absolute after loading."""
 
     cert_file: Annotated[FileName, Meta(min_length=1)]
@@ -38,7 +38,7 @@ class Tls(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("min_version is above max_version")
 
 
-def context_of(tls: Tls) -> ssl.SSLContext:
+def tls_context(tls: TlsConfig) -> ssl.SSLContext:
     """Build the server's TLS context. Raises ValueError if a file is missing, is no PEM, or the key does not fit."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[tls.min_version]

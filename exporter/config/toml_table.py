@@ -20,7 +20,10 @@ Table = Mapping[str, Any]
 #: A file name cannot hold a NUL; os functions raise ValueError for one.
 FileName = Annotated[str, Meta(pattern=r"\A[^\0]*\Z")]
 
-#: The names of types as people write them, by the names that msgspec and Python use.
+#: At most one day.
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+
+#: Names of types in our messages, by their names in msgspec and Python.
 _NAMES = {
     "str": "a string", "int": "an integer", "float": "a number", "bool": "true or false", "date": "a date",
     "array": "an array", "list": "an array", "object": "a table", "dict": "a table",
@@ -84,11 +87,11 @@ def _struct_problems(table: Table, examples: Table, always: set[str], struct: ty
 
 
 def _example(wanted: object) -> object:
-    """A valid value for a required key, taken from its type. None if the type names none."""
+    """A valid value for a required key, taken from its type. None if the type has no example."""
     if get_origin(wanted) is Literal:
         return get_args(wanted)[0]
-    given = (meta.examples for meta in getattr(wanted, "__metadata__", ()) if isinstance(meta, msgspec.Meta))
-    return next((examples[0] for examples in given if examples), None)
+    declared = (meta.examples for meta in getattr(wanted, "__metadata__", ()) if isinstance(meta, msgspec.Meta))
+    return next((examples[0] for examples in declared if examples), None)
 
 
 def _struct_problem(table: Table, struct: type[Struct]) -> str:
@@ -99,14 +102,15 @@ def _struct_problem(table: Table, struct: type[Struct]) -> str:
     return ""
 
 
-def kind(value: object) -> str:
-    """The name of the value's type, as TOML calls it."""
+def toml_type(value: object) -> str:
+    """The TOML name of the value's type, with its article."""
     return _NAMES.get(type(value).__name__, "a time")
 
 
 def _expectation(error: msgspec.ValidationError, wanted: object) -> str:
-    """Turn msgspec's "Expected `int`, got `str` - at `$[0]`" into the middle of a sentence. For a closed set of words
-    msgspec does not name them, so they are taken from the type `wanted`.
+    """Turn msgspec's "Expected `int`, got `str` - at `$[0]`" into the middle of a sentence.
+
+    msgspec does not list the values of a Literal, so they are taken from the type `wanted`.
     """
     if get_origin(wanted) is Literal:
         return f"expected one of {', '.join(map(repr, get_args(wanted)))}"
@@ -117,7 +121,7 @@ def _expectation(error: msgspec.ValidationError, wanted: object) -> str:
 
 
 def _named(found: re.Match[str]) -> str:
-    """The name of a type. The only pattern among our types is the one of file names."""
+    """The name of a type. The only type with a pattern is `FileName`."""
     return "a file's name without NUL" if found[2] else _NAMES.get(found[1], found[1])
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from exporter.config.tls import Tls
+from exporter.config.tls import TlsConfig
 from exporter.config.toml_table import Problems, convert
 from exporter.messages import unknown
 
@@ -40,7 +40,7 @@ class RateLimit(Struct, frozen=True, forbid_unknown_fields=True):
         return float(found[1]) * _UNITS[found[2]]
 
 
-class Headers(Struct, frozen=True, forbid_unknown_fields=True, rename=lambda name: name.replace("_", "-")):
+class HeadersConfig(Struct, frozen=True, forbid_unknown_fields=True, rename=lambda name: name.replace("_", "-")):
     """The keys of `[http_server_config.headers]`. They replace our own headers; "" removes a header."""
 
     Content_Security_Policy: str | None = None
@@ -50,12 +50,12 @@ class Headers(Struct, frozen=True, forbid_unknown_fields=True, rename=lambda nam
     Strict_Transport_Security: str | None = None
 
     def __post_init__(self) -> None:
-        for name, value in self.set().items():
+        for name, value in self.overrides().items():
             if not value.isascii() or (value and not value.isprintable()):
                 raise ValueError(f"{name} must be printable ASCII on one line")
 
-    def set(self) -> dict[str, str]:
-        """The headers that the file sets, by name."""
+    def overrides(self) -> dict[str, str]:
+        """The headers that the file replaces or removes, by name."""
         values = {name.replace("_", "-"): getattr(self, name) for name in self.__struct_fields__}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -63,22 +63,22 @@ class Headers(Struct, frozen=True, forbid_unknown_fields=True, rename=lambda nam
 class WebConfig(Struct, frozen=True):
     """The whole file. The defaults mean no TLS and no passwords. `users` maps a name to a bcrypt hash."""
 
-    tls: Tls | None = None
+    tls: TlsConfig | None = None
     users: Mapping[str, str] = {}
-    headers: Headers = Headers()
+    headers: HeadersConfig = HeadersConfig()
     rate_limit: RateLimit = RateLimit()
 
     @property
-    def guarded(self) -> bool:
+    def requires_authentication(self) -> bool:
         """Whether a client must authenticate, by password or by certificate."""
-        demanded = self.tls is not None and self.tls.client_auth_type == "RequireAndVerifyClientCert"
-        return bool(self.users) or demanded
+        requires_certificate = self.tls is not None and self.tls.client_auth_type == "RequireAndVerifyClientCert"
+        return bool(self.users) or requires_certificate
 
 
 _TABLES = ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")
 
 
-def web_config(document: Mapping[str, Any], folder: Path, problems: Problems) -> WebConfig:
+def convert_web_config(document: Mapping[str, Any], folder: Path, problems: Problems) -> WebConfig:
     """Convert the tables of the file, which is in `folder`. Their problems are added to `problems`."""
     tables: dict[str, dict[str, Any]] = {}
     for name, value in document.items():
@@ -96,7 +96,7 @@ def web_config(document: Mapping[str, Any], folder: Path, problems: Problems) ->
     )
 
 
-def _tls(table: dict[str, Any] | None, folder: Path, problems: Problems) -> Tls | None:
+def _tls(table: dict[str, Any] | None, folder: Path, problems: Problems) -> TlsConfig | None:
     if table is None:
         return None
     files = {
@@ -104,7 +104,7 @@ def _tls(table: dict[str, Any] | None, folder: Path, problems: Problems) -> Tls 
         for key, value in table.items()
         if key.endswith("_file")
     }
-    return convert({**table, **files}, Tls, "[tls_server_config]", problems)
+    return convert({**table, **files}, TlsConfig, "[tls_server_config]", problems)
 
 
 def _users(table: dict[str, Any], problems: Problems) -> dict[str, str]:
@@ -120,11 +120,11 @@ def _users(table: dict[str, Any], problems: Problems) -> dict[str, str]:
     return table
 
 
-def _headers(table: dict[str, Any], problems: Problems) -> Headers:
+def _headers(table: dict[str, Any], problems: Problems) -> HeadersConfig:
     for key in table.keys() - {"headers"}:
         problems.add("[http_server_config]", unknown("key", key, ["headers"]))
     headers = table.get("headers", {})
     if not isinstance(headers, dict):
         problems.add("[http_server_config]", f"headers: expected a table, found {type(headers).__name__}")
-        return Headers()
-    return convert(headers, Headers, "[http_server_config.headers]", problems) or Headers()
+        return HeadersConfig()
+    return convert(headers, HeadersConfig, "[http_server_config.headers]", problems) or HeadersConfig()

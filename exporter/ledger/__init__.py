@@ -1,1 +1,1 @@
-"""The ledger: what was counted, and the position up to which it was counted."""
+"""The ledger: all counts, and the positions up to which the logs are counted."""

@@ -1,11 +1,11 @@
-"""Budgets: what was spent in a calendar window, in money or tokens.
+"""Budgets: the money or tokens spent in a calendar window.
 
-A line's own time chooses the window it counts in, the clock chooses the window that is shown; so a late line of
-October never counts in November. What is kept is by currency, and exchanged when it is shown: a rate may change,
-or be added, without anything being lost.
+The time of a line selects the window in which it counts, and the wall clock selects the window that is shown. So a
+late line of October never counts in November. Amounts are kept per currency and exchanged when they are shown, so a
+rate can be changed or added later.
 
-Sums are taken over all sources. Where two logs tell of the same calls (the proxy's and the enterprise telemetry),
-a budget names one of them with `match = { source = "…" }`.
+A budget sums over all sources. If two logs report the same calls (the proxy's log and the enterprise telemetry), the
+budget should select one of them with `match = { source = "…" }`.
 """
 
 import json
@@ -22,28 +22,28 @@ from exporter.ledger.money import Exchange, amount, currency
 from exporter.ledger.prices import same_provider
 from exporter.messages import unknown
 from parsers.batch import Usage
+from parsers.values.numbers import SECOND
 from parsers.values.times import zone
 
 TOKENS = "tokens"
 
 _LABELS = frozenset({"source", "app_id", "provider", "model"})
 
-#: Windows of a budget that are kept, the newest: enough for late lines and for a clock that was set wrong.
+#: The newest windows of a budget that are kept: enough for late lines and for a clock that was set wrong.
 _KEPT_WINDOWS = 8
 
-#: Elapsed share of a window below which its rate says nothing about its end.
+#: While less than this share of a window has elapsed, no projection is shown.
 _EARLY = 0.05
 
-_NANOSECONDS = 1_000_000_000
 
 Text = Annotated[str, Meta(min_length=1)]
 
-#: By the window's first nanosecond since the epoch, and by currency or TOKENS.
+#: Amounts by the start of the window (nanoseconds since the epoch) and by currency or TOKENS.
 Spent = Mapping[tuple[int, str], int | Decimal]
 
 
 class Budget(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[[budget]]`: a limit on money or tokens a calendar window; weeks begin on Monday (ISO 8601)."""
+    """`[[budget]]`: a limit on money or tokens per calendar window. Weeks begin on Monday (ISO 8601)."""
 
     name: Annotated[str, Meta(min_length=1, examples=["monthly"])]
     window: Literal["day", "week", "month"]
@@ -62,13 +62,13 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def key(self) -> str:
-        """Name and definition: what was spent under another definition is another budget's."""
+        """Name and definition. A redefined budget has another key, so it does not inherit the spent amounts."""
         return json.dumps([self.name, self.window, self.timezone, sorted(self.match.items())])
 
     def window_of(self, at: int) -> tuple[int, int]:
-        """The first nanosecond of the window that holds a time, and that of the next window."""
+        """The start of the window that contains the time `at`, and the start of the next window, in nanoseconds."""
         local = zone(self.timezone)
-        first = datetime.fromtimestamp(at // _NANOSECONDS, local).date()
+        first = datetime.fromtimestamp(at // SECOND, local).date()
         if self.window == "day":
             following = first + timedelta(days=1)
         elif self.window == "week":
@@ -80,7 +80,7 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True):
         return _midnight(first, local), _midnight(following, local)
 
     def takes(self, source: str, usage: Usage) -> bool:
-        """Whether the filter lets a usage through."""
+        """Whether a usage counts in this budget."""
         wanted = self.match
         return (
             wanted.get("source", source) == source
@@ -91,26 +91,28 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Budgets:
-    """What was spent, by budget. Not locked: whoever owns it (the ledger) is."""
+    """The spent amounts of all budgets. Not thread-safe: the ledger locks."""
 
     def __init__(self, budgets: Iterable[Budget] = ()) -> None:
-        self._windows: dict[str, tuple[int, int]] = {}  # the last one used: a line is nearly always in the same
+        self._windows: dict[
+            str, tuple[int, int]
+        ] = {}  # the last window of each budget: nearly every line is in the same one
         self.spent: dict[str, ChangeTracker[tuple[int, str], int | Decimal]] = {}
         self.configure(budgets)
 
     def configure(self, budgets: Iterable[Budget]) -> None:
-        """Others from now on; one that was there before, by its definition, goes on from what it has spent."""
+        """Replace the budgets. A budget with an unchanged definition keeps its spent amounts."""
         self._budgets = [(budget, budget.key) for budget in budgets]
         self._filtering = [budget for budget, _ in self._budgets if budget.match.keys() - {"source"}]
         for _, key in self._budgets:
             self.spent.setdefault(key, ChangeTracker())
 
     def filters(self, source: str, usage: Usage) -> bool:
-        """Whether a budget takes this usage for its app, provider or model."""
+        """Whether a budget with a filter on app, provider or model includes this usage."""
         return any(budget.takes(source, usage) for budget in self._filtering)
 
     def spend(self, source: str, usage: Usage, cost: Decimal | None, code: str, at: int) -> None:
-        """Enters a usage and what it cost; `at` is its time, in nanoseconds."""
+        """Add a usage and its cost in the currency `code`. `at` is its time in nanoseconds."""
         tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0) + (usage.unsplit_tokens or 0)
         for budget, key in self._budgets:
             if not budget.takes(source, usage):
@@ -122,40 +124,40 @@ class Budgets:
             if cost is not None:
                 _add(self.spent[key], (start, code), cost)
 
-    def take_over(self, stored: Mapping[str, Spent]) -> list[str]:
-        """Goes on from what was stored; one sentence for each budget that cannot."""
-        told = []
+    def restore(self, stored: Mapping[str, Spent]) -> list[str]:
+        """Restore stored amounts. Returns a warning for each budget that no longer exists."""
+        warnings = []
         for key, spent in stored.items():
             if key in self.spent:
                 self.spent[key].enter(spent)
             elif spent:
-                told.append(f"budget {json.loads(key)[0]} is removed or defined anew: what it had spent is dropped")
-        return told
+                warnings.append(f"budget {json.loads(key)[0]} was removed or redefined: its spent amounts are dropped")
+        return warnings
 
 
 def gauges(
     budgets: Iterable[Budget], exchange: Exchange, spent: Mapping[str, Spent], now: float
 ) -> dict[c.Metric, dict[tuple[str, ...], float]]:
-    """The windows that `now`, in seconds since the epoch, lies in."""
+    """The gauges of each budget, for the window that contains `now` (seconds since the epoch)."""
     found: dict[c.Metric, dict[tuple[str, ...], float]] = {
         metric: {} for metric in (c.BUDGET_LIMIT, c.BUDGET_SPENT, c.BUDGET_PROJECTED, c.BUDGET_WINDOW_END)
     }
     for budget in budgets:
-        start, end = budget.window_of(round(now * _NANOSECONDS))
+        start, end = budget.window_of(round(now * SECOND))
         labels = (budget.name, budget.window, budget.unit)
         value = float(_in_unit(budget, exchange, spent.get(budget.key, {}), start))
         found[c.BUDGET_LIMIT][labels] = float(budget.limit)
         found[c.BUDGET_SPENT][labels] = value
-        found[c.BUDGET_WINDOW_END][labels] = end / _NANOSECONDS
-        elapsed = (now * _NANOSECONDS - start) / (end - start)
+        found[c.BUDGET_WINDOW_END][labels] = end / SECOND
+        elapsed = (now * SECOND - start) / (end - start)
         if elapsed >= _EARLY:
             found[c.BUDGET_PROJECTED][labels] = value / elapsed
     return found
 
 
 def _midnight(day: date, local: tzinfo) -> int:
-    """Where midnight does not exist (a clock put forward at it) this is the moment of the change."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=local).timestamp()) * _NANOSECONDS
+    """The nanosecond at which a day begins. If daylight saving time skips midnight, it is the moment of the change."""
+    return int(datetime(day.year, day.month, day.day, tzinfo=local).timestamp()) * SECOND
 
 
 def _add(spent: ChangeTracker[tuple[int, str], int | Decimal], key: tuple[int, str], more: int | Decimal) -> None:

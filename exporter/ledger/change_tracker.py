@@ -1,4 +1,4 @@
-"""A dictionary that knows what has changed in it: what makes the cost of a commit follow the change."""
+"""A dictionary that records its changes, so that the cost of a commit depends on the changes, not on the size."""
 
 from collections.abc import Mapping
 from typing import TypeVar, overload
@@ -9,7 +9,7 @@ D = TypeVar("D")
 
 
 class ChangeTracker(dict[K, V]):
-    """Not locked. A value is replaced and never changed, so that what has changed is handed out as it is."""
+    """Not thread-safe. Values must be replaced, never mutated, because `changes` returns them without a copy."""
 
     __slots__ = ("_changed",)
 
@@ -18,7 +18,7 @@ class ChangeTracker(dict[K, V]):
         self._changed: dict[K, V | None] = {}
 
     def __setitem__(self, key: K, value: V) -> None:
-        dict.__setitem__(self, key, value)  # without super(), which costs half of it
+        dict.__setitem__(self, key, value)  # super() would double the time
         self._changed[key] = value
 
     def __delitem__(self, key: K) -> None:
@@ -37,11 +37,11 @@ class ChangeTracker(dict[K, V]):
         return super().pop(key, *default)
 
     def enter(self, entries: Mapping[K, V]) -> None:
-        """Sets many."""
+        """Set many entries."""
         super().update(entries)
         self._changed.update(entries)
 
     def changes(self) -> dict[K, V | None]:
-        """What has changed since the last call, None for what is gone."""
+        """The entries that changed since the last call; None for deleted ones."""
         changed, self._changed = self._changed, {}
         return changed

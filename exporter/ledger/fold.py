@@ -1,4 +1,4 @@
-"""Which record moves which series: one function a record type, one table of them."""
+"""Which record changes which series: one function per record type, and one table of these functions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,19 +13,21 @@ from exporter.ledger.overflow import Overflow
 from exporter.ledger.prices import Prices
 from exporter.ledger.series import Labels, Series
 from parsers import batch as b
+from parsers.values.numbers import SECOND
 
-_MOST_WORKERS = 1024
-_NANOSECONDS = 1_000_000_000
+_MAX_WORKERS = 1024
 
 #: Kinds of runs that a worker's task executes.
 _WORKER_KINDS = ("workflow", "advanced-chat")
 
 
 class SourceLedger(Struct):
-    """What a record of one source may move. `last_at` is the newest event time, `usage_at` the time at which a usage
-    without one counts, both in nanoseconds and 0 where there is none yet; `clock` gives the wall clock in seconds.
-    `file` is the file generation whose batch is entered, "" in a replay. `has_telemetry`: telemetry reports the runs
-    that a worker's tasks report too.
+    """Everything that the records of one source can change.
+
+    `clock` returns the wall clock in seconds. `last_at` is the newest event time, and `usage_at` is the time at which
+    a usage without a time counts; both are in nanoseconds, and 0 if none is known yet. `file` is the file generation
+    of the batch that is being entered, "" in a replay. `has_telemetry` is True if telemetry reports the same runs as
+    the worker's tasks.
     """
 
     source: str
@@ -41,202 +43,229 @@ class SourceLedger(Struct):
     usage_at: int = 0
 
 
-def _request(books: SourceLedger, r: b.Request) -> None:
-    source, series = books.source, books.series
-    series.add(c.REQUESTS, (source, r.method, r.route, r.status_code), r.count, r.count)
-    if (source, r.route, b.FAILURE_REASONS[0]) not in series.counters[c.FAILED_REQUESTS]:
+def _request(ledger: SourceLedger, record: b.Request) -> None:
+    source, series = ledger.source, ledger.series
+    series.add(c.REQUESTS, (source, record.method, record.route, record.status_code), record.count, record.count)
+    if (source, record.route, b.FAILURE_REASONS[0]) not in series.counters[c.FAILED_REQUESTS]:
         for reason in b.FAILURE_REASONS:
-            series.add(c.FAILED_REQUESTS, (source, r.route, reason), 0, 0)
-    if r.failure:
-        series.add(c.FAILED_REQUESTS, (source, r.route, r.failure), r.count, r.count)
-    if r.response_bytes is not None:
-        series.add(c.RESPONSE_BYTES, (source, r.route), r.response_bytes, r.count)
-    if r.durations:
-        series.observe(c.REQUEST_DURATION, (source, r.method, r.route, r.status_code), r.durations)
-    if r.first_bytes:
-        series.observe(c.TIME_TO_FIRST_BYTE, (source, r.method, r.route), r.first_bytes)
-    if r.handler_durations:
-        series.observe(c.HANDLER_DURATION, (source, r.method, r.route), r.handler_durations)
+            series.add(c.FAILED_REQUESTS, (source, record.route, reason), 0, 0)
+    if record.failure:
+        series.add(c.FAILED_REQUESTS, (source, record.route, record.failure), record.count, record.count)
+    if record.response_bytes is not None:
+        series.add(c.RESPONSE_BYTES, (source, record.route), record.response_bytes, record.count)
+    if record.durations:
+        series.observe(c.REQUEST_DURATION, (source, record.method, record.route, record.status_code), record.durations)
+    if record.first_bytes:
+        series.observe(c.TIME_TO_FIRST_BYTE, (source, record.method, record.route), record.first_bytes)
+    if record.handler_durations:
+        series.observe(c.HANDLER_DURATION, (source, record.method, record.route), record.handler_durations)
 
 
-def post(books: SourceLedger, records: Sequence[b.Record]) -> None:
-    """Enters the records of a batch."""
-    overflow = Overflow(books.source, books.series, books.prices, books.budgets)
+def post(ledger: SourceLedger, records: Sequence[b.Record]) -> None:
+    """Enter the records of a batch."""
+    now = event_time(ledger, None)
+
+    def usage_time(at: int | None) -> int:
+        """Like `_usage_time`, but with only one look at the clock per batch."""
+        if at is None:
+            return ledger.usage_at or ledger.last_at or now
+        ledger.usage_at = at if 0 <= at <= now else max(0, min(at, now))
+        return ledger.usage_at
+
+    overflow = Overflow(ledger.source, ledger.series, ledger.prices, ledger.budgets, usage_time)
     if not overflow:
         for record in records:
-            FOLDS[type(record)](books, record)
+            FOLDS[type(record)](ledger, record)
         return
     for record in records:
         if not overflow.takes(record):
-            FOLDS[type(record)](books, record)
+            FOLDS[type(record)](ledger, record)
+    usage_at = ledger.usage_at
     for each in overflow.sums():
-        _SUMS[type(each)](books, each, refused=True)
+        _SUMS[type(each)](ledger, each, refused=True)
+    ledger.usage_at = usage_at  # the sums are not in the order of the records
     for reason, count in overflow.missing().items():
-        books.series.add(c.USAGE_MISSING, (books.source, "", reason), count, count, refused=True)
+        ledger.series.add(c.USAGE_MISSING, (ledger.source, "", reason), count, count, refused=True)
 
 
-def _usage(books: SourceLedger, r: b.Usage, refused: bool = False) -> None:
-    """`refused` is as in Series.add; the model of unpriced tokens is refused only where it is "" (Overflow)."""
-    series, model = books.series, (r.provider, r.model)
-    tokens = {"input": r.input_tokens, "output": r.output_tokens, "unsplit": r.unsplit_tokens}
+def _usage(ledger: SourceLedger, record: b.Usage, refused: bool = False) -> None:
+    """`refused` is the same as in `Series.add`. Unpriced tokens are refused only if `Overflow` cleared their model."""
+    series, model = ledger.series, (record.provider, record.model)
+    tokens = {"input": record.input_tokens, "output": record.output_tokens, "unsplit": record.unsplit_tokens}
     for token_type, count in tokens.items():
         if count is not None:
-            series.add(c.TOKENS_USED, (books.source, r.app_id, *model, token_type), count, r.count, refused=refused)
-    at = _usage_time(books, r.at)
-    cost, currency, basis = r.cost, r.currency, "reported"
+            series.add(
+                c.TOKENS_USED, (ledger.source, record.app_id, *model, token_type), count, record.count, refused=refused
+            )
+    at = _usage_time(ledger, record.at)
+    cost, currency, basis = record.cost, record.currency, "reported"
     unpriced = sum(count or 0 for count in tokens.values()) if cost is None else 0
-    if cost is None and (price := books.prices.find(r, at)) is not None:
-        (cost, unpriced), currency, basis = price.priced(r), price.currency, "price_list"
-    books.budgets.spend(books.source, r, cost, currency, at)
+    if cost is None and (price := ledger.prices.find(record, at)) is not None:
+        (cost, unpriced), currency, basis = price.priced(record), price.currency, "price_list"
+    ledger.budgets.spend(ledger.source, record, cost, currency, at)
     if cost is not None:
-        series.add(c.COST, (books.source, r.app_id, *model, currency, basis), cost, r.count, refused=refused)
+        series.add(c.COST, (ledger.source, record.app_id, *model, currency, basis), cost, record.count, refused=refused)
     if unpriced:
-        series.add(c.UNPRICED_TOKENS, (books.source, *model), unpriced, r.count, refused=refused and not r.model)
+        series.add(
+            c.UNPRICED_TOKENS, (ledger.source, *model), unpriced, record.count, refused=refused and not record.model
+        )
 
 
-def _usage_time(books: SourceLedger, at: int | None) -> int:
-    """The time that chooses a budget's window and a price: one without a time goes with the usage before it, else with
-    the newest line of its source; only where the source has no time at all with the clock. In nanoseconds.
+def _usage_time(ledger: SourceLedger, at: int | None) -> int:
+    """The time in nanoseconds that selects the budget window and the price.
+
+    A usage without a time gets the time of the usage before it, or else the newest event time of its source. The wall
+    clock is used only if the source has no event time at all.
     """
-    if at is None and (before := books.usage_at or books.last_at):
+    if at is None and (before := ledger.usage_at or ledger.last_at):
         return before
-    known = event_time(books, at)
+    known = event_time(ledger, at)
     if at is not None:
-        books.usage_at = known
+        ledger.usage_at = known
     return known
 
 
-def _usage_missing(books: SourceLedger, r: b.UsageMissing) -> None:
-    books.series.add(c.USAGE_MISSING, (books.source, r.app_id, r.reason))
+def _usage_missing(ledger: SourceLedger, record: b.UsageMissing) -> None:
+    ledger.series.add(c.USAGE_MISSING, (ledger.source, record.app_id, record.reason))
 
 
-def _first_token(books: SourceLedger, r: b.FirstToken, refused: bool = False) -> None:
-    if durations := r.durations or _one(r.duration):
-        books.series.observe(c.TIME_TO_FIRST_TOKEN, (books.source, r.app_id, r.model), durations, refused=refused)
+def _first_token(ledger: SourceLedger, record: b.FirstToken, refused: bool = False) -> None:
+    if durations := record.durations or _one(record.duration):
+        ledger.series.observe(
+            c.TIME_TO_FIRST_TOKEN, (ledger.source, record.app_id, record.model), durations, refused=refused
+        )
 
 
-def _run(books: SourceLedger, r: b.Run, refused: bool = False) -> None:
-    """A run as telemetry reports it."""
-    books.has_telemetry = books.has_telemetry or r.kind in _WORKER_KINDS
-    _count_run(books, r, refused)
+def _run(ledger: SourceLedger, record: b.Run, refused: bool = False) -> None:
+    """Count a run that telemetry reports."""
+    ledger.has_telemetry = ledger.has_telemetry or record.kind in _WORKER_KINDS
+    _count_run(ledger, record, refused)
 
 
-def _count_run(books: SourceLedger, r: b.Run, refused: bool = False) -> None:
-    durations = r.durations or _one(r.duration)
-    _timed(books, (c.RUNS, c.RUN_DURATION), (r.kind, r.app_id, r.status), durations, r.count, refused)
+def _count_run(ledger: SourceLedger, record: b.Run, refused: bool = False) -> None:
+    durations = record.durations or _one(record.duration)
+    _timed(
+        ledger, (c.RUNS, c.RUN_DURATION), (record.kind, record.app_id, record.status), durations, record.count, refused
+    )
 
 
-def _node_run(books: SourceLedger, r: b.NodeRun) -> None:
-    durations = r.durations or _one(r.duration)
-    _timed(books, (c.NODE_RUNS, c.NODE_RUN_DURATION), (r.node_type, r.status), durations, r.count)
+def _node_run(ledger: SourceLedger, record: b.NodeRun) -> None:
+    durations = record.durations or _one(record.duration)
+    _timed(ledger, (c.NODE_RUNS, c.NODE_RUN_DURATION), (record.node_type, record.status), durations, record.count)
 
 
-def _task(books: SourceLedger, r: b.Task) -> None:
-    _timed(books, (c.TASKS, c.TASK_DURATION), (r.task, r.status), _one(r.duration))
+def _task(ledger: SourceLedger, record: b.Task) -> None:
+    _timed(ledger, (c.TASKS, c.TASK_DURATION), (record.task, record.status), _one(record.duration))
 
 
-def _invocation(books: SourceLedger, r: b.Invocation) -> None:
-    durations = r.durations or _one(r.duration)
+def _invocation(ledger: SourceLedger, record: b.Invocation) -> None:
+    durations = record.durations or _one(record.duration)
     metrics = c.MODEL_INVOCATIONS, c.MODEL_INVOCATION_DURATION
-    _timed(books, metrics, (r.operation, r.status_code), durations, r.count)
+    _timed(ledger, metrics, (record.operation, record.status_code), durations, record.count)
 
 
 def _timed(
-    books: SourceLedger,
+    ledger: SourceLedger,
     metrics: tuple[c.Metric, c.Metric],
     labels: Labels,
     durations: tuple[int, ...],
     count: int = 1,
     refused: bool = False,
 ) -> None:
-    """A counter, and a histogram that lacks its last label."""
+    """Add to a counter and observe durations in a histogram, which has all labels of the counter except the last."""
     counter, histogram = metrics
-    books.series.add(counter, (books.source, *labels), count, count, refused=refused)
+    ledger.series.add(counter, (ledger.source, *labels), count, count, refused=refused)
     if durations:
-        books.series.observe(histogram, (books.source, *labels[:-1]), durations, refused=refused)
+        ledger.series.observe(histogram, (ledger.source, *labels[:-1]), durations, refused=refused)
 
 
 def _one(duration: int | None) -> tuple[int, ...]:
     return () if duration is None else (duration,)
 
 
-def _failure(books: SourceLedger, r: b.Failure) -> None:
-    books.series.add(c.ERRORS, (books.source, r.kind), r.count)
+def _failure(ledger: SourceLedger, record: b.Failure) -> None:
+    ledger.series.add(c.ERRORS, (ledger.source, record.kind), record.count)
 
 
-def _active(books: SourceLedger, r: b.Active) -> None:
-    books.active.pop(r.worker, None)
-    books.active[r.worker] = structs.replace(r, at=event_time(books, r.at))
-    while len(books.active) > _MOST_WORKERS:
-        del books.active[next(iter(books.active))]
+def _active(ledger: SourceLedger, record: b.Active) -> None:
+    ledger.active.pop(record.worker, None)
+    ledger.active[record.worker] = structs.replace(record, at=event_time(ledger, record.at))
+    while len(ledger.active) > _MAX_WORKERS:
+        del ledger.active[next(iter(ledger.active))]
 
 
-def _dropped_lines(books: SourceLedger, r: b.DroppedLines) -> None:
-    books.series.add(c.DROPPED_LINES, (books.source,), r.lines)
+def _dropped_lines(ledger: SourceLedger, record: b.DroppedLines) -> None:
+    ledger.series.add(c.DROPPED_LINES, (ledger.source,), record.lines)
 
 
-def _dropped_value(books: SourceLedger, r: b.DroppedValue) -> None:
-    books.series.add(c.DROPPED_VALUES, (books.source, r.field), r.count)
+def _dropped_value(ledger: SourceLedger, record: b.DroppedValue) -> None:
+    ledger.series.add(c.DROPPED_VALUES, (ledger.source, record.field), record.count)
 
 
-def _opened(books: SourceLedger, r: b.Opened) -> None:
-    for lost in books.joins.open(structs.replace(r, at=event_time(books, r.at))):
-        _lost(books, lost)
+def _opened(ledger: SourceLedger, record: b.Opened) -> None:
+    for lost in ledger.joins.open(structs.replace(record, at=event_time(ledger, record.at))):
+        _lost(ledger, lost)
 
 
-def _closed(books: SourceLedger, r: b.Closed) -> None:
-    for ended in books.joins.close(r, event_time(books, r.at), books.file):
-        _ended(books, ended)
+def _closed(ledger: SourceLedger, record: b.Closed) -> None:
+    for ended in ledger.joins.close(record, event_time(ledger, record.at), ledger.file):
+        _ended(ledger, ended)
 
 
-def _ended(books: SourceLedger, r: Ended) -> None:
-    """A worker's run is final. Where telemetry reports the same run with its outcome, the failure counts there."""
-    outcome = "" if books.has_telemetry else r.outcome
-    status = "failed" if "failed" in (r.status, outcome) else outcome or r.status
-    _count_run(books, b.Run(r.kind, r.app_id, status, r.duration))
+def _ended(ledger: SourceLedger, record: Ended) -> None:
+    """Count a worker's run whose outcome is final.
+
+    If telemetry reports the same runs with their outcome, only telemetry decides whether a run failed.
+    """
+    outcome = "" if ledger.has_telemetry else record.outcome
+    status = "failed" if "failed" in (record.status, outcome) else outcome or record.status
+    _count_run(ledger, b.Run(record.kind, record.app_id, status, record.duration))
 
 
-def _trace_error(books: SourceLedger, r: b.TraceError) -> None:
-    failed = books.joins.fail(r, event_time(books, r.at))
+def _trace_error(ledger: SourceLedger, record: b.TraceError) -> None:
+    failed = ledger.joins.fail(record, event_time(ledger, record.at))
     if failed is not None:
-        _failed_requests(books, *failed, 1)
+        _failed_requests(ledger, *failed, 1)
 
 
-def _accepted(books: SourceLedger, r: b.Accepted) -> None:
-    if count := books.joins.accept(r):
-        _failed_requests(books, r.route, r.failure, count)
+def _accepted(ledger: SourceLedger, record: b.Accepted) -> None:
+    if count := ledger.joins.accept(record):
+        _failed_requests(ledger, record.route, record.failure, count)
 
 
-def _failed_requests(books: SourceLedger, route: str, failure: str, count: int) -> None:
-    """Requests that were counted as answered have failed."""
-    books.series.add(c.FAILED_REQUESTS, (books.source, route, failure), count, count)
+def _failed_requests(ledger: SourceLedger, route: str, failure: str, count: int) -> None:
+    """Count failures of requests that are already in the request counter."""
+    ledger.series.add(c.FAILED_REQUESTS, (ledger.source, route, failure), count, count)
 
 
-def _lost(books: SourceLedger, r: b.Opened) -> None:
-    books.series.add(c.JOINS_EXPIRED, (books.source,))
-    _count_run(books, b.Run(r.kind, r.app_id, "lost"))
+def _lost(ledger: SourceLedger, record: b.Opened) -> None:
+    ledger.series.add(c.JOINS_EXPIRED, (ledger.source,))
+    _count_run(ledger, b.Run(record.kind, record.app_id, "lost"))
 
 
-def event_time(books: SourceLedger, at: int | None) -> int:
-    """A line may claim any time: at most now, at least 1970, and now where it claims none; in nanoseconds."""
-    now = round(books.clock() * _NANOSECONDS)
+def event_time(ledger: SourceLedger, at: int | None) -> int:
+    """The time of a line in nanoseconds, limited to the range from 1970 to now; now if the line has no time."""
+    now = round(ledger.clock() * SECOND)
     return now if at is None else max(0, min(at, now))
 
 
-def passed(books: SourceLedger, at: int) -> None:
-    """The lines of the present file have reached event time `at`, in nanoseconds: ends the joins that are due by it."""
-    at = event_time(books, at)
-    books.last_at = max(books.last_at, at)
-    for ended in books.joins.passed(books.file, at, event_time(books, None)):
-        _ended(books, ended)
-    for lost in books.joins.expire(books.last_at):
-        _lost(books, lost)
+def advance(ledger: SourceLedger, at: int) -> None:
+    """Advance the event time of the current file to `at` (nanoseconds), and end the joins that are due by then."""
+    at = event_time(ledger, at)
+    ledger.last_at = max(ledger.last_at, at)
+    for ended in ledger.joins.advance(ledger.file, at, event_time(ledger, None)):
+        _ended(ledger, ended)
+    for lost in ledger.joins.expire(ledger.last_at):
+        _lost(ledger, lost)
 
 
-def settle(books: SourceLedger, now: int | None) -> None:
-    """Ends the runs that are due at `now`, the wall clock in nanoseconds; None: nothing more will be read."""
-    for ended in books.joins.finish() if now is None else books.joins.settle(now):
-        _ended(books, ended)
+def finalize_runs(ledger: SourceLedger, now: int | None) -> None:
+    """Count the runs that are final at `now`, the wall clock in nanoseconds.
+
+    If `now` is None, nothing more will be read, so all ended runs are final.
+    """
+    for ended in ledger.joins.finalize_all() if now is None else ledger.joins.finalize(now):
+        _ended(ledger, ended)
 
 
 FOLDS: Mapping[type, Callable[[SourceLedger, Any], None]] = {
@@ -258,5 +287,5 @@ FOLDS: Mapping[type, Callable[[SourceLedger, Any], None]] = {
     b.Accepted: _accepted,
 }
 
-#: Those whose sums an Overflow gives.
+#: The record types whose sums `Overflow` returns.
 _SUMS: Mapping[type, Callable[..., None]] = {b.Usage: _usage, b.Run: _run, b.FirstToken: _first_token}

@@ -1,11 +1,12 @@
-"""Joins of the lines of one run or request on their trace id: what waits, within bounds, until its outcome is known.
+"""Joins the lines of one run or request on their trace id, in bounded memory.
 
-A worker's run has up to three facts: its beginning, its end and the errors of its trace id. They come in any order,
-in different windows, and a restart may lie between them. An ended run is held until its errors must have been read.
-An accepted request has its access line and may have an error behind it; see `exporter.ledger.streams`.
+Up to three kinds of lines describe a worker's run: its beginning, its end, and the errors of its trace id. They arrive
+in any order, in different windows, and the exporter may restart between them. An ended run is held until all of its
+errors must have been read. An accepted request has one access line and may have an error record after it; see
+`exporter.ledger.streams`.
 
-A client may choose the trace id (the header `traceparent`), so one id may belong to many runs. Each end of a run gives
-exactly one run, whatever the ids are; only which beginning and which error belong to it is then a guess.
+A client can choose the trace id (the header `traceparent`), so several runs can share one id. Each end of a run still
+counts as exactly one run; only the beginning and the error that are joined to it may then belong to another run.
 """
 
 from collections.abc import Iterator
@@ -16,25 +17,25 @@ from msgspec import Struct, structs
 from exporter.ledger.change_tracker import ChangeTracker
 from exporter.ledger.streams import Streams
 from parsers.batch import UNKNOWN, Accepted, Closed, ErrorLevel, Opened, TraceError
+from parsers.values.numbers import SECOND
 
-_SECOND = 1_000_000_000
-_DAY = 24 * 3600 * _SECOND
+_DAY = 24 * 3600 * SECOND
 
-#: An error record belongs to a run up to so many nanoseconds after its end. A real Dify writes it 1 to 59 ms after it.
-HOLD = 2 * _SECOND
-#: Lines of one file are out of order by at most so many nanoseconds.
-_DISORDER = 2 * _SECOND
+#: An error record belongs to a run if it is at most this many nanoseconds after its end (in a real Dify, 1 to 59 ms).
+HOLD = 2 * SECOND
+#: Lines of one file are out of order by at most this many nanoseconds.
+_DISORDER = 2 * SECOND
 
-Waiting = TypeVar("Waiting")
+Entry = TypeVar("Entry")
 
 _RANKS: dict[ErrorLevel, int] = {"node": 0, "plugin": 1, "run": 2}
 
 
 class Ended(Struct, frozen=True):
-    """A run that has ended, at time `at` in nanoseconds, whose line came from the file generation `file`.
+    """A run that has ended. `at` is the time of its end in nanoseconds, `file` the file generation of that line.
 
-    `status` is that of its task, `finished` or `failed`, and `outcome` what the errors of its trace id say: `failed`,
-    `partial-succeeded` or "". `opened_at` is None where its beginning has not been read.
+    `status` is the status of its task, `finished` or `failed`. `outcome` follows from the errors of its trace id:
+    `failed`, `partial-succeeded` or "". `opened_at` is None if the beginning of the run was not read.
     """
 
     trace_id: str
@@ -48,38 +49,44 @@ class Ended(Struct, frozen=True):
     app_id: str = UNKNOWN
 
     def began(self, opened: Opened) -> "Ended":
-        """The same run with its beginning."""
+        """A copy with the beginning of the run."""
         return structs.replace(self, opened_at=opened.at, kind=opened.kind, app_id=opened.app_id)
 
     def owns(self, error: TraceError) -> bool:
-        """Whether an error of its trace id lies between its beginning and the end of its hold."""
+        """Whether an error of this trace id occurred between the beginning of the run and `HOLD` after its end."""
         return (self.opened_at is None or error.at >= self.opened_at) and error.at <= self.at + HOLD
 
     def failed(self, error: TraceError) -> "Ended":
-        """The same run with the outcome that an error gives it: a failed run stays failed."""
+        """A copy with the outcome that the error causes. A failed run stays failed."""
         worst = error.level == "run" or self.outcome == "failed"
         return structs.replace(self, outcome="failed" if worst else "partial-succeeded")
 
 
 class Joins:
-    """Of one source, each table in the order of arrival and of at most `capacity` entries.
+    """The joins of one source. Each table is in the order of arrival and has at most `capacity` entries.
 
-    `waiting` are runs that have begun, `held` those that have ended, `errors` error records whose run has not ended
-    yet. What leaves is returned: an `Opened` without an end is a lost run, an `Ended` is final.
+    `waiting` holds runs that have begun, `held` runs that have ended, and `errors` error records whose run has not
+    ended yet. The methods return the runs that leave the tables: an `Opened` without an end is a lost run, an `Ended`
+    has its final outcome.
     """
 
     def __init__(self, capacity: int, now: int) -> None:
         """`now` is the wall clock in nanoseconds."""
         self.capacity = capacity
         self._started_at = now
-        self._reached: dict[str, tuple[int, int]] = {}  # event time of a file's last lines, and when they were read
+        self._reached: dict[
+            str, tuple[int, int]
+        ] = {}  # per file: event time of its last lines, and when they were read
         self.waiting: ChangeTracker[str, Opened] = ChangeTracker()
         self.held: ChangeTracker[str, Ended] = ChangeTracker()
         self.errors: ChangeTracker[str, TraceError] = ChangeTracker()
         self.streams = Streams()
 
     def open(self, opened: Opened) -> Iterator[Opened]:
-        """Adds the beginning of a run at a known time. A retry of the same task waits anew, without its old errors."""
+        """Add the beginning of a run. A retry of the same task replaces the earlier beginning and drops its errors.
+
+        Returns the runs that no longer fit.
+        """
         trace_id, at = opened.trace_id, opened.at or 0
         ended = self.held.get(trace_id)
         if ended is not None and ended.opened_at is None and at <= ended.at:
@@ -90,10 +97,13 @@ class Joins:
             del self.errors[trace_id]
         self.waiting.pop(trace_id, None)
         self.waiting[trace_id] = opened
-        yield from _beyond(self.waiting, self.capacity)
+        yield from _evict(self.waiting, self.capacity)
 
     def close(self, closed: Closed, at: int, file: str) -> Iterator[Ended]:
-        """Adds the end of a run at time `at`, read from a file generation."""
+        """Add the end of a run at time `at` in nanoseconds, read from the file generation `file`.
+
+        Returns the runs that are now final.
+        """
         trace_id = closed.trace_id
         if (before := self.held.pop(trace_id, None)) is not None:
             yield before
@@ -108,17 +118,17 @@ class Joins:
             del self.errors[trace_id]
             ended = ended.failed(error) if ended.owns(error) else ended
         self.held[trace_id] = ended
-        yield from _beyond(self.held, self.capacity)
+        yield from _evict(self.held, self.capacity)
 
     def accept(self, accepted: Accepted) -> int:
-        """Adds accepted requests; how many of them have failed, because their error record was read before them."""
+        """Add accepted requests. Returns how many have failed, because their error record was read before them."""
         return self.streams.add(accepted, self.errors, self.capacity)
 
     def fail(self, error: TraceError, at: int) -> tuple[str, str] | None:
-        """Adds an error record; the route and failure of the accepted request that it makes a failure.
+        """Add an error record. Returns route and failure of the accepted request that failed by it, if there is one.
 
-        `at` is its time, but at most now. An access line is compared with the time as written, so that a clock that is
-        ahead does not matter.
+        `at` is the time of the error, limited to now. Access lines are compared with the time in the record itself, so
+        a clock that is ahead does not matter.
         """
         failed = self.streams.fail(error)
         if failed is None or error.trace_id in self.held or error.trace_id in self.waiting:
@@ -126,7 +136,7 @@ class Joins:
         return failed
 
     def _fail_run(self, error: TraceError) -> None:
-        """Of several errors for one run the worst counts."""
+        """Join an error to its run. If there are several, the worst one counts."""
         trace_id = error.trace_id
         ended = self.held.get(trace_id)
         if ended is not None and ended.owns(error):
@@ -137,37 +147,44 @@ class Joins:
             worst = max((before, error), key=lambda each: _RANKS[each.level])
             error = structs.replace(worst, at=max(before.at, error.at))
         self.errors[trace_id] = error
-        for _ in _beyond(self.errors, self.capacity):
+        for _ in _evict(self.errors, self.capacity):
             pass
 
-    def passed(self, file: str, at: int, now: int) -> Iterator[Ended]:
-        """The lines of a file have reached the event time `at` when the wall clock shows `now`, both in nanoseconds.
+    def advance(self, file: str, at: int, now: int) -> Iterator[Ended]:
+        """Advance the event time of a file to `at`, while the wall clock is `now`; both in nanoseconds.
 
-        Gives the runs of that file that are final by event time alone, as they must be while a backlog is read.
+        Returns the runs of that file that are final by event time alone. While a backlog is read, the wall clock says
+        nothing about them.
         """
         self._reached[file] = at, now
         for ended in [each for each in self.held.values() if each.file == file]:
             if ended.at <= at - HOLD - _DISORDER:
                 yield self.held.pop(ended.trace_id)
 
-    def settle(self, now: int) -> Iterator[Ended]:
-        """The runs that are final at `now` by the wall clock: event time goes on with it where nothing follows."""
+    def finalize(self, now: int) -> Iterator[Ended]:
+        """Remove and return the runs that are final at `now` (wall clock, nanoseconds).
+
+        Where no line follows, event time is assumed to advance with the wall clock.
+        """
         for ended in list(self.held.values()):
             at, then = self._reached.get(ended.file, (ended.at, self._started_at))
             if at + now - then >= ended.at + HOLD:
                 yield self.held.pop(ended.trace_id)
 
     def forget(self, file: str) -> None:
-        """A file generation is read no more."""
+        """Drop the event time of a file generation that is no longer read."""
         self._reached.pop(file, None)
 
-    def finish(self) -> Iterator[Ended]:
-        """All runs that are held, because nothing more will be read."""
+    def finalize_all(self) -> Iterator[Ended]:
+        """Remove and return all held runs, because nothing more will be read."""
         while self.held:
             yield self.held.pop(next(iter(self.held)))
 
     def expire(self, now: int) -> Iterator[Opened]:
-        """The runs that began more than a day of event time before `now` (nanoseconds); drops errors of that age."""
+        """Remove and return the runs that began more than a day before `now` (event time, nanoseconds).
+
+        Errors of that age are dropped.
+        """
         while self.errors and next(iter(self.errors.values())).at <= now - _DAY:
             del self.errors[next(iter(self.errors))]
         while self.waiting:
@@ -177,7 +194,7 @@ class Joins:
             yield self.waiting.pop(first.trace_id)
 
 
-def _beyond(table: ChangeTracker[str, Waiting], capacity: int) -> Iterator[Waiting]:
-    """Removes the oldest entries beyond the capacity."""
+def _evict(table: ChangeTracker[str, Entry], capacity: int) -> Iterator[Entry]:
+    """Remove and return the oldest entries beyond the capacity."""
     while len(table) > capacity:
         yield table.pop(next(iter(table)))

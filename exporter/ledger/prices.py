@@ -1,4 +1,4 @@
-"""The price list: what tokens cost where the log reports no price."""
+"""The price list: the cost of tokens if the log reports no price."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -8,14 +8,13 @@ from msgspec import Meta, Struct, field, structs
 
 from exporter.ledger.money import amount, currency
 from parsers.batch import UNKNOWN, Usage
-from parsers.values.numbers import money
+from parsers.values.numbers import SECOND, money
 
 _MILLION = 1_000_000
-_NANOSECONDS = 1_000_000_000
 
 
 class Price(Struct, frozen=True, forbid_unknown_fields=True):
-    """One `[[price]]`: `input` and `output` cost so much per million tokens, from midnight UTC of `since` on."""
+    """One `[[price]]`: the price per million input and output tokens, valid from midnight UTC of the day `since`."""
 
     model: Annotated[str, Meta(examples=["gpt-4.1"])]
     input: Annotated[str, Meta(examples=["2.00"])]
@@ -32,10 +31,10 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f'model must be a model\'s name such as "gpt-4.1", found "{self.model}"')
 
     def cost(self, usage: Usage) -> Decimal | None:
-        """What a usage costs, in `currency`; None where the tokens told do not decide it.
+        """The cost of a usage in `currency`; None if the token counts do not determine it.
 
-        Tokens that the log does not tell apart have a price only where input and output cost the same, and a
-        count that it does not tell matters only where it costs something.
+        Unsplit tokens have a cost only if input and output have the same price. A missing count matters only if its
+        price is above 0.
         """
         by_input, by_output = Decimal(self.input), Decimal(self.output)
         if usage.unsplit_tokens is None:
@@ -51,8 +50,9 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
         return money((by_input * inputs + by_output * (usage.output_tokens or 0)) / _MILLION)
 
     def priced(self, usage: Usage) -> tuple[Decimal | None, int]:
-        """What a usage costs, and how many of its tokens that price leaves out: the unsplit ones where only input and
-        output tokens have a price, all where nothing has one.
+        """The cost of a usage, and the number of its tokens that this cost does not include.
+
+        These are the unsplit tokens if only input and output tokens have a cost, and all tokens if none have.
         """
         if (whole := self.cost(usage)) is not None:
             return whole, 0
@@ -63,7 +63,7 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Prices:
-    """Finds the price of a usage: same model, same provider where the list names one, newest that is valid."""
+    """Finds the price of a usage: same model, same provider if the price names one, and the newest that is valid."""
 
     def __init__(self, prices: tuple[Price, ...] = ()) -> None:
         self._by_model: dict[str, list[Price]] = {}
@@ -75,15 +75,18 @@ class Prices:
         return model in self._by_model
 
     def find(self, usage: Usage, at: int) -> Price | None:
-        """The price at a time, in nanoseconds since the epoch; None where the list has none."""
+        """The price at the time `at` (nanoseconds since the epoch); None if the list has none."""
         candidates = self._by_model.get(usage.model)
         if not candidates:
             return None
-        day = datetime.fromtimestamp(at // _NANOSECONDS, UTC).date()
+        day = datetime.fromtimestamp(at // SECOND, UTC).date()
         fitting = (p for p in candidates if p.since <= day and same_provider(p.provider, usage.provider))
         return next(fitting, None)
 
 
 def same_provider(wanted: str, found: str) -> bool:
-    """Dify writes `langgenius/openai/openai` where people say openai; an empty wish takes every provider."""
+    """Whether `wanted` means the provider `found`: Dify writes `langgenius/openai/openai` for openai.
+
+    An empty `wanted` means every provider.
+    """
     return wanted in ("", found, found.rpartition("/")[2])

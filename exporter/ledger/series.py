@@ -1,7 +1,7 @@
-"""Series: plain dictionaries from label values to numbers, with a cap a metric.
+"""Series: plain dictionaries from label values to numbers, with a cap per metric.
 
-Bounded by construction: a label set is admitted first come, for ever; beyond the cap the open labels of a new
-one become `other`, so that totals stay exact and an exposed counter never changes its labels.
+A label set that was admitted stays for ever. When a metric has reached its cap, the open labels of a new label set
+become `other`. So memory is bounded, totals stay exact, and an exposed counter never changes its labels.
 """
 
 from bisect import bisect_left, bisect_right
@@ -13,17 +13,17 @@ from msgspec import Struct
 from exporter.catalogue import FOLDED_OBSERVATIONS, METRICS, OPEN_LABELS, Metric
 from exporter.ledger.change_tracker import ChangeTracker
 from parsers.batch import OTHER, UNKNOWN
+from parsers.values.numbers import SECOND
 
 Labels = tuple[str, ...]
 
-_NANOSECONDS = 1_000_000_000
 
-#: A line is held in memory while it grows.
-_LONGEST_LINE = 1 << 30
+#: The largest `line_length`, because an unfinished line is kept in memory.
+_MAX_LINE = 1 << 30
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
-    """`[limits]`: label sets a metric, characters of a label value, bytes of a line, joins that wait."""
+    """`[limits]`: label sets per metric, characters per label value, bytes per line, and open joins per source."""
 
     series_per_counter: int = 10_000
     series_per_histogram: int = 1_000
@@ -35,12 +35,12 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
         for name in self.__struct_fields__:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
-        if self.line_length > _LONGEST_LINE:
-            raise ValueError(f"line_length must be at most {_LONGEST_LINE}, found {self.line_length}")
+        if self.line_length > _MAX_LINE:
+            raise ValueError(f"line_length must be at most {_MAX_LINE}, found {self.line_length}")
 
 
 class Series:
-    """All counters and histograms. Not locked: whoever owns it (the ledger) is."""
+    """All counters and histograms. Not thread-safe: the ledger locks."""
 
     def __init__(
         self,
@@ -48,12 +48,12 @@ class Series:
         clock: Callable[[], float],
         buckets: Mapping[str, tuple[float, ...]] | None = None,
     ) -> None:
-        """`clock` gives the wall clock in seconds; `buckets` replaces a histogram's bounds, in seconds."""
+        """`clock` returns the wall clock in seconds. `buckets` replaces the bounds of histograms, in seconds."""
         self.limits = limits
         self._clock = clock
         metrics = [m for m in METRICS if m.durable]
         self.bounds = {m: (buckets or {}).get(m.name, m.buckets) for m in metrics if m.kind == "histogram"}
-        self._bounds = {m: [round(bound * _NANOSECONDS) for bound in self.bounds[m]] for m in self.bounds}
+        self._bounds = {m: [round(bound * SECOND) for bound in self.bounds[m]] for m in self.bounds}
         self.counters: dict[Metric, ChangeTracker[Labels, int | Decimal]] = {
             m: ChangeTracker() for m in metrics if m.kind == "counter"
         }
@@ -64,15 +64,15 @@ class Series:
         self.created: dict[Metric, ChangeTracker[Labels, float]] = {m: ChangeTracker() for m in metrics}
 
     def is_full(self, metric: Metric) -> bool:
-        """Whether the open labels of a new label set become `other`."""
+        """Whether the metric has reached its cap, so that the open labels of a new label set become `other`."""
         return len(self._series_of(metric)) >= self._cap(metric)
 
     def refuses(self, metric: Metric, labels: Labels) -> bool:
-        """Whether the metric is full and will never have such labels, also not when they are cleaned or folded."""
+        """Whether the metric is full and can never get these labels, not even after they are cleaned or folded."""
         return labels not in self._series_of(metric) and self.is_full(metric) and self.is_final(labels)
 
     def beginnings(self, length: int, metrics: tuple[Metric, ...]) -> Set[Labels]:
-        """The first labels of all series of some counters. They are kept for the next call: series only become more."""
+        """The first `length` labels of all series of some counters. Cached, because series are never removed."""
         size = sum(len(self.counters[metric]) for metric in metrics)
         known_size, known = self._beginnings.get(metrics, (-1, frozenset()))
         if known_size != size:
@@ -81,19 +81,20 @@ class Series:
         return known
 
     def is_final(self, labels: Labels) -> bool:
-        """Whether labels are clean and are not themselves those of a folded label set."""
+        """Whether labels are clean and do not contain `other`."""
         return OTHER not in labels and self.is_clean(labels)
 
     def is_clean(self, labels: Labels) -> bool:
-        """Whether labels are kept as they are: printable, not empty and not too long."""
+        """Whether labels need no cleaning: they are printable, not empty and not too long."""
         return all(labels) and "".join(labels).isprintable() and max(map(len, labels)) <= self.limits.label_length
 
     def add(
         self, metric: Metric, labels: Labels, amount: int | Decimal = 1, observations: int = 1, *, refused: bool = False
     ) -> None:
-        """Adds the amount of so many observations; an amount of 0 makes a counter visible.
+        """Add an amount to a counter; an amount of 0 creates the series.
 
-        `refused` says that `refuses` is true for each of them; then the open labels may be anything.
+        `observations` is how many log records the amount stands for. `refused` means that `refuses` is true for each
+        of them; then the open labels can have any value.
         """
         series = self.counters[metric]
         if refused or labels not in series:
@@ -103,9 +104,9 @@ class Series:
         series[labels] = series.get(labels, 0) + amount
 
     def observe(self, metric: Metric, labels: Labels, values: Sequence[int], *, refused: bool = False) -> None:
-        """Observes one or more durations in nanoseconds, which are sorted, so that each bound is searched only once.
+        """Observe one or more durations in nanoseconds. `refused` is the same as in `add`.
 
-        `refused` is as in `add`.
+        The durations are sorted first, so that each bound is searched only once.
         """
         series, bounds = self.histograms[metric], self._bounds[metric]
         if refused or labels not in series:
@@ -125,7 +126,7 @@ class Series:
     def _admit(
         self, metric: Metric, labels: Labels, series: Mapping[Labels, object], observations: int, refused: bool
     ) -> Labels:
-        """The label set under which an observation is kept: cleaned, and folded where the metric is full."""
+        """The label set under which an observation counts: cleaned, and folded if the metric is full."""
         if not self.is_clean(labels):
             labels = tuple(self._clean(value) for value in labels)
         full = len(series) >= self._cap(metric) and not OPEN_LABELS.isdisjoint(metric.labels)
@@ -147,6 +148,6 @@ class Series:
         return self.limits.series_per_histogram if metric in self.histograms else self.limits.series_per_counter
 
     def _clean(self, value: str) -> str:
-        """No surrogates, no control characters, bounded, never empty: one bad value would fail a whole scrape."""
+        """Make a label value valid: bounded, printable UTF-8, not empty. One bad value would break a whole scrape."""
         value = value[: self.limits.label_length].encode("utf-8", "replace").decode()
         return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value) or UNKNOWN

@@ -1,8 +1,8 @@
-"""The books as tables: what a commit stores, whole or what has changed, and how other books are taken over.
+"""The state of the ledger: a commit stores the whole state or only its changes, and a start restores it.
 
-MessagePack of plain structs, typed and versioned: bytes that are no books are refused while they are decoded.
-A metric travels with its label names and its bounds, so that books written under another catalogue or
-configuration are recognised and left out, never mixed.
+It is MessagePack of typed, versioned structs, so anything else fails to decode. Each metric is stored with its label
+names and bucket bounds. A metric whose definition differs from the present catalogue or configuration is left out, so
+that different series are never mixed.
 """
 
 from collections.abc import Mapping
@@ -20,34 +20,40 @@ from parsers.batch import Active, Opened, TraceError
 VERSION = 3
 
 _TABLES = (
-    "counters", "histograms", "created", "positions", "sought", "waiting", "held", "errors", "streams", "active",
-    "spent",
+    "counters", "histograms", "created", "positions", "searched_paths", "waiting", "held", "errors", "streams",
+    "active", "spent",
 )  # fmt: skip
+
+#: The names in the state file, where they differ from the fields.
+_STORED_NAMES = {"schemas": "shapes", "searched_paths": "sought"}
 
 
 class MetricSchema(Struct, frozen=True):
-    """Label names of a metric and, of a histogram, its bounds in seconds."""
+    """The label names of a metric and, for a histogram, its bounds in seconds."""
 
     labels: tuple[str, ...]
     bounds: tuple[float, ...] = ()
 
 
-class State(Struct, omit_defaults=True):
-    """Everything, or what has changed since another image: then None stands for what is gone.
+class State(Struct, omit_defaults=True, rename=_STORED_NAMES):
+    """The whole state, or the changes since an earlier state. Among changes, None marks a deleted entry.
 
-    By metric: `shapes`, `counters`, `histograms` (the count of each bucket, of those above all bounds, and the
-    sum in nanoseconds) and `created` (seconds since the epoch). By source: `positions` by generation, `sought`
-    paths (percent-encoded) under which it was looked for already, `active` by worker, and what the joins hold:
-    `waiting`, `held` and `errors` by trace id, `streams` by block (see `exporter.ledger.joins`). Of each source
-    `last_at` (newest event time in nanoseconds). By budget: `spent`.
+    Keyed by metric: `schemas`, `counters`, `histograms` (the count per bucket, the count above all bounds, and the sum
+    in nanoseconds) and `created` (seconds since the epoch).
+
+    Keyed by source: `positions` by file generation, `searched_paths` (percent-encoded paths that were searched for
+    files already), `active` by worker, `last_at` (the newest event time in nanoseconds), and the tables of the joins
+    (see `exporter.ledger.joins`): `waiting`, `held` and `errors` by trace id, `streams` by block number.
+
+    Keyed by budget: `spent`.
     """
 
-    shapes: dict[str, MetricSchema] = {}
+    schemas: dict[str, MetricSchema] = {}
     counters: dict[str, dict[Labels, int | Decimal]] = {}
     histograms: dict[str, dict[Labels, list[int | Decimal]]] = {}
     created: dict[str, dict[Labels, float]] = {}
     positions: dict[str, dict[str, Position | None]] = {}
-    sought: dict[str, dict[str, bool | None]] = {}
+    searched_paths: dict[str, dict[str, bool | None]] = {}
     waiting: dict[str, dict[str, Opened | None]] = {}
     held: dict[str, dict[str, Ended | None]] = {}
     errors: dict[str, dict[str, TraceError | None]] = {}
@@ -58,8 +64,9 @@ class State(Struct, omit_defaults=True):
 
     @property
     def widened(self) -> "State":
-        """The same with each integer beyond 64 bits, which MessagePack has none of, as a Decimal: the sum of centuries
-        of requests.
+        """A copy in which each integer beyond 64 bits is a Decimal, because MessagePack has no such integers.
+
+        A histogram's sum in nanoseconds can become that large.
         """
         changed = {
             "counters": {name: _widened(values) for name, values in self.counters.items()},
@@ -76,7 +83,8 @@ class State(Struct, omit_defaults=True):
         return not any(getattr(self, field) for field in _TABLES)
 
     def update(self, change: "State") -> None:
-        self.shapes.update(change.shapes)
+        """Apply a change to this state."""
+        self.schemas.update(change.schemas)
         self.last_at.update(change.last_at)
         for field in _TABLES:
             tables: dict[str, dict[Any, Any]] = getattr(self, field)
@@ -95,49 +103,53 @@ def _wide(value: Any) -> Any:
     return Decimal(value) if isinstance(value, int) and value >= 1 << 64 else value
 
 
-def fit(
-    image: State, shapes: Mapping[str, MetricSchema], sources: frozenset[str], limits: Limits
+def keep_compatible(
+    state: State, schemas: Mapping[str, MetricSchema], sources: frozenset[str], limits: Limits
 ) -> tuple[State, list[str]]:
-    """What the present catalogue and configuration can go on with; one sentence for each thing that is left out."""
-    told = []
+    """The part of a stored state that fits the present catalogue and configuration, except `spent`.
+
+    Also returns one warning for each part that does not fit.
+    """
+    warnings = []
     kept = State(
-        positions=_of(sources, image.positions),
-        sought=_of(sources, image.sought),
-        waiting=_of(sources, image.waiting),
-        held=_of(sources, image.held),
-        errors=_of(sources, image.errors),
-        streams=_of(sources, image.streams),
-        active=_of(sources, image.active),
-        last_at=_of(sources, image.last_at),
+        positions=_only(sources, state.positions),
+        searched_paths=_only(sources, state.searched_paths),
+        waiting=_only(sources, state.waiting),
+        held=_only(sources, state.held),
+        errors=_only(sources, state.errors),
+        streams=_only(sources, state.streams),
+        active=_only(sources, state.active),
+        last_at=_only(sources, state.last_at),
     )
-    for name, shape in image.shapes.items():
-        why = _unfit(shape, shapes.get(name))
-        values: dict[Labels, Any] = image.counters.get(name, {}) or image.histograms.get(name, {})
+    for name, schema in state.schemas.items():
+        why = _incompatibility(schema, schemas.get(name))
+        values: dict[Labels, Any] = state.counters.get(name, {}) or state.histograms.get(name, {})
         if why and values:
-            told.append(f"{name} is dropped with {len(values)} series: {why}")
+            warnings.append(f"{name} is dropped with {len(values)} series: {why}")
         if why or not values:
             continue
-        of_source = shape.labels[:1] == ("source",)
-        mine = {labels: value for labels, value in values.items() if not of_source or labels[0] in sources}
-        (kept.histograms if name in image.histograms else kept.counters)[name] = mine
-        kept.created[name] = {labels: image.created[name][labels] for labels in mine}
-        cap = limits.series_per_histogram if shape.bounds else limits.series_per_counter
-        if len(mine) > cap:
-            told.append(
-                f"{name} keeps its {len(mine)} series, more than the limit of {cap}: new ones fold into `other`"
+        has_source = schema.labels[:1] == ("source",)
+        configured = {labels: value for labels, value in values.items() if not has_source or labels[0] in sources}
+        (kept.histograms if name in state.histograms else kept.counters)[name] = configured
+        kept.created[name] = {labels: state.created[name][labels] for labels in configured}
+        cap = limits.series_per_histogram if schema.bounds else limits.series_per_counter
+        if len(configured) > cap:
+            warnings.append(
+                f"{name} keeps its {len(configured)} series, more than the limit of {cap}: new ones fold into `other`"
             )
-    known = image.positions.keys() | image.last_at.keys()
-    told += [f"source {name} is not configured any more: dropped with its series" for name in sorted(known - sources)]
-    return kept, told
+    removed = sorted((state.positions.keys() | state.last_at.keys()) - sources)
+    warnings += [f"source {name} is no longer configured: it is dropped with its series" for name in removed]
+    return kept, warnings
 
 
-def _of(sources: frozenset[str], by_source: dict[str, Any]) -> dict[str, Any]:
+def _only(sources: frozenset[str], by_source: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in by_source.items() if name in sources}
 
 
-def _unfit(stored: MetricSchema, present: MetricSchema | None) -> str:
+def _incompatibility(stored: MetricSchema, present: MetricSchema | None) -> str:
+    """Why the stored series of a metric cannot be used, "" if they can."""
     if present is None:
-        return "there is no such metric any more"
+        return "this metric no longer exists"
     if present.labels != stored.labels:
-        return f"its labels were {', '.join(stored.labels)} and are {', '.join(present.labels)}"
+        return f"its labels were {', '.join(stored.labels)} and are now {', '.join(present.labels)}"
     return "" if present.bounds == stored.bounds else "its buckets have changed"

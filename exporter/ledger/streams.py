@@ -1,7 +1,7 @@
-"""Accepted requests that may still fail: the access line says 200, and an error record behind it says otherwise.
+"""Accepted requests that may still fail: their access line has status 200, but an error record may follow.
 
-Nearly all of these requests never fail, so adding one must cost next to nothing, and finding one may cost more. They
-are kept in blocks of equal age: a block is a dictionary by trace id, and only an error record looks into the blocks.
+Nearly all of these requests succeed, so adding one must be cheap, while finding one may cost more. They are kept in
+blocks of similar age. A block is a dictionary by trace id, and only an error record needs a lookup in the blocks.
 """
 
 from collections.abc import Mapping
@@ -11,17 +11,18 @@ from msgspec import Struct, structs
 
 from exporter.ledger.change_tracker import ChangeTracker
 from parsers.batch import Accepted, TraceError
+from parsers.values.numbers import SECOND
 from parsers.values.times import iso, zone
 
-#: A failed run writes its error record up to so many nanoseconds before the access line of a blocking request.
-_EARLY = 2_000_000_000
+#: A failed run writes its error record at most this many nanoseconds before the access line of a blocking request.
+_EARLY = 2 * SECOND
 
-#: Requests per block, at most: a commit stores the blocks that have changed.
+#: The largest number of requests per block. A commit stores whole blocks, those that have changed.
 _BLOCK = 128
 
 
 class Block(Struct, frozen=True):
-    """Accepted requests of one route, as in `Accepted`; the time of each by its trace id."""
+    """Accepted requests of one route (see `Accepted`), with the time of each by its trace id."""
 
     route: str
     failure: str
@@ -29,10 +30,10 @@ class Block(Struct, frozen=True):
     times: dict[str, str]
 
     def fails(self, error: TraceError) -> bool:
-        """Whether the error makes a failure of a request of this block.
+        """Whether a request of this block failed by this error.
 
-        An error of a plugin that is older than the access line belongs to an answer that came whole: a blocking run
-        with a branch for failed nodes.
+        A plugin error that is older than the access line did not break the answer: it belongs to a blocking run with a
+        branch for failed nodes.
         """
         time = self.times.get(error.trace_id)
         if time is None or (at := iso(time.encode(), zone(self.timezone))) is None:
@@ -43,22 +44,22 @@ class Block(Struct, frozen=True):
 
 
 class Streams:
-    """Of one source; `blocks` by a number that grows with every block."""
+    """The accepted requests of one source. `blocks` is keyed by a number that grows with every block."""
 
     def __init__(self) -> None:
         self.blocks: ChangeTracker[int, Block] = ChangeTracker()
         self._size = 0
-        self._newest: dict[str, int] | None = None  # the newest block of each trace id, from the first error on
+        self._newest: dict[str, int] | None = None  # the newest block per trace id; None before the first error
 
     def restore(self, blocks: Mapping[int, Block]) -> None:
-        """Goes on with stored blocks."""
+        """Restore stored blocks."""
         self.blocks.enter(dict(sorted(blocks.items())))
         self._size = sum(len(block.times) for block in self.blocks.values())
 
     def add(self, accepted: Accepted, errors: Mapping[str, TraceError], capacity: int) -> int:
-        """Adds requests; how many of them have failed, by error records that were read before.
+        """Add requests. Returns how many have failed, by error records that were read before.
 
-        Requests beyond the capacity stay until `trim`, because errors of the same batch follow.
+        Requests beyond the capacity are kept until `trim`, because errors of the same batch may follow.
         """
         block = Block(accepted.route, accepted.failure, accepted.timezone, {})
         size, number, failed = max(1, min(_BLOCK, capacity // 4)), next(reversed(self.blocks), 0), 0
@@ -76,7 +77,7 @@ class Streams:
         return failed
 
     def _put(self, number: int, added: Block, size: int) -> int:
-        """Adds a block after, or where it fits to, the newest one; the number of the newest block then."""
+        """Add a block, or merge it into the newest one if it fits. Returns the number of the newest block."""
         last = self.blocks.get(number)
         merged = structs.replace(added, times={})
         if (
@@ -93,7 +94,7 @@ class Streams:
         return number
 
     def trim(self, capacity: int) -> None:
-        """Drops the oldest blocks beyond the capacity."""
+        """Drop the oldest blocks beyond the capacity."""
         while self._size > capacity:
             number = next(iter(self.blocks))
             dropped = self.blocks.pop(number).times
@@ -103,7 +104,7 @@ class Streams:
                     del self._newest[trace_id]
 
     def fail(self, error: TraceError) -> tuple[str, str] | None:
-        """Takes the newest request of its trace id where the error makes it a failure; its route and failure."""
+        """Remove the newest request of this trace id if it failed by the error. Returns its route and failure."""
         if self._newest is None:
             self._newest = {trace_id: number for number, block in self.blocks.items() for trace_id in block.times}
         number = self._newest.get(error.trace_id)

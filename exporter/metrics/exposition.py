@@ -10,9 +10,12 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from exporter import catalogue as c
 from exporter.ledger.ledger import Snapshot
 from exporter.ledger.series import Labels
+from parsers.values.numbers import SECOND
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
@@ -21,12 +24,19 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 TEXT_1 = "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
 
-_NANOSECONDS = 1_000_000_000
 _ENDINGS = ("", "_bucket", "_count", "_sum")
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 #: The values of metrics that are not durable, by metric and label values.
 Gauges = Mapping[c.Metric, Mapping[Labels, float]]
+
+
+class ScrapeOptions(Struct, frozen=True):
+    """The format that a scrape asks for. Scrapes with equal options share one text."""
+
+    content_type: str
+    created: bool
+    names: frozenset[str]
 
 
 class _LabelTexts(dict[Labels, tuple[str, str]]):
@@ -121,7 +131,7 @@ def _histograms(
         for le, count in zip(les, accumulate(counts), strict=True):
             yield f"{head}{le}{tail}{number(count)}\n"
         text = _braces(before, after)
-        yield f"{name}_count{text} {number(count)}\n{name}_sum{text} {number(total / _NANOSECONDS)}\n"
+        yield f"{name}_count{text} {number(count)}\n{name}_sum{text} {number(total / SECOND)}\n"
         if created_at is not None:
             yield f"{name}_created{text} {number(created_at[labels])}\n"
 

@@ -1,6 +1,8 @@
 """The gauges that are computed for each scrape instead of being counted."""
 
 import platform
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from exporter import __version__
 from exporter import catalogue as c
@@ -10,6 +12,13 @@ from exporter.ledger.ledger import Snapshot
 from exporter.ledger.series import Labels
 from parsers.access.routes import table as route_table
 from parsers.batch import UNKNOWN
+
+if TYPE_CHECKING:
+    from exporter.tail.source import Source
+
+#: A source is catching up if its backlog is larger or its newest event is older.
+_CATCHING_UP_BYTES = 1 << 20
+_CATCHING_UP_SECONDS = 10.0
 
 
 def computed_gauges(snapshot: Snapshot, config: Config, now: float) -> dict[c.Metric, dict[Labels, float]]:
@@ -25,6 +34,38 @@ def computed_gauges(snapshot: Snapshot, config: Config, now: float) -> dict[c.Me
     }
 
 
-def build_information() -> dict[Labels, float]:
-    """The value of `dify_exporter_build_info`."""
-    return {(__version__, platform.python_version()): 1.0}
+def source_gauges(sources: Iterable["Source"], snapshot: Snapshot, now: float) -> dict[c.Metric, dict[Labels, float]]:
+    """The gauges of the running sources. `now` is in seconds since the epoch."""
+    running = list(sources)
+    return {
+        c.SOURCE_UP: {(source.name,): float(source.up) for source in running},
+        c.SOURCE_RECOGNISED: {(source.name,): float(source.recognised) for source in running},
+        c.SOURCE_FILES: {(source.name,): float(source.files) for source in running},
+        c.LAG_BYTES: {(source.name,): float(source.lag) for source in running},
+        c.CATCHING_UP: {(source.name,): float(_is_catching_up(source, snapshot, now)) for source in running},
+    }
+
+
+def _is_catching_up(source: "Source", snapshot: Snapshot, now: float) -> bool:
+    """Whether a source is behind. An old newest event without a backlog only means that the log is quiet."""
+    backlog = source.backlog
+    return backlog > _CATCHING_UP_BYTES or (
+        backlog > 0 and now - snapshot.last_at.get(source.name, now) > _CATCHING_UP_SECONDS
+    )
+
+
+def reload_gauges(is_successful: bool, loaded_at: float) -> dict[c.Metric, dict[Labels, float]]:
+    """The gauges of this process and its configuration. `loaded_at` is in seconds since the epoch."""
+    return {
+        c.BUILD_INFO: {(__version__, platform.python_version()): 1.0},
+        c.RELOAD_SUCCESSFUL: {(): float(is_successful)},
+        c.RELOAD_TIMESTAMP: {(): loaded_at},
+    }
+
+
+def checkpoint_gauges(errors: int, stored_at: float) -> dict[c.Metric, dict[Labels, float]]:
+    """The metrics of the state on disk. `stored_at` is in seconds since the epoch."""
+    return {
+        c.CHECKPOINT_ERRORS: {(): float(errors)},
+        c.CHECKPOINT_TIMESTAMP: {(): stored_at},
+    }

@@ -1,5 +1,6 @@
-"""The WSGI proxy in front of Dify: passes everything on, changes nothing, and writes one line a request.
+"""The WSGI proxy in front of Dify. It passes everything through unchanged and logs one JSON line per request.
 
-A process of its own (gunicorn with gevent workers, Dify's own stack). It shares the format of its line with the
-rest and nothing else: it counts nothing and serves no metrics.
+The proxy is a process of its own (gunicorn with gevent workers, as Dify itself). It shares only the log line format
+(parsers/dify/proxy.py), the route table and the configuration with the exporter. It counts nothing and serves no
+metrics.
 """

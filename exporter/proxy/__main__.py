@@ -1,4 +1,4 @@
-"""The fresh process of `dify-exporter proxy`: patched before anything loads `ssl`."""
+"""Entry point of the process that `dify-exporter proxy` starts. gevent must patch before anything imports `ssl`."""
 
 from gevent import monkey
 
@@ -12,6 +12,6 @@ import msgspec  # noqa: E402
 from exporter.proxy.server import Startup, serve  # noqa: E402
 
 if __name__ == "__main__":
-    with os.fdopen(int(sys.argv[1]), "rb") as handed:
-        startup = msgspec.json.decode(handed.read(), type=Startup)
+    with os.fdopen(int(sys.argv[1]), "rb") as file:
+        startup = msgspec.json.decode(file.read(), type=Startup)
     serve(startup)

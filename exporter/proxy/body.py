@@ -1,4 +1,4 @@
-"""The request's body on its way to Dify, in pieces, exactly as long as it was announced."""
+"""The body of a client's request, read piece by piece and checked against its declared length."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from gunicorn.http.errors import (
     ParseException,
 )
 
-from exporter.proxy.errors import ClientLeft, RefusedError
+from exporter.proxy.errors import ClientDisconnected, RefusedError
 from exporter.proxy.headers import Fields
 from exporter.proxy.yield_cpu import yield_cpu
 
@@ -20,22 +20,25 @@ _BAD_FRAMING = (ParseException, InvalidChunkSize, ChunkMissingTerminator, Invali
 
 
 class RequestBody:
-    """Iterating it raises RefusedError for a bad chunk and ClientLeft where the client stops early."""
+    """An iterable of pieces. It raises RefusedError for a malformed chunk, ClientDisconnected for an incomplete body.
+
+    `framing` holds the header field that frames the body for Dify. `size` counts the bytes read so far.
+    """
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
-        """Raises RefusedError for a transfer coding that we do not know (RFC 9112 §6.1)."""
+        """Raises RefusedError for an unknown transfer coding (RFC 9112 §6.1)."""
         coding = environ.get("HTTP_TRANSFER_ENCODING")
         if coding is not None and coding.strip().lower() != "chunked":
             raise RefusedError("501 Not Implemented", "not_implemented", "unknown transfer coding", close=True)
         length = environ.get("CONTENT_LENGTH")
-        self.fields: Fields = []
+        self.framing: Fields = []
         if length is not None:
-            self.fields = [("Content-Length", str(int(length)))]
+            self.framing = [("Content-Length", str(int(length)))]
         elif coding is not None:
-            self.fields = [("Transfer-Encoding", "chunked")]
-        self.expected = bool(self.fields)
+            self.framing = [("Transfer-Encoding", "chunked")]
+        self.has_body = bool(self.framing)
         self.size = 0
-        self.complete = not self.expected
+        self.is_complete = not self.has_body
         self._length = None if length is None else int(length)
         self._input = environ["wsgi.input"]
 
@@ -45,8 +48,8 @@ class RequestBody:
             yield piece
             yield_cpu()
         if self._length is not None and self.size < self._length:
-            raise ClientLeft
-        self.complete = True
+            raise ClientDisconnected
+        self.is_complete = True
 
     def _read(self) -> bytes:
         try:
@@ -56,4 +59,4 @@ class RequestBody:
                 "400 Bad Request", "bad_request", "the body's chunks are malformed", close=True
             ) from None
         except (NoMoreData, OSError):
-            raise ClientLeft from None
+            raise ClientDisconnected from None

@@ -1,4 +1,4 @@
-"""Notices clients that leave while their request waits for Dify: nobody reads from their connections meanwhile."""
+"""Detects clients that disconnect while their request waits for Dify. Nothing reads from their sockets meanwhile."""
 
 import select
 import socket
@@ -7,41 +7,41 @@ from typing import Any
 import gevent
 from gevent import monkey
 
-from exporter.proxy.errors import ClientLeft
+from exporter.proxy.errors import ClientDisconnected
 
-_poll = monkey.get_original("select", "poll")  # gevent's goes through the loop even to ask
+_poll = monkey.get_original("select", "poll")  # gevent's version switches to the event loop even with timeout 0
 
-#: Linux says that the other side has closed even where unread bytes lie before it.
-_LEFT = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+#: On Linux POLLRDHUP reports that the peer has closed even if unread bytes precede the close.
+_DISCONNECTED = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
 
 class DisconnectMonitor:
-    """The clients of the requests that a worker holds, each with the greenlet that serves it."""
+    """The client sockets of the active requests of one worker, each with the greenlet that serves the request."""
 
     def __init__(self) -> None:
-        self._served: dict[socket.socket, Any] = {}
+        self._greenlets: dict[socket.socket, Any] = {}
 
-    def begin(self, client: socket.socket) -> None:
-        """From now on ClientLeft is thrown into this greenlet soon after its client has closed."""
-        self._served[client] = gevent.getcurrent()
+    def add(self, client: socket.socket) -> None:
+        """Watch the client of the current greenlet. `check` throws ClientDisconnected into it after a disconnect."""
+        self._greenlets[client] = gevent.getcurrent()
 
-    def end(self, client: socket.socket) -> None:
-        """The request is over."""
-        self._served.pop(client, None)
+    def remove(self, client: socket.socket) -> None:
+        """Stop watching: the request is finished."""
+        self._greenlets.pop(client, None)
 
-    def holds(self, client: socket.socket) -> bool:
-        """True while a request of this client is served."""
-        return client in self._served
+    def has_request(self, client: socket.socket) -> bool:
+        """Whether a request of this client is active."""
+        return client in self._greenlets
 
     def greenlets(self) -> list[Any]:
-        """Those of the requests that are served."""
-        return [*self._served.values()]
+        """The greenlets of all active requests."""
+        return [*self._greenlets.values()]
 
-    def look(self) -> None:
-        """Asks all sockets at once; called several times a second."""
+    def check(self) -> None:
+        """Poll all sockets once. The worker calls this several times per second."""
         poll = _poll()
-        clients = {client.fileno(): client for client in self._served}
+        clients = {client.fileno(): client for client in self._greenlets}
         for descriptor in clients:
-            poll.register(descriptor, _LEFT)
+            poll.register(descriptor, _DISCONNECTED)
         for descriptor, _ in poll.poll(0):
-            self._served.pop(clients[descriptor]).kill(ClientLeft, block=False)
+            self._greenlets.pop(clients[descriptor]).kill(ClientDisconnected, block=False)

@@ -1,4 +1,4 @@
-"""How a request can end otherwise than with Dify's answer."""
+"""The ways in which a request ends without a complete response from Dify."""
 
 import errno
 import json
@@ -7,9 +7,9 @@ from gevent import GreenletExit
 
 
 class RefusedError(Exception):
-    """An answer of our own, in the shape of Dify's errors (api/libs/external_api.py).
+    """The proxy responds itself, in the shape of Dify's errors (api/libs/external_api.py).
 
-    `close` where what follows on the client's connection cannot be trusted or is not worth reading.
+    `close` is True if the client's connection must close afterwards, because the bytes that follow cannot be trusted.
     """
 
     def __init__(self, status: str, code: str, message: str, close: bool = False) -> None:
@@ -19,19 +19,19 @@ class RefusedError(Exception):
         self.close = close
 
     def body(self) -> bytes:
-        """The JSON that the client gets."""
+        """The JSON body of the response."""
         return json.dumps({"code": self.code, "message": str(self), "status": int(self.status[:3])}).encode() + b"\n"
 
 
 class UpstreamError(Exception):
-    """Dify did not answer, or broke off. `outcome` as in the line; `timed_out` makes it a 504 instead of a 502."""
+    """Dify did not respond, or its response is incomplete. `outcome` is the value for the log line."""
 
     def __init__(self, outcome: str) -> None:
         super().__init__(outcome)
         self.outcome = outcome
 
     def refusal(self) -> RefusedError:
-        """What the client is told if its answer has not begun."""
+        """The response to the client if none has started."""
         if self.outcome == "upstream_timeout":
             return RefusedError("504 Gateway Timeout", "gateway_timeout", "Dify did not answer in time")
         return RefusedError("502 Bad Gateway", "bad_gateway", _SENTENCES[self.outcome])
@@ -43,10 +43,16 @@ _SENTENCES = {
 }
 
 
-class ClientLeft(GreenletExit):
-    """Thrown into a request's greenlet when its client has gone. No Exception, so nobody takes it for Dify's."""
+class ClientDisconnected(GreenletExit):
+    """Thrown into the greenlet of a request when its client disconnects.
+
+    GreenletExit is no Exception, so no `except Exception` handles it as an error of Dify.
+    """
 
 
-def hang_up() -> OSError:
-    """Ends the client's connection at once: gunicorn closes it without a word, and a started answer stays cut."""
-    return BrokenPipeError(errno.EPIPE, "the connection ends here")
+def abort_error() -> OSError:
+    """The error that makes gunicorn close the client's connection at once.
+
+    gunicorn sends nothing more, so the client can see that a started response is incomplete.
+    """
+    return BrokenPipeError(errno.EPIPE, "the connection is aborted")

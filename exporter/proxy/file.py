@@ -1,38 +1,38 @@
-"""A log file that several processes append to and others rotate: each line is one write."""
+"""A log file to which several processes append and which log rotation may replace. Each line is one write."""
 
 import os
 
-#: Without a wait: a pipe that nobody reads costs lines, as a full disk does, and holds up no request.
+#: O_NONBLOCK: a pipe without a reader loses lines, as a full disk does, but blocks no request.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-class LogFile:
-    """Opened when first written to, and again whenever its path leads elsewhere."""
+class AppendedFile:
+    """Opens its path at the first write, and again when the path leads to another file."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._descriptor = -1
 
     def append(self, line: bytes) -> bool:
-        """True if the whole line is in the file; nothing of it is otherwise."""
+        """Write one line. Returns False if the line was not written; then no part of it is in the file."""
         try:
-            if not self._current():
+            if not self._is_current():
                 self.close()
                 self._descriptor = os.open(self._path, _FLAGS, 0o644)
             written = os.write(self._descriptor, line)
             if written < len(line):
-                self._take_back(written)
+                self._remove_partial_line(written)
             return written == len(line)
         except OSError:
             return False
 
     def close(self) -> None:
-        """The next line opens the path anew."""
+        """Close the file. The next `append` opens the path again."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _current(self) -> bool:
+    def _is_current(self) -> bool:
         if self._descriptor < 0:
             return False
         try:
@@ -40,8 +40,8 @@ class LogFile:
         except OSError:
             return False
 
-    def _take_back(self, written: int) -> None:
-        """A full disk takes half a line. With O_APPEND the position is the end of what we wrote."""
+    def _remove_partial_line(self, written: int) -> None:
+        """Truncate a line that a full disk cut. With O_APPEND our position is the end of our last write."""
         end = os.lseek(self._descriptor, 0, os.SEEK_CUR)
         if os.fstat(self._descriptor).st_size == end:
             os.ftruncate(self._descriptor, end - written)

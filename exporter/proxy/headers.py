@@ -1,4 +1,4 @@
-"""Header fields on their way through, and the request target, byte for byte."""
+"""Rewrites header fields and request targets between the client and Dify. Everything else keeps its bytes."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,30 +8,31 @@ from exporter.proxy.errors import RefusedError
 
 Fields = list[tuple[str, str]]
 
-#: RFC 9110 §7.6.1 and what its §11.7 and RFC 9112 §7.1.2 say of one connection only.
+#: Fields that concern one connection only (RFC 9110 §7.6.1 and §11.7, RFC 9112 §7.1.2).
 _HOP_BY_HOP = frozenset(
     """connection keep-alive proxy-authenticate proxy-authorization proxy-authentication-info proxy-connection te
     trailer transfer-encoding upgrade""".split()
 )
-#: Answered or used by us: the 100 is gunicorn's, the length is part of the framing, the key becomes Authorization.
-_OURS = frozenset({"expect", "content-length", "x-dify-api-key", "host"})
+#: Request fields that are not copied: gunicorn answers Expect, the translator sets the framing, `App` sets Host,
+#: and X-Dify-Api-Key becomes Authorization.
+_NOT_COPIED = frozenset({"expect", "content-length", "x-dify-api-key", "host"})
 
-_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
+_SCHEME_AND_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 _BEARER = "Bearer "
 
 
-def target_of(raw: str) -> str:
-    """The target in origin form (RFC 9112 §3.2.1), otherwise as the client wrote it. Raises RefusedError."""
-    if "#" in raw:  # a fragment is no part of a target; who reads on there and who stops do not agree
+def origin_form(target: str) -> str:
+    """The request target in origin form (RFC 9112 §3.2.1), its path and query unchanged. Raises RefusedError."""
+    if "#" in target:  # a target has no fragment, and servers disagree on where its path ends
         raise RefusedError("400 Bad Request", "bad_request", "the request target has a fragment", close=True)
-    if raw[:1] == "/" or raw == "*":
-        return raw
-    path = _ORIGIN.sub("", raw, count=1)
+    if target[:1] == "/" or target == "*":
+        return target
+    path = _SCHEME_AND_AUTHORITY.sub("", target, count=1)
     return path if path[:1] == "/" else "/" + path
 
 
 def end_to_end(fields: Iterable[tuple[str, str]]) -> Fields:
-    """The fields that are not about one connection, in their order."""
+    """The fields without those that concern one connection only. Their order is kept."""
     fields = list(fields)
     named = {
         token.strip().lower()
@@ -43,20 +44,20 @@ def end_to_end(fields: Iterable[tuple[str, str]]) -> Fields:
     return [(name, value) for name, value in fields if name.lower() not in dropped]
 
 
-def towards_dify(environ: Mapping[str, Any]) -> Fields:
-    """The request's fields for Dify, without its Host and its framing."""
+def request_fields(environ: Mapping[str, Any]) -> Fields:
+    """The fields of the request to Dify, without Host and without framing."""
     received = [(key[5:].replace("_", "-").title(), value) for key, value in environ.items() if key[:5] == "HTTP_"]
-    fields = [(name, value) for name, value in end_to_end(received) if name.lower() not in _OURS]
+    fields = [(name, value) for name, value in end_to_end(received) if name.lower() not in _NOT_COPIED]
     if content_type := environ.get("CONTENT_TYPE"):
         fields.append(("Content-Type", content_type))
     key = environ.get("HTTP_X_DIFY_API_KEY")
     if key and "HTTP_AUTHORIZATION" not in environ:
         fields.append(("Authorization", _BEARER + key))
-    return _forwarded(fields, environ)
+    return _with_forwarded(fields, environ)
 
 
 def api_key(environ: Mapping[str, Any]) -> str:
-    """The API key that the request carries, "" where there is none."""
+    """The API key of the request, "" if there is none."""
     authorization = str(environ.get("HTTP_AUTHORIZATION", ""))
     if authorization[:7].lower() == _BEARER.lower():
         return authorization[7:].strip()
@@ -64,27 +65,27 @@ def api_key(environ: Mapping[str, Any]) -> str:
 
 
 def host_of(environ: Mapping[str, Any]) -> str:
-    """The host that the client asked: a target in absolute form counts before the field (RFC 9112 §3.2.2).
+    """The requested host. A target in absolute form takes precedence over the Host field (RFC 9112 §3.2.2).
 
-    Raises RefusedError where HTTP/1.1 asks for one and there is none.
+    Raises RefusedError if a request other than HTTP/1.0 has no host.
     """
-    absolute = _ORIGIN.match(environ["RAW_URI"])
+    absolute = _SCHEME_AND_AUTHORITY.match(environ["RAW_URI"])
     host = absolute[1].rpartition("@")[2] if absolute else str(environ.get("HTTP_HOST", ""))
     if not host and environ["SERVER_PROTOCOL"] != "HTTP/1.0":
         raise RefusedError("400 Bad Request", "bad_request", "the request has no Host", close=True)
     return host
 
 
-def _forwarded(fields: Fields, environ: Mapping[str, Any]) -> Fields:
-    """X-Forwarded-For grows by the client's address; the others are what the first proxy said."""
+def _with_forwarded(fields: Fields, environ: Mapping[str, Any]) -> Fields:
+    """Append the client's address to X-Forwarded-For; add X-Forwarded-Proto and X-Forwarded-Host if missing."""
     peer = str(environ.get("REMOTE_ADDR", ""))
-    told = {name.lower(): value for name, value in fields}
-    chain = ", ".join(part for part in (told.get("x-forwarded-for", ""), peer) if part)
-    kept = [(name, value) for name, value in fields if name.lower() != "x-forwarded-for"]
-    if chain:
-        kept.append(("X-Forwarded-For", chain))
-    if "x-forwarded-proto" not in told:
-        kept.append(("X-Forwarded-Proto", str(environ["wsgi.url_scheme"])))
-    if "x-forwarded-host" not in told and (host := host_of(environ)):
-        kept.append(("X-Forwarded-Host", host))
-    return kept
+    received = {name.lower(): value for name, value in fields}
+    addresses = ", ".join(part for part in (received.get("x-forwarded-for", ""), peer) if part)
+    forwarded = [(name, value) for name, value in fields if name.lower() != "x-forwarded-for"]
+    if addresses:
+        forwarded.append(("X-Forwarded-For", addresses))
+    if "x-forwarded-proto" not in received:
+        forwarded.append(("X-Forwarded-Proto", str(environ["wsgi.url_scheme"])))
+    if "x-forwarded-host" not in received and (host := host_of(environ)):
+        forwarded.append(("X-Forwarded-Host", host))
+    return forwarded

@@ -1,4 +1,4 @@
-"""What a worker writes down: a line when a request ends, and a heartbeat that says how many it holds."""
+"""The log of one worker: a line when a request ends, and a heartbeat with the number of active requests."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from msgspec import structs
 
-from exporter.proxy.file import LogFile
+from exporter.proxy.file import AppendedFile
 from parsers.dify.proxy import HEARTBEAT_EVENT, ProxyAttributes, ProxyLine, encode
 
 _HEARTBEAT_SECONDS = 10.0
@@ -14,34 +14,37 @@ _HEARTBEAT = ProxyAttributes(event=HEARTBEAT_EVENT, worker="", active_requests=0
 
 
 class RequestLog:
-    """The lines of one worker. `clock` gives seconds since the epoch, `worker` is its name in them."""
+    """Writes the lines of one worker. `worker` is the worker's name in them; `clock` returns seconds since the epoch.
 
-    def __init__(self, file: LogFile, worker: str, clock: Callable[[], float] = time.time) -> None:
+    `active` is the number of active requests. The caller keeps it up to date.
+    """
+
+    def __init__(self, file: AppendedFile, worker: str, clock: Callable[[], float] = time.time) -> None:
         self._file = file
         self._worker = worker
         self._clock = clock
         self.active = 0
         self._dropped = 0
-        self._told_active = 0
-        self._told_at = 0.0
+        self._logged_active = 0
+        self._logged_at = 0.0
 
     def write(self, attributes: ProxyAttributes, message: str, trace_id: str) -> None:
-        """A request's line. One that cannot be written is counted in the next."""
+        """Write the line of a request. If this fails, the next line reports one more dropped line."""
         if not self._append(attributes, message, trace_id):
             self._dropped += 1
 
     def heartbeat(self) -> None:
-        """Writes one where the number of requests has changed or nothing was written for a while."""
-        if self.active != self._told_active or self._clock() - self._told_at >= _HEARTBEAT_SECONDS:
+        """Write a heartbeat if the number of active requests has changed or the last line is 10 s old."""
+        if self.active != self._logged_active or self._clock() - self._logged_at >= _HEARTBEAT_SECONDS:
             self._append(_HEARTBEAT, "heartbeat", "")
 
-    def farewell(self) -> None:
-        """The worker has ended, however it did: it holds nothing any more."""
+    def worker_ended(self) -> None:
+        """Log that the worker has no active requests because it has ended, normally or not."""
         self.active = 0
         self._append(_HEARTBEAT, "heartbeat", "")
 
     def reopen(self) -> None:
-        """The file was rotated (SIGUSR1)."""
+        """Open the path again at the next line, after a log rotation (SIGUSR1)."""
         self._file.close()
 
     def _append(self, attributes: ProxyAttributes, message: str, trace_id: str) -> bool:
@@ -59,5 +62,5 @@ class RequestLog:
         )
         if not self._file.append(encode(line)):
             return False
-        self._dropped, self._told_active, self._told_at = 0, self.active, now
+        self._dropped, self._logged_active, self._logged_at = 0, self.active, now
         return True

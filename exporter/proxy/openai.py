@@ -1,7 +1,8 @@
-"""The door for OpenAI's clients: POST /v1/chat/completions as a message to a Dify app, and its answer back.
+"""Translates OpenAI's POST /v1/chat/completions to Dify's POST /v1/chat-messages, and the response back.
 
-Shapes: OpenAI's API reference, "Chat Completions" and "Streaming"; Dify's `/v1/chat-messages`. The model's name is
-only repeated: the API key decides the app, and the app its model. Each call is a conversation of its own.
+Shapes: OpenAI's API reference, "Chat Completions" and "Streaming"; Dify's API reference of `/v1/chat-messages`. The
+API key selects the app and the app selects the model, so the requested model name is only copied to the response. Each
+call is a new conversation.
 """
 
 import json
@@ -9,20 +10,19 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from exporter.proxy.errors import RefusedError, UpstreamError
 from exporter.proxy.headers import Fields
-from exporter.proxy.usage import inside
+from exporter.proxy.json_object import decode_object, nested
 
 PATH = "/v1/chat/completions"
 
-_MOST_BYTES = 16 << 20
-_NOT_OFFERED = ("tools", "functions", "audio")
+#: Limit of a request's body, and of a response's body or of one of its events.
+_MAX_BYTES = 16 << 20
+_UNSUPPORTED = ("tools", "functions", "audio")
 
 
 class CompletionRefusedError(RefusedError):
-    """In the shape of OpenAI's errors."""
+    """A RefusedError with a body in the shape of OpenAI's errors."""
 
     @classmethod
     def of(cls, refused: RefusedError) -> "CompletionRefusedError":
@@ -32,67 +32,67 @@ class CompletionRefusedError(RefusedError):
         return _error(self.code, str(self))
 
 
-class Completion:
-    """A passage (passage.py) that translates."""
+class CompletionTranslator:
+    """A `Translator` for one chat completion."""
 
     target = "/v1/chat-messages"
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
-        """Takes the request's body. Raises RefusedError where Dify cannot do what is asked."""
-        asked = _asked(pieces)
-        self._model = asked.get("model") if isinstance(asked.get("model"), str) else "dify"
-        self._stream = asked.get("stream") is True
-        self._include_usage = inside(asked, "stream_options").get("include_usage") is True
+        """`pieces` is the request's body. Raises RefusedError if a Dify app does not support the request."""
+        request = _completion_request(pieces)
+        self._model = request.get("model") if isinstance(request.get("model"), str) else "dify"
+        self._is_streaming = request.get("stream") is True
+        self._include_usage = nested(request, "stream_options").get("include_usage") is True
         self._created = int(time.time())
         self._rest = b""
-        self._begun = False
-        self._failed = False
-        query, files = _query(asked)
+        self._has_started = False
+        self._has_failed = False
+        query, files = _query(request)
         message: dict[str, Any] = {
             "query": query,
             "inputs": {},
-            "user": asked.get("user") if isinstance(asked.get("user"), str) and asked["user"] else "openai",
-            "response_mode": "streaming" if self._stream else "blocking",
+            "user": request.get("user") if isinstance(request.get("user"), str) and request["user"] else "openai",
+            "response_mode": "streaming" if self._is_streaming else "blocking",
             "auto_generate_name": False,
             "files": files,
         }
         self.body = [json.dumps(message).encode()]
 
-    def fields(self, received: Fields) -> Fields:
-        """Those of the request to Dify: its answer is to be read, so it may not be compressed."""
-        ours = {"content-type", "accept-encoding", "content-length", "transfer-encoding"}
-        kept = [(name, value) for name, value in received if name.lower() not in ours]
+    def request_fields(self, received: Fields) -> Fields:
+        """The fields of the request to Dify. Accept-Encoding is removed: the response must not be compressed."""
+        replaced = {"content-type", "accept-encoding", "content-length", "transfer-encoding"}
+        kept = [(name, value) for name, value in received if name.lower() not in replaced]
         return [*kept, ("Content-Type", "application/json"), ("Content-Length", str(len(self.body[0])))]
 
-    def answered(self, status_code: int, received: Fields) -> Fields:
-        """The fields of the answer to the client."""
-        self._failed = status_code >= 400
-        self._stream = self._stream and not self._failed
+    def response_fields(self, status_code: int, received: Fields) -> Fields:
+        """The fields of the response to the client."""
+        self._has_failed = status_code >= 400
+        self._is_streaming = self._is_streaming and not self._has_failed
         kept = [(n, v) for n, v in received if n.lower() not in ("content-type", "content-length", "content-encoding")]
-        return [*kept, ("Content-Type", "text/event-stream" if self._stream else "application/json")]
+        return [*kept, ("Content-Type", "text/event-stream" if self._is_streaming else "application/json")]
 
     def feed(self, piece: bytes) -> bytes:
-        """What a piece of Dify's answer is for the client. Raises UpstreamError where it is longer than any model's."""
+        """Translate a piece of Dify's response. Raises UpstreamError if a body or an event exceeds 16 MiB."""
         self._rest += piece
-        if len(self._rest) > _MOST_BYTES:
+        if len(self._rest) > _MAX_BYTES:
             raise UpstreamError("upstream_reset")
-        return self._events() if self._stream else b""
+        return self._events() if self._is_streaming else b""
 
     def finish(self) -> bytes:
-        """What remains, after Dify's answer has ended."""
-        document = _decoded(self._rest)
-        if self._stream:
+        """The rest of the response, after Dify's response has ended."""
+        document = decode_object(self._rest)
+        if self._is_streaming:
             return b""
-        if self._failed:
+        if self._has_failed:
             return _error(str(document.get("code", "unknown")), str(document.get("message", "Dify gave no reason")))
         message = {"role": "assistant", "content": document.get("answer", ""), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-        usage = _usage(inside(document, "metadata", "usage"))
+        usage = _usage(nested(document, "metadata", "usage"))
         return json.dumps(self._head(document, "chat.completion") | {"choices": [choice], "usage": usage}).encode()
 
     def _events(self) -> bytes:
         *lines, self._rest = self._rest.split(b"\n")
-        return b"".join(self._event(_decoded(line[5:])) for line in lines if line.startswith(b"data:"))
+        return b"".join(self._event(decode_object(line[5:])) for line in lines if line.startswith(b"data:"))
 
     def _event(self, event: dict[str, Any]) -> bytes:
         name = event.get("event")
@@ -101,7 +101,7 @@ class Completion:
         if name == "message_end":
             last = self._chunk(event, {}, "stop")
             if self._include_usage:
-                usage = _usage(inside(event, "metadata", "usage"))
+                usage = _usage(nested(event, "metadata", "usage"))
                 last += _data(self._head(event, "chat.completion.chunk") | {"choices": [], "usage": usage})
             return last + b"data: [DONE]\n\n"
         if name == "error":
@@ -109,33 +109,36 @@ class Completion:
         return b""
 
     def _chunk(self, event: dict[str, Any], delta: dict[str, Any], finish_reason: str | None) -> bytes:
-        if not self._begun:
-            self._begun, delta = True, {"role": "assistant", **delta}
+        if not self._has_started:
+            self._has_started, delta = True, {"role": "assistant", **delta}
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         return _data(self._head(event, "chat.completion.chunk") | {"choices": [choice]})
 
     def _head(self, document: dict[str, Any], kind: str) -> dict[str, Any]:
-        name = document.get("message_id") or document.get("id") or ""
-        return {"id": f"chatcmpl-{name}", "object": kind, "created": self._created, "model": self._model}
+        message_id = document.get("message_id") or document.get("id") or ""
+        return {"id": f"chatcmpl-{message_id}", "object": kind, "created": self._created, "model": self._model}
 
 
-def _asked(pieces: Iterable[bytes]) -> dict[str, Any]:
+def _completion_request(pieces: Iterable[bytes]) -> dict[str, Any]:
     body = bytearray()
     for piece in pieces:
         body += piece
-        if len(body) > _MOST_BYTES:
+        if len(body) > _MAX_BYTES:
             raise CompletionRefusedError("413 Content Too Large", "too_large", "the request is too large", close=True)
-    asked = _decoded(bytes(body))
-    if offending := [name for name in _NOT_OFFERED if asked.get(name)] or (["n"] if asked.get("n", 1) != 1 else []):
-        raise _bad(f"{offending[0]} cannot be passed on to a Dify app")
-    return asked
+    request = decode_object(bytes(body))
+    unsupported = [name for name in _UNSUPPORTED if request.get(name)]
+    if request.get("n", 1) != 1:
+        unsupported.append("n")
+    if unsupported:
+        raise _bad_request(f"{unsupported[0]} cannot be passed on to a Dify app")
+    return request
 
 
-def _query(asked: dict[str, Any]) -> tuple[str, list[dict[str, str]]]:
-    """One message is the query itself; several become a transcript, because Dify takes no history."""
-    messages = asked.get("messages")
+def _query(request: dict[str, Any]) -> tuple[str, list[dict[str, str]]]:
+    """The query and the files of a Dify message. Several messages become a transcript: Dify accepts no history."""
+    messages = request.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
-        raise _bad("messages must be a list of messages")
+        raise _bad_request("messages must be a list of messages")
     files: list[dict[str, str]] = []
     texts = [(str(message.get("role", "user")), _text(message.get("content"), files)) for message in messages]
     if len(texts) == 1:
@@ -144,19 +147,20 @@ def _query(asked: dict[str, Any]) -> tuple[str, list[dict[str, str]]]:
 
 
 def _text(content: object, files: list[dict[str, str]]) -> str:
+    """The text of one message. Its images are appended to `files`."""
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
-        raise _bad("content must be a text or a list of parts")
+        raise _bad_request("content must be a text or a list of parts")
     texts = []
     for part in content:
-        url = inside(part, "image_url").get("url")
+        url = nested(part, "image_url").get("url")
         if isinstance(url, str) and url.startswith(("http://", "https://")):
             files.append({"type": "image", "transfer_method": "remote_url", "url": url})
         elif isinstance(part, dict) and isinstance(part.get("text"), str):
             texts.append(part["text"])
         else:
-            raise _bad("only texts and images with an http address can be passed on to a Dify app")
+            raise _bad_request("only texts and images with an http address can be passed on to a Dify app")
     return "\n".join(texts)
 
 
@@ -165,7 +169,7 @@ def _usage(usage: Mapping[str, Any]) -> dict[str, Any] | None:
     return {name: usage.get(name, 0) for name in names} if usage else None
 
 
-def _bad(message: str) -> CompletionRefusedError:
+def _bad_request(message: str) -> CompletionRefusedError:
     return CompletionRefusedError("400 Bad Request", "invalid_request_error", message)
 
 
@@ -175,11 +179,3 @@ def _error(code: str, message: str) -> bytes:
 
 def _data(document: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(document).encode() + b"\n\n"
-
-
-def _decoded(text: bytes) -> dict[str, Any]:
-    try:
-        document = msgspec.json.decode(text)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}

@@ -1,4 +1,4 @@
-"""One request from its head to its line."""
+"""Collects the values of one request for its log line."""
 
 import re
 import time
@@ -14,55 +14,55 @@ _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}
 
 
 class RequestRecord:
-    """What the line says, gathered while the request is served. `end` writes it, once."""
+    """The record of one request. It counts as active until `finish`, which writes the line."""
 
     def __init__(self, environ: Mapping[str, Any], route: str, app_id: str | None, log: RequestLog) -> None:
         self.route = route
         self.outcome = "ok"
-        self.streaming = False
+        self.is_streaming = False
         self.request_bytes = 0
         self.response_bytes = 0
-        self._begun = time.monotonic()
+        self._started_at = time.monotonic()
         self._status_code = 0
-        self._first_byte: float | None = None
-        self._reading: ResponseReader | None = None
+        self._time_to_first_byte: float | None = None
+        self._reader: ResponseReader | None = None
         self._method = method_of(str(environ["REQUEST_METHOD"]).encode("latin-1"))
-        self._trace = _TRACE_PARENT.fullmatch(str(environ.get("HTTP_TRACEPARENT", "")))
+        self._trace_parent = _TRACE_PARENT.fullmatch(str(environ.get("HTTP_TRACEPARENT", "")))
         self._app_id = app_id
         self._log = log
-        self._open = True
+        self._is_active = True
         log.active += 1
 
-    def answered(self, status_code: int, reading: ResponseReader | None) -> None:
-        """The head of Dify's answer has come; `reading` is to be fed with its body."""
+    def response_started(self, status_code: int, reader: ResponseReader | None) -> None:
+        """Record that the head of Dify's response has arrived. `reader` will get the body."""
         self._status_code = status_code
-        self._reading = reading
-        self._first_byte = time.monotonic() - self._begun
+        self._reader = reader
+        self._time_to_first_byte = time.monotonic() - self._started_at
 
-    def refused(self, status_code: int) -> None:
-        """The answer is our own: no byte of it tells how quick Dify is."""
+    def proxy_responded(self, status_code: int) -> None:
+        """Record that the proxy responds itself. Such a response has no time to first byte of Dify."""
         self._status_code = status_code
 
-    def cut_off(self) -> None:
-        """The worker ends before an answer has come."""
-        self.refused(502)
+    def worker_stopped(self) -> None:
+        """Record that the worker stops before Dify has responded."""
+        self.proxy_responded(502)
         self.outcome = "upstream_reset"
 
-    def passed(self, piece: bytes) -> None:
-        """A piece of the answer's body has come."""
-        if self._reading:
-            self._reading.feed(piece, time.monotonic())
+    def body_received(self, piece: bytes) -> None:
+        """Read a piece of the body of Dify's response."""
+        if self._reader:
+            self._reader.feed(piece, time.monotonic())
 
-    def end(self) -> None:
-        """The last byte is out, or nobody waits for it any more."""
-        if not self._open:
+    def finish(self) -> None:
+        """Write the line: the last byte was sent, or the request was aborted. Later calls have no effect."""
+        if not self._is_active:
             return
-        self._open = False
+        self._is_active = False
         self._log.active -= 1
-        duration = time.monotonic() - self._begun
-        read = self._reading.result() if self._reading else None
+        duration = time.monotonic() - self._started_at
+        summary = self._reader.result() if self._reader else None
+        first_token_at = summary.first_token_at if summary else None
         status_code = 499 if self.outcome == "client_closed" else self._status_code
-        outcome = read.outcome if read and self.outcome == "ok" else self.outcome
         attributes = ProxyAttributes(
             event=REQUEST_EVENT,
             worker="",
@@ -71,20 +71,20 @@ class RequestRecord:
             route=self.route,
             status_code=status_code,
             duration=round(duration, 6),
-            time_to_first_byte=_seconds(self._first_byte),
-            time_to_first_token=_seconds(read.first_token - self._begun if read and read.first_token else None),
+            time_to_first_byte=_rounded(self._time_to_first_byte),
+            time_to_first_token=_rounded(first_token_at - self._started_at if first_token_at else None),
             request_size=self.request_bytes,
             response_size=self.response_bytes,
-            outcome=outcome,
-            streaming=self.streaming,
-            error_code=read.error_code if read else None,
-            error_kind=read.error_kind if read else None,
+            outcome=summary.outcome if summary and self.outcome == "ok" else self.outcome,
+            streaming=self.is_streaming,
+            error_code=summary.error_code if summary else None,
+            error_kind=summary.error_kind if summary else None,
             app_id=self._app_id,
-            usage=read.usage if read else (),
+            usage=summary.usage if summary else (),
         )
         message = f"{self._method} {self.route} {status_code} {duration * 1000:.3f}"
-        self._log.write(attributes, message, self._trace[1] if self._trace else "")
+        self._log.write(attributes, message, self._trace_parent[1] if self._trace_parent else "")
 
 
-def _seconds(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)

@@ -1,6 +1,7 @@
-"""Reads an answer as it passes, without holding it up or keeping it (reference: Dify's response converters).
+"""Reads usage, errors and the first token from Dify's response while it is relayed, without delaying or storing it.
 
-Events: core/app/entities/task_entities.py. A blocking answer is the last event of a stream with other names.
+Source of the shapes: Dify's response converters (core/app/apps) and core/app/entities/task_entities.py. A blocking
+response has the values of a stream's last event under other names.
 """
 
 import re
@@ -8,12 +9,12 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from exporter.proxy.bounded_json import BoundedJson
 from exporter.proxy.headers import Fields
-from exporter.proxy.usage import UsageTotals, inside
+from exporter.proxy.json_object import decode_object, nested
+from exporter.proxy.usage import UsageTotals
 from parsers.access.routes import RouteInformation
 from parsers.dify.error_body import cause_of_body, cause_of_text, code_of
 from parsers.dify.proxy import UsageEntry
@@ -21,13 +22,13 @@ from parsers.dify.proxy import UsageEntry
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json\b", re.IGNORECASE)
 _EVENT_STREAM = re.compile(r"text/event-stream\b", re.IGNORECASE)
 
-#: A text event is most of a stream, and needs no look once the first one has come.
-_TELLS = re.compile(rb'"(?:message_end|node_finished|workflow_finished|error|usage)"')
-_TEXT = ("message", "agent_message", "text_chunk")  # no set: what is looked up may be a list
-#: Statuses of a node or a run that has an error's text; a node with a default value or a fail branch is an exception.
-_FAILED = ("failed", "exception", "partial-succeeded")
+#: Events that must be decoded after the first token. Most events of a stream are texts; these are skipped.
+_HAS_USAGE_OR_ERROR = re.compile(rb'"(?:message_end|node_finished|workflow_finished|error|usage)"')
+_TEXT_EVENTS = ("message", "agent_message", "text_chunk")  # not a set: the value that is looked up may be unhashable
+#: Statuses of a node or a run with an error text. A failed node with a default value or a fail branch: "exception".
+_FAILED_STATUSES = ("failed", "exception", "partial-succeeded")
 
-_USAGE_FIELDS = {
+_USAGE_OF_FIELD = {
     "x-usage-prompt-tokens": "prompt_tokens",
     "x-usage-input-tokens": "prompt_tokens",
     "x-usage-completion-tokens": "completion_tokens",
@@ -38,133 +39,140 @@ _USAGE_FIELDS = {
 }
 
 
-class Read(Struct, frozen=True):
-    """What an answer reports. `error_kind` is one of CAUSES; `first_token` is the time that `feed` was given then."""
+class ResponseSummary(Struct, frozen=True):
+    """The result of reading one response. `error_kind` is one of CAUSES (parsers/dify/error_body.py).
+
+    `first_token_at` is the time that was passed to `feed` with the first token.
+    """
 
     outcome: str
     error_code: str | None
     usage: tuple[UsageEntry, ...]
-    first_token: float | None
+    first_token_at: float | None
     error_kind: str | None = None
 
 
 class ResponseReader:
-    """One answer. `feed` it with the body as it comes."""
+    """Reads one response. Call `feed` with each piece of the body, then `result`."""
 
     def __init__(self, status_code: int, fields: Fields) -> None:
         values = {name.lower(): value for name, value in fields}
-        kind, coding = values.get("content-type", ""), values.get("content-encoding", "identity").lower()
-        self._streaming = is_event_stream(kind)
-        self._readable = self._streaming or bool(_JSON.match(kind))
-        self._inflate = zlib.decompressobj(wbits=47) if coding in ("gzip", "x-gzip", "deflate") else None
-        self._readable = self._readable and (coding == "identity" or self._inflate is not None)
-        self._broken = False
-        self._failed = status_code >= 400
-        self._fields = {_USAGE_FIELDS[name]: value for name, value in values.items() if name in _USAGE_FIELDS}
-        self._open = BoundedJson()
-        self._tally = UsageTotals()
+        content_type, coding = values.get("content-type", ""), values.get("content-encoding", "identity").lower()
+        self._is_streaming = is_event_stream(content_type)
+        self._is_readable = self._is_streaming or bool(_JSON.match(content_type))
+        self._decompressor = zlib.decompressobj(wbits=47) if coding in ("gzip", "x-gzip", "deflate") else None
+        self._is_readable = self._is_readable and (coding == "identity" or self._decompressor is not None)
+        self._is_corrupt = False
+        self._has_failed = status_code >= 400
+        self._fields = {_USAGE_OF_FIELD[name]: value for name, value in values.items() if name in _USAGE_OF_FIELD}
+        self._pending = BoundedJson()
+        self._totals = UsageTotals()
         self._outcome = "ok"
         self._error_code: str | None = None
         self._error_kind: str | None = None
-        self._first_token: float | None = None
+        self._first_token_at: float | None = None
 
     def feed(self, piece: bytes, at: float) -> None:
-        """`at` is the time, on any clock."""
-        if not self._readable or self._broken:
+        """Read a piece of the body. `at` is the time in seconds, on any clock."""
+        if not self._is_readable or self._is_corrupt:
             return
-        for plain in self._plain(piece):
-            if self._streaming:
-                self._lines(plain, at)
+        for decompressed in self._decompressed(piece):
+            if self._is_streaming:
+                self._feed_lines(decompressed, at)
             else:
-                self._open.feed(plain)
+                self._pending.feed(decompressed)
 
-    def result(self) -> Read:
-        """After the last piece, or when no more will come."""
-        if self._readable and not self._streaming:
-            self._document(self._open.take())
-        if self._tally.empty and self._fields:
-            self._tally.message({name: _number(value) for name, value in self._fields.items()})
-        return Read(self._outcome, self._error_code, self._tally.entries(), self._first_token, self._error_kind)
+    def result(self) -> ResponseSummary:
+        """The summary, after the last piece or when the response is aborted."""
+        if self._is_readable and not self._is_streaming:
+            self._read_document(self._pending.take())
+        if self._totals.is_empty and self._fields:
+            self._totals.set_message({name: _number(value) for name, value in self._fields.items()})
+        return ResponseSummary(
+            self._outcome, self._error_code, self._totals.entries(), self._first_token_at, self._error_kind
+        )
 
-    def _plain(self, piece: bytes) -> Iterator[bytes]:
-        if self._inflate is None:
+    def _decompressed(self, piece: bytes) -> Iterator[bytes]:
+        if self._decompressor is None:
             yield piece
             return
         try:
             while piece:
-                if self._inflate.eof:  # gzip may come in members (RFC 1952 §2.2); an ended one only hoards what follows
-                    self._inflate = zlib.decompressobj(wbits=47)
-                yield self._inflate.decompress(piece, 65536)
-                piece = self._inflate.unconsumed_tail or self._inflate.unused_data
+                if self._decompressor.eof:  # a gzip body may have several members (RFC 1952 §2.2)
+                    self._decompressor = zlib.decompressobj(wbits=47)
+                yield self._decompressor.decompress(piece, 65536)
+                piece = self._decompressor.unconsumed_tail or self._decompressor.unused_data
         except zlib.error:
-            self._broken = True
+            self._is_corrupt = True
 
-    def _lines(self, piece: bytes, at: float) -> None:
+    def _feed_lines(self, piece: bytes, at: float) -> None:
         first, *others = piece.split(b"\n")
         if not others:
-            self._open.feed(first)
+            self._pending.feed(first)
             return
-        if self._open:
-            self._open.feed(first)
-            first = self._open.take()
-        self._line(first, at)
+        if self._pending:
+            self._pending.feed(first)
+            first = self._pending.take()
+        self._read_event(first, at)
         for line in others[:-1]:
-            self._line(line, at)
-        self._open.feed(others[-1])
+            self._read_event(line, at)
+        self._pending.feed(others[-1])
 
-    def _line(self, line: bytes, at: float) -> None:
-        if not line.startswith(b"data:") or (self._first_token is not None and not _TELLS.search(line)):
+    def _read_event(self, line: bytes, at: float) -> None:
+        if not line.startswith(b"data:") or (self._first_token_at is not None and not _HAS_USAGE_OR_ERROR.search(line)):
             return
-        event = _decoded(line[5:])
-        data, name = inside(event, "data"), event.get("event")
-        if self._first_token is None and _has_text(event, data):
-            self._first_token = at
+        event = decode_object(line[5:])
+        data, name = nested(event, "data"), event.get("event")
+        if self._first_token_at is None and _has_text(event, data):
+            self._first_token_at = at
         if name == "workflow_started":
-            self._tally.of_workflow = True
+            self._totals.is_workflow = True
         elif name == "node_finished":
-            self._node(data)
+            self._read_node(data)
         elif name == "message_end":
-            self._tally.message(inside(event, "metadata", "usage"))
+            self._totals.set_message(nested(event, "metadata", "usage"))
         elif name == "workflow_finished":
-            self._workflow(data)
+            self._read_workflow(data)
         elif name == "error":
             self._outcome = "stream_error"
-            self._error(event)
+            self._read_error(event)
         elif name is None:
-            self._tally.message(inside(event, "usage"), event.get("model"))
+            self._totals.set_message(nested(event, "usage"), event.get("model"))
 
-    def _document(self, text: bytes) -> None:
-        document = _decoded(text)
-        if self._failed:
-            self._error(document)
+    def _read_document(self, text: bytes) -> None:
+        document = decode_object(text)
+        if self._has_failed:
+            self._read_error(document)
             return
-        data = inside(document, "data")
+        data = nested(document, "data")
         if "workflow_run_id" in document:
-            self._workflow(data)
+            self._read_workflow(data)
         if "node_type" in document:
-            self._node(document)
+            self._read_node(document)
         if document.get("mode") == "advanced-chat":
-            self._tally.of_workflow = True
-        self._tally.message(inside(document, "metadata", "usage") or inside(document, "usage"), document.get("model"))
+            self._totals.is_workflow = True
+        self._totals.set_message(
+            nested(document, "metadata", "usage") or nested(document, "usage"), document.get("model")
+        )
 
-    def _error(self, body: Mapping[str, Any]) -> None:
+    def _read_error(self, body: Mapping[str, Any]) -> None:
         self._error_code = code_of(body.get("code"))
-        self._caused_by(cause_of_body(body.get("code"), body.get("message")))
+        self._set_error_kind(cause_of_body(body.get("code"), body.get("message")))
 
-    def _node(self, data: Mapping[str, Any]) -> None:
-        self._tally.node(data)
-        if data.get("status") in _FAILED:
-            self._caused_by(cause_of_text(data.get("error")))
+    def _read_node(self, data: Mapping[str, Any]) -> None:
+        self._totals.add_node(data)
+        if data.get("status") in _FAILED_STATUSES:
+            self._set_error_kind(cause_of_text(data.get("error")))
 
-    def _workflow(self, data: Mapping[str, Any]) -> None:
-        self._tally.workflow(data.get("total_tokens"))
-        if data.get("status") in _FAILED:
-            self._caused_by(cause_of_text(data.get("error")))
+    def _read_workflow(self, data: Mapping[str, Any]) -> None:
+        self._totals.set_workflow(data.get("total_tokens"))
+        if data.get("status") in _FAILED_STATUSES:
+            self._set_error_kind(cause_of_text(data.get("error")))
         if data.get("status") == "failed" and self._outcome == "ok":
             self._outcome = "run_failed"
 
-    def _caused_by(self, cause: str | None) -> None:
-        """The first cause counts: what follows repeats it in wider words."""
+    def _set_error_kind(self, cause: str | None) -> None:
+        """Keep the first cause. Later errors of the same request repeat it less precisely."""
         self._error_kind = self._error_kind or cause
 
 
@@ -172,25 +180,17 @@ def is_event_stream(content_type: str) -> bool:
     return bool(_EVENT_STREAM.match(content_type))
 
 
-def is_read(method: str, kind: RouteInformation, status_code: int) -> bool:
-    """True where a body may tell usage that no other answer tells: replays and lists repeat what was counted."""
-    return status_code >= 400 or (method == "POST" and (kind.model == "yes" or kind.area == "other"))
-
-
-def _decoded(text: bytes) -> dict[str, Any]:
-    try:
-        document = msgspec.json.decode(text)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
+def is_worth_reading(method: str, information: RouteInformation, status_code: int) -> bool:
+    """Whether a body may report an error or usage. Replays and lists repeat usage that was already counted."""
+    return status_code >= 400 or (method == "POST" and (information.model == "yes" or information.area == "other"))
 
 
 def _has_text(event: dict[str, Any], data: Any) -> bool:
-    """The first token is one that a person sees."""
-    if event.get("event") in _TEXT:
+    """Whether the event has text that a person sees. Its first one is the first token."""
+    if event.get("event") in _TEXT_EVENTS:
         return bool(event.get("answer") or data.get("text"))
     choices = event.get("choices")
-    return isinstance(choices, list) and any(bool(inside(choice, "delta").get("content")) for choice in choices)
+    return isinstance(choices, list) and any(bool(nested(choice, "delta").get("content")) for choice in choices)
 
 
 def _number(text: str) -> object:

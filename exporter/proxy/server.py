@@ -1,4 +1,4 @@
-"""gunicorn with gevent workers, set up for requests that take minutes and clients that nobody knows."""
+"""gunicorn with gevent workers, configured for requests that take minutes and for untrusted clients."""
 
 import contextlib
 import os
@@ -22,107 +22,107 @@ from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 from msgspec import Struct
 
-from exporter.config.address import address
+from exporter.config.address import parse_address
 from exporter.config.proxy import ProxyConfig
 from exporter.process.fd_limit import fd_limit, raise_fd_limit
-from exporter.proxy.app import CLOSE, App
+from exporter.proxy.app import CLOSE_CONNECTION, App
 from exporter.proxy.disconnect_monitor import DisconnectMonitor
 from exporter.proxy.errors import RefusedError
-from exporter.proxy.file import LogFile
+from exporter.proxy.file import AppendedFile
 from exporter.proxy.log import RequestLog
 from exporter.proxy.request_record import RequestRecord
 from parsers.access.routes import INVALID, table
 
-_socket = monkey.get_original("socket", "socket")  # gevent's shutdown throws an error at who reads
+_socket = monkey.get_original("socket", "socket")  # gevent's shutdown raises an error in the greenlet that reads
 
-_CONNECTIONS = 4096
+_MAX_CONNECTIONS = 4096
 _KEEP_ALIVE_SECONDS = 75
 _GRACE_SECONDS = 30
 _LINGER_SECONDS = 5
-_FAREWELL_SECONDS = 1
-_LOOKS_A_SECOND = 4
+_ABORT_SECONDS = 1
+_DISCONNECT_CHECKS_PER_SECOND = 4
 
 
 class Startup(Struct, frozen=True):
-    """What the command hands to the fresh process; the log's path is absolute."""
+    """What `dify-exporter proxy` passes to the process that it starts. The path of the log is absolute."""
 
     settings: ProxyConfig
     routes: tuple[str, ...] = ()
 
 
-class Server(BaseApplication):
-    """Takes its settings from us alone: neither GUNICORN_CMD_ARGS nor a gunicorn.conf.py counts."""
+class ProxyServer(BaseApplication):
+    """The gunicorn master. It ignores GUNICORN_CMD_ARGS and gunicorn.conf.py."""
 
     def __init__(self, startup: Startup) -> None:
         self._startup = startup
-        self._boot = secrets.token_hex(4)
+        self._boot_id = secrets.token_hex(4)
         super().__init__()
 
     def load_config(self) -> None:
         settings = self._startup.settings
-        host, port = address(settings.listen)
+        host, port = parse_address(settings.listen)
         for name, value in {
             "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             "workers": settings.workers,
-            "worker_class": Worker,
-            "worker_connections": _most_connections(),
+            "worker_class": ProxyWorker,
+            "worker_connections": _max_connections(),
             "keepalive": _KEEP_ALIVE_SECONDS,
             "graceful_timeout": _GRACE_SECONDS,
-            "http_parser": "python",  # the one that our probes have tried
-            "permit_unconventional_http_method": True,  # Dify answers 405 itself
-            "forwarded_allow_ips": "",  # what others forwarded is passed on, not believed
+            "http_parser": "python",  # the parser that tests/system/test_proxy_hostile.py covers
+            "permit_unconventional_http_method": True,  # Dify itself responds with 405
+            "forwarded_allow_ips": "",  # X-Forwarded-* is passed on, but not trusted
             "forwarder_headers": "",
             "secure_scheme_headers": {},
             "control_socket_disable": True,
-            "child_exit": self._farewell,
+            "child_exit": self._log_worker_end,
         }.items():
             self.cfg.set(name, value)
 
-    def make(self, age: int) -> tuple[App, RequestLog, DisconnectMonitor]:
-        """The application of one worker; `age` is gunicorn's number of it."""
-        log, watch = self._log(age), DisconnectMonitor()
-        return App(self._startup.settings, table(self._startup.routes), log, watch), log, watch
+    def make_app(self, age: int) -> tuple[App, RequestLog, DisconnectMonitor]:
+        """The application of one worker. `age` is the number that gunicorn gives the worker."""
+        log, monitor = self._request_log(age), DisconnectMonitor()
+        return App(self._startup.settings, table(self._startup.routes), log, monitor), log, monitor
 
-    def _log(self, age: int) -> RequestLog:
-        return RequestLog(LogFile(self._startup.settings.log), f"{self._boot}-{age}")
+    def _request_log(self, age: int) -> RequestLog:
+        return RequestLog(AppendedFile(self._startup.settings.log), f"{self._boot_id}-{age}")
 
-    def _farewell(self, _: object, worker: Any) -> None:
-        """In the master, after a worker has ended in whatever way."""
-        log = self._log(worker.age)
-        log.farewell()
+    def _log_worker_end(self, _: object, worker: Any) -> None:
+        """The master calls this after a worker has ended, even if the worker was killed."""
+        log = self._request_log(worker.age)
+        log.worker_ended()
         log.reopen()
 
 
-class Worker(GeventWorker):
-    """Counts refused requests too, notices clients that leave, and lets idle connections go when it ends."""
+class ProxyWorker(GeventWorker):
+    """A gunicorn worker that logs malformed requests, detects disconnects, and closes idle clients when it stops."""
 
     def load_wsgi(self) -> None:
-        assert isinstance(self.app, Server)
-        application, self._log, self._watch = self.app.make(self.age)
+        assert isinstance(self.app, ProxyServer)
+        application, self._log, self._monitor = self.app.make_app(self.age)
         self._upstream = application.upstream
         self._clients: set[socket.socket] = set()
-        self._unread: set[socket.socket] = set()
+        self._to_linger: set[socket.socket] = set()
 
         def wsgi(environ: Any, start_response: Any) -> Iterable[bytes]:
-            def close() -> None:
-                start_response.__self__.force_close()  # gunicorn has no other way to say it
-                self._unread.add(environ["gunicorn.socket"])
+            def close_connection() -> None:
+                start_response.__self__.force_close()  # gunicorn has no public API for this
+                self._to_linger.add(environ["gunicorn.socket"])
 
-            environ[CLOSE] = close
+            environ[CLOSE_CONNECTION] = close_connection
             if "close" in environ.get("HTTP_CONNECTION", "").lower().replace(" ", "").split(","):
-                start_response.__self__.force_close()  # it sees a "close" only where it stands alone
+                start_response.__self__.force_close()  # gunicorn recognises "close" only if it is the whole value
             return application(environ, start_response)
 
         self.wsgi = wsgi
 
     def run(self) -> None:
-        ticks = gevent.spawn(self._tick)
+        periodic_tasks = gevent.spawn(self._run_periodic_tasks)
         try:
             super().run()
-        finally:  # also when the master is gone: what is still open ends now, with its line
-            ticks.kill()
-            gevent.killall(self._watch.greenlets(), timeout=_FAREWELL_SECONDS)
-            self._log.farewell()
+        finally:  # also after the master has died: abort the active requests, so that each logs its line
+            periodic_tasks.kill()
+            gevent.killall(self._monitor.greenlets(), timeout=_ABORT_SECONDS)
+            self._log.worker_ended()
 
     def handle(self, listener: Any, client: socket.socket, addr: Any) -> None:
         self._clients.add(client)
@@ -132,17 +132,17 @@ class Worker(GeventWorker):
             self._clients.discard(client)
 
     def handle_request(self, listener_name: Any, req: Any, sock: socket.socket, addr: Any) -> Any:
-        gevent.sleep(0)  # of requests that came at once each is a turn
+        gevent.sleep(0)  # pipelined requests: let other clients run between two of them
         try:
             return AsyncWorker.handle_request(self, listener_name, req, sock, addr)
-        except gevent.GreenletExit:  # gevent's worker would go on with the next request behind an answer that was cut
+        except gevent.GreenletExit:  # gunicorn would serve the next request although this response is incomplete
             raise StopIteration from None
-        except TimeoutError:  # the client took nothing for too long, which its line says
+        except TimeoutError:  # the client did not read in time; its line reports that
             raise StopIteration from None
         finally:
-            sock.settimeout(None)  # the wait for the next request has a limit of its own
-            if sock in self._unread:
-                self._unread.discard(sock)
+            sock.settimeout(None)  # gunicorn limits the wait for the next request itself
+            if sock in self._to_linger:
+                self._to_linger.discard(sock)
                 _linger(sock)
 
     def handle_usr1(self, sig: int, frame: Any) -> None:
@@ -150,41 +150,44 @@ class Worker(GeventWorker):
         super().handle_usr1(sig, frame)
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
-        """A request that gunicorn would not parse. Its own answer and log line repeat what the client wrote."""
+        """Respond to a request that gunicorn cannot parse. gunicorn's own response and log would quote the client."""
         if not isinstance(exc, Exception):
             return
-        refused = _refused(exc)
-        exchange = RequestRecord({"REQUEST_METHOD": "-"}, INVALID, None, self._log)
-        exchange.refused(int(refused.status[:3]))
-        exchange.end()
-        body = refused.body()
+        error = _error_response(exc)
+        record = RequestRecord({"REQUEST_METHOD": "-"}, INVALID, None, self._log)
+        record.proxy_responded(int(error.status[:3]))
+        record.finish()
+        body = error.body()
         head = (
-            f"HTTP/1.1 {refused.status}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+            f"HTTP/1.1 {error.status}\r\nConnection: close\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         with contextlib.suppress(OSError):
             client.sendall(head.encode() + body)
             _linger(client)
 
-    def _tick(self) -> None:
+    def _run_periodic_tasks(self) -> None:
         while True:
-            for _ in range(_LOOKS_A_SECOND):
-                gevent.sleep(1 / _LOOKS_A_SECOND)
-                self._watch.look()
+            for _ in range(_DISCONNECT_CHECKS_PER_SECOND):
+                gevent.sleep(1 / _DISCONNECT_CHECKS_PER_SECOND)
+                self._monitor.check()
             self._log.heartbeat()
-            self._upstream.sweep()
+            self._upstream.close_expired()
             if not self.alive:
-                self._let_idle_go()
+                self._close_idle_clients()
 
-    def _let_idle_go(self) -> None:
+    def _close_idle_clients(self) -> None:
         for client in self._clients:
-            if not self._watch.holds(client):
+            if not self._monitor.has_request(client):
                 with contextlib.suppress(OSError), _socket(fileno=os.dup(client.fileno())) as same:
                     same.shutdown(socket.SHUT_RD)
 
 
 def _linger(client: socket.socket) -> None:
-    """Reads on for a while: closing on unread bytes is a reset, which can overtake the answer (RFC 9112 §9.6)."""
+    """Lingering close: read on for up to 5 s after the response (RFC 9112 §9.6).
+
+    Closing a socket with unread bytes sends a reset, which may reach the client before the response.
+    """
     deadline = time.monotonic() + _LINGER_SECONDS
     with contextlib.suppress(OSError):
         client.shutdown(socket.SHUT_WR)
@@ -193,7 +196,7 @@ def _linger(client: socket.socket) -> None:
             pass
 
 
-def _refused(error: Exception) -> RefusedError:
+def _error_response(error: Exception) -> RefusedError:
     if isinstance(error, UnsupportedTransferCoding):
         return RefusedError("501 Not Implemented", "not_implemented", "unknown transfer coding")
     if isinstance(error, LimitRequestLine):
@@ -209,13 +212,13 @@ def _refused(error: Exception) -> RefusedError:
     return RefusedError("500 Internal Server Error", "internal_server_error", "the proxy failed")
 
 
-def _most_connections() -> int:
-    """Two files a stream, and some for the rest: beyond that a client waits, instead of a stream that finds no file."""
-    return int(min(_CONNECTIONS, max(1, fd_limit() // 2 - 16)))
+def _max_connections() -> int:
+    """Connections per worker. Each may need two file descriptors; further clients wait to be accepted."""
+    return int(min(_MAX_CONNECTIONS, max(1, fd_limit() // 2 - 16)))
 
 
 def serve(startup: Startup) -> None:
-    """Runs until it is told to end. Raises SystemExit."""
-    os.environ.pop("SCRIPT_NAME", None)  # gunicorn would cut it off every path
+    """Run the proxy until a signal stops it. Raises SystemExit."""
+    os.environ.pop("SCRIPT_NAME", None)  # gunicorn would remove this prefix from every path
     raise_fd_limit()
-    Server(startup).run()
+    ProxyServer(startup).run()

@@ -1,4 +1,4 @@
-"""How a request and its answer go through: as they are, or translated (openai.py)."""
+"""How a request and its response are passed on: unchanged, or translated (openai.py)."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -8,37 +8,37 @@ from exporter.proxy.headers import Fields
 
 
 class Translator(Protocol):
-    """`target` and `body` are those of the request to Dify; a request without a body has None."""
+    """Translates one request and its response. `target` and `body` are sent to Dify; `body` is None without a body."""
 
     @property
     def target(self) -> str: ...
     @property
     def body(self) -> Iterable[bytes] | None: ...
-    def fields(self, received: Fields) -> Fields:
-        """The fields of the request to Dify, from the client's, its framing among them."""
+    def request_fields(self, received: Fields) -> Fields:
+        """The fields of the request to Dify with its framing, made from the client's fields."""
 
-    def answered(self, status_code: int, received: Fields) -> Fields:
-        """The fields of the answer to the client, from Dify's."""
+    def response_fields(self, status_code: int, received: Fields) -> Fields:
+        """The fields of the response to the client, made from the status and the fields of Dify's response."""
 
     def feed(self, piece: bytes) -> bytes:
-        """The client's piece of the answer for one of Dify's, b"" where there is none yet."""
+        """Translate a piece of Dify's response. Returns b"" if the client gets nothing yet."""
 
     def finish(self) -> bytes:
-        """What remains after Dify's last piece."""
+        """The rest of the response, after Dify's last piece."""
 
 
-class Unchanged:
-    """Everything passes as it is."""
+class PassThrough:
+    """Changes nothing."""
 
     def __init__(self, target: str, body: RequestBody) -> None:
         self.target = target
-        self.body = body if body.expected else None
-        self._framing = body.fields
+        self.body = body if body.has_body else None
+        self._framing = body.framing
 
-    def fields(self, received: Fields) -> Fields:
+    def request_fields(self, received: Fields) -> Fields:
         return [*received, *self._framing]
 
-    def answered(self, status_code: int, received: Fields) -> Fields:
+    def response_fields(self, status_code: int, received: Fields) -> Fields:
         return received
 
     def feed(self, piece: bytes) -> bytes:

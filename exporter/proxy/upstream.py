@@ -1,4 +1,7 @@
-"""Connections to Dify. h11 speaks HTTP: it leaves targets as they are, and knows a cut answer from a whole one."""
+"""Connections to Dify, with keep-alive.
+
+h11 implements HTTP/1.1: it sends targets unchanged and distinguishes a complete response from an incomplete one.
+"""
 
 import logging
 import select
@@ -14,23 +17,23 @@ from gevent import monkey
 from exporter.proxy.errors import RefusedError, UpstreamError
 from exporter.proxy.headers import Fields
 
-#: Dify's gunicorn closes an idle connection after 2 s; one that is reused earlier is not met by that.
-_IDLE_SECONDS = 1.0
-_MOST_IDLE = 256
+#: Dify's gunicorn closes an idle connection after 2 s. A connection that is reused earlier does not race with that.
+_MAX_IDLE_SECONDS = 1.0
+_MAX_IDLE_CONNECTIONS = 256
 _READ_BYTES = 65536
-_LONGEST_HEAD = 131072
-_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
-#: Seconds between two sentences on why there is no connection.
-_PERIOD = 60.0
-#: Of a socket that does not wait.
-_NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError)
+_MAX_HEAD_BYTES = 131072
+_IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+#: Minimum seconds between two log messages about failed connections.
+_LOG_INTERVAL = 60.0
+#: Errors of a non-blocking socket that has no data yet.
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError)
 
 _log = logging.getLogger("gunicorn.error")
-_poll = monkey.get_original("select", "poll")  # gevent's goes through the loop even to ask
+_poll = monkey.get_original("select", "poll")  # gevent's version switches to the event loop even with timeout 0
 
 
 class UpstreamResponse:
-    """Dify's answer: its head, and its body as it comes."""
+    """A response from Dify: its head, and its body as an iterable of pieces."""
 
     def __init__(self, connection: "_Connection", head: h11.Response, upstream: "Upstream") -> None:
         self.status_code = head.status_code
@@ -40,40 +43,41 @@ class UpstreamResponse:
         self._upstream = upstream
 
     def __iter__(self) -> Iterator[bytes]:
-        """Raises UpstreamError where the body breaks off."""
+        """Raises UpstreamError if the body is incomplete."""
         while isinstance(event := self._connection.receive(), h11.Data):
             yield bytes(event.data)
 
     def field(self, name: str) -> str:
-        """The first value of a field, "" where there is none."""
+        """The first value of a field, "" if it is missing. `name` is in lower case."""
         return next((value for found, value in self.fields if found.lower() == name), "")
 
     def close(self) -> None:
-        """Keeps the connection for the next request if this one is whole, and hangs up otherwise."""
-        self._upstream.done(self._connection)
+        """Release the connection. It is closed unless the response was read completely."""
+        self._upstream.release(self._connection)
 
 
 class Upstream:
-    """Dify's address, and the connections to it that are idle and fresh."""
+    """Dify's address and a pool of idle connections to it."""
 
     def __init__(self, url: str, ca: str, connect_timeout: float, read_timeout: float) -> None:
-        """`ca` is the path of a CA bundle, "" for the system's. Times in seconds. Raises OSError."""
+        """`ca` is the path of a CA bundle, "" for the system's bundle. Times in seconds. Raises OSError."""
         parts = urlsplit(url)
-        secure = parts.scheme == "https"
-        self._address = parts.hostname or "", parts.port or (443 if secure else 80)
-        self._tls = ssl.create_default_context(cafile=ca or None) if secure else None
+        is_https = parts.scheme == "https"
+        self._address = parts.hostname or "", parts.port or (443 if is_https else 80)
+        self._tls = ssl.create_default_context(cafile=ca or None) if is_https else None
         self._authority = parts.netloc.rpartition("@")[2]
         self._timeouts = connect_timeout, read_timeout
         self._idle: list[_Connection] = []
-        self._said_at = -_PERIOD
+        self._logged_at = -_LOG_INTERVAL
 
-    def host(self, asked: str) -> str:
-        """The Host to send: the client's; behind TLS, where sites are told apart by name, Dify's own."""
-        return asked if asked and not self._tls else self._authority
+    def host(self, requested: str) -> str:
+        """The Host to send: the client's, or Dify's own with an https:// upstream, where the name selects the site."""
+        return requested if requested and not self._tls else self._authority
 
-    def ask(self, method: str, target: str, fields: Fields, body: Iterable[bytes] | None) -> UpstreamResponse:
-        """Sends a request and waits for the head of its answer. Raises UpstreamError, and RefusedError where HTTP has
-        no such request.
+    def send(self, method: str, target: str, fields: Fields, body: Iterable[bytes] | None) -> UpstreamResponse:
+        """Send a request and wait for the head of its response.
+
+        Raises UpstreamError, or RefusedError if the request is no valid HTTP.
         """
         try:
             head = h11.Request(
@@ -81,42 +85,44 @@ class Upstream:
                 target=target.encode(),
                 headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields],
             )
-        except h11.LocalProtocolError:  # a length of more than 20 digits
+        except h11.LocalProtocolError:  # such as a length of more than 20 digits
             raise RefusedError("400 Bad Request", "bad_request", "the request is malformed", close=True) from None
-        connection = self._take()
-        reused = connection.reused
+        connection = self._acquire()
+        was_reused = connection.is_reused
         try:
-            return self._answer(connection, head, body or ())
+            return self._exchange(connection, head, body or ())
         except UpstreamError as error:
-            if not reused or body is not None or method not in _REPEATABLE or error.outcome != "upstream_reset":
+            can_retry = was_reused and body is None and method in _IDEMPOTENT_METHODS
+            if not can_retry or error.outcome != "upstream_reset":
                 raise
-        # Dify closed the idle connection just as it was used again (RFC 9112 §9.3.1).
-        return self._answer(self._connect(), head, ())
+        # Dify closed the idle connection at the moment of its reuse (RFC 9112 §9.3.1).
+        return self._exchange(self._connect(), head, ())
 
-    def _answer(self, connection: "_Connection", head: h11.Request, body: Iterable[bytes]) -> UpstreamResponse:
+    def _exchange(self, connection: "_Connection", head: h11.Request, body: Iterable[bytes]) -> UpstreamResponse:
         try:
-            return UpstreamResponse(connection, connection.ask(head, body), self)
+            return UpstreamResponse(connection, connection.send(head, body), self)
         except BaseException:
             connection.close()
             raise
 
-    def done(self, connection: "_Connection") -> None:
-        if connection.rest() and len(self._idle) < _MOST_IDLE:
+    def release(self, connection: "_Connection") -> None:
+        """Return a connection to the pool, or close it if it cannot be reused or the pool is full."""
+        if connection.start_next_cycle() and len(self._idle) < _MAX_IDLE_CONNECTIONS:
             self._idle.append(connection)
         else:
             connection.close()
 
-    def sweep(self) -> None:
-        """Hangs up what nobody has used for a while."""
-        stale = [connection for connection in self._idle if not connection.fresh()]
-        self._idle = [connection for connection in self._idle if connection not in stale]
-        for connection in stale:
+    def close_expired(self) -> None:
+        """Close the idle connections that can no longer be reused."""
+        expired = [connection for connection in self._idle if not connection.is_reusable()]
+        self._idle = [connection for connection in self._idle if connection not in expired]
+        for connection in expired:
             connection.close()
 
-    def _take(self) -> "_Connection":
+    def _acquire(self) -> "_Connection":
         while self._idle:
             connection = self._idle.pop()
-            if connection.fresh():
+            if connection.is_reusable():
                 return connection
             connection.close()
         return self._connect()
@@ -126,20 +132,20 @@ class Upstream:
         try:
             plain = socket.create_connection(self._address, connect_timeout)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connected = self._secure(plain) if self._tls else plain
-        except (OSError, UnicodeError) as error:  # refused, unresolved, a certificate that does not hold
-            self._say(error)
+            connected = self._wrapped_in_tls(plain) if self._tls else plain
+        except (OSError, UnicodeError) as error:  # refused, name not resolved, certificate not valid
+            self._log_failure(error)
             raise UpstreamError("upstream_timeout" if isinstance(error, TimeoutError) else "upstream_refused") from None
         connected.settimeout(read_timeout)
         return _Connection(connected)
 
-    def _say(self, error: Exception) -> None:
-        """The client is not told why, the operator is, and neither of them each time."""
-        if time.monotonic() - self._said_at >= _PERIOD:
-            self._said_at = time.monotonic()
+    def _log_failure(self, error: Exception) -> None:
+        """Log the reason at most once per minute. The client does not get it."""
+        if time.monotonic() - self._logged_at >= _LOG_INTERVAL:
+            self._logged_at = time.monotonic()
             _log.warning("no connection to Dify at %s: %s", self._authority, error)
 
-    def _secure(self, plain: socket.socket) -> socket.socket:
+    def _wrapped_in_tls(self, plain: socket.socket) -> socket.socket:
         assert self._tls is not None
         try:
             return self._tls.wrap_socket(plain, server_hostname=self._address[0])
@@ -151,29 +157,31 @@ class Upstream:
 class _Connection:
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LONGEST_HEAD)
-        self._rests_since = 0.0
-        self.reused = False
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES)
+        self._idle_since = 0.0
+        self.is_reused = False
 
-    def ask(self, request: h11.Request, body: Iterable[bytes]) -> h11.Response:
+    def send(self, request: h11.Request, body: Iterable[bytes]) -> h11.Response:
+        """Send a request and wait for the head of its response. Raises UpstreamError."""
         try:
-            self._send(request)
+            self._send_event(request)
             for piece in body:
-                if early := self._early_answer():
+                if early := self._early_response():
                     return early
-                self._send(h11.Data(data=piece))
-            self._send(h11.EndOfMessage())
+                self._send_event(h11.Data(data=piece))
+            self._send_event(h11.EndOfMessage())
         except TimeoutError:
             raise UpstreamError("upstream_timeout") from None
         except _SendError:
-            pass  # Dify may have answered (413) and closed before the body's end
-        return self._head()
+            pass  # Dify may have responded (413) and closed before the end of the body
+        return self._response_head()
 
     def receive(self) -> h11.Event:
+        """The next event of the response. Raises UpstreamError."""
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 self._http.receive_data(self._socket.recv(_READ_BYTES))
-        except _NOTHING_YET:
+        except _WOULD_BLOCK:
             raise
         except TimeoutError:
             raise UpstreamError("upstream_timeout") from None
@@ -182,50 +190,53 @@ class _Connection:
         assert not isinstance(event, type)
         return event
 
-    def _head(self) -> h11.Response:
+    def _response_head(self) -> h11.Response:
         while not isinstance(event := self.receive(), h11.Response):
             if not isinstance(event, h11.InformationalResponse):
                 raise UpstreamError("upstream_reset")
         return event
 
-    def _early_answer(self) -> h11.Response | None:
-        """The answer, if it has come before the body's end. Nothing is waited for: half a head or, of TLS 1.3, a
-        session ticket can be read too, and Dify says no more until it has the body.
+    def _early_response(self) -> h11.Response | None:
+        """The head of the response if it has arrived before the end of the request's body.
+
+        This reads without blocking. A readable socket is not enough: it may hold half a head or a TLS 1.3 session
+        ticket, and Dify sends nothing more until it has the body.
         """
         timeout = self._socket.gettimeout()
         self._socket.settimeout(0)
         try:
-            return self._head()
-        except _NOTHING_YET:
+            return self._response_head()
+        except _WOULD_BLOCK:
             return None
         finally:
             self._socket.settimeout(timeout)
 
-    def _readable(self) -> bool:
-        poll = _poll()
-        poll.register(self._socket.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+    def start_next_cycle(self) -> bool:
+        """Prepare the connection for its next request. Returns False if it must be closed.
 
-    def rest(self) -> bool:
-        """True if another request may follow. What has come behind the answer would be the next one's."""
+        Bytes behind the response would be taken for the next response.
+        """
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         if self._http.trailing_data[0]:
             return False
         self._http.start_next_cycle()
-        self._rests_since = time.monotonic()
-        self.reused = True
+        self._idle_since = time.monotonic()
+        self.is_reused = True
         return True
 
-    def fresh(self) -> bool:
-        if time.monotonic() - self._rests_since > _IDLE_SECONDS:
+    def is_reusable(self) -> bool:
+        """Whether the idle connection is younger than the limit and Dify has not closed it."""
+        if time.monotonic() - self._idle_since > _MAX_IDLE_SECONDS:
             return False
-        return not self._readable()  # what can be read from an idle connection is its end
+        poll = _poll()
+        poll.register(self._socket.fileno(), select.POLLIN)
+        return not poll.poll(0)  # an idle connection is readable only when the peer has closed it
 
     def close(self) -> None:
         self._socket.close()
 
-    def _send(self, event: h11.Event) -> None:
+    def _send_event(self, event: h11.Event) -> None:
         data = self._http.send(event)
         try:
             if data:

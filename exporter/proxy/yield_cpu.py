@@ -1,23 +1,23 @@
-"""Turns of the requests that a worker holds: gevent gives others one only where somebody has to wait."""
+"""Fairness between the requests of a worker: gevent switches greenlets only when one waits."""
 
 import time
 
 import gevent
 
-_LONGEST = 0.02
-_A_MOMENT = 1e-6  # with 0 the sockets would not be looked at
+_MAX_RUN_SECONDS = 0.02
+_MIN_SLEEP_SECONDS = 1e-6  # with 0 the event loop would not poll the sockets
 
 
-class _Turns:
+class _CpuYielder:
     def __init__(self) -> None:
-        self._given = 0.0
+        self._yielded_at = 0.0
 
     def yield_cpu(self) -> None:
-        if time.monotonic() - self._given > _LONGEST:
-            gevent.sleep(_A_MOMENT)
-            self._given = time.monotonic()
+        if time.monotonic() - self._yielded_at > _MAX_RUN_SECONDS:
+            gevent.sleep(_MIN_SLEEP_SECONDS)
+            self._yielded_at = time.monotonic()
 
 
-#: To be called where bytes that are there already could keep a request busy: lets all others go on now and then.
-#: A worker that did not for 30 s would be killed with all that it holds.
-yield_cpu = _Turns().yield_cpu
+#: Let the other greenlets run if this worker has not done so for 20 ms. Call it in each loop over bytes that may
+#: already be in memory: gunicorn kills a worker that does not yield for 30 s, with all its requests.
+yield_cpu = _CpuYielder().yield_cpu

@@ -1,4 +1,4 @@
-"""Which parser, format and envelope a log is written in."""
+"""Detects the parser, format and envelope of a log."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,15 +9,15 @@ from parsers.batch import Batch, DroppedValue
 from parsers.envelope import ENVELOPES, Compose, Envelope, services
 from parsers.parser import Parser, registered
 
-#: Services that a sentence names.
-_NAMED = 10
+#: How many services a message names.
+_MAX_NAMED = 10
 
-#: Asked first, since formats overlap: gunicorn's default is nginx' combined.
-_FIRST = ("nginx", "dify", "plugin-daemon")
+#: Tried first, because formats overlap: gunicorn's default format equals nginx's combined.
+_COMMON = ("nginx", "dify", "plugin-daemon")
 
 
 class Guess(Struct, frozen=True):
-    """A parser, ready to use, under the names that a configuration would give it; or that of a configured source."""
+    """A configured parser, with the names that a configuration uses for it; or the parser of a configured source."""
 
     parser: Parser
     name: str
@@ -27,7 +27,7 @@ class Guess(Struct, frozen=True):
 
     def __str__(self) -> str:
         if self.source:
-            return f'source "{self.source}" ({called(self.parser)})'
+            return f'source "{self.source}" ({parser_name(self.parser)})'
         named = {"parser": self.name, **self.options}
         if self.envelope != "none":
             named["envelope"] = self.envelope
@@ -40,12 +40,12 @@ def guesses(
     envelope: str | None = None,
     routes: tuple[str, ...] = (),
 ) -> Iterator[Guess]:
-    """Every parser that may be meant, the more usual first; what is given is not guessed.
+    """All possible parsers, the most common first. A given name, options or envelope is not guessed.
 
-    Raises ValueError or TypeError for options that the named parser refuses.
+    Raises ValueError or TypeError if the named parser refuses the options.
     """
     known = registered(name)
-    names = [name] if name else [*_FIRST, *(other for other in known if other not in _FIRST)]
+    names = [name] if name else [*_COMMON, *(other for other in known if other not in _COMMON)]
     for each in names:
         hidden = {"routes": routes} if "routes" in known[each].__struct_fields__ else {}
         for guessed in (options,) if options else known[each].guesses:
@@ -57,45 +57,47 @@ def guesses(
 
 
 def detect(sample: bytes, candidates: Iterator[Guess]) -> tuple[Guess, Batch] | None:
-    """The candidate that says most about a sample, None where no candidate takes a single line."""
+    """The candidate that finds the most records in a sample; None if none observes a single line."""
     best: tuple[Guess, Batch] | None = None
+    best_size = 0, 0
     for guess in candidates:
         batch = guess.parser.parse(sample, final=True)
-        if batch.observed and (best is None or _said(batch) > _said(best[1])):
-            best = guess, batch
+        size = record_count(batch), batch.observed
+        if batch.observed and (best is None or size > best_size):
+            best, best_size = (guess, batch), size
     return best
 
 
 def nearest(line: bytes, candidates: Iterator[Guess]) -> tuple[Guess, int]:
-    """The candidate whose format a line follows furthest, and the bytes that fit.
+    """The candidate that matches the longest beginning of a line, and the length of that beginning in bytes.
 
-    A user's pattern comes last: most begin with words, as any line does.
+    A `regex` parser comes last, because most patterns begin with a word and so match the beginning of any line.
     """
 
-    def nearness(found: tuple[Guess, int]) -> tuple[bool, int]:
+    def rank(found: tuple[Guess, int]) -> tuple[bool, int]:
         guess, length = found
-        return length > 0 and not called(guess.parser).startswith("regex"), length
+        return length > 0 and not parser_name(guess.parser).startswith("regex"), length
 
-    return max(((guess, guess.parser.matched_length(line)) for guess in candidates), key=nearness)
+    return max(((guess, guess.parser.matched_length(line)) for guess in candidates), key=rank)
 
 
 def several_services(parser: Parser, sample: bytes) -> str | None:
-    """What to say of a log that holds the lines of several services; None for any other log."""
+    """A message about a log that contains the lines of several services; None for any other log."""
     found = services(sample) if isinstance(parser, Compose) else []
     if len(found) < 2:
         return None
-    named = ", ".join(found[:_NAMED]) + (f" and {len(found) - _NAMED} more" if len(found) > _NAMED else "")
+    named = ", ".join(found[:_MAX_NAMED]) + (f" and {len(found) - _MAX_NAMED} more" if len(found) > _MAX_NAMED else "")
     return (
-        f"holds several services ({named}), lines in other formats are passed over: replay one at a time, as of "
+        f"holds several services ({named}), lines in other formats are ignored: replay one service at a time, such as "
         "`docker compose logs --no-color nginx`"
     )
 
 
-def called(parser: Parser) -> str:
-    """What a parser is called in a configuration, with its envelope."""
+def parser_name(parser: Parser) -> str:
+    """The name of a parser in a configuration, with its envelope."""
     if isinstance(parser, Envelope):
         envelope = next(name for name, known in ENVELOPES.items() if type(parser) is known)
-        return f"{called(parser.parser)} in {envelope}"
+        return f"{parser_name(parser.parser)} in {envelope}"
     return next(name for name, known in registered().items() if type(parser) is known)
 
 
@@ -103,6 +105,6 @@ def _toml(value: Any) -> str:
     return f"'{value}'" if '"' in str(value) else f'"{value}"'
 
 
-def _said(batch: Batch) -> tuple[int, int]:
-    said = [record for record in batch.records if not isinstance(record, DroppedValue)]
-    return sum(getattr(record, "count", 1) for record in said), batch.observed
+def record_count(batch: Batch) -> int:
+    """The number of records in a batch, without dropped values."""
+    return sum(getattr(record, "count", 1) for record in batch.records if not isinstance(record, DroppedValue))

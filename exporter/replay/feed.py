@@ -1,4 +1,4 @@
-"""Reads a whole stream through a parser, in windows that grow while nothing of them is consumed."""
+"""Parses a whole stream in window_parser. A window grows while the parser consumes nothing of it."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,17 +9,17 @@ from parsers.batch import Batch
 from parsers.envelope import Envelope
 from parsers.parser import Parser
 
-#: Bytes of a large window: what costs once a window, such as a look at each of its labels, costs little a line.
+#: The size of a large window in bytes. In a large window, the fixed cost per window is small per line.
 BLOCK = 1 << 22
-#: How much of a line that is too long is held at once.
-_PASSED = 1 << 18
+#: How many bytes of a line that is too long are read at once.
+_SKIP_BLOCK = 1 << 18
 
-#: Gives at most so many bytes, none at the end.
+#: Returns at most the given number of bytes, and none at the end of the stream.
 Read = Callable[[int], bytes]
 
 
 class Span(Struct, frozen=True):
-    """Event times that count, in nanoseconds since the epoch: [since, until)."""
+    """The event times that count, in nanoseconds since the epoch: [since, until)."""
 
     since: int | None = None
     until: int | None = None
@@ -28,12 +28,15 @@ class Span(Struct, frozen=True):
         return (self.since is None or self.since <= at) and (self.until is None or at < self.until)
 
 
-#: Everything counts.
+#: The span in which all event times count.
 ALWAYS = Span()
 
 
 class Part(Struct, frozen=True):
-    """A part of a log: `skip` is that of the batch before it; `first` and `ended`: nothing is before or behind it."""
+    """Which part of a log is parsed. `skip` is the `skip` of the batch before this part.
+
+    `first` means that the part begins at the beginning of the log, `ended` that it ends at the end of the log.
+    """
 
     skip: tuple[str, ...] = ()
     first: bool = True
@@ -46,54 +49,54 @@ WHOLE = Part()
 def feed(
     read: Read, parser: Parser, line_length: int, *, span: Span = ALWAYS, size: int = 0, part: Part = WHOLE
 ) -> Iterator[Batch]:
-    """The batches of a stream, its unterminated last line included; `consumed` adds up to the stream's size.
+    """The batches of a stream, with its unterminated last line. The sum of `consumed` is the size of the stream.
 
-    A line over `line_length` bytes is one unparsed line (`too_long`), however it goes on. Of a log of which only a
-    `span` counts a batch holds one record, or several that are older. `size` are the bytes of the first window. In a
-    part that is not the log's end, an unfinished record at its end is not consumed.
+    A line of more than `line_length` bytes is one unparsed line (`too_long`). If `span` is limited, each batch has one
+    record, or several that are all too old. `size` is the size of the first window in bytes. If the part does not end
+    the log, an unfinished record at its end is not consumed.
     """
-    # What becomes of a larger window in an envelope does not fit into the processor's cache.
+    # In an envelope, a larger window would not fit into the cache of the processor.
     usual = line_length if isinstance(parser, Envelope) else max(line_length, BLOCK)
     most = 2 * line_length if parser.joined else usual
-    parses = _Parses(parser, line_length, part.skip)
+    window_parser = _WindowParser(parser, line_length, part.skip)
     window, over, size = b"", False, min(max(size, line_length), usual)
     wanted, is_first = 0, part.first
     while True:
         while not over and (len(window) < wanted or not window):
             over = not (block := read(max(1, max(size, wanted) - len(window))))
             window += block
-        if is_first and (passed := _before_first_line(window)):
-            window = window[passed:]
-            yield Batch(consumed=passed)
+        if is_first and (skipped := _before_first_line(window)):
+            window = window[skipped:]
+            yield Batch(consumed=skipped)
             if not window and not over:
                 continue
         is_first = False
         end, begin = len(window) if parser.joined else _before_too_long(window, line_length), 0
         last = over and end == len(window)
-        for batch in _parsed(parses, window[:end], last and part.ended, span):
+        for batch in _parse_window(window_parser, window[:end], last and part.ended, span):
             begin += batch.consumed
             yield batch
         if last:
             return
         window = window[begin:]
-        # Of the largest window of a parser with joined records a part is consumed, unless it holds no newline.
+        # A parser with joined records consumes a part of the largest window, unless the window has no newline.
         is_too_long = not begin and len(window) >= most if parser.joined else len(window) >= line_length
-        # A window of which little was consumed is parsed again when it has doubled: pipes give little at once.
+        # The rest of a window is parsed again only after it has doubled, because a pipe returns few bytes at once.
         wanted = len(window) + 1 if begin >= len(window) else min(most, 2 * len(window))
         if is_too_long:
             batch, window = _too_long(read, window)
-            yield structs.replace(batch, skip=parses.skip)
+            yield structs.replace(batch, skip=window_parser.skip)
         elif begin:
             size = min(2 * size, usual)
 
 
 def _before_first_line(window: bytes) -> int:
-    """The bytes at the beginning of a log that are no line: a byte order mark, the hole that a truncation leaves."""
+    """The number of bytes before the first line: a byte order mark, or the NULs that a truncation leaves."""
     return len(UTF_8_BOM) if window.startswith(UTF_8_BOM) else len(window) - len(window.lstrip(b"\0"))
 
 
-class _Parses:
-    """Parses windows one after the other: each begins with the `skip` of the batch that was taken before it."""
+class _WindowParser:
+    """Parses windows one after the other. `skip` is the `skip` of the last batch that was taken."""
 
     def __init__(self, parser: Parser, line_length: int, skip: tuple[str, ...]) -> None:
         self.skip = skip
@@ -110,7 +113,7 @@ class _Parses:
 
 
 def _before_too_long(window: bytes, line_length: int) -> int:
-    """Where the first line that is too long begins, else the window's end."""
+    """The offset of the first line that is too long, or the end of the window."""
     begin = 0
     while len(window) - begin >= line_length:
         end = window.rfind(b"\n", begin, begin + line_length) + 1
@@ -121,9 +124,9 @@ def _before_too_long(window: bytes, line_length: int) -> int:
 
 
 def within(batches: Iterator[Batch], span: Span) -> Iterator[tuple[Batch, bool]]:
-    """The batches, and whether their event time lies in the span.
+    """Each batch, with whether its event time is in the span.
 
-    One without a time, such as a traceback's line, goes with the one before it.
+    A batch without a time, such as a line of a traceback, is treated as the batch before it.
     """
     inside = True
     for batch in batches:
@@ -132,48 +135,47 @@ def within(batches: Iterator[Batch], span: Span) -> Iterator[tuple[Batch, bool]]
         yield batch, inside
 
 
-def _parsed(parses: _Parses, window: bytes, final: bool, span: Span) -> Iterator[Batch]:
+def _parse_window(window_parser: _WindowParser, window: bytes, final: bool, span: Span) -> Iterator[Batch]:
     if span != ALWAYS:
-        yield from _singly(parses, window, final, span.since)
+        yield from _parse_records(window_parser, window, final, span.since)
     elif window:
-        yield parses.take(window, final)
+        yield window_parser.take(window, final)
 
 
-def _singly(parses: _Parses, window: bytes, final: bool, since: int | None) -> Iterator[Batch]:
-    """A record each, but what stands behind one that is too old at once, if it is too old as well."""
+def _parse_records(window_parser: _WindowParser, window: bytes, final: bool, since: int | None) -> Iterator[Batch]:
+    """Parse one record per batch. If the first record and the rest of the window are too old, the rest is one batch."""
     begin = 0
-    while end := _record_end(parses, window, begin):
-        batch = parses.take(window[begin:end])
+    while end := _record_end(window_parser, window, begin):
+        batch = window_parser.take(window[begin:end])
         begin += batch.consumed
         yield batch
         if since is not None and batch.last_at is not None:
-            rest = parses.parse(window[begin:], final) if batch.last_at < since else Batch()
+            rest = window_parser.parse(window[begin:], final) if batch.last_at < since else Batch()
             if rest.last_at is not None and rest.last_at < since:
-                yield parses.take(window[begin:], final)
+                yield window_parser.take(window[begin:], final)
                 return
-            since = None  # tried once a window
+            since = None  # only one attempt per window
     if final and begin < len(window):
-        yield parses.take(window[begin:], final)
+        yield window_parser.take(window[begin:], final)
 
 
-def _record_end(parses: _Parses, window: bytes, begin: int) -> int:
-    """The end of the line with which the first record from `begin` on ends; 0 where none ends in the window.
+def _record_end(window_parser: _WindowParser, window: bytes, begin: int) -> int:
+    """The end of the first record that begins at `begin`; 0 if no record ends in the window.
 
-    Doubles the span until a record ends in it, then halves the interval, so that a record of many lines is parsed as
-    often as the logarithm of its lines.
+    An exponential search followed by a binary search: a record of n lines is parsed O(log n) times.
     """
     end = window.find(b"\n", begin) + 1
-    if not end or parses.parse(window[begin:end]).consumed:
+    if not end or window_parser.parse(window[begin:end]).consumed:
         return end
     too_short, whole = end, window.rfind(b"\n", begin) + 1
-    while not parses.parse(window[begin:end]).consumed:
+    while not window_parser.parse(window[begin:end]).consumed:
         if end == whole:
             return 0
         too_short, end = end, min(whole, window.find(b"\n", min(whole, begin + 2 * (end - begin)) - 1) + 1 or whole)
     while (middle := window.rfind(b"\n", too_short, (too_short + end) // 2) + 1) or (
         middle := window.find(b"\n", too_short, end - 1) + 1
     ):
-        if parses.parse(window[begin:middle]).consumed:
+        if window_parser.parse(window[begin:middle]).consumed:
             end = middle
         else:
             too_short = middle
@@ -181,10 +183,10 @@ def _record_end(parses: _Parses, window: bytes, begin: int) -> int:
 
 
 def _too_long(read: Read, window: bytes) -> tuple[Batch, bytes]:
-    """Passes over the first line of the window, and gives what stands behind it."""
-    example, passed = window[:200], 0
+    """Skip the first line of the window. Returns its batch, and the bytes after it."""
+    example, skipped = window[:200], 0
     while (end := window.find(b"\n") + 1) == 0 and window:
-        passed += len(window)
-        window = read(_PASSED)
-    batch = Batch(consumed=passed + end, lines=1, unparsed={"too_long": 1}, examples={"too_long": example})
+        skipped += len(window)
+        window = read(_SKIP_BLOCK)
+    batch = Batch(consumed=skipped + end, lines=1, unparsed={"too_long": 1}, examples={"too_long": example})
     return batch, window[end:]

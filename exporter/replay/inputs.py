@@ -1,4 +1,4 @@
-"""The files that `replay` and `check` read once: plain, gzip, or standard input."""
+"""Opens the inputs that `replay` and `check` read once: plain files, gzip files, or standard input."""
 
 import gzip
 import os
@@ -17,17 +17,18 @@ from exporter.tail.permissions import trouble
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
-#: Enough lines to tell one format from another.
+#: Enough bytes to detect the format of a log.
 SAMPLE_BYTES = 1 << 18
 
 
 class InputError(Exception):
-    """One sentence: which input cannot be read, and why."""
+    """An input cannot be read. The message is one sentence: which input, and why."""
 
 
 class Input(NamedTuple):
-    """A sample of the beginning without its byte order mark, a function that reads everything from the beginning on,
-    and the descriptor of the file where it is one that can be read anywhere.
+    """An open input. `sample` is its beginning, without a byte order mark. `read` reads from the beginning on.
+
+    `descriptor` is the file descriptor of a plain file, which can be read at any offset; None for any other input.
     """
 
     sample: bytes
@@ -36,11 +37,11 @@ class Input(NamedTuple):
 
 
 @contextmanager
-def reading(name: str) -> Iterator[Input]:
-    """`-` is standard input; gzip is known by its first two bytes. Raises InputError."""
+def open_input(name: str) -> Iterator[Input]:
+    """Open a file, or standard input for `-`. Gzip is detected by its magic bytes. Raises InputError."""
     try:
         with _open(name) as stream:
-            # A read that fills its buffer would not notice an interrupt between two pieces of a pipe.
+            # `read` fills its buffer, so an interrupt between two reads of a pipe would go unnoticed.
             take = stream.read1 if isinstance(stream, BufferedReader) else stream.read
             sample = b""
             while len(sample) < SAMPLE_BYTES and (block := take(SAMPLE_BYTES - len(sample))):
@@ -62,30 +63,30 @@ def reading(name: str) -> Iterator[Input]:
             )
     except PermissionError as error:
         raise InputError(trouble(Path(name)) or f"{name}: cannot be read: {error.strerror}") from error
-    except (OSError, EOFError, zlib.error) as error:  # the last two: a gzip file that is cut or damaged
+    except (OSError, EOFError, zlib.error) as error:  # the last two: a truncated or damaged gzip file
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{name}: cannot be read: {reason}") from error
 
 
 @contextmanager
 def _open(name: str) -> Iterator[BinaryIO]:
-    """Raises InputError for what is no regular file: it might never end, or wait for a writer for ever."""
+    """Raises InputError for a special file, which might never end or block for ever."""
     if name == "-":
         if sys.stdin is None:
             raise InputError("-: standard input is closed")
-        yield _plain(sys.stdin.buffer)
+        yield _decompressed(sys.stdin.buffer)
         return
-    is_judged_by_open = _is_stream(name) or os.path.isdir(name) or not os.path.exists(name)
-    if not is_judged_by_open and (reason := trouble(Path(name))):
+    open_reports_errors = _is_stream(name) or os.path.isdir(name) or not os.path.exists(name)
+    if not open_reports_errors and (reason := trouble(Path(name))):
         raise InputError(reason)
-    # Not blocking, since the path may have become a FIFO in the meantime.
+    # Non-blocking, because the path may be a FIFO by now.
     with open(os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         os.set_blocking(file.fileno(), True)
-        yield _plain(file)
+        yield _decompressed(file)
 
 
 def _is_stream(name: str) -> bool:
-    """Whether a shell has opened it: standard input under its name, or `<(command)`."""
+    """Whether the name is a stream that the shell has opened: standard input, or `<(command)`."""
     return name == "/dev/stdin" or os.path.dirname(name) in ("/dev/fd", "/proc/self/fd")
 
 
@@ -93,15 +94,15 @@ def _is_plain(stream: BinaryIO) -> bool:
     return isinstance(stream, BufferedReader) and stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
 
 
-def _plain(stream: BinaryIO) -> BinaryIO:
-    """What is inside, known by the first two bytes; nothing is sought, so a pipe will do."""
+def _decompressed(stream: BinaryIO) -> BinaryIO:
+    """Decompress gzip, detected by its first two bytes. It never seeks, so the stream can be a pipe."""
     file = stream if isinstance(stream, BufferedReader) else BufferedReader(cast(RawIOBase, stream))
     return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if file.peek(2)[:2] == _GZIP_MAGIC else file
 
 
-def ending(file: str) -> bytes:
-    """The last whole lines of a file, in which its present format shows. Raises InputError."""
-    with reading(file) as (sample, *_), Path(file).open("rb") as stream:
+def last_lines(file: str) -> bytes:
+    """The last whole lines of a file, which are in its present format. Raises InputError."""
+    with open_input(file) as (sample, *_), Path(file).open("rb") as stream:
         lines = sample
         if len(sample) == SAMPLE_BYTES and stream.read(2) != _GZIP_MAGIC:
             stream.seek(-SAMPLE_BYTES, os.SEEK_END)

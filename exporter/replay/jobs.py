@@ -1,4 +1,4 @@
-"""Reads logs once, from the beginning to the end, into a ledger."""
+"""Reads logs once, from the beginning to the end, and enters them into a ledger."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +11,7 @@ from exporter.ledger.ledger import Ledger
 from exporter.replay import parallel
 from exporter.replay.detect import Guess, detect, several_services
 from exporter.replay.feed import ALWAYS, Span, feed, within
-from exporter.replay.inputs import Input, InputError, reading
+from exporter.replay.inputs import Input, InputError, open_input
 from exporter.tail.globs import tailed
 from exporter.tail.permissions import trouble_of_log
 from parsers.batch import Batch
@@ -19,7 +19,7 @@ from parsers.parser import Parser
 
 
 class Job(Struct, frozen=True):
-    """One file: read by the parser of its source, or by the candidate that takes it."""
+    """One file, and either the source that reads it, or the candidates from which its parser is detected."""
 
     file: str
     source: SourceConfig | None = None
@@ -27,7 +27,7 @@ class Job(Struct, frozen=True):
 
 
 class Step(Struct, frozen=True):
-    """A batch of a source; one outside the span of time is not `counted`."""
+    """A batch of a source. `counted` is False for a batch outside of the time span."""
 
     source: str
     batch: Batch
@@ -35,17 +35,15 @@ class Step(Struct, frozen=True):
 
 
 def jobs_of(sources: Iterable[SourceConfig]) -> list[Job]:
-    """The files of the configured sources that `serve` would follow now. Raises InputError where a source has none, or
-    one that cannot be tailed.
-    """
+    """The files that `serve` would tail now. Raises InputError for a source without a file or with an unusable one."""
     jobs = []
     for source in sources:
         files = sorted(filter(os.path.lexists, tailed(source.paths, source.log_patterns)))
         if not files:
             raise InputError(f'source "{source.name}": no file matches {", ".join(source.paths)}')
         for file in files:
-            if (told := trouble_of_log(Path(file))) is not None:
-                raise InputError(told)
+            if (problem := trouble_of_log(Path(file))) is not None:
+                raise InputError(problem)
         jobs += [Job(file, source) for file in files]
     return jobs
 
@@ -53,12 +51,12 @@ def jobs_of(sources: Iterable[SourceConfig]) -> list[Job]:
 def run(
     jobs: Iterable[Job], ledger: Ledger, line_length: int, span: Span, say: Callable[[str], None], processes: int = 1
 ) -> Iterator[Step]:
-    """Enters everything, step by step; whoever stops in between has entered what he has seen.
+    """Enter all batches into the ledger, one per step. A caller that stops has entered exactly the steps it has seen.
 
-    `say` is told what was detected. Raises InputError.
+    `say` is called with messages about what was detected. Raises InputError.
     """
     for job in jobs:
-        with reading(job.file) as log:
+        with open_input(job.file) as log:
             if not log.sample:
                 say(f"{job.file}: is empty")
                 continue
@@ -72,8 +70,8 @@ def run(
 
 
 def _batches(log: Input, parser: Parser, line_length: int, span: Span, processes: int) -> Iterator[Batch]:
-    if processes > 1 and span == ALWAYS and log.descriptor is not None and parallel.pays(log.descriptor):
-        return parallel.parse(parallel.LogFile(log.descriptor, parser, line_length), processes)
+    if processes > 1 and span == ALWAYS and log.descriptor is not None and parallel.is_worthwhile(log.descriptor):
+        return parallel.parse(parallel.OpenLog(log.descriptor, parser, line_length), processes)
     return feed(log.read, parser, line_length, span=span)
 
 
@@ -84,8 +82,8 @@ def _parser_of(job: Job, sample: bytes, say: Callable[[str], None]) -> tuple[str
     found = detect(sample, iter(job.candidates)) if others else (first, Batch())
     if found is None and first.name != job.candidates[-1].name:
         raise InputError(
-            f"{job.file}: no known format takes a line of its beginning; "
-            "name one with --parser, or see `dify-exporter explain` for a line of it"
+            f"{job.file}: no known format matches any line at its beginning; "
+            "name the parser with --parser, or pass one line to `dify-exporter explain`"
         )
     guess, batch = found or (first, Batch())
     if others:

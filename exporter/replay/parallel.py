@@ -1,7 +1,8 @@
-"""Parses a large plain file in several processes at once; its batches come in the order of the file.
+"""Parses a large plain file in several processes at once. The batches keep the order of the file.
 
-Any cut behind a parser's whole records is a good one (its laws), so the file is cut at newlines before anybody has
-parsed it. Where a parser holds back the end of a chunk, because a record goes on, the next chunk is parsed again.
+The laws of parsers allow a cut after any whole record. So the file is cut at newlines into chunks before any of it is
+parsed. If a parser does not consume the end of a chunk, because a record continues in the next chunk, the rest and the
+next chunk are parsed again together.
 """
 
 import os
@@ -17,21 +18,21 @@ from exporter.replay.feed import BLOCK, Part, feed
 from parsers.batch import Batch
 from parsers.parser import Parser
 
-#: From which size on the processes pay for their start.
+#: The file size in bytes from which the start of the processes is worthwhile.
 _LARGE = 8 * BLOCK
 
-#: How much is read at once to find where a line ends.
+#: How many bytes are read at once to find the end of a line.
 _LOOK = 1 << 16
 
-#: Chunks that a process has before it, so that it never waits for the next.
-_AHEAD = 2
+#: How many chunks are queued per process, so that it never waits for its next chunk.
+_QUEUED = 2
 
-#: Chunks a process that wait for an earlier one, at most: what they gave is held in memory.
-_MOST = 8
+#: The largest number of unfinished chunks per process. It bounds the memory for results that wait for earlier ones.
+_MAX_CHUNKS = 8
 
 
-class LogFile(NamedTuple):
-    """An open plain file, and what reads it."""
+class OpenLog(NamedTuple):
+    """An open plain file, its parser, and the largest length of a line in bytes."""
 
     descriptor: int
     parser: Parser
@@ -39,22 +40,22 @@ class LogFile(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Whole lines: where they begin and end. The last one has no end, since the file may still grow."""
+    """The offsets of some whole lines. The last chunk has no `end`, because the file may still grow."""
 
     begin: int
     end: int | None
 
 
-def pays(descriptor: int) -> bool:
-    """Whether the file is large enough."""
+def is_worthwhile(descriptor: int) -> bool:
+    """Whether the file is large enough for several processes."""
     return os.fstat(descriptor).st_size >= _LARGE
 
 
-def parse(log: LogFile, processes: int) -> Iterator[Batch]:
-    """All batches of the file. Raises ChildProcessError where a process ends too early, as for want of memory."""
+def parse(log: OpenLog, processes: int) -> Iterator[Batch]:
+    """All batches of the file. Raises ChildProcessError if a process dies, for example for lack of memory."""
     position = 0
     skip: tuple[str, ...] = ()
-    with _started(log, processes) as workers:
+    with _processes(log, processes) as workers:
         for chunk, parsed in _parsed(log, workers):
             batches: Iterable[Batch] = parsed
             if chunk.begin != position or skip:
@@ -66,34 +67,34 @@ def parse(log: LogFile, processes: int) -> Iterator[Batch]:
 
 
 @contextmanager
-def _started(log: LogFile, processes: int) -> Iterator[list[Connection]]:
-    """Forked, a process has the parser and the open file, whatever has become of its name."""
-    context, workers, ends = get_context("fork"), [], []
+def _processes(log: OpenLog, processes: int) -> Iterator[list[Connection]]:
+    """Start the processes. They are forked, so they inherit the parser and the open file."""
+    context, workers, pipes = get_context("fork"), [], []
     try:
-        # A fork's hooks would swallow an interrupt, and the processes are to see none: it is the parent's business.
+        # Python's fork hooks would lose an interrupt, and only the parent process handles interrupts.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             for _ in range(processes):
-                ours, theirs = context.Pipe()
-                worker = context.Process(target=_work, args=(log, ours, theirs), daemon=True)
+                own_end, child_end = context.Pipe()
+                worker = context.Process(target=_work, args=(log, own_end, child_end), daemon=True)
                 worker.start()
-                theirs.close()
+                child_end.close()
                 workers.append(worker)
-                ends.append(ours)
+                pipes.append(own_end)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        yield ends
+        yield pipes
     except (EOFError, ConnectionError) as error:
-        raise ChildProcessError("one of the processes that parse it has ended; try --processes 1") from error
+        raise ChildProcessError("one of the parsing processes has died; try --processes 1") from error
     finally:
-        for worker, end in zip(workers, ends, strict=True):
+        for worker, pipe in zip(workers, pipes, strict=True):
             worker.terminate()
             worker.join()
-            end.close()
+            pipe.close()
 
 
-def _work(log: LogFile, parents: Connection, own: Connection) -> None:
-    """Until the pipe ends, of which nobody but the parent may hold the other end."""
+def _work(log: OpenLog, parents: Connection, own: Connection) -> None:
+    """Parse chunks until the pipe is closed. Only the parent may keep the other end of the pipe open."""
     parents.close()
     try:
         while True:
@@ -102,14 +103,14 @@ def _work(log: LogFile, parents: Connection, own: Connection) -> None:
         return
 
 
-def _parsed(log: LogFile, workers: list[Connection]) -> Iterator[tuple[Chunk, list[Batch]]]:
-    """The chunks in their order; who has finished one gets the next, however busy the others' processors are."""
+def _parsed(log: OpenLog, workers: list[Connection]) -> Iterator[tuple[Chunk, list[Batch]]]:
+    """The parsed chunks in their order. Each process gets its next chunk as soon as it has finished one."""
     chunks = _chunks(log.descriptor)
     given: dict[Connection, deque[Chunk]] = {worker: deque() for worker in workers}
     waiting, parsed = deque[Chunk](), dict[Chunk, list[Batch]]()
     while True:
         for worker, before in given.items():
-            while len(before) < _AHEAD and len(waiting) < _MOST * len(workers) and (chunk := next(chunks, None)):
+            while len(before) < _QUEUED and len(waiting) < _MAX_CHUNKS * len(workers) and (chunk := next(chunks, None)):
                 worker.send(chunk)
                 before.append(chunk)
                 waiting.append(chunk)
@@ -132,7 +133,7 @@ def _chunks(descriptor: int) -> Iterator[Chunk]:
 
 
 def _line_end(descriptor: int, position: int) -> int:
-    """Behind the first newline from there on, else the end of the file."""
+    """The offset after the first newline at or after `position`, or else the end of the file."""
     while block := os.pread(descriptor, _LOOK, position):
         if end := block.find(b"\n") + 1:
             return position + end
@@ -140,10 +141,10 @@ def _line_end(descriptor: int, position: int) -> int:
     return position
 
 
-def _batches(log: LogFile, chunk: Chunk, skip: tuple[str, ...] = ()) -> Iterator[Batch]:
+def _batches(log: OpenLog, chunk: Chunk, skip: tuple[str, ...] = ()) -> Iterator[Batch]:
     position, end = chunk
     first = not position
-    size = BLOCK if end is not None and end - position < 2 * BLOCK else 0  # a very long line is not to be held
+    size = BLOCK if end is not None and end - position < 2 * BLOCK else 0  # a very long line must not be held in memory
 
     def read(size: int) -> bytes:
         nonlocal position

@@ -1,4 +1,4 @@
-"""What a replay found, as plain data for JSON and as tables for a person."""
+"""The result of a replay, as plain data for JSON and as tables for the terminal."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -13,13 +13,11 @@ from exporter.ledger.ledger import Snapshot
 from exporter.ledger.series import Labels
 from exporter.metrics.quantile import quantile
 
-_NANOSECONDS = 1_000_000_000
-
 Summary = dict[str, dict[str, Any]]
 
 
 def summarise(snapshot: Snapshot) -> Summary:
-    """Per source: lines by outcome, requests, usage, runs, invocations and errors; durations in seconds."""
+    """Per source: lines by outcome, requests, usage, runs, invocations and errors. Durations are in seconds."""
     summary: Summary = {}
     for (source, outcome), count in snapshot.counters[c.LINES].items():
         summary.setdefault(source, {"lines": {}})["lines"][outcome] = count
@@ -37,7 +35,7 @@ def summarise(snapshot: Snapshot) -> Summary:
 
 
 def show(summary: Summary, console: Console) -> None:
-    """Prints the tables that have something to say."""
+    """Print all tables that are not empty."""
     for source, found in summary.items():
         lines = found["lines"]
         console.rule(f"[bold]{source}[/]")
@@ -52,13 +50,13 @@ def show(summary: Summary, console: Console) -> None:
 
 
 def cardinality(snapshot: Snapshot) -> str:
-    """How many label sets each metric of Dify's holds, the most first; and what their caps made `other`."""
+    """The number of series per metric, largest first, and the observations that the caps turned into `other`."""
     sizes = {m.name: len(series) for kind in (snapshot.counters, snapshot.histograms) for m, series in kind.items()}
     shown = sorted((item for item in sizes.items() if item[1] and "_exporter_" not in item[0]), key=lambda i: -i[1])
     folded = sorted(snapshot.counters[c.FOLDED_OBSERVATIONS].items())
     beyond = ", ".join(f"{count:,} observations of {name}" for (name,), count in folded if count)
     sizes_shown = ", ".join(f"{name} {size:,}" for name, size in shown) or "none"
-    return f"{sizes_shown}; beyond [limits], so under other: {beyond}" if beyond else sizes_shown
+    return f"{sizes_shown}; above the caps of [limits], counted as other: {beyond}" if beyond else sizes_shown
 
 
 _TABLES = (
@@ -109,15 +107,15 @@ def _failed(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
 
 
 def _requests(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
-    """By route and status class; the times are whole requests, else Dify's handler."""
+    """Rows by route and status class. The quantiles are of whole requests, or else of Dify's handler."""
 
     def by_route_and_class(item: tuple[Labels, Any]) -> tuple[str, str]:
         (_, _, route, status_code), _ = item
         return route, f"{status_code[0]}xx" if status_code.isdigit() else status_code
 
-    mine = [item for item in snapshot.counters[c.REQUESTS].items() if item[0][0] == source]
+    own = [item for item in snapshot.counters[c.REQUESTS].items() if item[0][0] == source]
     rows = []
-    for (route, status), group in groupby(sorted(mine, key=by_route_and_class), by_route_and_class):
+    for (route, status), group in groupby(sorted(own, key=by_route_and_class), by_route_and_class):
         items = list(group)
         whole = _quantiles(snapshot, c.REQUEST_DURATION, [labels for labels, _ in items])
         handler = _quantiles(snapshot, c.HANDLER_DURATION, [labels[:3] for labels, _ in items])
@@ -140,7 +138,10 @@ def _usage(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
 
 
 def _timed(snapshot: Snapshot, counter: c.Metric, histogram: c.Metric, source: str) -> list[dict[str, Any]]:
-    """Rows of a counter; of those that share a histogram, which lacks the last label, the largest shows its times."""
+    """The rows of a counter with quantiles of its histogram.
+
+    The histogram lacks the counter's last label, so several rows can share it; only the largest shows them.
+    """
     counts = {labels: int(count) for labels, count in snapshot.counters[counter].items() if labels[0] == source}
     largest = {labels[:-1]: labels for labels in sorted(counts, key=lambda labels: counts[labels])}
     return [

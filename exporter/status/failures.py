@@ -1,7 +1,8 @@
-"""The newest failures and unparsed lines, with their places in the logs: for a person, not for Prometheus.
+"""The newest failures and unparsed lines with their positions in the logs, for the status page.
 
-Counters say how many; a person who repairs something wants to read one. A batch has only sums of failures, so the last
-lines of its window are parsed again one by one: at most once per second and source, and a bounded number of lines.
+Counters report how many failures there are; an operator also needs to read one of them. A batch contains only sums of
+failures, so the last lines of its window are parsed again, one by one. This happens at most once per second and source
+and for at most 400 lines.
 """
 
 import logging
@@ -18,20 +19,24 @@ from exporter.messages import redact
 from exporter.tail.position import Position, Window, decoded
 from parsers import batch as b
 from parsers.parser import Parser
+from parsers.values.numbers import SECOND
 
 _log = logging.getLogger(__name__)
 
-_KEPT = 20
-_PAUSE = 1.0
-_LINES = 400
-_FOUND = 5
+_MAX_FAILURES = 20
+_SEARCH_INTERVAL = 1.0  # seconds, per source
+_MAX_LINES_PER_SEARCH = 400
+_MAX_FAILURES_PER_SEARCH = 5
 
 #: `"trace_id":"…"`, also inside a Docker record, or before the dash of Dify's text lines.
 _TRACE_ID = re.compile(rb'(?:trace_id\W{1,8}|\] )([0-9a-f]{32})(?= - |[\\"])')
 
 
-class Failure(Struct, frozen=True):
-    """`at` in seconds since the epoch: the time in the line, else when it was read. What is unknown is ""."""
+class FailureEntry(Struct, frozen=True):
+    """A failure and the byte `offset` in `file` where its line begins. Unknown values are "".
+
+    `at` is the time in the line, or else the time when the line was read, in seconds since the epoch.
+    """
 
     at: float
     source: str
@@ -43,8 +48,8 @@ class Failure(Struct, frozen=True):
     offset: int
 
 
-class Unparsed(Struct, frozen=True):
-    """`shape` is a redacted line."""
+class UnparsedLine(Struct, frozen=True):
+    """An unparsed line: when it was read (seconds since the epoch), why it is unparsed, and its redacted text."""
 
     at: float
     source: str
@@ -53,52 +58,53 @@ class Unparsed(Struct, frozen=True):
 
 
 class FailureBuffer:
-    """A ring buffer that lives with the process. `clock` gives seconds since the epoch."""
+    """A ring buffer of failures in memory. `clock` returns seconds since the epoch."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._failures: deque[Failure] = deque(maxlen=_KEPT)
-        self._unparsed: dict[tuple[str, str], Unparsed] = {}
-        self._next: dict[str, float] = {}
-        self._kinds: dict[str, dict[type, b.Record]] = {}
+        self._failures: deque[FailureEntry] = deque(maxlen=_MAX_FAILURES)
+        self._unparsed: dict[tuple[str, str], UnparsedLine] = {}
+        self._next_search_at: dict[str, float] = {}
+        self._samples: dict[str, dict[type, b.Record]] = {}  # by source and type of record
 
-    def failures(self) -> list[Failure]:
-        """All that are kept, the newest first."""
+    def failures(self) -> list[FailureEntry]:
+        """All failures in the buffer, the newest first."""
         with self._lock:
             return sorted(self._failures, key=lambda failure: failure.at, reverse=True)
 
-    def unparsed(self) -> list[Unparsed]:
+    def unparsed(self) -> list[UnparsedLine]:
         """The last unparsed line of each source and reason."""
         with self._lock:
             return list(self._unparsed.values())
 
     def sample(self, source: str) -> b.Batch:
-        """One record of each kind that a source has produced."""
+        """One record of each type that a source has produced."""
         with self._lock:
-            return b.Batch(records=tuple(self._kinds.get(source, {}).values()))
+            return b.Batch(records=tuple(self._samples.get(source, {}).values()))
 
-    def note(self, window: Window, batch: b.Batch, parser: Parser) -> None:
-        """Records the failures of a batch that has just been posted."""
+    def record(self, window: Window, batch: b.Batch, parser: Parser) -> None:
+        """Record the failures and unparsed lines of a batch that was just posted."""
         now = self._clock()
-        kinds = {type(record): record for record in batch.records}
+        samples = {type(record): record for record in batch.records}
         with self._lock:
-            self._kinds.setdefault(window.source, {}).update(kinds)
+            self._samples.setdefault(window.source, {}).update(samples)
         for reason, line in batch.examples.items():
             with self._lock:
-                self._unparsed[window.source, reason] = Unparsed(now, window.source, reason, redact(line))
-        if now >= self._next.get(window.source, 0.0) and any(_failed(record) for record in batch.records):
-            self._next[window.source] = now + _PAUSE
-            found = list(_search(window, batch.consumed, parser, now))
+                self._unparsed[window.source, reason] = UnparsedLine(now, window.source, reason, redact(line))
+        can_search = now >= self._next_search_at.get(window.source, 0.0)
+        if can_search and any(_failure_of(record) for record in batch.records):
+            self._next_search_at[window.source] = now + _SEARCH_INTERVAL
+            failures = list(_search(window, batch.consumed, parser, now))
             with self._lock:
-                self._failures.extend(reversed(found))
+                self._failures.extend(reversed(failures))
 
 
 class ObservedLedger:
-    """The ledger for a source, with a buffer that sees each batch after it is posted."""
+    """The ledger of a source. It passes each batch to a failure buffer after it was posted."""
 
-    def __init__(self, ledger: Ledger, recent: FailureBuffer, parser: Parser) -> None:
-        self._ledger, self._recent, self._parser = ledger, recent, parser
+    def __init__(self, ledger: Ledger, buffer: FailureBuffer, parser: Parser) -> None:
+        self._ledger, self._buffer, self._parser = ledger, buffer, parser
 
     def positions(self, source: str) -> dict[str, Position]:
         return self._ledger.positions(source)
@@ -112,33 +118,33 @@ class ObservedLedger:
     def post(self, window: Window, batch: b.Batch) -> Position:
         position = self._ledger.post(window, batch)
         try:
-            self._recent.note(window, batch, self._parser)
-        except Exception as error:  # a third party's parser fails on a single line; the batch is already posted
+            self._buffer.record(window, batch, self._parser)
+        except Exception as error:  # a third-party parser fails for a single line; the batch is already posted
             _log.debug("the failures of a window cannot be shown: source=%s %s", window.source, type(error).__name__)
         return position
 
 
-def _search(window: Window, consumed: int, parser: Parser, now: float) -> Iterator[Failure]:
+def _search(window: Window, consumed: int, parser: Parser, now: float) -> Iterator[FailureEntry]:
     """The last failures of a window, the newest first."""
     end, found = consumed, 0
-    for _ in range(_LINES):
-        begin = window.data.rfind(b"\n", 0, max(0, end - 1)) + 1
-        line = window.data[begin:end]
+    for _ in range(_MAX_LINES_PER_SEARCH):
+        start = window.data.rfind(b"\n", 0, max(0, end - 1)) + 1
+        line = window.data[start:end]
         batch = parser.parse(line, final=True) if line else b.Batch()
         for record in batch.records:
-            if (failed := _failed(record)) and found < _FOUND:
+            if (failure := _failure_of(record)) and found < _MAX_FAILURES_PER_SEARCH:
                 found += 1
-                at = min(now, batch.last_at / 1_000_000_000) if batch.last_at else now
+                at = min(now, batch.last_at / SECOND) if batch.last_at else now
                 trace = _TRACE_ID.search(line)
                 trace_id = trace[1].decode() if trace else ""
-                place = decoded(window.position.path), window.position.offset + begin
-                yield Failure(at, window.source, *failed, trace_id, *place)
-        end = begin
-        if not end or found >= _FOUND:
+                place = decoded(window.position.path), window.position.offset + start
+                yield FailureEntry(at, window.source, *failure, trace_id, *place)
+        end = start
+        if not end or found >= _MAX_FAILURES_PER_SEARCH:
             return
 
 
-def _failed(record: b.Record) -> tuple[str, str, str] | None:
+def _failure_of(record: b.Record) -> tuple[str, str, str] | None:
     """Kind, route and status code of a failure; None for any other record."""
     if isinstance(record, b.Request) and record.failure:
         return record.failure, record.route, record.status_code

@@ -1,8 +1,8 @@
-"""The last hour, in bounded memory: for the charts and the rates of the status page.
+"""The last hour in bounded memory, for the charts and rates of the status page.
 
-A point holds the totals of each source. The first points are one second apart, so that there is a chart at once; as the
-history grows, points are thinned until they are 15 s apart. A whole snapshot is kept for each of the last five minutes;
-the rates and quantiles of routes are computed from these.
+A point holds the totals of each source. At first the points are one second apart, so that charts appear at once. As the
+history grows, points are removed until they are 15 s apart. A complete snapshot is kept for each of the last five
+minutes; the rates and quantiles of routes are computed from these snapshots.
 """
 
 from collections import Counter, deque
@@ -15,14 +15,14 @@ from exporter import catalogue as c
 from exporter.ledger.ledger import Snapshot
 
 _HOUR = 3600.0
-_CLOSEST, _WIDEST = 1.0, 15.0
-_GROWTH = 1 / 32  # a step, as a share of the history's length
-_MINUTE = 60.0
-_SNAPSHOTS = 6
+_MIN_STEP, _MAX_STEP = 1.0, 15.0  # seconds between two points
+_STEP_RATIO = 1 / 32  # the step as a fraction of the length of the history
+_SNAPSHOT_INTERVAL = 60.0
+_MAX_SNAPSHOTS = 6
 
 
 class Totals(Struct, frozen=True):
-    """What one source has counted since it was first seen."""
+    """The counts of one source since its first line."""
 
     lines: int = 0
     unparsed: int = 0
@@ -31,31 +31,32 @@ class Totals(Struct, frozen=True):
 
 
 class Point(Struct, frozen=True):
-    """`at` is monotonic, in seconds."""
+    """The totals of all sources at one time. `at` is in seconds, on a monotonic clock."""
 
     at: float
     totals: Mapping[str, Totals]
 
 
 class History:
-    """One thread adds points, any thread reads them."""
+    """The points and snapshots. One thread adds them; any thread may read them."""
 
     def __init__(self) -> None:
         self._points: list[Point] = []
-        self._snapshots: deque[tuple[float, Snapshot]] = deque(maxlen=_SNAPSHOTS)
+        self._snapshots: deque[tuple[float, Snapshot]] = deque(maxlen=_MAX_SNAPSHOTS)
 
     def step(self) -> float:
         """Seconds from the newest point to the next one."""
         length = self._points[-1].at - self._points[0].at if self._points else 0.0
-        return min(_WIDEST, max(_CLOSEST, length * _GROWTH))
+        return min(_MAX_STEP, max(_MIN_STEP, length * _STEP_RATIO))
 
     def add(self, at: float, snapshot: Snapshot) -> None:
-        self._points = [*self._thinned(at), Point(at, counted(snapshot))]
-        if not self._snapshots or at - self._snapshots[-1][0] >= _MINUTE:
+        """Add a point. `at` is in seconds, on a monotonic clock."""
+        self._points = [*self._thinned(at), Point(at, totals_by_source(snapshot))]
+        if not self._snapshots or at - self._snapshots[-1][0] >= _SNAPSHOT_INTERVAL:
             self._snapshots.append((at, snapshot))
 
     def _thinned(self, at: float) -> list[Point]:
-        """The points of the last hour, about a step apart; a timer may be a little early."""
+        """The points of the last hour, about one step apart. The tolerance of 10 % is for a timer that fires early."""
         step, kept = self.step(), list[Point]()
         for point in self._points:
             if at - point.at <= _HOUR and (not kept or point.at - kept[-1].at > 0.9 * step):
@@ -63,14 +64,15 @@ class History:
         return kept
 
     def points(self) -> Sequence[Point]:
+        """All points, the oldest first."""
         return self._points
 
-    def before(self) -> tuple[float, Snapshot] | None:
-        """The oldest snapshot with its time; it is five minutes old once the history is as long."""
+    def oldest_snapshot(self) -> tuple[float, Snapshot] | None:
+        """The time and the oldest snapshot, which is five minutes old after the first five minutes; None at first."""
         return next(iter(list(self._snapshots)), None)
 
 
-def counted(snapshot: Snapshot) -> dict[str, Totals]:
+def totals_by_source(snapshot: Snapshot) -> dict[str, Totals]:
     """The totals of each source."""
     counts: dict[str, Counter[str]] = {}
     for (source, outcome), count in snapshot.counters[c.LINES].items():
@@ -85,10 +87,13 @@ def counted(snapshot: Snapshot) -> dict[str, Totals]:
 
 
 def rates(points: Sequence[Point], source: str, name: str) -> list[tuple[float, float]]:
-    """Between each two points: seconds from the later one to the newest point, and the rate per second."""
-    found = []
+    """The rate per second between each two adjacent points, each with its age in seconds before the newest point.
+
+    `name` is a field of `Totals`.
+    """
+    result = []
     for earlier, later in pairwise(points):
         if source in earlier.totals and source in later.totals:
-            more = getattr(later.totals[source], name) - getattr(earlier.totals[source], name)
-            found.append((points[-1].at - later.at, max(0.0, more / max(later.at - earlier.at, 1e-9))))
-    return found
+            increase = getattr(later.totals[source], name) - getattr(earlier.totals[source], name)
+            result.append((points[-1].at - later.at, max(0.0, increase / max(later.at - earlier.at, 1e-9))))
+    return result

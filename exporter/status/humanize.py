@@ -1,15 +1,15 @@
-"""Numbers as text for a person."""
+"""Formats numbers for people."""
 
 from decimal import Decimal
 
 
 def rate(value: float) -> str:
-    """Per second."""
+    """A rate per second, without a unit."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 0.1 or not value else f"{value:.3f}"
 
 
 def share(part: float, whole: float) -> str:
-    """In percent."""
+    """`part` as a percentage of `whole`."""
     if not part:
         return "0 %"
     percent = 100 * part / whole
@@ -17,38 +17,34 @@ def share(part: float, whole: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """A duration in seconds; below one in milliseconds."""
+    """A duration in seconds, or in milliseconds if it is below one second."""
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
 
 
-def amount(of: float | Decimal, unit: str) -> str:
-    """Tokens, or money to the cent; less than one unit of money with the digits that matter."""
-    return (
-        f"{of:,.0f}"
-        if unit == "tokens"
-        else f"{of:,.2f}"
-        if of >= 1 or not of
-        else f"{of:.4f}"
-        if of >= 0.001
-        else f"{of:.2g}"
-    )
+def amount(value: float | Decimal, unit: str) -> str:
+    """Tokens as an integer; money with two decimals, or with more if it is less than 1."""
+    if unit == "tokens":
+        return f"{value:,.0f}"
+    if value >= 1 or not value:
+        return f"{value:,.2f}"
+    return f"{value:.4f}" if value >= 0.001 else f"{value:.2g}"
 
 
 def age(duration: float) -> str:
-    """A duration in seconds, in its two largest units. Never negative, because logs may be ahead of our clock."""
-    left = max(0, round(duration))
+    """A duration in seconds, in its two largest units. A negative one is "0 s": the clock of a log may be ahead."""
+    total = max(0, round(duration))
     for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
-        if left >= size:
-            rest = left % size // part
-            return f"{left // size} {unit}" + (f" {rest} {smaller}" if rest else "")
-    return f"{left} s"
+        if total >= size:
+            rest = total % size // part
+            return f"{total // size} {unit}" + (f" {rest} {smaller}" if rest else "")
+    return f"{total} s"
 
 
-def size(of: int) -> str:
-    """Bytes, in binary units."""
-    amount = float(of)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024 or unit == "GiB":
+def size(value: int) -> str:
+    """A number of bytes in binary units."""
+    amount = float(value)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
             return f"{amount:.0f} {unit}" if unit == "B" or amount >= 10 else f"{amount:.1f} {unit}"
         amount /= 1024
-    return ""
+    return f"{amount:.0f} GiB" if amount >= 10 else f"{amount:.1f} GiB"

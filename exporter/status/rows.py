@@ -1,4 +1,4 @@
-"""The data of the status page, made from a snapshot, the last hour and the sources."""
+"""The data of the status page, computed from a snapshot of the ledger, the history and the sources."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,18 +13,22 @@ from exporter.config.settings import Config
 from exporter.ledger import budgets
 from exporter.ledger.ledger import Snapshot
 from exporter.metrics.quantile import quantile
-from exporter.status.failures import Failure, FailureBuffer, Unparsed
-from exporter.status.history import History, Point, Totals, counted, rates
+from exporter.status.failures import FailureBuffer, FailureEntry, UnparsedLine
+from exporter.status.history import History, Point, Totals, rates, totals_by_source
+from parsers.values.numbers import SECOND
 
-_ROUTES = 25
-_MODELS = 20
+_MAX_ROUTES = 25
+_MAX_MODELS = 20
 
-#: Counts what the page shows as today, beside the configured budgets.
-TODAY = budgets.Budget(name="today", window="day", unit=budgets.TOKENS, limit="1")
+#: A budget that the ledger keeps beside the configured ones. Its spending is "today" on the page.
+TODAY_BUDGET = budgets.Budget(name="today", window="day", unit=budgets.TOKENS, limit="1")
 
 
 class SourceState(Struct, frozen=True):
-    """What only the source itself knows; `missing` holds sentences on what its log does not contain."""
+    """The state of a source that the ledger does not have. `missing` holds sentences on what its log does not contain.
+
+    `errors` counts the errors of reading its files, by reason.
+    """
 
     name: str
     paths: tuple[str, ...]
@@ -36,18 +40,24 @@ class SourceState(Struct, frozen=True):
 
 
 class SourceRow(Struct, frozen=True):
-    """Rates per second; `charts` by name, as `rates` gives them. `last_line_at` in seconds since the epoch."""
+    """A source. `lines_rate` is per second, `last_line_at` in seconds since the epoch.
+
+    `charts` has the result of `rates` for each field of `Totals` that is drawn.
+    """
 
     state: SourceState
     totals: Totals
     lines_rate: float
     last_line_at: float | None
-    unparsed: tuple[Unparsed, ...]
+    unparsed: tuple[UnparsedLine, ...]
     charts: Mapping[str, Sequence[tuple[float, float]]]
 
 
 class RouteRow(Struct, frozen=True):
-    """`p95` in seconds; `of_handler` where it comes from Dify's own access line."""
+    """A route of a source. `rate` is requests per second, `p95` is in seconds.
+
+    `is_handler_time` is True if `p95` is from Dify's own access log, which measures a stream only until it starts.
+    """
 
     source: str
     route: str
@@ -55,10 +65,12 @@ class RouteRow(Struct, frozen=True):
     rate: float
     failed: int
     p95: float | None
-    of_handler: bool
+    is_handler_time: bool
 
 
 class ModelRow(Struct, frozen=True):
+    """The usage of a model by an app. `cost` is a list of currency and amount."""
+
     source: str
     app: str
     model: str
@@ -67,6 +79,11 @@ class ModelRow(Struct, frozen=True):
 
 
 class BudgetRow(Struct, frozen=True):
+    """A budget and its current window. Amounts are in `unit` ("tokens" or a currency), `ends_at` since the epoch.
+
+    `projected` is None at the start of a window, when a projection would be too uncertain.
+    """
+
     name: str
     window: str
     unit: str
@@ -77,7 +94,11 @@ class BudgetRow(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """`span` in seconds is the time that routes and rates cover, 0 for everything that was ever counted."""
+    """The data of the page. `span` is the time in seconds that `routes` covers; 0 means everything read so far.
+
+    `progress` is the bytes that the first pass has read and the bytes that it has to read. Times are in seconds since
+    the epoch. `today` maps "tokens" and currencies to amounts.
+    """
 
     version: str
     now: float
@@ -91,7 +112,7 @@ class Status(Struct, frozen=True):
     today: Mapping[str, int | Decimal]
     models: tuple[ModelRow, ...]
     budgets: tuple[BudgetRow, ...]
-    failures: tuple[Failure, ...]
+    failures: tuple[FailureEntry, ...]
     verdicts: tuple[alerts.Verdict, ...]
 
 
@@ -99,9 +120,10 @@ def source_rows(
     states: Iterable[SourceState],
     snapshot: Snapshot,
     points: Sequence[Point],
-    recent: FailureBuffer,
+    buffer: FailureBuffer,
 ) -> tuple[SourceRow, ...]:
-    unparsed, totals = recent.unparsed(), counted(snapshot)
+    """One row per state, in the same order."""
+    unparsed, totals = buffer.unparsed(), totals_by_source(snapshot)
     rows = []
     for state in states:
         charts = {name: rates(points, state.name, name) for name in ("lines", "requests", "failed")}
@@ -111,7 +133,7 @@ def source_rows(
                 totals.get(state.name, Totals()),
                 charts["lines"][-1][1] if charts["lines"] else 0.0,
                 snapshot.last_at.get(state.name),
-                tuple(each for each in unparsed if each.source == state.name),
+                tuple(line for line in unparsed if line.source == state.name),
                 charts,
             )
         )
@@ -119,72 +141,83 @@ def source_rows(
 
 
 def route_rows(snapshot: Snapshot, at: float, history: History) -> tuple[float, tuple[RouteRow, ...]]:
-    """The span (as in Status) and the routes with most requests: of the last five minutes, or of all time after quiet
-    minutes.
+    """The span (as in `Status`) and the routes with the most requests in it.
+
+    The span is the last five minutes; if there were no requests in them, it is everything read so far. `at` is the
+    current time on the clock of the history.
     """
-    before = history.before()
-    if before is not None and at > before[0]:
-        span = at - before[0]
-        rows = _routes(snapshot, before[1], span)
+    oldest = history.oldest_snapshot()
+    if oldest is not None and at > oldest[0]:
+        span = at - oldest[0]
+        rows = _routes(snapshot, oldest[1], span)
         if rows:
             return span, rows
     return 0.0, _routes(snapshot, None, 0.0)
 
 
-def _routes(snapshot: Snapshot, before: Snapshot | None, span: float) -> tuple[RouteRow, ...]:
-    requests = _by_route(snapshot, before, c.REQUESTS, 2)
-    failed = _by_route(snapshot, before, c.FAILED_REQUESTS, 1)
-    whole = _durations(snapshot, before, c.REQUEST_DURATION)
-    handler = _durations(snapshot, before, c.HANDLER_DURATION)
+def _routes(snapshot: Snapshot, earlier: Snapshot | None, span: float) -> tuple[RouteRow, ...]:
+    requests = _counts_by_route(snapshot, earlier, c.REQUESTS, 2)
+    failed = _counts_by_route(snapshot, earlier, c.FAILED_REQUESTS, 1)
+    durations = _buckets_by_route(snapshot, earlier, c.REQUEST_DURATION)
+    handler_times = _buckets_by_route(snapshot, earlier, c.HANDLER_DURATION)
     rows = []
-    for key, count in requests.most_common(_ROUTES):
-        of_handler = key not in whole and key in handler
-        metric, counts = (c.HANDLER_DURATION, handler.get(key)) if of_handler else (c.REQUEST_DURATION, whole.get(key))
-        p95 = quantile(0.95, snapshot.bounds[metric], counts) if counts else None
+    for key, count in requests.most_common(_MAX_ROUTES):
+        is_handler_time = key not in durations and key in handler_times
+        metric = c.HANDLER_DURATION if is_handler_time else c.REQUEST_DURATION
+        buckets = handler_times[key] if is_handler_time else durations.get(key)
+        p95 = quantile(0.95, snapshot.bounds[metric], buckets) if buckets else None
         rate = count / span if span else 0.0
-        rows.append(RouteRow(*key, count, rate, failed[key], p95, of_handler))
+        rows.append(RouteRow(*key, count, rate, failed[key], p95, is_handler_time))
     return tuple(rows)
 
 
-def _by_route(snapshot: Snapshot, before: Snapshot | None, metric: c.Metric, place: int) -> Counter[tuple[str, str]]:
-    """Counts since `before`, by source and route; the route is the label at `place`."""
-    found: Counter[tuple[str, str]] = Counter()
-    earlier = before.counters[metric] if before else {}
+def _counts_by_route(
+    snapshot: Snapshot, earlier: Snapshot | None, metric: c.Metric, route_index: int
+) -> Counter[tuple[str, str]]:
+    """The increase of a counter since `earlier`, by source and route. `route_index` is the index of the route label."""
+    increases: Counter[tuple[str, str]] = Counter()
+    earlier_values = earlier.counters[metric] if earlier else {}
     for labels, value in snapshot.counters[metric].items():
-        if more := int(value - earlier.get(labels, 0)):
-            found[labels[0], labels[place]] += more
-    return found
+        if increase := int(value - earlier_values.get(labels, 0)):
+            increases[labels[0], labels[route_index]] += increase
+    return increases
 
 
-def _durations(snapshot: Snapshot, before: Snapshot | None, metric: c.Metric) -> dict[tuple[str, str], list[int]]:
-    """Counts per bucket, without the sum."""
-    found: dict[tuple[str, str], list[int]] = {}
-    earlier = before.histograms[metric] if before else {}
-    for labels, (*counts, _) in snapshot.histograms[metric].items():
-        more = list(map(sub, counts, earlier[labels][:-1])) if labels in earlier else counts
-        if any(more):
+def _buckets_by_route(
+    snapshot: Snapshot, earlier: Snapshot | None, metric: c.Metric
+) -> dict[tuple[str, str], list[int]]:
+    """The increase of each bucket of a histogram since `earlier`, by source and route."""
+    increases: dict[tuple[str, str], list[int]] = {}
+    earlier_values = earlier.histograms[metric] if earlier else {}
+    for labels, (*buckets, _sum) in snapshot.histograms[metric].items():
+        increase = list(map(sub, buckets, earlier_values[labels][:-1])) if labels in earlier_values else buckets
+        if any(increase):
             key = labels[0], labels[2]
-            found[key] = list(map(add, found[key], more)) if key in found else more
-    return found
+            increases[key] = list(map(add, increases[key], increase)) if key in increases else increase
+    return increases
 
 
-def today(snapshot: Snapshot, now: float) -> dict[str, int | Decimal]:
-    """Tokens and money since midnight UTC, by currency or `tokens`."""
-    start, _ = TODAY.window_of(round(now * 1_000_000_000))
-    return {unit: amount for (at, unit), amount in snapshot.spent.get(TODAY.key, {}).items() if at == start and amount}
+def spent_today(snapshot: Snapshot, now: float) -> dict[str, int | Decimal]:
+    """Tokens and cost since midnight UTC, by "tokens" or currency. `now` is in seconds since the epoch."""
+    start, _ = TODAY_BUDGET.window_of(round(now * SECOND))
+    return {
+        unit: amount
+        for (at, unit), amount in snapshot.spent.get(TODAY_BUDGET.key, {}).items()
+        if at == start and amount
+    }
 
 
 def model_rows(snapshot: Snapshot, config: Config) -> tuple[ModelRow, ...]:
-    """The models with most tokens of all time, the largest first."""
+    """The models with the most tokens of everything read so far, the largest first."""
     tokens: Counter[tuple[str, str, str, str]] = Counter()
     for (source, app_id, provider, model, _), count in snapshot.counters[c.TOKENS_USED].items():
         tokens[source, app_id, provider, model] += int(count)
     costs: dict[tuple[str, str, str, str], dict[str, Decimal]] = {}
     for (source, app_id, provider, model, currency, _), amount in snapshot.counters[c.COST].items():
-        of_model = costs.setdefault((source, app_id, provider, model), {})
-        of_model[currency] = of_model.get(currency, Decimal(0)) + amount
+        model_costs = costs.setdefault((source, app_id, provider, model), {})
+        model_costs[currency] = model_costs.get(currency, Decimal(0)) + amount
     rows = []
-    for key, total in tokens.most_common(_MODELS):
+    for key, total in tokens.most_common(_MAX_MODELS):
         source, app_id, provider, model = key
         app = config.apps[app_id].name if app_id in config.apps else ""
         cost = tuple(costs.get(key, {}).items())
@@ -193,16 +226,17 @@ def model_rows(snapshot: Snapshot, config: Config) -> tuple[ModelRow, ...]:
 
 
 def budget_rows(snapshot: Snapshot, config: Config, now: float) -> tuple[BudgetRow, ...]:
-    found = budgets.gauges(config.budgets, config.exchange, snapshot.spent, now)
+    """The configured budgets. `now` is in seconds since the epoch."""
+    values = budgets.gauges(config.budgets, config.exchange, snapshot.spent, now)
     return tuple(
         BudgetRow(
             name,
             window,
             unit,
             limit,
-            found[c.BUDGET_SPENT][name, window, unit],
-            found[c.BUDGET_PROJECTED].get((name, window, unit)),
-            found[c.BUDGET_WINDOW_END][name, window, unit],
+            values[c.BUDGET_SPENT][name, window, unit],
+            values[c.BUDGET_PROJECTED].get((name, window, unit)),
+            values[c.BUDGET_WINDOW_END][name, window, unit],
         )
-        for (name, window, unit), limit in found[c.BUDGET_LIMIT].items()
+        for (name, window, unit), limit in values[c.BUDGET_LIMIT].items()
     )

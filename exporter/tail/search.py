@@ -19,8 +19,9 @@ from exporter.tail.fingerprint import is_copy, matches, position_at, start_of
 from exporter.tail.generation import Generation
 from exporter.tail.open_file import FILE_ERRORS, OpenFile, Unpacking, identity, open_log
 from exporter.tail.position import Identity, Position
-from exporter.tail.search_folders import SECOND, SearchFolders, Sibling
+from exporter.tail.search_folders import SearchFolders, Sibling
 from exporter.tail.table import Generations, Index, positions
+from parsers.values.numbers import SECOND
 
 #: Seconds after which a file that does not grow is no unfinished copy.
 STILL = 2.0

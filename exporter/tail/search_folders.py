@@ -11,9 +11,9 @@ from exporter.tail.contents import Contents
 from exporter.tail.folders import Folders, Listing
 from exporter.tail.position import PREFIX, Identity, Position, decoded
 from exporter.tail.rotated_names import expanded, is_numbered_before_ending, matching_names, number_of, rotated_names
+from parsers.values.numbers import SECOND
 
 #: Nanoseconds. Some tools restore an mtime in whole seconds.
-SECOND = 1_000_000_000
 
 
 class Sibling(Struct, frozen=True):

@@ -8,9 +8,9 @@ from msgspec import structs
 
 from parsers.envelope import Envelope
 from parsers.parser import Parser
+from parsers.values.numbers import SECOND
 from parsers.values.times import zone
 
-_NANOSECONDS = 1_000_000_000
 _QUARTER, _HOUR = 900, 3600
 #: Seconds: no time zone is further from another than UTC+14 from UTC-12, and none that people use than 14 hours.
 _FURTHEST = 14 * _HOUR
@@ -34,7 +34,7 @@ def whole_offset(at: int, seen: float) -> int | None:
     """Seconds by which the event time `at` (nanoseconds) is ahead of the moment at which its line was written (seconds
     since the epoch), in whole quarters of an hour; None where it is no offset of a time zone.
     """
-    difference = at / _NANOSECONDS - seen
+    difference = at / SECOND - seen
     offset = round(difference / _QUARTER) * _QUARTER
     return offset if offset and abs(offset) <= _FURTHEST and abs(difference - offset) <= _CLOSE else None
 
@@ -46,13 +46,13 @@ def fitting(parser: Parser, log: bytes, at: int, offset: int) -> str | None:
     configured = _timezone(parser)
     if configured is None:
         return None
-    moment = datetime.fromtimestamp(at // _NANOSECONDS, UTC)
+    moment = datetime.fromtimestamp(at // SECOND, UTC)
     wanted = timedelta(seconds=offset) + (_offset(configured, moment) or timedelta())
     hours = wanted // timedelta(hours=1)
     for name in (*_NAMES, f"Etc/GMT{-hours:+d}"):  # POSIX counts them westwards
         if _offset(name, moment) == wanted:
             moved = _in_zone(parser, name).parse(log, final=True).last_at
-            return name if moved == at - offset * _NANOSECONDS else None
+            return name if moved == at - offset * SECOND else None
     return None
 
 
@@ -65,7 +65,7 @@ def humanized(seconds: float) -> str:
 
 def ahead_of_the_clock(parser: Parser, log: bytes, at: int, seen: float, now: float) -> str:
     """A sentence on a newest time that has not come yet, and the remedy. `seen` is as in `whole_offset`."""
-    ahead = at / _NANOSECONDS - now
+    ahead = at / SECOND - now
     offset = whole_offset(at, seen)
     name = fitting(parser, log, at, offset or -int(-ahead // _HOUR) * _HOUR)
     if name is None:
@@ -111,7 +111,7 @@ class EventTimes:
         now = self._clock()
         if self._said or at is None:
             return
-        if at / _NANOSECONDS - now > AHEAD:
+        if at / SECOND - now > AHEAD:
             self._tell(ahead_of_the_clock(self._parser, log, at, now, now))
         elif live and now - self._looked_at >= self._APART:
             offset, self._looked_at = whole_offset(at, now), now

@@ -1,1 +1,1 @@
-"""The HTTP endpoint: listener, TLS, passwords, and the pages it serves."""
+"""The HTTP endpoint: listener, TLS, authentication, and the pages that it serves."""

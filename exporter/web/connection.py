@@ -1,6 +1,6 @@
-"""One connection: reads requests with h11, one at a time and each within a time limit, and sends the answers.
+"""Serves one client connection: reads one request at a time with h11 and sends the responses.
 
-h11 is the strict half: what is smuggled, doubled, endless or malformed never becomes a request.
+h11 rejects malformed requests, conflicting or repeated framing (request smuggling) and messages beyond its size limit.
 """
 
 import asyncio
@@ -11,93 +11,96 @@ from urllib.parse import urlsplit
 
 import h11
 
-from exporter.web.message import Request, Response, text
+from exporter.web.message import HttpRequest, Response, text
 
-#: Seconds for a whole request to arrive, and for a client to take the next piece of an answer.
-PATIENCE = 10.0
-_HEAD_BYTES = 16 * 1024
-_BODY_BYTES = 16 * 1024
-_PIECE = 64 * 1024
+#: Seconds for a whole request to arrive, and for a client to accept the next piece of a response.
+TIMEOUT = 10.0
+_MAX_HEAD_BYTES = 16 * 1024
+_MAX_BODY_BYTES = 16 * 1024
+_PIECE_BYTES = 64 * 1024
 
-#: Of a client from which nothing more is expected.
-_SAID_ALL = (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
-_LINGER = 1.0
+#: The client's states in which no more of its request is expected.
+_CLIENT_FINISHED = (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
+#: Seconds to read on before a close.
+_LINGER_SECONDS = 1.0
 
-#: Takes a request, and the method, path and address it came with.
-Respond = Callable[[Request], Awaitable[Response]]
+#: Makes the response to a request.
+Respond = Callable[[HttpRequest], Awaitable[Response]]
 
-#: Is called where a client has got on: a request is whole, a piece is taken; with the bytes that still wait.
-Progress = Callable[[int], None]
+#: Called when a client makes progress: a request is complete, or a piece was accepted. The argument is the number of
+#: bytes of the response that are still unsent.
+OnProgress = Callable[[int], None]
 
 
 async def serve(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str, respond: Respond, progress: Progress
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str, respond: Respond, on_progress: OnProgress
 ) -> None:
-    """Serves until one side is done. Raises OSError and TimeoutError where the client is gone or stuck."""
-    http = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
+    """Serve requests until either side closes. Raises OSError or TimeoutError if the client disconnects or stalls."""
+    http = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD_BYTES)
     while True:
-        head = False
+        is_head = False
         try:
-            request = await _request(http, reader, peer)
+            request = await _read_request(http, reader, peer)
             if request is None:
                 return
-            progress(0)
-            head = request.method == "HEAD"
-            answer = await respond(request)
+            on_progress(0)
+            is_head = request.method == "HEAD"
+            response = await respond(request)
         except h11.RemoteProtocolError as error:
-            answer = _refusal(error)
+            response = _error_response(error)
         except TimeoutError:
             if http.trailing_data[0] == b"" and http.their_state is h11.IDLE:
-                return  # an idle connection that was kept open
-            answer = text(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time.", connection="close")
-        if not await _send(http, writer, answer, head, progress):
-            if writer.can_write_eof() or http.their_state not in _SAID_ALL:
-                await _leave(reader, writer)
+                return  # an idle keep-alive connection
+            response = text(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time.", connection="close")
+        if not await _send(http, writer, response, is_head, on_progress):
+            if writer.can_write_eof() or http.their_state not in _CLIENT_FINISHED:
+                await _linger(reader, writer)
             return
         http.start_next_cycle()
 
 
-async def _request(http: h11.Connection, reader: asyncio.StreamReader, peer: str) -> Request | None:
-    """The next request with its body read and dropped; None where the client has left."""
+async def _read_request(http: h11.Connection, reader: asyncio.StreamReader, peer: str) -> HttpRequest | None:
+    """The next request; its body is read and discarded. None if the client has closed."""
     request: h11.Request | None = None
     size = 0
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while True:
             event = http.next_event()
             if event is h11.NEED_DATA:
                 if http.they_are_waiting_for_100_continue:
-                    break  # no page wants a body: the answer comes at once, and ends the connection
+                    break  # no page uses a body: respond at once, which ends the connection
                 http.receive_data(await reader.read(4096))
             elif isinstance(event, h11.Request):
                 request = event
             elif isinstance(event, h11.Data):
                 size += len(event.data)
-                if size > _BODY_BYTES:
+                if size > _MAX_BODY_BYTES:
                     raise h11.RemoteProtocolError("the body is too large", error_status_hint=413)
             elif isinstance(event, h11.EndOfMessage):
                 break
             else:  # the connection is closed, or h11 waits for the next cycle
                 return None
     assert request is not None
-    return _checked(request, peer)
+    return _http_request(request, peer)
 
 
-def _checked(request: h11.Request, peer: str) -> Request:
+def _http_request(request: h11.Request, peer: str) -> HttpRequest:
     if not request.http_version.startswith(b"1."):
-        raise h11.RemoteProtocolError("another HTTP", error_status_hint=505)
+        raise h11.RemoteProtocolError("unsupported HTTP version", error_status_hint=505)
     headers = {bytes(name): bytes(value) for name, value in reversed(request.headers)}
     if b"transfer-encoding" in headers and b"content-length" in headers:
-        raise h11.RemoteProtocolError("two ways to read one message (RFC 9112 §6.1)", error_status_hint=400)
-    path, query = _target(request.target.decode("ascii"))
-    return Request(request.method.decode("ascii"), path, query, headers, peer)
+        raise h11.RemoteProtocolError("two framings of one message (RFC 9112 §6.1)", error_status_hint=400)
+    path, query = _path_and_query(request.target.decode("ascii"))
+    return HttpRequest(request.method.decode("ascii"), path, query, headers, peer)
 
 
-def _target(target: str) -> tuple[str, str]:
-    """Path and query of the forms of RFC 9112 §3.2. `//a/b` is a path: who sees an authority in it answers what a
-    server in front believes to have refused.
+def _path_and_query(target: str) -> tuple[str, str]:
+    """Path and query of a request target (RFC 9112 §3.2).
+
+    `//a/b` is a path. If `a` were taken for a host, the path would be `/b`, which a reverse proxy in front may deny.
     """
     if "#" in target:
-        raise h11.RemoteProtocolError("a fragment is no part of a target", error_status_hint=400)
+        raise h11.RemoteProtocolError("a target has no fragment", error_status_hint=400)
     if target.lower().startswith(("http://", "https://")):
         try:
             url = urlsplit(target)
@@ -108,49 +111,51 @@ def _target(target: str) -> tuple[str, str]:
     return path, query
 
 
-def _refusal(error: h11.RemoteProtocolError) -> Response:
-    """h11's sentences may quote the client, so ours say nothing but the status."""
+def _error_response(error: h11.RemoteProtocolError) -> Response:
+    """A response with the phrase of the status only: h11's messages may quote the client."""
     status = HTTPStatus(error.error_status_hint)
     return text(status, f"{status.phrase}.", connection="close")
 
 
 async def _send(
-    http: h11.Connection, writer: asyncio.StreamWriter, answer: Response, head: bool, progress: Progress
+    http: h11.Connection, writer: asyncio.StreamWriter, response: Response, is_head: bool, on_progress: OnProgress
 ) -> bool:
-    """Whether the connection may go on."""
+    """Send a response. Returns whether the connection can serve another request."""
     headers = [
         ("Date", formatdate(usegmt=True)),
         ("Server", "dify-exporter"),
-        ("Content-Type", answer.content_type),
-        ("Content-Length", str(len(answer.body))),
-        *answer.headers.items(),
+        ("Content-Type", response.content_type),
+        ("Content-Length", str(len(response.body))),
+        *response.headers.items(),
     ]
-    if http.their_state is not h11.DONE and "Connection" not in answer.headers:
+    if http.their_state is not h11.DONE and "Connection" not in response.headers:
         headers.append(("Connection", "close"))
-    status = HTTPStatus(answer.status)
+    status = HTTPStatus(response.status)
     writer.write(http.send(h11.Response(status_code=status, headers=headers, reason=status.phrase)) or b"")
-    left = memoryview(b"" if head else answer.body)
-    while left:
-        progress(len(left))
-        writer.write(http.send(h11.Data(data=bytes(left[:_PIECE]))) or b"")
-        left = left[_PIECE:]
-        async with asyncio.timeout(PATIENCE):
+    unsent = memoryview(b"" if is_head else response.body)
+    while unsent:
+        on_progress(len(unsent))
+        writer.write(http.send(h11.Data(data=bytes(unsent[:_PIECE_BYTES]))) or b"")
+        unsent = unsent[_PIECE_BYTES:]
+        async with asyncio.timeout(TIMEOUT):
             await writer.drain()
-    progress(0)
+    on_progress(0)
     writer.write(http.send(h11.EndOfMessage()) or b"")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         await writer.drain()
     return http.our_state is h11.DONE and http.their_state is h11.DONE
 
 
-async def _leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Lets the answer arrive: closing with unread bytes would reset the connection and may take it away. TLS knows no
-    half-closed connection, so there only who still sends is waited for.
+async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Lingering close (RFC 9112 §9.6): read on for a moment, so that the response arrives.
+
+    Closing a socket with unread bytes sends a reset, which may discard the response. TLS has no half-closed state, so
+    `serve` calls this over TLS only while the client is still sending.
     """
     if writer.can_write_eof():
         writer.write_eof()
     try:
-        async with asyncio.timeout(_LINGER):
+        async with asyncio.timeout(_LINGER_SECONDS):
             for _ in range(64):
                 if not await reader.read(4096):
                     return

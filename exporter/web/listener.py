@@ -1,8 +1,11 @@
-"""The listener: one thread with an event loop, on which waiting costs nothing.
+"""The listener. One thread with an event loop serves all connections, so a slow client occupies a socket, no thread.
 
-Slow, silent and hostile clients hold a socket and no thread. There are as many connections as `_CONNECTIONS`, or
-fewer where few files may be open; a new one beyond that takes the place of the one that has got nowhere for the
-longest time, and so does an answer that would hold too much memory: a scraper always gets in.
+Limits against slow and hostile clients, so that a scraper can always connect:
+
+* At most `_MAX_CONNECTIONS` connections are open, or half of the file descriptor limit if that is less.
+* Responses being sent hold at most `_MAX_UNSENT_BYTES` of memory.
+
+Beyond a limit the connection that has made no progress for the longest time is closed.
 """
 
 import asyncio
@@ -18,33 +21,39 @@ from functools import partial
 from exporter.config.web import WebConfig
 from exporter.process.fd_limit import fd_limit
 from exporter.web import connection
-from exporter.web.auth import Users
-from exporter.web.message import Request, Response
+from exporter.web.auth import Authenticator
+from exporter.web.message import HttpRequest, Response
 from exporter.web.pages import Backend, Pages
 from exporter.web.tls import Certificates
 
 _log = logging.getLogger(__name__)
 
-_CONNECTIONS = 512
-_HELD_BYTES = 64 << 20
-_PERIOD = 60.0
+_MAX_CONNECTIONS = 512
+_MAX_UNSENT_BYTES = 64 << 20
+#: Minimum seconds between two log messages about connections that cannot be accepted.
+_LOG_INTERVAL = 60.0
+_TLS_SHUTDOWN_SECONDS = 1.0
 
-#: asyncio gives each TLS connection 256 KiB to read into: a crowd of half handshakes would hold 130 MB of them.
-sslproto.SSLProtocol.max_size = 16 * 1024
+
+class _TlsProtocol(sslproto.SSLProtocol):
+    """asyncio's TLS with a read buffer of 16 KiB. With asyncio's own 256 KiB, 512 half handshakes would hold 130 MB."""
+
+    max_size = 16 * 1024
 
 
 class Listener:
-    """Serves on a thread of its own until closed."""
+    """Serves on its own thread until `close`."""
 
     def __init__(self, address: tuple[str, int], backend: Backend, config: WebConfig) -> None:
-        """Port 0 takes a free one. Raises OSError where the address cannot be bound, and ValueError where the
-        certificate cannot be used.
+        """`address` is host and port; port 0 selects a free port.
+
+        Raises OSError if the address cannot be bound, ValueError if the certificate is invalid.
         """
         self._backend = backend
-        self._open: dict[asyncio.Task[None], int] = {}  # bytes held, by who got on least lately
-        # Logs and state need theirs.
-        self._most = min(_CONNECTIONS, max(1, fd_limit() // 2))
-        self._refused_at = -_PERIOD
+        self._unsent: dict[asyncio.Task[None], int] = {}  # unsent bytes per connection, the least recent progress first
+        # The other half of the file descriptors is for logs and state.
+        self._max_connections = min(_MAX_CONNECTIONS, max(1, fd_limit() // 2))
+        self._logged_at = -_LOG_INTERVAL
         self._hashes: Mapping[str, str] | None = None
         self._apply(config)
         self._socket = _bound(*address)
@@ -53,19 +62,19 @@ class Listener:
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         try:
             self._thread.start()
-        except RuntimeError:  # no thread can be started
+        except RuntimeError:  # the thread limit is reached
             self._accepting.cancel()
             self._run()
             raise
 
     @property
     def url(self) -> str:
-        """Where it listens, with the port as bound."""
+        """The URL of the bound address, with the actual port."""
         host, port = self._socket.getsockname()[:2]
         return f"http{'s' * bool(self._certificates)}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def configure(self, config: WebConfig) -> None:
-        """What a reload has brought, from the next connection and request on. Raises ValueError."""
+        """Apply a reloaded configuration to new connections and requests. Raises ValueError as `__init__` does."""
         done: Future[None] = Future()
 
         def apply() -> None:
@@ -80,106 +89,134 @@ class Listener:
         done.result()
 
     def close(self) -> None:
-        """Ends what is open, and the thread."""
+        """Close all connections and stop the thread."""
         self._loop.call_soon_threadsafe(self._accepting.cancel)
         self._thread.join()
 
     def _apply(self, config: WebConfig) -> None:
         self._certificates = Certificates(config.tls) if config.tls else None
-        if config.users != self._hashes:  # else the passwords that were found right stay so
-            self._hashes, self._users = config.users, Users(config.users)
-        self._pages = Pages(self._backend, config, self._users)
+        if config.users != self._hashes:  # with the same users the cache of checked passwords is kept
+            self._hashes, self._authenticator = config.users, Authenticator(config.users)
+        self._pages = Pages(self._backend, config, self._authenticator)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         with suppress(asyncio.CancelledError):
             self._loop.run_until_complete(self._accepting)
-        self._loop.run_until_complete(self._end())
+        self._loop.run_until_complete(self._shut_down())
         self._loop.close()
         self._socket.close()
 
-    async def _end(self) -> None:
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
+    async def _shut_down(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._pages.close()
-        self._users.close()
+        self._authenticator.close()
 
     async def _accept(self) -> None:
-        """No handshake here and no read: nobody can keep the next client waiting."""
+        """Accept connections. The task of each connection does its TLS handshake, so no client can block this loop."""
         while True:
             try:
                 accepted, peer = await self._loop.sock_accept(self._socket)
             except OSError as error:
-                self._say(error)
-                await asyncio.sleep(0.1)  # no file descriptors left: until somebody frees some
+                self._log_failure(error)
+                await asyncio.sleep(0.1)  # no file descriptor is free; try again later
                 continue
             task = self._loop.create_task(self._serve(accepted, peer[0]))
-            task.add_done_callback(partial(self._ended, accepted))
-            self._open[task] = 0
-            self._make_room()
+            task.add_done_callback(partial(self._on_end, accepted))
+            self._unsent[task] = 0
+            self._enforce_limits()
 
-    def _ended(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
-        self._open.pop(task, None)
+    def _on_end(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
+        self._unsent.pop(task, None)
         accepted.close()
 
-    def _say(self, error: OSError) -> None:
-        """Once a minute: it is tried again ten times a second."""
-        if self._loop.time() - self._refused_at >= _PERIOD:
-            self._refused_at = self._loop.time()
+    def _log_failure(self, error: OSError) -> None:
+        """Log at most once per minute, because `_accept` tries again ten times per second."""
+        if self._loop.time() - self._logged_at >= _LOG_INTERVAL:
+            self._logged_at = self._loop.time()
             _log.warning("a connection cannot be accepted: %s", error.strerror)
 
-    def _make_room(self) -> None:
-        while len(self._open) > self._most or (len(self._open) > 1 and sum(self._open.values()) > _HELD_BYTES):
-            stuck = next(iter(self._open))
-            del self._open[stuck]
-            stuck.cancel()
+    def _enforce_limits(self) -> None:
+        """Close the connections with the least recent progress until the limits hold."""
+        while len(self._unsent) > self._max_connections or (
+            len(self._unsent) > 1 and sum(self._unsent.values()) > _MAX_UNSENT_BYTES
+        ):
+            stalled = next(iter(self._unsent))
+            del self._unsent[stalled]
+            stalled.cancel()
 
-    def _got_on(self, held: int) -> None:
+    def _on_progress(self, unsent: int) -> None:
         task = asyncio.current_task()
-        if task in self._open:
-            del self._open[task]
-            self._open[task] = held
-            self._make_room()
+        if task in self._unsent:
+            del self._unsent[task]
+            self._unsent[task] = unsent
+            self._enforce_limits()
 
     async def _serve(self, accepted: socket.socket, peer: str) -> None:
-        """A client that leaves, is stuck or breaks the rules is no event."""
+        """Serve one connection. Errors of the client are expected and not logged."""
         try:
             reader = asyncio.StreamReader(limit=2 * 4096, loop=self._loop)
             protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
-            transport = await self._connected(accepted, protocol)
+            transport = await self._open_transport(accepted, protocol)
             try:
                 writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
-                await connection.serve(reader, writer, peer, self._respond, self._got_on)
+                await connection.serve(reader, writer, peer, self._respond, self._on_progress)
                 writer.close()
-                async with asyncio.timeout(connection.PATIENCE):
+                async with asyncio.timeout(connection.TIMEOUT):
                     await writer.wait_closed()
             finally:
                 transport.abort()
         except (OSError, TimeoutError, asyncio.CancelledError) as error:
-            # Its frames hold the connection, and they the error: some 300 kB that wait for the garbage collector.
+            # The frames of the traceback and the error refer to each other. Without this line about 300 kB per
+            # connection would wait for the garbage collector.
             error.__traceback__ = None
 
-    async def _connected(self, accepted: socket.socket, protocol: asyncio.StreamReaderProtocol) -> asyncio.Transport:
-        """With the handshake done. Raises OSError where it fails, takes too long or shows a name not allowed."""
+    async def _open_transport(
+        self, accepted: socket.socket, protocol: asyncio.StreamReaderProtocol
+    ) -> asyncio.Transport:
+        """The transport of an accepted socket, after the TLS handshake.
+
+        Raises OSError if the handshake fails, takes too long, or the client certificate has no allowed name.
+        """
         certificates = self._certificates
-        transport, _ = await self._loop.connect_accepted_socket(
-            lambda: protocol,
-            accepted,
-            ssl=certificates.context() if certificates else None,
-            ssl_handshake_timeout=connection.PATIENCE if certificates else None,
-            ssl_shutdown_timeout=1.0 if certificates else None,
-        )
-        secured = transport.get_extra_info("ssl_object")
-        if certificates and not certificates.accepts(secured.getpeercert()):
-            transport.abort()
-            raise ConnectionAbortedError
+        if certificates:
+            transport = await self._shake_hands(accepted, protocol, certificates)
+        else:
+            transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, accepted)
         transport.set_write_buffer_limits(high=64 * 1024)
         return transport
 
-    async def _respond(self, request: Request) -> Response:
-        """By the pages of the moment: a reload counts for connections that are open."""
+    async def _shake_hands(
+        self, accepted: socket.socket, protocol: asyncio.StreamReaderProtocol, certificates: Certificates
+    ) -> asyncio.Transport:
+        handshake: asyncio.Future[None] = self._loop.create_future()
+        tls = _TlsProtocol(
+            self._loop,
+            protocol,
+            certificates.context(),
+            handshake,
+            server_side=True,
+            ssl_handshake_timeout=connection.TIMEOUT,  # type: ignore[arg-type]  # asyncio accepts a float
+            ssl_shutdown_timeout=_TLS_SHUTDOWN_SECONDS,
+        )
+        transport = tls._app_transport
+        try:
+            await self._loop.connect_accepted_socket(lambda: tls, accepted)
+            await handshake
+        except BaseException:
+            handshake.cancel()
+            transport.close()
+            raise
+        if not certificates.accepts(transport.get_extra_info("peercert")):
+            transport.abort()
+            raise ConnectionAbortedError
+        return transport
+
+    async def _respond(self, request: HttpRequest) -> Response:
+        """Use the current pages, so that a reload also applies to open connections."""
         return await self._pages.respond(request)
 
 

@@ -1,4 +1,4 @@
-"""A request and its response, which the connection and the pages exchange."""
+"""The HTTP request and response that the connection and the pages exchange."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,8 +6,11 @@ from typing import Any
 from msgspec import Struct
 
 
-class Request(Struct, frozen=True):
-    """`headers` by lower-case name, the first of each; `peer` is the client's address without its port."""
+class HttpRequest(Struct, frozen=True):
+    """A request without its body. `headers` has lower-case names and the first value of each.
+
+    `peer` is the client's address without its port.
+    """
 
     method: str
     path: str
@@ -16,11 +19,12 @@ class Request(Struct, frozen=True):
     peer: str
 
     def header(self, name: str) -> str:
+        """The value of a header, "" if it is missing. `name` is in lower case."""
         return self.headers.get(name.encode(), b"").decode("latin-1")
 
 
 class Response(Struct, frozen=True):
-    """`headers` besides Content-Type, Content-Length and those that every response has."""
+    """A response. `headers` excludes Content-Type, Content-Length and the headers of every response."""
 
     status: int
     body: bytes

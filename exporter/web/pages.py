@@ -1,4 +1,4 @@
-"""The pages of the endpoint: what each path returns, who may ask for it, and how often."""
+"""The pages of the endpoint: what each path returns, who may request it, and the rate limit."""
 
 import asyncio
 import gzip
@@ -13,20 +13,20 @@ from urllib.parse import parse_qs
 
 from msgspec import structs
 
-from exporter.config.address import loopback
+from exporter.config.address import is_loopback
 from exporter.config.web import WebConfig
 from exporter.status.page import POLICY, page
 from exporter.status.rows import Status
-from exporter.web.auth import BusyError, Users
-from exporter.web.message import Request, Response, text
-from exporter.web.negotiation import accepts_gzip, exposition
+from exporter.web.auth import Authenticator, BusyError
+from exporter.web.message import HttpRequest, Response, text
+from exporter.web.negotiation import accepts_gzip, select_content_type
 
 _log = logging.getLogger(__name__)
 
 _THREADS = 4
-_MOST_WAITING = 64
-_MOST_FIELDS = 128
-_SMALL = 1024
+_MAX_WAITING = 64
+_MAX_QUERY_FIELDS = 128
+_MIN_GZIP_BYTES = 1024
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -42,61 +42,65 @@ class Backend(Protocol):
     """What the pages need from the service. Its methods are called on several threads."""
 
     def ready(self) -> bool:
-        """Whether the first pass is done; until then no metrics are shown."""
+        """Whether the first pass is done. Before that /metrics returns 503."""
 
     def metrics(self, content_type: str, created: bool, names: frozenset[str]) -> bytes:
-        """The exposition text. With names, only these metrics or samples."""
+        """The exposition text. If `names` is not empty, only these metrics or samples."""
 
     def health(self) -> Mapping[str, Any]:
         """The state of each source, for /health."""
 
     def status(self) -> Status:
-        """What the status page shows."""
+        """The data of the status page."""
 
     def reload(self) -> Sequence[str]:
-        """Reads the configuration again. Returns what is wrong with it, nothing where it was accepted."""
+        """Read the configuration again. Returns its problems; if there are any, the old configuration stays."""
 
 
 class PageRequest(NamedTuple):
-    """What a page makes its response from."""
+    """The arguments of a page. `query` maps each name to its values."""
 
     backend: Backend
-    request: Request
+    http: HttpRequest
     query: Mapping[str, list[str]]
 
 
 Page = Callable[[PageRequest], Response]
+#: Page, query, content type and whether to compress. Requests with equal keys get the same response.
 Key = tuple[Page, str, str, bool]
 
 
 class Pages:
-    """Answers requests on the event loop. What takes time runs on a few threads."""
+    """Responds to requests on the event loop. Pages that take time run on a few threads."""
 
-    def __init__(self, backend: Backend, config: WebConfig, users: Users) -> None:
+    def __init__(self, backend: Backend, config: WebConfig, authenticator: Authenticator) -> None:
         self._backend = backend
-        self._users = users
-        self._guarded = config.guarded
-        self._headers = {name: value for name, value in {**_HEADERS, **config.headers.set()}.items() if value}
+        self._authenticator = authenticator
+        self._requires_authentication = config.requires_authentication
+        self._headers = {name: value for name, value in {**_HEADERS, **config.headers.overrides()}.items() if value}
         self._bucket = TokenBucket(config.rate_limit.seconds, config.rate_limit.burst)
         self._threads = ThreadPoolExecutor(_THREADS, "page")
         self._waiting: dict[Key, asyncio.Task[Response]] = {}
-        self._running: dict[Key, asyncio.Lock] = {}
+        self._locks: dict[Key, asyncio.Lock] = {}
 
     def close(self) -> None:
+        """Stop the threads without waiting for the running pages."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def respond(self, request: Request) -> Response:
+    async def respond(self, request: HttpRequest) -> Response:
+        """The response to a request."""
         try:
-            response = await self._allowed(request)
-        except RuntimeError:  # no thread can be started
+            response = await self._checked_response(request)
+        except RuntimeError:  # the thread limit is reached
             response = text(HTTPStatus.SERVICE_UNAVAILABLE, "No thread is free for this page.", retry_after="5")
         return structs.replace(response, headers={**self._headers, **response.headers})
 
-    async def _allowed(self, request: Request) -> Response:
-        if not self._bucket.spend(time.monotonic()):
+    async def _checked_response(self, request: HttpRequest) -> Response:
+        """The page, if the rate limit, the credentials, the path and the method allow the request."""
+        if not self._bucket.take(time.monotonic()):
             return text(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests.", retry_after="1")
         try:
-            if not await self._users.allow(request.headers.get(b"authorization", b""), request.peer):
+            if not await self._authenticator.allows(request.headers.get(b"authorization", b""), request.peer):
                 return text(HTTPStatus.UNAUTHORIZED, "Unauthorized.", www_authenticate='Basic realm="dify-exporter"')
         except BusyError:
             return text(HTTPStatus.TOO_MANY_REQUESTS, "Too many passwords wait to be checked.", retry_after="1")
@@ -110,116 +114,119 @@ class Pages:
         if page is _reload and not self._may_reload(request):
             return text(HTTPStatus.FORBIDDEN, "Reload from this machine, as a user of web_config, or with SIGHUP.")
         if page is _healthy:
-            return _healthy(None)  # no thread is needed to say that the listener lives
-        return await self._shared(page, request)
+            return _healthy(None)  # this page uses no thread, so it shows that the listener itself works
+        return await self._shared_response(page, request)
 
-    def _may_reload(self, request: Request) -> bool:
-        """Whether the client has a password or a certificate, or is on this machine, and is no page of another site."""
+    def _may_reload(self, request: HttpRequest) -> bool:
+        """Whether the client is authenticated or on this machine, and no page of another site sent the request."""
         host = request.header("host").lower()
-        own = ("", f"http://{host}", f"https://{host}")
-        # Over plain HTTP a browser says Origin alone, unless the name is this machine's.
-        cross_site = (
+        own_origins = ("", f"http://{host}", f"https://{host}")
+        # Over plain HTTP browsers send Sec-Fetch-Site only to localhost, but Origin always.
+        is_cross_site = (
             request.header("sec-fetch-site") not in ("", "none", "same-origin")
-            or request.header("origin").lower() not in own
+            or request.header("origin").lower() not in own_origins
         )
-        return not cross_site and (self._guarded or loopback(request.peer))
+        return not is_cross_site and (self._requires_authentication or is_loopback(request.peer))
 
-    async def _shared(self, page: Page, request: Request) -> Response:
-        """Equal requests that wait for the same response share it: a thousand scrapers at once cost two renderings. No
-        client gets a state that is older than its request.
+    async def _shared_response(self, page: Page, request: HttpRequest) -> Response:
+        """The response of a page, shared by equal requests that wait for it at the same time.
+
+        A thousand scrapes at once cost two renderings: the running one, and one that begins after it. No client gets
+        data that is older than its request.
         """
-        accept, coding = request.header("accept"), accepts_gzip(request.header("accept-encoding"))
-        key = (page, request.query, exposition(accept), coding)
+        use_gzip = accepts_gzip(request.header("accept-encoding"))
+        key = (page, request.query, select_content_type(request.header("accept")), use_gzip)
         waiting = self._waiting.get(key)
         if waiting is None:
-            if len(self._waiting) >= _MOST_WAITING:
-                return text(HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests wait.", retry_after="1")
-            waiting = self._waiting[key] = asyncio.create_task(self._turn(key, page, request, coding))
+            if len(self._waiting) >= _MAX_WAITING:
+                return text(HTTPStatus.SERVICE_UNAVAILABLE, "Too many requests are waiting.", retry_after="1")
+            waiting = self._waiting[key] = asyncio.create_task(self._render_in_turn(key, page, request, use_gzip))
         return await asyncio.shield(waiting)
 
-    async def _turn(self, key: Key, page: Page, request: Request, coding: bool) -> Response:
-        lock = self._running.setdefault(key, asyncio.Lock())
+    async def _render_in_turn(self, key: Key, page: Page, request: HttpRequest, use_gzip: bool) -> Response:
+        lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
             del self._waiting[key]
             loop = asyncio.get_running_loop()
             try:
-                return await loop.run_in_executor(self._threads, _made, page, self._backend, request, coding)
+                return await loop.run_in_executor(self._threads, _render, page, self._backend, request, use_gzip)
             finally:
                 if key not in self._waiting:
-                    del self._running[key]
+                    del self._locks[key]
 
 
-def _made(page: Page, backend: Backend, request: Request, coding: bool) -> Response:
+def _render(page: Page, backend: Backend, request: HttpRequest, use_gzip: bool) -> Response:
     try:
-        query = parse_qs(request.query, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        query = parse_qs(request.query, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS)
     except ValueError:
-        return text(HTTPStatus.BAD_REQUEST, f"The query has more than {_MOST_FIELDS} fields, or cannot be read.")
+        sentence = f"The query has more than {_MAX_QUERY_FIELDS} fields, or cannot be read."
+        return text(HTTPStatus.BAD_REQUEST, sentence)
     try:
         response = page(PageRequest(backend, request, query))
     except Exception:
         _log.exception("%s cannot be answered", request.path)
-        return text(HTTPStatus.INTERNAL_SERVER_ERROR, "This is a fault of dify-exporter; its log says more.")
-    if not coding or len(response.body) < _SMALL:
+        return text(HTTPStatus.INTERNAL_SERVER_ERROR, "This is a fault of dify-exporter. Its log has the details.")
+    if not use_gzip or len(response.body) < _MIN_GZIP_BYTES:
         return response
     body = gzip.compress(response.body, compresslevel=1, mtime=0)
     return structs.replace(response, body=body, headers={**response.headers, "Content-Encoding": "gzip"})
 
 
 class TokenBucket:
-    """`burst` requests at once, then one per `interval` (seconds); an interval of 0 is no limit."""
+    """A rate limiter: `burst` requests at once, then one per `interval` (seconds). An interval of 0 means no limit."""
 
     def __init__(self, interval: float, burst: int) -> None:
         self._interval, self._burst = interval, burst
-        self._spent, self._at = 0.0, 0.0
+        self._taken, self._updated_at = 0.0, 0.0
 
-    def spend(self, now: float) -> bool:
+    def take(self, now: float) -> bool:
+        """Take one token. Returns False if the bucket is empty. `now` is in seconds, on any monotonic clock."""
         if not self._interval:
             return True
-        self._spent = max(0.0, self._spent - (now - self._at) / self._interval)
-        self._at = now
-        if self._spent + 1 > self._burst:
+        self._taken = max(0.0, self._taken - (now - self._updated_at) / self._interval)
+        self._updated_at = now
+        if self._taken + 1 > self._burst:
             return False
-        self._spent += 1
+        self._taken += 1
         return True
 
 
-def _metrics(q: PageRequest) -> Response:
-    if not q.backend.ready():
-        return _ready(q)
-    content_type = exposition(q.request.header("accept"))
-    names = frozenset(q.query.get("name[]", ()))
-    return Response(
-        HTTPStatus.OK, q.backend.metrics(content_type, q.query.get("created") == ["true"], names), content_type
-    )
+def _metrics(request: PageRequest) -> Response:
+    if not request.backend.ready():
+        return _ready(request)
+    content_type = select_content_type(request.http.header("accept"))
+    created, names = request.query.get("created") == ["true"], frozenset(request.query.get("name[]", ()))
+    return Response(HTTPStatus.OK, request.backend.metrics(content_type, created, names), content_type)
 
 
-def _healthy(q: PageRequest | None) -> Response:
-    del q
+def _healthy(request: PageRequest | None) -> Response:
+    del request
     return text(HTTPStatus.OK, "Healthy.")
 
 
-def _ready(q: PageRequest) -> Response:
-    if q.backend.ready():
+def _ready(request: PageRequest) -> Response:
+    if request.backend.ready():
         return text(HTTPStatus.OK, "Ready.")
-    health = q.backend.health()
-    read = health["first_pass"]
-    reason = health["waiting_for"] or f"first pass has read {read['done_bytes']} of {read['known_bytes']} bytes"
-    sentence = f"Not ready: {reason}."
-    return text(HTTPStatus.SERVICE_UNAVAILABLE, sentence, retry_after="1")
+    health = request.backend.health()
+    progress = health["first_pass"]
+    reason = health["waiting_for"] or (
+        f"first pass has read {progress['done_bytes']} of {progress['known_bytes']} bytes"
+    )
+    return text(HTTPStatus.SERVICE_UNAVAILABLE, f"Not ready: {reason}.", retry_after="1")
 
 
-def _health(q: PageRequest) -> Response:
-    health = q.backend.health()
+def _health(request: PageRequest) -> Response:
+    health = request.backend.health()
     status = HTTPStatus.OK if health["status"] == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
     return Response(status, json.dumps(health, indent=2).encode() + b"\n", "application/json")
 
 
-def _status(q: PageRequest) -> Response:
-    return Response(HTTPStatus.OK, page(q.backend.status()), "text/html; charset=utf-8")
+def _status(request: PageRequest) -> Response:
+    return Response(HTTPStatus.OK, page(request.backend.status()), "text/html; charset=utf-8")
 
 
-def _reload(q: PageRequest) -> Response:
-    if problems := q.backend.reload():
+def _reload(request: PageRequest) -> Response:
+    if problems := request.backend.reload():
         return text(HTTPStatus.INTERNAL_SERVER_ERROR, "The new configuration is refused.\n" + "\n".join(problems))
     return text(HTTPStatus.OK, "Reloaded.")
 

@@ -9,10 +9,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import Any, Literal, NamedTuple, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from parsers.access import roles
 from parsers.access.format import REGULAR, Format
@@ -54,11 +54,16 @@ class _AccessLine(TimedLine, frozen=True, gc=False):
     attributes: None = None
 
 
+class _TracedLine(Struct, frozen=True, gc=False):
+    trace_id: Annotated[str, Meta(max_length=64)] = ""
+
+
 class _TraceIdLine(Struct, frozen=True, gc=False):
     trace_id: Any = ""
 
 
 _decode = msgspec.json.Decoder(_AccessLine).decode
+_decode_traced = msgspec.json.Decoder(_TracedLine).decode
 _decode_trace_id = lenient_json.decoder(_TraceIdLine)
 
 
@@ -152,7 +157,7 @@ class DifyAccessReader:
         ]
         return _Posts(
             [rows[number][2] for number in numbers],
-            "\n".join([_trace_id_of(raws[number]) for number in numbers]),
+            _trace_ids_of([raws[number] for number in numbers]),
             "\n".join([lines[number].ts for number in numbers]),
         )
 
@@ -186,6 +191,16 @@ def _raws_of(lines: Sequence[_AccessLine], found: Sequence[_AccessLine | None], 
     """Return the raw bytes of these lines, which are some of those in `found`."""
     known = set(map(id, lines))
     return [raw for raw, line in zip(raws, found, strict=True) if id(line) in known]
+
+
+def _trace_ids_of(raws: Sequence[bytes]) -> str:
+    """Return the trace ids of lines, one per line of text; "" for a line without a valid one."""
+    try:
+        trace_ids = "\n".join([line.trace_id for line in map(_decode_traced, raws)])
+    except (ValueError, RecursionError):
+        trace_ids = ""
+    is_one_per_line = trace_ids.count("\n") == len(raws) - 1
+    return trace_ids if is_one_per_line else "\n".join(map(_trace_id_of, raws))
 
 
 def _trace_id_of(raw: bytes) -> str:

@@ -195,7 +195,7 @@ def test_relative_paths_and_included_formats(root: Path, tmp_path: Path) -> None
             "log_format odd cannot be read: format: expected $status",
         ),
         ("access_log off;", "nginx writes no access log there"),
-        ("access_log /dev/null;", "nginx writes it nowhere"),
+        ("access_log /dev/null;", "nginx discards it"),
     ],
 )
 def test_what_cannot_be_tailed_is_named(directive: str, why: str, root: Path, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_packed_log_at_the_usual_place_is_not_found_again(root: Path, tmp_path
 def test_conditions_are_said(root: Path, tmp_path: Path) -> None:
     (root / "etc/nginx/nginx.conf").write_text("http { access_log /var/log/a.log combined if=$loggable; }")
     init(root, tmp_path)
-    assert "it holds only requests with $loggable" in (tmp_path / "out.toml").read_text()
+    assert "it contains only requests with $loggable" in (tmp_path / "out.toml").read_text()
 
 
 # --- beat and explain -------------------------------------------------------------------------------------------------

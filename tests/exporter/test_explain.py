@@ -21,7 +21,7 @@ def run(*arguments: str, given: bytes | None = None) -> Result:
     return CliRunner().invoke(explain, arguments, input=given)
 
 
-def test_a_line_its_fields_and_the_series_it_moves() -> None:
+def test_a_line_its_fields_and_the_series_it_increases() -> None:
     assert run(ACCESS).stdout.splitlines() == [
         'taken by parser = "dify"',
         "event time 2026-11-23T08:53:08.820+00:00",
@@ -34,7 +34,7 @@ def test_a_line_its_fields_and_the_series_it_moves() -> None:
         "  count = 1",
         "  handler_durations = 0.251066 s",
         "",
-        "moves",
+        "increases",
         '  dify_requests_total{method="POST",route="/v1/chat-messages",status_code="504"} by 1',
         '  dify_failed_requests_total{route="/v1/chat-messages",reason="timeout"} by 1',
         '  dify_exporter_lines_total{outcome="observed"} by 1',
@@ -44,26 +44,26 @@ def test_a_line_its_fields_and_the_series_it_moves() -> None:
 
 
 def test_standard_input_in_an_envelope() -> None:
-    told = run(given=b'{"log":"%s\\n","stream":"stdout"}\n' % ACCESS.encode())
-    assert told.exit_code == 0
-    assert told.stdout.startswith('taken by parser = "dify", envelope = "docker"\n')
+    result = run(given=b'{"log":"%s\\n","stream":"stdout"}\n' % ACCESS.encode())
+    assert result.exit_code == 0
+    assert result.stdout.startswith('taken by parser = "dify", envelope = "docker"\n')
 
 
 def test_the_configured_sources_come_first(elsewhere: Path) -> None:
     (elsewhere / "exporter.toml").write_text(CONFIG)
-    told = run("m 200 /gateway/acme?CANARY")
-    assert told.stdout.startswith('taken by source "mine" (regex)\n')
-    assert "  route = /gateway/{tenant}\n" in told.stdout
-    assert "CANARY" not in told.output
+    result = run("m 200 /gateway/acme?CANARY")
+    assert result.stdout.startswith('taken by source "mine" (regex)\n')
+    assert "  route = /gateway/{tenant}\n" in result.stdout
+    assert "CANARY" not in result.output
     assert run(ACCESS).stdout.startswith('taken by parser = "dify"\n')
     assert 'route="/gateway/{tenant}"' in run(ACCESS.replace("/v1/chat-messages", "/gateway/x")).stdout
 
 
-def test_a_line_that_says_nothing() -> None:
-    told = run("2026-11-23 08:53:08.820 INFO [Dummy-1] [x.py:73]  - hello")
-    assert told.exit_code == 0
-    assert "\nit says nothing that is counted\n" in told.stdout
-    assert '  dify_exporter_lines_total{outcome="observed"} by 1\n' in told.stdout
+def test_a_line_without_anything_that_is_counted() -> None:
+    result = run("2026-11-23 08:53:08.820 INFO [Dummy-1] [x.py:73]  - hello")
+    assert result.exit_code == 0
+    assert "\nthis line contains nothing that is counted\n" in result.stdout
+    assert '  dify_exporter_lines_total{outcome="observed"} by 1\n' in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -81,27 +81,30 @@ def test_a_line_that_says_nothing() -> None:
         ("x" * 300 + ' - - [24/Nov/2026:11:11:42 +0000] "G / HTTP/1.1" oops', 'parser = "nginx", format = "dify-timed"', "oops"),
     ],
 )  # fmt: skip
-def test_a_line_nobody_takes_shows_where_it_broke(line: str, nearest: str, broken: str) -> None:
-    told = run(line)
-    assert told.exit_code == 1
+def test_a_line_that_no_parser_takes_shows_where_it_stops_matching(line: str, nearest: str, broken: str) -> None:
+    result = run(line)
+    assert result.exit_code == 1
     column = line.index(broken)
-    first, second, shown, caret = told.stdout.splitlines()
-    assert (first, second) == ("no parser takes this line", f"nearest: {nearest}; it broke at column {column + 1}:")
+    first, second, shown, caret = result.stdout.splitlines()
+    assert (first, second) == (
+        "no parser takes this line",
+        f"nearest: {nearest}; the line stops matching at column {column + 1}:",
+    )
     begin = max(0, column - 100)
     assert caret.index("^") == 2 + column - begin
     assert len(shown) == 2 + min(len(line) - begin, 161)
     assert "oops" not in shown
-    assert "CANARY" not in told.output
+    assert "CANARY" not in result.output
 
 
 @pytest.mark.parametrize("line", ["Traceback (most recent call last):", "  File", "\x00\x01", "hello"])
-def test_a_line_like_none(line: str) -> None:
-    told = run(line)
-    assert (told.exit_code, told.stdout.splitlines()) == (
+def test_a_line_that_matches_no_format(line: str) -> None:
+    result = run(line)
+    assert (result.exit_code, result.stdout.splitlines()) == (
         1,
         [
             "no parser takes this line",
-            "it begins like no format that we know; inside a log of Dify it belongs to the record before it",
+            "its beginning matches no known format; in a log of Dify such a line belongs to the record before",
         ],
     )
 
@@ -119,5 +122,5 @@ def test_a_line_like_none(line: str) -> None:
     ],
 )
 def test_wrong_use(arguments: tuple[str, ...], given: bytes | None, sentence: str) -> None:
-    told = run(*arguments, given=given)
-    assert (told.exit_code, told.stderr) == (2, f"dify-exporter: {sentence}\n")
+    result = run(*arguments, given=given)
+    assert (result.exit_code, result.stderr) == (2, f"dify-exporter: {sentence}\n")

@@ -1,4 +1,4 @@
-"""The status page in a real Chromium: what it says, that it asks nobody, and that everybody can read it."""
+"""The status page in a real Chromium: its text, no requests to other sites, and accessibility."""
 
 import shutil
 from pathlib import Path
@@ -82,7 +82,7 @@ def test_the_page(exporter: Exporter, width: int, scheme: str) -> None:
         assert (background == "rgb(15, 20, 27)") is (scheme == "dark")
 
 
-def test_failures_have_their_trace_id_and_place(exporter: Exporter) -> None:
+def test_failures_have_trace_id_and_position(exporter: Exporter) -> None:
     with chromium() as browser:
         browser.open(exporter.url + "/")
         rows = browser.run(
@@ -97,8 +97,8 @@ def test_failures_have_their_trace_id_and_place(exporter: Exporter) -> None:
             assert row[3].encode() in line
 
 
-def test_charts_come_with_time(exporter: Exporter, folder: Path) -> None:
-    """The keyboard reaches every table, and a chart tells a screen reader what it shows."""
+def test_charts_appear_after_some_time(exporter: Exporter, folder: Path) -> None:
+    """Every table is reachable by keyboard, and each chart has a label for screen readers."""
     with chromium() as browser:
 
         def charts() -> list[str]:

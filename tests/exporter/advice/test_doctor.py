@@ -19,21 +19,21 @@ from tests.golden import ROOT
 SAMPLES = ROOT / "samples"
 
 
-def told(parser: Parser, *paths: Path | str) -> list[Finding]:
+def findings(parser: Parser, *paths: Path | str) -> list[Finding]:
     return list(examine(SourceConfig("x", tuple(str(path) for path in paths), parser), []))
 
 
 def problems(parser: Parser, *paths: Path | str) -> list[str]:
-    return [finding.text for finding in told(parser, *paths) if finding.problem]
+    return [finding.text for finding in findings(parser, *paths) if finding.problem]
 
 
 def absent(parser: Parser, *paths: Path | str) -> str:
-    return "\n".join(f.text for f in told(parser, *paths) if f.text.startswith("absent: "))
+    return "\n".join(f.text for f in findings(parser, *paths) if f.text.startswith("absent: "))
 
 
 def test_a_good_log_says_what_it_yields_and_what_it_cannot() -> None:
     log = SAMPLES / "nginx-dify.log"
-    first, *rest = told(Nginx(), log)
+    first, *rest = findings(Nginx(), log)
     assert first == Finding(f"{log}: 41 lines: 41 observed, 0 ignored, 0 unparsed; yields requests (41)")
     assert [finding.text for finding in rest] == [
         "absent: this nginx format carries no $request_time: latency metrics stay empty; add the dify-timed log_format, "
@@ -70,11 +70,15 @@ def test_difys_switches_are_named_where_their_signal_is_absent(
         (Dify(), "docker-api.log", 'no line fits the parser; this looks like parser = "dify", envelope = "docker"'),
         (Dify(), "nginx-error.log", 'no line fits the parser; this looks like parser = "nginx", format = "error"'),
         (Docker(parser=Dify()), "dify-api-text.log", 'no line fits the parser; this looks like parser = "dify"'),
-        (Dify(), "plugin-daemon-json.log", 'another parser says more; this looks like parser = "plugin-daemon"'),
+        (
+            Dify(),
+            "plugin-daemon-json.log",
+            'another parser finds more records; this looks like parser = "plugin-daemon"',
+        ),
         (
             Dify(),
             "nginx-json.log",
-            "no line fits the parser; nor any other; `dify-exporter explain` shows where a line breaks",
+            "no line fits the parser; no other parser fits either; `dify-exporter explain` shows where a line stops matching",
         ),
     ],
 )
@@ -92,7 +96,7 @@ def test_a_sample_that_fits_is_no_problem(log: str) -> None:
 
 def test_an_unparsed_line_is_shown_without_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "x.log").write_text("2026-11-23 08:53:08.820 CANARY sk-secret POST user@example.org\n")
-    first, second, *_ = told(Dify(), tmp_path / "x.log")
+    first, second, *_ = findings(Dify(), tmp_path / "x.log")
     assert first.text.endswith("1 lines: 0 observed, 0 ignored, 1 unparsed; yields nothing")
     assert second == Finding(
         "unparsed (format), for example: 0000-00-00 00:00:00.000 xxxxxx xx-xxxxxx POST xxxx@xxxxxxx.xxx", True
@@ -103,34 +107,34 @@ def test_a_few_unparsed_lines_are_no_problem(tmp_path: Path) -> None:
     good = (SAMPLES / "nginx-dify.log").read_text()
     (tmp_path / "x.log").write_text(good + "oops\n")
     assert problems(Nginx(), tmp_path / "x.log") == []
-    assert "unparsed (format), for example: xxxx" in [finding.text for finding in told(Nginx(), tmp_path / "x.log")]
+    assert "unparsed (format), for example: xxxx" in [finding.text for finding in findings(Nginx(), tmp_path / "x.log")]
 
 
 def test_lines_of_another_program_in_the_same_log_are_known(tmp_path: Path) -> None:
     gin = '[GIN] 2025/07/17 - 07:35:41 | 200 | 1s | 1.1.1.1 | GET "/health/check"'
     (tmp_path / "x.log").write_text((SAMPLES / "nginx-dify.log").read_text() + gin + "\n")
-    said = [finding.text for finding in told(Nginx(), tmp_path / "x.log")]
+    said = [finding.text for finding in findings(Nginx(), tmp_path / "x.log")]
     assert said[1].endswith('; it looks like parser = "plugin-daemon"')
 
 
 def test_a_half_line_at_the_end_is_not_judged(tmp_path: Path) -> None:
     good = (SAMPLES / "nginx-dify.log").read_bytes()
     (tmp_path / "x.log").write_bytes(good + good[:50])
-    assert "41 lines: 41 observed, 0 ignored, 0 unparsed" in told(Nginx(), tmp_path / "x.log")[0].text
+    assert "41 lines: 41 observed, 0 ignored, 0 unparsed" in findings(Nginx(), tmp_path / "x.log")[0].text
 
 
 def test_of_a_long_log_the_end_is_read(tmp_path: Path) -> None:
     gin = b'[GIN] 2025/07/17 - 07:35:41 | 200 | 1s | 1.1.1.1 | GET "/health/check"\n'
     lines = b"x\n" * SAMPLE_BYTES + gin * (SAMPLE_BYTES // len(gin) + 2)
     (tmp_path / "x.log").write_bytes(lines)
-    first = told(PluginDaemon(), tmp_path / "x.log")[0].text
+    first = findings(PluginDaemon(), tmp_path / "x.log")[0].text
     assert "3,692 lines at its end: 3,692 observed, 0 ignored, 0 unparsed; yields nothing" in first
 
 
 def test_gzip_is_read_and_a_broken_one_named(tmp_path: Path) -> None:
     good = (SAMPLES / "nginx-dify.log").read_bytes()
     (tmp_path / "x.gz").write_bytes(gzip.compress(good * 200))
-    assert "lines at its end" in told(Nginx(), tmp_path / "x.gz")[0].text
+    assert "lines at its end" in findings(Nginx(), tmp_path / "x.gz")[0].text
     (tmp_path / "x.gz").write_bytes(gzip.compress(good)[:-20])
     assert problems(Nginx(), tmp_path / "x.gz")[0].startswith(f"{tmp_path / 'x.gz'}: cannot be read: ")
     damaged = bytearray(gzip.compress(os.urandom(9999)))
@@ -142,13 +146,13 @@ def test_gzip_is_read_and_a_broken_one_named(tmp_path: Path) -> None:
 def test_what_serve_does_not_follow_is_not_looked_at(tmp_path: Path) -> None:
     for name in ("a.log", "a.log.1", "a.log.2.gz", "a.log.3.xz"):
         (tmp_path / name).write_bytes((SAMPLES / "nginx-dify.log").read_bytes())
-    assert [f.text for f in told(Nginx(), tmp_path / "a.log*") if "a.log." in f.text] == []
+    assert [f.text for f in findings(Nginx(), tmp_path / "a.log*") if "a.log." in f.text] == []
 
 
 def test_what_is_not_there_is_said_with_the_volume_that_dify_needs(tmp_path: Path) -> None:
     (tmp_path / "empty.log").touch()
     paths = [tmp_path / name for name in ("none.log", "no/*.log", "empty.log")]
-    first, second, third, *_ = told(Dify(), *paths)
+    first, second, third, *_ = findings(Dify(), *paths)
     for path, finding in zip(paths[:2], (first, second), strict=True):
         assert finding.problem
         assert finding.text.startswith(f"{path}: no such file yet; serve waits for it. ")
@@ -167,7 +171,7 @@ def test_a_file_under_two_names_is_looked_at_once_and_one_of_two_sources_is_said
     log.write_bytes((ROOT / "samples/nginx-dify.log").read_bytes())
     os.link(log, tmp_path / "hard.log")
     (tmp_path / "soft.log").symlink_to(log)
-    looked_at = [finding.text for finding in told(Nginx(), tmp_path / "*.log", log) if "yields" in finding.text]
+    looked_at = [finding.text for finding in findings(Nginx(), tmp_path / "*.log", log) if "yields" in finding.text]
     assert len(looked_at) == 1
     a, b, c = (
         SourceConfig(name, (str(tmp_path / path),), Nginx())
@@ -175,5 +179,5 @@ def test_a_file_under_two_names_is_looked_at_once_and_one_of_two_sources_is_said
     )
     assert list(overlaps([a, c])) == []
     assert [finding.text for finding in overlaps([a, b, c])] == [
-        f"{log} is read by a and b: each counts its lines; sum within one source"
+        f"{log} is read by a and b: each of them counts its lines, so do not sum over them"
     ]

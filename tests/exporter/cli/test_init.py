@@ -86,7 +86,7 @@ def test_it_finds_what_is_there(machine: Path, tmp_path: Path) -> None:
 
 def test_a_machine_without_logs_gets_a_beginning(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert "put paths in" in init(tmp_path, tmp_path / "empty")
+    assert "put your paths in" in init(tmp_path, tmp_path / "empty")
     assert [source.name for source in load(tmp_path / "exporter.toml").sources] == ["nginx"]
 
 

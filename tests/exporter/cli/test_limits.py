@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from exporter.cli import main
-from exporter.replay.inputs import reading
+from exporter.replay.inputs import open_input
 from tests.system.exporter import COMMAND
 
 SAMPLE = Path(__file__).parents[3] / "samples/nginx-dify.log"
@@ -77,7 +77,7 @@ def test_standard_input_is_closed(arguments: str, sentence: str) -> None:
 def test_a_log_that_vanishes_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     log.write_bytes(b"line\n" * 100_000)
-    with reading(str(log)) as (sample, read, _):
+    with open_input(str(log)) as (sample, read, _):
         log.unlink()
         size = 0
         while block := read(65_536):

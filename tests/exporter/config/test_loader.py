@@ -1,4 +1,4 @@
-"""What a configuration may say, and what becomes of it."""
+"""Valid configurations and the structs that they become."""
 
 from datetime import date
 from decimal import Decimal
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config.address import address
+from exporter.config.address import parse_address
 from exporter.config.loader import ConfigError, load
 from parsers.envelope import Docker
 from parsers.nginx import Nginx
@@ -54,7 +54,7 @@ workers = 2
 """
 
 
-def test_everything_the_design_shows_is_accepted(tmp_path: Path) -> None:
+def test_a_file_with_every_table_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "prices.toml").write_text(
         '[[price]]\nmodel = "m"\ninput = "1"\noutput = "2"\ncurrency = "RMB"\nfrom = 2026-02-01\n'
     )
@@ -71,7 +71,7 @@ def test_everything_the_design_shows_is_accepted(tmp_path: Path) -> None:
     assert [price.since for price in config.prices] == [date(2026, 1, 1), date(2026, 2, 1)]
     assert config.exchange.convert(Decimal(100), "RMB", "USD") == Decimal(14)
     assert config.apps["0f0e"].team == "care"
-    assert address(config.exporter.listen) == ("::1", 0)
+    assert parse_address(config.exporter.listen) == ("::1", 0)
 
 
 def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
@@ -83,8 +83,8 @@ def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
     assert config.limits.open_joins == 10_000
 
 
-def test_a_table_says_all_that_is_wrong_with_it(tmp_path: Path) -> None:
-    """Types, unknown keys, and what options mean to their parser, in one go."""
+def test_all_problems_of_a_table_are_reported(tmp_path: Path) -> None:
+    """Wrong types, unknown keys and values that the parser rejects, all at once."""
     (tmp_path / "x.toml").write_text(
         '[exporter]\nlisten = "9877"\nstat = "x"\n'
         '[[source]]\nname = "a"\npaths = []\nparser = "ngnix"\nenvelope = "dockre"\n'

@@ -1,4 +1,4 @@
-"""`[proxy]`: what is wrong with it is said before it runs."""
+"""`[proxy]`: its problems are reported before the proxy starts."""
 
 import socket
 from pathlib import Path
@@ -40,11 +40,13 @@ def run(command: str, folder: Path, text: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_check_looks_at_the_proxy_where_it_is_configured(tmp_path: Path) -> None:
+def test_check_examines_a_configured_proxy(tmp_path: Path) -> None:
     assert "\nproxy\n" not in run("check", tmp_path, "")[1]
     code, output = run("check", tmp_path, "[proxy]\nworkers = 2\nupstream_ca = 'ca.pem'\n")
     assert code == 1
-    assert f"passes 127.0.0.1:8877 on to http://127.0.0.1:5001, writes {tmp_path}/logs/proxy.log" in output
+    assert (
+        f"listens on 127.0.0.1:8877, forwards to http://127.0.0.1:5001, and writes {tmp_path}/logs/proxy.log" in output
+    )
     assert f"problem: upstream_ca: no CA bundle at {tmp_path}/ca.pem" in output
     assert f"problem: no [[source]] reads {tmp_path}/logs/proxy.log" in output
     assert not (tmp_path / "logs").exists()
@@ -52,7 +54,7 @@ def test_check_looks_at_the_proxy_where_it_is_configured(tmp_path: Path) -> None
     assert "no [[source]]" not in run("check", tmp_path, f"[proxy]\nworkers = 2\n{source}")[1]
 
 
-def test_the_command_says_why_it_cannot_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_reports_why_it_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "folder").mkdir()
     code, output = run("proxy", tmp_path, "[proxy]\nlog = 'folder'\nupstream_ca = 'ca.pem'\n")
     assert (code, output.count("\n")) == (2, 2)
@@ -61,7 +63,7 @@ def test_the_command_says_why_it_cannot_run(tmp_path: Path, monkeypatch: pytest.
         code, output = run("proxy", tmp_path, f"[proxy]\nlisten = '127.0.0.1:{taken.getsockname()[1]}'\n")
         assert (code, output.count("\n")) == (2, 1)
         assert "listen: cannot listen on 127.0.0.1:" in output
-    monkeypatch.setattr("exporter.cli.proxy._NEEDED", ("gevent", "no_such_module"))
+    monkeypatch.setattr("exporter.cli.proxy._REQUIRED_PACKAGES", ("gevent", "no_such_module"))
     code, output = run("proxy", tmp_path, "")
     assert (code, output) == (
         2,

@@ -1,4 +1,4 @@
-"""One bad file per way to be wrong, with the exact sentence it must cause."""
+"""One invalid file per kind of problem, with the exact sentence that it must cause."""
 
 from pathlib import Path
 
@@ -135,7 +135,7 @@ REFUSED = {
     ),
     "absurd price": (
         "[[price]]\nmodel='m'\ninput='1e300'\noutput='8'\ncurrency='USD'\n",
-        "[[price]] 1: input must lie between 10^-12 and 10^15, found '1e300'",
+        "[[price]] 1: input must be between 10^-12 and 10^15, found '1e300'",
     ),
     "price's currency": (
         "[[price]]\nmodel='m'\ninput='2'\noutput='8'\ncurrency='dollar'\n",
@@ -208,7 +208,7 @@ REFUSED = {
 
 
 def problems_of(text: str, folder: Path) -> list[str]:
-    """Why the file is refused; each sentence begins with its name."""
+    """The problems of a file that is refused, without the name of the file."""
     file = folder / "exporter.toml"
     file.write_text(text)
     with pytest.raises(ConfigError) as refusal:
@@ -224,7 +224,7 @@ def test_a_wrong_configuration_is_refused_with_one_sentence(name: str, tmp_path:
     assert problem.startswith(sentence)
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     file = tmp_path / "exporter.toml"
     file.write_text(
         "[exporter]\nlistn = 'x'\npoll_interval = 'y'\n[limits]\nline_length = -1\n"
@@ -235,7 +235,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     assert len(refusal.value.problems) == 5
 
 
-def test_a_price_list_has_problems_of_its_own(tmp_path: Path) -> None:
+def test_problems_of_a_price_list_name_its_file(tmp_path: Path) -> None:
     file, listed = tmp_path / "exporter.toml", tmp_path / "prices.toml"
     file.write_text("[exporter]\nprices = 'prices.toml'\n")
     for text, sentence in {
@@ -304,7 +304,7 @@ def test_a_byte_order_mark_is_no_problem(tmp_path: Path) -> None:
     assert [source.name for source in load(tmp_path / "exporter.toml").sources] == ["nginx"]
 
 
-def test_another_encoding_is_named(tmp_path: Path) -> None:
+def test_another_encoding_is_reported(tmp_path: Path) -> None:
     (tmp_path / "exporter.toml").write_bytes(b"# a\n# caf\xe9\n")
     with pytest.raises(ConfigError, match="is not UTF-8: byte 0xe9 in line 2; save it as UTF-8"):
         load(tmp_path / "exporter.toml")
@@ -318,7 +318,7 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
         load(tmp_path / "missing.toml")
 
 
-def test_a_name_used_twice_is_said_beside_other_problems(tmp_path: Path) -> None:
+def test_a_duplicate_name_is_reported_with_other_problems(tmp_path: Path) -> None:
     (tmp_path / "exporter.toml").write_text(SOURCE + SOURCE + 'formt = "dify"\n')
     with pytest.raises(ConfigError) as refused:
         load(tmp_path / "exporter.toml")

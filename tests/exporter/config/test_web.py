@@ -1,4 +1,4 @@
-"""The file that web_config names: what it says, and one sentence for each thing that is wrong with it."""
+"""The file that web_config names: its values, and one sentence for each problem."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from exporter.config.loader import ConfigError, load
 from exporter.config.toml_table import Problems
-from exporter.config.web import WebConfig, web_config
+from exporter.config.web import WebConfig, convert_web_config
 
 HASH = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG"
 
@@ -54,15 +54,15 @@ def test_everything_at_once(files: Path) -> None:
     )
     assert web.tls is not None
     assert web.tls.cert_file == str(files / "cert.pem")
-    assert web.headers.set() == {"Strict-Transport-Security": "max-age=63072000", "X-Frame-Options": ""}
+    assert web.headers.overrides() == {"Strict-Transport-Security": "max-age=63072000", "X-Frame-Options": ""}
     assert web.users == {"prometheus": HASH}
     assert (web.rate_limit.seconds, web.rate_limit.burst) == (0.1, 20)
-    assert web.guarded
+    assert web.requires_authentication
 
 
-def test_an_empty_file_is_a_plain_endpoint(tmp_path: Path) -> None:
+def test_an_empty_file_means_no_tls_and_no_passwords(tmp_path: Path) -> None:
     assert loaded(tmp_path, "") == WebConfig()
-    assert not WebConfig().guarded
+    assert not WebConfig().requires_authentication
 
 
 TLS = '[tls_server_config]\ncert_file = "cert.pem"\nkey_file = "key.pem"\n'
@@ -127,5 +127,5 @@ keys = st.sampled_from(
 @given(st.dictionaries(keys, st.dictionaries(keys, values, max_size=4) | values, max_size=4))
 def test_any_document_is_read_or_refused(document: dict) -> None:
     problems = Problems("web.toml")
-    assert isinstance(web_config(document, Path("/nowhere"), problems), WebConfig)
+    assert isinstance(convert_web_config(document, Path("/nowhere"), problems), WebConfig)
     assert all(sentence.startswith("web.toml: ") and "\n" not in sentence for sentence in problems.sentences)

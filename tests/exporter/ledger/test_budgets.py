@@ -60,10 +60,10 @@ class Till:
 
     def restart(self, *budgets: Budget) -> list[str]:
         """Through the bytes of the checkpoint."""
-        image = msgspec.msgpack.encode(self.ledger.changes())
+        state = msgspec.msgpack.encode(self.ledger.changes())
         self.config = msgspec.structs.replace(self.config, budgets=budgets or self.config.budgets)
         self.ledger = self._ledger()
-        return self.ledger.take_over(msgspec.msgpack.decode(image, type=State), ["s"])
+        return self.ledger.restore(msgspec.msgpack.decode(state, type=State), ["s"])
 
     def shown(self, metric: c.Metric = c.BUDGET_SPENT) -> list[float]:
         return list(computed_gauges(self.ledger.snapshot(self.now), self.config, self.now)[metric].values())
@@ -241,6 +241,6 @@ def test_another_limit_or_unit_goes_on_and_another_definition_begins_anew() -> N
     assert till.shown() == [5]
     assert till.restart(budget("tokens")) == []
     assert till.shown() == [15]
-    told = till.restart(budget(match={"app_id": "a"}))
-    assert told == ["budget b is removed or defined anew: what it had spent is dropped"]
+    warnings = till.restart(budget(match={"app_id": "a"}))
+    assert warnings == ["budget b was removed or redefined: its spent amounts are dropped"]
     assert till.shown() == [0]

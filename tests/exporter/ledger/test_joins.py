@@ -170,8 +170,8 @@ def test_a_run_that_telemetry_reports_too_fails_once() -> None:
         rig = Rig()
         rig.post(b.Run("workflow", APP, "succeeded"), at=0)
         if restart:
-            image, rig.ledger = rig.ledger.changes(), Ledger(rig.limits, rig.clock)
-            rig.ledger.take_over(image, ["s"])
+            state, rig.ledger = rig.ledger.changes(), Ledger(rig.limits, rig.clock)
+            rig.ledger.restore(state, ["s"])
         rig.post(opened("t"), error("t", 1, "run"), closed("t", SECOND), b.Run("workflow", APP, "failed"), at=SECOND)
         rig.post(at=60 * SECOND)
         expected = {"succeeded": 1, "failed": 1, "finished": 1}
@@ -203,10 +203,10 @@ def test_a_restart_in_the_hold_changes_nothing(stop: int, tmp_path: Path) -> Non
     rig.runs()
     checkpoint.close()
     checkpoint = Checkpoint(tmp_path)
-    image, _ = checkpoint.load()
-    assert image is not None
+    state, _ = checkpoint.load()
+    assert state is not None
     rig.ledger = Ledger(rig.limits, rig.clock)
-    rig.ledger.take_over(image, ["s"])
+    rig.ledger.restore(state, ["s"])
     assert rig.runs() == {}
     for fact in facts[stop:]:
         rig.post(fact, at=SECOND)
@@ -217,9 +217,9 @@ def test_a_restart_in_the_hold_changes_nothing(stop: int, tmp_path: Path) -> Non
 
 
 def test_a_state_from_before_the_joins_of_errors_is_read() -> None:
-    image = msgspec.msgpack.decode(msgspec.msgpack.encode({"waiting": {"s": {"t": opened("t")}}}), type=State)
+    state = msgspec.msgpack.decode(msgspec.msgpack.encode({"waiting": {"s": {"t": opened("t")}}}), type=State)
     rig = Rig()
-    rig.ledger.take_over(image, ["s"])
+    rig.ledger.restore(state, ["s"])
     rig.post(closed("t", SECOND), at=SECOND)
     rig.post(at=60 * SECOND)
     assert rig.runs() == {("workflow", APP, "finished"): 1}
@@ -257,10 +257,10 @@ def test_a_stream_fails_after_a_restart_and_only_once() -> None:
     rig = Rig()
     rig.post(accepted("t", SECOND), at=SECOND)
     for count in (0, 1, 1):
-        image = State()
-        image.update(msgspec.msgpack.decode(msgspec.msgpack.encode(rig.ledger.changes()), type=State))
+        state = State()
+        state.update(msgspec.msgpack.decode(msgspec.msgpack.encode(rig.ledger.changes()), type=State))
         rig.ledger = Ledger(rig.limits, rig.clock)
-        rig.ledger.take_over(image, ["s"])
+        rig.ledger.restore(state, ["s"])
         assert sum(rig.failed().values()) == count
         rig.post(error("t", 2 * SECOND, "plugin"), at=2 * SECOND)
         assert sum(rig.failed().values()) == 1
@@ -274,10 +274,10 @@ def test_what_waits_is_bounded_and_a_flood_only_pushes_the_oldest_out(size: int)
         names, times = "\n".join(f"t{n}" for n in numbers), "\n".join(iso_of(BEGUN + n) for n in numbers)
         rig.post(b.Accepted("/v1/chat-messages", "stream_error", names, times), at=SECOND)
         rig.post(*(error(f"e{n}", n) for n in numbers), *(closed(f"c{n}", SECOND) for n in numbers), at=SECOND)
-    image = rig.ledger.changes()
-    assert len(image.errors["s"]) - sum(each is None for each in image.errors["s"].values()) == 1000
-    assert sum(each is not None for each in image.held["s"].values()) == 1000
-    blocks = [block for block in image.streams["s"].values() if block is not None]
+    state = rig.ledger.changes()
+    assert len(state.errors["s"]) - sum(each is None for each in state.errors["s"].values()) == 1000
+    assert sum(each is not None for each in state.held["s"].values()) == 1000
+    blocks = [block for block in state.streams["s"].values() if block is not None]
     assert 1000 - 128 < sum(len(block.times) for block in blocks) <= 1000
     rig.post(error("t4999", SECOND, "plugin"), error("t0", SECOND, "plugin"), at=SECOND)
     assert rig.failed() == {("/v1/chat-messages", "stream_error"): 1}

@@ -17,7 +17,7 @@ DAY = 24 * 3600 * SECOND
 NOW = 1_000_000.0
 
 
-def ledger(**limits: int) -> Ledger:
+def new_ledger(**limits: int) -> Ledger:
     return Ledger(Limits(**limits), clock=lambda: NOW)
 
 
@@ -27,53 +27,53 @@ def window(offset: int, data: bytes = b"x" * 10, **events: int) -> Window:
     )
 
 
-def counted(books: Ledger, metric: c.Metric) -> dict[tuple[str, ...], object]:
+def counted(ledger: Ledger, metric: c.Metric) -> dict[tuple[str, ...], object]:
     """What a counter says of source s, without the zeros."""
-    return {labels[1:]: value for labels, value in books.snapshot(NOW).counters[metric].items() if value}
+    return {labels[1:]: value for labels, value in ledger.snapshot(NOW).counters[metric].items() if value}
 
 
 def entered(*records: b.Record, last_at: int | None = None, **limits: int) -> Ledger:
-    books = ledger(**limits)
-    books.enter("s", b.Batch(lines=len(records), records=records, last_at=last_at))
-    return books
+    ledger = new_ledger(**limits)
+    ledger.enter("s", b.Batch(lines=len(records), records=records, last_at=last_at))
+    return ledger
 
 
 def test_records_and_position_go_in_together() -> None:
-    books = ledger()
-    books.post(window(0, rotations=1, truncations=2, lost_bytes=3), b.Batch(consumed=10, lines=2, ignored=1))
-    assert books.positions("s")["f"].offset == 10
-    assert counted(books, c.READ_BYTES) == {(): 10}
-    assert counted(books, c.LINES) == {("observed",): 1, ("ignored",): 1}
-    news = [counted(books, metric)[()] for metric in (c.ROTATIONS, c.TRUNCATIONS, c.LOST_BYTES)]
+    ledger = new_ledger()
+    ledger.post(window(0, rotations=1, truncations=2, lost_bytes=3), b.Batch(consumed=10, lines=2, ignored=1))
+    assert ledger.positions("s")["f"].offset == 10
+    assert counted(ledger, c.READ_BYTES) == {(): 10}
+    assert counted(ledger, c.LINES) == {("observed",): 1, ("ignored",): 1}
+    news = [counted(ledger, metric)[()] for metric in (c.ROTATIONS, c.TRUNCATIONS, c.LOST_BYTES)]
     assert news == [1, 2, 3]
 
 
 def test_nothing_is_posted_twice() -> None:
     """The voucher number: a window that does not begin where the last one ended changes nothing."""
-    books = ledger()
-    books.post(window(0), b.Batch(consumed=10, lines=1))
+    ledger = new_ledger()
+    ledger.post(window(0), b.Batch(consumed=10, lines=1))
     for offset in (0, 9, 11):
         with pytest.raises(ValueError, match=f"window begins at {offset}, posted up to 10"):
-            books.post(window(offset), b.Batch(consumed=10, lines=1))
-    assert counted(books, c.LINES) == {("observed",): 1}
+            ledger.post(window(offset), b.Batch(consumed=10, lines=1))
+    assert counted(ledger, c.LINES) == {("observed",): 1}
 
 
 def test_a_forgotten_generation_has_no_position() -> None:
-    books = ledger()
-    books.post(window(0), b.Batch(consumed=10, lines=1))
-    books.post(window(10, b"", forget=("f",)), b.Batch())
-    assert books.positions("s") == {}
+    ledger = new_ledger()
+    ledger.post(window(0), b.Batch(consumed=10, lines=1))
+    ledger.post(window(10, b"", forget=("f",)), b.Batch())
+    assert ledger.positions("s") == {}
 
 
 def test_the_first_error_is_visible() -> None:
-    books = ledger()
-    books.open("s")
-    counters = books.snapshot(NOW).counters
+    ledger = new_ledger()
+    ledger.open("s")
+    counters = ledger.snapshot(NOW).counters
     assert set(counters[c.ERRORS]) == {("s", kind) for kind in b.ERROR_KINDS}
     assert set(counters[c.UNPARSED_LINES]) == {("s", reason) for reason in b.UNPARSED_REASONS}
     assert set(counters[c.LINES]) == {("s", o) for o in ("observed", "ignored", "unparsed")}
-    books.enter("s", b.Batch(records=(b.Request("GET", "/v1/info", "200"),)))
-    failed = books.snapshot(NOW).counters[c.FAILED_REQUESTS]
+    ledger.enter("s", b.Batch(records=(b.Request("GET", "/v1/info", "200"),)))
+    failed = ledger.snapshot(NOW).counters[c.FAILED_REQUESTS]
     assert failed == {("s", "/v1/info", reason): 0 for reason in b.FAILURE_REASONS}
 
 
@@ -81,26 +81,26 @@ def test_a_request_moves_its_series() -> None:
     record = b.Request(
         "POST", "/v1/chat-messages", "504", "timeout", 2, 300, (SECOND, 3 * SECOND), (SECOND,), (5 * SECOND,)
     )
-    books = entered(record)
-    assert counted(books, c.REQUESTS) == {("POST", "/v1/chat-messages", "504"): 2}
-    assert counted(books, c.FAILED_REQUESTS) == {("/v1/chat-messages", "timeout"): 2}
-    assert counted(books, c.RESPONSE_BYTES) == {("/v1/chat-messages",): 300}
-    histograms = books.snapshot(NOW).histograms
+    ledger = entered(record)
+    assert counted(ledger, c.REQUESTS) == {("POST", "/v1/chat-messages", "504"): 2}
+    assert counted(ledger, c.FAILED_REQUESTS) == {("/v1/chat-messages", "timeout"): 2}
+    assert counted(ledger, c.RESPONSE_BYTES) == {("/v1/chat-messages",): 300}
+    histograms = ledger.snapshot(NOW).histograms
     assert histograms[c.REQUEST_DURATION]["s", "POST", "/v1/chat-messages", "504"][-1] == 4 * SECOND
     assert histograms[c.TIME_TO_FIRST_BYTE]["s", "POST", "/v1/chat-messages"][-1] == SECOND
     assert histograms[c.HANDLER_DURATION]["s", "POST", "/v1/chat-messages"][-1] == 5 * SECOND
 
 
 def test_bytes_that_are_not_known_make_no_series() -> None:
-    books = entered(b.Request("GET", "/v1/info", "200"))
-    assert books.snapshot(NOW).counters[c.RESPONSE_BYTES] == {}
+    ledger = entered(b.Request("GET", "/v1/info", "200"))
+    assert ledger.snapshot(NOW).counters[c.RESPONSE_BYTES] == {}
 
 
 def test_reported_cost_wins_over_the_price_list() -> None:
     price = Price(model="gpt-4.1", input="2.00", output="8.00", currency="USD", provider="openai")
-    books = Ledger(Limits(), clock=lambda: NOW, prices=[price])
+    ledger = Ledger(Limits(), clock=lambda: NOW, prices=[price])
     usage = {"app_id": "a", "provider": "langgenius/openai/openai", "model": "gpt-4.1"}
-    books.enter(
+    ledger.enter(
         "s",
         b.Batch(
             records=(
@@ -112,80 +112,82 @@ def test_reported_cost_wins_over_the_price_list() -> None:
         ),
     )
     model = ("a", "langgenius/openai/openai", "gpt-4.1")
-    assert counted(books, c.COST) == {
+    assert counted(ledger, c.COST) == {
         (*model, "USD", "price_list"): Decimal("0.006"),
         (*model, "RMB", "reported"): Decimal("0.5"),
     }
-    assert counted(books, c.UNPRICED_TOKENS) == {(model[1], "nobody"): 7, model[1:]: 9}
-    assert counted(books, c.TOKENS_USED)[*model, "input"] == 1001
-    assert counted(books, c.TOKENS_USED)[*model, "unsplit"] == 9
+    assert counted(ledger, c.UNPRICED_TOKENS) == {(model[1], "nobody"): 7, model[1:]: 9}
+    assert counted(ledger, c.TOKENS_USED)[*model, "input"] == 1001
+    assert counted(ledger, c.TOKENS_USED)[*model, "unsplit"] == 9
 
 
 def test_a_price_is_valid_from_its_day() -> None:
     old = Price(model="m", input="1", output="1", currency="USD")
     new = Price(model="m", input="3", output="3", currency="USD", since=__import__("datetime").date(1970, 1, 3))
-    books = Ledger(Limits(), clock=lambda: NOW, prices=[old, new])
+    ledger = Ledger(Limits(), clock=lambda: NOW, prices=[old, new])
     for at in (DAY, 2 * DAY):
-        books.enter("s", b.Batch(records=(b.Usage(model="m", input_tokens=500_000, output_tokens=500_000, at=at),)))
-    assert sum(counted(books, c.COST).values()) == 4
+        ledger.enter("s", b.Batch(records=(b.Usage(model="m", input_tokens=500_000, output_tokens=500_000, at=at),)))
+    assert sum(counted(ledger, c.COST).values()) == 4
 
 
 def test_the_halves_of_a_run_are_joined() -> None:
-    books = entered(
+    ledger = entered(
         b.Opened("t1", "workflow", "app", at=1),
         b.Closed("t1", "finished", 2 * SECOND, at=2),
         b.Closed("t2", "failed", None, at=3),
     )
-    assert counted(books, c.RUNS) == {}
-    books.enter("s", b.Batch(last_at=5 * SECOND))
-    assert counted(books, c.RUNS) == {("workflow", "app", "finished"): 1, ("unknown", "unknown", "failed"): 1}
-    assert list(books.snapshot(NOW).histograms[c.RUN_DURATION]) == [("s", "workflow", "app")]
+    assert counted(ledger, c.RUNS) == {}
+    ledger.enter("s", b.Batch(last_at=5 * SECOND))
+    assert counted(ledger, c.RUNS) == {("workflow", "app", "finished"): 1, ("unknown", "unknown", "failed"): 1}
+    assert list(ledger.snapshot(NOW).histograms[c.RUN_DURATION]) == [("s", "workflow", "app")]
 
 
 def test_a_join_is_lost_after_a_day_of_event_time() -> None:
-    books = entered(b.Opened("t1", "workflow", "app", at=0), last_at=DAY - 1)
-    assert counted(books, c.RUNS) == {}
-    books.enter("s", b.Batch(last_at=DAY))
-    assert counted(books, c.RUNS) == {("workflow", "app", "lost"): 1}
-    assert counted(books, c.JOINS_EXPIRED) == {(): 1}
+    ledger = entered(b.Opened("t1", "workflow", "app", at=0), last_at=DAY - 1)
+    assert counted(ledger, c.RUNS) == {}
+    ledger.enter("s", b.Batch(last_at=DAY))
+    assert counted(ledger, c.RUNS) == {("workflow", "app", "lost"): 1}
+    assert counted(ledger, c.JOINS_EXPIRED) == {(): 1}
 
 
 def test_a_line_from_the_future_ends_no_join() -> None:
-    books = entered(b.Opened("t1", "workflow", "app", at=round(NOW * SECOND)), last_at=10**30)
-    assert counted(books, c.RUNS) == {}
-    assert books.snapshot(NOW).last_at == {"s": NOW}
+    ledger = entered(b.Opened("t1", "workflow", "app", at=round(NOW * SECOND)), last_at=10**30)
+    assert counted(ledger, c.RUNS) == {}
+    assert ledger.snapshot(NOW).last_at == {"s": NOW}
 
 
 def test_a_time_from_the_future_keeps_neither_a_join_nor_a_worker_for_ever() -> None:
     """Nor does none, and nothing stored is beyond 64 bits."""
     now = round(NOW * SECOND)
     for at in (10**30, None):
-        books = entered(b.Opened("t1", "workflow", "app", at), b.Opened("t2", "chat", "app", now), b.Active("w", 7, at))
-        assert [each.at for each in books.changes().waiting["s"].values() if each] == [now, now]
-        books = entered(b.Active("w", 7, at))
-        assert books.snapshot(NOW).active == {"s": 7}
-        assert books.snapshot(NOW + 31).active == {"s": 0}
+        ledger = entered(
+            b.Opened("t1", "workflow", "app", at), b.Opened("t2", "chat", "app", now), b.Active("w", 7, at)
+        )
+        assert [each.at for each in ledger.changes().waiting["s"].values() if each] == [now, now]
+        ledger = entered(b.Active("w", 7, at))
+        assert ledger.snapshot(NOW).active == {"s": 7}
+        assert ledger.snapshot(NOW + 31).active == {"s": 0}
 
 
 def test_open_joins_are_bounded() -> None:
     opened = [b.Opened(f"t{n}", "workflow", "app", at=n) for n in range(5)]
-    books = entered(*opened, open_joins=2)
-    assert counted(books, c.RUNS) == {("workflow", "app", "lost"): 3}
+    ledger = entered(*opened, open_joins=2)
+    assert counted(ledger, c.RUNS) == {("workflow", "app", "lost"): 3}
 
 
 def test_active_requests_are_the_sum_of_workers_that_spoke_lately() -> None:
     now = round(NOW * SECOND)
-    books = entered(
+    ledger = entered(
         b.Active("w1", 7, now - 31 * SECOND),
         b.Active("w2", 3, now),
         b.Active("w3", 2, now),
         b.Active("w3", 1, now),
     )
-    assert books.snapshot(NOW).active == {"s": 4}
+    assert ledger.snapshot(NOW).active == {"s": 4}
 
 
 def test_the_remaining_records() -> None:
-    books = entered(
+    ledger = entered(
         b.UsageMissing("app", "zero"),
         b.FirstToken("app", "m", SECOND),
         b.Run("chat", "app", "succeeded", SECOND),
@@ -197,16 +199,16 @@ def test_the_remaining_records() -> None:
         b.DroppedValue("time", 3, "12:00"),
         b.DroppedValue("time"),
     )
-    told = {metric.name: counted(books, metric) for metric in books.snapshot(NOW).counters}
-    assert told["dify_usage_missing_total"] == {("app", "zero"): 1}
-    assert told["dify_runs_total"] == {("chat", "app", "succeeded"): 1}
-    assert told["dify_node_runs_total"] == {("llm", "succeeded"): 1}
-    assert told["dify_tasks_total"] == {("tasks.x", "failed"): 1}
-    assert told["dify_model_invocations_total"] == {("invoke_llm", "200"): 1}
-    assert told["dify_errors_total"] == {("upstream_timeout",): 2}
-    assert told["dify_proxy_dropped_lines_total"] == {(): 4}
-    assert told["dify_exporter_dropped_values_total"] == {("time",): 4}
-    histograms = {metric.name for metric, values in books.snapshot(NOW).histograms.items() if values}
+    totals = {metric.name: counted(ledger, metric) for metric in ledger.snapshot(NOW).counters}
+    assert totals["dify_usage_missing_total"] == {("app", "zero"): 1}
+    assert totals["dify_runs_total"] == {("chat", "app", "succeeded"): 1}
+    assert totals["dify_node_runs_total"] == {("llm", "succeeded"): 1}
+    assert totals["dify_tasks_total"] == {("tasks.x", "failed"): 1}
+    assert totals["dify_model_invocations_total"] == {("invoke_llm", "200"): 1}
+    assert totals["dify_errors_total"] == {("upstream_timeout",): 2}
+    assert totals["dify_proxy_dropped_lines_total"] == {(): 4}
+    assert totals["dify_exporter_dropped_values_total"] == {("time",): 4}
+    histograms = {metric.name for metric, values in ledger.snapshot(NOW).histograms.items() if values}
     assert histograms == {
         "dify_time_to_first_token_seconds",
         "dify_run_duration_seconds",
@@ -219,12 +221,12 @@ def _spent(*batches: b.Batch, stored: Ledger | None = None) -> dict[int, object]
     """What was spent by the day of November 2026 that it counts in; the clock says the 29th."""
     budget = Budget("b", "day", "USD", "1")
     now = 1_795_939_200.0
-    books = Ledger(Limits(), clock=lambda: now, budgets=[budget])
+    ledger = Ledger(Limits(), clock=lambda: now, budgets=[budget])
     if stored is not None:
-        books.take_over(stored.changes(), ["s"])
+        ledger.restore(stored.changes(), ["s"])
     for batch in batches:
-        books.enter("s", batch)
-    days = books.snapshot(now).spent[budget.key]
+        ledger.enter("s", batch)
+    days = ledger.snapshot(now).spent[budget.key]
     return {start // DAY - _OCTOBER_31: amount for (start, unit), amount in days.items() if unit == "USD"}
 
 

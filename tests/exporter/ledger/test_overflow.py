@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exporter import catalogue as c
@@ -24,7 +24,7 @@ BUDGETS = (
 PRICES = (Price(model="priced", input="2", output="3", currency="USD"),)
 
 
-def ledger(cap: int) -> Ledger:
+def new_ledger(cap: int) -> Ledger:
     return Ledger(Limits(series_per_counter=cap, series_per_histogram=cap), lambda: NOW, None, PRICES, BUDGETS)
 
 
@@ -44,9 +44,16 @@ missing = st.builds(b.UsageMissing, names, st.sampled_from(["zero", "absent"]))
 records = st.lists(usages | runs | firsts | missing, max_size=12)
 
 
+def cost(app: str, at: int | None) -> b.Usage:
+    return b.Usage(app, "p", "m", 1, None, None, Decimal("0.5"), "USD", at)
+
+
+@example(  # a usage without a time counts at the time of the usage before it
+    batches=[[cost("first", AT - 86_400 * 10**9)], [cost("x", None), cost("y", AT), cost("z", None)]], cap=1
+)
 @given(batches=st.lists(records, max_size=4), cap=st.integers(1, 4))
 def test_sums_are_those_of_each_record_alone(batches: list[list[b.Record]], cap: int) -> None:
-    together, alone = ledger(cap), ledger(cap)
+    together, alone = new_ledger(cap), new_ledger(cap)
     for batch in batches:
         together.enter("s", b.Batch(lines=len(batch), records=tuple(batch)))
     with pytest.MonkeyPatch.context() as patch:
@@ -77,8 +84,8 @@ def flood(kind: str, label: str) -> b.Record:
 
 @pytest.mark.parametrize("kind", ["apps", "models", "providers", "runs", "first tokens", "missing"])
 def test_work_beyond_the_cap_does_not_grow_with_labels(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    books = ledger(10)
-    books.enter("s", b.Batch(records=tuple(flood(kind, f"first-{number}") for number in range(50))))
+    ledger = new_ledger(10)
+    ledger.enter("s", b.Batch(records=tuple(flood(kind, f"first-{number}") for number in range(50))))
     changes = []
     for name in ("add", "observe"):
         done = getattr(Series, name)
@@ -88,8 +95,8 @@ def test_work_beyond_the_cap_does_not_grow_with_labels(kind: str, monkeypatch: p
     work = []
     for size in (100, 1000):
         changes.clear()
-        books.enter("s", b.Batch(records=tuple(flood(kind, f"{size}-{number}") for number in range(size))))
+        ledger.enter("s", b.Batch(records=tuple(flood(kind, f"{size}-{number}") for number in range(size))))
         work.append(len(changes))
     assert work[0] == work[1] <= 20
-    folded = books.snapshot(NOW).counters[c.FOLDED_OBSERVATIONS]
+    folded = ledger.snapshot(NOW).counters[c.FOLDED_OBSERVATIONS]
     assert sum(folded.values()) >= 1100

@@ -1,4 +1,4 @@
-"""What is looked up when somebody asks."""
+"""The gauges that are computed for each scrape."""
 
 from exporter import catalogue as c
 from exporter.config.settings import AppConfig, Config

@@ -23,7 +23,7 @@ from tests.exporter.persistence.disk import Disk
 READ_BYTES = c.READ_BYTES.name
 
 
-def books() -> Ledger:
+def new_ledger() -> Ledger:
     ledger = Ledger(Limits(), lambda: 1e9)
     ledger.open("s")
     return ledger
@@ -36,8 +36,8 @@ def post(ledger: Ledger, lines: int = 1) -> None:
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
-    """Three commits of one line each: a whole image and two changes."""
-    ledger, stored = books(), Checkpoint(tmp_path / "state")
+    """Three commits of one line each: a whole loaded and two changes."""
+    ledger, stored = new_ledger(), Checkpoint(tmp_path / "state")
     for _ in range(3):
         post(ledger)
         stored.save(ledger.changes())
@@ -46,13 +46,13 @@ def state(tmp_path: Path) -> Iterator[Path]:
 
 
 def read(folder: Path) -> tuple[int, list[str]]:
-    """Bytes counted, 0 where nothing can be used, and what was told."""
+    """Bytes counted, 0 where nothing can be used, and what was warnings."""
     opened = Checkpoint(folder)
     try:
-        image, told = opened.load()
+        loaded, warnings = opened.load()
     finally:
         opened.close()
-    return int(image.counters[READ_BYTES]["s",]) if image else 0, told
+    return int(loaded.counters[READ_BYTES]["s",]) if loaded else 0, warnings
 
 
 def ends(data: bytes | bytearray) -> list[int]:
@@ -70,7 +70,7 @@ def test_what_was_stored_is_read(state: Path) -> None:
 
 
 def test_a_commit_writes_what_has_changed(tmp_path: Path) -> None:
-    ledger, stored = books(), Checkpoint(tmp_path)
+    ledger, stored = new_ledger(), Checkpoint(tmp_path)
     for number in range(3000):
         ledger.enter("s", b.Batch(records=(b.Request("GET", f"/{number}", "200"),)))
     stored.save(ledger.changes())
@@ -86,7 +86,7 @@ def test_a_commit_writes_what_has_changed(tmp_path: Path) -> None:
 
 def test_the_file_is_begun_anew_before_its_changes_outgrow_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "_SMALL_JOURNAL", 100)
-    ledger, stored = books(), Checkpoint(tmp_path)
+    ledger, stored = new_ledger(), Checkpoint(tmp_path)
     largest = 0
     for _ in range(200):
         post(ledger)
@@ -107,10 +107,10 @@ def test_a_failed_commit_leaves_the_state_as_it_was(state: Path, step: str, monk
     disk = Disk()
     monkeypatch.setattr(checkpoint, "os", disk)
     stored = Checkpoint(state)
-    image, _ = stored.load()
-    assert image is not None
-    ledger = books()
-    ledger.take_over(image, ["s"])
+    loaded, _ = stored.load()
+    assert loaded is not None
+    ledger = new_ledger()
+    ledger.restore(loaded, ["s"])
     post(ledger)
     disk.fail_at = STEPS.index(step)
     with pytest.raises(OSError, match="No space left"):
@@ -125,7 +125,7 @@ def test_a_failed_commit_leaves_the_state_as_it_was(state: Path, step: str, monk
 def test_a_change_that_failed_is_in_the_next_commit(tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk()
     monkeypatch.setattr(checkpoint, "os", disk)
-    ledger, stored = books(), Checkpoint(tmp_path)
+    ledger, stored = new_ledger(), Checkpoint(tmp_path)
     post(ledger)
     stored.save(ledger.changes())
     post(ledger)
@@ -143,8 +143,8 @@ def test_a_torn_end_is_cut_without_a_word(state: Path) -> None:
     counted = set()
     for end in range(len(data), ends(data)[0] - 1, -1):
         path.write_bytes(data[:end])
-        found, told = read(state)
-        assert told == []
+        found, warnings = read(state)
+        assert warnings == []
         counted.add(found)
     assert counted == {1, 2, 3}
 
@@ -175,14 +175,14 @@ def test_a_record_counts_only_behind_the_one_it_was_written_behind(state: Path) 
 POSITION = {"path": "log", "number": 1, "device": 0, "inode": 0}
 
 
-def written(number: int, *images: object, version: int = VERSION) -> bytes:
+def written(number: int, *states: object, version: int = VERSION) -> bytes:
     """A file whose seals are right, whatever it holds."""
     import zlib
 
     head = b"dify-exporter state %d %d\n" % (version, number)
     data, seal = head, head
-    for image in images:
-        payload = zlib.compress(msgspec.msgpack.encode(image))
+    for loaded in states:
+        payload = zlib.compress(msgspec.msgpack.encode(loaded))
         seal = checkpoint._checksum(payload, seal)
         data += checkpoint._RECORD.pack(len(payload), seal) + payload
     return data
@@ -210,20 +210,20 @@ def test_what_cannot_be_used_is_set_aside_and_the_previous_one_counts(state: Pat
     content, why = DAMAGES[damage]
     newest = state / "state.0"
     newest.write_bytes(content if content is not None else written(9, {"created": {}})[:-3])
-    found, told = read(state)
+    found, warnings = read(state)
     assert found == 3
-    assert len(told) == 1
-    assert told[0].startswith(f"{newest} cannot be used: {why}")
-    assert told[0].endswith("it was set aside as state.0.damaged")
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"{newest} cannot be used: {why}")
+    assert warnings[0].endswith("it was set aside as state.0.damaged")
     assert (state / "state.0.damaged").exists()
     assert read(state) == (3, [])
 
 
 def test_where_nothing_can_be_used_nothing_counts(state: Path) -> None:
     (state / "state.1").write_bytes(b"?")
-    found, told = read(state)
-    assert (found, len(told)) == (0, 2)
-    assert told[1] == f"no state in {state} can be used: counters begin at 0, and sources begin where start_at says"
+    found, warnings = read(state)
+    assert (found, len(warnings)) == (0, 2)
+    assert warnings[1] == f"no state in {state} can be used: counters begin at 0, and sources begin where start_at says"
 
 
 def test_a_second_exporter_is_told_who_holds_the_state(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_file_system_without_locks_is_no_second_exporter(tmp_path: Path, monke
 
 
 def test_somebody_else_wrote_the_file_meanwhile(tmp_path: Path) -> None:
-    ledger, stored = books(), Checkpoint(tmp_path)
+    ledger, stored = new_ledger(), Checkpoint(tmp_path)
     stored.save(ledger.changes())
     (tmp_path / "state.1").write_bytes(b"?")
     post(ledger)
@@ -258,7 +258,7 @@ def test_somebody_else_wrote_the_file_meanwhile(tmp_path: Path) -> None:
 def test_rotations_for_weeks_leave_a_small_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """C39: what is forgotten of a generation is forgotten in the state."""
     monkeypatch.setattr(checkpoint, "os", Disk())
-    ledger, stored = books(), Checkpoint(tmp_path)
+    ledger, stored = new_ledger(), Checkpoint(tmp_path)
     for number in range(3000):
         forget = (f"log#{number - 8}",) if number >= 8 else ()
         window = Window(
@@ -269,16 +269,16 @@ def test_rotations_for_weeks_leave_a_small_state(tmp_path: Path, monkeypatch: py
     assert max(path.stat().st_size for path in tmp_path.glob("state.?")) < 40_000
     stored.close()
     reopened = Checkpoint(tmp_path)
-    image, _ = reopened.load()
+    loaded, _ = reopened.load()
     reopened.close()
-    assert image is not None
-    assert len(image.positions["s"]) == 8
-    assert image.counters[READ_BYTES]["s",] == 3000
+    assert loaded is not None
+    assert len(loaded.positions["s"]) == 8
+    assert loaded.counters[READ_BYTES]["s",] == 3000
 
 
 def test_sums_beyond_64_bits_are_kept(tmp_path: Path) -> None:
     """A hundred streams that never rest are 584 years of nanoseconds after six years."""
-    ledger, stored = books(), Checkpoint(tmp_path / "state")
+    ledger, stored = new_ledger(), Checkpoint(tmp_path / "state")
     most = 2**63 - 1
     request = b.Request("GET", "/v1/info", "200", response_bytes=most, durations=(most, most, most))
     for _ in range(3):
@@ -286,10 +286,10 @@ def test_sums_beyond_64_bits_are_kept(tmp_path: Path) -> None:
         stored.save(ledger.changes())
     stored.close()
     opened, again = Checkpoint(tmp_path / "state"), Ledger(Limits(), lambda: 1e9)
-    image, told = opened.load()
+    loaded, warnings = opened.load()
     opened.close()
-    assert image is not None
-    assert (told, again.take_over(image, ["s"])) == ([], [])
+    assert loaded is not None
+    assert (warnings, again.restore(loaded, ["s"])) == ([], [])
     again.enter("s", b.Batch(lines=1, records=(request,)))
     found = again.snapshot(0)
     assert found.histograms[c.REQUEST_DURATION]["s", "GET", "/v1/info", "200"][-2:] == [12, 12 * most]

@@ -23,9 +23,9 @@ from tests.exporter.persistence.disk import NEVER, Crash, Disk
 SECOND = 1_000_000_000
 
 
-def plain(image: State) -> dict[str, object]:
+def plain(loaded: State) -> dict[str, object]:
     """Without tables that have become empty, and in whatever order."""
-    tables: dict[str, dict] = msgspec.to_builtins(image, builtin_types=(bytes, Decimal), str_keys=False)
+    tables: dict[str, dict] = msgspec.to_builtins(loaded, builtin_types=(bytes, Decimal), str_keys=False)
     return {
         field: {name: table for name, table in by_name.items() if table or table == 0}
         for field, by_name in tables.items()
@@ -126,11 +126,11 @@ class Lives(RuleBasedStateMachine):
         self.crashed = True
         self.checkpoint.close()
         self.checkpoint = Checkpoint(self.folder)
-        image, told = self.checkpoint.load()
-        assert plain(image or State()) in [self.durable, *self.tried]
-        assert damaged or not told
+        loaded, warnings = self.checkpoint.load()
+        assert plain(loaded or State()) in [self.durable, *self.tried]
+        assert damaged or not warnings
         self.ledger = Ledger(Limits(open_joins=5), lambda: 1e9)
-        assert self.ledger.take_over(image or State(), ["s"]) == []
+        assert self.ledger.restore(loaded or State(), ["s"]) == []
 
 
 TestLives = Lives.TestCase

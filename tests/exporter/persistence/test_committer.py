@@ -48,8 +48,8 @@ class Rig(SimpleNamespace):
 
     def stored(self) -> int:
         """The number of lines that a restart would find."""
-        image, _ = checkpoint.Checkpoint.load(SimpleNamespace(_folder=self.folder))  # type: ignore[arg-type]
-        return int(sum(image.counters[c.LINES.name].values())) if image else 0
+        loaded, _ = checkpoint.Checkpoint.load(SimpleNamespace(_folder=self.folder))  # type: ignore[arg-type]
+        return int(sum(loaded.counters[c.LINES.name].values())) if loaded else 0
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""JSON with its long strings replaced: the same document otherwise, however it is cut."""
+"""A shortened JSON document: long strings are replaced, everything else is equal, for every size of the pieces."""
 
 import json
 from typing import Any
@@ -16,24 +16,24 @@ JSON = st.recursive(
 )
 
 
-def skimmed(text: bytes, size: int) -> bytes:
+def shortened(text: bytes, size: int) -> bytes:
     document = BoundedJson()
     for at in range(0, len(text), size):
         document.feed(text[at : at + size])
     return document.take()
 
 
-def shape(value: Any, original: Any) -> None:
-    """Every string is itself or, if long, its replacement."""
+def assert_shortened(value: Any, original: Any) -> None:
+    """Each string is equal to the original or, if the original is long, shortened."""
     assert type(value) is type(original)
     if isinstance(value, dict):
         assert list(value) == list(original)
         for key in value:
-            shape(value[key], original[key])
+            assert_shortened(value[key], original[key])
     elif isinstance(value, list):
         assert len(value) == len(original)
         for one, other in zip(value, original, strict=True):
-            shape(one, other)
+            assert_shortened(one, other)
     elif isinstance(value, str) and value != original:
         assert value == "~" or (len(value) > 400 and original.startswith(value))
         assert len(json.dumps(original)) > 512
@@ -42,14 +42,14 @@ def shape(value: Any, original: Any) -> None:
 
 
 @given(JSON, st.integers(1, 50), st.booleans())
-def test_a_document_keeps_its_shape(document: Any, size: int, ascii_only: bool) -> None:
+def test_only_long_strings_change(document: Any, size: int, ascii_only: bool) -> None:
     text = json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
-    found = skimmed(text, size)
-    assert found == skimmed(text, len(text))
-    shape(json.loads(found), document)
+    found = shortened(text, size)
+    assert found == shortened(text, len(text))
+    assert_shortened(json.loads(found), document)
 
 
-def test_a_hundred_megabytes_in_a_string_are_one_character() -> None:
+def test_a_string_of_100_megabytes_becomes_one_character() -> None:
     document = BoundedJson()
     document.feed(b'{"answer": "')
     piece = b'a\\"b\\\\' * 10_000
@@ -59,7 +59,7 @@ def test_a_hundred_megabytes_in_a_string_are_one_character() -> None:
     assert json.loads(document.take()) == {"answer": "~", "metadata": {"usage": {"prompt_tokens": 1}}}
 
 
-def test_what_is_too_long_even_so_is_nothing() -> None:
+def test_a_document_that_stays_too_long_is_dropped() -> None:
     document = BoundedJson()
     for _ in range(1000):
         document.feed(b"[" * 1000)
@@ -71,19 +71,19 @@ def test_what_is_too_long_even_so_is_nothing() -> None:
 @pytest.mark.parametrize("size", [1, 33, 4095, 4096, 4097, 10**6])
 @pytest.mark.parametrize("unit", ["a", "é", "漢", "😀", '"', "\\", "\n", "é\\", 'a"'])
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_the_text_of_an_error_keeps_its_beginning(unit: str, ascii_only: bool, size: int) -> None:
+def test_an_error_text_keeps_its_first_4096_bytes(unit: str, ascii_only: bool, size: int) -> None:
     for shift in range(4):
         message = "b" * shift + unit * 4200
         for name in ("message", "error"):
             text = json.dumps({name: message, "code": "c"}, ensure_ascii=ascii_only).encode()
-            found = json.loads(skimmed(text, size))
+            found = json.loads(shortened(text, size))
             assert found["code"] == "c"
             assert message.startswith(found[name])
             assert 4096 - 16 < len(json.dumps(found[name], ensure_ascii=ascii_only).encode()) <= 4096 + 2
 
 
-def test_texts_of_errors_do_not_make_a_document_too_long() -> None:
+def test_only_16_error_texts_are_kept() -> None:
     text = json.dumps([{"message": "m" * 5000}] * 1000 + [{"error": "e" * 600}]).encode()
-    found = json.loads(skimmed(text, 4096))
+    found = json.loads(shortened(text, 4096))
     assert [len(each["message"]) for each in found[:-1]] == [4096] * 16 + [1] * 984
     assert found[-1] == {"error": "~"}

@@ -1,4 +1,4 @@
-"""Lines and heartbeats: whole, in the file that its path leads to, and counted where they cannot be written."""
+"""Lines and heartbeats: always whole, in the current file of the path, and counted if they cannot be written."""
 
 import os
 import resource
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.proxy.file import LogFile
+from exporter.proxy.file import AppendedFile
 from exporter.proxy.log import RequestLog
 from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, decode
 
@@ -32,7 +32,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def log(tmp_path: Path, clock: Clock) -> Iterator[RequestLog]:
-    found = RequestLog(LogFile(str(tmp_path / "proxy.log")), "w", clock)
+    found = RequestLog(AppendedFile(str(tmp_path / "proxy.log")), "w", clock)
     yield found
     found.reopen()
 
@@ -41,7 +41,7 @@ def attributes(path: Path) -> list[ProxyAttributes]:
     return [decode(line).attributes for line in path.read_bytes().splitlines(keepends=True)]
 
 
-def test_a_line_says_what_the_worker_holds(log: RequestLog, tmp_path: Path) -> None:
+def test_a_line_has_the_worker_and_its_active_requests(log: RequestLog, tmp_path: Path) -> None:
     log.active = 3
     log.write(REQUEST, "GET other 200 1.000", "0" * 32)
     line = decode((tmp_path / "proxy.log").read_bytes())
@@ -49,16 +49,16 @@ def test_a_line_says_what_the_worker_holds(log: RequestLog, tmp_path: Path) -> N
     assert (line.attributes.worker, line.attributes.active_requests, line.attributes.dropped_lines) == ("w", 3, 0)
 
 
-def test_a_heartbeat_comes_when_the_number_changed_and_every_ten_seconds(
+def test_a_heartbeat_is_written_after_a_change_and_every_ten_seconds(
     log: RequestLog, clock: Clock, tmp_path: Path
 ) -> None:
-    told = []
+    counts = []
     for active in (0, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2):
         log.active = active
         log.heartbeat()
         clock.now += 1
-        told.append(len(attributes(tmp_path / "proxy.log")))
-    assert told == [1, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4]
+        counts.append(len(attributes(tmp_path / "proxy.log")))
+    assert counts == [1, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4]
     log.active = 1
     log.write(REQUEST, "", "")
     log.heartbeat()
@@ -84,9 +84,9 @@ def test_rotation(log: RequestLog, tmp_path: Path, rotation: str) -> None:
     assert decode(path.read_bytes()).message == "2"
 
 
-def test_lines_that_cannot_be_written_are_counted_in_the_next(tmp_path: Path) -> None:
+def test_the_next_line_counts_the_dropped_lines(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
-    log = RequestLog(LogFile(str(folder / "proxy.log")), "w")
+    log = RequestLog(AppendedFile(str(folder / "proxy.log")), "w")
     log.write(REQUEST, "lost", "")
     log.heartbeat()
     log.write(REQUEST, "lost", "")
@@ -97,21 +97,21 @@ def test_lines_that_cannot_be_written_are_counted_in_the_next(tmp_path: Path) ->
     log.reopen()
 
 
-def test_a_pipe_that_nobody_reads_holds_up_no_request(log: RequestLog, tmp_path: Path) -> None:
+def test_a_pipe_without_a_reader_does_not_block(log: RequestLog, tmp_path: Path) -> None:
     path = tmp_path / "proxy.log"
     os.mkfifo(path)
-    begun = threading.Thread(target=log.write, args=(REQUEST, "lost", ""), daemon=True)
-    begun.start()
-    begun.join(10)
-    assert not begun.is_alive()
+    writer = threading.Thread(target=log.write, args=(REQUEST, "lost", ""), daemon=True)
+    writer.start()
+    writer.join(10)
+    assert not writer.is_alive()
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     log.write(REQUEST, "written", "")
     assert decode(os.read(reader, 65536)).attributes.dropped_lines == 1
     os.close(reader)
 
 
-def test_half_a_line_is_taken_back(log: RequestLog, tmp_path: Path) -> None:
-    """RLIMIT_FSIZE cuts a write where a full disk would."""
+def test_a_partial_line_is_removed(log: RequestLog, tmp_path: Path) -> None:
+    """RLIMIT_FSIZE shortens a write, as a full disk does."""
     path = tmp_path / "proxy.log"
     log.write(REQUEST, "1", "")
     size = path.stat().st_size

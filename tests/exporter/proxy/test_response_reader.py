@@ -1,4 +1,4 @@
-"""What an answer tells, whatever it is cut into: usage once, failures inside a 200, the first token."""
+"""What is read from a response, for every size of the pieces: usage once, failures inside a 200, the first token."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.proxy.response_reader import Read, ResponseReader, is_read
+from exporter.proxy.response_reader import ResponseReader, ResponseSummary, is_worth_reading
 from parsers.access.routes import table
 from parsers.dify.proxy import UsageEntry
 
@@ -24,18 +24,18 @@ USAGE = {
 MESSAGE = UsageEntry(None, None, 30, 12, None, "0.000156", "USD")
 
 
-def read(body: bytes, fields: list[tuple[str, str]], status_code: int = 200, size: int = 10_000) -> Read:
-    reading = ResponseReader(status_code, fields)
+def read(body: bytes, fields: list[tuple[str, str]], status_code: int = 200, size: int = 10_000) -> ResponseSummary:
+    reader = ResponseReader(status_code, fields)
     for at in range(0, len(body), size):
-        reading.feed(body[at : at + size], float(at))
-    return reading.result()
+        reader.feed(body[at : at + size], float(at))
+    return reader.result()
 
 
-def blocking(document: Any, **given: Any) -> Read:
+def blocking(document: Any, **given: Any) -> ResponseSummary:
     return read(json.dumps(document).encode(), JSON, **given)
 
 
-def stream(*events: Any, **given: Any) -> Read:
+def stream(*events: Any, **given: Any) -> ResponseSummary:
     body = b"".join(
         b"event: ping\n\n" if event is None else b"data: " + json.dumps(event).encode() + b"\n\n" for event in events
     )
@@ -70,10 +70,10 @@ def test_a_blocking_message() -> None:
     found = blocking(
         {"event": "message", "answer": "x" * 9000, "metadata": {"usage": USAGE, "retriever_resources": []}}
     )
-    assert found == Read("ok", None, (MESSAGE,), None)
+    assert found == ResponseSummary("ok", None, (MESSAGE,), None)
 
 
-def test_a_blocking_workflow_knows_only_its_total() -> None:
+def test_a_blocking_workflow_has_only_a_total() -> None:
     found = blocking(
         {"workflow_run_id": "r", "data": {"status": "succeeded", "total_tokens": 150, "outputs": {"usage": 1}}}
     )
@@ -81,13 +81,13 @@ def test_a_blocking_workflow_knows_only_its_total() -> None:
     assert found.outcome == "ok"
 
 
-def test_a_failed_workflow_is_said_whatever_its_status_code() -> None:
+def test_a_failed_workflow_is_reported_inside_a_200() -> None:
     assert blocking({"workflow_run_id": "r", "data": {"status": "failed", "total_tokens": 3}}).outcome == "run_failed"
     assert stream(finished(3, "failed")).outcome == "run_failed"
     assert stream(finished(3, "stopped")).outcome == "ok"
 
 
-def test_an_answer_in_openais_shape() -> None:
+def test_a_response_in_openais_shape() -> None:
     found = blocking(
         {
             "id": "c",
@@ -104,10 +104,10 @@ def test_an_answer_in_openais_shape() -> None:
         {"choices": [], "model": "gpt-4.1", "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}},
     )
     assert found.usage == (UsageEntry(None, "gpt-4.1", 3, 4),)
-    assert found.first_token is not None
+    assert found.first_token_at is not None
 
 
-def test_a_debugged_nodes_answer() -> None:
+def test_the_response_of_a_single_node() -> None:
     document = node(USAGE)["data"] | {"id": "n"}
     assert blocking(document).usage == (UsageEntry("p", "m", 30, 12, None, "0.000156", "USD"),)
 
@@ -115,77 +115,77 @@ def test_a_debugged_nodes_answer() -> None:
 @pytest.mark.parametrize(
     "document", [[], 1, "x", None, {"metadata": []}, {"metadata": {"usage": "CANARY"}}, {"data": []}]
 )
-def test_other_json_tells_nothing(document: Any) -> None:
-    assert blocking(document) == Read("ok", None, (), None)
+def test_other_json_reports_nothing(document: Any) -> None:
+    assert blocking(document) == ResponseSummary("ok", None, (), None)
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"metadata":{"usage":{"prompt_tokens":' + b"9" * 5000]
 )
-def test_what_is_no_json_tells_nothing(body: bytes) -> None:
-    assert read(body, JSON) == Read("ok", None, (), None)
-    assert read(b"data: " + body + b"\n\n", EVENTS) == Read("ok", None, (), None)
+def test_invalid_json_reports_nothing(body: bytes) -> None:
+    assert read(body, JSON) == ResponseSummary("ok", None, (), None)
+    assert read(b"data: " + body + b"\n\n", EVENTS) == ResponseSummary("ok", None, (), None)
 
 
-def test_an_error_is_named_by_its_code_alone() -> None:
+def test_an_error_is_reported_by_its_code_only() -> None:
     body = {"code": "provider_quota_exceeded", "message": "CANARY", "status": 400}
     quota = "provider_quota_exceeded", (), None, "quota_exceeded"
-    assert blocking(body, status_code=400) == Read("ok", *quota)
+    assert blocking(body, status_code=400) == ResponseSummary("ok", *quota)
     for odd in ("CANARY sk-123", "canary", "a" * 64, "provider_quota_exceeded "):
-        assert blocking(body | {"code": odd}, status_code=400) == Read("ok", "other", (), None)
-    assert stream({"event": "error"} | body) == Read("stream_error", *quota)
+        assert blocking(body | {"code": odd}, status_code=400) == ResponseSummary("ok", "other", (), None)
+    assert stream({"event": "error"} | body) == ResponseSummary("stream_error", *quota)
     assert stream(finished(0, "failed"), {"event": "error"} | body).outcome == "stream_error"
 
 
 def test_a_chat_stream() -> None:
-    assert stream(None, text(""), text(), text(), message_end(USAGE)) == Read("ok", None, (MESSAGE,), 0.0)
+    assert stream(None, text(""), text(), text(), message_end(USAGE)) == ResponseSummary("ok", None, (MESSAGE,), 0.0)
 
 
 def test_the_first_token_is_the_first_text() -> None:
     body = b'event: ping\n\ndata: {"event": "workflow_started"}\n\ndata: {"event": "message", "answer": ""}\n\n'
-    reading = ResponseReader(200, EVENTS)
-    reading.feed(body, 1.0)
-    assert reading.result().first_token is None
-    reading.feed(b'data: {"event": "text_chunk", "data": {"text": "a"}}\n\n', 2.0)
-    reading.feed(b'data: {"event": "text_chunk", "data": {"text": "b"}}\n\n', 3.0)
-    assert reading.result().first_token == 2.0
-    assert stream({"event": "agent_message", "answer": "a"}).first_token == 0.0
-    assert stream({"event": "agent_thought", "thought": "a"}).first_token is None
-    assert stream({"event": "message", "answer": "x" * 500_000}, size=65536).first_token is not None
+    reader = ResponseReader(200, EVENTS)
+    reader.feed(body, 1.0)
+    assert reader.result().first_token_at is None
+    reader.feed(b'data: {"event": "text_chunk", "data": {"text": "a"}}\n\n', 2.0)
+    reader.feed(b'data: {"event": "text_chunk", "data": {"text": "b"}}\n\n', 3.0)
+    assert reader.result().first_token_at == 2.0
+    assert stream({"event": "agent_message", "answer": "a"}).first_token_at == 0.0
+    assert stream({"event": "agent_thought", "thought": "a"}).first_token_at is None
+    assert stream({"event": "message", "answer": "x" * 500_000}, size=65536).first_token_at is not None
 
 
-class TestNeverTwice:
-    """Nodes if any carried usage, else the message, else the workflow's total; what is left has no model."""
+class TestCountedOnce:
+    """The usage of nodes is counted first, then the rest of the message and of the workflow, without a model."""
 
     ONE = UsageEntry("p", "m", 30, 12, None, "0.000156", "USD")
 
-    def test_nodes_hold_all(self) -> None:
+    def test_nodes_include_everything(self) -> None:
         assert stream(node(USAGE), text(), message_end(USAGE), finished(42)).usage == (self.ONE,)
 
     def test_nodes_of_one_model_are_one_entry(self) -> None:
         usage = stream(node(USAGE), node(USAGE), finished(84)).usage
         assert usage == (UsageEntry("p", "m", 60, 24, None, "0.000312", "USD"),)
 
-    def test_models_are_told_apart(self) -> None:
+    def test_each_model_is_an_entry(self) -> None:
         other = node(USAGE)
         other["data"]["process_data"]["model_name"] = "n"
         assert [entry.model for entry in stream(node(USAGE), other, finished(84)).usage] == ["m", "n"]
 
-    def test_what_a_message_has_more_has_no_model(self) -> None:
+    def test_the_rest_of_a_message_has_no_model(self) -> None:
         more = USAGE | {"prompt_tokens": 35, "total_tokens": 47, "total_price": "0.0002"}
         assert stream(node(USAGE), message_end(more)).usage == (
             self.ONE,
             UsageEntry(None, None, 5, 0, None, "0.000044", "USD"),
         )
 
-    def test_what_a_workflow_has_more_is_unsplit(self) -> None:
+    def test_the_rest_of_a_workflow_is_unsplit(self) -> None:
         assert stream(node(USAGE), finished(50)).usage == (self.ONE, UsageEntry(total_tokens=8))
         assert stream(message_end(USAGE), finished(50)).usage == (MESSAGE, UsageEntry(total_tokens=8))
 
-    def test_a_smaller_whole_takes_nothing_away(self) -> None:
+    def test_a_smaller_total_subtracts_nothing(self) -> None:
         assert stream(node(USAGE), message_end(USAGE | {"prompt_tokens": 1}), finished(1)).usage == (self.ONE,)
 
-    def test_containers_repeat_what_is_inside(self) -> None:
+    def test_the_usage_of_containers_is_ignored(self) -> None:
         inner = node(USAGE)
         outer = node(None, "iteration", execution_metadata={"total_tokens": 42}, process_data=None)
         completed = {"event": "iteration_completed", "data": {"total_tokens": 42}}
@@ -201,7 +201,7 @@ class TestNeverTwice:
         )
         assert stream(agent, finished(42)).usage == (UsageEntry(None, None, 30, 12, None, "0.000156", "USD"),)
 
-    def test_outputs_that_only_look_like_usage(self) -> None:
+    def test_outputs_of_a_code_node_are_no_usage(self) -> None:
         code = node(None, "code", process_data=None, outputs={"usage": USAGE})
         assert stream(code, finished(0)).usage == (UsageEntry(total_tokens=0),)
 
@@ -211,11 +211,11 @@ class TestNeverTwice:
             UsageEntry("p", "m", None, None, 42, "0.1", "USD"),
         )
 
-    def test_simple_responses_know_the_total_only(self) -> None:
+    def test_simple_responses_have_only_a_total(self) -> None:
         bare = node(None, process_data=None, outputs=None, execution_metadata=None)
         assert stream(bare, text(), message_end(None), finished(42)).usage == (UsageEntry(total_tokens=42),)
 
-    def test_fields_count_where_the_body_tells_nothing(self) -> None:
+    def test_header_fields_apply_if_the_body_has_no_usage(self) -> None:
         fields = [("X-Usage-Prompt-Tokens", "3"), ("X-Usage-Completion-Tokens", "4"), ("X-Usage-Total-Price", "0.5"),
                   ("X-Usage-Currency", "USD")]  # fmt: skip
         assert read(b"{}", JSON + fields).usage == (UsageEntry(None, None, 3, 4, None, "0.5", "USD"),)
@@ -223,12 +223,12 @@ class TestNeverTwice:
         assert read(body, JSON + fields).usage == (MESSAGE,)
         assert read(b"", [*fields, ("Content-Type", "audio/mpeg")]).usage != ()
 
-    def test_calls_with_and_without_a_split_are_told_apart(self) -> None:
-        """Added up, their total would look inconsistent."""
+    def test_calls_with_and_without_a_split_are_separate_entries(self) -> None:
+        """Their sum would look inconsistent."""
         total_only = node(None, execution_metadata={"total_tokens": 42})
         assert stream(node(USAGE), total_only, finished(84)).usage == (self.ONE, UsageEntry("p", "m", total_tokens=42))
 
-    def test_many_models_stay_one_line(self) -> None:
+    def test_many_models_are_bounded(self) -> None:
         nodes = []
         for number in range(100):
             nodes.append(node(USAGE))
@@ -242,12 +242,12 @@ class TestNeverTwice:
 NOTHING = USAGE | dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), 0) | {"total_price": "0E-7"}
 STARTED = {"event": "workflow_started", "data": {"id": "r"}}
 CODE = node(None, "code", process_data={}, outputs={"result": 1})
-#: How the line says that nothing is owed.
+#: The usage of a run that called no model.
 NO_MODEL = (UsageEntry(total_tokens=0),)
 
 
-class TestOwed:
-    """A run without a model owes no usage; a model that succeeded does."""
+class TestMissingUsage:
+    """A run without a model need not report usage; a model that succeeded must."""
 
     def test_a_workflow_without_a_model(self) -> None:
         assert stream(STARTED, CODE, finished(0)).usage == NO_MODEL
@@ -273,11 +273,11 @@ class TestOwed:
             assert stream(STARTED, node(None, status=status), finished(0)).usage == NO_MODEL
         assert stream(STARTED, node(USAGE, status="failed"), finished(42)).usage[0].input_tokens == 30
 
-    def test_a_model_that_succeeded_owes(self) -> None:
+    def test_a_model_that_succeeded_must_report_usage(self) -> None:
         assert stream(STARTED, node(None), finished(0)).usage == (UsageEntry("p", "m"),)
         assert stream(STARTED, node(NOTHING), finished(0)).usage == (UsageEntry("p", "m", 0, 0, None, "0", "USD"),)
 
-    def test_a_chat_owes(self) -> None:
+    def test_a_chat_must_report_usage(self) -> None:
         assert stream(text(), message_end(NOTHING)).usage == (UsageEntry(None, None, 0, 0, None, "0", "USD"),)
         assert stream(text(), message_end(None)).usage == ()
         assert blocking({"event": "message", "mode": "chat", "answer": "a", "metadata": {}}).usage == ()
@@ -294,7 +294,7 @@ def test_a_total_that_is_not_the_sum_of_its_parts(total: int) -> None:
 
 
 @pytest.mark.parametrize("odd", ["CANARY", "US", "U5D", "USD ", "", 5, None, ["USD"], "x" * 500])
-def test_a_currency_that_is_none_is_left_out(odd: object) -> None:
+def test_an_invalid_currency_is_dropped(odd: object) -> None:
     (entry,) = stream(message_end(USAGE | {"currency": odd})).usage
     assert (entry.total_price, entry.currency) == ("0.000156", None)
 
@@ -310,26 +310,26 @@ REFUSED = plugin_error("[models] Error: API request failed with status code 401:
 
 
 class TestCauses:
-    """What failed, of each request once."""
+    """Each request has at most one cause of its failure."""
 
     def error(self, message: str, code: str = "invalid_param") -> dict[str, Any]:
         return {"event": "error", "code": code, "status": 400, "message": message}
 
-    def test_a_refusal(self) -> None:
+    def test_an_error_response(self) -> None:
         body = {
             "code": "invalid_param",
             "status": 400,
             "message": f"req_id: 83e845f0fb PluginInvokeError: {RATE_LIMITED}",
         }
-        assert blocking(body, status_code=400) == Read("ok", "invalid_param", (), None, "rate_limited")
+        assert blocking(body, status_code=400) == ResponseSummary("ok", "invalid_param", (), None, "rate_limited")
         limit = "Too many requests. Please try again later. The current maximum concurrent requests allowed for CANARY is 2."
         assert blocking(body | {"message": limit}, status_code=400).error_kind == "concurrency_limit"
         assert blocking(body | {"message": "CANARY"}, status_code=400).error_kind is None
         assert blocking(body | {"code": "unauthorized"}, status_code=401).error_kind is None
 
     def test_an_error_event(self) -> None:
-        """There the message is the exception's description alone (base_app_generate_response_converter.py)."""
-        assert stream(text(), self.error(RATE_LIMITED)) == Read(
+        """Its message is only the description of the exception (base_app_generate_response_converter.py)."""
+        assert stream(text(), self.error(RATE_LIMITED)) == ResponseSummary(
             "stream_error", "invalid_param", (), 0.0, "rate_limited"
         )
         assert stream(self.error("x", "provider_quota_exceeded")).error_kind == "quota_exceeded"
@@ -338,30 +338,30 @@ class TestCauses:
             == "provider_unavailable"
         )
         assert stream(self.error("CANARY")).error_kind is None
-        assert stream(self.error("x", "internal_server_error")) == Read(
+        assert stream(self.error("x", "internal_server_error")) == ResponseSummary(
             "stream_error", "internal_server_error", (), None
         )
 
     def test_a_failed_run(self) -> None:
         failed = {"status": "failed", "total_tokens": 0, "error": f"req_id: 9e1e2daabe PluginInvokeError: {REFUSED}"}
-        assert blocking({"workflow_run_id": "r", "data": failed}) == Read(
+        assert blocking({"workflow_run_id": "r", "data": failed}) == ResponseSummary(
             "run_failed", None, NO_MODEL, None, "provider_unauthorized"
         )
         assert stream(STARTED, {"event": "workflow_finished", "data": failed}).error_kind == "provider_unauthorized"
         own = failed | {"error": "ValueError: CANARY"}
-        assert blocking({"workflow_run_id": "r", "data": own}) == Read("run_failed", None, NO_MODEL, None)
+        assert blocking({"workflow_run_id": "r", "data": own}) == ResponseSummary("run_failed", None, NO_MODEL, None)
 
-    def test_a_run_that_succeeded_in_part(self) -> None:
+    def test_a_run_that_succeeded_partially(self) -> None:
         exception = node(None, status="exception", error=f"req_id:  PluginInvokeError: {RATE_LIMITED}")
         found = stream(STARTED, exception, finished(0, "partial-succeeded"))
-        assert found == Read("ok", None, NO_MODEL, None, "rate_limited")
+        assert found == ResponseSummary("ok", None, NO_MODEL, None, "rate_limited")
 
-    def test_a_model_that_was_called_again_did_not_fail(self) -> None:
+    def test_a_retried_model_has_not_failed(self) -> None:
         retried = node(USAGE, error=f"req_id:  PluginInvokeError: {RATE_LIMITED}")
         assert stream(STARTED, retried | {"event": "node_retry"}, node(USAGE), finished(42)).error_kind is None
         assert stream(STARTED, retried, finished(42)).error_kind is None
 
-    def test_the_first_cause_is_the_requests(self) -> None:
+    def test_the_first_cause_is_reported(self) -> None:
         """A chatflow repeats a node's error as the run's, and as an error event (advanced_chat/generate_task_pipeline.py)."""
         text_of_node = f"req_id: a PluginInvokeError: {REFUSED}"
         failed = {"event": "workflow_finished", "data": {"status": "failed", "total_tokens": 0, "error": text_of_node}}
@@ -371,7 +371,7 @@ class TestCauses:
 
     @pytest.mark.parametrize("size", [1, 700, 10_000, 10**6])
     @pytest.mark.parametrize("length", [100, 2000, 5000, 300_000])
-    def test_a_long_text_is_read_at_its_beginning(self, length: int, size: int) -> None:
+    def test_only_the_beginning_of_a_long_text_is_read(self, length: int, size: int) -> None:
         message = f"req_id: a PluginInvokeError: {plugin_error('[m] Error: Error code: 429 - ' + 'CANARY é“' * length)}"
         document = {"code": "invalid_param", "status": 400, "message": message, "params": "x" * 600}
         if size > 1 or length < 5000:
@@ -410,7 +410,7 @@ EVENTS_OF_RUN = [FAILED, message_end(USAGE), finished(1, "failed"), text(), BODI
 
 
 @pytest.mark.parametrize("canary", CANARIES, ids=range(len(CANARIES)))
-def test_what_others_wrote_never_leaves(canary: Any) -> None:
+def test_no_text_of_dify_or_a_user_is_reported(canary: Any) -> None:
     for status_code, body in [(200, body) for body in BODIES] + [(400, body) for body in BODIES]:
         for path in leaves(body):
             found = blocking(replaced(body, path, canary), status_code=status_code)
@@ -425,7 +425,7 @@ def test_what_others_wrote_never_leaves(canary: Any) -> None:
             assert "canary" not in repr(read(b"{}", fields)).lower()
 
 
-def test_zero_and_wrong_counts_stay_for_the_reader_to_say() -> None:
+def test_zero_and_invalid_counts_are_logged() -> None:
     nothing = USAGE | {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "total_price": "0E-7"}
     assert stream(message_end(nothing)).usage == (UsageEntry(None, None, 0, 0, None, "0", "USD"),)
     for wrong in (-5, "12", 1.5, True, 10**13, {"CANARY": 1}, []):
@@ -433,7 +433,7 @@ def test_zero_and_wrong_counts_stay_for_the_reader_to_say() -> None:
         assert (entry.input_tokens, entry.output_tokens) == (30, -1)
 
 
-def test_scientific_prices_are_read_and_written_plainly() -> None:
+def test_prices_in_scientific_notation_are_logged_as_decimals() -> None:
     (entry,) = stream(message_end(USAGE | {"total_price": "5E-7"})).usage
     assert entry.total_price == "0.0000005"
     (entry,) = stream(message_end(USAGE | {"total_price": "1E-999999"})).usage
@@ -441,7 +441,7 @@ def test_scientific_prices_are_read_and_written_plainly() -> None:
 
 
 @given(st.integers(1, 40))
-def test_pieces_make_no_difference(size: int) -> None:
+def test_the_size_of_the_pieces_has_no_effect(size: int) -> None:
     events = [None, text(), node(USAGE), text('é\\"\n' * 300), message_end(USAGE), finished(50)]
     assert stream(*events, size=size).usage == stream(*events).usage
     assert len(stream(*events).usage) == 2
@@ -459,37 +459,37 @@ def test_compressed_bodies(coding: str, size: int) -> None:
 
 @pytest.mark.parametrize("odd", [[], {}, [1], 10**400, "a" * 600, None])
 @pytest.mark.parametrize("name", ["event", "data", "metadata", "choices", "model", "usage", "code", "node_type"])
-def test_a_value_of_another_type_stops_no_answer(name: str, odd: Any) -> None:
+def test_a_value_of_another_type_does_no_harm(name: str, odd: Any) -> None:
     chunk = {"choices": [{"delta": {"content": "x"}}], "model": "m", "usage": USAGE}
     for event in (text(), node(USAGE), finished(), message_end(USAGE), {"event": "error", "code": "a"}, chunk):
         assert stream(event | {name: odd}, message_end(USAGE)).usage
-        told = event["data"] if isinstance(event.get("data"), dict) else {}
-        assert stream(event | {"data": told | {name: odd}}, message_end(USAGE)).usage
+        data = event["data"] if isinstance(event.get("data"), dict) else {}
+        assert stream(event | {"data": data | {name: odd}}, message_end(USAGE)).usage
         assert blocking(event | {name: odd}).outcome in ("ok", "run_failed")
-        assert blocking(told | {name: odd}).outcome in ("ok", "run_failed")
+        assert blocking(data | {name: odd}).outcome in ("ok", "run_failed")
 
 
-def test_codings_that_cannot_be_read_tell_nothing() -> None:
-    assert read(b"\x1b\x03\x00", [*JSON, ("Content-Encoding", "br")]) == Read("ok", None, (), None)
-    assert read(b"not gzip", [*JSON, ("Content-Encoding", "gzip")]) == Read("ok", None, (), None)
+def test_unsupported_codings_report_nothing() -> None:
+    assert read(b"\x1b\x03\x00", [*JSON, ("Content-Encoding", "br")]) == ResponseSummary("ok", None, (), None)
+    assert read(b"not gzip", [*JSON, ("Content-Encoding", "gzip")]) == ResponseSummary("ok", None, (), None)
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
-def test_gzip_in_members(size: int) -> None:
+def test_gzip_with_several_members(size: int) -> None:
     body = json.dumps({"metadata": {"usage": USAGE}}).encode()
     packed = gzip.compress(body[:20]) + gzip.compress(body[20:])
     assert read(packed, [*JSON, ("Content-Encoding", "gzip")], size=size).usage == (MESSAGE,)
 
 
-def test_what_follows_a_compressed_body_is_not_kept() -> None:
-    reading = ResponseReader(200, [*JSON, ("Content-Encoding", "gzip")])
-    reading.feed(gzip.compress(json.dumps({"metadata": {"usage": USAGE}}).encode()), 0.0)
+def test_bytes_after_a_compressed_body_are_not_stored() -> None:
+    reader = ResponseReader(200, [*JSON, ("Content-Encoding", "gzip")])
+    reader.feed(gzip.compress(json.dumps({"metadata": {"usage": USAGE}}).encode()), 0.0)
     tracemalloc.start()
     for _ in range(100):
-        reading.feed(b"x" * 65536, 0.0)
+        reader.feed(b"x" * 65536, 0.0)
     assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
-    assert reading.result().usage == (MESSAGE,)
+    assert reader.result().usage == (MESSAGE,)
 
 
 def test_a_compression_bomb_is_read_in_small_pieces() -> None:
@@ -502,14 +502,14 @@ def test_a_compression_bomb_is_read_in_small_pieces() -> None:
     [
         ("POST", "/v1/chat-messages", 200, True),
         ("POST", "/console/api/apps/{app_id}/workflows/draft/run", 200, True),
-        ("POST", "other", 200, True),  # a gateway of somebody else's
+        ("POST", "other", 200, True),  # another API behind the same proxy
         ("GET", "/v1/chat-messages", 200, False),
         ("GET", "/v1/workflows/run/{workflow_run_id}", 200, False),  # repeats a run that was counted
         ("POST", "/v1/messages/{message_id}/feedbacks", 200, False),
         ("GET", "/v1/parameters", 404, True),
     ],
 )
-def test_only_answers_that_can_tell_something_are_read(
+def test_only_responses_that_may_report_something_are_read(
     method: str, route: str, status_code: int, expected: bool
 ) -> None:
-    assert is_read(method, table().information(route), status_code) is expected
+    assert is_worth_reading(method, table().information(route), status_code) is expected

@@ -38,7 +38,7 @@ def test_each_line_is_read_once(lines: list[bytes], ended: bool, block: int, spa
     log = b"\n".join(lines) + (b"\n" if ended and lines else b"")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK", block)
-        patch.setattr(module, "_PASSED", block)
+        patch.setattr(module, "_SKIP_BLOCK", block)
         found = list(feed(io.BytesIO(log).read, PARSER, LIMIT, span=span))
     assert summed(found) == summed(expected(lines, ended))
     assert sum(batch.consumed for batch in found) == len(log)

@@ -59,7 +59,7 @@ def read(log: bytes, parser: Parser, processes: int, block: int) -> list[Batch]:
         file.write(log)
         file.flush()
         if processes:
-            return list(parallel.parse(parallel.LogFile(file.fileno(), parser, LIMIT), processes))
+            return list(parallel.parse(parallel.OpenLog(file.fileno(), parser, LIMIT), processes))
         file.seek(0)
         return list(feed.feed(file.read, parser, LIMIT))
 
@@ -131,7 +131,7 @@ def test_an_interrupt_ends_them_all(large: Path) -> None:
     with parsing(large) as (process, workers):
         process.send_signal(signal.SIGINT)
         told, said = process.communicate(timeout=30)
-        assert (process.returncode, said) == (130, "interrupted: what follows was read until then\n")
+        assert (process.returncode, said) == (130, "interrupted: the result covers only what was read until then\n")
         assert json.loads(told).keys() <= {"a"}
         until("their end", lambda: gone(workers))
 
@@ -149,6 +149,6 @@ def test_one_that_is_killed_is_said(large: Path) -> None:
         assert process.returncode == 2
         assert (
             said
-            == f"dify-exporter: {large}: cannot be read: one of the processes that parse it has ended; try --processes 1\n"
+            == f"dify-exporter: {large}: cannot be read: one of the parsing processes has died; try --processes 1\n"
         )
         until("their end", lambda: gone(workers))

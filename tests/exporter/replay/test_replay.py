@@ -133,7 +133,7 @@ def test_what_the_caps_made_other_is_said(tmp_path: Path) -> None:
     )
     told = run(str(tmp_path / "x.log"), "--config", str(tmp_path / "x.toml"))
     assert told.stdout.splitlines()[-1].endswith(
-        "; beyond [limits], so under other: 1 observations of dify_requests_total, "
+        "; above the caps of [limits], counted as other: 1 observations of dify_requests_total, "
         "1 observations of dify_response_bytes_total"
     )
 
@@ -144,13 +144,13 @@ def test_what_the_caps_made_other_is_said(tmp_path: Path) -> None:
         (("none.log",), None, "none.log: cannot be read: No such file or directory"),
         (("/",), None, "/: cannot be read: Is a directory"),
         (("-",), gzip.compress(os.urandom(9999))[:-99], "-: cannot be read: Compressed file ended before the end-of-stream marker was reached"),
-        (("-",), b"hello\nworld\n", "-: no known format takes a line of its beginning; name one with --parser, or see `dify-exporter explain` for a line of it"),
+        (("-",), b"hello\nworld\n", "-: no known format matches any line at its beginning; name the parser with --parser, or pass one line to `dify-exporter explain`"),
         (("x", "--parser", "ngnix"), None, '--parser: unknown parser "ngnix", did you mean "nginx"?'),
         (("x", "--parser", "nginx", "--format", "diffy"), None, '--parser nginx: format: unknown name "diffy", did you mean "dify"? (or nginx\' log_format itself)'),
         (("x", "--envelope", "dockr"), None, '--envelope: unknown envelope "dockr", did you mean "docker"?'),
         (("x", "--format", "dify"), None, "--format describes a parser: name it with --parser"),
         (("x", "--parser", "dify", "--format", "dify"), None, "--format: the parser dify has one format only, leave it out"),
-        (("x", "--parser", "regex"), None, "--parser regex: it needs options, give them in a [[source]] and replay that with --config"),
+        (("x", "--parser", "regex"), None, "--parser regex: it needs options: write them into a [[source]] and replay it with --config"),
         (("--parser", "dify"), None, "--parser, --format and --envelope describe FILES, and no FILE is named"),
         (("x", "--since", "2026-11-24", "--until", "2026-11-23"), None, "--since must be before --until: nothing lies between them"),
         (("--config", "none.toml"), None, "none.toml: cannot be read: No such file or directory; name another file with --config, or let `dify-exporter init` write one"),
@@ -172,7 +172,7 @@ def test_several_services_in_one_stream_are_said() -> None:
     )
     told = run("-", "--output", "json", given=stream.encode())
     assert (
-        "-: holds several services (api, nginx), lines in other formats are passed over: replay one at a time, as of "
+        "-: holds several services (api, nginx), lines in other formats are ignored: replay one service at a time, such as "
         "`docker compose logs --no-color nginx`"
     ) in told.stderr.splitlines()
     alone = "".join(line for line in stream.splitlines(True) if line.startswith("api"))
@@ -201,7 +201,7 @@ def test_an_interrupt_shows_what_was_read_until_then() -> None:
         process.stdin.flush()
         process.send_signal(signal.SIGINT)
         told = json.loads(process.stdout.read())
-        assert process.stderr.read().splitlines()[-1] == b"interrupted: what follows was read until then"
+        assert process.stderr.read().splitlines()[-1] == b"interrupted: the result covers only what was read until then"
         assert process.wait(20) == 130
     assert set(told) <= {"nginx"}
 
@@ -221,7 +221,7 @@ def test_values_that_were_not_understood_are_in_the_summary_and_no_sign_of_a_par
     told = run(str(log), "--since", "2026-01-01")
     assert "Dropped values" in told.stdout
     assert (
-        "dify: time not understood and left out, 3 times; such a line goes with the one before it; `dify-exporter explain` "
+        "dify: time not understood and left out, 3 times; such a line is treated as the line before it; `dify-exporter explain` "
         "shows why" in told.stderr.splitlines()
     )
     assert "goes with" not in run(str(log)).stderr

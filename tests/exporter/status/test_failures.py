@@ -1,4 +1,4 @@
-"""The newest failures: found again with their place and trace id, bounded, and without a word of what was said."""
+"""The newest failures: with position and trace id, bounded, and without any text of a user or provider."""
 
 from pathlib import Path
 
@@ -27,10 +27,10 @@ def window(data: bytes, offset: int = 0) -> Window:
     return Window(source="s", file="f", position=Position("/var/log/a%20b.log", 1, 1, 1, offset), data=data)
 
 
-def test_a_failure_has_its_place() -> None:
-    recent, parser, data = FailureBuffer(Clock()), Nginx(format="combined"), GOOD * 3 + BAD + GOOD
-    recent.note(window(data, 1000), parser.parse(data), parser)
-    (failure,) = recent.failures()
+def test_a_failure_has_file_and_offset() -> None:
+    buffer, parser, data = FailureBuffer(Clock()), Nginx(format="combined"), GOOD * 3 + BAD + GOOD
+    buffer.record(window(data, 1000), parser.parse(data), parser)
+    (failure,) = buffer.failures()
     assert (failure.kind, failure.route, failure.status_code) == ("server_error", "/v1/chat-messages", "502")
     assert (failure.file, failure.offset) == ("/var/log/a b.log", 1000 + 3 * len(GOOD))
     assert failure.at == 1_795_428_001.0
@@ -38,12 +38,12 @@ def test_a_failure_has_its_place() -> None:
 
 
 @pytest.mark.parametrize("sample", ["dify-api-text.log", "dify-api-json.log", "dify-proxy.log", "docker-api.log"])
-def test_trace_ids_are_those_of_the_line(sample: str) -> None:
+def test_the_trace_id_is_in_the_line(sample: str) -> None:
     data = (ROOT / "samples" / sample).read_bytes()
     parser = Docker(parser=Dify()) if sample.startswith("docker") else Dify()
-    recent = FailureBuffer(Clock())
-    recent.note(window(data), parser.parse(data, True), parser)
-    failures = recent.failures()
+    buffer = FailureBuffer(Clock())
+    buffer.record(window(data), parser.parse(data, True), parser)
+    failures = buffer.failures()
     assert len(failures) == 5
     for failure in failures:
         line = data[failure.offset :].split(b"\n")[0]
@@ -51,26 +51,26 @@ def test_trace_ids_are_those_of_the_line(sample: str) -> None:
         assert failure.trace_id.encode() in line
 
 
-def test_it_is_bounded_and_looks_once_a_second() -> None:
+def test_the_buffer_is_bounded_and_searches_once_per_second() -> None:
     clock = Clock()
-    recent, parser = FailureBuffer(clock), Nginx(format="combined")
+    buffer, parser = FailureBuffer(clock), Nginx(format="combined")
     for number in range(100):
-        recent.note(window(BAD * 50, number * 50 * len(BAD)), parser.parse(BAD * 50), parser)
+        buffer.record(window(BAD * 50, number * 50 * len(BAD)), parser.parse(BAD * 50), parser)
         clock.now += 0.25
-    failures = recent.failures()
+    failures = buffer.failures()
     assert len(failures) == 20
     assert {failure.offset // (50 * len(BAD)) % 4 for failure in failures} == {0}
 
 
-def test_unparsed_lines_are_shapes() -> None:
-    recent, parser = FailureBuffer(Clock()), Nginx(format="combined")
-    recent.note(window(b"secret CANARY 12345\n"), parser.parse(b"secret CANARY 12345\n"), parser)
-    (line,) = recent.unparsed()
+def test_unparsed_lines_are_redacted() -> None:
+    buffer, parser = FailureBuffer(Clock()), Nginx(format="combined")
+    buffer.record(window(b"secret CANARY 12345\n"), parser.parse(b"secret CANARY 12345\n"), parser)
+    (line,) = buffer.unparsed()
     assert (line.source, line.reason, line.shape) == ("s", "format", "xxxxxx xxxxxx 00000")
 
 
-def test_the_kinds_of_records_are_known() -> None:
-    recent, parser = FailureBuffer(Clock()), Nginx(format="combined")
-    recent.note(window(GOOD * 2), parser.parse(GOOD * 2), parser)
-    assert [type(record).__name__ for record in recent.sample("s").records] == ["Request"]
-    assert recent.sample("other").records == ()
+def test_a_sample_has_each_type_of_record() -> None:
+    buffer, parser = FailureBuffer(Clock()), Nginx(format="combined")
+    buffer.record(window(GOOD * 2), parser.parse(GOOD * 2), parser)
+    assert [type(record).__name__ for record in buffer.sample("s").records] == ["Request"]
+    assert buffer.sample("other").records == ()

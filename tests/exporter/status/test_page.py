@@ -1,4 +1,4 @@
-"""The page as text: everything from outside is escaped, nothing is cut off, small things read well."""
+"""The page as text: every value is escaped and complete, and numbers are readable."""
 
 import re
 from decimal import Decimal
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from exporter.advice.alerts import Verdict
-from exporter.status.failures import Failure, Unparsed
+from exporter.status.failures import FailureEntry, UnparsedLine
 from exporter.status.history import Totals
 from exporter.status.humanize import age, rate, seconds, share, size
 from exporter.status.page import page
@@ -38,11 +38,11 @@ def full(text: str):
     charts = dict.fromkeys(("lines", "requests", "failed"), ((2.0, 0.0), (1.0, 1.0), (0.0, 2.0)))
     return status(
         version=text,
-        sources=(SourceRow(state, Totals(9, 3, 4, 1), 1.0, None, (Unparsed(0.0, text, text, text),), charts),),
+        sources=(SourceRow(state, Totals(9, 3, 4, 1), 1.0, None, (UnparsedLine(0.0, text, text, text),), charts),),
         routes=(RouteRow(text, text, 4, 0.0, 1, 0.5, True),),
         models=(ModelRow(text, text, text, 7, ((text, Decimal("0.25")),)),),
         budgets=(BudgetRow(text, text, text, 1.0, 2.0, None, 0.0),),
-        failures=(Failure(0.0, text, text, text, text, text, text, 7),),
+        failures=(FailureEntry(0.0, text, text, text, text, text, text, 7),),
         verdicts=(Verdict(text, (), text), Verdict("Fine", (text,))),
         today={"tokens": 5, text: 1},
         reload_problems=(text,),
@@ -77,7 +77,7 @@ def test_no_hostile_text_becomes_a_tag(text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_hostile_text_is_shown_as_it_is(text: str) -> None:
-    """Names of sources and apps, paths, routes, shapes, reasons: each arrives whole, as text or as an attribute."""
+    """Names of sources and apps, paths, routes, shapes, reasons: each is shown completely, as text or in an attribute."""
     parser = Tags()
     parser.feed(page(full(text)).decode())
     assert "".join(parser.text).count(text) >= 20
@@ -86,7 +86,7 @@ def test_a_hostile_text_is_shown_as_it_is(text: str) -> None:
     assert {name for name, _ in parser.attributes} == {name for name, _ in attributes("x")}
 
 
-def test_several_of_each_are_parted_by_commas() -> None:
+def test_several_values_are_separated_by_commas() -> None:
     one = full("one").sources[0].state
     state = structs.replace(one, name="two", errors={"gone": 1200, "denied": 2}, paths=("/a", "/b"))
     sources = [SourceRow(each, Totals(9), 0.0, None, (), dict.fromkeys(("lines",), ())) for each in (one, state)]
@@ -98,21 +98,21 @@ def test_several_of_each_are_parted_by_commas() -> None:
     assert "/a<br>/b" in text
 
 
-def test_an_exporter_that_has_just_begun_says_so() -> None:
+def test_the_page_of_an_exporter_that_has_just_started() -> None:
     text = page(status()).decode()
     for words in ("No source has reported a request yet", "None since the exporter started", "Cost today"):
         assert words in text
 
 
-def test_reload_needs_a_user_or_this_machine_and_no_other_site() -> None:
+def test_reload_is_refused_for_pages_of_other_sites() -> None:
     service = Service()
     with listening(service) as listener:
         client = Client(listener)
         post = b"POST /-/reload HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n%s\r\n"
         assert client.send(post % b"").startswith(b"HTTP/1.1 200")
         assert client.send(post % b"Origin: http://A\r\nSec-Fetch-Site: same-origin\r\n").startswith(b"HTTP/1.1 200")
-        for said in (b"Sec-Fetch-Site: cross-site", b"Origin: http://b", b"Origin: null", b"Origin: http://a.b"):
-            assert client.send(post % (said + b"\r\n")).startswith(b"HTTP/1.1 403")
+        for header in (b"Sec-Fetch-Site: cross-site", b"Origin: http://b", b"Origin: null", b"Origin: http://a.b"):
+            assert client.send(post % (header + b"\r\n")).startswith(b"HTTP/1.1 403")
         assert client.get("/-/reload")[0] == 405
         service.problems = ("exporter.toml: is wrong",)
         refused = client.send(post % b"")
@@ -121,7 +121,7 @@ def test_reload_needs_a_user_or_this_machine_and_no_other_site() -> None:
     assert service.reloads == 3
 
 
-def test_small_things_read_well() -> None:
+def test_numbers_are_readable() -> None:
     assert [age(s) for s in (-5, 0, 59, 61, 3600, 7260, 90000)] == [
         "0 s", "0 s", "59 s", "1 min 1 s", "1 h", "2 h 1 min", "1 d 1 h",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""A listener with a small service behind it, and raw sockets to talk to it."""
+"""A listener with a small backend, and a client that uses raw sockets."""
 
 import socket
 import ssl
@@ -17,7 +17,7 @@ BODY = b"a_metric 1\n" * 500
 
 
 class Service:
-    """Answers as the real one does, with a text that can be told apart."""
+    """A backend with a fixed exposition text. It records the arguments of `metrics`."""
 
     def __init__(self, body: bytes = BODY) -> None:
         self.body = body
@@ -52,7 +52,7 @@ class Service:
 
 
 def status(**changes: Any) -> Status:
-    """An exporter that has just begun."""
+    """The status of an exporter that has just started."""
     empty = Status(
         version="1", now=1_790_000_000.0, ready=True, progress=(0, 0), reload_problems=(), loaded_at=1_790_000_000.0,
         sources=(), span=0.0, routes=(), today={}, models=(), budgets=(), failures=(), verdicts=(),
@@ -61,7 +61,7 @@ def status(**changes: Any) -> Status:
 
 
 class Client:
-    """`context` and `name` are for TLS."""
+    """Sends requests to a listener; over TLS if there is a `context`."""
 
     def __init__(self, listener: Listener, context: ssl.SSLContext | None = None) -> None:
         url = urlsplit(listener.url)
@@ -73,7 +73,7 @@ class Client:
         return self._context.wrap_socket(connection, server_hostname="localhost") if self._context else connection
 
     def send(self, request: bytes, *, end: bool = True) -> bytes:
-        """All bytes that come back until the listener closes; with `end` we say that no more will come."""
+        """All bytes until the listener closes. With `end` the client closes its sending side after the request."""
         with self.connect() as connection:
             connection.sendall(request)
             if end and self._context is None:
@@ -88,7 +88,7 @@ class Client:
 
 
 def received(connection: socket.socket) -> bytes:
-    """Until the other side closes, or resets after it has spoken."""
+    """All bytes until the other side closes or resets the connection."""
     answer = b""
     try:
         while block := connection.recv(65536):

@@ -1,4 +1,4 @@
-"""Passwords: right, wrong, too long, guessed in masses, and what a guess may learn."""
+"""Passwords: right, wrong, too long, guessed in large numbers, and what a guess reveals."""
 
 import asyncio
 from base64 import b64encode
@@ -11,7 +11,7 @@ import pytest
 
 from exporter.config.web import WebConfig
 from exporter.web import auth
-from exporter.web.auth import BusyError, Users
+from exporter.web.auth import Authenticator, BusyError
 from tests.exporter.web.endpoint import Client, listening
 
 HASH = bcrypt.hashpw(b"right", bcrypt.gensalt(4)).decode()
@@ -22,92 +22,94 @@ def basic(user: str, password: str | bytes) -> bytes:
     return b"Basic " + b64encode(user.encode() + b":" + secret)
 
 
-def ask(users: Users, *headers: bytes) -> list[bool]:
+def ask(authenticator: Authenticator, *headers: bytes) -> list[bool]:
     async def all_of_them() -> list[bool]:
-        return [await users.allow(header, "1.2.3.4") for header in headers]
+        return [await authenticator.allows(header, "1.2.3.4") for header in headers]
 
     return asyncio.run(all_of_them())
 
 
 @pytest.fixture
-def users():
-    made = Users({"prometheus": HASH, "older": HASH.replace("$2b$", "$2y$")})
+def authenticator():
+    made = Authenticator({"prometheus": HASH, "older": HASH.replace("$2b$", "$2y$")})
     yield made
     made.close()
 
 
-def test_right_and_wrong(users: Users) -> None:
+def test_right_and_wrong(authenticator: Authenticator) -> None:
     good = [basic("prometheus", "right"), basic("older", "right"), b"basic " + basic("older", "right")[6:]]
     bad = [
         b"", b"Basic", b"Basic !", b"Bearer x", b"Basic " + b64encode(b"no colon"), basic("prometheus", ""),
         basic("prometheus", "wrong"), basic("nobody", "right"), basic("", "right"), basic("prometheus", b"right\0"),
         basic("prometheus", b"\xff\xfe"),
     ]  # fmt: skip
-    assert ask(users, *good) == [True] * 3
-    assert ask(users, *bad, *bad) == [False] * 22
+    assert ask(authenticator, *good) == [True] * 3
+    assert ask(authenticator, *bad, *bad) == [False] * 22
 
 
-def test_a_password_over_72_bytes_is_wrong_even_where_its_beginning_is_right() -> None:
+def test_a_password_over_72_bytes_is_wrong_even_if_its_beginning_is_right() -> None:
     longest = "x" * 72
-    users = Users({"u": bcrypt.hashpw(longest.encode(), bcrypt.gensalt(4)).decode()})
-    assert ask(users, basic("u", longest), basic("u", longest + "y")) == [True, False]
-    users.close()
+    authenticator = Authenticator({"u": bcrypt.hashpw(longest.encode(), bcrypt.gensalt(4)).decode()})
+    assert ask(authenticator, basic("u", longest), basic("u", longest + "y")) == [True, False]
+    authenticator.close()
 
 
-def test_an_answer_is_remembered_and_guesses_push_no_right_one_out(
-    users: Users, monkeypatch: pytest.MonkeyPatch
+def test_results_are_cached_and_guesses_evict_no_right_password(
+    authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checks = []
     check = bcrypt.checkpw
     monkeypatch.setattr(bcrypt, "checkpw", lambda *given: checks.append(given) or check(*given))
-    assert ask(users, basic("older", "right"))[0]
-    ask(users, *[basic("older", str(number)) for number in range(150)])
+    assert ask(authenticator, basic("older", "right"))[0]
+    ask(authenticator, *[basic("older", str(number)) for number in range(150)])
     assert len(checks) == 151
-    assert ask(users, basic("older", "right"), basic("older", "149")) == [True, False]
+    assert ask(authenticator, basic("older", "right"), basic("older", "149")) == [True, False]
     assert len(checks) == 151
-    assert len(users._wrong) == 128
+    assert len(authenticator._rejected) == 128
 
 
-def test_an_unknown_user_costs_what_a_known_one_does() -> None:
-    users = Users({"known": bcrypt.hashpw(b"right", bcrypt.gensalt(8)).decode()})
+def test_an_unknown_user_takes_as_long_as_a_known_one() -> None:
+    authenticator = Authenticator({"known": bcrypt.hashpw(b"right", bcrypt.gensalt(8)).decode()})
 
     def seconds(user: str, number: int) -> float:
         begun = process_time()
-        assert ask(users, basic(user, f"{user}{number}")) == [False]
+        assert ask(authenticator, basic(user, f"{user}{number}")) == [False]
         return process_time() - begun
 
     known, unknown = ([seconds(user, n) for n in range(15)] for user in ("known", "unknown"))
-    users.close()
+    authenticator.close()
     assert 0.4 < median(known) / median(unknown) < 2.5
 
 
-def test_a_crowd_of_guesses_is_refused_and_another_client_still_gets_in(users: Users) -> None:
+def test_many_guesses_are_refused_and_another_client_is_served(authenticator: Authenticator) -> None:
     async def crowd(allow: Callable[[bytes, str], Awaitable[bool]]) -> tuple[list[object], bool]:
         guesses = [asyncio.create_task(allow(basic("older", str(n)), "6.6.6.6")) for n in range(500)]  # type: ignore[arg-type]
         await asyncio.sleep(0)
         right = await allow(basic("prometheus", "right"), "1.2.3.4")
         return await asyncio.gather(*guesses, return_exceptions=True), right
 
-    answers, right = asyncio.run(crowd(users.allow))
+    answers, right = asyncio.run(crowd(authenticator.allows))
     assert right
     assert sum(isinstance(each, BusyError) for each in answers) >= 500 - 2
-    assert not users._waiting
+    assert not authenticator._pending
 
 
-def test_who_brings_the_same_waits_for_one_check(users: Users, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_credentials_share_one_check(authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch) -> None:
     checks = []
     check = bcrypt.checkpw
     monkeypatch.setattr(bcrypt, "checkpw", lambda *given: checks.append(given) or check(*given))
 
     async def scrapers() -> list[bool]:
-        return list(await asyncio.gather(*(users.allow(basic("older", "right"), "1.2.3.4") for _ in range(20))))
+        return list(
+            await asyncio.gather(*(authenticator.allows(basic("older", "right"), "1.2.3.4") for _ in range(20)))
+        )
 
     assert asyncio.run(scrapers()) == [True] * 20
     assert len(checks) == 1
-    assert not users._checking
+    assert not authenticator._checks
 
 
-def test_a_reload_forgets_no_password_that_it_does_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reload_keeps_the_cache_of_unchanged_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     checks = []
     check = bcrypt.checkpw
     monkeypatch.setattr(bcrypt, "checkpw", lambda *given: checks.append(given) or check(*given))
@@ -131,4 +133,4 @@ def test_over_http() -> None:
         assert client.get("/-/healthy")[0] == 401
         assert client.get("/metrics", Authorization=basic("prometheus", "wrong").decode())[0] == 401
         assert client.get("/metrics", Authorization=basic("prometheus", "right").decode())[0] == 200
-    assert auth._LONGEST_PASSWORD == 72
+    assert auth._MAX_PASSWORD_BYTES == 72

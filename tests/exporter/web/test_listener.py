@@ -1,4 +1,4 @@
-"""The probe table: what hostile and odd clients send, byte for byte, and what they get."""
+"""The probe table: the bytes that hostile and unusual clients send, and the statuses that they get."""
 
 import asyncio
 import errno
@@ -83,8 +83,8 @@ def test_probe(request_: bytes, statuses: list[int]) -> None:
     assert b"evil" not in answer
 
 
-def test_a_smuggled_request_is_not_answered() -> None:
-    """Content-Length with Transfer-Encoding: whatever is made of it, the connection does not go on."""
+def test_a_smuggled_request_gets_no_response() -> None:
+    """After Content-Length with Transfer-Encoding the connection is closed."""
     smuggled = b"GET /-/ready HTTP/1.1" + HOST
     head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: %d" % (len(smuggled) + 5)
     with listening() as listener:
@@ -99,7 +99,7 @@ def test_head_has_the_length_and_no_body() -> None:
     assert (status, headers["content-length"], body) == (200, str(len(BODY)), b"")
 
 
-def test_every_answer_carries_the_security_headers() -> None:
+def test_every_response_has_the_security_headers() -> None:
     with listening() as listener:
         for path in ("/", "/metrics", "/health", "/nothing", "/-/ready"):
             _, headers, _ = Client(listener).get(path)
@@ -119,7 +119,7 @@ def test_a_405_says_what_is_allowed() -> None:
     ("accepted", "coded"),
     [("gzip", True), ("gzip;q=0", False), ("identity", False), ("*", True), ("*;q=0", False), ("br, gzip;q=0.1", True)],
 )
-def test_gzip_where_it_is_accepted(accepted: str, coded: bool) -> None:
+def test_gzip_if_the_client_accepts_it(accepted: str, coded: bool) -> None:
     with listening() as listener:
         _, headers, body = Client(listener).get("/metrics", Accept_Encoding=accepted)
     assert (headers.get("content-encoding") == "gzip") is coded
@@ -145,7 +145,7 @@ def test_before_the_first_pass_metrics_are_not_shown() -> None:
         assert client.get("/-/healthy")[0] == 200
 
 
-def test_a_fault_is_a_500_that_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_is_a_500_without_details(caplog: pytest.LogCaptureFixture) -> None:
     service = Service()
     service.metrics = lambda *_: 1 / 0  # type: ignore[method-assign, assignment, return-value]
     with listening(service) as listener:
@@ -155,7 +155,7 @@ def test_a_fault_is_a_500_that_tells_nothing(caplog: pytest.LogCaptureFixture) -
     assert "/metrics cannot be answered" in caplog.text
 
 
-def test_the_rate_limit_answers_429_and_refills() -> None:
+def test_the_rate_limit_returns_429_and_refills() -> None:
     with listening(config=WebConfig(rate_limit=RateLimit("1s", 3))) as listener:
         client = Client(listener)
         assert [client.get("/-/healthy")[0] for _ in range(3)] == [200, 200, 200]
@@ -190,21 +190,21 @@ def test_requests_at_the_same_time_share_a_rendering() -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PATIENCE", 0.4)
+    monkeypatch.setattr(connection, "TIMEOUT", 0.4)
 
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("sent", "answer"), [(b"", b""), (b"GET / HT", b"408"), (b"GET / HTTP/1.1\r\nHost: a\r\n", b"408")]
 )
-def test_who_does_not_finish_a_request_is_let_go(sent: bytes, answer: bytes) -> None:
+def test_an_incomplete_request_times_out(sent: bytes, answer: bytes) -> None:
     with listening() as listener, Client(listener).connect() as slow:
         slow.sendall(sent)
         assert received(slow)[9:12] == answer
 
 
 @pytest.mark.usefixtures("impatient")
-def test_one_byte_now_and_then_gains_no_time() -> None:
+def test_single_bytes_do_not_extend_the_timeout() -> None:
     with listening() as listener, Client(listener).connect() as slow:
         begun = time.monotonic()
         slow.settimeout(0.05)
@@ -218,41 +218,41 @@ def test_one_byte_now_and_then_gains_no_time() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_who_does_not_read_is_let_go() -> None:
-    answer = 20 << 20  # three of them are held, so that nobody has to make room
-    with listening(Service(b"x" * answer)) as listener, ExitStack() as deaf:
+def test_a_client_that_does_not_read_times_out() -> None:
+    size = 20 << 20  # three responses of this size are within the memory limit
+    with listening(Service(b"x" * size)) as listener, ExitStack() as deaf:
         clients = [deaf.enter_context(Client(listener).connect()) for _ in range(3)]
         for each in clients:
             each.sendall(b"GET /metrics HTTP/1.1" + HOST)
         for each in clients:
-            assert each.recv(1, socket.MSG_PEEK), "its answer has begun"
-        until("all of them to be let go", lambda: not listener._open)
-        assert all(len(received(each)) < answer for each in clients)
+            assert each.recv(1, socket.MSG_PEEK), "its response has started"
+        until("all of them to be closed", lambda: not listener._unsent)
+        assert all(len(received(each)) < size for each in clients)
 
 
-def test_a_new_client_takes_the_place_of_the_one_that_got_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener_module, "_CONNECTIONS", 20)
+def test_a_new_client_replaces_the_one_without_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_module, "_MAX_CONNECTIONS", 20)
     with listening() as listener:
         client = Client(listener)
         silent = [client.connect() for _ in range(60)]
         assert client.get("/metrics")[0] == 200
-        assert len(listener._open) <= 20
+        assert len(listener._unsent) <= 20
         assert received(silent[0]) == b""
         for each in silent:
             each.close()
 
 
-def test_connections_leave_files_to_logs_and_state(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_of_the_file_descriptors_are_left_to_logs_and_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener_module, "fd_limit", lambda: 40)
     with listening() as listener, ExitStack() as stack:
         client = Client(listener)
         for _ in range(60):
             stack.enter_context(client.connect())
         assert client.get("/metrics")[0] == 200
-        assert len(listener._open) <= 20
+        assert len(listener._unsent) <= 20
 
 
-def test_close_ends_what_is_open() -> None:
+def test_close_closes_open_connections() -> None:
     with listening() as listener:
         held = Client(listener).connect()
         held.sendall(b"GET /-/healthy HTTP/1.1" + HOST)
@@ -289,7 +289,7 @@ def test_ipv6() -> None:
         ).map(b"".join),
     )
 )  # fmt: skip
-def test_any_bytes_get_answers_or_nothing(shared: Client, sent: bytes) -> None:
+def test_any_bytes_get_responses_or_nothing(shared: Client, sent: bytes) -> None:
     answer = shared.send(sent)
     assert not answer or answer.startswith(b"HTTP/1.1 ")
     assert b"HTTP/1.1 500" not in answer
@@ -302,7 +302,9 @@ def shared():
         yield Client(listener)
 
 
-def test_a_want_of_descriptors_is_said_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lack_of_file_descriptors_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     accept = asyncio.SelectorEventLoop.sock_accept
     refused = [OSError(errno.EMFILE, os.strerror(errno.EMFILE)) for _ in range(3)]
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.metrics.exposition import OPEN_METRICS, TEXT, TEXT_1
-from exporter.web.negotiation import accepts_gzip, exposition
+from exporter.web.negotiation import accepts_gzip, select_content_type
 
 #: As Prometheus 2 and 3 send it (config/config.go, scrape/scrape.go).
 PROMETHEUS_2 = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
@@ -39,10 +39,10 @@ PROMETHEUS_3 = (
     ],
 )
 def test_the_best_quality_wins(accept: str, content_type: str) -> None:
-    assert exposition(accept) == content_type
+    assert select_content_type(accept) == content_type
 
 
 @given(st.text(max_size=200))
-def test_any_header_has_an_answer(header: str) -> None:
-    assert exposition(header) in (TEXT, TEXT_1, OPEN_METRICS)
+def test_any_header_selects_a_format(header: str) -> None:
+    assert select_content_type(header) in (TEXT, TEXT_1, OPEN_METRICS)
     assert accepts_gzip(header) in (True, False)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from exporter.config.tls import Tls
+from exporter.config.tls import TlsConfig
 from exporter.config.web import WebConfig
 from exporter.web import connection
 from tests.exporter.web.endpoint import Client, listening, received
@@ -37,8 +37,8 @@ class Issuer:
         (self.folder / "new").write_bytes(content)
         os.replace(self.folder / "new", self.folder / name)
 
-    def tls(self, **more: object) -> Tls:
-        return Tls(str(self.folder / "cert.pem"), str(self.folder / "key.pem"), **more)  # type: ignore[arg-type]
+    def tls(self, **more: object) -> TlsConfig:
+        return TlsConfig(str(self.folder / "cert.pem"), str(self.folder / "key.pem"), **more)  # type: ignore[arg-type]
 
     def client(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
@@ -69,8 +69,8 @@ def test_nothing_older_than_tls_1_2(issuer: Issuer) -> None:
         assert Client(listener, newer).get("/metrics")[0] == 200
 
 
-def test_half_a_hello_keeps_nobody_waiting_and_is_let_go(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PATIENCE", 1.0)
+def test_half_a_handshake_delays_no_other_client_and_times_out(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "TIMEOUT", 1.0)
     with listening(config=WebConfig(tls=issuer.tls())) as listener:
         client = Client(listener, issuer.client())
         halves = [socket.create_connection(client.address, timeout=10) for _ in range(50)]
@@ -83,7 +83,7 @@ def test_half_a_hello_keeps_nobody_waiting_and_is_let_go(issuer: Issuer, monkeyp
 
 
 def test_a_handshake_that_failed_leaves_nothing_to_the_garbage_collector(issuer: Issuer) -> None:
-    """Else a crowd of them takes hundreds of megabytes before it runs."""
+    """Otherwise many of them hold hundreds of megabytes until it runs."""
 
     def left() -> int:
         return sum(isinstance(each, sslproto.SSLProtocol) for each in gc.get_objects())
@@ -97,16 +97,16 @@ def test_a_handshake_that_failed_leaves_nothing_to_the_garbage_collector(issuer:
                 with socket.create_connection(client.address, timeout=10) as half:
                     half.sendall(sent)
             assert client.get("/metrics")[0] == 200
-            until("every connection to be forgotten", lambda: not left())
+            until("every connection to be freed", lambda: not left())
     finally:
         gc.enable()
 
 
-def test_an_answer_that_ends_the_connection_is_followed_by_its_end(
+def test_a_response_that_ends_the_connection_is_followed_by_its_close(
     issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who reads up to the end of the connection, as HTTP/1.0 does, waits for no time limit."""
-    monkeypatch.setattr(connection, "_LINGER", 3600.0)
+    """A client that reads until the close, as with HTTP/1.0, need not wait for a timeout."""
+    monkeypatch.setattr(connection, "_LINGER_SECONDS", 3600.0)
     with listening(config=WebConfig(tls=issuer.tls())) as listener:
         for request in (b"GET /-/healthy HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\nConnection: close\r\nHost: a\r\n\r\n"):
             assert Client(listener, issuer.client()).send(request).startswith(b"HTTP/1.1 200 ")
@@ -170,7 +170,7 @@ def test_a_renewed_certificate_is_used_and_no_scrape_fails(issuer: Issuer, caplo
     assert "the changed certificate is in use" in caplog.text
 
 
-def test_an_encrypted_key_asks_nobody(issuer: Issuer) -> None:
+def test_an_encrypted_key_does_not_prompt_for_a_password(issuer: Issuer) -> None:
     from cryptography.hazmat.primitives import serialization as pem
 
     key = pem.load_pem_private_key((issuer.folder / "key.pem").read_bytes(), None)

@@ -1,9 +1,9 @@
-"""A table knows what has changed."""
+"""A ChangeTracker records what has changed."""
 
 from exporter.ledger.change_tracker import ChangeTracker
 
 
-def test_changes_are_told_once_and_in_order() -> None:
+def test_changes_are_returned_once_and_in_order() -> None:
     table: ChangeTracker[str, int] = ChangeTracker()
     table["b"] = 1
     table["a"] = 2

@@ -1,0 +1,118 @@
+"""Collects what /health and the status page show: the progress of the sources, failures, and the last hour."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from exporter import __version__
+from exporter.advice import alerts
+from exporter.config.settings import Config
+from exporter.ledger.ledger import Ledger
+from exporter.status.failures import FailureBuffer, ObservedLedger
+from exporter.status.history import History
+from exporter.status.rows import SourceState, Status, budget_rows, model_rows, route_rows, source_rows, spent_today
+from exporter.tail.source import LedgerPort, Source, SourceSettings
+
+
+class Lifecycle(Struct, frozen=True):
+    """The state of the service. `waiting_for` says what delays its start; it is "" after the start.
+
+    `loaded_at` is when the present configuration was loaded, in seconds since the epoch.
+    """
+
+    ready: bool
+    waiting_for: str
+    reload_problems: tuple[str, ...]
+    loaded_at: float
+
+
+class StatusMonitor:
+    """Keeps recent failures and the history of the totals. A thread adds to the history while `is_ready`."""
+
+    def __init__(self, ledger: Ledger, sources: Iterable[Source], is_ready: Callable[[], bool]) -> None:
+        self._ledger, self._sources, self._is_ready = ledger, sources, is_ready
+        self._failures = FailureBuffer()
+        self._history = History()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="history", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def observed_ledger(self, settings: SourceSettings) -> LedgerPort:
+        """The ledger for a source; its failures are recorded for the status page."""
+        return ObservedLedger(self._ledger, self._failures, settings.parser)
+
+    def health(self, lifecycle: Lifecycle) -> Mapping[str, Any]:
+        """The JSON object of /health."""
+        done, known = self._progress()
+        return {
+            "status": "ok" if lifecycle.ready else "starting",
+            "version": __version__,
+            "waiting_for": lifecycle.waiting_for,
+            "first_pass": {"done_bytes": done, "known_bytes": known},
+            "sources": {
+                source.name: {
+                    "up": source.up,
+                    "files": source.files,
+                    "lag_bytes": source.lag,
+                    "errors": dict(source.errors),
+                }
+                for source in self._sources
+            },
+        }
+
+    def status(self, config: Config, lifecycle: Lifecycle) -> Status:
+        """The data of the status page."""
+        now = time.time()
+        snapshot, points = self._ledger.snapshot(now), self._history.points()
+        span, routes = route_rows(snapshot, time.monotonic(), self._history)
+        return Status(
+            version=__version__,
+            now=now,
+            ready=lifecycle.ready,
+            progress=self._progress(),
+            reload_problems=lifecycle.reload_problems,
+            loaded_at=lifecycle.loaded_at,
+            sources=source_rows(self._source_states(config), snapshot, points, self._failures),
+            span=span,
+            routes=routes,
+            today=spent_today(snapshot, now),
+            models=model_rows(snapshot, config),
+            budgets=budget_rows(snapshot, config, now),
+            failures=tuple(self._failures.failures()),
+            verdicts=tuple(alerts.evaluate(alerts.available_metrics(snapshot, config, self._failures.sample))),
+        )
+
+    def _source_states(self, config: Config) -> list[SourceState]:
+        configs = {each.name: each for each in config.sources}
+        return [
+            SourceState(
+                source.name,
+                configs[source.name].paths,
+                source.up,
+                source.files,
+                source.lag,
+                dict(source.errors),
+                configs[source.name].parser.advice(self._failures.sample(source.name)),
+            )
+            for source in self._sources
+            if source.name in configs
+        ]
+
+    def _progress(self) -> tuple[int, int]:
+        """Of the bytes that existed at the start, how many are read, and how many there were."""
+        done, known = (sum(column) for column in zip((0, 0), *(s.progress() for s in self._sources), strict=True))
+        return done, known
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._history.step()):
+            if self._is_ready():
+                self._history.add(time.monotonic(), self._ledger.snapshot(time.time()))
