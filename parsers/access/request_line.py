@@ -6,6 +6,9 @@ from parsers.access.routes import INVALID, Routes
 from parsers.batch import UNKNOWN
 from parsers.values.http import method_of
 
+#: Method, route and status code.
+Labels = tuple[str, str, str]
+
 _HEAD = rb"""[!#$%&'*+.^_`|~0-9A-Za-z-]++ /[^ ?#"\\\n]*+"""
 
 #: `METHOD SP PATH`, the beginning of almost every request line, without escapes and query.

@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 
 from parsers.access.format import REGULAR, Format
 from parsers.access.plan import ColumnPlan, plan_of
-from parsers.access.request_line import method_and_route
+from parsers.access.request_line import Labels, method_and_route
 from parsers.access.roles import (
     BYTES,
     DURATION,
@@ -53,8 +53,6 @@ _FIELDS = {DURATION: "duration", FIRST_BYTE: "first_byte", HANDLER: "duration"}
 
 #: The captured values of a line, in the order of `Format.captured`.
 Row = Sequence[bytes]
-#: Method, route and status code.
-Labels = tuple[str, str, str]
 
 
 class AccessReader(Struct, frozen=True, dict=True):

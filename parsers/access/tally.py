@@ -7,8 +7,8 @@ from itertools import count
 import numpy as np
 
 from parsers.access.columns import UNKNOWN, Columns, Numbers
+from parsers.access.request_line import Labels
 from parsers.access.routes import Routes
-from parsers.access.rows import Labels
 from parsers.access.shapes import share_route
 from parsers.batch import Request
 from parsers.values.http import failure_of, method_of, status_code_of
