@@ -42,7 +42,7 @@ _RECORD_NAMES = {
 
 #: What to do about values of a `regex` source that were not understood, by field.
 _REMEDIES = {
-    "time": 'name its form: time_format = "epoch", or one of strptime such as "%d/%b/%Y:%H:%M:%S %z"',
+    "time": 'set its format: time_format = "epoch", or one of strptime such as "%d/%b/%Y:%H:%M:%S %z"',
     "duration": "let the group hold the number alone; duration_unit names its unit",
     "first_byte": "let the group hold the number alone; duration_unit names its unit",
     "first_token": "let the group hold the number alone; duration_unit names its unit",
@@ -126,7 +126,8 @@ def _why_missing(path: str) -> str:
         return problem
     return (
         f"{path}: no such file yet; serve waits for it. A Dify container keeps its logs inside unless /app/logs is a "
-        "mounted volume; the api and the worker need different ones: `volumes: [./volumes/app/logs/api:/app/logs]`"
+        "mounted volume; use a different host folder for the api and for the worker: "
+        "`volumes: [./volumes/app/logs/api:/app/logs]`"
     )
 
 

@@ -25,7 +25,7 @@ _FIRST_TOKEN = FirstToken(UNKNOWN, UNKNOWN)
 
 
 class EventSums:
-    """EventSums of durations per record, and of tokens and money per labels of a usage.
+    """Sums of durations per record, and of tokens and money per label set of a usage.
 
     With `strict` the events come from a block, so their types are known and they are summed up in columns.
     """
