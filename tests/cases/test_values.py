@@ -111,7 +111,7 @@ def test_case_46_a_request_line_of_apisix() -> None:
         (
             '"$request" $loggable_status $upstream_cache_status $msec',
             '"GET /v1/info HTTP/1.1" 200 MISS 1795939201.327',
-            "carries no $status: every request has status unknown; add $status ($loggable_status: no variable",
+            "carries no $status: every request has status unknown; add $status ($loggable_status: not a variable",
         ),
         ('"$request" $status', '"GET /v1/info HTTP/1.1" 200', "carries no time"),
     ],
