@@ -197,8 +197,8 @@ def _trace_ids_of(raws: Sequence[bytes]) -> str:
     """Return the trace ids of lines, one per line of text; "" for a line without a valid one."""
     try:
         trace_ids = "\n".join([line.trace_id for line in map(_decode_traced, raws)])
-    except (ValueError, RecursionError):
-        trace_ids = ""
+    except (ValueError, RecursionError):  # one of them is not a text, or too long
+        return "\n".join(map(_trace_id_of, raws))
     is_one_per_line = trace_ids.count("\n") == len(raws) - 1
     return trace_ids if is_one_per_line else "\n".join(map(_trace_id_of, raws))
 

@@ -130,6 +130,10 @@ def test_requests(parser: Parser, log: bytes) -> None:
 
 
 @settings(max_examples=200)
+@example(
+    log=b'{"ts":"2026-11-23T08:53:00.550Z","severity":"INFO","service":"s","caller":"ext_request_logging.py:73",'
+    b'"message":"POST /v1/chat-messages 200 1083.17 ","trace_id":1e400}\n'
+)
 @given(log=st.lists(JSON | JSON | DIFY_NOISE | DIFY_JSON_NOISE, max_size=12).map(b"".join))
 def test_requests_in_json(log: bytes) -> None:
     check(Dify(), log, requests, "_JSON_SIGN")
