@@ -9,9 +9,6 @@ import pytest
 from click.testing import CliRunner, Result
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.cli.check import check
-from exporter.cli.explain import explain
-from exporter.cli.replay import replay
 from tests.golden import ROOT
 
 CASES = {path.name[:2]: path for path in (ROOT / "tests/cases").iterdir() if path.is_dir()}
@@ -33,15 +30,15 @@ def numbers(told: Result) -> Value:
 
 def replayed(folder: Path, *arguments: str) -> Value:
     config = str(folder / "exporter.toml")
-    return numbers(CliRunner().invoke(replay, ["--config", config, "--output", "metrics", *arguments]))
+    return numbers(CliRunner().invoke(main, ["replay", "--config", config, "--output", "metrics", *arguments]))
 
 
 def checked(folder: Path) -> str:
-    return CliRunner().invoke(check, ["--config", str(folder / "exporter.toml")]).stdout
+    return CliRunner().invoke(main, ["check", "--config", str(folder / "exporter.toml")]).stdout
 
 
 def explained(folder: Path, line: str) -> str:
-    return CliRunner().invoke(explain, ["--config", str(folder / "exporter.toml"), "--", line]).stdout
+    return CliRunner().invoke(main, ["explain", "--config", str(folder / "exporter.toml"), "--", line]).stdout
 
 
 @pytest.fixture
@@ -461,7 +458,7 @@ def test_whole_seconds_do_not_cost_an_nginx_line(
     ],
 )
 def test_a_time_format_that_can_never_fit_is_refused(log: Callable[..., Path], format: str, sentence: str) -> None:
-    told = CliRunner().invoke(check, ["--config", str(log(regex(SHORT, time_format=format)) / "exporter.toml")])
+    told = CliRunner().invoke(main, ["check", "--config", str(log(regex(SHORT, time_format=format)) / "exporter.toml")])
     assert told.exit_code == 2
     assert sentence in told.stderr
 

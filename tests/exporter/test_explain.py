@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from exporter.cli.explain import explain
-
 ACCESS = "2026-11-23 08:53:08.820 INFO [Dummy-1] [ext_request_logging.py:73]  - POST /v1/chat-messages 504 251.066 "
 CONFIG = '[[source]]\nname = "mine"\npaths = ["x"]\nparser = "regex"\npattern = "^m (?P<status_code>[0-9]{3}) (?P<path>.*)$"\n[routes]\nextra = ["/gateway/{tenant}"]\n'
 
@@ -18,7 +16,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str, given: bytes | None = None) -> Result:
-    return CliRunner().invoke(explain, arguments, input=given)
+    return CliRunner().invoke(main, ["explain", *arguments], input=given)
 
 
 def test_a_line_its_fields_and_the_series_it_increases() -> None:

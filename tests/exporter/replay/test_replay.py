@@ -14,7 +14,6 @@ import pytest
 from click.testing import CliRunner, Result
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.cli.replay import replay
 from tests.golden import ROOT, config, golden_file
 
 SAMPLES = ROOT / "samples"
@@ -22,7 +21,7 @@ DIFY = str(SAMPLES / "nginx-dify.log")
 
 
 def run(*arguments: str, given: bytes | None = None) -> Result:
-    return CliRunner().invoke(replay, arguments, input=given)
+    return CliRunner().invoke(main, ["replay", *arguments], input=given)
 
 
 def found(*arguments: str, given: bytes | None = None) -> dict:
