@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from prometheus_client.parser import text_string_to_metric_families
 
+from exporter.cli import main
 from tests.golden import ROOT
 
 CASES = {path.name[:2]: path for path in (ROOT / "tests/cases").iterdir() if path.is_dir()}

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from exporter.cli import main
+
 ACCESS = "2026-11-23 08:53:08.820 INFO [Dummy-1] [ext_request_logging.py:73]  - POST /v1/chat-messages 504 251.066 "
 CONFIG = '[[source]]\nname = "mine"\npaths = ["x"]\nparser = "regex"\npattern = "^m (?P<status_code>[0-9]{3}) (?P<path>.*)$"\n[routes]\nextra = ["/gateway/{tenant}"]\n'
 

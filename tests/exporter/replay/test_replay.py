@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from prometheus_client.parser import text_string_to_metric_families
 
+from exporter.cli import main
 from tests.golden import ROOT, config, golden_file
 
 SAMPLES = ROOT / "samples"
