@@ -35,7 +35,7 @@ def test_a_sample_is_mostly_understood_and_yields_something(source: SourceConfig
         if s.name == "dify_exporter_lines_total"
     }
     assert lines["observed"] > sum(lines.values()) / 4
-    assert lines["unparsed"] < sum(lines.values()) / 5
+    assert lines["unparsed"] <= sum(lines.values()) / 20
     assert re.search(r"^dify_(?!exporter)\w+(_total|_count)\{.*\} [1-9]", text, re.MULTILINE)
 
 
