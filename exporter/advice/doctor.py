@@ -31,11 +31,12 @@ class Finding(Struct, frozen=True):
     problem: bool = False
 
 
-#: What the records of a log are called by the people who read `check`; others are states of the proxy.
+#: What the records of a log are called by the people who read `check`.
 _YIELDS = {
     "Request": "requests", "Usage": "token usages", "UsageMissing": "missing usages", "FirstToken": "first tokens",
     "Run": "runs", "NodeRun": "node runs", "Task": "Celery tasks", "Invocation": "model and tool calls",
-    "Failure": "errors", "Opened": "begun runs", "Closed": "ended runs",
+    "Failure": "errors", "Opened": "begun runs", "Closed": "ended runs", "Active": "states of the proxy",
+    "DroppedLines": "lines that the proxy dropped",
 }  # fmt: skip
 
 
@@ -208,9 +209,9 @@ def _dropped(parser: Parser, batch: Batch) -> Iterator[Finding]:
 
 
 def _yields(batch: Batch) -> str:
+    """What the records are, and how many; dropped values and the halves of joins repeat what other records say."""
     kinds: Counter[str] = Counter()
     for record in batch.records:
-        if isinstance(record, DroppedValue):
-            continue
-        kinds[_YIELDS.get(type(record).__name__, "states of the proxy")] += getattr(record, "count", 1)
+        if kind := _YIELDS.get(type(record).__name__):
+            kinds[kind] += getattr(record, "count", 1)
     return ", ".join(f"{kind} ({count:,})" for kind, count in kinds.items()) or "nothing"

@@ -12,7 +12,8 @@ from parsers.heads import begins_record
 from parsers.lines import Outcome
 from parsers.values.times import iso
 
-_TIME = rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)[.,](\d{1,3})(?:\.\d{3})?"
+#: Without LOG_DATEFORMAT the time has milliseconds already, and the format adds them once more, behind `.` or `,`.
+_TIME = rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)[.,](\d{1,3})(?:[.,]\d{1,3})?"
 #: What any other LOG_DATEFORMAT can give; the milliseconds follow it.
 _OTHER_TIME = rb"([0-9A-Za-z][0-9A-Za-z:/.,+ _-]{0,47}?)[.,](\d{1,3})(?:\.\d{3})?"
 _LEVEL = rb"(DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL) *"

@@ -202,6 +202,22 @@ def test_milliseconds_without_zeros() -> None:
     assert at == 1_763_717_094_011 * MILLISECOND
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "2026-11-29 23:29:02,007,7 INFO [x.py:74] 4c9630975d",
+        "2026-11-29 23:29:02,007,7 INFO [x.py:74] ",
+        "2026-11-29 23:29:02,007.007 INFO [Dummy-1] [x.py:74] ",
+        "2026-11-29 23:29:02,007.7 INFO [Dummy-1] [x.py:74] -",
+        "[2026-11-29 23:29:02,007: INFO/MainProcess]",
+    ],
+)
+def test_milliseconds_that_are_written_twice(head: str) -> None:
+    """Without LOG_DATEFORMAT the asctime ends in milliseconds, and every LOG_FORMAT adds them once more."""
+    batch = Dify().parse(f"{head} Task tasks.x[{TASK_ID}] ignored\n".encode())
+    assert (batch.last_at, batch.ignored, batch.unparsed) == (1_795_994_942_007 * MILLISECOND, 0, {})
+
+
 def test_text_times_are_of_the_configured_zone() -> None:
     line = b"2026-11-23 08:53:08.000 INFO [Dummy-1] [x.py:73]  - x\n"
     utc, shanghai = Dify().parse(line).last_at, Dify(timezone="Asia/Shanghai").parse(line).last_at
