@@ -118,10 +118,12 @@ class Joins:
         """Adds an error record; the route and failure of the accepted request that it makes a failure.
 
         `at` is its time, but at most now. An access line is compared with the time as written, so that a clock that is
-        ahead does not matter.
+        ahead does not matter. With OpenTelemetry the api's request and the worker's run have one trace id: where both
+        are in one source, a failed node of the run (it may be partial-succeeded) does not fail the request.
         """
-        failed = self.streams.fail(error)
-        if failed is None or error.trace_id in self.held or error.trace_id in self.waiting:
+        is_of_run = error.trace_id in self.held or error.trace_id in self.waiting
+        failed = None if is_of_run and error.level == "plugin" else self.streams.fail(error)
+        if failed is None or is_of_run:
             self._fail_run(structs.replace(error, at=at))
         return failed
 

@@ -2,9 +2,12 @@
 
 Nearly all of these requests never fail, so adding one must cost next to nothing, and finding one may cost more. They
 are kept in blocks of equal age: a block is a dictionary by trace id, and only an error record looks into the blocks.
+
+A client that is traced itself sends one trace id with many requests (the header `traceparent`). Each of them is in a
+block of its own then, and an error belongs to the newest of them that it can belong to.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from msgspec import Struct, structs
@@ -18,6 +21,9 @@ _EARLY = 2_000_000_000
 
 #: Requests per block, at most: a commit stores the blocks that have changed.
 _BLOCK = 128
+
+#: Requests of one trace id, the newest ones, among which an error looks for its own.
+_SEARCHED = 16
 
 
 class Block(Struct, frozen=True):
@@ -48,7 +54,9 @@ class Streams:
     def __init__(self) -> None:
         self.blocks: ChangeTracker[int, Block] = ChangeTracker()
         self._size = 0
-        self._newest: dict[str, int] | None = None  # the newest block of each trace id, from the first error on
+        #: The newest block of each trace id, and the blocks before it, newest first; both from the first error on.
+        self._newest: dict[str, int] | None = None
+        self._before: dict[str, tuple[int, ...]] = {}
 
     def restore(self, blocks: Mapping[int, Block]) -> None:
         """Goes on with stored blocks."""
@@ -62,8 +70,7 @@ class Streams:
         """
         block = Block(accepted.route, accepted.failure, accepted.timezone, {})
         size, number, failed = max(1, min(_BLOCK, capacity // 4)), next(reversed(self.blocks), 0), 0
-        requests = zip(accepted.trace_ids.split("\n"), accepted.times.split("\n"), strict=False)
-        while times := dict(islice(requests, size)):
+        for times in _unique(accepted, size):
             added = structs.replace(block, times=times)
             if errors and not errors.keys().isdisjoint(times):
                 early = [trace_id for trace_id in times if trace_id in errors and added.fails(errors[trace_id])]
@@ -72,8 +79,14 @@ class Streams:
                 failed += len(early)
             number = self._put(number, added, size)
             if self._newest is not None:
-                self._newest.update(dict.fromkeys(times, number))
+                self._index(self._newest, number, times)
         return failed
+
+    def _index(self, newest: dict[str, int], number: int, times: Mapping[str, str]) -> None:
+        """Notes the block of these requests."""
+        for trace_id in newest.keys() & times.keys():
+            self._before[trace_id] = (newest[trace_id], *self._before.get(trace_id, ()))[: _SEARCHED - 1]
+        newest.update(dict.fromkeys(times, number))
 
     def _put(self, number: int, added: Block, size: int) -> int:
         """Adds a block after, or where it fits to, the newest one; the number of the newest block then."""
@@ -83,6 +96,7 @@ class Streams:
             last is not None
             and structs.replace(last, times={}) == merged
             and len(last.times) + len(added.times) <= size
+            and last.times.keys().isdisjoint(added.times)
         ):
             added = structs.replace(added, times=last.times | added.times)
             self._size -= len(last.times)
@@ -101,19 +115,60 @@ class Streams:
             if self._newest is not None:
                 for trace_id in [each for each in dropped if self._newest.get(each) == number]:
                     del self._newest[trace_id]
+                    self._before.pop(trace_id, None)
 
     def fail(self, error: TraceError) -> tuple[str, str] | None:
-        """Takes the newest request of its trace id where the error makes it a failure; its route and failure."""
+        """Takes the newest request of its trace id that the error makes a failure; its route and failure."""
         if self._newest is None:
-            self._newest = {trace_id: number for number, block in self.blocks.items() for trace_id in block.times}
-        number = self._newest.get(error.trace_id)
-        if number is None or not (block := self.blocks[number]).fails(error):
+            self._newest = {}
+            for number, block in self.blocks.items():
+                self._index(self._newest, number, block.times)
+        newest = self._newest.get(error.trace_id)
+        if newest is None:
             return None
-        del self._newest[error.trace_id]
-        times = {trace_id: time for trace_id, time in block.times.items() if trace_id != error.trace_id}
+        numbers = [newest, *(each for each in self._before.get(error.trace_id, ()) if each in self.blocks)]
+        number = next((each for each in numbers if self.blocks[each].fails(error)), None)
+        if number is None:
+            return None
+        numbers.remove(number)
+        self._set_blocks_of(self._newest, error.trace_id, numbers)
+        return self._remove(number, error.trace_id)
+
+    def _set_blocks_of(self, newest: dict[str, int], trace_id: str, numbers: Sequence[int]) -> None:
+        """Notes the blocks of a trace id, newest first."""
+        if numbers:
+            newest[trace_id], before = numbers[0], tuple(numbers[1:])
+        else:
+            del newest[trace_id]
+            before = ()
+        if before:
+            self._before[trace_id] = before
+        else:
+            self._before.pop(trace_id, None)
+
+    def _remove(self, number: int, trace_id: str) -> tuple[str, str]:
+        """Removes a request from its block; its route and failure."""
+        block = self.blocks[number]
+        times = {each: time for each, time in block.times.items() if each != trace_id}
         if times:
             self.blocks[number] = structs.replace(block, times=times)
         else:
             del self.blocks[number]
         self._size -= 1
         return block.route, block.failure
+
+
+def _unique(accepted: Accepted, size: int) -> Iterator[dict[str, str]]:
+    """The time of each request by its trace id, at most `size` at once; one that repeats a trace id comes later."""
+    requests = zip(accepted.trace_ids.split("\n"), accepted.times.split("\n"), strict=False)
+    while some := list(islice(requests, size)):
+        while len(times := dict(some)) < len(some):
+            times, repeated = {}, list[tuple[str, str]]()
+            for trace_id, time in some:
+                if trace_id in times:
+                    repeated.append((trace_id, time))
+                else:
+                    times[trace_id] = time
+            yield times
+            some = repeated
+        yield times

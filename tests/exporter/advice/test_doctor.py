@@ -44,7 +44,9 @@ def test_a_good_log_says_what_it_yields_and_what_it_cannot() -> None:
     assert problems(Nginx(), log) == []
 
 
-@pytest.mark.parametrize("log", ["dify-api-text.log", "dify-api-json.log", "dify-source-install.log", "dify-worker.log"])
+@pytest.mark.parametrize(
+    "log", ["dify-api-text.log", "dify-api-json.log", "dify-source-install.log", "dify-worker.log"]
+)
 def test_the_logs_of_dify_yield_no_states_of_the_proxy(log: str) -> None:
     """The halves of a join, such as an answered stream or an error of its trace id, are no figure of their own."""
     assert "states of the proxy" in told(Dify(), SAMPLES / "dify-proxy.log")[0].text
