@@ -127,12 +127,12 @@ class Streams:
         if newest is None:
             return None
         numbers = [newest, *(each for each in self._before.get(error.trace_id, ()) if each in self.blocks)]
-        number = next((each for each in numbers if self.blocks[each].fails(error)), None)
-        if number is None:
+        found = next((each for each in numbers if self.blocks[each].fails(error)), None)
+        if found is None:
             return None
-        numbers.remove(number)
+        numbers.remove(found)
         self._set_blocks_of(self._newest, error.trace_id, numbers)
-        return self._remove(number, error.trace_id)
+        return self._remove(found, error.trace_id)
 
     def _set_blocks_of(self, newest: dict[str, int], trace_id: str, numbers: Sequence[int]) -> None:
         """Notes the blocks of a trace id, newest first."""

@@ -3,7 +3,11 @@
 Of a long string under `message` or `error` the beginning stays: it names the cause of a failure in fixed words.
 """
 
+import codecs
 import re
+from typing import Any
+
+from parsers.values import json as lenient_json
 
 _LONGEST_STRING = 512
 _LONGEST = 262144
@@ -21,6 +25,21 @@ _WHOLE = re.compile(
     rb"|\\[^u]|\\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}"
     rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*"
 )
+
+
+_decode = lenient_json.decoder(object)
+
+
+def json_object(text: bytes) -> dict[str, Any]:
+    """The JSON object in a text, {} where it is none.
+
+    Dify writes a blocking answer by json.dumps (api/libs/helper.py), so NaN and half a surrogate pair may be in it.
+    """
+    try:
+        document = _decode(text.removeprefix(codecs.BOM_UTF8))
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 class BoundedJson:

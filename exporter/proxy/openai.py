@@ -9,8 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
-
+from exporter.proxy.bounded_json import json_object
 from exporter.proxy.errors import RefusedError, UpstreamError
 from exporter.proxy.headers import Fields
 from exporter.proxy.usage import inside
@@ -80,7 +79,7 @@ class Completion:
 
     def finish(self) -> bytes:
         """What remains, after Dify's answer has ended."""
-        document = _decoded(self._rest)
+        document = json_object(self._rest)
         if self._stream:
             return b""
         if self._failed:
@@ -92,7 +91,7 @@ class Completion:
 
     def _events(self) -> bytes:
         *lines, self._rest = self._rest.split(b"\n")
-        return b"".join(self._event(_decoded(line[5:])) for line in lines if line.startswith(b"data:"))
+        return b"".join(self._event(json_object(line[5:])) for line in lines if line.startswith(b"data:"))
 
     def _event(self, event: dict[str, Any]) -> bytes:
         name = event.get("event")
@@ -125,7 +124,7 @@ def _asked(pieces: Iterable[bytes]) -> dict[str, Any]:
         body += piece
         if len(body) > _MOST_BYTES:
             raise CompletionRefusedError("413 Content Too Large", "too_large", "the request is too large", close=True)
-    asked = _decoded(bytes(body))
+    asked = json_object(bytes(body))
     if offending := [name for name in _NOT_OFFERED if asked.get(name)] or (["n"] if asked.get("n", 1) != 1 else []):
         raise _bad(f"{offending[0]} cannot be passed on to a Dify app")
     return asked
@@ -175,11 +174,3 @@ def _error(code: str, message: str) -> bytes:
 
 def _data(document: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(document).encode() + b"\n\n"
-
-
-def _decoded(text: bytes) -> dict[str, Any]:
-    try:
-        document = msgspec.json.decode(text)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}

@@ -8,10 +8,9 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
-from exporter.proxy.bounded_json import BoundedJson
+from exporter.proxy.bounded_json import BoundedJson, json_object
 from exporter.proxy.headers import Fields
 from exporter.proxy.usage import UsageTotals, inside
 from parsers.access.routes import RouteInformation
@@ -115,7 +114,7 @@ class ResponseReader:
     def _line(self, line: bytes, at: float) -> None:
         if not line.startswith(b"data:") or (self._first_token is not None and not _TELLS.search(line)):
             return
-        event = _decoded(line[5:])
+        event = json_object(line[5:])
         data, name = inside(event, "data"), event.get("event")
         if self._first_token is None and _has_text(event, data):
             self._first_token = at
@@ -134,7 +133,7 @@ class ResponseReader:
             self._tally.message(inside(event, "usage"), event.get("model"))
 
     def _document(self, text: bytes) -> None:
-        document = _decoded(text)
+        document = json_object(text)
         if self._failed:
             self._error(document)
             return
@@ -175,14 +174,6 @@ def is_event_stream(content_type: str) -> bool:
 def is_read(method: str, kind: RouteInformation, status_code: int) -> bool:
     """True where a body may tell usage that no other answer tells: replays and lists repeat what was counted."""
     return status_code >= 400 or (method == "POST" and (kind.model == "yes" or kind.area == "other"))
-
-
-def _decoded(text: bytes) -> dict[str, Any]:
-    try:
-        document = msgspec.json.decode(text)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _has_text(event: dict[str, Any], data: Any) -> bool:
