@@ -79,7 +79,7 @@ def test_difys_switches_are_named_where_their_signal_is_absent(
         (Dify(), "docker-api.log", 'no line fits the parser; this looks like parser = "dify", envelope = "docker"'),
         (Dify(), "nginx-error.log", 'no line fits the parser; this looks like parser = "nginx", format = "error"'),
         (Docker(parser=Dify()), "dify-api-text.log", 'no line fits the parser; this looks like parser = "dify"'),
-        (Dify(), "plugin-daemon-json.log", 'another parser says more; this looks like parser = "plugin-daemon"'),
+        (Dify(), "plugin-daemon-json.log", 'no line fits the parser; this looks like parser = "plugin-daemon"'),
         (
             Dify(),
             "nginx-json.log",
