@@ -8,7 +8,6 @@ block of its own then, and an error belongs to the newest of them that it can be
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 
 from msgspec import Struct, structs
 
@@ -160,15 +159,19 @@ class Streams:
 
 def _unique(accepted: Accepted, size: int) -> Iterator[dict[str, str]]:
     """The time of each request by its trace id, at most `size` at once; one that repeats a trace id comes later."""
-    requests = zip(accepted.trace_ids.split("\n"), accepted.times.split("\n"), strict=False)
-    while some := list(islice(requests, size)):
-        while len(times := dict(some)) < len(some):
-            times, repeated = {}, list[tuple[str, str]]()
-            for trace_id, time in some:
-                if trace_id in times:
+    trace_ids, moments = accepted.trace_ids.split("\n"), accepted.times.split("\n")
+    for begin in range(0, len(trace_ids), size):
+        requests = trace_ids[begin : begin + size], moments[begin : begin + size]
+        times = dict(zip(*requests, strict=False))
+        while len(times) < len(requests[0]):
+            unique, repeated = dict[str, str](), list[tuple[str, str]]()
+            for trace_id, time in zip(*requests, strict=False):
+                if trace_id in unique:
                     repeated.append((trace_id, time))
                 else:
-                    times[trace_id] = time
+                    unique[trace_id] = time
+            yield unique
+            requests = [each for each, _ in repeated], [time for _, time in repeated]
+            times = dict(repeated)
+        if times:
             yield times
-            some = repeated
-        yield times
