@@ -32,11 +32,12 @@ class Finding(Struct, frozen=True):
     problem: bool = False
 
 
-#: The names of record types in the output of `check`. All other types are states of the proxy.
+#: The names of record types in the output of `check`. Other types repeat what these report.
 _RECORD_NAMES = {
     "Request": "requests", "Usage": "token usages", "UsageMissing": "missing usages", "FirstToken": "first tokens",
     "Run": "runs", "NodeRun": "node runs", "Task": "Celery tasks", "Invocation": "model and tool calls",
-    "Failure": "errors", "Opened": "begun runs", "Closed": "ended runs",
+    "Failure": "errors", "Opened": "begun runs", "Closed": "ended runs", "Active": "states of the proxy",
+    "DroppedLines": "lines that the proxy dropped",
 }  # fmt: skip
 
 
@@ -217,9 +218,9 @@ def _dropped(parser: Parser, batch: Batch) -> Iterator[Finding]:
 
 
 def _record_types(batch: Batch) -> str:
+    """The types of the records and their numbers. Dropped values and the halves of joins repeat other records."""
     kinds: Counter[str] = Counter()
     for record in batch.records:
-        if isinstance(record, DroppedValue):
-            continue
-        kinds[_RECORD_NAMES.get(type(record).__name__, "states of the proxy")] += getattr(record, "count", 1)
+        if kind := _RECORD_NAMES.get(type(record).__name__):
+            kinds[kind] += getattr(record, "count", 1)
     return ", ".join(f"{kind} ({count:,})" for kind, count in kinds.items()) or "nothing"

@@ -129,9 +129,13 @@ class Joins:
 
         `at` is the time of the error, limited to now. Access lines are compared with the time in the record itself, so
         a clock that is ahead does not matter.
+
+        With OpenTelemetry, the api's request and the worker's run have one trace id. If both are in one source, a
+        failed node of the run does not fail the request, because the run may be partial-succeeded.
         """
-        failed = self.streams.fail(error)
-        if failed is None or error.trace_id in self.held or error.trace_id in self.waiting:
+        is_of_run = error.trace_id in self.held or error.trace_id in self.waiting
+        failed = None if is_of_run and error.level == "plugin" else self.streams.fail(error)
+        if failed is None or is_of_run:
             self._fail_run(structs.replace(error, at=at))
         return failed
 

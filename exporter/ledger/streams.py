@@ -2,10 +2,12 @@
 
 Nearly all of these requests succeed, so adding one must be cheap, while finding one may cost more. They are kept in
 blocks of similar age. A block is a dictionary by trace id, and only an error record needs a lookup in the blocks.
+
+A client that is traced itself sends one trace id with many requests (the header `traceparent`). Then each of them is in
+a block of its own, and an error belongs to the newest request that it can belong to.
 """
 
-from collections.abc import Mapping
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct, structs
 
@@ -19,6 +21,9 @@ _EARLY = 2 * SECOND
 
 #: The largest number of requests per block. A commit stores whole blocks, those that have changed.
 _BLOCK = 128
+
+#: The number of newest requests of one trace id among which an error is looked up.
+_SEARCHED = 16
 
 
 class Block(Struct, frozen=True):
@@ -49,7 +54,9 @@ class Streams:
     def __init__(self) -> None:
         self.blocks: ChangeTracker[int, Block] = ChangeTracker()
         self._size = 0
-        self._newest: dict[str, int] | None = None  # the newest block per trace id; None before the first error
+        #: The newest block per trace id, and the blocks before it, newest first. Both are empty before the first error.
+        self._newest: dict[str, int] | None = None
+        self._before: dict[str, tuple[int, ...]] = {}
 
     def restore(self, blocks: Mapping[int, Block]) -> None:
         """Restore stored blocks."""
@@ -63,8 +70,7 @@ class Streams:
         """
         block = Block(accepted.route, accepted.failure, accepted.timezone, {})
         size, number, failed = max(1, min(_BLOCK, capacity // 4)), next(reversed(self.blocks), 0), 0
-        requests = zip(accepted.trace_ids.split("\n"), accepted.times.split("\n"), strict=False)
-        while times := dict(islice(requests, size)):
+        for times in _unique(accepted, size):
             added = structs.replace(block, times=times)
             if errors and not errors.keys().isdisjoint(times):
                 early = [trace_id for trace_id in times if trace_id in errors and added.fails(errors[trace_id])]
@@ -73,8 +79,14 @@ class Streams:
                 failed += len(early)
             number = self._put(number, added, size)
             if self._newest is not None:
-                self._newest.update(dict.fromkeys(times, number))
+                self._index(self._newest, number, times)
         return failed
+
+    def _index(self, newest: dict[str, int], number: int, times: Mapping[str, str]) -> None:
+        """Remember the block of these requests."""
+        for trace_id in newest.keys() & times.keys():
+            self._before[trace_id] = (newest[trace_id], *self._before.get(trace_id, ()))[: _SEARCHED - 1]
+        newest.update(dict.fromkeys(times, number))
 
     def _put(self, number: int, added: Block, size: int) -> int:
         """Add a block, or merge it into the newest one if it fits. Returns the number of the newest block."""
@@ -84,6 +96,7 @@ class Streams:
             last is not None
             and structs.replace(last, times={}) == merged
             and len(last.times) + len(added.times) <= size
+            and last.times.keys().isdisjoint(added.times)
         ):
             added = structs.replace(added, times=last.times | added.times)
             self._size -= len(last.times)
@@ -102,19 +115,64 @@ class Streams:
             if self._newest is not None:
                 for trace_id in [each for each in dropped if self._newest.get(each) == number]:
                     del self._newest[trace_id]
+                    self._before.pop(trace_id, None)
 
     def fail(self, error: TraceError) -> tuple[str, str] | None:
-        """Remove the newest request of this trace id if it failed by the error. Returns its route and failure."""
+        """Remove the newest request of this trace id that failed by the error. Returns its route and failure."""
         if self._newest is None:
-            self._newest = {trace_id: number for number, block in self.blocks.items() for trace_id in block.times}
-        number = self._newest.get(error.trace_id)
-        if number is None or not (block := self.blocks[number]).fails(error):
+            self._newest = {}
+            for number, block in self.blocks.items():
+                self._index(self._newest, number, block.times)
+        newest = self._newest.get(error.trace_id)
+        if newest is None:
             return None
-        del self._newest[error.trace_id]
-        times = {trace_id: time for trace_id, time in block.times.items() if trace_id != error.trace_id}
+        numbers = [newest, *(each for each in self._before.get(error.trace_id, ()) if each in self.blocks)]
+        found = next((each for each in numbers if self.blocks[each].fails(error)), None)
+        if found is None:
+            return None
+        numbers.remove(found)
+        self._set_blocks_of(self._newest, error.trace_id, numbers)
+        return self._remove(found, error.trace_id)
+
+    def _set_blocks_of(self, newest: dict[str, int], trace_id: str, numbers: Sequence[int]) -> None:
+        """Remember the blocks of a trace id, newest first."""
+        if numbers:
+            newest[trace_id], before = numbers[0], tuple(numbers[1:])
+        else:
+            del newest[trace_id]
+            before = ()
+        if before:
+            self._before[trace_id] = before
+        else:
+            self._before.pop(trace_id, None)
+
+    def _remove(self, number: int, trace_id: str) -> tuple[str, str]:
+        """Remove a request from its block. Returns its route and failure."""
+        block = self.blocks[number]
+        times = {each: time for each, time in block.times.items() if each != trace_id}
         if times:
             self.blocks[number] = structs.replace(block, times=times)
         else:
             del self.blocks[number]
         self._size -= 1
         return block.route, block.failure
+
+
+def _unique(accepted: Accepted, size: int) -> Iterator[dict[str, str]]:
+    """The time of each request by its trace id, at most `size` at once; one that repeats a trace id comes later."""
+    trace_ids, moments = accepted.trace_ids.split("\n"), accepted.times.split("\n")
+    for begin in range(0, len(trace_ids), size):
+        requests = trace_ids[begin : begin + size], moments[begin : begin + size]
+        times = dict(zip(*requests, strict=False))
+        while len(times) < len(requests[0]):
+            unique, repeated = dict[str, str](), list[tuple[str, str]]()
+            for trace_id, time in zip(*requests, strict=False):
+                if trace_id in unique:
+                    repeated.append((trace_id, time))
+                else:
+                    unique[trace_id] = time
+            yield unique
+            requests = [each for each, _ in repeated], [time for _, time in repeated]
+            times = dict(repeated)
+        if times:
+            yield times

@@ -1,15 +1,21 @@
 """Reads JSON objects that may be malformed or of another shape than expected."""
 
+import codecs
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
+from parsers.values import json as lenient_json
+
+_decode = lenient_json.decoder(object)
 
 
 def decode_object(text: bytes) -> dict[str, Any]:
-    """The JSON object in `text`, {} if `text` is no JSON object."""
+    """The JSON object in `text`, {} if `text` is no JSON object.
+
+    Dify writes a blocking response with json.dumps (api/libs/helper.py), so NaN and half surrogate pairs may be in it.
+    """
     try:
-        document = msgspec.json.decode(text)
+        document = _decode(text.removeprefix(codecs.BOM_UTF8))
     except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}

@@ -23,6 +23,24 @@ _REPEATS = (
     b"Failed to detach context",  # OpenTelemetry inside a generator; no failure
 )
 
+#: Files of Dify that log a caught exception as the whole message (`logger.error(e)`): its beginning may be the text of
+#: a tool's or a database's server, so no fixed words of Dify are looked for in it.
+_OF_EXCEPTIONS = frozenset(
+    (
+        b"tool_engine.py",
+        b"retrieval_service.py",
+        b"knowledge_index_node.py",
+        b"base_app_generate_response_converter.py",
+    )
+)
+#: Such a message where the exception is a plugin's error, which base.py has logged before: its own text
+#: (api/core/plugin/impl/exc.py), or the text that the plugin SDK gives to a model's error.
+_LOGGED_PLUGIN_ERROR = re.compile(
+    rb"req_id: [^\s:]{0,64} Plugin\w{1,48}Error: "
+    rb"|\[[\w./-]{1,128}\] (?:Error: |(?:Connection|Server Unavailable|Rate Limit|Bad Request) Error(?:, |\Z)"
+    rb"|Incorrect (?:model credentials|API key) provided)"
+)
+
 #: Dify logs `Request to Plugin Daemon Service failed` for every httpx.RequestError, whatever the cause.
 _DAEMON_NOT_REACHED = re.compile(rb"(?:Stream r|R)equest to Plugin Daemon Service failed")
 
@@ -83,8 +101,13 @@ _CAUSES = (
 KINDS = PROVIDER_KINDS | {*_KIND_OF_NAME.values()} | {kind for _, kind in (*_KINDS, *_CAUSES)} | {OTHER}
 
 
-def failures_of_record(message: bytes, stack_trace: bytes) -> list[Failure]:
-    """Return the failure of an ERROR record; none if it repeats another record. Text logs have no `stack_trace`."""
+def failures_of_record(caller: bytes, message: bytes, stack_trace: bytes) -> list[Failure]:
+    """Return the failure of an ERROR record; none if it repeats another record.
+
+    `caller` is the file that wrote the record. Text logs have no `stack_trace`.
+    """
+    if caller in _OF_EXCEPTIONS:
+        return [] if _LOGGED_PLUGIN_ERROR.match(message) else [Failure(OTHER)]
     if message.startswith(_PLUGIN_ERROR):
         return [Failure(kind_of_plugin_error(message[len(_PLUGIN_ERROR) :]))]
     if message.startswith(_REPEATS):

@@ -74,7 +74,7 @@ class MessageReader:
         read = self._callers.get(head.caller)
         records = read(head) if read else []
         if head.level in _ERRORS:
-            records += failures_of_record(head.message, head.stack_trace)
+            records += failures_of_record(head.caller, head.message, head.stack_trace)
         return records
 
     def _access(self, head: RecordHead) -> list[Record]:

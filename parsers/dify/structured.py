@@ -13,6 +13,7 @@ from parsers.dify.message import MessageReader, RecordHead
 from parsers.dropped import with_dropped_time
 from parsers.heads import begins_json_record
 from parsers.lines import Outcome
+from parsers.plugin_daemon import SERVICE as PLUGIN_DAEMON
 from parsers.values import json as lenient_json
 from parsers.values.times import iso
 
@@ -24,6 +25,7 @@ class _StructuredLine(Struct, frozen=True, gc=False):
     message: str
     severity: Any = ""
     caller: Any = ""
+    service: Any = ""
     trace_id: Any = ""
     attributes: msgspec.Raw = _NOTHING
     stack_trace: Any = ""
@@ -47,6 +49,8 @@ def read(line: bytes, reader: MessageReader) -> Outcome:
         return "format" if begins_json_record(line) else None
     except (ValueError, RecursionError):
         return "json" if _ENVELOPE.match(line) else None
+    if record.service == PLUGIN_DAEMON:
+        return "format"
     at = iso(record.ts.encode("ascii", "replace"), UTC)
     if record.attributes:
         if record.message.startswith("telemetry."):

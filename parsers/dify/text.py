@@ -13,7 +13,8 @@ from parsers.lines import Outcome, without_colors
 from parsers.values.numbers import MILLISECOND
 from parsers.values.times import iso
 
-_TIME = rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)[.,](\d{1,3})(?:\.\d{3})?"
+#: Without LOG_DATEFORMAT the time has milliseconds already, and the format adds them once more, behind `.` or `,`.
+_TIME = rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)[.,](\d{1,3})(?:[.,]\d{1,3})?"
 #: A time in any other LOG_DATEFORMAT, with the milliseconds behind it.
 _OTHER_TIME = rb"([0-9A-Za-z][0-9A-Za-z:/.,+ _-]{0,47}?)[.,](\d{1,3})(?:\.\d{3})?"
 _LEVEL = rb"(DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL) *"

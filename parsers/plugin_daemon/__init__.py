@@ -115,10 +115,16 @@ class _AccessAttributes(Struct, frozen=True, gc=False):
     path: Any = None
 
 
+#: The name of the program in its JSON lines (pkg/utils/log/log.go). The api's and the worker's lines have the same
+#: members, and another name.
+SERVICE = "dify-plugin-daemon"
+
+
 class _JsonLine(Struct, frozen=True, gc=False):
     ts: str
     severity: str
     message: str
+    service: Any = SERVICE
     attributes: msgspec.Raw = msgspec.Raw(b"{}")
 
 
@@ -244,6 +250,8 @@ class PluginDaemon(Parser, frozen=True):
             return "format" if begins_json_record(line) and not _SANDBOX.match(line) else None
         except (ValueError, RecursionError):
             return "json" if _JSON_HEAD.match(line) else None
+        if record.service != SERVICE:
+            return "format"
         at = iso(record.ts.encode("ascii", "replace"), self._zone)
         if record.message != "HTTP request":
             is_error = record.severity.encode("ascii", "replace") in _ERRORS

@@ -57,6 +57,18 @@ RECORDS = [
     ("x.py", "InvokeError: [x] Rate Limit Error, Error code: 429", "rate_limited"),
     ("x.py", "InvokeAuthorizationError: no", "provider_unauthorized"),
     ("x.py", "req_id: 83e845f0fb PluginDaemonInternalServerError: killed by timeout", "provider_unavailable"),
+    # an exception as the whole message: a plugin's error was logged by base.py, and other texts are anybody's
+    ("retrieval_service.py", f"req_id: 83e845f0fb {NODE.partition('7a514b9e6f ')[2]}", None),
+    ("tool_engine.py", "req_id:  PluginDaemonInternalServerError: killed by timeout", None),
+    ("retrieval_service.py", "[openai] Rate Limit Error, Error code: 429 - {}", None),
+    ("knowledge_index_node.py", "[models] Error: API request failed with status code 500: {}", None),
+    ("tool_engine.py", "Request failed with status code 429 and Error code: 429", "other"),
+    ("tool_engine.py", ANSWER, "other"),
+    ("tool_engine.py", "Failed to detach context", "other"),
+    ("tool_engine.py", "provider_quota_exceeded: pay", "other"),
+    ("base_app_generate_response_converter.py", "InvokeRateLimitError: 429", "other"),
+    ("base_app_generate_response_converter.py", "Exception on /v1/x [POST]", "other"),
+    ("knowledge_index_node.py", "Unknown Error when workflow entry running", "other"),
     # text of users
     ("x.py", "Failed to save 'InvokeRateLimitError: status code 429'", "other"),
     ("x.py", "my Error in stream response for plugin {'code': -500", "other"),

@@ -294,6 +294,69 @@ def test_requests_that_have_failed_leave_nothing_behind() -> None:
     assert not any(rig.ledger.changes().streams["s"].values())
 
 
+OTHER_ROUTE = "/v1/completion-messages"
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one window", "one by one"])
+@pytest.mark.parametrize(
+    ("facts", "count"),
+    [
+        ([(0, "ok"), (10, "error"), (20, "ok"), (30, "error"), (40, "ok"), (50, "error")], 3),  # one after the other
+        ([(0, "ok"), (1, "ok"), (2, "ok"), (50, "error"), (51, "error"), (52, "error")], 3),  # at once
+        ([(0, "ok"), (10, "error"), (20, "ok")], 1),  # the client tries again in the same trace
+        ([(0, "ok"), (10, "error"), (10, "error"), (10, "error")], 1),
+        ([(0, "ok"), (20, "ok"), (20, "ok"), (10, "error")], 1),
+        ([(20, "ok"), (20, "ok"), (10, "error")], 0),
+        ([(n, "ok") for n in range(300)] + [(400, "error")] * 5, 5),
+        ([(0, "ok"), (0, "other"), (10, "error"), (11, "error"), (12, "error")], 2),
+    ],
+)
+def test_requests_of_one_trace_fail_one_by_one(facts: list[tuple[int, str]], count: int, together: bool) -> None:
+    """A traced client sends one `traceparent` with many requests; access lines of a window come before its errors."""
+    rig, records = Rig(), list[b.Record]()
+    for route, word in (("/v1/chat-messages", "ok"), (OTHER_ROUTE, "other")):
+        times = [iso_of(BEGUN + at * MILLISECOND) for at, what in facts if what == word]
+        if together and times:
+            records.append(b.Accepted(route, "stream_error", "\n".join(["t"] * len(times)), "\n".join(times)))
+    for at, what in facts:
+        if what == "error":
+            records.append(error("t", at * MILLISECOND, "plugin"))
+        elif not together:
+            route = "/v1/chat-messages" if what == "ok" else OTHER_ROUTE
+            records.append(b.Accepted(route, "stream_error", "t", iso_of(BEGUN + at * MILLISECOND)))
+    if together:
+        rig.post(*records, at=SECOND)
+    else:
+        for record in records:
+            rig.post(record, at=SECOND)
+    assert sum(rig.failed().values()) == count
+
+
+def test_requests_of_one_trace_survive_a_restart_and_stay_bounded() -> None:
+    rig = Rig(open_joins=1000)
+    for begin in range(0, 3000, 100):
+        times = "\n".join(iso_of(BEGUN + n) for n in range(begin, begin + 100))
+        rig.post(b.Accepted("/v1/chat-messages", "stream_error", "\n".join(["t"] * 100), times), at=SECOND)
+    state = State()
+    state.update(msgspec.msgpack.decode(msgspec.msgpack.encode(rig.ledger.changes()), type=State))
+    assert sum(len(block.times) for block in state.streams["s"].values() if block is not None) <= 1000
+    rig.ledger = Ledger(rig.limits, rig.clock)
+    rig.ledger.restore(state, ["s"])
+    rig.post(*(error("t", SECOND + n, "plugin") for n in range(3)), at=SECOND)
+    assert sum(rig.failed().values()) == 3
+
+
+def test_a_failed_node_of_a_run_in_the_same_trace_does_not_fail_the_request() -> None:
+    """api and worker in one source, with OpenTelemetry: a chatflow that catches the error of a node succeeds in part."""
+    for level, failed, status in (("plugin", {}, "partial-succeeded"), ("run", 1, "failed")):
+        rig = Rig()
+        rig.post(accepted("t", 0), opened("t", MILLISECOND), at=0)
+        rig.post(error("t", SECOND, level), closed("t", SECOND), at=SECOND)
+        rig.post(at=60 * SECOND)
+        assert rig.failed() == ({("/v1/chat-messages", "stream_error"): failed} if failed else {})
+        assert rig.runs() == {("workflow", APP, status): 1}
+
+
 def test_a_trace_id_for_everything_fails_each_request_at_most_once() -> None:
     rig = Rig()
     for number in range(10):

@@ -127,6 +127,20 @@ def test_invalid_json_reports_nothing(body: bytes) -> None:
     assert read(b"data: " + body + b"\n\n", EVENTS) == ResponseSummary("ok", None, (), None)
 
 
+@pytest.mark.parametrize("odd", [b'"\\ud83d"', b'"a \\uDC00 b"', b"NaN", b"[-Infinity]", b"1e999", b'"\xff"'])
+def test_an_odd_value_in_an_answer_hides_nothing(odd: bytes) -> None:
+    """Dify writes a blocking answer by json.dumps (api/libs/helper.py), which knows values that JSON does not."""
+    message = b'{"answer":%s,"mode":"chat","metadata":{"usage":%s}}' % (odd, json.dumps(USAGE).encode())
+    for body in (message, b"\xef\xbb\xbf" + message):
+        assert read(body, JSON).usage == (MESSAGE,)
+    failed = b'{"workflow_run_id":"w","data":{"status":"failed","outputs":{"x":%s},"error":"x","total_tokens":3}}' % odd
+    assert read(failed, JSON).outcome == "run_failed"
+    quota = b'{"code":"provider_quota_exceeded","message":"x","more":%s}' % odd
+    assert read(quota, JSON, 400).error_kind == "quota_exceeded"
+    error = b'data: {"event":"error","code":"provider_quota_exceeded","more":%s}\n\n' % odd
+    assert read(error, EVENTS).error_kind == "quota_exceeded"
+
+
 def test_an_error_is_reported_by_its_code_only() -> None:
     body = {"code": "provider_quota_exceeded", "message": "CANARY", "status": 400}
     quota = "provider_quota_exceeded", (), None, "quota_exceeded"
