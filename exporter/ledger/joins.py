@@ -122,7 +122,10 @@ class Joins:
 
     def accept(self, accepted: Accepted) -> int:
         """Add accepted requests. Returns how many have failed, because their error record was read before them."""
-        return self.streams.add(accepted, self.errors, self.capacity)
+        failed = self.streams.add(accepted, self.errors, self.capacity)
+        for trace_id in failed - self.waiting.keys():  # an error fails one request, and the run that is still open
+            del self.errors[trace_id]
+        return len(failed)
 
     def fail(self, error: TraceError, at: int) -> tuple[str, str] | None:
         """Add an error record. Returns route and failure of the accepted request that failed by it, if there is one.

@@ -63,20 +63,20 @@ class Streams:
         self.blocks.enter(dict(sorted(blocks.items())))
         self._size = sum(len(block.times) for block in self.blocks.values())
 
-    def add(self, accepted: Accepted, errors: Mapping[str, TraceError], capacity: int) -> int:
-        """Add requests. Returns how many have failed, by error records that were read before.
+    def add(self, accepted: Accepted, errors: Mapping[str, TraceError], capacity: int) -> set[str]:
+        """Add requests. Returns the trace ids of those that have failed, each by an error record that was read before.
 
         Requests beyond the capacity are kept until `trim`, because errors of the same batch may follow.
         """
         block = Block(accepted.route, accepted.failure, accepted.timezone, {})
-        size, number, failed = max(1, min(_BLOCK, capacity // 4)), next(reversed(self.blocks), 0), 0
+        size, number, failed = max(1, min(_BLOCK, capacity // 4)), next(reversed(self.blocks), 0), set[str]()
         for times in _unique(accepted, size):
             added = structs.replace(block, times=times)
             if errors and not errors.keys().isdisjoint(times):
-                early = [trace_id for trace_id in times if trace_id in errors and added.fails(errors[trace_id])]
+                early = [each for each in errors.keys() & times.keys() - failed if added.fails(errors[each])]
                 for trace_id in early:
                     del times[trace_id]
-                failed += len(early)
+                failed.update(early)
             number = self._put(number, added, size)
             if self._newest is not None:
                 self._index(self._newest, number, times)

@@ -332,6 +332,19 @@ def test_requests_of_one_trace_fail_one_by_one(facts: list[tuple[int, str]], cou
     assert sum(rig.failed().values()) == count
 
 
+@pytest.mark.parametrize("together", [True, False], ids=["in one window", "one by one"])
+def test_an_error_that_was_read_first_fails_one_request_of_its_trace(together: bool) -> None:
+    rig = Rig()
+    rig.post(error("t", 0, "run"), at=0)
+    if together:
+        names, times = "\n".join("tut"), "\n".join(iso_of(BEGUN + n) for n in range(3))
+        rig.post(b.Accepted("/v1/workflows/run", "run_failed", names, times), at=SECOND)
+    else:
+        for number in range(3):
+            rig.post(accepted("t", number, "run_failed"), at=SECOND)
+    assert sum(rig.failed().values()) == 1
+
+
 def test_requests_of_one_trace_survive_a_restart_and_stay_bounded() -> None:
     rig = Rig(open_joins=1000)
     for begin in range(0, 3000, 100):
