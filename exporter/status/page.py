@@ -60,6 +60,7 @@ def page(status: Status) -> bytes:
             cannot_fire=alerts.by_reason(status.verdicts),
             alerts_sentence=alerts.summary(status.verdicts),
         )
+        .lstrip()
         .encode()
     )
 
