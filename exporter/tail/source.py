@@ -17,19 +17,20 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
-from exporter.tail.contents import Contents
+from exporter.tail.content_index import ContentIndex
+from exporter.tail.context import SourceContext
 from exporter.tail.encoding import EncodingLogger
+from exporter.tail.file_reader import Lengths
 from exporter.tail.first_pass import FirstPass
-from exporter.tail.folders import Folders
+from exporter.tail.folder_listings import FolderListings
 from exporter.tail.globs import Globs
-from exporter.tail.log import Terms
+from exporter.tail.open_file import stat_signature
 from exporter.tail.position import Position, Window, decoded, encoded
-from exporter.tail.reader import Lengths, looks_of
+from exporter.tail.read_errors import ReadErrors
 from exporter.tail.recognition import Recognition
-from exporter.tail.table import Index
-from exporter.tail.time_zones import EventTimes
+from exporter.tail.table import GenerationIndex
+from exporter.tail.time_zones import EventTimeCheck
 from exporter.tail.tracker import Tracker
-from exporter.tail.troubles import Troubles
 from exporter.tail.unparsed_log import UnparsedLogger
 from exporter.tail.validation import MalformedError, validate_batch
 from exporter.tail.wake import Wake
@@ -92,26 +93,26 @@ class Source:
         self._poll_interval = poll_interval
         self._stored = ledger.positions(settings.name)
         numbers = itertools.count(1 + max((p.number for p in self._stored.values()), default=0))
-        self._folders = Folders(clock)
-        index = Index()
-        contents = Contents(self._folders, index)
+        self._folders = FolderListings(clock)
+        index = GenerationIndex()
+        contents = ContentIndex(self._folders, index)
         lengths = Lengths(line_length, settings.parser.joined)
-        self._terms = Terms(
+        self._context = SourceContext(
             settings.name, clock, numbers, self._folders, index, contents, lengths, settings.log_patterns
         )
         self._globs = Globs(settings.paths, settings.log_patterns, self._folders)
         self._skips_present = start_at == "end" and not self._stored
         # What appears where nothing was found is read from its beginning, also if it appeared while nobody looked.
         searched = [decoded(path) for path in ledger.searched_paths(settings.name)]
-        self._awaited = Globs(searched, settings.log_patterns, self._folders)
+        self._searched_before = Globs(searched, settings.log_patterns, self._folders)
         self._first_pass: FirstPass[Tracker] = FirstPass()
         self._has_set_searched = False
         self._unparsed = UnparsedLogger(settings.name, clock)
         self._recognition = Recognition(settings.name, settings.parser.ignores_continuations(), clock)
-        self._event_times = EventTimes(settings.parser, time.time, self._warn)
+        self._event_times = EventTimeCheck(settings.parser, time.time, self._warn)
         self._wanted: frozenset[str] = frozenset()
         self._trackers: dict[str, Tracker] = {}
-        self._troubles = Troubles(settings.name, self.errors)
+        self._read_errors = ReadErrors(settings.name, self.errors)
         self._encodings = EncodingLogger(settings.name)
         self._ready: list[Tracker] = []
         self._next_poll: float | None = None
@@ -135,7 +136,7 @@ class Source:
     @property
     def recognised(self) -> bool:
         """Its lines begin records of its parser."""
-        return self._recognition.holds
+        return self._recognition.is_recognised
 
     @property
     def lag(self) -> int:
@@ -149,7 +150,7 @@ class Source:
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """Folders in which changes are to be expected."""
+        """FolderListings in which changes are to be expected."""
         found = {os.path.dirname(tracker.path) for tracker in self._present()}
         return (*found, *{os.path.dirname(path) for path in self._settings.paths} - found)
 
@@ -170,7 +171,7 @@ class Source:
                 more = self.turn(changed)
             except Exception as error:  # a fault of ours must cost a poll, not the source
                 more = False
-                self._troubles.report(self.name, f"internal: {type(error).__name__}")
+                self._read_errors.report(self.name, f"internal: {type(error).__name__}")
             changed = () if more else wake.wait(self._until_poll())
         self.close()
 
@@ -180,7 +181,7 @@ class Source:
         if self._next_poll is None or now >= self._next_poll:
             self._folders.begin_poll()
             self._find(first=self._next_poll is None)
-            self._recognition.judge()
+            self._recognition.check()
             self._next_poll = now + self._poll_interval
             self._ready = self._changed()
         else:
@@ -211,7 +212,9 @@ class Source:
         for path, tracker in self._trackers.items():
             self.busy_with = path
             try:
-                is_quiet = tracker.quiet_as is not None and looks_of(os.stat(path)) == tracker.quiet_as
+                is_quiet = (
+                    tracker.quiet_signature is not None and stat_signature(os.stat(path)) == tracker.quiet_signature
+                )
             except OSError:
                 is_quiet = False
             if not is_quiet:
@@ -224,7 +227,7 @@ class Source:
         window = tracker.window()
         batch = None if window is None else self._batch(tracker, window)
         if not tracker.is_forgotten:
-            self._troubles.note(tracker.path, tracker.error)
+            self._read_errors.update(tracker.path, tracker.error)
         if window is not None or not tracker.has_more:
             self._first_pass.measure(tracker, tracker.lag)
         if window is None or batch is None:
@@ -252,7 +255,7 @@ class Source:
             self.errors["encoding"] += 1
         try:
             skip = window.position.skip_streams
-            batch = self._settings.parser.parse_part(window.data, window.final, skip, self._terms.lengths.line)
+            batch = self._settings.parser.parse_part(window.data, window.final, skip, self._context.lengths.line)
             validate_batch(window, batch)
         except Exception as error:  # a third party's parser that breaks the law of totality
             detail = f" ({error})" if isinstance(error, MalformedError) else ""
@@ -262,18 +265,20 @@ class Source:
 
     def _find(self, first: bool) -> None:
         """New matches get a tracker; a tracker that has nothing left to do is dropped."""
-        wanted = self._globs.now(self._trackers.keys())
+        wanted = self._globs.paths(self._trackers.keys())
         if first:
             self._restore(wanted)
         for path in wanted - self._trackers.keys() if wanted is not self._wanted else ():
-            from_end = first and self._skips_present and os.path.lexists(path) and not self._awaited.covers(path)
+            from_end = (
+                first and self._skips_present and os.path.lexists(path) and not self._searched_before.covers(path)
+            )
             is_trusted = first and not self._stored
-            self._trackers[path] = Tracker(path, self._terms, None, from_end, is_trusted)
+            self._trackers[path] = Tracker(path, self._context, None, from_end, is_trusted)
         self._wanted = wanted
-        for path, tracker in [each for each in self._trackers.items() if each[1].quiet_as is None]:
+        for path, tracker in [each for each in self._trackers.items() if each[1].quiet_signature is None]:
             if tracker.is_forgotten and tracker.is_empty:
                 del self._trackers[path]
-                self._troubles.forget(path)
+                self._read_errors.forget(path)
             elif tracker.is_gone and path not in wanted:
                 tracker.forget()
         if first:
@@ -293,7 +298,7 @@ class Source:
             if heirs:
                 by_path.setdefault(min(heirs), {}).update(by_path.pop(path))
         for path, positions in by_path.items():
-            tracker = self._trackers[path] = Tracker(path, self._terms, positions)
+            tracker = self._trackers[path] = Tracker(path, self._context, positions)
             if not self._globs.covers(path):
                 tracker.forget()
 

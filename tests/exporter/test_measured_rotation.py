@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.tail.windows import GRACE
+from exporter.tail.window_reader import GRACE
 from tests.exporter.reader import Reader, append
 
 

@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from exporter.tail.windows import GRACE
+from exporter.tail.window_reader import GRACE
 from tests.exporter.reader import Books, Reader, age, append
 
 _KEPT = 4

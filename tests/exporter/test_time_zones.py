@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from exporter.tail.time_zones import EventTimes, ahead_of_the_clock, behind_the_clock, whole_offset
+from exporter.tail.time_zones import EventTimeCheck, ahead_of_the_clock, behind_the_clock, whole_offset
 from parsers.dify import Dify
 from parsers.envelope import Docker
 from parsers.nginx import Nginx
@@ -82,7 +82,7 @@ def test_an_offset_is_whole_quarters(ahead_by: float, offset: int | None) -> Non
 class TestEventTimes:
     def setup_method(self) -> None:
         self.now, self.said = NOW, list[str]()
-        self.times = EventTimes(Dify(), lambda: self.now, self.said.append)
+        self.times = EventTimeCheck(Dify(), lambda: self.now, self.said.append)
 
     def look(self, log: bytes, live: bool = True) -> None:
         self.times.look(log, Dify().parse(log).last_at, live)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from exporter.tail.permissions import trouble
+from exporter.tail.permissions import file_problem
 
 
 def test_a_readable_file_is_no_trouble(tmp_path: Path) -> None:
     (tmp_path / "x.log").touch()
     (tmp_path / "link.log").symlink_to("x.log")
-    assert trouble(tmp_path / "x.log") is trouble(tmp_path / "link.log") is None
+    assert file_problem(tmp_path / "x.log") is file_problem(tmp_path / "link.log") is None
 
 
 def test_what_is_no_file_is_refused_by_its_kind(tmp_path: Path) -> None:
@@ -30,17 +30,17 @@ def test_what_is_no_file_is_refused_by_its_kind(tmp_path: Path) -> None:
         Path("/dev/null"): "a device",
     }
     for path, kind in told.items():
-        assert str(trouble(path)).startswith(f"{path}: is {kind}, expected a log file; ")
-    assert trouble(tmp_path / "none") == f"{tmp_path / 'none'}: No such file or directory"
-    assert trouble(tmp_path / "no" / "where") == f"{tmp_path / 'no' / 'where'}: No such file or directory"
-    assert str(trouble(tmp_path / "loop")).endswith("Too many levels of symbolic links")
+        assert str(file_problem(path)).startswith(f"{path}: is {kind}, expected a log file; ")
+    assert file_problem(tmp_path / "none") == f"{tmp_path / 'none'}: No such file or directory"
+    assert file_problem(tmp_path / "no" / "where") == f"{tmp_path / 'no' / 'where'}: No such file or directory"
+    assert str(file_problem(tmp_path / "loop")).endswith("Too many levels of symbolic links")
 
 
 def as_nobody(path: Path) -> str:
     """What `trouble` says to a user who owns nothing."""
     code = (
         "import os, sys; os.geteuid() or (os.setgroups([]), os.setgid(65534), os.setuid(65534)); "
-        "from exporter.tail.permissions import trouble; from pathlib import Path; print(trouble(Path(sys.argv[1])))"
+        "from exporter.tail.permissions import file_problem; from pathlib import Path; print(file_problem(Path(sys.argv[1])))"
     )
     command = [sys.executable, "-c", f"import exporter.tail.permissions; {code}", str(path)]
     told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
