@@ -41,9 +41,6 @@ class Unpacking(Exception):  # noqa: N818  a state, not an error
     """A gzip file has not been unpacked to its end yet: try again."""
 
 
-#: What a damaged or incomplete gzip file raises.
-GZIP_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
-
 #: What any operation on a file may raise.
 FILE_ERRORS = (OSError, EOFError, zlib.error)
 
@@ -86,9 +83,9 @@ class OpenFile:
 class PackedFile(OpenFile):
     """An open gzip file.
 
-    `size` and `read` raise GZIP_ERRORS, Unpacking until the file was unpacked to its end once, and PackedError if the
-    file grows after that: then nginx compresses it while it writes it. The first 256 bytes can be read without waiting
-    for the end.
+    `size` and `read` raise FILE_ERRORS if the file is damaged or incomplete, Unpacking until it was unpacked to its end
+    once, and PackedError if it grows after that: then nginx compresses it while it writes it. The first 256 bytes can
+    be read without waiting for the end.
     """
 
     packed = True

@@ -1,4 +1,4 @@
-"""The table of one path's generations, where their states change, and the index of all generations of a source."""
+"""The table of one path's generations, and the index of all generations of a source."""
 
 from collections.abc import Iterable, Iterator
 
@@ -117,7 +117,7 @@ class GenerationTable:
         return [g for g in self._index.of(identity) if g in self]
 
     def add(self, generation: Generation, instead_of: Generation | None = None) -> None:
-        """Puts a generation at the end, or in the keys of another one of the same state that is about to leave it."""
+        """Add a generation at the end, or in the place of another one, which is about to leave their state."""
         entries = self._by_state[generation.state]
         if instead_of is None:
             entries[generation.key] = generation
@@ -127,7 +127,7 @@ class GenerationTable:
         self._update(generation)
 
     def transition(self, generation: Generation, event: Event) -> None:
-        """The only keys where a state changes. Raises ValueError for what is not in the table of `generation`."""
+        """Change the state of a generation; no other code does. Raise ValueError if TRANSITIONS does not allow it."""
         states, target = TRANSITIONS[event]
         if generation.state not in states:
             raise ValueError(f"{event.name} is no event for {generation.key}, which is {generation.state.name}")

@@ -25,7 +25,7 @@ from exporter.tail.window_reader import WindowReader
 
 _logger = logging.getLogger(__name__)
 
-#: GenerationTable remembered after they are done, besides those whose files are still there.
+#: How many done generations are remembered, in addition to those whose files still exist.
 _REMEMBERED = 64
 
 

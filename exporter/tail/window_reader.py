@@ -139,7 +139,7 @@ class WindowReader:
         self._context.has_more = True
 
     def _on_read_error(self, generation: Generation, error: Exception, now: float) -> None:
-        """Reopen a file whose descriptor is stale while its name is still valid (D43)."""
+        """Reopen a file whose descriptor became stale while its name is still valid (D43)."""
         self.error = error_reason(error)
         if generation.state is not FileState.FOLLOWED:
             self._context.table.transition(generation, Event.LOST)
