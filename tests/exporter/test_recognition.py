@@ -1,4 +1,4 @@
-"""Sources of which nearly all lines are ignored."""
+"""Sources with nearly all lines ignored."""
 
 import logging
 

@@ -41,9 +41,9 @@ def test_the_zone_is_proposed(offset: float, name: str) -> None:
         assert f'ahead of the clock: set timezone = "{name}"' in ahead(Dify(), log)
     else:
         at = Dify().parse(log).last_at
-        told = behind_the_clock(Dify(), log, at or 0, NOW)
-        assert told is not None
-        assert f'5 hours before the moment at which its line was written: set timezone = "{name}"' in told
+        warning = behind_the_clock(Dify(), log, at or 0, NOW)
+        assert warning is not None
+        assert f'5 hours before the moment at which its line was written: set timezone = "{name}"' in warning
 
 
 def test_from_another_zone_and_in_an_envelope() -> None:

@@ -11,7 +11,7 @@ from watchdog.observers.api import BaseObserver
 
 from exporter.tail.source import Source
 from exporter.tail.wake import FolderWatcher, Wake
-from tests.exporter.reader import Books, Lines, Settings, append
+from tests.exporter.reader import Lines, MemoryLedger, Settings, append
 
 
 def test_a_change_wakes_and_reading_does_not(tmp_path: Path) -> None:
@@ -96,31 +96,31 @@ def test_d44_b28_watchdogs_silences_cost_a_poll_and_no_line(
     folder = tmp_path / "logs"
     folder.mkdir()
     append(folder / "log", "before\n")
-    wake, watch, stop, books, poll = Wake(), FolderWatcher(), threading.Event(), Books(), 0.5
-    source = Source(Settings("s", (str(folder / "log"),), Lines()), books, time.monotonic, poll, "beginning")
+    wake, watch, stop, ledger, poll = Wake(), FolderWatcher(), threading.Event(), MemoryLedger(), 0.5
+    source = Source(Settings("s", (str(folder / "log"),), Lines()), ledger, time.monotonic, poll, "beginning")
     watch.start()
     watch.add([str(folder)], wake)
     thread = threading.Thread(target=source.run, args=(stop, wake))
     thread.start()
     try:
-        assert _seen(books, "before", 10)
+        assert _seen(ledger, "before", 10)
         harm(watch, folder)
         for number in range(3):
             append(folder / "log", f"{number}\n")
-            assert _seen(books, str(number), poll + 2), "later than a poll, and two seconds for a busy machine"
+            assert _seen(ledger, str(number), poll + 2), "later than a poll, and two seconds for a busy machine"
     finally:
         stop.set()
         wake.end()
         thread.join(10)
         watch.stop()
-    assert books.lines == ["before", "0", "1", "2"]
+    assert ledger.lines == ["before", "0", "1", "2"]
 
 
-def _seen(books: Books, line: str, seconds: float) -> bool:
+def _seen(ledger: MemoryLedger, line: str, seconds: float) -> bool:
     end, pause = time.monotonic() + seconds, threading.Event()
-    while line not in books.lines and time.monotonic() < end:
+    while line not in ledger.lines and time.monotonic() < end:
         pause.wait(0.01)
-    return line in books.lines
+    return line in ledger.lines
 
 
 def test_a_wake_names_what_has_changed(tmp_path: Path) -> None:
