@@ -285,7 +285,7 @@ def test_a_second_exporter_that_waits_can_be_stopped(tmp_path: Path) -> None:
 def test_a_second_exporter_gives_up(tmp_path: Path) -> None:
     """C37; with less patience than an operator's."""
     with serving(tmp_path, SOURCE) as first:
-        program = "from exporter.cli import serve; serve._PATIENCE = 0.5; serve.serve()"
+        program = "from exporter.cli import serve; serve._LOCK_TIMEOUT = 0.5; serve.serve()"
         ended = subprocess.run(
             [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60
         )
