@@ -24,7 +24,7 @@ from exporter.process.fd_limit import raise_fd_limit
 from exporter.status.monitor import Lifecycle, StatusMonitor
 from exporter.status.rows import TODAY_BUDGET, Status
 from exporter.tail.source import LedgerPort, SourceSettings
-from exporter.tail.supervisor import SourceTerms, Supervisor
+from exporter.tail.supervisor import SourceOptions, Supervisor
 from exporter.web.listener import Listener
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Service:
             self._restore(checkpoint)
         self._committer = Committer(self._ledger, checkpoint, time.time, self._render)
         self._deadline = time.monotonic() + self._config.exporter.first_pass_timeout
-        self._supervisor.start(_terms(self._config), self._config.exporter.start_at)
+        self._supervisor.start(_source_options(self._config), self._config.exporter.start_at)
         self.waiting_for = ""
         self._monitor.start()
 
@@ -108,7 +108,7 @@ class Service:
         self._ledger.configure(config.limits, config.prices, (*config.budgets, TODAY_BUDGET))
         self._config = config
         try:
-            self._supervisor.apply(_terms(config), config.exporter.start_at)
+            self._supervisor.apply(_source_options(config), config.exporter.start_at)
         except RuntimeError as error:  # no thread can be started
             self._reload_problems = (f"not every source runs: {error}; raise the limit and reload again",)
             log.error("the configuration is reloaded in part: %s", *self._reload_problems)
@@ -184,5 +184,5 @@ class Service:
         )
 
 
-def _terms(config: Config) -> list[SourceTerms]:
-    return [SourceTerms(each, config.exporter.poll_interval, config.limits.line_length) for each in config.sources]
+def _source_options(config: Config) -> list[SourceOptions]:
+    return [SourceOptions(each, config.exporter.poll_interval, config.limits.line_length) for each in config.sources]

@@ -15,7 +15,7 @@ from exporter.messages import redact
 from exporter.replay.detect import detect, guesses, record_count, several_services
 from exporter.replay.inputs import SAMPLE_BYTES, InputError, last_lines
 from exporter.tail.globs import tailed
-from exporter.tail.permissions import trouble, trouble_of_log
+from exporter.tail.permissions import file_problem, log_problem
 from exporter.tail.recognition import recognised
 from exporter.tail.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
 from parsers.batch import Batch, DroppedValue
@@ -122,7 +122,7 @@ def _why_missing(path: str) -> str:
     """Why a path matches no file: a folder may not be searched, or the file does not exist yet."""
     parts = Path(path).parts
     first = next((number for number, part in enumerate(parts) if has_magic(part)), len(parts))
-    problem = trouble(Path(*parts[: first + 1]))
+    problem = file_problem(Path(*parts[: first + 1]))
     if problem and "may not" in problem:
         return problem
     return (
@@ -134,7 +134,7 @@ def _why_missing(path: str) -> str:
 
 def read_end(file: str) -> bytes:
     """The last whole lines of a log. Raises InputError."""
-    if (problem := trouble_of_log(Path(file))) is not None:
+    if (problem := log_problem(Path(file))) is not None:
         raise InputError(problem)
     return last_lines(file)
 

@@ -119,30 +119,30 @@ class Committer(Generic[Form]):
 
     def _commit(self) -> None:
         assert self._checkpoint is not None
-        now, trouble = self._clock(), ""
+        now, failure = self._clock(), ""
         try:
             self._checkpoint.save(self._ledger.changes())
             self.stored_at = now
         except Exception as error:  # of any kind: scrapes must not wait for a thread that has ended
-            trouble = str(error) or type(error).__name__
+            failure = str(error) or type(error).__name__
         with self._changed:
             if self._deadline < time.monotonic():
-                trouble = trouble or _SLOW
+                failure = failure or _SLOW
             if self._deadline == _NEVER:
                 pass  # a scrape waited too long for it and has counted it already
-            elif trouble:
-                self._failed(trouble)
+            elif failure:
+                self._failed(failure)
             elif self._failing:
                 log.info("the state can be written again")
                 self._failing = False
             self._deadline = _NEVER
 
-    def _failed(self, trouble: str) -> None:
+    def _failed(self, failure: str) -> None:
         """Count the present commit as failed, once."""
         self.errors += 1
         self._deadline = _NEVER
         if not self._failing:
-            log.error("the state cannot be written: %s; the live numbers are served until it can", trouble)
+            log.error("the state cannot be written: %s; the live numbers are served until it can", failure)
         self._failing = True
 
     def _render_for(self, requested: dict[Form, Future[bytes]]) -> None:

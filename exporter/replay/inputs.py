@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 from exporter.replay.feed import Read
 from exporter.tail.encoding import UTF_8_BOM, encoding_of, remedy
-from exporter.tail.permissions import trouble
+from exporter.tail.permissions import file_problem
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -62,7 +62,7 @@ def open_input(name: str) -> Iterator[Input]:
                 sample.removeprefix(UTF_8_BOM), read, stream.fileno() if name != "-" and _is_plain(stream) else None
             )
     except PermissionError as error:
-        raise InputError(trouble(Path(name)) or f"{name}: cannot be read: {error.strerror}") from error
+        raise InputError(file_problem(Path(name)) or f"{name}: cannot be read: {error.strerror}") from error
     except (OSError, EOFError, zlib.error) as error:  # the last two: a truncated or damaged gzip file
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{name}: cannot be read: {reason}") from error
@@ -77,7 +77,7 @@ def _open(name: str) -> Iterator[BinaryIO]:
         yield _decompressed(sys.stdin.buffer)
         return
     open_reports_errors = _is_stream(name) or os.path.isdir(name) or not os.path.exists(name)
-    if not open_reports_errors and (reason := trouble(Path(name))):
+    if not open_reports_errors and (reason := file_problem(Path(name))):
         raise InputError(reason)
     # Non-blocking, because the path may be a FIFO by now.
     with open(os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:

@@ -13,7 +13,7 @@ from exporter.replay.detect import Guess, detect, several_services
 from exporter.replay.feed import ALWAYS, Span, feed, within
 from exporter.replay.inputs import Input, InputError, open_input
 from exporter.tail.globs import tailed
-from exporter.tail.permissions import trouble_of_log
+from exporter.tail.permissions import log_problem
 from parsers.batch import Batch
 from parsers.parser import Parser
 
@@ -42,7 +42,7 @@ def jobs_of(sources: Iterable[SourceConfig]) -> list[Job]:
         if not files:
             raise InputError(f'source "{source.name}": no file matches {", ".join(source.paths)}')
         for file in files:
-            if (problem := trouble_of_log(Path(file))) is not None:
+            if (problem := log_problem(Path(file))) is not None:
                 raise InputError(problem)
         jobs += [Job(file, source) for file in files]
     return jobs

@@ -1,4 +1,4 @@
-"""What a log is written in, if it is not UTF-8."""
+"""Detects the encoding of a log that is not UTF-8."""
 
 import logging
 import re
@@ -13,15 +13,15 @@ _BOMS = {b"\xff\xfe\x00\x00": "UTF-32", b"\x00\x00\xfe\xff": "UTF-32", b"\xff\xf
 
 _HOLE = re.compile(rb"\0{3,}")
 
-#: Bytes that are looked at.
+#: How many bytes are checked.
 _LOOK = 4096
 
 
 def encoding_of(data: bytes, offset: int = 0) -> str:
-    """The name of an encoding that is not read, or `binary`; "" for text that is. `offset` is where `data` begins.
+    """Return the name of an unsupported encoding, `binary`, or "" for UTF-8. `offset` is the file offset of `data`.
 
-    Text in UTF-16 has a NUL beside almost every character of ASCII, so it is also known without its byte order mark.
-    A run of NULs may be a hole that a truncation or a power loss left in a log, so it counts as one NUL.
+    UTF-16 text has a NUL beside almost every ASCII character, so it is detected without a byte order mark, too. A run
+    of NULs may be a hole that a truncation or a power loss left in a log, so it counts as one NUL.
     """
     marked = next((name for bom, name in _BOMS.items() if data.startswith(bom)), "") if not offset else ""
     text = data.lstrip(b"\0")[:_LOOK]
@@ -36,7 +36,7 @@ def encoding_of(data: bytes, offset: int = 0) -> str:
 
 
 def remedy(encoding: str) -> str:
-    """What to do about a log in an encoding that is not read."""
+    """Return what to do about a log in an unsupported encoding."""
     if encoding == "binary":
         return "more than a tenth of its bytes are NUL: name a log"
     return (
@@ -46,14 +46,14 @@ def remedy(encoding: str) -> str:
 
 
 class EncodingLogger:
-    """Says once for each file of a source that it is not UTF-8. Its lines are unparsed."""
+    """Logs once per file of a source that the file is not UTF-8. Its lines are unparsed."""
 
     def __init__(self, source: str) -> None:
         self._source = source
         self._known: set[str] = set()
 
     def record(self, path: str, window: Window) -> bool:
-        """Takes note of a window of the file at `path`. Whether a fault was found that was not known."""
+        """Check a window of the file at `path`. Return whether a new fault was logged."""
         encoding = encoding_of(window.data, window.position.offset)
         if not window.position.offset and not encoding:
             self._known.discard(path)

@@ -1,4 +1,4 @@
-"""Pure comparisons of files by content: by their beginning and by the bytes before a position, never by all bytes."""
+"""Compares files by their fingerprints: the first bytes, and the bytes before a position. All functions are pure."""
 
 from collections.abc import Iterable
 
@@ -9,50 +9,50 @@ from exporter.tail.position import FINGERPRINT, PREFIX, SKIP_LINE, Fingerprint, 
 
 
 def head_matches(file: OpenFile, position: Position) -> bool:
-    """Whether the file begins with the bytes that the generation of this position began with."""
+    """Return whether the file begins with the same bytes as the generation of this position."""
     return position.head.matches(file.read(0, position.head.length))
 
 
 def tail_matches(file: OpenFile, position: Position) -> bool:
-    """Whether the bytes before the offset are those that were posted."""
+    """Return whether the bytes before the offset are the ones that were posted."""
     length = position.tail.length
     return length <= position.offset and position.tail.matches(file.read(position.offset - length, length))
 
 
 def matches(file: OpenFile, position: Position) -> bool:
-    """Whether the file holds the bytes that were posted, as far as its head and the bytes before the offset say."""
+    """Return whether the head of the file and the bytes before the offset are the ones that were posted."""
     return (
         position.tail.length <= position.offset
-        and head_matches(file, position)  # first: it decides most, and a `.gz` need not be unpacked for it
+        and head_matches(file, position)  # first: it rejects most files, and does not unpack a `.gz`
         and file.size() >= position.offset
         and tail_matches(file, position)
     )
 
 
 def is_copy(file: OpenFile, size: int, known: Iterable[Position], opened: Iterable[OpenFile]) -> bool:
-    """Whether the first `size` bytes of a file are those of a known generation, or the beginning of one."""
+    """Return whether the first `size` bytes of a file are a copy of a known generation or of its beginning."""
     return any(is_beginning(file, size, other) for other in opened) or any(_is_copy_of(file, size, p) for p in known)
 
 
 def is_beginning(file: OpenFile, size: int, other: OpenFile) -> bool:
-    """Whether the file is the beginning of the other one, as far as its first and last bytes say.
+    """Return whether the first and last of `size` bytes are equal in both files.
 
-    The reverse is not a copy: many generations of a log begin with the same half-written first line.
+    The other file may be longer, never shorter: many generations of a log begin with the same half-written line.
     """
     ends = ((0, min(size, FINGERPRINT)), (max(0, size - FINGERPRINT), min(size, FINGERPRINT)))
     return 0 < size <= other.size() and all(file.read(*end) == other.read(*end) for end in ends)
 
 
 def _is_copy_of(file: OpenFile, size: int, position: Position) -> bool:
-    """Whether a file is a copy, perhaps an unfinished one, of a known generation (B29)."""
+    """Return whether a file is a copy of a known generation, finished or not (B29)."""
     if position.head.length == 0 or not head_matches(file, position):
         return False
     return position.head.length <= size and (size < position.offset or matches(file, position))
 
 
 def position_at(file: OpenFile, position: Position, offset: int) -> Position:
-    """The position moved to `offset`, with the fingerprints of the file's own bytes. Inside a line, the rest of that
-    line is skipped.
+    """Return the position moved to `offset`, with fingerprints of this file. If `offset` is inside a line, the rest of
+    the line is skipped.
     """
     before = file.read(max(0, offset - FINGERPRINT), min(FINGERPRINT, offset))
     head = file.read(0, min(FINGERPRINT, offset))
@@ -68,7 +68,7 @@ def position_at(file: OpenFile, position: Position, offset: int) -> Position:
 
 
 def start_of(file: OpenFile) -> Position:
-    """The position at the beginning of a file, with its path and number left open."""
+    """Return the position at the beginning of a file. The caller sets its path and number."""
     found = file.stat()
     return Position(
         path="",

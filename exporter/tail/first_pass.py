@@ -1,4 +1,4 @@
-"""The first pass of a source: its files are read up to the sizes that were found at the start."""
+"""Tracks the first pass of a source: reading its files up to the sizes found at the start."""
 
 from collections.abc import Iterable
 from typing import Generic, TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 class FirstPass(Generic[T]):
-    """What is left to read of each file. The methods without an argument may be called by any thread."""
+    """The bytes left to read of each file. Methods without an argument may be called by any thread."""
 
     def __init__(self) -> None:
         self._has_begun = False
@@ -20,7 +20,7 @@ class FirstPass(Generic[T]):
         self._has_begun = True
 
     def measure(self, file: T, size: int) -> None:
-        """The number of bytes to read of a file, which counts when it is given first."""
+        """Set the number of bytes to read of a file. Only the first call per file counts."""
         if file in self._to_measure:
             self._to_measure.discard(file)
             self._left[file] = size
@@ -31,12 +31,12 @@ class FirstPass(Generic[T]):
             self._left[file] = max(0, self._left[file] - size)
 
     def finish(self, file: T) -> None:
-        """There is nothing more to read of a file, or it cannot be read."""
+        """The file was read to its end, or cannot be read."""
         self._left.pop(file, None)
 
     def is_done(self) -> bool:
         return self._has_begun and not self._to_measure and not any(list(self._left.values()))
 
     def progress(self) -> tuple[int, int]:
-        """Bytes read of those found at the start, and those found."""
+        """Return how many of the bytes found at the start were read, and how many were found."""
         return self._found - sum(list(self._left.values())), self._found

@@ -1,8 +1,8 @@
-"""The generations of one path's log: one table from key to state, and the one function that changes a state.
+"""One generation of a log, its states, and the events that change a state.
 
 A *generation* is the life of one file of a log, from its first byte until a rotation ends it. A *rotation* makes the
-path name another file (rename and create) or empties the file (copy and truncate); the file that was read goes on
-under any name, as a copy, packed, or not at all.
+path name another file (rename and create) or empties the file (copy and truncate). The bytes of the old generation
+may then be under any name, in a copy, in a packed file, or lost.
 
 | state    | the generation's file                                         | its bytes                              |
 |----------|---------------------------------------------------------------|----------------------------------------|
@@ -22,19 +22,19 @@ under any name, as a copy, packed, or not at all.
 | NOT_FOUND | the search's deadline has passed                              | MISSING                 | DONE     |
 | FORGOTTEN | nothing needs the position any more, or it was a copy         | any but DROPPED         | DROPPED  |
 
-Identity is device, inode and fingerprints; a name only says where to look.
+Device, inode and fingerprints identify a file; a name only says where to look.
 """
 
 from enum import Enum, auto
 
 from msgspec import structs
 
+from exporter.tail.file_reader import FileReader, Lengths
 from exporter.tail.open_file import OpenFile
 from exporter.tail.position import NO_EVENTS, Position, RotationEvents, Window
-from exporter.tail.reader import Lengths, Reader
 
 
-class State(Enum):
+class FileState(Enum):
     FOLLOWED = auto()
     DRAINING = auto()
     MISSING = auto()
@@ -52,42 +52,48 @@ class Event(Enum):
     FORGOTTEN = auto()
 
 
-TRANSITIONS: dict[Event, tuple[frozenset[State], State]] = {
-    Event.NAMED: (frozenset({State.DRAINING, State.MISSING, State.DONE}), State.FOLLOWED),
-    Event.LEFT: (frozenset({State.FOLLOWED}), State.DRAINING),
-    Event.FOUND: (frozenset({State.MISSING}), State.DRAINING),
-    Event.LOST: (frozenset({State.FOLLOWED, State.DRAINING}), State.MISSING),
-    Event.FINISHED: (frozenset({State.DRAINING}), State.DONE),
-    Event.NOT_FOUND: (frozenset({State.MISSING}), State.DONE),
-    Event.FORGOTTEN: (frozenset({State.FOLLOWED, State.DRAINING, State.MISSING, State.DONE}), State.DROPPED),
+TRANSITIONS: dict[Event, tuple[frozenset[FileState], FileState]] = {
+    Event.NAMED: (frozenset({FileState.DRAINING, FileState.MISSING, FileState.DONE}), FileState.FOLLOWED),
+    Event.LEFT: (frozenset({FileState.FOLLOWED}), FileState.DRAINING),
+    Event.FOUND: (frozenset({FileState.MISSING}), FileState.DRAINING),
+    Event.LOST: (frozenset({FileState.FOLLOWED, FileState.DRAINING}), FileState.MISSING),
+    Event.FINISHED: (frozenset({FileState.DRAINING}), FileState.DONE),
+    Event.NOT_FOUND: (frozenset({FileState.MISSING}), FileState.DONE),
+    Event.FORGOTTEN: (
+        frozenset(FileState) - {FileState.DROPPED},
+        FileState.DROPPED,
+    ),
 }
 
 #: The file of a generation in one of these states is open.
-OPEN = frozenset({State.FOLLOWED, State.DRAINING})
+OPEN = frozenset({FileState.FOLLOWED, FileState.DRAINING})
 
 
 class Generation:
-    """`posted`: the ledger has the position as it is since the file was opened. `must_post`: the ledger has to learn of
-    a generation that is not open. `restored`: the position comes from an earlier process. `unproven`: the file may be
-    a copy of another path's generation. `events` are counted with the generation's next window.
+    """The life of one file of a log.
+
+    `posted`: the ledger has received a window of this generation since its file was opened. `must_post`: the file is
+    not open, and the ledger must still receive the position. `restored`: the position was stored by an earlier process.
+    `may_be_copy`: the file may be a copy of another path's generation. `events` are counted with the generation's next
+    window.
     """
 
-    def __init__(self, key: str, position: Position, state: State, restored: bool = False) -> None:
+    def __init__(self, key: str, position: Position, state: FileState, restored: bool = False) -> None:
         self.key, self.position, self.state, self.restored = key, position, state, restored
-        self.reader: Reader | None = None
+        self.reader: FileReader | None = None
         self.events = NO_EVENTS
-        self.posted = self.must_post = self.unproven = False
+        self.posted = self.must_post = self.may_be_copy = False
 
     @property
-    def opened(self) -> Reader:
-        """The reader of a generation that is FOLLOWED or DRAINING."""
+    def opened(self) -> FileReader:
+        """Return the reader of a generation that is FOLLOWED or DRAINING."""
         assert self.reader is not None, f"{self.key} is {self.state.name}"
         return self.reader
 
     def open(self, file: OpenFile, lengths: Lengths, now: float) -> None:
-        """Raises OSError, and then leaves the generation as it was."""
+        """Start to read from an open file. If this raises OSError, the generation is unchanged."""
         found = file.stat()
-        self.reader = Reader(file, found, self.position, lengths, now)
+        self.reader = FileReader(file, found, self.position, lengths, now)
         self.posted = False
         self.position = structs.replace(
             self.position,
@@ -98,35 +104,28 @@ class Generation:
             done=False,
         )
 
-    def window(self, source: str) -> Window | None:
-        """The next window, None where there is nothing new. Raises Truncated, FILE_ERRORS, Unpacking."""
-        piece = self.opened.read(self.position)
-        if piece is None:
-            return None
-        return Window(source, self.key, self.position, piece.data, piece.before, piece.kind, piece.final, piece.closes)
-
     def acknowledge(self, window: Window, position: Position, consumed: int) -> None:
-        """The ledger has posted the window; `position` is the one behind the consumed bytes."""
+        """Store that the ledger has posted the window. `position` is the position after the consumed bytes."""
         self.events, self.must_post = NO_EVENTS, False
         if self.reader is None:
             return
         self.posted = True
         self.reader.acknowledge(window, consumed)
         if consumed:
-            self.unproven = False
+            self.may_be_copy = False
             known = self.position
             self.position = structs.replace(position, size=known.size, modified=known.modified)
 
     def count(self, rotations: int = 0, truncations: int = 0, lost_bytes: int = 0) -> None:
         self.events += RotationEvents(rotations, truncations, lost_bytes)
 
-    def raise_low_water(self, modified: int) -> None:
-        """Everything older than this mtime (nanoseconds) is in the ledger."""
+    def set_low_water(self, modified: int) -> None:
+        """Raise the low-water mtime (nanoseconds): the ledger has everything that is older."""
         if modified != self.position.modified:
             self.position = structs.replace(self.position, modified=modified)
 
     def take_file(self) -> OpenFile:
-        """The open file, for another generation; this one does not close it any more."""
+        """Hand the open file over to another generation. This generation no longer closes it."""
         file, self.reader = self.opened.file, None
         return file
 

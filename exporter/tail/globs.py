@@ -1,4 +1,4 @@
-"""The paths that globs match, without listing a folder again that has not changed."""
+"""Expands globs into paths. A folder that has not changed is not listed again."""
 
 import os
 import time
@@ -7,24 +7,24 @@ from fnmatch import filter as matching
 from fnmatch import fnmatchcase
 from glob import has_magic
 
-from exporter.tail.folders import Folders, Listing
+from exporter.tail.folder_listings import FolderListings, Listing
 from exporter.tail.rotated_names import originals
 
-#: What logrotate's `compresscmd` may leave; of these only `.gz` can be searched for what is missing.
+#: Endings that logrotate's `compresscmd` may produce. Only `.gz` files are searched for missing generations.
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z")
 
 
 def tailed(paths: Iterable[str], log_patterns: tuple[str, ...]) -> frozenset[str]:
-    """The paths that `serve` follows now: plain ones, and what a glob matches without rotated and packed files."""
-    return Globs(paths, log_patterns, Folders(time.monotonic)).now()
+    """Return the paths that `serve` tails: plain paths, and the matches of globs except rotated and packed files."""
+    return Globs(paths, log_patterns, FolderListings(time.monotonic)).paths()
 
 
 class Globs:
-    """What a source's paths mean: plain ones always, globs what is there, except packed files and rotated generations
-    of a log that is there too. As in a shell, `*` matches no name that begins with a dot.
+    """Expands the paths of a source: a plain path is always included; a glob matches existing files, except packed
+    files and rotated generations of a log that exists too. As in a shell, `*` matches no name that begins with a dot.
     """
 
-    def __init__(self, paths: Iterable[str], log_patterns: tuple[str, ...], folders: Folders) -> None:
+    def __init__(self, paths: Iterable[str], log_patterns: tuple[str, ...], folders: FolderListings) -> None:
         self._plain = frozenset(path for path in paths if not has_magic(path))
         self._globs = [path.split(os.sep) for path in paths if has_magic(path)]
         self._log_patterns, self._folders = log_patterns, folders
@@ -32,10 +32,10 @@ class Globs:
         self._found: list[str] = []
         self._wanted = self._plain
 
-    def now(self, known: Collection[str] = ()) -> frozenset[str]:
-        """The paths that are configured or match now. `known` are logs that need not be there just now.
+    def paths(self, known: Collection[str] = ()) -> frozenset[str]:
+        """Return the paths that are configured or match now. `known` are logs that may not exist at the moment.
 
-        The same object as long as nothing has changed.
+        The result is the same object as long as nothing has changed.
         """
         found = [path for parts in self._globs for path in self._expand("", parts)]
         if found != self._found:
@@ -47,7 +47,7 @@ class Globs:
         return self._wanted
 
     def covers(self, path: str) -> bool:
-        """Whether a configured path or glob means this one, whether it exists or not."""
+        """Return whether this path is configured or matches a glob, whether it exists or not."""
         parts = path.split(os.sep)
         return path in self._plain or any(
             len(parts) == len(pattern) and all(map(fnmatchcase, parts, pattern)) for pattern in self._globs
@@ -57,7 +57,7 @@ class Globs:
         return any(log in logs for log in originals(path, self._log_patterns))
 
     def _expand(self, folder: str, parts: list[str]) -> list[str]:
-        """The existing paths below `folder` that the parts of a pattern match."""
+        """Return the existing paths below `folder` that match the parts of a pattern."""
         part, rest = parts[0], parts[1:]
         paths = self._matching(folder, part) if has_magic(part) else [folder + part]
         if rest:
@@ -65,8 +65,8 @@ class Globs:
         return paths if has_magic(part) else [path for path in paths if os.path.lexists(path)]
 
     def _matching(self, folder: str, part: str) -> list[str]:
-        """What one part of a pattern matches in a folder; the same as before, as long as the listing is the same."""
-        listing = self._folders.listing(folder, self._folders.polled_at)
+        """Return what one part of a pattern matches in a folder. The result is cached for the listing."""
+        listing = self._folders.listing(folder, self._folders.poll_stamp)
         known = self._matched.get((folder, part))
         if known is None or known[0] is not listing:
             names = [n for n in matching(listing.names, part) if n[0] != "." or part[0] == "."]

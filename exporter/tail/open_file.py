@@ -1,10 +1,10 @@
 """An open log file, plain or gzip, read at any uncompressed offset.
 
-Operations: its size, and its bytes at an offset; nothing else is known of a file here.
-Goals: a plain file costs one system call per read. A gzip file is unpacked forwards only: once to learn that it is
-whole, so that half a file is never used, and once while it is read. Its beginning and the bytes before the last read
-are kept, so that comparing fingerprints never rewinds. A file that unpacks to far more than it holds takes no more
-memory than any other, and delays other files by no more than `_STEP` bytes at a time.
+Operations: return the size, and read bytes at an offset.
+Goals: a plain file costs one system call per read. A gzip file is unpacked forwards only: once to check that it is
+whole, so that half a file is never used, and once to read it. Its beginning and the bytes before the last read are
+kept, so that comparing fingerprints never rewinds. A decompression bomb takes no more memory than any other file, and
+delays other files by at most `_STEP` bytes at a time.
 """
 
 import errno
@@ -12,7 +12,6 @@ import gzip
 import os
 import stat
 import zlib
-from typing import Protocol
 
 from exporter.process.fd_limit import fd_limit
 from exporter.tail.permissions import KINDS, is_packed_file
@@ -20,51 +19,35 @@ from exporter.tail.position import FINGERPRINT, Identity
 
 _BLOCK = 1 << 18
 
-#: Bytes that are unpacked at a time to learn whether a file is whole.
+#: Seconds without a change after which a file or folder counts as unchanged: time stamps are as coarse as 2 s (FAT).
+SETTLED = 3.0
+
+#: Bytes that are unpacked at a time to check whether a file is whole.
 _STEP = 1 << 24
 
-#: Descriptors that logs leave to connections and to the state: too many logs stop neither scrapes nor commits.
+#: Descriptors reserved for connections and for the state: too many logs stop neither scrapes nor commits.
 _RESERVED = 32
 
 
 class NotAFileError(OSError):
-    """A FIFO, folder, socket or device where a log should be."""
+    """The path names a FIFO, folder, socket or device instead of a log."""
 
 
 class PackedError(OSError):
-    """A log that nginx packs while it writes it (`access_log … gzip`)."""
+    """nginx compresses this log while it writes it (`access_log … gzip`)."""
 
 
 class Unpacking(Exception):  # noqa: N818  a state, not an error
-    """A gzip file has not been unpacked to its end yet: ask again."""
+    """A gzip file has not been unpacked to its end yet: try again."""
 
-
-#: What a gzip file raises that is damaged or not yet whole.
-GZIP_ERRORS = (gzip.BadGzipFile, EOFError, zlib.error)
 
 #: What any operation on a file may raise.
 FILE_ERRORS = (OSError, EOFError, zlib.error)
 
 
-class OpenFile(Protocol):
-    """`size` counts uncompressed bytes."""
+class OpenFile:
+    """An open plain file. Every operation raises FILE_ERRORS."""
 
-    packed: bool
-
-    def stat(self) -> os.stat_result: ...
-
-    def size(self) -> int: ...
-
-    def read(self, offset: int, size: int) -> bytes: ...
-
-    def folder(self) -> str: ...
-
-    def is_packed(self, path: str) -> bool: ...
-
-    def close(self) -> None: ...
-
-
-class PlainFile:
     packed = False
 
     def __init__(self, descriptor: int) -> None:
@@ -74,32 +57,41 @@ class PlainFile:
         return os.fstat(self._descriptor)
 
     def size(self) -> int:
+        """Return the number of uncompressed bytes."""
         return self.stat().st_size
 
     def read(self, offset: int, size: int) -> bytes:
+        """Read up to `size` uncompressed bytes at an uncompressed offset."""
         return os.pread(self._descriptor, size, offset)
 
     def folder(self) -> str:
-        return _folder_of(self._descriptor)
+        """Return the folder that the file is in now, "" if the file was deleted or the kernel does not know."""
+        try:
+            path = os.readlink(f"/proc/self/fd/{self._descriptor}")
+            return os.path.dirname(path) if identity_of(os.stat(path)) == identity_of(self.stat()) else ""
+        except OSError:
+            return ""
 
     def is_packed(self, path: str) -> bool:
+        """Return whether nginx compresses the log at this path while it writes it."""
         return is_packed_file(path, self._descriptor)
 
     def close(self) -> None:
         os.close(self._descriptor)
 
 
-class PackedFile:
-    """`size` and `read` raise GZIP_ERRORS; Unpacking until the file was unpacked to its end once; and PackedError where
-    it grows after that, because then nginx packs it while it writes it.
+class PackedFile(OpenFile):
+    """An open gzip file.
 
-    The first bytes can be read before that.
+    `size` and `read` raise FILE_ERRORS if the file is damaged or incomplete, Unpacking until it was unpacked to its end
+    once, and PackedError if it grows after that: then nginx compresses it while it writes it. The first 256 bytes can
+    be read without waiting for the end.
     """
 
     packed = True
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        super().__init__(descriptor)
         self._packed = os.fdopen(descriptor, "rb")
         self._stream = gzip.GzipFile(fileobj=self._packed)
         self._size: int | None = None
@@ -107,9 +99,6 @@ class PackedFile:
         self._unpacked = 0
         self._head = b""
         self._begin, self._buffer = 0, b""
-
-    def stat(self) -> os.stat_result:
-        return os.fstat(self._descriptor)
 
     def size(self) -> int:
         if self._size is not None and self._packed_size < self.stat().st_size:
@@ -143,18 +132,12 @@ class PackedFile:
             self._begin += kept
         return self._buffer[offset - self._begin :][:size]
 
-    def folder(self) -> str:
-        return _folder_of(self._descriptor)
-
-    def is_packed(self, path: str) -> bool:
-        return is_packed_file(path, self._descriptor)
-
     def close(self) -> None:
         self._stream.close()
         self._packed.close()
 
     def _unpack(self) -> bool:
-        """Unpacks one block to learn the size. Whether there was one."""
+        """Unpack one block to measure the size. Return False at the end of the file."""
         block = self._stream.read(_BLOCK)
         if len(self._head) < FINGERPRINT:
             self._head += block[: FINGERPRINT - len(self._head)]
@@ -168,8 +151,8 @@ class PackedFile:
 
 
 def open_log(path: str) -> OpenFile:
-    """Raises OSError, NotAFileError among them. Never waits for a FIFO's writer."""
-    refuse(path, os.stat(path))  # opening alone may do something: a tape is wound back, a watchdog is armed
+    """Open a file by its path. Raise OSError (including NotAFileError). The call never waits for a FIFO's writer."""
+    refuse(path, os.stat(path))  # before opening it: that alone rewinds a tape, or starts a watchdog device
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     try:
         refuse(path, os.fstat(descriptor))
@@ -178,11 +161,11 @@ def open_log(path: str) -> OpenFile:
     except OSError:
         os.close(descriptor)
         raise
-    return PackedFile(descriptor) if path.endswith(".gz") else PlainFile(descriptor)
+    return PackedFile(descriptor) if path.endswith(".gz") else OpenFile(descriptor)
 
 
 def open_current(path: str) -> OpenFile:
-    """The log that is written at this path. Raises OSError, PackedError and NotAFileError among them."""
+    """Open the log that is written at this path. Raise OSError (including PackedError and NotAFileError)."""
     file = open_log(path)
     try:
         if file.is_packed(path):
@@ -194,13 +177,13 @@ def open_current(path: str) -> OpenFile:
 
 
 def refuse(path: str, found: os.stat_result) -> None:
-    """Raises NotAFileError, which says what is there instead of a file."""
+    """Raise NotAFileError unless the path names a regular file. The message says what the path names."""
     if not stat.S_ISREG(found.st_mode):
         raise NotAFileError(f"{path} is {KINDS.get(stat.S_IFMT(found.st_mode), 'no regular file')}")
 
 
-def reason(error: Exception) -> str:
-    """The reason, of a closed set, why a file cannot be read."""
+def error_reason(error: Exception) -> str:
+    """Return why a file cannot be read, as one of a fixed set of values of the label `reason`."""
     if isinstance(error, NotAFileError):
         return "not_a_file"
     if isinstance(error, PackedError):
@@ -212,14 +195,10 @@ def reason(error: Exception) -> str:
     return "permission" if isinstance(error, PermissionError) else "io"
 
 
-def identity(found: os.stat_result) -> Identity:
+def identity_of(found: os.stat_result) -> Identity:
     return found.st_dev, found.st_ino
 
 
-def _folder_of(descriptor: int) -> str:
-    """The folder of an open file; "" where the file was deleted or the kernel does not say."""
-    try:
-        path = os.readlink(f"/proc/self/fd/{descriptor}")
-        return os.path.dirname(path) if identity(os.stat(path)) == identity(os.fstat(descriptor)) else ""
-    except OSError:
-        return ""
+def stat_signature(found: os.stat_result) -> tuple[int, ...]:
+    """Return what changes whenever a file changes, except within one tick of its time stamps."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -1,4 +1,4 @@
-"""Why a log cannot be read, in one sentence with the remedy."""
+"""Explains in one sentence why a log cannot be read, and what to do."""
 
 import grp
 import os
@@ -8,7 +8,7 @@ import zlib
 from glob import has_magic
 from pathlib import Path
 
-#: What may stand where a log should be.
+#: Kinds of files that are no log.
 KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a FIFO",
@@ -21,21 +21,24 @@ _REFUSED = {
     "a FIFO": "a regular file keeps its lines until they are counted; `dify-exporter replay -` reads a stream once",
 }
 
+#: File systems whose files the kernel generates while they are read.
+_OF_KERNEL = {"proc", "sysfs", "debugfs", "tracefs", "securityfs", "cgroup", "cgroup2", "configfs"}
 
 _GZIP = b"\x1f\x8b"
-#: Bytes in which the first member of a log that nginx packs ends: its buffer is 64 KiB, before it is packed.
+#: The first gzip member of a log that nginx packs ends within so many bytes: nginx packs buffers of 64 KiB.
 _LOOK = 1 << 18
 _MOST_UNPACKED = 1 << 24
 
 
 def is_gzip(head: bytes) -> bool:
-    """Whether a file with this beginning is gzip."""
+    """Return whether a file with this beginning is gzip."""
     return head.startswith(_GZIP)
 
 
 def is_packed(name: str, head: bytes) -> bool:
-    """Whether nginx packs the log of this name and beginning (`access_log … gzip`): each of its writes is a gzip member
-    of its own. A packed archive is one member, and has a name that ends in `.gz`.
+    """Return whether nginx packs the log with this name and beginning (`access_log … gzip`).
+
+    nginx writes each buffer as a separate gzip member. A packed archive has one member, and its name ends in `.gz`.
     """
     if not is_gzip(head) or not name.endswith(".gz"):
         return is_gzip(head)
@@ -48,34 +51,30 @@ def is_packed(name: str, head: bytes) -> bool:
 
 
 def is_packed_file(path: str, descriptor: int) -> bool:
-    """The same of an open file. Raises OSError."""
+    """Return whether nginx packs the open file. Raise OSError."""
     return is_packed(path, os.pread(descriptor, _LOOK, 0))
 
 
-#: File systems whose files the kernel makes up while they are read.
-_OF_KERNEL = {"proc", "sysfs", "debugfs", "tracefs", "securityfs", "cgroup", "cgroup2", "configfs"}
-
-
-def trouble(path: Path) -> str | None:
-    """None for a regular file that may be read. The path need not exist."""
-    if (closed := _closed_folder(path)) is not None:
-        return _forbidden(closed, path)
+def file_problem(path: Path) -> str | None:
+    """Return why the path is no regular file that this user may read, None if it is. The path need not exist."""
+    if (forbidden := _forbidden_folder(path)) is not None:
+        return _permission_problem(forbidden, path)
     try:
         found = path.stat()
     except OSError as error:
         return f"{path}: {error.strerror}"
     kind = stat.S_IFMT(found.st_mode)
     if kind == stat.S_IFREG and not found.st_size and _is_of_kernel(found.st_dev):
-        return f"{path}: is a file of the kernel, expected a log file; reading it may wait for ever"
+        return f"{path}: is a file of the kernel, expected a log file; reading it may block forever"
     if kind != stat.S_IFREG:
         what = KINDS.get(kind, "no file")
         return f"{path}: is {what}, expected a log file; {_REFUSED.get(what, 'only regular files are read')}"
-    return None if os.access(path, os.R_OK) else _forbidden(path, path)
+    return None if os.access(path, os.R_OK) else _permission_problem(path, path)
 
 
-def trouble_of_log(path: Path) -> str | None:
-    """The same of a log that is to be tailed: nginx must not pack it."""
-    return trouble(path) or _packed(path)
+def log_problem(path: Path) -> str | None:
+    """Return why the log cannot be tailed: as `file_problem`, or because nginx packs it."""
+    return file_problem(path) or _packed(path)
 
 
 def _packed(path: Path) -> str | None:
@@ -92,7 +91,7 @@ def _packed(path: Path) -> str | None:
 
 
 def _is_of_kernel(device: int) -> bool:
-    """Whether a device is a file system of the kernel, such as the one of /proc/kmsg (proc(5), mountinfo)."""
+    """Return whether a device is a file system of the kernel, such as /proc (proc(5), mountinfo)."""
     wanted = f"{os.major(device)}:{os.minor(device)}"
     try:
         mounts = Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines()
@@ -102,8 +101,8 @@ def _is_of_kernel(device: int) -> bool:
     return not kinds.isdisjoint(_OF_KERNEL)
 
 
-def _closed_folder(path: Path) -> Path | None:
-    """The first folder on the way that this user may not search, or list where names are to be found."""
+def _forbidden_folder(path: Path) -> Path | None:
+    """Return the first folder of the path that this user may not enter, or may not list if the path is a glob."""
     for folder in reversed(path.absolute().parents):
         if not os.path.lexists(folder):
             return None
@@ -113,24 +112,24 @@ def _closed_folder(path: Path) -> Path | None:
     return None
 
 
-def _forbidden(at: Path, wanted: Path) -> str:
-    """Who may not read what, and the usual cures: the group of the log (adm on Debian), or an access list."""
+def _permission_problem(at: Path, wanted: Path) -> str:
+    """Say which user may not read what, and the usual remedies: the group of the log (adm on Debian), or an ACL."""
     facts = at.stat()
     user, owner, group = _name(pwd.getpwuid, os.geteuid()), _name(pwd.getpwuid, facts.st_uid), facts.st_gid
     rights, bit = ("rx", stat.S_IXGRP) if at.is_dir() else ("r", stat.S_IRGRP)
-    cures = [f"`setfacl -m u:{user}:{rights} {at}`"]
-    if facts.st_mode & bit and group != 0:  # nobody should join root's
-        cures.insert(0, f"`usermod -aG {_name(grp.getgrgid, group)} {user}`")
+    remedies = [f"`setfacl -m u:{user}:{rights} {at}`"]
+    if facts.st_mode & bit and group != 0:  # but never the group root
+        remedies.insert(0, f"`usermod -aG {_name(grp.getgrgid, group)} {user}`")
     if not at.is_dir():
-        cures[-1] += f" and, for the file after the next rotation, `setfacl -d -m u:{user}:r {at.parent}`"
+        remedies[-1] += f" and, for the file after the next rotation, `setfacl -d -m u:{user}:r {at.parent}`"
     return (
         f"{wanted}: user {user} may not {'search' if at.is_dir() else 'read'} {at} "
-        f"({owner}:{_name(grp.getgrgid, group)} {stat.filemode(facts.st_mode)}); as root, run {', or '.join(cures)}"
+        f"({owner}:{_name(grp.getgrgid, group)} {stat.filemode(facts.st_mode)}); as root, run {', or '.join(remedies)}"
     )
 
 
 def _name(look_up: object, number: int) -> str:
-    """A user's or a group's name; inside a container many have none."""
+    """Return the name of a user or group, or the number if it has no name, as often in a container."""
     assert callable(look_up)
     try:
         return str(look_up(number)[0])

@@ -1,7 +1,7 @@
-"""What the tail gives to the ledger: windows of bytes, the position that each begins at, and rotation events.
+"""What the tail passes to the ledger: windows of bytes, their positions, and rotation events.
 
-A position is all that a restart needs. It holds digests of log bytes and never the bytes themselves: the state must not
-become a second copy of a log. Only a window, which lives in memory, holds the bytes before it.
+A position is all that a restart needs. It has digests of log bytes and never the bytes themselves: the state must not
+become a second copy of a log. Only a window, which is never stored, has the bytes before it.
 """
 
 import os
@@ -11,13 +11,14 @@ from urllib.parse import quote, unquote_to_bytes
 
 from msgspec import Meta, Struct, structs
 
-#: Checked where a position is decoded: a stored one may be anything.
+#: msgspec checks the bound when it decodes a stored position.
 Natural = Annotated[int, Meta(ge=0)]
 
-#: Bytes of the two fingerprints that identify content: a file's beginning, and the bytes just before a position.
+#: Length in bytes of the two fingerprints that identify content: of a file's beginning, and of the bytes before a
+#: position.
 FINGERPRINT = 256
 
-#: Bytes by which candidates are looked up before their fingerprints are compared; shorter content proves nothing.
+#: Length in bytes of the fingerprint by which candidates are looked up. Shorter content identifies nothing.
 PREFIX = 32
 
 #: `Position.skip`: the bytes up to the next newline belong to a line that was too long.
@@ -27,7 +28,7 @@ Identity = tuple[int, int]
 
 
 class Fingerprint(Struct, frozen=True, array_like=True, gc=False):
-    """The digest of some bytes, and their number. The default is the fingerprint of no bytes."""
+    """The digest and the length of some bytes. The default is the fingerprint of no bytes."""
 
     digest: bytes = b""
     length: Natural = 0
@@ -43,13 +44,13 @@ class Fingerprint(Struct, frozen=True, array_like=True, gc=False):
 class Position(Struct, frozen=True):
     """How far one generation of a log has been posted. `offset` and `size` count uncompressed bytes.
 
-    `path` is the configured path, whatever the file is called now; `target` is the file that the path led to where it
-    was a symbolic link. Both are percent-encoded. `skip` says what to discard before the next record: "" or SKIP_LINE.
-    `skip_streams` are streams of a container whose record began before `offset`, and whose other pieces are discarded.
+    `path` is the configured path, whatever the name of the file is now. `target` is the target of the path if it was a
+    symbolic link. Both are percent-encoded. `skip` says what to discard before the next record: "" or SKIP_LINE.
+    `skip_streams` are container streams with a record that began before `offset` and whose other pieces are discarded.
     `prefix`, `head` and `tail` are fingerprints of the first 32 bytes, the first 256 bytes and the 256 bytes before
     `offset`, as far as they were posted. `size` is the last known size. `modified` is the file's last known mtime in
-    nanoseconds while the path named it: every older generation is in the ledger. `done`: no more is read of the
-    generation; it is kept to recognise its bytes under another name.
+    nanoseconds while the path named it: the ledger has every older generation. `done`: the generation is not read any
+    more; the position is kept to recognise its bytes under another name.
     """
 
     path: str
@@ -78,7 +79,7 @@ class Position(Struct, frozen=True):
 
 
 def encoded(path: str) -> str:
-    """A path as positions hold it: a path may be any bytes, a position only holds text."""
+    """Percent-encode a path for a position: a path may be any bytes, a position is text."""
     return quote(os.fsencode(path))
 
 
@@ -87,7 +88,7 @@ def decoded(path: str) -> str:
 
 
 class RotationEvents(Struct, frozen=True):
-    """What the ledger counts, and which generations it forgets, together with a window."""
+    """What the ledger counts together with a window, and the keys of the generations that it forgets."""
 
     rotations: int = 0
     truncations: int = 0
@@ -107,11 +108,12 @@ NO_EVENTS = RotationEvents()
 
 
 class Window(Struct, frozen=True):
-    """`data` begins at `position` of the generation with the key `file`; `before` are the bytes in front of it.
+    """Bytes of one generation, and the events to count with them.
 
-    `kind` is "" where a parser has to look. `too_long` and `unterminated` are one unparsed line each. `skipped` (the
-    rest of a line that was too long) and `hole` (the NULs that a truncation leaves, a byte order mark) are no line.
-    With `final` nothing more will come; with `closes` the generation is done.
+    `data` begins at `position` of the generation with the key `file`; `before` are the bytes in front of it. `kind` is
+    "" for data that a parser must read. `too_long` and `unterminated` are one unparsed line each. `skipped` (the rest
+    of a line that was too long) and `hole` (the NULs that a truncation leaves, a byte order mark) are no line. `final`:
+    no more bytes will follow. `closes`: the generation is done.
     """
 
     source: str
@@ -125,7 +127,7 @@ class Window(Struct, frozen=True):
     events: RotationEvents = NO_EVENTS
 
     def after(self, consumed: int, skip_streams: tuple[str, ...] = ()) -> Position:
-        """The position behind the first `consumed` bytes, with the streams that the parser's batch says to skip."""
+        """Return the position after the first `consumed` bytes. `skip_streams` are those of the parser's batch."""
         old = self.position
         if not consumed:
             return old if old.done == self.closes else structs.replace(old, done=self.closes)

@@ -1,4 +1,4 @@
-"""Whether the lines of a source begin records of its parser; where nearly none does, our log says so and what to do."""
+"""Checks whether the lines of a source begin records of its parser, and warns if nearly none does."""
 
 import logging
 from collections.abc import Callable
@@ -7,44 +7,44 @@ from parsers.batch import Batch
 
 _log = logging.getLogger(__name__)
 
-#: A verdict needs so many lines, and comes so many seconds after the one before it: a start prints a banner, and a
-#: failure a long traceback.
+#: Seconds between two checks, and the fewest lines of a check: at its start a program prints a banner, and a failure
+#: prints a long traceback.
 _PERIOD = 10.0
 _LEAST_LINES = 50
-#: Of so many lines at least one begins a record, also where each record has a long traceback.
+#: At least one of so many lines must begin a record, even if each record has a long traceback.
 _LINES_PER_RECORD = 200
 
 
 def recognised(lines: int, ignored: int) -> bool:
-    """Whether so many of these lines begin records, of a parser that ignores only continuations."""
+    """Return whether enough lines begin records. The parser must ignore only continuation lines."""
     return lines < _LEAST_LINES or (lines - ignored) * _LINES_PER_RECORD >= lines
 
 
 class Recognition:
-    """Of one source. `clock` gives seconds. `holds` is the last verdict, True before the first one.
+    """Checks one source. `clock` returns seconds. `is_recognised` is the last result, True before the first check.
 
-    `can_fail` is False for a parser that ignores what it has recognised: many such lines are no fault.
+    `can_fail` is False for a parser that also ignores lines that it recognises: many ignored lines are then no fault.
     """
 
     def __init__(self, source: str, can_fail: bool, clock: Callable[[], float]) -> None:
-        self.holds = True
+        self.is_recognised = True
         self._source, self._can_fail, self._clock = source, can_fail, clock
         self._lines = self._ignored = 0
-        self._judged_at = float("-inf")
+        self._checked_at = float("-inf")
         self._warned = False
 
     def add(self, batch: Batch) -> None:
-        """Takes note of what became of a batch's lines."""
+        """Count the lines of a batch."""
         if self._can_fail:
             self._lines += batch.lines
             self._ignored += batch.ignored
 
-    def judge(self) -> None:
-        """Gives a verdict where it is time for one; warns once, and again only after the source was recognised."""
-        if self._lines < _LEAST_LINES or self._clock() - self._judged_at < _PERIOD:
+    def check(self) -> None:
+        """Check if enough lines and seconds have passed. Warn once, and again only after the source was recognised."""
+        if self._lines < _LEAST_LINES or self._clock() - self._checked_at < _PERIOD:
             return
-        self.holds = recognised(self._lines, self._ignored)
-        if self.holds:
+        self.is_recognised = recognised(self._lines, self._ignored)
+        if self.is_recognised:
             self._warned = False
         elif not self._warned:
             self._warned = True
@@ -56,4 +56,4 @@ class Recognition:
                 self._lines,
             )
         self._lines = self._ignored = 0
-        self._judged_at = self._clock()
+        self._checked_at = self._clock()

@@ -1,7 +1,9 @@
-"""The names that rotated generations of a log get. A name only says where to look; content and inode decide.
+"""Recognises the names that rotators give to generations of a log.
+
+A name only says where to look; inode and content decide.
 
 A rotator puts a number or a date behind the log's name (`test.log.1`, `test.log-20261129.gz`) or before its ending
-(`test.1.log`, `test-2026-11-29T08-00-00.000.log.gz`). `log_patterns` name whatever else there is.
+(`test.1.log`, `test-2026-11-29T08-00-00.000.log.gz`). The option `log_patterns` adds other names.
 """
 
 import fnmatch
@@ -34,13 +36,13 @@ _NUMBER = re.compile(r"(?<!\d)[.-](\d{1,5})(?:\.\D[^.]*)?(?:\.gz)?$")
 
 
 def rotated_names(log: str, names: Sequence[str]) -> list[str]:
-    """Those of a folder's sorted names that are rotated names of a log in this folder."""
+    """Return the rotated names of a log among the sorted names in its folder."""
     stem, ending = os.path.splitext(log)
     return [name for name in _beginning_with(stem, names) if _is_rotated(name[len(stem) :], ending)]
 
 
 def matching_names(pattern: str, log: str, names: Sequence[str]) -> list[str]:
-    """Those of a folder's sorted names that a log pattern, without its folder, means for a log. Also packed."""
+    """Return the sorted names that match a log pattern (without its folder) for a log, also with `.gz` behind them."""
     wanted = expanded(pattern, log)
     begins = re.split(r"[*?\[]", wanted, maxsplit=1)[0]
     if not glob.has_magic(wanted):
@@ -50,16 +52,16 @@ def matching_names(pattern: str, log: str, names: Sequence[str]) -> list[str]:
 
 
 def expanded(pattern: str, log: str) -> str:
-    """The glob that a log pattern means for a log: `%s` is its name, `{stem}` and `{ext}` the parts of that."""
+    """Return the glob of a log pattern for a log: `%s` is its name, `{stem}` and `{ext}` are the parts of the name."""
     stem, ending = map(glob.escape, os.path.splitext(log))
     parts = {"%s": stem + ending, "{stem}": stem, "{ext}": ending}
     return re.sub(r"%s|\{stem\}|\{ext\}", lambda found: parts[found[0]], pattern)
 
 
 def originals(path: str, log_patterns: tuple[str, ...] = ()) -> Iterator[str]:
-    """The logs of which `path` would be a rotated generation, by its name.
+    """Yield the logs whose rotated generation `path` may be, judging by its name.
 
-    Names with something before the ending are not among these: `worker-1.log` is as often a log of its own.
+    A number or date before the ending is not considered: `worker-1.log` is as often a separate log.
     """
     folder, name = os.path.split(path)
     for form in (_ROTATED, _UNDATED):
@@ -73,18 +75,18 @@ def originals(path: str, log_patterns: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def number_of(name: str) -> int:
-    """The number in a rotated name, 0 where there is none: the highest is the oldest."""
+    """Return the number in a rotated name, 0 if there is none. The highest number is the oldest file."""
     number = _NUMBER.search(name)
     return int(number[1]) if number else 0
 
 
 def is_numbered_before_ending(log: str, name: str) -> bool:
-    """Whether the name might as well be that of another log beside this one, as `worker-1.log`."""
+    """Return whether the name may belong to a separate log, such as `worker-1.log` beside `worker.log`."""
     return bool(os.path.splitext(log)[1]) and not name.startswith(log) and bool(number_of(name))
 
 
 def _is_rotated(rest: str, ending: str) -> bool:
-    """`rest` is what follows the log's name without its ending."""
+    """Return whether the name is rotated. `rest` is the part after the log's name without its ending."""
     if rest.startswith(ending) and _BEHIND_NAME.fullmatch(rest, len(ending)):
         return True
     before = rest.removesuffix(".gz").removesuffix(ending)
@@ -99,9 +101,9 @@ def _beginning_with(begins: str, names: Sequence[str]) -> Iterator[str]:
 
 
 def _reverse(pattern: str) -> str:
-    """A regular expression whose groups together are the log's name."""
+    """Return a regular expression whose groups together are the log's name."""
     found, groups = "", {"%s": "(.+)", "{stem}": "(.+)", "{ext}": r"(\.[^.]+|)"}
     for part in re.split(r"(%s|\{stem\}|\{ext\})", pattern):
-        # fnmatch puts an anchor at the end, which has no place inside a larger expression.
+        # fnmatch adds an anchor at the end, which must not be inside a larger expression.
         found += groups.get(part) or re.sub(r"\\[Zz]$", "", fnmatch.translate(part)).replace(".*", ".*?")
     return found

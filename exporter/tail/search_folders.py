@@ -1,81 +1,65 @@
-"""The files among which the generations of one log are searched."""
+"""Lists the files that may be generations of one log."""
 
 import glob
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from msgspec import Struct
-
-from exporter.tail.contents import Contents
-from exporter.tail.folders import Folders, Listing
+from exporter.tail.candidate import Candidate
+from exporter.tail.content_index import ContentIndex
+from exporter.tail.folder_listings import FolderListings, Listing
 from exporter.tail.position import PREFIX, Identity, Position, decoded
-from exporter.tail.rotated_names import expanded, is_numbered_before_ending, matching_names, number_of, rotated_names
+from exporter.tail.rotated_names import expanded, is_numbered_before_ending, matching_names, rotated_names
 from parsers.values.numbers import SECOND
-
-#: Nanoseconds. Some tools restore an mtime in whole seconds.
-
-
-class Sibling(Struct, frozen=True):
-    """A file beside a log. `modified` is its mtime in nanoseconds; `rotated`: its name is that of a rotated file."""
-
-    path: str
-    identity: Identity
-    modified: int
-    number: int
-    size: int
-    rotated: bool
-
-    @property
-    def age(self) -> tuple[int, int, str]:
-        """Sorts the oldest first; of numbered names with equal times the highest number is the oldest."""
-        return self.modified, -self.number, self.path
 
 
 class SearchFolders:
-    """The log's own folder; the folder of the file that the log leads or led to as a symbolic link (B28); folders to
-    which a file was moved that is open or was found again; and, while a generation is missing, the folders below the
-    log's own (B29). The latter are not confirmed until a missing generation is found there.
+    """The folders that may contain generations of one log.
 
-    After `siblings`, `present` has the sizes of all files with rotated names. `moving`: names were moved while they
-    were listed, so that one may have been overlooked.
+    These are: the folder of the log; the folder of its present or earlier symbolic link target (B28); folders to which
+    a file was moved that is open or was found again; and, while a generation is missing, the subfolders of the log's
+    folder (B29). A subfolder is unconfirmed until a missing generation is found there.
+
+    After a call of `candidates`, `present` has the sizes of all files with rotated names. `names_moved`: names changed
+    while they were listed, so a file may have been overlooked.
     """
 
-    def __init__(self, path: str, log_patterns: tuple[str, ...], folders: Folders, contents: Contents) -> None:
+    def __init__(
+        self, path: str, log_patterns: tuple[str, ...], folders: FolderListings, contents: ContentIndex
+    ) -> None:
         self._path, self._log_patterns = path, log_patterns
         self._folders, self._contents = folders, contents
         self._folder, self._name = os.path.split(path)
         self._confirmed: set[str] = set()
         self._unconfirmed: set[str] = set()
-        self.moving = False
+        self.names_moved = False
         self.present: dict[Identity, int] = {}
 
     def confirm(self, folder: str) -> None:
-        """A file of this log is there."""
+        """Note that the folder contains a file of this log."""
         self._confirmed.add(folder)
         self._unconfirmed.discard(folder)
 
-    def is_confirmed(self, path: str) -> bool:
-        """Whether a file is where files of this log are."""
-        return os.path.dirname(path) not in self._unconfirmed
+    def is_confirmed(self, folder: str) -> bool:
+        """Return whether the folder is known to contain files of this log."""
+        return folder not in self._unconfirmed
 
-    def is_ambiguous(self, old: Sibling) -> bool:
-        """Whether a rotated name might as well be that of another log."""
-        return is_numbered_before_ending(self._name, os.path.basename(old.path))
+    def is_ambiguous(self, candidate: Candidate) -> bool:
+        """Return whether a rotated name may belong to a separate log."""
+        return is_numbered_before_ending(self._name, os.path.basename(candidate.path))
 
-    def siblings(
+    def candidates(
         self,
         since: int,
         missing: Collection[Position],
         is_wanted: Callable[[os.stat_result], bool],
-    ) -> list[Sibling]:
-        """The files to look at, those in confirmed folders first, the oldest first. Listings are made after `since`.
-        Raises nothing.
+    ) -> list[Candidate]:
+        """Return the files to compare: those in confirmed folders first, the oldest first. Raise nothing.
 
-        With missing positions that were read in part, files of any name are among them that have the inode or begin
-        with the bytes of one.
+        Listings are made after the stamp `since`. `is_wanted` gets the stat result of each file. For each missing
+        position that was read in part, the result has files of any name with its inode or its first bytes.
         """
-        self.moving, self.present = False, {}
+        self.names_moved, self.present = False, {}
         real = self._folders.real(self._path)
         targets = {decoded(p.target) for p in missing if p.target} - {real}
         rotated: dict[str, int] = dict.fromkeys(targets, -1)
@@ -89,19 +73,19 @@ class SearchFolders:
             rotated.update(self._rotated(os.path.join(folder, self._name), (), since))
         rotated.pop(self._path, None)
         others = {path: -1 for path in self._others(real, since, missing) if path != self._path and path not in rotated}
-        found = [*self._siblings(rotated, True, is_wanted), *self._siblings(others, False, is_wanted)]
-        return sorted(found, key=lambda s: (not self.is_confirmed(s.path), s.age))
+        found = [*self._candidates(rotated, True, is_wanted), *self._candidates(others, False, is_wanted)]
+        return sorted(found, key=lambda c: (not self.is_confirmed(c.folder), c.age))
 
     def _list(self, folder: str, since: int) -> Listing:
         listing = self._folders.listing(folder, since)
-        self.moving |= listing.moving
+        self.names_moved |= listing.names_moved
         return listing
 
     def _rotated(self, log: str, log_patterns: tuple[str, ...], since: int) -> Iterator[tuple[str, int]]:
-        """Path and inode of each rotated file. A log pattern may lead to another folder (B29, logrotate's olddir)."""
+        """Yield path and inode of each rotated file. A log pattern may name another folder (B29)."""
         folder, name = os.path.split(log)
         listing = self._list(folder, since)
-        yield from _without_twins(folder, rotated_names(name, listing.names), listing)
+        yield from _without_unfinished(folder, rotated_names(name, listing.names), listing)
         for pattern in log_patterns:
             below, named = os.path.split(pattern)
             if glob.has_magic(below):
@@ -110,40 +94,39 @@ class SearchFolders:
             else:
                 where = os.path.join(folder, below) if below else folder
                 listing = self._list(where, since)
-                yield from _without_twins(where, matching_names(named, name, listing.names), listing)
+                yield from _without_unfinished(where, matching_names(named, name, listing.names), listing)
 
     def _others(self, real: str, since: int, missing: Collection[Position]) -> Iterator[str]:
-        """Files of any name that may hold what was read of a missing generation."""
+        """Yield files of any name that may have the bytes that were read of a missing generation."""
         read = [p for p in missing if p.tail.length]
         prefixes = {p.prefix.digest for p in read if p.prefix.length == PREFIX}
         for folder in {self._folder, os.path.dirname(real)} | self._confirmed if read else ():
-            yield from self._contents.names_of_inodes(folder, since, {p.inode for p in read})
+            yield from self._contents.paths_by_inode(folder, since, {p.inode for p in read})
             oldest = min(p.modified for p in read) // SECOND * SECOND
-            yield from self._contents.names_of_prefixes(folder, since, prefixes, oldest)
+            yield from self._contents.paths_by_prefix(folder, since, prefixes, oldest)
 
-    def _siblings(
+    def _candidates(
         self, paths: dict[str, int], rotated: bool, is_wanted: Callable[[os.stat_result], bool]
-    ) -> Iterator[Sibling]:
-        """Of paths and their inodes, which are negative for symbolic links. What is no file is left out."""
+    ) -> Iterator[Candidate]:
+        """Stat the paths, given with their inodes from the listing. Only regular files are returned."""
         for path, inode in paths.items():
             try:
                 found = os.stat(path)
             except OSError as error:
-                self.moving |= inode > 0 and isinstance(error, FileNotFoundError)
+                self.names_moved |= inode > 0 and isinstance(error, FileNotFoundError)
                 continue
             if 0 < inode != found.st_ino:
-                self.moving = True  # it was renamed since it was listed
+                self.names_moved = True  # the file was renamed after it was listed
             if stat.S_ISREG(found.st_mode):
                 if rotated:
                     self.present[found.st_dev, found.st_ino] = found.st_size
                 if is_wanted(found):
-                    number = number_of(os.path.basename(path))
-                    held = found.st_dev, found.st_ino
-                    yield Sibling(path, held, found.st_mtime_ns, number, found.st_size, rotated)
+                    identity = found.st_dev, found.st_ino
+                    yield Candidate(path, identity, found.st_mtime_ns, found.st_size, rotated)
 
 
-def _without_twins(folder: str, names: Iterable[str], listing: Listing) -> Iterator[tuple[str, int]]:
-    """A `.gz` beside its uncompressed twin is being written: it is left out (B25)."""
+def _without_unfinished(folder: str, names: Iterable[str], listing: Listing) -> Iterator[tuple[str, int]]:
+    """Leave out a `.gz` beside its uncompressed original: gzip is still writing it (B25)."""
     for name in names:
         if not (name.endswith(".gz") and name[:-3] in listing.inodes):
             yield os.path.join(folder, name), listing.inodes[name]

@@ -1,90 +1,95 @@
-"""All generations of one source, and those of one path: where a state changes, and how one path knows of another."""
+"""The table of one path's generations, and the index of all generations of a source."""
 
 from collections.abc import Iterable, Iterator
 
 from msgspec import structs
 
 from exporter.tail.fingerprint import matches
-from exporter.tail.generation import OPEN, TRANSITIONS, Event, Generation, State
+from exporter.tail.generation import OPEN, TRANSITIONS, Event, FileState, Generation
 from exporter.tail.open_file import OpenFile
 from exporter.tail.position import NO_EVENTS, PREFIX, Identity, Position, RotationEvents, Window
 
 
-class Index:
-    """All generations of one source, by (device, inode) and by the fingerprint of their first bytes."""
+class GenerationIndex:
+    """All generations of one source, by (device, inode) and by the fingerprint of their first bytes.
+
+    Arguments named `but` are the table of one path; the result has generations of other paths only.
+    """
 
     def __init__(self) -> None:
         self._by_identity: dict[Identity, dict[str, Generation]] = {}
         self._by_prefix: dict[bytes, dict[str, Generation]] = {}
-        self._places: dict[str, tuple[Identity, bytes]] = {}
-        self._tables: dict[str, Generations] = {}
+        self._keys_of: dict[str, tuple[Identity, bytes]] = {}
+        self._tables: dict[str, GenerationTable] = {}
 
-    def update(self, generation: Generation, table: "Generations") -> None:
-        """After any change of a generation's identity, first bytes or table."""
+    def update(self, generation: Generation, table: "GenerationTable") -> None:
+        """Update the index after a change of a generation's identity, first bytes or table."""
         position, key = generation.position, generation.key
         prefix = position.prefix.digest if position.prefix.length == PREFIX else b""
-        place = (position.identity, prefix)
-        if self._places.get(key) != place:
+        keys = (position.identity, prefix)
+        if self._keys_of.get(key) != keys:
             self.discard(key)
-            self._places[key] = place
-            self._by_identity.setdefault(place[0], {})[key] = generation
+            self._keys_of[key] = keys
+            self._by_identity.setdefault(keys[0], {})[key] = generation
             self._by_prefix.setdefault(prefix, {})[key] = generation
         self._tables[key] = table
 
     def discard(self, key: str) -> None:
-        if key in self._places:
-            identity, prefix = self._places.pop(key)
+        if key in self._keys_of:
+            identity, prefix = self._keys_of.pop(key)
             del self._tables[key], self._by_identity[identity][key], self._by_prefix[prefix][key]
             if not self._by_identity[identity]:
                 del self._by_identity[identity]
             if not self._by_prefix[prefix]:
                 del self._by_prefix[prefix]
 
-    def table_of(self, generation: Generation) -> "Generations":
+    def table_of(self, generation: Generation) -> "GenerationTable":
         return self._tables[generation.key]
 
     def of(self, identity: Identity) -> list[Generation]:
         return list(self._by_identity.get(identity, {}).values())
 
-    def holder(self, identity: Identity, but: "Generations") -> Generation | None:
-        """The generation of another path that is the one to read a file: it is open or missing."""
+    def holder(self, identity: Identity, but: "GenerationTable") -> Generation | None:
+        """Return the generation of another path that must read this file: an open one, else a missing one."""
         held = self._elsewhere(self._by_identity.get(identity, {}), but)
-        held = [g for g in held if g.state in OPEN] or [g for g in held if g.state is State.MISSING]
+        held = [g for g in held if g.state in OPEN] or [g for g in held if g.state is FileState.MISSING]
         return held[0] if held else None
 
     def is_open(self, identity: Identity) -> bool:
-        """Whether any path reads this file; not while that file may be a copy of another path's."""
-        return any(g.state in OPEN and not g.unproven for g in self._by_identity.get(identity, {}).values())
+        """Return whether any path reads this file. A file that may be a copy is not counted."""
+        return any(g.state in OPEN and not g.may_be_copy for g in self._by_identity.get(identity, {}).values())
 
-    def is_read(self, identity: Identity, but: "Generations") -> bool:
-        """Whether another path reads this file; not while that file may be a copy of yet another path's."""
+    def is_read(self, identity: Identity, but: "GenerationTable") -> bool:
+        """Return whether another path reads this file. A file that may be a copy is not counted."""
         return any(
-            g.state in OPEN and not g.unproven for g in self._elsewhere(self._by_identity.get(identity, {}), but)
+            g.state in OPEN and not g.may_be_copy for g in self._elsewhere(self._by_identity.get(identity, {}), but)
         )
 
-    def was_read(self, identity: Identity, file: OpenFile, but: "Generations") -> bool:
-        """Whether the file is open elsewhere, or its bytes were read there: an inode alone may be reused (B27)."""
+    def was_read(self, identity: Identity, file: OpenFile, but: "GenerationTable") -> bool:
+        """Return whether another path reads the file or has read its bytes. The inode alone may be reused (B27)."""
         return self.is_read(identity, but) or any(
             g.reader is None and g.position.tail.length and matches(file, g.position)
             for g in self._elsewhere(self._by_identity.get(identity, {}), but)
         )
 
-    def alike(self, prefix: bytes, but: "Generations") -> list[Generation]:
-        """Generations of other paths whose first 32 bytes have this digest."""
+    def alike(self, prefix: bytes, but: "GenerationTable") -> list[Generation]:
+        """Return generations of other paths whose first 32 bytes have this digest."""
         return self._elsewhere(self._by_prefix.get(prefix, {}), but) if prefix else []
 
-    def _elsewhere(self, generations: dict[str, Generation], but: "Generations") -> list[Generation]:
-        return [g for g in generations.values() if self._tables[g.key] is not but and g.state is not State.DROPPED]
+    def _elsewhere(self, generations: dict[str, Generation], but: "GenerationTable") -> list[Generation]:
+        return [g for g in generations.values() if self._tables[g.key] is not but and g.state is not FileState.DROPPED]
 
 
-class Generations:
-    """The table of one path, by state. The order within a state is that of the changes, so the oldest is first; the
-    FOLLOWED generation is read last. Every question costs as much as its answer is long.
+class GenerationTable:
+    """The generations of one path, by state.
+
+    Within a state they are in the order in which they entered it, so the oldest is first. The FOLLOWED generation is
+    read last. Each query costs time in proportion to the size of its result.
     """
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: GenerationIndex) -> None:
         self._index = index
-        self._by_state: dict[State, dict[str, Generation]] = {state: {} for state in State}
+        self._by_state: dict[FileState, dict[str, Generation]] = {state: {} for state in FileState}
         self._to_post: dict[str, Generation] = {}
         self.followed: Generation | None = None
 
@@ -96,33 +101,33 @@ class Generations:
 
     @property
     def opened(self) -> list[Generation]:
-        draining = [*self._by_state[State.DRAINING].values()]
+        draining = [*self._by_state[FileState.DRAINING].values()]
         return draining if self.followed is None else [*draining, self.followed]
 
     @property
     def missing(self) -> list[Generation]:
-        return [*self._by_state[State.MISSING].values()]
+        return [*self._by_state[FileState.MISSING].values()]
 
     @property
     def done(self) -> list[Generation]:
-        return [*self._by_state[State.DONE].values()]
+        return [*self._by_state[FileState.DONE].values()]
 
     def read_from(self, identity: Identity) -> list[Generation]:
-        """Generations of this path that were read from a file."""
+        """Return the generations of this path with this device and inode."""
         return [g for g in self._index.of(identity) if g in self]
 
     def add(self, generation: Generation, instead_of: Generation | None = None) -> None:
-        """Puts a generation at the end, or in the place of another one of the same state that is about to leave it."""
+        """Add a generation at the end, or in the place of another one, which is about to leave their state."""
         entries = self._by_state[generation.state]
         if instead_of is None:
             entries[generation.key] = generation
         else:
             order = [generation if g is instead_of else g for g in entries.values()]
             self._by_state[generation.state] = {g.key: g for g in [*order, instead_of]}
-        self._has_changed(generation)
+        self._update(generation)
 
     def transition(self, generation: Generation, event: Event) -> None:
-        """The only place where a state changes. Raises ValueError for what is not in the table of `generation`."""
+        """Change the state of a generation; no other code does. Raise ValueError if TRANSITIONS does not allow it."""
         states, target = TRANSITIONS[event]
         if generation.state not in states:
             raise ValueError(f"{event.name} is no event for {generation.key}, which is {generation.state.name}")
@@ -133,10 +138,10 @@ class Generations:
         self._by_state[target][generation.key] = generation
         if target not in OPEN:
             generation.close()
-        self._has_changed(generation)
+        self._update(generation)
 
-    def take(self, generation: Generation) -> None:
-        """Takes a generation over from another path of the source, as MISSING."""
+    def adopt(self, generation: Generation) -> None:
+        """Move a generation from another path of the source to this path, as MISSING."""
         table = self._index.table_of(generation)
         if generation.state in OPEN:
             table.transition(generation, Event.LOST)
@@ -149,25 +154,25 @@ class Generations:
         self._index.discard(generation.key)
 
     def acknowledge(self, window: Window, position: Position, consumed: int) -> Generation | None:
-        """The ledger has posted a window: its generation, where this path still has that."""
-        generation = next((entries[window.file] for entries in self._by_state.values() if window.file in entries), None)
+        """Store that the ledger has posted a window. Return its generation, None if this path no longer has it."""
+        generation = self._find(window.file)
         if generation is not None:
             generation.acknowledge(window, position, consumed)
-            self._has_changed(generation)
-        dropped = self._by_state[State.DROPPED]
+            self._update(generation)
+        dropped = self._by_state[FileState.DROPPED]
         for key in [key for key in window.events.forget if key in dropped]:
             self.remove(dropped[key])
         return generation
 
     def with_events(self, window: Window) -> Window:
-        """The window with its generation's events: together they are posted once, whenever a crash comes."""
-        forget = tuple(self._by_state[State.DROPPED])
-        generation = next((entries[window.file] for entries in self._by_state.values() if window.file in entries), None)
+        """Return the window with the events of its generation: they are posted together, whenever a crash comes."""
+        forget = tuple(self._by_state[FileState.DROPPED])
+        generation = self._find(window.file)
         events = (generation.events if generation else NO_EVENTS) + RotationEvents(forget=forget)
         return window if events == NO_EVENTS else structs.replace(window, events=events)
 
-    def announcement(self, waits: bool) -> Generation | None:
-        """A generation that the ledger must learn of by an empty window. `waits`: an older one may still turn up."""
+    def next_to_post(self, waits: bool) -> Generation | None:
+        """Return a generation for which an empty window must be posted. `waits`: an older one may still be found."""
         for generation in self.opened:
             is_new = not generation.posted
             if (is_new and not waits) or (generation.posted and generation.events != NO_EVENTS):
@@ -175,17 +180,22 @@ class Generations:
         return None if waits else next(iter(self._to_post.values()), None)
 
     def is_settled(self, generation: Generation) -> bool:
-        """Apart from this generation, nothing is open, missing, or to be posted."""
-        return self.opened == [generation] and not self._by_state[State.MISSING] and not self._to_post
+        """Return whether no other generation is open, missing, or to be posted."""
+        return self.opened == [generation] and not self._by_state[FileState.MISSING] and not self._to_post
 
     def is_empty(self) -> bool:
         return not any(self._by_state.values())
 
-    def _has_changed(self, generation: Generation) -> None:
-        if generation.state is State.FOLLOWED:
+    def _find(self, key: str) -> Generation | None:
+        return next((entries[key] for entries in self._by_state.values() if key in entries), None)
+
+    def _update(self, generation: Generation) -> None:
+        if generation.state is FileState.FOLLOWED:
             self.followed = generation
         is_closed = generation.state not in OPEN
-        if is_closed and (generation.must_post or generation.events != NO_EVENTS or generation.state is State.DROPPED):
+        if is_closed and (
+            generation.must_post or generation.events != NO_EVENTS or generation.state is FileState.DROPPED
+        ):
             self._to_post[generation.key] = generation
         else:
             self._to_post.pop(generation.key, None)

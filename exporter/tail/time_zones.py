@@ -1,4 +1,4 @@
-"""A time zone that is missing in the configuration: it shifts all event times by a whole offset."""
+"""Detects a time zone that is missing in the configuration: it shifts all event times by its offset."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -12,16 +12,16 @@ from parsers.values.numbers import SECOND
 from parsers.values.times import zone
 
 _QUARTER, _HOUR = 900, 3600
-#: Seconds: no time zone is further from another than UTC+14 from UTC-12, and none that people use than 14 hours.
+#: The largest offset in seconds: inhabited time zones are at most 14 hours from UTC.
 _FURTHEST = 14 * _HOUR
-#: Seconds by which clocks may differ.
+#: Seconds by which the clocks of two machines may differ.
 AHEAD = 120
-#: Seconds between the time of a line and the moment at which it is seen, in a log that is written now.
+#: Largest delay in seconds between the time of a line and the moment at which a live log is read.
 _CLOSE = 30
 
 _MEANING = ", the zone in which the log is written (LOG_TZ of Dify)"
 
-#: The first one whose offset fits is proposed.
+#: The first zone with a matching offset is proposed.
 _NAMES = (
     "UTC", "Asia/Shanghai", "Asia/Tokyo", "Asia/Kolkata", "Asia/Singapore", "Asia/Bangkok", "Asia/Dubai",
     "Europe/London", "Europe/Berlin", "Europe/Helsinki", "Europe/Moscow", "America/New_York", "America/Chicago",
@@ -31,8 +31,8 @@ _NAMES = (
 
 
 def whole_offset(at: int, seen: float) -> int | None:
-    """Seconds by which the event time `at` (nanoseconds) is ahead of the moment at which its line was written (seconds
-    since the epoch), in whole quarters of an hour; None where it is no offset of a time zone.
+    """Return by how many seconds the event time `at` (nanoseconds) is ahead of the moment `seen` at which its line was
+    written (seconds since the epoch), as a multiple of 15 minutes. Return None if it is no offset of a time zone.
     """
     difference = at / SECOND - seen
     offset = round(difference / _QUARTER) * _QUARTER
@@ -40,8 +40,8 @@ def whole_offset(at: int, seen: float) -> int | None:
 
 
 def fitting(parser: Parser, log: bytes, at: int, offset: int) -> str | None:
-    """The time zone that moves the newest time `at` of a log back by this offset in seconds; None where none does,
-    because the lines name their zone.
+    """Return the time zone that moves the newest time `at` of a log back by `offset` seconds. Return None if no zone
+    does, because the lines name their zone.
     """
     configured = _timezone(parser)
     if configured is None:
@@ -49,7 +49,7 @@ def fitting(parser: Parser, log: bytes, at: int, offset: int) -> str | None:
     moment = datetime.fromtimestamp(at // SECOND, UTC)
     wanted = timedelta(seconds=offset) + (_offset(configured, moment) or timedelta())
     hours = wanted // timedelta(hours=1)
-    for name in (*_NAMES, f"Etc/GMT{-hours:+d}"):  # POSIX counts them westwards
+    for name in (*_NAMES, f"Etc/GMT{-hours:+d}"):  # in POSIX names, west is positive
         if _offset(name, moment) == wanted:
             moved = _in_zone(parser, name).parse(log, final=True).last_at
             return name if moved == at - offset * SECOND else None
@@ -57,14 +57,14 @@ def fitting(parser: Parser, log: bytes, at: int, offset: int) -> str | None:
 
 
 def humanized(seconds: float) -> str:
-    """`8 hours`, `5 hours 30 minutes`."""
+    """Return a duration such as `8 hours` or `5 hours 30 minutes`."""
     hours, minutes = divmod(round(abs(seconds) / 60), 60)
     parts = [f"{n} {unit}{'s' * (n != 1)}" for n, unit in ((hours, "hour"), (minutes, "minute")) if n]
     return " ".join(parts) or "less than a minute"
 
 
 def ahead_of_the_clock(parser: Parser, log: bytes, at: int, seen: float, now: float) -> str:
-    """A sentence on a newest time that has not come yet, and the remedy. `seen` is as in `whole_offset`."""
+    """Return a warning about a newest time in the future, with the remedy. `seen` is as in `whole_offset`."""
     ahead = at / SECOND - now
     offset = whole_offset(at, seen)
     name = fitting(parser, log, at, offset or -int(-ahead // _HOUR) * _HOUR)
@@ -78,7 +78,7 @@ def ahead_of_the_clock(parser: Parser, log: bytes, at: int, seen: float, now: fl
 
 
 def behind_the_clock(parser: Parser, log: bytes, at: int, seen: float) -> str | None:
-    """A sentence on a newest time that is a whole offset too early, None where it is none."""
+    """Return a warning about a newest time that is too early by a time zone offset, None if it is not."""
     offset = whole_offset(at, seen)
     name = None if offset is None or offset > 0 else fitting(parser, log, at, offset)
     if offset is None or name is None:
@@ -89,44 +89,44 @@ def behind_the_clock(parser: Parser, log: bytes, at: int, seen: float) -> str | 
     )
 
 
-class EventTimes:
-    """Watches the event times of one source that is read live, and calls `say` once with what is wrong with them.
+class EventTimeCheck:
+    """Checks the event times of one source that is read live, and calls `warn` once if they are wrong.
 
-    `clock` gives seconds since the epoch.
+    `clock` returns seconds since the epoch.
     """
 
-    #: Lines that are behind by the same offset so often are behind because of their time zone.
+    #: So many checks in a row with the same offset mean a wrong time zone. The checks are `_APART` seconds apart.
     _OFTEN = 3
     _APART = 20.0
 
-    def __init__(self, parser: Parser, clock: Callable[[], float], say: Callable[[str], None]) -> None:
-        self._parser, self._clock, self._say = parser, clock, say
-        self._said = False
+    def __init__(self, parser: Parser, clock: Callable[[], float], warn: Callable[[str], None]) -> None:
+        self._parser, self._clock, self._warn = parser, clock, warn
+        self._has_warned = False
         self._offset: int | None = None
         self._times = 0
         self._looked_at = 0.0
 
     def look(self, log: bytes, at: int | None, live: bool) -> None:
-        """Takes the newest time of some lines; `live` says that they were written just now."""
+        """Check the newest time of some lines. `live`: the lines were written just now."""
         now = self._clock()
-        if self._said or at is None:
+        if self._has_warned or at is None:
             return
         if at / SECOND - now > AHEAD:
-            self._tell(ahead_of_the_clock(self._parser, log, at, now, now))
+            self._warn_once(ahead_of_the_clock(self._parser, log, at, now, now))
         elif live and now - self._looked_at >= self._APART:
             offset, self._looked_at = whole_offset(at, now), now
             self._times = self._times + 1 if offset is not None and offset == self._offset else 1
             self._offset = offset
-            if self._times >= self._OFTEN and (told := behind_the_clock(self._parser, log, at, now)):
-                self._tell(told)
+            if self._times >= self._OFTEN and (warning := behind_the_clock(self._parser, log, at, now)):
+                self._warn_once(warning)
 
-    def _tell(self, sentence: str) -> None:
-        self._said = True
-        self._say(sentence)
+    def _warn_once(self, sentence: str) -> None:
+        self._has_warned = True
+        self._warn(sentence)
 
 
 def _timezone(parser: Parser) -> str | None:
-    """The `timezone` of a parser, or of the one in its envelope; None where it has no such option."""
+    """Return the `timezone` of a parser, or of the parser in its envelope; None if it has no such option."""
     inner = parser.parser if isinstance(parser, Envelope) else parser
     return getattr(inner, "timezone", None)
 
@@ -139,7 +139,7 @@ def _in_zone(parser: Parser, name: str) -> Parser:
 
 
 def _offset(name: str, moment: datetime) -> timedelta | None:
-    """None where this machine knows no such zone."""
+    """Return the UTC offset of a zone, None if this machine does not know the zone."""
     try:
         local: tzinfo = zone(name)
     except ValueError:

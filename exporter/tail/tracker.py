@@ -1,12 +1,12 @@
-"""The tracker of one path: windows of every generation of its log, each byte once, the oldest first.
+"""Tracks the log of one path: returns windows of all its generations, each byte once, the oldest generation first.
 
-Operations: `look` stats the path and detects a rotation; `window` gives the next bytes to post; `acknowledge` says
-that they are posted. The states of a generation, and what changes them, are in `generation`.
+Operations: `look` stats the path and detects a rotation; `window` returns the next bytes to post; `acknowledge` says
+that they are posted. `generation` defines the states of a generation and the events that change them.
 
-A generation is read from the moment the path names it until 5 s after it last grew once the path has moved on. Its
-descriptor stays open meanwhile, so its name does not matter. What is lost from sight while nobody looks (truncated,
-or rotated while the exporter is down) is searched for, and counted as lost when it is not found in time. Nothing is
-read that had a rotated name before the path was first seen.
+A generation is read from the moment the path names it. After a rotation it is read until it has not grown for 5 s. Its
+descriptor stays open, so its new name does not matter. A generation that was truncated, or rotated while the exporter
+was down, is searched for, and its unread bytes are counted as lost if it is not found in time. Files that had a rotated
+name before the first look at the path are never read.
 """
 
 import logging
@@ -15,33 +15,33 @@ from collections.abc import Mapping
 
 from msgspec import structs
 
-from exporter.tail.arrival import Arrivals
-from exporter.tail.generation import Event, Generation, State
-from exporter.tail.log import Log, Terms
-from exporter.tail.open_file import identity, reason
+from exporter.tail.context import LogContext, SourceContext
+from exporter.tail.file_opener import FileOpener
+from exporter.tail.generation import Event, FileState, Generation
+from exporter.tail.open_file import error_reason, identity_of
 from exporter.tail.position import Position, Window
-from exporter.tail.search import Found
-from exporter.tail.windows import Windows
+from exporter.tail.search import FoundFile
+from exporter.tail.window_reader import WindowReader
 
 _logger = logging.getLogger(__name__)
 
-#: Generations remembered after they are done, besides those whose files are still there.
+#: How many done generations are remembered, in addition to those whose files still exist.
 _REMEMBERED = 64
 
 
 class Tracker:
-    """After each window `acknowledge` must be called.
+    """The caller must call `acknowledge` after each window.
 
-    `lag` is the number of bytes known and not posted, `backlog` those of them that can be read by now. `reads`: the
-    path names a file that is read here. `error` says why it cannot be read. These may be asked for by other threads.
-    `quiet_as` is how a file looks (as `looks_of` gives it) that needs no look before that changes. A `trusted` path was
-    there when the source began: its file is no copy.
+    Other threads may read these attributes: `lag` is the number of known bytes that are not posted, `backlog` the part
+    of it that can be read now. `reads`: the path names a file that this tracker reads. `error` is the reason why it
+    cannot be read, or "". `quiet_signature`: while `stat_signature` of the path equals it, the tracker has nothing to
+    do. A `trusted` path existed when the source started, so its file is no copy.
     """
 
     def __init__(
         self,
         path: str,
-        terms: Terms,
+        source: SourceContext,
         stored: Mapping[str, Position] | None = None,
         from_end: bool = False,
         trusted: bool = False,
@@ -49,61 +49,61 @@ class Tracker:
         self.path, self.error = path, ""
         self.lag = self.backlog = 0
         self.reads = self.is_forgotten = False
-        self.quiet_as: tuple[int, ...] | None = None
-        self._log = Log(path, terms, stored or {})
-        self._arrivals = Arrivals(self._log, from_end, trusted)
-        self._windows = Windows(self._log)
+        self.quiet_signature: tuple[int, ...] | None = None
+        self._context = LogContext(path, source, stored or {})
+        self._opener = FileOpener(self._context, from_end, trusted)
+        self._reader = WindowReader(self._context)
         self._is_fresh = False
         self._found: os.stat_result | None = None
         self._given: Window | None = None
 
     @property
     def has_more(self) -> bool:
-        """The next window may be asked for at once."""
-        return self._log.has_more
+        """Return whether the next window may be requested at once."""
+        return self._context.has_more
 
     @property
     def waits(self) -> bool:
-        """What there is to read waits until something older has turned up or cannot any more."""
-        return self._log.search.waits or self._log.may_be_copy
+        """Return whether reading waits until an older generation is found, or the search for it has ended."""
+        return self._context.search.waits or self._context.awaits_copy_check
 
     @property
     def is_gone(self) -> bool:
-        """The path names nothing, and all that it named has been read."""
-        return self.error == "missing" and not self._log.table.opened and not self._log.table.missing
+        """Return whether the path does not exist and all its generations have been read."""
+        return self.error == "missing" and not self._context.table.opened and not self._context.table.missing
 
     @property
     def is_empty(self) -> bool:
-        """The ledger holds no position of this path any more."""
-        return self._log.table.is_empty()
+        """Return whether the ledger has no position of this path any more."""
+        return self._context.table.is_empty()
 
     def look(self, now: float) -> None:
-        """Stats the path and detects a rotation (B13-B18, B27, B28, B31). Never raises OSError: see `error`."""
+        """Stat the path and detect a rotation (B13-B18, B27, B28, B31). An OSError is stored in `error`."""
         self._is_fresh, self._found = True, None
-        self._log.has_more = self._log.may_be_copy = False
+        self._context.has_more = self._context.awaits_copy_check = False
         if self.is_forgotten:
             return
         found, error = None, ""
         try:
             found = os.stat(self.path)
-        except OSError as trouble:
-            error = reason(trouble)
-        self._log.evidence = self._log.terms.folders.evidence()
-        self._arrivals.first_look(found)
-        followed = self._log.table.followed
-        if found is not None and (followed is None or followed.position.identity != identity(found)):
-            error, found = self._arrivals.arrive(found, now), None  # it has grown since
+        except OSError as failure:
+            error = error_reason(failure)
+        self._context.look_stamp = self._context.source.folders.next_stamp()
+        self._opener.first_look(found)
+        followed = self._context.table.followed
+        if found is not None and (followed is None or followed.position.identity != identity_of(found)):
+            error, found = self._opener.open_named(found, now), None  # the file has grown since
         elif error == "missing" and followed is not None:
-            self._log.search_newer(now)
-            self._arrivals.leave()
-        for generation in self._log.table.opened:
+            self._context.search_unseen(now)
+            self._opener.leave()
+        for generation in self._context.table.opened:
             if not generation.position.offset:
-                found = self._windows.measure(generation, found, now)
+                found = self._reader.measure(generation, found, now)
         self.error, self._found = error, found
 
     def window(self) -> Window | None:
-        """The next window, None where there is nothing new. Never raises OSError: see `error`."""
-        now = self._log.terms.clock()
+        """Return the next window, None if there is nothing new. An OSError is stored in `error`."""
+        now = self._context.source.clock()
         if not self._is_fresh:
             self.look(now)
         self._is_fresh = False
@@ -112,108 +112,108 @@ class Tracker:
         return self._given
 
     def acknowledge(self, position: Position, consumed: int) -> None:
-        """The ledger has posted the window given last; `position` is the one behind the consumed bytes."""
+        """Store that the ledger has posted the last window. `position` is the position after the consumed bytes."""
         window, self._given = self._given, None
         if window is None:
             return
-        generation = self._log.table.acknowledge(window, position, consumed)
+        generation = self._context.table.acknowledge(window, position, consumed)
         if generation is not None and generation.reader is not None and window.closes:
             if shortfall := generation.reader.shortfall(generation.position):
                 generation.count(lost_bytes=shortfall)
             generation.position = structs.replace(generation.position, done=True)
-            self._log.table.transition(generation, Event.FINISHED)
-        self._publish(self._log.terms.clock())
+            self._context.table.transition(generation, Event.FINISHED)
+        self._publish(self._context.source.clock())
 
     def forget(self) -> None:
-        """Nothing of this path is needed any more: the next windows only say so."""
+        """Drop all generations: the path is no longer tailed. The next windows only make the ledger forget them."""
         self.is_forgotten = True
-        for generation in self._log.table:
-            if generation.state is not State.DROPPED:
-                self._log.table.transition(generation, Event.FORGOTTEN)
+        for generation in self._context.table:
+            if generation.state is not FileState.DROPPED:
+                self._context.table.transition(generation, Event.FORGOTTEN)
         self.close()
 
     def close(self) -> None:
-        for generation in self._log.table:
+        for generation in self._context.table:
             generation.close()
-        self._log.search.close()
-        self._arrivals.close()
+        self._context.search.close()
+        self._opener.close()
 
     def __del__(self) -> None:
-        """Descriptors do not outlive the tracker."""
+        """Close all descriptors with the tracker."""
         if hasattr(self, "_given"):
             self.close()
 
     def _next_window(self, now: float) -> Window | None:
         if not self.is_forgotten:
             self._search_files(now)
-        self._windows.error = ""
-        window = self._windows.next(now, self._found)
-        self.error = self._windows.error or self.error
+        self._reader.error = ""
+        window = self._reader.next(now, self._found)
+        self.error = self._reader.error or self.error
         if window is not None:
-            return self._log.table.with_events(window)
-        # Where a file was truncated or cannot be read, its copy may be there by now, and is read before what follows.
-        waits = self._log.search.waits and not self.is_forgotten
-        known = None if self._log.has_more else self._log.table.announcement(waits)
+            return self._context.table.with_events(window)
+        # After a truncation or a read error, a copy may exist by now: it is read before an empty window is posted.
+        waits = self._context.search.waits and not self.is_forgotten
+        known = None if self._context.has_more else self._context.table.next_to_post(waits)
         if known is None:
             return None
-        empty = Window(self._log.terms.source, known.key, known.position, closes=known.position.done)
-        return self._log.table.with_events(empty)
+        empty = Window(self._context.source.name, known.key, known.position, closes=known.position.done)
+        return self._context.table.with_events(empty)
 
     def _publish(self, now: float) -> None:
-        """For other threads."""
-        followed, opened = self._log.table.followed, self._log.table.opened
+        """Update the attributes that other threads read."""
+        followed, opened = self._context.table.followed, self._context.table.opened
         self.reads = followed is not None
-        self.lag = sum(g.position.unread for g in (*opened, *self._log.table.missing))
+        self.lag = sum(g.position.unread for g in (*opened, *self._context.table.missing))
         self.backlog = sum(g.position.unread for g in opened if not g.opened.idle)
-        self.quiet_as = None
+        self.quiet_signature = None
         if followed is None or self.error or self._given is not None or not followed.opened.is_quiet(now):
             return
-        if followed.posted and self._log.search.is_over(now) and self._log.table.is_settled(followed):
-            self.quiet_as = followed.opened.looks
+        if followed.posted and self._context.search.has_ended(now) and self._context.table.is_settled(followed):
+            self.quiet_signature = followed.opened.signature
 
     def _search_files(self, now: float) -> None:
-        for found in self._log.search.find(now, self._log.evidence, not self.error):
+        for found in self._context.search.find(now, self._context.look_stamp, not self.error):
             try:
                 self._insert(found, now)
-            except OSError:  # it is where it was, for the next look
+            except OSError:  # the next look finds the file again
                 found[1].close()
                 break
-        self._log.has_more |= self._log.search.is_unpacking
-        for generation in self._log.search.not_found(now) if self._log.table.missing else ():
+        self._context.has_more |= self._context.search.is_unpacking
+        for generation in self._context.search.not_found(now) if self._context.table.missing else ():
             self._lose(generation)
-        for generation in self._log.table.done[:-_REMEMBERED]:
-            if not self._log.search.is_present(generation.position.identity):
-                self._log.table.transition(generation, Event.FORGOTTEN)
+        for generation in self._context.table.done[:-_REMEMBERED]:
+            if not self._context.search.is_present(generation.position.identity):
+                self._context.table.transition(generation, Event.FORGOTTEN)
 
-    def _insert(self, found: Found, now: float) -> None:
-        """Opens a generation that was found, before the followed one. A file of another path is left to that path."""
+    def _insert(self, found: FoundFile, now: float) -> None:
+        """Open a generation that was found; it is read before the followed one. Ignore a file of another path."""
         generation, file, position = found
         is_new = generation is None
-        if is_new and self._log.terms.index.was_read(identity(file.stat()), file, self._log.table):
+        if is_new and self._context.source.index.was_read(identity_of(file.stat()), file, self._context.table):
             file.close()
             return
         if generation is None:
-            generation = self._log.new(position, State.DRAINING)
-        generation.position = structs.replace(position, path=self._log.quoted, number=generation.position.number)
-        generation.open(file, self._log.terms.lengths, now)
+            generation = self._context.new(position, FileState.DRAINING)
+        generation.position = structs.replace(position, path=self._context.quoted, number=generation.position.number)
+        generation.open(file, self._context.source.lengths, now)
         if is_new:
-            renamed = self._log.search.renamed
+            renamed = self._context.search.renamed
             generation.count(rotations=renamed, truncations=not renamed)
-            self._log.table.add(generation)
+            self._context.table.add(generation)
         else:
-            self._log.table.transition(generation, Event.FOUND)
+            self._context.table.transition(generation, Event.FOUND)
 
     def _lose(self, generation: Generation) -> None:
         position = generation.position
-        blind = generation.restored or position.unread
+        has_lost_lines = generation.restored or position.unread
         _logger.log(
-            logging.WARNING if blind else logging.INFO,
-            "not found again, nor a copy of it: path=%s unread_bytes=%d; lines written to it while nobody looked are "
-            "not counted (were they moved to another folder, name it in log_patterns)",
+            logging.WARNING if has_lost_lines else logging.INFO,
+            "a rotated file and its copies were not found: path=%s unread_bytes=%d; lines written to it that were not "
+            "read yet are not counted (if rotated files are moved to another folder, name it in log_patterns)",
             self.path,
             position.unread,
         )
         generation.count(lost_bytes=position.unread)
         generation.must_post = True
         generation.position = structs.replace(position, done=True)
-        self._log.table.transition(generation, Event.NOT_FOUND)
+        self._context.table.transition(generation, Event.NOT_FOUND)

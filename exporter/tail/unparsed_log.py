@@ -1,4 +1,4 @@
-"""Logs what a source could not read: at most once a minute, with one redacted example per reason and per field."""
+"""Logs the unparsed lines of a source at most once per minute, with one redacted example per reason and field."""
 
 import logging
 from collections import Counter
@@ -15,7 +15,7 @@ _PERIOD = 60.0
 
 
 class UnparsedLogger:
-    """Of one source. `clock` gives seconds. Counts that are held back are logged with the next line."""
+    """A rate-limited logger for one source. `clock` returns seconds. Later counts are added to the next message."""
 
     def __init__(self, source: str, clock: Callable[[], float]) -> None:
         self._source, self._clock = source, clock
@@ -25,7 +25,7 @@ class UnparsedLogger:
         self._silent_until = float("-inf")
 
     def record(self, batch: Batch) -> None:
-        """Counts a batch's unparsed lines and the values that were not understood, and logs them once a minute."""
+        """Count the unparsed lines and dropped values of a batch, and log the counts once per minute."""
         for record in batch.records:
             if isinstance(record, DroppedValue):
                 known = self._dropped.setdefault(record.field, structs.replace(record, count=0))

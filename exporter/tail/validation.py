@@ -1,7 +1,7 @@
-"""Checks what a parser gave before any of it is posted: a batch is posted whole or not at all.
+"""Checks the batch of a parser before it is posted: a batch is posted as a whole or not at all.
 
-The built-in parsers keep the laws; one of another package may break any, and must cost neither a counter nor a
-position.
+The built-in parsers keep the laws of parsers. A parser of another package may break any of them, and must not corrupt
+a counter or a position.
 """
 
 from decimal import Decimal
@@ -12,17 +12,17 @@ from exporter.tail.position import Window
 from parsers.batch import Accepted, Batch, Usage
 from parsers.values.times import zone
 
-# msgspec builds what it knows of a struct at its first use, and two threads that do so at once crash the process:
-# the sources' threads begin together.
+# msgspec prepares a struct type at its first use. Two threads that do this at the same time crash the process, and all
+# source threads start together, so it is done once here.
 msgspec.convert({"consumed": 0}, Batch)
 
 
 class MalformedError(ValueError):
-    """What the parser gave is not a batch of the window. The message holds no byte of the log."""
+    """The parser did not return a valid batch for the window. The message has no byte of the log."""
 
 
 def validate_batch(window: Window, batch: object) -> None:
-    """Raises MalformedError."""
+    """Raise MalformedError if the parser's result is not a valid batch for this window."""
     if not isinstance(batch, Batch):
         raise MalformedError(f"parse gave {type(batch).__name__}, expected Batch")
     try:
@@ -31,7 +31,7 @@ def validate_batch(window: Window, batch: object) -> None:
         raise MalformedError(f"a record is malformed: {error}") from None
     for record in batch.records:
         if isinstance(record, Usage) and record.cost is not None and not (record.cost.is_finite() and record.cost >= 0):
-            raise MalformedError("a cost is no amount")
+            raise MalformedError("a cost is negative or not finite")
         if isinstance(record, Accepted) and not _is_zone(record.timezone):
             raise MalformedError("a time zone is unknown")
     if batch.consumed > len(window.data):

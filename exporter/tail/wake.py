@@ -1,7 +1,7 @@
-"""What a source waits on: a change that watchdog has seen, or the time of the next poll.
+"""Wakes a source when a file changes, or at the time of the next poll.
 
-The poll is the truth. Watchdog says nothing on a queue's overflow, for writes through a symlink, on network
-mounts, and for a folder that was made anew; an event it loses costs latency, never data.
+Only the poll is reliable. watchdog reports nothing after a queue overflow, for writes through a symbolic link, on
+network mounts, and for a folder that was removed and created again. A lost event costs latency, never data.
 """
 
 import logging
@@ -22,7 +22,7 @@ from watchdog.observers.api import BaseObserver, ObservedWatch
 
 _log = logging.getLogger(__name__)
 
-#: Reading a file raises events too: these are the others, so that nothing wakes itself.
+#: Events of changes only: reading a file raises events, too, and would wake the source again.
 _CHANGES: list[type[FileSystemEvent]] = [
     FileModifiedEvent,
     FileMovedEvent,
@@ -30,12 +30,12 @@ _CHANGES: list[type[FileSystemEvent]] = [
     FileDeletedEvent,
 ]
 
-#: Seconds between two wake-ups: a busy log is read in bites rather than line by line.
+#: Shortest time in seconds between two wake-ups, so that a busy log is not read line by line.
 _REST = 0.02
 
 
 class Wake:
-    """One source waits on it, anybody sets it."""
+    """A wake-up signal. One source waits for it, any thread may set it."""
 
     def __init__(self) -> None:
         self._set = threading.Event()
@@ -44,18 +44,18 @@ class Wake:
         self._paths: set[str] = set()
 
     def changed(self, path: str) -> None:
-        """This file has changed."""
+        """Wake the source: this file has changed."""
         with self._lock:
             self._paths.add(path)
         self._set.set()
 
     def end(self) -> None:
-        """Nobody waits any more, now or later."""
+        """Wake the source for the last time: `wait` no longer blocks."""
         self._ended.set()
         self._set.set()
 
     def wait(self, timeout: float) -> set[str]:
-        """Returns the files that have changed, when there are any, at the latest after `timeout` seconds."""
+        """Wait for a change, at most `timeout` seconds. Return the paths of the files that have changed."""
         self._ended.wait(min(_REST, timeout))
         self._set.wait(max(0.0, timeout - _REST))
         if not self._ended.is_set():
@@ -65,15 +65,15 @@ class Wake:
         return paths
 
 
-class Watch:
-    """One observer for all sources. A folder that cannot be watched is polled like any other."""
+class FolderWatcher:
+    """Watches the folders of all sources with one observer. A folder that cannot be watched is only polled."""
 
     def __init__(self) -> None:
         self._observer: BaseObserver | None = None
-        self._setters: dict[Wake, dict[ObservedWatch, _Setter]] = {}
+        self._setters: dict[Wake, dict[ObservedWatch, _WakeSetter]] = {}
 
     def start(self) -> None:
-        """Where there are too many inotify instances already, everything is polled."""
+        """Start the observer. If there are too many inotify instances already, all folders are only polled."""
         try:
             self._observer = Observer()
             self._observer.start()
@@ -82,11 +82,11 @@ class Watch:
             _log.info("folders are polled, not watched: reason=%s", error.strerror)
 
     def add(self, folders: Iterable[str], wake: Wake) -> None:
-        """After `start`, so that a folder which cannot be watched costs only itself."""
+        """Watch folders for a source. Call this after `start`: then a folder that fails does not affect the others."""
         if self._observer is None:
             return
         setters = self._setters.setdefault(wake, {})
-        setter = _Setter(wake)
+        setter = _WakeSetter(wake)
         for folder in set(folders):
             try:
                 setters[self._observer.schedule(setter, folder, event_filter=_CHANGES)] = setter
@@ -94,7 +94,7 @@ class Watch:
                 _log.info("folder is polled, not watched: folder=%s reason=%s", folder, error.strerror)
 
     def remove(self, wake: Wake) -> None:
-        """Nothing sets it any more. A folder that nobody else waits for is watched no longer."""
+        """Stop to wake a source. Folders that no other source needs are not watched any more."""
         for watch, setter in self._setters.pop(wake, {}).items():
             if self._observer is None:
                 return
@@ -109,7 +109,7 @@ class Watch:
             self._observer.join()
 
 
-class _Setter(FileSystemEventHandler):
+class _WakeSetter(FileSystemEventHandler):
     def __init__(self, wake: Wake) -> None:
         self._wake = wake
 

@@ -17,7 +17,7 @@ from exporter.tail.source import Source
 from parsers.batch import Batch
 from parsers.nginx import Nginx
 from tests.cases.commands import ACCESS, CASES, NGINX, REAL, configured, counted, requests_of, run
-from tests.exporter.reader import Books, Settings
+from tests.exporter.reader import MemoryLedger, Settings
 
 # --- 34: the time zone ----------------------------------------------------------------------------------------------
 
@@ -52,9 +52,9 @@ def test_case_38_a_packed_log_is_refused_by_all(name: str, tmp_path: Path) -> No
     assert told.exit_code == 1
     told = run("replay", "--config", config)
     assert (told.exit_code, told.stderr.startswith(f"dify-exporter: {file}: {REFUSED}")) == (2, True)
-    books, source = serving(file)
+    ledger, source = serving(file)
     source.turn()
-    assert (books.requests, source.up, dict(source.errors)) == (0, False, {"packed": 1})
+    assert (ledger.requests, source.up, dict(source.errors)) == (0, False, {"packed": 1})
     source.close()
     # What is packed already can be read once.
     assert requests_of(run("replay", str(file), "--output", "metrics").stdout) == 3
@@ -65,10 +65,10 @@ def test_case_38_a_packed_log_is_refused_by_all(name: str, tmp_path: Path) -> No
 def test_a_log_that_becomes_packed_is_refused(name: str, before: bytes, start_at: str, tmp_path: Path) -> None:
     file = tmp_path / name
     file.write_bytes(before)
-    books, source = serving(file, start_at)
+    ledger, source = serving(file, start_at)
     while source.turn():
         pass
-    seen = books.requests
+    seen = ledger.requests
     with file.open("ab") as log:
         log.write(PACKED)
     os.utime(file, (1, 1))
@@ -76,11 +76,11 @@ def test_a_log_that_becomes_packed_is_refused(name: str, before: bytes, start_at
         CLOCK.now += 2
         source.turn()
     assert seen == int(bool(before) and start_at == "beginning")
-    assert (books.requests, source.up, dict(source.errors)) == (seen, False, {"packed": 1})
+    assert (ledger.requests, source.up, dict(source.errors)) == (seen, False, {"packed": 1})
     source.close()
 
 
-class Counted(Books):
+class Counted(MemoryLedger):
     requests = 0
 
     def post(self, window: Window, batch: Batch) -> Position:
@@ -99,8 +99,8 @@ CLOCK = _Clock()
 
 
 def serving(file: Path, start_at: str = "beginning") -> tuple[Counted, Source]:
-    books = Counted()
-    return books, Source(Settings("s", (str(file),), Nginx()), books, CLOCK, start_at=start_at)
+    ledger = Counted()
+    return ledger, Source(Settings("s", (str(file),), Nginx()), ledger, CLOCK, start_at=start_at)
 
 
 def test_serve_replay_and_check_read_the_same_files(tmp_path: Path) -> None:
@@ -111,11 +111,11 @@ def test_serve_replay_and_check_read_the_same_files(tmp_path: Path) -> None:
     assert requests_of(run("replay", "--config", config, "--output", "metrics").stdout) == 2
     checked = run("check", "--config", config).stdout
     assert re.findall(r"(\S+): 1 lines: 1 observed", checked) == [str(tmp_path / "a.log"), str(tmp_path / "b.log")]
-    books = Counted()
-    source = Source(Settings("s", (f"{tmp_path}/*.log*",), Nginx()), books, CLOCK, start_at="beginning")
+    ledger = Counted()
+    source = Source(Settings("s", (f"{tmp_path}/*.log*",), Nginx()), ledger, CLOCK, start_at="beginning")
     while source.turn():
         pass
-    assert books.requests == 2
+    assert ledger.requests == 2
     source.close()
 
 

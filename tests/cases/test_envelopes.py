@@ -188,7 +188,7 @@ def test_what_is_utf_8_is_read(tmp_path: Path, log: bytes, caplog: pytest.LogCap
         assert reader.poll()
         reader.stop()
     assert not reader.source.errors
-    assert reader.books.lines[0][:4] != "\xef\xbb\xbf2"
+    assert reader.ledger.lines[0][:4] != "\xef\xbb\xbf2"
 
 
 def test_a_byte_order_mark_is_no_line_and_no_part_of_one(tmp_path: Path) -> None:

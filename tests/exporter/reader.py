@@ -1,4 +1,4 @@
-"""A source of one path with a parser that collects lines, a ledger that checks vouchers, and a clock turned by hand."""
+"""A source of one path with a parser that collects lines, a ledger that checks positions, and a manual clock."""
 
 import os
 from collections import Counter
@@ -36,8 +36,8 @@ class Settings(Struct, frozen=True):
     log_patterns: tuple[str, ...] = ()
 
 
-class Books:
-    """The ledger in small; `lines` are all that were parsed, `unparsed` their reasons otherwise, `paths` the sought ones."""
+class MemoryLedger:
+    """A small ledger. `lines` are the parsed lines, `unparsed` the reasons of the others, `paths` the searched paths."""
 
     def __init__(self) -> None:
         self.kept: dict[str, Position] = {}
@@ -47,7 +47,7 @@ class Books:
         self.rotations = self.truncations = self.lost_bytes = 0
 
     def positions(self, source: str) -> dict[str, Position]:
-        """Through the coding of the state file, as after a restart."""
+        """Encode and decode the positions as the state file does."""
         return msgspec.msgpack.decode(msgspec.msgpack.encode(self.kept), type=dict[str, Position])
 
     def searched_paths(self, source: str) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ class Books:
 
 
 class Reader:
-    """`poll` reads all there is; `wait` turns the clock; `restart` forgets all but the books."""
+    """`poll` reads all there is; `wait` turns the clock; `restart` keeps only the ledger."""
 
     def __init__(
         self,
@@ -82,17 +82,17 @@ class Reader:
         parser: Parser = _LINES,
         **keys: object,
     ) -> None:
-        self.books, self.now = Books(), 1000.0
+        self.ledger, self.now = MemoryLedger(), 1000.0
         self._settings = Settings("s", tuple(map(str, paths)), parser, **keys)  # type: ignore[arg-type]
         self._options = {"start_at": start_at, "line_length": line_length}
         self.source: Source
         self.start()
 
     def start(self) -> None:
-        self.source = Source(self._settings, self.books, lambda: self.now, **self._options)  # type: ignore[arg-type]
+        self.source = Source(self._settings, self.ledger, lambda: self.now, **self._options)  # type: ignore[arg-type]
 
     def configure(self, *paths: Path | str) -> None:
-        """Begins anew with other paths."""
+        """Start again with other paths."""
         self._settings = msgspec.structs.replace(self._settings, paths=tuple(map(str, paths)))
         self.start()
 
@@ -105,12 +105,12 @@ class Reader:
 
     def poll(self) -> list[str]:
         """The lines that this poll has brought."""
-        before, turns = len(self.books.lines), 0
+        before, turns = len(self.ledger.lines), 0
         self.now += 1
         while self.source.turn():
             turns += 1
             assert turns < 100_000, "the source never comes to rest"
-        return self.books.lines[before:]
+        return self.ledger.lines[before:]
 
     def wait(self, seconds: float) -> list[str]:
         """So many seconds of polls."""

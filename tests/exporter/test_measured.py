@@ -74,7 +74,7 @@ def test_a6_two_hundred_mebibytes_without_a_newline(log: Path, monkeypatch: pyte
     assert sum(read) < 10 * 1024
     append(log, "tail\ngood\n")
     assert reader.poll() == ["good"]
-    assert reader.books.unparsed == ["too_long"]
+    assert reader.ledger.unparsed == ["too_long"]
 
 
 def test_a6_a_crash_in_the_middle_of_a_too_long_line(log: Path) -> None:
@@ -82,11 +82,11 @@ def test_a6_a_crash_in_the_middle_of_a_too_long_line(log: Path) -> None:
     append(log, b"x" * 5000)
     reader = Reader(log, line_length=1000)
     assert reader.source.turn()
-    assert reader.books.unparsed == ["too_long"]
+    assert reader.ledger.unparsed == ["too_long"]
     reader.restart()
     append(log, b"x\nFORGED? no\n")
     assert reader.poll() == ["FORGED? no"]
-    assert reader.books.unparsed == ["too_long"]
+    assert reader.ledger.unparsed == ["too_long"]
 
 
 def test_a12_a_million_lines_at_once(log: Path) -> None:
@@ -96,12 +96,12 @@ def test_a12_a_million_lines_at_once(log: Path) -> None:
     assert reader.source.lag > 6_000_000
     assert reader.source.backlog == reader.source.lag
     reader.poll()
-    assert len(set(reader.books.lines)) == len(reader.books.lines) == 1_000_000
+    assert len(set(reader.ledger.lines)) == len(reader.ledger.lines) == 1_000_000
     assert reader.source.lag == reader.source.backlog == 0
 
 
 def test_c33_copytruncate_while_down_is_no_power_loss_where_there_is_a_copy(log: Path) -> None:
-    """All lines alike: only the copy tells a file begun anew from one that lost its end."""
+    """All lines alike: only the copy shows whether a file was started again or lost its end."""
     append(log, "the same line\n" * 100)
     reader = Reader(log)
     reader.poll()
@@ -138,13 +138,13 @@ def test_c40_a_clock_that_was_set_back(log: Path) -> None:
     ],
 )
 def test_c34_impossible_positions_never_tear_a_line(log: Path, change: dict[str, object]) -> None:
-    """Pygtail: five of eight damaged offset files raise until somebody deletes them, one gives a torn line."""
+    """Pygtail: five of eight damaged offset files raise until they are deleted, one gives a torn line."""
     lines = [f"line {n}" for n in range(100)]
     append(log, "".join(f"{line}\n" for line in lines))
     reader = Reader(log)
     reader.poll()
-    ((key, position),) = reader.books.kept.items()
-    reader.books.kept[key] = structs.replace(position, **change)
+    ((key, position),) = reader.ledger.kept.items()
+    reader.ledger.kept[key] = structs.replace(position, **change)
     reader.restart()
     found = reader.wait(10)
     append(log, "new\n")

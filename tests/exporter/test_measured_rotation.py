@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.tail.windows import GRACE
+from exporter.tail.window_reader import GRACE
 from tests.exporter.reader import Reader, append
 
 
@@ -76,7 +76,7 @@ def test_b15_a_poll_that_comes_late_gives_up_no_line_that_still_grows(log: Path)
     assert reader.poll() == []
     append(old, " line\n")
     assert reader.poll() == ["partial line"]
-    assert reader.books.unparsed == []
+    assert reader.ledger.unparsed == []
 
 
 def test_b17_two_rotations_between_two_polls(log: Path) -> None:
@@ -90,7 +90,7 @@ def test_b17_two_rotations_between_two_polls(log: Path) -> None:
     log.rename(log.with_name("log.1"))
     append(log, "c1\n")
     assert reader.poll() == ["a3", "b1", "b2", "c1"]
-    assert reader.books.rotations == 2
+    assert reader.ledger.rotations == 2
 
 
 def test_b18_a_rotation_before_the_first_read(log: Path) -> None:
@@ -127,7 +127,7 @@ def test_b20_copytruncate_regrown_beyond_the_old_offset(log: Path) -> None:
     shutil.copyfile(log, log.with_name("log.1"))
     log.write_text("new1aaaaaaaaaaaaaa\nnew2\nnew3\n")
     assert sorted(reader.wait(2)) == ["new1aaaaaaaaaaaaaa", "new2", "new3", "old3"]
-    assert reader.books.lost_bytes == 0
+    assert reader.ledger.lost_bytes == 0
 
 
 @pytest.mark.parametrize("same", ["head", "end"])
@@ -140,7 +140,7 @@ def test_b21_refilled_to_the_same_size_with_the_same_head_or_the_same_end(log: P
     reader.poll()
     log.write_bytes((filler + new if same == "head" else new + filler) + b"\n")
     assert len(reader.wait(2)) == 1
-    assert reader.books.truncations == 1
+    assert reader.ledger.truncations == 1
 
 
 @pytest.mark.parametrize("how", ["rename", "truncate", "half"])
@@ -167,8 +167,8 @@ def test_b13_b19_a_writer_that_is_faster_than_we_look(log: Path, how: str, monke
             os.truncate(log, 0)
         lines = reader.wait(10)
     assert lines == [*(["b1"] if how == "rename" else []), *raced]
-    assert reader.books.truncations == (how != "rename")
-    assert reader.books.lost_bytes == (11 if how == "half" else 0)
+    assert reader.ledger.truncations == (how != "rename")
+    assert reader.ledger.lost_bytes == (11 if how == "half" else 0)
 
 
 def test_b23_a_whole_life_between_two_polls(log: Path) -> None:
@@ -190,8 +190,8 @@ def test_b23_the_beginning_of_a_line_that_was_cut_off_is_lost(log: Path) -> None
     os.truncate(log, 4)
     append(log, "two\n")
     reader.wait(10)
-    assert reader.books.lines == ["one", "two"]
-    assert (reader.books.truncations, reader.books.lost_bytes) == (1, 8)
+    assert reader.ledger.lines == ["one", "two"]
+    assert (reader.ledger.truncations, reader.ledger.lost_bytes) == (1, 8)
 
 
 def test_b24_rotated_and_packed_at_once(log: Path) -> None:
@@ -300,7 +300,7 @@ def test_b28_d42_a_target_that_may_not_be_read_is_not_taken_for_another(
     link.symlink_to("three")
     denied.clear()
     reader.wait(15)
-    assert sorted(reader.books.lines) == ["a1", *["b1"] * 100, *["b2"] * 90]
+    assert sorted(reader.ledger.lines) == ["a1", *["b1"] * 100, *["b2"] * 90]
 
 
 def _denied() -> int:
@@ -351,8 +351,8 @@ def test_b17_a_short_life_between_two_polls_survives_further_rotations(log: Path
     log.rename(log.with_name("log.4"))
     _written(log, "d1\n", 5)
     reader.wait(5)
-    assert sorted(reader.books.lines)[1:] == ["b1", "b2", "c1", "d1"]
-    assert reader.books.rotations == 4
+    assert sorted(reader.ledger.lines)[1:] == ["b1", "b2", "c1", "d1"]
+    assert reader.ledger.rotations == 4
 
 
 @pytest.mark.parametrize("polls", [1, 2, 3, 4])
@@ -368,11 +368,11 @@ def test_b17_a_short_life_between_two_polls_survives_a_crash(log: Path, polls: i
     reader.wait(polls)
     reader.restart()
     reader.poll()
-    assert reader.source.first_pass_done() == (len(reader.books.lines) == 3)
+    assert reader.source.first_pass_done() == (len(reader.ledger.lines) == 3)
     reader.wait(5)
     assert reader.source.first_pass_done()
-    assert reader.books.lines[1:] == ["b1", "c1"]
-    assert reader.books.rotations == 2
+    assert reader.ledger.lines[1:] == ["b1", "c1"]
+    assert reader.ledger.rotations == 2
 
 
 def test_b17_b19_truncated_and_renamed_between_two_polls(log: Path) -> None:
@@ -386,8 +386,8 @@ def test_b17_b19_truncated_and_renamed_between_two_polls(log: Path) -> None:
     log.rename(log.with_name("log.1"))
     append(log, "c1\n")
     reader.wait(5)
-    assert sorted(reader.books.lines) == ["a1", "b1", "b2", "c1"]
-    assert (reader.books.truncations, reader.books.rotations) == (1, 1)
+    assert sorted(reader.ledger.lines) == ["a1", "b1", "b2", "c1"]
+    assert (reader.ledger.truncations, reader.ledger.rotations) == (1, 1)
 
 
 def test_b18_rotations_are_counted_once_however_often_it_crashes(log: Path) -> None:
@@ -406,8 +406,8 @@ def test_b18_rotations_are_counted_once_however_often_it_crashes(log: Path) -> N
         reader.stop()
     reader.start()
     reader.wait(10)
-    assert len(reader.books.lines) == 5
-    assert (reader.books.rotations, reader.books.lost_bytes) == (3, 0)
+    assert len(reader.ledger.lines) == 5
+    assert (reader.ledger.rotations, reader.ledger.lost_bytes) == (3, 0)
 
 
 def test_b23_a_copy_is_found_of_what_waited_behind_a_backlog(log: Path) -> None:
@@ -424,9 +424,9 @@ def test_b23_a_copy_is_found_of_what_waited_behind_a_backlog(log: Path) -> None:
     os.truncate(log, 0)
     append(log, "c1\n")
     reader.wait(20)
-    assert Counter(line[:1] for line in reader.books.lines) == {"a": 1001, "b": 1, "c": 1}
-    assert reader.books.unparsed == ["too_long"]
-    assert (reader.books.rotations, reader.books.truncations, reader.books.lost_bytes) == (1, 1, 0)
+    assert Counter(line[:1] for line in reader.ledger.lines) == {"a": 1001, "b": 1, "c": 1}
+    assert reader.ledger.unparsed == ["too_long"]
+    assert (reader.ledger.rotations, reader.ledger.truncations, reader.ledger.lost_bytes) == (1, 1, 0)
 
 
 def test_b23_a_copy_is_found_of_what_could_not_be_read(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -444,8 +444,8 @@ def test_b23_a_copy_is_found_of_what_could_not_be_read(log: Path, monkeypatch: p
     log.rename(log.with_name("log.1"))
     append(log, "c1\n")
     reader.wait(20)
-    assert sorted(reader.books.lines) == ["a1", "b1", "c1"]
-    assert reader.books.lost_bytes == 0
+    assert sorted(reader.ledger.lines) == ["a1", "b1", "c1"]
+    assert reader.ledger.lost_bytes == 0
 
 
 def test_b23_what_was_written_after_a_truncation_is_found_also_by_a_later_start(
@@ -469,7 +469,7 @@ def test_b23_what_was_written_after_a_truncation_is_found_also_by_a_later_start(
     reader.poll()
     reader.restart()
     reader.wait(10)
-    assert sorted(reader.books.lines) == ["a1", "a2", "a3", "b1", "c1", "c2"]
+    assert sorted(reader.ledger.lines) == ["a1", "a2", "a3", "b1", "c1", "c2"]
 
 
 def _forbid(path: str) -> int:
@@ -490,14 +490,14 @@ def test_b17_b18_many_rotations_in_a_second(log: Path) -> None:
     reader.wait(15)
     reader.restart()
     reader.wait(15)
-    assert reader.books.lines == ["a", *map(str, range(1, 60))]
-    assert reader.books.rotations == 59
+    assert reader.ledger.lines == ["a", *map(str, range(1, 60))]
+    assert reader.ledger.rotations == 59
 
 
 @pytest.mark.parametrize("up", [True, False])
 @pytest.mark.parametrize("packed", [True, False])
 def test_b29_a_folder_of_old_files_is_found_where_one_has_gone_there(log: Path, up: bool, packed: bool) -> None:
-    """logrotate's olddir, nobody told: two rotations between two polls, or while the exporter is down."""
+    """logrotate's olddir, not configured: two rotations between two polls, or while the exporter is down."""
     old = log.with_name("old")
     old.mkdir()
     append(log, "a1\n")
@@ -516,8 +516,8 @@ def test_b29_a_folder_of_old_files_is_found_where_one_has_gone_there(log: Path, 
     if not up:
         reader.start()
     reader.wait(10)
-    assert reader.books.lines == ["a1", "a2", "b1", "c1"]
-    assert (reader.books.rotations, reader.books.lost_bytes) == (2, 0)
+    assert reader.ledger.lines == ["a1", "a2", "b1", "c1"]
+    assert (reader.ledger.rotations, reader.ledger.lost_bytes) == (2, 0)
 
 
 def test_b29_another_folder_has_logs_of_its_own(log: Path) -> None:
@@ -537,7 +537,7 @@ def test_b29_another_folder_has_logs_of_its_own(log: Path) -> None:
     append(log, "b1\n")
     reader.start()
     reader.wait(10)
-    assert reader.books.lines == ["a1", "a2", "a3", "b1"]
+    assert reader.ledger.lines == ["a1", "a2", "a3", "b1"]
 
 
 def test_b18_a_first_line_half_written_makes_no_copies_of_what_begins_alike(log: Path) -> None:
@@ -558,5 +558,5 @@ def test_b18_a_first_line_half_written_makes_no_copies_of_what_begins_alike(log:
     _written(log, "d\n", 9)
     reader.restart()
     reader.wait(10)
-    assert [line[10:11] for line in reader.books.lines] == ["a", "2", "3", "4", "c", ""]
-    assert reader.books.rotations == 4
+    assert [line[10:11] for line in reader.ledger.lines] == ["a", "2", "3", "4", "c", ""]
+    assert reader.ledger.rotations == 4

@@ -1,4 +1,4 @@
-"""Sources of which nearly all lines are ignored."""
+"""Sources with nearly all lines ignored."""
 
 import logging
 
@@ -23,8 +23,8 @@ def clock() -> Clock:
 def period(recognition: Recognition, clock: Clock, lines: int, ignored: int, seconds: float = 10.0) -> bool:
     recognition.add(Batch(lines=lines, ignored=ignored))
     clock.now += seconds
-    recognition.judge()
-    return recognition.holds
+    recognition.check()
+    return recognition.is_recognised
 
 
 def test_it_is_said_once_until_the_log_is_recognised_again(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""The files of one source: globs, turns, one (device, inode) once, troubles, the first pass."""
+"""The files of one source: globs, turns, one (device, inode) once, read errors, the first pass."""
 
 import errno
 import itertools
@@ -68,7 +68,7 @@ def test_d43_a_file_that_fails_as_it_is_found_is_found_again(
 
     monkeypatch.setattr(os, "fstat", failing)
     assert reader.wait(8) == ["a2"]
-    assert reader.books.lost_bytes == 0
+    assert reader.ledger.lost_bytes == 0
 
 
 def test_files_take_turns(tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_files_take_turns(tmp_path: Path) -> None:
     append(tmp_path / "small.log", "small\n")
     reader = Reader(tmp_path / "*.log")
     assert reader.source.turn()
-    assert "small" in reader.books.lines
-    assert len(reader.books.lines) < 200_000
+    assert "small" in reader.ledger.lines
+    assert len(reader.ledger.lines) < 200_000
 
 
 def test_the_first_pass_ends_when_the_sizes_found_are_reached(tmp_path: Path) -> None:
@@ -98,14 +98,14 @@ def test_positions_of_paths_no_longer_configured_are_forgotten(tmp_path: Path) -
     append(tmp_path / "b.log", "b1\n")
     reader = Reader(tmp_path / "a.log")
     reader.poll()
-    books = reader.books
+    ledger = reader.ledger
     reader.stop()
     reader = Reader(tmp_path / "b.log")
     reader.stop()
-    reader.books = books
+    reader.ledger = ledger
     reader.start()
     reader.wait(2)
-    assert {p.path.rpartition("/")[2] for p in books.kept.values()} == {"b.log"}
+    assert {p.path.rpartition("/")[2] for p in ledger.kept.values()} == {"b.log"}
 
 
 def test_the_gauges_tell_the_truth(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_the_gauges_tell_the_truth(tmp_path: Path) -> None:
     a.unlink()
     reader.wait(10)
     assert (source.up, source.files, source.lag) == (True, 1, 0)
-    assert reader.books.unparsed == ["unterminated"]
+    assert reader.ledger.unparsed == ["unterminated"]
     b.unlink()
     b.mkdir()
     reader.wait(2)
@@ -184,7 +184,7 @@ root(lambda: append(log, "b3\\n"))
 reader.restart()
 assert reader.wait(30) == []
 root(lambda: log.parent.chmod(0o755))
-assert reader.wait(8) == ["b3"] and reader.books.lost_bytes == 0
+assert reader.wait(8) == ["b3"] and reader.ledger.lost_bytes == 0
 """
 
 
@@ -229,7 +229,7 @@ def test_an_idle_turn_asks_each_file_once(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 class Unlawful(Lines):
-    """Fails as it is told on windows with the word `bad` in them."""
+    """Fails in the requested way on windows with the word `bad`."""
 
     fault: str
 
@@ -269,12 +269,12 @@ def test_a_parser_that_breaks_a_law_costs_its_file_and_no_other(
     assert reader.source.first_pass_done(), "what cannot be read is not waited for"
     append(tmp_path / "b.log", "b2\n")
     assert reader.wait(2) == ["b2"]
-    books = reader.books
+    ledger = reader.ledger
     reader.stop()
     reader = Reader(tmp_path / "*.log", parser=Unlawful(fault="none"))
-    reader.books = books
+    reader.ledger = ledger
     reader.restart()
-    assert reader.wait(2) == ["a1", "bad"], "a better parser goes on where the bad one stopped"
+    assert reader.wait(2) == ["a1", "bad"], "a better parser continues where the bad one stopped"
     assert reader.source.up
 
 
@@ -296,4 +296,4 @@ def test_what_was_left_open_is_offered_once_more_when_its_file_is_given_up(tmp_p
     log.rename(tmp_path / "log.1")
     append(log, "b1\n")
     assert sorted(reader.wait(12)) == ["a2+", "b1"]
-    assert reader.books.unparsed == []
+    assert reader.ledger.unparsed == []

@@ -26,7 +26,7 @@ def test_a_path_that_is_corrected_begins_at_its_end(tmp_path: Path) -> None:
     reader.poll()
     reader.stop()
     corrected = Reader(tmp_path / "a.log", start_at="end")
-    corrected.books = reader.books
+    corrected.ledger = reader.ledger
     corrected.restart()
     assert corrected.wait(2) == []
     append(tmp_path / "a.log", "new\n")
@@ -63,7 +63,7 @@ def test_b29_one_file_under_two_names_is_rotated(tmp_path: Path, link: object, r
         reader.now += 0.1
         reader.source.turn([str(tmp_path / first)])
     reader.wait(rest)
-    assert reader.books.lines == ["a1", "b1"]
+    assert reader.ledger.lines == ["a1", "b1"]
     reader.restart()
     assert reader.wait(8) == []
 
@@ -73,7 +73,7 @@ def test_b29_one_file_under_two_names_is_rotated(tmp_path: Path, link: object, r
 def test_b29_a_path_written_in_another_way_goes_on_in_the_same_file(
     tmp_path: Path, link: object, start_at: str
 ) -> None:
-    """Of the link, or of what it points to: the configuration names a file anew, and none of it is read again."""
+    """The configuration names the link instead of its target, or the reverse: nothing is read again."""
     append(tmp_path / "a.log", "a1\n")
     link(tmp_path / "a.log", tmp_path / "b.log")  # type: ignore[operator]
     reader = Reader(tmp_path / "a.log", start_at=start_at)
@@ -85,7 +85,7 @@ def test_b29_a_path_written_in_another_way_goes_on_in_the_same_file(
         assert reader.wait(2) == [f"while down {number}"]
         append(tmp_path / "a.log", f"{number}\n")
         assert reader.wait(8) == [f"{number}"]
-    assert (reader.books.rotations, reader.books.truncations, reader.books.lost_bytes) == (0, 0, 0)
+    assert (reader.ledger.rotations, reader.ledger.truncations, reader.ledger.lost_bytes) == (0, 0, 0)
 
 
 def test_b29_there_and_back_over_rotations(tmp_path: Path) -> None:

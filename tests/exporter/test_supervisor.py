@@ -9,7 +9,7 @@ from exporter.config.settings import SourceConfig
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
 from exporter.tail import supervisor
-from exporter.tail.supervisor import SourceTerms, Supervisor
+from exporter.tail.supervisor import SourceOptions, Supervisor
 from parsers.batch import Batch
 from parsers.parser import Parser
 from tests.exporter.reader import Lines, append
@@ -39,7 +39,7 @@ def test_d43_a_source_that_hangs_stops_nobody_else(
     ledger = Ledger(Limits(), lambda: 0.0)
     running = Supervisor(lambda _: ledger, lambda *_: None)
     try:
-        running.start([SourceTerms(table, 0.05, 1 << 20) for table in tables], "beginning")
+        running.start([SourceOptions(table, 0.05, 1 << 20) for table in tables], "beginning")
         assert _hanging.wait(10)
         append(tmp_path / "reads", "two\n")
         pause = threading.Event()
@@ -50,7 +50,7 @@ def test_d43_a_source_that_hangs_stops_nobody_else(
         assert [position.offset for position in ledger.positions("reads").values()] == [8]
         running.stop()
         assert (
-            f"a source hangs, perhaps in a mount, and does not end: source=hangs path={tables[0].paths[0]}"
+            f"a source does not stop, perhaps because a mount hangs: source=hangs path={tables[0].paths[0]}"
             in caplog.text
         )
     finally:

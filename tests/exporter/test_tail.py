@@ -54,11 +54,11 @@ def test_a6_a_line_too_long_is_one_unparsed_line_also_over_a_restart(log: Path) 
     reader = Reader(log, line_length=1000)
     append(log, b"good\n" + b"x" * 2500)
     assert reader.poll() == ["good"]
-    assert reader.books.unparsed == ["too_long"]
+    assert reader.ledger.unparsed == ["too_long"]
     reader.restart()
     append(log, b"x" * 700 + b"\nforged? no\n")
     assert reader.poll() == ["forged? no"]
-    assert reader.books.unparsed == ["too_long"]
+    assert reader.ledger.unparsed == ["too_long"]
 
 
 @pytest.mark.parametrize(("length", "lines"), [(999, ["x" * 998]), (1000, ["x" * 999]), (1001, [])])
@@ -66,7 +66,7 @@ def test_a6_the_limit_is_exact(log: Path, length: int, lines: list[str]) -> None
     append(log, b"x" * (length - 1) + b"\n")
     reader = Reader(log, line_length=1000)
     assert reader.poll() == lines
-    assert len(reader.books.unparsed) == 1 - len(lines)
+    assert len(reader.ledger.unparsed) == 1 - len(lines)
 
 
 def test_a6_a_line_beyond_the_live_window_is_read_whole(log: Path) -> None:
@@ -103,8 +103,8 @@ def test_c39_the_positions_of_old_generations_expire(log: Path) -> None:
         reader.poll()
         rotate(log)
         reader.wait(8)
-    assert reader.books.lines == [str(n) for n in range(80)]
-    assert len(reader.books.kept) < 70
+    assert reader.ledger.lines == [str(n) for n in range(80)]
+    assert len(reader.ledger.kept) < 70
 
 
 def test_d41_a_missing_file_is_waited_for(log: Path) -> None:
@@ -154,4 +154,4 @@ def test_a_folder_that_was_moved_goes_on_where_it_was(log: Path) -> None:
     append(log, "b100\n")
     reader.start()
     assert reader.wait(10) == ["b100"]
-    assert (reader.books.rotations, reader.books.lost_bytes) == (1, 0)
+    assert (reader.ledger.rotations, reader.ledger.lost_bytes) == (1, 0)

@@ -1,4 +1,4 @@
-"""A writer and a rotator that go on between any two system calls of the tail, as on a starved machine: every line once.
+"""A writer and a rotator that run between any two system calls of the tail, as on a busy machine: every line once.
 
 Nothing is destroyed here before it could be read: a rotation that copies is done before the next line is written, and
 more files are kept than are rotated between two commits. So the count is exact, whatever the interleaving.
@@ -146,7 +146,7 @@ class Writer:
 
 
 class Count:
-    """The lines that the tail has counted, and what was stored of it last; `reader` is the tail with its books."""
+    """The lines that the tail has counted, and what was stored of it last; `reader` is the tail with its ledger."""
 
     def __init__(self, log: Path) -> None:
         self.reader = Reader(log)
@@ -158,19 +158,19 @@ class Count:
         for _ in range(turns):
             if not self.reader.source.turn():
                 break
-        for line in self.reader.books.lines:
+        for line in self.reader.ledger.lines:
             number = line[: line.index(">") + 1]
             assert number not in self._lines, f"{number} is counted twice"
             self._lines.add(number)
-        self.reader.books.lines.clear()
+        self.reader.ledger.lines.clear()
 
     def store(self) -> None:
-        self._stored = copy.deepcopy(self.reader.books), set(self._lines)
+        self._stored = copy.deepcopy(self.reader.ledger), set(self._lines)
 
     def crash(self) -> None:
-        books, lines = self._stored
+        ledger, lines = self._stored
         self.reader.stop()
-        self.reader.books, self._lines = copy.deepcopy(books), set(lines)
+        self.reader.ledger, self._lines = copy.deepcopy(ledger), set(lines)
         self.reader.start()
 
     def missing(self, written: int) -> list[int]:
@@ -200,6 +200,6 @@ def test_every_line_once_whatever_comes_between(seed: int) -> None:
             count.reader.now += 1
             count.read(1000)
         assert count.missing(writer.written) == []
-        assert count.reader.books.lost_bytes == 0
+        assert count.reader.ledger.lost_bytes == 0
         count.reader.stop()
         writer.close()

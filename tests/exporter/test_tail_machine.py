@@ -1,6 +1,6 @@
 """Random lives of a log against a model: no line twice, none torn, none missing whose bytes nobody destroyed.
 
-The model knows each file's lines, by inode. A line that stands nowhere any more, is in no open descriptor of the
+The model knows each file's lines, by inode. A line that is nowhere any more, is in no open descriptor of the
 exporter and was not counted is destroyed: it may be missing, and only it.
 """
 
@@ -17,8 +17,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from exporter.tail.windows import GRACE
-from tests.exporter.reader import Books, Reader, age, append
+from exporter.tail.window_reader import GRACE
+from tests.exporter.reader import MemoryLedger, Reader, age, append
 
 _KEPT = 4
 
@@ -59,7 +59,7 @@ class Lives(RuleBasedStateMachine):
         self.reader = Reader(self.log)
         self.up = True
         self.poll()
-        self.image: Books = copy.deepcopy(self.reader.books)
+        self.image: MemoryLedger = copy.deepcopy(self.reader.ledger)
 
     def guard(self, opened, path, *rest, **keys):
         if self.denied and os.path.exists(path) and os.stat(path).st_ino in self.denied:
@@ -83,18 +83,18 @@ class Lives(RuleBasedStateMachine):
             # What came and went while the path was missing for long is looked for when it names a file again.
             self.make()
         self.reader.wait(20)
-        counted, written = Counter(self.reader.books.lines), Counter(self.written)
+        counted, written = Counter(self.reader.ledger.lines), Counter(self.written)
         absent = set(written - counted)
         assert absent <= self.missing, absent - self.missing
         assert counted <= written
-        # After a crash nobody can tell whether an unknown file was renamed or copied.
-        assert self.reader.books.truncations + self.reader.books.rotations <= self.truncations + self.arrivals
-        assert self.reader.books.lost_bytes <= self.destroyed
+        # After a crash it is unknown whether an unknown file was renamed or copied.
+        assert self.reader.ledger.truncations + self.reader.ledger.rotations <= self.truncations + self.arrivals
+        assert self.reader.ledger.lost_bytes <= self.destroyed
 
     @invariant()
     def nothing_twice_and_nothing_torn(self) -> None:
         if hasattr(self, "reader"):
-            assert Counter(self.reader.books.lines) <= Counter(self.written)
+            assert Counter(self.reader.ledger.lines) <= Counter(self.written)
 
     @property
     def current(self) -> File:
@@ -120,13 +120,13 @@ class Lives(RuleBasedStateMachine):
         """Lines that are nowhere any more are gone, unless they are counted."""
         alive = [file for file in (*self.files.values(), *self.held) if not file.ancient]
         there = {line for file in alive for line in file.lines if not file.unpromised}
-        gone = set(self.written) - there - set(self.reader.books.lines) - self.missing
+        gone = set(self.written) - there - set(self.reader.ledger.lines) - self.missing
         self.destroyed += sum(len(line) + 1 for line in gone)
         self.missing |= gone
 
     def lose(self, file: File) -> None:
         """The last name of a file is gone."""
-        known = {p.inode for p in self.reader.books.kept.values() if not p.done}
+        known = {p.inode for p in self.reader.ledger.kept.values() if not p.done}
         self.destroyed += len(file.half)
         if self.up and getattr(file, "inode", 0) in known and file.seen == self.lives:
             self.held.append(file)
@@ -165,7 +165,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.up and self.log.exists())
     @rule(count=st.integers(1, 3))
     def race(self, count: int) -> None:
-        """The writer goes on between two looks of the same poll."""
+        """The writer writes between two looks of the same poll."""
         real, waiting = os.stat, list(range(count))
 
         def racing(path, **keys):
@@ -182,13 +182,13 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.up)
     @rule()
     def checkpoint(self) -> None:
-        self.image = copy.deepcopy(self.reader.books)
+        self.image = copy.deepcopy(self.reader.ledger)
 
     @precondition(lambda self: self.up)
     @rule()
     def stop(self) -> None:
         self.reader.stop()
-        self.image = copy.deepcopy(self.reader.books)
+        self.image = copy.deepcopy(self.reader.ledger)
         self.down()
 
     @precondition(lambda self: self.up)
@@ -196,9 +196,9 @@ class Lives(RuleBasedStateMachine):
     def crash(self, damaged: bool) -> None:
         """What was stored last is all that is left; where that is damaged too, the source was never seen."""
         self.reader.stop()
-        self.reader.books = copy.deepcopy(self.image)
+        self.reader.ledger = copy.deepcopy(self.image)
         if damaged:
-            self.image = self.reader.books = Books()
+            self.image = self.reader.ledger = MemoryLedger()
         self.down()
 
     def down(self) -> None:
@@ -210,14 +210,14 @@ class Lives(RuleBasedStateMachine):
         self.review()
 
     def known(self, name: str) -> bool:
-        """The books know a file of this name."""
+        """Return whether the ledger knows a file of this name."""
         inode = (self.folder / name).stat().st_ino
-        return any(p.inode == inode and p.target.endswith(f"/{name}") for p in self.reader.books.kept.values())
+        return any(p.inode == inode and p.target.endswith(f"/{name}") for p in self.reader.ledger.kept.values())
 
     @precondition(lambda self: not self.up)
     @rule()
     def start(self) -> None:
-        if not self.reader.books.kept:  # what has been rotated by now is never read
+        if not self.reader.ledger.kept:  # what has been rotated by now is never read
             there = self.current.lines if self.log.exists() else []
             for file in self.files.values():
                 file.ancient |= file.lines is not there
@@ -226,7 +226,7 @@ class Lives(RuleBasedStateMachine):
         self.up = True
         self.poll()
         if not self.image.kept:  # the end of the first pass is committed
-            self.image = copy.deepcopy(self.reader.books)
+            self.image = copy.deepcopy(self.reader.ledger)
 
     def shift(self) -> None:
         """As logrotate does."""
@@ -265,7 +265,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.linked)
     @rule()
     def swap(self) -> None:
-        """The link gets another target; of two swaps while nobody looks, the first target is not to be found."""
+        """The link gets another target; after two swaps between two polls, the first target cannot be found."""
         old = self.files.get(self.target)
         if old:
             old.unpromised |= not self.known(self.target)
@@ -277,7 +277,7 @@ class Lives(RuleBasedStateMachine):
     def late(self, end: str) -> None:
         """The writer still has the old file. Behind the grace nothing is promised."""
         old, path = self.files["log.1"], self.folder / "log.1"
-        open_still = any(p.inode == path.stat().st_ino and not p.done for p in self.reader.books.kept.values())
+        open_still = any(p.inode == path.stat().st_ino and not p.done for p in self.reader.ledger.kept.values())
         if open_still and self.reader.now - old.grown < GRACE - 1:
             self.number += 1
             self.put(path, old, f"<late {self.number}>", end)

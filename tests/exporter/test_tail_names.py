@@ -66,7 +66,7 @@ def test_what_was_read_in_part_is_found_under_any_name(
     if not up:
         reader.start()
     assert sorted(numbers(reader.wait(12))) == [3, 4, 5]
-    assert reader.books.lost_bytes == 0
+    assert reader.ledger.lost_bytes == 0
 
 
 @pytest.mark.parametrize("name", [f"{name}.gz" for name in _ANY])
@@ -80,7 +80,7 @@ def test_what_was_read_in_part_is_found_packed_under_any_name(log: Path, name: s
     append(log, lines(5))
     reader.start()
     assert sorted(numbers(reader.wait(12))) == [3, 4, 5]
-    assert reader.books.lost_bytes == 0
+    assert reader.ledger.lost_bytes == 0
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -113,7 +113,7 @@ def test_generations_that_nobody_saw_are_found_with_the_ending_behind(
     append(log, lines(40))
     reader.start()
     assert numbers(reader.wait(12)) == [10, 11, 20, 21, 30, 31, 40]
-    assert reader.books.lost_bytes == 0
+    assert reader.ledger.lost_bytes == 0
 
 
 @pytest.mark.parametrize(
@@ -194,12 +194,12 @@ def test_a_copy_that_a_glob_matches_is_not_counted_again(log: Path, name: str, h
         reader.start()
     reader.wait(12)
     expected = [1, 2, 3, 4, 5] if how.endswith("unread lines") else [1, 2, 3, 5]
-    assert sorted(numbers(reader.books.lines)) == expected
+    assert sorted(numbers(reader.ledger.lines)) == expected
     assert reader.source.first_pass_done()
     reader.restart()
     append(log, lines(6))
     assert numbers(reader.wait(12)) == [6]
-    assert reader.books.lost_bytes == 0
+    assert reader.ledger.lost_bytes == 0
 
 
 @pytest.mark.parametrize("name", ["test.{}.log", "copy-{}.log"])
@@ -221,8 +221,8 @@ def test_copies_that_are_renamed_at_each_rotation_are_not_counted_again(log: Pat
         if number % 2:
             reader.start()
         reader.wait(8)
-    assert sorted(numbers(reader.books.lines)) == [10 * n + m for n in range(1, 6) for m in range(3)]
-    assert reader.books.lost_bytes == 0
+    assert sorted(numbers(reader.ledger.lines)) == [10 * n + m for n in range(1, 6) for m in range(3)]
+    assert reader.ledger.lost_bytes == 0
 
 
 def test_a_copy_in_the_making_is_not_counted(log: Path) -> None:

@@ -46,7 +46,7 @@ def test_a8_b22_a_hole_is_skipped(log: Path, start: bool) -> None:
     reader.poll()
     log.write_bytes(b"\0" * 600_000 + b"new\n")
     assert reader.poll() == ["new"]
-    assert reader.books.unparsed == []
+    assert reader.ledger.unparsed == []
 
 
 def test_b13_rename_and_create(log: Path) -> None:
@@ -57,7 +57,7 @@ def test_b13_rename_and_create(log: Path) -> None:
     rotate(log)
     append(log, "b1\n")
     assert reader.poll() == ["a2", "b1"]
-    assert reader.books.rotations == 1
+    assert reader.ledger.rotations == 1
 
 
 def test_b14_the_old_file_is_read_until_the_grace_is_over(log: Path) -> None:
@@ -94,11 +94,11 @@ def test_b15_a_half_line_that_is_never_finished_is_one_unparsed_line(log: Path) 
     reader.poll()
     rotate(log)
     assert reader.wait(8) == []
-    assert reader.books.unparsed == ["unterminated"]
+    assert reader.ledger.unparsed == ["unterminated"]
     reader.restart()
     reader.wait(8)
-    assert reader.books.unparsed == ["unterminated"]
-    assert reader.books.lines == ["whole"]
+    assert reader.ledger.unparsed == ["unterminated"]
+    assert reader.ledger.lines == ["whole"]
 
 
 def test_b16_nocreate(log: Path) -> None:
@@ -140,7 +140,7 @@ def test_b17_b18_three_rotations_between_polls_or_while_down(
         reader.start()
     assert reader.poll() == ["0x", "0y", "1x", "1y", "2x", "2y", "last"]
     assert reader.wait(10) == []
-    assert reader.books.rotations == 3
+    assert reader.ledger.rotations == 3
 
 
 def test_b19_copytruncate_shorter(log: Path) -> None:
@@ -150,7 +150,7 @@ def test_b19_copytruncate_shorter(log: Path) -> None:
     copytruncate(log)
     append(log, "n\n")
     assert reader.poll() == ["n"]
-    assert reader.books.truncations == 1
+    assert reader.ledger.truncations == 1
 
 
 @pytest.mark.parametrize("down", [False, True])
@@ -188,7 +188,7 @@ def test_b23_b24_the_unread_tail_is_in_the_copy(log: Path, packed: bool) -> None
     append(log, "new1\nnew2\nnew3\n")
     assert sorted(reader.wait(2)) == ["new1", "new2", "new3", "old2"]
     reader.wait(10)
-    assert reader.books.lost_bytes == 0
+    assert reader.ledger.lost_bytes == 0
 
 
 def test_b23_what_is_in_no_copy_is_counted_as_lost(log: Path) -> None:
@@ -198,8 +198,8 @@ def test_b23_what_is_in_no_copy_is_counted_as_lost(log: Path) -> None:
     copytruncate(log, None)
     append(log, "n\n")
     reader.wait(10)
-    assert reader.books.lines == ["old1", "n"]
-    assert reader.books.lost_bytes == 4
+    assert reader.ledger.lines == ["old1", "n"]
+    assert reader.ledger.lost_bytes == 4
 
 
 def test_b25_half_a_gzip_file_waits_and_all_its_members_are_read(log: Path) -> None:
@@ -323,7 +323,7 @@ def test_b17_names_that_move_at_every_look_hide_nothing(log: Path, monkeypatch: 
         reader.restart()
         assert reader.wait(15) == []
     assert reader.poll() == ["a2", "b1", "c1"]
-    assert reader.books.lost_bytes == 0
+    assert reader.ledger.lost_bytes == 0
 
 
 def test_b20_d43_what_grows_where_nothing_can_be_read_was_not_lost(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,4 +341,4 @@ def test_b20_d43_what_grows_where_nothing_can_be_read_was_not_lost(log: Path, mo
         broken.setattr(os, "pread", failing)
         assert reader.poll() == []
     assert reader.wait(12) == ["b1"] * 100
-    assert (reader.books.truncations, reader.books.lost_bytes) == (1, 0)
+    assert (reader.ledger.truncations, reader.ledger.lost_bytes) == (1, 0)

@@ -106,7 +106,7 @@ def test_many_files_cost_what_each_costs(
             reader.poll()
         costs[count] = Counter(calls)
         reader.stop()
-        assert len(set(reader.books.lines)) == len(reader.books.lines) >= count
+        assert len(set(reader.ledger.lines)) == len(reader.ledger.lines) >= count
     for call in _CALLS:
         assert costs[80][call] <= 4.5 * costs[20][call] + 8, call
     assert costs[80]["scandir"] <= costs[20]["scandir"] + 8, "one listing, whatever the number of files"
@@ -219,7 +219,7 @@ def test_a_file_that_unpacks_to_much_delays_no_other(tmp_path: Path, unpacked: l
         unpacked.clear()
         append(tmp_path / "b.log", f"b{turns + 1}\n")
         more = reader.source.turn([str(tmp_path / "b.log")])
-        assert len(reader.books.lines) > turns
+        assert len(reader.ledger.lines) > turns
         assert sum(unpacked) <= 1 << 25
         assert max([0, *unpacked]) <= 1 << 20
         turns += 1
@@ -262,4 +262,4 @@ def test_a_source_ends_between_two_files(tmp_path: Path, monkeypatch: pytest.Mon
         patched.setattr(os, "open", opening)
         reader.source.run(stop, wake)
     assert len(opened) <= 11
-    assert reader.books.lines == []
+    assert reader.ledger.lines == []

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from exporter.tail.time_zones import EventTimes, ahead_of_the_clock, behind_the_clock, whole_offset
+from exporter.tail.time_zones import EventTimeCheck, ahead_of_the_clock, behind_the_clock, whole_offset
 from parsers.dify import Dify
 from parsers.envelope import Docker
 from parsers.nginx import Nginx
@@ -41,9 +41,9 @@ def test_the_zone_is_proposed(offset: float, name: str) -> None:
         assert f'ahead of the clock: set timezone = "{name}"' in ahead(Dify(), log)
     else:
         at = Dify().parse(log).last_at
-        told = behind_the_clock(Dify(), log, at or 0, NOW)
-        assert told is not None
-        assert f'5 hours before the moment at which its line was written: set timezone = "{name}"' in told
+        warning = behind_the_clock(Dify(), log, at or 0, NOW)
+        assert warning is not None
+        assert f'5 hours before the moment at which its line was written: set timezone = "{name}"' in warning
 
 
 def test_from_another_zone_and_in_an_envelope() -> None:
@@ -82,7 +82,7 @@ def test_an_offset_is_whole_quarters(ahead_by: float, offset: int | None) -> Non
 class TestEventTimes:
     def setup_method(self) -> None:
         self.now, self.said = NOW, list[str]()
-        self.times = EventTimes(Dify(), lambda: self.now, self.said.append)
+        self.times = EventTimeCheck(Dify(), lambda: self.now, self.said.append)
 
     def look(self, log: bytes, live: bool = True) -> None:
         self.times.look(log, Dify().parse(log).last_at, live)

@@ -1,4 +1,4 @@
-"""What our log says of lines that nobody could read."""
+"""What the exporter logs about unparsed lines."""
 
 import logging
 

@@ -10,13 +10,13 @@ import pytest
 from watchdog.observers.api import BaseObserver
 
 from exporter.tail.source import Source
-from exporter.tail.wake import Wake, Watch
-from tests.exporter.reader import Books, Lines, Settings, append
+from exporter.tail.wake import FolderWatcher, Wake
+from tests.exporter.reader import Lines, MemoryLedger, Settings, append
 
 
 def test_a_change_wakes_and_reading_does_not(tmp_path: Path) -> None:
     append(tmp_path / "log", "a\n")
-    wake, watch = Wake(), Watch()
+    wake, watch = Wake(), FolderWatcher()
     watch.start()
     watch.add([str(tmp_path)], wake)
     try:
@@ -39,7 +39,7 @@ def test_d44_no_observer_is_no_error(step: str, tmp_path: Path, monkeypatch: pyt
         raise OSError(24, "inotify instance limit reached")
 
     monkeypatch.setattr(BaseObserver, step, full)
-    watch, wake = Watch(), Wake()
+    watch, wake = FolderWatcher(), Wake()
     watch.start()
     watch.add([str(tmp_path)], wake)
     watch.stop()
@@ -47,7 +47,7 @@ def test_d44_no_observer_is_no_error(step: str, tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_missing_folder_costs_only_itself(tmp_path: Path) -> None:
-    watch, wake = Watch(), Wake()
+    watch, wake = FolderWatcher(), Wake()
     watch.start()
     try:
         watch.add([str(tmp_path / "missing"), str(tmp_path)], wake)
@@ -68,63 +68,63 @@ def test_an_ended_wake_never_waits() -> None:
     assert time.monotonic() - begun < 10
 
 
-def _observer_stopped(watch: Watch, folder: Path) -> None:
+def _observer_stopped(watch: FolderWatcher, folder: Path) -> None:
     watch.stop()
 
 
-def _folder_made_anew(watch: Watch, folder: Path) -> None:
+def _folder_made_anew(watch: FolderWatcher, folder: Path) -> None:
     shutil.rmtree(folder)
     folder.mkdir()
 
 
-def _linked_elsewhere(watch: Watch, folder: Path) -> None:
+def _linked_elsewhere(watch: FolderWatcher, folder: Path) -> None:
     (folder.parent / "target").touch()
     (folder / "log").unlink()
     (folder / "log").symlink_to(folder.parent / "target")
 
 
-def _events_dropped(watch: Watch, folder: Path) -> None:
+def _events_dropped(watch: FolderWatcher, folder: Path) -> None:
     assert watch._observer is not None
     watch._observer.dispatch_events = lambda queue: queue.get(block=True)  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("harm", [_observer_stopped, _folder_made_anew, _linked_elsewhere, _events_dropped])
 def test_d44_b28_watchdogs_silences_cost_a_poll_and_no_line(
-    harm: Callable[[Watch, Path], None], tmp_path: Path
+    harm: Callable[[FolderWatcher, Path], None], tmp_path: Path
 ) -> None:
     """Watchdog is silent after its folder was removed, for writes through a link, and after an overflow."""
     folder = tmp_path / "logs"
     folder.mkdir()
     append(folder / "log", "before\n")
-    wake, watch, stop, books, poll = Wake(), Watch(), threading.Event(), Books(), 0.5
-    source = Source(Settings("s", (str(folder / "log"),), Lines()), books, time.monotonic, poll, "beginning")
+    wake, watch, stop, ledger, poll = Wake(), FolderWatcher(), threading.Event(), MemoryLedger(), 0.5
+    source = Source(Settings("s", (str(folder / "log"),), Lines()), ledger, time.monotonic, poll, "beginning")
     watch.start()
     watch.add([str(folder)], wake)
     thread = threading.Thread(target=source.run, args=(stop, wake))
     thread.start()
     try:
-        assert _seen(books, "before", 10)
+        assert _seen(ledger, "before", 10)
         harm(watch, folder)
         for number in range(3):
             append(folder / "log", f"{number}\n")
-            assert _seen(books, str(number), poll + 2), "later than a poll, and two seconds for a busy machine"
+            assert _seen(ledger, str(number), poll + 2), "later than a poll, and two seconds for a busy machine"
     finally:
         stop.set()
         wake.end()
         thread.join(10)
         watch.stop()
-    assert books.lines == ["before", "0", "1", "2"]
+    assert ledger.lines == ["before", "0", "1", "2"]
 
 
-def _seen(books: Books, line: str, seconds: float) -> bool:
+def _seen(ledger: MemoryLedger, line: str, seconds: float) -> bool:
     end, pause = time.monotonic() + seconds, threading.Event()
-    while line not in books.lines and time.monotonic() < end:
+    while line not in ledger.lines and time.monotonic() < end:
         pause.wait(0.01)
-    return line in books.lines
+    return line in ledger.lines
 
 
 def test_a_wake_names_what_has_changed(tmp_path: Path) -> None:
-    wake, watch = Wake(), Watch()
+    wake, watch = Wake(), FolderWatcher()
     watch.start()
     watch.add([str(tmp_path)], wake)
     try:

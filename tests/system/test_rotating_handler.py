@@ -12,7 +12,7 @@ import pytest
 
 from exporter.tail.source import Source
 from exporter.tail.wake import Wake
-from tests.exporter.reader import Books, Lines, Settings
+from tests.exporter.reader import Lines, MemoryLedger, Settings
 from tests.system.programs import until
 
 ROOT = Path(__file__).parents[2]
@@ -21,9 +21,9 @@ LINES, SIZE = 40_000, 60_000
 
 @pytest.mark.parametrize("processes", [1, 4])
 def test_b30_every_line_that_can_be_read_is_counted_once(processes: int, tmp_path: Path) -> None:
-    log, books, stop, wake = tmp_path / "server.log", Books(), threading.Event(), Wake()
+    log, ledger, stop, wake = tmp_path / "server.log", MemoryLedger(), threading.Event(), Wake()
     log.touch()
-    source = Source(Settings("api", (str(log),), Lines()), books, time.monotonic, 0.02, "beginning")
+    source = Source(Settings("api", (str(log),), Lines()), ledger, time.monotonic, 0.02, "beginning")
     thread = threading.Thread(target=source.run, args=(stop, wake))
     thread.start()
     try:
@@ -33,12 +33,12 @@ def test_b30_every_line_that_can_be_read_is_counted_once(processes: int, tmp_pat
             for done in pool.map(lambda command: subprocess.run(command, cwd=ROOT, timeout=60, check=False), commands):
                 assert done.returncode == 0
         there = {line for file in tmp_path.glob("server.log*") for line in file.read_text().splitlines()}
-        until("what is on disk to be counted", lambda: there <= set(books.lines), 20)
+        until("what is on disk to be counted", lambda: there <= set(ledger.lines), 20)
     finally:
         stop.set()
         wake.end()
         thread.join()
-    counted = Counter(books.lines)
+    counted = Counter(ledger.lines)
     assert max(counted.values()) == 1
     assert len(list(tmp_path.glob("server.log.*"))) >= 10
     if processes == 1:

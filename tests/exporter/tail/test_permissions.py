@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from exporter.tail.permissions import trouble
+from exporter.tail.permissions import file_problem
 
 
 def test_a_readable_file_is_no_trouble(tmp_path: Path) -> None:
     (tmp_path / "x.log").touch()
     (tmp_path / "link.log").symlink_to("x.log")
-    assert trouble(tmp_path / "x.log") is trouble(tmp_path / "link.log") is None
+    assert file_problem(tmp_path / "x.log") is file_problem(tmp_path / "link.log") is None
 
 
 def test_what_is_no_file_is_refused_by_its_kind(tmp_path: Path) -> None:
@@ -23,28 +23,28 @@ def test_what_is_no_file_is_refused_by_its_kind(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket"))
     (tmp_path / "loop").symlink_to("loop")
-    told = {
+    kinds = {
         tmp_path: "a folder",
         tmp_path / "fifo": "a FIFO",
         tmp_path / "socket": "a socket",
         Path("/dev/null"): "a device",
     }
-    for path, kind in told.items():
-        assert str(trouble(path)).startswith(f"{path}: is {kind}, expected a log file; ")
-    assert trouble(tmp_path / "none") == f"{tmp_path / 'none'}: No such file or directory"
-    assert trouble(tmp_path / "no" / "where") == f"{tmp_path / 'no' / 'where'}: No such file or directory"
-    assert str(trouble(tmp_path / "loop")).endswith("Too many levels of symbolic links")
+    for path, kind in kinds.items():
+        assert str(file_problem(path)).startswith(f"{path}: is {kind}, expected a log file; ")
+    assert file_problem(tmp_path / "none") == f"{tmp_path / 'none'}: No such file or directory"
+    assert file_problem(tmp_path / "no" / "where") == f"{tmp_path / 'no' / 'where'}: No such file or directory"
+    assert str(file_problem(tmp_path / "loop")).endswith("Too many levels of symbolic links")
 
 
 def as_nobody(path: Path) -> str:
-    """What `trouble` says to a user who owns nothing."""
+    """Return what `file_problem` says to a user who owns no file."""
     code = (
         "import os, sys; os.geteuid() or (os.setgroups([]), os.setgid(65534), os.setuid(65534)); "
-        "from exporter.tail.permissions import trouble; from pathlib import Path; print(trouble(Path(sys.argv[1])))"
+        "from exporter.tail.permissions import file_problem; from pathlib import Path; print(file_problem(Path(sys.argv[1])))"
     )
     command = [sys.executable, "-c", f"import exporter.tail.permissions; {code}", str(path)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
-    return re.sub(r"user \w+ may", "user X may", told.stdout.replace("u:nobody:", "u:X:")).strip()
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
+    return re.sub(r"user \w+ may", "user X may", done.stdout.replace("u:nobody:", "u:X:")).strip()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can forbid a file to another user")
@@ -71,9 +71,9 @@ class TestPermissions:
         (closed / "deep/x.log").touch()
         closed.chmod(0o700)
         for path in (closed / "deep/x.log", closed / "none", closed / "*.log"):
-            told = as_nobody(path)
-            assert told.startswith(f"{path}: user X may not search {closed} (root:root drwx------)")
-            assert told.endswith(f"`setfacl -m u:X:rx {closed}`")
+            problem = as_nobody(path)
+            assert problem.startswith(f"{path}: user X may not search {closed} (root:root drwx------)")
+            assert problem.endswith(f"`setfacl -m u:X:rx {closed}`")
         closed.chmod(0o711)
         assert as_nobody(closed / "deep/x.log") == "None"
         assert "may not search" in as_nobody(closed / "*.log")

@@ -1,4 +1,4 @@
-"""Records in pieces, as the tail reads them: what is dropped, from where a restart goes on, and how much is parsed."""
+"""Records in pieces, as the tail reads them: what is dropped, where a restart continues, and how much is parsed."""
 
 import io
 import json
@@ -53,9 +53,9 @@ def test_a_restart_goes_on_inside_a_dropped_record(tmp_path: Path) -> None:
         reader.restart()
     append(log, cri("GET /v1/forged 200 1") + cri("other", "stderr") + cri("behind"))
     reader.poll()
-    assert reader.books.lines == ["before", "other", "behind"]
-    assert reader.books.unparsed == ["too_long"]
-    assert [position.skip_streams for position in reader.books.kept.values()] == [()]
+    assert reader.ledger.lines == ["before", "other", "behind"]
+    assert reader.ledger.unparsed == ["too_long"]
+    assert [position.skip_streams for position in reader.ledger.kept.values()] == [()]
 
 
 def test_a_record_that_is_not_too_long_waits_for_its_end_over_restarts(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_record_that_is_not_too_long_waits_for_its_end_over_restarts(tmp_path:
         reader.restart()
     append(log, cri("y"))
     assert reader.poll() == ["x" * 20 + "y"]
-    assert reader.books.unparsed == []
+    assert reader.ledger.unparsed == []
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -93,9 +93,9 @@ def test_pieces_of_two_streams_in_any_order(tmp_path: Path, seed: int) -> None:
         if chance.random() < 0.2:
             reader.restart()
     expected = [record.kind for batch in batches for record in batch.records if isinstance(record, Failure)]
-    assert sorted(reader.books.lines) == sorted(expected)
+    assert sorted(reader.ledger.lines) == sorted(expected)
     assert (
-        len(reader.books.unparsed) == sum(batch.unparsed.get("too_long", 0) for batch in batches) == 60 - len(expected)
+        len(reader.ledger.unparsed) == sum(batch.unparsed.get("too_long", 0) for batch in batches) == 60 - len(expected)
     )
 
 
@@ -107,9 +107,9 @@ def test_partials_that_never_end_and_a_rotation(tmp_path: Path) -> None:
     log.rename(tmp_path / "log.1")
     append(log, cri("two", "stderr"))
     reader.wait(10)
-    assert reader.books.lines == ["one", "two"]
-    assert reader.books.unparsed == ["too_long"]
-    assert reader.books.lost_bytes == 0
+    assert reader.ledger.lines == ["one", "two"]
+    assert reader.ledger.unparsed == ["too_long"]
+    assert reader.ledger.lost_bytes == 0
 
 
 def test_dockers_pieces_of_two_streams_over_many_windows(tmp_path: Path) -> None:
@@ -121,8 +121,8 @@ def test_dockers_pieces_of_two_streams_over_many_windows(tmp_path: Path) -> None
         reader.poll()
     append(log, docker("end\n", "stderr") + docker("end\n") + docker("behind\n"))
     reader.poll()
-    assert reader.books.lines == [*map(str, range(60)), "behind"]
-    assert reader.books.unparsed == ["too_long", "too_long"]
+    assert reader.ledger.lines == [*map(str, range(60)), "behind"]
+    assert reader.ledger.unparsed == ["too_long", "too_long"]
 
 
 @pytest.mark.parametrize(

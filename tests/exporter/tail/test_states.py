@@ -6,22 +6,24 @@ from pathlib import Path
 import pytest
 
 from exporter.tail import generation
-from exporter.tail.generation import TRANSITIONS, Event, Generation, State
+from exporter.tail.generation import TRANSITIONS, Event, FileState, Generation
 from exporter.tail.position import Position
-from exporter.tail.table import Generations, Index
+from exporter.tail.table import GenerationIndex, GenerationTable
 
 _ROOT = Path(__file__).parents[3]
 
 
-def _documented(text: str) -> dict[Event, tuple[frozenset[State], State]]:
+def _documented(text: str) -> dict[Event, tuple[frozenset[FileState], FileState]]:
     found = {}
     for event, sources, target in re.findall(
         r"^\| ([A-Z_]+) +\|.*\| ([A-Za-z, ]+?) +\| ([A-Z]+) +\|$", text, re.MULTILINE
     ):
         names = (
-            [state.name for state in State if state is not State.DROPPED] if "any" in sources else sources.split(", ")
+            [state.name for state in FileState if state is not FileState.DROPPED]
+            if "any" in sources
+            else sources.split(", ")
         )
-        found[Event[event]] = frozenset(State[name] for name in names), State[target]
+        found[Event[event]] = frozenset(FileState[name] for name in names), FileState[target]
     return found
 
 
@@ -31,9 +33,9 @@ def test_the_table_is_the_one_in_the_code(text: str) -> None:
 
 
 @pytest.mark.parametrize("event", Event)
-@pytest.mark.parametrize("state", State)
-def test_a_transition_is_in_the_table_or_an_error(state: State, event: Event) -> None:
-    table = Generations(Index())
+@pytest.mark.parametrize("state", FileState)
+def test_a_transition_is_in_the_table_or_an_error(state: FileState, event: Event) -> None:
+    table = GenerationTable(GenerationIndex())
     one = Generation("log#1", Position("log", 1, 2, 3), state)
     table.add(one)
     states, target = TRANSITIONS[event]
@@ -46,7 +48,7 @@ def test_a_transition_is_in_the_table_or_an_error(state: State, event: Event) ->
     assert one.state is target
     assert (one in table.opened, one in table.missing, one in table.done) == (
         target in generation.OPEN,
-        target is State.MISSING,
-        target is State.DONE,
+        target is FileState.MISSING,
+        target is FileState.DONE,
     )
-    assert table.followed is (one if target is State.FOLLOWED else None)
+    assert table.followed is (one if target is FileState.FOLLOWED else None)

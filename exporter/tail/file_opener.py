@@ -1,0 +1,195 @@
+"""Opens the file that a path newly names, and decides where to start reading it.
+
+The file belongs to one of these generations: one that is open already (the file got its old name back); one that
+another path of the source was reading; one that is missing or done (found by inode and content, or by content alone if
+the log was moved to another disk); or a new one, which is read from its beginning.
+"""
+
+import os
+
+from msgspec import structs
+
+from exporter.tail.context import LogContext
+from exporter.tail.fingerprint import head_matches, matches, position_at
+from exporter.tail.generation import Event, FileState, Generation
+from exporter.tail.open_file import FILE_ERRORS, OpenFile, Unpacking, error_reason, identity_of, open_current
+from exporter.tail.position import FINGERPRINT, Identity, Position
+
+
+class FileOpener:
+    """Opens the files of one path.
+
+    `from_end`: of the file that exists at the start only new bytes are read. `trusted`: that file is no copy.
+    """
+
+    def __init__(self, context: LogContext, from_end: bool, trusted: bool) -> None:
+        self._context, self._from_end, self._trusted = context, from_end, trusted
+        self._has_looked, self._was_absent = context.had_files, False
+        self._unpacking: OpenFile | None = None
+
+    def first_look(self, found: os.stat_result | None) -> None:
+        """At the first look, remember all files with rotated names: they are never read."""
+        if self._has_looked:
+            return
+        self._has_looked, self._was_absent = True, found is None
+        modified = found.st_mtime_ns if found else 0
+        for position in self._context.search.preexisting(self._context.source.folders.poll_stamp, modified):
+            generation = self._context.new(structs.replace(position, done=True), FileState.DONE)
+            generation.must_post = True
+            self._context.table.add(generation)
+
+    def leave(self) -> None:
+        """The path no longer names the followed file. Read the rest of that file before its successor."""
+        if (followed := self._context.table.followed) is not None:
+            followed.opened.reached_eof = False
+            self._context.table.transition(followed, Event.LEFT)
+
+    def open_named(self, found: os.stat_result, now: float) -> str:
+        """Open the file that the path names now. Return the reason if it cannot be read, else ""."""
+        self.leave()
+        named = identity_of(found)
+        back = next((g for g in self._context.table.opened if g.position.identity == named), None)
+        if back is not None:
+            back.opened.closing = False
+            self._context.table.transition(back, Event.NAMED)
+            return ""
+        other = self._context.source.index.holder(named, self._context.table)
+        if other is not None and other.state is FileState.FOLLOWED:
+            return ""
+        if other is not None:
+            self._context.table.adopt(other)
+            self._context.search.search_missing(now)
+        try:
+            file = self._opened(named)
+        except OSError as error:
+            if isinstance(error, PermissionError):
+                self._on_unreadable(found, now)
+            return error_reason(error)
+        try:
+            self._begin(file, now)
+        except Unpacking:
+            self._unpacking, self._context.has_more = file, True
+        except FILE_ERRORS as error:
+            file.close()
+            return error_reason(error)
+        return ""
+
+    def close(self) -> None:
+        if self._unpacking is not None:
+            self._unpacking.close()
+            self._unpacking = None
+
+    def _opened(self, named: Identity) -> OpenFile:
+        """Return the open file of the path, reusing the file that is being unpacked. Raise OSError."""
+        file, self._unpacking = self._unpacking, None
+        if file is not None and identity_of(file.stat()) == named:
+            return file
+        if file is not None:
+            file.close()
+        return open_current(self._context.path)
+
+    def _begin(self, file: OpenFile, now: float) -> None:
+        """Decide where to start reading the file. Raise FILE_ERRORS, Unpacking."""
+        generation, renamed = self._resumed(file), False
+        is_new = generation is None
+        if generation is None:
+            generation = self._context.new(self._context.search.start_of(file), FileState.FOLLOWED)
+            if self._context.had_files:
+                renamed = self._count_arrival(generation, file)
+            elif self._from_end:
+                generation.position = position_at(file, generation.position, file.size())
+        elif generation.position.offset and not generation.position.tail.length:
+            # The file existed at the start, but could not be read until now.
+            generation.position = position_at(file, generation.position, generation.position.offset)
+        generation.may_be_copy = not (self._trusted or generation.position.offset)
+        self._trusted = False
+        # Nothing was read of the file, so it may be another file with a reused inode (B27).
+        if (self._context.had_files or self._was_absent) and not generation.position.tail.length:
+            self._context.search_unseen(now, renamed)
+        self._context.had_files = True
+        generation.position = structs.replace(
+            generation.position, path=self._context.quoted, target=self._context.target()
+        )
+        generation.open(file, self._context.source.lengths, now)
+        if is_new or generation not in self._context.table:
+            self._context.table.add(generation)
+        else:
+            self._context.table.transition(generation, Event.NAMED)
+
+    def _resumed(self, file: OpenFile) -> Generation | None:
+        """Return the known generation that continues in this file, None if the file is new."""
+        inode = file.stat().st_ino
+        for generation in (*self._context.table.missing, *self._context.table.done):
+            position = generation.position
+            if position.inode != inode or position.compressed != file.packed:
+                continue
+            if not position.tail.length and file.size() < position.size:
+                continue  # the inode was reused, or the file was truncated
+            if matches(file, position):
+                return generation
+            if generation.restored and self._is_cut_short(file, position):
+                self._context.table.transition(generation, Event.FORGOTTEN)
+                at_end = structs.replace(position_at(file, position, file.size()), skip="")
+                return self._context.new(at_end, FileState.FOLLOWED)
+        return next((g for g in self._context.table.missing if self._was_moved(file, g)), None)
+
+    def _is_cut_short(self, file: OpenFile, position: Position) -> bool:
+        """Detect a power loss: the same file is shorter than what was posted, and no complete copy exists (C33)."""
+        size = file.size()
+        is_same = 0 < position.head.length <= size < position.offset and head_matches(file, position)
+        return is_same and not self._context.search.is_copied(
+            self._context.look_stamp, position, identity_of(file.stat())
+        )
+
+    def _was_moved(self, file: OpenFile, generation: Generation) -> bool:
+        """Detect a move to another disk while the exporter was down: another inode has all bytes that were read, and
+        no other file has them.
+        """
+        position = generation.position
+        is_whole = generation.restored and position.tail.length == FINGERPRINT and not position.compressed
+        return (
+            is_whole
+            and matches(file, position)
+            and not self._context.search.is_copied(self._context.look_stamp, position, identity_of(file.stat()))
+        )
+
+    def _count_arrival(self, generation: Generation, file: OpenFile) -> bool:
+        """Count a rotation, or a truncation if the file has the inode of a missing generation. Return whether it was a
+        rotation.
+        """
+        inode = file.stat().st_ino
+        truncated = any(g.position.inode == inode and not g.position.compressed for g in self._context.table.missing)
+        generation.count(rotations=not truncated, truncations=truncated)
+        return not truncated
+
+    def _on_unreadable(self, found: os.stat_result, now: float) -> None:
+        """Remember the identity of a file that may not be opened. It is read once that is permitted, even if it has
+        another name by then (D42).
+        """
+        identity = identity_of(found)
+        known = next((g for g in self._context.table.missing if g.position.identity == identity), None)
+        if known is not None:
+            self._context.search.renamed = False
+            if not known.position.tail.length:  # else only its bytes can say whether it grew
+                known.position = structs.replace(known.position, size=found.st_size, modified=found.st_mtime_ns)
+            return
+        generation = self._context.new(
+            Position(
+                path=self._context.quoted,
+                number=0,
+                device=identity[0],
+                inode=identity[1],
+                offset=found.st_size if self._from_end and not self._context.had_files else 0,
+                size=found.st_size,
+                modified=found.st_mtime_ns,
+                target=self._context.target(),
+            ),
+            FileState.MISSING,
+        )
+        generation.must_post = True
+        if self._context.had_files:
+            generation.count(rotations=1)
+            self._context.search_unseen(now)
+        self._context.had_files = True
+        self._context.table.add(generation)
+        self._context.search.search_missing(now)

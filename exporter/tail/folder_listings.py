@@ -1,0 +1,109 @@
+"""Lists the folders of one source: once per folder and poll, however many logs are in the folder.
+
+A tracker that has just seen a rotation needs a listing that was made after it. Stamps order both: a listing is good
+for every look at a path that has a smaller stamp. The source therefore looks at all paths first, and then one listing
+per folder serves all searches. A folder whose time stamps have not changed for 3 s is not listed again at all (time
+stamps are as coarse as 2 s on FAT).
+"""
+
+import itertools
+import os
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from exporter.tail.open_file import SETTLED
+
+
+class Listing(Struct, frozen=True):
+    """The content of one folder.
+
+    `inodes` maps each name to its inode, negative for a symbolic link. `names` are sorted. `folders` are the names of
+    subfolders. `names_moved`: names changed while the folder was listed, so the listing may lack a file. `stamp`
+    orders listings and looks at paths.
+    """
+
+    device: int
+    inodes: dict[str, int]
+    names: list[str]
+    folders: list[str]
+    names_moved: bool
+    stamp: int
+
+
+class _Known(Struct):
+    listing: Listing
+    signature: tuple[int, int, int]
+    changed_at: float
+
+
+_NOTHING = Listing(0, {}, [], [], False, 0)
+
+
+class FolderListings:
+    """The folder listings of one source. `clock` is monotonic, in seconds. `poll_stamp` is the last poll's stamp."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
+        self._stamps = itertools.count(1)
+        self._real: dict[str, str] = {}
+        self.poll_stamp = 0
+
+    def begin_poll(self) -> None:
+        """Start a new poll: older listings are not good for it."""
+        self.poll_stamp = self.next_stamp()
+        self._real.clear()  # the targets of symbolic links may have changed
+
+    def next_stamp(self) -> int:
+        """Return a stamp for a look made now: only listings with a larger stamp were made after it."""
+        return next(self._stamps)
+
+    def listing(self, folder: str, since: int) -> Listing:
+        """List a folder. The listing was made after the stamp `since`, or the folder is unchanged since it was made.
+
+        The listing is empty if the folder cannot be listed.
+        """
+        known = self._known.get(folder)
+        if known is not None and known.listing.stamp > since:
+            return known.listing
+        now = self._clock()
+        try:
+            found = os.stat(folder or ".")
+            signature = found.st_dev, found.st_ino, found.st_mtime_ns
+            is_same = known is not None and known.signature == signature
+            changed_at = known.changed_at if known is not None and is_same else now
+            if known is None or not is_same or now - changed_at <= SETTLED or known.listing.names_moved:
+                known = _Known(self._list(folder or ".", found.st_dev), signature, changed_at)
+                self._known[folder] = known
+        except OSError:
+            self._known.pop(folder, None)
+            return _NOTHING
+        return known.listing
+
+    def real(self, path: str) -> str:
+        """Resolve symbolic links with one system call per path: the folder is resolved once per poll."""
+        if os.path.islink(path):
+            return os.path.realpath(path)
+        folder, name = os.path.split(path)
+        return os.path.join(self.real_folder(folder), name)
+
+    def real_folder(self, folder: str) -> str:
+        if folder not in self._real:
+            self._real[folder] = os.path.realpath(folder)
+        return self._real[folder]
+
+    def _list(self, folder: str, device: int) -> Listing:
+        """List twice: a difference shows that names moved, so that the first listing may lack one."""
+        stamp = next(self._stamps)
+        with os.scandir(folder) as entries:
+            found = list(entries)
+        inodes = {entry.name: _inode(entry) for entry in found}
+        folders = [entry.name for entry in found if entry.is_dir()]
+        with os.scandir(folder) as entries:
+            moved = {entry.name: _inode(entry) for entry in entries} != inodes
+        return Listing(device, inodes, sorted(inodes), folders, moved, stamp)
+
+
+def _inode(entry: os.DirEntry[str]) -> int:
+    return -entry.inode() if entry.is_symlink() else entry.inode()

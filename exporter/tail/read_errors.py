@@ -1,0 +1,44 @@
+"""Logs and counts why files of a source cannot be read, each error once as long as it lasts."""
+
+import logging
+from collections import Counter
+
+_log = logging.getLogger(__name__)
+
+#: What an operator can do about each reason.
+_REMEDIES = {
+    "permission": "give the exporter's user the right to read it (a group, or setfacl); no restart is needed",
+    "not_a_file": "name a log file: folders, FIFOs, sockets and devices are refused",
+    "packed": "nginx packs this log, so it cannot be tailed: remove gzip from its access_log",
+    "too_many_files": "raise the limit on open files (ulimit -n, systemd's LimitNOFILE); no log above it is read",
+    "parser": "the parser breaks one of the laws in docs/develop.md; the file is not read until the parser is fixed",
+}
+
+
+class ReadErrors:
+    """Counts the errors of one source by reason: the text of an error up to its first colon."""
+
+    def __init__(self, source: str, errors: Counter[str]) -> None:
+        self._source, self._errors = source, errors
+        self._present: dict[str, str] = {}
+
+    def update(self, path: str, error: str) -> None:
+        """Set the present error of a path, "" for none. Report it if it has changed."""
+        if error != self._present.get(path, ""):
+            self._present[path] = error
+            self.report(path, error)
+
+    def forget(self, path: str) -> None:
+        self._present.pop(path, None)
+
+    def report(self, path: str, error: str) -> None:
+        """Log and count an error. A missing file is not counted: it may appear later."""
+        if error == "missing":
+            _log.info("waiting for a file: source=%s path=%s", self._source, path)
+        elif error:
+            reason = error.partition(":")[0]
+            self._errors[reason] += 1
+            remedy = _REMEDIES.get(reason, "the exporter keeps trying")
+            _log.warning("cannot be read: source=%s path=%s reason=%s; %s", self._source, path, error, remedy)
+        else:
+            _log.info("is read: source=%s path=%s", self._source, path)
