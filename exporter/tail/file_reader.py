@@ -102,6 +102,10 @@ class FileReader:
         cut = position.size - size if position.offset <= size < position.size else 0
         return structs.replace(position, size=size), cut
 
+    def has_changed(self) -> bool:
+        """Return whether the file has changed since `observe`. Raise OSError."""
+        return stat_signature(self.file.stat()) != self.signature
+
     def is_quiet(self, now: float) -> bool:
         """Return whether the file has nothing to read and its time stamps have been unchanged for SETTLED seconds."""
         return self.idle and self.reached_eof and not self.closing and now - self.changed_at > SETTLED

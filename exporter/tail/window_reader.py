@@ -60,9 +60,7 @@ class WindowReader:
             self._on_truncation(generation, now)
             return None if is_followed else found  # the file has grown since
         if is_followed and generation.opened.changed_at != changed_at:
-            self._context.search.search_unseen(
-                now, 0, renamed=False
-            )  # the file may have been filled and truncated again
+            self._search_copy(now)
         return found
 
     def _in_turn(self) -> list[Generation]:
@@ -90,6 +88,8 @@ class WindowReader:
             reader.closing = self._is_finished(generation, now)
             if not reader.is_quiet(now):
                 window = reader.read(self._context.source.name, generation.key, generation.position)
+            if not generation.position.offset and generation.state is FileState.FOLLOWED and reader.has_changed():
+                self._search_copy(now)
         except Truncated:
             self._on_truncation(generation, now)
         except Unpacking:
@@ -102,6 +102,10 @@ class WindowReader:
             if found is not None and self._is_complete():
                 generation.set_low_water(found.st_mtime_ns)
         return window
+
+    def _search_copy(self, now: float) -> None:
+        """Search for the copy of a never-read file that has changed: it may have been truncated and filled again."""
+        self._context.search.search_unseen(now, 0, renamed=False)
 
     def _is_complete(self) -> bool:
         """Return whether the ledger has everything that is older than the followed generation."""
