@@ -13,7 +13,7 @@ _WORDS = frozenset(
     """Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec January February March April June July August September October
     November December Mon Tue Wed Thu Fri Sat Sun UTC GMT AM PM am pm T Z W e E s ms us ns m h NaN Infinity""".split()
 )
-_LETTERS = re.compile(r"[^\W\d_]+|[^\x20-\x7e]")
+_LETTERS = re.compile(r"(?:[^\W\d_]|[^\x20-\x7e])+")
 
 #: How nginx, Apache and JSON write that a value is not known.
 _NOT_KNOWN = frozenset({"", "-", "[-]", "null"})
@@ -54,5 +54,5 @@ def _text(value: object) -> str:
 
 
 def _masked(text: str) -> str:
-    """Replace letters outside the words of times and numbers, and all that is not printable ASCII, by x."""
+    """Replace runs of letters and unprintable or non-ASCII characters by x, except the words of times and numbers."""
     return _LETTERS.sub(lambda run: run[0] if run[0] in _WORDS else "x" * len(run[0]), text)

@@ -4,7 +4,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from parsers.batch import DroppedValue
@@ -49,6 +49,7 @@ def test_many_values_give_one_record_with_one_example() -> None:
 
 
 @given(value=st.binary() | st.text() | st.integers() | st.floats() | st.booleans() | st.lists(st.text()))
+@example(value="AA\x1fE\x1fAAAAA")
 def test_any_value_gives_a_short_printable_example_without_unknown_words(value: object) -> None:
     for record in dropped("time", value, None):
         assert re.fullmatch(r"[ -~]{0,40}", record.example)
