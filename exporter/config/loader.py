@@ -103,6 +103,19 @@ def _document(path: Path, problems: Problems, named_by: str = "--config") -> dic
     raise ConfigError(problems.sentences)
 
 
+def _named_document(config_path: Path, name: str, named_by: str) -> tuple[Path, dict[str, Any], Problems]:
+    """Read another file that the configuration names, relative to the folder of the configuration.
+
+    Returns its path, its content, which is empty if it cannot be read, and its problems.
+    """
+    file = config_path.absolute().parent / name
+    problems = Problems(str(file))
+    try:
+        return file, _document(file, problems, named_by), problems
+    except ConfigError:
+        return file, {}, problems
+
+
 _ARRAYS = {"source", "price", "budget"}
 _TABLES = {"exporter", "routes", "limits", "buckets", "exchange", "apps", "proxy"}
 
@@ -152,12 +165,7 @@ def _sources(document: Table, folder: Path, extra: tuple[str, ...], problems: Pr
 def _web(path: Path, exporter: ExporterConfig, problems: Problems) -> WebConfig:
     if not exporter.web_config:
         return WebConfig()
-    file = path.absolute().parent / exporter.web_config
-    file_problems = Problems(str(file))
-    try:
-        document = _document(file, file_problems, "[exporter] web_config")
-    except ConfigError:
-        document = {}
+    file, document, file_problems = _named_document(path, exporter.web_config, "[exporter] web_config")
     web = convert_web_config(document, file.parent, file_problems)
     try:
         if web.tls is not None:
@@ -173,12 +181,7 @@ def _prices(path: Path, document: Table, exporter: ExporterConfig, problems: Pro
     own = _price_list(document, problems)
     if not exporter.prices:
         return own
-    file = path.absolute().parent / exporter.prices
-    file_problems = Problems(str(file))
-    try:
-        price_file = _document(file, file_problems, "[exporter] prices")
-    except ConfigError:
-        price_file = {}
+    _, price_file, file_problems = _named_document(path, exporter.prices, "[exporter] prices")
     for name in price_file.keys() - {"price"}:
         file_problems.add("", unknown("table", name, ["price"]))
     prices = (*own, *_price_list(price_file, file_problems))
