@@ -51,18 +51,21 @@ _KIND_BY_TYPE: Mapping[str, str] = {
 #: The kinds that `kind_of_plugin_error` and `kind_of_plugin_failure` may return.
 KINDS = frozenset({*_KIND_BY_TYPE.values(), "provider_error"})
 
-#: The words that the SDK puts in front of the text of a model's error.
-_SDK_WORDS = re.compile(
-    r"(?:\[[\w.-]{1,64}\] )?"
-    r"(?:Error: |(Connection|Server Unavailable|Rate Limit|Bad Request) Error(?:, |$)"
-    r"|(Incorrect (?:model credentials|API key) provided))"
-)
 _TYPE_BY_SDK_WORDS = {
     "Connection": "InvokeConnectionError",
     "Server Unavailable": "InvokeServerUnavailableError",
     "Rate Limit": "InvokeRateLimitError",
     "Bad Request": "InvokeBadRequestError",
 }
+#: What the SDK calls the errors of `_TYPE_BY_SDK_WORDS`, as alternatives of a pattern.
+SDK_ERRORS = "|".join(_TYPE_BY_SDK_WORDS)
+
+#: The words that the SDK puts in front of the text of a model's error.
+_SDK_WORDS = re.compile(
+    r"(?:\[[\w.-]{1,64}\] )?"
+    rf"(?:Error: |({SDK_ERRORS}) Error(?:, |$)"
+    r"|(Incorrect (?:model credentials|API key) provided))"
+)
 
 #: A status code in the fixed words of a library: `API request failed with status code 429: …`
 #: (openai_api_compatible), `Error code:

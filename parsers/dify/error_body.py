@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from parsers.batch import OTHER
 from parsers.provider_failures import KINDS as PROVIDER_KINDS
-from parsers.provider_failures import kind_of_plugin_error
+from parsers.provider_failures import SDK_ERRORS, kind_of_plugin_error
 
 #: An app's limit of concurrent requests (app/features/rate_limiting): Dify refused the request, no provider failed.
 CONCURRENCY_LIMIT = "concurrency_limit"
@@ -71,7 +71,7 @@ _PREFIX = re.compile(r"(?:Run failed: )?(?:Node [^:\n]{1,128} run failed: )?")
 _PLUGIN_ERROR = re.compile(
     r"(?:req_id: [^\s:]{0,64} )?Plugin\w{1,48}Error: "
     r'|\{"(?:args|error_type)":'
-    r"|\[[\w./-]{1,128}\] (?:Error: |(?:Connection|Server Unavailable|Rate Limit|Bad Request) Error(?:, |$)"
+    rf"|\[[\w./-]{{1,128}}\] (?:Error: |(?:{SDK_ERRORS}) Error(?:, |$)"
     r"|Incorrect model credentials provided, please check and try again)"
 )
 

@@ -9,8 +9,9 @@ import re
 from collections import deque
 
 from parsers.batch import OTHER, Failure
+from parsers.dify.error_body import CAUSE_BY_CODE
 from parsers.provider_failures import KINDS as PROVIDER_KINDS
-from parsers.provider_failures import kind_of_plugin_error, kind_of_plugin_failure
+from parsers.provider_failures import SDK_ERRORS, kind_of_plugin_error, kind_of_plugin_failure
 
 #: From api/core/plugin/impl/base.py. The daemon's answer follows, with the plugin's error inside.
 _PLUGIN_ERROR = b"Error in stream response for plugin "
@@ -37,7 +38,7 @@ _OF_EXCEPTIONS = frozenset(
 #: (api/core/plugin/impl/exc.py), or the text that the plugin SDK gives to a model's error.
 _LOGGED_PLUGIN_ERROR = re.compile(
     rb"req_id: [^\s:]{0,64} Plugin\w{1,48}Error: "
-    rb"|\[[\w./-]{1,128}\] (?:Error: |(?:Connection|Server Unavailable|Rate Limit|Bad Request) Error(?:, |\Z)"
+    rb"|\[[\w./-]{1,128}\] (?:Error: |(?:" + SDK_ERRORS.encode() + rb") Error(?:, |\Z)"
     rb"|Incorrect (?:model credentials|API key) provided)"
 )
 
@@ -62,16 +63,12 @@ _KINDS = tuple(
 #: The name of an exception, or one of Dify's error codes, at the beginning of the message.
 _NAMED = re.compile(rb"(?:req_id: [^\s:]{0,64} )?(?:[A-Za-z_]\w{0,63}\.){0,8}([A-Za-z_]\w{0,63})(?:: |\b)")
 _KIND_OF_NAME = {
-    b"provider_quota_exceeded": "quota_exceeded",
+    **{code.encode(): cause for code, cause in CAUSE_BY_CODE.items()},
+    b"too_many_requests": "rate_limited",
     b"QuotaExceededError": "quota_exceeded",
-    b"provider_not_initialize": "not_initialized",
     b"ProviderTokenNotInitError": "not_initialized",
     b"ProviderNotInitializeError": "not_initialized",
-    b"model_currently_not_support": "model_not_supported",
     b"ModelCurrentlyNotSupportError": "model_not_supported",
-    b"rate_limit_error": "rate_limited",
-    b"too_many_requests": "rate_limited",
-    b"completion_request_error": "provider_error",
 }
 #: Exceptions of Dify's model runtime and plugin client.
 _OF_PROVIDER = re.compile(rb"(?:Invoke|Plugin)\w{1,56}Error|InvokeError")
