@@ -116,7 +116,7 @@ class Usage(Struct, frozen=True, gc=False, tag=True):
     * `app_id`: the UUID of a Dify app, or UNKNOWN.
     * `provider`, `model`: names as Dify writes them, at most 128 characters, or UNKNOWN.
     * `input_tokens`, `output_tokens`: sums of tokens; None where they are not known.
-    * `unsplit_tokens`: tokens of which only a total is known; None where there are none.
+    * `unsplit_tokens`: tokens that are known only as input and output together; None if there are none.
     * `cost`: the sum of the prices that the log reports, in `currency`; None where it reports no price.
     * `currency`: an ISO 4217 code, OTHER or UNKNOWN (`parsers.values.currencies.currency_of`).
     """

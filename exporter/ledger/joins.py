@@ -74,9 +74,8 @@ class Joins:
         """`now` is the wall clock in nanoseconds."""
         self.capacity = capacity
         self._started_at = now
-        self._reached: dict[
-            str, tuple[int, int]
-        ] = {}  # per file: event time of its last lines, and when they were read
+        #: The event time of the last lines of each file, and the wall clock when they were read.
+        self._reached: dict[str, tuple[int, int]] = {}
         self.waiting: ChangeTracker[str, Opened] = ChangeTracker()
         self.held: ChangeTracker[str, Ended] = ChangeTracker()
         self.errors: ChangeTracker[str, TraceError] = ChangeTracker()

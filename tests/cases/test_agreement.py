@@ -29,11 +29,11 @@ def test_case_34_the_missing_zone_is_named(hours: float, name: str, tmp_path: Pa
     now = datetime.now(UTC) + timedelta(hours=hours)
     lines = [ACCESS.replace(b"2026-11-29 08:00:01", f"{now:%Y-%m-%d %H:%M:%S}".encode())] * 20
     (tmp_path / "in.log").write_bytes(b"\n".join(lines) + b"\n")
-    told = run("check", "--config", configured(tmp_path, 'name = "s"\npaths = ["in.log"]\nparser = "dify"'))
-    assert bool(re.search(r'set timezone = "[A-Z][\w/+-]+"', told.stdout)) is bool(name)
+    result = run("check", "--config", configured(tmp_path, 'name = "s"\npaths = ["in.log"]\nparser = "dify"'))
+    assert bool(re.search(r'set timezone = "[A-Z][\w/+-]+"', result.stdout)) is bool(name)
     if hours > 0:
-        assert f'ahead of the clock: set timezone = "{name}"' in told.stdout
-        assert told.exit_code == 1
+        assert f'ahead of the clock: set timezone = "{name}"' in result.stdout
+        assert result.exit_code == 1
 
 
 # --- 38: logs that nginx packs --------------------------------------------------------------------------------------
@@ -47,11 +47,11 @@ def test_case_38_a_packed_log_is_refused_by_all(name: str, tmp_path: Path) -> No
     file = tmp_path / name
     file.write_bytes(PACKED * 3)
     config = configured(tmp_path, f'name = "s"\npaths = ["{name}"]\nparser = "nginx"')
-    told = run("check", "--config", config)
-    assert f"problem: {file}: {REFUSED}" in told.stdout
-    assert told.exit_code == 1
-    told = run("replay", "--config", config)
-    assert (told.exit_code, told.stderr.startswith(f"dify-exporter: {file}: {REFUSED}")) == (2, True)
+    result = run("check", "--config", config)
+    assert f"problem: {file}: {REFUSED}" in result.stdout
+    assert result.exit_code == 1
+    result = run("replay", "--config", config)
+    assert (result.exit_code, result.stderr.startswith(f"dify-exporter: {file}: {REFUSED}")) == (2, True)
     ledger, source = serving(file)
     source.turn()
     assert (ledger.requests, source.up, dict(source.errors)) == (0, False, {"packed": 1})
@@ -124,13 +124,13 @@ def test_serve_replay_and_check_read_the_same_files(tmp_path: Path) -> None:
 
 def init(root: Path, folder: Path) -> tuple[dict[str, str], str]:
     """The format or parser by path, and what was said of the logs that were left out."""
-    told = run("init", "--force", "--config", str(folder / "out.toml"), "--root", str(root))
-    assert told.exit_code == 0, told.output
+    result = run("init", "--force", "--config", str(folder / "out.toml"), "--root", str(root))
+    assert result.exit_code == 0, result.output
     paths = {
         source.paths[0].removeprefix(str(root)): getattr(source.parser, "format", "")
         for source in load(folder / "out.toml").sources
     }
-    return paths, "".join(line for line in told.stdout.splitlines(keepends=True) if line.startswith("left out: "))
+    return paths, "".join(line for line in result.stdout.splitlines(keepends=True) if line.startswith("left out: "))
 
 
 def test_case_37_each_log_is_read_or_named(tmp_path: Path) -> None:
@@ -214,8 +214,8 @@ def test_a_packed_log_at_the_usual_place_is_not_found_again(root: Path, tmp_path
     (root / "etc/nginx/nginx.conf").write_text(
         "http { access_log /var/log/nginx/access.log combined gzip; error_log stderr; }"
     )
-    told = run("init", "--config", str(tmp_path / "out.toml"), "--root", str(root)).stdout
-    assert "left out: access_log /var/log/nginx/access.log combined gzip" in told
+    result = run("init", "--config", str(tmp_path / "out.toml"), "--root", str(root)).stdout
+    assert "left out: access_log /var/log/nginx/access.log combined gzip" in result
     assert str(root / "var/log/nginx/access.log") not in (tmp_path / "out.toml").read_text()
 
 
@@ -242,15 +242,15 @@ def test_beat_gets_no_advice_for_the_api(log: bytes, tmp_path: Path) -> None:
     (tmp_path / "beat.log").write_bytes(log)
     envelope = 'envelope = "docker"' if log.startswith(b'{"log"') else ""
     config = configured(tmp_path, f'name = "s"\npaths = ["beat.log"]\nparser = "dify"\n{envelope}')
-    told = run("check", "--config", config).stdout
-    assert "absent: everything but errors: this is the log of Celery beat" in told
-    assert "absent: no " not in told
+    result = run("check", "--config", config).stdout
+    assert "absent: everything but errors: this is the log of Celery beat" in result
+    assert "absent: no " not in result
 
 
 def test_an_api_without_requests_still_gets_its_advice(tmp_path: Path) -> None:
     (tmp_path / "in.log").write_bytes(b"2026-11-29 08:00:01.100 INFO [Dummy-1] [x.py:1]  - beat\n")
-    told = run("check", "--config", configured(tmp_path, 'name = "s"\npaths = ["in.log"]\nparser = "dify"'))
-    assert "absent: no requests: set ENABLE_REQUEST_LOGGING=true" in told.stdout
+    result = run("check", "--config", configured(tmp_path, 'name = "s"\npaths = ["in.log"]\nparser = "dify"'))
+    assert "absent: no requests: set ENABLE_REQUEST_LOGGING=true" in result.stdout
 
 
 @pytest.mark.parametrize("order", [("api", "daemon"), ("daemon", "api")])
@@ -271,5 +271,5 @@ def test_explain_knows_whose_line_it_is(order: tuple[str, str], tmp_path: Path) 
 def test_case_34_as_it_came(tmp_path: Path) -> None:
     shutil.copytree(CASES / "34-log-tz-not-told", tmp_path / "case")
     subprocess.run([sys.executable, "make.py"], cwd=tmp_path / "case", check=True)
-    told = run("check", "--config", str(tmp_path / "case/exporter.toml"))
-    assert 'the newest time is 8 hours ahead of the clock: set timezone = "Asia/Shanghai"' in told.stdout
+    result = run("check", "--config", str(tmp_path / "case/exporter.toml"))
+    assert 'the newest time is 8 hours ahead of the clock: set timezone = "Asia/Shanghai"' in result.stdout

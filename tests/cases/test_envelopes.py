@@ -24,8 +24,8 @@ def configured(folder: Path, log: str | bytes, parser: str, envelope: str) -> tu
     config = folder / "exporter.toml"
     (folder / "in.log").write_bytes(log if isinstance(log, bytes) else log.encode())
     config.write_text(f'[[source]]\nname = "s"\npaths = ["in.log"]\nparser = "{parser}"\nenvelope = "{envelope}"\n')
-    told = run("replay", "--config", str(config), "--output", "json")
-    return json.loads(told.stdout)["s"] if not told.exit_code else {}, run("check", "--config", str(config))
+    result = run("replay", "--config", str(config), "--output", "json")
+    return json.loads(result.stdout)["s"] if not result.exit_code else {}, run("check", "--config", str(config))
 
 
 # --- 17: several services in one log of Docker Compose ---
@@ -39,10 +39,10 @@ db-1             | 2026-11-29 09:17:51.100 UTC [1] LOG:  database system is read
 
 def test_17_several_services() -> None:
     config = str(CASES / "17-compose-of-several-services" / "exporter.toml")
-    told = json.loads(run("replay", "--config", config, "--output", "json").stdout)["s"]
-    assert told["lines"] == {"observed": 2, "ignored": 5, "unparsed": 0}
-    assert [(row["route"], row["requests"]) for row in told["requests"]] == [("/console/api/setup", 1)]
-    assert told["errors"] == {"upstream_timeout": 1}
+    result = json.loads(run("replay", "--config", config, "--output", "json").stdout)["s"]
+    assert result["lines"] == {"observed": 2, "ignored": 5, "unparsed": 0}
+    assert [(row["route"], row["requests"]) for row in result["requests"]] == [("/console/api/setup", 1)]
+    assert result["errors"] == {"upstream_timeout": 1}
     assert "holds several services (db, nginx, ssrf_proxy)" in run("check", "--config", config).stdout
 
 
@@ -72,15 +72,15 @@ def test_17_several_services() -> None:
     ids=["worker", "swarm", "kubectl", "colours"],
 )  # fmt: skip
 def test_siblings_of_17(tmp_path: Path, parser: str, line: str, others: str, services: str) -> None:
-    told, check = configured(tmp_path, others + line + others, parser, "compose")
-    assert (told["lines"]["unparsed"], told["lines"]["observed"]) == (0, 1)
+    result, check = configured(tmp_path, others + line + others, parser, "compose")
+    assert (result["lines"]["unparsed"], result["lines"]["observed"]) == (0, 1)
     assert f"holds several services ({services})" in check.stdout
 
 
 @pytest.mark.parametrize("line", ["nginx-1 | no line of nginx\n", "gateway-1 | no line of nginx\n"])
 def test_17_what_may_be_the_parsers_own_stays_unparsed(tmp_path: Path, line: str) -> None:
-    told, check = configured(tmp_path, f"nginx-1 | {NGINX}\n{line}", "nginx", "compose")
-    assert told["lines"] == {"observed": 1, "ignored": 0, "unparsed": 1}
+    result, check = configured(tmp_path, f"nginx-1 | {NGINX}\n{line}", "nginx", "compose")
+    assert result["lines"] == {"observed": 1, "ignored": 0, "unparsed": 1}
     assert "problem: unparsed (format), for example: " in check.stdout
 
 
@@ -95,8 +95,8 @@ def test_24_a_time_in_front_of_each_line() -> None:
     assert 'this looks like parser = "dify", envelope = "compose"' in check.stdout
     explained = run("explain", "--config", str(folder / "exporter.toml"), (folder / "in.log").read_text())
     assert 'taken by parser = "dify", envelope = "compose"' in explained.stdout
-    told = run("replay", str(folder / "in.log"), "--output", "json")
-    assert [row["requests"] for row in json.loads(told.stdout)["dify"]["requests"]] == [1]
+    result = run("replay", str(folder / "in.log"), "--output", "json")
+    assert [row["requests"] for row in json.loads(result.stdout)["dify"]["requests"]] == [1]
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_24_a_time_in_front_of_each_line() -> None:
 def test_siblings_of_24_are_detected_and_read(tmp_path: Path, front: str, envelope: str) -> None:
     log = tmp_path / "in.log"
     log.write_text((front + ACCESS) * 3)
-    told = run("replay", str(log), "--output", "json")
-    assert f'read as parser = "dify", envelope = "{envelope}"' in told.stderr
-    assert [row["requests"] for row in json.loads(told.stdout)["dify"]["requests"]] == [3]
+    result = run("replay", str(log), "--output", "json")
+    assert f'read as parser = "dify", envelope = "{envelope}"' in result.stderr
+    assert [row["requests"] for row in json.loads(result.stdout)["dify"]["requests"]] == [3]
     assert configured(tmp_path, (front + ACCESS) * 3, "dify", envelope)[0]["lines"]["observed"] == 3
 
 
@@ -129,9 +129,9 @@ UTF_16 = "\ufeff" + ("api-1  | " + ACCESS) * 3
 
 def test_25_utf_16_by_powershell() -> None:
     folder = CASES / "25-utf16-by-powershell"
-    told = run("replay", str(folder / "in.log"))
-    assert told.exit_code == 2
-    assert "in.log: is UTF-16; only UTF-8 is read: write the log with `Out-File -Encoding utf8`" in told.stderr
+    result = run("replay", str(folder / "in.log"))
+    assert result.exit_code == 2
+    assert "in.log: is UTF-16; only UTF-8 is read: write the log with `Out-File -Encoding utf8`" in result.stderr
     check = run("check", "--config", str(folder / "exporter.toml"))
     assert "problem: " in check.stdout
     assert "in.log: is UTF-16; only UTF-8 is read" in check.stdout
@@ -154,8 +154,8 @@ def test_25_utf_16_by_powershell() -> None:
 def test_siblings_of_25_are_named(tmp_path: Path, log: bytes, sentence: str, caplog: pytest.LogCaptureFixture) -> None:
     _, check = configured(tmp_path, log, "dify", "compose")
     assert sentence in check.stdout
-    told = run("replay", str(tmp_path / "in.log"))
-    assert (told.exit_code, sentence in told.stderr) == (2, True)
+    result = run("replay", str(tmp_path / "in.log"))
+    assert (result.exit_code, sentence in result.stderr) == (2, True)
     with caplog.at_level(logging.WARNING):
         reader = Reader(tmp_path / "in.log")
         reader.poll()
@@ -181,8 +181,8 @@ HOLE = b"\0" * 100_000
 )
 def test_what_is_utf_8_is_read(tmp_path: Path, log: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """A run of NULs is a hole, of a truncation or a power loss."""
-    told, _ = configured(tmp_path, log, "dify", "none")
-    assert told["lines"]["observed"] >= 1
+    result, _ = configured(tmp_path, log, "dify", "none")
+    assert result["lines"]["observed"] >= 1
     with caplog.at_level(logging.WARNING):
         reader = Reader(tmp_path / "in.log")
         assert reader.poll()

@@ -18,10 +18,10 @@ HEAD = '[exporter]\nstate = ""\n[[source]]\nname = "s"\npaths = ["in.log"]\n'
 Value = Callable[..., float]
 
 
-def numbers(told: Result) -> Value:
+def numbers(result: Result) -> Value:
     """A function that gives the value of a series, the sum where labels are left out, and 0 where there is none."""
-    assert told.exit_code == 0, told.output
-    samples = [sample for family in text_string_to_metric_families(told.stdout) for sample in family.samples]
+    assert result.exit_code == 0, result.output
+    samples = [sample for family in text_string_to_metric_families(result.stdout) for sample in family.samples]
 
     def value(name: str, **labels: str) -> float:
         return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
@@ -72,9 +72,9 @@ def test_case_02_a_path_in_a_variable_of_the_users_own() -> None:
     assert value("dify_failed_requests_total", reason="timeout") == 1
     assert value("dify_response_bytes_total") == 237
     assert value("dify_exporter_last_line_timestamp_seconds") == 1_795_940_694
-    told = checked(CASES["02"])
-    assert "carries no request path: the route of every request is unknown; add $request, or $request_uri" in told
-    assert "$request_uri_without_args: not a variable of nginx itself" in told
+    result = checked(CASES["02"])
+    assert "carries no request path: the route of every request is unknown; add $request, or $request_uri" in result
+    assert "$request_uri_without_args: not a variable of nginx itself" in result
 
 
 def test_case_46_a_request_line_of_apisix() -> None:
@@ -86,9 +86,9 @@ def test_case_46_a_request_line_of_apisix() -> None:
     assert value("dify_tokens_used_total", model="gpt-4", token_type="input") == 23
     assert value("dify_tokens_used_total", model="gpt-4", token_type="output") == 8
     assert value("dify_exporter_dropped_values_total") == 0
-    told = checked(CASES["46"])
-    assert told.count("carries no request path") == 1
-    assert "$request_line: not a variable of nginx itself" in told
+    result = checked(CASES["46"])
+    assert result.count("carries no request path") == 1
+    assert "$request_line: not a variable of nginx itself" in result
 
 
 @pytest.mark.parametrize(
@@ -406,9 +406,9 @@ def test_a_value_that_is_not_understood_is_counted_and_said(
     assert value("dify_exporter_lines_total", outcome="observed") == 1
     assert value("dify_exporter_dropped_values_total", source="s", field=field) == 1
     assert value("dify_exporter_dropped_values_total") == 1
-    told = checked(folder)
-    assert f"problem: {field} not understood 1 time and left out, for example: " in told
-    assert example in told
+    result = checked(folder)
+    assert f"problem: {field} not understood 1 time and left out, for example: " in result
+    assert example in result
     assert f"{field} not understood and left out: " in explained(folder, line)
 
 
@@ -459,9 +459,11 @@ def test_whole_seconds_do_not_cost_an_nginx_line(
     ],
 )
 def test_a_time_format_that_can_never_fit_is_refused(log: Callable[..., Path], format: str, sentence: str) -> None:
-    told = CliRunner().invoke(main, ["check", "--config", str(log(regex(SHORT, time_format=format)) / "exporter.toml")])
-    assert told.exit_code == 2
-    assert sentence in told.stderr
+    result = CliRunner().invoke(
+        main, ["check", "--config", str(log(regex(SHORT, time_format=format)) / "exporter.toml")]
+    )
+    assert result.exit_code == 2
+    assert sentence in result.stderr
 
 
 # Case 33: budgets.
