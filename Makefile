@@ -143,4 +143,5 @@ ROUNDS ?= 3
 bench: .venv/test
 	$(MAKE) --no-print-directory programs
 	$(BIN)/python -m benchmarks --lines $(LINES) --rounds $(ROUNDS)
+	$(BIN)/python -m benchmarks.wrapped --lines $(LINES) --rounds $(ROUNDS)
 	$(BIN)/python -m benchmarks.proxy --rounds $(ROUNDS)
