@@ -23,7 +23,7 @@ from exporter.tail.position import Position, Window
 from exporter.tail.search import FoundFile
 from exporter.tail.window_reader import WindowReader
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 #: How many done generations are remembered, in addition to those whose files still exist.
 _REMEMBERED = 64
@@ -206,7 +206,7 @@ class Tracker:
     def _lose(self, generation: Generation) -> None:
         position = generation.position
         has_lost_lines = generation.restored or position.unread
-        _logger.log(
+        _log.log(
             logging.WARNING if has_lost_lines else logging.INFO,
             "a rotated file and its copies were not found: path=%s unread_bytes=%d; lines written to it that were not "
             "read yet are not counted (if rotated files are moved to another folder, name it in log_patterns)",

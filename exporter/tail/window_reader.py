@@ -14,7 +14,7 @@ from exporter.tail.open_file import FILE_ERRORS, Unpacking, error_reason, identi
 from exporter.tail.position import PREFIX, Fingerprint, Window
 from exporter.tail.search import STILL
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 #: Seconds after its last growth for which a rotated file stays open.
 GRACE = 5.0
@@ -189,4 +189,4 @@ class WindowReader:
         self._context.table.add(fresh, instead_of=generation)
         self._context.table.transition(generation, Event.FORGOTTEN)
         self._context.has_more = True
-        _logger.info("skipped bytes that are a copy of another file: path=%s bytes=%d", self._context.path, copied)
+        _log.info("skipped bytes that are a copy of another file: path=%s bytes=%d", self._context.path, copied)

@@ -152,7 +152,7 @@ def check_every_cut(parser: Parser, log: bytes) -> None:
 
 #: Seconds of processor time that any line may take. The slowest takes a fifth of it; a quadratic parser exceeds it
 #: long before the last of these lengths.
-_PATIENCE = 2.0
+_LINE_LIMIT_SECONDS = 2.0
 _LENGTHS = (8192, 32_768, 131_072)
 
 
@@ -163,7 +163,7 @@ def check_linear(parser: Parser, beginning: bytes, noise: bytes, end: bytes) -> 
         begun = time.process_time()
         parser.parse(line)
         spent = time.process_time() - begun
-        assert spent < _PATIENCE, f"{len(line)} bytes took {spent:.1f} s"
+        assert spent < _LINE_LIMIT_SECONDS, f"{len(line)} bytes took {spent:.1f} s"
 
 
 def check_bounded(parser: Parser, log: bytes) -> None:

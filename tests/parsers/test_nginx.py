@@ -86,13 +86,13 @@ def test_a_sample_is_observed_completely_only_by_its_own_format(name: str) -> No
 
 def test_the_four_samples_contain_the_same_requests() -> None:
     """One nginx wrote all of them at the same time, so the values that they contain must agree."""
-    said = {}
+    found = {}
     for name, format in SAMPLES.items():
         records = Nginx(format=format).parse((ROOT / f"samples/nginx-{name}.log").read_bytes()).records
-        said[name] = {
+        found[name] = {
             (r.method, r.route, r.status_code, r.count, r.response_bytes) for r in records if isinstance(r, Request)
         }
-    assert said["dify"] == said["dify-timed"] == said["combined"] == said["json"]
+    assert found["dify"] == found["dify-timed"] == found["combined"] == found["json"]
 
 
 LINES = st.sampled_from(

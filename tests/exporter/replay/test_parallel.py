@@ -130,9 +130,9 @@ def gone(pids: list[int]) -> bool:
 def test_an_interrupt_ends_them_all(large: Path) -> None:
     with parsing(large) as (process, workers):
         process.send_signal(signal.SIGINT)
-        told, said = process.communicate(timeout=30)
-        assert (process.returncode, said) == (130, "interrupted: the result covers only what was read until then\n")
-        assert json.loads(told).keys() <= {"a"}
+        output, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (130, "interrupted: the result covers only what was read until then\n")
+        assert json.loads(output).keys() <= {"a"}
         until("their end", lambda: gone(workers))
 
 
@@ -145,10 +145,10 @@ def test_nobody_outlives_a_replay_that_is_killed(large: Path) -> None:
 def test_one_that_is_killed_is_said(large: Path) -> None:
     with parsing(large) as (process, workers):
         os.kill(workers[1], signal.SIGKILL)
-        _, said = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=30)
         assert process.returncode == 2
         assert (
-            said
+            errors
             == f"dify-exporter: {large}: cannot be read: one of the parsing processes has died; try --processes 1\n"
         )
         until("their end", lambda: gone(workers))
