@@ -4,7 +4,7 @@ import re
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from parsers.access import columns
@@ -93,7 +93,6 @@ def lines(draw: st.DrawFn, format: str) -> bytes:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=100)
 @given(data=st.data())
 def test_columns_and_rows_give_the_same_result(format: str, data: st.DataObject) -> None:
     parser = PARSERS[format]

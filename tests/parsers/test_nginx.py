@@ -103,13 +103,13 @@ FORMATS = [*SAMPLES.values(), INGRESS, "$request $status", 'log_format n escape=
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=50)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(log=st.lists(LINES | TEXT, max_size=8).map(b"".join), cuts=st.lists(st.integers(0, 2000), max_size=4))
 def test_the_laws_hold(format: str, log: bytes, cuts: list[int]) -> None:
     check_laws(Nginx(format=format), log, cuts)
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(line=LINES, at=st.integers(0, 400), put=TEXT.filter(lambda text: b"\n" not in text))
 def test_text_of_a_client_never_becomes_a_label(line: bytes, at: int, put: bytes) -> None:
     for format in FORMATS:

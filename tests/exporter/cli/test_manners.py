@@ -72,6 +72,7 @@ def test_variables_stand_for_options(tmp_path: Path) -> None:
     assert json.loads(result.stdout)
 
 
+@pytest.mark.system
 def test_standard_input_and_no_colours_into_a_pipe() -> None:
     environment = {**os.environ, "FORCE_COLOR": ""}
     result = subprocess.run(
@@ -82,6 +83,7 @@ def test_standard_input_and_no_colours_into_a_pipe() -> None:
     assert b"/v1/chat-messages" in result.stdout
 
 
+@pytest.mark.system
 def test_no_color_is_obeyed_on_a_terminal() -> None:
     leader, follower = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1"}
@@ -114,6 +116,7 @@ def test_an_interrupted_command_ends_quietly_with_130(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.system
 def test_completion(shell: str) -> None:
     environment = {**os.environ, "_DIFY_EXPORTER_COMPLETE": f"{shell}_source"}
     result = subprocess.run([COMMAND], capture_output=True, text=True, timeout=30, env=environment)
@@ -133,6 +136,7 @@ def test_log_lines_as_logfmt_or_json() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.system
 def test_files_are_utf_8_whatever_the_locale_is(tmp_path: Path) -> None:
     (tmp_path / "var/log/nginx").mkdir(parents=True)
     (tmp_path / "var/log/nginx/access.log").touch()
@@ -143,6 +147,7 @@ def test_files_are_utf_8_whatever_the_locale_is(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.system
 def test_what_the_locale_cannot_write_ends_no_replay(tmp_path: Path) -> None:
     config = tmp_path / "exporter.toml"
     table = f'[[source]]\nname = "nginx 日志"\npaths = ["{SAMPLE}"]\nparser = "nginx"\n'

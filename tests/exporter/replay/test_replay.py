@@ -185,6 +185,7 @@ def test_an_empty_log_is_said_and_is_no_error(tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout, result.stderr) == (0, "{}\n", f"{tmp_path / 'x.log'}: is empty\n")
 
 
+@pytest.mark.system
 def test_an_interrupt_shows_what_was_read_until_then() -> None:
     command = [str(Path(sys.executable).with_name("dify-exporter")), "replay", "-", "--output", "json"]
     lines = Path(DIFY).read_bytes() * 200
@@ -206,6 +207,7 @@ def test_an_interrupt_shows_what_was_read_until_then() -> None:
     assert set(result) <= {"nginx"}
 
 
+@pytest.mark.system
 def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
     command = f"{Path(sys.executable).with_name('dify-exporter')} replay {DIFY} --output metrics | head -n 1"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
