@@ -1,5 +1,6 @@
 """What holds for every test, and for the fast half: the tests without the marker `system`."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Do not import the system tests for the fast half: this takes seconds in each worker."""
     return True if _is_fast_half(config) and collection_path == _SYSTEM else None
+
+
+def pytest_collection_finish() -> None:
+    """Keep the thousands of tests out of the garbage collector: it would look at all of them again and again."""
+    gc.collect()
+    gc.freeze()
