@@ -100,9 +100,9 @@ def test_a_damaged_state_is_set_aside_and_its_sources_count_as_never_seen(tmp_pa
     content = DAMAGES[damage]
     state.write_bytes(state.read_bytes()[:200] if content is None else content)
     exporter = count(tmp_path, 100)
-    said = [line for line in exporter.process.lines if "set aside as" in line]
-    assert len(said) == 1
-    assert "level=warning" in said[0]
+    warnings = [line for line in exporter.process.lines if "set aside as" in line]
+    assert len(warnings) == 1
+    assert "level=warning" in warnings[0]
     assert not any("set aside" in line for line in count(tmp_path, 100).process.lines)
 
 

@@ -56,7 +56,7 @@ def test_gauges_of_the_process() -> None:
     assert "# TYPE dify_exporter_checkpoint_errors_total counter\ndify_exporter_checkpoint_errors_total 2.0\n" in text
 
 
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples * 3 // 5)
 @given(st.lists(st.text(alphabet=st.characters(codec=None), max_size=200), min_size=1, max_size=5))
 def test_any_label_is_read_back(values: list[str]) -> None:
     """Backslash, quote, newline, lone surrogate, empty: one bad value must not fail the scrape."""
@@ -122,7 +122,7 @@ GAUGES = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("content_type", [TEXT, OPEN_METRICS])
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples * 3 // 5)
 @given(records=st.lists(RECORDS, max_size=8), gauges=GAUGES, created=st.booleans())
 def test_it_is_what_prometheus_client_prints(content_type, records, gauges, created) -> None:
     snapshot = ledger(*records).snapshot(0)

@@ -176,15 +176,15 @@ POSITION = {"path": "log", "number": 1, "device": 0, "inode": 0}
 
 
 def written(number: int, *states: object, version: int = VERSION) -> bytes:
-    """A file whose seals are right, whatever it holds."""
+    """A file whose checksums are right, whatever it holds."""
     import zlib
 
     head = b"dify-exporter state %d %d\n" % (version, number)
-    data, seal = head, head
+    data, checksum = head, head
     for loaded in states:
         payload = zlib.compress(msgspec.msgpack.encode(loaded))
-        seal = checkpoint._checksum(payload, seal)
-        data += checkpoint._RECORD.pack(len(payload), seal) + payload
+        checksum = checkpoint._checksum(payload, checksum)
+        data += checkpoint._RECORD.pack(len(payload), checksum) + payload
     return data
 
 
