@@ -30,7 +30,7 @@ _REMEMBERED = 64
 
 
 class Tracker:
-    """The caller must call `acknowledge` after each window.
+    """The caller must call `look` before each call of `window`, and `acknowledge` after each window.
 
     Other threads may read these attributes: `lag` is the number of known bytes that are not posted, `backlog` the part
     of it that can be read now. `reads`: the path names a file that this tracker reads. `error` is the reason why it
@@ -54,7 +54,6 @@ class Tracker:
         self._source, self._table, self._search = source, self._context.table, self._context.search
         self._opener = FileOpener(self._context, from_end, trusted)
         self._reader = WindowReader(self._context)
-        self._is_fresh = False
         self._found: os.stat_result | None = None
         self._given: Window | None = None
 
@@ -80,7 +79,7 @@ class Tracker:
 
     def look(self, now: float) -> None:
         """Stat the path and detect a rotation (B13-B18, B27, B28, B31). An OSError is stored in `error`."""
-        self._is_fresh, self._found = True, None
+        self._found = None
         self._context.has_more = self._context.awaits_copy_check = False
         if self.is_forgotten:
             return
@@ -105,9 +104,6 @@ class Tracker:
     def window(self) -> Window | None:
         """Return the next window, None if there is nothing new. An OSError is stored in `error`."""
         now = self._source.clock()
-        if not self._is_fresh:
-            self.look(now)
-        self._is_fresh = False
         self._given = self._next_window(now)
         self._publish(now)
         return self._given
@@ -115,8 +111,7 @@ class Tracker:
     def acknowledge(self, position: Position, consumed: int) -> None:
         """Store that the ledger has posted the last window. `position` is the position after the consumed bytes."""
         window, self._given = self._given, None
-        if window is None:
-            return
+        assert window is not None, "only a window is acknowledged"
         generation = self._table.acknowledge(window, position, consumed)
         if generation is not None and generation.reader is not None and window.closes:
             if shortfall := generation.reader.shortfall(generation.position):

@@ -95,6 +95,11 @@ UNREAD: dict[str, Steps] = {
         write("old1\nhalf"), start(), poll(),
         truncate(), write("n\n"), poll(10), has_read("old1", "n"), counts(lost_bytes=4),
     ],
+    "B23 what the copy lacks is counted as lost": [
+        write(""), start(), poll(),
+        write(("x" * 99 + "\n") * 4000), starve(1), turn, copy(".1", size=300_000), truncate(), write("n\n"), poll(20),
+        has_read(*["x" * 99] * 3000, "n"), counts(truncations=1, lost_bytes=100_000),
+    ],
     "B23 the beginning of a line that was cut off is lost": [
         write("one\nhalf of a li"), start(), poll(),
         truncate(4), write("two\n"), poll(10), has_read("one", "two"), counts(truncations=1, lost_bytes=8),

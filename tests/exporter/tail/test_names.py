@@ -156,6 +156,7 @@ def test_other_folders_have_rotated_files(tmp_path: Path, steps: Steps, goes_dow
         ("%s~*", "test.log~7"),
         ("old/{stem}-*", "old/test-a"),
         ("../gone/%s", "../gone/test.log"),
+        ("o?d/%s~*", "old/test.log~7"),
     ],
 )
 def test_a_log_pattern_names_generations_that_nobody_saw(tmp_path: Path, pattern: str, name: str) -> None:

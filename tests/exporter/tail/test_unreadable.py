@@ -23,6 +23,7 @@ from tests.exporter.tail.scenario import (
     overwrite,
     play,
     poll,
+    reads,
     rename,
     restart,
     start,
@@ -33,6 +34,10 @@ from tests.exporter.tail.scenario import (
 )
 
 DENIED: dict[str, Steps] = {
+    "D42 start_at is the end of a file that may not be read": [
+        write("old\n"), deny(""), start(start_at="end"), reads(),
+        allow(""), write("new\n"), reads("new"),
+    ],
     # Found by the state machine: emptied before it was allowed.
     "B23 D42 a copy is found of what could not be read": [
         write("a1\n"), start(), poll(),
