@@ -7,12 +7,12 @@ import pytest
 from exporter.replay.detect import detect, guesses
 from parsers.batch import ReceivedItems, Usage
 from parsers.otlp import Otlp
+from tests.parsers.tracing.events import langfuse
 from tests.parsers.tracing.spans import (
     CANARY,
     NATIVE,
     OTEL,
     PHOENIX,
-    langfuse,
     native,
     otel,
     requests_of,

@@ -10,6 +10,7 @@ from exporter import catalogue as c
 from parsers.batch import UNKNOWN, Failure, NodeRun, Run, SpanApp
 from parsers.tracing import Reading, read_langfuse, read_otlp
 from tests.parsers.tracing import spans
+from tests.parsers.tracing.events import langfuse
 from tests.parsers.tracing.spans import (
     NATIVE,
     OTEL,
@@ -18,7 +19,6 @@ from tests.parsers.tracing.spans import (
     Node,
     Told,
     Workflow,
-    langfuse,
     native,
     otel,
     requests_of,
