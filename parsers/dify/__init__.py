@@ -32,6 +32,7 @@ from parsers.batch import (
 from parsers.dify import error_body, failures, structured, text
 from parsers.dify.events import EVENTS
 from parsers.dify.message import MessageReader
+from parsers.dify.receiver import RECEIVED
 from parsers.dify.requests import DifyAccessReader
 from parsers.lines import Outcome, by_line
 from parsers.parser import Parser
@@ -69,7 +70,7 @@ class Dify(Parser, frozen=True):
     def parse(self, window: bytes, final: bool = False) -> Batch:
         consumed = len(window) if final else window.rfind(b"\n") + 1
         results, rest = [], window[:consumed]
-        for read in (EVENTS.read, self._requests.json, self._requests.text):
+        for read in (EVENTS.read, RECEIVED.read, self._requests.json, self._requests.text):
             results.append(result := read(rest))
             rest = result.rest
         others = by_line(rest, True, self._line)
