@@ -75,6 +75,10 @@ def kill_again_and_again(folder: Path, terms: Terms) -> Found:
             clients.append(Client(terms.client, "otel.py", f"http://{listen}/v1/traces", "20", "20", "20"))
             books.append(clients[-1].books(120)["nodes"])
 
+    with receiving(folder, settings, listen), running([COMMAND, "serve"], folder) as process:
+        exporter = Exporter(process)  # from now on it knows the source, and reads every rotated file
+        process.said("first pass done")
+        until("the first heartbeat", lambda: exporter.value("dify_exporter_lines_total") > 0)
     sender = threading.Thread(target=send)
     sender.start()
     try:
