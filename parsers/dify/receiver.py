@@ -12,7 +12,6 @@ import msgspec
 from msgspec import field
 
 from parsers.batch import (
-    ERROR_KINDS,
     RUN_KINDS,
     TRACING_DIALECTS,
     TRACING_OUTCOMES,
@@ -29,6 +28,7 @@ from parsers.batch import (
     UsageMissing,
 )
 from parsers.dify.block import TimedLine
+from parsers.dify.error_body import KINDS as CAUSES
 from parsers.dify.events import EventReader
 from parsers.dify.sums import EventSums, grouped
 from parsers.dify.telemetry import (
@@ -50,6 +50,9 @@ SERVICE = "dify-exporter-receive"
 HEARTBEAT = "dify.receiver.heartbeat"
 #: The status of a run whose outcome its span does not tell.
 FINISHED = "finished"
+
+#: The kinds of failures that the lines may name.
+KINDS = CAUSES | {"node_failed", "run_failed"}
 
 #: The largest length of the id of a span with that of its trace.
 _ID_LENGTH = 64
@@ -129,7 +132,7 @@ class ReceivedSums(EventSums):
         self._joined: list[Record] = []
 
     def add(self, kind: type[TelemetryEvent], events: Sequence[Any], at: int | None) -> None:
-        self._failures.update([event.error for event in events if event.error in ERROR_KINDS])
+        self._failures.update([event.error for event in events if event.error in KINDS])
         parents = [event.parent for event in events]
         has_parents = parents.count(None) < len(parents)
         if has_parents or any(event.own_span for event in events):
