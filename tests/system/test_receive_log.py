@@ -15,6 +15,7 @@ from tests.system.receiver import Receiver, facts, items, lines, receiving
 
 SOURCE = '[[source]]\nname = "receive"\npaths = ["receive.log"]\nparser = "dify"\n'
 BEGINNING = 'start_at = "beginning"'
+HALF = b'{"ts":"2026-11-30T00:00:00.000Z","severity":"INFO","service":"dify-exporter-rec'
 
 
 def send(receiver: Receiver, door: str) -> None:
@@ -56,7 +57,7 @@ def test_what_a_real_dify_sent_is_counted_as_in_its_books(tmp_path: Path, door: 
         assert counted == wanted
         assert exporter.value("dify_exporter_lost_bytes_total") == 0
         assert exporter.value("dify_exporter_lines_total", outcome="unparsed") == 0
-        assert exporter.value("dify_exporter_rotations_total") == len([*tmp_path.glob("receive.log.*")]) > 2
+        assert exporter.value("dify_exporter_rotations_total") == len([*tmp_path.glob("receive.log.*")]) >= 2
 
 
 def _can_send(receiver: Receiver, door: str) -> bool:
@@ -118,7 +119,7 @@ def test_the_half_line_of_a_killed_receiver_is_counted_by_nobody(tmp_path: Path)
                 receiver.kill_all()
             whole = receiver.log.stat().st_size
             with receiver.log.open("ab") as log:
-                log.write(b'{"ts":"2026-11-30T00:00:00.000Z","severity":"INFO","service":"dify-exporter-rec')
+                log.write(HALF)
             until("the half line", lambda at=whole: exporter.value("dify_exporter_read_bytes_total") >= at)
             assert len(books) == 5
             assert exporter.value("dify_node_runs_total") == 5 * (number + 1)
@@ -126,4 +127,4 @@ def test_the_half_line_of_a_killed_receiver_is_counted_by_nobody(tmp_path: Path)
             until("no half line", lambda: receiver.log.read_bytes().endswith(b"\n"))
         until("all lines", lambda: exporter.value("dify_exporter_lines_total") == len(lines(receiver.log)))
         assert exporter.value("dify_exporter_lines_total", outcome="unparsed") == 0
-        assert exporter.value("dify_exporter_lost_bytes_total") == 0
+        assert exporter.value("dify_exporter_lost_bytes_total") == 3 * len(HALF)  # nobody has acknowledged them
