@@ -31,6 +31,12 @@ unit: .venv/test
 soak: .venv/test programs
 	$(BIN)/python -m tests.system.soak
 
+# Kill the receiver and the exporter while a real OpenTelemetry client sends, and compare what was sent and counted:
+# make soak-receive KILLS=50 SECONDS=1.5 CLIENT=otel-1.41
+.PHONY: soak-receive
+soak-receive: .venv/test
+	$(BIN)/python -m tests.system.receive_soak
+
 # Fuzz every parser and the proxy's reading of responses, guided by coverage. The corpus and findings are in .fuzz.
 .PHONY: fuzz
 MINUTES ?= 5
@@ -68,7 +74,7 @@ docs: .venv/test
 .PHONY: lock
 lock: .venv/python
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra proxy --generate-hashes --universal --python-version 3.11 --no-annotate \
+	$(BIN)/uv pip compile pyproject.toml --extra proxy --extra receive --generate-hashes --universal --python-version 3.11 --no-annotate \
 	  --no-emit-index-url --custom-compile-command 'make lock' --upgrade --quiet --output-file requirements.lock
 
 # Look for known vulnerabilities of the locked versions. Exit code 1: there are some. 2: no database can be reached.
