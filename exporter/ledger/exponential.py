@@ -10,7 +10,6 @@ in which bucket a duration is. The source of the schema is https://prometheus.io
 """
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from math import ceil, isqrt
@@ -27,9 +26,6 @@ _MILLISECOND = 1_000_000
 
 #: How many durations are remembered with their number.
 _REMEMBERED = 8192
-
-#: With so many durations at once, a Counter is worth its fixed cost.
-_MANY = 16
 
 
 def _bounds() -> tuple[int, ...]:
@@ -65,12 +61,8 @@ class Numbers(dict[int, int]):
     def observe(self, counts: dict[int, int], durations: Sequence[int]) -> None:
         """Add durations to `counts`. There must be at least one."""
         # Finer durations repeat too rarely for the cache. The first one shows what the log holds.
-        numbers = map(self._search if durations[0] % _MILLISECOND else self.__getitem__, durations)
-        if len(durations) < _MANY:
-            for number in numbers:
-                counts[number] = counts.get(number, 0) + 1
-        else:
-            merge(counts, Counter(numbers))
+        for number in map(self._search if durations[0] % _MILLISECOND else self.__getitem__, durations):
+            counts[number] = counts.get(number, 0) + 1
 
 
 def merge(counts: dict[int, int], more: Mapping[int, int]) -> None:

@@ -22,15 +22,21 @@ class Histogram(Struct, frozen=True, array_like=True, gc=False):
     and only beyond 64 bits.
     """
 
-    total: int | Decimal = 0
-    cells: dict[int, int] = {}
+    total: int | Decimal
+    cells: dict[int, int]
 
     @property
     def count(self) -> int:
         return sum(self.cells.values())
 
+    def since(self, earlier: "Histogram") -> "Histogram":
+        """The durations that were added to `earlier`, an older value of the same label set."""
+        before = earlier.cells
+        cells = {cell: count - before.get(cell, 0) for cell, count in self.cells.items()}
+        return Histogram(self.total - earlier.total, {cell: count for cell, count in cells.items() if count})
 
-EMPTY = Histogram()
+
+EMPTY = Histogram(0, {})
 
 
 class Layout:
