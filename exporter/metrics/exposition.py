@@ -1,8 +1,9 @@
 """Prints a snapshot as exposition text. prometheus_client's printers would take twenty times as long.
 
 The tests compare this output with theirs. Formats: Prometheus text 0.0.4 and 1.0.0, and OpenMetrics 1.0
-(prometheus/docs, content_negotiation.md). All our names are legal under the older rules too, so one text serves both
-versions of the text format. The `process_*` metrics come from prometheus_client's own collectors.
+(prometheus/docs, content_negotiation.md); `exporter.metrics.protobuf` prints PrometheusProto. All our names are legal
+under the older rules too, so one text serves both versions of the text format. The `process_*` metrics come from
+prometheus_client's own collectors.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -16,6 +17,8 @@ from exporter import catalogue as c
 from exporter.ledger.histogram import Histogram, layout
 from exporter.ledger.ledger import Snapshot
 from exporter.ledger.series import Labels
+from exporter.metrics import protobuf
+from exporter.metrics.families import Gauges, of_process, selected
 from parsers.values.numbers import SECOND
 
 if TYPE_CHECKING:
@@ -23,13 +26,10 @@ if TYPE_CHECKING:
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 TEXT_1 = "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"
+PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
 
-_ENDINGS = ("", "_bucket", "_count", "_sum")
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
-
-#: The values of metrics that are not durable, by metric and label values.
-Gauges = Mapping[c.Metric, Mapping[Labels, float]]
 
 
 class ScrapeOptions(Struct, frozen=True):
@@ -57,7 +57,14 @@ class _LabelTexts(dict[Labels, tuple[str, str]]):
 
 
 class Texts(dict[c.Metric, _LabelTexts]):
-    """A cache of the labels of each series as text, escaped once. It is bounded because the series are."""
+    """A cache of the labels of each series as text, escaped once. It is bounded because the series are.
+
+    `encoded` is the same for PrometheusProto.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoded = protobuf.Cache()
 
     def __missing__(self, metric: c.Metric) -> _LabelTexts:
         self[metric] = _LabelTexts(metric.labels)
@@ -74,17 +81,17 @@ def render(  # noqa: PLR0913 (one keyword per option of a scrape)
     texts: Texts | None = None,
     names: Container[str] = (),
 ) -> bytes:
-    """Print all series, followed by those of the `process` collectors.
+    """Print all series in the format of a content type, followed by those of the `process` collectors.
 
-    `created` adds `_created` samples, which exist in OpenMetrics only. `texts` is a cache that the caller keeps between
-    calls. If `names` is not empty, only metrics with such a name, or with a sample of such a name, are printed.
+    `created` adds `_created` samples, which exist in OpenMetrics only; PrometheusProto always has these times. `texts`
+    is a cache that the caller keeps between calls. `names` is the same as in `selected`.
     """
-    open_metrics = content_type == OPEN_METRICS
     texts = Texts() if texts is None else texts
+    if content_type == PROTOBUF:
+        return protobuf.render(snapshot, gauges, process=process, cache=texts.encoded, names=names)
+    open_metrics = content_type == OPEN_METRICS
     lines: list[str] = []
-    for metric in c.METRICS:
-        if names and not any(metric.name + ending in names for ending in _ENDINGS):
-            continue
+    for metric in selected(snapshot, gauges, names):
         created_at = snapshot.created.get(metric) if created and open_metrics else None
         if values := snapshot.counters.get(metric) or gauges.get(metric):
             lines += _head(metric, open_metrics)
@@ -165,12 +172,10 @@ def _of_process(collectors: Iterable["Collector"], open_metrics: bool, names: Co
     from prometheus_client.registry import Collector, CollectorRegistry
 
     class Chosen(Collector):
-        """The metric families that `names` selects, by their own name or by the name of a sample."""
+        """The metric families that `names` selects."""
 
         def collect(self) -> Iterator[Metric]:
-            for family in (family for collector in collectors for family in collector.collect()):
-                if not names or family.name in names or any(sample.name in names for sample in family.samples):
-                    yield family
+            return of_process(collectors, names)
 
     registry = CollectorRegistry()
     registry.register(Chosen())
