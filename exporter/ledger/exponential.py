@@ -42,9 +42,9 @@ BOUNDS = _bounds()
 
 
 class Numbers(dict[int, int]):
-    """Counts durations by the number of the first bound that is not below them.
+    """Finds the number of the first bound that is not below a duration.
 
-    The dictionary is a cache of the number by the duration: logs mostly hold whole milliseconds, which repeat.
+    It is a cache of the number by the duration: logs mostly hold whole milliseconds, which repeat.
     """
 
     def __init__(self, bounds: Sequence[int]) -> None:
@@ -58,11 +58,10 @@ class Numbers(dict[int, int]):
             self[duration] = number
         return number
 
-    def observe(self, counts: dict[int, int], durations: Sequence[int]) -> None:
-        """Add durations to `counts`. There must be at least one."""
+    def of(self, durations: Sequence[int]) -> list[int]:
+        """The numbers of durations. There must be at least one."""
         # Finer durations repeat too rarely for the cache. The first one shows what the log holds.
-        for number in map(self._search if durations[0] % _MILLISECOND else self.__getitem__, durations):
-            counts[number] = counts.get(number, 0) + 1
+        return [*map(self._search if durations[0] % _MILLISECOND else self.__getitem__, durations)]
 
 
 def merge(counts: dict[int, int], more: Mapping[int, int]) -> None:
@@ -76,7 +75,8 @@ _NUMBERS = Numbers(BOUNDS)
 
 def observe(counts: dict[int, int], durations: Sequence[int]) -> None:
     """Add durations to a histogram. There must be at least one."""
-    _NUMBERS.observe(counts, durations)
+    for number in _NUMBERS.of(durations):
+        counts[number] = counts.get(number, 0) + 1
 
 
 def quantile(q: float, counts: Mapping[int, int]) -> float | None:
@@ -85,12 +85,12 @@ def quantile(q: float, counts: Mapping[int, int]) -> float | None:
     The exact one is the smallest duration that at least the fraction `q` of all durations do not exceed. The result is
     the middle (the geometric mean of the bounds) of its bucket. An interpolation between the bounds could be 9 % away.
     """
-    rank, number = max(1, ceil(q * sum(counts.values()))), None
+    rank = max(1, ceil(q * sum(counts.values())))
     for number in sorted(counts):
         rank -= counts[number]
         if rank <= 0:
-            break
-    return None if number is None else middle(number)
+            return middle(number)
+    return None
 
 
 def middle(number: int) -> float:

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache
+from itertools import accumulate
 
 from msgspec import Struct
 
@@ -18,25 +19,29 @@ from parsers.values.numbers import SECOND
 class Histogram(Struct, frozen=True, array_like=True, gc=False):
     """The durations of one label set: their sum in nanoseconds, and their number by cell.
 
-    It is replaced and never changed, so that a snapshot needs no copy of it. The sum is a Decimal only in a state file,
-    and only beyond 64 bits.
+    `cells` begins with the cell `first` and ends with the last one that is not empty; `zeros` is the number of
+    durations of 0. A histogram is replaced and never changed, so that a snapshot needs no copy of it. The sum is a
+    Decimal only in a state file, and only beyond 64 bits.
     """
 
     total: int | Decimal
-    cells: dict[int, int]
+    zeros: int
+    first: int
+    cells: list[int]
 
     @property
     def count(self) -> int:
-        return sum(self.cells.values())
+        return self.zeros + sum(self.cells)
 
     def since(self, earlier: "Histogram") -> "Histogram":
         """The durations that were added to `earlier`, an older value of the same label set."""
-        before = earlier.cells
-        cells = {cell: count - before.get(cell, 0) for cell, count in self.cells.items()}
-        return Histogram(self.total - earlier.total, {cell: count for cell, count in cells.items() if count})
+        cells, begin = self.cells.copy(), earlier.first - self.first
+        for place, count in enumerate(earlier.cells, begin):
+            cells[place] -= count
+        return Histogram(self.total - earlier.total, self.zeros - earlier.zeros, self.first, cells)
 
 
-EMPTY = Histogram(0, {})
+EMPTY = Histogram(0, 0, 0, [])
 
 
 class Layout:
@@ -47,30 +52,50 @@ class Layout:
         classic = [round(bound * SECOND) for bound in bounds]
         cells = sorted({*exponential.BOUNDS, *classic})
         self._numbers = exponential.Numbers(cells)
-        self._buckets = len(classic) + 1
-        self._classic = [bisect_left(classic, cell) for cell in cells]
-        self._exponential = [bisect_left(exponential.BOUNDS, cell) for cell in cells]
+        #: The number of the cell behind each classic bound.
+        self._edges = [bisect_left(cells, bound) + 1 for bound in classic]
+        #: The exponential bucket of each cell, and the cells that are in the same bucket as the one before.
+        self._bucket = [bisect_left(exponential.BOUNDS, cell) for cell in cells]
+        self._split = [n for n in range(1, len(cells)) if self._bucket[n] == self._bucket[n - 1]]
 
     def observe(self, before: Histogram, durations: Sequence[int]) -> Histogram:
         """`before` with more durations in nanoseconds. There must be at least one."""
-        cells = before.cells.copy()
-        self._numbers.observe(cells, durations)
-        return Histogram(before.total + sum(durations), cells)
+        numbers = self._numbers.of(durations)
+        lowest, zeros = min(numbers), before.zeros
+        if not lowest:
+            zeros += numbers.count(0)
+            numbers = [number for number in numbers if number]
+            if not numbers:
+                return Histogram(before.total, zeros, before.first, before.cells)
+            lowest = min(numbers)
+        first, cells = before.first, before.cells
+        if not cells:
+            first = lowest
+        below, above = first - lowest, max(numbers) - first - len(cells) + 1
+        cells = [*[0] * below, *cells, *[0] * above] if below > 0 or above > 0 else cells.copy()
+        first = min(first, lowest)
+        for number in numbers:
+            cells[number - first] += 1
+        return Histogram(before.total + sum(durations), zeros, first, cells)
 
-    def classic(self, histogram: Histogram) -> list[int]:
-        """The number of durations in each classic bucket, and above all bounds."""
-        counts, bucket = [0] * self._buckets, self._classic
-        for cell, count in histogram.cells.items():
-            counts[bucket[cell]] += count
-        return counts
+    def cumulative(self, histogram: Histogram) -> list[int]:
+        """For each classic bound, the number of durations that it is not below, and the number of all durations."""
+        edges, first = self._edges, histogram.first
+        sums = [*accumulate(histogram.cells, initial=histogram.zeros)]
+        begin, end = bisect_left(edges, first), bisect_left(edges, first + len(sums))
+        inside = [sums[edge - first] for edge in edges[begin:end]]
+        return [*[histogram.zeros] * begin, *inside, *[sums[-1]] * (len(edges) - end + 1)]
 
-    def exponential(self, histogram: Histogram) -> dict[int, int]:
-        """The number of durations by exponential bucket."""
-        counts: dict[int, int] = {}
-        number = self._exponential
-        for cell, count in histogram.cells.items():
-            counts[number[cell]] = counts.get(number[cell], 0) + count
-        return counts
+    def exponential(self, histogram: Histogram) -> tuple[int, list[int]]:
+        """The exponential bucket of the first cell, and the number of durations in it and the following buckets.
+
+        Bucket 0 is not among them: it holds `histogram.zeros`.
+        """
+        counts, first = histogram.cells.copy(), histogram.first
+        begin, end = bisect_left(self._split, first + 1), bisect_left(self._split, first + len(counts))
+        for cell in reversed(self._split[begin:end]):
+            counts[cell - first - 1] += counts.pop(cell - first)
+        return self._bucket[first], counts
 
 
 @lru_cache(maxsize=64)

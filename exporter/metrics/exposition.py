@@ -8,7 +8,6 @@ prometheus_client's own collectors.
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from decimal import Decimal
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -41,11 +40,15 @@ class ScrapeOptions(Struct, frozen=True):
 
 
 class _LabelTexts(dict[Labels, tuple[str, str]]):
-    """The labels of one metric as text: those whose name sorts before `le`, and those after it."""
+    """The labels of one metric as text: those whose name sorts before `le`, and those after it.
+
+    `histograms` has the lines of each histogram as they were printed last. Most do not change from scrape to scrape.
+    """
 
     def __init__(self, names: tuple[str, ...]) -> None:
         super().__init__()
         self._names = names
+        self.histograms: dict[Labels, tuple[Histogram, str]] = {}
 
     def __missing__(self, labels: Labels) -> tuple[str, str]:
         pairs = sorted(zip(self._names, labels, strict=True))
@@ -131,18 +134,22 @@ def _histograms(
 ) -> Iterator[str]:
     name = metric.name
     les = [*map(number, bounds), "+Inf"]
-    classic = layout(bounds).classic
+    cumulative = layout(bounds).cumulative
     for labels, histogram in values.items():
         before, after = texts[labels]
-        head = f'{name}_bucket{{{before}{"," if before else ""}le="'
-        tail = f'"{"," if after else ""}{after}}} '
-        count = 0
-        for le, count in zip(les, accumulate(classic(histogram)), strict=True):
-            yield f"{head}{le}{tail}{number(count)}\n"
-        text = _braces(before, after)
-        yield f"{name}_count{text} {number(count)}\n{name}_sum{text} {number(histogram.total / SECOND)}\n"
+        printed, text = texts.histograms.get(labels, (None, ""))
+        if printed is not histogram:
+            head = f'{name}_bucket{{{before}{"," if before else ""}le="'
+            tail = f'"{"," if after else ""}{after}}} '
+            counts = [*map(number, cumulative(histogram))]
+            lines = [f"{head}{le}{tail}{count}\n" for le, count in zip(les, counts, strict=True)]
+            braces = _braces(before, after)
+            lines.append(f"{name}_count{braces} {counts[-1]}\n{name}_sum{braces} {number(histogram.total / SECOND)}\n")
+            text = "".join(lines)
+            texts.histograms[labels] = histogram, text
+        yield text
         if created_at is not None:
-            yield f"{name}_created{text} {number(created_at[labels])}\n"
+            yield f"{name}_created{_braces(before, after)} {number(created_at[labels])}\n"
 
 
 def _braces(before: str, after: str) -> str:

@@ -5,9 +5,11 @@ format carries native histograms; their classic buckets stand beside them. The p
 long. The tests decode this output with it.
 """
 
+import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from decimal import Decimal
-from itertools import accumulate
+from itertools import chain
+from operator import add, sub
 from struct import pack
 from typing import TYPE_CHECKING
 
@@ -28,8 +30,8 @@ _TYPES = {"counter": (0, 3), "gauge": (1, 2), "unknown": (3, 5), "histogram": (4
 #: Durations below this number of seconds are zero. It is the threshold that Prometheus' client libraries use.
 _ZERO_THRESHOLD = 2.0**-128
 
-#: A longer row of empty buckets begins a new span; a shorter one is written as zeros, which takes fewer bytes.
-_MAX_GAP = 2
+#: The differences between so many empty buckets that they end a span. Fewer are written as zeros.
+_LONG_GAP = bytes(15)
 
 #: How many numbers are remembered in their encoded form.
 _REMEMBERED = 1 << 14
@@ -50,26 +52,61 @@ class _Encoded(dict[int, bytes]):
         return result
 
 
+class _Signed(dict[int, bytes]):
+    """A bounded cache of signed numbers as varints of their zigzag form."""
+
+    def __missing__(self, number: int) -> bytes:
+        result = _varint[2 * number if number >= 0 else -2 * number - 1]
+        if len(self) < _REMEMBERED:
+            self[number] = result
+        return result
+
+
 _varint = _Encoded()
+_signed = _Signed()
 
 
-class LabelBytes(dict[Labels, bytes]):
-    """The labels of one metric as fields of its Metric message, encoded once."""
+class _Buckets(dict[int, bytes]):
+    """A bounded cache of the beginning of a Bucket with a cumulative count. Its bound follows."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __missing__(self, count: int) -> bytes:
+        number = _varint[count]
+        result = b"\x1a" + _varint[10 + len(number)] + b"\x08" + number
+        if len(self) < _REMEMBERED:
+            self[count] = result
+        return result
+
+
+_bucket = _Buckets()
+
+
+class _Parts(dict[Labels, tuple[bytes, bytes]]):
+    """What is constant of each series of one metric: the bytes before and behind its value.
+
+    In a histogram, they are the labels and the time at which the series began. `histograms` has each histogram as it
+    was encoded last. Most do not change from scrape to scrape.
+    """
+
+    def __init__(self, metric: c.Metric) -> None:
         super().__init__()
-        self._names = names
+        self._metric = metric
+        self.histograms: dict[Labels, tuple[Histogram, bytes]] = {}
 
-    def __missing__(self, labels: Labels) -> bytes:
-        self[labels] = encoded = _pairs(sorted(zip(self._names, labels, strict=True)))
-        return encoded
+    def add(self, labels: Labels, created: float | None) -> tuple[bytes, bytes]:
+        """Encode the labels of a series and the time at which it began, in seconds since the epoch."""
+        kind, before = self._metric.kind, _pairs(sorted(zip(self._metric.labels, labels, strict=True)))
+        behind = b"" if created is None else _timestamp(b"\x7a" if kind == "histogram" else b"\x1a", created)
+        if kind != "histogram":
+            before = _metric(before, kind, b"\x09" + bytes(8) + behind)[: -8 - len(behind)]
+        self[labels] = before, behind
+        return before, behind
 
 
-class Cache(dict[c.Metric, LabelBytes]):
+class Cache(dict[c.Metric, _Parts]):
     """The encoded labels of all series. It is bounded because the series are."""
 
-    def __missing__(self, metric: c.Metric) -> LabelBytes:
-        self[metric] = LabelBytes(metric.labels)
+    def __missing__(self, metric: c.Metric) -> _Parts:
+        self[metric] = _Parts(metric)
         return self[metric]
 
 
@@ -88,11 +125,11 @@ def render(
     cache = Cache() if cache is None else cache
     families = []
     for metric in selected(snapshot, gauges, names):
-        created, labels = snapshot.created.get(metric, {}), cache[metric]
+        created, parts = snapshot.created.get(metric, {}), cache[metric]
         if metric in snapshot.histograms:
-            series = _histograms(snapshot.histograms[metric], snapshot.bounds[metric], created, labels)
+            series = _histograms(snapshot.histograms[metric], snapshot.bounds[metric], created, parts)
         else:
-            series = _numbers(snapshot.counters.get(metric) or gauges[metric], metric.kind, created, labels)
+            series = _numbers(snapshot.counters.get(metric) or gauges[metric], created, parts)
         families.append(_family(metric.name, metric.help, metric.kind, series))
     for family in of_process(process, names):
         name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -118,66 +155,61 @@ def _metric(labels: bytes, kind: str, value: bytes) -> bytes:
 
 
 def _numbers(
-    values: Mapping[Labels, int | float | Decimal], kind: str, created: Mapping[Labels, float], texts: LabelBytes
+    values: Mapping[Labels, int | float | Decimal], created: Mapping[Labels, float], parts: _Parts
 ) -> Iterator[bytes]:
-    """The metrics of a counter or gauge. A counter has the time at which its series began."""
+    """The metrics of a counter or gauge."""
     for labels, value in values.items():
-        began = _timestamp(b"\x1a", created[labels]) if labels in created else b""
-        yield _metric(texts[labels], kind, b"\x09" + pack("<d", value) + began)
+        before, behind = parts.get(labels) or parts.add(labels, created.get(labels))
+        yield before + pack("<d", value) + behind
 
 
 def _histograms(
-    values: Mapping[Labels, Histogram], bounds: tuple[float, ...], created: Mapping[Labels, float], texts: LabelBytes
+    values: Mapping[Labels, Histogram], bounds: tuple[float, ...], created: Mapping[Labels, float], parts: _Parts
 ) -> Iterator[bytes]:
     cells = layout(bounds)
     tails = [b"\x11" + pack("<d", bound) for bound in bounds]
     for labels, histogram in values.items():
-        *buckets, count = accumulate(cells.classic(histogram))
-        parts = [b"\x08", _varint[count], b"\x11", pack("<d", histogram.total / SECOND)]
-        for bucket, tail in zip(buckets, tails, strict=True):
-            number = _varint[bucket]
-            parts += b"\x1a", _varint[10 + len(number)], b"\x08", number, tail
-        parts += _native(sorted(cells.exponential(histogram).items()))
-        parts.append(_timestamp(b"\x7a", created[labels]))
-        yield _metric(texts[labels], "histogram", b"".join(parts))
+        printed, encoded = parts.histograms.get(labels, (None, b""))
+        if printed is not histogram:
+            before, behind = parts.get(labels) or parts.add(labels, created[labels])
+            *buckets, count = cells.cumulative(histogram)
+            fields = [b"\x08", _varint[count], b"\x11", pack("<d", histogram.total / SECOND)]
+            fields += map(add, map(_bucket.__getitem__, buckets), tails)
+            fields += _native(histogram.zeros, *cells.exponential(histogram))
+            fields.append(behind)
+            encoded = _metric(before, "histogram", b"".join(fields))
+            parts.histograms[labels] = histogram, encoded
+        yield encoded
 
 
-_NATIVE = b"\x28" + _varint[2 * SCHEMA] + b"\x31" + pack("<d", _ZERO_THRESHOLD)
+_NATIVE = b"\x28" + _varint[2 * SCHEMA] + b"\x31" + pack("<d", _ZERO_THRESHOLD) + b"\x38"
 
 
-def _native(buckets: list[tuple[int, int]]) -> Iterator[bytes]:
+def _native(zeros: int, first: int, counts: list[int]) -> Iterator[bytes]:
     """The fields of a native histogram: schema, zero bucket, spans, and differences from bucket to bucket."""
-    yield _NATIVE
-    if buckets[0][0] == 0:
-        yield b"\x38" + _varint[buckets.pop(0)[1]]
-    deltas, before, following, length = list[bytes](), 0, -ZERO_INDEX, 0
-    offset = 0
-    for number, count in buckets:
-        gap = number - following
-        if length and 0 <= gap <= _MAX_GAP:
-            for _ in range(gap):
-                deltas.append(_varint[_zigzag(-before)])
-                before = 0
-            length += gap + 1
-        else:
-            if length:
-                yield _span(offset, length)
-            offset, length = gap, 1
-        deltas.append(_varint[_zigzag(count - before)])
-        before, following = count, number + 1
-    if length:
-        yield _span(offset, length)
-        packed = b"".join(deltas)
-        yield b"\x6a" + _varint[len(packed)] + packed
+    yield _NATIVE + _varint[zeros]
+    offset, packed = first + ZERO_INDEX, _deltas(counts)
+    if _LONG_GAP not in packed:  # equal counts have zeros too, but no other number has
+        if counts:
+            yield _span(offset, len(counts))
+    else:
+        begin, kept = 0, list[int]()
+        for gap in re.finditer(b"\0{%d,}" % (len(_LONG_GAP) + 1), bytes(map(bool, counts))):
+            yield _span(offset, gap.start() - begin)
+            kept += counts[begin : gap.start()]
+            offset, begin = gap.end() - gap.start(), gap.end()
+        yield _span(offset, len(counts) - begin)
+        packed = _deltas(kept + counts[begin:])
+    yield b"\x6a" + _varint[len(packed)] + packed
+
+
+def _deltas(counts: list[int]) -> bytes:
+    return b"".join(map(_signed.__getitem__, map(sub, counts, chain((0,), counts))))
 
 
 def _span(offset: int, length: int) -> bytes:
-    body = b"\x08" + _varint[_zigzag(offset)] + b"\x10" + _varint[length]
+    body = b"\x08" + _signed[offset] + b"\x10" + _varint[length]
     return b"\x62" + _varint[len(body)] + body
-
-
-def _zigzag(number: int) -> int:
-    return 2 * number if number >= 0 else -2 * number - 1
 
 
 def _timestamp(tag: bytes, at: float) -> bytes:

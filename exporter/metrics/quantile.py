@@ -7,11 +7,13 @@ from exporter.ledger.histogram import Histogram, Layout
 
 
 def merged(layout: Layout, histograms: Iterable[Histogram]) -> dict[int, int]:
-    """The sum of histograms of one layout, by exponential bucket."""
-    counts: dict[int, int] = {}
+    """The sum of histograms of one layout, by exponential bucket. Buckets may be empty."""
+    sums: dict[int, int] = {}
     for histogram in histograms:
-        exponential.merge(counts, layout.exponential(histogram))
-    return counts
+        first, counts = layout.exponential(histogram)
+        exponential.merge(sums, dict(enumerate(counts, first)))
+        exponential.merge(sums, {0: histogram.zeros})
+    return sums
 
 
 def quantiles(counts: Mapping[int, int]) -> dict[str, float]:

@@ -10,9 +10,10 @@ from exporter import catalogue as c
 from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger import budgets
-from exporter.ledger.exponential import merge, quantile
-from exporter.ledger.histogram import EMPTY, layout
+from exporter.ledger.exponential import quantile
+from exporter.ledger.histogram import EMPTY, Histogram, layout
 from exporter.ledger.ledger import Snapshot
+from exporter.metrics.quantile import merged
 from exporter.status.failures import FailureBuffer, FailureEntry, UnparsedLine
 from exporter.status.history import History, Point, Totals, rates, totals_by_source
 from parsers.values.numbers import SECOND
@@ -185,14 +186,14 @@ def _buckets_by_route(
     snapshot: Snapshot, earlier: Snapshot | None, metric: c.Metric
 ) -> dict[tuple[str, str], dict[int, int]]:
     """The increase of the exponential buckets of a histogram since `earlier`, by source and route."""
-    increases: dict[tuple[str, str], dict[int, int]] = {}
-    cells = layout(snapshot.bounds[metric])
+    increases: dict[tuple[str, str], list[Histogram]] = {}
     earlier_values = earlier.histograms[metric] if earlier else {}
     for labels, histogram in snapshot.histograms[metric].items():
         before = earlier_values.get(labels, EMPTY)
         if histogram is not before:
-            merge(increases.setdefault((labels[0], labels[2]), {}), cells.exponential(histogram.since(before)))
-    return increases
+            increases.setdefault((labels[0], labels[2]), []).append(histogram.since(before))
+    cells = layout(snapshot.bounds[metric])
+    return {key: merged(cells, found) for key, found in increases.items()}
 
 
 def spent_today(snapshot: Snapshot, now: float) -> dict[str, int | Decimal]:

@@ -61,5 +61,5 @@ def test_quantiles_of_nothing_and_of_zeros() -> None:
 
 def test_the_cache_of_numbers_is_bounded() -> None:
     numbers = exponential.Numbers(exponential.BOUNDS)
-    numbers.observe({}, range(0, 20_000 * 1_000_000, 1_000_000))
+    numbers.of(range(0, 20_000 * 1_000_000, 1_000_000))
     assert len(numbers) == 8192

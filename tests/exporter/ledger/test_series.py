@@ -26,7 +26,7 @@ def test_a_bucket_holds_its_upper_bound() -> None:
     series = new_series()
     series.observe(c.NODE_RUN_DURATION, ("s", "llm"), [500_000_000, 500_000_001, 10**13])
     found = series.histograms[c.NODE_RUN_DURATION]["s", "llm"]
-    assert layout(c.RUN_BUCKETS).classic(found) == [1, 1, *[0] * 9, 1]
+    assert layout(c.RUN_BUCKETS).cumulative(found) == [1, *[2] * 10, 3]
     assert found.total == 500_000_000 + 500_000_001 + 10**13
 
 

@@ -98,7 +98,7 @@ def test_a_histogram_whose_buckets_changed_starts_at_zero() -> None:
     ledger.enter("a", b.Batch(records=(b.Request("GET", "/v1/info", "200", durations=(SECOND,)),)))
     [histogram] = ledger.snapshot(0).histograms[c.REQUEST_DURATION].values()
     assert (histogram.count, histogram.total) == (1, SECOND)
-    assert layout((1.0, 2.0)).classic(histogram) == [1, 0, 0]
+    assert layout((1.0, 2.0)).cumulative(histogram) == [1, 1, 1]
 
 
 def test_series_above_a_lowered_limit_are_kept() -> None:

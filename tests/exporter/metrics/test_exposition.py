@@ -1,7 +1,6 @@
 """The exposition is what prometheus_client would print, and its own parsers read it back, whatever the labels hold."""
 
 from collections.abc import Iterable
-from itertools import accumulate
 
 import pytest
 from hypothesis import given, settings
@@ -96,9 +95,9 @@ class Reference(Collector):
     def histogram(self, metric, values, births) -> Metric:
         family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
         bounds = [*map(floatToGoString, self.snapshot.bounds[metric]), "+Inf"]
-        classic = layout(self.snapshot.bounds[metric]).classic
+        cumulative = layout(self.snapshot.bounds[metric]).cumulative
         for labels, found in values.items():
-            counts = accumulate(classic(found))
+            counts = cumulative(found)
             family.add_metric(labels, list(zip(bounds, counts, strict=True)), found.total / 10**9)
             if labels in births:
                 named = dict(zip(metric.labels, labels, strict=True))
