@@ -17,6 +17,7 @@ from exporter.ledger.histogram import Histogram, layout
 from exporter.ledger.ledger import Snapshot
 from exporter.ledger.series import Labels
 from exporter.metrics import protobuf
+from exporter.metrics.exemplars import NONE, BySeries, Exemplar
 from exporter.metrics.families import Gauges, of_process, selected
 from parsers.values.numbers import SECOND
 
@@ -83,25 +84,28 @@ def render(  # noqa: PLR0913 (one keyword per option of a scrape)
     process: Iterable["Collector"] = (),
     texts: Texts | None = None,
     names: Container[str] = (),
+    exemplars: Mapping[c.Metric, BySeries] = NONE,
 ) -> bytes:
     """Print all series in the format of a content type, followed by those of the `process` collectors.
 
     `created` adds `_created` samples, which exist in OpenMetrics only; PrometheusProto always has these times. `texts`
-    is a cache that the caller keeps between calls. `names` is the same as in `selected`.
+    is a cache that the caller keeps between calls. `names` is the same as in `selected`. The text formats of Prometheus
+    have no `exemplars`.
     """
     texts = Texts() if texts is None else texts
     if content_type == PROTOBUF:
-        return protobuf.render(snapshot, gauges, process=process, cache=texts.encoded, names=names)
+        return protobuf.render(snapshot, gauges, process=process, cache=texts.encoded, names=names, exemplars=exemplars)
     open_metrics = content_type == OPEN_METRICS
     lines: list[str] = []
     for metric in selected(snapshot, gauges, names):
+        examples = exemplars.get(metric, {}) if open_metrics else {}
         created_at = snapshot.created.get(metric) if created and open_metrics else None
         if values := snapshot.counters.get(metric) or gauges.get(metric):
             lines += _head(metric, open_metrics)
-            lines += _plain(metric, values, created_at, texts[metric])
+            lines += _plain(metric, values, created_at, texts[metric], examples)
         elif histograms := snapshot.histograms.get(metric):
             lines += _head(metric, open_metrics)
-            lines += _histograms(metric, histograms, snapshot.bounds[metric], created_at, texts[metric])
+            lines += _histograms(metric, histograms, snapshot.bounds[metric], created_at, texts[metric], examples)
     return "".join(lines).encode() + _of_process(process, open_metrics, names)
 
 
@@ -115,12 +119,14 @@ def _plain(
     values: Mapping[Labels, int | float | Decimal],
     created_at: Mapping[Labels, float] | None,
     texts: _LabelTexts,
+    exemplars: BySeries,
 ) -> Iterator[str]:
     name = metric.name
     for labels, value in values.items():
         before, after = texts[labels]
         text = _braces(before, after)
-        yield f"{name}{text} {number(value)}\n"
+        example = _example(exemplars[labels][0]) if labels in exemplars else ""
+        yield f"{name}{text} {number(value)}{example}\n"
         if created_at is not None:
             yield f"{name.removesuffix('_total')}_created{text} {number(created_at[labels])}\n"
 
@@ -131,6 +137,7 @@ def _histograms(
     bounds: tuple[float, ...],
     created_at: Mapping[Labels, float] | None,
     texts: _LabelTexts,
+    exemplars: BySeries,
 ) -> Iterator[str]:
     name = metric.name
     les = [*map(number, bounds), "+Inf"]
@@ -138,18 +145,27 @@ def _histograms(
     for labels, histogram in values.items():
         before, after = texts[labels]
         printed, text = texts.histograms.get(labels, (None, ""))
-        if printed is not histogram:
+        examples = exemplars.get(labels)
+        if printed is not histogram or examples:
             head = f'{name}_bucket{{{before}{"," if before else ""}le="'
             tail = f'"{"," if after else ""}{after}}} '
             counts = [*map(number, cumulative(histogram))]
             lines = [f"{head}{le}{tail}{count}\n" for le, count in zip(les, counts, strict=True)]
             braces = _braces(before, after)
             lines.append(f"{name}_count{braces} {counts[-1]}\n{name}_sum{braces} {number(histogram.total / SECOND)}\n")
+            for bucket, exemplar in (examples or {}).items():
+                lines[bucket] = f"{lines[bucket][:-1]}{_example(exemplar)}\n"
             text = "".join(lines)
-            texts.histograms[labels] = histogram, text
+            if not examples:
+                texts.histograms[labels] = histogram, text
         yield text
         if created_at is not None:
             yield f"{name}_created{_braces(before, after)} {number(created_at[labels])}\n"
+
+
+def _example(exemplar: Exemplar) -> str:
+    """An exemplar behind its sample (OpenMetrics 1.0, section 5.1.6)."""
+    return f' # {{trace_id="{exemplar.trace_id}"}} {number(exemplar.value)} {exemplar.at:.3f}'
 
 
 def _braces(before: str, after: str) -> str:

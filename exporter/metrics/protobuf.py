@@ -9,6 +9,7 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from decimal import Decimal
 from itertools import chain
+from math import inf
 from operator import add, sub
 from struct import pack
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from exporter.ledger.exponential import SCHEMA, ZERO_INDEX
 from exporter.ledger.histogram import Histogram, layout
 from exporter.ledger.ledger import Snapshot
 from exporter.ledger.series import Labels
+from exporter.metrics.exemplars import NONE, BySeries, Exemplar
 from exporter.metrics.families import Gauges, of_process, selected
 from parsers.values.numbers import SECOND
 
@@ -89,12 +91,12 @@ class _Parts(dict[Labels, tuple[bytes, bytes]]):
 
     def __init__(self, metric: c.Metric) -> None:
         super().__init__()
-        self._metric = metric
+        self.metric = metric
         self.histograms: dict[Labels, tuple[Histogram, bytes]] = {}
 
     def add(self, labels: Labels, created: float | None) -> tuple[bytes, bytes]:
         """Encode the labels of a series and the time at which it began, in seconds since the epoch."""
-        kind, before = self._metric.kind, _pairs(sorted(zip(self._metric.labels, labels, strict=True)))
+        kind, before = self.metric.kind, _pairs(sorted(zip(self.metric.labels, labels, strict=True)))
         behind = b"" if created is None else _timestamp(b"\x7a" if kind == "histogram" else b"\x1a", created)
         if kind != "histogram":
             before = _metric(before, kind, b"\x09" + bytes(8) + behind)[: -8 - len(behind)]
@@ -117,6 +119,7 @@ def render(
     process: Iterable["Collector"] = (),
     cache: Cache | None = None,
     names: Container[str] = (),
+    exemplars: Mapping[c.Metric, BySeries] = NONE,
 ) -> bytes:
     """Encode all series, followed by those of the `process` collectors. `names` is the same as in `selected`.
 
@@ -125,11 +128,11 @@ def render(
     cache = Cache() if cache is None else cache
     families = []
     for metric in selected(snapshot, gauges, names):
-        created, parts = snapshot.created.get(metric, {}), cache[metric]
+        created, parts, examples = snapshot.created.get(metric, {}), cache[metric], exemplars.get(metric, {})
         if metric in snapshot.histograms:
-            series = _histograms(snapshot.histograms[metric], snapshot.bounds[metric], created, parts)
+            series = _histograms(snapshot.histograms[metric], snapshot.bounds[metric], created, parts, examples)
         else:
-            series = _numbers(snapshot.counters.get(metric) or gauges[metric], created, parts)
+            series = _numbers(snapshot.counters.get(metric) or gauges[metric], created, parts, examples)
         families.append(_family(metric.name, metric.help, metric.kind, series))
     for family in of_process(process, names):
         name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -155,31 +158,68 @@ def _metric(labels: bytes, kind: str, value: bytes) -> bytes:
 
 
 def _numbers(
-    values: Mapping[Labels, int | float | Decimal], created: Mapping[Labels, float], parts: _Parts
+    values: Mapping[Labels, int | float | Decimal],
+    created: Mapping[Labels, float],
+    parts: _Parts,
+    exemplars: BySeries,
 ) -> Iterator[bytes]:
-    """The metrics of a counter or gauge."""
+    """The metrics of a counter or gauge. Only counters have exemplars."""
     for labels, value in values.items():
+        if labels in exemplars:
+            pairs = _pairs(sorted(zip(parts.metric.labels, labels, strict=True)))
+            fields = _exemplar(b"\x12", exemplars[labels][0]) + _timestamp(b"\x1a", created[labels])
+            yield _metric(pairs, "counter", b"\x09" + pack("<d", value) + fields)
+            continue
         before, behind = parts.get(labels) or parts.add(labels, created.get(labels))
         yield before + pack("<d", value) + behind
 
 
 def _histograms(
-    values: Mapping[Labels, Histogram], bounds: tuple[float, ...], created: Mapping[Labels, float], parts: _Parts
+    values: Mapping[Labels, Histogram],
+    bounds: tuple[float, ...],
+    created: Mapping[Labels, float],
+    parts: _Parts,
+    exemplars: BySeries,
 ) -> Iterator[bytes]:
     cells = layout(bounds)
     tails = [b"\x11" + pack("<d", bound) for bound in bounds]
     for labels, histogram in values.items():
         printed, encoded = parts.histograms.get(labels, (None, b""))
-        if printed is not histogram:
+        examples = exemplars.get(labels)
+        if printed is not histogram or examples:
             before, behind = parts.get(labels) or parts.add(labels, created[labels])
             *buckets, count = cells.cumulative(histogram)
             fields = [b"\x08", _varint[count], b"\x11", pack("<d", histogram.total / SECOND)]
             fields += map(add, map(_bucket.__getitem__, buckets), tails)
+            if examples:
+                fields[4:] = _with_exemplars(fields[4:], count, examples)
             fields += _native(histogram.zeros, *cells.exponential(histogram))
             fields.append(behind)
             encoded = _metric(before, "histogram", b"".join(fields))
-            parts.histograms[labels] = histogram, encoded
+            if not examples:
+                parts.histograms[labels] = histogram, encoded
         yield encoded
+
+
+def _with_exemplars(buckets: list[bytes], count: int, exemplars: Mapping[int, Exemplar]) -> Iterator[bytes]:
+    """The classic buckets with their exemplars, and the exemplars of the native histogram.
+
+    The bucket above all bounds is written only if it has an exemplar.
+    """
+    bodies = dict(enumerate(bucket[2:] for bucket in buckets))
+    if len(buckets) in exemplars:
+        bodies[len(buckets)] = b"\x08" + _varint[count] + b"\x11" + pack("<d", inf)
+    for number, body in bodies.items():
+        whole = body + _exemplar(b"\x1a", exemplars[number]) if number in exemplars else body
+        yield b"\x1a" + _varint[len(whole)] + whole
+    for exemplar in exemplars.values():
+        yield _exemplar(b"\x82\x01", exemplar)
+
+
+def _exemplar(tag: bytes, exemplar: Exemplar) -> bytes:
+    pairs = _pairs([("trace_id", exemplar.trace_id)])
+    body = pairs + b"\x11" + pack("<d", exemplar.value) + _timestamp(b"\x1a", exemplar.at)
+    return tag + _varint[len(body)] + body
 
 
 _NATIVE = b"\x28" + _varint[2 * SCHEMA] + b"\x31" + pack("<d", _ZERO_THRESHOLD) + b"\x38"
