@@ -33,7 +33,7 @@ _JOINED = (b.Opened, b.Closed, b.Accepted, b.TraceError)
 
 
 class Exemplar(Struct, frozen=True, gc=False):
-    """An observation: its trace id, its value in seconds (1 for a failure), and the time of its line since the epoch."""
+    """An observation: its trace id, its value in seconds (1 for a failure), and its line's time since the epoch."""
 
     trace_id: str
     value: float

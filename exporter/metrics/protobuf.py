@@ -254,8 +254,8 @@ def _span(offset: int, length: int) -> bytes:
 
 def _timestamp(tag: bytes, at: float) -> bytes:
     """A google.protobuf.Timestamp as a field, from seconds since the epoch."""
-    seconds, nanoseconds = divmod(round(at * SECOND), SECOND)
-    body = b"\x08" + _varint[seconds] + b"\x10" + _varint[nanoseconds]
+    seconds, microseconds = divmod(round(at * 1_000_000), 1_000_000)  # a float has no more digits
+    body = b"\x08" + _varint[seconds] + b"\x10" + _varint[1000 * microseconds]
     return tag + _varint[len(body)] + body
 
 
