@@ -4,7 +4,7 @@ It counts durations in cells. A cell is an exponential bucket, or a part of one 
 inside it. So every bucket of both views is a sum of whole cells, and an observation costs one count.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import lru_cache
@@ -14,6 +14,9 @@ from msgspec import Struct
 
 from exporter.ledger import exponential
 from parsers.values.numbers import SECOND
+
+#: So many durations at once are faster to count by cell than one by one.
+_MANY = 64
 
 
 class Histogram(Struct, frozen=True, array_like=True, gc=False):
@@ -50,33 +53,45 @@ class Layout:
     def __init__(self, bounds: Sequence[float]) -> None:
         """`bounds` are the upper bounds of the classic buckets in seconds, sorted."""
         classic = [round(bound * SECOND) for bound in bounds]
-        cells = sorted({*exponential.BOUNDS, *classic})
+        splitting = {*classic}.difference(exponential.BOUNDS)
+        cells = sorted([*exponential.BOUNDS, *splitting])
+        self._bounds = cells
         self._numbers = exponential.Numbers(cells)
         #: The number of the cell behind each classic bound.
         self._edges = [bisect_left(cells, bound) + 1 for bound in classic]
         #: The exponential bucket of each cell, and the cells that are in the same bucket as the one before.
-        self._bucket = [bisect_left(exponential.BOUNDS, cell) for cell in cells]
-        self._split = [n for n in range(1, len(cells)) if self._bucket[n] == self._bucket[n - 1]]
+        self._bucket = [0, *accumulate(cell not in splitting for cell in cells[:-1])]
+        self._split = [number for number, cell in enumerate(cells, 1) if cell in splitting]
 
     def observe(self, before: Histogram, durations: Sequence[int]) -> Histogram:
         """`before` with more durations in nanoseconds. There must be at least one."""
-        numbers = self._numbers.of(durations)
-        lowest, zeros = min(numbers), before.zeros
-        if not lowest:
-            zeros += numbers.count(0)
-            numbers = [number for number in numbers if number]
-            if not numbers:
-                return Histogram(before.total, zeros, before.first, before.cells)
-            lowest = min(numbers)
+        ordered, zeros = sorted(durations), 0
+        if not ordered[0]:
+            zeros = bisect_right(ordered, 0)
+            ordered = ordered[zeros:]
         first, cells = before.first, before.cells
-        if not cells:
-            first = lowest
-        below, above = first - lowest, max(numbers) - first - len(cells) + 1
-        cells = [*[0] * below, *cells, *[0] * above] if below > 0 or above > 0 else cells.copy()
-        first = min(first, lowest)
-        for number in numbers:
-            cells[number - first] += 1
-        return Histogram(before.total + sum(durations), zeros, first, cells)
+        if ordered:
+            is_many = len(ordered) >= _MANY
+            numbers = self._numbers.of((ordered[0], ordered[-1]) if is_many else ordered)
+            first, cells = _room(before, numbers[0], numbers[-1])
+            if is_many:
+                self._add_ordered(first, cells, ordered, numbers[0])
+            else:
+                for number in numbers:
+                    cells[number - first] += 1
+        return Histogram(before.total + sum(ordered), before.zeros + zeros, first, cells)
+
+    def _add_ordered(self, first: int, cells: list[int], ordered: list[int], number: int) -> None:
+        """Add many durations, the first one in the cell `number`. Most are in the same cell or in the next one."""
+        bounds, begin, size = self._bounds, 0, len(ordered)
+        while True:
+            end = bisect_right(ordered, bounds[number], begin)
+            cells[number - first] += end - begin
+            if end == size:
+                return
+            begin, number = end, number + 1
+            if ordered[begin] > bounds[number]:
+                number = bisect_left(bounds, ordered[begin], number)
 
     def cumulative(self, histogram: Histogram) -> list[int]:
         """For each classic bound, the number of durations that it is not below, and the number of all durations."""
@@ -96,6 +111,16 @@ class Layout:
         for cell in reversed(self._split[begin:end]):
             counts[cell - first - 1] += counts.pop(cell - first)
         return self._bucket[first], counts
+
+
+def _room(before: Histogram, lowest: int, highest: int) -> tuple[int, list[int]]:
+    """The first cell and a copy of the cells, with room for durations from the lowest to the highest cell."""
+    if not before.cells:
+        return lowest, [0] * (highest - lowest + 1)
+    below, above = before.first - lowest, highest + 1 - before.first - len(before.cells)
+    if below <= 0 and above <= 0:
+        return before.first, before.cells.copy()
+    return min(before.first, lowest), [*[0] * below, *before.cells, *[0] * above]
 
 
 @lru_cache(maxsize=64)
