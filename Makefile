@@ -50,7 +50,7 @@ drill: .venv/demo
 	@$(MAKE) --no-print-directory programs
 	$(BIN)/python -m tests.drill --speed $(SPEED)
 
-# Write grafana/dashboards/ from grafana/dashboards.py.
+# Write grafana/dashboards/ and grafana/native/ from grafana/dashboards.py.
 dashboards: .venv/test
 	$(BIN)/python -m grafana.dashboards
 
@@ -63,6 +63,7 @@ docs: .venv/test
 	$(BIN)/python -m tests.metrics_reference
 	$(BIN)/python -m tests.alerts
 	$(BIN)/python -m tests.references
+	$(BIN)/python -m tests.native_rules
 
 # Lock the versions that CI and the image install, with hashes. The package itself uses version ranges.
 .PHONY: lock
