@@ -61,5 +61,5 @@ def access_lines(found: list[Book]) -> Iterator[str]:
             at = f"2026-11-23 {number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}.000"
             yield (
                 f"{at} INFO [Dummy-1] [ext_request_logging.py:73] {number:032x} - "
-                f"GET {book.route} 200 {duration / 1_000_000:.3f} \n"
+                f"GET {book.route} 200 {duration / 1_000_000:.3f} "
             )

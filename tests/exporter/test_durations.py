@@ -34,7 +34,7 @@ def found(request: pytest.FixtureRequest) -> list[Book]:
 
 
 def test_replay_shows_them(tmp_path: Path, found: list[Book]) -> None:
-    (tmp_path / "api.log").write_text("".join(access_lines(found)))
+    (tmp_path / "api.log").write_text("".join(line + "\n" for line in access_lines(found)))
     run = CliRunner().invoke(main, ["replay", str(tmp_path / "api.log"), "--parser", "dify", "--output", "json"])
     rows = {row["route"]: row for row in json.loads(run.stdout)["dify"]["handler_durations"]}
     assert len(rows) == len(found) == 20
@@ -47,7 +47,11 @@ def test_replay_shows_them(tmp_path: Path, found: list[Book]) -> None:
 
 
 def test_the_page_and_protobuf_show_them(found: list[Book]) -> None:
-    ledger, history, log = Ledger(Limits(), lambda: 1e9), History(), "".join(access_lines(found)).encode()
+    ledger, history, log = (
+        Ledger(Limits(), lambda: 1e9),
+        History(),
+        "".join(line + "\n" for line in access_lines(found)).encode(),
+    )
     lines = log.splitlines(keepends=True)
     for begin in range(0, len(lines), 700):
         ledger.enter("api", Dify().parse(b"".join(lines[begin : begin + 700])))
