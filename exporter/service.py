@@ -16,6 +16,7 @@ from exporter.config.loader import ConfigError, load
 from exporter.config.requirements import reload_problems
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger, Snapshot
+from exporter.metrics.exemplars import Exemplars
 from exporter.metrics.exposition import ScrapeOptions, Texts, render
 from exporter.metrics.gauges import checkpoint_gauges, computed_gauges, reload_gauges, source_gauges
 from exporter.persistence.checkpoint import Checkpoint
@@ -40,7 +41,8 @@ class Service:
         budgets, is_stored = (*config.budgets, TODAY_BUDGET), bool(config.exporter.state)
         self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices, budgets, is_stored)
         self._supervisor = Supervisor(self._open_ledger, self._count_error)
-        self._monitor = StatusMonitor(self._ledger, self._supervisor, self.ready)
+        self._exemplars = Exemplars(config.limits, config.buckets)
+        self._monitor = StatusMonitor(self._ledger, self._supervisor, self._exemplars, self.ready)
         self._stopping = threading.Event()
         self._first_pass = threading.Event()
         self._process: tuple[Collector, ...] = (ProcessCollector(registry=None), PlatformCollector(registry=None))
@@ -181,6 +183,7 @@ class Service:
             process=self._process,
             texts=self._texts,
             names=options.names,
+            exemplars=self._exemplars.by_metric(),
         )
 
 
