@@ -91,9 +91,7 @@ def init(config_path: Path, force: bool, root: Path) -> None:
         click.echo(f"{config_path} is written with {sources}; `dify-exporter check` reports what they provide")
     else:
         click.echo(f"no log of Dify was found: {config_path} is written with one example source, so put your paths in")
-    click.echo(
-        "tokens and cost of Dify's community edition: see docs/receiver.md; the file has its tables as comments"
-    )
+    click.echo("tokens and cost of Dify's community edition: see docs/receiver.md; the file has its tables as comments")
 
 
 def _table(found: FoundLog) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.exporter.receive.test_app import SPANS
+from tests.exporter.receive.callable import SPANS
 from tests.system.programs import until
 from tests.system.proxy import read_all, resident
 from tests.system.receiver import Receiver, facts, items, lines, receiving
