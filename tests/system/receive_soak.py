@@ -73,7 +73,7 @@ def kill_again_and_again(folder: Path, terms: Terms) -> Found:
     def send() -> None:
         while not stopped.is_set() or not books:
             clients.append(Client(terms.client, "otel.py", f"http://{listen}/v1/traces", "20", "20", "20"))
-            books.append(clients[-1].books(120)["nodes"])
+            books.append(clients[-1].books(30 + terms.kills * 30)["nodes"])
 
     with receiving(folder, settings, listen), running([COMMAND, "serve"], folder) as process:
         exporter = Exporter(process)  # from now on it knows the source, and reads every rotated file
