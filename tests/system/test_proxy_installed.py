@@ -23,6 +23,6 @@ def test_the_extra_brings_all_that_is_needed(tmp_path: Path, command: str, extra
         found = Proxy(process, tmp_path / "its.log")
         assert found.raw(b"GET /-/healthy HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").endswith(b"ok\n")
     subprocess.run([binaries / "pip", "uninstall", "--quiet", "--yes", needed], check=True)
-    told = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True)
-    assert (told.returncode, told.stderr.count("\n")) == (2, 1)
-    assert f"install dify-exporter[{extra}]" in told.stderr
+    result = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert f"install dify-exporter[{extra}]" in result.stderr
