@@ -63,6 +63,7 @@ docs: .venv/test
 	$(BIN)/python -m tests.metrics_reference
 	$(BIN)/python -m tests.alerts
 	$(BIN)/python -m tests.references
+	$(BIN)/python -m tests.reader_commands
 
 # Lock the versions that CI and the image install, with hashes. The package itself uses version ranges.
 .PHONY: lock
