@@ -177,16 +177,9 @@ def test_a_robot_gets_the_body_that_it_accepts(
         kind = body.get("msgtype") or body["msg_type"]
         assert isinstance(body.get(kind) or body["content"], dict)
         for text in texts(body):
-            assert yaml_reads_a_string(re.sub(r"\{\{.*?\}\}", "Many: fail", text)), text
+            # Alertmanager (template.DeepCopyWithTemplate) sends what YAML reads in a text; nothing reads two * as YAML.
+            assert text == kind or text.startswith("**"), text
             assert text == kind or "Dify" in text or "alertname" in text, "the robot's keyword"
-
-
-def yaml_reads_a_string(text: str) -> bool:
-    """Alertmanager sends a text that YAML reads as something else as that: notify/webhook, DeepCopyWithTemplate."""
-    try:
-        return isinstance(yaml.safe_load(text), str)
-    except yaml.YAMLError:
-        return True
 
 
 # --- inhibition -------------------------------------------------------------------------------------------------
