@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,8 @@ DEADLINE = 60.0
 
 def find(program: str) -> str:
     """The path of a program; without it the test is skipped, and in CI it fails."""
-    path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin")
+    beside_python = Path(sys.executable).parent  # helm and kubectl
+    path = shutil.which(program, path=f"{beside_python}:{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin")
     if path is None:
         message = f"{program} is not installed; `make programs` installs it"
         if os.environ.get("CI"):

@@ -11,9 +11,8 @@ from gunicorn.http.errors import (
     ParseException,
 )
 
-from exporter.proxy.errors import ClientDisconnected, RefusedError
-from exporter.proxy.headers import Fields
-from exporter.proxy.yield_cpu import yield_cpu
+from exporter.wsgi.errors import ClientDisconnected, RefusedError
+from exporter.wsgi.yield_cpu import yield_cpu
 
 _PIECE_BYTES = 65536
 _BAD_FRAMING = (ParseException, InvalidChunkSize, ChunkMissingTerminator, InvalidChunkExtension)
@@ -22,7 +21,7 @@ _BAD_FRAMING = (ParseException, InvalidChunkSize, ChunkMissingTerminator, Invali
 class RequestBody:
     """An iterable of pieces. It raises RefusedError for a malformed chunk, ClientDisconnected for an incomplete body.
 
-    `framing` holds the header field that frames the body for Dify. `size` counts the bytes read so far.
+    `framing` holds the header field that frames the same body in another request. `size` counts the bytes read so far.
     """
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
@@ -31,7 +30,7 @@ class RequestBody:
         if coding is not None and coding.strip().lower() != "chunked":
             raise RefusedError("501 Not Implemented", "not_implemented", "unknown transfer coding", close=True)
         length = environ.get("CONTENT_LENGTH")
-        self.framing: Fields = []
+        self.framing: list[tuple[str, str]] = []
         if length is not None:
             self.framing = [("Content-Length", str(int(length)))]
         elif coding is not None:

@@ -1,0 +1,189 @@
+"""The chart's objects: what Kubernetes and the Prometheus operator take, and what an operator meets."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from exporter.config.loader import load
+from tests.manifests import CHART, helm, render
+from tests.system.chart import ON, SETS, Document, containers, of_kind, rendered, templates, validate
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_helm_and_the_schemas_take_the_chart(name: str) -> None:
+    linted = helm("lint", "--strict", values=SETS[name])
+    assert linted.returncode == 0, linted.stdout
+    assert rendered(name)
+    for document in rendered(name):
+        validate(document)
+    names = [(document["kind"], document["metadata"]["name"]) for document in rendered(name)]
+    assert len(set(names)) == len(names)
+
+
+def test_the_schemas_of_the_operator_refuse_a_wrong_key() -> None:
+    (monitor,) = of_kind(rendered("operator"), "ServiceMonitor")
+    monitor = json.loads(json.dumps(monitor).replace('"interval"', '"intervall"'))
+    with pytest.raises(jsonschema.ValidationError):
+        validate(monitor)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_container_is_confined_and_only_the_reader_of_the_node_is_root(name: str) -> None:
+    root = []
+    for template in templates(rendered(name)):
+        assert template["spec"]["automountServiceAccountToken"] is False
+    for container in containers(rendered(name)):
+        security = container["securityContext"]
+        assert security["readOnlyRootFilesystem"]
+        assert security["allowPrivilegeEscalation"] is False
+        assert security["capabilities"]["drop"] == ["ALL"]
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert container["resources"]["limits"]["memory"]
+        if security["runAsUser"] == 0:
+            root.append(security["capabilities"].get("add"))
+        else:
+            assert security["runAsNonRoot"]
+            assert "add" not in security["capabilities"]
+    reads_any = SETS[name].get("nodeLogs", {}).get("readAnyLog", True)
+    wanted = [["DAC_READ_SEARCH"] if reads_any else None] if of_kind(rendered(name), "DaemonSet") else []
+    assert root == wanted
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_what_an_object_names_is_there(name: str) -> None:
+    documents = rendered(name)
+    known = {(document["kind"], document["metadata"]["name"]) for document in documents}
+    for template in templates(documents):
+        volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
+        for volume in volumes.values():
+            if "configMap" in volume:
+                assert ("ConfigMap", volume["configMap"]["name"]) in known
+            if "persistentVolumeClaim" in volume:
+                assert ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]) in known
+        mounts = [mount for each in template["spec"]["containers"] for mount in each["volumeMounts"]]
+        assert {mount["name"] for mount in mounts} == volumes.keys()
+
+
+def selected(documents: list[Document], labels: Document) -> list[set[str]]:
+    """The names of the ports of each pod that has these labels."""
+    return [
+        {port["name"] for container in template["spec"]["containers"] for port in container["ports"]}
+        for template in templates(documents)
+        if labels.items() <= template["metadata"]["labels"].items()
+    ]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_services_policies_and_budgets_select_one_kind_of_pod_and_ports_that_it_has(name: str) -> None:
+    documents = rendered(name)
+    for document in of_kind(documents, "Service", "NetworkPolicy", "PodDisruptionBudget"):
+        spec = document["spec"]
+        selector = spec.get("podSelector") or spec["selector"]
+        (ports,) = selected(documents, selector.get("matchLabels", selector))
+        wanted = [port["targetPort"] for port in spec.get("ports", ())]
+        wanted += [port["port"] for rule in spec.get("ingress", ()) for port in rule["ports"]]
+        assert set(wanted) <= ports
+    if SETS[name].get("networkPolicy"):
+        assert len(of_kind(documents, "NetworkPolicy")) == len(templates(documents))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_budget_for_disruptions_never_blocks_a_drain(name: str) -> None:
+    several = [each for each in of_kind(rendered(name), "Deployment") if each["spec"]["replicas"] > 1]
+    budgets = of_kind(rendered(name), "PodDisruptionBudget")
+    assert [each["metadata"]["name"] for each in budgets] == [each["metadata"]["name"] for each in several]
+    assert all(each["spec"]["maxUnavailable"] == 1 for each in budgets)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_every_exporter_is_scraped_once_as_the_job_of_the_rules(name: str) -> None:
+    documents = rendered(name)
+    exporters = [each for each in templates(documents) if "metrics" in {
+        port["name"] for container in each["spec"]["containers"] for port in container["ports"]
+    }]  # fmt: skip
+    if not SETS[name].get("operator"):
+        assert not of_kind(documents, "ServiceMonitor", "PodMonitor", "PrometheusRule", "Probe")
+        return
+    found = []
+    for monitor in of_kind(documents, "ServiceMonitor", "PodMonitor"):
+        assert monitor["metadata"]["labels"]["release"] == "kube-prometheus-stack"
+        labels = monitor["spec"]["selector"]["matchLabels"]
+        (endpoint,) = monitor["spec"].get("endpoints") or monitor["spec"]["podMetricsEndpoints"]
+        assert {"targetLabel": "job", "replacement": "dify-exporter"} in endpoint["relabelings"]
+        if monitor["kind"] == "ServiceMonitor":
+            (service,) = [
+                each for each in of_kind(documents, "Service") if labels.items() <= each["metadata"]["labels"].items()
+            ]
+            assert [port["name"] for port in service["spec"]["ports"]] == [endpoint["port"]]
+            assert {"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "instance"} in endpoint[
+                "relabelings"
+            ]
+        found += selected(documents, labels)
+    assert len(found) == len(exporters)
+
+
+def configurations(name: str) -> list[tuple[str, str]]:
+    maps = of_kind(rendered(name), "ConfigMap")
+    return [
+        (each["metadata"]["name"], each["data"]["exporter.toml"]) for each in maps if "exporter.toml" in each["data"]
+    ]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_configurations_load(name: str, tmp_path: Path) -> None:
+    for _, text in configurations(name):
+        (tmp_path / "exporter.toml").write_text(text)
+        config = load(tmp_path / "exporter.toml")
+        assert config.exporter.state == "/var/lib/dify-exporter/state"
+        assert config.sources
+        assert ("budget" in tomllib.loads(text)) == ("extraConfig" in SETS[name])
+
+
+def test_the_log_that_is_written_is_the_log_that_is_read() -> None:
+    tables = {name: tomllib.loads(text) for name, text in configurations("everything")}
+    for name, program in (("receiver", "receive"), ("proxy", "proxy")):
+        table = tables[f"dify-exporter-{name}"]
+        assert table["source"][0]["paths"] == [table[program]["log"]]
+    assert tables["dify-exporter-receiver"]["receive"]["token_file"] == "/etc/dify-exporter-token/token"
+    assert tables["dify-exporter-receiver"]["receive"]["native"] is True
+
+
+# --- what an operator meets -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("values", "sentence"), [
+    ({"image": {"repository": ""}}, "image.repository is empty. Build the image"),
+    ({"nodelogs": ON}, "additional properties 'nodelogs' not allowed"),
+    ({"proxy": {"replicas": 0}}, "at '/proxy/replicas': minimum"),
+    ({"links": {"dashboards": "grafana"}}, "at '/links/dashboards'"),
+])  # fmt: skip
+def test_a_wrong_value_is_refused_with_a_sentence(values: Document, sentence: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        render(values)
+
+
+def test_every_value_is_described_and_in_the_schema() -> None:
+    text = (CHART / "values.yaml").read_text()
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert set(yaml.safe_load(text)) == schema["properties"].keys() - {"global"}
+    for key in re.findall(r"(?m)^(\w+):", text):
+        assert re.search(rf"(?m)^#.*\n{key}:|^{key}:.*(#|\n  #)|^imagePull", text), f"{key} has no comment"
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_notes_name_three_commands_for_what_runs(name: str) -> None:
+    done = helm("install", "dify-exporter", "--dry-run=client", "--namespace", "dify-monitoring", values=SETS[name])
+    notes = done.stdout.partition("\nNOTES:\n")[2]
+    running = {
+        f"{each['kind'].lower()}/{each['metadata']['name']}"
+        for each in of_kind(rendered(name), "DaemonSet", "Deployment")
+    }
+    named = set(re.findall(r"(?:daemonset|deployment)/\S+", notes))
+    assert named <= running
+    assert (len(re.findall(r"(?m)^\d\. ", notes)) == 3) == bool(running)
+    assert ("Prometheus does not scrape it yet" in notes) == (not SETS[name].get("operator"))
