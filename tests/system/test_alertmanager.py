@@ -12,7 +12,8 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from tests.system.programs import find, running
+from tests.drill.receivers import receiving
+from tests.system.programs import find, running, until
 from tests.system.stack import DEPLOY, listening
 from tests.system.test_deploy import told
 
@@ -180,6 +181,40 @@ def test_a_robot_gets_the_body_that_it_accepts(
             # Alertmanager (template.DeepCopyWithTemplate) sends what YAML reads in a text; nothing reads two * as YAML.
             assert text == kind or text.startswith("**"), text
             assert text == kind or "Dify" in text or "alertname" in text, "the robot's keyword"
+
+
+# --- in the container -------------------------------------------------------------------------------------------
+
+
+def test_the_command_of_the_container_brings_an_alert_to_the_only_channel(tmp_path: Path) -> None:
+    """compose.yaml's own command line; only paths and the port are replaced, and no engine is needed."""
+    service = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["alertmanager"]
+    with receiving() as receivers:
+        (tmp_path / "etc/secrets").mkdir(parents=True)
+        (tmp_path / "etc/secrets/slack_api_url").write_text(f"{receivers.address}/slack\n")
+        for name in ("alertmanager.yml", "alertmanager-secrets.sh"):
+            text = (DEPLOY / name).read_text().replace("/etc/alertmanager/", f"{tmp_path}/etc/")
+            (tmp_path / "etc" / name).write_text(text.replace("group_wait: 30s", "group_wait: 0s"))
+        (tmp_path / "alertmanager").symlink_to(find("prometheus-alertmanager"))
+        (command,) = service["command"]
+        command = command.replace("/tmp/", f"{tmp_path}/").replace("/etc/alertmanager/", f"{tmp_path}/etc/")
+        command = command.replace("=/alertmanager", f"={tmp_path}/data").replace(
+            "${ALERTMANAGER_URL:-http://localhost:9093}", "http://h"
+        )
+        environment = {
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "DASHBOARDS_URL": "http://grafana.example.org",
+            "RUNBOOKS_URL": "",
+        }
+        line = [*service["entrypoint"], f"{command} --web.listen-address=127.0.0.1:0"]
+        with running(line, tmp_path, environment) as process:
+            process.said("on: slack;")
+            url = f"http://{listening(process)}"
+            labels = ["severity=critical", "team=platform"]
+            links = ["--annotation=dashboard_url=http://localhost:3000/d/dify-overview", "--annotation=summary=A test"]
+            told(find("amtool"), f"--alertmanager.url={url}", "alert", "add", "Test", *labels, *links)
+            until("the message", lambda: receivers.find("Slack", "firing", "A test"))
+        assert not receivers.refused
 
 
 # --- inhibition -------------------------------------------------------------------------------------------------
