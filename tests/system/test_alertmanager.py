@@ -96,6 +96,15 @@ def test_any_subset_of_the_channels_works(tmp_path: Path, channels: tuple[str, .
     assert bool(known["dead-mans-switch"]) == ("watchdog" in channels)
 
 
+def test_the_pages_name_the_files_of_the_channels() -> None:
+    names = {name for name, _ in (SECRETS | ROBOTS).values()}
+    script = (DEPLOY / "alertmanager-secrets.sh").read_text()
+    assert set(re.findall(r"[\w-]+:(\w+_\w+)", script.partition("for each in ")[2].partition("; do")[0])) == names
+    for page in ("quickstart.md", "zh/quickstart.md"):
+        text = (DEPLOY.parent / "docs" / page).read_text()
+        assert not [name for name in names if f"`{name}`" not in text]
+
+
 def test_the_secrets_that_no_file_key_exists_for_are_filled_in_literally(tmp_path: Path) -> None:
     document = yaml.safe_load(filled(tmp_path, *SECRETS).read_text())
     assert document["global"]["wechat_api_secret"] == SECRETS["wecom"][1]
