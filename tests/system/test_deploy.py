@@ -1,5 +1,6 @@
 """What is under deploy/ is taken by the programs that it is for."""
 
+import json
 import os
 import re
 import shutil
@@ -8,13 +9,15 @@ import sys
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import yaml
 
 from exporter.config.loader import load
 from tests.rules import rules
-from tests.system.programs import find
+from tests.system.programs import find, running
+from tests.system.stack import listening
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -54,6 +57,20 @@ def test_prometheus_takes_its_configuration_rules_and_targets(prometheus_folder:
     for file in documents(DEPLOY / "prometheus.yml")[0]["rule_files"]:
         assert f"Checking {prometheus_folder}/{file}" in said
     assert "error" not in said.lower()
+
+
+def test_the_command_of_the_container_starts_prometheus(prometheus_folder: Path) -> None:
+    """compose.yaml's own arguments; only folders and the port are replaced, and no engine is needed."""
+    arguments = "\n".join(compose()["services"]["prometheus"]["command"])
+    arguments = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", arguments).replace("/etc/prometheus", str(prometheus_folder))
+    arguments = arguments.replace("=/prometheus", f"={prometheus_folder}/data")
+    command = [find("prometheus"), *arguments.splitlines(), "--web.listen-address=127.0.0.1:0"]
+    with running(command, prometheus_folder) as process:
+        url = f"http://{listening(process)}"
+        process.said("Server is ready to receive web requests")
+        with urlopen(f"{url}/api/v1/rules", timeout=10) as answer:
+            loaded = {group["name"] for group in json.load(answer)["data"]["groups"]}
+    assert loaded == {rule.group for rule in rules()}
 
 
 def test_each_probe_has_its_module_and_blackbox_exporter_takes_them() -> None:
