@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from tests.drill.dify import APPS
-from tests.drill.receivers import CORP_SECRET, ROUTING_KEY, Message, Receivers, receiving
+from tests.drill.receivers import CORP_ID, CORP_SECRET, ROUTING_KEY, Message, Receivers, receiving
 from tests.system.exporter import COMMAND, Exporter
 from tests.system.programs import Process, find, running, until
 from tests.system.stack import DEPLOY, ROOT, Prometheus, blackbox, faster, lay_out, listening, operators_prometheus
@@ -188,7 +188,7 @@ def _nginx(folder: Path, dify: str) -> Iterator[Process]:
 
 @contextmanager
 def _alertmanager(folder: Path, receivers: Receivers, speed: float) -> Iterator[str]:
-    """deploy/alertmanager.yml with its secrets filled in as an operator does; only where things are is replaced."""
+    """deploy/alertmanager.yml with its secrets and addresses as an operator has them; only where things are is replaced."""
     secrets = {
         "pagerduty_routing_key": ROUTING_KEY,
         "slack_api_url": f"{receivers.address}/slack",
@@ -199,7 +199,9 @@ def _alertmanager(folder: Path, receivers: Receivers, speed: float) -> Iterator[
     (folder / "secrets").mkdir(parents=True)
     for name, value in secrets.items():
         (folder / "secrets" / name).write_text(value)
-    script = [DEPLOY / "alertmanager-secrets.sh", DEPLOY / "alertmanager.yml", folder / "secrets"]
+    template = (DEPLOY / "alertmanager.yml").read_text().replace("example.com", "example.org")
+    (folder / "template.yml").write_text(template.replace("ww0000000000000000", CORP_ID))
+    script = [DEPLOY / "alertmanager-secrets.sh", folder / "template.yml", folder / "secrets"]
     text = subprocess.run(script, capture_output=True, text=True, check=True).stdout
     config = faster(yaml.safe_load(text.replace("/etc/alertmanager/secrets", f"{folder}/secrets")), speed)
     config["global"] |= {

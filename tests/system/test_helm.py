@@ -2,6 +2,9 @@
 
 import json
 import re
+import shlex
+import subprocess
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -10,8 +13,9 @@ import pytest
 import yaml
 
 from exporter.config.loader import load
-from tests.manifests import CHART, helm, render
+from tests.manifests import CHART, ROOT, helm, render
 from tests.system.chart import ON, SETS, Document, containers, of_kind, rendered, templates, validate
+from tests.system.programs import find
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -187,3 +191,38 @@ def test_the_notes_name_three_commands_for_what_runs(name: str) -> None:
     assert named <= running
     assert (len(re.findall(r"(?m)^\d\. ", notes)) == 3) == bool(running)
     assert ("Prometheus does not scrape it yet" in notes) == (not SETS[name].get("operator"))
+
+
+def commands(page: str) -> list[str]:
+    blocks = re.findall(r"(?s)```console\n(.*?)```", page)
+    return [line.strip()[2:] for block in blocks for line in block.splitlines() if line.strip().startswith("$ ")]
+
+
+def test_the_guide_is_right_by_the_letter(tmp_path: Path) -> None:
+    """Each helm command of docs/kubernetes.md renders objects; each values.yaml is taken; what kubectl names is there."""
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    for number, block in enumerate(re.findall(r"(?s)```yaml\n *# values.yaml\n(.*?)```", page)):
+        (tmp_path / f"{number}.yaml").write_text(textwrap.dedent(block))
+        assert list(yaml.safe_load_all(render(yaml.safe_load(textwrap.dedent(block)))))
+    named = set()
+    for command in commands(page):
+        words = shlex.split(command.partition(" > ")[0].replace("$IMAGE", "registry.example.com/dify-exporter"))
+        if words[:2] in (["helm", "install"], ["helm", "upgrade"], ["helm", "template"]):
+            flags = [word for word in words[2:] if word not in {"--install", "--reuse-values", "dify-exporter"}]
+            flags = [word.replace("values.yaml", f"{tmp_path}/1.yaml") for word in flags]
+            done = subprocess.run(
+                [find("helm"), "template", "dify-exporter", "--kube-version", "1.31.0", "--set", "image.repository=x", *flags],
+                cwd=ROOT, capture_output=True, text=True,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            assert list(yaml.safe_load_all(done.stdout))
+        named |= set(re.findall(r"(?<![\w/])(daemonset)/([\w-]+)", command))
+    ours = {(each["kind"].lower(), each["metadata"]["name"]) for each in rendered("defaults")}
+    assert named
+    assert named <= ours
+    for service, port in re.findall(r"http://(dify-exporter-\w+)\.dify-monitoring:(\d+)", page):
+        services = {
+            each["metadata"]["name"]: each["spec"]["ports"][0]["port"]
+            for each in of_kind(rendered("everything"), "Service")
+        }
+        assert services[service] == int(port)
