@@ -74,7 +74,26 @@ ADDRESSES = {
         "kubernetes": "http://dify-exporter.dify-monitoring:9877",
         "bare": "http://127.0.0.1:9877",
     },
+    "blackbox": {
+        "compose": "http://blackbox-exporter:9115",
+        "kubernetes": "http://dify-exporter-blackbox.dify-monitoring:9115",
+        "bare": "http://127.0.0.1:9115",
+    },
 }
+
+#: Our services: the compose project and service, the object in Kubernetes with its namespace, the unit of systemd. Proxy
+#: and receiver run in Dify's own compose project.
+OUR_SERVICES = {
+    "exporter": ("dify-monitoring", "dify-exporter", "-n dify-monitoring", "daemonset/dify-exporter", "dify-exporter"),
+    "proxy": ("docker", "dify-proxy", "-n dify-monitoring", "deployment/dify-exporter-proxy", "dify-exporter-proxy"),
+    "receiver": (
+        "docker", "dify-exporter-receive", "-n dify-monitoring", "deployment/dify-exporter-receiver", "dify-exporter-receive",
+    ),
+    "prometheus": ("dify-monitoring", "prometheus", "-n monitoring", "svc/prometheus-operated", "prometheus"),
+    "alertmanager": (
+        "dify-monitoring", "alertmanager", "-n monitoring", "svc/alertmanager-operated", "prometheus-alertmanager",
+    ),
+}  # fmt: skip
 
 #: Files that promtool and amtool read, by variant.
 FILES = {
@@ -109,9 +128,13 @@ def command(line: str, variant: str) -> str:
         {prometheus.yml} and {alertmanager.yml} are replaced by the place of that file
     query 'EXPRESSION': asks Prometheus
     get NAME[/PATH] [| FILTER]: a page of ADDRESSES
+    log SERVICE LINES [| FILTER], ps SERVICE: the newest lines of our services (OUR_SERVICES), and does it run
+    disk: the space of the exporter's state
     dify-log SERVICE LINES [| FILTER]: the newest lines of a log of Dify
     dify-ps SERVICE...: does it run
     dify-restart SERVICE
+    dify-exec SERVICE COMMAND: a command in the container
+    dify-get PATH: a page of Dify's api that nginx does not pass on
     """
     verb, _, rest = line.partition(" ")
     if verb == "query":
@@ -121,11 +144,15 @@ def command(line: str, variant: str) -> str:
     if verb == "get":
         place, bar, behind = rest.partition(" | ")
         name, slash, path = place.partition("/")
-        return f"{PREFIXES['get'][variant]} {ADDRESSES[name][variant]}{slash}{path}{bar}{behind}"
+        return f"{PREFIXES['get'][variant]} {_quoted(ADDRESSES[name][variant] + slash + path)}{bar}{behind}"
     if verb in PREFIXES:
         for name, places in FILES.items():
             rest = rest.replace(f"{{{name}}}", places[variant])
         return f"{PREFIXES[verb][variant]} {rest}"
+    if verb in ("log", "ps", "disk"):
+        return _of_ours(verb, rest, variant)
+    if verb in ("dify-exec", "dify-get"):
+        return _in_dify(verb, rest, variant)
     if verb.startswith("dify-"):
         return _of_dify(verb.removeprefix("dify-"), rest, variant)
     raise ValueError(f"{line!r} begins with no verb of tests/reader_commands.py")
@@ -134,6 +161,42 @@ def command(line: str, variant: str) -> str:
 def _piped(program: str, rest: str, last: str) -> str:
     arguments, bar, behind = rest.partition(" | ")
     return f"{program} {arguments}{last}{bar}{behind}"
+
+
+def _quoted(address: str) -> str:
+    """The address, in quotes if a shell reads more in it."""
+    return f"'{address}'" if set("?&") & set(address) else address
+
+
+def _of_ours(verb: str, rest: str, variant: str) -> str:
+    names, bar, behind = rest.partition(" | ")
+    name, _, lines = (names or "exporter").partition(" ")
+    project, compose, namespace, place, unit = OUR_SERVICES[name]
+    if verb == "disk":
+        prefix = {"compose": f"{_OURS} {compose} ", "kubernetes": f"kubectl {namespace} exec {place} -- ", "bare": ""}
+        return f"{prefix[variant]}df -h /var/lib/dify-exporter"
+    commands = {
+        ("log", "compose"): f"docker compose -p {project} logs --no-log-prefix --tail {lines} {compose}",
+        ("log", "kubernetes"): f"kubectl {namespace} logs {place} --tail {lines}",
+        ("log", "bare"): f"journalctl -u {unit} -n {lines} --no-pager",
+        ("ps", "compose"): f"docker compose -p {project} ps {compose}",
+        ("ps", "kubernetes"): f"kubectl {namespace} get {place}",
+        ("ps", "bare"): f"systemctl status {unit} --no-pager",
+    }
+    return f"{commands[verb, variant]}{bar}{behind}"
+
+
+def _in_dify(verb: str, rest: str, variant: str) -> str:
+    if verb == "dify-get" and variant != "bare":
+        prefix, host = PREFIXES["get"][variant], ADDRESSES["dify-health"][variant].removesuffix("/health")
+        return f"{prefix} {host}/{rest}"
+    if verb == "dify-get":  # on a bare machine 5001 is not published
+        rest = f"api curl -sS -m 5 http://localhost:5001/{rest}"
+    name, _, words = rest.partition(" ")
+    compose, deployment, _ = SERVICES[name]
+    if variant == "kubernetes":
+        return f"kubectl -n dify exec deployment/{deployment} -- {words}"
+    return f"docker compose -p docker exec -T {compose} {words}"
 
 
 def _of_dify(what: str, rest: str, variant: str) -> str:

@@ -6,17 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.promql import names
+from tests.reader_commands import VARIANTS, blocks
 from tests.rules import ROOT, exposed, rules
 
 DOCS = ROOT / "docs"
 ALERTS = sorted({rule.name for rule in rules() if rule.alerts})
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
-
-
-def commands(text: str) -> list[str]:
-    return [
-        line for block in re.findall(r"(?s)```console\n(.*?)```", text) for line in block.splitlines() if line[0] == "$"
-    ]
 
 
 def chinese(alert: str) -> str:
@@ -31,10 +26,19 @@ def test_an_alert_has_its_runbook_in_english_and_chinese(alert: str) -> None:
     assert [line for line in text.splitlines() if line.startswith("#")] == [
         f"# {alert}", "## What it means", "## Three commands", "## What fixed it",
     ]  # fmt: skip
-    assert len(commands(text)) == 3
-    assert commands(chinese(alert)) == commands(text)
+    (lines,) = blocks(text)
+    assert len(lines) == 3
+    assert list(blocks(chinese(alert))) == [lines]
+    assert text.count("```console") == len(VARIANTS), "a command outside of the block works for one reader only"
     links = {rule.table["annotations"]["runbook_url"] for rule in rules() if rule.name == alert}
     assert {link.partition("/blob/main/")[2] for link in links} == {f"docs/runbooks/{alert}.md"}
+
+
+@pytest.mark.parametrize(
+    "page", [*(DOCS / "runbooks").glob("*.md"), DOCS / "zh/runbooks.md"], ids=lambda page: page.name
+)
+def test_no_runbook_asks_a_port_that_dify_does_not_publish(page: Path) -> None:
+    assert not re.search(r"127\.0\.0\.1:5001", page.read_text())
 
 
 def test_no_runbook_is_without_its_alert() -> None:

@@ -20,6 +20,12 @@ LINES = [
     "dify-log plugin_daemon 50",
     "dify-ps api nginx",
     "dify-restart worker",
+    "dify-exec api printenv APP_MAX_ACTIVE_REQUESTS",
+    "dify-get db-pool-stat",
+    "get blackbox/probe?module=redis&target=redis:6379&debug=true",
+    "log alertmanager 200 | grep -i notify",
+    "ps exporter",
+    "disk",
 ]
 
 
@@ -52,7 +58,17 @@ def test_a_line_becomes_one_command_of_programs_that_the_variant_brings(line: st
         in {
             "compose": {"docker"},
             "kubernetes": {"kubectl"},
-            "bare": {"promtool", "amtool", "curl", "tail", "docker", "/opt/dify-exporter/bin/dify-exporter"},
+            "bare": {
+                "promtool",
+                "amtool",
+                "curl",
+                "tail",
+                "docker",
+                "df",
+                "journalctl",
+                "systemctl",
+                "/opt/dify-exporter/bin/dify-exporter",
+            },
         }[variant]
     )
     behind = line.partition(" | ")[2]
@@ -65,7 +81,7 @@ def test_what_the_commands_name_is_in_our_compose_file_and_in_the_chart() -> Non
         words = command(line, "compose").split()
         assert words[2:4] in (["-p", "dify-monitoring"], ["-p", "docker"])
         if words[3] == "dify-monitoring":
-            assert words[5] in compose["services"]
+            assert compose["services"].keys() & set(words[4:]), line
     assert compose["name"] == "dify-monitoring"
     chart = (DOCS.parent / "deploy/kubernetes/daemonset/manifests.yaml").read_text()
     assert re.search(r"kind: DaemonSet\nmetadata:\n  name: dify-exporter\n  namespace: dify-monitoring\n", chart)
