@@ -31,6 +31,12 @@ unit: .venv/test
 soak: .venv/test programs
 	$(BIN)/python -m tests.system.soak
 
+# Kill the receiver and the exporter while a real OpenTelemetry client sends, and compare what was sent and counted:
+# make soak-receive KILLS=50 SECONDS=1.5 CLIENT=otel-1.41
+.PHONY: soak-receive
+soak-receive: .venv/test
+	$(BIN)/python -m tests.system.receive_soak
+
 # Fuzz every parser and the proxy's reading of responses, guided by coverage. The corpus and findings are in .fuzz.
 .PHONY: fuzz
 MINUTES ?= 5
