@@ -63,6 +63,9 @@ MEANINGS: dict[str, dict[str, str]] = {
         "nginx.conf: only the format string, or the whole directive",
         "timezone": _TIMEZONE,
     },
+    'parser = "otlp"': {
+        "native": "whether the spans of ENABLE_OTEL are read: workflows only, and a tenth of them by default"
+    },
     'parser = "plugin-daemon"': {"timezone": _TIMEZONE},
     'parser = "regex"': {
         "pattern": "regular expression with named groups: method, path, status_code, duration, bytes, time, …; see "

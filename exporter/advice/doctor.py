@@ -18,7 +18,7 @@ from exporter.tail.globs import tailed
 from exporter.tail.permissions import file_problem, log_problem
 from exporter.tail.recognition import recognised
 from exporter.tail.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
-from parsers.batch import Batch, DroppedValue
+from parsers.batch import Batch, DroppedValue, OfSpan
 from parsers.envelope import Envelope
 from parsers.parser import Parser
 from parsers.regex import Regex
@@ -37,7 +37,7 @@ _RECORD_NAMES = {
     "Request": "requests", "Usage": "token usages", "UsageMissing": "missing usages", "FirstToken": "first tokens",
     "Run": "runs", "NodeRun": "node runs", "Task": "Celery tasks", "Invocation": "model and tool calls",
     "Failure": "errors", "Opened": "begun runs", "Closed": "ended runs", "Active": "states of the proxy",
-    "DroppedLines": "lines that the proxy dropped",
+    "DroppedLines": "lines that the proxy dropped", "ReceivedItems": "items that the receiver got",
 }  # fmt: skip
 
 
@@ -221,6 +221,7 @@ def _record_types(batch: Batch) -> str:
     """The types of the records and their numbers. Dropped values and the halves of joins repeat other records."""
     kinds: Counter[str] = Counter()
     for record in batch.records:
-        if kind := _RECORD_NAMES.get(type(record).__name__):
-            kinds[kind] += getattr(record, "count", 1)
+        told = record.record if isinstance(record, OfSpan) else record
+        if kind := _RECORD_NAMES.get(type(told).__name__):
+            kinds[kind] += getattr(told, "count", 1)
     return ", ".join(f"{kind} ({count:,})" for kind, count in kinds.items()) or "nothing"

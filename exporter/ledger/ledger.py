@@ -14,10 +14,11 @@ from msgspec import Struct
 from exporter import catalogue as c
 from exporter.ledger.budgets import Budget, Budgets, Spent
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.fold import SourceLedger, advance, event_time, finalize_runs, post
+from exporter.ledger.fold import advance, finalize_runs, post
 from exporter.ledger.joins import Joins
 from exporter.ledger.prices import Price, Prices
 from exporter.ledger.series import Labels, Limits, Series
+from exporter.ledger.source_ledger import SourceLedger, event_time
 from exporter.ledger.state import MetricSchema, State, keep_compatible
 from exporter.tail.position import Position, RotationEvents, Window
 from parsers.batch import Active, Batch
@@ -199,6 +200,9 @@ class Ledger:
             self._source_ledger(name).joins.errors.enter(dict(by_time))
         for name, blocks in kept.streams.items():
             self._source_ledger(name).joins.streams.restore(_present(blocks))
+        for name in kept.span_apps.keys() | kept.of_spans.keys():
+            spans = _present(kept.span_apps.get(name, {})), _present(kept.of_spans.get(name, {}))
+            self._source_ledger(name).joins.spans.restore(*spans)
 
     def _source_ledger(self, source: str) -> SourceLedger:
         ledger = self._ledgers.get(source)
@@ -255,6 +259,8 @@ class Ledger:
             held=by_name((source, each.joins.held) for source, each in ledgers),
             errors=by_name((source, each.joins.errors) for source, each in ledgers),
             streams=by_name((source, each.joins.streams.blocks) for source, each in ledgers),
+            span_apps=by_name((source, each.joins.spans.known) for source, each in ledgers),
+            of_spans=by_name((source, each.joins.spans.waiting) for source, each in ledgers),
             active=by_name((source, each.active) for source, each in ledgers),
             last_at={source: each.last_at for source, each in ledgers if each.last_at},
             spent=by_name(self._budgets.spent.items()),

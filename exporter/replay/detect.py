@@ -102,6 +102,8 @@ def parser_name(parser: Parser) -> str:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"'{value}'" if '"' in str(value) else f'"{value}"'
 
 

@@ -111,6 +111,8 @@ def node_fact(node: Node, origin: Origin) -> Fact:
         "dify.node.elapsed_time": seconds_of(node.seconds),
         "dify.error.kind": kind_of_failure(node.status, node.error, "node_failed"),
     }
+    if not usage and origin.self_ is None and origin.app_id is None:
+        origin = origin._replace(parent=None)  # nothing of it needs an app
     rest = None
     if node.node_id and (attempt := usage_key(node.node_id, usage)) is not None:
         rest = attempt, origin.line(NODE, attempt, usage)

@@ -16,13 +16,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from parsers.dify.receiver import HEARTBEAT, SERVICE
 from parsers.tracing.reading import Fact
 from parsers.values.numbers import MILLISECOND, token_count
 from parsers.values.times import LATEST
 
-SERVICE = "dify-exporter-receive"
 NODE, MESSAGE, WORKFLOW = "dify.node.execution", "dify.message.run", "dify.workflow.run"
-HEARTBEAT = "dify.receiver.heartbeat"
+
 
 INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS = (
     "gen_ai.usage.input_tokens",

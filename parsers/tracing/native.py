@@ -5,6 +5,7 @@ events. Each attempt of a node is a span of its own, with the same execution id.
 """
 
 from parsers.batch import UNKNOWN
+from parsers.dify.receiver import FINISHED
 from parsers.dify.telemetry import node_type_of
 from parsers.tracing.content import Start, Usage, model_in, start_in, usage_in
 from parsers.tracing.facts import (
@@ -88,4 +89,4 @@ def _run_status(span: Span) -> str:
     if span.is_error and (_STOPPED in span.message or any(each.endswith(_STOPPED) for each in exceptions)):
         return "stopped"
     is_logged = any(event.attributes.get("log.logger") == _ENTRY_LOGGER for event in span.events)
-    return "failed" if span.is_error or is_logged else "finished"
+    return "failed" if span.is_error or is_logged else FINISHED

@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Optional
 
+from parsers.batch import TRACING_DIALECTS, TRACING_OUTCOMES
+
 #: The dialects of items. `none` is an item of no dialect, such as the span of an SQL statement.
-DIALECTS = ("otel", "phoenix", "langfuse", "native", "none")
+DIALECTS = TRACING_DIALECTS
 #: What became of an item: its line was written, it was known, it holds no fact, or its values could not be used.
-OUTCOMES = ("written", "duplicate", "ignored", "rejected")
+OUTCOMES = TRACING_OUTCOMES
 
 #: The largest number of items in one request.
 MAX_ITEMS = 10_000

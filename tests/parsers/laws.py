@@ -14,11 +14,14 @@ from parsers.batch import (
     Accepted,
     Batch,
     DroppedValue,
+    Failure,
     FirstToken,
     Invocation,
     NodeRun,
+    OfSpan,
     Request,
     Run,
+    SpanApp,
     Usage,
 )
 from parsers.parser import Parser
@@ -47,12 +50,23 @@ def _moves(record: object) -> Iterable[tuple[object, ...]]:
         yield from [("dropped", record.field)] * record.count
     elif isinstance(record, Usage):
         yield from [_usage(record)] * record.count
-    elif isinstance(record, Accepted):
+    elif isinstance(record, Accepted | OfSpan | SpanApp | Failure):
+        yield from _other_moves(record)
+    else:
+        yield (type(record).__name__, *(repr(v) for v in msgspec.structs.astuple(record)))
+
+
+def _other_moves(record: Accepted | OfSpan | SpanApp | Failure) -> Iterable[tuple[object, ...]]:
+    if isinstance(record, OfSpan):
+        yield from (("of span", record.parent, *move) for move in _moves(record.record))
+    elif isinstance(record, SpanApp):
+        yield "span", record.span, record.app_id, record.parent
+    elif isinstance(record, Failure):
+        yield from [("failure", record.kind)] * record.count
+    else:
         for trace_id, time in zip(record.trace_ids.split("\n"), record.times.split("\n"), strict=True):
             if (at := iso(time.encode(), zone(record.timezone))) is not None:
                 yield "accepted", record.route, record.failure, trace_id, at
-    else:
-        yield (type(record).__name__, *(repr(v) for v in msgspec.structs.astuple(record)))
 
 
 def _usage(record: Usage) -> tuple[object, ...]:
@@ -70,6 +84,8 @@ def _amounts(record: object) -> Iterable[tuple[tuple[object, ...], int | Decimal
     if isinstance(record, Usage):
         for name in ("input_tokens", "output_tokens", "unsplit_tokens", "cost"):
             yield (*_usage(record), name), getattr(record, name) or 0
+    if isinstance(record, OfSpan):
+        yield from ((("of span", record.parent, *key), amount) for key, amount in _amounts(record.record))
 
 
 def summed(batches: Iterable[Batch]) -> dict[str, object]:
