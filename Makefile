@@ -49,8 +49,8 @@ demo: .venv/demo
 	@$(MAKE) --no-print-directory programs
 	$(BIN)/python -m tests.drill --demo
 
-# Break that stack on purpose, and check that each alert arrives and resolves. This takes 45 minutes, or half a minute
-# with SPEED=90.
+# Break that stack on purpose, and check that each outage is one page and one resolve. This takes two hours, or a minute and
+# a half with SPEED=90.
 SPEED ?= 1
 drill: .venv/demo
 	@$(MAKE) --no-print-directory programs

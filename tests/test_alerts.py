@@ -113,6 +113,14 @@ def test_what_the_worker_the_proxy_and_prices_tell() -> None:
     assert nginx["DifyProxyDroppingLines"].startswith("no source is the log of dify-exporter proxy")
 
 
+def test_the_receivers_alerts_need_the_receiver() -> None:
+    run, items = b.Run("workflow", "a", "succeeded", 5), b.ReceivedItems("phoenix", "written", 5)
+    found = evaluated({"worker": Dify(), "receiver": Dify()}, {"worker": [run], "receiver": [run, items]})
+    for alert in ("DifyReceiverSilent", "DifyReceiverRejecting", "DifySpansSampled"):
+        assert found[alert].sources == ("receiver",)
+    assert verdicts(run)["DifyReceiverRejecting"].startswith("no source is the log of dify-exporter receive; run ")
+
+
 def test_what_nginx_turns_away_is_no_failure_of_a_provider() -> None:
     for format in ("dify-timed", "error"):
         nginx = evaluated({"nginx": Nginx(format=format)}, {"nginx": [b.Request("GET", "/v1/info", "200")]})

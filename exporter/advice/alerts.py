@@ -37,6 +37,11 @@ _REMEDIES: Mapping[str, tuple[str, str]] = {
         "add [[price]] tables (docs/money.md) for tokens that a source reports",
     ),
     c.UNPRICED_TOKENS.name: ("no source reports tokens", f"{_PROXY}, or tail the enterprise telemetry"),
+    c.RECEIVER_ITEMS.name: (
+        "no source is the log of dify-exporter receive",
+        "run dify-exporter receive and let Dify's tracing send to it (docs/receiver.md)",
+    ),
+    c.RUNS.name: ("no source reports runs", "tail the log of Dify's worker"),
     c.DROPPED_LINES.name: ("no source is the log of dify-exporter proxy", _PROXY),
     c.USAGE_MISSING.name: ("no source reports token usage", f"{_PROXY}, or tail the enterprise telemetry"),
     c.BUDGET_LIMIT.name: (

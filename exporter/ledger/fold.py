@@ -230,8 +230,10 @@ def _of_span(ledger: SourceLedger, record: b.OfSpan) -> None:
 
 
 def _with_app(ledger: SourceLedger, records: Iterable[AppRecord]) -> None:
-    """Count records whose app is decided."""
+    """Count records whose app is decided. It stays unknown if no line named it in time."""
     for record in records:
+        if record.app_id == b.UNKNOWN:
+            ledger.series.add(c.JOINS_EXPIRED, (ledger.source,))
         FOLDS[type(record)](ledger, record)
 
 
@@ -247,9 +249,7 @@ def advance(ledger: SourceLedger, at: int) -> None:
         _ended(ledger, ended)
     for lost in ledger.joins.expire(ledger.last_at):
         _lost(ledger, lost)
-    for record in ledger.joins.spans.expire(ledger.last_at - MAX_AGE):
-        ledger.series.add(c.JOINS_EXPIRED, (ledger.source,))
-        _with_app(ledger, (record,))
+    _with_app(ledger, ledger.joins.spans.expire(ledger.last_at - MAX_AGE))
 
 
 def finalize_runs(ledger: SourceLedger, now: int | None) -> None:

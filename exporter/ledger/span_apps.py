@@ -46,13 +46,15 @@ class SpanApps:
         self._size = sum(len(each.records) for each in self.waiting.values())
 
     def add_span(self, span: SpanApp, capacity: int) -> Iterator[AppRecord]:
-        """Add what a line tells of a span. Returns the records that waited for it."""
-        before = self.known.pop(span.span, None)
-        if before is not None and span.app_id == UNKNOWN:
-            span = structs.replace(before, at=span.at)
+        """Add what a line tells of a span, unless it is known. Returns the records that waited for it."""
+        before = self.known.get(span.span)
+        if before is not None and span.app_id in (before.app_id, UNKNOWN):
+            return
+        self.known.pop(span.span, None)
         self.known[span.span] = span
-        for _ in evicted(self.known, capacity):
-            pass
+        if len(self.known) > capacity:
+            for _ in evicted(self.known, capacity):
+                pass
         waiting = self._release(span.span)
         for record in waiting.records if waiting else ():
             yield from self._add(span.span, record, waiting.at if waiting else 0)

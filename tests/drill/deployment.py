@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -46,7 +47,7 @@ LIMIT, RAISED = 20_000_000, 10**14
 
 EXPORTER = f"""
 [exporter]
-listen = "{{listen}}"
+listen = "127.0.0.1:0"
 poll_interval = 0.05
 
 [[source]]
@@ -108,17 +109,20 @@ class Deployment:
     def stop_dify(self) -> None:
         self._dify.close()
 
-    def start_exporter(self, limit: int, listen: str) -> None:
-        (self.folder / "exporter.toml").write_text(EXPORTER.format(listen=listen, limit=limit))
+    def start_exporter(self) -> None:
+        self._configure(LIMIT)
         process = self._exporter.enter_context(running([COMMAND, "serve"], self.folder))
         self.exporter = Exporter(process)
         process.said("first pass done")
 
     def raise_budget(self) -> None:
-        """As an operator would: edit, restart. The counters go on, for they are in the state."""
-        address = self.exporter.url.removeprefix("http://")
-        self._exporter.close()
-        self.start_exporter(RAISED, address)
+        """As an operator would: edit, reload."""
+        self._configure(RAISED)
+        self.exporter.process.send(signal.SIGHUP)
+        self.exporter.process.said("the configuration is reloaded")
+
+    def _configure(self, limit: int) -> None:
+        (self.folder / "exporter.toml").write_text(EXPORTER.format(limit=limit))
 
     def request(self, streaming: bool) -> None:
         """One chat through nginx; what comes back does not matter here."""
@@ -146,7 +150,7 @@ def deployed(folder: Path, speed: float, tell: Callable[[Message], None] = lambd
         (folder / "worker.log").touch()
         deployment.start_dify()
         stack.enter_context(_nginx(folder, deployment.dify))
-        deployment.start_exporter(LIMIT, "127.0.0.1:0")
+        deployment.start_exporter()
         deployment.alertmanager = stack.enter_context(_alertmanager(folder / "alertmanager", receivers, speed))
         deployment.blackbox = stack.enter_context(blackbox(folder))
         lay_out(folder / "prometheus", _targets(deployment), speed)
