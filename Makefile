@@ -75,7 +75,7 @@ docs: .venv/test
 .PHONY: lock
 lock: .venv/python
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra proxy --generate-hashes --universal --python-version 3.11 --no-annotate \
+	$(BIN)/uv pip compile pyproject.toml --extra proxy --extra receive --generate-hashes --universal --python-version 3.11 --no-annotate \
 	  --no-emit-index-url --custom-compile-command 'make lock' --upgrade --quiet --output-file requirements.lock
 
 # Look for known vulnerabilities of the locked versions. Exit code 1: there are some. 2: no database can be reached.

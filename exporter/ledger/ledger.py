@@ -196,21 +196,20 @@ class Ledger:
         for name, held in kept.held.items():
             self._source_ledger(name).joins.held.enter(_present(held))
         for name, errors in kept.errors.items():
-            by_time = sorted(_present(errors).items(), key=lambda item: item[1].at)
-            self._source_ledger(name).joins.errors.enter(dict(by_time))
+            by_time = dict(sorted(_present(errors).items(), key=lambda item: item[1].at))
+            self._source_ledger(name).joins.errors.enter(by_time)
         for name, blocks in kept.streams.items():
             self._source_ledger(name).joins.streams.restore(_present(blocks))
         for name in kept.span_apps.keys() | kept.of_spans.keys():
-            spans = _present(kept.span_apps.get(name, {})), _present(kept.of_spans.get(name, {}))
-            self._source_ledger(name).joins.spans.restore(*spans)
+            spans = self._source_ledger(name).joins.spans
+            spans.restore(_present(kept.span_apps.get(name, {})), _present(kept.of_spans.get(name, {})))
 
     def _source_ledger(self, source: str) -> SourceLedger:
         ledger = self._ledgers.get(source)
         if ledger is None:
             joins = Joins(self._limits.open_joins, round(self._clock() * SECOND))
-            ledger = self._ledgers[source] = SourceLedger(
-                source, self._series, self._prices, self._budgets, self._clock, joins
-            )
+            ledger = SourceLedger(source, self._series, self._prices, self._budgets, self._clock, joins)
+            self._ledgers[source] = ledger
             for metric, label_sets in c.INITIAL:
                 for labels in label_sets:
                     self._series.add(metric, (source, *labels), 0)

@@ -231,6 +231,16 @@ def test_the_configuration_in_the_container_loads() -> None:
     assert config.sources
 
 
+def test_the_receiver_needs_a_token_and_publishes_no_port() -> None:
+    settings = load(DEPLOY / "receive.toml").receive
+    ((name, service),) = documents(DEPLOY / "receive.compose.yaml")[0]["services"].items()
+    assert (name, "ports" in service) == ("dify-exporter-receive", False)
+    mounts = dict(volume.split(":")[1::-1] for volume in service["volumes"])
+    assert {settings.token_file, str(Path(settings.log).parent)} < mounts.keys()
+    source = "\n".join(line[2:] for line in (DEPLOY / "exporter.toml").read_text().splitlines() if line[:2] == "# ")
+    assert f'"/logs/{Path(mounts["/logs"]).name}/{Path(settings.log).name}"' in source
+
+
 def test_the_proxys_configuration_loads() -> None:
     assert load(DEPLOY / "proxy.toml").proxy.upstream == "http://api:5001"
 

@@ -61,7 +61,8 @@ def test_every_folder_that_a_container_mounts_is_made(machine: Path) -> None:
     assert environment["DIFY_LOGS"] == f"{dify}/volumes/logs"
     assert len(environment["GRAFANA_ADMIN_PASSWORD"]) == 32
     files = [dify / name for name in (dify / ".env").read_text().partition("COMPOSE_FILE=")[2].strip().split(":")]
-    assert [file.name for file in files] == ["docker-compose.yaml", "dify-logs.compose.yaml", "proxy.compose.yaml"]
+    names = ["docker-compose", "dify-logs.compose", "receive.compose", "proxy.compose"]
+    assert [file.name for file in files] == [f"{name}.yaml" for name in names]
     mounts = [
         (file.parent, volume.split(":")[0])
         for file in (*files, clone / "deploy/compose.yaml")
@@ -74,8 +75,8 @@ def test_every_folder_that_a_container_mounts_is_made(machine: Path) -> None:
             assert (folder / place).exists(), place
     assert (clone / "deploy/secrets/slack_api_url").read_text().startswith("https://hooks.slack.invalid/")
     if os.geteuid() == 0:
-        owners = {name: (dify / "volumes/logs" / name).stat().st_uid for name in ("api", "worker", "proxy")}
-        assert owners == {"api": 1001, "worker": 1001, "proxy": 65532}
+        owners = {name: (dify / "volumes/logs" / name).stat().st_uid for name in ("api", "worker", "proxy", "receive")}
+        assert owners == {"api": 1001, "worker": 1001, "proxy": 65532, "receive": 65532}
         assert (clone / "deploy/secrets/slack_api_url").stat().st_uid == 65534
 
 
@@ -85,7 +86,13 @@ def test_compose_reads_difys_project_after_the_steps(machine: Path) -> None:
         file.write_text('version: "3.8"\n' + file.read_text())
     done = subprocess.run([find("docker-compose"), "config"], cwd=machine / "docker", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert set(yaml.safe_load(done.stdout)["services"]) == {"api", "worker", "nginx", "dify-proxy"}
+    assert set(yaml.safe_load(done.stdout)["services"]) == {
+        "api",
+        "worker",
+        "nginx",
+        "dify-proxy",
+        "dify-exporter-receive",
+    }
 
 
 def test_each_command_of_docker_says_its_folder_or_its_project() -> None:

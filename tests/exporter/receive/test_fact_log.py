@@ -80,6 +80,18 @@ def test_only_the_rest_of_a_known_fact_is_written(log: FactLog, path: Path) -> N
     assert facts(path) == ["node:1", "usage:1:20"]
 
 
+def test_a_run_that_another_door_has_told_is_no_second_run(log: FactLog, path: Path) -> None:
+    """The span of a run does not know the run's id; its start node does. They come in any order, or in one request."""
+    runner, start = fact("span:r1"), fact("node:s1")._replace(alias=("span:r1", "run:1"))
+    assert log.write(reading(start))
+    assert log.write(reading(fact("run:1")))
+    assert log.write(reading(runner))
+    runner, start = fact("span:r2"), fact("node:s2")._replace(alias=("span:r2", "run:2"))
+    assert log.write(reading(runner, start, fact("run:2")))
+    assert log.write(reading(fact("run:2"), runner))
+    assert facts(path) == ["node:s1", "run:1", "span:r2", "node:s2"]
+
+
 def test_a_cut_write_keeps_its_whole_lines_and_the_rest_comes_again(log: FactLog, path: Path) -> None:
     batch = reading(fact("aaa"), fact("bbb"), fact("ccc"), ignored={"none": 5})
     with file_size_limit(9):

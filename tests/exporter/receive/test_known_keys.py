@@ -27,6 +27,22 @@ def test_the_oldest_keys_are_forgotten() -> None:
     assert [key in keys for key in "abcd"] == [False, True, True, True]
 
 
+def test_two_keys_of_one_fact() -> None:
+    keys = KnownKeys(limit=3)
+    keys.add_alias("span:1", "run:1")
+    assert "span:1" not in keys
+    keys.add("run:1")
+    assert "span:1" in keys
+    keys.add("span:2")
+    keys.add_alias("span:2", "run:2")
+    assert "run:2" in keys
+    for number in range(3, 9):
+        keys.add_alias(f"span:{number}", f"run:{number}")
+        keys.add(f"span:{number}")
+    assert len(keys) <= 3
+    assert ("span:1" in keys, "run:8" in keys, "span:8" in keys) == (False, True, True)
+
+
 def test_keys_are_found_again_from_the_end_over_blocks_and_rotated_files(tmp_path: Path) -> None:
     log = tmp_path / "receive.log"
     numbers = [f"run:{number}" for number in range(20_000)]
