@@ -1,13 +1,11 @@
 """deploy/alertmanager.yml with any subset of its channels, as alertmanager-secrets.sh prints it and Alertmanager takes it."""
 
-import json
 import os
 import re
 import subprocess
 from itertools import combinations
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 import yaml
@@ -224,32 +222,3 @@ def test_the_command_of_the_container_brings_an_alert_to_the_only_channel(tmp_pa
             told(find("amtool"), f"--alertmanager.url={url}", "alert", "add", "Test", *labels, *links)
             until("the message", lambda: receivers.find("Slack", "firing", "A test"))
         assert not receivers.refused
-
-
-# --- inhibition -------------------------------------------------------------------------------------------------
-
-
-def test_symptoms_are_silent_while_their_cause_is_told(tmp_path: Path) -> None:
-    command = [
-        find("prometheus-alertmanager"), f"--config.file={DEPLOY}/alertmanager.yml", f"--storage.path={tmp_path}",
-        "--web.listen-address=127.0.0.1:0", "--cluster.listen-address=",
-    ]  # fmt: skip
-    alerts = {
-        "DifyServiceDown": ("critical", "platform", ""),
-        "DifyHighErrorRate": ("critical", "platform", ""),
-        "DifyHighLatency": ("warning", "platform", ""),
-        "DifyExporterNotParsing": ("warning", "platform", ""),
-        "DifyTokenBudgetWarning": ("warning", "finance", ""),
-        "DifyDependencyDown": ("critical", "platform", "postgresql"),
-    }
-    with running(command, tmp_path) as process:
-        url = f"http://{listening(process)}"
-        for name, (severity, team, dependency) in alerts.items():
-            labels = [f"severity={severity}", f"team={team}", "cluster=dify"]
-            labels += [f"dependency={dependency}"] if dependency else []
-            told(find("amtool"), f"--alertmanager.url={url}", "alert", "add", name, *labels)
-        with urlopen(f"{url}/api/v2/alerts", timeout=10) as answer:
-            known = json.load(answer)
-    silent = {alert["labels"]["alertname"] for alert in known if alert["status"]["inhibitedBy"]}
-    assert len(known) == len(alerts)
-    assert silent == {"DifyHighErrorRate", "DifyHighLatency"}
