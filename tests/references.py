@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -350,12 +350,14 @@ def _printed(command: str) -> str:
     return _lines(finished.stdout)
 
 
-def documents() -> Iterator[tuple[Path, str]]:
-    yield DOCS / "cli.md", command_line()
-    yield DOCS / "configuration.md", configuration()
-    yield ROOT / "README.md", readme()
+#: Each document, and the function that returns its text.
+DOCUMENTS: dict[Path, Callable[[], str]] = {
+    DOCS / "cli.md": command_line,
+    DOCS / "configuration.md": configuration,
+    ROOT / "README.md": readme,
+}
 
 
 if __name__ == "__main__":
-    for file, text in documents():
-        file.write_text(text)
+    for file, text in DOCUMENTS.items():
+        file.write_text(text())
