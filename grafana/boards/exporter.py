@@ -77,7 +77,8 @@ def _receiver() -> list[Json]:
                    (f"max(job:dify_served_runs:increase1h{{{CLUSTER}}})", "runs in another log"), width=8,
                    description="If only the second line moves, Dify's tracing does not reach the receiver."),
         timeseries("Lines that the proxy dropped, per hour",
-                   (f"sum by (source) (increase(dify_proxy_dropped_lines_total{{{SOURCE}}}[1h]))", "{{source}}"), width=8),
+                   (f"sum by (source) (increase(dify_proxy_dropped_lines_total{{{SOURCE}}}[1h]))"
+                    f" or 0 * sum by (source) (dify_active_requests{{{SOURCE}}})", "{{source}}"), width=8),
     ]  # fmt: skip
 
 

@@ -85,7 +85,9 @@ def _cost() -> list[Json]:
         stat("Highest cost on this day of past weeks",
              (f"source_currency:dify_cost:max_of_past_weeks{{{SOURCE}}}", "{{source}} {{currency}}"), width=6, unit="none",
              description="24 hours, of all apps. DifySpendingSpike compares the last 24 hours with it."),
-        stat("Tokens without a price, last hour", (f"source:dify_unpriced_tokens:increase1h{{{SOURCE}}}", "{{source}}"),
+        stat("Tokens without a price, last hour",
+             (f"sum by (source) (source:dify_unpriced_tokens:increase1h{{{SOURCE}}})"
+              f" or 0 * sum by (source) ({_TOKENS}:increase1h{{{SOURCE}}})", "{{source}}"),
              width=6, steps=[(1, "yellow")], description="Neither the log nor the price list has a price for these tokens."),
         timeseries("Cost per hour by model",
                    (f"sum by (model, currency) ({_COST}:increase1h{{{APP_MODEL}}})", "{{model}} {{currency}}"),
@@ -139,7 +141,7 @@ def _completeness() -> list[Json]:
     expected = f"sum by (source) (source:dify_usage_expected:increase1h{{{SOURCE}}})"
     calls = f'source_operation:dify_model_invocations:increase1h{{{SOURCE}, operation="invoke_llm"}}'
     return [
-        timeseries("Answers without usage", (f"{missing} / {expected}", "{{source}}"), unit="percentunit",
+        timeseries("Answers without usage", (f"({missing} or 0 * {expected}) / {expected}", "{{source}}"), unit="percentunit",
                    description="Share of responses whose tokens are unknown, so their cost is not counted; see DifyUsageMissing."),
         timeseries("Model calls and answers with usage, per hour",
                    (f"sum by (source) ({calls})", "{{source}} calls"),

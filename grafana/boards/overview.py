@@ -51,7 +51,7 @@ def _since_when() -> list[Json]:
                    (f"source:dify_failed_requests_per_request:ratio_rate5m{{{SOURCE}}}", "{{source}}"),
                    ("dify:threshold:failure_ratio", "alert"), unit="percentunit"),
         timeseries("Failed requests by reason",
-                   (f"sum by (reason) (rate(dify_failed_requests_total{{{ROUTE}}}[$__rate_interval])) > 0", "{{reason}}"),
+                   (f"sum by (reason) (rate(dify_failed_requests_total{{{ROUTE}}}[$__rate_interval]))", "{{reason}}"),
                    unit="reqps", stack=True, description="Of the selected routes."),
         timeseries("Errors in the logs", (f"source_kind:dify_errors:rate5m{{{SOURCE}}} > 0", "{{source}} {{kind}}"),
                    unit="cps", description="Error records in the logs: the causes of failed requests and runs."),

@@ -208,4 +208,4 @@ def test_symptoms_are_silent_while_their_cause_is_told(tmp_path: Path) -> None:
             known = json.load(answer)
     silent = {alert["labels"]["alertname"] for alert in known if alert["status"]["inhibitedBy"]}
     assert len(known) == len(alerts)
-    assert silent == {"DifyHighErrorRate", "DifyHighLatency"}
+    assert silent == {"DifyDependencyDown", "DifyHighErrorRate", "DifyHighLatency"}
