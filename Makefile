@@ -50,7 +50,7 @@ drill: .venv/demo
 	@$(MAKE) --no-print-directory programs
 	$(BIN)/python -m tests.drill --speed $(SPEED)
 
-# Write grafana/dashboards/ from grafana/dashboards.py.
+# Write grafana/dashboards/ and grafana/native/ from grafana/boards/.
 dashboards: .venv/test
 	$(BIN)/python -m grafana.dashboards
 
