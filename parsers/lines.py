@@ -32,6 +32,17 @@ def whole_lines(window: bytes, final: bool) -> tuple[int, int]:
     return consumed, lines
 
 
+def before_too_long(window: bytes, line_length: int) -> int:
+    """Return the offset of the first line of `line_length` bytes or more, the size of the window if there is none."""
+    begin = 0
+    while len(window) - begin >= line_length:
+        end = window.rfind(b"\n", begin, begin + line_length) + 1
+        if not end:
+            return begin
+        begin = end
+    return len(window)
+
+
 def by_line(window: bytes, final: bool, read: Callable[[bytes], Outcome]) -> Batch:
     """Make the batch of a window by calling `read` with each line, without its newline. Empty lines are ignored."""
     consumed, count = whole_lines(window, final)

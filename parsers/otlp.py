@@ -22,8 +22,8 @@ from parsers.values import json as lenient_json
 from parsers.values.times import iso
 
 #: What begins the lines of a collector's file: traces, and what holds nothing of Dify's runs.
-_TRACES = b'{"resourceSpans":'
-_OTHERS = (b'{"resourceMetrics":', b'{"resourceLogs":', b'{"resourceProfiles":', b"{}")
+_TRACES = b'{"resourceSpans"'
+_OTHERS = (b'{"resourceMetrics"', b'{"resourceLogs"', b'{"resourceProfiles"', b"{}")
 
 _BINARY = "this is no text: set `format: json` and no `compression` in the collector's file exporter"
 _NATIVE = (

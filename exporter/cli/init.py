@@ -33,6 +33,21 @@ parser = "nginx"
 format = "dify"                    # for latency: "dify-timed" with deploy/nginx/dify-timed.conf
 """
 
+_TOKENS = """\
+
+# Dify's community edition logs no tokens and no cost. Let Dify send its traces to `dify-exporter receive`, which writes
+# this log (docs/receiver.md), or put `dify-exporter proxy` in front of Dify's api (docs/proxy.md).
+# [receive]
+# listen = "127.0.0.1:4318"
+# log = "logs/receive.log"
+# log_max_bytes = 100000000
+#
+# [[source]]
+# name = "receive"
+# paths = ["logs/receive.log"]
+# parser = "dify"
+"""
+
 
 @click.command(short_help="Find the logs on this machine and write a configuration.")
 @config_option
@@ -56,7 +71,7 @@ def init(config_path: Path, force: bool, root: Path) -> None:
     if config_path.exists() and not force:
         stop(f"{config_path} exists: replace it with --force, or name another file with --config")
     found, unusable = survey(root.absolute())
-    text = _HEAD + "".join(map(_table, found)) + ("" if found else _NOTHING)
+    text = _HEAD + "".join(map(_table, found)) + ("" if found else _NOTHING) + _TOKENS
     temporary = config_path.with_name(config_path.name + ".new")
     try:
         temporary.write_text(text, "utf-8")
@@ -76,6 +91,7 @@ def init(config_path: Path, force: bool, root: Path) -> None:
         click.echo(f"{config_path} is written with {sources}; `dify-exporter check` reports what they provide")
     else:
         click.echo(f"no log of Dify was found: {config_path} is written with one example source, so put your paths in")
+    click.echo("tokens and cost of Dify's community edition: see docs/receiver.md; the file has its tables as comments")
 
 
 def _table(found: FoundLog) -> str:

@@ -140,6 +140,8 @@ class App:
             raise RefusedError("400 Bad Request", "bad_request", str(error)) from None
         except TooManyItems as error:
             raise RefusedError("413 Content Too Large", "too_large", str(error)) from None
+        except MemoryError:
+            raise RefusedError("413 Content Too Large", "too_large", "the body needs too much memory") from None
         except Exception as error:  # not 500: the client would send the same body again, or drop it silently
             place = traceback.extract_tb(error.__traceback__)[-1]
             _log.error("a body cannot be read: %s in %s:%s", type(error).__name__, place.filename, place.lineno)

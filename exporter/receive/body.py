@@ -57,9 +57,11 @@ def read_body(environ: Environ, memory: SharedMemory) -> bytes:
                 memory.take(missing)
                 taken += missing
             buffer.write(piece)
+        return buffer.getvalue()  # not a copy: BytesIO hands its bytes over
+    except MemoryError:
+        raise RefusedError("503 Service Unavailable", "unavailable", "not enough memory", close=True) from None
     finally:
         memory.give_back(taken)
-    return buffer.getvalue()  # not a copy: BytesIO hands its bytes over
 
 
 def received(environ: Environ) -> Iterator[bytes]:

@@ -66,6 +66,10 @@ class FactLog:
         duplicates: Counter[str] = Counter()
         keys: set[str] = set()
         for fact in facts:
+            if fact.alias:
+                self._keys.add_alias(*fact.alias)
+                if fact.alias[0] in keys:
+                    keys.add(fact.alias[1])
             part: Fact | None = fact
             while part is not None and (part.key in self._keys or part.key in keys):
                 part = part.rest

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from parsers.tracing import keys_of
 
@@ -15,14 +16,15 @@ _MAX_READ_BYTES = 256 << 20
 
 
 class KnownKeys:
-    """The newest keys, oldest first."""
+    """The newest keys, oldest first. A key may be an alias of another one: both are keys of one fact."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._keys: dict[str, None] = {}
+        self._aliases: dict[str, str] = {}
         self._limit = limit
 
     def __contains__(self, key: str) -> bool:
-        return key in self._keys
+        return self._aliases.get(key, key) in self._keys
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -30,8 +32,16 @@ class KnownKeys:
     def add(self, key: str) -> None:
         """Remember a key. The oldest key is forgotten if there are too many."""
         self._keys[key] = None
-        if len(self._keys) > self._limit:
-            del self._keys[next(iter(self._keys))]
+        if key in self._aliases:
+            self._keys[self._aliases[key]] = None
+        _forget_oldest(self._keys, self._limit)
+
+    def add_alias(self, key: str, other: str) -> None:
+        """From now on `key` means `other`. If one of the two is known, so is the other."""
+        self._aliases[key] = other
+        _forget_oldest(self._aliases, self._limit)
+        if key in self._keys or other in self._keys:
+            self.add(key)
 
     def find_again(self, log: str) -> None:
         """Read the keys in the log, and in its rotated files from the newest on, until there are enough keys.
@@ -46,6 +56,11 @@ class KnownKeys:
                 break
         for key in reversed(newest_first):
             self.add(key)
+
+
+def _forget_oldest(keys: dict[str, Any], limit: int) -> None:
+    while len(keys) > limit:
+        del keys[next(iter(keys))]
 
 
 def _lines_from_the_end(log: str) -> Iterator[bytes]:

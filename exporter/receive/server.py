@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from exporter.config.log_file import Rotation
 from exporter.config.receive import ReceiveConfig
+from exporter.process.memory_limit import limit_growth
 from exporter.receive.app import App
 from exporter.receive.fact_log import FactLog
 from exporter.receive.known_keys import KnownKeys
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 _MAX_CONNECTIONS = 512
 _LOCK_POLL_SECONDS = 0.1
+#: For a body of 64 MiB, what is decoded of it, and the known keys. The process begins with about 40 MB.
+_MEMORY_BYTES = 104 << 20
 
 
 class Startup(Struct, frozen=True):
@@ -44,6 +47,7 @@ class ReceiveWorker(Worker):
         settings = self.app.settings
         file = LogFile(settings.log, Rotation(settings.log_max_bytes, settings.log_backups), is_exclusive=True)
         self._lock(file)
+        limit_growth(_MEMORY_BYTES)
         keys = KnownKeys()
         keys.find_again(settings.log)
         self._facts, self.requests = FactLog(file, keys), OpenRequests()

@@ -7,6 +7,7 @@ from msgspec import Struct, structs
 from exporter.tail.encoding import UTF_8_BOM
 from parsers.batch import Batch
 from parsers.envelope import Envelope
+from parsers.lines import before_too_long
 from parsers.parser import Parser
 
 #: The size of a large window in bytes. In a large window, the fixed cost per window is small per line.
@@ -71,7 +72,7 @@ def feed(
             if not window and not over:
                 continue
         is_first = False
-        end, begin = len(window) if parser.joined else _before_too_long(window, line_length), 0
+        end, begin = len(window) if parser.joined else before_too_long(window, line_length), 0
         last = over and end == len(window)
         for batch in _parse_window(window_parser, window[:end], last and part.ended, span):
             begin += batch.consumed
@@ -110,17 +111,6 @@ class _WindowParser:
         if batch.consumed:
             self.skip = batch.skip
         return batch
-
-
-def _before_too_long(window: bytes, line_length: int) -> int:
-    """The offset of the first line that is too long, or the end of the window."""
-    begin = 0
-    while len(window) - begin >= line_length:
-        end = window.rfind(b"\n", begin, begin + line_length) + 1
-        if not end:
-            return begin
-        begin = end
-    return len(window)
 
 
 def within(batches: Iterator[Batch], span: Span) -> Iterator[tuple[Batch, bool]]:

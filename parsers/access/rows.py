@@ -161,13 +161,12 @@ class AccessReader(Struct, frozen=True, dict=True):
 
     def _by_shape(self, rows: Sequence[Row]) -> Iterable[list[Row]]:
         """Group rows by the shape of their path, their method and status. This loop runs for every line."""
-        paths, methods, statuses = (
-            _column(rows, self._first_column(*roles)) for roles in (_PATHS, (METHOD,), (STATUS,))
-        )
+        paths = _column(rows, self._first_column(*_PATHS))
+        others = [
+            map(itemgetter(self.roles.columns[role]), rows) for role in (METHOD, STATUS) if role in self.roles.columns
+        ]
         groups: defaultdict[Row, list[Row]] = defaultdict(list)
-        for key, row in zip(
-            zip(map(bytes.translate, paths, repeat(SHAPE)), methods, statuses, strict=False), rows, strict=False
-        ):
+        for key, row in zip(zip(map(bytes.translate, paths, repeat(SHAPE)), *others, strict=False), rows, strict=False):
             groups[key].append(row)
         return groups.values()
 
@@ -222,7 +221,7 @@ class AccessReader(Struct, frozen=True, dict=True):
         column = self.roles.columns.get(role)
         if column is None:
             return ()
-        texts = [row[column] for row in group]
+        texts = list(map(itemgetter(column), group))
         if self.roles.decimals:
             return tuple(many_nanoseconds(texts, unit))
         durations, unknown = durations_of(texts, unit)

@@ -6,10 +6,10 @@ expected, is left to the reader of single lines. A test checks that both give th
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
+from itertools import compress
 from operator import itemgetter
-from typing import Annotated, Any, Literal, NamedTuple, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import Meta, Struct
@@ -34,8 +34,10 @@ _LINE = (
     rb"^(.{10} .{6}[0-5][0-9]\.[0-9]{3}) INFO \[[^\]\n\x1b]*+\] \[ext_request_logging\.py:[0-9]++\] "
     rb"(?:(?=.{35}P)([0-9a-f]{32})|[0-9a-f]{8,32}+(?! - P))? - " + _REQUEST + rb"\r?$"
 )
-#: One match per line: empty groups for a time and a trace id, then those of an access line, empty for another line.
-_MESSAGES = re.compile(rb"^()()" + _REQUEST + rb"$|^.*$", re.MULTILINE)
+#: One match per line, with the groups of `_LINE`, all empty for a line that is no access line. The group of the time
+#: contains the first letter of a POST request, and the group of the trace id is empty: those requests that need their
+#: time and trace id get them later.
+_MESSAGES = re.compile(rb"^(?:(?=(P)))?()" + _REQUEST + rb"$|^.*$", re.MULTILINE)
 _TO_SECONDS = len("2026-11-23 08:53:")
 #: The shape of a time in text lines, with all digits equal.
 _SHAPE = b"0000-00-00 00:00:00.000"
@@ -67,21 +69,7 @@ _decode_traced = msgspec.json.Decoder(_TracedLine).decode
 _decode_trace_id = lenient_json.decoder(_TraceIdLine)
 
 
-class _Posts(NamedTuple):
-    """Method and path of some requests, and their trace ids and times, one per line of text.
-
-    Many small texts that live longer than the other lines of their part would fragment memory.
-    """
-
-    heads: list[bytes]
-    trace_ids: str
-    times: str
-
-
-#: Returns the trace ids and the times of rows, one per line of text; None if no row has a trace id.
-_TraceReader = Callable[[Sequence[Row]], tuple[str, str] | None]
-_P = ord("P")
-_HEAD, _LAST = itemgetter(2), itemgetter(-1)
+_P, _HEAD, _LAST = itemgetter(0), itemgetter(2), itemgetter(-1)
 
 
 class DifyAccessReader:
@@ -107,13 +95,12 @@ class DifyAccessReader:
         if newest is None:
             return BlockResult((), None, 0, block)
         empty = whole_lines(block, True)[1] - len(rows)
-        records = self._records(regular, _traces_of_rows, self._timezone)
+        records = self._records(regular, self._timezone)
         return BlockResult(records, newest, len(regular), b"".join(others) + b"\n" * empty)
 
     def json(self, block: bytes) -> BlockResult:
         """Read the access lines in JSON from a block of whole lines."""
         rows, times, lines, rest = list[Row](), list[str](), 0, list[bytes]()
-        posts = list[_Posts]()
         for raws in parts_of(block, _JSON_SIGN):
             found, read_lines = decode_lines(raws, _decode), list[_AccessLine]()
             known = [line for line in found if line is not None] if None in found else cast(list[_AccessLine], found)
@@ -121,9 +108,8 @@ class DifyAccessReader:
                 if quarter is not None:
                     regular, matches = _regular(members)
                     read_lines += regular
-                    rows += matches
                     own = raws if len(regular) == len(raws) else _raws_of(regular, found, raws)
-                    posts.append(self._posts(regular, matches, own))
+                    rows += self._traced(regular, matches, own)
                     times += [newest] if len(regular) == len(members) else [line.ts for line in regular]
             lines += len(raws)
             if len(read_lines) < len(raws):
@@ -131,11 +117,11 @@ class DifyAccessReader:
                 rest += [raw for raw, line in zip(raws, found, strict=True) if id(line) not in read]
         if not rows:
             return BlockResult((), None, 0, block)
-        records = self._records(rows, partial(_traces_of_posts, posts), "UTC")
+        records = self._records(rows, "UTC")
         return BlockResult(records, newest_of(times), lines - len(rest), b"".join(rest))
 
-    def _records(self, rows: Sequence[Row], read_traces: _TraceReader, timezone: str) -> tuple[Record, ...]:
-        """Return all records of the rows. `timezone` is the zone of the times that `read_traces` returns.
+    def _records(self, rows: Sequence[Row], timezone: str) -> tuple[Record, ...]:
+        """Return all records of the rows. `timezone` is the zone of their times.
 
         The groups are freed when this function returns, before the rows: memory that is freed in another order than
         that of the lines is slower to use again.
@@ -144,22 +130,20 @@ class DifyAccessReader:
         accepted = list[Accepted]()
         for labels, group in groups.items():
             failure = failure_of_stream(self._routes, *labels)
-            if failure and (traces := read_traces(group)):
+            if failure and (traces := _traces_of(group)):
                 accepted.append(Accepted(labels[1], failure, *traces, timezone))
         return (*self._access.requests(groups), *accepted)
 
-    def _posts(self, lines: Sequence[_AccessLine], rows: Sequence[Row], raws: Sequence[bytes]) -> _Posts:
-        """Return the access lines that may be accepted requests. Only their trace ids are decoded."""
+    def _traced(self, lines: Sequence[_AccessLine], rows: list[Row], raws: Sequence[bytes]) -> list[Row]:
+        """Add the times and the trace ids to those rows that may be accepted requests. Only their ids are decoded."""
         numbers = [
             number
-            for number, (_, _, head, status, _) in enumerate(rows)
-            if status == b"200" and head[0] == _P and head.endswith(self._endings)
+            for number in compress(range(len(rows)), map(_P, rows))
+            if rows[number][3] == b"200" and rows[number][2].endswith(self._endings)
         ]
-        return _Posts(
-            [rows[number][2] for number in numbers],
-            _trace_ids_of([raws[number] for number in numbers]),
-            "\n".join([lines[number].ts for number in numbers]),
-        )
+        for number, trace_id in zip(numbers, _trace_ids_of([raws[number] for number in numbers]), strict=True):
+            rows[number] = (lines[number].ts.encode(), trace_id, *rows[number][2:])
+        return rows
 
     def _newest(self, times: list[bytes]) -> int | None:
         """Return the newest time; None if any time is not as Dify writes it or does not exist (in a 13th month).
@@ -174,7 +158,7 @@ class DifyAccessReader:
         return max(known) if len(known) == len(found) else None
 
 
-def _regular(lines: Sequence[_AccessLine]) -> tuple[Sequence[_AccessLine], list[tuple[bytes, ...]]]:
+def _regular(lines: Sequence[_AccessLine]) -> tuple[Sequence[_AccessLine], list[Row]]:
     """Return the access lines among these lines, and the match of each."""
     text = "\n".join([line.message for line in lines])
     if text.count("\n") >= len(lines) or not all(map(_is_access, {line.caller for line in lines})):
@@ -193,43 +177,31 @@ def _raws_of(lines: Sequence[_AccessLine], found: Sequence[_AccessLine | None], 
     return [raw for raw, line in zip(raws, found, strict=True) if id(line) in known]
 
 
-def _trace_ids_of(raws: Sequence[bytes]) -> str:
-    """Return the trace ids of lines, one per line of text; "" for a line without a valid one."""
+def _trace_ids_of(raws: Sequence[bytes]) -> list[bytes]:
+    """Return the trace id of each line; b"" for a line without a valid one."""
     try:
-        trace_ids = "\n".join([line.trace_id for line in map(_decode_traced, raws)])
+        trace_ids = "\n".join([line.trace_id for line in map(_decode_traced, raws)]).encode().split(b"\n")
     except (ValueError, RecursionError):  # one of them is not a text, or too long
-        return "\n".join(map(_trace_id_of, raws))
-    is_one_per_line = trace_ids.count("\n") == len(raws) - 1
-    return trace_ids if is_one_per_line else "\n".join(map(_trace_id_of, raws))
+        return list(map(_trace_id_of, raws))
+    return trace_ids if len(trace_ids) == len(raws) else list(map(_trace_id_of, raws))
 
 
-def _trace_id_of(raw: bytes) -> str:
-    """Return the trace id of a line, "" if it has no valid one."""
+def _trace_id_of(raw: bytes) -> bytes:
+    """Return the trace id of a line, b"" if it has no valid one."""
     try:
         trace_id = _decode_trace_id(raw).trace_id
     except (ValueError, RecursionError):
-        return ""
-    return trace_id[:64] if isinstance(trace_id, str) and "\n" not in trace_id[:64] else ""
+        return b""
+    return trace_id[:64].encode() if isinstance(trace_id, str) and "\n" not in trace_id[:64] else b""
 
 
-def _traces_of_rows(rows: Sequence[Row]) -> tuple[str, str] | None:
-    """Return the trace ids and the times of text lines."""
+def _traces_of(rows: Sequence[Row]) -> tuple[str, str] | None:
+    """Return the trace ids and the times of rows, one per line of text; None if no row has a trace id."""
     trace_ids = [row[1] for row in rows]
     if b"" in trace_ids:
         rows = [row for row in rows if row[1]]
         trace_ids = [row[1] for row in rows]
     return (b"\n".join(trace_ids).decode(), b"\n".join([row[0] for row in rows]).decode()) if rows else None
-
-
-def _traces_of_posts(parts: Sequence[_Posts], rows: Sequence[Row]) -> tuple[str, str] | None:
-    """Return the trace ids and the times of JSON lines. All of them are among the requests of the parts."""
-    heads, trace_ids, times = {row[2] for row in rows}, list[str](), list[str]()
-    for part in parts:
-        for head, trace_id, time in zip(part.heads, part.trace_ids.split("\n"), part.times.split("\n"), strict=False):
-            if head in heads and trace_id:
-                trace_ids.append(trace_id)
-                times.append(time)
-    return ("\n".join(trace_ids), "\n".join(times)) if trace_ids else None
 
 
 def _is_access(caller: str) -> bool:

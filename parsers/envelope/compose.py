@@ -11,6 +11,7 @@ pkg/cmd/logs/logs.go.
 
 import re
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final
 
 from parsers.envelope.envelope import Envelope
@@ -34,6 +35,8 @@ _PREFIX = re.compile(
 
 #: The usual prefix: that of `docker compose logs` without options.
 _USUAL = re.compile(rb"(" + _NAME + rb") {0,250}\| (?!\x1b)")
+#: A whole line with this prefix, and without an added time: the container, and everything behind the prefix.
+_USUAL_LINE = re.compile(rb"^(" + _NAME + rb"+) {0,250}+\| (?!\x1b|.{10}T)(.*\n)", re.MULTILINE)
 
 #: The stream of all pieces that another service of Dify wrote.
 _OTHER_SERVICE: Final = "other"
@@ -73,6 +76,14 @@ class Compose(Envelope, frozen=True):
         if line.startswith(b"\0"):
             raise ValueError("NULs in place of the prefix")
         return None if _COMMAND_MESSAGE.match(line) else LinePiece(line[match.end() :])
+
+    def contents(self, block: bytes, count: int) -> bytes | None:
+        found = _USUAL_LINE.findall(block)
+        if len(found) < count:
+            return None
+        streams = _streams_of(self.parser.services)
+        is_other = any(streams[container] == _OTHER_SERVICE for container in set(map(itemgetter(0), found)))
+        return None if is_other else b"".join(map(itemgetter(1), found))
 
     def matched_length(self, line: bytes) -> int:
         match = _PREFIX.match(line)

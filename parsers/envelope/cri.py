@@ -13,6 +13,11 @@ _LINE = re.compile(
     rb"\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) (stdout|stderr) ([PF])(?::[^ ]*)?(?: (.*))?", re.DOTALL
 )
 
+#: A whole line: everything behind its head, with the newline.
+_WHOLE_LINE = re.compile(
+    rb"^\d{4}-\d\d-\d\dT[0-9:.]++(?:Z|[+-]\d\d:\d\d) std(?:out|err) F(?::[^ \n]*+)?(?: |(?=\n))(.*\n)", re.MULTILINE
+)
+
 
 def cri_piece(line: bytes) -> LinePiece | None:
     """Return the content of a CRI line, None for a line that is not CRI."""
@@ -29,3 +34,7 @@ class Cri(Envelope, frozen=True):
         if (piece := cri_piece(line)) is None:
             raise ValueError("not a CRI line")
         return piece
+
+    def contents(self, block: bytes, count: int) -> bytes | None:
+        found = _WHOLE_LINE.findall(block)
+        return b"".join(found) if len(found) == count else None

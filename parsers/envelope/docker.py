@@ -1,8 +1,9 @@
 """Parse lines of Docker's json-file driver: `{"log":"…\\n","stream":"stdout","time":"…"}`. Only `log` is required."""
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from msgspec import Struct
+import msgspec
+from msgspec import Meta, Struct
 
 from parsers.envelope.envelope import Envelope
 from parsers.envelope.pieces import LinePiece
@@ -20,8 +21,13 @@ class _DockerLine(Struct, frozen=True, gc=False):
     stream: Any = ""
 
 
+class _WholeLine(Struct, frozen=True, gc=False):
+    log: Annotated[str, Meta(min_length=1)]
+
+
 _HEADS = (b'{"log":', b'{"stream":', b'{"time":')
 _decode = lenient_json.decoder(_DockerLine)
+_decode_whole_lines = msgspec.json.Decoder(_WholeLine).decode_lines
 
 
 def docker_piece(line: bytes) -> LinePiece:
@@ -55,3 +61,15 @@ class Docker(Envelope, frozen=True):
 
     def piece(self, line: bytes) -> LinePiece | None:
         return docker_piece(line)
+
+    def contents(self, block: bytes, count: int) -> bytes | None:
+        # No object can begin or end elsewhere: a newline inside a string is not JSON.
+        if not block.startswith(b"{") or not block.endswith(b"}\n") or block.count(b"}\n{") != count - 1:
+            return None
+        try:
+            logs = [line.log for line in _decode_whole_lines(block)]
+        except (ValueError, RecursionError):
+            return None
+        text = "".join(logs)
+        ends_each = {log[-1] for log in logs} == {"\n"} and text.count("\n") == len(logs) == count
+        return text.encode() if ends_each else None

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from parsers.batch import Batch
 from parsers.envelope.pieces import ConsumedLines, LinePiece, PhysicalLine, WindowLimits, join, single_line_records
-from parsers.lines import EXAMPLE_LENGTH, whole_lines
+from parsers.lines import EXAMPLE_LENGTH, before_too_long, whole_lines
 from parsers.parser import Parser
 
 
@@ -28,6 +28,13 @@ class Envelope(Parser, frozen=True):
         Raises ValueError for a line that does not have the format of this envelope.
         """
         raise TypeError(f"{type(self).__name__} has no piece method")
+
+    def contents(self, block: bytes, count: int) -> bytes | None:
+        """Return the contents of `count` whole lines, each with its newline, by a few calls for all of them.
+
+        None if any line is not a whole record in the usual form. Then `piece` reads each line.
+        """
+        return None
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
         """Parse records of any length. Nothing behind the first unfinished record is consumed."""
@@ -65,7 +72,10 @@ class Envelope(Parser, frozen=True):
         return self.parser.advice_on(log, sample)
 
     def _parse(self, window: bytes, limits: WindowLimits) -> Batch:
-        whole, _ = whole_lines(window, limits.final)
+        whole, count = whole_lines(window, limits.final)
+        batch = self._parse_block(window[:whole], count, limits)
+        if batch is not None:
+            return batch
         physical = window[:whole].split(b"\n")
         if physical[-1] == b"":
             physical.pop()
@@ -81,6 +91,17 @@ class Envelope(Parser, frozen=True):
             return self._parse(window, structs.replace(limits, size=len(window), final=False))
         consumed = whole if consumed_lines.cut == len(physical) else _size(physical[: consumed_lines.cut])
         return _counted(inner, physical, lines, consumed_lines, consumed)
+
+    def _parse_block(self, block: bytes, count: int, limits: WindowLimits) -> Batch | None:
+        """Parse whole lines that are all in the usual form; None if they are not."""
+        has_too_long = limits.line_length is not None and before_too_long(block, limits.line_length) < len(block)
+        if limits.skip or has_too_long or b"\0" in block or not block.endswith(b"\n"):
+            return None
+        payload = self.contents(block, count)
+        inner = None if payload is None else self.parser.parse(payload, limits.final)
+        if payload is None or inner is None or inner.consumed < len(payload):
+            return None
+        return structs.replace(inner, consumed=len(block))
 
     def _lines(self, physical: list[bytes], line_length: int | None, has_nuls: bool) -> list[PhysicalLine]:
         lines: list[PhysicalLine] = []

@@ -6,6 +6,7 @@ from parsers.batch import RUN_KINDS, UNKNOWN
 from parsers.dify.telemetry import node_type_of
 from parsers.tracing.line import (
     INPUT_TOKENS,
+    LLM_SUFFIX,
     MESSAGE,
     NODE,
     OUTPUT_TOKENS,
@@ -95,13 +96,13 @@ class Node(NamedTuple):
     seconds: Any
     call: ModelCall = ModelCall()
     error: object = None
-    is_workflow_tool: bool = False
+    is_container: bool = False
 
 
 def node_fact(node: Node, origin: Origin) -> Fact:
     key = f"node:{node.node_id}" if node.node_id else f"span:{origin.trace_id}:{origin.span_id}"
     node_type = node_type_of(node.node_type)
-    is_container = node_type in CONTAINERS or node.is_workflow_tool
+    is_container = node_type in CONTAINERS or node.is_container
     is_required = node_type == "llm" and node.status == "succeeded"
     usage = {} if is_container else node.call.attributes(is_required)
     usage = _renamed(usage, "dify.node.total_price", "dify.node.currency")
@@ -141,37 +142,50 @@ def _swapped(link: tuple[str, bytes], dialect: str) -> tuple[str, str, bytes]:
     return link[0], dialect, link[1]
 
 
-def workflow_fact(key: str, mode: str, status: str, seconds: Any, error: object, origin: Origin) -> Fact:
+class Outcome(NamedTuple):
+    """How a run ended. `error` is the text of its error, which is only classified."""
+
+    status: str
+    seconds: Any
+    error: object = None
+
+
+def workflow_fact(key: str, mode: str, outcome: Outcome, origin: Origin) -> Fact:
     """The run of a workflow or chatflow; `mode` is `workflow`, `advanced-chat` or `unknown`."""
+    has_failed = kind_of_failure(outcome.status, outcome.error, "run_failed") is not None
     run = {
         "dify.app.mode": mode,
-        "dify.workflow.status": status,
-        "dify.workflow.elapsed_time": seconds_of(seconds),
-        "dify.error.kind": "run_failed" if kind_of_failure(status, error, "run_failed") else None,
+        "dify.workflow.status": outcome.status,
+        "dify.workflow.elapsed_time": seconds_of(outcome.seconds),
+        "dify.error.kind": "run_failed" if has_failed else None,
     }
     has_link = origin.self_ is not None and not key.startswith("span:")
     return fact_of(key, origin.dialect, origin.line(WORKFLOW, key, run), _link(WORKFLOW, origin) if has_link else None)
 
 
-def message_fact(message_id: str, mode: object, status: str, seconds: Any, error: object, origin: Origin) -> Fact:
-    """The run of a chat, agent or completion app. Its tokens come separately (`message_usage_fact`)."""
+def message_fact(message_id: str, mode: object, outcome: Outcome, origin: Origin, call: ModelCall | None) -> Fact:
+    """The run of a chat, agent or completion app. Its tokens come separately (`message_usage_fact`), or with `call`."""
     run = {
         "dify.conversation.mode": mode if isinstance(mode, str) and mode in RUN_KINDS else UNKNOWN,
-        "dify.message.status": status,
-        "dify.message.duration": seconds_of(seconds),
-        "dify.error.kind": kind_of_failure(status, error, "run_failed"),
+        "dify.message.status": outcome.status,
+        "dify.message.duration": seconds_of(outcome.seconds),
+        "dify.error.kind": kind_of_failure(outcome.status, outcome.error, "run_failed"),
     }
     key = f"message:{message_id}"
-    return fact_of(key, origin.dialect, origin.line(MESSAGE, key, run))
+    line = origin.line(MESSAGE, key, run | (_message_usage(call) if call else {}))
+    return Fact(key, origin.dialect, line, message_usage_fact(message_id, call, origin) if call else None)
+
+
+def _message_usage(call: ModelCall) -> dict[str, Any]:
+    return _renamed(call.attributes(False), "dify.message.total_price", "dify.message.currency")
 
 
 def message_usage_fact(message_id: str, call: ModelCall, origin: Origin) -> Fact | None:
     """The tokens of a message, None if it has none: Dify sends none of a message that was stopped."""
-    usage = call.attributes(False)
+    usage = _message_usage(call)
     if not usage:
         return None
-    key = f"message:{message_id}:llm"
-    usage = _renamed(usage, "dify.message.total_price", "dify.message.currency")
+    key = f"message:{message_id}{LLM_SUFFIX}"
     return fact_of(key, origin.dialect, origin.line(MESSAGE, key, usage))
 
 

@@ -15,6 +15,7 @@ from parsers.tracing.facts import (
     ModelCall,
     Node,
     Origin,
+    Outcome,
     first_known,
     message_fact,
     message_usage_fact,
@@ -145,8 +146,7 @@ def _workflow(body: _Body, metadata: Metadata, origin: Origin) -> Item | None:
         return Rejected(DIALECT)
     mode = "advanced-chat" if metadata.conversation_id else "workflow"
     seconds = _seconds(body.start_time, body.end_time) if metadata.elapsed_time is None else metadata.elapsed_time
-    status = status_of(metadata.status)
-    return workflow_fact(f"run:{run_id}", mode, status, seconds, body.status_message, origin)
+    return workflow_fact(f"run:{run_id}", mode, Outcome(status_of(metadata.status), seconds), origin)
 
 
 def _node(body: _Body, metadata: Metadata, origin: Origin) -> Item | None:
@@ -164,8 +164,8 @@ def _node(body: _Body, metadata: Metadata, origin: Origin) -> Item | None:
 def _message(body: _Body, metadata: Metadata, origin: Origin) -> Item | None:
     message_id = identifier_of(metadata.message_id)
     mode = body.tags[1] if len(body.tags) > 1 else None
-    status = status_of(metadata.status)
-    return message_fact(message_id, mode, status, None, body.status_message, origin) if message_id else None
+    outcome = Outcome(status_of(metadata.status), None, body.status_message)
+    return message_fact(message_id, mode, outcome, origin, None) if message_id else None
 
 
 def _message_usage(body: _Body, metadata: Metadata, origin: Origin) -> Item | None:

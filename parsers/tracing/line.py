@@ -30,6 +30,8 @@ INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS = (
     "gen_ai.usage.total_tokens",
 )
 
+#: The end of the key of a message's tokens.
+LLM_SUFFIX = ":llm"
 #: Behind it follows the total of a node's tokens, which tells two attempts of one node apart.
 _USAGE_KEY = "usage:"
 
@@ -75,6 +77,7 @@ class _Attributes(Struct, frozen=True, gc=False):
     input: Any = field(default=None, name=INPUT_TOKENS)
     output: Any = field(default=None, name=OUTPUT_TOKENS)
     total: Any = field(default=None, name=TOTAL_TOKENS)
+    price: Any = field(default=None, name="dify.message.total_price")
 
 
 class _Line(Struct, frozen=True, gc=False):
@@ -95,16 +98,14 @@ def keys_of(line: bytes) -> tuple[str, ...]:
         return ()
     attributes = decoded.attributes
     keys, (kind, _, node_id) = [attributes.key], attributes.key.partition(":")
+    counts = attributes.input, attributes.output, attributes.total
     if kind == "node":
-        counts = dict(
-            zip(
-                (INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS),
-                (attributes.input, attributes.output, attributes.total),
-                strict=True,
-            )
-        )
-        if (key := usage_key(node_id, counts)) is not None:
-            keys.append(key)
+        names = INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS
+        attempt = usage_key(node_id, dict(zip(names, counts, strict=True)))
+        keys += [attempt] if attempt else []
+    has_usage = any(each is not None for each in (*counts, attributes.price))
+    if kind == "message" and has_usage and not node_id.endswith(LLM_SUFFIX):
+        keys.append(attributes.key + LLM_SUFFIX)
     if isinstance(attributes.self_, str) and kind != "span":
         keys.append(f"span:{attributes.self_}")
     return tuple(keys)

@@ -12,6 +12,7 @@ from parsers.tracing.facts import (
     MODEL_NODES,
     ModelCall,
     Node,
+    Outcome,
     first_known,
     node_fact,
     origin_of,
@@ -46,7 +47,7 @@ def item(span: Span) -> Item:
     if not is_time(span.end) or not span.span_id:
         return Rejected(DIALECT)
     origin = origin_of(span, DIALECT, span.attributes.get("dify.app_id"))._replace(self_=span.reference)
-    return workflow_fact(span.key, mode, _run_status(span), span.seconds, None, origin)
+    return workflow_fact(span.key, mode, Outcome(_run_status(span), span.seconds), origin)
 
 
 def _node(span: Span) -> Item:

@@ -10,10 +10,12 @@ from parsers.batch import UNKNOWN
 from parsers.dify.telemetry import node_type_of
 from parsers.tracing.content import Metadata, Usage, metadata_of, model_in, usage_in, usage_of
 from parsers.tracing.facts import (
+    CONTAINERS,
     MODEL_NODES,
     ModelCall,
     Node,
     Origin,
+    Outcome,
     first_known,
     is_number,
     link_fact,
@@ -23,14 +25,13 @@ from parsers.tracing.facts import (
     origin_of,
     workflow_fact,
 )
-from parsers.tracing.line import is_time
+from parsers.tracing.line import LLM_SUFFIX, is_time
 from parsers.tracing.outcome import status_of, status_of_span
 from parsers.tracing.reading import Ignored, Item, Rejected
 from parsers.tracing.span import Span
 from parsers.tracing.values import identifier_of, uuid_of
 
 _MARKS = frozenset({"openinference.span.kind", "dify.span.id", "metadata", "dify_trace_id"})
-_LLM_SUFFIX = ":llm"
 
 
 def is_of_dialect(span: Span) -> bool:
@@ -78,9 +79,14 @@ class _Known:
         """Add the spans along which a node finds its app."""
         if not self._is_unified:
             return origin
-        is_asked = self.is_link or self._is_workflow or (node_type_of(self._node_type) in ("iteration", "loop"))
+        is_asked = self.is_link or self._is_workflow or self._is_container
         parent = None if origin.app_id else self._span.parent
         return origin._replace(self_=self._span.reference if is_asked else None, parent=parent)
+
+    @property
+    def _is_container(self) -> bool:
+        is_aggregate = self._attributes.get("aggregate_usage") is True
+        return is_aggregate or node_type_of(self._node_type) in CONTAINERS or self._metadata.is_workflow_tool
 
     @property
     def _entity(self) -> object:
@@ -99,20 +105,22 @@ class _Known:
 
     @property
     def _is_message(self) -> bool:
-        return self._entity == "message" or (self._entity is None and self._span.name in ("message", "llm"))
+        is_named = self._span.name in ("message", "llm") or self._attributes.get("dify.span.type") == "message"
+        return self._entity == "message" or (self._entity is None and is_named)
 
     @property
     def _is_workflow(self) -> bool:
         if self._node_type or not self._run_id:
             return False
-        return self._entity == "workflow" or (self._entity is None and self._span.name.startswith("workflow"))
+        is_named = self._span.name.startswith("workflow") or self._attributes.get("dify.span.type") == "workflow"
+        return self._entity == "workflow" or (self._entity is None and is_named)
 
     def reader(self) -> Any:
         """Return the function that makes the fact, None if there is none."""
-        if self._node_type and self._node_id:
+        if self._node_id and (self._node_type or "dify.node.execution_id" in self._attributes):
             return self._node
-        if self._is_workflow or self._attributes.get("dify.span.type") == "workflow":
-            return self._workflow if self._run_id else None
+        if self._is_workflow:
+            return self._workflow
         if self._is_message and not self._run_id and self._message_id:
             return self._message_usage if self._is_llm else self._message
         return None
@@ -121,7 +129,7 @@ class _Known:
     def _message_id(self) -> str | None:
         span_id = self._attributes.get("dify.span.id")
         message_id = _first(self._metadata.message_id, self._attributes.get("dify.message.id"), span_id)
-        return identifier_of(message_id.removesuffix(_LLM_SUFFIX)) if isinstance(message_id, str) else None
+        return identifier_of(message_id.removesuffix(LLM_SUFFIX)) if isinstance(message_id, str) else None
 
     @property
     def _status(self) -> str:
@@ -134,6 +142,9 @@ class _Known:
     def _error(self) -> str:
         text = self._metadata.status_message
         return text if isinstance(text, str) and text else self._span.message
+
+    def _outcome(self, seconds: Any) -> Outcome:
+        return Outcome(self._status, seconds, self._error)
 
     def _call(self, usage: Usage) -> ModelCall:
         attributes, metadata = self._attributes, self._metadata
@@ -170,23 +181,25 @@ class _Known:
             named = model_in(attributes.get("input.value"))
             call = call._replace(provider=call.provider or named.model_provider, model=named.model_name)
         node_id = identifier_of(self._node_id)
-        is_tool_workflow = self._metadata.is_workflow_tool
-        node = Node(node_id, self._node_type, self._status, self._span.seconds, call, self._error, is_tool_workflow)
+        node = Node(node_id, self._node_type, self._status, self._span.seconds, call, self._error, self._is_container)
         return node_fact(node, self.origin)
 
     def _workflow(self) -> Item | None:
         metadata, run_id = self._metadata, identifier_of(self._run_id)
-        mode = "advanced-chat" if metadata.conversation_id else "workflow"
+        conversation = metadata.conversation_id or self._attributes.get("dify.conversation.id")
+        mode = "advanced-chat" if conversation else "workflow"
         seconds = _first(metadata.workflow_run_elapsed_time, metadata.elapsed_time, self._span.seconds)
-        return workflow_fact(f"run:{run_id}", mode, self._status, seconds, self._error, self.origin) if run_id else None
+        return workflow_fact(f"run:{run_id}", mode, self._outcome(seconds), self.origin) if run_id else None
 
     def _message(self) -> Item | None:
+        """The rewrite of Dify's tracing has the tokens here, and repeats them on the span `llm` (a copy)."""
         metadata = self._metadata
         mode = _first(
             metadata.conversation_mode, metadata.conversation_model, self._attributes.get("dify.conversation.mode"),
             "agent-chat" if metadata.agent_based is True else None,
         )  # fmt: skip
-        return message_fact(self._message_id or "", mode, self._status, self._span.seconds, self._error, self.origin)
+        call = self._call(Usage()) if isinstance(self._attributes.get("dify.usage"), dict) else None
+        return message_fact(self._message_id or "", mode, self._outcome(self._span.seconds), self.origin, call)
 
     def _message_usage(self) -> Item | None:
         call, first_token = self._call(Usage()), self._metadata.first_token

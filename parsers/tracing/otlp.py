@@ -46,4 +46,6 @@ def _spans(message: _Message[S]) -> tuple[int, Iterator[Span]]:
 def _item(span: Span, is_native_on: bool) -> Item:
     if native.is_of_dialect(span):
         return native.item(span) if is_native_on else Ignored(native.DIALECT)
+    if "langfuse.observation.type" in span.attributes:  # of a later Langfuse client; Dify does not use it yet
+        return Ignored("langfuse")
     return openinference.item(span) if openinference.is_of_dialect(span) else Ignored("none")

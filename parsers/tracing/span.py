@@ -11,7 +11,7 @@ ATTRIBUTES = frozenset(
     dify.span.synthetic dify.wrapper.synthetic dify.node.execution_id dify.node.type dify.node.status
     dify.workflow.run_id dify.message.id dify.conversation.mode dify.usage metrics_from_parent llm.provider
     llm.model_name llm.token_count.prompt llm.token_count.completion llm.token_count.total llm.cost.total
-    test dify_trace_id""".split()
+    dify.conversation.id aggregate_usage langfuse.observation.type test dify_trace_id""".split()
 )
 #: The attributes of events that are read.
 EVENT_ATTRIBUTES = frozenset({"exception.type", "log.logger"})

@@ -23,6 +23,10 @@ _PRICE_STEP = Decimal(1).scaleb(-PRICE_DECIMALS)
 
 #: Decodes a JSON array of numbers. Raises msgspec.DecodeError.
 decode_numbers = msgspec.json.Decoder(list[float]).decode
+#: Decodes a JSON array of numbers that are whole, such as 12.345e6. Raises msgspec.DecodeError.
+_decode_integers = msgspec.json.Decoder(list[int], strict=False).decode
+#: The power of ten of each unit of time. `12.345e6` is 12.345 milliseconds in nanoseconds.
+_EXPONENTS = {SECOND: 9, MILLISECOND: 6, MICROSECOND: 3, NANOSECOND: 0}
 
 
 def nanoseconds(value: object, unit: int = SECOND) -> int | None:
@@ -44,13 +48,13 @@ def nanoseconds(value: object, unit: int = SECOND) -> int | None:
 
 def many_nanoseconds(texts: Sequence[bytes], unit: int) -> list[int]:
     """Return durations in nanoseconds. A pattern has already checked that the texts are plain decimals, far below
-    MAX_SECONDS. `unit` is their unit, in nanoseconds.
+    MAX_SECONDS. `unit` is their unit, in nanoseconds: a power of ten.
     """
+    exponent = b"e%d" % _EXPONENTS[unit]
     try:
-        numbers = decode_numbers(b"[%b]" % b",".join(texts))
-    except msgspec.DecodeError:  # a leading zero, which JSON does not allow
-        numbers = [float(text) for text in texts]
-    return [round(number * unit) for number in numbers]
+        return _decode_integers(b"[%b%b]" % ((exponent + b",").join(texts), exponent)) if texts else []
+    except msgspec.DecodeError:  # a leading zero, which JSON does not allow, or a fraction of a nanosecond
+        return [round(float(text) * unit) for text in texts]
 
 
 def token_count(value: object) -> int | None:

@@ -1,4 +1,4 @@
-"""The drill itself: break, watch who is told, mend, watch that they are told; then the same without PagerDuty."""
+"""The drill itself: break, watch who gets a message, mend, watch who gets the next one; then the same without PagerDuty."""
 
 import time
 from collections.abc import Callable
@@ -93,18 +93,18 @@ def rehearse(deployment: Deployment, speed: float, say: Callable[[str], None]) -
         "Dify is overloaded: it fails half of the requests, turns 40 % away, the rest use 1000 times the tokens."
     )
     deployment.behave("overloaded")
-    told: list[Expected] = [
+    expected: list[Expected] = [
         ("PagerDuty", "firing", "DifyHighErrorRate"),  # first failures, for 5 min, evaluation 15 s, group_wait 30 s
         ("Slack", "firing", "DifyHighErrorRate"),
         ("WeCom", "firing", "DifyTokenBudgetWarning"),  # the budget's 80 %, for 2 min
     ]
-    transcript.arrive(15, *told)
+    transcript.arrive(15, *expected)
 
     transcript.step("Dify is well again, and finance has raised the budget.", counts=False)
     deployment.behave("well")
     deployment.raise_budget()
-    # Windows of 10 min run empty, the alert is kept for 10 min, and a group is told again after a group_interval of 5 min.
-    transcript.arrive(45, *((receiver, "resolved", text) for receiver, _, text in told))
+    # Windows of 10 min run empty, the alert is kept for 10 min, and a group sends again after a group_interval of 5 min.
+    transcript.arrive(45, *((receiver, "resolved", text) for receiver, _, text in expected))
     transcript.quiet(45)
     transcript.paged_once("DifyHighErrorRate")
 

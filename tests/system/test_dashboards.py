@@ -290,9 +290,9 @@ def remember(folder: Path, exporter: Exporter, dify: str) -> None:
 def test_every_query_returns_data(live: Prometheus) -> None:
     """One test, for Prometheus is started once. With -s it prints the table of panels, queries and values."""
     deadline = time.monotonic() + 15
-    while (missing := [told for told, found in ask(live) if not found]) and time.monotonic() < deadline:
+    while (missing := [row for row, found in ask(live) if not found]) and time.monotonic() < deadline:
         threading.Event().wait(0.5)
-    print("\n".join(told for told, _ in ask(live)))
+    print("\n".join(row for row, _ in ask(live)))
     assert not missing, "\n".join(missing)
 
 
@@ -321,8 +321,8 @@ def ask(server: Prometheus) -> list[tuple[str, bool]]:
         for target in panel["targets"]:
             values = [each["value"][1] for each in server.query(substituted(target["expr"]))]
             numbers = [value for value in values if value != "NaN"]
-            told = f"{len(values)} series, first {numbers[0]}" if numbers else EMPTY.get(panel["title"], "NO DATA")
-            answers.append((f"| {name} | {panel['title']} | `{target['expr']}` | {told} |", told != "NO DATA"))
+            answer = f"{len(values)} series, first {numbers[0]}" if numbers else EMPTY.get(panel["title"], "NO DATA")
+            answers.append((f"| {name} | {panel['title']} | `{target['expr']}` | {answer} |", answer != "NO DATA"))
     return answers
 
 

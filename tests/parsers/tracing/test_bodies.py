@@ -18,6 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as LibrarySpan
 from parsers.tracing import Reading, TooManyItems, UnreadableBody, keys_of, read_langfuse, read_otlp, wire
 from parsers.tracing.reading import MAX_DEPTH, MAX_ITEMS
 from parsers.tracing.span import ATTRIBUTES
+from tests.parsers.tracing.events import langfuse
 from tests.parsers.tracing.spans import (
     CANARY,
     NATIVE,
@@ -25,7 +26,6 @@ from tests.parsers.tracing.spans import (
     PHOENIX,
     Teller,
     key_value,
-    langfuse,
     native,
     otel,
     request_of,

@@ -10,6 +10,7 @@ from exporter import catalogue as c
 from parsers.batch import UNKNOWN, Failure, NodeRun, Run, SpanApp
 from parsers.tracing import Reading, read_langfuse, read_otlp
 from tests.parsers.tracing import spans
+from tests.parsers.tracing.events import langfuse
 from tests.parsers.tracing.spans import (
     NATIVE,
     OTEL,
@@ -18,7 +19,6 @@ from tests.parsers.tracing.spans import (
     Node,
     Told,
     Workflow,
-    langfuse,
     native,
     otel,
     requests_of,
@@ -240,3 +240,50 @@ def test_a_retry_under_new_ids_still_tells_the_app_of_a_span() -> None:
     lines = lines_of([first[0], again[0], again[1]], OTEL)
     assert sum(isinstance(each, SpanApp) for each in batch_of(lines).records) == 2
     assert set(tokens(counted(lines))) == {(APP, "gpt-4.1", "input"), (APP, "gpt-4.1", "output")}
+
+
+USAGE = {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25, "total_price": "0.0001", "currency": "USD"}
+MESSAGE_ID = "aa0e8400-0000-4000-8000-00000000000e"
+
+
+def rewritten(name: str, kind: str, attributes: dict[str, object]) -> Told:
+    """A span of the rewrite of Dify's tracing (scope `dify.ops`, langgenius/dify#42008)."""
+    common = {"openinference.span.kind": "CHAIN", "dify.app_id": APP, "dify.span.type": kind, "dify.span.status": "ok"}
+    return Told(spans.Teller(9).span(b"t" * 16, b"", name, common | attributes), "dify.ops")
+
+
+def test_the_rewrite_of_difys_tracing_marks_copies() -> None:
+    node = {"dify.node.execution_id": NODE_ID, "dify.node.type": "llm", "dify.usage": USAGE, "dify.span.id": NODE_ID,
+            "llm.model_name": "gpt-4.1", "llm.token_count.prompt": 20, "llm.token_count.completion": 5}  # fmt: skip
+    message = {
+        "dify.message.id": MESSAGE_ID,
+        "dify.usage": USAGE,
+        "llm.model_name": "gpt-4.1",
+        "dify.span.id": MESSAGE_ID,
+    }
+    told = [
+        rewritten("Answer attempt 1", "node", {**node, "metrics_from_parent": True}),
+        rewritten("Answer", "node", node),
+        rewritten(
+            "Each", "node", {**node, "dify.node.execution_id": RUN, "aggregate_usage": True, "dify.node.type": "tool"}
+        ),
+        rewritten("run", "workflow", {"dify.workflow.run_id": RUN, "dify.usage": USAGE, "aggregate_usage": True}),
+        rewritten("message", "message", message),
+        rewritten("llm", "llm", {**message, "metrics_from_parent": True}),
+    ]
+    lines = lines_of(told + told[::-1], OTEL)
+    snapshot = counted(lines)
+    assert tokens(snapshot) == {(APP, "gpt-4.1", "input"): 40, (APP, "gpt-4.1", "output"): 10}
+    runs = snapshot.counters[c.RUNS]
+    assert {labels[1:]: int(count) for labels, count in runs.items()} == {
+        ("workflow", APP, "succeeded"): 1,
+        ("unknown", APP, "succeeded"): 1,
+    }
+    assert {labels[1:]: int(count) for labels, count in snapshot.counters[c.NODE_RUNS].items()} == {
+        ("llm", "succeeded"): 1,
+        ("tool", "succeeded"): 1,
+    }
+    again = Writer(lines)
+    for body in requests_of(told, OTEL):
+        again.take(read(body))
+    assert again.lines == lines

@@ -68,29 +68,28 @@ def test_an_ended_wake_never_waits() -> None:
     assert time.monotonic() - begun < 10
 
 
-def _observer_stopped(watch: FolderWatcher, folder: Path) -> None:
+def _observer_stopped(watch: FolderWatcher, folder: Path, patch: pytest.MonkeyPatch) -> None:
     watch.stop()
 
 
-def _folder_made_anew(watch: FolderWatcher, folder: Path) -> None:
+def _folder_made_anew(watch: FolderWatcher, folder: Path, patch: pytest.MonkeyPatch) -> None:
     shutil.rmtree(folder)
     folder.mkdir()
 
 
-def _linked_elsewhere(watch: FolderWatcher, folder: Path) -> None:
+def _linked_elsewhere(watch: FolderWatcher, folder: Path, patch: pytest.MonkeyPatch) -> None:
     (folder.parent / "target").touch()
     (folder / "log").unlink()
     (folder / "log").symlink_to(folder.parent / "target")
 
 
-def _events_dropped(watch: FolderWatcher, folder: Path) -> None:
-    assert watch._observer is not None
-    watch._observer.dispatch_events = lambda queue: queue.get(block=True)  # type: ignore[method-assign]
+def _events_dropped(watch: FolderWatcher, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(BaseObserver, "dispatch_events", lambda observer, queue: queue.get(block=True))
 
 
 @pytest.mark.parametrize("harm", [_observer_stopped, _folder_made_anew, _linked_elsewhere, _events_dropped])
 def test_d44_b28_watchdogs_silences_cost_a_poll_and_no_line(
-    harm: Callable[[FolderWatcher, Path], None], tmp_path: Path
+    harm: Callable[[FolderWatcher, Path, pytest.MonkeyPatch], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Watchdog is silent after its folder was removed, for writes through a link, and after an overflow."""
     folder = tmp_path / "logs"
@@ -104,7 +103,7 @@ def test_d44_b28_watchdogs_silences_cost_a_poll_and_no_line(
     thread.start()
     try:
         assert _seen(ledger, "before", 10)
-        harm(watch, folder)
+        harm(watch, folder, monkeypatch)
         for number in range(3):
             append(folder / "log", f"{number}\n")
             assert _seen(ledger, str(number), poll + 2), "later than a poll, and two seconds for a busy machine"

@@ -13,7 +13,7 @@ _LINES = st.lists(st.text("abc {}é", max_size=20).map(lambda text: text + "\n")
 
 
 @given(steps=st.lists(st.tuples(_LINES, st.booleans(), _LINES), max_size=6))
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples * 3 // 5)
 def test_the_same_lines_as_pygtail(steps: list[tuple[str, bool, str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         log, offset = Path(folder) / "log", Path(folder) / "offset"

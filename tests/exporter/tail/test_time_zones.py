@@ -81,8 +81,8 @@ def test_an_offset_is_whole_quarters(ahead_by: float, offset: int | None) -> Non
 
 class TestEventTimes:
     def setup_method(self) -> None:
-        self.now, self.said = NOW, list[str]()
-        self.times = EventTimeCheck(Dify(), lambda: self.now, self.said.append)
+        self.now, self.warnings = NOW, list[str]()
+        self.times = EventTimeCheck(Dify(), lambda: self.now, self.warnings.append)
 
     def look(self, log: bytes, live: bool = True) -> None:
         self.times.look(log, Dify().parse(log).last_at, live)
@@ -90,25 +90,25 @@ class TestEventTimes:
     def test_a_time_ahead_is_said_once_and_at_once(self) -> None:
         for _ in range(3):
             self.look(text(self.now + 8 * HOUR), live=False)
-        assert len(self.said) == 1
-        assert 'timezone = "Asia/Shanghai"' in self.said[0]
+        assert len(self.warnings) == 1
+        assert 'timezone = "Asia/Shanghai"' in self.warnings[0]
 
     def test_a_time_behind_is_said_after_a_minute_of_live_lines(self) -> None:
         for number in range(5):
             self.look(text(self.now - 5 * HOUR))
-            assert len(self.said) == int(number >= 2)
+            assert len(self.warnings) == int(number >= 2)
             self.now += 20
-        assert 'timezone = "America/New_York"' in self.said[0]
+        assert 'timezone = "America/New_York"' in self.warnings[0]
 
     def test_history_and_a_backlog_are_no_fault(self) -> None:
         for number in range(20):
             self.look(text(NOW - 5 * HOUR), live=False)
             self.look(text(NOW - 5 * HOUR + number), live=True)
             self.now += 100
-        assert self.said == []
+        assert self.warnings == []
 
     def test_clocks_may_differ_a_little(self) -> None:
         for _ in range(5):
             self.look(text(self.now + 60))
             self.now += 20
-        assert self.said == []
+        assert self.warnings == []

@@ -77,7 +77,18 @@ def test_files_take_turns(tmp_path: Path) -> None:
     reader = Reader(tmp_path / "*.log")
     assert reader.source.turn()
     assert "small" in reader.ledger.lines
-    assert len(reader.ledger.lines) < 200_000
+    assert len(reader.ledger.lines) < 600_000
+
+
+def test_windows_are_large_behind_a_backlog_and_small_when_it_is_read(tmp_path: Path) -> None:
+    size = (2 << 20) + (1 << 19)
+    append(tmp_path / "log", "x\n" * (size // 2))
+    reader = Reader(tmp_path / "log")
+    read = []
+    while not reader.source.first_pass_done():
+        reader.source.turn()
+        read.append(reader.source.progress()[0])
+    assert read == [1 << 20, 2 << 20, (2 << 20) + (1 << 18), size]
 
 
 def test_the_first_pass_ends_when_the_sizes_found_are_reached(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ class Hanging(Parser):
 def test_d43_a_source_that_hangs_stops_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(supervisor, "_PATIENCE", 0.3)
+    monkeypatch.setattr(supervisor, "_STOP_TIMEOUT_SECONDS", 0.3)
     tables = tuple(
         SourceConfig(name, (str(tmp_path / name),), parser)
         for name, parser in (("hangs", Hanging()), ("reads", Lines()))

@@ -59,7 +59,7 @@ class Lives(RuleBasedStateMachine):
         self.reader = Reader(self.log)
         self.up = True
         self.poll()
-        self.image: MemoryLedger = copy.deepcopy(self.reader.ledger)
+        self.stored: MemoryLedger = copy.deepcopy(self.reader.ledger)
 
     def guard(self, opened, path, *rest, **keys):
         if self.denied and os.path.exists(path) and os.stat(path).st_ino in self.denied:
@@ -182,13 +182,13 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.up)
     @rule()
     def checkpoint(self) -> None:
-        self.image = copy.deepcopy(self.reader.ledger)
+        self.stored = copy.deepcopy(self.reader.ledger)
 
     @precondition(lambda self: self.up)
     @rule()
     def stop(self) -> None:
         self.reader.stop()
-        self.image = copy.deepcopy(self.reader.ledger)
+        self.stored = copy.deepcopy(self.reader.ledger)
         self.down()
 
     @precondition(lambda self: self.up)
@@ -196,9 +196,9 @@ class Lives(RuleBasedStateMachine):
     def crash(self, damaged: bool) -> None:
         """What was stored last is all that is left; where that is damaged too, the source was never seen."""
         self.reader.stop()
-        self.reader.ledger = copy.deepcopy(self.image)
+        self.reader.ledger = copy.deepcopy(self.stored)
         if damaged:
-            self.image = self.reader.ledger = MemoryLedger()
+            self.stored = self.reader.ledger = MemoryLedger()
         self.down()
 
     def down(self) -> None:
@@ -225,8 +225,8 @@ class Lives(RuleBasedStateMachine):
         self.reader.start()
         self.up = True
         self.poll()
-        if not self.image.kept:  # the end of the first pass is committed
-            self.image = copy.deepcopy(self.reader.ledger)
+        if not self.stored.kept:  # the end of the first pass is committed
+            self.stored = copy.deepcopy(self.reader.ledger)
 
     def shift(self) -> None:
         """As logrotate does."""
@@ -327,5 +327,7 @@ class Lives(RuleBasedStateMachine):
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(
-    max_examples=int(os.environ.get("LIVES", "100")), stateful_step_count=25, report_multiple_bugs=False
+    max_examples=int(os.environ.get("LIVES", settings.default.max_examples)),
+    stateful_step_count=25,
+    report_multiple_bugs=False,
 )
