@@ -183,7 +183,7 @@ def test_the_exporter_reads_where_the_logs_are_written() -> None:
     text = switched_on(DEPLOY / "exporter.toml")
     sources = {source["name"]: source["paths"] for source in tomllib.loads(text)["source"]}
     folders = {path.removeprefix("/logs/").partition("/")[0] for paths in sources.values() for path in paths}
-    files = [documents(DEPLOY / f"{name}.compose.yaml")[0] for name in ("dify-logs", "proxy")]
+    files = [documents(DEPLOY / f"{name}.compose.yaml")[0] for name in ("dify-logs", "proxy", "receive")]
     volumes = [volume for file in files for service in file["services"].values() for volume in service["volumes"]]
     written = {
         volume.split(":")[0].removeprefix("./volumes/logs/") for volume in volumes if volume.startswith("./volumes/")
