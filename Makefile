@@ -88,7 +88,7 @@ $(PROMETHEUS3_BUILT):
 	rm -rf $(PROMETHEUS3)/source
 	touch $@
 
-# Write grafana/dashboards/ and grafana/native/ from grafana/dashboards.py.
+# Write grafana/dashboards/ and grafana/native/ from grafana/boards/.
 dashboards: .venv/test
 	$(BIN)/python -m grafana.dashboards
 

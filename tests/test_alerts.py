@@ -118,7 +118,7 @@ def test_the_receivers_alerts_need_the_receiver() -> None:
     found = evaluated({"worker": Dify(), "receiver": Dify()}, {"worker": [run], "receiver": [run, items]})
     for alert in ("DifyReceiverSilent", "DifyReceiverRejecting", "DifySpansSampled"):
         assert found[alert].sources == ("receiver",)
-    assert verdicts(run)["DifyReceiverRejecting"].startswith("no source is the log of dify-exporter receive; run ")
+    assert verdicts(run)["DifyReceiverRejecting"].startswith("no source is the log of dify-exporter receive; let ")
 
 
 def test_what_nginx_turns_away_is_no_failure_of_a_provider() -> None:

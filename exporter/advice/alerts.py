@@ -19,6 +19,7 @@ from parsers.batch import Batch
 
 _PROXY = "put dify-exporter proxy in front of Dify's api (docs/proxy.md)"
 _RECEIVER = "let Dify send its traces to dify-exporter receive (docs/receiver.md)"
+_TOKEN_SOURCES = f"{_RECEIVER}, {_PROXY}, or tail the enterprise telemetry"
 
 #: By metric: the reason why an alert on it cannot fire if the metric does not exist, and the remedy.
 _REMEDIES: Mapping[str, tuple[str, str]] = {
@@ -32,19 +33,19 @@ _REMEDIES: Mapping[str, tuple[str, str]] = {
     c.TIME_TO_FIRST_TOKEN.name: ("no source reports times to the first token", _PROXY),
     c.CHECKPOINT_ERRORS.name: ("no state folder is configured", "set [exporter] state"),
     c.ACTIVE_REQUESTS.name: ("no source reports active requests", _PROXY),
-    c.TOKENS_USED.name: ("no source reports tokens", f"{_RECEIVER}, {_PROXY}, or tail the enterprise telemetry"),
+    c.TOKENS_USED.name: ("no source reports tokens", _TOKEN_SOURCES),
     c.COST.name: (
         "no source reports cost",
         "add [[price]] tables (docs/money.md) for tokens that a source reports",
     ),
-    c.UNPRICED_TOKENS.name: ("no source reports tokens", f"{_RECEIVER}, {_PROXY}, or tail the enterprise telemetry"),
+    c.UNPRICED_TOKENS.name: ("no source reports tokens", _TOKEN_SOURCES),
     c.RECEIVER_ITEMS.name: (
         "no source is the log of dify-exporter receive",
-        "run dify-exporter receive and let Dify's tracing send to it (docs/receiver.md)",
+        _RECEIVER,
     ),
     c.RUNS.name: ("no source reports runs", "tail the log of Dify's worker"),
     c.DROPPED_LINES.name: ("no source is the log of dify-exporter proxy", _PROXY),
-    c.USAGE_MISSING.name: ("no source reports token usage", f"{_RECEIVER}, {_PROXY}, or tail the enterprise telemetry"),
+    c.USAGE_MISSING.name: ("no source reports token usage", _TOKEN_SOURCES),
     c.BUDGET_LIMIT.name: (
         "no budget is configured for tokens or cost that a source reports",
         "add a [[budget]] to the configuration",

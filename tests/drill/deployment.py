@@ -76,7 +76,7 @@ limit = "{{limit}}"
 class Deployment:
     """All of it, running; the methods break and mend it."""
 
-    def __init__(self, folder: Path, stack: ExitStack, receivers: Receivers) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, receivers: Receivers, more_sources: str) -> None:
         self.folder = folder
         self.receivers = receivers
         self.prometheus: Prometheus
@@ -84,7 +84,7 @@ class Deployment:
         self.blackbox = ""
         self.exporter: Exporter
         self.dify = "127.0.0.1:0"
-        self._stack = stack
+        self._more_sources = more_sources
         self._dify, self._exporter = ExitStack(), ExitStack()
         stack.push(self._dify)
         stack.push(self._exporter)
@@ -122,7 +122,7 @@ class Deployment:
         self.exporter.process.said("the configuration is reloaded")
 
     def _configure(self, limit: int) -> None:
-        (self.folder / "exporter.toml").write_text(EXPORTER.format(limit=limit))
+        (self.folder / "exporter.toml").write_text(EXPORTER.format(limit=limit) + self._more_sources)
 
     def request(self, streaming: bool) -> None:
         """One chat through nginx; what comes back does not matter here."""
@@ -141,11 +141,16 @@ class Deployment:
 
 
 @contextmanager
-def deployed(folder: Path, speed: float, tell: Callable[[Message], None] = lambda _: None) -> Iterator[Deployment]:
-    """Everything is started, and a client sends a few requests a second until the end."""
+def deployed(
+    folder: Path, speed: float, tell: Callable[[Message], None] = lambda _: None, more_sources: str = ""
+) -> Iterator[Deployment]:
+    """Everything is started, and a client sends a few requests a second until the end.
+
+    `more_sources` are tables for the exporter's configuration, beside nginx's log and the telemetry.
+    """
     with ExitStack() as stack:
         receivers = stack.enter_context(receiving(tell))
-        deployment = Deployment(folder, stack, receivers)
+        deployment = Deployment(folder, stack, receivers, more_sources)
         deployment.behave("well")
         (folder / "worker.log").touch()
         deployment.start_dify()

@@ -103,7 +103,7 @@ def rehearse(deployment: Deployment, speed: float, say: Callable[[str], None]) -
     transcript.step("Dify is well again, and finance has raised the budget.", counts=False)
     deployment.behave("well")
     deployment.raise_budget()
-    # Windows of 10 min run empty, the alert is kept for 10 min, and a group is notified again after a group_interval of 5 min.
+    # Windows of 10 min run empty, the alert is kept for 10 min, and a group sends again after a group_interval of 5 min.
     transcript.arrive(45, *((receiver, "resolved", text) for receiver, _, text in expected))
     transcript.quiet(45)
     transcript.paged_once("DifyHighErrorRate")

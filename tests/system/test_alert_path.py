@@ -21,5 +21,5 @@ def test_an_alert_reaches_each_receiver_and_so_does_its_end(tmp_path: Path) -> N
     """Afterwards all runbooks' commands are run, which need the same programs."""
     with deployed(tmp_path, SPEED) as deployment:
         rehearse(deployment, SPEED, print)
-        for told in run_commands(deployment, *ALERTS):
-            print(told)
+        for line in run_commands(deployment, *ALERTS):
+            print(line)
