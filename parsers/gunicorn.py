@@ -39,8 +39,9 @@ _ROLES = {
 }
 _UNITS = {"L": SECOND, "D": MICROSECOND, "M": MILLISECOND, "T": SECOND}
 
-#: %(t)s includes its brackets; %(L)s always has decimals, unlike the other durations.
+#: %(t)s includes its brackets, %(l)s is always a dash, and %(L)s always has decimals, unlike the other durations.
 _SHAPES = {
+    "l": rb"-",
     "t": rb"\[[0-9]{2}/[^\] \n]{1,30}+ [+-][0-9]{4}\]",
     "L": rb"(?:[0-9]++\.[0-9]++|-?)",
     **dict.fromkeys("sbBDMT", rb"(?:[0-9]++|-?)"),

@@ -82,7 +82,7 @@ def test_difys_switches_are_named_where_their_signal_is_absent(
         (Dify(), "plugin-daemon-json.log", 'no line fits the parser; this looks like parser = "plugin-daemon"'),
         (
             Dify(),
-            "nginx-json.log",
+            "gateway.log",
             "no line fits the parser; no other parser fits either; `dify-exporter explain` shows where a line stops matching",
         ),
     ],
