@@ -142,6 +142,20 @@ def several_services(parser: Parser, sample: bytes) -> str | None:
     )
 
 
+def unrecognised(sample: bytes) -> str:
+    """A sentence about a log that no parser fits: what to do."""
+    own = "pass nginx's own log_format with --parser nginx --format '…'"
+    if sample.lstrip().startswith(b"{"):
+        return (
+            f"no known format matches its JSON lines; if nginx writes them, {own}, else pass one line to "
+            "`dify-exporter explain`"
+        )
+    return (
+        f"no known format matches any line at its beginning; name the parser with --parser, {own}, or pass one line to "
+        "`dify-exporter explain`"
+    )
+
+
 def parser_name(parser: Parser) -> str:
     """The name of a parser in a configuration, with its envelope."""
     if isinstance(parser, Envelope):

@@ -57,7 +57,7 @@ def test_what_is_said_is_a_configuration_and_holds_no_value_of_a_line() -> None:
 @pytest.mark.parametrize("banner", ["", "/docker-entrypoint.sh: Configuration complete; ready for start up\n"])
 def test_the_usual_keys_are_known(line: str, banner: str) -> None:
     other = line.replace("GET", "POST").replace("200", "504")
-    guess, batch = detected(f"{banner}{line}\n{other}\n".encode())
+    _, batch = detected(f"{banner}{line}\n{other}\n".encode())
     assert counted(batch) == {("GET", "/v1/info", "200"): 1, ("POST", "/v1/info", "504"): 1}
     assert batch.last_at is not None
     assert batch.unparsed == {}
