@@ -34,10 +34,13 @@ class Guess(Struct, frozen=True):
     def __str__(self) -> str:
         if self.source:
             return f'source "{self.source}" ({parser_name(self.parser)})'
-        named = {"parser": self.name, **self.options}
-        if self.envelope != "none":
-            named["envelope"] = self.envelope
-        return ", ".join(f"{key} = {_toml(value)}" for key, value in named.items())
+        return ", ".join(f"{key} = {_toml(value)}" for key, value in self.keys.items())
+
+    @property
+    def keys(self) -> Mapping[str, Any]:
+        """The keys of a `[[source]]` with this parser."""
+        envelope = {} if self.envelope == "none" else {"envelope": self.envelope}
+        return {"parser": self.name, **self.options, **envelope}
 
 
 def guesses(
