@@ -50,6 +50,13 @@ drill: .venv/demo
 	@$(MAKE) --no-print-directory programs
 	$(BIN)/python -m tests.drill --speed $(SPEED)
 
+# Write deploy/prices.toml from the newest genai-prices and deploy/prices-dify.toml. Read the difference before you commit
+# it.
+.PHONY: prices
+prices: .venv/test
+	$(BIN)/pip install --quiet --upgrade genai-prices
+	$(BIN)/python -m deploy.prices
+
 # Write grafana/dashboards/ from grafana/dashboards.py.
 dashboards: .venv/test
 	$(BIN)/python -m grafana.dashboards

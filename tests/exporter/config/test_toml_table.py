@@ -240,6 +240,8 @@ def test_problems_of_a_price_list_name_its_file(tmp_path: Path) -> None:
     file.write_text("[exporter]\nprices = 'prices.toml'\n")
     for text, sentence in {
         None: "cannot be read: No such file or directory; name another file with [exporter] prices",
+        "date = '2026'\n": "date: expected a date such as 2026-11-30, found a string",
+        "date = 2026-11-30T08:00:00Z\n": "date: expected a date such as 2026-11-30, found a time",
         "[[prise]]\n": 'unknown table "prise", did you mean "price"?',
         "[[price]]\nmodel='m'\ninput='2'\noutput='x'\ncurrency='USD'\n": "[[price]] 1: output must be an amount",
     }.items():
