@@ -163,8 +163,10 @@ def _say_notes(snapshot: Snapshot, notes: Notes, span: Span, output: str) -> Non
 
     The times are only printed if no line of a source counts, or if the output does not contain them.
     """
-    for sentence in (*notes.absent(), *(notes.skipped if notes.inputs == 1 else ())):
+    for sentence in notes.absent():
         say(sentence)
+    for sentence in notes.skipped if notes.inputs == 1 else ():
+        say(f"dify-exporter: {sentence}")
     for (source, field), count in snapshot.counters[c.DROPPED_VALUES].items():
         chosen = "; such a line is treated as the line before it" if span != ALWAYS and field == "time" else ""
         say(
