@@ -32,6 +32,12 @@ unit: .venv/test
 soak: .venv/test programs
 	$(BIN)/python -m tests.system.soak
 
+# Kill the receiver and the exporter while a real OpenTelemetry client sends, and compare what was sent and counted:
+# make soak-receive KILLS=50 SECONDS=1.5 CLIENT=otel-1.41
+.PHONY: soak-receive
+soak-receive: .venv/test
+	$(BIN)/python -m tests.system.receive_soak
+
 # Fuzz every parser and the proxy's reading of responses, guided by coverage. The corpus and findings are in .fuzz.
 .PHONY: fuzz
 MINUTES ?= 5
@@ -58,7 +64,39 @@ prices: .venv/test
 	$(BIN)/pip install --quiet --upgrade genai-prices
 	$(BIN)/python -m deploy.prices
 
-# Write grafana/dashboards/ from grafana/dashboards.py.
+# Test with Prometheus 3 and a new Alertmanager. Go builds them once, which takes minutes. LOAD is how many seconds
+# Prometheus scrapes the exporter under load. Optional service discoveries and web pages are left out of the build.
+.PHONY: test-prometheus3
+LOAD ?= 20
+PROMETHEUS3 := $(CURDIR)/.prometheus3
+# Prometheus 3.16 is the Go module v0.316.
+PROMETHEUS_VERSION := 16.0
+ALERTMANAGER_VERSION := 0.32.1
+PROMETHEUS3_BUILT := $(PROMETHEUS3)/$(PROMETHEUS_VERSION)-$(ALERTMANAGER_VERSION)
+test-prometheus3: .venv/test $(PROMETHEUS3_BUILT)
+	$(PROMETHEUS3)/promtool check rules rules/*.yml rules/native/*.yml
+	PATH="$(PROMETHEUS3):$$PATH" LOAD=$(LOAD) $(BIN)/pytest -n auto tests/system/test_prometheus3.py \
+	  tests/system/test_prometheus.py tests/system/test_alert_path.py tests/test_rules.py
+
+# Alertmanager's module has no built pages, but does not build without any.
+GO_VERSION := -X github.com/prometheus/common/version.Version
+$(PROMETHEUS3_BUILT):
+	@command -v go >/dev/null || { echo "Go is needed (https://go.dev/dl)"; exit 1; }
+	GOBIN=$(PROMETHEUS3) go install -tags remove_all_sd -ldflags "$(GO_VERSION)=3.$(PROMETHEUS_VERSION)" \
+	  github.com/prometheus/prometheus/cmd/prometheus@v0.3$(PROMETHEUS_VERSION) \
+	  github.com/prometheus/prometheus/cmd/promtool@v0.3$(PROMETHEUS_VERSION)
+	rm -rf $(PROMETHEUS3)/source
+	cp -R "$$(go mod download -json github.com/prometheus/alertmanager@v$(ALERTMANAGER_VERSION) \
+	  | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')" $(PROMETHEUS3)/source
+	chmod -R u+w $(PROMETHEUS3)/source
+	mkdir -p $(PROMETHEUS3)/source/ui/app/dist
+	touch $(PROMETHEUS3)/source/ui/app/dist/index.html
+	cd $(PROMETHEUS3)/source && go build -ldflags "$(GO_VERSION)=$(ALERTMANAGER_VERSION)" -o .. ./cmd/alertmanager ./cmd/amtool
+	mv $(PROMETHEUS3)/alertmanager $(PROMETHEUS3)/prometheus-alertmanager
+	rm -rf $(PROMETHEUS3)/source
+	touch $@
+
+# Write grafana/dashboards/ and grafana/native/ from grafana/dashboards.py.
 dashboards: .venv/test
 	$(BIN)/python -m grafana.dashboards
 
@@ -71,12 +109,13 @@ docs: .venv/test
 	$(BIN)/python -m tests.metrics_reference
 	$(BIN)/python -m tests.alerts
 	$(BIN)/python -m tests.references
+	$(BIN)/python -m tests.native_rules
 
 # Lock the versions that CI and the image install, with hashes. The package itself uses version ranges.
 .PHONY: lock
 lock: .venv/python
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --extra proxy --generate-hashes --universal --python-version 3.11 --no-annotate \
+	$(BIN)/uv pip compile pyproject.toml --extra proxy --extra receive --generate-hashes --universal --python-version 3.11 --no-annotate \
 	  --no-emit-index-url --custom-compile-command 'make lock' --upgrade --quiet --output-file requirements.lock
 
 # Look for known vulnerabilities of the locked versions. Exit code 1: there are some. 2: no database can be reached.
@@ -151,4 +190,5 @@ ROUNDS ?= 3
 bench: .venv/test
 	$(MAKE) --no-print-directory programs
 	$(BIN)/python -m benchmarks --lines $(LINES) --rounds $(ROUNDS)
+	$(BIN)/python -m benchmarks.wrapped --lines $(LINES) --rounds $(ROUNDS)
 	$(BIN)/python -m benchmarks.proxy --rounds $(ROUNDS)

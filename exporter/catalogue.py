@@ -179,7 +179,7 @@ FOLDED_OBSERVATIONS = _counter(
     "dify_exporter_folded_observations_total", "Observations whose open labels became `other` at the metric's cap.",
     "metric")
 JOINS_EXPIRED = _counter(
-    "dify_exporter_joins_expired_total", "Runs whose end was never seen.",
+    "dify_exporter_joins_expired_total", "Runs whose end was never seen, and usages whose app was never told.",
     "source")
 CHECKPOINT_TIMESTAMP = _gauge(
     "dify_exporter_checkpoint_timestamp_seconds", "When the state was last written.")
@@ -193,6 +193,9 @@ RELOAD_TIMESTAMP = _gauge(
 DROPPED_LINES = _counter(
     "dify_proxy_dropped_lines_total", "Lines that the proxy could not write.",
     "source")
+RECEIVER_ITEMS = _counter(
+    "dify_receiver_items_total", "Spans and events that the receiver got, by dialect and what became of them.",
+    "source", "dialect", "outcome")
 BUILD_INFO = _gauge(
     "dify_exporter_build_info", "Versions of the exporter and of Python; always 1.",
     "version", "python_version")

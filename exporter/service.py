@@ -16,6 +16,7 @@ from exporter.config.loader import ConfigError, load
 from exporter.config.requirements import reload_problems
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger, Snapshot
+from exporter.metrics.exemplars import Exemplars
 from exporter.metrics.exposition import ScrapeOptions, Texts, render
 from exporter.metrics.gauges import checkpoint_gauges, computed_gauges, reload_gauges, source_gauges
 from exporter.persistence.checkpoint import Checkpoint
@@ -27,7 +28,7 @@ from exporter.tail.source import LedgerPort, SourceSettings
 from exporter.tail.supervisor import SourceOptions, Supervisor
 from exporter.web.listener import Listener
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Service:
@@ -40,7 +41,8 @@ class Service:
         budgets, is_stored = (*config.budgets, TODAY_BUDGET), bool(config.exporter.state)
         self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices, budgets, is_stored)
         self._supervisor = Supervisor(self._open_ledger, self._count_error)
-        self._monitor = StatusMonitor(self._ledger, self._supervisor, self.ready)
+        self._exemplars = Exemplars(config.limits, config.buckets)
+        self._monitor = StatusMonitor(self._ledger, self._supervisor, self._exemplars, self.ready)
         self._stopping = threading.Event()
         self._first_pass = threading.Event()
         self._process: tuple[Collector, ...] = (ProcessCollector(registry=None), PlatformCollector(registry=None))
@@ -57,7 +59,7 @@ class Service:
         """
         raise_fd_limit()
         self._listener = Listener(parse_address(self._config.exporter.listen), self, self._config.web)
-        log.info("listening on %s", self._listener.url)
+        _log.info("listening on %s", self._listener.url)
         self._warn_if_open()
 
     def start(self, checkpoint: Checkpoint | None) -> None:
@@ -79,7 +81,7 @@ class Service:
                 self._supervisor.stop()
             self._monitor.stop()
             self._committer.stop()
-        log.info("stopped")
+        _log.info("stopped")
 
     def reload(self) -> tuple[str, ...]:
         """Read the configuration again and apply it; counters keep their values.
@@ -99,7 +101,7 @@ class Service:
             except ValueError as error:  # the certificate was replaced by a bad one after it was checked
                 self._reload_problems = (f"{self._file}: {error}",)
             for problem in self._reload_problems:
-                log.error("the new configuration is refused: %s", problem)
+                _log.error("the new configuration is refused: %s", problem)
             if not self._reload_problems:
                 self._apply(config)
             return self._reload_problems
@@ -111,10 +113,10 @@ class Service:
             self._supervisor.apply(_source_options(config), config.exporter.start_at)
         except RuntimeError as error:  # no thread can be started
             self._reload_problems = (f"not every source runs: {error}; raise the limit and reload again",)
-            log.error("the configuration is reloaded in part: %s", *self._reload_problems)
+            _log.error("the configuration is reloaded in part: %s", *self._reload_problems)
             return
         self._loaded_at = time.time()
-        log.info("the configuration is reloaded")
+        _log.info("the configuration is reloaded")
         self._warn_if_open()
 
     def ready(self) -> bool:
@@ -124,7 +126,7 @@ class Service:
             if is_late or all(source.first_pass_done() for source in self._supervisor):
                 self._committer.commit()  # each file's first position must survive a crash before the first scrape
                 self._first_pass.set()
-                log.info(
+                _log.info(
                     "first pass %s", "not done within first_pass_timeout: metrics are served" if is_late else "done"
                 )
         return self._first_pass.is_set()
@@ -146,7 +148,7 @@ class Service:
         if not self._config.web.requires_authentication and not is_loopback(
             parse_address(self._config.exporter.listen)[0]
         ):
-            log.warning(
+            _log.warning(
                 "anyone who can reach %s can read the metrics: set basic_auth_users or client certificates in "
                 "web_config, or listen on 127.0.0.1",
                 self._listener.url,
@@ -164,7 +166,7 @@ class Service:
         if state is not None:
             warnings += self._ledger.restore(state, [each.name for each in self._config.sources])
         for warning in warnings:
-            log.warning("state: %s", warning)
+            _log.warning("state: %s", warning)
 
     def _render(self, snapshot: Snapshot, options: ScrapeOptions) -> bytes:
         now = time.time()
@@ -181,6 +183,7 @@ class Service:
             process=self._process,
             texts=self._texts,
             names=options.names,
+            exemplars=self._exemplars.by_metric(),
         )
 
 

@@ -21,7 +21,7 @@ from grafana.panels import (
     timeseries,
 )  # fmt: skip
 
-FOLDER = Path(__file__).with_name("dashboards")
+FOLDER = Path(__file__).parent
 PRICES = Path(__file__).parents[1] / "deploy/prices.toml"
 
 #: Models of deploy/prices.toml: a panel shows the cost of all tokens at the price of each.
@@ -85,17 +85,20 @@ def overview() -> Json:
     ])  # fmt: skip
 
 
-def latency() -> Json:
-    requests = f"dify_request_duration_seconds_bucket{{{SOURCE}}}"
+def latency(native: bool = False) -> Json:
+    """With `native`, the panels of single buckets read native histograms; all other panels read recorded series."""
+    bucket = "" if native else "_bucket"
     within = [
-        (f'sum by (source) (rate(dify_request_duration_seconds_bucket{{{SOURCE}, le="{bound}"}}[$__rate_interval]))'
+        (f"histogram_fraction(0, {bound}, sum by (source) (rate(dify_request_duration_seconds{{{SOURCE}}}[$__rate_interval])))"
+         if native else
+         f'sum by (source) (rate(dify_request_duration_seconds_bucket{{{SOURCE}, le="{bound}"}}[$__rate_interval]))'
          f" / sum by (source) (rate(dify_request_duration_seconds_count{{{SOURCE}}}[$__rate_interval]))",
          f"{{{{source}}}} within {bound} s")
         for bound in ("0.5", "1.0", "3.0")
     ]  # fmt: skip
     return dashboard("dify-latency", "Dify / Latency", "How long do users wait, on which route, and for which model?", [
         row("Requests"),
-        heatmap("Duration of requests", requests,
+        heatmap("Duration of requests", f"dify_request_duration_seconds{bucket}{{{SOURCE}}}", native=native,
                 description="From the request to the last byte. There are bucket boundaries at 0.5, 1 and 3 s."),
         timeseries("p50, p95, p99",
                    *((f"source:dify_request_duration_seconds:p{q}_rate5m{{{SOURCE}}}", f"{{{{source}}}} p{q}")
@@ -122,7 +125,7 @@ def latency() -> Json:
                     "{{source}} {{route}}"), unit="s",
                    description="Whole duration of a blocking response; for a stream, only the time until it was accepted."),
         row("First token"),
-        heatmap("Time to the first token", f"dify_time_to_first_token_seconds_bucket{{{SOURCE}}}"),
+        heatmap("Time to the first token", f"dify_time_to_first_token_seconds{bucket}{{{SOURCE}}}", native=native),
         timeseries("Time to the first token by model",
                    *((f"source_model:dify_time_to_first_token_seconds:p{q}_rate10m{{{SOURCE}}}",
                       f"{{{{model}}}} p{q}") for q in (50, 95, 99)),
@@ -296,9 +299,10 @@ DASHBOARDS = (overview, latency, money, exporter)
 
 
 def rendered() -> dict[str, str]:
-    """Return the text of each dashboard by file name."""
-    boards = [make() for make in DASHBOARDS]
-    return {f"{board['uid']}.json": json.dumps(board, indent=2) + "\n" for board in boards}
+    """Return the text of each dashboard by its path beside this module."""
+    boards = {f"dashboards/{board['uid']}.json": board for board in (make() for make in DASHBOARDS)}
+    boards["native/dify-latency.json"] = latency(native=True)
+    return {path: json.dumps(board, indent=2) + "\n" for path, board in boards.items()}
 
 
 if __name__ == "__main__":

@@ -97,9 +97,12 @@ def bargauge(title: str, *queries: Query, unit: str = "percentunit", steps: Sequ
     return _panel("bargauge", title, queries, defaults, options, **more)
 
 
-def heatmap(title: str, histogram: str, unit: str = "s", **more: Any) -> Json:
-    """`histogram` is the selector of a `_bucket` series. Grafana draws the buckets without changing them."""
-    query = (f"sum by (le) (increase({histogram}[$__rate_interval]))", "{{le}}")
+def heatmap(title: str, histogram: str, unit: str = "s", native: bool = False, **more: Any) -> Json:
+    """`histogram` is the selector of a `_bucket` series, or of a native histogram. Grafana draws its buckets unchanged.
+
+    It also draws the exemplars, if the data source has a link for their label trace_id.
+    """
+    query = (f"sum {'' if native else 'by (le) '}(increase({histogram}[$__rate_interval]))", "" if native else "{{le}}")
     defaults = {"custom": {"scaleDistribution": {"type": "linear"}, "hideFrom": _nowhere()}}
     options = {
         "calculate": False,
@@ -114,7 +117,7 @@ def heatmap(title: str, histogram: str, unit: str = "s", **more: Any) -> Json:
         "yAxis": {"axisPlacement": "left", "reverse": False, "unit": unit},
     }  # fmt: skip
     panel = _panel("heatmap", title, [query], defaults, options, **more)
-    panel["targets"][0]["format"] = "heatmap"
+    panel["targets"][0] |= {"format": "heatmap", "exemplar": True}
     return panel
 
 

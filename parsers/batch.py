@@ -307,6 +307,46 @@ class Accepted(Struct, frozen=True, gc=False, tag=True):
     timezone: str = "UTC"
 
 
+SpanId = Annotated[str, Meta(max_length=64)]
+
+
+class SpanApp(Struct, frozen=True, gc=False, tag=True):
+    """The app of a span, which further spans below it have too.
+
+    * `span`: the id of the span, with that of its trace.
+    * `app_id`: the UUID of its app; UNKNOWN if only its `parent` knows it.
+    """
+
+    span: SpanId
+    app_id: str
+    parent: SpanId = ""
+    at: Moment | None = None
+
+
+class OfSpan(Struct, frozen=True, gc=False, tag=True):
+    """A record whose app is that of the span `parent`. A `SpanApp` record names it, before or after this one.
+
+    `at` is the time of the line, or the begin of its quarter of an hour.
+    """
+
+    parent: SpanId
+    record: Usage | FirstToken | UsageMissing
+    at: Moment | None = None
+
+
+#: Allowed values of `ReceivedItems.dialect` and `ReceivedItems.outcome`.
+TRACING_DIALECTS = ("otel", "phoenix", "langfuse", "native", "none")
+TRACING_OUTCOMES = ("written", "duplicate", "ignored", "rejected")
+
+
+class ReceivedItems(Struct, frozen=True, gc=False, tag=True):
+    """How many items (spans and events) the receiver got, by their dialect and what became of them."""
+
+    dialect: str
+    outcome: str
+    count: Count
+
+
 #: Any record.
 Record = (
     Request
@@ -325,6 +365,9 @@ Record = (
     | Closed
     | TraceError
     | Accepted
+    | SpanApp
+    | OfSpan
+    | ReceivedItems
 )
 
 

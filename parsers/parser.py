@@ -11,6 +11,8 @@ laws, which tests/parsers/test_laws.py checks:
 * linear: the time of a parse is proportional to the window.
 """
 
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, ClassVar
 
@@ -102,10 +104,12 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
         return self.advice(sample)
 
 
-def registered(only: str | None = None) -> dict[str, type[Parser]]:
+@cache
+def registered(only: str | None = None) -> Mapping[str, type[Parser]]:
     """Load all registered parsers, or only the one with this name, and return them by name, sorted.
 
-    A package that fails to load raises its own ImportError.
+    The metadata of all installed packages is read once per process. A package that fails to load raises its own
+    ImportError.
     """
     points = entry_points(group=ENTRY_POINTS, name=only) if only else entry_points(group=ENTRY_POINTS)
     found = {point.name: point.load() for point in points}

@@ -15,7 +15,7 @@ SERVICES = ("osv", "pypi")
 
 def ask(service: str) -> list[dict[str, Any]] | None:
     """What a service says of each package, in pip-audit's form; None where it does not answer."""
-    told = subprocess.run(
+    result = subprocess.run(
         [
             sys.executable, "-m", "pip_audit", "--vulnerability-service", service, "--format", "json", "--timeout", "15",
             "--progress-spinner", "off", "--requirement", str(LOCK), "--require-hashes", "--disable-pip",
@@ -23,13 +23,13 @@ def ask(service: str) -> list[dict[str, Any]] | None:
         capture_output=True, text=True,
     )  # fmt: skip
     try:
-        packages: list[dict[str, Any]] = json.loads(told.stdout)["dependencies"]
+        packages: list[dict[str, Any]] = json.loads(result.stdout)["dependencies"]
     except (ValueError, KeyError):
         return None
     return packages
 
 
-def judged(answers: dict[str, list[dict[str, Any]] | None]) -> tuple[int, str]:
+def evaluated(answers: dict[str, list[dict[str, Any]] | None]) -> tuple[int, str]:
     """Exit code and what to say: 0 clean, 1 vulnerable, 2 where no service knew every package."""
     found = {
         f"{package['name']} {package['version']}: {each['id']}, mended in {', '.join(each['fix_versions']) or 'none'}"
@@ -50,7 +50,7 @@ def judged(answers: dict[str, list[dict[str, Any]] | None]) -> tuple[int, str]:
 
 def main() -> None:
     answers = {service: ask(service) for service in SERVICES}
-    code, words = judged(answers)
+    code, words = evaluated(answers)
     print(words)
     raise SystemExit(code)
 

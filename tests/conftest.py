@@ -1,7 +1,35 @@
-"""What holds for every test."""
+"""What holds for every test, and for the fast half: the tests without the marker `system`."""
 
+import gc
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 # No timed assertions: a machine that does other things is slow, not wrong.
 settings.register_profile("untimed", deadline=None)
+# The fast half tries a quarter of the examples. The whole suite, which `make test` and CI run, tries all of them.
+settings.register_profile("fast", deadline=None, max_examples=settings.get_profile("untimed").max_examples // 4)
 settings.load_profile("untimed")
+
+_SYSTEM = Path(__file__).with_name("system")
+
+
+def _is_fast_half(config: pytest.Config) -> bool:
+    return bool(config.option.markexpr == "not system")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if _is_fast_half(config):
+        settings.load_profile("fast")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import the system tests for the fast half: this takes seconds in each worker."""
+    return True if _is_fast_half(config) and collection_path == _SYSTEM else None
+
+
+def pytest_collection_finish() -> None:
+    """Keep the thousands of tests out of the garbage collector: it would look at all of them again and again."""
+    gc.collect()
+    gc.freeze()

@@ -28,7 +28,7 @@ _HEAD = 3
 _CHUNK = 3000
 _RARE = 500
 #: Seconds of processor time for the laws of one input, which is at most _LONGEST bytes long.
-_PATIENCE = 5.0
+_LIMIT_SECONDS = 5.0
 _LONGEST = 20_000
 
 _JSON, _EVENTS = "application/json", "text/event-stream"
@@ -89,7 +89,7 @@ class Fuzz:
         TARGETS[data[0] % len(TARGETS)](log, cuts, self._count % _RARE == 0)
         if self._count % _RARE:
             spent = time.process_time() - begun
-            assert spent < _PATIENCE, f"{len(log)} bytes took {spent:.1f} s"
+            assert spent < _LIMIT_SECONDS, f"{len(log)} bytes took {spent:.1f} s"
 
 
 def logs() -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 `python -m tests.golden` writes them.
 """
 
+from functools import cache
 from pathlib import Path
 
 from exporter.config.loader import load
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 NOW = 4_000_000_000.0
 
 
+@cache
 def config() -> Config:
     return load(ROOT / "exporter.toml")
 
@@ -27,6 +29,7 @@ def golden_file(source: SourceConfig) -> Path:
     return Path(source.paths[0]).with_suffix(".prom")
 
 
+@cache
 def exposition(source: SourceConfig) -> bytes:
     whole = config()
     ledger = Ledger(whole.limits, lambda: NOW, whole.buckets, whole.prices, whole.budgets)

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from msgspec import Struct, inspect
 
 from exporter.cli import main
 from exporter.config.proxy import ProxyConfig
+from exporter.config.receive import ReceiveConfig
 from exporter.config.settings import AppConfig, ExporterConfig, RoutesConfig, SourceKeys
 from exporter.config.tls import TlsConfig
 from exporter.config.web import HeadersConfig, RateLimit
@@ -35,6 +36,10 @@ DOCS = ROOT / "docs"
 _HIDDEN = {"routes"}
 
 _TIMEZONE = "time zone of the log's times that contain none"
+_ROTATION = {
+    "log_max_bytes": "size from which on the log is renamed to `.1`; 0 leaves the rotation to logrotate",
+    "log_backups": "number of renamed logs that are kept",
+}
 MEANINGS: dict[str, dict[str, str]] = {
     "[exporter]": {
         "listen": "host:port; `[::1]:9877` for IPv6, `[::]:9877` for all addresses. Needs a restart",
@@ -62,6 +67,9 @@ MEANINGS: dict[str, dict[str, str]] = {
         "format": "`dify`, `dify-timed`, `combined`, `ingress-nginx`, `error`, or a log_format copied verbatim from "
         "nginx.conf: only the format string, or the whole directive",
         "timezone": _TIMEZONE,
+    },
+    'parser = "otlp"': {
+        "native": "whether the spans of ENABLE_OTEL are read: workflows only, and a tenth of them by default"
     },
     'parser = "plugin-daemon"': {"timezone": _TIMEZONE},
     'parser = "regex"': {
@@ -106,9 +114,17 @@ MEANINGS: dict[str, dict[str, str]] = {
         "connect_timeout": "seconds to connect to the upstream",
         "read_timeout": "seconds between two pieces of a response",
         "log": "file that the proxy writes and `serve` tails",
+        **_ROTATION,
         "apps": "sha256 (hex) of an API key → app id",
         "trust_app_header": "use the request header X-Dify-App-Id for keys that `apps` does not contain",
         "openai": "serve POST /v1/chat/completions in OpenAI's format",
+    },
+    "[receive]": {
+        "listen": "host:port",
+        "log": "file that the receiver writes and `serve` tails",
+        **_ROTATION,
+        "token_file": "file that holds a token; then each request must carry it (Bearer, or the password of Basic)",
+        "native": "also read the spans of `ENABLE_OTEL`",
     },
     "[tls_server_config]": {
         "cert_file": "PEM file with the whole certificate chain; read again when it changes",
@@ -140,6 +156,7 @@ TABLES: dict[str, type[Struct]] = {
     "[[budget]]": Budget,
     "[apps]": AppConfig,
     "[proxy]": ProxyConfig,
+    "[receive]": ReceiveConfig,
     "[tls_server_config]": TlsConfig,
     "[rate_limit]": RateLimit,
     "[http_server_config.headers]": HeadersConfig,
@@ -333,12 +350,14 @@ def _printed(command: str) -> str:
     return _lines(finished.stdout)
 
 
-def documents() -> Iterator[tuple[Path, str]]:
-    yield DOCS / "cli.md", command_line()
-    yield DOCS / "configuration.md", configuration()
-    yield ROOT / "README.md", readme()
+#: Each document, and the function that returns its text.
+DOCUMENTS: dict[Path, Callable[[], str]] = {
+    DOCS / "cli.md": command_line,
+    DOCS / "configuration.md": configuration,
+    ROOT / "README.md": readme,
+}
 
 
 if __name__ == "__main__":
-    for file, text in documents():
-        file.write_text(text)
+    for file, text in DOCUMENTS.items():
+        file.write_text(text())

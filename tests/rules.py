@@ -60,15 +60,16 @@ class Case(Struct, frozen=True):
     fired: tuple[bool, ...]
 
 
-def cases() -> list[Case]:
-    found = []
+@cache
+def cases() -> tuple[Case, ...]:
+    found: list[Case] = []
     for path in TESTS:
         for test in yaml.safe_load(path.read_text())["tests"]:
             fired: dict[str, list[bool]] = {}
             for look in test.get("alert_rule_test", ()):
                 fired.setdefault(look["alertname"], []).append(bool(look["exp_alerts"]))
             found += [Case(alert, test["name"], tuple(each)) for alert, each in fired.items()]
-    return found
+    return tuple(found)
 
 
 def exposed() -> dict[str, frozenset[str]]:

@@ -1,6 +1,6 @@
 """The audit's verdict: silence is no clean bill."""
 
-from tests.advisories import judged
+from tests.advisories import evaluated
 
 CLEAN = {"name": "click", "version": "8.5.1", "vulns": []}
 SKIPPED = {"name": "click", "skip_reason": "Dependency not found on PyPI and could not be audited"}
@@ -8,16 +8,16 @@ BAD = {"name": "h11", "version": "0.15", "vulns": [{"id": "CVE-2025-43859", "fix
 
 
 def test_only_an_answer_on_each_package_is_clean() -> None:
-    assert judged({"osv": [CLEAN], "pypi": None})[0] == 0
-    assert judged({"osv": None, "pypi": [CLEAN, CLEAN]}) == (
+    assert evaluated({"osv": [CLEAN], "pypi": None})[0] == 0
+    assert evaluated({"osv": None, "pypi": [CLEAN, CLEAN]}) == (
         0, "pypi knows no vulnerability of the 2 packages in requirements.lock",
     )  # fmt: skip
-    assert judged({"osv": None, "pypi": [CLEAN, SKIPPED]})[0] == 2
-    code, words = judged({"osv": None, "pypi": None})
+    assert evaluated({"osv": None, "pypi": [CLEAN, SKIPPED]})[0] == 2
+    code, words = evaluated({"osv": None, "pypi": None})
     assert (code, words.count("\n")) == (2, 0)
     assert "osv and pypi cannot be asked" in words
-    assert judged({"osv": []})[0] == 2
+    assert evaluated({"osv": []})[0] == 2
 
 
 def test_a_vulnerability_is_named_with_what_mends_it() -> None:
-    assert judged({"osv": [CLEAN], "pypi": [SKIPPED, BAD]}) == (1, "h11 0.15: CVE-2025-43859, mended in 0.16")
+    assert evaluated({"osv": [CLEAN], "pypi": [SKIPPED, BAD]}) == (1, "h11 0.15: CVE-2025-43859, mended in 0.16")

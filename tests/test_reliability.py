@@ -20,6 +20,9 @@ def test_every_test_that_is_named_exists() -> None:
                 path = ROOT / word
                 continue
             assert path is not None, scenario
-            assert re.search(rf"^(def {word}\(|{word} = )", path.read_text(), re.MULTILINE), f"{scenario}: {word}"
+            text = path.read_text()
+            assert re.search(rf"^(def {word}\(|{word} = )", text, re.MULTILINE), f"{scenario}: {word}"
+            if re.search(rf"^@table\(.*\)\ndef {word}\(", text, re.MULTILINE):
+                assert re.search(rf'^ +f?".*\b{scenario} ', text, re.MULTILINE), f"{scenario}: no steps in {path}"
             named += 1
         assert named, scenario

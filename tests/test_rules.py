@@ -28,8 +28,8 @@ def ids(rule: Rule) -> str:
 
 @pytest.mark.system
 def test_promtool_accepts_the_rules() -> None:
-    told = subprocess.run([find("promtool"), "check", "rules", *map(str, FILES)], capture_output=True, text=True)
-    assert told.returncode == 0, told.stdout + told.stderr
+    result = subprocess.run([find("promtool"), "check", "rules", *map(str, FILES)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("rule", RULES, ids=ids)
@@ -112,8 +112,8 @@ def test_prometheus_2_42_knows_every_key() -> None:
 @pytest.mark.system
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_promtool_runs_the_unit_tests(path: Path) -> None:
-    told = subprocess.run([find("promtool"), "test", "rules", str(path)], capture_output=True, text=True)
-    assert told.returncode == 0, told.stdout + told.stderr
+    result = subprocess.run([find("promtool"), "test", "rules", str(path)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("alert", sorted({rule.name for rule in ALERTS}))

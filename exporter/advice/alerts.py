@@ -18,6 +18,7 @@ from exporter.ledger.ledger import Snapshot
 from parsers.batch import Batch
 
 _PROXY = "put dify-exporter proxy in front of Dify's api (docs/proxy.md)"
+_RECEIVER = "let Dify send its traces to dify-exporter receive (docs/receiver.md)"
 
 #: By metric: the reason why an alert on it cannot fire if the metric does not exist, and the remedy.
 _REMEDIES: Mapping[str, tuple[str, str]] = {
@@ -30,8 +31,8 @@ _REMEDIES: Mapping[str, tuple[str, str]] = {
     c.TIME_TO_FIRST_TOKEN.name: ("no source reports times to the first token", _PROXY),
     c.CHECKPOINT_ERRORS.name: ("no state folder is configured", "set [exporter] state"),
     c.ACTIVE_REQUESTS.name: ("no source reports active requests", _PROXY),
-    c.TOKENS_USED.name: ("no source reports tokens", f"{_PROXY}, or tail the enterprise telemetry"),
-    c.USAGE_MISSING.name: ("no source reports token usage", f"{_PROXY}, or tail the enterprise telemetry"),
+    c.TOKENS_USED.name: ("no source reports tokens", f"{_RECEIVER}, {_PROXY}, or tail the enterprise telemetry"),
+    c.USAGE_MISSING.name: ("no source reports token usage", f"{_RECEIVER}, {_PROXY}, or tail the enterprise telemetry"),
     c.BUDGET_LIMIT.name: (
         "no budget is configured for tokens or cost that a source reports",
         "add a [[budget]] to the configuration",

@@ -1,7 +1,7 @@
 """What `check` finds about money: usage without a price, and costs that count in no budget."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -12,7 +12,7 @@ from exporter.ledger.prices import Prices
 from exporter.messages import unknown
 from exporter.replay.inputs import InputError
 from exporter.tail.globs import tailed
-from parsers.batch import UNKNOWN, Usage
+from parsers.batch import UNKNOWN, Active, OfSpan, ReceivedItems, Record, Usage
 
 _NAMED_MODELS = 5
 
@@ -24,8 +24,9 @@ def audit(config: Config) -> Iterator[Finding]:
     """Check the budgets, and the usage in the last lines of the logs."""
     yield from _unknown_sources(config)
     yield from _old_prices(config.prices_date, datetime.now(UTC).date())
-    usages = {source.name: list(_usages(source)) for source in config.sources}
-    usages = {name: found for name, found in usages.items() if found}
+    records = {source.name: list(_records(source)) for source in config.sources}
+    usages = {name: found for name, told in records.items() if (found := [*_usages(told)])}
+    yield from _told_twice({name: told for name, told in records.items() if name in usages})
     prices = Prices(config.prices)
     if not usages:
         if config.budgets:
@@ -63,13 +64,32 @@ def _unknown_sources(config: Config) -> Iterator[Finding]:
             yield Finding(f"budget {budget.name} stays 0: match: {unknown('source', name, known)}", problem=True)
 
 
-def _usages(source: SourceConfig) -> Iterator[Usage]:
+def _records(source: SourceConfig) -> Iterator[Record]:
     for file in sorted(tailed(source.paths, source.log_patterns)):
         try:
             batch = source.parser.parse(read_end(file), final=True)
         except InputError:  # doctor.examine reports it
             continue
-        yield from (record for record in batch.records if isinstance(record, Usage))
+        yield from batch.records
+
+
+def _usages(records: Iterable[Record]) -> Iterator[Usage]:
+    for record in records:
+        told = record.record if isinstance(record, OfSpan) else record
+        if isinstance(told, Usage):
+            yield told
+
+
+def _told_twice(records: Mapping[str, Iterable[Record]]) -> Iterator[Finding]:
+    """The sources that may report the same calls: a receiver's, and the proxy's or the enterprise telemetry's."""
+    types = {name: {type(record) for record in told} for name, told in records.items()}
+    received = [name for name, found in types.items() if ReceivedItems in found]
+    for other in sorted(types.keys() - received) if received else ():
+        told_by = "the proxy" if Active in types[other] else "the enterprise telemetry or another log"
+        yield Finding(
+            f"sources {', '.join(received)} (tracing) and {other} ({told_by}) may report the same model calls: do not "
+            "sum over them, choose one for each budget and panel"
+        )
 
 
 def _without_rate(config: Config, currencies: Iterable[tuple[str, str, str | None]]) -> Iterator[Finding]:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from exporter.config.address import is_loopback, parse_address
 from exporter.config.proxy import unusable_settings
+from exporter.config.receive import unusable_receiver_settings
 from exporter.config.settings import Config, SourceConfig
 from exporter.messages import redact
 from exporter.replay.detect import detect, guesses, record_count, several_services
@@ -18,7 +20,7 @@ from exporter.tail.globs import tailed
 from exporter.tail.permissions import file_problem, log_problem
 from exporter.tail.recognition import recognised
 from exporter.tail.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
-from parsers.batch import Batch, DroppedValue
+from parsers.batch import Batch, DroppedValue, OfSpan
 from parsers.envelope import Envelope
 from parsers.parser import Parser
 from parsers.regex import Regex
@@ -37,7 +39,7 @@ _RECORD_NAMES = {
     "Request": "requests", "Usage": "token usages", "UsageMissing": "missing usages", "FirstToken": "first tokens",
     "Run": "runs", "NodeRun": "node runs", "Task": "Celery tasks", "Invocation": "model and tool calls",
     "Failure": "errors", "Opened": "begun runs", "Closed": "ended runs", "Active": "states of the proxy",
-    "DroppedLines": "lines that the proxy dropped",
+    "DroppedLines": "lines that the proxy dropped", "ReceivedItems": "items that the receiver got",
 }  # fmt: skip
 
 
@@ -114,8 +116,30 @@ def examine_proxy(config: Config, folder: Path) -> Iterator[Finding]:
     yield Finding(f"listens on {settings.listen}, forwards to {settings.upstream}, and writes {settings.log}")
     for sentence in unusable_settings(settings):
         yield Finding(sentence, problem=True)
-    if not any(fnmatch(settings.log, path) for source in config.sources for path in source.paths):
-        yield Finding(f"no [[source]] reads {settings.log}: its requests and tokens are not counted here", problem=True)
+    yield from _unread(settings.log, "requests and tokens", config)
+
+
+def examine_receiver(config: Config, folder: Path) -> Iterator[Finding]:
+    """All findings about `[receive]`. Relative paths are relative to `folder`."""
+    settings = config.receive.with_absolute_paths(folder)
+    yield Finding(f"listens on {settings.listen}, and writes {settings.log}")
+    for sentence in unusable_receiver_settings(settings):
+        yield Finding(sentence, problem=True)
+    if not settings.token_file and not is_loopback(parse_address(settings.listen)[0]):
+        yield Finding(
+            f"everybody who reaches {settings.listen} may send: set a token_file, or let only Dify's network reach it"
+        )
+    if settings.native:
+        yield Finding(
+            "native: Dify sends a tenth of its traces unless its api and worker have OTEL_SAMPLING_RATE=1.0; "
+            "tokens come from workflows and chatflows only"
+        )
+    yield from _unread(settings.log, "tokens and runs", config)
+
+
+def _unread(log: str, what: str, config: Config) -> Iterator[Finding]:
+    if not any(fnmatch(log, path) for source in config.sources for path in source.paths):
+        yield Finding(f"no [[source]] reads {log}: its {what} are not counted here", problem=True)
 
 
 def _why_missing(path: str) -> str:
@@ -221,6 +245,7 @@ def _record_types(batch: Batch) -> str:
     """The types of the records and their numbers. Dropped values and the halves of joins repeat other records."""
     kinds: Counter[str] = Counter()
     for record in batch.records:
-        if kind := _RECORD_NAMES.get(type(record).__name__):
-            kinds[kind] += getattr(record, "count", 1)
+        told = record.record if isinstance(record, OfSpan) else record
+        if kind := _RECORD_NAMES.get(type(told).__name__):
+            kinds[kind] += getattr(told, "count", 1)
     return ", ".join(f"{kind} ({count:,})" for kind, count in kinds.items()) or "nothing"

@@ -8,9 +8,10 @@ import click
 
 from exporter.advice import alerts
 from exporter.advice.audit import audit
-from exporter.advice.doctor import Finding, examine, examine_proxy, overlaps
+from exporter.advice.doctor import Finding, examine, examine_proxy, examine_receiver, overlaps
 from exporter.cli.options import config_option, load_or_stop
 from exporter.config.proxy import ProxyConfig
+from exporter.config.receive import ReceiveConfig
 from exporter.config.requirements import NO_SOURCE
 from exporter.ledger.ledger import Ledger
 from exporter.messages import printable
@@ -43,9 +44,12 @@ def check(config_path: Path) -> None:
         samples[source.name] = Batch(lines=sum(batch.lines for batch in batches), records=records)
     problems += _print_findings("overlaps", overlaps(config.sources))
     problems += _print_findings("money", audit(config))
+    folder = config_path.absolute().parent
     if config.proxy != ProxyConfig():
-        problems += _print_findings("proxy", examine_proxy(config, config_path.absolute().parent))
-    elif not config.sources:
+        problems += _print_findings("proxy", examine_proxy(config, folder))
+    if config.receive != ReceiveConfig():
+        problems += _print_findings("receiver", examine_receiver(config, folder))
+    if config.proxy == ProxyConfig() and config.receive == ReceiveConfig() and not config.sources:
         problems += _print_findings("sources", [Finding(NO_SOURCE, problem=True)])
     if config.sources:
         empty = [source.name for source in config.sources if not samples[source.name].lines]

@@ -17,7 +17,7 @@ from exporter.ledger.ledger import Ledger, Snapshot
 from exporter.messages import printable, redact
 from exporter.replay.detect import Guess, detect, guesses, nearest, parser_name
 from exporter.tail.encoding import UTF_8_BOM
-from parsers.batch import Batch, DroppedValue
+from parsers.batch import Batch, DroppedValue, OfSpan
 from parsers.values.numbers import SECOND
 
 _DURATIONS = {"durations", "first_bytes", "handler_durations", "duration"}
@@ -97,9 +97,12 @@ def _report_match(guess: Guess, batch: Batch, config: Config) -> None:
     for record in batch.records:
         if isinstance(record, DroppedValue):
             continue
-        click.echo(f"\n{type(record).__name__}")
-        for field, value in msgspec.structs.asdict(record).items():
-            if value not in (None, (), ""):
+        told = record.record if isinstance(record, OfSpan) else record
+        click.echo(f"\n{type(told).__name__}")
+        if isinstance(record, OfSpan):
+            click.echo(f"  app_id = that of span {record.parent}, which another line names")
+        for field, value in msgspec.structs.asdict(told).items():
+            if value not in (None, (), "") and not (field == "app_id" and told is not record):
                 click.echo(f"  {field} = {_shown(field, value)}")
     if len(dropped) == len(batch.records):
         click.echo("\nthis line contains nothing that is counted")
@@ -128,8 +131,9 @@ def _increases(snapshot: Snapshot) -> list[tuple[str, str]]:
     for metric, values in snapshot.counters.items():
         increases += [(_series(metric.name, metric.labels, labels), str(n)) for labels, n in values.items() if n]
     for metric, histograms in snapshot.histograms.items():
-        for labels, (*counts, total) in histograms.items():
-            text = f"{sum(counts)} observation{'s' * (sum(counts) != 1)}, sum {total / SECOND:g} s"
+        for labels, histogram in histograms.items():
+            count = histogram.count
+            text = f"{count} observation{'s' * (count != 1)}, sum {histogram.total / SECOND:g} s"
             increases.append((_series(metric.name, metric.labels, labels), text))
     return increases
 

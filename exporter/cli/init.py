@@ -34,6 +34,21 @@ parser = "nginx"
 format = "dify"                    # for latency: "dify-timed" with deploy/nginx/dify-timed.conf
 """
 
+_TOKENS = """\
+
+# Dify's community edition logs no tokens and no cost. Let Dify send its traces to `dify-exporter receive`, which writes
+# this log (docs/receiver.md), or put `dify-exporter proxy` in front of Dify's api (docs/proxy.md).
+# [receive]
+# listen = "127.0.0.1:4318"
+# log = "logs/receive.log"
+# log_max_bytes = 100000000
+#
+# [[source]]
+# name = "receive"
+# paths = ["logs/receive.log"]
+# parser = "dify"
+"""
+
 
 @click.command(short_help="Find the logs on this machine and write a configuration.")
 @config_option
@@ -60,7 +75,7 @@ def init(config_path: Path, files: tuple[str, ...], force: bool, root: Path) -> 
         stop(f"{config_path} exists: replace it with --force, or name another file with --config")
     named, left_out = named_logs(files)
     found, unusable = survey(root.absolute(), named)
-    text = _HEAD + "".join(map(_table, found)) + ("" if found else _NOTHING)
+    text = _HEAD + "".join(map(_table, found)) + ("" if found else _NOTHING) + _TOKENS
     temporary = config_path.with_name(config_path.name + ".new")
     try:
         temporary.write_text(text, "utf-8")
@@ -80,6 +95,7 @@ def init(config_path: Path, files: tuple[str, ...], force: bool, root: Path) -> 
         click.echo(f"{config_path} is written with {sources}; `dify-exporter check` reports what they provide")
     else:
         click.echo(f"no log of Dify was found: {config_path} is written with one example source, so put your paths in")
+    click.echo("tokens and cost of Dify's community edition: see docs/receiver.md; the file has its tables as comments")
     if left_out:
         raise SystemExit(2)
 

@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 
 from exporter import catalogue
 from exporter.config.proxy import ProxyConfig
+from exporter.config.receive import ReceiveConfig
 from exporter.config.settings import AppConfig, Config, ExporterConfig, RoutesConfig, SourceConfig, SourceKeys
 from exporter.config.tls import tls_context
 from exporter.config.toml_table import Problems, Table, convert, toml_type
@@ -55,6 +56,7 @@ def load(path: Path) -> Config:
         exchange=_exchange(document.get("exchange", {}), problems),
         apps=_apps(document.get("apps", {}), problems),
         proxy=_one(document, "proxy", ProxyConfig, problems),
+        receive=_one(document, "receive", ReceiveConfig, problems),
         web=_web(path, exporter, problems),
     )
     if problems.sentences:
@@ -121,7 +123,7 @@ def _named_document(config_path: Path, name: str, named_by: str) -> tuple[Path, 
 
 
 _ARRAYS = {"source", "price", "budget"}
-_TABLES = {"exporter", "routes", "limits", "buckets", "exchange", "apps", "proxy"}
+_TABLES = {"exporter", "routes", "limits", "buckets", "exchange", "apps", "proxy", "receive"}
 
 
 def _check_top_level(document: dict[str, Any], problems: Problems) -> None:

@@ -1,6 +1,5 @@
 """The `[proxy]` table of the configuration."""
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct, structs
 
 from exporter.config.address import parse_address
+from exporter.config.log_file import LogBackups, LogMaxBytes, LogName, unusable_log
 from exporter.config.toml_table import FileName, Seconds
 from parsers.batch import UNKNOWN
 
@@ -25,7 +25,9 @@ class ProxyConfig(Struct, frozen=True, forbid_unknown_fields=True):
     workers: Annotated[int, Meta(ge=1, le=256)] = 1
     connect_timeout: Seconds = 5.0
     read_timeout: Seconds = 3600.0
-    log: Annotated[FileName, Meta(min_length=1)] = "logs/proxy.log"
+    log: LogName = "logs/proxy.log"
+    log_max_bytes: LogMaxBytes = 0
+    log_backups: LogBackups = 5
     apps: dict[str, str] = {}
     trust_app_header: bool = True
     openai: bool = False
@@ -56,12 +58,7 @@ def _check_upstream(url: str) -> None:
 
 def unusable_settings(settings: ProxyConfig) -> Iterator[str]:
     """One sentence for each setting that cannot work on this machine."""
-    log = Path(settings.log)
-    existing = next(path for path in (log, *log.parents) if path.exists())
-    if log.is_dir():
-        yield f"log: {log} is a folder, expected a file"
-    elif not os.access(existing, os.W_OK):
-        yield f"log: cannot be written at {log}: {existing} is not writable for this user"
+    yield from unusable_log(settings.log)
     if settings.upstream_ca:
         import ssl  # imported late: in the proxy's process gevent must patch it first
 

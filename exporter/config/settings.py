@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 from exporter.config.address import parse_address
 from exporter.config.proxy import ProxyConfig
+from exporter.config.receive import ReceiveConfig
 from exporter.config.toml_table import FileName, Seconds
 from exporter.config.web import WebConfig
 from exporter.ledger.budgets import Budget
@@ -94,4 +95,5 @@ class Config(Struct, frozen=True):
     exchange: Exchange = Exchange()
     apps: Mapping[str, AppConfig] = {}
     proxy: ProxyConfig = ProxyConfig()
+    receive: ReceiveConfig = ReceiveConfig()
     web: WebConfig = WebConfig()

@@ -1,6 +1,6 @@
 """A dictionary that records its changes, so that the cost of a commit depends on the changes, not on the size."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypeVar, overload
 
 K = TypeVar("K")
@@ -45,3 +45,9 @@ class ChangeTracker(dict[K, V]):
         """The entries that changed since the last call; None for deleted ones."""
         changed, self._changed = self._changed, {}
         return changed
+
+
+def evicted(table: ChangeTracker[K, V], capacity: int) -> Iterator[V]:
+    """Remove and return the oldest entries beyond the capacity."""
+    while len(table) > capacity:
+        yield table.pop(next(iter(table)))

@@ -1,46 +1,22 @@
 """Which record changes which series: one function per record type, and one table of these functions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from msgspec import Struct, field, structs
+from msgspec import structs
 
 from exporter import catalogue as c
-from exporter.ledger.budgets import Budgets
-from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.joins import Ended, Joins
+from exporter.ledger.joins import MAX_AGE, Ended
 from exporter.ledger.overflow import Overflow
-from exporter.ledger.prices import Prices
-from exporter.ledger.series import Labels, Series
+from exporter.ledger.series import Labels
+from exporter.ledger.source_ledger import SourceLedger, event_time
+from exporter.ledger.span_apps import AppRecord
 from parsers import batch as b
-from parsers.values.numbers import SECOND
 
 _MAX_WORKERS = 1024
 
 #: Kinds of runs that a worker's task executes.
 _WORKER_KINDS = ("workflow", "advanced-chat")
-
-
-class SourceLedger(Struct):
-    """Everything that the records of one source can change.
-
-    `clock` returns the wall clock in seconds. `last_at` is the newest event time, and `usage_at` is the time at which
-    a usage without a time counts; both are in nanoseconds, and 0 if none is known yet. `file` is the file generation
-    of the batch that is being entered, "" in a replay. `has_telemetry` is True if telemetry reports the same runs as
-    the worker's tasks.
-    """
-
-    source: str
-    series: Series
-    prices: Prices
-    budgets: Budgets
-    clock: Callable[[], float]
-    joins: Joins
-    active: ChangeTracker[str, b.Active] = field(default_factory=ChangeTracker)
-    last_at: int = 0
-    file: str = ""
-    has_telemetry: bool = False
-    usage_at: int = 0
 
 
 def _request(ledger: SourceLedger, record: b.Request) -> None:
@@ -243,10 +219,26 @@ def _lost(ledger: SourceLedger, record: b.Opened) -> None:
     _count_run(ledger, b.Run(record.kind, record.app_id, "lost"))
 
 
-def event_time(ledger: SourceLedger, at: int | None) -> int:
-    """The time of a line in nanoseconds, limited to the range from 1970 to now; now if the line has no time."""
-    now = round(ledger.clock() * SECOND)
-    return now if at is None else max(0, min(at, now))
+def _span_app(ledger: SourceLedger, record: b.SpanApp) -> None:
+    span = structs.replace(record, at=event_time(ledger, record.at))
+    _with_app(ledger, ledger.joins.spans.add_span(span, ledger.joins.capacity))
+
+
+def _of_span(ledger: SourceLedger, record: b.OfSpan) -> None:
+    at = event_time(ledger, record.at)
+    _with_app(ledger, ledger.joins.spans.add_record(record, at, ledger.joins.capacity))
+
+
+def _with_app(ledger: SourceLedger, records: Iterable[AppRecord]) -> None:
+    """Count records whose app is decided. It stays unknown if no line named it in time."""
+    for record in records:
+        if record.app_id == b.UNKNOWN:
+            ledger.series.add(c.JOINS_EXPIRED, (ledger.source,))
+        FOLDS[type(record)](ledger, record)
+
+
+def _received_items(ledger: SourceLedger, record: b.ReceivedItems) -> None:
+    ledger.series.add(c.RECEIVER_ITEMS, (ledger.source, record.dialect, record.outcome), record.count)
 
 
 def advance(ledger: SourceLedger, at: int) -> None:
@@ -257,6 +249,7 @@ def advance(ledger: SourceLedger, at: int) -> None:
         _ended(ledger, ended)
     for lost in ledger.joins.expire(ledger.last_at):
         _lost(ledger, lost)
+    _with_app(ledger, ledger.joins.spans.expire(ledger.last_at - MAX_AGE))
 
 
 def finalize_runs(ledger: SourceLedger, now: int | None) -> None:
@@ -266,6 +259,8 @@ def finalize_runs(ledger: SourceLedger, now: int | None) -> None:
     """
     for ended in ledger.joins.finalize_all() if now is None else ledger.joins.finalize(now):
         _ended(ledger, ended)
+    if now is None:
+        _with_app(ledger, ledger.joins.spans.release_all())
 
 
 FOLDS: Mapping[type, Callable[[SourceLedger, Any], None]] = {
@@ -285,6 +280,9 @@ FOLDS: Mapping[type, Callable[[SourceLedger, Any], None]] = {
     b.Closed: _closed,
     b.TraceError: _trace_error,
     b.Accepted: _accepted,
+    b.SpanApp: _span_app,
+    b.OfSpan: _of_span,
+    b.ReceivedItems: _received_items,
 }
 
 #: The record types whose sums `Overflow` returns.

@@ -1,32 +1,32 @@
-"""Joins the lines of one run or request on their trace id, in bounded memory.
+"""Joins the lines of one run or request, in bounded memory: on their trace id, or for spans on their parents.
 
 Up to three kinds of lines describe a worker's run: its beginning, its end, and the errors of its trace id. They arrive
 in any order, in different windows, and the exporter may restart between them. An ended run is held until all of its
 errors must have been read. An accepted request has one access line and may have an error record after it; see
-`exporter.ledger.streams`.
+`exporter.ledger.streams`. For the nodes of a workflow in tracing spans see `exporter.ledger.span_apps`.
 
 A client can choose the trace id (the header `traceparent`), so several runs can share one id. Each end of a run still
 counts as exactly one run; only the beginning and the error that are joined to it may then belong to another run.
 """
 
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any
 
 from msgspec import Struct, structs
 
-from exporter.ledger.change_tracker import ChangeTracker
+from exporter.ledger.change_tracker import ChangeTracker, evicted
+from exporter.ledger.span_apps import SpanApps
 from exporter.ledger.streams import Streams
 from parsers.batch import UNKNOWN, Accepted, Closed, ErrorLevel, Opened, TraceError
 from parsers.values.numbers import SECOND
 
-_DAY = 24 * 3600 * SECOND
+#: Runs, errors and spans are forgotten when they are older than this, by event time in nanoseconds.
+MAX_AGE = 24 * 3600 * SECOND
 
 #: An error record belongs to a run if it is at most this many nanoseconds after its end (in a real Dify, 1 to 59 ms).
 HOLD = 2 * SECOND
 #: Lines of one file are out of order by at most this many nanoseconds.
 _DISORDER = 2 * SECOND
-
-Entry = TypeVar("Entry")
 
 _RANKS: dict[ErrorLevel, int] = {"node": 0, "plugin": 1, "run": 2}
 
@@ -80,6 +80,7 @@ class Joins:
         self.held: ChangeTracker[str, Ended] = ChangeTracker()
         self.errors: ChangeTracker[str, TraceError] = ChangeTracker()
         self.streams = Streams()
+        self.spans = SpanApps()
 
     def open(self, opened: Opened) -> Iterator[Opened]:
         """Add the beginning of a run. A retry of the same task replaces the earlier beginning and drops its errors.
@@ -96,7 +97,7 @@ class Joins:
             del self.errors[trace_id]
         self.waiting.pop(trace_id, None)
         self.waiting[trace_id] = opened
-        yield from _evict(self.waiting, self.capacity)
+        yield from evicted(self.waiting, self.capacity)
 
     def close(self, closed: Closed, at: int, file: str) -> Iterator[Ended]:
         """Add the end of a run at time `at` in nanoseconds, read from the file generation `file`.
@@ -117,7 +118,7 @@ class Joins:
             del self.errors[trace_id]
             ended = ended.failed(error) if ended.owns(error) else ended
         self.held[trace_id] = ended
-        yield from _evict(self.held, self.capacity)
+        yield from evicted(self.held, self.capacity)
 
     def accept(self, accepted: Accepted) -> int:
         """Add accepted requests. Returns how many have failed, because their error record was read before them."""
@@ -153,7 +154,7 @@ class Joins:
             worst = max((before, error), key=lambda each: _RANKS[each.level])
             error = structs.replace(worst, at=max(before.at, error.at))
         self.errors[trace_id] = error
-        for _ in _evict(self.errors, self.capacity):
+        for _ in evicted(self.errors, self.capacity):
             pass
 
     def advance(self, file: str, at: int, now: int) -> Iterator[Ended]:
@@ -179,7 +180,10 @@ class Joins:
 
     def forget_changes(self) -> None:
         """Drop the record of what has changed, which grows with every run, if no state is stored."""
-        for table in (self.waiting, self.held, self.errors, self.streams.blocks):
+        tables: tuple[ChangeTracker[Any, Any], ...] = (
+            self.waiting, self.held, self.errors, self.streams.blocks, self.spans.known, self.spans.waiting,
+        )  # fmt: skip
+        for table in tables:
             table.changes()
 
     def forget(self, file: str) -> None:
@@ -196,16 +200,10 @@ class Joins:
 
         Errors of that age are dropped.
         """
-        while self.errors and next(iter(self.errors.values())).at <= now - _DAY:
+        while self.errors and next(iter(self.errors.values())).at <= now - MAX_AGE:
             del self.errors[next(iter(self.errors))]
         while self.waiting:
             first = next(iter(self.waiting.values()))
-            if first.at is None or first.at > now - _DAY:
+            if first.at is None or first.at > now - MAX_AGE:
                 return
             yield self.waiting.pop(first.trace_id)
-
-
-def _evict(table: ChangeTracker[str, Entry], capacity: int) -> Iterator[Entry]:
-    """Remove and return the oldest entries beyond the capacity."""
-    while len(table) > capacity:
-        yield table.pop(next(iter(table)))

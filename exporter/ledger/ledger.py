@@ -7,17 +7,19 @@ where the last one ended is refused. So every snapshot, shown or stored, counts 
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from exporter import catalogue as c
 from exporter.ledger.budgets import Budget, Budgets, Spent
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.fold import SourceLedger, advance, event_time, finalize_runs, post
+from exporter.ledger.fold import advance, finalize_runs, post
+from exporter.ledger.histogram import Histogram
 from exporter.ledger.joins import Joins
 from exporter.ledger.prices import Price, Prices
 from exporter.ledger.series import Labels, Limits, Series
+from exporter.ledger.source_ledger import SourceLedger, event_time
 from exporter.ledger.state import MetricSchema, State, keep_compatible
 from exporter.tail.position import Position, RotationEvents, Window
 from parsers.batch import Active, Batch
@@ -26,8 +28,6 @@ from parsers.values.numbers import SECOND
 #: A proxy worker that has not reported for so many nanoseconds holds no requests.
 _WORKER_TIMEOUT = 30 * SECOND
 
-Histogram = Mapping[Labels, list[int]]
-
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -35,12 +35,12 @@ V = TypeVar("V")
 class Snapshot(Struct, frozen=True):
     """All durable numbers at one instant. It can be read without the lock.
 
-    A histogram is a list: the count per bucket, the count above all bounds, and the sum in nanoseconds. `created` and
-    `last_at` (the newest event time per source) are in seconds since the epoch.
+    `bounds` are those of the classic buckets, in seconds. `created` and `last_at` (the newest event time per source)
+    are in seconds since the epoch.
     """
 
     counters: Mapping[c.Metric, Mapping[Labels, int | Decimal]]
-    histograms: Mapping[c.Metric, Histogram]
+    histograms: Mapping[c.Metric, Mapping[Labels, Histogram]]
     bounds: Mapping[c.Metric, tuple[float, ...]]
     created: Mapping[c.Metric, Mapping[Labels, float]]
     last_at: Mapping[str, float]
@@ -173,7 +173,9 @@ class Ledger:
                 counters.enter(kept.counters.get(metric.name, {}))
             for metric, histograms in self._series.histograms.items():
                 stored = kept.histograms.get(metric.name, {})
-                histograms.enter({labels: [*map(int, values)] for labels, values in stored.items()})
+                histograms.enter(
+                    {labels: structs.replace(each, total=int(each.total)) for labels, each in stored.items()}
+                )
             for name, last_at in kept.last_at.items():
                 self._source_ledger(name).last_at = last_at
             for name, positions in kept.positions.items():
@@ -195,18 +197,20 @@ class Ledger:
         for name, held in kept.held.items():
             self._source_ledger(name).joins.held.enter(_present(held))
         for name, errors in kept.errors.items():
-            by_time = sorted(_present(errors).items(), key=lambda item: item[1].at)
-            self._source_ledger(name).joins.errors.enter(dict(by_time))
+            by_time = dict(sorted(_present(errors).items(), key=lambda item: item[1].at))
+            self._source_ledger(name).joins.errors.enter(by_time)
         for name, blocks in kept.streams.items():
             self._source_ledger(name).joins.streams.restore(_present(blocks))
+        for name in kept.span_apps.keys() | kept.of_spans.keys():
+            spans = self._source_ledger(name).joins.spans
+            spans.restore(_present(kept.span_apps.get(name, {})), _present(kept.of_spans.get(name, {})))
 
     def _source_ledger(self, source: str) -> SourceLedger:
         ledger = self._ledgers.get(source)
         if ledger is None:
             joins = Joins(self._limits.open_joins, round(self._clock() * SECOND))
-            ledger = self._ledgers[source] = SourceLedger(
-                source, self._series, self._prices, self._budgets, self._clock, joins
-            )
+            ledger = SourceLedger(source, self._series, self._prices, self._budgets, self._clock, joins)
+            self._ledgers[source] = ledger
             for metric, label_sets in c.INITIAL:
                 for labels in label_sets:
                     self._series.add(metric, (source, *labels), 0)
@@ -255,6 +259,8 @@ class Ledger:
             held=by_name((source, each.joins.held) for source, each in ledgers),
             errors=by_name((source, each.joins.errors) for source, each in ledgers),
             streams=by_name((source, each.joins.streams.blocks) for source, each in ledgers),
+            span_apps=by_name((source, each.joins.spans.known) for source, each in ledgers),
+            of_spans=by_name((source, each.joins.spans.waiting) for source, each in ledgers),
             active=by_name((source, each.active) for source, each in ledgers),
             last_at={source: each.last_at for source, each in ledgers if each.last_at},
             spent=by_name(self._budgets.spent.items()),
@@ -268,7 +274,7 @@ def snapshot_of(state: State, now: float | None) -> Snapshot:
     histograms = [metric for metric in metrics if metric.kind == "histogram"]
     return Snapshot(
         counters={metric: state.counters.get(metric.name, {}) for metric in counters},
-        histograms={metric: cast(Histogram, state.histograms.get(metric.name, {})) for metric in histograms},
+        histograms={metric: state.histograms.get(metric.name, {}) for metric in histograms},
         bounds={metric: state.schemas[metric.name].bounds for metric in histograms},
         created={metric: state.created.get(metric.name, {}) for metric in metrics},
         last_at={source: at / SECOND for source, at in state.last_at.items()},

@@ -11,17 +11,19 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from exporter.ledger.histogram import Histogram
 from exporter.ledger.joins import Ended
 from exporter.ledger.series import Labels, Limits
+from exporter.ledger.span_apps import Waiting
 from exporter.ledger.streams import Block
 from exporter.tail.position import Position
-from parsers.batch import Active, Opened, TraceError
+from parsers.batch import Active, Opened, SpanApp, TraceError
 
-VERSION = 3
+VERSION = 4
 
 _TABLES = (
     "counters", "histograms", "created", "positions", "searched_paths", "waiting", "held", "errors", "streams",
-    "active", "spent",
+    "span_apps", "of_spans", "active", "spent",
 )  # fmt: skip
 
 #: The names in the state file, where they differ from the fields.
@@ -38,19 +40,19 @@ class MetricSchema(Struct, frozen=True):
 class State(Struct, omit_defaults=True, rename=_STORED_NAMES):
     """The whole state, or the changes since an earlier state. Among changes, None marks a deleted entry.
 
-    Keyed by metric: `schemas`, `counters`, `histograms` (the count per bucket, the count above all bounds, and the sum
-    in nanoseconds) and `created` (seconds since the epoch).
+    Keyed by metric: `schemas`, `counters`, `histograms` and `created` (seconds since the epoch).
 
     Keyed by source: `positions` by file generation, `searched_paths` (percent-encoded paths that were searched for
     files already), `active` by worker, `last_at` (the newest event time in nanoseconds), and the tables of the joins
-    (see `exporter.ledger.joins`): `waiting`, `held` and `errors` by trace id, `streams` by block number.
+    (see `exporter.ledger.joins`): `waiting`, `held` and `errors` by trace id, `streams` by block number, `span_apps`
+    (what is known of spans) and `of_spans` (the records that wait for the app of a span) by span.
 
     Keyed by budget: `spent`.
     """
 
     schemas: dict[str, MetricSchema] = {}
     counters: dict[str, dict[Labels, int | Decimal]] = {}
-    histograms: dict[str, dict[Labels, list[int | Decimal]]] = {}
+    histograms: dict[str, dict[Labels, Histogram]] = {}
     created: dict[str, dict[Labels, float]] = {}
     positions: dict[str, dict[str, Position | None]] = {}
     searched_paths: dict[str, dict[str, bool | None]] = {}
@@ -58,6 +60,8 @@ class State(Struct, omit_defaults=True, rename=_STORED_NAMES):
     held: dict[str, dict[str, Ended | None]] = {}
     errors: dict[str, dict[str, TraceError | None]] = {}
     streams: dict[str, dict[int, Block | None]] = {}
+    span_apps: dict[str, dict[str, SpanApp | None]] = {}
+    of_spans: dict[str, dict[str, Waiting | None]] = {}
     active: dict[str, dict[str, Active | None]] = {}
     spent: dict[str, dict[tuple[int, str], int | Decimal | None]] = {}
     last_at: dict[str, int] = {}
@@ -72,7 +76,7 @@ class State(Struct, omit_defaults=True, rename=_STORED_NAMES):
             "counters": {name: _widened(values) for name, values in self.counters.items()},
             "spent": {name: _widened(values) for name, values in self.spent.items()},
             "histograms": {
-                name: {labels: [_wide(number) for number in values] for labels, values in series.items()}
+                name: {labels: structs.replace(each, total=_wide(each.total)) for labels, each in series.items()}
                 for name, series in self.histograms.items()
             },
         }
@@ -118,6 +122,8 @@ def keep_compatible(
         held=_only(sources, state.held),
         errors=_only(sources, state.errors),
         streams=_only(sources, state.streams),
+        span_apps=_only(sources, state.span_apps),
+        of_spans=_only(sources, state.of_spans),
         active=_only(sources, state.active),
         last_at=_only(sources, state.last_at),
     )

@@ -1,20 +1,24 @@
 """Prints a snapshot as exposition text. prometheus_client's printers would take twenty times as long.
 
 The tests compare this output with theirs. Formats: Prometheus text 0.0.4 and 1.0.0, and OpenMetrics 1.0
-(prometheus/docs, content_negotiation.md). All our names are legal under the older rules too, so one text serves both
-versions of the text format. The `process_*` metrics come from prometheus_client's own collectors.
+(prometheus/docs, content_negotiation.md); `exporter.metrics.protobuf` prints PrometheusProto. All our names are legal
+under the older rules too, so one text serves both versions of the text format. The `process_*` metrics come from
+prometheus_client's own collectors.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from decimal import Decimal
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from exporter import catalogue as c
+from exporter.ledger.histogram import Histogram, layout
 from exporter.ledger.ledger import Snapshot
 from exporter.ledger.series import Labels
+from exporter.metrics import protobuf
+from exporter.metrics.exemplars import NONE, BySeries, Exemplar
+from exporter.metrics.families import Gauges, of_process, selected
 from parsers.values.numbers import SECOND
 
 if TYPE_CHECKING:
@@ -22,13 +26,10 @@ if TYPE_CHECKING:
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 TEXT_1 = "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"
+PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
 
-_ENDINGS = ("", "_bucket", "_count", "_sum")
 _ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
-
-#: The values of metrics that are not durable, by metric and label values.
-Gauges = Mapping[c.Metric, Mapping[Labels, float]]
 
 
 class ScrapeOptions(Struct, frozen=True):
@@ -40,11 +41,15 @@ class ScrapeOptions(Struct, frozen=True):
 
 
 class _LabelTexts(dict[Labels, tuple[str, str]]):
-    """The labels of one metric as text: those whose name sorts before `le`, and those after it."""
+    """The labels of one metric as text: those whose name sorts before `le`, and those after it.
+
+    `histograms` has the lines of each histogram as they were printed last. Most do not change from scrape to scrape.
+    """
 
     def __init__(self, names: tuple[str, ...]) -> None:
         super().__init__()
         self._names = names
+        self.histograms: dict[Labels, tuple[Histogram, str]] = {}
 
     def __missing__(self, labels: Labels) -> tuple[str, str]:
         pairs = sorted(zip(self._names, labels, strict=True))
@@ -56,7 +61,14 @@ class _LabelTexts(dict[Labels, tuple[str, str]]):
 
 
 class Texts(dict[c.Metric, _LabelTexts]):
-    """A cache of the labels of each series as text, escaped once. It is bounded because the series are."""
+    """A cache of the labels of each series as text, escaped once. It is bounded because the series are.
+
+    `encoded` is the same for PrometheusProto.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoded = protobuf.Cache()
 
     def __missing__(self, metric: c.Metric) -> _LabelTexts:
         self[metric] = _LabelTexts(metric.labels)
@@ -72,25 +84,28 @@ def render(  # noqa: PLR0913 (one keyword per option of a scrape)
     process: Iterable["Collector"] = (),
     texts: Texts | None = None,
     names: Container[str] = (),
+    exemplars: Mapping[c.Metric, BySeries] = NONE,
 ) -> bytes:
-    """Print all series, followed by those of the `process` collectors.
+    """Print all series in the format of a content type, followed by those of the `process` collectors.
 
-    `created` adds `_created` samples, which exist in OpenMetrics only. `texts` is a cache that the caller keeps between
-    calls. If `names` is not empty, only metrics with such a name, or with a sample of such a name, are printed.
+    `created` adds `_created` samples, which exist in OpenMetrics only; PrometheusProto always has these times. `texts`
+    is a cache that the caller keeps between calls. `names` is the same as in `selected`. The text formats of Prometheus
+    have no `exemplars`.
     """
-    open_metrics = content_type == OPEN_METRICS
     texts = Texts() if texts is None else texts
+    if content_type == PROTOBUF:
+        return protobuf.render(snapshot, gauges, process=process, cache=texts.encoded, names=names, exemplars=exemplars)
+    open_metrics = content_type == OPEN_METRICS
     lines: list[str] = []
-    for metric in c.METRICS:
-        if names and not any(metric.name + ending in names for ending in _ENDINGS):
-            continue
+    for metric in selected(snapshot, gauges, names):
+        examples = exemplars.get(metric, {}) if open_metrics else {}
         created_at = snapshot.created.get(metric) if created and open_metrics else None
         if values := snapshot.counters.get(metric) or gauges.get(metric):
             lines += _head(metric, open_metrics)
-            lines += _plain(metric, values, created_at, texts[metric])
+            lines += _plain(metric, values, created_at, texts[metric], examples)
         elif histograms := snapshot.histograms.get(metric):
             lines += _head(metric, open_metrics)
-            lines += _histograms(metric, histograms, snapshot.bounds[metric], created_at, texts[metric])
+            lines += _histograms(metric, histograms, snapshot.bounds[metric], created_at, texts[metric], examples)
     return "".join(lines).encode() + _of_process(process, open_metrics, names)
 
 
@@ -104,36 +119,53 @@ def _plain(
     values: Mapping[Labels, int | float | Decimal],
     created_at: Mapping[Labels, float] | None,
     texts: _LabelTexts,
+    exemplars: BySeries,
 ) -> Iterator[str]:
     name = metric.name
     for labels, value in values.items():
         before, after = texts[labels]
         text = _braces(before, after)
-        yield f"{name}{text} {number(value)}\n"
+        example = _example(exemplars[labels][0]) if labels in exemplars else ""
+        yield f"{name}{text} {number(value)}{example}\n"
         if created_at is not None:
             yield f"{name.removesuffix('_total')}_created{text} {number(created_at[labels])}\n"
 
 
 def _histograms(
     metric: c.Metric,
-    values: Mapping[Labels, list[int]],
-    bounds: Iterable[float],
+    values: Mapping[Labels, Histogram],
+    bounds: tuple[float, ...],
     created_at: Mapping[Labels, float] | None,
     texts: _LabelTexts,
+    exemplars: BySeries,
 ) -> Iterator[str]:
     name = metric.name
     les = [*map(number, bounds), "+Inf"]
-    for labels, (*counts, total) in values.items():
+    cumulative = layout(bounds).cumulative
+    for labels, histogram in values.items():
         before, after = texts[labels]
-        head = f'{name}_bucket{{{before}{"," if before else ""}le="'
-        tail = f'"{"," if after else ""}{after}}} '
-        count = 0
-        for le, count in zip(les, accumulate(counts), strict=True):
-            yield f"{head}{le}{tail}{number(count)}\n"
-        text = _braces(before, after)
-        yield f"{name}_count{text} {number(count)}\n{name}_sum{text} {number(total / SECOND)}\n"
+        printed, text = texts.histograms.get(labels, (None, ""))
+        examples = exemplars.get(labels)
+        if printed is not histogram or examples:
+            head = f'{name}_bucket{{{before}{"," if before else ""}le="'
+            tail = f'"{"," if after else ""}{after}}} '
+            counts = [*map(number, cumulative(histogram))]
+            lines = [f"{head}{le}{tail}{count}\n" for le, count in zip(les, counts, strict=True)]
+            braces = _braces(before, after)
+            lines.append(f"{name}_count{braces} {counts[-1]}\n{name}_sum{braces} {number(histogram.total / SECOND)}\n")
+            for bucket, exemplar in (examples or {}).items():
+                lines[bucket] = f"{lines[bucket][:-1]}{_example(exemplar)}\n"
+            text = "".join(lines)
+            if not examples:
+                texts.histograms[labels] = histogram, text
+        yield text
         if created_at is not None:
-            yield f"{name}_created{text} {number(created_at[labels])}\n"
+            yield f"{name}_created{_braces(before, after)} {number(created_at[labels])}\n"
+
+
+def _example(exemplar: Exemplar) -> str:
+    """An exemplar behind its sample (OpenMetrics 1.0, section 5.1.6)."""
+    return f' # {{trace_id="{exemplar.trace_id}"}} {number(exemplar.value)} {exemplar.at:.3f}'
 
 
 def _braces(before: str, after: str) -> str:
@@ -163,12 +195,10 @@ def _of_process(collectors: Iterable["Collector"], open_metrics: bool, names: Co
     from prometheus_client.registry import Collector, CollectorRegistry
 
     class Chosen(Collector):
-        """The metric families that `names` selects, by their own name or by the name of a sample."""
+        """The metric families that `names` selects."""
 
         def collect(self) -> Iterator[Metric]:
-            for family in (family for collector in collectors for family in collector.collect()):
-                if not names or family.name in names or any(sample.name in names for sample in family.samples):
-                    yield family
+            return of_process(collectors, names)
 
     registry = CollectorRegistry()
     registry.register(Chosen())

@@ -21,7 +21,7 @@ _PERIOD = 5.0
 _LAST_COMMIT_TIMEOUT = 10.0
 _SLOW = "it takes more than a second"
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _NEVER = float("inf")
 
@@ -92,7 +92,7 @@ class Committer(Generic[Form]):
             self._changed.notify_all()
         self._thread.join(_LAST_COMMIT_TIMEOUT)
         if self._thread.is_alive():
-            log.error("the last commit does not end; its log lines are read again at the next start")
+            _log.error("the last commit does not end; its log lines are read again at the next start")
             return
         self._checkpoint.close()
 
@@ -133,7 +133,7 @@ class Committer(Generic[Form]):
             elif failure:
                 self._failed(failure)
             elif self._failing:
-                log.info("the state can be written again")
+                _log.info("the state can be written again")
                 self._failing = False
             self._deadline = _NEVER
 
@@ -142,7 +142,7 @@ class Committer(Generic[Form]):
         self.errors += 1
         self._deadline = _NEVER
         if not self._failing:
-            log.error("the state cannot be written: %s; the live numbers are served until it can", failure)
+            _log.error("the state cannot be written: %s; the live numbers are served until it can", failure)
         self._failing = True
 
     def _render_for(self, requested: dict[Form, Future[bytes]]) -> None:

@@ -4,14 +4,8 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import os  # noqa: E402
-import sys  # noqa: E402
-
-import msgspec  # noqa: E402
-
-from exporter.proxy.server import Startup, serve  # noqa: E402
+from exporter.proxy.server import ProxyServer, Startup  # noqa: E402
+from exporter.wsgi.startup import read_startup  # noqa: E402
 
 if __name__ == "__main__":
-    with os.fdopen(int(sys.argv[1]), "rb") as file:
-        startup = msgspec.json.decode(file.read(), type=Startup)
-    serve(startup)
+    ProxyServer(read_startup(Startup)).run()

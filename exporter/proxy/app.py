@@ -4,15 +4,13 @@ import hashlib
 import re
 import socket
 import struct
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from gevent import GreenletExit
 
 from exporter.config.proxy import ProxyConfig
-from exporter.proxy.body import RequestBody
 from exporter.proxy.disconnect_monitor import DisconnectMonitor
-from exporter.proxy.errors import ClientDisconnected, RefusedError, UpstreamError, abort_error
+from exporter.proxy.errors import UpstreamError
 from exporter.proxy.headers import api_key, end_to_end, host_of, origin_form, request_fields
 from exporter.proxy.log import RequestLog
 from exporter.proxy.openai import PATH as OPENAI_PATH
@@ -21,18 +19,21 @@ from exporter.proxy.request_record import RequestRecord
 from exporter.proxy.response_reader import ResponseReader, is_event_stream, is_worth_reading
 from exporter.proxy.translator import PassThrough, Translator
 from exporter.proxy.upstream import Upstream, UpstreamResponse
-from exporter.proxy.yield_cpu import yield_cpu
+from exporter.wsgi.body import RequestBody
+from exporter.wsgi.errors import ClientDisconnected, RefusedError, abort_error
+from exporter.wsgi.responses import (
+    CLOSE_CONNECTION,
+    HEALTH_PATH,
+    Environ,
+    StartResponse,
+    body_pieces,
+    has_unread_body,
+    respond_healthy,
+)
+from exporter.wsgi.yield_cpu import yield_cpu
 from parsers.access.routes import Routes
 from parsers.batch import UNKNOWN
 from parsers.dify.telemetry import app_id_of
-
-Environ = dict[str, Any]
-StartResponse = Callable[[str, list[tuple[str, str]]], Any]
-
-#: No route of Dify begins with `/-/`, so this path hides none.
-HEALTH_PATH = "/-/healthy"
-#: The worker stores a function under this key of the environ. It closes the client's connection after the response.
-CLOSE_CONNECTION = "dify_exporter.close"
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds
@@ -53,8 +54,7 @@ class App:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["RAW_URI"] == HEALTH_PATH:
-            start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "3")])
-            return _body_pieces(environ, b"ok\n")
+            return respond_healthy(environ, start_response)
         environ["gunicorn.socket"].settimeout(self._settings.read_timeout)
         target = CompletionTranslator.target if self._is_completion(environ) else environ["RAW_URI"]
         route = self._routes.of_target(target.encode("latin-1"))
@@ -151,10 +151,10 @@ class App:
         if self._is_completion(environ):
             error = CompletionRefusedError.of(error)
         body = error.body()
-        if error.close or "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
+        if error.close or has_unread_body(environ):
             environ[CLOSE_CONNECTION]()
-        pieces = _body_pieces(environ, body)
-        record.proxy_responded(int(error.status[:3]))
+        pieces = body_pieces(environ, body)
+        record.proxy_responded(error.status_code)
         record.response_bytes = sum(map(len, pieces))
         self._finish(environ, record)
         start_response(
@@ -182,11 +182,6 @@ class App:
                 return app_id
         app_id = app_id_of(environ.get("HTTP_X_DIFY_APP_ID")) if self._settings.trust_app_header else UNKNOWN
         return None if app_id == UNKNOWN else app_id
-
-
-def _body_pieces(environ: Environ, body: bytes) -> list[bytes]:
-    """The body of a response that the proxy itself makes. A response to HEAD has none."""
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
 def _refuse_unsupported(environ: Environ) -> None:

@@ -1,26 +1,6 @@
-"""The ways in which a request ends without a complete response from Dify."""
+"""The ways in which Dify fails to respond to the proxy."""
 
-import errno
-import json
-
-from gevent import GreenletExit
-
-
-class RefusedError(Exception):
-    """The proxy responds itself, in the shape of Dify's errors (api/libs/external_api.py).
-
-    `close` is True if the client's connection must close afterwards, because the bytes that follow cannot be trusted.
-    """
-
-    def __init__(self, status: str, code: str, message: str, close: bool = False) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.close = close
-
-    def body(self) -> bytes:
-        """The JSON body of the response."""
-        return json.dumps({"code": self.code, "message": str(self), "status": int(self.status[:3])}).encode() + b"\n"
+from exporter.wsgi.errors import RefusedError
 
 
 class UpstreamError(Exception):
@@ -41,18 +21,3 @@ _SENTENCES = {
     "upstream_refused": "no connection to Dify",
     "upstream_reset": "Dify closed the connection without a complete answer",
 }
-
-
-class ClientDisconnected(GreenletExit):
-    """Thrown into the greenlet of a request when its client disconnects.
-
-    GreenletExit is no Exception, so no `except Exception` handles it as an error of Dify.
-    """
-
-
-def abort_error() -> OSError:
-    """The error that makes gunicorn close the client's connection at once.
-
-    gunicorn sends nothing more, so the client can see that a started response is incomplete.
-    """
-    return BrokenPipeError(errno.EPIPE, "the connection is aborted")

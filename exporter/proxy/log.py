@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from msgspec import structs
 
-from exporter.proxy.file import AppendedFile
+from exporter.wsgi.log_file import LogFile
 from parsers.dify.proxy import HEARTBEAT_EVENT, ProxyAttributes, ProxyLine, encode
 
 _HEARTBEAT_SECONDS = 10.0
@@ -19,7 +19,7 @@ class RequestLog:
     `active` is the number of active requests. The caller keeps it up to date.
     """
 
-    def __init__(self, file: AppendedFile, worker: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, file: LogFile, worker: str, clock: Callable[[], float] = time.time) -> None:
         self._file = file
         self._worker = worker
         self._clock = clock

@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from exporter.proxy.errors import RefusedError, UpstreamError
+from exporter.proxy.errors import UpstreamError
 from exporter.proxy.headers import Fields
 from exporter.proxy.json_object import decode_object, nested
+from exporter.wsgi.errors import RefusedError
 
 PATH = "/v1/chat/completions"
 

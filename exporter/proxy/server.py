@@ -1,46 +1,23 @@
 """gunicorn with gevent workers, configured for requests that take minutes and for untrusted clients."""
 
-import contextlib
-import os
 import secrets
-import socket
-import time
-from collections.abc import Iterable
 from typing import Any
 
-import gevent
-from gevent import monkey
-from gunicorn.app.base import BaseApplication
-from gunicorn.http.errors import (
-    ExpectationFailed,
-    LimitRequestHeaders,
-    LimitRequestLine,
-    ParseException,
-    UnsupportedTransferCoding,
-)
-from gunicorn.workers.base_async import AsyncWorker
-from gunicorn.workers.ggevent import GeventWorker
 from msgspec import Struct
 
-from exporter.config.address import parse_address
+from exporter.config.log_file import Rotation
 from exporter.config.proxy import ProxyConfig
-from exporter.process.fd_limit import fd_limit, raise_fd_limit
-from exporter.proxy.app import CLOSE_CONNECTION, App
+from exporter.proxy.app import App
 from exporter.proxy.disconnect_monitor import DisconnectMonitor
-from exporter.proxy.errors import RefusedError
-from exporter.proxy.file import AppendedFile
 from exporter.proxy.log import RequestLog
 from exporter.proxy.request_record import RequestRecord
+from exporter.wsgi.errors import RefusedError
+from exporter.wsgi.log_file import LogFile
+from exporter.wsgi.responses import Application
+from exporter.wsgi.server import Server, Worker
 from parsers.access.routes import INVALID, table
 
-_socket = monkey.get_original("socket", "socket")  # gevent's shutdown raises an error in the greenlet that reads
-
 _MAX_CONNECTIONS = 4096
-_KEEP_ALIVE_SECONDS = 75
-_GRACE_SECONDS = 30
-_LINGER_SECONDS = 5
-_ABORT_SECONDS = 1
-_DISCONNECT_CHECKS_PER_SECOND = 4
 
 
 class Startup(Struct, frozen=True):
@@ -50,33 +27,19 @@ class Startup(Struct, frozen=True):
     routes: tuple[str, ...] = ()
 
 
-class ProxyServer(BaseApplication):
-    """The gunicorn master. It ignores GUNICORN_CMD_ARGS and gunicorn.conf.py."""
+class ProxyServer(Server):
+    """The master of the proxy's workers. It logs that a worker has ended, even if the worker was killed."""
 
     def __init__(self, startup: Startup) -> None:
         self._startup = startup
         self._boot_id = secrets.token_hex(4)
-        super().__init__()
-
-    def load_config(self) -> None:
-        settings = self._startup.settings
-        host, port = parse_address(settings.listen)
-        for name, value in {
-            "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-            "workers": settings.workers,
-            "worker_class": ProxyWorker,
-            "worker_connections": _max_connections(),
-            "keepalive": _KEEP_ALIVE_SECONDS,
-            "graceful_timeout": _GRACE_SECONDS,
-            "http_parser": "python",  # the parser that tests/system/test_proxy_hostile.py covers
-            "permit_unconventional_http_method": True,  # Dify itself responds with 405
-            "forwarded_allow_ips": "",  # X-Forwarded-* is passed on, but not trusted
-            "forwarder_headers": "",
-            "secure_scheme_headers": {},
-            "control_socket_disable": True,
-            "child_exit": self._log_worker_end,
-        }.items():
-            self.cfg.set(name, value)
+        super().__init__(
+            startup.settings.listen,
+            _MAX_CONNECTIONS,
+            workers=startup.settings.workers,
+            worker_class=ProxyWorker,
+            child_exit=self._log_worker_end,
+        )
 
     def make_app(self, age: int) -> tuple[App, RequestLog, DisconnectMonitor]:
         """The application of one worker. `age` is the number that gunicorn gives the worker."""
@@ -84,141 +47,41 @@ class ProxyServer(BaseApplication):
         return App(self._startup.settings, table(self._startup.routes), log, monitor), log, monitor
 
     def _request_log(self, age: int) -> RequestLog:
-        return RequestLog(AppendedFile(self._startup.settings.log), f"{self._boot_id}-{age}")
+        settings = self._startup.settings
+        file = LogFile(settings.log, Rotation(settings.log_max_bytes, settings.log_backups))
+        return RequestLog(file, f"{self._boot_id}-{age}")
 
     def _log_worker_end(self, _: object, worker: Any) -> None:
-        """The master calls this after a worker has ended, even if the worker was killed."""
         log = self._request_log(worker.age)
         log.worker_ended()
         log.reopen()
 
 
-class ProxyWorker(GeventWorker):
-    """A gunicorn worker that logs malformed requests, detects disconnects, and closes idle clients when it stops."""
+class ProxyWorker(Worker):
+    """A worker that also logs malformed requests and detects disconnects."""
 
-    def load_wsgi(self) -> None:
+    def start_application(self) -> Application:
         assert isinstance(self.app, ProxyServer)
         application, self._log, self._monitor = self.app.make_app(self.age)
+        self.requests = self._monitor
         self._upstream = application.upstream
-        self._clients: set[socket.socket] = set()
-        self._to_linger: set[socket.socket] = set()
+        return application
 
-        def wsgi(environ: Any, start_response: Any) -> Iterable[bytes]:
-            def close_connection() -> None:
-                start_response.__self__.force_close()  # gunicorn has no public API for this
-                self._to_linger.add(environ["gunicorn.socket"])
+    def refused(self, error: RefusedError) -> None:
+        record = RequestRecord({"REQUEST_METHOD": "-"}, INVALID, None, self._log)
+        record.proxy_responded(error.status_code)
+        record.finish()
 
-            environ[CLOSE_CONNECTION] = close_connection
-            if "close" in environ.get("HTTP_CONNECTION", "").lower().replace(" ", "").split(","):
-                start_response.__self__.force_close()  # gunicorn recognises "close" only if it is the whole value
-            return application(environ, start_response)
+    def check_clients(self) -> None:
+        self._monitor.check()
 
-        self.wsgi = wsgi
+    def every_second(self) -> None:
+        self._log.heartbeat()
+        self._upstream.close_expired()
 
-    def run(self) -> None:
-        periodic_tasks = gevent.spawn(self._run_periodic_tasks)
-        try:
-            super().run()
-        finally:  # also after the master has died: abort the active requests, so that each logs its line
-            periodic_tasks.kill()
-            gevent.killall(self._monitor.greenlets(), timeout=_ABORT_SECONDS)
-            self._log.worker_ended()
-
-    def handle(self, listener: Any, client: socket.socket, addr: Any) -> None:
-        self._clients.add(client)
-        try:
-            super().handle(listener, client, addr)
-        finally:
-            self._clients.discard(client)
-
-    def handle_request(self, listener_name: Any, req: Any, sock: socket.socket, addr: Any) -> Any:
-        gevent.sleep(0)  # pipelined requests: let other clients run between two of them
-        try:
-            return AsyncWorker.handle_request(self, listener_name, req, sock, addr)
-        except gevent.GreenletExit:  # gunicorn would serve the next request although this response is incomplete
-            raise StopIteration from None
-        except TimeoutError:  # the client did not read in time; its line reports that
-            raise StopIteration from None
-        finally:
-            sock.settimeout(None)  # gunicorn limits the wait for the next request itself
-            if sock in self._to_linger:
-                self._to_linger.discard(sock)
-                _linger(sock)
+    def ended(self) -> None:
+        self._log.worker_ended()
 
     def handle_usr1(self, sig: int, frame: Any) -> None:
         self._log.reopen()
         super().handle_usr1(sig, frame)
-
-    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
-        """Respond to a request that gunicorn cannot parse. gunicorn's own response and log would quote the client."""
-        if not isinstance(exc, Exception):
-            return
-        error = _error_response(exc)
-        record = RequestRecord({"REQUEST_METHOD": "-"}, INVALID, None, self._log)
-        record.proxy_responded(int(error.status[:3]))
-        record.finish()
-        body = error.body()
-        head = (
-            f"HTTP/1.1 {error.status}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        )
-        with contextlib.suppress(OSError):
-            client.sendall(head.encode() + body)
-            _linger(client)
-
-    def _run_periodic_tasks(self) -> None:
-        while True:
-            for _ in range(_DISCONNECT_CHECKS_PER_SECOND):
-                gevent.sleep(1 / _DISCONNECT_CHECKS_PER_SECOND)
-                self._monitor.check()
-            self._log.heartbeat()
-            self._upstream.close_expired()
-            if not self.alive:
-                self._close_idle_clients()
-
-    def _close_idle_clients(self) -> None:
-        for client in self._clients:
-            if not self._monitor.has_request(client):
-                with contextlib.suppress(OSError), _socket(fileno=os.dup(client.fileno())) as same:
-                    same.shutdown(socket.SHUT_RD)
-
-
-def _linger(client: socket.socket) -> None:
-    """Lingering close: read on for up to 5 s after the response (RFC 9112 §9.6).
-
-    Closing a socket with unread bytes sends a reset, which may reach the client before the response.
-    """
-    deadline = time.monotonic() + _LINGER_SECONDS
-    with contextlib.suppress(OSError):
-        client.shutdown(socket.SHUT_WR)
-        client.settimeout(_LINGER_SECONDS)
-        while client.recv(65536) and time.monotonic() < deadline:
-            pass
-
-
-def _error_response(error: Exception) -> RefusedError:
-    if isinstance(error, UnsupportedTransferCoding):
-        return RefusedError("501 Not Implemented", "not_implemented", "unknown transfer coding")
-    if isinstance(error, LimitRequestLine):
-        return RefusedError("414 URI Too Long", "uri_too_long", "the request line is too long")
-    if isinstance(error, LimitRequestHeaders):
-        return RefusedError(
-            "431 Request Header Fields Too Large", "headers_too_large", "the header fields are too large"
-        )
-    if isinstance(error, ExpectationFailed):
-        return RefusedError("417 Expectation Failed", "expectation_failed", "only 100-continue can be expected")
-    if isinstance(error, (ParseException, OSError)):
-        return RefusedError("400 Bad Request", "bad_request", "the request is malformed")
-    return RefusedError("500 Internal Server Error", "internal_server_error", "the proxy failed")
-
-
-def _max_connections() -> int:
-    """Connections per worker. Each may need two file descriptors; further clients wait to be accepted."""
-    return int(min(_MAX_CONNECTIONS, max(1, fd_limit() // 2 - 16)))
-
-
-def serve(startup: Startup) -> None:
-    """Run the proxy until a signal stops it. Raises SystemExit."""
-    os.environ.pop("SCRIPT_NAME", None)  # gunicorn would remove this prefix from every path
-    raise_fd_limit()
-    ProxyServer(startup).run()

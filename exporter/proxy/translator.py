@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from exporter.proxy.body import RequestBody
 from exporter.proxy.headers import Fields
+from exporter.wsgi.body import RequestBody
 
 
 class Translator(Protocol):

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 import h11
 from gevent import monkey
 
-from exporter.proxy.errors import RefusedError, UpstreamError
+from exporter.proxy.errors import UpstreamError
 from exporter.proxy.headers import Fields
+from exporter.wsgi.errors import RefusedError
 
 #: Dify's gunicorn closes an idle connection after 2 s. A connection that is reused earlier does not race with that.
 _MAX_IDLE_SECONDS = 1.0

@@ -168,6 +168,8 @@ def parser_name(parser: Parser) -> str:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     quote = '"' if '"' not in str(value) else "'" if "'" not in str(value) else "'''"
     return f"{quote}{value}{quote}"
 

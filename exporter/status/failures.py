@@ -6,7 +6,6 @@ and for at most 400 lines.
 """
 
 import logging
-import re
 import threading
 import time
 from collections import deque
@@ -16,6 +15,7 @@ from msgspec import Struct
 
 from exporter.ledger.ledger import Ledger
 from exporter.messages import redact
+from exporter.metrics.exemplars import TRACE_ID, Exemplars
 from exporter.tail.position import Position, Window, decoded
 from parsers import batch as b
 from parsers.parser import Parser
@@ -27,9 +27,6 @@ _MAX_FAILURES = 20
 _SEARCH_INTERVAL = 1.0  # seconds, per source
 _MAX_LINES_PER_SEARCH = 400
 _MAX_FAILURES_PER_SEARCH = 5
-
-#: `"trace_id":"…"`, also inside a Docker record, or before the dash of Dify's text lines.
-_TRACE_ID = re.compile(rb'(?:trace_id\W{1,8}|\] )([0-9a-f]{32})(?= - |[\\"])')
 
 
 class FailureEntry(Struct, frozen=True):
@@ -83,8 +80,11 @@ class FailureBuffer:
         with self._lock:
             return b.Batch(records=tuple(self._samples.get(source, {}).values()))
 
-    def record(self, window: Window, batch: b.Batch, parser: Parser) -> None:
-        """Record the failures and unparsed lines of a batch that was just posted."""
+    def record(self, window: Window, batch: b.Batch, parser: Parser) -> int | None:
+        """Record the failures and unparsed lines of a batch that was just posted.
+
+        Returns where the line of the newest failure begins in the window; None if no failure was looked for or found.
+        """
         now = self._clock()
         samples = {type(record): record for record in batch.records}
         with self._lock:
@@ -98,13 +98,15 @@ class FailureBuffer:
             failures = list(_search(window, batch.consumed, parser, now))
             with self._lock:
                 self._failures.extend(reversed(failures))
+            return failures[0].offset - window.position.offset if failures else None
+        return None
 
 
 class ObservedLedger:
-    """The ledger of a source. It passes each batch to a failure buffer after it was posted."""
+    """The ledger of a source. It passes each batch to a failure buffer and to the exemplars after it was posted."""
 
-    def __init__(self, ledger: Ledger, buffer: FailureBuffer, parser: Parser) -> None:
-        self._ledger, self._buffer, self._parser = ledger, buffer, parser
+    def __init__(self, ledger: Ledger, buffer: FailureBuffer, exemplars: Exemplars, parser: Parser) -> None:
+        self._ledger, self._buffer, self._exemplars, self._parser = ledger, buffer, exemplars, parser
 
     def positions(self, source: str) -> dict[str, Position]:
         return self._ledger.positions(source)
@@ -118,9 +120,15 @@ class ObservedLedger:
     def post(self, window: Window, batch: b.Batch) -> Position:
         position = self._ledger.post(window, batch)
         try:
-            self._buffer.record(window, batch, self._parser)
+            failure = self._buffer.record(window, batch, self._parser)
+            if batch.records:
+                self._exemplars.look(window, batch.consumed, failure, self._parser)
         except Exception as error:  # a third-party parser fails for a single line; the batch is already posted
-            _log.debug("the failures of a window cannot be shown: source=%s %s", window.source, type(error).__name__)
+            _log.debug(
+                "the failures and exemplars of a window cannot be shown: source=%s %s",
+                window.source,
+                type(error).__name__,
+            )
         return position
 
 
@@ -135,7 +143,7 @@ def _search(window: Window, consumed: int, parser: Parser, now: float) -> Iterat
             if (failure := _failure_of(record)) and found < _MAX_FAILURES_PER_SEARCH:
                 found += 1
                 at = min(now, batch.last_at / SECOND) if batch.last_at else now
-                trace = _TRACE_ID.search(line)
+                trace = TRACE_ID.search(line)
                 trace_id = trace[1].decode() if trace else ""
                 place = decoded(window.position.path), window.position.offset + start
                 yield FailureEntry(at, window.source, *failure, trace_id, *place)

@@ -11,6 +11,7 @@ from exporter import __version__
 from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
+from exporter.metrics.exemplars import Exemplars
 from exporter.status.failures import FailureBuffer, ObservedLedger
 from exporter.status.history import History
 from exporter.status.rows import SourceState, Status, budget_rows, model_rows, route_rows, source_rows, spent_today
@@ -32,8 +33,10 @@ class Lifecycle(Struct, frozen=True):
 class StatusMonitor:
     """Keeps recent failures and the history of the totals. A thread adds to the history while `is_ready`."""
 
-    def __init__(self, ledger: Ledger, sources: Iterable[Source], is_ready: Callable[[], bool]) -> None:
-        self._ledger, self._sources, self._is_ready = ledger, sources, is_ready
+    def __init__(
+        self, ledger: Ledger, sources: Iterable[Source], exemplars: Exemplars, is_ready: Callable[[], bool]
+    ) -> None:
+        self._ledger, self._sources, self._exemplars, self._is_ready = ledger, sources, exemplars, is_ready
         self._failures = FailureBuffer()
         self._history = History()
         self._stopping = threading.Event()
@@ -47,8 +50,8 @@ class StatusMonitor:
         self._thread.join()
 
     def observed_ledger(self, settings: SourceSettings) -> LedgerPort:
-        """The ledger for a source; its failures are recorded for the status page."""
-        return ObservedLedger(self._ledger, self._failures, settings.parser)
+        """The ledger for a source; its failures are recorded for the status page, its exemplars for scrapes."""
+        return ObservedLedger(self._ledger, self._failures, self._exemplars, settings.parser)
 
     def health(self, lifecycle: Lifecycle) -> Mapping[str, Any]:
         """The JSON object of /health."""

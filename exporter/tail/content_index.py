@@ -71,8 +71,7 @@ class ContentIndex:
 
     def _files_not_read(self, folder: str, listing: Listing) -> Iterator[_File]:
         for name, inode in listing.inodes.items():
-            is_unfinished = name.endswith(".gz") and name[:-3] in listing.inodes  # gzip is writing it (B25)
-            if is_unfinished or self._index.is_open((listing.device, inode)):
+            if listing.is_unfinished(name) or self._index.is_open((listing.device, inode)):
                 continue
             path = os.path.join(folder, name)
             try:

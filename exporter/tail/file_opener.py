@@ -24,6 +24,7 @@ class FileOpener:
 
     def __init__(self, context: LogContext, from_end: bool, trusted: bool) -> None:
         self._context, self._from_end, self._trusted = context, from_end, trusted
+        self._source, self._table, self._search = context.source, context.table, context.search
         self._has_looked, self._was_absent = context.had_files, False
         self._unpacking: OpenFile | None = None
 
@@ -33,32 +34,32 @@ class FileOpener:
             return
         self._has_looked, self._was_absent = True, found is None
         modified = found.st_mtime_ns if found else 0
-        for position in self._context.search.preexisting(self._context.source.folders.poll_stamp, modified):
+        for position in self._search.preexisting(self._source.folders.poll_stamp, modified):
             generation = self._context.new(structs.replace(position, done=True), FileState.DONE)
             generation.must_post = True
-            self._context.table.add(generation)
+            self._table.add(generation)
 
     def leave(self) -> None:
         """The path no longer names the followed file. Read the rest of that file before its successor."""
-        if (followed := self._context.table.followed) is not None:
+        if (followed := self._table.followed) is not None:
             followed.opened.reached_eof = False
-            self._context.table.transition(followed, Event.LEFT)
+            self._table.transition(followed, Event.LEFT)
 
     def open_named(self, found: os.stat_result, now: float) -> str:
         """Open the file that the path names now. Return the reason if it cannot be read, else ""."""
         self.leave()
         named = identity_of(found)
-        back = next((g for g in self._context.table.opened if g.position.identity == named), None)
+        back = next((g for g in self._table.opened if g.position.identity == named), None)
         if back is not None:
             back.opened.closing = False
-            self._context.table.transition(back, Event.NAMED)
+            self._table.transition(back, Event.NAMED)
             return ""
-        other = self._context.source.index.holder(named, self._context.table)
+        other = self._source.index.holder(named, self._table)
         if other is not None and other.state is FileState.FOLLOWED:
             return ""
         if other is not None:
-            self._context.table.adopt(other)
-            self._context.search.search_missing(now)
+            self._table.adopt(other)
+            self._search.search_missing(now)
         try:
             file = self._opened(named)
         except OSError as error:
@@ -93,7 +94,7 @@ class FileOpener:
         generation, renamed = self._resumed(file), False
         is_new = generation is None
         if generation is None:
-            generation = self._context.new(self._context.search.start_of(file), FileState.FOLLOWED)
+            generation = self._context.new(self._search.start_of(file), FileState.FOLLOWED)
             if self._context.had_files:
                 renamed = self._count_arrival(generation, file)
             elif self._from_end:
@@ -110,16 +111,16 @@ class FileOpener:
         generation.position = structs.replace(
             generation.position, path=self._context.quoted, target=self._context.target()
         )
-        generation.open(file, self._context.source.lengths, now)
-        if is_new or generation not in self._context.table:
-            self._context.table.add(generation)
+        generation.open(file, self._source.lengths, now)
+        if is_new or generation not in self._table:
+            self._table.add(generation)
         else:
-            self._context.table.transition(generation, Event.NAMED)
+            self._table.transition(generation, Event.NAMED)
 
     def _resumed(self, file: OpenFile) -> Generation | None:
         """Return the known generation that continues in this file, None if the file is new."""
         inode = file.stat().st_ino
-        for generation in (*self._context.table.missing, *self._context.table.done):
+        for generation in (*self._table.missing, *self._table.done):
             position = generation.position
             if position.inode != inode or position.compressed != file.packed:
                 continue
@@ -128,18 +129,16 @@ class FileOpener:
             if matches(file, position):
                 return generation
             if generation.restored and self._is_cut_short(file, position):
-                self._context.table.transition(generation, Event.FORGOTTEN)
+                self._table.transition(generation, Event.FORGOTTEN)
                 at_end = structs.replace(position_at(file, position, file.size()), skip="")
                 return self._context.new(at_end, FileState.FOLLOWED)
-        return next((g for g in self._context.table.missing if self._was_moved(file, g)), None)
+        return next((g for g in self._table.missing if self._was_moved(file, g)), None)
 
     def _is_cut_short(self, file: OpenFile, position: Position) -> bool:
         """Detect a power loss: the same file is shorter than what was posted, and no complete copy exists (C33)."""
         size = file.size()
         is_same = 0 < position.head.length <= size < position.offset and head_matches(file, position)
-        return is_same and not self._context.search.is_copied(
-            self._context.look_stamp, position, identity_of(file.stat())
-        )
+        return is_same and not self._search.is_copied(self._context.look_stamp, position, identity_of(file.stat()))
 
     def _was_moved(self, file: OpenFile, generation: Generation) -> bool:
         """Detect a move to another disk while the exporter was down: another inode has all bytes that were read, and
@@ -150,7 +149,7 @@ class FileOpener:
         return (
             is_whole
             and matches(file, position)
-            and not self._context.search.is_copied(self._context.look_stamp, position, identity_of(file.stat()))
+            and not self._search.is_copied(self._context.look_stamp, position, identity_of(file.stat()))
         )
 
     def _count_arrival(self, generation: Generation, file: OpenFile) -> bool:
@@ -158,7 +157,7 @@ class FileOpener:
         rotation.
         """
         inode = file.stat().st_ino
-        truncated = any(g.position.inode == inode and not g.position.compressed for g in self._context.table.missing)
+        truncated = any(g.position.inode == inode and not g.position.compressed for g in self._table.missing)
         generation.count(rotations=not truncated, truncations=truncated)
         return not truncated
 
@@ -167,9 +166,9 @@ class FileOpener:
         another name by then (D42).
         """
         identity = identity_of(found)
-        known = next((g for g in self._context.table.missing if g.position.identity == identity), None)
+        known = next((g for g in self._table.missing if g.position.identity == identity), None)
         if known is not None:
-            self._context.search.renamed = False
+            self._search.renamed = False
             if not known.position.tail.length:  # else only its bytes can say whether it grew
                 known.position = structs.replace(known.position, size=found.st_size, modified=found.st_mtime_ns)
             return
@@ -191,5 +190,5 @@ class FileOpener:
             generation.count(rotations=1)
             self._context.search_unseen(now)
         self._context.had_files = True
-        self._context.table.add(generation)
-        self._context.search.search_missing(now)
+        self._table.add(generation)
+        self._search.search_missing(now)

@@ -30,6 +30,10 @@ class Listing(Struct, frozen=True):
     names_moved: bool
     stamp: int
 
+    def is_unfinished(self, name: str) -> bool:
+        """Return whether gzip is still writing this `.gz`, because the original is beside it (B25)."""
+        return name.endswith(".gz") and name[:-3] in self.inodes
+
 
 class _Known(Struct):
     listing: Listing

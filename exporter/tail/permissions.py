@@ -5,8 +5,10 @@ import os
 import pwd
 import stat
 import zlib
+from collections.abc import Callable, Sequence
 from glob import has_magic
 from pathlib import Path
+from typing import Any
 
 #: Kinds of files that are no log.
 KINDS = {
@@ -128,9 +130,8 @@ def _permission_problem(at: Path, wanted: Path) -> str:
     )
 
 
-def _name(look_up: object, number: int) -> str:
+def _name(look_up: Callable[[int], Sequence[Any]], number: int) -> str:
     """Return the name of a user or group, or the number if it has no name, as often in a container."""
-    assert callable(look_up)
     try:
         return str(look_up(number)[0])
     except KeyError:

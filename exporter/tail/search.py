@@ -135,7 +135,7 @@ class Search:
         has_found, present = False, self._look(since)
         for candidate in present:
             identity = candidate.identity
-            is_read = self._is_open(identity) or self._index.is_read(identity, self._table)
+            is_read = self._is_open(identity) or self._index.is_open(identity, self._table)
             if is_read or self._rejected.get(identity) == candidate:
                 continue
             found = None

@@ -85,7 +85,7 @@ class SearchFolders:
         """Yield path and inode of each rotated file. A log pattern may name another folder (B29)."""
         folder, name = os.path.split(log)
         listing = self._list(folder, since)
-        yield from _without_unfinished(folder, rotated_names(name, listing.names), listing)
+        yield from _finished(folder, rotated_names(name, listing.names), listing)
         for pattern in log_patterns:
             below, named = os.path.split(pattern)
             if glob.has_magic(below):
@@ -94,7 +94,7 @@ class SearchFolders:
             else:
                 where = os.path.join(folder, below) if below else folder
                 listing = self._list(where, since)
-                yield from _without_unfinished(where, matching_names(named, name, listing.names), listing)
+                yield from _finished(where, matching_names(named, name, listing.names), listing)
 
     def _others(self, real: str, since: int, missing: Collection[Position]) -> Iterator[str]:
         """Yield files of any name that may have the bytes that were read of a missing generation."""
@@ -125,8 +125,6 @@ class SearchFolders:
                     yield Candidate(path, identity, found.st_mtime_ns, found.st_size, rotated)
 
 
-def _without_unfinished(folder: str, names: Iterable[str], listing: Listing) -> Iterator[tuple[str, int]]:
-    """Leave out a `.gz` beside its uncompressed original: gzip is still writing it (B25)."""
-    for name in names:
-        if not (name.endswith(".gz") and name[:-3] in listing.inodes):
-            yield os.path.join(folder, name), listing.inodes[name]
+def _finished(folder: str, names: Iterable[str], listing: Listing) -> Iterator[tuple[str, int]]:
+    """Yield path and inode of each file that gzip is not writing."""
+    return ((os.path.join(folder, name), listing.inodes[name]) for name in names if not listing.is_unfinished(name))

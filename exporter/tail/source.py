@@ -104,7 +104,7 @@ class Source:
         )
         searched_before = map(decoded, ledger.searched_paths(settings.name))
         self._trackers = TrackerSet(settings.paths, self._context, stored, list(searched_before), start_at == "end")
-        self._first_pass: FirstPass[Tracker] = FirstPass()
+        self._first_pass = FirstPass()
         self._has_set_searched = False
         self._unparsed = UnparsedLogger(settings.name, clock)
         self._recognition = Recognition(settings.name, settings.parser.ignores_continuations(), clock)
@@ -169,7 +169,8 @@ class Source:
             except Exception as error:  # a bug here must cost one poll, not the source
                 more = False
                 self._read_errors.report(self.name, f"internal: {type(error).__name__}")
-            changed = () if more else wake.wait(self._until_poll())
+            until_poll = self._poll_interval if self._next_poll is None else self._next_poll - self._clock()
+            changed = () if more else wake.wait(max(0.0, until_poll))
         self.close()
 
     def turn(self, changed: Iterable[str] = ()) -> bool:
@@ -200,9 +201,6 @@ class Source:
         for tracker in self._trackers:
             tracker.close()
 
-    def _until_poll(self) -> float:
-        return self._poll_interval if self._next_poll is None else max(0.0, self._next_poll - self._clock())
-
     def _changed(self) -> list[Tracker]:
         """Return the trackers to look at. Nearly all files are left out by one stat each."""
         changed = []
@@ -225,10 +223,10 @@ class Source:
         if not tracker.is_forgotten:
             self._read_errors.update(tracker.path, tracker.error)
         if window is not None or not tracker.has_more:
-            self._first_pass.measure(tracker, tracker.lag)
+            self._first_pass.measure(tracker.path, tracker.lag)
         if window is None or batch is None:
             if not (tracker.waits or tracker.has_more):
-                self._first_pass.finish(tracker)
+                self._first_pass.finish(tracker.path)
             return tracker.has_more
         position = self._ledger.post(window, batch)
         tracker.acknowledge(position, batch.consumed)
@@ -236,7 +234,7 @@ class Source:
         if not (batch.skip or window.position.skip_streams):  # pieces of a dropped record are ignored lines
             self._recognition.add(batch)
         self._event_times.look(window.data, batch.last_at, self.first_pass_done() and not tracker.backlog)
-        self._first_pass.read(tracker, batch.consumed)
+        self._first_pass.read(tracker.path, batch.consumed)
         return True
 
     def _batch(self, tracker: Tracker, window: Window) -> Batch | None:
@@ -263,7 +261,7 @@ class Source:
         for path in self._trackers.update(is_first):
             self._read_errors.forget(path)
         if is_first:
-            self._first_pass.begin(self._trackers)
+            self._first_pass.begin(tracker.path for tracker in self._trackers)
 
     def _warn(self, sentence: str) -> None:
         _log.warning("source %s: %s", self.name, sentence)

@@ -19,7 +19,7 @@ from exporter.tail.wake import FolderWatcher, Wake
 _log = logging.getLogger(__name__)
 
 #: Seconds to wait for sources to stop. At a reload, a source that hangs in a mount keeps its old configuration.
-_PATIENCE = 10.0
+_STOP_TIMEOUT_SECONDS = 10.0
 
 
 class SourceOptions(Struct, frozen=True):
@@ -97,7 +97,7 @@ class Supervisor:
         for each in leaving:
             each.stopping.set()
             each.wake.end()
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _STOP_TIMEOUT_SECONDS
         for each in leaving:
             each.thread.join(max(0.0, deadline - time.monotonic()))
             if each.thread.is_alive():

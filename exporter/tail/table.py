@@ -1,6 +1,7 @@
 """The table of one path's generations, and the index of all generations of a source."""
 
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from msgspec import structs
 
@@ -8,6 +9,8 @@ from exporter.tail.fingerprint import matches
 from exporter.tail.generation import OPEN, TRANSITIONS, Event, FileState, Generation
 from exporter.tail.open_file import OpenFile
 from exporter.tail.position import NO_EVENTS, PREFIX, Identity, Position, RotationEvents, Window
+
+_Key = TypeVar("_Key", Identity, bytes)
 
 
 class GenerationIndex:
@@ -51,33 +54,30 @@ class GenerationIndex:
 
     def holder(self, identity: Identity, but: "GenerationTable") -> Generation | None:
         """Return the generation of another path that must read this file: an open one, else a missing one."""
-        held = self._elsewhere(self._by_identity.get(identity, {}), but)
+        held = self._elsewhere(self._by_identity, identity, but)
         held = [g for g in held if g.state in OPEN] or [g for g in held if g.state is FileState.MISSING]
         return held[0] if held else None
 
-    def is_open(self, identity: Identity) -> bool:
+    def is_open(self, identity: Identity, but: "GenerationTable | None" = None) -> bool:
         """Return whether any path reads this file. A file that may be a copy is not counted."""
-        return any(g.state in OPEN and not g.may_be_copy for g in self._by_identity.get(identity, {}).values())
-
-    def is_read(self, identity: Identity, but: "GenerationTable") -> bool:
-        """Return whether another path reads this file. A file that may be a copy is not counted."""
-        return any(
-            g.state in OPEN and not g.may_be_copy for g in self._elsewhere(self._by_identity.get(identity, {}), but)
-        )
+        return any(g.state in OPEN and not g.may_be_copy for g in self._elsewhere(self._by_identity, identity, but))
 
     def was_read(self, identity: Identity, file: OpenFile, but: "GenerationTable") -> bool:
         """Return whether another path reads the file or has read its bytes. The inode alone may be reused (B27)."""
-        return self.is_read(identity, but) or any(
+        return self.is_open(identity, but) or any(
             g.reader is None and g.position.tail.length and matches(file, g.position)
-            for g in self._elsewhere(self._by_identity.get(identity, {}), but)
+            for g in self._elsewhere(self._by_identity, identity, but)
         )
 
     def alike(self, prefix: bytes, but: "GenerationTable") -> list[Generation]:
         """Return generations of other paths whose first 32 bytes have this digest."""
-        return self._elsewhere(self._by_prefix.get(prefix, {}), but) if prefix else []
+        return self._elsewhere(self._by_prefix, prefix, but) if prefix else []
 
-    def _elsewhere(self, generations: dict[str, Generation], but: "GenerationTable") -> list[Generation]:
-        return [g for g in generations.values() if self._tables[g.key] is not but and g.state is not FileState.DROPPED]
+    def _elsewhere(
+        self, index: dict[_Key, dict[str, Generation]], key: _Key, but: "GenerationTable | None"
+    ) -> list[Generation]:
+        found = index.get(key, {}).values()
+        return [g for g in found if self._tables[g.key] is not but and g.state is not FileState.DROPPED]
 
 
 class GenerationTable:

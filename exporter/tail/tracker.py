@@ -23,14 +23,14 @@ from exporter.tail.position import Position, Window
 from exporter.tail.search import FoundFile
 from exporter.tail.window_reader import WindowReader
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 #: How many done generations are remembered, in addition to those whose files still exist.
 _REMEMBERED = 64
 
 
 class Tracker:
-    """The caller must call `acknowledge` after each window.
+    """The caller must call `look` before each call of `window`, and `acknowledge` after each window.
 
     Other threads may read these attributes: `lag` is the number of known bytes that are not posted, `backlog` the part
     of it that can be read now. `reads`: the path names a file that this tracker reads. `error` is the reason why it
@@ -51,9 +51,9 @@ class Tracker:
         self.reads = self.is_forgotten = False
         self.quiet_signature: tuple[int, ...] | None = None
         self._context = LogContext(path, source, stored or {})
+        self._source, self._table, self._search = source, self._context.table, self._context.search
         self._opener = FileOpener(self._context, from_end, trusted)
         self._reader = WindowReader(self._context)
-        self._is_fresh = False
         self._found: os.stat_result | None = None
         self._given: Window | None = None
 
@@ -65,21 +65,21 @@ class Tracker:
     @property
     def waits(self) -> bool:
         """Return whether reading waits until an older generation is found, or the search for it has ended."""
-        return self._context.search.waits or self._context.awaits_copy_check
+        return self._search.waits or self._context.awaits_copy_check
 
     @property
     def is_gone(self) -> bool:
         """Return whether the path does not exist and all its generations have been read."""
-        return self.error == "missing" and not self._context.table.opened and not self._context.table.missing
+        return self.error == "missing" and not self._table.opened and not self._table.missing
 
     @property
     def is_empty(self) -> bool:
         """Return whether the ledger has no position of this path any more."""
-        return self._context.table.is_empty()
+        return self._table.is_empty()
 
     def look(self, now: float) -> None:
         """Stat the path and detect a rotation (B13-B18, B27, B28, B31). An OSError is stored in `error`."""
-        self._is_fresh, self._found = True, None
+        self._found = None
         self._context.has_more = self._context.awaits_copy_check = False
         if self.is_forgotten:
             return
@@ -88,25 +88,22 @@ class Tracker:
             found = os.stat(self.path)
         except OSError as failure:
             error = error_reason(failure)
-        self._context.look_stamp = self._context.source.folders.next_stamp()
+        self._context.look_stamp = self._source.folders.next_stamp()
         self._opener.first_look(found)
-        followed = self._context.table.followed
+        followed = self._table.followed
         if found is not None and (followed is None or followed.position.identity != identity_of(found)):
             error, found = self._opener.open_named(found, now), None  # the file has grown since
         elif error == "missing" and followed is not None:
             self._context.search_unseen(now)
             self._opener.leave()
-        for generation in self._context.table.opened:
+        for generation in self._table.opened:
             if not generation.position.offset:
                 found = self._reader.measure(generation, found, now)
         self.error, self._found = error, found
 
     def window(self) -> Window | None:
         """Return the next window, None if there is nothing new. An OSError is stored in `error`."""
-        now = self._context.source.clock()
-        if not self._is_fresh:
-            self.look(now)
-        self._is_fresh = False
+        now = self._source.clock()
         self._given = self._next_window(now)
         self._publish(now)
         return self._given
@@ -114,28 +111,27 @@ class Tracker:
     def acknowledge(self, position: Position, consumed: int) -> None:
         """Store that the ledger has posted the last window. `position` is the position after the consumed bytes."""
         window, self._given = self._given, None
-        if window is None:
-            return
-        generation = self._context.table.acknowledge(window, position, consumed)
+        assert window is not None, "only a window is acknowledged"
+        generation = self._table.acknowledge(window, position, consumed)
         if generation is not None and generation.reader is not None and window.closes:
             if shortfall := generation.reader.shortfall(generation.position):
                 generation.count(lost_bytes=shortfall)
             generation.position = structs.replace(generation.position, done=True)
-            self._context.table.transition(generation, Event.FINISHED)
-        self._publish(self._context.source.clock())
+            self._table.transition(generation, Event.FINISHED)
+        self._publish(self._source.clock())
 
     def forget(self) -> None:
         """Drop all generations: the path is no longer tailed. The next windows only make the ledger forget them."""
         self.is_forgotten = True
-        for generation in self._context.table:
+        for generation in self._table:
             if generation.state is not FileState.DROPPED:
-                self._context.table.transition(generation, Event.FORGOTTEN)
+                self._table.transition(generation, Event.FORGOTTEN)
         self.close()
 
     def close(self) -> None:
-        for generation in self._context.table:
+        for generation in self._table:
             generation.close()
-        self._context.search.close()
+        self._search.close()
         self._opener.close()
 
     def __del__(self) -> None:
@@ -150,63 +146,63 @@ class Tracker:
         window = self._reader.next(now, self._found)
         self.error = self._reader.error or self.error
         if window is not None:
-            return self._context.table.with_events(window)
+            return self._table.with_events(window)
         # After a truncation or a read error, a copy may exist by now: it is read before an empty window is posted.
-        waits = self._context.search.waits and not self.is_forgotten
-        known = None if self._context.has_more else self._context.table.next_to_post(waits)
+        waits = self._search.waits and not self.is_forgotten
+        known = None if self._context.has_more else self._table.next_to_post(waits)
         if known is None:
             return None
-        empty = Window(self._context.source.name, known.key, known.position, closes=known.position.done)
-        return self._context.table.with_events(empty)
+        empty = Window(self._source.name, known.key, known.position, closes=known.position.done)
+        return self._table.with_events(empty)
 
     def _publish(self, now: float) -> None:
         """Update the attributes that other threads read."""
-        followed, opened = self._context.table.followed, self._context.table.opened
+        followed, opened = self._table.followed, self._table.opened
         self.reads = followed is not None
-        self.lag = sum(g.position.unread for g in (*opened, *self._context.table.missing))
+        self.lag = sum(g.position.unread for g in (*opened, *self._table.missing))
         self.backlog = sum(g.position.unread for g in opened if not g.opened.idle)
         self.quiet_signature = None
         if followed is None or self.error or self._given is not None or not followed.opened.is_quiet(now):
             return
-        if followed.posted and self._context.search.has_ended(now) and self._context.table.is_settled(followed):
+        if followed.posted and self._search.has_ended(now) and self._table.is_settled(followed):
             self.quiet_signature = followed.opened.signature
 
     def _search_files(self, now: float) -> None:
-        for found in self._context.search.find(now, self._context.look_stamp, not self.error):
+        for found in self._search.find(now, self._context.look_stamp, not self.error):
             try:
                 self._insert(found, now)
             except OSError:  # the next look finds the file again
                 found[1].close()
                 break
-        self._context.has_more |= self._context.search.is_unpacking
-        for generation in self._context.search.not_found(now) if self._context.table.missing else ():
+        self._context.has_more |= self._search.is_unpacking
+        for generation in self._search.not_found(now) if self._table.missing else ():
             self._lose(generation)
-        for generation in self._context.table.done[:-_REMEMBERED]:
-            if not self._context.search.is_present(generation.position.identity):
-                self._context.table.transition(generation, Event.FORGOTTEN)
+        for generation in self._table.done[:-_REMEMBERED]:
+            if not self._search.is_present(generation.position.identity):
+                self._table.transition(generation, Event.FORGOTTEN)
 
     def _insert(self, found: FoundFile, now: float) -> None:
         """Open a generation that was found; it is read before the followed one. Ignore a file of another path."""
         generation, file, position = found
         is_new = generation is None
-        if is_new and self._context.source.index.was_read(identity_of(file.stat()), file, self._context.table):
+        if is_new and self._source.index.was_read(identity_of(file.stat()), file, self._table):
             file.close()
             return
         if generation is None:
             generation = self._context.new(position, FileState.DRAINING)
         generation.position = structs.replace(position, path=self._context.quoted, number=generation.position.number)
-        generation.open(file, self._context.source.lengths, now)
+        generation.open(file, self._source.lengths, now)
         if is_new:
-            renamed = self._context.search.renamed
+            renamed = self._search.renamed
             generation.count(rotations=renamed, truncations=not renamed)
-            self._context.table.add(generation)
+            self._table.add(generation)
         else:
-            self._context.table.transition(generation, Event.FOUND)
+            self._table.transition(generation, Event.FOUND)
 
     def _lose(self, generation: Generation) -> None:
         position = generation.position
         has_lost_lines = generation.restored or position.unread
-        _logger.log(
+        _log.log(
             logging.WARNING if has_lost_lines else logging.INFO,
             "a rotated file and its copies were not found: path=%s unread_bytes=%d; lines written to it that were not "
             "read yet are not counted (if rotated files are moved to another folder, name it in log_patterns)",
@@ -216,4 +212,4 @@ class Tracker:
         generation.count(lost_bytes=position.unread)
         generation.must_post = True
         generation.position = structs.replace(position, done=True)
-        self._context.table.transition(generation, Event.NOT_FOUND)
+        self._table.transition(generation, Event.NOT_FOUND)

@@ -34,8 +34,8 @@ _CHANGES: list[type[FileSystemEvent]] = [
 _REST = 0.02
 
 
-class Wake:
-    """A wake-up signal. One source waits for it, any thread may set it."""
+class Wake(FileSystemEventHandler):
+    """A wake-up signal. One source waits for it, watchdog's thread sets it, and any thread may end it."""
 
     def __init__(self) -> None:
         self._set = threading.Event()
@@ -43,10 +43,10 @@ class Wake:
         self._lock = threading.Lock()
         self._paths: set[str] = set()
 
-    def changed(self, path: str) -> None:
+    def on_any_event(self, event: FileSystemEvent) -> None:
         """Wake the source: this file has changed."""
         with self._lock:
-            self._paths.add(path)
+            self._paths.add(os.fsdecode(event.src_path))
         self._set.set()
 
     def end(self) -> None:
@@ -70,7 +70,7 @@ class FolderWatcher:
 
     def __init__(self) -> None:
         self._observer: BaseObserver | None = None
-        self._setters: dict[Wake, dict[ObservedWatch, _WakeSetter]] = {}
+        self._watches: dict[Wake, set[ObservedWatch]] = {}
 
     def start(self) -> None:
         """Start the observer. If there are too many inotify instances already, all folders are only polled."""
@@ -85,21 +85,20 @@ class FolderWatcher:
         """Watch folders for a source. Call this after `start`: then a folder that fails does not affect the others."""
         if self._observer is None:
             return
-        setters = self._setters.setdefault(wake, {})
-        setter = _WakeSetter(wake)
+        watches = self._watches.setdefault(wake, set())
         for folder in set(folders):
             try:
-                setters[self._observer.schedule(setter, folder, event_filter=_CHANGES)] = setter
+                watches.add(self._observer.schedule(wake, folder, event_filter=_CHANGES))
             except OSError as error:
                 _log.info("folder is polled, not watched: folder=%s reason=%s", folder, error.strerror)
 
     def remove(self, wake: Wake) -> None:
         """Stop to wake a source. Folders that no other source needs are not watched any more."""
-        for watch, setter in self._setters.pop(wake, {}).items():
+        for watch in self._watches.pop(wake, set()):
             if self._observer is None:
                 return
-            if any(watch in others for others in self._setters.values()):
-                self._observer.remove_handler_for_watch(setter, watch)
+            if any(watch in others for others in self._watches.values()):
+                self._observer.remove_handler_for_watch(wake, watch)
             else:
                 self._observer.unschedule(watch)
 
@@ -107,11 +106,3 @@ class FolderWatcher:
         if self._observer is not None:
             self._observer.stop()
             self._observer.join()
-
-
-class _WakeSetter(FileSystemEventHandler):
-    def __init__(self, wake: Wake) -> None:
-        self._wake = wake
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        self._wake.changed(os.fsdecode(event.src_path))

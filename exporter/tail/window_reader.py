@@ -14,7 +14,7 @@ from exporter.tail.open_file import FILE_ERRORS, Unpacking, error_reason, identi
 from exporter.tail.position import PREFIX, Fingerprint, Window
 from exporter.tail.search import STILL
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 #: Seconds after its last growth for which a rotated file stays open.
 GRACE = 5.0
@@ -32,13 +32,14 @@ class WindowReader:
     def __init__(self, context: LogContext) -> None:
         self.error = ""
         self._context, self._turn = context, 0
+        self._source, self._table, self._search = context.source, context.table, context.search
 
     def next(self, now: float, found: os.stat_result | None) -> Window | None:
         """Return the next window, None if there is nothing to read.
 
         `found` is the stat result of the followed file, None if it is unknown.
         """
-        followed = self._context.table.followed
+        followed = self._table.followed
         for generation in self._in_turn():
             window = self._window_of(generation, now, found if generation is followed else None)
             if window is not None:
@@ -51,7 +52,7 @@ class WindowReader:
         The check must come before the search, which then finds the copy (B17, B23). `found` is the stat result of the
         followed file. Return it, or None if it is no longer valid.
         """
-        is_followed, changed_at = generation is self._context.table.followed, generation.opened.changed_at
+        is_followed, changed_at = generation is self._table.followed, generation.opened.changed_at
         try:
             generation.position, _ = generation.opened.observe(generation.position, now, found if is_followed else None)
         except (*FILE_ERRORS, Unpacking):
@@ -69,8 +70,8 @@ class WindowReader:
         While an older generation may still be found, only generations that the ledger knows are returned (B17).
         """
         ready: list[Generation] = []
-        for generation in self._context.table.opened:
-            if not generation.posted and self._context.search.waits:
+        for generation in self._table.opened:
+            if not generation.posted and self._search.waits:
                 break
             ready.append(generation)
             if not generation.opened.reached_eof:
@@ -87,7 +88,7 @@ class WindowReader:
                 return None
             reader.closing = self._is_finished(generation, now)
             if not reader.is_quiet(now):
-                window = reader.read(self._context.source.name, generation.key, generation.position)
+                window = reader.read(self._source.name, generation.key, generation.position)
             if not generation.position.offset and generation.state is FileState.FOLLOWED and reader.has_changed():
                 self._search_copy(now)
         except Truncated:
@@ -105,18 +106,18 @@ class WindowReader:
 
     def _search_copy(self, now: float) -> None:
         """Search for the copy of a never-read file that has changed: it may have been truncated and filled again."""
-        self._context.search.search_unseen(now, 0, renamed=False)
+        self._search.search_unseen(now, 0, renamed=False)
 
     def _is_complete(self) -> bool:
         """Return whether the ledger has everything that is older than the followed generation."""
-        older = (g for g in self._context.table.opened if g is not self._context.table.followed)
-        return not self._context.search.waits and all(g.posted for g in older)
+        older = (g for g in self._table.opened if g is not self._table.followed)
+        return not self._search.waits and all(g.posted for g in older)
 
     def _is_finished(self, generation: Generation, now: float) -> bool:
         """Return whether a rotated file was read to its end and has not grown for the grace period (B14, B16)."""
         if generation.state is FileState.FOLLOWED or not generation.opened.reached_eof:
             return False
-        followed = self._context.table.followed is not None or not generation.opened.links
+        followed = self._table.followed is not None or not generation.opened.links
         return now - generation.opened.grown_at >= (GRACE if followed else _ORPHANED)
 
     def _on_truncation(self, generation: Generation, now: float) -> None:
@@ -125,29 +126,27 @@ class WindowReader:
         The old generation is missing: its unread bytes may be in the copy that the rotator made.
         """
         file, known = generation.opened.file, generation.opened.last_seen(generation.position)
-        fresh = self._context.new(
-            structs.replace(self._context.search.start_of(file), target=known.target), generation.state
-        )
+        fresh = self._context.new(structs.replace(self._search.start_of(file), target=known.target), generation.state)
         try:
-            fresh.open(file, self._context.source.lengths, now)
+            fresh.open(file, self._source.lengths, now)
         except OSError as error:
             self._on_read_error(generation, error, now)
             return
         fresh.count(truncations=1)
         generation.take_file()
         generation.position = known
-        self._context.table.add(fresh, instead_of=generation)
-        self._context.table.transition(generation, Event.LOST)
-        self._context.search.search_missing(now)
-        self._context.search.search_unseen(now, known.modified, renamed=False)
+        self._table.add(fresh, instead_of=generation)
+        self._table.transition(generation, Event.LOST)
+        self._search.search_missing(now)
+        self._search.search_unseen(now, known.modified, renamed=False)
         self._context.has_more = True
 
     def _on_read_error(self, generation: Generation, error: Exception, now: float) -> None:
         """Reopen a file whose descriptor became stale while its name is still valid (D43)."""
         self.error = error_reason(error)
         if generation.state is not FileState.FOLLOWED:
-            self._context.table.transition(generation, Event.LOST)
-            self._context.search.search_missing(now)
+            self._table.transition(generation, Event.LOST)
+            self._search.search_missing(now)
             self._context.has_more = True
             return
         try:
@@ -163,12 +162,12 @@ class WindowReader:
         """Return whether the file is no copy of another path's file. Copied bytes are skipped (B29)."""
         reader = generation.opened
         size = reader.file.size()
-        if self._context.source.index.is_read(generation.position.identity, self._context.table):
-            self._context.table.transition(generation, Event.FORGOTTEN)  # another path was missing this file
+        if self._source.index.is_open(generation.position.identity, self._table):
+            self._table.transition(generation, Event.FORGOTTEN)  # another path was missing this file
             self._context.has_more = True
             return False
         prefix = Fingerprint.of(reader.file.read(0, PREFIX))
-        others = self._context.source.index.alike(prefix.digest, self._context.table) if prefix.length == PREFIX else []
+        others = self._source.index.alike(prefix.digest, self._table) if prefix.length == PREFIX else []
         copied = copied_bytes(reader.file, size, self._context.path, others) if others else 0
         if copied is None or (copied == size and now - reader.changed_at < STILL):
             self._context.awaits_copy_check = bool(size)
@@ -183,10 +182,10 @@ class WindowReader:
         """Continue after the copied bytes, as a new generation, because the ledger may have the start of this one."""
         file = generation.opened.file
         fresh = self._context.new(position_at(file, start_of(file), copied), generation.state)
-        fresh.open(file, self._context.source.lengths, now)
+        fresh.open(file, self._source.lengths, now)
         fresh.events, generation.events = generation.events, fresh.events
         generation.take_file()
-        self._context.table.add(fresh, instead_of=generation)
-        self._context.table.transition(generation, Event.FORGOTTEN)
+        self._table.add(fresh, instead_of=generation)
+        self._table.transition(generation, Event.FORGOTTEN)
         self._context.has_more = True
-        _logger.info("skipped bytes that are a copy of another file: path=%s bytes=%d", self._context.path, copied)
+        _log.info("skipped bytes that are a copy of another file: path=%s bytes=%d", self._context.path, copied)

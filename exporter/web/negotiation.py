@@ -4,15 +4,20 @@ Formats: prometheus/docs, content_negotiation.md.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
-from exporter.metrics.exposition import OPEN_METRICS, TEXT, TEXT_1
+from exporter.metrics.exposition import OPEN_METRICS, PROTOBUF, TEXT, TEXT_1
 
-#: Media type, version and content type. Of several with the same quality the first is selected.
+#: Media type, its parameters and content type. Of several with the same quality the first is selected.
 _OFFERS = (
-    ("application/openmetrics-text", "1.0.0", OPEN_METRICS),
-    ("text/plain", "1.0.0", TEXT_1),
-    ("text/plain", "0.0.4", TEXT),
+    (
+        "application/vnd.google.protobuf",
+        {"proto": "io.prometheus.client.MetricFamily", "encoding": "delimited"},
+        PROTOBUF,
+    ),
+    ("application/openmetrics-text", {"version": "1.0.0"}, OPEN_METRICS),
+    ("text/plain", {"version": "1.0.0"}, TEXT_1),
+    ("text/plain", {"version": "0.0.4"}, TEXT),
 )
 _MAX_RANGES = 64
 
@@ -21,11 +26,12 @@ def select_content_type(accept: str) -> str:
     """The offered content type with the highest quality; text 0.0.4 if none is acceptable, as other exporters do."""
     best, selected = 0.0, TEXT
     ranges = list(_ranges(accept))
-    for media_type, version, content_type in _OFFERS:
+    for media_type, offered, content_type in _OFFERS:
         matching = [
-            (_specificity(media_range, parameters), quality)
-            for media_range, parameters, quality in ranges
-            if _matches(media_range, parameters.get("version"), media_type, version)
+            (_specificity(media_range, requested.keys() & offered), quality)
+            for media_range, requested, quality in ranges
+            if _matches(media_range, requested, media_type, content_type)
+            and all(requested.get(name, value) == value for name, value in offered.items())
         ]
         quality = max(matching)[1] if matching else 0.0
         if quality > best:
@@ -39,16 +45,16 @@ def accepts_gzip(accept_encoding: str) -> bool:
     return qualities.get("gzip", qualities.get("*", 0.0)) > 0
 
 
-def _matches(media_range: str, requested_version: str | None, media_type: str, version: str) -> bool:
-    if requested_version is None and (media_range, version) == ("text/plain", "1.0.0"):
+def _matches(media_range: str, requested: Mapping[str, str], media_type: str, content_type: str) -> bool:
+    if content_type == TEXT_1 and "version" not in requested:
         return False  # text/plain without a version means the oldest version
-    if media_range in ("*/*", "text/*") and (media_type, version) != ("text/plain", "0.0.4"):
-        return False  # a wildcard means the format that every client can read
-    return media_range in (media_type, "*/*", "text/*") and requested_version in (None, version)
+    if media_range in ("*/*", "text/*"):
+        return content_type == TEXT  # a wildcard means the format that every client can read
+    return media_range == media_type
 
 
-def _specificity(media_range: str, parameters: dict[str, str]) -> int:
-    return 2 * ("*" not in media_range) + ("version" in parameters)
+def _specificity(media_range: str, parameters: Collection[str]) -> int:
+    return 2 * ("*" not in media_range) + bool(parameters)
 
 
 def _ranges(header: str) -> Iterator[tuple[str, dict[str, str], float]]:

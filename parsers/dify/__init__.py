@@ -22,16 +22,19 @@ from parsers.batch import (
     DroppedValue,
     Failure,
     FirstToken,
+    OfSpan,
     Opened,
+    ReceivedItems,
     Request,
     Run,
     Task,
     Usage,
     UsageMissing,
 )
-from parsers.dify import error_body, failures, structured, text
+from parsers.dify import error_body, failures, receiver, structured, text
 from parsers.dify.events import EVENTS
 from parsers.dify.message import MessageReader
+from parsers.dify.receiver import RECEIVED
 from parsers.dify.requests import DifyAccessReader
 from parsers.lines import Outcome, by_line
 from parsers.parser import Parser
@@ -69,7 +72,7 @@ class Dify(Parser, frozen=True):
     def parse(self, window: bytes, final: bool = False) -> Batch:
         consumed = len(window) if final else window.rfind(b"\n") + 1
         results, rest = [], window[:consumed]
-        for read in (EVENTS.read, self._requests.json, self._requests.text):
+        for read in (EVENTS.read, RECEIVED.read, self._requests.json, self._requests.text):
             results.append(result := read(rest))
             rest = result.rest
         others = by_line(rest, True, self._line)
@@ -94,26 +97,43 @@ class Dify(Parser, frozen=True):
         return True
 
     def error_kinds(self, sample: Batch) -> frozenset[str]:
-        """The proxy writes no error records: its lines only contain the causes of failed requests and runs."""
-        types = {type(record) for record in sample.records}
+        """Proxy and receiver write no error records: their lines only contain causes of failed requests and runs."""
+        types = _types(sample)
+        if ReceivedItems in types:
+            return receiver.KINDS
         is_of_proxy = Active in types and types <= _PROXY_RECORDS
         return error_body.KINDS if is_of_proxy else failures.KINDS | gunicorn.KINDS
 
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
         """Access lines have a status and, by their trace id, later errors. The proxy reads the responses as well."""
-        types = {type(record) for record in sample.records}
+        types = _types(sample)
+        if ReceivedItems in types:
+            return frozenset()
         if Active in types:
             return frozenset(FAILURE_REASONS)
         return FAILURES | {"stream_error", "run_failed"} if Accepted in types else FAILURES
 
     def advice(self, sample: Batch) -> tuple[str, ...]:
-        types = {type(record) for record in sample.records}
+        types = _types(sample)
+        if ReceivedItems in types:
+            return (_RECEIVER_ADVICE,) if Usage not in types else ()
         return tuple(sentence for missing, sentence in _ADVICE if types.isdisjoint(missing))
 
     def advice_on(self, log: bytes, sample: Batch) -> tuple[str, ...]:
         is_of_beat = all(isinstance(record, Failure) for record in sample.records) and _BEAT.search(log)
         return (_BEAT_ADVICE,) if is_of_beat else self.advice(sample)
 
+
+def _types(sample: Batch) -> set[type]:
+    """Return the types of the records. A record that waits for the app of a span has its own type too."""
+    inner = {type(record.record) for record in sample.records if isinstance(record, OfSpan)}
+    return {type(record) for record in sample.records} | inner
+
+
+_RECEIVER_ADVICE = (
+    "no tokens: nothing that was received has any; switch on tracing for each app in Dify, or set ENABLE_OTEL=true "
+    "and OTEL_SAMPLING_RATE=1.0 there and [receive] native = true here"
+)
 
 #: A record of Celery's scheduler (celery/beat.py): in text, in JSON, and before worker_hijack_root_logger=False.
 _BEAT = re.compile(
@@ -131,8 +151,9 @@ _ADVICE = (
     ),
     (
         {Usage, UsageMissing},
-        "no tokens, no cost: community Dify logs none; the enterprise telemetry does with LOG_OUTPUT_FORMAT=json in "
-        "the worker's environment, and so does our proxy",
+        "no tokens, no cost: community Dify logs none; dify-exporter receive gets them from Dify's tracing, our proxy "
+        "from its responses, and the enterprise telemetry logs them with LOG_OUTPUT_FORMAT=json in the worker's "
+        "environment",
     ),
     (
         {Run, Opened, Closed, Task},

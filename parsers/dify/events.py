@@ -19,24 +19,31 @@ from parsers.dropped import dropped
 from parsers.values import json as lenient_json
 from parsers.values.numbers import nanoseconds
 
-#: A text that every such line contains.
-_SIGN = b'"telemetry.'
-
 _decode_attributes = lenient_json.decoder(dict[str, Any])
 
 
 class _EventLine(TimedLine, frozen=True, gc=False, kw_only=True):
     message: Literal["telemetry.span_detail", "telemetry.metric_only"]
-    attributes: Any
 
 
 class EventReader:
-    """Reads the events of a table. It keeps decoders and no other state."""
+    """Reads the events of a table. It keeps decoders and no other state.
 
-    def __init__(self, table: Sequence[type[TelemetryEvent]]) -> None:
+    `line` has the other members of their lines, `sign` is a text that each of these contains, and `sums` adds up the
+    events; its argument is whether they come from a block.
+    """
+
+    def __init__(
+        self,
+        table: Sequence[type[TelemetryEvent]],
+        line: type[TimedLine] = _EventLine,
+        sign: bytes = b'"telemetry.',
+        sums: Callable[[bool], EventSums] = EventSums,
+    ) -> None:
         attributes = [("attributes", Union[tuple(table)])]  # noqa: UP007 - its members are known here
-        line = defstruct("_EventLine", attributes, bases=(_EventLine,), frozen=True, gc=False)
-        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(line).decode
+        decoded = defstruct("_Line", attributes, bases=(line,), frozen=True, gc=False)
+        self._sign, self._sums = sign, sums
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(decoded).decode
         self._lenient = {str(kind.__struct_config__.tag): (kind, _plan(kind)) for kind in table}
 
     def records(self, raw: bytes, at: int | None) -> Sequence[Record]:
@@ -61,14 +68,14 @@ class EventReader:
         event = kind(**values)
         if event.is_copy:
             return ()
-        sums = EventSums(strict=False)
+        sums = self._sums(False)
         sums.add(kind, (event,), at)
         return [*sums.records(), *dropped_records]
 
     def read(self, block: bytes) -> BlockResult:
         """Return the records of the regular events of a block of whole lines."""
-        sums, times, lines, rest = EventSums(strict=True), list[str](), 0, list[bytes]()
-        for raws in parts_of(block, _SIGN):
+        sums, times, lines, rest = self._sums(True), list[str](), 0, list[bytes]()
+        for raws in parts_of(block, self._sign):
             found, not_read = decode_lines(raws, self._decode), set[int]()
             known = [line for line in found if line is not None]
             for quarter, newest, members in by_quarter(known):

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from parsers.dify import proxy
+from parsers.dify import proxy, receiver
 from parsers.dify.events import EVENTS
 from parsers.dify.message import MessageReader, RecordHead
 from parsers.dropped import with_dropped_time
@@ -55,6 +55,8 @@ def read(line: bytes, reader: MessageReader) -> Outcome:
     if record.attributes:
         if record.message.startswith("telemetry."):
             return with_dropped_time(EVENTS.records(record.attributes, at), record.ts, at), at
+        if record.service == receiver.SERVICE:
+            return with_dropped_time(receiver.records(record.attributes, at), record.ts, at), at
         if proxy.EVENT in bytes(record.attributes):
             found = proxy.records(record.attributes, at, reader.routes)
             return "json" if found is None else (with_dropped_time(found, record.ts, at), at)

@@ -86,6 +86,8 @@ class EventSums:
                 usage[2].append(cost)
             return
         parts = [part for _, part in grouped(events, _known_amounts)]
+        if len(parts) == 1 and _known_amounts(events[0]) == _NO_AMOUNTS and not needs_usage:
+            return
         for part in parts if len(parts) > 1 else ():
             self._add_usages(part, needs_usage, at)
         for event in events if len(parts) == 1 else ():
@@ -116,6 +118,10 @@ class EventSums:
 
 def _lists() -> defaultdict[Any, list[Any]]:
     return defaultdict(list)
+
+
+#: What `_known_amounts` returns for an event without usage.
+_NO_AMOUNTS = (True, True, True, True, True)
 
 
 def _known_amounts(event: Any) -> tuple[bool, ...]:

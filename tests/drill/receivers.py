@@ -166,8 +166,10 @@ def _handler(receivers: Receivers) -> type[BaseHTTPRequestHandler]:
             """WeCom's token."""
             query = parse_qs(urlsplit(self.path).query)
             good = query.get("corpid") == [CORP_ID] and query.get("corpsecret") == [CORP_SECRET]
-            told = {"errcode": 0, "access_token": TOKEN} if good else {"errcode": 40001, "errmsg": "invalid credential"}
-            self._answer(200, json.dumps(told))
+            answer = (
+                {"errcode": 0, "access_token": TOKEN} if good else {"errcode": 40001, "errmsg": "invalid credential"}
+            )
+            self._answer(200, json.dumps(answer))
 
         def do_POST(self) -> None:
             url = urlsplit(self.path)

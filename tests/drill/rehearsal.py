@@ -1,4 +1,4 @@
-"""The drill itself: break, watch who is told, mend, watch that they are told; then the same without PagerDuty."""
+"""The drill itself: break, watch who gets a message, mend, watch who gets the next one; then the same without PagerDuty."""
 
 import time
 from collections.abc import Callable
@@ -70,19 +70,19 @@ def rehearse(deployment: Deployment, speed: float, say: Callable[[str], None]) -
         "Dify is overloaded: it fails half of the requests, turns 40 % away, the rest use 1000 times the tokens."
     )
     deployment.behave("overloaded")
-    told: list[Expected] = [
+    expected: list[Expected] = [
         ("PagerDuty", "firing", "DifyHighErrorRate"),  # first failures, for 3 min, evaluation 15 s, group_wait 30 s
         ("Slack", "firing", "DifyHighErrorRate"),
         ("Slack", "firing", "DifyRateLimiting"),  # the same, for 5 min
         ("WeCom", "firing", "DifyTokenBudgetWarning"),  # the budget's 80 %, for 2 min
     ]
-    page = next(message for message in transcript.arrive(15, *told) if message.receiver == "PagerDuty")
+    page = next(message for message in transcript.arrive(15, *expected) if message.receiver == "PagerDuty")
 
     transcript.step("Dify is well again, and finance has raised the budget.")
     deployment.behave("well")
     deployment.raise_budget()
-    # Windows of 10 min run empty, and a group is told again after a group_interval of 5 min.
-    transcript.arrive(35, *((receiver, "resolved", text) for receiver, _, text in told))
+    # Windows of 10 min run empty, and a group sends again after a group_interval of 5 min.
+    transcript.arrive(35, *((receiver, "resolved", text) for receiver, _, text in expected))
     ended = receivers.find("PagerDuty", "resolved", "DifyHighErrorRate")
     assert ended is not None
     assert ended.key == page.key, "PagerDuty closes the incident that it opened"

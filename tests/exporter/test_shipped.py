@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 _IMPORT_ALL = """
 import importlib, pkgutil, sys
 import exporter, parsers
@@ -14,6 +16,7 @@ print(len(sys.modules), *sorted(name for name in sys.modules if name.partition("
 """
 
 
+@pytest.mark.system
 def test_nothing_shipped_imports_pygtail() -> None:
     done = subprocess.run([sys.executable, "-c", _IMPORT_ALL], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr

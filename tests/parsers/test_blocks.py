@@ -120,7 +120,7 @@ def check(parser: Parser, log: bytes, module: object, sign: str = "_SIGN") -> tu
 
 
 @pytest.mark.parametrize("parser", [Dify(), Dify(timezone="Europe/Berlin")])
-@settings(max_examples=150)
+@settings(max_examples=settings.default.max_examples * 3 // 2)
 @example(
     log=b"2026-11-23 08:53:00.550 INFO [x] [ext_request_logging.py:73]  - POST /v1/chat-messages 200 1.1234567891\n"
 )
@@ -129,7 +129,7 @@ def test_requests(parser: Parser, log: bytes) -> None:
     check(parser, log, requests)
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 @example(
     log=b'{"ts":"2026-11-23T08:53:00.550Z","severity":"INFO","service":"s","caller":"ext_request_logging.py:73",'
     b'"message":"POST /v1/chat-messages 200 1083.17 ","trace_id":1e400}\n'
@@ -140,7 +140,7 @@ def test_requests_in_json(log: bytes) -> None:
 
 
 @pytest.mark.parametrize("parser", [PluginDaemon(), PluginDaemon(timezone="Europe/Berlin")])
-@settings(max_examples=150)
+@settings(max_examples=settings.default.max_examples * 3 // 2)
 @given(log=st.lists(GIN | GIN_NOISE, max_size=12).map(b"".join))
 def test_invocations(parser: Parser, log: bytes) -> None:
     check(parser, log, gin)

@@ -179,7 +179,7 @@ def logs(draw: st.DrawFn) -> bytes:
     return b"".join(draw(st.lists(lines(), min_size=1, max_size=12)))
 
 
-@settings(max_examples=400)
+@settings(max_examples=4 * settings.default.max_examples)
 @given(log=logs())
 def test_a_block_is_the_sum_of_its_lines(log: bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -219,7 +219,7 @@ TEXTS = st.lists(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples * 3 // 5)
 @given(texts=TEXTS, chance=st.randoms(use_true_random=False))
 def test_any_interleaving_of_two_streams_gives_the_same_records(
     texts: list[tuple[str, str]], chance: st.DataObject

@@ -180,7 +180,7 @@ FORMATS = [DEFAULT, TIMED, "%(m)s %(U)s %(s)s %(L)s"]
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=50)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(log=st.lists(LINES | TEXT, max_size=8).map(b"".join), cuts=st.lists(st.integers(0, 2000), max_size=4))
 def test_the_laws_hold(format: str, log: bytes, cuts: list[int]) -> None:
     check_laws(Gunicorn(format=format), log, cuts)
@@ -189,7 +189,7 @@ def test_the_laws_hold(format: str, log: bytes, cuts: list[int]) -> None:
 HEADERS = st.text(alphabet='"\\ x1', max_size=8).map(str.strip)
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(referer=HEADERS, agent=HEADERS)
 def test_no_header_hides_a_request(referer: str, agent: str) -> None:
     """gunicorn (SafeAtoms) escapes a quote with a backslash, but not a backslash."""

@@ -28,11 +28,26 @@ def every_parser() -> Iterator[Parser]:
 
 
 PARSERS = list(every_parser())
-every = pytest.mark.parametrize("parser", PARSERS, ids=repr)
+
+
+def _in_fast_half(number: int) -> bool:
+    """Return whether the fast half tries this parser: each one alone and in one envelope, the next one in another
+    envelope. The other pairs consist of the same code, so they are left to the whole suite.
+    """
+    parser, envelope = divmod(number, 1 + len(ENVELOPES))
+    return envelope in (0, 1 + parser % len(ENVELOPES))
+
+
+_SLOW = pytest.mark.system
+every = pytest.mark.parametrize(
+    "parser",
+    [pytest.param(p, marks=() if _in_fast_half(number) else _SLOW) for number, p in enumerate(PARSERS)],
+    ids=repr,
+)
 
 
 @every
-@settings(max_examples=40)
+@settings(max_examples=settings.default.max_examples * 2 // 5)
 @given(log=LOGS, cuts=CUTS)
 def test_total_cut_proof_complete_and_stateless(parser: Parser, log: bytes, cuts: list[int]) -> None:
     check_laws(parser, log, cuts)
@@ -103,7 +118,7 @@ def _remembers(parser: Wrong, window: bytes, batch: Batch) -> Batch:
 
 def _crawls(_: Wrong, window: bytes, batch: Batch) -> Batch:
     for begin in range(len(window)):
-        sum(window[begin:] * 3)  # found at the second of the three lengths: the third would take half a minute
+        sum(window[begin:] * 3)  # found at the first of the three lengths: the third would take half a minute
     return batch
 
 
@@ -138,7 +153,7 @@ def test_each_law_detects_its_fault(fault: str) -> None:
         parser = Wrong(fault=fault)
         check_laws(parser, b"a\nb\n\xff\na", [1, 3, 4])
         check_every_cut(parser, b"a\nb\na")
-        check_linear(parser, b"", b"x", b"")
+        check_linear(parser, b"", b"x", b"", limit=0.1)
         check_bounded(parser, b"x\n" * 50_000)
 
     begun = time.process_time()

@@ -86,13 +86,13 @@ def test_a_sample_is_observed_completely_only_by_its_own_format(name: str) -> No
 
 def test_the_four_samples_contain_the_same_requests() -> None:
     """One nginx wrote all of them at the same time, so the values that they contain must agree."""
-    said = {}
+    found = {}
     for name, format in SAMPLES.items():
         records = Nginx(format=format).parse((ROOT / f"samples/nginx-{name}.log").read_bytes()).records
-        said[name] = {
+        found[name] = {
             (r.method, r.route, r.status_code, r.count, r.response_bytes) for r in records if isinstance(r, Request)
         }
-    assert said["dify"] == said["dify-timed"] == said["combined"] == said["json"]
+    assert found["dify"] == found["dify-timed"] == found["combined"] == found["json"]
 
 
 LINES = st.sampled_from(
@@ -103,13 +103,13 @@ FORMATS = [*SAMPLES.values(), INGRESS, "$request $status", 'log_format n escape=
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@settings(max_examples=50)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(log=st.lists(LINES | TEXT, max_size=8).map(b"".join), cuts=st.lists(st.integers(0, 2000), max_size=4))
 def test_the_laws_hold(format: str, log: bytes, cuts: list[int]) -> None:
     check_laws(Nginx(format=format), log, cuts)
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(line=LINES, at=st.integers(0, 400), put=TEXT.filter(lambda text: b"\n" not in text))
 def test_text_of_a_client_never_becomes_a_label(line: bytes, at: int, put: bytes) -> None:
     for format in FORMATS:

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from parsers.batch import DroppedValue, Failure
@@ -139,7 +139,6 @@ def test_the_sample_has_a_failure_of_each_kind() -> None:
 LINES = st.sampled_from((ROOT / "samples/nginx-error.log").read_bytes().splitlines(keepends=True))
 
 
-@settings(max_examples=100)
 @given(log=st.lists(LINES | st.binary(max_size=40), max_size=8).map(b"".join), cuts=st.lists(st.integers(0, 2000)))
 def test_the_laws_hold(log: bytes, cuts: list[int]) -> None:
     check_laws(ERROR, log, cuts)

@@ -91,7 +91,7 @@ def outcome(batches: list[Batch]) -> dict[str, int]:
     }
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(pieces=PIECES, cuts=st.lists(st.integers(0, 12_000), max_size=12))
 def test_every_record_is_counted_once_however_the_log_is_cut(
     pieces: list[tuple[str, str, bool]], cuts: list[int]
@@ -106,7 +106,6 @@ def test_every_record_is_counted_once_however_the_log_is_cut(
     assert sum(batch.lines for batch in batches) == len(lines)
 
 
-@settings(max_examples=100)
 @given(pieces=PIECES, at=st.integers(0, 12_000), block=st.integers(1, 900))
 def test_a_part_of_a_log_continues_where_the_previous_part_ended(
     pieces: list[tuple[str, str, bool]], at: int, block: int

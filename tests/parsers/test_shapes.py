@@ -48,7 +48,6 @@ def neighbours(path: bytes, digit: str) -> list[bytes]:
     return [path[:at] + digit.encode() + path[at + 1 :] for at in places]
 
 
-@settings(max_examples=100)
 @given(path=paths(), digit=st.sampled_from(DIGITS))
 def test_paths_that_are_alike_have_one_route(path: bytes, digit: str) -> None:
     for other in neighbours(path, digit):
@@ -93,7 +92,7 @@ REQUESTS = st.one_of(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(requests=st.lists(REQUESTS, max_size=30))
 def test_a_window_is_the_sum_of_its_lines(requests: list[bytes]) -> None:
     parser = Nginx(format="combined", routes=EXTRA)

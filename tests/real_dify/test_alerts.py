@@ -110,5 +110,5 @@ def test_the_alerts_that_fire_are_true_and_no_other_fires(
     rules = {"rule_files": [str(path) for path in FILES], "evaluation_interval": f"{STEP}s", "tests": [test]}
     file = tmp_path / "test.yml"
     file.write_text(yaml.safe_dump(rules))
-    told = subprocess.run([find("promtool"), "test", "rules", str(file)], capture_output=True, text=True)
-    assert told.returncode == 0, told.stdout + told.stderr
+    result = subprocess.run([find("promtool"), "test", "rules", str(file)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr

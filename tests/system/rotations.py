@@ -27,7 +27,7 @@ from tests.system.exporter import COMMAND, Exporter
 from tests.system.programs import find, running, until
 from tests.system.test_nginx import MAIN, UnixConnection
 
-#: logrotate's directives, by mode; `.1` is what is not told otherwise.
+#: logrotate's directives, by mode; a mode that names no directive rotates to `.1`.
 MODES = {
     "create": "create",
     "nocreate": "nocreate",

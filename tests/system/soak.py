@@ -241,8 +241,8 @@ def _life(found: Found, folder: Path, seconds: float, in_start: bool) -> None:
             found.reloads += 1
         threading.Event().wait(seconds)
         if not in_start:
-            told = Path(f"/proc/{process.pid}/status").read_text()
-            found.memory.append(int(told.partition("VmRSS:")[2].split()[0]))
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            found.memory.append(int(status.partition("VmRSS:")[2].split()[0]))
     finally:
         process.kill()
 

@@ -40,13 +40,13 @@ def test_what_others_wrote_gets_nowhere(logs: Path) -> None:
         assert exporter.value("dify_exporter_lines_total", outcome="unparsed") > len(BAD) * 10
         shown = [exporter.get(path) for path in ("/metrics", "/health", "/")]
         assert sum("unparsed lines" in line for line in exporter.process.lines) >= len(config().sources) / 2
-    told = ["\n".join(exporter.process.lines)]
+    outputs = ["\n".join(exporter.process.lines)]
     for command in (
         ["check"], ["replay"], ["replay", "--output", "json"], ["replay", "--output", "metrics"],
         *(["explain", line.decode()] for line in BAD[::2]),
     ):  # fmt: skip
         done = subprocess.run([COMMAND, *command], cwd=logs, capture_output=True, text=True)
         assert done.returncode in (0, 1)
-        told += [done.stdout, done.stderr]
-    for text in (*shown, *told):
+        outputs += [done.stdout, done.stderr]
+    for text in (*shown, *outputs):
         assert "CANARY" not in text

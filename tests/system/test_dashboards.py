@@ -23,7 +23,7 @@ from tests.system.stack import Prometheus, blackbox, lay_out, operators_promethe
 from tests.system.test_probes import Pages, served
 
 ROOT = Path(__file__).parents[2]
-BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
+BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((FOLDER / "dashboards").glob("*.json"))}
 PANELS = [(name, panel) for name, board in BOARDS.items() for panel in board["panels"] if panel["type"] != "row"]
 QUERIES = [
     pytest.param(name, panel["title"], target["expr"], id=f"{name}-{panel['title']}-{target['refId']}")
@@ -77,7 +77,7 @@ def substituted(expression: str) -> str:
 
 def test_the_json_is_what_the_generator_gives() -> None:
     """`make dashboards` writes it."""
-    assert {path.name: path.read_text() for path in FOLDER.iterdir()} == rendered()
+    assert {str(path.relative_to(FOLDER)): path.read_text() for path in FOLDER.glob("*/*.json")} == rendered()
 
 
 @pytest.mark.parametrize("name", BOARDS)
@@ -241,9 +241,9 @@ def remember(folder: Path, exporter: Exporter, dify: str) -> None:
 def test_every_query_returns_data(live: Prometheus) -> None:
     """One test, for Prometheus is started once. With -s it prints the table of panels, queries and values."""
     deadline = time.monotonic() + 15
-    while (missing := [told for told, found in ask(live) if not found]) and time.monotonic() < deadline:
+    while (missing := [row for row, found in ask(live) if not found]) and time.monotonic() < deadline:
         threading.Event().wait(0.5)
-    print("\n".join(told for told, _ in ask(live)))
+    print("\n".join(row for row, _ in ask(live)))
     assert not missing, "\n".join(missing)
 
 
@@ -272,8 +272,8 @@ def ask(server: Prometheus) -> list[tuple[str, bool]]:
         for target in panel["targets"]:
             values = [each["value"][1] for each in server.query(substituted(target["expr"]))]
             numbers = [value for value in values if value != "NaN"]
-            told = f"{len(values)} series, first {numbers[0]}" if numbers else EMPTY.get(panel["title"], "NO DATA")
-            answers.append((f"| {name} | {panel['title']} | `{target['expr']}` | {told} |", told != "NO DATA"))
+            answer = f"{len(values)} series, first {numbers[0]}" if numbers else EMPTY.get(panel["title"], "NO DATA")
+            answers.append((f"| {name} | {panel['title']} | `{target['expr']}` | {answer} |", answer != "NO DATA"))
     return answers
 
 

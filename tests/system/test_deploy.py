@@ -158,7 +158,9 @@ def test_alertmanager_is_not_started_without_a_secret(tmp_path: Path, missing: s
 # --- compose and Dockerfile -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["compose.yaml", "dify-logs.compose.yaml", "proxy.compose.yaml"])
+@pytest.mark.parametrize(
+    "name", ["compose.yaml", "dify-logs.compose.yaml", "proxy.compose.yaml", "receive.compose.yaml"]
+)
 def test_compose_files_follow_the_specification(name: str) -> None:
     told(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / name)
 
@@ -220,6 +222,16 @@ def test_our_own_configurations_load(path: Path) -> None:
     config = load(path)
     assert config.exporter.state == "/var/lib/dify-exporter/state"
     assert config.sources
+
+
+def test_the_receiver_needs_a_token_and_publishes_no_port() -> None:
+    settings = load(DEPLOY / "receive.toml").receive
+    ((name, service),) = documents(DEPLOY / "receive.compose.yaml")[0]["services"].items()
+    assert (name, "ports" in service) == ("dify-exporter-receive", False)
+    mounts = dict(volume.split(":")[1::-1] for volume in service["volumes"])
+    assert {settings.token_file, str(Path(settings.log).parent)} < mounts.keys()
+    source = "\n".join(line[2:] for line in (DEPLOY / "exporter.toml").read_text().splitlines() if line[:2] == "# ")
+    assert f'"/logs/{Path(mounts["/logs"]).name}/{Path(settings.log).name}"' in source
 
 
 def test_the_proxys_configuration_loads() -> None:

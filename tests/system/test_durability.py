@@ -9,9 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 
+from exporter.ledger import exponential
+from tests.durations import access_lines, books
+from tests.exporter.metrics.metrics_proto import families, native_buckets
 from tests.system import soak
 from tests.system.exporter import COMMAND, Exporter, serving
 from tests.system.programs import Process, find, running, until
@@ -49,6 +53,40 @@ def test_kills_under_load_rotation_and_scraping(tmp_path: Path) -> None:
     found = soak.soak(tmp_path, soak.Terms(kills=12, seconds=1.5, seed=random.randrange(1000)))
     assert found.exact, soak.table(found)
     assert found.rotations > 2
+
+
+def test_every_bucket_is_exact_after_kills(tmp_path: Path) -> None:
+    """Both kinds of buckets and the sums are what the log says, however often the exporter is killed between scrapes."""
+    found = books(seed=4, lines=400)
+    lines, source = list(access_lines(found)), SOURCE.replace("nginx", "dify")
+    log = tmp_path / "access.log"
+    log.touch()
+    for begin in range(0, len(lines), 1000):
+        with serving(tmp_path, source, exporter_keys='start_at = "beginning"') as exporter:
+            with log.open("a") as file:
+                file.writelines(line + "\n" for line in lines[begin : begin + 1000])
+            until("some lines", lambda begin=begin: counted(exporter) > begin)
+            exporter.process.kill()
+    with serving(tmp_path, source) as exporter:
+        until("all lines", lambda: counted(exporter) == len(lines))
+        request = Request(exporter.url + "/metrics", headers={"Accept": "application/vnd.google.protobuf"})
+        with urlopen(request, timeout=10) as answer:
+            shown = {family.name: family for family in families(answer.read())}
+    histograms = {
+        pair.value: metric.histogram
+        for metric in shown["dify_handler_duration_seconds"].metric
+        for pair in metric.label
+        if pair.name == "route"
+    }
+    assert histograms.keys() == {book.route for book in found}
+    for book in found:
+        histogram, counts = histograms[book.route], dict[int, int]()
+        exponential.observe(counts, book.durations)
+        assert histogram.sample_sum == sum(book.durations) / 10**9
+        assert native_buckets(histogram) == {n + exponential.ZERO_INDEX: count for n, count in counts.items()}
+        for bucket in histogram.bucket:
+            below = sum(duration <= bucket.upper_bound * 10**9 for duration in book.durations)
+            assert bucket.cumulative_count == below
 
 
 def test_sigterm_under_load_stores_everything(tmp_path: Path) -> None:
@@ -100,9 +138,9 @@ def test_a_damaged_state_is_set_aside_and_its_sources_count_as_never_seen(tmp_pa
     content = DAMAGES[damage]
     state.write_bytes(state.read_bytes()[:200] if content is None else content)
     exporter = count(tmp_path, 100)
-    said = [line for line in exporter.process.lines if "set aside as" in line]
-    assert len(said) == 1
-    assert "level=warning" in said[0]
+    warnings = [line for line in exporter.process.lines if "set aside as" in line]
+    assert len(warnings) == 1
+    assert "level=warning" in warnings[0]
     assert not any("set aside" in line for line in count(tmp_path, 100).process.lines)
 
 

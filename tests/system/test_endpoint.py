@@ -131,10 +131,10 @@ def test_a_bad_web_config_is_exit_code_2(tmp_path: Path) -> None:
     (tmp_path / "exporter.toml").write_text('[exporter]\nweb_config = "web.toml"\n' + SOURCE)
     (tmp_path / "web.toml").write_text("[tls_server_confg]\n")
     for command in ("serve", "check"):
-        told = subprocess.run([COMMAND, command], cwd=tmp_path, capture_output=True, text=True, timeout=30)
-        assert told.returncode == 2
-        assert told.stderr.count("\n") == 1
-        assert 'unknown table "tls_server_confg", did you mean "tls_server_config"?' in told.stderr
+        result = subprocess.run([COMMAND, command], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+        assert result.returncode == 2
+        assert result.stderr.count("\n") == 1
+        assert 'unknown table "tls_server_confg", did you mean "tls_server_config"?' in result.stderr
 
 
 def test_control_c_ends_it_clean_and_quick(tmp_path: Path) -> None:

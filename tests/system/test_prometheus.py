@@ -44,13 +44,13 @@ def test_prometheus_scrapes_the_default_configuration(samples_exporter: Exporter
 
 
 def test_promtool_has_nothing_to_say(samples_exporter: Exporter) -> None:
-    told = subprocess.run(
+    result = subprocess.run(
         [find("promtool"), "check", "metrics"],
         input=samples_exporter.metrics(),
         capture_output=True,
         text=True,
     )
-    assert (told.returncode, told.stdout + told.stderr) == (0, "")
+    assert (result.returncode, result.stdout + result.stderr) == (0, "")
 
 
 def test_both_formats_are_read_back(samples_exporter: Exporter) -> None:

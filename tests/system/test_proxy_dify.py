@@ -82,7 +82,7 @@ class Client:
         self.seconds += time.monotonic() - begun
         self.requests["POST", route, str(response.status_code)] += 1
         nodes = [d["data"]["process_data"] for d in documents if d.get("event") == "node_finished"]
-        told = sum(process["usage"]["total_tokens"] for process in nodes)
+        of_nodes = sum(process["usage"]["total_tokens"] for process in nodes)
         for process in nodes:
             self._usage(process["model_name"], process["usage"])
         for document in documents:
@@ -92,7 +92,7 @@ class Client:
             if (
                 document.get("event") == "workflow_finished" or "workflow_run_id" in document
             ) and "total_tokens" in document["data"]:
-                self.tokens[self.app_id, "unknown", "unsplit"] += document["data"]["total_tokens"] - told
+                self.tokens[self.app_id, "unknown", "unsplit"] += document["data"]["total_tokens"] - of_nodes
 
     def _documents(self, response: requests.Response) -> list[dict[str, Any]]:
         if not response.headers["Content-Type"].startswith("text/event-stream"):
@@ -156,8 +156,8 @@ def test_client_and_exporter_agree(proxy: Proxy, tmp_path: Path) -> None:
         assert exporter.value("dify_active_requests") == 0
         assert "CANARY" not in exporter.metrics()
         assert "CANARY" not in proxy.log.read_text()
-    told = subprocess.run([COMMAND, "replay", "--output", "metrics", str(proxy.log)], capture_output=True, check=True)
-    samples = [s for family in text_string_to_metric_families(told.stdout.decode()) for s in family.samples]
+    result = subprocess.run([COMMAND, "replay", "--output", "metrics", str(proxy.log)], capture_output=True, check=True)
+    samples = [s for family in text_string_to_metric_families(result.stdout.decode()) for s in family.samples]
     assert sum(s.value for s in samples if s.name == "dify_requests_total") == requests_sent.total()
     assert sum(s.value for s in samples if s.name == "dify_tokens_used_total") == (one.tokens + two.tokens).total()
 

@@ -104,9 +104,9 @@ def test_a_full_disk_costs_lines_and_no_request(url: str, tmp_path: Path) -> Non
         os.truncate(proxy.log, 0)
         assert ask(proxy) == 200
         until("lines again", lambda: proxy.log.stat().st_size > 0)
-        told = sum(line["dify.proxy.dropped_lines"] for event in ("request", "heartbeat")
-                   for line in proxy.lines(f"dify.proxy.{event}"))  # fmt: skip
-        assert told == 12 - written
+        dropped = sum(line["dify.proxy.dropped_lines"] for event in ("request", "heartbeat")
+                      for line in proxy.lines(f"dify.proxy.{event}"))  # fmt: skip
+        assert dropped == 12 - written
 
 
 def active(exporter: Exporter) -> float:

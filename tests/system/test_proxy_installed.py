@@ -20,6 +20,6 @@ def test_the_extra_brings_all_that_the_proxy_needs(tmp_path: Path) -> None:
         proxy = Proxy(process, tmp_path / "proxy.log")
         assert proxy.raw(b"GET /-/healthy HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").endswith(b"ok\n")
     subprocess.run([binaries / "pip", "uninstall", "--quiet", "--yes", "h11"], check=True)
-    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert (told.returncode, told.stderr.count("\n")) == (2, 1)
-    assert "install dify-exporter[proxy]" in told.stderr
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "install dify-exporter[proxy]" in result.stderr

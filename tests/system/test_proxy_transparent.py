@@ -200,8 +200,8 @@ def test_a_large_upload_costs_no_memory(tmp_path: Path, proxy: Proxy, recorder: 
     recorder.answer, recorder.reads_bodies = answer, False
     before = resident(proxy)
     curl = ["curl", "-sS", "-T", str(source), "-X", "POST", "-H", "Expect: 100-continue"]
-    told = subprocess.run([*curl, f"{proxy.url}/v1/files/upload"], capture_output=True, check=True, timeout=60)
-    assert told.stdout == b"ok"
+    result = subprocess.run([*curl, f"{proxy.url}/v1/files/upload"], capture_output=True, check=True, timeout=60)
+    assert result.stdout == b"ok"
     assert received[0][1] == hashlib.sha256(block * 60).hexdigest()
     assert b"expect" not in received[0][0].lower()
     assert resident(proxy) - before < 20_000

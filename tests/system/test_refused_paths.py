@@ -39,10 +39,10 @@ def test_d41_serve_says_what_stands_there_and_goes_on(folder: Path) -> None:
     config = "".join(map(_source, _KINDS)) + _source("good.log")
     with serving(folder, config, exporter_keys='start_at = "beginning"') as exporter:
         for name in _KINDS:
-            said = exporter.process.said(f"source={name} ")
-            assert str(folder / name) in said
-            assert "not_a_file" in said
-            assert "folders, FIFOs, sockets and devices are refused" in said
+            line = exporter.process.said(f"source={name} ")
+            assert str(folder / name) in line
+            assert "not_a_file" in line
+            assert "folders, FIFOs, sockets and devices are refused" in line
             assert exporter.value("dify_exporter_source_up", source=name) == 0
             assert exporter.value("dify_exporter_source_errors_total", source=name, reason="not_a_file") == 1
         assert exporter.value("dify_exporter_source_up", source="good.log") == 1

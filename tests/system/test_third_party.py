@@ -16,11 +16,11 @@ def test_a_parser_of_another_package_is_used_by_name(tmp_path: Path) -> None:
     (tmp_path / "exporter.toml").write_text(
         '[[source]]\nname = "pipes"\npaths = ["pipes.log"]\nparser = "pipes"\nseparator = "|"\n'
     )
-    told = subprocess.run(
+    result = subprocess.run(
         [tmp_path / "venv/bin/dify-exporter", "replay", "--output", "json"],
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    found = json.loads(told.stdout)["pipes"]
+    found = json.loads(result.stdout)["pipes"]
     assert found["lines"] == {"observed": 2, "ignored": 0, "unparsed": 1}
     assert {(row["route"], row["status"]) for row in found["requests"]} == {
         ("/v1/info", "2xx"),

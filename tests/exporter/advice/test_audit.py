@@ -8,6 +8,9 @@ import pytest
 from exporter.advice.audit import audit
 from exporter.config.loader import load
 from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, ProxyLine, UsageEntry, encode
+from parsers.tracing import heartbeat_line
+from parsers.tracing.line import MESSAGE, TOTAL_TOKENS
+from parsers.tracing.line import encode as fact_line
 
 PRICE = '[[price]]\nmodel = "listed"\ninput = "1"\noutput = "1"\ncurrency = "EUR"\n'
 BUDGET = '[[budget]]\nname = "monthly"\nwindow = "month"\nunit = "USD"\nlimit = "5"\n'
@@ -90,6 +93,17 @@ def test_two_sources_may_report_the_same_calls(findings) -> None:
     logs = {name: line(cost="1", currency="USD") for name in "ab"}
     assert findings(BUDGET, **logs) == [(sentence, False)]
     assert findings(BUDGET + 'match = { source = "b" }\n', **logs) == []
+
+
+def test_a_receiver_beside_a_proxy_is_named_without_any_budget(findings) -> None:
+    attributes = {"dify.app_id": "8b0e7153-bf7c-4370-a6d8-5c524e440066", TOTAL_TOKENS: 5}
+    received = (
+        fact_line(MESSAGE, 1_790_000_000_000_000_000, attributes) + heartbeat_line({("otel", "written"): 1}, 1)
+    ).decode()
+    ((sentence, problem),) = findings("", receiver=received, proxy=line(cost="1", currency="USD"))
+    assert sentence.startswith("sources receiver (tracing) and proxy (the proxy) may report the same model calls")
+    assert not problem
+    assert findings("", receiver=received) == []
 
 
 def test_budgets_without_any_usage(findings) -> None:

@@ -118,8 +118,8 @@ def test_a_few_unparsed_lines_are_no_problem(tmp_path: Path) -> None:
 def test_lines_of_another_program_in_the_same_log_are_known(tmp_path: Path) -> None:
     gin = '[GIN] 2025/07/17 - 07:35:41 | 200 | 1s | 1.1.1.1 | GET "/health/check"'
     (tmp_path / "x.log").write_text((SAMPLES / "nginx-dify.log").read_text() + gin + "\n")
-    said = [finding.text for finding in findings(Nginx(), tmp_path / "x.log")]
-    assert said[1].endswith('; it looks like parser = "plugin-daemon"')
+    texts = [finding.text for finding in findings(Nginx(), tmp_path / "x.log")]
+    assert texts[1].endswith('; it looks like parser = "plugin-daemon"')
 
 
 def test_a_half_line_at_the_end_is_not_judged(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ TIMED = "log_format timed-2 '$remote_addr [$time_local] \"$request\" $status $bo
 
 
 def init(folder: Path, root: Path, *arguments: str) -> str:
-    told = CliRunner().invoke(
+    result = CliRunner().invoke(
         main, ["init", "--config", str(folder / "exporter.toml"), "--root", str(root), *arguments]
     )
-    assert told.exit_code == 0, told.output
-    return told.output
+    assert result.exit_code == 0, result.output
+    return result.output
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def machine(tmp_path: Path) -> Path:
         folder = root / f"var/lib/docker/containers/{number:064x}"
         folder.mkdir(parents=True)
         labels = {"com.docker.compose.service": service, "com.docker.compose.project": "docker"}
-        told = {"Name": f"/docker-{service}-1", "Config": {"Image": image, "Labels": labels}}
-        (folder / "config.v2.json").write_text(json.dumps(told))
+        container = {"Name": f"/docker-{service}-1", "Config": {"Image": image, "Labels": labels}}
+        (folder / "config.v2.json").write_text(json.dumps(container))
         if service != "nginx":
             shutil.copy(SAMPLES / "docker-api.log", folder / f"{number:064x}-json.log")
     (root / "var/lib/docker/containers/broken").mkdir()
@@ -78,10 +78,10 @@ def test_it_finds_what_is_there(machine: Path, tmp_path: Path) -> None:
     text = (tmp_path / "exporter.toml").read_text()
     assert 'envelope = "docker"' in text
     assert "$request_time" in text
-    told = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "exporter.toml")])
-    assert "every key and value is valid" in told.output
-    assert told.exit_code == 1  # the access logs are still to come
-    assert "no such file yet" in told.output
+    result = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "exporter.toml")])
+    assert "every key and value is valid" in result.output
+    assert result.exit_code == 1  # the access logs are still to come
+    assert "no such file yet" in result.output
 
 
 def test_a_machine_without_logs_gets_a_beginning(tmp_path: Path) -> None:
@@ -92,9 +92,9 @@ def test_a_machine_without_logs_gets_a_beginning(tmp_path: Path) -> None:
 
 def test_an_existing_file_is_kept(tmp_path: Path) -> None:
     (tmp_path / "exporter.toml").write_text("precious")
-    told = CliRunner().invoke(main, ["init", "--config", str(tmp_path / "exporter.toml"), "--root", str(tmp_path)])
-    assert told.exit_code == 2
-    assert "exists: replace it with --force" in told.stderr
+    result = CliRunner().invoke(main, ["init", "--config", str(tmp_path / "exporter.toml"), "--root", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "exists: replace it with --force" in result.stderr
     assert (tmp_path / "exporter.toml").read_text() == "precious"
     init(tmp_path, tmp_path, "--force")
     assert "precious" not in (tmp_path / "exporter.toml").read_text()
@@ -102,9 +102,11 @@ def test_an_existing_file_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    told = CliRunner().invoke(main, ["init", "--config", str(tmp_path / "none/exporter.toml"), "--root", str(tmp_path)])
-    assert told.exit_code == 2
-    assert "cannot be written: No such file or directory" in told.stderr
+    result = CliRunner().invoke(
+        main, ["init", "--config", str(tmp_path / "none/exporter.toml"), "--root", str(tmp_path)]
+    )
+    assert result.exit_code == 2
+    assert "cannot be written: No such file or directory" in result.stderr
 
 
 def test_named_files_are_detected_as_replay_detects_them(tmp_path: Path) -> None:
@@ -121,9 +123,9 @@ def test_named_files_are_detected_as_replay_detects_them(tmp_path: Path) -> None
     assert {name: source.paths for name, source in sources.items()} == {
         "api": (files[0],), "nginx": (files[1],), "dify": (files[2],)
     }  # fmt: skip
-    told = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "exporter.toml")])
-    assert "41 lines: 41 observed, 0 ignored, 0 unparsed; yields requests (41)" in told.output
-    assert (told.exit_code, "problem" in told.output) == (0, False)
+    result = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "exporter.toml")])
+    assert "41 lines: 41 observed, 0 ignored, 0 unparsed; yields requests (41)" in result.output
+    assert (result.exit_code, "problem" in result.output) == (0, False)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_a_named_file_that_cannot_be_tailed_is_left_out(tmp_path: Path, content:
         named.write_bytes(content)
     (tmp_path / "root").mkdir()
     arguments = ["--config", str(tmp_path / "x.toml"), "--root", str(tmp_path / "root")]
-    told = CliRunner().invoke(main, ["init", *arguments, str(named), str(SAMPLES / "nginx-dify.log")])
-    assert told.exit_code == 2
-    assert f"left out: {named} (named on the command line): {why}" in told.output
+    result = CliRunner().invoke(main, ["init", *arguments, str(named), str(SAMPLES / "nginx-dify.log")])
+    assert result.exit_code == 2
+    assert f"left out: {named} (named on the command line): {why}" in result.output
     assert [source.name for source in load(tmp_path / "x.toml").sources] == ["nginx"]

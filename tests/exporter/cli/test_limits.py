@@ -51,6 +51,7 @@ def test_a_named_file_of_the_kernel_is_refused_and_an_empty_log_is_not(tmp_path:
     assert "is empty" in CliRunner().invoke(main, ["replay", str(tmp_path / "empty.log")]).output
 
 
+@pytest.mark.system
 def test_what_a_shell_has_opened_is_read() -> None:
     for script in (f"{COMMAND} replay <(cat {SAMPLE})", f"cat {SAMPLE} | {COMMAND} replay /dev/stdin"):
         found = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
@@ -66,6 +67,7 @@ def test_what_a_shell_has_opened_is_read() -> None:
         ("explain", "no line to explain"),
     ],
 )
+@pytest.mark.system
 def test_standard_input_is_closed(arguments: str, sentence: str) -> None:
     script = f"{COMMAND} {arguments} <&-"
     found = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60)
@@ -89,6 +91,7 @@ OUTPUTS = ["--version", "check", f"replay {SAMPLE}", f"replay --output metrics {
 
 
 @pytest.mark.parametrize("arguments", OUTPUTS)
+@pytest.mark.system
 def test_output_that_cannot_be_written_ends_in_a_sentence(arguments: str, tmp_path: Path) -> None:
     (tmp_path / "exporter.toml").write_text('[[source]]\nname = "a"\npaths = ["a.log"]\nparser = "nginx"\n')
     script = f"{COMMAND} {arguments} >/dev/full"
@@ -99,6 +102,7 @@ def test_output_that_cannot_be_written_ends_in_a_sentence(arguments: str, tmp_pa
 
 
 @pytest.mark.parametrize("arguments", [f"replay {SAMPLE}", f"replay --output metrics {SAMPLE}"])
+@pytest.mark.system
 def test_closed_output_is_no_error(arguments: str) -> None:
     found = subprocess.run(["bash", "-c", f"{COMMAND} {arguments} >&-"], capture_output=True, text=True, timeout=60)
     assert found.returncode == 0, found.stderr

@@ -25,10 +25,10 @@ COMMANDS = main.list_commands(click.Context(main))
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_examples_and_every_option_a_variable(command: str) -> None:
-    told = CliRunner().invoke(main, [command, "--help"])
-    assert told.exit_code == 0
-    assert f"  dify-exporter {command}" in told.output.split("Examples:")[1] or "| dify-exporter" in told.output
-    assert told.output == CliRunner().invoke(main, [command, "-h"]).output
+    result = CliRunner().invoke(main, [command, "--help"])
+    assert result.exit_code == 0
+    assert f"  dify-exporter {command}" in result.output.split("Examples:")[1] or "| dify-exporter" in result.output
+    assert result.output == CliRunner().invoke(main, [command, "-h"]).output
 
 
 def test_version_and_wrong_use() -> None:
@@ -40,9 +40,9 @@ def test_version_and_wrong_use() -> None:
 def test_check_finds_that_nothing_would_be_served(tmp_path: Path) -> None:
     (tmp_path / "exporter.toml").write_text("[exporter]\nlisten = '127.0.0.1:0'\n")
     for command, code in {"check": 1, "serve": 2}.items():
-        told = CliRunner().invoke(main, [command, "--config", str(tmp_path / "exporter.toml")])
-        assert told.exit_code == code
-        assert "no [[source]] table, expected at least one" in told.output
+        result = CliRunner().invoke(main, [command, "--config", str(tmp_path / "exporter.toml")])
+        assert result.exit_code == code
+        assert "no [[source]] table, expected at least one" in result.output
 
 
 def test_a_files_name_cannot_move_the_cursor(tmp_path: Path) -> None:
@@ -54,9 +54,9 @@ def test_a_files_name_cannot_move_the_cursor(tmp_path: Path) -> None:
     checked = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "exporter.toml")], color=True)
     replayed = CliRunner().invoke(main, ["replay", str(tmp_path / "logs" / named)], color=True)
     refused = CliRunner().invoke(main, ["replay", str(tmp_path / named)], color=True)
-    for told in (checked.output, replayed.stderr, refused.stderr):
-        assert "a\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}31m" in told
-        assert not set(told) & set("\x1b\x9b\u202e")
+    for text in (checked.output, replayed.stderr, refused.stderr):
+        assert "a\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}31m" in text
+        assert not set(text) & set("\x1b\x9b\u202e")
     shown = LineFormatter("logfmt").format(
         logging.makeLogRecord({"msg": f"path={named}", "levelname": "INFO", "name": "x"})
     )
@@ -65,27 +65,29 @@ def test_a_files_name_cannot_move_the_cursor(tmp_path: Path) -> None:
 
 def test_variables_stand_for_options(tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text("[nonsense]\n")
-    told = CliRunner().invoke(main, ["check"], env={"DIFY_EXPORTER_CONFIG": str(tmp_path / "other.toml")})
-    assert told.exit_code == 2
-    assert "other.toml: unknown table" in told.stderr
-    told = CliRunner().invoke(main, ["replay", str(SAMPLE)], env={"DIFY_EXPORTER_REPLAY_OUTPUT": "json"})
-    assert json.loads(told.stdout)
+    result = CliRunner().invoke(main, ["check"], env={"DIFY_EXPORTER_CONFIG": str(tmp_path / "other.toml")})
+    assert result.exit_code == 2
+    assert "other.toml: unknown table" in result.stderr
+    result = CliRunner().invoke(main, ["replay", str(SAMPLE)], env={"DIFY_EXPORTER_REPLAY_OUTPUT": "json"})
+    assert json.loads(result.stdout)
 
 
+@pytest.mark.system
 def test_standard_input_and_no_colours_into_a_pipe() -> None:
     environment = {**os.environ, "FORCE_COLOR": ""}
-    told = subprocess.run(
+    result = subprocess.run(
         [COMMAND, "replay", "-"], input=SAMPLE.read_bytes(), capture_output=True, timeout=60, env=environment
     )
-    assert told.returncode == 0
-    assert b"\x1b[" not in told.stdout + told.stderr
-    assert b"/v1/chat-messages" in told.stdout
+    assert result.returncode == 0
+    assert b"\x1b[" not in result.stdout + result.stderr
+    assert b"/v1/chat-messages" in result.stdout
 
 
+@pytest.mark.system
 def test_no_color_is_obeyed_on_a_terminal() -> None:
     leader, follower = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1"}
-    told = subprocess.Popen([COMMAND, "replay", str(SAMPLE)], stdout=follower, stderr=follower, env=environment)
+    process = subprocess.Popen([COMMAND, "replay", str(SAMPLE)], stdout=follower, stderr=follower, env=environment)
     os.close(follower)
     output = b""
     while True:
@@ -97,7 +99,7 @@ def test_no_color_is_obeyed_on_a_terminal() -> None:
         if not block:
             break
     os.close(leader)
-    assert told.wait(30) == 0
+    assert process.wait(30) == 0
     assert b"/v1/chat-messages" in output
     # Cursor movements of the progress bar and bold are no colours: SGR 30–38, 40–48, 90–107 are.
     colours = [*range(30, 39), *range(40, 49), *range(90, 108)]
@@ -109,15 +111,16 @@ def test_an_interrupted_command_ends_quietly_with_130(monkeypatch: pytest.Monkey
         raise KeyboardInterrupt
 
     monkeypatch.setattr("exporter.cli.check.load_or_stop", interrupted)
-    told = CliRunner().invoke(main, ["check"])
-    assert (told.exit_code, told.output) == (130, "")
+    result = CliRunner().invoke(main, ["check"])
+    assert (result.exit_code, result.output) == (130, "")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.system
 def test_completion(shell: str) -> None:
     environment = {**os.environ, "_DIFY_EXPORTER_COMPLETE": f"{shell}_source"}
-    told = subprocess.run([COMMAND], capture_output=True, text=True, timeout=30, env=environment)
-    assert "_DIFY_EXPORTER_COMPLETE" in told.stdout
+    result = subprocess.run([COMMAND], capture_output=True, text=True, timeout=30, env=environment)
+    assert "_DIFY_EXPORTER_COMPLETE" in result.stdout
 
 
 def test_log_lines_as_logfmt_or_json() -> None:
@@ -133,22 +136,24 @@ def test_log_lines_as_logfmt_or_json() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.system
 def test_files_are_utf_8_whatever_the_locale_is(tmp_path: Path) -> None:
     (tmp_path / "var/log/nginx").mkdir(parents=True)
     (tmp_path / "var/log/nginx/access.log").touch()
     config = tmp_path / "überwacht"
     config.mkdir()
     arguments = [COMMAND, "init", "--config", config / "exporter.toml", "--root", tmp_path]
-    told = subprocess.run(arguments, capture_output=True, timeout=60, env=ASCII_ONLY)
-    assert told.returncode == 0, told.stderr
+    result = subprocess.run(arguments, capture_output=True, timeout=60, env=ASCII_ONLY)
+    assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.system
 def test_what_the_locale_cannot_write_ends_no_replay(tmp_path: Path) -> None:
     config = tmp_path / "exporter.toml"
     table = f'[[source]]\nname = "nginx 日志"\npaths = ["{SAMPLE}"]\nparser = "nginx"\n'
     config.write_text(table, "utf-8")
     for output in ("table", "metrics", "json"):
         arguments = [COMMAND, "replay", "--config", config, "--output", output]
-        told = subprocess.run(arguments, capture_output=True, timeout=60, env=ASCII_ONLY)
-        assert told.returncode == 0, told.stderr
-        assert ('source="nginx 日志"'.encode() in told.stdout) == (output == "metrics")
+        result = subprocess.run(arguments, capture_output=True, timeout=60, env=ASCII_ONLY)
+        assert result.returncode == 0, result.stderr
+        assert ('source="nginx 日志"'.encode() in result.stdout) == (output == "metrics")

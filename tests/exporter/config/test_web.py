@@ -102,12 +102,12 @@ TLS = '[tls_server_config]\ncert_file = "cert.pem"\nkey_file = "key.pem"\n'
 def test_one_sentence_with_file_table_and_key(files: Path, text: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as raised:
         loaded(files, text)
-    (said,) = raised.value.problems
-    assert said.startswith(f"{files}/web.toml: ")
-    assert sentence in said
-    assert "CANARY" not in said
-    assert "12345678" not in said
-    assert HASH not in said
+    (problem,) = raised.value.problems
+    assert problem.startswith(f"{files}/web.toml: ")
+    assert sentence in problem
+    assert "CANARY" not in problem
+    assert "12345678" not in problem
+    assert HASH not in problem
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

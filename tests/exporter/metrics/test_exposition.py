@@ -1,7 +1,6 @@
 """The exposition is what prometheus_client would print, and its own parsers read it back, whatever the labels hold."""
 
 from collections.abc import Iterable
-from itertools import accumulate
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +14,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
 from exporter import catalogue as c
+from exporter.ledger.histogram import layout
 from exporter.ledger.ledger import Ledger, Snapshot
 from exporter.ledger.series import Limits
 from exporter.metrics.exposition import OPEN_METRICS, TEXT, Gauges, Texts, render
@@ -56,7 +56,7 @@ def test_gauges_of_the_process() -> None:
     assert "# TYPE dify_exporter_checkpoint_errors_total counter\ndify_exporter_checkpoint_errors_total 2.0\n" in text
 
 
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples * 3 // 5)
 @given(st.lists(st.text(alphabet=st.characters(codec=None), max_size=200), min_size=1, max_size=5))
 def test_any_label_is_read_back(values: list[str]) -> None:
     """Backslash, quote, newline, lone surrogate, empty: one bad value must not fail the scrape."""
@@ -95,8 +95,10 @@ class Reference(Collector):
     def histogram(self, metric, values, births) -> Metric:
         family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
         bounds = [*map(floatToGoString, self.snapshot.bounds[metric]), "+Inf"]
-        for labels, (*counts, total) in values.items():
-            family.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total / 10**9)
+        cumulative = layout(self.snapshot.bounds[metric]).cumulative
+        for labels, found in values.items():
+            counts = cumulative(found)
+            family.add_metric(labels, list(zip(bounds, counts, strict=True)), found.total / 10**9)
             if labels in births:
                 named = dict(zip(metric.labels, labels, strict=True))
                 family.add_sample(f"{metric.name}_created", named, births[labels])
@@ -122,7 +124,7 @@ GAUGES = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("content_type", [TEXT, OPEN_METRICS])
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples * 3 // 5)
 @given(records=st.lists(RECORDS, max_size=8), gauges=GAUGES, created=st.booleans())
 def test_it_is_what_prometheus_client_prints(content_type, records, gauges, created) -> None:
     snapshot = ledger(*records).snapshot(0)

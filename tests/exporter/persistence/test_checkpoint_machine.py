@@ -134,4 +134,4 @@ class Lives(RuleBasedStateMachine):
 
 
 TestLives = Lives.TestCase
-TestLives.settings = settings(max_examples=100, stateful_step_count=30)
+TestLives.settings = settings(stateful_step_count=30)

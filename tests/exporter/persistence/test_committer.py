@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +18,9 @@ from exporter.persistence.committer import Committer
 from parsers import batch as b
 from tests.exporter.persistence.disk import Disk
 from tests.system.programs import until
+
+#: What the log says when commits work again.
+RECOVERED = "the state can be written again"
 
 
 class Slow(Disk):
@@ -72,7 +75,7 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
     ledger.open("s")
     yield Rig(committer=committer, ledger=ledger, disk=disk, clock=clock, rendered=rendered, folder=tmp_path)
     disk.may_go_on.set()
-    if committer._thread.is_alive():
+    if any(thread.name == "commit" for thread in threading.enumerate()):
         committer.stop()
 
 
@@ -100,13 +103,13 @@ def test_what_is_posted_meanwhile_is_in_the_next_one(rig: Rig) -> None:
 
 def test_scrapes_at_the_same_time_share_one(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.count()
-    waiting, real = set(), rig.committer._changed.wait
+    waiting, real = set(), threading.Condition.wait
 
-    def wait(timeout: float | None = None) -> bool:
-        waiting.add(threading.current_thread().name)
-        return bool(real(timeout))
+    def wait(condition: threading.Condition, timeout: float | None = None) -> bool:
+        waiting.add(threading.current_thread())
+        return real(condition, timeout)
 
-    monkeypatch.setattr(rig.committer._changed, "wait", wait)
+    monkeypatch.setattr(threading.Condition, "wait", wait)
     rig.disk.may_go_on.clear()
     first = threading.Thread(target=rig.text)
     first.start()
@@ -115,7 +118,7 @@ def test_scrapes_at_the_same_time_share_one(rig: Rig, monkeypatch: pytest.Monkey
     others = [threading.Thread(target=lambda: shown.append(rig.text())) for _ in range(8)]
     for thread in others:
         thread.start()
-    until("all to wait", lambda: len(waiting - {"commit"}) == 9)
+    until("all to wait", lambda: waiting.issuperset([first, *others]))
     rig.disk.may_go_on.set()
     for thread in [first, *others]:
         thread.join()
@@ -155,12 +158,15 @@ def test_it_recovers_by_itself(rig: Rig, caplog: pytest.LogCaptureFixture) -> No
         rig.disk.fail_at = 0
         rig.text()
         until("the failure", lambda number=number: rig.committer.errors == number)
-    until("recovery", lambda: rig.text() and not rig.committer._failing)
+    until("recovery", lambda: rig.text() and RECOVERED in caplog.text)
     assert rig.text() == 3 == rig.stored()
     assert [r.levelname for r in caplog.records] == ["ERROR", "INFO"]
 
 
-def test_a_commit_that_takes_too_long_counts_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_commit_that_takes_too_long_counts_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     monkeypatch.setattr(commit, "_COMMIT_TIMEOUT", 0.05)
     rig.count()
     rig.disk.may_go_on.clear()
@@ -169,24 +175,24 @@ def test_a_commit_that_takes_too_long_counts_once(rig: Rig, monkeypatch: pytest.
     assert rig.committer.errors == 1
     monkeypatch.undo()
     rig.disk.may_go_on.set()
-    until("recovery", lambda: rig.text() and not rig.committer._failing)
+    until("recovery", lambda: rig.text() and RECOVERED in caplog.text)
     assert rig.committer.errors == 1
     assert rig.text() == 1 == rig.stored()
 
 
 def test_a_text_that_takes_long_is_no_slow_commit(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commit, "_COMMIT_TIMEOUT", 0.3)
-    waiting, real = threading.Event(), rig.committer._changed.wait
+    waiting, real = threading.Event(), threading.Condition.wait
 
-    def wait(timeout: float) -> bool:
-        if timeout <= 0.3:
+    def wait(condition: threading.Condition, timeout: float | None = None) -> bool:
+        if threading.current_thread() is scrape and timeout is not None and timeout <= 0.3:
             waiting.set()
-        return bool(real(timeout))
+        return real(condition, timeout)
 
     rig.disk.may_go_on.clear()
     scrape = threading.Thread(target=rig.text, args=("slow",))
     with monkeypatch.context() as patch:
-        patch.setattr(rig.committer._changed, "wait", wait)
+        patch.setattr(threading.Condition, "wait", wait)
         scrape.start()
         assert waiting.wait(30)
         rig.disk.may_go_on.set()
@@ -199,13 +205,13 @@ def test_the_next_commit_waits_four_times_as_long(rig: Rig, monkeypatch: pytest.
     now = [0.0]
     monkeypatch.setattr(commit, "time", SimpleNamespace(monotonic=lambda: now[0]))
     waited: list[float] = []
-    real = rig.committer._changed.wait_for
+    real = threading.Condition.wait_for
 
-    def wait_for(condition: object, timeout: float) -> bool:
+    def wait_for(condition: threading.Condition, predicate: Callable[[], object], timeout: float) -> object:
         waited.append(timeout)
-        return bool(real(condition, min(timeout, 0)) if timeout < 3600 else real(condition, timeout))
+        return real(condition, predicate, min(timeout, 0) if timeout < 3600 else timeout)
 
-    monkeypatch.setattr(rig.committer._changed, "wait_for", wait_for)
+    monkeypatch.setattr(threading.Condition, "wait_for", wait_for)
     rig.disk.may_go_on.clear()
     scrape = threading.Thread(target=rig.text)
     scrape.start()

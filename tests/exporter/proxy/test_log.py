@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.proxy.file import AppendedFile
 from exporter.proxy.log import RequestLog
+from exporter.wsgi.log_file import LogFile
 from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, decode
 
 REQUEST = ProxyAttributes(
@@ -32,7 +32,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def log(tmp_path: Path, clock: Clock) -> Iterator[RequestLog]:
-    found = RequestLog(AppendedFile(str(tmp_path / "proxy.log")), "w", clock)
+    found = RequestLog(LogFile(str(tmp_path / "proxy.log")), "w", clock)
     yield found
     found.reopen()
 
@@ -86,7 +86,7 @@ def test_rotation(log: RequestLog, tmp_path: Path, rotation: str) -> None:
 
 def test_the_next_line_counts_the_dropped_lines(tmp_path: Path) -> None:
     folder = tmp_path / "logs"
-    log = RequestLog(AppendedFile(str(folder / "proxy.log")), "w")
+    log = RequestLog(LogFile(str(folder / "proxy.log")), "w")
     log.write(REQUEST, "lost", "")
     log.heartbeat()
     log.write(REQUEST, "lost", "")

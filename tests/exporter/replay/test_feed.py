@@ -32,7 +32,7 @@ def expected(lines: list[bytes], ended: bool) -> list[Batch]:
     return found
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(lines=st.lists(LINES, max_size=20), ended=st.booleans(), block=st.integers(1, 300), span=SPANS)
 def test_each_line_is_read_once(lines: list[bytes], ended: bool, block: int, span: Span) -> None:
     log = b"\n".join(lines) + (b"\n" if ended and lines else b"")
@@ -44,7 +44,7 @@ def test_each_line_is_read_once(lines: list[bytes], ended: bool, block: int, spa
     assert sum(batch.consumed for batch in found) == len(log)
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(
     times=st.lists(st.integers(0, 6) | st.none(), max_size=30),
     ordered=st.booleans(),

@@ -66,7 +66,7 @@ def read(log: bytes, parser: Parser, processes: int, block: int) -> list[Batch]:
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of a fork beside the test runner's threads
 @pytest.mark.parametrize("parser", [NGINX, DOCKER, CRI, Pairs()], ids=["lines", "pieces", "partials", "pairs"])
-@settings(max_examples=30)
+@settings(max_examples=settings.default.max_examples * 3 // 10)
 @given(st.lists(LINES, max_size=30), st.booleans(), st.integers(20, 400))
 def test_the_same_as_by_one(parser: Parser, lines: list[bytes], ended: bool, block: int) -> None:
     if isinstance(parser, Pairs):  # a record that is too long has its first line passed over, wherever a window ends
@@ -90,6 +90,7 @@ def replay(log: Path, processes: int) -> list[str]:
     return [COMMAND, "replay", str(log), *form, "--processes", str(processes)]
 
 
+@pytest.mark.system
 def test_a_large_file_gives_the_same_numbers(large: Path) -> None:
     one, three = (subprocess.run(replay(large, n), capture_output=True, check=True).stdout for n in (1, 3))
     assert sorted(one.splitlines()) == sorted(three.splitlines())
@@ -127,28 +128,31 @@ def gone(pids: list[int]) -> bool:
     return not any(os.path.exists(f"/proc/{pid}") for pid in pids)
 
 
+@pytest.mark.system
 def test_an_interrupt_ends_them_all(large: Path) -> None:
     with parsing(large) as (process, workers):
         process.send_signal(signal.SIGINT)
-        told, said = process.communicate(timeout=30)
-        assert (process.returncode, said) == (130, "interrupted: the result covers only what was read until then\n")
-        assert json.loads(told).keys() <= {"a"}
+        output, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (130, "interrupted: the result covers only what was read until then\n")
+        assert json.loads(output).keys() <= {"a"}
         until("their end", lambda: gone(workers))
 
 
+@pytest.mark.system
 def test_nobody_outlives_a_replay_that_is_killed(large: Path) -> None:
     with parsing(large) as (process, workers):
         process.kill()
         until("their end", lambda: gone(workers))
 
 
+@pytest.mark.system
 def test_one_that_is_killed_is_said(large: Path) -> None:
     with parsing(large) as (process, workers):
         os.kill(workers[1], signal.SIGKILL)
-        _, said = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=30)
         assert process.returncode == 2
         assert (
-            said
+            errors
             == f"dify-exporter: {large}: cannot be read: one of the parsing processes has died; try --processes 1\n"
         )
         until("their end", lambda: gone(workers))

@@ -32,27 +32,29 @@ def run(*arguments: str, given: bytes | None = None) -> Result:
 
 
 def found(*arguments: str, given: bytes | None = None) -> dict:
-    told = run(*arguments, "--output", "json", given=given)
-    assert told.exit_code == 0, told.output
-    return json.loads(told.stdout)
+    result = run(*arguments, "--output", "json", given=given)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
 
 
 def test_files_need_no_configuration_and_what_is_detected_is_said() -> None:
-    told = run(DIFY, str(SAMPLES / "compose.log"), "--output", "json")
-    assert set(json.loads(told.stdout)) == {"nginx", "dify"}
-    said = told.stderr.splitlines()
-    assert said[0] == f'{DIFY}: read as parser = "nginx", format = "dify"'
-    assert f'{SAMPLES / "compose.log"}: read as parser = "dify", envelope = "compose"' in said
-    assert any(line.startswith('parser = "nginx", format = "dify": absent: this nginx format carries') for line in said)
+    result = run(DIFY, str(SAMPLES / "compose.log"), "--output", "json")
+    assert set(json.loads(result.stdout)) == {"nginx", "dify"}
+    errors = result.stderr.splitlines()
+    assert errors[0] == f'{DIFY}: read as parser = "nginx", format = "dify"'
+    assert f'{SAMPLES / "compose.log"}: read as parser = "dify", envelope = "compose"' in errors
+    assert any(
+        line.startswith('parser = "nginx", format = "dify": absent: this nginx format carries') for line in errors
+    )
 
 
 def test_advice_is_given_once_per_kind_and_not_where_another_log_of_the_kind_helps() -> None:
     names = ("nginx-dify", "nginx-dify", "dify-worker", "dify-api-text")
-    told = run(*(str(SAMPLES / f"{name}.log") for name in names), "--output", "json")
-    absent = [line for line in told.stderr.splitlines() if "absent" in line]
+    result = run(*(str(SAMPLES / f"{name}.log") for name in names), "--output", "json")
+    absent = [line for line in result.stderr.splitlines() if "absent" in line]
     assert len(absent) == len(set(absent)) == 3
-    assert "ENABLE_REQUEST_LOGGING" not in told.stderr
-    assert "only a worker" not in told.stderr
+    assert "ENABLE_REQUEST_LOGGING" not in result.stderr
+    assert "only a worker" not in result.stderr
     assert absent[-1].startswith('parser = "dify": absent: no tokens, no cost')
 
 
@@ -62,13 +64,13 @@ def test_what_cannot_be_read_is_skipped_and_the_rest_counts(tmp_path: Path) -> N
     (tmp_path / "utf16.log").write_bytes(Path(DIFY).read_text("latin-1").encode("utf-16"))
     (tmp_path / "cut.gz").write_bytes(gzip.compress(os.urandom(9999))[:-99])
     files = [str(tmp_path / name) for name in ("unknown.log", "utf16.log", "none.log", "cut.gz")]
-    told = run(files[0], DIFY, *files[1:], "--output", "json")
-    assert told.exit_code == 2
-    assert json.loads(told.stdout)["nginx"] == found(DIFY)["nginx"]
-    skipped = [line for line in told.stderr.splitlines() if line.startswith("skipped: ")]
+    result = run(files[0], DIFY, *files[1:], "--output", "json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["nginx"] == found(DIFY)["nginx"]
+    skipped = [line for line in result.stderr.splitlines() if line.startswith("skipped: ")]
     assert [sentence.split(":")[1].strip() for sentence in skipped] == files
     assert "is UTF-16; only UTF-8 is read" in skipped[1]
-    assert told.stderr.splitlines()[-1] == "4 skipped: the sentences above the result say why"
+    assert result.stderr.splitlines()[-1] == "4 skipped: the sentences above the result say why"
 
 
 def test_a_source_without_a_file_is_skipped(tmp_path: Path) -> None:
@@ -77,21 +79,21 @@ def test_a_source_without_a_file_is_skipped(tmp_path: Path) -> None:
         for name, path in (("a", "none"), ("b", DIFY))
     )
     (tmp_path / "x.toml").write_text(sources)
-    told = run("--config", str(tmp_path / "x.toml"), "--output", "json")
-    assert (told.exit_code, set(json.loads(told.stdout))) == (2, {"b"})
-    assert f'skipped: source "a": no file matches {tmp_path / "none"}' in told.stderr.splitlines()
+    result = run("--config", str(tmp_path / "x.toml"), "--output", "json")
+    assert (result.exit_code, set(json.loads(result.stdout))) == (2, {"b"})
+    assert f'skipped: source "a": no file matches {tmp_path / "none"}' in result.stderr.splitlines()
 
 
 def test_nothing_that_can_be_read_is_no_result(tmp_path: Path) -> None:
-    told = run(str(tmp_path / "a"), str(tmp_path / "b"))
-    assert (told.exit_code, told.stdout) == (2, "")
-    assert told.stderr.splitlines()[-1] == "dify-exporter: no input could be read"
+    result = run(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1] == "dify-exporter: no input could be read"
 
 
 def test_json_lines_that_nobody_knows_name_the_option() -> None:
-    told = run("-", given=b'{"a":1}\n' * 5)
-    assert told.exit_code == 2
-    assert "if nginx writes them, pass nginx's own log_format with --parser nginx --format '…'" in told.stderr
+    result = run("-", given=b'{"a":1}\n' * 5)
+    assert result.exit_code == 2
+    assert "if nginx writes them, pass nginx's own log_format with --parser nginx --format '…'" in result.stderr
 
 
 def test_the_first_and_the_last_time_are_shown() -> None:
@@ -106,9 +108,9 @@ def test_the_first_and_the_last_time_are_shown() -> None:
 
 @pytest.mark.parametrize("option", [("--since", "1s"), ("--until", "4000w"), ("--until", "2026-11-24")])
 def test_a_span_that_holds_nothing_says_which_times_there_are(option: tuple[str, ...]) -> None:
-    told = run(DIFY, *option)
+    result = run(DIFY, *option)
     sentence = "nginx: nothing lies between --since and --until: it holds events from 2026-11-24T11:11:42Z to 2026-11-24T11:11:46Z"
-    assert sentence in told.stderr.splitlines()
+    assert sentence in result.stderr.splitlines()
     assert sentence not in run(DIFY, "--since", "2026-11-24T11:11:46Z").stderr
     timeless = b'127.0.0.1 "GET /v1/info HTTP/1.1" 200\n'
     options = ("--parser", "nginx", "--format", '$remote_addr "$request" $status')
@@ -119,8 +121,8 @@ def test_times_in_the_future_name_the_time_zone(tmp_path: Path) -> None:
     local = datetime.now(UTC) + timedelta(hours=8)
     line = f"{local:%Y-%m-%d %H:%M:%S}.1 INFO [Dummy-1] [ext_request_logging.py:73]  - GET /v1/info 200 3.2 \n"
     (tmp_path / "server.log").write_text(line)
-    told = run(str(tmp_path / "server.log"))
-    assert 'the newest time is 8 hours ahead of the clock: set timezone = "Asia/Shanghai"' in told.stderr
+    result = run(str(tmp_path / "server.log"))
+    assert 'the newest time is 8 hours ahead of the clock: set timezone = "Asia/Shanghai"' in result.stderr
     assert "ahead of the clock" not in run(DIFY).stderr
 
 
@@ -163,9 +165,9 @@ def test_messages_stand_above_the_progress_bar() -> None:
 
 
 def test_a_named_parser_is_not_guessed() -> None:
-    told = run(DIFY, "--parser", "nginx", "--format", "combined", "--envelope", "none", "--output", "json")
-    assert json.loads(told.stdout)["nginx"]["lines"] == {"observed": 0, "ignored": 0, "unparsed": 41}
-    assert told.stderr == ""
+    result = run(DIFY, "--parser", "nginx", "--format", "combined", "--envelope", "none", "--output", "json")
+    assert json.loads(result.stdout)["nginx"]["lines"] == {"observed": 0, "ignored": 0, "unparsed": 41}
+    assert result.stderr == ""
     envelope = run(str(SAMPLES / "cri-worker.log"), "--parser", "dify", "--output", "json")
     assert envelope.stderr.startswith(f'{SAMPLES / "cri-worker.log"}: read as parser = "dify", envelope = "cri"\n')
 
@@ -206,10 +208,10 @@ def test_a_traceback_goes_with_its_head() -> None:
 
 
 def test_the_configured_sources_are_read_and_give_their_goldens(tmp_path: Path) -> None:
-    told = run("--config", str(ROOT / "exporter.toml"), "--output", "metrics")
+    result = run("--config", str(ROOT / "exporter.toml"), "--output", "metrics")
     shown = {
         (s.name, *sorted(s.labels.items())): s.value
-        for family in text_string_to_metric_families(told.stdout)
+        for family in text_string_to_metric_families(result.stdout)
         for s in family.samples
     }
     for source in config().sources:
@@ -220,31 +222,48 @@ def test_the_configured_sources_are_read_and_give_their_goldens(tmp_path: Path) 
 
 
 def test_tables_for_people() -> None:
-    told = run(
+    result = run(
         str(SAMPLES / "dify-proxy.log"),
         "-",
         given=b"2026-11-23 08:53:08.1 CANARY oops\n" * 3 + Path(SAMPLES / "dify-worker.log").read_bytes(),
     )
-    assert told.exit_code == 0
+    assert result.exit_code == 0
     for text in (
         "91 lines: 69 observed, 19 ignored, 3 unparsed (format: 3)",
         "│ /v1/chat-messages │ 2xx    │       24 │ ",
         "│ /v1/chat-messages │ quota_exceeded │        1 │",
         "│ gpt-4.1       │ 3,731 │  1,381 │         │ 0.010312 USD  │",
         "dify: unparsed (format), for example: 0000-00-00 00:00:00.0 xxxxxx xxxx",
-        "series: dify_failed_requests_total ",
+        "label sets: dify_failed_requests_total has ",
     ):  # fmt: skip
-        assert text in told.stdout
-    assert re.search(r"│ node_failed +│ +1 │", told.stdout)
-    assert "CANARY" not in told.output
+        assert text in result.stdout
+    assert re.search(r"│ node_failed +│ +1 │", result.stdout)
+    assert "CANARY" not in result.output
 
 
-def test_the_times_of_a_histogram_are_shown_once() -> None:
-    tasks = found(str(SAMPLES / "dify-worker.log"))["dify"]["tasks"]
-    assert [("p50" in row) for row in tasks if row["task"].endswith("workflow_based_app_execution_task")] == [
-        False,
-        True,
-    ]
+def test_durations_without_a_status_are_in_tables_of_their_own() -> None:
+    """The metric of handlers and those of runs and tasks have no status, so no row of a status shows their times."""
+    worker = found(str(SAMPLES / "dify-worker.log"))["dify"]
+    assert not any("p50" in row for section in ("runs", "tasks") for row in worker[section])
+    [row] = [row for row in worker["task_durations"] if row["task"].endswith("workflow_based_app_execution_task")]
+    assert row["count"] == 4
+    assert row["p50"] == pytest.approx(6.2, rel=0.05)
+    api = found(str(SAMPLES / "dify-api-text.log"))["dify"]
+    assert not any("p50" in row for row in api["requests"])
+    [row] = [row for row in api["handler_durations"] if row["route"] == "/v1/chat-messages"]
+    assert row["count"] == 13
+
+
+def test_quantiles_of_three_requests_are_those_of_the_three(tmp_path: Path) -> None:
+    line = (
+        '172.18.0.1 - - [23/Nov/2026:08:53:10 +0000] "GET /v1/info HTTP/1.1" 200 1 "-" "x" "-" rt={} '
+        'uct="0.000" uht="0.001" urt="{}" us="200"\n'
+    )
+    (tmp_path / "x.log").write_text("".join(line.format(time, time) for time in ("1.000", "2.000", "2.700")))
+    [row] = found(str(tmp_path / "x.log"))["nginx"]["requests"]
+    assert [row["p50"], row["p95"], row["p99"]] == pytest.approx([2.0, 2.7, 2.7], rel=0.05)
+    shown = run(str(tmp_path / "x.log")).stdout
+    assert "│ ≈ 1.92 s │ ≈ 2.71 s │ ≈ 2.71 s │" in shown
 
 
 def test_what_the_caps_made_other_is_said(tmp_path: Path) -> None:
@@ -253,8 +272,8 @@ def test_what_the_caps_made_other_is_said(tmp_path: Path) -> None:
     (tmp_path / "x.log").write_text(
         "".join(map(line.format, ("/v1/info", "/v1/meta", "/v1/site", "/v1/parameters", "/v1/site")))
     )
-    told = run(str(tmp_path / "x.log"), "--config", str(tmp_path / "x.toml"))
-    assert told.stdout.splitlines()[-1].endswith(
+    result = run(str(tmp_path / "x.log"), "--config", str(tmp_path / "x.toml"))
+    assert result.stdout.splitlines()[-1].endswith(
         "; above the caps of [limits], counted as other: 1 observations of dify_requests_total, "
         "1 observations of dify_response_bytes_total"
     )
@@ -279,8 +298,8 @@ def test_what_the_caps_made_other_is_said(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_wrong_use_is_one_sentence(arguments: tuple[str, ...], given: bytes | None, sentence: str) -> None:
-    told = run(*arguments, given=given)
-    assert (told.exit_code, told.stdout, told.stderr) == (2, "", f"dify-exporter: {sentence}\n")
+    result = run(*arguments, given=given)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"dify-exporter: {sentence}\n")
 
 
 def test_several_services_in_one_stream_are_said() -> None:
@@ -292,21 +311,22 @@ def test_several_services_in_one_stream_are_said() -> None:
         for container, log in zip(("api-1", "api-2", "nginx-1"), lines, strict=True)
         for line in log
     )
-    told = run("-", "--output", "json", given=stream.encode())
+    result = run("-", "--output", "json", given=stream.encode())
     assert (
         "-: holds several services (api, nginx), lines in other formats are ignored: replay one service at a time, such as "
         "`docker compose logs --no-color nginx`"
-    ) in told.stderr.splitlines()
+    ) in result.stderr.splitlines()
     alone = "".join(line for line in stream.splitlines(True) if line.startswith("api"))
     assert "several services" not in run("-", "--output", "json", given=alone.encode()).stderr
 
 
 def test_an_empty_log_is_said_and_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "x.log").touch()
-    told = run(str(tmp_path / "x.log"), "--output", "json")
-    assert (told.exit_code, told.stdout, told.stderr) == (0, "{}\n", f"{tmp_path / 'x.log'}: is empty\n")
+    result = run(str(tmp_path / "x.log"), "--output", "json")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "{}\n", f"{tmp_path / 'x.log'}: is empty\n")
 
 
+@pytest.mark.system
 def test_an_interrupt_shows_what_was_read_until_then() -> None:
     command = [str(Path(sys.executable).with_name("dify-exporter")), "replay", "-", "--output", "json"]
     lines = Path(DIFY).read_bytes() * 200
@@ -322,16 +342,17 @@ def test_an_interrupt_shows_what_was_read_until_then() -> None:
         process.stdin.write(lines)
         process.stdin.flush()
         process.send_signal(signal.SIGINT)
-        told = json.loads(process.stdout.read())
+        result = json.loads(process.stdout.read())
         assert process.stderr.read().splitlines()[-1] == b"interrupted: the result covers only what was read until then"
         assert process.wait(20) == 130
-    assert set(told) <= {"nginx"}
+    assert set(result) <= {"nginx"}
 
 
+@pytest.mark.system
 def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
     command = f"{Path(sys.executable).with_name('dify-exporter')} replay {DIFY} --output metrics | head -n 1"
-    told = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
-    assert "Traceback" not in told.stderr
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert "Traceback" not in result.stderr
 
 
 def test_values_that_were_not_understood_are_in_the_summary_and_no_sign_of_a_parser(tmp_path: Path) -> None:
@@ -340,10 +361,10 @@ def test_values_that_were_not_understood_are_in_the_summary_and_no_sign_of_a_par
         b"2026-11-31 08:53:08.820 INFO [Dummy-1] [ext_request_logging.py:73]  - GET /v1/info 200 1.5 \n" * 3
     )
     assert found(str(log))["dify"]["dropped_values"] == {"time": 3}
-    told = run(str(log), "--since", "2026-01-01")
-    assert "Dropped values" in told.stdout
+    result = run(str(log), "--since", "2026-01-01")
+    assert "Dropped values" in result.stdout
     assert (
         "dify: time not understood and left out, 3 times; such a line is treated as the line before it; `dify-exporter explain` "
-        "shows why" in told.stderr.splitlines()
+        "shows why" in result.stderr.splitlines()
     )
     assert "goes with" not in run(str(log)).stderr

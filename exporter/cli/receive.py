@@ -1,0 +1,28 @@
+"""The command `dify-exporter receive`."""
+
+from pathlib import Path
+
+import click
+
+from exporter.cli.options import config_option, load_or_stop
+from exporter.cli.wsgi import execute, require
+from exporter.config.receive import unusable_receiver_settings
+
+_REQUIRED_PACKAGES = {"gunicorn": "gunicorn", "gevent": "gevent"}
+
+
+@click.command(short_help="Run the receiver of Dify's own tracing; it logs tokens, cost and runs.")
+@config_option
+def receive(config_path: Path) -> None:
+    """Run the receiver of the traces that Dify sends; it writes a log that `serve` can tail.
+
+    \b
+    Examples:
+      dify-exporter receive
+      dify-exporter receive --config /etc/dify-exporter/exporter.toml
+    """
+    config = load_or_stop(config_path)
+    require("the receiver", "receive", _REQUIRED_PACKAGES)
+    settings = config.receive.with_absolute_paths(config_path.absolute().parent)
+    problems, where = unusable_receiver_settings(settings), f"{config_path}: [receive]"
+    execute("exporter.receive", {"settings": settings}, settings.listen, settings.log, problems, where)

@@ -1,0 +1,43 @@
+"""The start of the proxy and of the receiver: each replaces this process by one that gevent has patched from its
+beginning.
+"""
+
+import importlib.util
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from exporter.cli.options import stop
+from exporter.config.address import parse_address
+
+
+def require(what: str, extra: str, packages: dict[str, str]) -> None:
+    """End the command if a package is missing. `packages` maps the names of modules to names of packages."""
+    if any(importlib.util.find_spec(module) is None for module in packages):
+        *others, last = packages.values()
+        stop(f"{what} needs {', '.join(others)} and {last}: install dify-exporter[{extra}]")
+
+
+def execute(module: str, startup: object, listen: str, log: str, problems: Iterable[str], where: str) -> NoReturn:
+    """Run `module` with its settings `startup`, or end the command if they cannot work. `where` names their table."""
+    if findings := [f"{where} {problem}" for problem in problems]:
+        stop(*findings)
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    host, port = parse_address(listen)
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        stop(f"{where} listen: cannot listen on {listen}: {error.strerror or error}")
+    # The settings are passed in an unnamed file: they may exceed the length limit of an argument, and other users of
+    # the machine can read arguments.
+    with tempfile.TemporaryFile() as file:
+        file.write(msgspec.json.encode(startup))
+        file.seek(0)
+        os.set_inheritable(file.fileno(), True)
+        os.execv(sys.executable, [sys.executable, "-P", "-m", module, str(file.fileno())])

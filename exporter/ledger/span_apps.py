@@ -1,0 +1,110 @@
+"""Joins the usage of a workflow's node to the app of the span above it, in bounded memory.
+
+The spans of a trace are nested: a node is inside the span of its run, and only that span names the app. A node inside
+an iteration is below the iteration, and below a workflow that is used as a tool there is a further run with an app of
+its own. So the app is looked up along the parents, never by the trace. The line of a parent comes earlier or later than
+that of the node; it may also never come.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from msgspec import Struct, structs
+
+from exporter.ledger.change_tracker import ChangeTracker, evicted
+from parsers.batch import UNKNOWN, FirstToken, OfSpan, SpanApp, Usage, UsageMissing
+
+#: The largest number of parents along which an app is looked up.
+_MAX_PARENTS = 32
+
+AppRecord = Usage | FirstToken | UsageMissing
+
+
+class Waiting(Struct, frozen=True):
+    """Records that wait for the app of one span. `at` is the time of the first one, in nanoseconds."""
+
+    at: int
+    records: tuple[AppRecord, ...]
+
+
+class SpanApps:
+    """The spans of one source.
+
+    `known` holds what is known of spans, `waiting` the records that wait, by the span they wait for. Each has at most
+    as many entries (`waiting`: records) as the capacity; the oldest ones leave first. The methods return the records
+    whose app is decided: it is UNKNOWN if the line of the span never came.
+    """
+
+    def __init__(self) -> None:
+        self.known: ChangeTracker[str, SpanApp] = ChangeTracker()
+        self.waiting: ChangeTracker[str, Waiting] = ChangeTracker()
+        self._size = 0
+
+    def restore(self, known: Mapping[str, SpanApp], waiting: Mapping[str, Waiting]) -> None:
+        """Restore stored entries."""
+        self.known.enter(dict(sorted(known.items(), key=lambda item: item[1].at or 0)))
+        self.waiting.enter(dict(sorted(waiting.items(), key=lambda item: item[1].at)))
+        self._size = sum(len(each.records) for each in self.waiting.values())
+
+    def add_span(self, span: SpanApp, capacity: int) -> Iterator[AppRecord]:
+        """Add what a line tells of a span, unless it is known. Returns the records that waited for it."""
+        before = self.known.get(span.span)
+        if before is not None and span.app_id in (before.app_id, UNKNOWN):
+            return
+        self.known.pop(span.span, None)
+        self.known[span.span] = span
+        if len(self.known) > capacity:
+            for _ in evicted(self.known, capacity):
+                pass
+        waiting = self._release(span.span)
+        for record in waiting.records if waiting else ():
+            yield from self._add(span.span, record, waiting.at if waiting else 0)
+
+    def add_record(self, of_span: OfSpan, at: int, capacity: int) -> Iterator[AppRecord]:
+        """Add a record at time `at` (nanoseconds). Returns it if its app is known, and records that no longer fit."""
+        yield from self._add(of_span.parent, of_span.record, at)
+        yield from self._trim(capacity)
+
+    def _add(self, span: str, record: AppRecord, at: int) -> Iterator[AppRecord]:
+        app_id, missing = self._look_up(span)
+        if not missing:
+            yield structs.replace(record, app_id=app_id)
+            return
+        before = self.waiting.get(missing)
+        self.waiting[missing] = Waiting(before.at if before else at, (*(before.records if before else ()), record))
+        self._size += 1
+
+    def _look_up(self, span: str) -> tuple[str, str]:
+        """Return the app of a span, and the span whose line is missing; "" if none is."""
+        for _ in range(_MAX_PARENTS):
+            known = self.known.get(span)
+            if known is None:
+                return UNKNOWN, span
+            if known.app_id != UNKNOWN or not known.parent:
+                return known.app_id, ""
+            span = known.parent
+        return UNKNOWN, ""
+
+    def _release(self, span: str) -> Waiting | None:
+        waiting = self.waiting.pop(span, None)
+        self._size -= len(waiting.records) if waiting else 0
+        return waiting
+
+    def _trim(self, capacity: int) -> Iterator[AppRecord]:
+        while self._size > capacity:
+            yield from self._release_oldest()
+
+    def _release_oldest(self) -> tuple[AppRecord, ...]:
+        waiting = self._release(next(iter(self.waiting)))
+        return waiting.records if waiting else ()
+
+    def expire(self, before: int) -> Iterator[AppRecord]:
+        """Remove and return the records that have waited since `before` (event time, nanoseconds). Forget old spans."""
+        while self.known and (next(iter(self.known.values())).at or 0) <= before:
+            del self.known[next(iter(self.known))]
+        while self.waiting and next(iter(self.waiting.values())).at <= before:
+            yield from self._release_oldest()
+
+    def release_all(self) -> Iterator[AppRecord]:
+        """Remove and return all records, because nothing more will be read."""
+        while self.waiting:
+            yield from self._release_oldest()

@@ -1,0 +1,11 @@
+"""Entry point of the process that `dify-exporter receive` starts. gevent must patch before anything imports `ssl`."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+from exporter.receive.server import ReceiveServer, Startup  # noqa: E402
+from exporter.wsgi.startup import read_startup  # noqa: E402
+
+if __name__ == "__main__":
+    ReceiveServer(read_startup(Startup)).run()

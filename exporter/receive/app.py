@@ -1,0 +1,188 @@
+"""The WSGI application. It reads what Dify sends and answers when the facts are in the log."""
+
+import json
+import logging
+import traceback
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from exporter.config.receive import ReceiveConfig
+from exporter.receive.body import SharedMemory, read_body, received
+from exporter.receive.fact_log import FactLog
+from exporter.receive.open_requests import OpenRequests
+from exporter.receive.token import Token
+from exporter.wsgi.errors import ClientDisconnected, RefusedError, abort_error
+from exporter.wsgi.responses import (
+    CLOSE_CONNECTION,
+    HEALTH_PATH,
+    Environ,
+    StartResponse,
+    body_pieces,
+    has_unread_body,
+    respond_healthy,
+)
+from parsers.tracing import Reading, TooManyItems, UnreadableBody, read_langfuse, read_otlp
+
+_log = logging.getLogger(__name__)
+
+_JSON = "application/json"
+_PROTOBUF = "application/x-protobuf"
+#: Seconds. OpenTelemetry's client gives a batch up after 10 s (opentelemetry-python, OTLPSpanExporter), so that it
+#: must come soon; Langfuse's client tries three times in all (fern's client), so that it must come late.
+_RETRY_OTLP, _RETRY_LANGFUSE = "2", "5"
+#: What Langfuse's `auth_check` and Dify's link to the project need (langfuse, api/resources/projects).
+_PROJECTS = {
+    "data": [
+        {
+            "id": "dify-exporter",
+            "name": "dify-exporter",
+            "organization": {"id": "dify-exporter", "name": "dify-exporter"},
+            "metadata": {},
+        }
+    ]
+}
+
+
+class _Response(NamedTuple):
+    status: str
+    content_type: str
+    body: bytes
+    fields: tuple[tuple[str, str], ...] = ()
+
+
+class App:
+    """The WSGI application of the one worker. Without a `token` every client may send."""
+
+    def __init__(self, settings: ReceiveConfig, log: FactLog, requests: OpenRequests, token: Token | None) -> None:
+        self._native = settings.native
+        self._log = log
+        self._requests = requests
+        self._token = token
+        self._memory = SharedMemory()
+        self._doors: dict[str, tuple[str, Callable[[Environ], _Response], str]] = {
+            "/v1/traces": ("POST", self._traces, _RETRY_OTLP),
+            "/v1/metrics": ("POST", self._ignored, _RETRY_OTLP),
+            "/v1/logs": ("POST", self._ignored, _RETRY_OTLP),
+            "/api/public/projects": ("GET", self._projects, _RETRY_LANGFUSE),
+            "/api/public/ingestion": ("POST", self._ingestion, _RETRY_LANGFUSE),
+            "/api/public/otel/v1/traces": ("POST", self._traces, _RETRY_OTLP),
+        }
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["RAW_URI"].partition("?")[0]
+        if path == HEALTH_PATH and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            return respond_healthy(environ, start_response)
+        client = environ["gunicorn.socket"]
+        try:
+            response = self._respond(environ, path)
+        except RefusedError as error:
+            if error.close:
+                environ[CLOSE_CONNECTION]()
+            response = self._refusal(environ, path, error)
+        except ClientDisconnected:
+            raise abort_error() from None
+        finally:
+            self._requests.remove(client)
+        fields = [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
+        start_response(response.status, [*fields, *response.fields])
+        return body_pieces(environ, response.body)
+
+    def _respond(self, environ: Environ, path: str) -> _Response:
+        """Raises RefusedError and ClientDisconnected."""
+        try:
+            self._check(environ, path)
+        except RefusedError as error:
+            error.close = has_unread_body(environ)
+            raise
+        return self._doors[path][1](environ)
+
+    def _check(self, environ: Environ, path: str) -> None:
+        """Raises RefusedError if the request is refused before its body is read."""
+        if path not in self._doors and path != HEALTH_PATH:
+            raise RefusedError("404 Not Found", "not_found", "the receiver has no such path")
+        if environ["REQUEST_METHOD"] != self._method(path):
+            raise RefusedError("405 Method Not Allowed", "method_not_allowed", f"expected {self._method(path)}")
+        if self._token and not self._token.is_in(str(environ.get("HTTP_AUTHORIZATION", ""))):
+            raise RefusedError("401 Unauthorized", "unauthorized", "the Authorization header does not carry the token")
+        if not self._requests.admit(environ["gunicorn.socket"]):
+            raise RefusedError("503 Service Unavailable", "unavailable", "too many open requests")
+
+    def _method(self, path: str) -> str:
+        return "GET" if path == HEALTH_PATH else self._doors[path][0]
+
+    def _traces(self, environ: Environ) -> _Response:
+        content_type = _content_type(environ, _PROTOBUF, _JSON)
+        body = read_body(environ, self._memory)
+        self._write(lambda: read_otlp(body, is_json=content_type == _JSON, native=self._native))
+        return _success(content_type)
+
+    def _ingestion(self, environ: Environ) -> _Response:
+        _content_type(environ, _JSON)
+        body = read_body(environ, self._memory)
+        reading = self._write(lambda: read_langfuse(body))
+        successes = [{"id": event_id, "status": 201} for event_id in reading.event_ids]
+        return _Response("207 Multi-Status", _JSON, json.dumps({"successes": successes, "errors": []}).encode())
+
+    def _ignored(self, environ: Environ) -> _Response:
+        content_type = _content_type(environ, _PROTOBUF, _JSON)
+        for _ in received(environ):
+            pass
+        self._log.count("ignored", {"none": 1})
+        return _success(content_type)
+
+    def _projects(self, environ: Environ) -> _Response:
+        return _Response("200 OK", _JSON, json.dumps(_PROJECTS).encode())
+
+    def _write(self, read: Callable[[], Reading]) -> Reading:
+        try:
+            reading = read()
+        except UnreadableBody as error:
+            raise RefusedError("400 Bad Request", "bad_request", str(error)) from None
+        except TooManyItems as error:
+            raise RefusedError("413 Content Too Large", "too_large", str(error)) from None
+        except MemoryError:
+            raise RefusedError("413 Content Too Large", "too_large", "the body needs too much memory") from None
+        except Exception as error:  # not 500: the client would send the same body again, or drop it silently
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            _log.error("a body cannot be read: %s in %s:%s", type(error).__name__, place.filename, place.lineno)
+            raise RefusedError("400 Bad Request", "bad_request", "the body cannot be read") from None
+        if not self._log.write(reading):
+            raise RefusedError("503 Service Unavailable", "unavailable", "the log cannot be written")
+        return reading
+
+    def _refusal(self, environ: Environ, path: str, error: RefusedError) -> _Response:
+        if error.status_code in (400, 401, 413, 415):
+            self._log.count("rejected", {"none": 1})
+        fields: list[tuple[str, str]] = []
+        if error.status_code == 401:
+            fields = [("WWW-Authenticate", "Bearer")]
+        elif error.status_code == 405:
+            fields = [("Allow", self._method(path))]
+        elif error.status_code == 503:
+            fields = [("Retry-After", self._doors[path][2])]
+        if path.endswith("/v1/traces") and _media_type(environ) == _PROTOBUF:
+            return _Response(error.status, _PROTOBUF, _protobuf_status(str(error)), tuple(fields))
+        return _Response(error.status, _JSON, error.body(), tuple(fields))
+
+
+def _media_type(environ: Environ) -> str:
+    return str(environ.get("CONTENT_TYPE", "")).partition(";")[0].strip().lower()
+
+
+def _content_type(environ: Environ, *expected: str) -> str:
+    """Raises RefusedError (415)."""
+    if (found := _media_type(environ)) not in expected:
+        message = f"the content type is not supported, expected {' or '.join(expected)}"
+        raise RefusedError("415 Unsupported Media Type", "unsupported_media_type", message, close=True)
+    return found
+
+
+def _success(content_type: str) -> _Response:
+    """An ExportTraceServiceResponse (or that of metrics or logs) without partial success."""
+    return _Response("200 OK", content_type, b"{}" if content_type == _JSON else b"")
+
+
+def _protobuf_status(message: str) -> bytes:
+    """A google.rpc.Status with its field 2, `message`, as OTLP/HTTP wants failures to be reported."""
+    text = message.encode()[:127]
+    return bytes([0x12, len(text)]) + text

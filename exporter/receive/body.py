@@ -1,0 +1,103 @@
+"""The body of a request: read completely, inflated, and bounded in size, in time and in memory."""
+
+import io
+import zlib
+from collections.abc import Iterator
+
+import gevent
+
+from exporter.wsgi.body import RequestBody
+from exporter.wsgi.errors import ClientDisconnected, RefusedError
+from exporter.wsgi.responses import Environ
+from exporter.wsgi.yield_cpu import yield_cpu
+
+#: Limit of a body as it is sent, and of what it is inflated to.
+MAX_BYTES = 64 << 20
+#: A client that sends nothing for so long, or is not done after so long, loses its connection.
+_MAX_SILENCE_SECONDS = 10.0
+_MAX_SECONDS = 60.0
+_PIECE_BYTES = 65536
+#: What each request may hold of its body although the shared memory is full.
+_OWN_BYTES = 256 << 10
+_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # zlib.decompressobj
+
+
+class SharedMemory:
+    """What all requests together may hold of their bodies, beyond the first bytes of each."""
+
+    def __init__(self, free: int = MAX_BYTES) -> None:
+        self._free = free
+
+    def take(self, size: int) -> None:
+        """Raises RefusedError (503) if there is not enough."""
+        if size > self._free:
+            raise RefusedError("503 Service Unavailable", "unavailable", "too many large bodies at once", close=True)
+        self._free -= size
+
+    def give_back(self, size: int) -> None:
+        self._free += size
+
+
+def read_body(environ: Environ, memory: SharedMemory) -> bytes:
+    """The whole body, inflated. Raises RefusedError (400, 413, 415, 503) and ClientDisconnected."""
+    encoding = str(environ.get("HTTP_CONTENT_ENCODING", "")).strip().lower()
+    if encoding not in ("", "identity", *_WINDOW_BITS):
+        message = "the content encoding is not supported, expected gzip, deflate or none"
+        raise RefusedError("415 Unsupported Media Type", "unsupported_media_type", message, close=True)
+    pieces: Iterator[bytes] = received(environ)
+    if encoding in _WINDOW_BITS:
+        pieces = _inflated(pieces, _WINDOW_BITS[encoding])
+    buffer, size, taken = io.BytesIO(), 0, 0
+    try:
+        for piece in pieces:
+            size += len(piece)
+            if size > MAX_BYTES:
+                raise _too_large()
+            if (missing := size - _OWN_BYTES - taken) > 0:
+                memory.take(missing)
+                taken += missing
+            buffer.write(piece)
+        return buffer.getvalue()  # not a copy: BytesIO hands its bytes over
+    except MemoryError:
+        raise RefusedError("503 Service Unavailable", "unavailable", "not enough memory", close=True) from None
+    finally:
+        memory.give_back(taken)
+
+
+def received(environ: Environ) -> Iterator[bytes]:
+    """The body as it is sent, piece by piece. Raises RefusedError (400, 413) and ClientDisconnected."""
+    if int(environ.get("CONTENT_LENGTH") or 0) > MAX_BYTES:
+        raise _too_large()
+    environ["gunicorn.socket"].settimeout(_MAX_SILENCE_SECONDS)
+    body = RequestBody(environ)
+    with gevent.Timeout(_MAX_SECONDS, ClientDisconnected()):
+        for piece in body:
+            if body.size > MAX_BYTES:
+                raise _too_large()
+            yield piece
+
+
+def _inflated(pieces: Iterator[bytes], window_bits: int) -> Iterator[bytes]:
+    """Raises RefusedError (400) if the stream is damaged or not complete."""
+    stream = zlib.decompressobj(window_bits)
+    try:
+        for packed in pieces:
+            rest = packed
+            while rest:
+                if stream.eof:  # a gzip file may have several members (RFC 1952 §2.2)
+                    stream = zlib.decompressobj(window_bits)
+                yield stream.decompress(rest, _PIECE_BYTES)
+                rest = stream.unused_data if stream.eof else stream.unconsumed_tail
+                yield_cpu()
+    except zlib.error:
+        raise _damaged() from None
+    if not stream.eof:
+        raise _damaged()
+
+
+def _damaged() -> RefusedError:
+    return RefusedError("400 Bad Request", "bad_request", "the compressed body is damaged", close=True)
+
+
+def _too_large() -> RefusedError:
+    return RefusedError("413 Content Too Large", "too_large", "the body is larger than 64 MiB", close=True)

@@ -1,0 +1,78 @@
+"""The server of the receiver: one worker, because the worker alone knows which facts are in the log."""
+
+import logging
+
+import gevent
+from msgspec import Struct
+
+from exporter.config.log_file import Rotation
+from exporter.config.receive import ReceiveConfig
+from exporter.process.memory_limit import limit_growth
+from exporter.receive.app import App
+from exporter.receive.fact_log import FactLog
+from exporter.receive.known_keys import KnownKeys
+from exporter.receive.open_requests import OpenRequests
+from exporter.receive.token import Token
+from exporter.wsgi.log_file import LogFile
+from exporter.wsgi.responses import Application
+from exporter.wsgi.server import Server, Worker
+
+_log = logging.getLogger(__name__)
+
+_MAX_CONNECTIONS = 512
+_LOCK_POLL_SECONDS = 0.1
+#: For a body of 64 MiB, what is decoded of it, and the known keys. The process begins with about 40 MB.
+_MEMORY_BYTES = 104 << 20
+
+
+class Startup(Struct, frozen=True):
+    """What `dify-exporter receive` passes to the process that it starts. The paths of the files are absolute."""
+
+    settings: ReceiveConfig
+
+
+class ReceiveServer(Server):
+    """The master of the receiver's worker."""
+
+    def __init__(self, startup: Startup) -> None:
+        self.settings = startup.settings
+        super().__init__(startup.settings.listen, _MAX_CONNECTIONS, workers=1, worker_class=ReceiveWorker)
+
+
+class ReceiveWorker(Worker):
+    """The worker. It serves when no other process writes the log, and when it knows the facts in it."""
+
+    def start_application(self) -> Application:
+        assert isinstance(self.app, ReceiveServer)
+        settings = self.app.settings
+        file = LogFile(settings.log, Rotation(settings.log_max_bytes, settings.log_backups), is_exclusive=True)
+        self._lock(file)
+        limit_growth(_MEMORY_BYTES)
+        keys = KnownKeys()
+        keys.find_again(settings.log)
+        self._facts, self.requests = FactLog(file, keys), OpenRequests()
+        return App(settings, self._facts, self.requests, Token(settings.token_file) if settings.token_file else None)
+
+    def every_second(self) -> None:
+        self._facts.heartbeat()
+
+    def ended(self) -> None:
+        self._facts.write_heartbeat()
+
+    def _lock(self, file: LogFile) -> None:
+        """Wait until no other worker or receiver writes the log. Two of them would write a fact twice."""
+        is_waiting = False
+        while self.alive:
+            try:
+                file.open()
+                file.remove_half_line()
+                return
+            except BlockingIOError:
+                if not is_waiting:
+                    _log.warning("%s is locked by another receiver; this one waits for its end", file.path)
+                is_waiting = True
+                self.notify()
+                gevent.sleep(_LOCK_POLL_SECONDS)
+            except OSError as error:  # each request will get 503
+                _log.warning("log: %s cannot be opened: %s", file.path, error.strerror)
+                return

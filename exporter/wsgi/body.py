@@ -1,0 +1,61 @@
+"""The body of a client's request, read piece by piece and checked against its declared length."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gunicorn.http.errors import (
+    ChunkMissingTerminator,
+    InvalidChunkExtension,
+    InvalidChunkSize,
+    NoMoreData,
+    ParseException,
+)
+
+from exporter.wsgi.errors import ClientDisconnected, RefusedError
+from exporter.wsgi.yield_cpu import yield_cpu
+
+_PIECE_BYTES = 65536
+_BAD_FRAMING = (ParseException, InvalidChunkSize, ChunkMissingTerminator, InvalidChunkExtension)
+
+
+class RequestBody:
+    """An iterable of pieces. It raises RefusedError for a malformed chunk, ClientDisconnected for an incomplete body.
+
+    `framing` holds the header field that frames the same body in another request. `size` counts the bytes read so far.
+    """
+
+    def __init__(self, environ: Mapping[str, Any]) -> None:
+        """Raises RefusedError for an unknown transfer coding (RFC 9112 §6.1)."""
+        coding = environ.get("HTTP_TRANSFER_ENCODING")
+        if coding is not None and coding.strip().lower() != "chunked":
+            raise RefusedError("501 Not Implemented", "not_implemented", "unknown transfer coding", close=True)
+        length = environ.get("CONTENT_LENGTH")
+        self.framing: list[tuple[str, str]] = []
+        if length is not None:
+            self.framing = [("Content-Length", str(int(length)))]
+        elif coding is not None:
+            self.framing = [("Transfer-Encoding", "chunked")]
+        self.has_body = bool(self.framing)
+        self.size = 0
+        self.is_complete = not self.has_body
+        self._length = None if length is None else int(length)
+        self._input = environ["wsgi.input"]
+
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := self._read():
+            self.size += len(piece)
+            yield piece
+            yield_cpu()
+        if self._length is not None and self.size < self._length:
+            raise ClientDisconnected
+        self.is_complete = True
+
+    def _read(self) -> bytes:
+        try:
+            return bytes(self._input.read(_PIECE_BYTES))
+        except _BAD_FRAMING:
+            raise RefusedError(
+                "400 Bad Request", "bad_request", "the body's chunks are malformed", close=True
+            ) from None
+        except (NoMoreData, OSError):
+            raise ClientDisconnected from None

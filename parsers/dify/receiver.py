@@ -1,0 +1,201 @@
+"""Read the lines of our receiver (`parsers.tracing.line`), in the envelope and with the names of Dify's telemetry.
+
+A line without a status tells the tokens of a run that another line counts, or only the app of a span. The app of a node
+may be that of another span, whose line comes earlier or later: the ledger joins them.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+from msgspec import field
+
+from parsers.batch import (
+    RUN_KINDS,
+    TRACING_DIALECTS,
+    TRACING_OUTCOMES,
+    UNKNOWN,
+    Failure,
+    FirstToken,
+    NodeRun,
+    OfSpan,
+    ReceivedItems,
+    Record,
+    Run,
+    SpanApp,
+    Usage,
+    UsageMissing,
+)
+from parsers.dify.block import TimedLine
+from parsers.dify.error_body import KINDS as CAUSES
+from parsers.dify.events import EventReader
+from parsers.dify.sums import EventSums, grouped
+from parsers.dify.telemetry import (
+    CountRule,
+    EventFacts,
+    ModelCall,
+    Price,
+    Seconds,
+    TelemetryEvent,
+    Text,
+    app_id_of,
+    node_type_of,
+    status_of,
+)
+from parsers.values import json as lenient_json
+from parsers.values.numbers import token_count
+
+SERVICE = "dify-exporter-receive"
+HEARTBEAT = "dify.receiver.heartbeat"
+#: The status of a run whose outcome its span does not tell.
+FINISHED = "finished"
+
+#: The kinds of failures that the lines may name.
+KINDS = CAUSES | {"node_failed", "run_failed"}
+
+#: The largest length of the id of a span with that of its trace.
+_ID_LENGTH = 64
+
+
+class ReceivedEvent(ModelCall, frozen=True, gc=False):
+    """The attributes of all lines. `span` and `parent` are ids of spans, each with that of its trace."""
+
+    first_token: Seconds = field(default=None, name="gen_ai.server.time_to_first_token")
+    error: Text = field(default=None, name="dify.error.kind")
+    own_span: Text = field(default=None, name="dify.span.self")
+    parent: Text = field(default=None, name="dify.span.parent")
+
+
+class ReceivedNode(ReceivedEvent, frozen=True, gc=False, tag="dify.node.execution"):
+    subject: Text = field(default=None, name="dify.node.type")
+    status: Text = field(default=None, name="dify.node.status")
+    duration: Seconds = field(default=None, name="dify.node.elapsed_time")
+    price: Price = field(default=None, name="dify.node.total_price")
+    currency: Text = field(default=None, name="dify.node.currency")
+
+    @staticmethod
+    def counts(facts: EventFacts) -> CountRule:
+        """The nodes inside an iteration or loop report its usage, and so does a workflow inside a tool."""
+        node_type, status = node_type_of(facts.subject), status_of(facts.status)
+        return CountRule(
+            NodeRun(node_type, status) if facts.status is not None else None,
+            first_token=True,
+            has_usage=node_type not in ("iteration", "loop"),
+            needs_usage=node_type == "llm" and status == "succeeded",
+        )
+
+
+class ReceivedMessage(ReceivedEvent, frozen=True, gc=False, tag="dify.message.run"):
+    subject: Text = field(default=None, name="dify.conversation.mode")
+    status: Text = field(default=None, name="dify.message.status")
+    duration: Seconds = field(default=None, name="dify.message.duration")
+    price: Price = field(default=None, name="dify.message.total_price")
+    currency: Text = field(default=None, name="dify.message.currency")
+
+    @staticmethod
+    def counts(facts: EventFacts) -> CountRule:
+        return CountRule(_run(facts), first_token=True, has_usage=True)
+
+
+class ReceivedWorkflow(ReceivedEvent, frozen=True, gc=False, tag="dify.workflow.run"):
+    subject: Text = field(default=None, name="dify.app.mode")
+    status: Text = field(default=None, name="dify.workflow.status")
+    duration: Seconds = field(default=None, name="dify.workflow.elapsed_time")
+
+    @staticmethod
+    def counts(facts: EventFacts) -> CountRule:
+        return CountRule(_run(facts))
+
+
+def _run(facts: EventFacts) -> Run | None:
+    if facts.status is None:
+        return None
+    status = FINISHED if facts.status == FINISHED else status_of(facts.status)
+    return Run(facts.subject if facts.subject in RUN_KINDS else UNKNOWN, UNKNOWN, status)
+
+
+TABLE = (ReceivedNode, ReceivedMessage, ReceivedWorkflow)
+
+
+class _ReceivedLine(TimedLine, frozen=True, gc=False, kw_only=True):
+    service: Literal["dify-exporter-receive"]
+
+
+class ReceivedSums(EventSums):
+    """The sums of events, and what joins a node to the span that knows its app."""
+
+    def __init__(self, strict: bool) -> None:
+        super().__init__(strict)
+        self._strict_sums = strict
+        self._failures: Counter[str] = Counter()
+        self._joined: list[Record] = []
+
+    def add(self, kind: type[TelemetryEvent], events: Sequence[Any], at: int | None) -> None:
+        self._failures.update([event.error for event in events if event.error in KINDS])
+        parents = [event.parent for event in events]
+        has_parents = parents.count(None) < len(parents)
+        if has_parents or any(event.own_span for event in events):
+            self._joined += [span for event in events if (span := _span_app(event, at)) is not None]
+        if not has_parents:
+            super().add(kind, events, at)
+            return
+        own = [event for event in events if not _awaits_app(event)]
+        if own:
+            super().add(kind, own, at)
+        if len(own) < len(events):
+            for parent, members in grouped([each for each in events if _awaits_app(each)], _parent_of):
+                sums = EventSums(self._strict_sums)
+                sums.add(kind, members, at)
+                self._joined += [_of_span(parent, record, at) for record in sums.records()]
+
+    def records(self) -> list[Record]:
+        failures = [Failure(kind, count) for kind, count in self._failures.items()]
+        return [*super().records(), *failures, *self._joined]
+
+
+def _parent_of(event: ReceivedEvent) -> Any:
+    return event.parent
+
+
+def _awaits_app(event: ReceivedEvent) -> bool:
+    return event.app_id is None and event.own_span is None and bool(event.parent)
+
+
+def _of_span(parent: str, record: Record, at: int | None) -> Record:
+    if isinstance(record, Usage | FirstToken | UsageMissing):
+        return OfSpan(parent[:_ID_LENGTH], record, at)
+    return record
+
+
+def _span_app(event: ReceivedEvent, at: int | None) -> SpanApp | None:
+    """Return what the line tells of the app of a span: of its own, or of its parent, whose app it has."""
+    app_id, parent = app_id_of(event.app_id), (event.parent or "")[:_ID_LENGTH]
+    if event.own_span:
+        return SpanApp(event.own_span[:_ID_LENGTH], app_id, "" if app_id != UNKNOWN else parent, at)
+    return SpanApp(parent, app_id, "", at) if parent and app_id != UNKNOWN else None
+
+
+RECEIVED = EventReader(TABLE, _ReceivedLine, b'"dify-exporter-receive"', ReceivedSums)
+
+_decode_items = lenient_json.decoder(dict[str, Any])
+
+
+def records(raw: msgspec.Raw, at: int | None) -> Sequence[Record]:
+    """Return the records of one line of the receiver, from the JSON of its attributes."""
+    if HEARTBEAT.encode() not in bytes(raw):
+        return RECEIVED.records(raw, at)
+    try:
+        attributes = _decode_items(raw)
+    except (ValueError, RecursionError):
+        return ()
+    items = attributes.get("dify.receiver.items")
+    if attributes.get("dify.event.name") != HEARTBEAT or not isinstance(items, list):
+        return RECEIVED.records(raw, at)
+    return [found for item in items if isinstance(item, dict) and (found := _items(item)) is not None]
+
+
+def _items(item: dict[str, Any]) -> ReceivedItems | None:
+    dialect, outcome, count = item.get("dialect"), item.get("outcome"), token_count(item.get("count"))
+    is_known = dialect in TRACING_DIALECTS and outcome in TRACING_OUTCOMES and count
+    return ReceivedItems(str(dialect), str(outcome), count) if is_known and count else None

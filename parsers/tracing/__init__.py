@@ -1,0 +1,32 @@
+"""Read the tracing requests of a Dify deployment: from the bytes of a request to lines in the envelope of Dify's log.
+
+Dify sends the same facts (a node has run, a message was answered, a workflow has run) in several dialects. A fact
+becomes one line, which is built from a list of allowed attributes. The parser `dify` reads these lines.
+"""
+
+from parsers.tracing.langfuse import read_langfuse
+from parsers.tracing.line import heartbeat_line, keys_of
+from parsers.tracing.otlp import read_otlp
+from parsers.tracing.reading import (
+    DIALECTS,
+    MAX_ITEMS,
+    OUTCOMES,
+    Fact,
+    Reading,
+    TooManyItems,
+    UnreadableBody,
+)
+
+__all__ = [
+    "DIALECTS",
+    "MAX_ITEMS",
+    "OUTCOMES",
+    "Fact",
+    "Reading",
+    "TooManyItems",
+    "UnreadableBody",
+    "heartbeat_line",
+    "keys_of",
+    "read_langfuse",
+    "read_otlp",
+]

@@ -1,0 +1,195 @@
+"""The facts of all dialects: which attributes their lines have."""
+
+from typing import Any, NamedTuple
+
+from parsers.batch import RUN_KINDS, UNKNOWN
+from parsers.dify.telemetry import node_type_of
+from parsers.tracing.line import (
+    INPUT_TOKENS,
+    LLM_SUFFIX,
+    MESSAGE,
+    NODE,
+    OUTPUT_TOKENS,
+    TOTAL_TOKENS,
+    WORKFLOW,
+    encode,
+    fact_of,
+    usage_key,
+)
+from parsers.tracing.outcome import kind_of_failure
+from parsers.tracing.reading import Fact
+from parsers.tracing.span import Span
+from parsers.tracing.values import NO_NUMBER, count_of, name_of, price_of, seconds_of, uuid_of
+from parsers.values.currencies import is_currency
+from parsers.values.numbers import money
+
+#: The nodes that call a model themselves; only of these the output is read.
+MODEL_NODES = frozenset({"llm", "question-classifier", "parameter-extractor", "agent", "agent-v2"})
+#: The nodes whose tokens are those of the nodes inside.
+CONTAINERS = frozenset({"iteration", "loop"})
+
+Counts = tuple[Any, Any, Any]
+
+
+class ModelCall(NamedTuple):
+    """The usage of a node or message as the item tells it: nothing of it is checked yet."""
+
+    provider: Any = None
+    model: Any = None
+    tokens: Counts = (None, None, None)
+    price: Any = None
+    currency: Any = None
+    first_token: Any = None
+
+    def attributes(self, is_required: bool) -> dict[str, Any]:
+        """Return the attributes of the line; none for a call without usage, unless it `is_required`."""
+        tokens, price = tuple(map(count_of, self.tokens)), price_of(self.price)
+        has_price = price is not None and money(price) != 0
+        if not (is_required or has_price or any(tokens)):
+            return {}
+        return {
+            "gen_ai.provider.name": name_of(self.provider),
+            "gen_ai.request.model": name_of(self.model),
+            **dict(zip((INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS), tokens, strict=True)),
+            "price": price if has_price or any(tokens) else None,
+            "currency": self.currency if is_currency(self.currency) else None,
+            "gen_ai.server.time_to_first_token": seconds_of(self.first_token),
+        }
+
+
+class Origin(NamedTuple):
+    """Where a fact comes from. `at` is its end in nanoseconds; the ids of a span are "" where there is no span.
+
+    `self_` is the span where other spans ask it for their app, `parent` the span whose app the fact has.
+    """
+
+    dialect: str
+    at: int
+    app_id: str | None
+    trace_id: str = ""
+    span_id: str = ""
+    self_: str | None = None
+    parent: str | None = None
+
+    def line(self, event: str, key: str, attributes: dict[str, Any]) -> bytes:
+        head = {"dify.span.dialect": self.dialect, "dify.span.key": key, "dify.app_id": uuid_of(self.app_id)}
+        spans = {"dify.span.self": self.self_, "dify.span.parent": self.parent}
+        return encode(event, self.at, {**head, **attributes, **spans}, self.trace_id, self.span_id)
+
+
+def origin_of(span: Span, dialect: str, app_id: object) -> Origin:
+    return Origin(dialect, span.end, uuid_of(app_id), span.trace_id, span.span_id)
+
+
+def first_known(*triples: Counts) -> Counts:
+    """Return the first token counts (input, output, total) that are more than zero, else the first known ones."""
+    known = [triple for triple in triples if any(value is not None for value in triple)]
+    return next((triple for triple in known if any(triple)), known[0] if known else (None, None, None))
+
+
+class Node(NamedTuple):
+    """A node execution. `node_id` is that part of its key, None if it has no id of its own."""
+
+    node_id: str | None
+    node_type: Any
+    status: str
+    seconds: Any
+    call: ModelCall = ModelCall()
+    error: object = None
+    is_container: bool = False
+
+
+def node_fact(node: Node, origin: Origin) -> Fact:
+    key = f"node:{node.node_id}" if node.node_id else f"span:{origin.trace_id}:{origin.span_id}"
+    node_type = node_type_of(node.node_type)
+    is_container = node_type in CONTAINERS or node.is_container
+    is_required = node_type == "llm" and node.status == "succeeded"
+    usage = {} if is_container else node.call.attributes(is_required)
+    usage = _renamed(usage, "dify.node.total_price", "dify.node.currency")
+    run = {
+        "dify.node.type": node_type,
+        "dify.node.status": node.status,
+        "dify.node.elapsed_time": seconds_of(node.seconds),
+        "dify.error.kind": kind_of_failure(node.status, node.error, "node_failed"),
+    }
+    if not usage and origin.self_ is None and origin.app_id is None:
+        origin = origin._replace(parent=None)  # nothing of it needs an app
+    rest = None
+    if node.node_id and (attempt := usage_key(node.node_id, usage)) is not None:
+        rest = attempt, origin.line(NODE, attempt, usage)
+    elif node.node_id and origin.self_ is not None:
+        rest = _link(NODE, origin)
+    return fact_of(key, origin.dialect, origin.line(NODE, key, run | usage), rest)
+
+
+def _renamed(usage: dict[str, Any], price: str, currency: str) -> dict[str, Any]:
+    names = {"price": price, "currency": currency}
+    return {names.get(name, name): value for name, value in usage.items()}
+
+
+def _link(event: str, origin: Origin) -> tuple[str, bytes]:
+    """Return key and line of a span that other spans ask for their app."""
+    key = f"span:{origin.self_}"
+    return key, origin.line(event, key, {})
+
+
+def link_fact(origin: Origin) -> Fact:
+    """A span without a fact of its own, between a node and the span that names their app."""
+    return fact_of(*_swapped(_link(NODE, origin), origin.dialect))
+
+
+def _swapped(link: tuple[str, bytes], dialect: str) -> tuple[str, str, bytes]:
+    return link[0], dialect, link[1]
+
+
+class Outcome(NamedTuple):
+    """How a run ended. `error` is the text of its error, which is only classified."""
+
+    status: str
+    seconds: Any
+    error: object = None
+
+
+def workflow_fact(key: str, mode: str, outcome: Outcome, origin: Origin) -> Fact:
+    """The run of a workflow or chatflow; `mode` is `workflow`, `advanced-chat` or `unknown`."""
+    has_failed = kind_of_failure(outcome.status, outcome.error, "run_failed") is not None
+    run = {
+        "dify.app.mode": mode,
+        "dify.workflow.status": outcome.status,
+        "dify.workflow.elapsed_time": seconds_of(outcome.seconds),
+        "dify.error.kind": "run_failed" if has_failed else None,
+    }
+    has_link = origin.self_ is not None and not key.startswith("span:")
+    return fact_of(key, origin.dialect, origin.line(WORKFLOW, key, run), _link(WORKFLOW, origin) if has_link else None)
+
+
+def message_fact(message_id: str, mode: object, outcome: Outcome, origin: Origin, call: ModelCall | None) -> Fact:
+    """The run of a chat, agent or completion app. Its tokens come separately (`message_usage_fact`), or with `call`."""
+    run = {
+        "dify.conversation.mode": mode if isinstance(mode, str) and mode in RUN_KINDS else UNKNOWN,
+        "dify.message.status": outcome.status,
+        "dify.message.duration": seconds_of(outcome.seconds),
+        "dify.error.kind": kind_of_failure(outcome.status, outcome.error, "run_failed"),
+    }
+    key = f"message:{message_id}"
+    line = origin.line(MESSAGE, key, run | (_message_usage(call) if call else {}))
+    return Fact(key, origin.dialect, line, message_usage_fact(message_id, call, origin) if call else None)
+
+
+def _message_usage(call: ModelCall) -> dict[str, Any]:
+    return _renamed(call.attributes(False), "dify.message.total_price", "dify.message.currency")
+
+
+def message_usage_fact(message_id: str, call: ModelCall, origin: Origin) -> Fact | None:
+    """The tokens of a message, None if it has none: Dify sends none of a message that was stopped."""
+    usage = _message_usage(call)
+    if not usage:
+        return None
+    key = f"message:{message_id}{LLM_SUFFIX}"
+    return fact_of(key, origin.dialect, origin.line(MESSAGE, key, usage))
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value from an item is a number above 0."""
+    number = seconds_of(value)
+    return number not in (None, NO_NUMBER) and number > 0

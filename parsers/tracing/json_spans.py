@@ -1,0 +1,198 @@
+"""Decode OTLP in JSON: lowerCamelCase, ids in hexadecimal, 64-bit integers as text or number."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from parsers.tracing.reading import MAX_DEPTH, MAX_ITEMS, TooManyItems, UnreadableBody
+from parsers.tracing.span import ATTRIBUTES, EVENT_ATTRIBUTES, RESOURCE_ATTRIBUTES, Event, Span
+from parsers.values import json as lenient_json
+
+_HEXADECIMAL = re.compile(r"[0-9a-fA-F]{1,32}")
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
+_NOTHING = Raw(b"")
+
+
+class _Value(Struct, frozen=True, gc=False, rename="camel"):
+    string_value: Any = None
+    int_value: Any = None
+    double_value: Any = None
+    bool_value: Any = None
+    array_value: Raw = _NOTHING
+    kvlist_value: Raw = _NOTHING
+
+
+class _Pair(Struct, frozen=True, gc=False):
+    key: str = ""
+    value: _Value | None = None
+
+
+class _Pairs(Struct, frozen=True, gc=False):
+    values: list[_Pair] | None = None
+
+
+class _Resource(Struct, frozen=True, gc=False):
+    attributes: list[_Pair] | None = None
+
+
+class _Scope(Struct, frozen=True, gc=False):
+    name: str | None = None
+
+
+class _Status(Struct, frozen=True, gc=False):
+    code: Any = None
+    message: Any = None
+
+
+class _Event(Struct, frozen=True, gc=False):
+    name: str = ""
+    attributes: list[_Pair] | None = None
+
+
+class _Span(Struct, frozen=True, gc=False, rename="camel"):
+    trace_id: Any = None
+    span_id: Any = None
+    parent_span_id: Any = None
+    name: Any = None
+    start_time_unix_nano: Any = None
+    end_time_unix_nano: Any = None
+    attributes: list[_Pair] | None = None
+    status: _Status | None = None
+    events: list[_Event] | None = None
+
+
+class _ScopeSpans(Struct, frozen=True, gc=False):
+    scope: _Scope | None = None
+    spans: list[Raw] | None = None
+
+
+class _ResourceSpans(Struct, frozen=True, gc=False, rename="camel"):
+    resource: _Resource | None = None
+    scope_spans: list[_ScopeSpans] | None = None
+
+
+class _Request(Struct, frozen=True, gc=False):
+    resource_spans: list[_ResourceSpans] | None = field(default=None, name="resourceSpans")
+
+
+_decode_request = lenient_json.decoder(_Request)
+_decode_span = lenient_json.decoder(_Span)
+_decode_pairs = lenient_json.decoder(_Pairs)
+
+
+class ScopeSpans(NamedTuple):
+    """The spans of one scope, not yet decoded."""
+
+    resource: Mapping[str, Any]
+    name: str
+    spans: Sequence[Raw]
+
+
+class Message:
+    """The bytes of one request."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def scope_spans(self) -> Iterator[ScopeSpans]:
+        """Raises UnreadableBody and TooManyItems."""
+        try:
+            request = _decode_request(self._body)
+        except (ValueError, RecursionError):
+            raise UnreadableBody("the body is no JSON of an ExportTraceServiceRequest") from None
+        count = 0
+        for each in request.resource_spans or ():
+            resource = _attributes(each.resource.attributes if each.resource else None, RESOURCE_ATTRIBUTES)
+            for scope in each.scope_spans or ():
+                count += len(scope.spans or ())
+                if count > MAX_ITEMS:
+                    raise TooManyItems(f"the request has more than {MAX_ITEMS} spans")
+                yield ScopeSpans(resource, (scope.scope.name if scope.scope else None) or "", scope.spans or ())
+
+    def spans_of(self, scope: ScopeSpans) -> Iterator[Span]:
+        """Raises UnreadableBody and TooManyItems."""
+        for raw in scope.spans:
+            try:
+                span = _decode_span(raw)
+            except (ValueError, RecursionError):
+                raise UnreadableBody("a span of the JSON body has values of a wrong type") from None
+            yield _span(span, scope)
+
+
+def _span(span: _Span, scope: ScopeSpans) -> Span:
+    status = span.status or _Status()
+    return Span(
+        _id(span.trace_id, 32),
+        _id(span.span_id, 16),
+        _id(span.parent_span_id, 16),
+        span.name if isinstance(span.name, str) else "",
+        _integer(span.start_time_unix_nano) or 0,
+        _integer(span.end_time_unix_nano) or 0,
+        _attributes(span.attributes, ATTRIBUTES),
+        scope.resource,
+        scope.name,
+        status.code in (2, "STATUS_CODE_ERROR"),
+        status.message if isinstance(status.message, str) else "",
+        tuple(Event(event.name, _attributes(event.attributes, EVENT_ATTRIBUTES)) for event in span.events or ()),
+    )
+
+
+def _id(value: object, length: int) -> str:
+    """Return an id in hexadecimal; "" for one of another length or of zeros only, as OTLP demands."""
+    is_id = isinstance(value, str) and len(value) == length and _HEXADECIMAL.fullmatch(value) and value.strip("0")
+    return str(value).lower() if is_id else ""
+
+
+def _integer(value: object) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if abs(value) < 2**64 else None
+    return int(value) if isinstance(value, str) and _INTEGER.fullmatch(value) else None
+
+
+def _attributes(pairs: Sequence[_Pair] | None, wanted: frozenset[str]) -> dict[str, Any]:
+    """Return the values of the wanted attributes; of a repeated one the first."""
+    found: dict[str, Any] = {}
+    for pair in pairs or ():
+        if pair.value is None:
+            continue
+        for nested in (pair.value.array_value, pair.value.kvlist_value):
+            if nested:
+                _check_depth(nested)
+        if pair.key in wanted and pair.key not in found:
+            found[pair.key] = _value(pair.value)
+    return found
+
+
+def _value(value: _Value) -> Any:
+    if value.string_value is not None:
+        return value.string_value
+    if value.int_value is not None:
+        integer = _integer(value.int_value)
+        return value.int_value if integer is None else integer
+    if value.kvlist_value:
+        try:
+            pairs = _decode_pairs(value.kvlist_value)
+        except (ValueError, RecursionError):
+            return None
+        return {pair.key: _value(pair.value) for pair in pairs.values or () if pair.value is not None}
+    return value.bool_value if value.double_value is None else value.double_value
+
+
+def _check_depth(nested: Raw) -> None:
+    """Count the levels of lists and maps: in JSON, each has an object, a list and an object per level."""
+    try:
+        depth = _depth(msgspec.json.decode(nested))
+    except (ValueError, RecursionError):
+        raise UnreadableBody("an attribute of the JSON body cannot be decoded") from None
+    if depth > MAX_DEPTH:
+        raise TooManyItems(f"an attribute is nested deeper than {MAX_DEPTH} levels")
+
+
+def _depth(value: object) -> int:
+    """Return the number of nested lists."""
+    if isinstance(value, dict):
+        return max(map(_depth, value.values()), default=0)
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0

@@ -1,0 +1,218 @@
+"""The spans of the tracing providers `otel` and `phoenix` (core/ops): OpenInference's attributes and Dify's metadata.
+
+Legacy Phoenix has the app id on every span that counts. The others (core/ops/unified_trace) leave it out on nodes,
+whose app is that of the workflow span above them.
+"""
+
+from typing import Any
+
+from parsers.batch import UNKNOWN
+from parsers.dify.telemetry import node_type_of
+from parsers.tracing.content import Metadata, Usage, metadata_of, model_in, usage_in, usage_of
+from parsers.tracing.facts import (
+    CONTAINERS,
+    MODEL_NODES,
+    ModelCall,
+    Node,
+    Origin,
+    Outcome,
+    first_known,
+    is_number,
+    link_fact,
+    message_fact,
+    message_usage_fact,
+    node_fact,
+    origin_of,
+    workflow_fact,
+)
+from parsers.tracing.line import LLM_SUFFIX, is_time
+from parsers.tracing.outcome import status_of, status_of_span
+from parsers.tracing.reading import Ignored, Item, Rejected
+from parsers.tracing.span import Span
+from parsers.tracing.values import identifier_of, uuid_of
+
+_MARKS = frozenset({"openinference.span.kind", "dify.span.id", "metadata", "dify_trace_id"})
+
+
+def is_of_dialect(span: Span) -> bool:
+    return not _MARKS.isdisjoint(span.attributes)
+
+
+def item(span: Span) -> Item:
+    """Return the fact of a span of a tracing provider."""
+    dialect = "phoenix" if "openinference.project.name" in span.resource else "otel"
+    attributes = span.attributes
+    metadata = metadata_of(attributes.get("metadata"))
+    if attributes.get("metrics_from_parent") is True or "test" in attributes:
+        return Ignored(dialect)
+    if metadata is None:
+        if "metadata" in attributes:
+            return Rejected(dialect)
+        metadata = Metadata()
+    known = _Known(span, metadata, dialect)
+    if known.is_link:
+        return link_fact(known.origin) if is_time(span.end) else Rejected(dialect)
+    read = known.reader()
+    if read is None:
+        return Ignored(dialect)
+    if not is_time(span.end):
+        return Rejected(dialect)
+    return read() or Ignored(dialect)
+
+
+class _Known:
+    """What a span tells, whichever generation of Dify sent it."""
+
+    def __init__(self, span: Span, metadata: Metadata, dialect: str) -> None:
+        self._span, self._attributes, self._metadata = span, span.attributes, metadata
+        app_ids = metadata.app_id, span.attributes.get("dify.app_id"), span.resource.get("dify.app_id")
+        app_id = next((each for each in map(uuid_of, app_ids) if each), None)
+        self._node_id = _first(
+            span.attributes.get("dify.node.execution_id"), metadata.node_execution_id, metadata.node_id
+        )
+        self._node_type = _first(metadata.node_type, span.attributes.get("dify.node.type"))
+        self._run_id = _first(metadata.workflow_run_id, span.attributes.get("dify.workflow.run_id"))
+        self._is_unified = "dify.span.id" in span.attributes
+        self.origin = self._with_spans(origin_of(span, dialect, app_id))
+
+    def _with_spans(self, origin: Origin) -> Origin:
+        """Add the spans along which a node finds its app."""
+        if not self._is_unified:
+            return origin
+        is_asked = self.is_link or self._is_workflow or self._is_container
+        parent = None if origin.app_id else self._span.parent
+        return origin._replace(self_=self._span.reference if is_asked else None, parent=parent)
+
+    @property
+    def _is_container(self) -> bool:
+        is_aggregate = self._attributes.get("aggregate_usage") is True
+        return is_aggregate or node_type_of(self._node_type) in CONTAINERS or self._metadata.is_workflow_tool
+
+    @property
+    def _entity(self) -> object:
+        return self._metadata.trace_entity_type
+
+    @property
+    def _is_llm(self) -> bool:
+        return self._attributes.get("openinference.span.kind") == "LLM" or self._span.name == "llm"
+
+    @property
+    def is_link(self) -> bool:
+        """Whether the span is a wrapper between an iteration and its nodes."""
+        is_synthetic = any(self._attributes.get(f"dify.{name}.synthetic") is True for name in ("span", "wrapper"))
+        is_wrapper = is_synthetic and not self._is_llm and not self._is_message and not self._node_type
+        return is_wrapper and self._is_unified and bool(self._span.span_id)
+
+    @property
+    def _is_message(self) -> bool:
+        is_named = self._span.name in ("message", "llm") or self._attributes.get("dify.span.type") == "message"
+        return self._entity == "message" or (self._entity is None and is_named)
+
+    @property
+    def _is_workflow(self) -> bool:
+        if self._node_type or not self._run_id:
+            return False
+        is_named = self._span.name.startswith("workflow") or self._attributes.get("dify.span.type") == "workflow"
+        return self._entity == "workflow" or (self._entity is None and is_named)
+
+    def reader(self) -> Any:
+        """Return the function that makes the fact, None if there is none."""
+        if self._node_id and (self._node_type or "dify.node.execution_id" in self._attributes):
+            return self._node
+        if self._is_workflow:
+            return self._workflow
+        if self._is_message and not self._run_id and self._message_id:
+            return self._message_usage if self._is_llm else self._message
+        return None
+
+    @property
+    def _message_id(self) -> str | None:
+        span_id = self._attributes.get("dify.span.id")
+        message_id = _first(self._metadata.message_id, self._attributes.get("dify.message.id"), span_id)
+        return identifier_of(message_id.removesuffix(LLM_SUFFIX)) if isinstance(message_id, str) else None
+
+    @property
+    def _status(self) -> str:
+        metadata, attributes = self._metadata, self._attributes
+        told = status_of_span(attributes.get("dify.span.status"))
+        status = status_of(metadata.node_status, metadata.status, attributes.get("dify.node.status"), told)
+        return "failed" if status == UNKNOWN and self._span.is_error else status
+
+    @property
+    def _error(self) -> str:
+        text = self._metadata.status_message
+        return text if isinstance(text, str) and text else self._span.message
+
+    def _outcome(self, seconds: Any) -> Outcome:
+        return Outcome(self._status, seconds, self._error)
+
+    def _call(self, usage: Usage) -> ModelCall:
+        attributes, metadata = self._attributes, self._metadata
+        own = attributes.get("dify.usage")
+        told = usage_of(own) if isinstance(own, dict) else Usage()
+        provider = _first(
+            attributes.get("gen_ai.provider.name"), attributes.get("llm.provider"),
+            metadata.model_provider, metadata.ls_provider,
+        )  # fmt: skip
+        model = _first(
+            attributes.get("gen_ai.request.model"), attributes.get("llm.model_name"),
+            metadata.model_name, metadata.ls_model_name,
+        )  # fmt: skip
+        return ModelCall(
+            provider,
+            model,
+            first_known(
+                _attribute_counts(attributes, "gen_ai.usage.{}_tokens", ("input", "output", "total")),
+                _attribute_counts(attributes, "llm.token_count.{}", ("prompt", "completion", "total")),
+                (told.prompt_tokens, told.completion_tokens, told.total_tokens),
+                (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens),
+                (metadata.prompt_tokens, metadata.completion_tokens, metadata.total_tokens),
+            ),
+            _first(metadata.total_price, told.total_price, usage.total_price, attributes.get("llm.cost.total")),
+            _first(metadata.currency, told.currency, usage.currency),
+            _first(told.time_to_first_token, usage.time_to_first_token),
+        )
+
+    def _node(self) -> Item | None:
+        attributes = self._attributes
+        is_model = node_type_of(self._node_type) in MODEL_NODES
+        call = self._call(usage_in(attributes.get("output.value")) if is_model else Usage())
+        if is_model and not call.model:
+            named = model_in(attributes.get("input.value"))
+            call = call._replace(provider=call.provider or named.model_provider, model=named.model_name)
+        node_id = identifier_of(self._node_id)
+        node = Node(node_id, self._node_type, self._status, self._span.seconds, call, self._error, self._is_container)
+        return node_fact(node, self.origin)
+
+    def _workflow(self) -> Item | None:
+        metadata, run_id = self._metadata, identifier_of(self._run_id)
+        conversation = metadata.conversation_id or self._attributes.get("dify.conversation.id")
+        mode = "advanced-chat" if conversation else "workflow"
+        seconds = _first(metadata.workflow_run_elapsed_time, metadata.elapsed_time, self._span.seconds)
+        return workflow_fact(f"run:{run_id}", mode, self._outcome(seconds), self.origin) if run_id else None
+
+    def _message(self) -> Item | None:
+        """The rewrite of Dify's tracing has the tokens here, and repeats them on the span `llm` (a copy)."""
+        metadata = self._metadata
+        mode = _first(
+            metadata.conversation_mode, metadata.conversation_model, self._attributes.get("dify.conversation.mode"),
+            "agent-chat" if metadata.agent_based is True else None,
+        )  # fmt: skip
+        call = self._call(Usage()) if isinstance(self._attributes.get("dify.usage"), dict) else None
+        return message_fact(self._message_id or "", mode, self._outcome(self._span.seconds), self.origin, call)
+
+    def _message_usage(self) -> Item | None:
+        call, first_token = self._call(Usage()), self._metadata.first_token
+        if is_number(first_token):
+            call = call._replace(first_token=first_token)
+        return message_usage_fact(self._message_id or "", call, self.origin)
+
+
+def _first(*values: Any) -> Any:
+    """Return the first value that is neither missing nor an empty text."""
+    return next((value for value in values if value is not None and value != ""), None)
+
+
+def _attribute_counts(attributes: Any, pattern: str, names: tuple[str, str, str]) -> tuple[Any, Any, Any]:
+    first, second, third = (attributes.get(pattern.format(name)) for name in names)
+    return first, second, third

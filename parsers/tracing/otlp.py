@@ -1,0 +1,51 @@
+"""Read OTLP/HTTP trace requests (opentelemetry-proto, docs/specification.md) in protobuf and JSON."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, TypeVar
+
+from parsers.tracing import json_spans, native, openinference, wire
+from parsers.tracing.reading import Ignored, Item, Reading, reading_of
+from parsers.tracing.span import Span
+
+#: The scopes of the libraries that ENABLE_OTEL instruments. None of their spans is Dify's own.
+_NOISE = ("opentelemetry.instrumentation.", "dify.exception.logging")
+
+
+def read_otlp(body: bytes, *, is_json: bool, native: bool) -> Reading:
+    """Read an ExportTraceServiceRequest in protobuf or JSON. Without `native` the spans of ENABLE_OTEL are ignored.
+
+    Raises UnreadableBody and TooManyItems.
+    """
+    noise, spans = _spans(json_spans.Message(body)) if is_json else _spans(wire.Message(body))
+    return reading_of((_item(span, native) for span in spans), noise)
+
+
+class _Scope(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def spans(self) -> Sequence[object]: ...
+
+
+S = TypeVar("S", bound=_Scope)
+
+
+class _Message(Protocol[S]):
+    def scope_spans(self) -> Iterator[S]: ...
+    def spans_of(self, scope: S, /) -> Iterator[Span]: ...
+
+
+def _spans(message: _Message[S]) -> tuple[int, Iterator[Span]]:
+    """Return the number of spans that are dropped by their scope, and the others."""
+    scopes = list(message.scope_spans())
+    noise = sum(len(scope.spans) for scope in scopes if scope.name.startswith(_NOISE))
+    own = [scope for scope in scopes if not scope.name.startswith(_NOISE)]
+    return noise, (span for scope in own for span in message.spans_of(scope))
+
+
+def _item(span: Span, is_native_on: bool) -> Item:
+    if native.is_of_dialect(span):
+        return native.item(span) if is_native_on else Ignored(native.DIALECT)
+    if "langfuse.observation.type" in span.attributes:  # of a later Langfuse client; Dify does not use it yet
+        return Ignored("langfuse")
+    return openinference.item(span) if openinference.is_of_dialect(span) else Ignored("none")

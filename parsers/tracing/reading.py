@@ -1,0 +1,93 @@
+"""What the reading of a request gives: facts, and the numbers of items that are none."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Optional
+
+from parsers.batch import TRACING_DIALECTS, TRACING_OUTCOMES
+
+#: The dialects of items. `none` is an item of no dialect, such as the span of an SQL statement.
+DIALECTS = TRACING_DIALECTS
+#: What became of an item: its line was written, it was known, it holds no fact, or its values could not be used.
+OUTCOMES = TRACING_OUTCOMES
+
+#: The largest number of items in one request.
+MAX_ITEMS = 10_000
+#: The largest depth of nested lists and maps in an attribute.
+MAX_DEPTH = 8
+
+
+class UnreadableBody(ValueError):  # noqa: N818 - it describes a request
+    """The body of a request is not what its content type says. The text never quotes the body. Answer 400."""
+
+
+class TooManyItems(ValueError):  # noqa: N818
+    """A request has more items than MAX_ITEMS, or attributes that are nested deeper than MAX_DEPTH. Answer 413."""
+
+
+class Fact(NamedTuple):
+    """One item that tells a fact.
+
+    * `key`: identifies the fact across doors, workers and retries. A fact whose key is known is not written again.
+    * `dialect`: one of DIALECTS.
+    * `line`: a whole ASCII line of JSON with its newline.
+    * `rest`: what must be written instead of `line` if `key` is known and the key of `rest` is not: the tokens of a
+      further attempt of a node, or the app of a span that a retry sends under a new id. `line` contains `rest`.
+    * `alias`: two keys of one fact, of which this item tells that they are the same: the first one is that of a span,
+      and the second one is the key that other doors use. Spans of both doors come in any order.
+
+    So the writer does for each fact: if it has an alias, from then on the first key means the second one, and if one of
+    the two is known, so is the other. Replace `key` if it has an alias. If it is not known, write `line`, and remember
+    `key` and the key of `rest`; else if there is a `rest` and its key is not known, write the line of `rest`, and
+    remember its key; else the item is a duplicate. An item gives at most one fact, and a fact at most one line.
+    """
+
+    key: str
+    dialect: str
+    line: bytes
+    rest: Optional["Fact"] = None
+    alias: tuple[str, str] | None = None
+
+
+class Reading(NamedTuple):
+    """The items of one request: those that tell a fact, in order, and the number of the others by dialect.
+
+    * `ignored`: items without a fact.
+    * `rejected`: items that look like a fact and whose values could not be used.
+    * `event_ids`: the ids of all Langfuse events in order, for the answer 207. Empty for OTLP.
+    """
+
+    facts: list[Fact]
+    ignored: dict[str, int]
+    rejected: dict[str, int]
+    event_ids: tuple[str, ...] = ()
+
+
+class Rejected(NamedTuple):
+    """An item of this dialect that looks like a fact and whose values cannot be used."""
+
+    dialect: str
+
+
+class Ignored(NamedTuple):
+    """An item of this dialect without a fact."""
+
+    dialect: str
+
+
+Item = Fact | Rejected | Ignored
+
+
+def reading_of(items: Iterable[Item], noise: int = 0, event_ids: Sequence[str] = ()) -> Reading:
+    """Return the reading of these items, and of `noise` items that belong to no dialect."""
+    facts, ignored, rejected = list[Fact](), Counter[str](), Counter[str]()
+    for item in items:
+        if isinstance(item, Fact):
+            facts.append(item)
+        elif isinstance(item, Rejected):
+            rejected[item.dialect] += 1
+        else:
+            ignored[item.dialect] += 1
+    if noise:
+        ignored["none"] += noise
+    return Reading(facts, dict(ignored), dict(rejected), tuple(event_ids))

@@ -1,0 +1,385 @@
+"""The doors of the receiver through its WSGI callable: statuses, bodies, tokens, limits."""
+
+import base64
+import gzip
+import io
+import json
+import os
+import socket
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from exporter.config.receive import ReceiveConfig
+from exporter.receive import app as app_module
+from exporter.receive.app import App
+from exporter.receive.body import MAX_BYTES, SharedMemory
+from exporter.receive.fact_log import FactLog
+from exporter.receive.known_keys import KnownKeys
+from exporter.receive.open_requests import OpenRequests
+from exporter.receive.token import Token
+from exporter.wsgi.log_file import LogFile
+from tests.exporter.wsgi.test_log_file import file_size_limit
+
+JSON, PROTOBUF = "application/json", "application/x-protobuf"
+NODE = {
+    "traceId": "0af7651916cd43dd8448eb211c80319c",
+    "spanId": "00f067aa0ba902b8",
+    "name": "llm_CANARY",
+    "startTimeUnixNano": "1790000000100000000",
+    "endTimeUnixNano": "1790000002500000000",
+    "attributes": [
+        {"key": "openinference.span.kind", "value": {"stringValue": "LLM"}},
+        {"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}},
+        {"key": "dify.span.id", "value": {"stringValue": "0b6f6a9e-0000-4000-8000-000000000001"}},
+        {"key": "gen_ai.usage.input_tokens", "value": {"intValue": "12"}},
+        {"key": "gen_ai.usage.output_tokens", "value": {"intValue": "34"}},
+        {
+            "key": "metadata",
+            "value": {
+                "stringValue": '{"node_type":"llm","status":"succeeded","total_tokens":46,'
+                '"node_execution_id":"0b6f6a9e-0000-4000-8000-000000000001"}'
+            },
+        },
+    ],
+}
+SPANS = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [NODE]}]}]}).encode()
+GENERATION = {
+    "id": "bb0e8400-0000-4000-8000-000000000010",
+    "type": "generation-create",
+    "timestamp": "2026-09-21T14:15:02.000Z",
+    "body": {
+        "id": "cc0e8400-0000-4000-8000-000000000011",
+        "traceId": "aa0e8400-0000-4000-8000-00000000000e",
+        "name": "llm",
+        "startTime": "2026-09-21T14:15:00.000Z",
+        "endTime": "2026-09-21T14:15:01.200Z",
+        "model": "gpt-4.1",
+        "input": "CANARY",
+        "usage": {"input": 20, "output": 5, "total": 25, "unit": "TOKENS", "totalCost": 0.00008},
+        "metadata": {
+            "app_id": "770e8400-0000-4000-8000-00000000000f",
+            "message_id": "aa0e8400-0000-4000-8000-00000000000e",
+            "ls_provider": "openai",
+            "status": "normal",
+        },
+    },
+}
+
+
+class Reply(NamedTuple):
+    status: int
+    fields: dict[str, str]
+    body: bytes
+    closes: bool
+
+
+class Receiver:
+    """An App with its log. `post` and `ask` are requests of a client of their own."""
+
+    def __init__(self, folder: Path, token: str = "", native: bool = False) -> None:
+        self.path = folder / "receive.log"
+        self.requests = OpenRequests()
+        self.file = LogFile(str(self.path))
+        self.facts = FactLog(self.file, KnownKeys())
+        self.token_file = folder / "token"
+        if token:
+            self.token_file.write_text(token)
+        loaded = Token(str(self.token_file)) if token else None
+        self.app = App(ReceiveConfig(native=native), self.facts, self.requests, loaded)
+        self.client, self.peer = socket.socketpair()
+
+    def close(self) -> None:
+        self.file.close()
+        self.client.close()
+        self.peer.close()
+
+    def ask(self, method: str, path: str, **environ: Any) -> Reply:
+        closed: list[bool] = []
+        started: list[tuple[str, list[tuple[str, str]]]] = []
+        pieces = self.app(
+            {
+                "REQUEST_METHOD": method,
+                "RAW_URI": path,
+                "gunicorn.socket": self.client,
+                "dify_exporter.close": lambda: closed.append(True),
+                **environ,
+            },
+            lambda status, fields: started.append((status, fields)),
+        )
+        ((status, fields),) = started
+        assert len(self.requests) == 0
+        return Reply(int(status[:3]), dict(fields), b"".join(pieces), bool(closed))
+
+    def post(self, path: str, body: bytes, content_type: str = JSON, **environ: Any) -> Reply:
+        return self.ask(
+            "POST",
+            path,
+            **{
+                "CONTENT_TYPE": content_type,
+                "CONTENT_LENGTH": str(len(body)),
+                "wsgi.input": io.BytesIO(body),
+                **environ,
+            },
+        )
+
+    def lines(self) -> list[dict[str, Any]]:
+        text = self.path.read_text() if self.path.exists() else ""
+        return [json.loads(line) for line in text.splitlines()]
+
+    def items(self) -> dict[tuple[str, str], int]:
+        self.facts.write_heartbeat()
+        return {(i["dialect"], i["outcome"]): i["count"] for i in self.lines()[-1]["attributes"]["dify.receiver.items"]}
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    found = Receiver(tmp_path)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Receiver]:
+    found = Receiver(tmp_path, token="secret-CANARY")
+    yield found
+    found.close()
+
+
+def test_a_span_is_one_line_and_comes_once(receiver: Receiver) -> None:
+    reply = receiver.post("/v1/traces", SPANS)
+    assert (reply.status, reply.fields["Content-Type"], reply.body, reply.closes) == (200, JSON, b"{}", False)
+    assert receiver.post("/v1/traces?again", SPANS, JSON + "; charset=utf-8").status == 200
+    (line,) = receiver.lines()
+    assert line["attributes"]["gen_ai.usage.input_tokens"] == 12
+    assert b"CANARY" not in receiver.path.read_bytes()
+    assert receiver.items() == {("otel", "written"): 1, ("otel", "duplicate"): 1}
+
+
+def test_a_protobuf_answer_to_a_protobuf_request(receiver: Receiver) -> None:
+    reply = receiver.post("/v1/traces", b"", PROTOBUF)
+    assert (reply.status, reply.fields["Content-Type"], reply.body) == (200, PROTOBUF, b"")
+    reply = receiver.post("/v1/traces", b"\xff", PROTOBUF)
+    assert (reply.status, reply.fields["Content-Type"], reply.body[0], reply.body[1]) == (
+        400, PROTOBUF, 0x12, len(reply.body) - 2,
+    )  # fmt: skip
+
+
+PACKED = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "GZIP": gzip.compress,
+    "deflate": zlib.compress,
+    "identity": bytes,
+    "": bytes,
+}
+
+
+@pytest.mark.parametrize("encoding", PACKED)
+def test_encodings(receiver: Receiver, encoding: str) -> None:
+    body = PACKED[encoding](SPANS)
+    assert receiver.post("/v1/traces", body, HTTP_CONTENT_ENCODING=encoding).status == 200
+    assert len(receiver.lines()) == 1
+
+
+def test_a_gzip_body_of_several_members(receiver: Receiver) -> None:
+    body = gzip.compress(SPANS[:100]) + gzip.compress(SPANS[100:])
+    assert receiver.post("/v1/traces", body, HTTP_CONTENT_ENCODING="gzip").status == 200
+    assert len(receiver.lines()) == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/metrics", "/v1/logs"])
+@pytest.mark.parametrize("content_type", [JSON, PROTOBUF])
+def test_metrics_and_logs_are_dropped(receiver: Receiver, path: str, content_type: str) -> None:
+    reply = receiver.post(path, b"anything", content_type, HTTP_CONTENT_ENCODING="gzip")
+    assert (reply.status, reply.fields["Content-Type"]) == (200, content_type)
+    assert receiver.items() == {("none", "ignored"): 1}
+    assert len(receiver.lines()) == 1
+
+
+def test_the_check_of_a_provider_gets_200(receiver: Receiver) -> None:
+    span = {**NODE, "name": "api_check", "attributes": [{"key": "test", "value": {"stringValue": "true"}}]}
+    body = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
+    assert receiver.post("/v1/traces", body).status == 200
+    assert receiver.lines() == []
+
+
+def test_langfuse(receiver: Receiver) -> None:
+    reply = receiver.ask("GET", "/api/public/projects")
+    (project,) = json.loads(reply.body)["data"]
+    assert (reply.status, set(project)) == (200, {"id", "name", "organization", "metadata"})
+    body = json.dumps({"batch": [GENERATION, {"id": "x", "type": "sdk-log", "body": {}}]}).encode()
+    reply = receiver.post("/api/public/ingestion", body)
+    assert (reply.status, json.loads(reply.body)) == (
+        207,
+        {"successes": [{"id": GENERATION["id"], "status": 201}, {"id": "x", "status": 201}], "errors": []},
+    )
+    assert receiver.post("/api/public/ingestion", body).status == 207
+    (line,) = receiver.lines()
+    assert line["attributes"]["gen_ai.usage.output_tokens"] == 5
+    assert receiver.post("/api/public/otel/v1/traces", b"", PROTOBUF).status == 200
+
+
+REFUSED = {
+    "not JSON": (400, SPANS[:-1], {}),
+    "JSON of another shape": (400, b'{"resourceSpans": 1}', {}),
+    "no body of Langfuse": (400, b"[]", {"RAW_URI": "/api/public/ingestion"}),
+    "damaged gzip": (400, b"\x1f\x8b" + SPANS, {"HTTP_CONTENT_ENCODING": "gzip"}),
+    "half a gzip body": (400, gzip.compress(SPANS)[:-9], {"HTTP_CONTENT_ENCODING": "gzip"}),
+    "bytes behind a gzip body": (400, gzip.compress(SPANS) + b"x", {"HTTP_CONTENT_ENCODING": "gzip"}),
+    "10,001 spans": (413, b'{"resourceSpans":[{"scopeSpans":[{"spans":[%s]}]}]}' % b",".join([b"{}"] * 10_001), {}),
+    "a large body": (413, b"", {"CONTENT_LENGTH": str(MAX_BYTES + 1)}),
+    "a gzip bomb": (413, gzip.compress(b" " * (MAX_BYTES + 1), 1), {"HTTP_CONTENT_ENCODING": "gzip"}),
+    "zstd": (415, SPANS, {"HTTP_CONTENT_ENCODING": "zstd"}),
+    "a form": (415, SPANS, {"CONTENT_TYPE": "application/x-www-form-urlencoded"}),
+    "no content type": (415, SPANS, {"CONTENT_TYPE": ""}),
+    "protobuf for Langfuse": (415, b"", {"RAW_URI": "/api/public/ingestion", "CONTENT_TYPE": PROTOBUF}),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_can_never_be_read(receiver: Receiver, name: str) -> None:
+    status, body, environ = REFUSED[name]
+    reply = receiver.post("/v1/traces", body, **environ)
+    assert reply.status == status
+    assert receiver.items() == {("none", "rejected"): 1}
+    assert len(receiver.lines()) == 1
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/traces/", "//v1/traces", "/api/public/health", "/-/ready"])
+def test_anything_else_is_404(guarded: Receiver, path: str) -> None:
+    assert guarded.post(path, SPANS).status == 404
+    assert guarded.items() == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/traces", "POST"),
+        ("PUT", "/v1/logs", "POST"),
+        ("POST", "/api/public/projects", "GET"),
+        ("POST", "/-/healthy", "GET"),
+    ],
+)
+def test_other_methods_are_405(guarded: Receiver, method: str, path: str, allowed: str) -> None:
+    reply = guarded.ask(method, path)
+    assert (reply.status, reply.fields["Allow"]) == (405, allowed)
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["Bearer secret-CANARY", "bearer  secret-CANARY ", basic("public", "secret-CANARY"), basic("", "secret-CANARY")],
+)
+def test_the_token_opens_the_doors(guarded: Receiver, value: str) -> None:
+    assert guarded.ask("GET", "/api/public/projects", HTTP_AUTHORIZATION=value).status == 200
+    assert guarded.post("/v1/traces", SPANS, HTTP_AUTHORIZATION=value).status == 200
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "Bearer", "Bearer ", "Bearer wrong", "secret-CANARY", basic("secret-CANARY", "wrong"), "Basic !!!", "Basic",
+     "Bearer secret-CANARY\xe9"],
+)  # fmt: skip
+def test_without_the_token_they_are_shut(guarded: Receiver, value: str) -> None:
+    for reply in (
+        guarded.ask("GET", "/api/public/projects", HTTP_AUTHORIZATION=value),
+        guarded.post("/v1/traces", SPANS, HTTP_AUTHORIZATION=value),
+    ):
+        assert reply.status == 401
+        assert b"CANARY" not in reply.body
+    assert reply.closes
+    assert guarded.ask("GET", "/-/healthy").body == b"ok\n"
+    assert guarded.items() == {("none", "rejected"): 2}
+    assert b"CANARY" not in guarded.path.read_bytes()
+
+
+def test_a_changed_token_counts_at_once(guarded: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    def status(token: str) -> int:
+        return guarded.ask("GET", "/api/public/projects", HTTP_AUTHORIZATION=f"Bearer {token}").status
+
+    new = guarded.token_file.with_name("new")
+    new.write_text("other-CANARY\n")
+    os.replace(new, guarded.token_file)
+    assert (status("secret-CANARY"), status("other-CANARY")) == (401, 200)
+    guarded.token_file.write_text("")
+    assert status("other-CANARY") == 200
+    guarded.token_file.unlink()
+    assert (status("other-CANARY"), status("")) == (200, 401)
+    assert "the token of before stays valid" in caplog.text
+    assert "CANARY" not in caplog.text
+
+
+def test_a_full_disk_is_503_and_nothing_is_acknowledged(receiver: Receiver) -> None:
+    assert receiver.post("/v1/traces", b"", PROTOBUF).status == 200
+    receiver.facts.write_heartbeat()
+    size = receiver.path.stat().st_size
+    with file_size_limit(size + 20):
+        reply = receiver.post("/v1/traces", SPANS)
+        assert (reply.status, reply.fields["Retry-After"]) == (503, "2")
+        assert (
+            receiver.post("/api/public/ingestion", json.dumps({"batch": [GENERATION]}).encode()).fields["Retry-After"]
+            == "5"
+        )
+        assert receiver.path.stat().st_size == size
+    assert receiver.post("/v1/traces", SPANS).status == 200
+    assert receiver.items() == {("otel", "written"): 1}
+
+
+def test_an_error_of_ours_is_no_500_and_quotes_nothing(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("CANARY")
+
+    monkeypatch.setattr(app_module, "read_otlp", fail)
+    reply = receiver.post("/v1/traces", SPANS)
+    assert reply.status == 400
+    assert "a body cannot be read: KeyError in " in caplog.text
+    assert "CANARY" not in caplog.text + reply.body.decode()
+
+
+def test_a_client_that_sends_less_than_it_promised_gets_no_answer(receiver: Receiver) -> None:
+    with pytest.raises(BrokenPipeError):
+        receiver.post("/v1/traces", SPANS, CONTENT_LENGTH=str(len(SPANS) + 1))
+    assert receiver.lines() == []
+    assert len(receiver.requests) == 0
+
+
+def test_too_many_open_requests_are_503(receiver: Receiver) -> None:
+    others = [socket.socket() for _ in range(64)]
+    assert all(receiver.requests.admit(each) for each in others)
+    reply = receiver.app(
+        {"REQUEST_METHOD": "GET", "RAW_URI": "/api/public/projects", "gunicorn.socket": receiver.client,
+         "dify_exporter.close": lambda: None},
+        lambda status, _: others.append(status),  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert b"too many open requests" in b"".join(reply)
+    assert str(others.pop())[:3] == "503"
+    for each in others:
+        receiver.requests.remove(each)
+        each.close()
+
+
+def test_large_bodies_share_their_memory(receiver: Receiver) -> None:
+    memory = receiver.app._memory
+    memory.take(MAX_BYTES - (256 << 10))
+    small, large = SPANS + b" " * (300 << 10), SPANS + b" " * (600 << 10)
+    assert receiver.post("/v1/traces", small).status == 200
+    assert receiver.post("/v1/traces", large).status == 503
+    assert receiver.post("/v1/traces", small).status == 200
+    memory.give_back(MAX_BYTES - (256 << 10))
+    assert receiver.post("/v1/traces", large).status == 200
+
+
+def test_shared_memory_is_bounded() -> None:
+    memory = SharedMemory(10)
+    memory.take(10)
+    with pytest.raises(Exception, match="too many large bodies"):
+        memory.take(1)

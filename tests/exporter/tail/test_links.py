@@ -1,0 +1,37 @@
+"""Symbolic links (B28): the link gets another target, or its target is rotated."""
+
+from pathlib import Path
+
+from tests.exporter.tail.scenario import (
+    Steps,
+    back,
+    folder,
+    leave,
+    link,
+    play,
+    poll,
+    reads,
+    rename,
+    start,
+    table,
+    write,
+)
+
+LINKS: dict[str, Steps] = {
+    "B28 a link gets another target": [
+        write("a1\n", "one"), link("one"), start(), poll(), leave,
+        write("a2\n", "one"), write("b1\n", "two"), link("two"), back,
+        reads("a2", "b1", within=2),
+    ],
+    # Kubernetes: /var/log/containers holds links, the rotated files lie beside their targets.
+    "B28 the target of a link is rotated": [
+        folder("pods"), write("a1\n", "pods/0.log"), link("pods/0.log"), start(), poll(), leave,
+        write("a2\n", "pods/0.log"), rename("pods/0.log.20261123-101500", "pods/0.log"), write("b1\n", "pods/0.log"),
+        back, reads("a2", "b1", within=2),
+    ],
+}  # fmt: skip
+
+
+@table(LINKS)
+def test_a_link_and_its_targets(tmp_path: Path, steps: Steps, goes_down: bool) -> None:
+    play(tmp_path, steps, log="current.log", goes_down=goes_down)

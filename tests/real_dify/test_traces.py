@@ -1,0 +1,145 @@
+"""The requests of a real Dify's tracing give the tokens, prices, runs and nodes of its books, however they arrive."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from exporter import catalogue as c
+from exporter.ledger.ledger import Snapshot
+from tests.parsers.tracing.writer import Writer, counted, tokens
+from tests.real_dify.trace_requests import BOOKS, DOORS, TraceRequest, in_pieces, requests
+
+#: The statuses of messages and native runs in the books' words: a stopped message is sent as a normal one.
+_MESSAGES = {"succeeded": "normal", "stopped": "normal"}
+_NATIVE = {"succeeded": "finished", "partial-succeeded": "finished"}
+
+
+def as_sent(found: Sequence[TraceRequest]) -> list[TraceRequest]:
+    return list(found)
+
+
+def twice(found: Sequence[TraceRequest]) -> list[TraceRequest]:
+    return [request for each in found for request in (each, each)] + list(found)
+
+
+def shuffled(found: Sequence[TraceRequest]) -> list[TraceRequest]:
+    """Each request is late by up to five seconds."""
+    chance = random.Random(7)
+    return sorted(found, key=lambda request: request.t + chance.uniform(0, 5))
+
+
+def one_by_one(found: Sequence[TraceRequest]) -> list[TraceRequest]:
+    """Each item comes in a request of its own, late by up to five seconds."""
+    return shuffled([piece for request in found for piece in in_pieces(request)])
+
+
+WAYS = [as_sent, twice, shuffled, one_by_one]
+Way = Callable[[Sequence[TraceRequest]], list[TraceRequest]]
+
+
+def snapshot_of(door: str, way: Way = as_sent) -> Snapshot:
+    writer = Writer()
+    for request in way(requests(door)):
+        writer.take(request.read())
+    return counted(writer.lines)
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("way", WAYS)
+def test_each_token_counts_once_for_its_app_and_model(door: str, way: Way) -> None:
+    wanted = {}
+    for row in BOOKS[door]["tokens_that_this_door_shows"]:
+        wanted[row["app_id"], row["model"], "input"] = row["input"]
+        wanted[row["app_id"], row["model"], "output"] = row["output"]
+    assert tokens(snapshot_of(door, way)) == wanted
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_prices_are_those_of_the_books_to_the_last_digit(door: str) -> None:
+    found: Counter[tuple[str, str]] = Counter()
+    for (_, app_id, _, _, currency, basis), cost in snapshot_of(door, twice).counters[c.COST].items():
+        assert basis == "reported"
+        found[app_id, currency] += cost  # type: ignore[assignment]  # Decimal
+    app_ids = {row["app"]: row["app_id"] for row in BOOKS[door]["tokens_that_this_door_shows"]}
+    wanted = {
+        (app_ids[row["app"]], row["currency"]): Decimal(str(row["price"])) for row in BOOKS[door]["node_price_by_app"]
+    }
+    if door in ("langfuse", "both"):
+        wanted |= {(app, "unknown"): Decimal(price) for app, price in BOOKS[door]["message_price_by_app"].items()}
+    assert dict(found) == wanted
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("way", WAYS)
+def test_each_run_counts_once(door: str, way: Way) -> None:
+    """With two doors, a start node names the run of a span; Dify exports it before that span."""
+    if door == "both" and way in (shuffled, one_by_one):
+        return
+    wanted: Counter[tuple[str, str]] = Counter()
+    for row in BOOKS[door]["runs"]:
+        if row["sent"]:
+            wanted[row["kind"], _status_of(door, row["kind"], row["outcome"])] += row["n"]
+    for row in BOOKS[door]["other_runs_in_database"]:
+        wanted["workflow", _status_of(door, "workflow", row["status"])] += 1
+    found: Counter[tuple[str, str]] = Counter()
+    for (_, kind, _, status), count in snapshot_of(door, way).counters[c.RUNS].items():
+        found[kind, status] += int(count)
+    if door == "both":  # the door whose request comes first tells the status
+        found, wanted = _by_kind(found), _by_kind(wanted)
+    assert found == wanted
+
+
+def _status_of(door: str, kind: str, outcome: str) -> str:
+    if kind in ("chat", "completion", "agent-chat"):
+        return _MESSAGES.get(outcome, outcome)
+    return _NATIVE.get(outcome, outcome) if door == "native" else outcome
+
+
+def _by_kind(runs: Counter[tuple[str, str]]) -> Any:
+    found: Counter[str] = Counter()
+    for (kind, _), count in runs.items():
+        found[kind] += count
+    return found
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("way", WAYS)
+def test_each_node_counts_once(door: str, way: Way) -> None:
+    wanted: Counter[tuple[str, str]] = Counter()
+    for row in BOOKS[door]["nodes_by_app_type_status"]:
+        if row["sent"]:
+            wanted[row["type"], "unknown" if door == "native" else row["status"]] += row["n"]
+    found: Counter[tuple[str, str]] = Counter()
+    for (_, node_type, status), count in snapshot_of(door, way).counters[c.NODE_RUNS].items():
+        found[node_type, status] += int(count)
+    if door == "both":
+        found, wanted = _by_kind(found), _by_kind(wanted)
+    assert found == wanted
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_nothing_counts_again_after_a_restart(door: str) -> None:
+    """The keys are found again in the log, so Dify may send the same requests to the next process."""
+    before = Writer()
+    for request in requests(door):
+        before.take(request.read())
+    after = Writer(before.lines)
+    for request in requests(door):
+        after.take(request.read())
+    new = [line for line in after.lines[len(before.lines) :] if door != "both" or b"dify.workflow.run" not in line]
+    assert new == []
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_no_text_of_a_user_is_in_a_line(door: str) -> None:
+    """Every question begins with RID, every answer consists of words w0, w1, ..."""
+    writer = Writer()
+    for request in requests(door):
+        writer.take(request.read())
+    log = b"".join(writer.lines)
+    for text in (b"RID", b"w0", b"helpful", b"user-", b"PluginInvokeError", b"/app/"):
+        assert text not in log

@@ -1,0 +1,69 @@
+"""The clients that Dify uses, against the real receiver: what they believe to have sent is in the log, each fact once."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.system.clients import Client
+from tests.system.receive_soak import Terms, kill_again_and_again
+from tests.system.receiver import breaking_link, facts, items, lines, receiving
+
+OTEL = pytest.mark.parametrize("version", ["otel-1.41", "otel"])
+
+
+@OTEL
+def test_opentelemetry(tmp_path: Path, version: str) -> None:
+    (tmp_path / "token").write_text("secret\n")
+    with receiving(tmp_path, 'token_file = "token"\n') as receiver:
+        client = Client(version, "otel.py", f"{receiver.url}/v1/traces", "20", "5", "100", "secret")
+        books = client.books()
+        assert books["given_up"] == 0
+        assert facts(receiver.log) == books["nodes"]
+        receiver.process.stop()
+        assert items(receiver.log) == {("otel", "written"): 100, ("none", "ignored"): 2000}
+
+
+@OTEL
+def test_opentelemetry_through_a_breaking_link(tmp_path: Path, version: str) -> None:
+    with receiving(tmp_path) as receiver, breaking_link(receiver) as (url, done):
+        books = Client(version, "otel.py", f"{url}/v1/traces", "25", "5", "5").books()
+        assert min(done["503"], done["reset before"], done["reset after"]) > 0
+        assert facts(receiver.log) == books["nodes"]
+        receiver.process.stop()
+        found = items(receiver.log)
+        assert found["otel", "written"] == len(books["nodes"])
+        assert found["otel", "duplicate"] >= 5  # what was written before a reset
+
+
+@OTEL
+def test_the_final_heartbeat_has_all_items(tmp_path: Path, version: str) -> None:
+    with receiving(tmp_path) as receiver:
+        Client(version, "otel.py", f"{receiver.url}/v1/traces", "1", "1", "0").books()
+        os.kill(receiver.process.pid, signal.SIGTERM)
+        assert receiver.process.ended() == 0
+        assert lines(receiver.log)[-1]["message"] == "dify.receiver.heartbeat"
+        assert items(receiver.log)["otel", "written"] == 1
+
+
+def test_langfuse(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret")
+    with receiving(tmp_path, 'token_file = "token"\n') as receiver:
+        books = Client("langfuse", "langfuse_sdk.py", receiver.url, "30", "secret").books()
+        assert (books["failed"], books["project"]) == (0, "dify-exporter")
+        assert facts(receiver.log) == books["messages"]
+        assert b"CANARY" not in receiver.log.read_bytes()
+
+
+def test_langfuse_through_a_breaking_link(tmp_path: Path) -> None:
+    with receiving(tmp_path) as receiver, breaking_link(receiver, seed=3) as (url, done):
+        books = Client("langfuse", "langfuse_sdk.py", url, "30", "any").books()
+        assert min(done["503"], done["reset before"], done["reset after"]) > 0
+        assert facts(receiver.log) == books["messages"]
+
+
+@OTEL
+def test_killed_again_and_again(tmp_path: Path, version: str) -> None:
+    found = kill_again_and_again(tmp_path, Terms(kills=4, seconds=1.0, client=version))
+    assert found.exact, found
