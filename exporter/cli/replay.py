@@ -175,9 +175,14 @@ def _say_notes(snapshot: Snapshot, notes: Notes, span: Span, output: str) -> Non
     lines = snapshot.counters[c.LINES]
     for source, times in notes.times.items():
         if span != ALWAYS and not any(count for (name, _), count in lines.items() if name == source):
-            say(f"{source}: nothing lies between --since and --until: it holds {times}")
+            say(f"{source}: nothing lies in the time of {_options(span)}: it holds {times}")
         elif output == "metrics":
             say(f"{source}: {times}")
+
+
+def _options(span: Span) -> str:
+    options = {"--since": span.since, "--until": span.until}
+    return " and ".join(name for name, at in options.items() if at is not None)
 
 
 @contextmanager
