@@ -1,5 +1,6 @@
 """The event times of a log: its first one, and the first and last ones of each source of a replay."""
 
+import re
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -12,16 +13,25 @@ from parsers.values.numbers import SECOND
 def first_time(parser: Parser, sample: bytes) -> int | None:
     """The time of the first line with a time in a sample, in nanoseconds since the epoch; None if no line has one.
 
-    The shortest beginning with a time is found by bisection, so a sample of n lines is parsed O(log n) times.
+    The shortest beginning with a time is found by an exponential search and a bisection, so a first line at n is found
+    by O(log n) parses of at most 2 n lines.
     """
-    ends = [at + 1 for at, byte in enumerate(sample) if byte == 0x0A] or [len(sample)]
-    without, wanted = -1, len(ends) - 1
-    if (found := parser.parse(sample[: ends[wanted]], final=True).last_at) is None:
-        return None
-    while wanted - without > 1:
-        middle = (without + wanted) // 2 if without >= 0 else min(wanted - 1, max(0, wanted // 16))
-        at = parser.parse(sample[: ends[middle]], final=True).last_at
-        without, wanted, found = (middle, wanted, found) if at is None else (without, middle, at)
+    ends = [newline.end() for newline in re.finditer(rb"\n", sample)] or [len(sample)]
+
+    def newest(lines: int) -> int | None:
+        return parser.parse(sample[: ends[lines - 1]], final=True).last_at
+
+    without, lines = 0, 1
+    while (found := newest(lines)) is None:
+        if lines == len(ends):
+            return None
+        without, lines = lines, min(2 * lines, len(ends))
+    while lines - without > 1:
+        middle = (without + lines) // 2
+        if (at := newest(middle)) is None:
+            without = middle
+        else:
+            lines, found = middle, at
     return found
 
 

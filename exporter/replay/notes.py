@@ -3,11 +3,13 @@
 Advice is given once per kind of log, when all logs are read: what one log lacks, another one of its kind may hold.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from exporter.replay.event_times import EventTimes
-from exporter.replay.inputs import InputError
+from exporter.replay.inputs import SAMPLE_BYTES, InputError, last_lines
 from exporter.replay.jobs import Listener, Opened, Step
 from exporter.tail.time_zones import AHEAD, ahead_of_the_clock
 from parsers.values.numbers import SECOND
@@ -38,11 +40,12 @@ class Notes(Listener):
             kind = str(log.detected)
             known = self._absent.setdefault(kind, advice)
             self._absent[kind] = [sentence for sentence in known if sentence in advice]
+        newest, at = _newest(log)
         now = time.time()
-        if log.batch.last_at is not None and log.batch.last_at / SECOND - now > AHEAD:
+        if at is not None and at / SECOND - now > AHEAD:
             self.say(
-                f"{log.file}: {ahead_of_the_clock(log.parser, log.sample, log.batch.last_at, now, now)}; its replay "
-                "needs --config with that source"
+                f"{log.file}: {ahead_of_the_clock(log.parser, newest, at, now, now)}; its replay needs --config with "
+                "that source"
             )
 
     def add(self, step: Step) -> None:
@@ -62,3 +65,12 @@ class Notes(Listener):
         for kind, advice in self._absent.items():
             for sentence in advice:
                 yield f"{kind}: absent: {sentence}"
+
+
+def _newest(log: Opened) -> tuple[bytes, int | None]:
+    """The last lines of a log and their newest time; the beginning of a log that cannot be read at its end."""
+    if len(log.sample) >= SAMPLE_BYTES and os.path.isfile(log.file):
+        with suppress(InputError):
+            lines = last_lines(log.file)
+            return lines, log.parser.parse(lines, final=True).last_at
+    return log.sample, log.batch.last_at

@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from exporter.cli import main
+from exporter.replay.inputs import SAMPLE_BYTES
 from exporter.replay.report import show
 from tests.golden import ROOT, config, golden_file
 
@@ -124,6 +125,9 @@ def test_times_in_the_future_name_the_time_zone(tmp_path: Path) -> None:
     result = run(str(tmp_path / "server.log"))
     assert 'the newest time is 8 hours ahead of the clock: set timezone = "Asia/Shanghai"' in result.stderr
     assert "ahead of the clock" not in run(DIFY).stderr
+    old = b"".join(Path(SAMPLES / "dify-api-text.log").read_bytes() for _ in range(1 + SAMPLE_BYTES // 6000))
+    (tmp_path / "server.log").write_bytes(old + line.encode())
+    assert 'set timezone = "Asia/Shanghai"' in run(str(tmp_path / "server.log"), "--output", "json").stderr
 
 
 def test_a_narrow_terminal_gets_rows_instead_of_columns() -> None:
