@@ -51,7 +51,7 @@ class Moment(click.ParamType[int]):
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f'expected a time such as 2026-11-23T08:00:00Z, or 2h for two hours ago, found "{value}"')
+            self.fail(f'expected a time such as 2026-11-23T08:00:00Z, or how long ago: 30m, 2h, 1w; found "{value}"')
         return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * SECOND)
 
 
@@ -66,7 +66,9 @@ def processors() -> int:
 @click.option("--parser", "parser_name", help="Parser of FILES; detected by default.")
 @click.option("--format", "format_", help="Format of the parser: a name, or nginx's log_format itself.")
 @click.option("--envelope", help="none, docker, cri, compose, syslog or json; detected by default.")
-@click.option("--since", type=Moment(), help="Count only events from this time on; 2h means two hours ago.")
+@click.option(
+    "--since", type=Moment(), help="Count only events from this time on; 2h means two hours ago, 1w a week ago."
+)
 @click.option("--until", type=Moment(), help="Count only events before this time.")
 @click.option(
     "--processes",
@@ -95,7 +97,7 @@ def replay(
     """Read logs once, from the beginning to the end, and show what they contain.
 
     Without FILES, the sources of the configuration are read. FILES need no configuration. They can be gzip files, and
-    `-` is standard input.
+    `-` is standard input. An input that cannot be read or that is not recognised is skipped; the exit code is then 2.
 
     \b
     Examples:

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from exporter.cli import main
+from exporter.cli.replay import Moment
 from exporter.replay.inputs import SAMPLE_BYTES
 from exporter.replay.report import show
 from tests.golden import ROOT, config, golden_file
@@ -372,3 +374,17 @@ def test_values_that_were_not_understood_are_in_the_summary_and_no_sign_of_a_par
         "shows why" in result.stderr.splitlines()
     )
     assert "goes with" not in run(str(log)).stderr
+
+
+@pytest.mark.parametrize(("ago", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7200), ("3d", 259200), ("1w", 604800)])
+def test_a_time_may_be_relative(ago: str, seconds: int) -> None:
+    now = time.time_ns()
+    moment = Moment().convert(ago, None, None)
+    assert 0 <= moment - (now - seconds * 10**9) < 60 * 10**9
+
+
+@pytest.mark.parametrize("text", ["1y", "w", "-1w", "1 w", "tomorrow", "1234567w"])
+def test_what_is_no_time_says_what_would_be(text: str) -> None:
+    result = run(DIFY, f"--since={text}")
+    assert result.exit_code == 2
+    assert f'or how long ago: 30m, 2h, 1w; found "{text}"' in " ".join(result.stderr.split())
