@@ -63,7 +63,7 @@ def jobs_of(sources: Iterable[SourceConfig]) -> list[Job]:
 
 
 class Listener:
-    """Is told about the inputs of a replay. `say` prints a sentence."""
+    """Receives the events of a replay. `say` prints a sentence."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say

@@ -48,7 +48,7 @@ def derived(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _json(line: str) -> str | None:
-    """The log_format of a JSON line; None if its keys do not tell the status and the path of a request."""
+    """The log_format of a JSON line; None if it has no status or no path of a request."""
     found: set[str] = set()
 
     def member(match: re.Match[str]) -> str:
