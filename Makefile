@@ -1,4 +1,4 @@
-# make run: tail samples/ and serve http://127.0.0.1:9877/metrics
+# make run: tail copies of samples/ that grow, and serve http://127.0.0.1:9877/metrics. With LIVE=0, samples/ itself
 # make test: lint, types, import direction, unit, golden and system tests
 # Both install everything that they need, on a machine with Python 3.11+ and make.
 
@@ -8,8 +8,9 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: run test lint unit golden docs dashboards demo drill clean
 
+LIVE ?= 1
 run: .venv/run
-	$(BIN)/dify-exporter serve
+	$(if $(filter 0,$(LIVE)),$(BIN)/dify-exporter serve,$(BIN)/python -m samples.live)
 
 test: .venv/test lint
 	$(MAKE) --no-print-directory programs .venv/bin/helm
@@ -55,6 +56,13 @@ SPEED ?= 1
 drill: .venv/demo
 	@$(MAKE) --no-print-directory programs
 	$(BIN)/python -m tests.drill --speed $(SPEED)
+
+# Write deploy/prices.toml from the newest genai-prices and deploy/prices-dify.toml. Read the difference before you commit
+# it.
+.PHONY: prices
+prices: .venv/test
+	$(BIN)/pip install --quiet --upgrade genai-prices
+	$(BIN)/python -m deploy.prices
 
 # Test with Prometheus 3 and a new Alertmanager. Go builds them once, which takes minutes. LOAD is how many seconds
 # Prometheus scrapes the exporter under load. Optional service discoveries and web pages are left out of the build.

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -34,16 +34,16 @@ _SERVICES = {
 }
 
 
-def survey(root: Path) -> tuple[list[FoundLog], list[UnusableLog]]:
+def survey(root: Path, named: Iterable[FoundLog] = ()) -> tuple[list[FoundLog], list[UnusableLog]]:
     """Search below `root`. Returns the usable logs, each once, and the logs of nginx that cannot be tailed.
 
-    Files that may not be read are skipped.
+    Files that may not be read are skipped. `named` are logs that are known already.
     """
     of_nginx, unusable = logs(root)
     found: dict[str, FoundLog] = {}
     names: set[str] = set()
     unusable_paths = {log.path for log in unusable}
-    for each in (*of_nginx, *_usual(root), *_of_docker(root)):
+    for each in (*named, *of_nginx, *_usual(root), *_of_docker(root)):
         if each.path in found or (each.path in unusable_paths and each not in of_nginx):
             continue
         name, number = each.name, 2
@@ -109,9 +109,7 @@ def _detected_options(path: str) -> Mapping[str, Any]:
     found = detect(sample, guesses()) if sample else None
     if found is None:
         return {}
-    guess = found[0]
-    envelope = {} if guess.envelope == "none" else {"envelope": guess.envelope}
-    return {"parser": guess.name, **guess.options, **envelope}
+    return found[0].keys
 
 
 def _read(path: str) -> str:

@@ -1,6 +1,7 @@
 """The tables of `exporter.toml` as structs. The types of the fields define which values are valid."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -89,6 +90,7 @@ class Config(Struct, frozen=True):
     limits: Limits = Limits()
     buckets: Mapping[str, tuple[float, ...]] = {}
     prices: tuple[Price, ...] = ()
+    prices_date: date | None = None
     budgets: tuple[Budget, ...] = ()
     exchange: Exchange = Exchange()
     apps: Mapping[str, AppConfig] = {}

@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 
 from exporter import catalogue as c
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.money import Exchange, amount, currency
+from exporter.ledger.money import Amount, Exchange, amount, currency
 from exporter.ledger.prices import same_provider
 from exporter.messages import unknown
 from parsers.batch import Usage
@@ -48,7 +48,7 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1, examples=["monthly"])]
     window: Literal["day", "week", "month"]
     unit: Annotated[str, Meta(min_length=1, examples=["USD"])]
-    limit: Annotated[str, Meta(min_length=1, examples=["500"])]
+    limit: Annotated[Amount, Meta(examples=["500"])]
     timezone: str = "UTC"
     match: dict[str, Text] = {}
 
