@@ -161,7 +161,7 @@ def test_what_is_not_there_is_said_with_the_volume_that_dify_needs(tmp_path: Pat
     for path, finding in zip(paths[:2], (first, second), strict=True):
         assert finding.problem
         assert finding.text.startswith(f"{path}: no such file yet; serve waits for it. ")
-        assert "volumes: [./volumes/app/logs/api:/app/logs]" in finding.text
+        assert "volumes: [./volumes/logs/api:/app/logs]" in finding.text
     assert third == Finding(f"{paths[2]}: is empty")
 
 

@@ -25,7 +25,7 @@ def init(folder: Path, root: Path, *arguments: str) -> str:
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
     root = tmp_path / "root"
-    for folder in ("etc/nginx/sites-enabled", "var/log/nginx", "opt/dify/docker/volumes/app/logs/worker"):
+    for folder in ("etc/nginx/sites-enabled", "var/log/nginx", "opt/dify/docker/volumes/logs/worker"):
         (root / folder).mkdir(parents=True)
     (root / "etc/nginx/nginx.conf").write_text(
         f"http {{\n  {TIMED}\n  access_log /var/log/nginx/access.log timed-2;\n}}\n# log_format timed-2 '$status';\n"
@@ -37,7 +37,7 @@ def machine(tmp_path: Path) -> Path:
         "# access_log /var/log/nginx/commented.log;\n"
     )
     shutil.copy(SAMPLES / "nginx-error.log", root / "var/log/nginx/error.log")
-    shutil.copy(SAMPLES / "dify-worker.log", root / "opt/dify/docker/volumes/app/logs/worker/server.log")
+    shutil.copy(SAMPLES / "dify-worker.log", root / "opt/dify/docker/volumes/logs/worker/server.log")
     for number, (service, image) in enumerate(
         [
             ("api", "langgenius/dify-api:1.10.0"),
@@ -69,7 +69,7 @@ def test_it_finds_what_is_there(machine: Path, tmp_path: Path) -> None:
         "nginx-3": "/var/log/nginx/other.log",
         "nginx-error": "/var/log/nginx/dify-error.log",
         "nginx-error-2": "/var/log/nginx/error.log",
-        "worker": "/opt/dify/docker/volumes/app/logs/worker/server.log",
+        "worker": "/opt/dify/docker/volumes/logs/worker/server.log",
         "api": f"/var/lib/docker/containers/{0:064x}/*-json.log",
         "plugin-daemon": f"/var/lib/docker/containers/{2:064x}/*-json.log",
         "nginx-4": f"/var/lib/docker/containers/{3:064x}/*-json.log",
