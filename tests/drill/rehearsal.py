@@ -107,7 +107,7 @@ def _overload(deployment: Deployment, transcript: Transcript) -> None:
     transcript.step("Dify is well again, and finance has raised the budget.", counts=False)
     deployment.behave("well")
     deployment.raise_budget()
-    # Windows of 10 min run empty, the alert is kept for 10 min, and a group sends again after a group_interval of 5 min.
+    # Windows of 10 min run empty, the alert is kept for 5 min, and a group sends again after a group_interval of 5 min.
     transcript.arrive(45, *((receiver, "resolved", text) for receiver, _, text in expected))
     transcript.quiet(45)
     transcript.paged_once("DifyHighErrorRate")
@@ -127,8 +127,8 @@ def _outage(deployment: Deployment, transcript: Transcript) -> None:
         transcript.step(f"  {line}", counts=False)
     transcript.step("Dify is back.", counts=False)
     deployment.start_dify()
-    # The alert is kept for 15 min, then group_interval; the windows of its consequences are empty by then.
-    transcript.arrive(30, ("PagerDuty", "resolved", "DifyServiceDown"), ("Slack", "resolved", "DifyServiceDown"))
+    # The alert is kept for 20 min, then group_interval; the windows of its consequences are empty by then.
+    transcript.arrive(40, ("PagerDuty", "resolved", "DifyServiceDown"), ("Slack", "resolved", "DifyServiceDown"))
     transcript.quiet(45)
     transcript.paged_once("DifyServiceDown")
 
@@ -142,4 +142,4 @@ def _second_channel(deployment: Deployment, transcript: Transcript) -> None:
     transcript.step("PagerDuty is back, and so is Dify.")
     deployment.receivers.broken.clear()
     deployment.start_dify()
-    transcript.arrive(40, ("Slack", "resolved", "DifyServiceDown"), ("e-mail", "resolved", "DifyServiceDown"))
+    transcript.arrive(45, ("Slack", "resolved", "DifyServiceDown"), ("e-mail", "resolved", "DifyServiceDown"))
