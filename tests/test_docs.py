@@ -1,11 +1,9 @@
 """docs/ against the rules and against itself: every alert has its runbook, every link leads somewhere."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.promql import names
 from tests.reader_commands import VARIANTS, blocks
@@ -67,15 +65,6 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("page", ["quickstart.md", "zh/quickstart.md"])
-def test_the_loop_that_makes_prometheus_rules_of_rules_does(page: str) -> None:
-    found = re.search(r"(?s)\$ (for name in .*?done) \| kubectl", (DOCS / page).read_text())
-    assert found is not None
-    made = subprocess.run(["sh", "-c", found[1]], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    groups = [group for document in yaml.safe_load_all(made) if document for group in document["spec"]["groups"]]
-    assert {group["name"] for group in groups} == {rule.group for rule in rules()}
-
-
 def test_the_rooms_that_develop_names_are_there() -> None:
     table = re.search(r"(?s)\| room \|.*?\n\n", (DOCS / "develop.md").read_text())
     assert table is not None
@@ -87,4 +76,5 @@ def test_the_rooms_that_develop_names_are_there() -> None:
 def test_what_the_docs_call_a_file_of_ours_is_there() -> None:
     for page in PAGES:
         for name in re.findall(r"(?:`|…/)((?:deploy|rules|grafana)/[\w./-]+)", page.read_text()):
-            assert (ROOT / name).exists(), f"{page.name}: {name}"
+            made_by_the_reader = name in {"deploy/.env", "deploy/secrets"}
+            assert made_by_the_reader or (ROOT / name).exists(), f"{page.name}: {name}"

@@ -36,6 +36,18 @@ def test_the_commands_of_a_page_are_written_by_make_docs(page) -> None:
     assert text == written(text, chinese="zh" in page.parts), "run `make docs`"
 
 
+@pytest.mark.parametrize(
+    "name", ["quickstart", "zh/quickstart", "troubleshooting", "production-checklist", "kubernetes"]
+)
+def test_nothing_is_needed_on_the_host_that_the_installation_does_not_bring(name: str) -> None:
+    """Beside the bare machine's section, whose packages bring promtool and amtool, these run in their containers."""
+    text = re.sub(r"(?s)<!-- commands.*?<!-- end of commands -->", "", (DOCS / f"{name}.md").read_text())
+    text = re.sub(r"(?ms)^## (Bare metal|直接安装).*?(?=^## )", "", text)
+    lines = [line.strip() for block in re.findall(r"(?s)```console\n(.*?)```", text) for line in block.splitlines()]
+    assert not [line for line in lines if re.match(r"\$ (promtool|amtool|dify-exporter)\b", line)]
+    assert not [line for line in lines if "127.0.0.1:5001" in line or "localhost:5001" in line]
+
+
 @pytest.mark.parametrize("line", LINES)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_line_becomes_one_command_of_programs_that_the_variant_brings(line: str, variant: str) -> None:

@@ -23,7 +23,7 @@ def find(program: str) -> str:
     beside_python = Path(sys.executable).parent  # helm and kubectl
     path = shutil.which(program, path=f"{beside_python}:{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin")
     if path is None:
-        message = f"{program} is not installed; `make programs` installs it"
+        message = f"{program} is not installed; `make test` installs it"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import textwrap
 import tomllib
@@ -15,7 +16,8 @@ import yaml
 from exporter.config.loader import load
 from tests.manifests import CHART, ROOT, helm, render
 from tests.system.chart import ON, SETS, Document, containers, of_kind, rendered, templates, validate
-from tests.system.programs import find
+from tests.system.exporter import serving
+from tests.system.programs import find, until
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -146,6 +148,20 @@ def test_the_configurations_load(name: str, tmp_path: Path) -> None:
         assert config.exporter.state == "/var/lib/dify-exporter/state"
         assert config.sources
         assert ("budget" in tomllib.loads(text)) == ("extraConfig" in SETS[name])
+
+
+def test_a_new_pod_on_the_node_is_read_and_a_node_without_one_is_no_fault(tmp_path: Path) -> None:
+    """The default configuration, with another folder for the kubelet's logs."""
+    ((_, text),) = configurations("defaults")
+    sources = text.partition("\n\n")[2].replace("/var/log/pods", f"{tmp_path}/pods")
+    with serving(tmp_path, sources) as exporter:
+        assert exporter.get("/-/ready")
+        assert exporter.value("dify_exporter_lines_total") == 0
+        folder = tmp_path / "pods/dify_dify-worker-7c9d5b6f4-x2x4z_0b6b1c9e/worker"
+        folder.mkdir(parents=True)
+        shutil.copy(ROOT / "samples/cri-worker.log", folder / "0.log")
+        until("the tasks", lambda: exporter.value("dify_tasks_total", source="worker") > 0)
+        assert exporter.value("dify_exporter_lines_total", source="api") == 0
 
 
 def test_the_log_that_is_written_is_the_log_that_is_read() -> None:

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.manifests import GENERATED, KUSTOMIZE, ROOT, generate, render
+from tests.promql import names
 from tests.rules import rules
 from tests.system.chart import ON, Document, of_kind, rendered, validate
 from tests.system.programs import find
@@ -15,6 +16,16 @@ from tests.system.test_deploy import told
 # --- rules, probes, dashboards ----------------------------------------------------------------------------------
 
 PROBED = {"DifyServiceDown", "DifyDependencyDown", "DifyCertificateExpiring"}
+
+
+def test_the_alerts_that_are_left_out_are_those_that_need_a_probe() -> None:
+    need = {
+        rule.name
+        for rule in rules()
+        if rule.alerts
+        and all(each.metric.startswith(("probe_", "dify:threshold:")) for each in names(rule.expression).selectors)
+    }
+    assert need - {"Watchdog"} == PROBED
 
 
 def groups(documents: list[Document]) -> list[Document]:

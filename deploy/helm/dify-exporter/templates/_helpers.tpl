@@ -88,12 +88,12 @@ log_backups = 5
 {{- end }}
 
 {{- define "dify-exporter.sidecar-config" -}}
-{{- $config := `
+{{- $config := printf `
 [[source]]
-name = "api"
+name = %q
 paths = ["/app/logs/server.log"]
 parser = "dify"
-` }}
+` .Values.sidecar.container }}
 {{- include "dify-exporter.config" (list . $config) }}
 {{- end }}
 
