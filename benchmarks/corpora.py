@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from parsers.tracing.facts import ModelCall, Node, Origin, Outcome, message_fact, node_fact, workflow_fact
+
 _SEED = 20261124
 
 #: Weight, method, path with `#` for a new id, status codes.
@@ -141,6 +143,31 @@ def telemetry_mixed(chance: random.Random) -> Iterator[str]:
         yield _event(second, chance, signal, tenant, app, body)
 
 
+def receiver(chance: random.Random) -> Iterator[str]:
+    """The receiver's lines: four of ten nodes call a model, and there are runs and messages between them."""
+    apps = [_uuid(chance) for _ in range(30)]
+    for second in _seconds(chance, 40):
+        at = (1_795_417_200 + second) * 10**9 + chance.randrange(1000) * 10**6
+        origin = Origin(
+            "phoenix", at, chance.choice(apps), f"{chance.getrandbits(128):032x}", f"{chance.getrandbits(64):016x}"
+        )
+        provider, model = chance.choice(_MODELS)
+        given, produced = chance.randrange(20, 4000), chance.randrange(1, 900)
+        price, seconds = f"{chance.randrange(1, 200_000) / 10**7:.7f}", round(_time(chance), 6)
+        call = ModelCall(provider, model, (given, produced, given + produced), price, "USD", seconds)
+        kind = chance.randrange(16)
+        if kind < 4:
+            fact = node_fact(Node(_uuid(chance), "llm", "succeeded", seconds, call), origin)
+        elif kind < 10:
+            node_type = chance.choice(("start", "end", "if-else", "code", "knowledge-retrieval", "http-request"))
+            fact = node_fact(Node(_uuid(chance), node_type, "succeeded", seconds), origin)
+        elif kind < 13:
+            fact = workflow_fact(f"run:{_uuid(chance)}", "workflow", Outcome("succeeded", seconds), origin)
+        else:
+            fact = message_fact(_uuid(chance), "chat", Outcome("normal", seconds), origin, call)
+        yield fact.line.decode().rstrip("\n")
+
+
 def _event(second: int, chance: random.Random, signal: str, tenant: str, app: str, body: str) -> str:
     name, _, rest = body.partition(",")
     clock = f"{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}.{chance.randrange(1000):03}"
@@ -187,6 +214,7 @@ CORPORA: dict[str, Callable[[random.Random], Iterator[str]]] = {
     "dify-json": dify_json,
     "telemetry": telemetry,
     "telemetry-mixed": telemetry_mixed,
+    "receiver": receiver,
 }
 
 

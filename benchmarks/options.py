@@ -11,6 +11,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "dify-json": ("dify", {}),
     "telemetry": ("dify", {}),
     "telemetry-mixed": ("dify", {}),
+    "receiver": ("dify", {}),
 }
 
 _NGINX = (

@@ -33,8 +33,9 @@ _CONTENDERS: dict[str, tuple[str, ...]] = {
     "dify-json": ("replay", "parse_and_post", "json_loads"),
     "telemetry": ("replay", "parse_and_post", "json_loads", "json_loads_and_sums"),
     "telemetry-mixed": ("replay", "parse_and_post", "json_loads"),
+    "receiver": ("replay", "parse_and_post", "json_loads"),
 }
-_BASELINE = dict.fromkeys(("dify-json", "telemetry", "telemetry-mixed"), "json_loads")
+_BASELINE = dict.fromkeys(("dify-json", "telemetry", "telemetry-mixed", "receiver"), "json_loads")
 
 
 class Result(Struct, frozen=True):

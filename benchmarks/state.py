@@ -26,14 +26,14 @@ _STATUS_CODES = tuple(str(code) for code in (200, 201, 204, 400, 401, 403, 404, 
 
 def filled_ledger(series: int) -> tuple[Ledger, list[Request]]:
     """A ledger with this many series in the request histogram, and one request for each series."""
-    dice = random.Random(1)
+    rng = random.Random(1)
     ledger = Ledger(Limits(series_per_counter=10**6, series_per_histogram=10**6), time.time)
     requests = [
         Request(
             _METHODS[number % 5],
             f"/v1/datasets/{{dataset_id}}/documents/{number // 50:05d}",
             _STATUS_CODES[number // 5 % 10],
-            durations=tuple(round(dice.expovariate(1) * 1e9) for _ in range(5)),
+            durations=tuple(round(rng.expovariate(1) * 1e9) for _ in range(5)),
         )
         for number in range(series)
     ]
@@ -57,7 +57,7 @@ def run(series: int, changing: float, commits: int, whole: bool) -> tuple[int, l
         written += len(data)
         write(path, data, *more)
 
-    dice = random.Random(2)
+    rng = random.Random(2)
     ledger, requests = filled_ledger(series)
     times, holds = [], []
     checkpoint._write = counting
@@ -67,7 +67,7 @@ def run(series: int, changing: float, commits: int, whole: bool) -> tuple[int, l
             stored.save(ledger.changes())
             written = 0
             for _ in range(commits):
-                ledger.enter("nginx", Batch(records=tuple(dice.sample(requests, round(series * changing)))))
+                ledger.enter("nginx", Batch(records=tuple(rng.sample(requests, round(series * changing)))))
                 changes = []
                 holds.append(measured(lambda changes=changes: changes.append(ledger.changes())))
                 stored._size = None if whole else stored._size

@@ -1,4 +1,5 @@
-"""Coverage-guided fuzzing (atheris): the six laws for every registered parser, and what the proxy reads of a response.
+"""Coverage-guided fuzzing (atheris): the six laws for every registered parser, what the proxy reads of a response, and
+what the receiver reads of a request.
 
     python -m tests.fuzz --minutes 5          # the corpus grows in .fuzz/corpus, findings land in .fuzz
     python -m tests.fuzz .fuzz/crash-…        # runs one finding again
@@ -18,9 +19,12 @@ import atheris
 
 with atheris.instrument_imports(include=["parsers", "exporter.proxy"]):
     from exporter.proxy.response_reader import ResponseReader, ResponseSummary
+    from parsers.dify import Dify
     from parsers.parser import Parser
+    from parsers.tracing import Reading, TooManyItems, UnreadableBody, keys_of, read_langfuse, read_otlp
     from tests.parsers.laws import check_bounded, check_laws, check_linear
     from tests.parsers.test_laws import PARSERS
+    from tests.real_dify.trace_requests import requests
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".fuzz"
@@ -69,10 +73,30 @@ def response(content_type: str, coding: str) -> Target:
     return check
 
 
-TARGETS: list[Target] = [
-    *map(laws, PARSERS),
-    *(response(kind, coding) for kind in (_JSON, _EVENTS) for coding in ("identity", "gzip")),
-]
+def request(read: Callable[[bytes], Reading]) -> Target:
+    """Total: a request gives facts or one of two errors, and each line is one that the parser takes."""
+
+    def check(body: bytes, cuts: list[int], rarely: bool) -> None:
+        try:
+            reading = read(body)
+        except (UnreadableBody, TooManyItems):
+            return
+        for fact in reading.facts:
+            for part in (fact, *([fact.rest] if fact.rest else [])):
+                assert part.key in keys_of(part.line)
+                batch = Dify().parse(part.line)
+                assert (batch.lines, batch.observed) == (1, 1)
+
+    return check
+
+
+_REQUESTS: tuple[Target, ...] = (
+    request(lambda body: read_otlp(body, is_json=False, native=True)),
+    request(lambda body: read_otlp(body, is_json=True, native=True)),
+    request(read_langfuse),
+)
+_RESPONSES = tuple(response(kind, coding) for kind in (_JSON, _EVENTS) for coding in ("identity", "gzip"))
+TARGETS: list[Target] = [*map(laws, PARSERS), *_RESPONSES, *_REQUESTS]
 
 
 class Fuzz:
@@ -126,8 +150,14 @@ def seed(folder: Path) -> None:
             if parser.parse(piece, final=True).records:
                 write(folder, bytes([number]) + places + piece)
     for body in RESPONSES:
-        for number in range(len(PARSERS), len(TARGETS)):
+        for number in range(len(PARSERS), len(PARSERS) + len(_RESPONSES)):
             write(folder, bytes([number]) + places + body)
+    for door in ("phoenix", "langfuse", "native"):
+        for sent in requests(door):
+            number = len(TARGETS) - (1 if door == "langfuse" else 3)
+            write(folder, bytes([number]) + places + sent.body[:_LONGEST])
+    for line in (ROOT / "samples/collector.log").read_bytes().splitlines():
+        write(folder, bytes([len(TARGETS) - 2]) + places + line)
 
 
 def write(folder: Path, data: bytes) -> None:

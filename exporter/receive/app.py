@@ -136,6 +136,7 @@ class App:
     def _write(self, read: Callable[[], Reading]) -> Reading:
         try:
             reading = read()
+            is_written = self._log.write(reading)
         except UnreadableBody as error:
             raise RefusedError("400 Bad Request", "bad_request", str(error)) from None
         except TooManyItems as error:
@@ -146,7 +147,7 @@ class App:
             place = traceback.extract_tb(error.__traceback__)[-1]
             _log.error("a body cannot be read: %s in %s:%s", type(error).__name__, place.filename, place.lineno)
             raise RefusedError("400 Bad Request", "bad_request", "the body cannot be read") from None
-        if not self._log.write(reading):
+        if not is_written:
             raise RefusedError("503 Service Unavailable", "unavailable", "the log cannot be written")
         return reading
 
@@ -160,7 +161,7 @@ class App:
             fields = [("Allow", self._method(path))]
         elif error.status_code == 503:
             fields = [("Retry-After", self._doors[path][2])]
-        if path.endswith("/v1/traces") and _media_type(environ) == _PROTOBUF:
+        if _media_type(environ) == _PROTOBUF:
             return _Response(error.status, _PROTOBUF, _protobuf_status(str(error)), tuple(fields))
         return _Response(error.status, _JSON, error.body(), tuple(fields))
 

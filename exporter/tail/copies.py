@@ -6,7 +6,7 @@ Their lines are not counted again, whatever the name of the copy.
 
 import os
 
-from exporter.tail.fingerprint import head_matches, is_beginning, matches, tail_matches
+from exporter.tail.fingerprint import is_beginning, matches
 from exporter.tail.generation import FileState, Generation
 from exporter.tail.open_file import OpenFile
 from exporter.tail.position import FINGERPRINT, Fingerprint, decoded
@@ -33,11 +33,10 @@ def copied_bytes(file: OpenFile, size: int, path: str, others: list[Generation])
 
 
 def _of_open(file: OpenFile, size: int, other: Generation) -> int | None:
-    original, position = other.opened.file, other.position
-    present = original.size()
-    if present < position.offset or not (head_matches(original, position) and tail_matches(original, position)):
+    original = other.opened.file
+    if not matches(original, other.position):
         return None  # it was truncated just now, and this file may be a copy of the old content
-    common = min(size, present)
+    common = min(size, original.size())
     return common if is_beginning(file, common, original) else 0
 
 

@@ -13,19 +13,14 @@ def head_matches(file: OpenFile, position: Position) -> bool:
     return position.head.matches(file.read(0, position.head.length))
 
 
-def tail_matches(file: OpenFile, position: Position) -> bool:
-    """Return whether the bytes before the offset are the ones that were posted."""
-    length = position.tail.length
-    return length <= position.offset and position.tail.matches(file.read(position.offset - length, length))
-
-
 def matches(file: OpenFile, position: Position) -> bool:
     """Return whether the head of the file and the bytes before the offset are the ones that were posted."""
+    length = position.tail.length
     return (
-        position.tail.length <= position.offset
+        length <= position.offset
         and head_matches(file, position)  # first: it rejects most files, and does not unpack a `.gz`
         and file.size() >= position.offset
-        and tail_matches(file, position)
+        and position.tail.matches(file.read(position.offset - length, length))
     )
 
 

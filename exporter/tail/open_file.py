@@ -14,7 +14,7 @@ import stat
 import zlib
 
 from exporter.process.fd_limit import fd_limit
-from exporter.tail.permissions import KINDS, is_packed_file
+from exporter.tail.permissions import KINDS, is_packed
 from exporter.tail.position import FINGERPRINT, Identity
 
 _BLOCK = 1 << 18
@@ -74,7 +74,7 @@ class OpenFile:
 
     def is_packed(self, path: str) -> bool:
         """Return whether nginx compresses the log at this path while it writes it."""
-        return is_packed_file(path, self._descriptor)
+        return is_packed(path, self._descriptor)
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -114,10 +114,8 @@ class PackedFile(OpenFile):
         return self._size
 
     def read(self, offset: int, size: int) -> bytes:
-        if offset + size <= FINGERPRINT and (len(self._head) == FINGERPRINT or self._size is not None):
-            return self._head[offset : offset + size]
-        if self._size is None and offset + size <= FINGERPRINT:
-            while len(self._head) < FINGERPRINT and self._unpack():
+        if offset + size <= FINGERPRINT:
+            while self._size is None and len(self._head) < FINGERPRINT and self._unpack():
                 pass
             return self._head[offset : offset + size]
         self.size()

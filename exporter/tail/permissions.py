@@ -37,12 +37,13 @@ def is_gzip(head: bytes) -> bool:
     return head.startswith(_GZIP)
 
 
-def is_packed(name: str, head: bytes) -> bool:
-    """Return whether nginx packs the log with this name and beginning (`access_log … gzip`).
+def is_packed(path: str, descriptor: int) -> bool:
+    """Return whether nginx packs the open log (`access_log … gzip`). Raise OSError.
 
     nginx writes each buffer as a separate gzip member. A packed archive has one member, and its name ends in `.gz`.
     """
-    if not is_gzip(head) or not name.endswith(".gz"):
+    head = os.pread(descriptor, _LOOK, 0)
+    if not is_gzip(head) or not path.endswith(".gz"):
         return is_gzip(head)
     member = zlib.decompressobj(wbits=31)
     try:
@@ -50,11 +51,6 @@ def is_packed(name: str, head: bytes) -> bool:
     except zlib.error:
         return False
     return member.eof and is_gzip(member.unused_data)
-
-
-def is_packed_file(path: str, descriptor: int) -> bool:
-    """Return whether nginx packs the open file. Raise OSError."""
-    return is_packed(path, os.pread(descriptor, _LOOK, 0))
 
 
 def file_problem(path: Path) -> str | None:
@@ -82,7 +78,7 @@ def log_problem(path: Path) -> str | None:
 def _packed(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
-            if not is_packed_file(str(path), file.fileno()):
+            if not is_packed(str(path), file.fileno()):
                 return None
     except OSError as error:
         return f"{path}: {error.strerror}"

@@ -221,6 +221,9 @@ class Listener:
 
 
 def _bound(host: str, port: int) -> socket.socket:
+    # getaddrinfo loads this codec, and hides why it cannot: too little memory.
+    import encodings.idna  # noqa: F401
+
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     listening = socket.create_server(
         address[:2],

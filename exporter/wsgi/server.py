@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import gevent
@@ -33,6 +34,8 @@ _GRACE_SECONDS = 30
 _LINGER_SECONDS = 5
 _ABORT_SECONDS = 1
 _CHECKS_PER_SECOND = 4
+#: Before there are more connections than are accepted, the oldest idle one is closed: slow clients keep nobody out.
+_SPARE_CONNECTIONS = 8
 
 
 class Server(BaseApplication):
@@ -92,7 +95,7 @@ class Worker(GeventWorker):
 
     def load_wsgi(self) -> None:
         application = self.start_application()
-        self._clients: set[socket.socket] = set()
+        self._clients: dict[socket.socket, None] = {}  # those whose last request is the oldest come first
         self._to_linger: set[socket.socket] = set()
 
         def wsgi(environ: Any, start_response: Any) -> Iterable[bytes]:
@@ -117,11 +120,13 @@ class Worker(GeventWorker):
             self.ended()
 
     def handle(self, listener: Any, client: socket.socket, addr: Any) -> None:
-        self._clients.add(client)
+        self._clients[client] = None
+        if len(self._clients) > self.worker_connections - _SPARE_CONNECTIONS:
+            self._close_idle_clients(1)
         try:
             super().handle(listener, client, addr)
         finally:
-            self._clients.discard(client)
+            self._clients.pop(client, None)
 
     def handle_request(self, listener_name: Any, req: Any, sock: socket.socket, addr: Any) -> Any:
         gevent.sleep(0)  # pipelined requests: let other clients run between two of them
@@ -133,6 +138,7 @@ class Worker(GeventWorker):
             raise StopIteration from None
         finally:
             sock.settimeout(None)  # gunicorn limits the wait for the next request itself
+            self._clients[sock] = self._clients.pop(sock, None)
             if sock in self._to_linger:
                 self._to_linger.discard(sock)
                 _linger(sock)
@@ -159,13 +165,14 @@ class Worker(GeventWorker):
                 self.check_clients()
             self.every_second()
             if not self.alive:
-                self._close_idle_clients()
+                self._close_idle_clients(len(self._clients))
 
-    def _close_idle_clients(self) -> None:
-        for client in self._clients:
-            if not self.requests.has_request(client):
-                with contextlib.suppress(OSError), _socket(fileno=os.dup(client.fileno())) as same:
-                    same.shutdown(socket.SHUT_RD)
+    def _close_idle_clients(self, number: int) -> None:
+        """Close so many connections without an active request: idle ones, and those whose head does not come."""
+        idle = (client for client in self._clients if not self.requests.has_request(client))
+        for client in list(islice(idle, number)):
+            with contextlib.suppress(OSError), _socket(fileno=os.dup(client.fileno())) as same:
+                same.shutdown(socket.SHUT_RD)
 
 
 def _linger(client: socket.socket) -> None:

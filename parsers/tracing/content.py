@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, field
 
+from parsers.tracing.json_limits import LONGEST_REPAIRED
 from parsers.values import json as lenient_json
 
 #: A text with more characters is not decoded.
@@ -83,9 +84,9 @@ class Start(Struct, frozen=True, gc=False):
     workflow_run_id: Any = None
 
 
-_decode_metadata = lenient_json.decoder(Metadata)
-_decode_output = lenient_json.decoder(_Output)
-_decode_model = lenient_json.decoder(Model)
+_decode_metadata = lenient_json.decoder(Metadata, LONGEST_REPAIRED)
+_decode_output = lenient_json.decoder(_Output, LONGEST_REPAIRED)
+_decode_model = lenient_json.decoder(Model, LONGEST_REPAIRED)
 
 T = TypeVar("T")
 

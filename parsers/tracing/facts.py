@@ -28,6 +28,9 @@ MODEL_NODES = frozenset({"llm", "question-classifier", "parameter-extractor", "a
 #: The nodes whose tokens are those of the nodes inside.
 CONTAINERS = frozenset({"iteration", "loop"})
 
+#: A run or node that waits for a person. The same id comes again when it has ended.
+_WAITING = "paused"
+
 Counts = tuple[Any, Any, Any]
 
 
@@ -99,7 +102,10 @@ class Node(NamedTuple):
     is_container: bool = False
 
 
-def node_fact(node: Node, origin: Origin) -> Fact:
+def node_fact(node: Node, origin: Origin) -> Fact | None:
+    """Return None for a node that waits for a person."""
+    if node.status == _WAITING:
+        return None
     key = f"node:{node.node_id}" if node.node_id else f"span:{origin.trace_id}:{origin.span_id}"
     node_type = node_type_of(node.node_type)
     is_container = node_type in CONTAINERS or node.is_container
@@ -150,8 +156,13 @@ class Outcome(NamedTuple):
     error: object = None
 
 
-def workflow_fact(key: str, mode: str, outcome: Outcome, origin: Origin) -> Fact:
-    """The run of a workflow or chatflow; `mode` is `workflow`, `advanced-chat` or `unknown`."""
+def workflow_fact(key: str, mode: str, outcome: Outcome, origin: Origin) -> Fact | None:
+    """The run of a workflow or chatflow; `mode` is `workflow`, `advanced-chat` or `unknown`.
+
+    A run that waits for a person only names the app of its nodes, if they ask its span.
+    """
+    if outcome.status == _WAITING:
+        return link_fact(origin) if origin.self_ else None
     has_failed = kind_of_failure(outcome.status, outcome.error, "run_failed") is not None
     run = {
         "dify.app.mode": mode,

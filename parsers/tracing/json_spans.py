@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw, Struct, field
 
+from parsers.tracing.json_limits import LONGEST_REPAIRED, check_tokens
 from parsers.tracing.reading import MAX_DEPTH, MAX_ITEMS, TooManyItems, UnreadableBody
 from parsers.tracing.span import ATTRIBUTES, EVENT_ATTRIBUTES, RESOURCE_ATTRIBUTES, Event, Span
 from parsers.values import json as lenient_json
@@ -78,9 +79,9 @@ class _Request(Struct, frozen=True, gc=False):
     resource_spans: list[_ResourceSpans] | None = field(default=None, name="resourceSpans")
 
 
-_decode_request = lenient_json.decoder(_Request)
-_decode_span = lenient_json.decoder(_Span)
-_decode_pairs = lenient_json.decoder(_Pairs)
+_decode_request = lenient_json.decoder(_Request, LONGEST_REPAIRED)
+_decode_span = lenient_json.decoder(_Span, LONGEST_REPAIRED)
+_decode_pairs = lenient_json.decoder(_Pairs, LONGEST_REPAIRED)
 
 
 class ScopeSpans(NamedTuple):
@@ -99,6 +100,7 @@ class Message:
 
     def scope_spans(self) -> Iterator[ScopeSpans]:
         """Raises UnreadableBody and TooManyItems."""
+        check_tokens(self._body)
         try:
             request = _decode_request(self._body)
         except (ValueError, RecursionError):

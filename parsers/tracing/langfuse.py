@@ -22,6 +22,7 @@ from parsers.tracing.facts import (
     node_fact,
     workflow_fact,
 )
+from parsers.tracing.json_limits import LONGEST_REPAIRED, check_tokens
 from parsers.tracing.line import is_time
 from parsers.tracing.outcome import status_of
 from parsers.tracing.reading import (
@@ -81,13 +82,14 @@ class _Request(Struct, frozen=True, gc=False):
     batch: list[Raw]
 
 
-_decode_request = lenient_json.decoder(_Request)
-_decode_event = lenient_json.decoder(_Event)
-_decode_body = lenient_json.decoder(_Body)
+_decode_request = lenient_json.decoder(_Request, LONGEST_REPAIRED)
+_decode_event = lenient_json.decoder(_Event, LONGEST_REPAIRED)
+_decode_body = lenient_json.decoder(_Body, LONGEST_REPAIRED)
 
 
 def read_langfuse(body: bytes) -> Reading:
     """Read the JSON body of Langfuse's `POST /api/public/ingestion`. Raises UnreadableBody and TooManyItems."""
+    check_tokens(body)
     try:
         events = _decode_request(body).batch
     except (ValueError, RecursionError):

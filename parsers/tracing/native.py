@@ -47,7 +47,7 @@ def item(span: Span) -> Item:
     if not is_time(span.end) or not span.span_id:
         return Rejected(DIALECT)
     origin = origin_of(span, DIALECT, span.attributes.get("dify.app_id"))._replace(self_=span.reference)
-    return workflow_fact(span.key, mode, Outcome(_run_status(span), span.seconds), origin)
+    return workflow_fact(span.key, mode, Outcome(_run_status(span), span.seconds), origin) or Ignored(DIALECT)
 
 
 def _node(span: Span) -> Item:
@@ -74,6 +74,8 @@ def _node(span: Span) -> Item:
     is_tool_workflow = attributes.get("gen_ai.tool.type") == "workflow"
     node = Node(node_id, node_type, UNKNOWN, span.seconds, call, None, is_tool_workflow)
     fact = node_fact(node, origin_of(span, DIALECT, start.app_id)._replace(parent=span.parent))
+    if fact is None:
+        return Ignored(DIALECT)
     return fact._replace(alias=_alias(span, start)) if start.workflow_run_id else fact
 
 

@@ -1,5 +1,5 @@
-"""Kills the receiver and the exporter again and again while the real OpenTelemetry client sends, and compares what the
-client believes to have sent with the log and with what the exporter counts.
+"""Kills the receiver and the exporter again and again while the real OpenTelemetry client sends. Compares what the client
+believes to have sent with the log, with what the exporter counts, and with what a real Prometheus has scraped.
 
     make soak-receive            # KILLS=50 SECONDS=1.5 CLIENT=otel SEED=…
 """
@@ -21,7 +21,10 @@ from tests.system.clients import Client
 from tests.system.exporter import COMMAND, Exporter
 from tests.system.programs import Process, running, until
 from tests.system.receiver import Receiver, facts, receiving
+from tests.system.soak import number
+from tests.system.stack import Prometheus, prometheus
 
+_TOKENS = "sum(dify_tokens_used_total)"
 _SOURCES = '[[source]]\nname = "receive"\npaths = ["receive.log"]\nparser = "dify"\n'
 
 
@@ -35,7 +38,7 @@ class Terms(Struct, frozen=True):
 
 
 class Found(Struct):
-    """Nodes and tokens as the client, the log and the exporter know them."""
+    """Nodes and tokens as the client, the log, the exporter and a real Prometheus know them."""
 
     kills: int = 0
     rotations: int = 0
@@ -45,6 +48,8 @@ class Found(Struct):
     tokens_in_log: int = 0
     tokens_counted: int = 0
     runs_counted: int = 0
+    tokens_in_prometheus: int = 0
+    prometheus_resets: int = 0
     lost_bytes: int = 0
     unparsed: int = 0
     truncations: int = 0
@@ -52,28 +57,43 @@ class Found(Struct):
     @property
     def exact(self) -> bool:
         nodes = {self.nodes, self.nodes_in_log, self.runs_counted}
-        tokens = {self.tokens, self.tokens_in_log, self.tokens_counted}
-        return len(nodes) == len(tokens) == 1 and self.nodes > 0 and not self.lost_bytes and not self.unparsed
+        tokens = {self.tokens, self.tokens_in_log, self.tokens_counted, self.tokens_in_prometheus}
+        wrong = self.lost_bytes + self.unparsed + self.prometheus_resets
+        return len(nodes) == len(tokens) == 1 and self.nodes > 0 and not wrong
 
 
 def kill_again_and_again(folder: Path, terms: Terms) -> Found:
-    """The whole run. Raises AssertionError where the receiver does not come up."""
-    found, dice = Found(), random.Random(terms.seed)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        listen = f"127.0.0.1:{free.getsockname()[1]}"
+    """The whole run, while Prometheus scrapes. Raises AssertionError where a program does not come up."""
+    target = _free_address()
     (folder / "exporter.toml").write_text(
-        f'[exporter]\nlisten = "127.0.0.1:0"\nstart_at = "beginning"\npoll_interval = 0.05\n{_SOURCES}'
+        f'[exporter]\nlisten = "{target}"\nstart_at = "beginning"\npoll_interval = 0.05\n{_SOURCES}'
     )
+    (folder / "prometheus.yml").write_text(
+        "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\nscrape_configs:\n- job_name: dify-exporter\n"
+        f"  static_configs: [{{targets: ['{target}']}}]\n"
+    )
+    found = Found()
+    with prometheus(folder) as server:
+        sent = _send_and_kill(folder, terms, found)
+        logged = facts(folder / "receive.log")
+        assert logged == sent
+        found.rotations = len([*folder.glob("receive.log.*")])
+        found.nodes, found.tokens = len(sent), sum(map(sum, sent.values()))
+        found.nodes_in_log, found.tokens_in_log = len(logged), sum(map(sum, logged.values()))
+        _count(found, folder, server)
+    return found
+
+
+def _send_and_kill(folder: Path, terms: Terms, found: Found) -> dict[str, list[int]]:
+    """Returns the books of the clients."""
+    dice, listen, stopped = random.Random(terms.seed), _free_address(), threading.Event()
     settings = "log_max_bytes = 60000\nlog_backups = 900\n"
-    stopped = threading.Event()
-    clients: list[Client] = []
     books: list[dict[str, list[int]]] = []
 
     def send() -> None:
         while not stopped.is_set() or not books:
-            clients.append(Client(terms.client, "otel.py", f"http://{listen}/v1/traces", "20", "20", "20"))
-            books.append(clients[-1].books(120)["nodes"])
+            client = Client(terms.client, "otel.py", f"http://{listen}/v1/traces", "20", "20", "20")
+            books.append(client.books(30 + terms.kills * 30)["nodes"])
 
     with receiving(folder, settings, listen), running([COMMAND, "serve"], folder) as process:
         exporter = Exporter(process)  # from now on it knows the source, and reads every rotated file
@@ -86,20 +106,18 @@ def kill_again_and_again(folder: Path, terms: Terms) -> Found:
             with receiving(folder, settings, listen) as receiver:
                 _life(receiver, folder, dice, terms.seconds)
         stopped.set()
-        with receiving(folder, settings, listen) as receiver:
+        with receiving(folder, settings, listen):
             sender.join()
-            receiver.process.stop()
     finally:
         stopped.set()
         sender.join()
-    sent = {key: tokens for each in books for key, tokens in each.items()}
-    logged = facts(folder / "receive.log")
-    found.rotations = len([*folder.glob("receive.log.*")])
-    found.nodes, found.tokens = len(sent), sum(map(sum, sent.values()))
-    found.nodes_in_log, found.tokens_in_log = len(logged), sum(map(sum, logged.values()))
-    assert logged == sent or not found.nodes
-    _count(found, folder)
-    return found
+    return {key: tokens for each in books for key, tokens in each.items()}
+
+
+def _free_address() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def _life(receiver: Receiver, folder: Path, dice: random.Random, seconds: float) -> None:
@@ -115,7 +133,7 @@ def _life(receiver: Receiver, folder: Path, dice: random.Random, seconds: float)
     receiver.kill_all()
 
 
-def _count(found: Found, folder: Path) -> None:
+def _count(found: Found, folder: Path, server: Prometheus) -> None:
     with running([COMMAND, "serve"], folder) as process:
         exporter = Exporter(process)
         process.said("first pass done")
@@ -125,6 +143,9 @@ def _count(found: Found, folder: Path) -> None:
         found.lost_bytes = round(exporter.value("dify_exporter_lost_bytes_total"))
         found.truncations = round(exporter.value("dify_exporter_truncations_total"))
         found.unparsed = round(exporter.value("dify_exporter_lines_total", outcome="unparsed"))
+        until("all to be scraped", lambda: number(server, _TOKENS) >= found.tokens)
+        found.tokens_in_prometheus = number(server, _TOKENS)
+        found.prometheus_resets = number(server, "max(resets(dify_tokens_used_total[1d]))")
 
 
 def main() -> int:

@@ -187,7 +187,7 @@ def number(server: Prometheus, expression: str) -> int:
 
 def soak(folder: Path, terms: Terms) -> Found:
     """The whole run. Raises AssertionError where the exporter does not come up or does not catch up."""
-    found, dice = Found(), random.Random(terms.seed)
+    found, rng = Found(), random.Random(terms.seed)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         target = f"127.0.0.1:{free.getsockname()[1]}"
@@ -210,7 +210,7 @@ def soak(folder: Path, terms: Terms) -> Found:
         writer.start()
         try:
             for found.kills in range(1, terms.kills + 1):
-                _life(found, folder, dice.uniform(0.1, terms.seconds), in_start=found.kills % 2 == 0)
+                _life(found, folder, rng.uniform(0.1, terms.seconds), in_start=found.kills % 2 == 0)
         finally:
             writer.ended.set()
             writer.join()

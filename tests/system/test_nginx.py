@@ -71,12 +71,12 @@ class UnixConnection(HTTPConnection):
 
 
 class Client:
-    """Sends requests and keeps its own books: (method, route, status) of everything it sent."""
+    """Sends requests and counts itself what it sent: (method, route, status)."""
 
     def __init__(self, nginx: Path) -> None:
         self._nginx = nginx
         self._lock = threading.Lock()
-        self.books: Counter[tuple[str, str, str]] = Counter()
+        self.sent: Counter[tuple[str, str, str]] = Counter()
 
     def send(self, method: str, route: str, path: str | None = None, body: object = None) -> None:
         connection = UnixConnection(self._nginx)
@@ -90,7 +90,7 @@ class Client:
     def leave_early(self, route: str) -> None:
         """499: gone while the upstream works, before the response's head."""
         connection = UnixConnection(self._nginx)
-        arrived = self._nginx.with_name(f"arrived-{self.books.total()}")
+        arrived = self._nginx.with_name(f"arrived-{self.sent.total()}")
         connection.request("POST", route, body="{}", headers={"X-Arrived": str(arrived)})
         until("the request to reach the upstream", arrived.exists)
         connection.close()
@@ -110,7 +110,7 @@ class Client:
 
     def _note(self, *labels: str) -> None:
         with self._lock:
-            self.books[labels] += 1
+            self.sent[labels] += 1
 
 
 def a_few_hundred_requests(client: Client) -> None:
@@ -180,13 +180,13 @@ def test_counters_equal_the_clients_bookkeeping(name: str, log_format: str, fold
         a_few_hundred_requests(client)
         until(
             "the counters to reach the client's",
-            lambda: requests_by_route(exporter).total() >= client.books.total(),
+            lambda: requests_by_route(exporter).total() >= client.sent.total(),
         )
-        assert requests_by_route(exporter) == client.books
-        assert {status for _, _, status in client.books} == {"200", "400", "404", "413", "499", "502", "504"}
+        assert requests_by_route(exporter) == client.sent
+        assert {status for _, _, status in client.sent} == {"200", "400", "404", "413", "499", "502", "504"}
         durations = exporter.samples("dify_request_duration_seconds_count")
         counted = {(s["method"], s["route"], s["status_code"]): int(v) for s, v in durations}
-        assert counted == (dict(client.books) if name == "dify-timed" else {})
+        assert counted == (dict(client.sent) if name == "dify-timed" else {})
         assert "CANARY" not in exporter.metrics()
         families = list(text_string_to_metric_families(exporter.metrics()))
         assert {f.name for f in families} >= {"dify_requests", "dify_failed_requests", "process_cpu_seconds"}

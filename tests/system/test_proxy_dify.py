@@ -45,7 +45,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
 
 
 class Client:
-    """The official client, and the books of what it sent and got."""
+    """The official client, and what it sent and got."""
 
     def __init__(self, proxy: Proxy, key: str, app_id: str) -> None:
         self._url = proxy.url

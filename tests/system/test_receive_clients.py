@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.clients import Client
+from tests.system.programs import until
 from tests.system.receive_soak import Terms, kill_again_and_again
 from tests.system.receiver import breaking_link, facts, items, lines, receiving
 
@@ -45,6 +46,19 @@ def test_the_final_heartbeat_has_all_items(tmp_path: Path, version: str) -> None
         assert receiver.process.ended() == 0
         assert lines(receiver.log)[-1]["message"] == "dify.receiver.heartbeat"
         assert items(receiver.log)["otel", "written"] == 1
+
+
+def test_a_reload_of_the_server_leads_to_no_second_writer(tmp_path: Path) -> None:
+    """SIGHUP starts another worker beside the old one: it waits for the log, and then knows what is in it."""
+    with receiving(tmp_path) as receiver:
+        client = Client("otel", "otel.py", f"{receiver.url}/v1/traces", "60", "5", "0")
+        for _ in range(3):
+            worker = receiver.worker
+            receiver.process.send(signal.SIGHUP)
+            until("another worker", lambda old=worker: receiver.worker != old)
+        assert facts(receiver.log).items() <= client.books()["nodes"].items()
+        receiver.process.stop()
+        assert items(receiver.log)["otel", "written"] == len(facts(receiver.log)) == 300
 
 
 def test_langfuse(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Any bytes, slow clients, bombs, a full disk: bounded memory, others are served meanwhile, no 408, 429 or 500."""
 
 import gzip
+import http.client
 import json
 import os
 import random
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.exporter.receive.test_app import SPANS
+from tests.exporter.receive.callable import SPANS
 from tests.system.programs import until
 from tests.system.proxy import read_all, resident
 from tests.system.receiver import Receiver, facts, items, lines, receiving
@@ -118,6 +119,25 @@ def test_slow_clients_lose_their_connection_and_stop_nobody(receiver: Receiver) 
         for each in slow:
             each.close()
     until("the end of the slow ones", lambda: all(receiver.post("/v1/traces", b"") == 200 for _ in range(10)))
+
+
+def test_connections_that_never_send_a_head_keep_nobody_out(receiver: Receiver) -> None:
+    """There are more of them than the receiver accepts, and they come back."""
+    kept = http.client.HTTPConnection(*receiver.address, timeout=20)  # a client that sends now and then
+    silent = []
+    try:
+        for number in range(700):
+            silent.append(socket.create_connection(receiver.address, timeout=20))
+            silent[-1].sendall(b"POST /v1/tra")
+            if number % 70 == 0:
+                kept.request("POST", "/v1/traces", b"", {"Content-Type": "application/x-protobuf"})
+                answer = kept.getresponse()
+                assert (answer.status, answer.read()) == (200, b"")
+                assert receiver.post("/v1/traces", b"") == 200
+    finally:
+        kept.close()
+        for each in silent:
+            each.close()
 
 
 def test_large_bodies_and_bombs_in_bounded_memory(receiver: Receiver) -> None:

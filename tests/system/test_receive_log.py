@@ -57,7 +57,7 @@ def test_what_a_real_dify_sent_is_counted_as_in_its_books(tmp_path: Path, door: 
         assert counted == wanted
         assert exporter.value("dify_exporter_lost_bytes_total") == 0
         assert exporter.value("dify_exporter_lines_total", outcome="unparsed") == 0
-        assert exporter.value("dify_exporter_rotations_total") == len([*tmp_path.glob("receive.log.*")]) >= 2
+        assert len([*tmp_path.glob("receive.log.*")]) >= 2
 
 
 def _can_send(receiver: Receiver, door: str) -> bool:
@@ -80,7 +80,7 @@ def test_the_exporter_loses_nothing_over_rotations_under_load(tmp_path: Path) ->
         receiver.process.stop()
         until("the last heartbeat", lambda: exporter.value("dify_receiver_items_total") == len(books))
         assert exporter.value("dify_receiver_items_total", dialect="otel", outcome="written") == len(books)
-        assert exporter.value("dify_exporter_rotations_total") == len([*tmp_path.glob("receive.log.*")]) > 10
+        assert len([*tmp_path.glob("receive.log.*")]) > 10
         assert exporter.value("dify_exporter_lost_bytes_total") == 0
 
 

@@ -391,46 +391,46 @@ def test_all_that_is_held_is_final_at_the_end_of_a_replay() -> None:
 class _Story:
     """Runs and requests with known outcomes, as lines of one log: the time of each, and its record."""
 
-    def __init__(self, dice: random.Random) -> None:
+    def __init__(self, rng: random.Random) -> None:
         self.lines = list[tuple[int, b.Record]]()
         self.runs, self.failed = Counter[tuple[str, ...]](), Counter[tuple[str, ...]]()
-        for number in range(dice.randrange(1, 12)):
-            begun = dice.randrange(0, 20 * SECOND, MILLISECOND)
-            ended = begun + dice.randrange(100 * MILLISECOND, 10 * SECOND, MILLISECOND)
-            (self._run if dice.random() < 0.6 else self._stream)(dice, f"t{number}", begun, ended)
+        for number in range(rng.randrange(1, 12)):
+            begun = rng.randrange(0, 20 * SECOND, MILLISECOND)
+            ended = begun + rng.randrange(100 * MILLISECOND, 10 * SECOND, MILLISECOND)
+            (self._run if rng.random() < 0.6 else self._stream)(rng, f"t{number}", begun, ended)
 
-    def _run(self, dice: random.Random, name: str, begun: int, ended: int) -> None:
-        status = dice.choice(["finished", "failed", "partial-succeeded"])
+    def _run(self, rng: random.Random, name: str, begun: int, ended: int) -> None:
+        status = rng.choice(["finished", "failed", "partial-succeeded"])
         self.lines += [(begun, opened(name, begun)), (ended, closed(name, ended))]
         if status != "finished":
-            at = dice.randrange(begun, ended)
-            self.lines.append((at, error(name, at, dice.choice(["plugin", "node"]))))
+            at = rng.randrange(begun, ended)
+            self.lines.append((at, error(name, at, rng.choice(["plugin", "node"]))))
         if status == "failed":
-            at = ended + dice.randrange(-50, 60) * MILLISECOND
+            at = ended + rng.randrange(-50, 60) * MILLISECOND
             self.lines.append((at, error(name, at, "run")))
         self.runs["workflow", APP, status] += 1
 
-    def _stream(self, dice: random.Random, name: str, begun: int, ended: int) -> None:
-        failure = dice.choice(["stream_error", "run_failed"])
+    def _stream(self, rng: random.Random, name: str, begun: int, ended: int) -> None:
+        failure = rng.choice(["stream_error", "run_failed"])
         request = accepted(name, begun, failure)
         self.lines.append((begun, request))
-        at, level = dice.choice([(ended, "run"), (ended, "plugin"), (begun - MILLISECOND, "plugin"), (ended, "node")])
+        at, level = rng.choice([(ended, "run"), (ended, "plugin"), (begun - MILLISECOND, "plugin"), (ended, "node")])
         self.lines.append((at, error(name, at, level)))
         if at == ended and (level == "run" or (level, failure) == ("plugin", "stream_error")):
             self.failed[request.route, failure] += 1
 
 
 @given(st.randoms(use_true_random=False))
-def test_any_order_within_two_seconds_and_any_cut_gives_the_same(dice: random.Random) -> None:
-    story = _Story(dice)
-    lines = sorted(story.lines, key=lambda line: line[0] + dice.randrange(0, 1900) * MILLISECOND)
+def test_any_order_within_two_seconds_and_any_cut_gives_the_same(rng: random.Random) -> None:
+    story = _Story(rng)
+    lines = sorted(story.lines, key=lambda line: line[0] + rng.randrange(0, 1900) * MILLISECOND)
     rig = Rig()
     begin = 0
     while begin < len(lines):
-        end = begin + dice.randrange(1, 6)
+        end = begin + rng.randrange(1, 6)
         part = lines[begin:end]
         rig.post(*(record for _, record in part), at=max(at for at, _ in part))
-        if dice.random() < 0.3:
+        if rng.random() < 0.3:
             rig.ledger.changes()
         begin = end
     rig.post(at=60 * SECOND)

@@ -29,14 +29,14 @@ _ROTATIONS = (["rename"], ["copy"], ["rename", "copy"], ["rename", "pack"], ["re
 class Writer:
     """What happens in the log's folder, one atomic step at a time; `now` is in seconds and dates all files."""
 
-    def __init__(self, folder: Path, dice: random.Random) -> None:
-        self.now, self.written, self.resting = 1000.0, 0, False
+    def __init__(self, folder: Path, rng: random.Random) -> None:
+        self.now, self.written, self.idle = 1000.0, 0, False
         self.log = folder / "log"
-        self._dice = dice
-        self._rotations = dice.choice(_ROTATIONS)
-        self._every, self._rate = dice.choice([0.5, 1.0, 2.0, 7.0]), dice.choice([20, 60])
-        self._tick = dice.choice([1_000_000, 4_000_000, 1_000_000_000])
-        self._haste = dice.choice([0.0, 0.002, 0.02, 0.2])
+        self._rng = rng
+        self._rotations = rng.choice(_ROTATIONS)
+        self._every, self._rate = rng.choice([0.5, 1.0, 2.0, 7.0]), rng.choice([20, 60])
+        self._tick = rng.choice([1_000_000, 4_000_000, 1_000_000_000])
+        self._probability = rng.choice([0.0, 0.002, 0.02, 0.2])
         self._file = self.log.open("ab", buffering=0)
         self._rotated, self._due = self.now, 0.0
         self._busy = False
@@ -56,15 +56,15 @@ class Writer:
         """The call of the tail, before which the writer may get a turn."""
 
         def called(*arguments: Any, **keywords: Any) -> Any:
-            if not self._busy and not self.resting and self._dice.random() < self._haste:
-                self.go(self._dice.choice([0, 0, 0.0001, 0.001]), self._dice.choice([1, 2, 5, 30, 200]))
+            if not self._busy and not self.idle and self._rng.random() < self._probability:
+                self.go(self._rng.choice([0, 0, 0.0001, 0.001]), self._rng.choice([1, 2, 5, 30, 200]))
             return call(*arguments, **keywords)
 
         return called
 
-    def hurry(self) -> None:
+    def pick_pace(self) -> None:
         """Whether the writer gets turns inside the next polls."""
-        self.resting = self._dice.random() < 0.6
+        self.idle = self._rng.random() < 0.6
 
     def close(self) -> None:
         self._file.close()
@@ -74,10 +74,10 @@ class Writer:
         while True:
             if self.now - self._rotated > self._every:
                 self._rotated = self.now
-                yield from self._rotate(self._dice.choice(self._rotations))
+                yield from self._rotate(self._rng.choice(self._rotations))
             lines, self._due = int(self._due), self._due % 1
             text = b"".join(self._line() for _ in range(lines))
-            half = self._dice.randrange(len(text) + 1) if text and self._dice.random() < 0.3 else 0
+            half = self._rng.randrange(len(text) + 1) if text and self._rng.random() < 0.3 else 0
             for part in filter(None, (text[:half], text[half:])):
                 self._write(self._file, part)
                 yield True
@@ -85,7 +85,7 @@ class Writer:
 
     def _line(self) -> bytes:
         self.written += 1
-        return f"<{self.written}> ".encode() + b"x" * self._dice.randrange(20, 160) + b"\n"
+        return f"<{self.written}> ".encode() + b"x" * self._rng.randrange(20, 160) + b"\n"
 
     def _write(self, file: Any, data: bytes) -> None:
         file.write(data)
@@ -108,10 +108,10 @@ class Writer:
             return
         self.log.rename(rotated)
         yield True
-        self._write(self._file, b"".join(self._line() for _ in range(self._dice.randrange(20))))
+        self._write(self._file, b"".join(self._line() for _ in range(self._rng.randrange(20))))
         yield True
         if how == "absent":
-            yield from [True] * self._dice.choice([1, 3, 50])
+            yield from [True] * self._rng.choice([1, 3, 50])
         self._file.close()
         self._file = self.log.open("ab", buffering=0)
         self._date(self.log)
@@ -120,12 +120,12 @@ class Writer:
             yield from self._pack(rotated)
 
     def _copy(self, rotated: Path) -> Iterator[bool]:
-        data, part = self.log.read_bytes(), self._dice.choice([100, 1000, 1 << 20])
+        data, part = self.log.read_bytes(), self._rng.choice([100, 1000, 1 << 20])
         with rotated.open("wb", buffering=0) as file:
             for begin in range(0, len(data), part):
                 self._write(file, data[begin:][:part])
                 yield True
-        if self._dice.random() < 0.8:
+        if self._rng.random() < 0.8:
             shutil.copystat(self.log, rotated)
             yield True
         os.truncate(self.log, 0)
@@ -134,7 +134,7 @@ class Writer:
 
     def _pack(self, rotated: Path) -> Iterator[bool]:
         packed, data = rotated.with_name("log.1.gz"), gzip.compress(rotated.read_bytes())
-        half = self._dice.randrange(len(data))
+        half = self._rng.randrange(len(data))
         for part in (data[:half], data[half:]):
             with packed.open("ab") as file:
                 file.write(part)
@@ -179,21 +179,21 @@ class Count:
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("SEEDS", "12"))))
 def test_every_line_once_whatever_comes_between(seed: int) -> None:
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
-        writer = Writer(Path(folder), dice)
+        writer = Writer(Path(folder), rng)
         calls = {name: writer.between(getattr(os, name)) for name in _CALLS}
         count = Count(writer.log)
-        crashes = dice.choice([0, 0.01, 0.05])
+        crashes = rng.choice([0, 0.01, 0.05])
         with mock.patch.multiple(os, **calls):
             for _ in range(_TURNS):
-                writer.go(dice.choice([0.02, 0.1, 0.3, 1.0, 1.0, 3.0]), dice.choice([1, 5, 100, 1000, 1000]))
+                writer.go(rng.choice([0.02, 0.1, 0.3, 1.0, 1.0, 3.0]), rng.choice([1, 5, 100, 1000, 1000]))
                 count.reader.now = writer.now
-                writer.hurry()
-                count.read(dice.choice([1, 3, 50]))
-                if dice.random() < 0.3:
+                writer.pick_pace()
+                count.read(rng.choice([1, 3, 50]))
+                if rng.random() < 0.3:
                     count.store()
-                if dice.random() < crashes:
+                if rng.random() < crashes:
                     count.crash()
         writer.go(0.0, 10_000)
         for _ in range(30):

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import time
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -308,6 +309,31 @@ def test_a_hostile_body_takes_little_memory(body: bytes) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 1_000_000 + 4 * len(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"resourceSpans":[' + b"{}," * 4_000_000 + b"{}]}",
+        b'{"batch":[' + b'"",' * 4_000_000,
+        b'{"batch":["' + b'\\"' * 4_000_000,
+        b"[" * 8_000_000,
+        b'{"a":NaN' + b",1" * 1_400_000,
+    ],
+    ids=["objects", "strings", "escapes", "lists", "broken"],
+)
+def test_a_hostile_json_body_takes_little_memory_and_time(body: bytes) -> None:
+    begun = time.process_time()
+    tracemalloc.start()
+    try:
+        for attempt in (read_langfuse, lambda body: read(body, is_json=True)):
+            with pytest.raises((UnreadableBody, TooManyItems)):
+                attempt(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * len(body)
+    assert time.process_time() - begun < 20
 
 
 def test_a_value_that_is_no_number_is_told_as_one_that_is_no_count() -> None:

@@ -173,12 +173,22 @@ def test_a_workflow_as_a_tool_counts_for_its_own_app() -> None:
         assert set(tokens(counted(writer.lines))) == {(INNER, "gpt-4.1", "input"), (INNER, "gpt-4.1", "output")}
 
 
-def test_a_pause_makes_two_spans_of_one_run() -> None:
-    """ENABLE_OTEL cannot tell that the second part of a paused run is the same run; per-app tracing can."""
-    paused, resumed = Workflow(RUN, APP, (LLM,), "paused"), Workflow(RUN, APP, (LLM,), "succeeded")
-    snapshot = counted(lines_of([*otel([paused], 1), *otel([resumed], 2)], OTEL))
-    assert sum(snapshot.counters[c.RUNS].values()) == 1
-    assert tokens(snapshot)[APP, "gpt-4.1", "input"] == 12
+@pytest.mark.parametrize("dialect", ["otel", "phoenix", "langfuse"])
+def test_a_run_that_waits_for_a_person_counts_when_it_has_ended(dialect: str) -> None:
+    """ENABLE_OTEL cannot tell: there the second part of such a run is a run of its own."""
+    form = Node("0b6f6a9e-0000-4000-8000-000000000004", "human-input", "paused")
+    paused = Workflow(RUN, APP, (LLM, form), "paused")
+    resumed = Workflow(RUN, APP, (LLM, form._replace(status="succeeded")), "succeeded")
+    writer = Writer()
+    for body in [*requests(dialect, [paused], 1), *requests(dialect, [resumed], 2)]:
+        writer.take(read(body))
+    snapshot = counted(writer.lines)
+    assert [labels[3] for labels in snapshot.counters[c.RUNS]] == ["succeeded"]
+    assert sorted(labels[1:] for labels in snapshot.counters[c.NODE_RUNS]) == [
+        ("human-input", "succeeded"),
+        ("llm", "succeeded"),
+    ]
+    assert tokens(snapshot) == {(APP, "gpt-4.1", "input"): 12, (APP, "gpt-4.1", "output"): 34}
 
 
 def test_the_app_in_the_resource_of_the_provider_counts() -> None:
