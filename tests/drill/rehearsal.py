@@ -82,13 +82,18 @@ class Transcript:
 def rehearse(deployment: Deployment, speed: float, say: Callable[[str], None]) -> None:
     """Raises where a message does not arrive in time; `say` gets the transcript."""
     transcript = Transcript(deployment, speed, say)
-    receivers, prometheus = deployment.receivers, deployment.prometheus
-
     transcript.step("All is well: Prometheus has scraped, the dead man's switch hears the Watchdog.")
     transcript.arrive(3, ("dead man's switch", "firing", "Watchdog"))
-    transcript.holds(3, "traffic", lambda: prometheus.query("source:dify_requests:rate5m > 0"))
+    transcript.holds(3, "traffic", lambda: deployment.prometheus.query("source:dify_requests:rate5m > 0"))
     transcript.quiet(30)  # at a high speed the first probe is late, which is an alert
+    _overload(deployment, transcript)
+    _outage(deployment, transcript)
+    _second_channel(deployment, transcript)
+    assert not deployment.receivers.refused, deployment.receivers.refused
+    transcript.step("Each message was one that its receiver accepts.")
 
+
+def _overload(deployment: Deployment, transcript: Transcript) -> None:
     transcript.step(
         "Dify is overloaded: it fails half of the requests, turns 40 % away, the rest use 1000 times the tokens."
     )
@@ -99,41 +104,42 @@ def rehearse(deployment: Deployment, speed: float, say: Callable[[str], None]) -
         ("WeCom", "firing", "DifyTokenBudgetWarning"),  # the budget's 80 %, for 2 min
     ]
     transcript.arrive(15, *expected)
-
     transcript.step("Dify is well again, and finance has raised the budget.", counts=False)
     deployment.behave("well")
     deployment.raise_budget()
-    # Windows of 10 min run empty, the alert is kept for 10 min, and a group sends again after a group_interval of 5 min.
+    # Windows of 10 min run empty, the alert is kept for 5 min, and a group sends again after a group_interval of 5 min.
     transcript.arrive(45, *((receiver, "resolved", text) for receiver, _, text in expected))
     transcript.quiet(45)
     transcript.paged_once("DifyHighErrorRate")
 
+
+def _outage(deployment: Deployment, transcript: Transcript) -> None:
+    """One outage is one page and one resolve, though its consequences fire too."""
+    consequences = {"DifyHighErrorRate", "DifyErrorBudgetBurn"}
     transcript.step("Dify is gone.")
     deployment.stop_dify()
     # Probe 2 min, for 2 min, group_wait 30 s.
     transcript.arrive(8, ("PagerDuty", "firing", "DifyServiceDown"), ("Slack", "firing", "DifyServiceDown"))
-    # Its consequences fire too, after 5 and 7 min; Alertmanager suppresses them.
-    transcript.holds(15, "consequences", lambda: {"DifyHighErrorRate", "DifyErrorBudgetBurn"} <= prometheus.alerts())
+    # The consequences fire after 5 and 7 min; Alertmanager suppresses them.
+    transcript.holds(15, "consequences", lambda: consequences <= deployment.prometheus.alerts())
     transcript.step("The runbook's commands, as on a bare machine:", counts=False)
-    for command in run_commands(deployment, "DifyServiceDown", "DifyHighErrorRate"):
-        transcript.step(f"  {command}", counts=False)
+    for line in run_commands(deployment, "DifyServiceDown", "DifyHighErrorRate"):
+        transcript.step(f"  {line}", counts=False)
     transcript.step("Dify is back.", counts=False)
     deployment.start_dify()
-    # The alert is kept for 15 min, then group_interval; the windows of its consequences are empty by then.
-    transcript.arrive(30, ("PagerDuty", "resolved", "DifyServiceDown"), ("Slack", "resolved", "DifyServiceDown"))
+    # The alert is kept for 20 min, then group_interval; the windows of its consequences are empty by then.
+    transcript.arrive(40, ("PagerDuty", "resolved", "DifyServiceDown"), ("Slack", "resolved", "DifyServiceDown"))
     transcript.quiet(45)
     transcript.paged_once("DifyServiceDown")
 
+
+def _second_channel(deployment: Deployment, transcript: Transcript) -> None:
     transcript.step("PagerDuty refuses messages, and Dify is gone.")
-    receivers.broken.add("PagerDuty")
+    deployment.receivers.broken.add("PagerDuty")
     deployment.stop_dify()
     # Probe 2 min, for 2 min, group_wait 30 s; then one refusal, scrape, evaluation and again group_wait 30 s.
     transcript.arrive(15, ("Slack", "firing", "DifyServiceDown"), ("e-mail", "firing", "DifyServiceDown"))
-
     transcript.step("PagerDuty is back, and so is Dify.")
-    receivers.broken.clear()
+    deployment.receivers.broken.clear()
     deployment.start_dify()
-    transcript.arrive(40, ("Slack", "resolved", "DifyServiceDown"), ("e-mail", "resolved", "DifyServiceDown"))
-
-    assert not receivers.refused, receivers.refused
-    transcript.step("Each message was one that its receiver accepts.")
+    transcript.arrive(45, ("Slack", "resolved", "DifyServiceDown"), ("e-mail", "resolved", "DifyServiceDown"))
