@@ -14,7 +14,8 @@ from exporter.ledger.ledger import Ledger
 from exporter.metrics.exemplars import Exemplars
 from exporter.status.failures import FailureBuffer, ObservedLedger
 from exporter.status.history import History
-from exporter.status.rows import SourceState, Status, budget_rows, model_rows, route_rows, source_rows, spent_today
+from exporter.status.rows import SourceState, Status, budget_rows, model_rows, source_rows, spent_today
+from exporter.status.traffic import recent, route_rows, traffic_rows
 from exporter.tail.source import LedgerPort, Source, SourceSettings
 
 
@@ -76,7 +77,7 @@ class StatusMonitor:
         """The data of the status page."""
         now = time.time()
         snapshot, points = self._ledger.snapshot(now), self._history.points()
-        span, routes = route_rows(snapshot, time.monotonic(), self._history)
+        period = recent(snapshot, time.monotonic(), self._history)
         return Status(
             version=__version__,
             now=now,
@@ -85,8 +86,9 @@ class StatusMonitor:
             reload_problems=lifecycle.reload_problems,
             loaded_at=lifecycle.loaded_at,
             sources=source_rows(self._source_states(config), snapshot, points, self._failures),
-            span=span,
-            routes=routes,
+            span=period.span,
+            routes=route_rows(period),
+            traffic=traffic_rows(period),
             today=spent_today(snapshot, now),
             models=model_rows(snapshot, config),
             budgets=budget_rows(snapshot, config, now),

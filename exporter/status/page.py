@@ -17,6 +17,7 @@ from msgspec import Struct
 from exporter.advice import alerts
 from exporter.metrics.quantile import approximate
 from exporter.status import humanize
+from exporter.status.overview import is_failing, is_overspent, overview, period_words
 from exporter.status.rows import Status
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def page(status: Status) -> bytes:
             missing=_missing(status),
             can_fire=alerts.by_source(status.verdicts),
             cannot_fire=alerts.by_reason(status.verdicts),
+            verdict=overview(status),
+            period=period_words(status),
             alerts_sentence=alerts.summary(status.verdicts),
         )
         .lstrip()
@@ -97,4 +100,5 @@ def _template() -> "Template":
     functions = (humanize.age, humanize.amount, humanize.rate, humanize.share, humanize.size, approximate, chart)
     environment.globals |= {function.__name__: function for function in functions}
     environment.globals |= {"style": Markup(_STYLE), "width": _WIDTH, "height": _HEIGHT}
+    environment.tests |= {"failing": is_failing, "overspent": is_overspent}
     return environment.from_string(_FOLDER.joinpath("page.html").read_text("utf-8"))
