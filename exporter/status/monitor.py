@@ -14,6 +14,7 @@ from exporter.ledger.ledger import Ledger
 from exporter.metrics.exemplars import Exemplars
 from exporter.status.failures import FailureBuffer, ObservedLedger
 from exporter.status.history import History
+from exporter.status.places import failure_row
 from exporter.status.rows import SourceState, Status, budget_rows, model_rows, source_rows, spent_today
 from exporter.status.traffic import recent, route_rows, traffic_rows
 from exporter.tail.source import LedgerPort, Source, SourceSettings
@@ -92,7 +93,7 @@ class StatusMonitor:
             today=spent_today(snapshot, now),
             models=model_rows(snapshot, config),
             budgets=budget_rows(snapshot, config, now),
-            failures=tuple(self._failures.failures()),
+            failures=tuple(map(failure_row, self._failures.failures())),
             verdicts=tuple(alerts.evaluate(alerts.available_metrics(snapshot, config, self._failures.sample))),
         )
 

@@ -60,8 +60,8 @@ def overview(status: Status) -> Overview:
 
 
 def period_words(status: Status) -> str:
-    """Which requests the figures cover."""
-    return f"of the last {humanize.age(status.span)}" if status.span else "of all requests read so far"
+    """Which time the figures cover."""
+    return f"in the last {humanize.age(status.span)}" if status.span else "since the first line"
 
 
 def is_failing(row: TrafficRow) -> bool:
@@ -113,7 +113,7 @@ def _traffic(status: Status) -> Iterator[Finding]:
     for row in filter(is_failing, status.traffic):
         share = humanize.share(row.failed, row.requests)
         counts = f"{row.failed:,} of {row.requests:,}, most of them as {row.reason.replace('_', ' ')}"
-        sentence = f"{share} of the requests in source {row.source} failed ({counts}): {period_words(status)}."
+        sentence = f"{share} of the requests in source {row.source} failed {period_words(status)}: {counts}."
         is_enough = row.requests >= MINIMUM_REQUESTS and row.failed >= MINIMUM_FAILURES
         yield Finding("bad" if is_enough and status.span else "waiting", sentence, "requests")
 
@@ -146,4 +146,4 @@ def _good(status: Status) -> Finding:
     share = humanize.share(worst.failed, worst.requests)
     count = len(status.sources)
     sources = "The source is up" if count == 1 else f"All {count} sources are up"
-    return Finding("good", f"{sources}, and {share} of the requests failed: {period_words(status)}.")
+    return Finding("good", f"{sources}, and {share} of the requests failed {period_words(status)}.")

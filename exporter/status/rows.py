@@ -11,8 +11,9 @@ from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger import budgets
 from exporter.ledger.ledger import Snapshot
-from exporter.status.failures import FailureBuffer, FailureEntry, UnparsedLine
+from exporter.status.failures import FailureBuffer, UnparsedLine
 from exporter.status.history import Point, Totals, rates, totals_by_source
+from exporter.status.places import FailureRow
 from exporter.status.traffic import RouteRow, TrafficRow
 from parsers.values.numbers import SECOND
 
@@ -97,7 +98,7 @@ class Status(Struct, frozen=True):
     today: Mapping[str, int | Decimal]
     models: tuple[ModelRow, ...]
     budgets: tuple[BudgetRow, ...]
-    failures: tuple[FailureEntry, ...]
+    failures: tuple[FailureRow, ...]
     verdicts: tuple[alerts.Verdict, ...]
 
 

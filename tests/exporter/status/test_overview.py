@@ -35,7 +35,7 @@ def test_everything_works() -> None:
     found = verdict(budgets=(BUDGET,))
     assert (found.level, found.headline) == ("good", "no problem found")
     (finding,) = found.findings
-    assert finding.sentence == "The source is up, and 0.4 % of the requests failed: of the last 5 min."
+    assert finding.sentence == "The source is up, and 0.4 % of the requests failed in the last 5 min."
 
 
 @pytest.mark.parametrize(
@@ -44,18 +44,18 @@ def test_everything_works() -> None:
         (
             {"traffic": (FAILING,)},
             "bad",
-            "62 % of the requests in source nginx failed (310 of 500, most of them as server error): of the last 5 min.",
+            "62 % of the requests in source nginx failed in the last 5 min: 310 of 500, most of them as server error.",
         ),
         (
             {"traffic": (FAILING,), "span": 0.0},
             "waiting",
-            "62 % of the requests in source nginx failed (310 of 500, most of them as server error): "
-            "of all requests read so far.",
+            "62 % of the requests in source nginx failed since the first line: "
+            "310 of 500, most of them as server error.",
         ),
         (
             {"traffic": (structs.replace(FAILING, requests=9, failed=9),)},
             "waiting",
-            "100 % of the requests in source nginx failed (9 of 9, most of them as server error): of the last 5 min.",
+            "100 % of the requests in source nginx failed in the last 5 min: 9 of 9, most of them as server error.",
         ),
         ({"sources": (source("api", up=False),)}, "bad", "Source api is down (no_file)."),
         (
