@@ -16,7 +16,7 @@ from msgspec import Struct
 from exporter.ledger.ledger import Ledger
 from exporter.messages import redact
 from exporter.metrics.exemplars import TRACE_ID, Exemplars
-from exporter.tail.position import Position, Window, decoded
+from exporter.tail.position import FINGERPRINT, Fingerprint, Identity, Position, Window, decoded
 from parsers import batch as b
 from parsers.parser import Parser
 from parsers.values.numbers import SECOND
@@ -32,7 +32,9 @@ _MAX_FAILURES_PER_SEARCH = 5
 class FailureEntry(Struct, frozen=True):
     """A failure and the byte `offset` in `file` where its line begins. Unknown values are "".
 
-    `at` is the time in the line, or else the time when the line was read, in seconds since the epoch.
+    `at` is the time in the line, or else the time when the line was read, in seconds since the epoch. `file` is the
+    path of the log, which may name another file by now. `line` is the fingerprint of the first bytes of the line. The
+    offset of a packed file (gzip) counts uncompressed bytes.
     """
 
     at: float
@@ -43,6 +45,9 @@ class FailureEntry(Struct, frozen=True):
     trace_id: str
     file: str
     offset: int
+    identity: Identity
+    is_packed: bool
+    line: Fingerprint
 
 
 class UnparsedLine(Struct, frozen=True):
@@ -143,13 +148,26 @@ def _search(window: Window, consumed: int, parser: Parser, now: float) -> Iterat
             if (failure := _failure_of(record)) and found < _MAX_FAILURES_PER_SEARCH:
                 found += 1
                 at = min(now, batch.last_at / SECOND) if batch.last_at else now
-                trace = TRACE_ID.search(line)
-                trace_id = trace[1].decode() if trace else ""
-                place = decoded(window.position.path), window.position.offset + start
-                yield FailureEntry(at, window.source, *failure, trace_id, *place)
+                yield _entry(at, window, start, failure, line)
         end = start
         if not end or found >= _MAX_FAILURES_PER_SEARCH:
             return
+
+
+def _entry(at: float, window: Window, start: int, failure: tuple[str, str, str], line: bytes) -> FailureEntry:
+    """`start` is where the line begins in the window."""
+    trace = TRACE_ID.search(line)
+    return FailureEntry(
+        at,
+        window.source,
+        *failure,
+        trace_id=trace[1].decode() if trace else "",
+        file=decoded(window.position.path),
+        offset=window.position.offset + start,
+        identity=window.position.identity,
+        is_packed=window.position.compressed,
+        line=Fingerprint.of(line[:FINGERPRINT]),
+    )
 
 
 def _failure_of(record: b.Record) -> tuple[str, str, str] | None:

@@ -14,7 +14,9 @@ from exporter.ledger.ledger import Ledger
 from exporter.metrics.exemplars import Exemplars
 from exporter.status.failures import FailureBuffer, ObservedLedger
 from exporter.status.history import History
-from exporter.status.rows import SourceState, Status, budget_rows, model_rows, route_rows, source_rows, spent_today
+from exporter.status.places import failure_row
+from exporter.status.rows import SourceState, Status, budget_rows, model_rows, source_rows, spent_today
+from exporter.status.traffic import recent, route_rows, traffic_rows
 from exporter.tail.source import LedgerPort, Source, SourceSettings
 
 
@@ -76,7 +78,7 @@ class StatusMonitor:
         """The data of the status page."""
         now = time.time()
         snapshot, points = self._ledger.snapshot(now), self._history.points()
-        span, routes = route_rows(snapshot, time.monotonic(), self._history)
+        period = recent(snapshot, time.monotonic(), self._history)
         return Status(
             version=__version__,
             now=now,
@@ -85,12 +87,13 @@ class StatusMonitor:
             reload_problems=lifecycle.reload_problems,
             loaded_at=lifecycle.loaded_at,
             sources=source_rows(self._source_states(config), snapshot, points, self._failures),
-            span=span,
-            routes=routes,
+            span=period.span,
+            routes=route_rows(period),
+            traffic=traffic_rows(period),
             today=spent_today(snapshot, now),
             models=model_rows(snapshot, config),
             budgets=budget_rows(snapshot, config, now),
-            failures=tuple(self._failures.failures()),
+            failures=tuple(map(failure_row, self._failures.failures())),
             verdicts=tuple(alerts.evaluate(alerts.available_metrics(snapshot, config, self._failures.sample))),
         )
 

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from exporter.advice import alerts
+from exporter.messages import printable
 from exporter.metrics.quantile import approximate
 from exporter.status import humanize
+from exporter.status.overview import is_failing, is_overspent, overview, period_words
 from exporter.status.rows import Status
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ def page(status: Status) -> bytes:
             missing=_missing(status),
             can_fire=alerts.by_source(status.verdicts),
             cannot_fire=alerts.by_reason(status.verdicts),
+            verdict=overview(status),
+            period=period_words(status),
             alerts_sentence=alerts.summary(status.verdicts),
         )
         .lstrip()
@@ -97,4 +101,6 @@ def _template() -> "Template":
     functions = (humanize.age, humanize.amount, humanize.rate, humanize.share, humanize.size, approximate, chart)
     environment.globals |= {function.__name__: function for function in functions}
     environment.globals |= {"style": Markup(_STYLE), "width": _WIDTH, "height": _HEIGHT}
+    environment.filters["visible"] = printable
+    environment.tests |= {"failing": is_failing, "overspent": is_overspent}
     return environment.from_string(_FOLDER.joinpath("page.html").read_text("utf-8"))

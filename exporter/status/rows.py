@@ -10,15 +10,13 @@ from exporter import catalogue as c
 from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger import budgets
-from exporter.ledger.exponential import quantile
-from exporter.ledger.histogram import EMPTY, Histogram, layout
 from exporter.ledger.ledger import Snapshot
-from exporter.metrics.quantile import merged
-from exporter.status.failures import FailureBuffer, FailureEntry, UnparsedLine
-from exporter.status.history import History, Point, Totals, rates, totals_by_source
+from exporter.status.failures import FailureBuffer, UnparsedLine
+from exporter.status.history import Point, Totals, rates, totals_by_source
+from exporter.status.places import FailureRow
+from exporter.status.traffic import RouteRow, TrafficRow
 from parsers.values.numbers import SECOND
 
-_MAX_ROUTES = 25
 _MAX_MODELS = 20
 
 #: A budget that the ledger keeps beside the configured ones. Its spending is "today" on the page.
@@ -54,21 +52,6 @@ class SourceRow(Struct, frozen=True):
     charts: Mapping[str, Sequence[tuple[float, float]]]
 
 
-class RouteRow(Struct, frozen=True):
-    """A route of a source. `rate` is requests per second, `p95` is in seconds.
-
-    `is_handler_time` is True if `p95` is from Dify's own access log, which measures a stream only until it starts.
-    """
-
-    source: str
-    route: str
-    requests: int
-    rate: float
-    failed: int
-    p95: float | None
-    is_handler_time: bool
-
-
 class ModelRow(Struct, frozen=True):
     """The usage of a model by an app. `cost` is a list of currency and amount."""
 
@@ -95,7 +78,8 @@ class BudgetRow(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """The data of the page. `span` is the time in seconds that `routes` covers; 0 means everything read so far.
+    """The data of the page. `span` is the time in seconds that `routes` and `traffic` cover; 0 means everything
+    read so far.
 
     `progress` is the bytes that the first pass has read and the bytes that it has to read. Times are in seconds since
     the epoch. `today` maps "tokens" and currencies to amounts.
@@ -110,10 +94,11 @@ class Status(Struct, frozen=True):
     sources: tuple[SourceRow, ...]
     span: float
     routes: tuple[RouteRow, ...]
+    traffic: tuple[TrafficRow, ...]
     today: Mapping[str, int | Decimal]
     models: tuple[ModelRow, ...]
     budgets: tuple[BudgetRow, ...]
-    failures: tuple[FailureEntry, ...]
+    failures: tuple[FailureRow, ...]
     verdicts: tuple[alerts.Verdict, ...]
 
 
@@ -139,61 +124,6 @@ def source_rows(
             )
         )
     return tuple(rows)
-
-
-def route_rows(snapshot: Snapshot, at: float, history: History) -> tuple[float, tuple[RouteRow, ...]]:
-    """The span (as in `Status`) and the routes with the most requests in it.
-
-    The span is the last five minutes; if there were no requests in them, it is everything read so far. `at` is the
-    current time on the clock of the history.
-    """
-    oldest = history.oldest_snapshot()
-    if oldest is not None and at > oldest[0]:
-        span = at - oldest[0]
-        rows = _routes(snapshot, oldest[1], span)
-        if rows:
-            return span, rows
-    return 0.0, _routes(snapshot, None, 0.0)
-
-
-def _routes(snapshot: Snapshot, earlier: Snapshot | None, span: float) -> tuple[RouteRow, ...]:
-    requests = _counts_by_route(snapshot, earlier, c.REQUESTS, 2)
-    failed = _counts_by_route(snapshot, earlier, c.FAILED_REQUESTS, 1)
-    durations = _buckets_by_route(snapshot, earlier, c.REQUEST_DURATION)
-    handler_times = _buckets_by_route(snapshot, earlier, c.HANDLER_DURATION)
-    rows = []
-    for key, count in requests.most_common(_MAX_ROUTES):
-        is_handler_time = key not in durations and key in handler_times
-        p95 = quantile(0.95, handler_times[key] if is_handler_time else durations.get(key, {}))
-        rate = count / span if span else 0.0
-        rows.append(RouteRow(*key, count, rate, failed[key], p95, is_handler_time))
-    return tuple(rows)
-
-
-def _counts_by_route(
-    snapshot: Snapshot, earlier: Snapshot | None, metric: c.Metric, route_index: int
-) -> Counter[tuple[str, str]]:
-    """The increase of a counter since `earlier`, by source and route. `route_index` is the index of the route label."""
-    increases: Counter[tuple[str, str]] = Counter()
-    earlier_values = earlier.counters[metric] if earlier else {}
-    for labels, value in snapshot.counters[metric].items():
-        if increase := int(value - earlier_values.get(labels, 0)):
-            increases[labels[0], labels[route_index]] += increase
-    return increases
-
-
-def _buckets_by_route(
-    snapshot: Snapshot, earlier: Snapshot | None, metric: c.Metric
-) -> dict[tuple[str, str], dict[int, int]]:
-    """The increase of the exponential buckets of a histogram since `earlier`, by source and route."""
-    increases: dict[tuple[str, str], list[Histogram]] = {}
-    earlier_values = earlier.histograms[metric] if earlier else {}
-    for labels, histogram in snapshot.histograms[metric].items():
-        before = earlier_values.get(labels, EMPTY)
-        if histogram is not before:
-            increases.setdefault((labels[0], labels[2]), []).append(histogram.since(before))
-    cells = layout(snapshot.bounds[metric])
-    return {key: merged(cells, found) for key, found in increases.items()}
 
 
 def spent_today(snapshot: Snapshot, now: float) -> dict[str, int | Decimal]:

@@ -14,7 +14,7 @@ from exporter.ledger.series import Limits
 from exporter.metrics.exposition import PROTOBUF, render
 from exporter.metrics.quantile import approximate
 from exporter.status.history import History
-from exporter.status.rows import route_rows
+from exporter.status.traffic import recent, route_rows
 from parsers.dify import Dify
 from tests.durations import Book, access_lines, books
 from tests.exporter.metrics.metrics_proto import families, native_buckets
@@ -58,7 +58,7 @@ def test_the_page_and_protobuf_show_them(found: list[Book]) -> None:
         if not begin:
             history.add(0.0, Ledger(Limits(), lambda: 1e9).snapshot(1e9))
     snapshot = ledger.snapshot(1e9)
-    _, rows = route_rows(snapshot, 60.0, history)
+    rows = route_rows(recent(snapshot, 60.0, history))
     shown = {row.route: row.p95 for row in rows}
     [family] = [each for each in families(render(snapshot, {}, PROTOBUF)) if each.name == c.HANDLER_DURATION.name]
     native = {pair.value: each.histogram for each in family.metric for pair in each.label if pair.name == "route"}

@@ -5,7 +5,8 @@ from itertools import pairwise
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
 from exporter.status.history import History, rates
-from exporter.status.rows import TODAY_BUDGET, route_rows, spent_today
+from exporter.status.rows import TODAY_BUDGET, spent_today
+from exporter.status.traffic import recent, route_rows, traffic_rows
 from parsers import batch as b
 
 NOW = 1_790_000_000.0
@@ -46,13 +47,30 @@ def test_routes_cover_the_last_minutes_or_everything_if_these_are_empty() -> Non
     ledger, history = new_ledger(), History()
     ledger.enter("s", request(count=100, seconds=0.02))
     history.add(0.0, ledger.snapshot(NOW))
-    span, (row,) = route_rows(ledger.snapshot(NOW), 60.0, history)
+    period = recent(ledger.snapshot(NOW), 60.0, history)
+    span, (row,) = period.span, route_rows(period)
     assert (span, row.requests, row.rate) == (0.0, 100, 0.0)
     ledger.enter("s", request("500", "server_error", seconds=40, count=30))
-    span, (row,) = route_rows(ledger.snapshot(NOW), 60.0, history)
+    period = recent(ledger.snapshot(NOW), 60.0, history)
+    span, (row,) = period.span, route_rows(period)
     assert (span, row.requests, row.failed, row.rate) == (60.0, 30, 30, 0.5)
     assert row.p95 is not None
     assert 30 < row.p95 < 60
+
+
+def test_traffic_is_counted_as_the_alert_counts_it() -> None:
+    ledger, history = new_ledger(), History()
+    history.add(0.0, ledger.snapshot(NOW))
+    ledger.enter("s", request(count=6))
+    ledger.enter("s", request("502", "server_error", seconds=40, count=3))
+    ledger.enter("s", request("504", "timeout", seconds=40, count=1))
+    ledger.enter("s", request("499", "client_closed", count=2))
+    ledger.enter("s", b.Batch(lines=100, records=(b.Request("GET", "static", "200", "", 100),)))
+    ledger.enter("frontend", b.Batch(lines=100, records=(b.Request("GET", "static", "200", "", 100),)))
+    (row,) = traffic_rows(recent(ledger.snapshot(NOW), 60.0, history))
+    assert (row.source, row.requests, row.rate, row.failed, row.reason) == ("s", 12, 0.2, 4, "server_error")
+    assert row.p95 is not None
+    assert 38 < row.p95 < 42
 
 
 def test_today_includes_only_lines_of_today() -> None:

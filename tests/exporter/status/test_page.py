@@ -15,7 +15,10 @@ from exporter.status.failures import FailureEntry, UnparsedLine
 from exporter.status.history import Totals
 from exporter.status.humanize import age, rate, share, size
 from exporter.status.page import page
-from exporter.status.rows import BudgetRow, ModelRow, RouteRow, SourceRow, SourceState
+from exporter.status.places import FailureRow
+from exporter.status.rows import BudgetRow, ModelRow, SourceRow, SourceState
+from exporter.status.traffic import RouteRow, TrafficRow
+from exporter.tail.position import Fingerprint
 from tests.exporter.web.endpoint import Client, Service, listening, status
 
 
@@ -37,13 +40,15 @@ class Tags(HTMLParser):
 def full(text: str):
     state = SourceState(text, (text,), False, 1, 5, {text: 2}, (text,))
     charts = dict.fromkeys(("lines", "requests", "failed"), ((2.0, 0.0), (1.0, 1.0), (0.0, 2.0)))
+    failure = FailureEntry(0.0, text, text, text, text, text, text, 7, (1, 2), False, Fingerprint())
     return status(
         version=text,
         sources=(SourceRow(state, Totals(9, 3, 4, 1), 1.0, None, (UnparsedLine(0.0, text, text, text),), charts),),
         routes=(RouteRow(text, text, 4, 0.0, 1, 0.5, True),),
+        traffic=(TrafficRow(text, 4, 0.0, 1, text, 0.5),),
         models=(ModelRow(text, text, text, 7, ((text, Decimal("0.25")),)),),
         budgets=(BudgetRow(text, text, text, 1.0, 2.0, None, 0.0),),
-        failures=(FailureEntry(0.0, text, text, text, text, text, text, 7),),
+        failures=(FailureRow(failure, text), FailureRow(failure, "")),
         verdicts=(Verdict(text, (), text), Verdict("Fine", (text,))),
         today={"tokens": 5, text: 1},
         reload_problems=(text,),

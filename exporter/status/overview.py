@@ -1,0 +1,149 @@
+"""The verdict at the top of the status page: what is wrong now, one sentence for each fault.
+
+The limits are those of the shipped alerts (rules/thresholds.yml); a test compares them.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from exporter.status import humanize
+from exporter.status.rows import BudgetRow, SourceRow, Status
+from exporter.status.traffic import TrafficRow
+
+FAILURE_RATIO = 0.05
+MINIMUM_REQUESTS = 10
+MINIMUM_FAILURES = 3
+UNPARSED_RATIO = 0.1
+MINIMUM_LINES = 50
+BUDGET_SPENT_RATIO = 0.8
+BUDGET_PROJECTED_RATIO = 1.0
+
+_MAX_NAMES = 3
+
+Level = Literal["bad", "waiting", "good"]
+
+
+class Finding(Struct, frozen=True):
+    """A sentence of the verdict. `anchor` is the id of the section that shows more, or ""."""
+
+    level: Level
+    sentence: str
+    anchor: str = ""
+
+
+class Overview(Struct, frozen=True):
+    """The verdict: the worst level of its findings, a headline of a few words, and the findings, the worst first."""
+
+    level: Level
+    headline: str
+    findings: tuple[Finding, ...]
+
+
+def overview(status: Status) -> Overview:
+    """The verdict on everything that the page shows."""
+    found = [*_exporter(status), *_sources(status), *_traffic(status), *_budgets(status), *_unparsed(status)]
+    bad = [finding for finding in found if finding.level == "bad"]
+    warnings = [finding for finding in found if finding.level == "waiting"]
+    if bad:
+        headline = "1 problem" if len(bad) == 1 else f"{len(bad)} problems"
+        return Overview("bad", headline, (*bad, *warnings))
+    if not status.ready:
+        return Overview("waiting", "reading existing logs", tuple(warnings))
+    if warnings:
+        return Overview("waiting", "1 warning" if len(warnings) == 1 else f"{len(warnings)} warnings", tuple(warnings))
+    if not status.traffic:
+        sentence = "No source has reported a request yet, so nothing can be said about Dify."
+        return Overview("waiting", "no requests yet", (Finding("waiting", sentence),))
+    return Overview("good", "no problem found", (_good(status),))
+
+
+def period_words(status: Status) -> str:
+    """Which time the figures cover."""
+    return f"in the last {humanize.age(status.span)}" if status.span else "since the first line"
+
+
+def is_failing(row: TrafficRow) -> bool:
+    """Whether the share of failures is above the limit of the alert DifyHighErrorRate."""
+    return row.failed > FAILURE_RATIO * row.requests
+
+
+def is_overspent(row: BudgetRow) -> bool:
+    return row.spent > row.limit
+
+
+def _exporter(status: Status) -> Iterator[Finding]:
+    if not status.ready:
+        done, known = map(humanize.size, status.progress)
+        sentence = f"The first pass has read {done} of {known}. Metrics are available when it is complete."
+        yield Finding("waiting", sentence)
+    if status.reload_problems:
+        loaded = humanize.age(status.now - status.loaded_at)
+        yield Finding(
+            "bad",
+            "The last reload failed: the new configuration was refused for the reasons below. "
+            f"The configuration that was loaded {loaded} ago stays active.",
+        )
+
+
+def _sources(status: Status) -> Iterator[Finding]:
+    down = [row for row in status.sources if not row.state.up]
+    if not status.sources:
+        yield Finding("waiting", "The configuration has no source, so nothing is read.", "sources")
+    elif len(down) == 1:
+        yield Finding("bad", f"Source {down[0].state.name} is down{_why(down[0])}.", "sources")
+    elif down:
+        sentence = f"{len(down)} of {len(status.sources)} sources are down: {_names(down)}."
+        yield Finding("bad", sentence, "sources")
+
+
+def _why(row: SourceRow) -> str:
+    reasons = ", ".join(row.state.errors)
+    return f" ({reasons})" if reasons else ""
+
+
+def _names(rows: Sequence[SourceRow]) -> str:
+    names = ", ".join(row.state.name for row in rows[:_MAX_NAMES])
+    rest = len(rows) - _MAX_NAMES
+    return f"{names} and {rest} more" if rest > 0 else names
+
+
+def _traffic(status: Status) -> Iterator[Finding]:
+    for row in filter(is_failing, status.traffic):
+        share = humanize.share(row.failed, row.requests)
+        counts = f"{row.failed:,} of {row.requests:,}, most of them as {row.reason.replace('_', ' ')}"
+        sentence = f"{share} of the requests in source {row.source} failed {period_words(status)}: {counts}."
+        is_enough = row.requests >= MINIMUM_REQUESTS and row.failed >= MINIMUM_FAILURES
+        yield Finding("bad" if is_enough and status.span else "waiting", sentence, "requests")
+
+
+def _budgets(status: Status) -> Iterator[Finding]:
+    for row in status.budgets:
+        limit = f"{humanize.amount(row.limit, row.unit)} {row.unit} per {row.window}"
+        used = f"{row.spent / row.limit:.0%} of {limit}"
+        if is_overspent(row):
+            yield Finding("bad", f"Budget {row.name} is overspent: {used}.", "tokens-and-cost")
+        elif row.projected is not None and row.projected > BUDGET_PROJECTED_RATIO * row.limit:
+            projected = f"{row.projected / row.limit:.0%} of {limit}"
+            sentence = f"Budget {row.name} will be overspent if spending goes on like this: {projected} is projected."
+            yield Finding("waiting", sentence, "tokens-and-cost")
+        elif row.spent > BUDGET_SPENT_RATIO * row.limit:
+            yield Finding("waiting", f"Budget {row.name} is almost spent: {used}.", "tokens-and-cost")
+
+
+def _unparsed(status: Status) -> Iterator[Finding]:
+    for row in status.sources:
+        lines, unparsed = row.totals.lines, row.totals.unparsed
+        if lines >= MINIMUM_LINES and unparsed > UNPARSED_RATIO * lines:
+            share = humanize.share(unparsed, lines)
+            sentence = f"{share} of the lines of source {row.state.name} do not match its format."
+            yield Finding("waiting", sentence, "unparsed-lines")
+
+
+def _good(status: Status) -> Finding:
+    worst = max(status.traffic, key=lambda row: row.failed / row.requests)
+    share = humanize.share(worst.failed, worst.requests)
+    count = len(status.sources)
+    sources = "The source is up" if count == 1 else f"All {count} sources are up"
+    return Finding("good", f"{sources}, and {share} of the requests failed {period_words(status)}.")
