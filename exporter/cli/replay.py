@@ -20,9 +20,9 @@ from exporter.ledger.ledger import Ledger, Snapshot
 from exporter.messages import printable, redact
 from exporter.metrics.exposition import render
 from exporter.metrics.gauges import computed_gauges
-from exporter.replay.feed import Span
 from exporter.replay.inputs import InputError
 from exporter.replay.jobs import Job, Step, jobs_of, run
+from exporter.replay.span import Span
 from parsers.batch import Batch
 from parsers.values.numbers import SECOND
 

@@ -10,13 +10,13 @@ budget should select one of them with `match = { source = "…" }`.
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from exporter import catalogue as c
+from exporter.ledger.calendar import span_of
 from exporter.ledger.change_tracker import ChangeTracker
 from exporter.ledger.money import Exchange, amount, currency
 from exporter.ledger.prices import same_provider
@@ -67,17 +67,7 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True):
 
     def window_of(self, at: int) -> tuple[int, int]:
         """The start of the window that contains the time `at`, and the start of the next window, in nanoseconds."""
-        local = zone(self.timezone)
-        first = datetime.fromtimestamp(at // SECOND, local).date()
-        if self.window == "day":
-            following = first + timedelta(days=1)
-        elif self.window == "week":
-            first -= timedelta(days=first.weekday())
-            following = first + timedelta(days=7)
-        else:
-            first = first.replace(day=1)
-            following = (first + timedelta(days=31)).replace(day=1)
-        return _midnight(first, local), _midnight(following, local)
+        return span_of(self.window, zone(self.timezone), at)
 
     def takes(self, source: str, usage: Usage) -> bool:
         """Whether a usage counts in this budget."""
@@ -153,11 +143,6 @@ def gauges(
         if elapsed >= _EARLY:
             found[c.BUDGET_PROJECTED][labels] = value / elapsed
     return found
-
-
-def _midnight(day: date, local: tzinfo) -> int:
-    """The nanosecond at which a day begins. If daylight saving time skips midnight, it is the moment of the change."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=local).timestamp()) * SECOND
 
 
 def _add(spent: ChangeTracker[tuple[int, str], int | Decimal], key: tuple[int, str], more: int | Decimal) -> None:

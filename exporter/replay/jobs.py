@@ -10,12 +10,14 @@ from exporter.config.settings import SourceConfig
 from exporter.ledger.ledger import Ledger
 from exporter.replay import parallel
 from exporter.replay.detect import Guess, detect, several_services
-from exporter.replay.feed import ALWAYS, Span, feed, within
+from exporter.replay.feed import feed
 from exporter.replay.inputs import Input, InputError, open_input
+from exporter.replay.span import Span
 from exporter.tail.globs import tailed
 from exporter.tail.permissions import log_problem
 from parsers.batch import Batch
 from parsers.parser import Parser
+from parsers.slices import Slice, later
 
 
 class Job(Struct, frozen=True):
@@ -62,17 +64,19 @@ def run(
                 continue
             name, parser = _parser_of(job, log.sample, say)
             ledger.open(name)
-            batches = _batches(log, parser, line_length, span, processes)
-            for batch, counted in within(batches, span):
+            reached: int | None = None
+            for each in _slices(log, parser, line_length, span, processes):
+                reached = later(reached, each.at)
+                counted = span.holds(reached)
                 if counted:
-                    ledger.enter(name, batch)
-                yield Step(name, batch, counted)
+                    ledger.enter(name, each.batch)
+                yield Step(name, each.batch, counted)
 
 
-def _batches(log: Input, parser: Parser, line_length: int, span: Span, processes: int) -> Iterator[Batch]:
-    if processes > 1 and span == ALWAYS and log.descriptor is not None and parallel.is_worthwhile(log.descriptor):
-        return parallel.parse(parallel.OpenLog(log.descriptor, parser, line_length), processes)
-    return feed(log.read, parser, line_length, span=span)
+def _slices(log: Input, parser: Parser, line_length: int, span: Span, processes: int) -> Iterator[Slice]:
+    if processes > 1 and log.descriptor is not None and parallel.is_worthwhile(log.descriptor):
+        return parallel.parse(parallel.OpenLog(log.descriptor, parser, line_length, span.boundaries), processes)
+    return feed(log.read, parser, line_length, span_of=span.boundaries)
 
 
 def _parser_of(job: Job, sample: bytes, say: Callable[[str], None]) -> tuple[str, Parser]:

@@ -1,0 +1,58 @@
+"""Spans of event time in a time zone: hours, days, weeks and months. Weeks begin on Monday (ISO 8601).
+
+A day has 23 or 25 hours when daylight saving time begins or ends; the hour that occurs twice is two hours.
+"""
+
+from datetime import date, datetime, timedelta, tzinfo
+from functools import partial
+from typing import Literal
+
+from parsers.slices import SpanOf
+from parsers.values.numbers import SECOND
+
+Unit = Literal["hour", "day", "week", "month"]
+
+_HOUR = 3600
+
+
+def spans(unit: Unit, local: tzinfo) -> SpanOf:
+    """The spans of a unit in a time zone."""
+    return partial(span_of, unit, local)
+
+
+def span_of(unit: Unit, local: tzinfo, at: int) -> tuple[int, int]:
+    """The beginning of the span that contains the time `at`, and the beginning of the next span, in nanoseconds."""
+    if unit == "hour":
+        begin, end = _hour(at // SECOND, local)
+        return begin * SECOND, end * SECOND
+    first = datetime.fromtimestamp(at // SECOND, local).date()
+    if unit == "day":
+        following = first + timedelta(days=1)
+    elif unit == "week":
+        first -= timedelta(days=first.weekday())
+        following = first + timedelta(days=7)
+    else:
+        first = first.replace(day=1)
+        following = (first + timedelta(days=31)).replace(day=1)
+    return midnight(first, local), midnight(following, local)
+
+
+def midnight(day: date, local: tzinfo) -> int:
+    """The nanosecond at which a day begins. If daylight saving time skips midnight, it is the moment of the change."""
+    return int(datetime(day.year, day.month, day.day, tzinfo=local).timestamp()) * SECOND
+
+
+def _hour(at: int, local: tzinfo) -> tuple[int, int]:
+    """The hour of a time, in seconds. A change of the offset inside an hour ends it."""
+    moment = datetime.fromtimestamp(at, local)
+    begin = at - moment.minute * 60 - moment.second
+    end, offset = begin + _HOUR, moment.utcoffset()
+
+    def same(second: int) -> bool:
+        return datetime.fromtimestamp(second, local).utcoffset() == offset
+
+    if not same(begin):
+        begin = next(second for second in range(begin, at + 1) if same(second))
+    if not same(end - 1):
+        end = next(second for second in range(at, end) if not same(second))
+    return begin, end
