@@ -128,8 +128,9 @@ def _increases(snapshot: Snapshot) -> list[tuple[str, str]]:
     for metric, values in snapshot.counters.items():
         increases += [(_series(metric.name, metric.labels, labels), str(n)) for labels, n in values.items() if n]
     for metric, histograms in snapshot.histograms.items():
-        for labels, (*counts, total) in histograms.items():
-            text = f"{sum(counts)} observation{'s' * (sum(counts) != 1)}, sum {total / SECOND:g} s"
+        for labels, histogram in histograms.items():
+            count = histogram.count
+            text = f"{count} observation{'s' * (count != 1)}, sum {histogram.total / SECOND:g} s"
             increases.append((_series(metric.name, metric.labels, labels), text))
     return increases
 

@@ -203,4 +203,4 @@ def _print(ledger: Ledger, config: Config, examples: Examples, output: str) -> N
     show(summary, Console(width=None if sys.stdout.isatty() else _WIDTH))
     for (source, reason), line in examples.items():
         click.echo(f"{source}: unparsed ({reason}), for example: {redact(line)}")
-    click.echo(f"series: {cardinality(snapshot)}")
+    click.echo(f"label sets: {cardinality(snapshot)}")

@@ -7,14 +7,15 @@ where the last one ended is refused. So every snapshot, shown or stored, counts 
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from exporter import catalogue as c
 from exporter.ledger.budgets import Budget, Budgets, Spent
 from exporter.ledger.change_tracker import ChangeTracker
 from exporter.ledger.fold import SourceLedger, advance, event_time, finalize_runs, post
+from exporter.ledger.histogram import Histogram
 from exporter.ledger.joins import Joins
 from exporter.ledger.prices import Price, Prices
 from exporter.ledger.series import Labels, Limits, Series
@@ -26,8 +27,6 @@ from parsers.values.numbers import SECOND
 #: A proxy worker that has not reported for so many nanoseconds holds no requests.
 _WORKER_TIMEOUT = 30 * SECOND
 
-Histogram = Mapping[Labels, list[int]]
-
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -35,12 +34,12 @@ V = TypeVar("V")
 class Snapshot(Struct, frozen=True):
     """All durable numbers at one instant. It can be read without the lock.
 
-    A histogram is a list: the count per bucket, the count above all bounds, and the sum in nanoseconds. `created` and
-    `last_at` (the newest event time per source) are in seconds since the epoch.
+    `bounds` are those of the classic buckets, in seconds. `created` and `last_at` (the newest event time per source)
+    are in seconds since the epoch.
     """
 
     counters: Mapping[c.Metric, Mapping[Labels, int | Decimal]]
-    histograms: Mapping[c.Metric, Histogram]
+    histograms: Mapping[c.Metric, Mapping[Labels, Histogram]]
     bounds: Mapping[c.Metric, tuple[float, ...]]
     created: Mapping[c.Metric, Mapping[Labels, float]]
     last_at: Mapping[str, float]
@@ -173,7 +172,9 @@ class Ledger:
                 counters.enter(kept.counters.get(metric.name, {}))
             for metric, histograms in self._series.histograms.items():
                 stored = kept.histograms.get(metric.name, {})
-                histograms.enter({labels: [*map(int, values)] for labels, values in stored.items()})
+                histograms.enter(
+                    {labels: structs.replace(each, total=int(each.total)) for labels, each in stored.items()}
+                )
             for name, last_at in kept.last_at.items():
                 self._source_ledger(name).last_at = last_at
             for name, positions in kept.positions.items():
@@ -268,7 +269,7 @@ def snapshot_of(state: State, now: float | None) -> Snapshot:
     histograms = [metric for metric in metrics if metric.kind == "histogram"]
     return Snapshot(
         counters={metric: state.counters.get(metric.name, {}) for metric in counters},
-        histograms={metric: cast(Histogram, state.histograms.get(metric.name, {})) for metric in histograms},
+        histograms={metric: state.histograms.get(metric.name, {}) for metric in histograms},
         bounds={metric: state.schemas[metric.name].bounds for metric in histograms},
         created={metric: state.created.get(metric.name, {}) for metric in metrics},
         last_at={source: at / SECOND for source, at in state.last_at.items()},

@@ -4,7 +4,6 @@ A label set that was admitted stays for ever. When a metric has reached its cap,
 become `other`. So memory is bounded, totals stay exact, and an exposed counter never changes its labels.
 """
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence, Set
 from decimal import Decimal
 
@@ -12,8 +11,8 @@ from msgspec import Struct
 
 from exporter.catalogue import FOLDED_OBSERVATIONS, METRICS, OPEN_LABELS, Metric
 from exporter.ledger.change_tracker import ChangeTracker
+from exporter.ledger.histogram import EMPTY, Histogram, layout
 from parsers.batch import OTHER, UNKNOWN
-from parsers.values.numbers import SECOND
 
 Labels = tuple[str, ...]
 
@@ -53,13 +52,11 @@ class Series:
         self._clock = clock
         metrics = [m for m in METRICS if m.durable]
         self.bounds = {m: (buckets or {}).get(m.name, m.buckets) for m in metrics if m.kind == "histogram"}
-        self._bounds = {m: [round(bound * SECOND) for bound in self.bounds[m]] for m in self.bounds}
+        self._layouts = {m: layout(bounds) for m, bounds in self.bounds.items()}
         self.counters: dict[Metric, ChangeTracker[Labels, int | Decimal]] = {
             m: ChangeTracker() for m in metrics if m.kind == "counter"
         }
-        #: Per label set: the count of each bucket, of those above all bounds, and the sum in nanoseconds. A list is
-        #: replaced and never changed, so that a snapshot copies dictionaries and no lists.
-        self.histograms: dict[Metric, ChangeTracker[Labels, list[int]]] = {m: ChangeTracker() for m in self.bounds}
+        self.histograms: dict[Metric, ChangeTracker[Labels, Histogram]] = {m: ChangeTracker() for m in self.bounds}
         self._beginnings: dict[tuple[Metric, ...], tuple[int, frozenset[Labels]]] = {}
         self.created: dict[Metric, ChangeTracker[Labels, float]] = {m: ChangeTracker() for m in metrics}
 
@@ -104,24 +101,11 @@ class Series:
         series[labels] = series.get(labels, 0) + amount
 
     def observe(self, metric: Metric, labels: Labels, values: Sequence[int], *, refused: bool = False) -> None:
-        """Observe one or more durations in nanoseconds. `refused` is the same as in `add`.
-
-        The durations are sorted first, so that each bound is searched only once.
-        """
-        series, bounds = self.histograms[metric], self._bounds[metric]
+        """Observe one or more durations in nanoseconds. `refused` is the same as in `add`."""
+        series = self.histograms[metric]
         if refused or labels not in series:
             labels = self._admit(metric, labels, series, len(values), refused)
-        histogram = list(series.get(labels) or [0] * (len(bounds) + 2))
-        ordered, begin = sorted(values), 0
-        for index in range(bisect_left(bounds, ordered[0]), len(bounds)):
-            end = bisect_right(ordered, bounds[index], begin)
-            histogram[index] += end - begin
-            begin = end
-            if begin == len(ordered):
-                break
-        histogram[-2] += len(ordered) - begin
-        histogram[-1] += sum(ordered)
-        series[labels] = histogram
+        series[labels] = self._layouts[metric].observe(series.get(labels, EMPTY), values)
 
     def _admit(
         self, metric: Metric, labels: Labels, series: Mapping[Labels, object], observations: int, refused: bool

@@ -11,13 +11,14 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from exporter.ledger.histogram import Histogram
 from exporter.ledger.joins import Ended
 from exporter.ledger.series import Labels, Limits
 from exporter.ledger.streams import Block
 from exporter.tail.position import Position
 from parsers.batch import Active, Opened, TraceError
 
-VERSION = 3
+VERSION = 4
 
 _TABLES = (
     "counters", "histograms", "created", "positions", "searched_paths", "waiting", "held", "errors", "streams",
@@ -38,8 +39,7 @@ class MetricSchema(Struct, frozen=True):
 class State(Struct, omit_defaults=True, rename=_STORED_NAMES):
     """The whole state, or the changes since an earlier state. Among changes, None marks a deleted entry.
 
-    Keyed by metric: `schemas`, `counters`, `histograms` (the count per bucket, the count above all bounds, and the sum
-    in nanoseconds) and `created` (seconds since the epoch).
+    Keyed by metric: `schemas`, `counters`, `histograms` and `created` (seconds since the epoch).
 
     Keyed by source: `positions` by file generation, `searched_paths` (percent-encoded paths that were searched for
     files already), `active` by worker, `last_at` (the newest event time in nanoseconds), and the tables of the joins
@@ -50,7 +50,7 @@ class State(Struct, omit_defaults=True, rename=_STORED_NAMES):
 
     schemas: dict[str, MetricSchema] = {}
     counters: dict[str, dict[Labels, int | Decimal]] = {}
-    histograms: dict[str, dict[Labels, list[int | Decimal]]] = {}
+    histograms: dict[str, dict[Labels, Histogram]] = {}
     created: dict[str, dict[Labels, float]] = {}
     positions: dict[str, dict[str, Position | None]] = {}
     searched_paths: dict[str, dict[str, bool | None]] = {}
@@ -72,7 +72,7 @@ class State(Struct, omit_defaults=True, rename=_STORED_NAMES):
             "counters": {name: _widened(values) for name, values in self.counters.items()},
             "spent": {name: _widened(values) for name, values in self.spent.items()},
             "histograms": {
-                name: {labels: [_wide(number) for number in values] for labels, values in series.items()}
+                name: {labels: structs.replace(each, total=_wide(each.total)) for labels, each in series.items()}
                 for name, series in self.histograms.items()
             },
         }

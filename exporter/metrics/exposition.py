@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from exporter import catalogue as c
+from exporter.ledger.histogram import Histogram, layout
 from exporter.ledger.ledger import Snapshot
 from exporter.ledger.series import Labels
 from parsers.values.numbers import SECOND
@@ -116,22 +117,23 @@ def _plain(
 
 def _histograms(
     metric: c.Metric,
-    values: Mapping[Labels, list[int]],
-    bounds: Iterable[float],
+    values: Mapping[Labels, Histogram],
+    bounds: tuple[float, ...],
     created_at: Mapping[Labels, float] | None,
     texts: _LabelTexts,
 ) -> Iterator[str]:
     name = metric.name
     les = [*map(number, bounds), "+Inf"]
-    for labels, (*counts, total) in values.items():
+    classic = layout(bounds).classic
+    for labels, histogram in values.items():
         before, after = texts[labels]
         head = f'{name}_bucket{{{before}{"," if before else ""}le="'
         tail = f'"{"," if after else ""}{after}}} '
         count = 0
-        for le, count in zip(les, accumulate(counts), strict=True):
+        for le, count in zip(les, accumulate(classic(histogram)), strict=True):
             yield f"{head}{le}{tail}{number(count)}\n"
         text = _braces(before, after)
-        yield f"{name}_count{text} {number(count)}\n{name}_sum{text} {number(total / SECOND)}\n"
+        yield f"{name}_count{text} {number(count)}\n{name}_sum{text} {number(histogram.total / SECOND)}\n"
         if created_at is not None:
             yield f"{name}_created{text} {number(created_at[labels])}\n"
 

@@ -1,6 +1,6 @@
 """The result of a replay, as plain data for JSON and as tables for the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
@@ -9,15 +9,20 @@ from rich.console import Console
 from rich.table import Table
 
 from exporter import catalogue as c
+from exporter.ledger.histogram import layout
 from exporter.ledger.ledger import Snapshot
 from exporter.ledger.series import Labels
-from exporter.metrics.quantile import quantile
+from exporter.metrics.quantile import approximate, merged, quantiles
 
 Summary = dict[str, dict[str, Any]]
 
 
 def summarise(snapshot: Snapshot) -> Summary:
-    """Per source: lines by outcome, requests, usage, runs, invocations and errors. Durations are in seconds."""
+    """Per source: lines by outcome, requests, usage, runs, invocations and errors.
+
+    Quantiles are in seconds, within 5 % of exact. They stand in the row whose observations they are of: where a metric
+    of durations lacks a label of the rows, it has a section of its own.
+    """
     summary: Summary = {}
     for (source, outcome), count in snapshot.counters[c.LINES].items():
         summary.setdefault(source, {"lines": {}})["lines"][outcome] = count
@@ -25,9 +30,11 @@ def summarise(snapshot: Snapshot) -> Summary:
         found["unparsed"] = _counts(snapshot, c.UNPARSED_LINES, source)
         found["requests"] = _requests(snapshot, source)
         found["usage"] = _usage(snapshot, source)
-        found["runs"] = _timed(snapshot, c.RUNS, c.RUN_DURATION, source)
-        found["tasks"] = _timed(snapshot, c.TASKS, c.TASK_DURATION, source)
-        found["invocations"] = _timed(snapshot, c.MODEL_INVOCATIONS, c.MODEL_INVOCATION_DURATION, source)
+        found["runs"] = _rows(snapshot, c.RUNS, source)
+        found["tasks"] = _rows(snapshot, c.TASKS, source)
+        found["invocations"] = _rows(snapshot, c.MODEL_INVOCATIONS, source)
+        for _, section, metric, labels in _DURATIONS:
+            found[section] = _durations(snapshot, metric, labels, source)
         found["failed_requests"] = _failed(snapshot, source)
         found["dropped_values"] = _counts(snapshot, c.DROPPED_VALUES, source)
         found["errors"] = _counts(snapshot, c.ERRORS, source)
@@ -50,22 +57,37 @@ def show(summary: Summary, console: Console) -> None:
 
 
 def cardinality(snapshot: Snapshot) -> str:
-    """The number of series per metric, largest first, and the observations that the caps turned into `other`."""
+    """The number of label sets per metric, largest first, and the observations that the caps turned into `other`."""
     sizes = {m.name: len(series) for kind in (snapshot.counters, snapshot.histograms) for m, series in kind.items()}
     shown = sorted((item for item in sizes.items() if item[1] and "_exporter_" not in item[0]), key=lambda i: -i[1])
     folded = sorted(snapshot.counters[c.FOLDED_OBSERVATIONS].items())
     beyond = ", ".join(f"{count:,} observations of {name}" for (name,), count in folded if count)
-    sizes_shown = ", ".join(f"{name} {size:,}" for name, size in shown) or "none"
+    sizes_shown = ", ".join(f"{name} has {size:,}" for name, size in shown) or "none"
     return f"{sizes_shown}; above the caps of [limits], counted as other: {beyond}" if beyond else sizes_shown
 
 
+_QUANTILES = ("p50", "p95", "p99")
+
+#: Title, section, metric and labels of the tables of durations. A label that is not named is summed over.
+_DURATIONS = (
+    ("Durations in Dify's own access line, which measures a stream only until it starts", "handler_durations",
+     c.HANDLER_DURATION, ("route",)),
+    ("Times to the first byte", "first_bytes", c.TIME_TO_FIRST_BYTE, ("route",)),
+    ("Times to the first token", "first_tokens", c.TIME_TO_FIRST_TOKEN, ("app_id", "model")),
+    ("Durations of runs", "run_durations", c.RUN_DURATION, ("kind", "app_id")),
+    ("Durations of workflow nodes", "node_durations", c.NODE_RUN_DURATION, ("node_type",)),
+    ("Durations of Celery tasks", "task_durations", c.TASK_DURATION, ("task",)),
+    ("Durations of model and tool calls", "invocation_durations", c.MODEL_INVOCATION_DURATION, ("operation",)),
+)  # fmt: skip
+
 _TABLES = (
-    ("Requests", "requests", ("route", "status", "requests", "p50", "p95", "p99")),
+    ("Requests", "requests", ("route", "status", "requests", *_QUANTILES)),
     ("Failed requests", "failed_requests", ("route", "reason", "requests")),
     ("Tokens and cost", "usage", ("app_id", "provider", "model", "input", "output", "unsplit", "cost")),
-    ("Runs", "runs", ("kind", "app_id", "status", "count", "p50", "p95", "p99")),
-    ("Celery tasks", "tasks", ("task", "status", "count", "p50", "p95", "p99")),
-    ("Model and tool calls", "invocations", ("operation", "status_code", "count", "p50", "p95", "p99")),
+    ("Runs", "runs", ("kind", "app_id", "status", "count")),
+    ("Celery tasks", "tasks", ("task", "status", "count")),
+    ("Model and tool calls", "invocations", ("operation", "status_code", "count")),
+    *((title, section, (*labels, "count", *_QUANTILES)) for title, section, _, labels in _DURATIONS),
     ("Errors", "errors", ("kind", "count")),
     ("Dropped values", "dropped_values", ("field", "count")),
 )
@@ -75,11 +97,12 @@ def _print(console: Console, title: str, columns: tuple[str, ...], rows: Any) ->
     if isinstance(rows, dict):
         rows = [dict(zip(columns, item, strict=True)) for item in rows.items()]
     table = Table(title=title, title_justify="left")
-    for column in columns:
+    known = [column for column in columns if any(row.get(column) is not None for row in rows)]
+    for column in known:
         numeric = any(isinstance(row.get(column), int | float) for row in rows)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
+        table.add_row(*(_cell(row.get(column)) for column in known))
     console.print(table)
 
 
@@ -87,7 +110,7 @@ def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.3f} s"
+        return approximate(value)
     if isinstance(value, dict):
         return ", ".join(f"{amount} {currency}" for currency, amount in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)
@@ -107,7 +130,7 @@ def _failed(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
 
 
 def _requests(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
-    """Rows by route and status class. The quantiles are of whole requests, or else of Dify's handler."""
+    """Rows by route and status class, with the quantiles of whole requests."""
 
     def by_route_and_class(item: tuple[Labels, Any]) -> tuple[str, str]:
         (_, _, route, status_code), _ = item
@@ -117,9 +140,8 @@ def _requests(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
     rows = []
     for (route, status), group in groupby(sorted(own, key=by_route_and_class), by_route_and_class):
         items = list(group)
-        whole = _quantiles(snapshot, c.REQUEST_DURATION, [labels for labels, _ in items])
-        handler = _quantiles(snapshot, c.HANDLER_DURATION, [labels[:3] for labels, _ in items])
-        rows.append({"route": route, "status": status, "requests": sum(n for _, n in items)} | (whole or handler))
+        counts = _merged(snapshot, c.REQUEST_DURATION, [labels for labels, _ in items])
+        rows.append({"route": route, "status": status, "requests": sum(n for _, n in items)} | quantiles(counts))
     return sorted(rows, key=lambda row: -row["requests"])
 
 
@@ -137,27 +159,30 @@ def _usage(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
     return [rows[key] for key in sorted(rows)]
 
 
-def _timed(snapshot: Snapshot, counter: c.Metric, histogram: c.Metric, source: str) -> list[dict[str, Any]]:
-    """The rows of a counter with quantiles of its histogram.
-
-    The histogram lacks the counter's last label, so several rows can share it; only the largest shows them.
-    """
-    counts = {labels: int(count) for labels, count in snapshot.counters[counter].items() if labels[0] == source}
-    largest = {labels[:-1]: labels for labels in sorted(counts, key=lambda labels: counts[labels])}
+def _rows(snapshot: Snapshot, counter: c.Metric, source: str) -> list[dict[str, Any]]:
+    """The label sets of a counter with their counts."""
     return [
-        dict(zip(counter.labels[1:], labels[1:], strict=True))
-        | {"count": counts[labels]}
-        | (_quantiles(snapshot, histogram, [labels[:-1]]) if largest[labels[:-1]] == labels else {})
-        for labels in sorted(counts)
+        dict(zip(counter.labels[1:], labels[1:], strict=True)) | {"count": int(count)}
+        for labels, count in sorted(snapshot.counters[counter].items())
+        if labels[0] == source
     ]
 
 
-def _quantiles(snapshot: Snapshot, metric: c.Metric, label_sets: list[Labels]) -> dict[str, float]:
-    values: Mapping[Labels, list[int]] = snapshot.histograms[metric]
-    found = [values[labels] for labels in dict.fromkeys(label_sets) if labels in values]
-    if not found:
-        return {}
-    *counts, _ = (sum(column) for column in zip(*found, strict=True))
-    bounds = snapshot.bounds[metric]
-    named = {f"p{q}": quantile(q / 100, bounds, counts) for q in (50, 95, 99)}
-    return {name: value for name, value in named.items() if value is not None}
+def _durations(snapshot: Snapshot, metric: c.Metric, names: tuple[str, ...], source: str) -> list[dict[str, Any]]:
+    """The number and the quantiles of a metric's durations by the labels `names`."""
+    groups: dict[Labels, list[Labels]] = {}
+    for labels in snapshot.histograms[metric]:
+        if labels[0] == source:
+            group = tuple(value for name, value in zip(metric.labels, labels, strict=True) if name in names)
+            groups.setdefault(group, []).append(labels)
+    rows = []
+    for group, label_sets in sorted(groups.items()):
+        counts = _merged(snapshot, metric, label_sets)
+        rows.append(dict(zip(names, group, strict=True)) | {"count": sum(counts.values())} | quantiles(counts))
+    return sorted(rows, key=lambda row: -row["count"])
+
+
+def _merged(snapshot: Snapshot, metric: c.Metric, label_sets: Iterable[Labels]) -> dict[int, int]:
+    values = snapshot.histograms[metric]
+    found = (values[labels] for labels in label_sets if labels in values)
+    return merged(layout(snapshot.bounds[metric]), found)

@@ -16,11 +16,6 @@ def share(part: float, whole: float) -> str:
     return f"{percent:.0f} %" if percent >= 10 else f"{percent:.1f} %" if percent >= 0.1 else "< 0.1 %"
 
 
-def seconds(value: float) -> str:
-    """A duration in seconds, or in milliseconds if it is below one second."""
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
-
-
 def amount(value: float | Decimal, unit: str) -> str:
     """Tokens as an integer; money with two decimals, or with more if it is less than 1."""
     if unit == "tokens":

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from exporter.advice import alerts
+from exporter.metrics.quantile import approximate
 from exporter.status import humanize
 from exporter.status.rows import Status
 
@@ -93,7 +94,7 @@ def _template() -> "Template":
     from markupsafe import Markup
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    functions = (humanize.age, humanize.amount, humanize.rate, humanize.seconds, humanize.share, humanize.size, chart)
+    functions = (humanize.age, humanize.amount, humanize.rate, humanize.share, humanize.size, approximate, chart)
     environment.globals |= {function.__name__: function for function in functions}
     environment.globals |= {"style": Markup(_STYLE), "width": _WIDTH, "height": _HEIGHT}
     return environment.from_string(_FOLDER.joinpath("page.html").read_text("utf-8"))

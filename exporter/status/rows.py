@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from operator import add, sub
 
 from msgspec import Struct
 
@@ -11,8 +10,9 @@ from exporter import catalogue as c
 from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger import budgets
+from exporter.ledger.exponential import merge, quantile
+from exporter.ledger.histogram import EMPTY, layout
 from exporter.ledger.ledger import Snapshot
-from exporter.metrics.quantile import quantile
 from exporter.status.failures import FailureBuffer, FailureEntry, UnparsedLine
 from exporter.status.history import History, Point, Totals, rates, totals_by_source
 from parsers.values.numbers import SECOND
@@ -163,9 +163,7 @@ def _routes(snapshot: Snapshot, earlier: Snapshot | None, span: float) -> tuple[
     rows = []
     for key, count in requests.most_common(_MAX_ROUTES):
         is_handler_time = key not in durations and key in handler_times
-        metric = c.HANDLER_DURATION if is_handler_time else c.REQUEST_DURATION
-        buckets = handler_times[key] if is_handler_time else durations.get(key)
-        p95 = quantile(0.95, snapshot.bounds[metric], buckets) if buckets else None
+        p95 = quantile(0.95, handler_times[key] if is_handler_time else durations.get(key, {}))
         rate = count / span if span else 0.0
         rows.append(RouteRow(*key, count, rate, failed[key], p95, is_handler_time))
     return tuple(rows)
@@ -185,15 +183,15 @@ def _counts_by_route(
 
 def _buckets_by_route(
     snapshot: Snapshot, earlier: Snapshot | None, metric: c.Metric
-) -> dict[tuple[str, str], list[int]]:
-    """The increase of each bucket of a histogram since `earlier`, by source and route."""
-    increases: dict[tuple[str, str], list[int]] = {}
+) -> dict[tuple[str, str], dict[int, int]]:
+    """The increase of the exponential buckets of a histogram since `earlier`, by source and route."""
+    increases: dict[tuple[str, str], dict[int, int]] = {}
+    cells = layout(snapshot.bounds[metric])
     earlier_values = earlier.histograms[metric] if earlier else {}
-    for labels, (*buckets, _sum) in snapshot.histograms[metric].items():
-        increase = list(map(sub, buckets, earlier_values[labels][:-1])) if labels in earlier_values else buckets
-        if any(increase):
-            key = labels[0], labels[2]
-            increases[key] = list(map(add, increases[key], increase)) if key in increases else increase
+    for labels, histogram in snapshot.histograms[metric].items():
+        before = earlier_values.get(labels, EMPTY)
+        if histogram is not before:
+            merge(increases.setdefault((labels[0], labels[2]), {}), cells.exponential(histogram.since(before)))
     return increases
 
 

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.utils import floatToGoString
 
 from exporter import catalogue as c
+from exporter.ledger.histogram import layout
 from exporter.ledger.ledger import Ledger, Snapshot
 from exporter.ledger.series import Limits
 from exporter.metrics.exposition import OPEN_METRICS, TEXT, Gauges, Texts, render
@@ -95,8 +96,10 @@ class Reference(Collector):
     def histogram(self, metric, values, births) -> Metric:
         family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
         bounds = [*map(floatToGoString, self.snapshot.bounds[metric]), "+Inf"]
-        for labels, (*counts, total) in values.items():
-            family.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total / 10**9)
+        classic = layout(self.snapshot.bounds[metric]).classic
+        for labels, found in values.items():
+            counts = accumulate(classic(found))
+            family.add_metric(labels, list(zip(bounds, counts, strict=True)), found.total / 10**9)
             if labels in births:
                 named = dict(zip(metric.labels, labels, strict=True))
                 family.add_sample(f"{metric.name}_created", named, births[labels])

@@ -110,19 +110,36 @@ def test_tables_for_people() -> None:
         "│ /v1/chat-messages │ quota_exceeded │        1 │",
         "│ gpt-4.1       │ 3,731 │  1,381 │         │ 0.010312 USD  │",
         "dify: unparsed (format), for example: 0000-00-00 00:00:00.0 xxxxxx xxxx",
-        "series: dify_failed_requests_total ",
+        "label sets: dify_failed_requests_total has ",
     ):  # fmt: skip
         assert text in told.stdout
     assert re.search(r"│ node_failed +│ +1 │", told.stdout)
     assert "CANARY" not in told.output
 
 
-def test_the_times_of_a_histogram_are_shown_once() -> None:
-    tasks = found(str(SAMPLES / "dify-worker.log"))["dify"]["tasks"]
-    assert [("p50" in row) for row in tasks if row["task"].endswith("workflow_based_app_execution_task")] == [
-        False,
-        True,
-    ]
+def test_durations_without_a_status_are_in_tables_of_their_own() -> None:
+    """The metric of handlers and those of runs and tasks have no status, so no row of a status shows their times."""
+    worker = found(str(SAMPLES / "dify-worker.log"))["dify"]
+    assert not any("p50" in row for section in ("runs", "tasks") for row in worker[section])
+    [row] = [row for row in worker["task_durations"] if row["task"].endswith("workflow_based_app_execution_task")]
+    assert row["count"] == 4
+    assert row["p50"] == pytest.approx(6.2, rel=0.05)
+    api = found(str(SAMPLES / "dify-api-text.log"))["dify"]
+    assert not any("p50" in row for row in api["requests"])
+    [row] = [row for row in api["handler_durations"] if row["route"] == "/v1/chat-messages"]
+    assert row["count"] == 13
+
+
+def test_quantiles_of_three_requests_are_those_of_the_three(tmp_path: Path) -> None:
+    line = (
+        '172.18.0.1 - - [23/Nov/2026:08:53:10 +0000] "GET /v1/info HTTP/1.1" 200 1 "-" "x" "-" rt={} '
+        'uct="0.000" uht="0.001" urt="{}" us="200"\n'
+    )
+    (tmp_path / "x.log").write_text("".join(line.format(time, time) for time in ("1.000", "2.000", "2.700")))
+    [row] = found(str(tmp_path / "x.log"))["nginx"]["requests"]
+    assert [row["p50"], row["p95"], row["p99"]] == pytest.approx([2.0, 2.7, 2.7], rel=0.05)
+    shown = run(str(tmp_path / "x.log")).stdout
+    assert "│ ≈ 1.92 s │ ≈ 2.71 s │ ≈ 2.71 s │" in shown
 
 
 def test_what_the_caps_made_other_is_said(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from exporter.advice.alerts import Verdict
+from exporter.metrics.quantile import approximate
 from exporter.status.failures import FailureEntry, UnparsedLine
 from exporter.status.history import Totals
-from exporter.status.humanize import age, rate, seconds, share, size
+from exporter.status.humanize import age, rate, share, size
 from exporter.status.page import page
 from exporter.status.rows import BudgetRow, ModelRow, RouteRow, SourceRow, SourceState
 from tests.exporter.web.endpoint import Client, Service, listening, status
@@ -128,4 +129,6 @@ def test_numbers_are_readable() -> None:
     assert [size(n) for n in (0, 1023, 1024, 20 << 20, 3 << 40)] == ["0 B", "1023 B", "1.0 KiB", "20 MiB", "3072 GiB"]
     assert [rate(n) for n in (0, 0.004, 0.5, 12.34, 1234.5)] == ["0.0", "0.004", "0.5", "12.3", "1,234"]
     assert [share(*n) for n in ((0, 0), (1, 10000), (1, 200), (1, 3))] == ["0 %", "< 0.1 %", "0.5 %", "33 %"]
-    assert [seconds(n) for n in (0.0123, 12.34)] == ["12 ms", "12.3 s"]
+    assert [approximate(n) for n in (0, 0.00020751, 0.0123, 0.9996, 12.34, 1234.5)] == [
+        "≈ 0 ms", "≈ 0.208 ms", "≈ 12.3 ms", "≈ 1.00 s", "≈ 12.3 s", "≈ 1,234 s",
+    ]  # fmt: skip
