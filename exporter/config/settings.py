@@ -10,6 +10,7 @@ from exporter.config.proxy import ProxyConfig
 from exporter.config.toml_table import FileName, Seconds
 from exporter.config.web import WebConfig
 from exporter.ledger.budgets import Budget
+from exporter.ledger.history import HistoryConfig
 from exporter.ledger.money import Exchange
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits
@@ -91,5 +92,6 @@ class Config(Struct, frozen=True):
     budgets: tuple[Budget, ...] = ()
     exchange: Exchange = Exchange()
     apps: Mapping[str, AppConfig] = {}
+    history: HistoryConfig = HistoryConfig()
     proxy: ProxyConfig = ProxyConfig()
     web: WebConfig = WebConfig()

@@ -4,10 +4,8 @@ A day has 23 or 25 hours when daylight saving time begins or ends; the hour that
 """
 
 from datetime import date, datetime, timedelta, tzinfo
-from functools import partial
 from typing import Literal
 
-from parsers.slices import SpanOf
 from parsers.values.numbers import SECOND
 
 Unit = Literal["hour", "day", "week", "month"]
@@ -15,9 +13,19 @@ Unit = Literal["hour", "day", "week", "month"]
 _HOUR = 3600
 
 
-def spans(unit: Unit, local: tzinfo) -> SpanOf:
-    """The spans of a unit in a time zone."""
-    return partial(span_of, unit, local)
+class Spans:
+    """The spans of a unit in a time zone. It remembers the last one, because nearly every time is in the same one."""
+
+    def __init__(self, unit: Unit, local: tzinfo) -> None:
+        self._unit, self._local = unit, local
+        self._last = 0, 0
+
+    def __call__(self, at: int) -> tuple[int, int]:
+        """The span that contains the time `at`, see `span_of`."""
+        begin, end = self._last
+        if not begin <= at < end:
+            begin, end = self._last = span_of(self._unit, self._local, at)
+        return begin, end
 
 
 def span_of(unit: Unit, local: tzinfo, at: int) -> tuple[int, int]:

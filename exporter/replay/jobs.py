@@ -69,7 +69,7 @@ def run(
                 reached = later(reached, each.at)
                 counted = span.holds(reached)
                 if counted:
-                    ledger.enter(name, each.batch)
+                    ledger.enter(name, each.batch, reached, each.is_late)
                 yield Step(name, each.batch, counted)
 
 
