@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 import click
@@ -40,23 +40,36 @@ _INTERRUPTED = 130
 Examples = dict[tuple[str, str], bytes]
 
 
-class _Moment(click.ParamType[int]):
-    """A point in time, in nanoseconds since the epoch."""
+class Moment(click.ParamType[int]):
+    """A point in time, in nanoseconds since the epoch. A time without a zone is in UTC."""
 
     name = "time"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if ago := re.fullmatch(r"(\d{1,6})([smhd])", value):
-            seconds = int(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[ago[2]]
-            return time.time_ns() - seconds * SECOND
         try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f'expected a time such as 2026-11-23T08:00:00Z, or 2h for two hours ago, found "{value}"')
-        return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * SECOND)
+            return moment(value, UTC)
+        except ValueError as error:
+            self.fail(str(error))
 
 
-def _processors() -> int:
+def moment(value: str, local: tzinfo) -> int:
+    """A point in time, in nanoseconds since the epoch. `local` is the time zone of a time without one.
+
+    Raises ValueError.
+    """
+    if ago := re.fullmatch(r"(\d{1,6})([smhd])", value):
+        seconds = int(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[ago[2]]
+        return time.time_ns() - seconds * SECOND
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(
+            f'expected a time such as 2026-11-23T08:00:00Z, or 2h for two hours ago, found "{value}"'
+        ) from None
+    return round((found if found.tzinfo else found.replace(tzinfo=local)).timestamp() * SECOND)
+
+
+def processors() -> int:
     """The number of usable processors, at most eight: one process enters all batches and cannot keep up with more."""
     return min(8, len(os.sched_getaffinity(0)))
 
@@ -67,12 +80,12 @@ def _processors() -> int:
 @click.option("--parser", "parser_name", help="Parser of FILES; detected by default.")
 @click.option("--format", "format_", help="Format of the parser: a name, or nginx's log_format itself.")
 @click.option("--envelope", help="none, docker, cri, compose, syslog or json; detected by default.")
-@click.option("--since", type=_Moment(), help="Count only events from this time on; 2h means two hours ago.")
-@click.option("--until", type=_Moment(), help="Count only events before this time.")
+@click.option("--since", type=Moment(), help="Count only events from this time on; 2h means two hours ago.")
+@click.option("--until", type=Moment(), help="Count only events before this time.")
 @click.option(
     "--processes",
     type=click.IntRange(1, 64),
-    default=_processors,
+    default=processors,
     show_default="one per processor",
     help="Number of processes that parse one large uncompressed file.",
 )
@@ -113,28 +126,28 @@ def replay(
         stop("--since must be before --until: nothing lies between them")
     examples: Examples = {}
     code = 0
-    _tune_memory()
+    tune_memory()
     try:
         if files:
             candidates = candidates_or_stop(parser_name, format_, envelope, config.routes.extra)
             jobs = [Job(file, candidates=candidates) for file in files]
         else:
             jobs = jobs_of(config.sources)
-        with _progress(jobs) as advance:
-            for step in run(jobs, ledger, config.limits.line_length, Span(since, until), _say, processes):
+        with progress(jobs) as advance:
+            for step in run(jobs, ledger, config.limits.line_length, Span(since, until), say, processes):
                 advance(step.batch)
                 _keep_examples(examples, step)
     except InputError as error:
         stop(str(error))
     except KeyboardInterrupt:
-        _say("interrupted: the result covers only what was read until then")
+        say("interrupted: the result covers only what was read until then")
         code = _INTERRUPTED
     _say_dropped(ledger.snapshot(None), since is not None or until is not None)
     _print(ledger, config, examples, output)
     raise SystemExit(code)
 
 
-def _tune_memory() -> None:
+def tune_memory() -> None:
     # Records are many and have no cycles. By default the garbage collector would traverse them 40 times per window.
     gc.set_threshold(100_000)
     # Free one large block: from then on glibc keeps freed memory. Otherwise the kernel would have to clear the same
@@ -147,7 +160,7 @@ def _keep_examples(examples: Examples, step: Step) -> None:
         examples.setdefault((step.source, reason), line)
 
 
-def _say(sentence: str) -> None:
+def say(sentence: str) -> None:
     click.echo(printable(sentence), err=True)
 
 
@@ -155,13 +168,13 @@ def _say_dropped(snapshot: Snapshot, in_span: bool) -> None:
     """Print how many values were not understood, by source and field. `in_span` is True with --since or --until."""
     for (source, field), count in snapshot.counters[c.DROPPED_VALUES].items():
         chosen = "; such a line is treated as the line before it" if in_span and field == "time" else ""
-        _say(
+        say(
             f"{source}: {field} not understood and left out, {count:,} times{chosen}; `dify-exporter explain` shows why"
         )
 
 
 @contextmanager
-def _progress(jobs: list[Job]) -> Iterator[Callable[[Batch], None]]:
+def progress(jobs: list[Job]) -> Iterator[Callable[[Batch], None]]:
     """On a terminal, show a progress bar with bytes and lines per second."""
     if not sys.stderr.isatty():
         yield lambda _: None

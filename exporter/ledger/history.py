@@ -31,6 +31,9 @@ NEWEST_DAYS = 8
 #: The name of the book of lines that belong to no day.
 LATE = "late"
 
+#: No event of Dify is older than 2000-01-01. A clock that was not set yet says 1970.
+_OLDEST = 946_684_800 * SECOND
+
 #: A file is being read if lines of it were posted in the last so many seconds.
 _ACTIVE = 60.0
 
@@ -147,7 +150,7 @@ class History:
     def book(self, source: str, at: int | None, is_late: bool = False) -> Book:
         """The book of a time in nanoseconds. The time None is now."""
         day = LATE if is_late else self._day(round(self._clock() * SECOND) if at is None else at)
-        if day <= self.closed.get(source, ""):
+        if day <= self.closed.get(source, "") or (at is not None and at < _OLDEST):
             day = LATE
         key = self.config.timezone, day, source
         if key not in self.books:

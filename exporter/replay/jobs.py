@@ -21,11 +21,15 @@ from parsers.slices import Slice, later
 
 
 class Job(Struct, frozen=True):
-    """One file, and either the source that reads it, or the candidates from which its parser is detected."""
+    """One file, and either the source that reads it, or the candidates from which its parser is detected.
+
+    `on_damage` is the same as in `open_input`.
+    """
 
     file: str
     source: SourceConfig | None = None
     candidates: tuple[Guess, ...] = ()
+    on_damage: Callable[[str], None] | None = None
 
 
 class Step(Struct, frozen=True):
@@ -58,7 +62,7 @@ def run(
     `say` is called with messages about what was detected. Raises InputError.
     """
     for job in jobs:
-        with open_input(job.file) as log:
+        with open_input(job.file, job.on_damage) as log:
             if not log.sample:
                 say(f"{job.file}: is empty")
                 continue

@@ -1,7 +1,9 @@
 """The history by day of a real `serve`: the days are what was written, whatever happens to the process and the log."""
 
+import json
 import random
 import signal
+import subprocess
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from exporter.ledger.history import LINES, REQUESTS, BookKey, Entries
 from exporter.persistence import archive
 from exporter.persistence.checkpoint import read_state
-from tests.system.exporter import serving
+from tests.system.exporter import COMMAND, serving
 from tests.system.programs import until
 
 pytestmark = pytest.mark.system
@@ -82,4 +84,10 @@ def test_a_week_of_kills_and_rotations(tmp_path: Path) -> None:
     }
     assert found == dict(log.written)
     assert len({day for day, _ in found}) >= 7
+    report = json.loads(subprocess.check_output([COMMAND, "report", "--by", "day", "--output", "json"], cwd=tmp_path))
+    by_day = {row["time"]: row["requests"] for row in report["rows"]}
+    assert by_day == {day: sum(n for (each, _), n in log.written.items() if each == day) for day, _ in log.written}
+    assert report["timezone"] == "Asia/Shanghai"
+    begins = f"{min(by_day)}: the history of source nginx begins on this day, which may not be whole"
+    assert begins in report["incomplete"]
     assert sum(book[LINES,] for book in days(tmp_path).values()) == log.lines  # type: ignore[misc]
