@@ -114,6 +114,7 @@ def _usage(ledger: SourceLedger, record: b.Usage, refused: bool = False) -> None
     if cost is None and (price := ledger.prices.find(record, at)) is not None:
         (cost, unpriced), currency, basis = price.priced(record), price.currency, "price_list"
     ledger.budgets.spend(ledger.source, record, cost, currency, at)
+    ledger.budgets.see(at)
     if cost is not None:
         series.add(c.COST, (ledger.source, record.app_id, *model, currency, basis), cost, record.count, refused=refused)
         books.add(h.COST, (record.app_id, *model, currency), cost)

@@ -282,6 +282,7 @@ class Ledger:
         if not self._is_stored:
             ledger.joins.forget_changes()
         if batch.last_at is not None:
+            self._budgets.see(event_time(ledger, batch.last_at))
             advance(ledger, batch.last_at)
             ledger.usage_at = max(ledger.usage_at, event_time(ledger, batch.last_at))
         ledger.books.enter(each.at or ledger.last_at or None, each.is_late)
