@@ -11,8 +11,8 @@ from exporter.config.settings import Config, SourceConfig
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exposition import render
 from exporter.metrics.gauges import computed_gauges
-from exporter.replay.feed import ALWAYS
 from exporter.replay.jobs import Listener, jobs_of, run
+from exporter.replay.span import ALWAYS
 
 ROOT = Path(__file__).parents[1]
 

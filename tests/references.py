@@ -24,6 +24,7 @@ from exporter.config.settings import AppConfig, ExporterConfig, RoutesConfig, So
 from exporter.config.tls import TlsConfig
 from exporter.config.web import HeadersConfig, RateLimit
 from exporter.ledger.budgets import Budget
+from exporter.ledger.history import HistoryConfig
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits
 from parsers.envelope import ENVELOPES
@@ -106,6 +107,10 @@ MEANINGS: dict[str, dict[str, str]] = {
         "match": 'which usage counts in the budget: `{ app_id = "…" }`; also source, provider and model',
     },
     "[apps]": {"name": "display name of the app", "team": "team that receives the app's alerts"},
+    "[history]": {
+        "timezone": "time zone whose midnight ends a day of the history, see report.md",
+        "days": "days that are kept; 0 keeps none",
+    },
     "[proxy]": {
         "listen": "host:port",
         "upstream": "URL of Dify's api",
@@ -155,6 +160,7 @@ TABLES: dict[str, type[Struct]] = {
     "[[price]]": Price,
     "[[budget]]": Budget,
     "[apps]": AppConfig,
+    "[history]": HistoryConfig,
     "[proxy]": ProxyConfig,
     "[receive]": ReceiveConfig,
     "[tls_server_config]": TlsConfig,

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 import click
@@ -21,10 +21,10 @@ from exporter.messages import printable, redact
 from exporter.metrics.exposition import render
 from exporter.metrics.gauges import computed_gauges
 from exporter.replay.event_times import shown
-from exporter.replay.feed import ALWAYS, Span
 from exporter.replay.inputs import InputError
 from exporter.replay.jobs import Job, jobs_of, run
 from exporter.replay.notes import Notes
+from exporter.replay.span import ALWAYS, Span
 from parsers.batch import Batch
 from parsers.values.numbers import SECOND
 
@@ -40,19 +40,32 @@ _INTERRUPTED = 130
 
 
 class Moment(click.ParamType[int]):
-    """A point in time, in nanoseconds since the epoch."""
+    """A point in time, in nanoseconds since the epoch. A time without a zone is in UTC."""
 
     name = "time"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if ago := re.fullmatch(r"(\d{1,6})([smhdw])", value):
-            seconds = int(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[ago[2]]
-            return time.time_ns() - seconds * SECOND
         try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f'expected a time such as 2026-11-23T08:00:00Z, or how long ago: 30m, 2h, 1w; found "{value}"')
-        return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * SECOND)
+            return moment(value, UTC)
+        except ValueError as error:
+            self.fail(str(error))
+
+
+def moment(value: str, local: tzinfo) -> int:
+    """A point in time, in nanoseconds since the epoch. `local` is the time zone of a time without one.
+
+    Raises ValueError.
+    """
+    if ago := re.fullmatch(r"(\d{1,6})([smhdw])", value):
+        seconds = int(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[ago[2]]
+        return time.time_ns() - seconds * SECOND
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(
+            f'expected a time such as 2026-11-23T08:00:00Z, or how long ago: 30m, 2h, 1w; found "{value}"'
+        ) from None
+    return round((found if found.tzinfo else found.replace(tzinfo=local)).timestamp() * SECOND)
 
 
 def processors() -> int:

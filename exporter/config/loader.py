@@ -18,6 +18,7 @@ from exporter.config.tls import tls_context
 from exporter.config.toml_table import Problems, Table, convert, toml_type
 from exporter.config.web import WebConfig, convert_web_config
 from exporter.ledger.budgets import Budget
+from exporter.ledger.history import HistoryConfig
 from exporter.ledger.money import ANCHOR, Exchange, amount, currency, same_currencies
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits
@@ -55,6 +56,7 @@ def load(path: Path) -> Config:
         budgets=_budgets(document, problems),
         exchange=_exchange(document.get("exchange", {}), problems),
         apps=_apps(document.get("apps", {}), problems),
+        history=_one(document, "history", HistoryConfig, problems),
         proxy=_one(document, "proxy", ProxyConfig, problems),
         receive=_one(document, "receive", ReceiveConfig, problems),
         web=_web(path, exporter, problems),
@@ -123,7 +125,7 @@ def _named_document(config_path: Path, name: str, named_by: str) -> tuple[Path, 
 
 
 _ARRAYS = {"source", "price", "budget"}
-_TABLES = {"exporter", "routes", "limits", "buckets", "exchange", "apps", "proxy", "receive"}
+_TABLES = {"exporter", "routes", "limits", "buckets", "exchange", "apps", "history", "proxy", "receive"}
 
 
 def _check_top_level(document: dict[str, Any], problems: Problems) -> None:

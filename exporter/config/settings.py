@@ -12,6 +12,7 @@ from exporter.config.receive import ReceiveConfig
 from exporter.config.toml_table import FileName, Seconds
 from exporter.config.web import WebConfig
 from exporter.ledger.budgets import Budget
+from exporter.ledger.history import HistoryConfig
 from exporter.ledger.money import Exchange
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits
@@ -94,6 +95,7 @@ class Config(Struct, frozen=True):
     budgets: tuple[Budget, ...] = ()
     exchange: Exchange = Exchange()
     apps: Mapping[str, AppConfig] = {}
+    history: HistoryConfig = HistoryConfig()
     proxy: ProxyConfig = ProxyConfig()
     receive: ReceiveConfig = ReceiveConfig()
     web: WebConfig = WebConfig()

@@ -141,7 +141,7 @@ class Series:
     ) -> Labels:
         """The label set under which an observation counts: cleaned, and folded if the metric is full."""
         if not self.is_clean(labels):
-            labels = tuple(self._clean(value) for value in labels)
+            labels = tuple(clean(value, self.limits.label_length) for value in labels)
         full = len(series) >= self._cap(metric) and not OPEN_LABELS.isdisjoint(metric.labels)
         if refused or (full and labels not in series):
             folded = tuple(
@@ -160,7 +160,8 @@ class Series:
     def _cap(self, metric: Metric) -> int:
         return self.limits.series_per_histogram if metric in self._histograms else self.limits.series_per_counter
 
-    def _clean(self, value: str) -> str:
-        """Make a label value valid: bounded, printable UTF-8, not empty. One bad value would break a whole scrape."""
-        value = value[: self.limits.label_length].encode("utf-8", "replace").decode()
-        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value) or UNKNOWN
+
+def clean(value: str, length: int) -> str:
+    """Make a label value valid: bounded, printable UTF-8, not empty. One bad value would break a whole scrape."""
+    value = value[:length].encode("utf-8", "replace").decode()
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value) or UNKNOWN

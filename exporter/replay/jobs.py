@@ -10,12 +10,14 @@ from exporter.config.settings import SourceConfig
 from exporter.ledger.ledger import Ledger
 from exporter.replay import parallel
 from exporter.replay.detect import Guess, detect, several_services, unrecognised
-from exporter.replay.feed import ALWAYS, Span, feed, within
+from exporter.replay.feed import feed
 from exporter.replay.inputs import Input, InputError, open_input
+from exporter.replay.span import Span
 from exporter.tail.globs import tailed
 from exporter.tail.permissions import log_problem
 from parsers.batch import Batch
 from parsers.parser import Parser
+from parsers.slices import Slice, later
 
 
 class Job(Struct, frozen=True):
@@ -75,6 +77,10 @@ class Listener:
         """An input, or the rest of it, cannot be read, or its format is not recognised. Raises the error."""
         raise error
 
+    def damaged(self, sentence: str) -> None:
+        """A packed input is cut or damaged. It was read up to there."""
+        self.failed(InputError(sentence))
+
 
 def run(
     jobs: Iterable[Job], ledger: Ledger, line_length: int, span: Span, listener: Listener, processes: int = 1
@@ -84,27 +90,40 @@ def run(
     Raises InputError, unless the listener takes it.
     """
     for job in jobs:
+        damage: list[str] = []
         try:
-            with open_input(job.file) as log:
-                if not log.sample:
+            with open_input(job.file, damage.append) as log:
+                if not log.sample and not damage:
                     listener.say(f"{job.file}: is empty")
                     continue
                 found = _recognised(job, log.sample, listener.say)
                 listener.opened(found)
                 ledger.open(found.source)
-                batches = _batches(log, found.parser, line_length, span, processes)
-                for batch, counted in within(batches, span):
-                    if counted:
-                        ledger.enter(found.source, batch)
-                    yield Step(found.source, batch, counted)
+                yield from _entered(
+                    _slices(log, found.parser, line_length, span, processes), found.source, ledger, span
+                )
         except InputError as error:
-            listener.failed(error)
+            listener.failed(InputError(f"{job.file}: cannot be read: {damage[0]}") if damage else error)
+        else:
+            for reason in damage:
+                listener.damaged(f"{job.file}: is cut or damaged, and is read up to there: {reason}")
 
 
-def _batches(log: Input, parser: Parser, line_length: int, span: Span, processes: int) -> Iterator[Batch]:
-    if processes > 1 and span == ALWAYS and log.descriptor is not None and parallel.is_worthwhile(log.descriptor):
-        return parallel.parse(parallel.OpenLog(log.descriptor, parser, line_length), processes)
-    return feed(log.read, parser, line_length, span=span)
+def _entered(slices: Iterator[Slice], source: str, ledger: Ledger, span: Span) -> Iterator[Step]:
+    """Enter the slices whose time is in the span."""
+    reached: int | None = None
+    for each in slices:
+        reached = later(reached, each.at)
+        counted = span.holds(reached)
+        if counted:
+            ledger.enter(source, each.batch, reached, each.is_late)
+        yield Step(source, each.batch, counted)
+
+
+def _slices(log: Input, parser: Parser, line_length: int, span: Span, processes: int) -> Iterator[Slice]:
+    if processes > 1 and log.descriptor is not None and parallel.is_worthwhile(log.descriptor):
+        return parallel.parse(parallel.OpenLog(log.descriptor, parser, line_length, span.boundaries), processes)
+    return feed(log.read, parser, line_length, span_of=span.boundaries)
 
 
 def _recognised(job: Job, sample: bytes, say: Callable[[str], None]) -> Opened:

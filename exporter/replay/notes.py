@@ -60,6 +60,11 @@ class Notes(Listener):
         if self.inputs > 1:
             self.say(f"skipped: {error}")
 
+    def damaged(self, sentence: str) -> None:
+        self.skipped.append(sentence)
+        if self.inputs > 1:
+            self.say(sentence)
+
     def absent(self) -> Iterator[str]:
         """What no log of its kind contains."""
         for kind, advice in self._absent.items():
