@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from exporter.config.settings import SourceConfig
 from exporter.ledger.ledger import Ledger
@@ -62,19 +62,40 @@ def run(
     `say` is called with messages about what was detected. Raises InputError.
     """
     for job in jobs:
-        with open_input(job.file, job.on_damage) as log:
-            if not log.sample:
-                say(f"{job.file}: is empty")
-                continue
-            name, parser = _parser_of(job, log.sample, say)
-            ledger.open(name)
-            reached: int | None = None
-            for each in _slices(log, parser, line_length, span, processes):
-                reached = later(reached, each.at)
-                counted = span.holds(reached)
-                if counted:
-                    ledger.enter(name, each.batch, reached, each.is_late)
-                yield Step(name, each.batch, counted)
+        for name, each in read(job, line_length, span, say, processes):
+            counted = span.holds(each.at)
+            if counted:
+                ledger.enter(name, each.batch, each.at, each.is_late)
+            yield Step(name, each.batch, counted)
+
+
+def read(
+    job: Job, line_length: int, span: Span, say: Callable[[str], None], processes: int = 1
+) -> Iterator[tuple[str, Slice]]:
+    """The slices of a file, with the name of its source. Raises InputError."""
+    with open_input(job.file, job.on_damage) as log:
+        if not log.sample:
+            say(f"{job.file}: is empty")
+            return
+        name, parser = _parser_of(job, log.sample, say)
+        yield name, Slice(Batch())
+        reached: int | None = None
+        for each in _slices(log, parser, line_length, span, processes):
+            reached = later(reached, each.at)
+            yield name, Slice(each.batch, reached, each.is_late)
+
+
+def resolved(job: Job, say: Callable[[str], None]) -> tuple[Job, bytes] | None:
+    """The job with its detected parser as a source, and the beginning of the file; None for an empty file.
+
+    Raises InputError.
+    """
+    with open_input(job.file, job.on_damage) as log:
+        if not log.sample:
+            say(f"{job.file}: is empty")
+            return None
+        name, parser = _parser_of(job, log.sample, say)
+        return structs.replace(job, source=job.source or SourceConfig(name, (), parser)), log.sample
 
 
 def _slices(log: Input, parser: Parser, line_length: int, span: Span, processes: int) -> Iterator[Slice]:
