@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from exporter.config.settings import SourceConfig
 from exporter.ledger.ledger import Ledger
@@ -79,7 +79,7 @@ class Listener:
 
     def damaged(self, sentence: str) -> None:
         """A packed input is cut or damaged. It was read up to there."""
-        self.failed(InputError(sentence))
+        self.say(sentence)
 
 
 def run(
@@ -90,34 +90,47 @@ def run(
     Raises InputError, unless the listener takes it.
     """
     for job in jobs:
-        damage: list[str] = []
-        try:
-            with open_input(job.file, damage.append) as log:
-                if not log.sample and not damage:
-                    listener.say(f"{job.file}: is empty")
-                    continue
-                found = _recognised(job, log.sample, listener.say)
-                listener.opened(found)
-                ledger.open(found.source)
-                yield from _entered(
-                    _slices(log, found.parser, line_length, span, processes), found.source, ledger, span
-                )
-        except InputError as error:
-            listener.failed(InputError(f"{job.file}: cannot be read: {damage[0]}") if damage else error)
-        else:
-            for reason in damage:
-                listener.damaged(f"{job.file}: is cut or damaged, and is read up to there: {reason}")
+        for name, each in read(job, line_length, span, listener, processes):
+            counted = span.holds(each.at)
+            if counted:
+                ledger.enter(name, each.batch, each.at, each.is_late)
+            yield Step(name, each.batch, counted)
 
 
-def _entered(slices: Iterator[Slice], source: str, ledger: Ledger, span: Span) -> Iterator[Step]:
-    """Enter the slices whose time is in the span."""
-    reached: int | None = None
-    for each in slices:
-        reached = later(reached, each.at)
-        counted = span.holds(reached)
-        if counted:
-            ledger.enter(source, each.batch, reached, each.is_late)
-        yield Step(source, each.batch, counted)
+def read(job: Job, line_length: int, span: Span, listener: Listener, processes: int = 1) -> Iterator[tuple[str, Slice]]:
+    """The slices of a file, with the name of its source. Raises InputError, unless the listener takes it."""
+    damage: list[str] = []
+    try:
+        with open_input(job.file, damage.append) as log:
+            if not log.sample and not damage:
+                listener.say(f"{job.file}: is empty")
+                return
+            found = _recognised(job, log.sample, listener.say)
+            listener.opened(found)
+            yield found.source, Slice(Batch())
+            reached: int | None = None
+            for each in _slices(log, found.parser, line_length, span, processes):
+                reached = later(reached, each.at)
+                yield found.source, Slice(each.batch, reached, each.is_late)
+    except InputError as error:
+        listener.failed(InputError(f"{job.file}: cannot be read: {damage[0]}") if damage else error)
+    else:
+        for reason in damage:
+            listener.damaged(f"{job.file}: is cut or damaged, and is read up to there: {reason}")
+
+
+def resolved(job: Job, say: Callable[[str], None]) -> tuple[Job, bytes] | None:
+    """The job with its detected parser as a source, and the beginning of the file; None for an empty file.
+
+    Raises InputError.
+    """
+    with open_input(job.file, lambda _: None) as log:
+        if not log.sample:
+            say(f"{job.file}: is empty")
+            return None
+        found = _recognised(job, log.sample, say)
+        source = job.source or SourceConfig(found.source, (), found.parser)
+        return structs.replace(job, source=source), log.sample
 
 
 def _slices(log: Input, parser: Parser, line_length: int, span: Span, processes: int) -> Iterator[Slice]:
