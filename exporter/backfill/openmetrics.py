@@ -11,7 +11,8 @@ from exporter import catalogue as c
 from exporter.ledger.histogram import EMPTY, Histogram, layout
 from exporter.ledger.series import Labels
 from exporter.ledger.state import State
-from exporter.metrics.exposition import Gauges, number
+from exporter.metrics.exposition import number
+from exporter.metrics.families import Gauges
 from parsers.values.numbers import SECOND
 
 #: Prometheus forgets a series whose last sample is five minutes old, so each one is repeated after so many seconds.
