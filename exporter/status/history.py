@@ -12,7 +12,7 @@ from itertools import pairwise
 from msgspec import Struct
 
 from exporter import catalogue as c
-from exporter.ledger.ledger import Snapshot
+from exporter.ledger.snapshot import Snapshot
 
 _HOUR = 3600.0
 _MIN_STEP, _MAX_STEP = 1.0, 15.0  # seconds between two points
