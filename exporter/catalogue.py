@@ -109,6 +109,9 @@ NODE_RUN_DURATION = _histogram(
 TASKS = _counter(
     "dify_tasks_total", "Celery tasks that ended.",
     "source", "task", "status")
+TASKS_RECEIVED = _counter(
+    "dify_tasks_received_total", "Celery tasks that a worker received from the queue; each retry once more.",
+    "source", "task")
 TASK_DURATION = _histogram(
     "dify_task_duration_seconds", "Duration of a Celery task, without its time in the queue.", REQUEST_BUCKETS,
     "source", "task")

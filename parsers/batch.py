@@ -200,6 +200,15 @@ class Task(Struct, frozen=True, gc=False, tag=True):
     duration: Count | None = None
 
 
+class TaskReceived(Struct, frozen=True, gc=False, tag=True):
+    """A worker has received a Celery task. A `Task` record follows when the task ends.
+
+    `task` is the same as in `Task`. A task that is retried is received once more for each retry.
+    """
+
+    task: str
+
+
 class Invocation(Struct, frozen=True, gc=False, tag=True):
     """`count` finished calls of the plugin daemon.
 
@@ -356,6 +365,7 @@ Record = (
     | Run
     | NodeRun
     | Task
+    | TaskReceived
     | Invocation
     | Failure
     | Active

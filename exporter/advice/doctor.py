@@ -37,8 +37,9 @@ class Finding(Struct, frozen=True):
 #: The names of record types in the output of `check`. Other types repeat what these report.
 _RECORD_NAMES = {
     "Request": "requests", "Usage": "token usages", "UsageMissing": "missing usages", "FirstToken": "first tokens",
-    "Run": "runs", "NodeRun": "node runs", "Task": "Celery tasks", "Invocation": "model and tool calls",
-    "Failure": "errors", "Opened": "begun runs", "Closed": "ended runs", "Active": "states of the proxy",
+    "Run": "runs", "NodeRun": "node runs", "Task": "Celery tasks", "TaskReceived": "received Celery tasks",
+    "Invocation": "model and tool calls", "Failure": "errors",
+    "Opened": "begun runs", "Closed": "ended runs", "Active": "states of the proxy",
     "DroppedLines": "lines that the proxy dropped", "ReceivedItems": "items that the receiver got",
 }  # fmt: skip
 

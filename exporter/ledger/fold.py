@@ -150,6 +150,10 @@ def _task(ledger: SourceLedger, record: b.Task) -> None:
     _timed(ledger, (c.TASKS, c.TASK_DURATION), (record.task, record.status), _one(record.duration))
 
 
+def _task_received(ledger: SourceLedger, record: b.TaskReceived) -> None:
+    ledger.series.add(c.TASKS_RECEIVED, (ledger.source, record.task))
+
+
 def _invocation(ledger: SourceLedger, record: b.Invocation) -> None:
     durations = record.durations or _one(record.duration)
     metrics = c.MODEL_INVOCATIONS, c.MODEL_INVOCATION_DURATION
@@ -296,6 +300,7 @@ FOLDS: Mapping[type, Callable[[SourceLedger, Any], None]] = {
     b.Run: _run,
     b.NodeRun: _node_run,
     b.Task: _task,
+    b.TaskReceived: _task_received,
     b.Invocation: _invocation,
     b.Failure: _failure,
     b.Active: _active,

@@ -28,6 +28,7 @@ from parsers.batch import (
     Request,
     Run,
     Task,
+    TaskReceived,
     Usage,
     UsageMissing,
 )
@@ -156,7 +157,7 @@ _ADVICE = (
         "environment",
     ),
     (
-        {Run, Opened, Closed, Task},
+        {Run, Opened, Closed, Task, TaskReceived},
         "no runs and no Celery tasks: only a worker logs them, with LOG_LEVEL=INFO, and streaming workflows since Dify "
         "1.13",
     ),

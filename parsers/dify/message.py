@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from parsers.access.routes import Routes
-from parsers.batch import OTHER, UNKNOWN, Invocation, Record, Request, Task
+from parsers.batch import OTHER, UNKNOWN, Invocation, Record, Request, Task, TaskReceived
 from parsers.dify import runs
 from parsers.dify.failures import failures_of_record
 from parsers.dropped import dropped
@@ -51,6 +51,8 @@ _TASK_STATUS = {
     b"succeeded": "succeeded", b"raised": "failed", b"INTERNAL": "failed",
     b"retry:": "retried", b"ignored": "ignored", b"rejected": "rejected", b"reject": "rejected",
 }  # fmt: skip
+#: From celery/app/trace.py (LOG_RECEIVED), written by celery/worker/strategy.py.
+_TASK_RECEIVED = re.compile(rb"Task ([\w.]{1,512})\[[^\]\s]{1,256}\] received\s*")
 _TASK_NAME = re.compile(r"[\w.]{1,128}")
 
 
@@ -111,16 +113,25 @@ def _httpx(head: RecordHead) -> list[Record]:
 
 
 def _task(head: RecordHead) -> list[Record]:
-    """Read the end of a Celery task (celery/app/trace.py). The return value behind it can be any text."""
+    """Read the end of a Celery task (celery/app/trace.py), or that a worker has received it.
+
+    The return value behind the end can be any text.
+    """
+    if received := _TASK_RECEIVED.fullmatch(head.message):
+        return [TaskReceived(_task_name(received[1].decode("ascii", "replace")))]
     match = _TASK.match(head.message)
     if match is None:
         return []
     name = match[1].decode("ascii", "replace")
     status = _TASK_STATUS[match[2].split()[0]]
     duration = nanoseconds(match[3]) if match[3] else None
-    task = Task(name if _TASK_NAME.fullmatch(name) else OTHER, status, duration)
+    task = Task(_task_name(name), status, duration)
     closed = runs.closed(head.trace_id, name, status, duration, head.at)
     return [task, *closed, *dropped("duration", match[3], duration)]
+
+
+def _task_name(name: str) -> str:
+    return name if _TASK_NAME.fullmatch(name) else OTHER
 
 
 def _run(head: RecordHead) -> list[Record]:

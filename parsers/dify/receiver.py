@@ -192,7 +192,10 @@ def records(raw: msgspec.Raw, at: int | None) -> Sequence[Record]:
     items = attributes.get("dify.receiver.items")
     if attributes.get("dify.event.name") != HEARTBEAT or not isinstance(items, list):
         return RECEIVED.records(raw, at)
-    return [found for item in items if isinstance(item, dict) and (found := _items(item)) is not None]
+    found = [each for item in items if isinstance(item, dict) and (each := _items(item)) is not None]
+    # The counter must exist before the first item, or no alert sees a receiver that never gets one.
+    has_written = any(each.outcome == "written" for each in found)
+    return found if has_written else [*found, ReceivedItems("none", "written", 0)]
 
 
 def _items(item: dict[str, Any]) -> ReceivedItems | None:

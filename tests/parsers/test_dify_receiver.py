@@ -200,6 +200,14 @@ def test_a_heartbeat_counts_items() -> None:
     assert batch.last_at == 1_790_000_000_000_000_000
 
 
+@pytest.mark.parametrize("items", [{}, {("none", "ignored"): 5}])
+def test_a_heartbeat_without_a_written_item_begins_their_counter(items: dict[tuple[str, str], int]) -> None:
+    """The counter of a receiver that never gets an item must exist, or no alert can see it."""
+    batch = PARSER.parse(heartbeat_line(items, 1_790_000_000_000_000_000))
+    got = [ReceivedItems(*labels, count) for labels, count in items.items()]
+    assert batch.records == (*got, ReceivedItems("none", "written", 0))
+
+
 def test_a_heartbeat_with_other_words_counts_nothing() -> None:
     for item in (
         {"dialect": "x", "outcome": "written", "count": 1},
@@ -207,4 +215,4 @@ def test_a_heartbeat_with_other_words_counts_nothing() -> None:
         5,
     ):
         event = {"dify.event.name": "dify.receiver.heartbeat", "dify.receiver.items": [item]}
-        assert records(event) == []
+        assert records(event) == [ReceivedItems("none", "written", 0)]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from parsers.batch import Failure, Request
+from parsers.batch import Failure, Request, TaskReceived
 from parsers.dify import Dify
 
 TRACE = "ffb42303a84e5779ab41c9fbb4812cf8"
@@ -45,6 +45,12 @@ def test_an_error_counts_once_and_its_stack_is_not_read() -> None:
     assert Dify().parse(json.dumps(record).encode()).consumed == 0
     batch = Dify().parse(json.dumps(record).encode(), final=True)
     assert batch.records == (Failure("unhandled_exception"),)
+
+
+def test_a_received_task_is_counted() -> None:
+    received = line("Task tasks.x[5a48bf19-8dd4-4410-b66d-e9c1945b1fcc] received", caller="strategy.py:161")
+    batch = Dify().parse(json.dumps(received).encode() + b"\n")
+    assert (batch.records, batch.observed) == ((TaskReceived("tasks.x"),), 1)
 
 
 GOOD = json.dumps(line("GET /v1/info 200 1 ")).encode()

@@ -5,7 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parsers.access.routes import table
-from parsers.batch import Accepted, Closed, DroppedValue, Failure, Invocation, Opened, Record, Request, Task, TraceError
+from parsers.batch import (
+    Accepted,
+    Closed,
+    DroppedValue,
+    Failure,
+    Invocation,
+    Opened,
+    Record,
+    Request,
+    Task,
+    TaskReceived,
+    TraceError,
+)
 from parsers.dify import Dify
 from parsers.values.http import METHODS
 
@@ -76,8 +88,15 @@ LLM_CALL = f'HTTP Request: POST http://plugin_daemon:5002/plugin/{TENANT}/dispat
         # Celery
         (
             f"2026-05-21 11:08:00.473 INFO [MainThread] [strategy.py:161]  - Task {RUN_TASK}[{TASK_ID}] received",
-            [],
+            [TaskReceived(RUN_TASK)],
         ),
+        (f"[2024-07-10 13:58:35,803: INFO/MainProcess] Task tasks.x[{TASK_ID}] received", [TaskReceived("tasks.x")]),
+        ("2024-11-23 08:53:16,378.378 INFO [MainThread] [strategy.py:161] - Task tasks.x[1] received ", [TaskReceived("tasks.x")]),
+        ("2024-11-23 08:53:16,378 INFO [strategy.py:161] Task tasks.x[1] received", [TaskReceived("tasks.x")]),
+        (worker("INFO", "strategy.py", f"Task {'a' * 200}[{TASK_ID}] received"), [TaskReceived("other")]),
+        (worker("INFO", "strategy.py", f"Task tasks.x[{TASK_ID}] received by nobody"), []),
+        (worker("INFO", "print.py", f"Task tasks.x[{TASK_ID}] received"), []),
+        (worker("INFO", "trace.py", f"Task tasks.x[{TASK_ID}] succeeded in 1s: 'Task tasks.y[1] received'"), [Task("tasks.x", "succeeded", SECOND)]),
         (
             worker("INFO", "trace.py", f"Task human_input_form_timeout.check[{TASK_ID}] succeeded in 9.5e-05s: None"),
             [Task("human_input_form_timeout.check", "succeeded", 95_000)],

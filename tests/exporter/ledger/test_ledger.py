@@ -193,6 +193,8 @@ def test_the_remaining_records() -> None:
         b.Run("chat", "app", "succeeded", SECOND),
         b.NodeRun("llm", "succeeded", SECOND),
         b.Task("tasks.x", "failed", None),
+        b.TaskReceived("tasks.x"),
+        b.TaskReceived("tasks.x"),
         b.Invocation("invoke_llm", "200", SECOND),
         b.Failure("upstream_timeout", 2),
         b.DroppedLines(4),
@@ -204,6 +206,7 @@ def test_the_remaining_records() -> None:
     assert totals["dify_runs_total"] == {("chat", "app", "succeeded"): 1}
     assert totals["dify_node_runs_total"] == {("llm", "succeeded"): 1}
     assert totals["dify_tasks_total"] == {("tasks.x", "failed"): 1}
+    assert totals["dify_tasks_received_total"] == {("tasks.x",): 2}
     assert totals["dify_model_invocations_total"] == {("invoke_llm", "200"): 1}
     assert totals["dify_errors_total"] == {("upstream_timeout",): 2}
     assert totals["dify_proxy_dropped_lines_total"] == {(): 4}

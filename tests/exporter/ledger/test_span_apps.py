@@ -11,6 +11,8 @@ from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
 from exporter.ledger.state import State
 from parsers import batch as b
+from parsers.dify import Dify
+from parsers.tracing import heartbeat_line
 
 SECOND = 1_000_000_000
 DAY = 24 * 3600 * SECOND
@@ -133,6 +135,12 @@ def test_items_of_the_receiver_count_by_dialect_and_outcome() -> None:
     ledger = new_ledger()
     ledger.enter("s", b.Batch(records=(b.ReceivedItems("otel", "written", 3), b.ReceivedItems("otel", "written", 4))))
     assert ledger.snapshot(None).counters[c.RECEIVER_ITEMS] == {("s", "otel", "written"): 7}
+
+
+def test_the_heartbeat_of_an_idle_receiver_begins_the_counter() -> None:
+    ledger = new_ledger()
+    ledger.enter("s", Dify().parse(heartbeat_line({}, 1_790_000_000_000_000_000)))
+    assert ledger.snapshot(None).counters[c.RECEIVER_ITEMS] == {("s", "none", "written"): 0}
 
 
 def test_usage_that_has_waited_counts_on_the_day_of_its_own_time() -> None:
