@@ -13,6 +13,7 @@ from typing import Any
 
 import promql_parser
 
+from exporter.advice.alerts import of_other_source
 from exporter.catalogue import ERRORS, FAILED_REQUESTS, METRICS
 from parsers.batch import ERROR_KINDS, FAILURE_REASONS
 from tests.rules import FOREIGN, rules
@@ -56,9 +57,11 @@ def _ways(node: Any) -> Ways:
 
 @cache
 def _ways_of(name: str) -> Ways:
+    """Rules of the level `job` show what other sources report than the one of the alert."""
     recorded = [rule for rule in rules() if not rule.alerts and rule.name == name]
     if recorded:
-        return _least([way for rule in recorded for way in _ways(promql_parser.parse(rule.expression))])
+        ways = [way for rule in recorded for way in _ways(promql_parser.parse(rule.expression))]
+        return _least([frozenset(map(of_other_source, way)) for way in ways] if name.startswith("job:") else ways)
     metrics = {metric.name: metric for metric in METRICS}
     for ending in ("", "_bucket", "_sum", "_count"):
         if (base := name.removesuffix(ending)) in metrics:

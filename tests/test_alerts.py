@@ -121,6 +121,36 @@ def test_the_receivers_alerts_need_the_receiver() -> None:
     assert verdicts(run)["DifyReceiverRejecting"].startswith("no source is the log of dify-exporter receive; let ")
 
 
+def test_alerts_that_compare_the_receiver_need_another_source() -> None:
+    run, items = b.Run("workflow", "a", "succeeded", 5), b.ReceivedItems("native", "written", 5)
+    receiver: list[b.Record] = [run, items]
+    for alone in ({"receiver": receiver}, {"receiver": receiver, "second-receiver": receiver}):
+        found = evaluated(dict.fromkeys(alone, Dify()), alone)
+        for alert in ("DifyReceiverSilent", "DifySpansSampled"):
+            assert found[alert].sources == ()
+            assert found[alert].why == (
+                "no source but the receiver shows the runs, and this alert compares the two; tail the log of Dify's worker"
+            )
+        assert found["DifyReceiverRejecting"].sources == tuple(alone)
+    request = b.Request("POST", "/v1/chat-messages", "200")
+    with_nginx = evaluated({"receiver": Dify(), "nginx": Nginx()}, {"receiver": receiver, "nginx": [request]})
+    assert with_nginx["DifyReceiverSilent"].sources == ("receiver",)
+    assert with_nginx["DifySpansSampled"].why.startswith("no source but the receiver shows the runs")
+    idle = evaluated(
+        {"receiver": Dify(), "worker": Dify()}, {"receiver": [b.ReceivedItems("none", "written", 0)], "worker": [run]}
+    )
+    assert idle["DifyReceiverSilent"].sources == ("receiver",)
+
+
+def test_a_queue_that_grows_needs_the_workers_log() -> None:
+    """A worker that has ended no task yet is enough."""
+    found = evaluated({"nginx": Nginx(), "worker": Dify()}, {"worker": [b.TaskReceived("tasks.a")]})
+    assert found["DifyTaskQueueGrowing"].sources == ("worker",)
+    assert verdicts()["DifyTaskQueueGrowing"].startswith(
+        "no source reports Celery tasks that a worker received; tail the log"
+    )
+
+
 def test_what_nginx_turns_away_is_no_failure_of_a_provider() -> None:
     for format in ("dify-timed", "error"):
         nginx = evaluated({"nginx": Nginx(format=format)}, {"nginx": [b.Request("GET", "/v1/info", "200")]})

@@ -2,7 +2,7 @@
 
 alerts.json is generated from rules/ (`make docs`). For each alert it has the ways in which the alert can fire; each way
 is a list of metrics that must exist. Failure counters always exist, so there the list also has the kind of failure that
-the rule selects.
+the rule selects. Some alerts compare the receiver with another source: `of_other_source` names the metrics of that one.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +21,12 @@ _PROXY = "put dify-exporter proxy in front of Dify's api (docs/proxy.md)"
 _RECEIVER = "let Dify send its traces to dify-exporter receive (docs/receiver.md)"
 _TOKEN_SOURCES = f"{_RECEIVER}, {_PROXY}, or tail the enterprise telemetry"
 
+
+def of_other_source(metric: str) -> str:
+    """How alerts.json names a metric that a source must report which is not the log of the receiver."""
+    return f'{metric}{{source="other"}}'
+
+
 #: By metric: the reason why an alert on it cannot fire if the metric does not exist, and the remedy.
 _REMEDIES: Mapping[str, tuple[str, str]] = {
     c.REQUESTS.name: (
@@ -28,6 +34,10 @@ _REMEDIES: Mapping[str, tuple[str, str]] = {
         "tail nginx's access log, or set ENABLE_REQUEST_LOGGING=true in Dify's api",
     ),
     c.ERRORS.name: ("no source reports errors of model providers", "tail the logs of Dify's api and worker"),
+    c.TASKS_RECEIVED.name: (
+        "no source reports Celery tasks that a worker received",
+        "tail the log of Dify's worker, with LOG_LEVEL=INFO",
+    ),
     f'{c.ERRORS.name}{{kind="task_failed"}}': ("no source reports Celery tasks", "tail the log of Dify's worker"),
     c.REQUEST_DURATION.name: ("no source reports durations", "use the dify-timed log_format of deploy/nginx"),
     c.TIME_TO_FIRST_TOKEN.name: ("no source reports times to the first token", _PROXY),
@@ -42,6 +52,14 @@ _REMEDIES: Mapping[str, tuple[str, str]] = {
     c.RECEIVER_ITEMS.name: (
         "no source is the log of dify-exporter receive",
         _RECEIVER,
+    ),
+    of_other_source(c.RUNS.name): (
+        "no source but the receiver shows the runs, and this alert compares the two",
+        "tail the log of Dify's worker",
+    ),
+    of_other_source(c.REQUESTS.name): (
+        "no source but the receiver shows the runs, and this alert compares the two",
+        "tail the log of Dify's worker, of dify-exporter proxy or of nginx",
     ),
     c.RUNS.name: ("no source reports runs", "tail the log of Dify's worker"),
     c.DROPPED_LINES.name: ("no source is the log of dify-exporter proxy", _PROXY),
@@ -93,6 +111,8 @@ def available_metrics(snapshot: Snapshot, config: Config, sample: Callable[[str]
         metrics = found[source.name]
         metrics |= {*_implied(source, metrics, source.name in snapshot.active, sample(source.name))}
     own = _metrics_without_source(config, set().union(*found.values()))
+    others = [metrics for metrics in found.values() if c.RECEIVER_ITEMS.name not in metrics]
+    own |= {of_other_source(metric) for metrics in others for metric in metrics}
     return {"": own, **{name: frozenset(metrics) for name, metrics in found.items()}}
 
 
