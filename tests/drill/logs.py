@@ -76,6 +76,8 @@ def write(chat: Chat) -> None:
 
 
 def _tasks(chat: Chat, trace: str) -> None:
+    task = f"Task {TASK}[{uuid.uuid4()}]"
+    _text("tasks.log", f"INFO [MainThread] [strategy.py:161]  - {task} received")
     _text(
         "tasks.log",
         f"INFO [Dummy-2] [workflow_execute_task.py:283] {trace} - workflow_based_app_execution_task run with params: "
@@ -85,7 +87,7 @@ def _tasks(chat: Chat, trace: str) -> None:
     )
     _text(
         "tasks.log",
-        f"INFO [Dummy-2] [trace.py:128] {trace} - Task {TASK}[{uuid.uuid4()}] succeeded in {chat.seconds}s: None",
+        f"INFO [Dummy-2] [trace.py:128] {trace} - {task} succeeded in {chat.seconds}s: None",
     )
 
 

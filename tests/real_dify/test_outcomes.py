@@ -83,6 +83,20 @@ def test_runs_end_as_they_did(
     assert runs(entered(parser, log, 20_000)) == book_of_runs(phase)
 
 
+@FORMS
+def test_every_task_that_was_received_has_ended(
+    parser: Parser, form: Callable[[forms.Record], str], envelope: Callable[[str], str] | None
+) -> None:
+    log = forms.rewritten(forms.read("text/worker.log.gz"), form, envelope)
+    for size in (1 << 22, 20_000):
+        counters = entered(parser, log, size).snapshot(None).counters
+        ended = Counter[str]()
+        for (_, task, _status), count in counters[c.TASKS].items():
+            ended[task] += int(count)
+        assert {task: int(count) for (_, task), count in counters[c.TASKS_RECEIVED].items()} == ended
+        assert ended.total() == 128
+
+
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of a fork beside the test runner's threads
 def test_several_processes_join_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The halves of a run are then parsed by different processes."""
