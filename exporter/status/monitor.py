@@ -1,4 +1,4 @@
-"""Collects what /health and the status page show: the progress of the sources, failures, and the last hour."""
+"""Collects what /health and the status page show: the progress of the sources, failures, and the history."""
 
 import threading
 import time
@@ -74,10 +74,10 @@ class StatusMonitor:
             },
         }
 
-    def status(self, config: Config, lifecycle: Lifecycle) -> Status:
-        """The data of the status page."""
+    def status(self, config: Config, lifecycle: Lifecycle, chart_range: str) -> Status:
+        """The data of the status page. `chart_range` is a key of `RANGES`."""
         now = time.time()
-        snapshot, points = self._ledger.snapshot(now), self._history.points()
+        snapshot, points = self._ledger.snapshot(now), self._history.points(chart_range)
         period = recent(snapshot, time.monotonic(), self._history)
         return Status(
             version=__version__,
@@ -86,6 +86,7 @@ class StatusMonitor:
             progress=self._progress(),
             reload_problems=lifecycle.reload_problems,
             loaded_at=lifecycle.loaded_at,
+            chart_range=chart_range,
             sources=source_rows(self._source_states(config), snapshot, points, self._failures),
             span=period.span,
             routes=route_rows(period),

@@ -79,7 +79,7 @@ class BudgetRow(Struct, frozen=True):
 
 class Status(Struct, frozen=True):
     """The data of the page. `span` is the time in seconds that `routes` and `traffic` cover; 0 means everything
-    read so far.
+    read so far. `chart_range` is the key of `RANGES` that the charts show.
 
     `progress` is the bytes that the first pass has read and the bytes that it has to read. Times are in seconds since
     the epoch. `today` maps "tokens" and currencies to amounts.
@@ -91,6 +91,7 @@ class Status(Struct, frozen=True):
     progress: tuple[int, int]
     reload_problems: tuple[str, ...]
     loaded_at: float
+    chart_range: str
     sources: tuple[SourceRow, ...]
     span: float
     routes: tuple[RouteRow, ...]

@@ -1,7 +1,9 @@
 """The page as text: every value is escaped and complete, and numbers are readable."""
 
 import re
+from base64 import b64encode
 from decimal import Decimal
+from hashlib import sha256
 from html.parser import HTMLParser
 
 import pytest
@@ -14,7 +16,7 @@ from exporter.metrics.quantile import approximate
 from exporter.status.failures import FailureEntry, UnparsedLine
 from exporter.status.history import Totals
 from exporter.status.humanize import age, rate, share, size
-from exporter.status.page import page
+from exporter.status.page import POLICY, SCRIPT, page
 from exporter.status.places import FailureRow
 from exporter.status.rows import BudgetRow, ModelRow, SourceRow, SourceState
 from exporter.status.traffic import RouteRow, TrafficRow
@@ -108,6 +110,25 @@ def test_the_page_of_an_exporter_that_has_just_started() -> None:
     text = page(status()).decode()
     for words in ("No source has reported a request yet", "None since the exporter started", "Cost today"):
         assert words in text
+
+
+def test_the_policy_names_the_script_and_the_style_of_the_page_by_their_digests() -> None:
+    text = page(full("</script><script>x")).decode()
+    for tag in ("script", "style"):
+        (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        assert f"{tag}-src 'sha256-{b64encode(sha256(content.encode()).digest()).decode()}';" in POLICY
+    assert not re.search(r"\bon[a-z]+=|javascript:|\bstyle=", text)
+    for maker in ("innerHTML", "outerHTML", "insertAdjacentHTML", "DOMParser", "document.write", "eval(", "Function("):
+        assert maker not in SCRIPT, maker
+    assert "require-trusted-types-for 'script'; trusted-types 'none'" in POLICY
+
+
+@pytest.mark.parametrize(("query", "current"), [("", "1 hour"), ("?range=24h", "24 hours"), ("?range=7d", "1 hour")])
+def test_the_range_of_the_charts_is_chosen_by_a_link(query: str, current: str) -> None:
+    with listening() as listener:
+        _, headers, body = Client(listener).get("/" + query)
+    assert f'aria-current="true">{current}</a>' in body.decode()
+    assert headers["content-security-policy"] == POLICY
 
 
 def test_reload_is_refused_for_pages_of_other_sites() -> None:
