@@ -90,7 +90,7 @@ def test_a_refresh_keeps_the_place(browser: Browser) -> None:
     place, routes = browser.run(top), column(browser, ROUTES, 0)
     assert len(routes) > 5
     assert routes == sorted(routes)
-    assert place == 0
+    assert 0 <= place < 1
     for _ in range(2):
         refresh(browser)
         assert abs(browser.run(top) - place) <= 1
@@ -151,13 +151,13 @@ def test_a_chart_shows_the_value_and_the_time(browser: Browser) -> None:
     scale = chart.find_element(By.XPATH, "following-sibling::small")
     before, values = scale.text, str(chart.get_attribute("data-values")).split()
     ActionChains(browser.driver).move_to_element_with_offset(chart, 86, 0).perform()
-    assert scale.text.startswith(f"{values[-1]} per second at ")
+    until("the newest value", lambda: scale.text.startswith(f"{values[-1]} per second at "))
     assert scale.text.endswith(" UTC")
     ActionChains(browser.driver).move_to_element(browser.driver.find_element(By.TAG_NAME, "h1")).perform()
-    assert scale.text == before
+    until("the scale again", lambda: scale.text == before)
     browser.run("document.querySelector('[data-key=\"Requests per second of nginx\"]').focus()")
     ActionChains(browser.driver).send_keys(Keys.HOME).perform()
-    assert scale.text.startswith(f"{values[0]} per second at ")
+    until("the oldest value", lambda: scale.text.startswith(f"{values[0]} per second at "))
     assert browser.run("return document.getElementById('announcer').textContent") == scale.text
 
 
