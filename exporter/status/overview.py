@@ -64,9 +64,15 @@ def period_words(status: Status) -> str:
     return f"in the last {humanize.age(status.span)}" if status.span else "since the first line"
 
 
-def is_failing(row: TrafficRow) -> bool:
-    """Whether the share of failures is above the limit of the alert DifyHighErrorRate."""
-    return row.failed > FAILURE_RATIO * row.requests
+def traffic_level(status: Status, row: TrafficRow) -> Level:
+    """Bad if the alert DifyHighErrorRate would fire on these requests.
+
+    Failures that are few, or older than the last minutes, are a warning.
+    """
+    if row.failed <= FAILURE_RATIO * row.requests:
+        return "good"
+    is_enough = row.requests >= MINIMUM_REQUESTS and row.failed >= MINIMUM_FAILURES
+    return "bad" if is_enough and status.span else "waiting"
 
 
 def is_overspent(row: BudgetRow) -> bool:
@@ -110,22 +116,22 @@ def _names(rows: Sequence[SourceRow]) -> str:
 
 
 def _traffic(status: Status) -> Iterator[Finding]:
-    for row in filter(is_failing, status.traffic):
-        share = humanize.share(row.failed, row.requests)
-        counts = f"{row.failed:,} of {row.requests:,}, most of them as {row.reason.replace('_', ' ')}"
-        sentence = f"{share} of the requests in source {row.source} failed {period_words(status)}: {counts}."
-        is_enough = row.requests >= MINIMUM_REQUESTS and row.failed >= MINIMUM_FAILURES
-        yield Finding("bad" if is_enough and status.span else "waiting", sentence, "requests")
+    for row in status.traffic:
+        if (level := traffic_level(status, row)) != "good":
+            share = humanize.share(row.failed, row.requests)
+            counts = f"{row.failed:,} of {row.requests:,}, most of them as {row.reason.replace('_', ' ')}"
+            sentence = f"{share} of the requests in source {row.source} failed {period_words(status)}: {counts}."
+            yield Finding(level, sentence, "requests")
 
 
 def _budgets(status: Status) -> Iterator[Finding]:
     for row in status.budgets:
         limit = f"{humanize.amount(row.limit, row.unit)} {row.unit} per {row.window}"
-        used = f"{row.spent / row.limit:.0%} of {limit}"
+        used = f"{humanize.share(row.spent, row.limit)} of {limit}"
         if is_overspent(row):
             yield Finding("bad", f"Budget {row.name} is overspent: {used}.", "tokens-and-cost")
         elif row.projected is not None and row.projected > BUDGET_PROJECTED_RATIO * row.limit:
-            projected = f"{row.projected / row.limit:.0%} of {limit}"
+            projected = f"{humanize.share(row.projected, row.limit)} of {limit}"
             sentence = f"Budget {row.name} will be overspent if spending goes on like this: {projected} is projected."
             yield Finding("waiting", sentence, "tokens-and-cost")
         elif row.spent > BUDGET_SPENT_RATIO * row.limit:

@@ -20,7 +20,7 @@ from exporter.advice import alerts
 from exporter.messages import printable
 from exporter.metrics.quantile import approximate
 from exporter.status import humanize
-from exporter.status.overview import is_failing, is_overspent, overview, period_words
+from exporter.status.overview import is_overspent, overview, period_words, traffic_level
 from exporter.status.rows import Status
 
 if TYPE_CHECKING:
@@ -114,9 +114,18 @@ def _template() -> "Template":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    functions = (humanize.age, humanize.amount, humanize.rate, humanize.share, humanize.size, approximate, chart)
+    functions = (
+        humanize.age,
+        humanize.amount,
+        humanize.rate,
+        humanize.share,
+        humanize.size,
+        approximate,
+        chart,
+        traffic_level,
+    )
     environment.globals |= {function.__name__: function for function in functions}
     environment.globals |= {"style": Markup(_STYLE), "script": Markup(SCRIPT), "width": _WIDTH, "height": _HEIGHT}
     environment.filters["visible"] = printable
-    environment.tests |= {"failing": is_failing, "overspent": is_overspent}
+    environment.tests |= {"overspent": is_overspent}
     return environment.get_template("page.html")

@@ -67,17 +67,17 @@ def test_everything_works() -> None:
         (
             {"budgets": (structs.replace(BUDGET, spent=600.0),)},
             "bad",
-            "Budget monthly is overspent: 120% of 500.00 USD per month.",
+            "Budget monthly is overspent: 120 % of 500.00 USD per month.",
         ),
         (
             {"budgets": (structs.replace(BUDGET, projected=550.0),)},
             "waiting",
-            "Budget monthly will be overspent if spending goes on like this: 110% of 500.00 USD per month is projected.",
+            "Budget monthly will be overspent if spending goes on like this: 110 % of 500.00 USD per month is projected.",
         ),
         (
             {"budgets": (structs.replace(BUDGET, spent=410.0, projected=None),)},
             "waiting",
-            "Budget monthly is almost spent: 82% of 500.00 USD per month.",
+            "Budget monthly is almost spent: 82 % of 500.00 USD per month.",
         ),
         (
             {"sources": (source(unparsed=30),)},
