@@ -102,6 +102,12 @@ def test_a_refresh_keeps_the_place(browser: Browser) -> None:
     assert browser.violations() == []
 
 
+def test_the_page_refreshes_itself(browser: Browser) -> None:
+    before = browser.run("return document.getElementById('as-of').textContent")
+    now = "return document.getElementById('as-of').textContent"
+    until("a newer time", lambda: browser.run(now) != before, deadline=30)
+
+
 def test_a_lost_exporter_is_announced(browser: Browser) -> None:
     stale = browser.driver.find_element(By.ID, "stale")
     assert not stale.is_displayed()
