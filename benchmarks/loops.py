@@ -34,9 +34,9 @@ def enter(parser: Parser, read: Read) -> int:
     """Enter a stream into a new ledger. Returns the number of observed lines."""
     ledger = Ledger(Limits(), time.time)
     lines = 0
-    for batch in feed(read, parser, Limits().line_length):
-        ledger.enter("source", batch)
-        lines += batch.observed
+    for each in feed(read, parser, Limits().line_length):
+        ledger.enter("source", each.batch)
+        lines += each.batch.observed
     return lines
 
 

@@ -128,7 +128,7 @@ BUDGET_SPENT = _gauge(
     "dify_budget_spent", "Spent in the current window of the budget, in its unit.",
     "budget", "window", "unit")
 BUDGET_PROJECTED = _gauge(
-    "dify_budget_projected", "Projected for the window's end from this window's rate; absent in its first 5 %.",
+    "dify_budget_projected", "Projected for the window's end from this window's rate; absent until 5 % of it was seen.",
     "budget", "window", "unit")
 BUDGET_WINDOW_END = _gauge(
     "dify_budget_window_end_timestamp_seconds", "When the current window of the budget ends.",

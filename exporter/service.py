@@ -15,10 +15,12 @@ from exporter.config.address import is_loopback, parse_address
 from exporter.config.loader import ConfigError, load
 from exporter.config.requirements import reload_problems
 from exporter.config.settings import Config
+from exporter.ledger.history import History
 from exporter.ledger.ledger import Ledger, Snapshot
 from exporter.metrics.exemplars import Exemplars
 from exporter.metrics.exposition import ScrapeOptions, Texts, render
 from exporter.metrics.gauges import checkpoint_gauges, computed_gauges, reload_gauges, source_gauges
+from exporter.persistence.archive import Archive
 from exporter.persistence.checkpoint import Checkpoint
 from exporter.persistence.committer import Committer
 from exporter.process.fd_limit import raise_fd_limit
@@ -27,6 +29,7 @@ from exporter.status.rows import TODAY_BUDGET, Status
 from exporter.tail.source import LedgerPort, SourceSettings
 from exporter.tail.supervisor import SourceOptions, Supervisor
 from exporter.web.listener import Listener
+from parsers.batch import Batch
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +43,8 @@ class Service:
         self._file = file
         budgets, is_stored = (*config.budgets, TODAY_BUDGET), bool(config.exporter.state)
         self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices, budgets, is_stored)
+        if is_stored:
+            self._ledger.keep_history(History(config.history, config.limits, time.time))
         self._supervisor = Supervisor(self._open_ledger, self._count_error)
         self._exemplars = Exemplars(config.limits, config.buckets)
         self._monitor = StatusMonitor(self._ledger, self._supervisor, self._exemplars, self.ready)
@@ -66,7 +71,10 @@ class Service:
         """Restore the state and start the sources. Raises PermissionError if the state cannot be read."""
         if checkpoint is not None:
             self._restore(checkpoint)
-        self._committer = Committer(self._ledger, checkpoint, time.time, self._render)
+        archive = None if checkpoint is None else Archive(checkpoint.folder, time.time)
+        self._committer = Committer(
+            self._ledger, checkpoint, time.time, self._render, lambda: archive.store(self._ledger) if archive else None
+        )
         self._deadline = time.monotonic() + self._config.exporter.first_pass_timeout
         self._supervisor.start(_source_options(self._config), self._config.exporter.start_at)
         self.waiting_for = ""
@@ -107,7 +115,7 @@ class Service:
             return self._reload_problems
 
     def _apply(self, config: Config) -> None:
-        self._ledger.configure(config.limits, config.prices, (*config.budgets, TODAY_BUDGET))
+        self._ledger.configure(config.limits, config.prices, (*config.budgets, TODAY_BUDGET), config.history)
         self._config = config
         try:
             self._supervisor.apply(_source_options(config), config.exporter.start_at)
@@ -155,7 +163,12 @@ class Service:
             )
 
     def _open_ledger(self, settings: SourceSettings) -> LedgerPort:
-        self._ledger.open(settings.name)
+        line_length = self._config.limits.line_length
+
+        def parse(window: bytes, final: bool, skip: tuple[str, ...]) -> Batch:
+            return settings.parser.parse_part(window, final, skip, line_length)
+
+        self._ledger.open(settings.name, parse)
         return self._monitor.observed_ledger(settings)
 
     def _count_error(self, source: str, reason: str, count: int) -> None:

@@ -6,6 +6,8 @@ Widths are columns of a grid of 24; one unit of height is about 30 pixels. A que
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from grafana.needs import needed
+
 Json = dict[str, Any]
 Query = tuple[str, str]
 
@@ -140,10 +142,10 @@ def state_timeline(title: str, *queries: Query, **more: Any) -> Json:
     return _panel("state-timeline", title, queries, defaults, options, **more)
 
 
-def table(title: str, *queries: Query, units: Mapping[str, str] | None = None, runbook_of: str = "",
-          **more: Any) -> Json:  # fmt: skip
-    """The legend of a query is the title of its column; rows are joined on their labels. `runbook_of` is a column whose
-    values are names of alerts.
+def table(title: str, *queries: Query, units: Mapping[str, str] | None = None,
+          links: Mapping[str, Sequence[tuple[str, str]]] | None = None, **more: Any) -> Json:  # fmt: skip
+    """The legend of a query is the title of its column; rows are joined on their labels. `links` are titles and addresses
+    that the values of a column lead to; an address without a scheme stays in Grafana.
     """
     options = {
         "cellHeight": "sm",
@@ -156,102 +158,44 @@ def table(title: str, *queries: Query, units: Mapping[str, str] | None = None, r
     for target in panel["targets"]:
         target |= {"format": "table", "instant": True, "range": False}
         del target["legendFormat"]
-    columns = ["Value"] if len(queries) == 1 else [f"Value #{target['refId']}" for target in panel["targets"]]
-    hidden = ("Time", "__name__", "job", "cluster", "alertstate")
-    panel["transformations"] = [
+    panel["transformations"] = _joined([legend for _, legend in queries], panel["targets"])
+    panel["fieldConfig"]["overrides"] = [
+        *(_override(name, "unit", unit) for name, unit in (units or {}).items()),
+        *(_override(name, "links", [_link(*each) for each in given]) for name, given in (links or {}).items()),
+    ]
+    return panel
+
+
+def _joined(legends: Sequence[str], targets: Sequence[Json]) -> list[Json]:
+    columns = ["Value"] if len(legends) == 1 else [f"Value #{target['refId']}" for target in targets]
+    hidden = ("Time", "__name__", "job", "alertstate")
+    return [
         {"id": "merge", "options": {}},
         {"id": "organize", "options": {
             "excludeByName": dict.fromkeys(hidden, True),
             "indexByName": {},
-            "renameByName": {column: legend for column, (_, legend) in zip(columns, queries, strict=True)},
+            "renameByName": dict(zip(columns, legends, strict=True)),
         }},
     ]  # fmt: skip
-    overrides = [
-        {"matcher": {"id": "byName", "options": name}, "properties": [{"id": "unit", "value": unit}]}
-        for name, unit in (units or {}).items()
-    ]
-    if runbook_of:
-        link = {"title": "Runbook", "url": f"{RUNBOOKS}/${{__value.raw}}.md", "targetBlank": True}
-        overrides.append(
-            {"matcher": {"id": "byName", "options": runbook_of}, "properties": [{"id": "links", "value": [link]}]}
-        )
-    panel["fieldConfig"]["overrides"] = overrides
-    return panel
+
+
+def _override(column: str, option: str, value: object) -> Json:
+    return {"matcher": {"id": "byName", "options": column}, "properties": [{"id": option, "value": value}]}
+
+
+def _link(title: str, address: str) -> Json:
+    return {"title": title, "url": address, "targetBlank": address.startswith("http")}
 
 
 def row(title: str) -> Json:
     return {"type": "row", "title": title, "collapsed": False, "panels": [], "gridPos": {"h": 1, "w": 24}}
 
 
-def dashboard(uid: str, title: str, description: str, panels: Sequence[Json], *, variables: Sequence[Json] = (),
-              since: str = "now-6h") -> Json:  # fmt: skip
-    """Place panels from left to right; a panel that does not fit starts a new line."""
-    left = top = height = 0
-    for number, panel in enumerate(panels, 1):
-        panel["id"] = number
-        grid = panel["gridPos"]
-        if left + grid["w"] > 24:
-            left, top, height = 0, top + height, 0
-        grid |= {"x": left, "y": top}
-        left, height = left + grid["w"], max(height, grid["h"])
-    return {
-        "uid": uid,
-        "title": title,
-        "description": description,
-        "tags": ["dify"],
-        "schemaVersion": 39,
-        "editable": True,
-        "graphTooltip": 1,
-        "refresh": "30s",
-        "timezone": "browser",
-        "time": {"from": since, "to": "now"},
-        "links": [
-            {"title": "Dify", "type": "dashboards", "tags": ["dify"], "asDropdown": False, "includeVars": True,
-             "keepTime": True, "targetBlank": False, "icon": "external link", "tooltip": "", "url": ""},
-            {"title": "Runbooks", "type": "link", "tags": [], "asDropdown": False, "includeVars": False,
-             "keepTime": False, "targetBlank": True, "icon": "doc", "tooltip": "What each alert means", "url": RUNBOOKS},
-        ],
-        "templating": {"list": [_DATASOURCE_VARIABLE, _SOURCE_VARIABLE, *variables]},
-        "annotations": {"list": [_ALERT_ANNOTATION]},
-        "panels": list(panels),
-    }  # fmt: skip
-
-
-def text_box(name: str, label: str, value: str) -> Json:
-    current = {"selected": True, "text": value, "value": value}
-    return {"type": "textbox", "name": name, "label": label, "query": value, "current": current, "options": [current]}
-
-
-_DATASOURCE_VARIABLE = {"type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus"}
-
-_SOURCE_VARIABLE = {
-    "type": "query",
-    "name": "source",
-    "label": "Source",
-    "description": "The same request is in nginx's log and in Dify's log, so panels sum within one source.",
-    "datasource": DATASOURCE,
-    "query": {"query": "label_values(dify_exporter_read_bytes_total, source)", "refId": "source"},
-    "refresh": 2,
-    "sort": 1,
-    "multi": True,
-    "includeAll": True,
-    "allValue": ".*",
-    "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
-}
-
-_ALERT_ANNOTATION = {
-    "name": "Alerts",
-    "datasource": DATASOURCE,
-    "enable": True,
-    "hide": False,
-    "iconColor": "red",
-    "expr": 'count by (alertname) (ALERTS{alertstate="firing", alertname=~"Dify.*"})',
-    "titleFormat": "{{alertname}}",
-}
-
-
 def _panel(kind: str, title: str, queries: Sequence[Query], defaults: Json, options: Json, *, width: int = 12,
            height: int = 8, description: str = "") -> Json:  # fmt: skip
+    without_data = needed(" ".join(expression for expression, _ in queries))
+    if without_data:
+        defaults = {**defaults, "noValue": without_data}
     panel: Json = {
         "type": kind,
         "title": title,

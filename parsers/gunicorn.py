@@ -39,8 +39,9 @@ _ROLES = {
 }
 _UNITS = {"L": SECOND, "D": MICROSECOND, "M": MILLISECOND, "T": SECOND}
 
-#: %(t)s includes its brackets; %(L)s always has decimals, unlike the other durations.
+#: %(t)s includes its brackets, %(l)s is always a dash, and %(L)s always has decimals, unlike the other durations.
 _SHAPES = {
+    "l": rb"-",
     "t": rb"\[[0-9]{2}/[^\] \n]{1,30}+ [+-][0-9]{4}\]",
     "L": rb"(?:[0-9]++\.[0-9]++|-?)",
     **dict.fromkeys("sbBDMT", rb"(?:[0-9]++|-?)"),
@@ -71,6 +72,7 @@ _NO_DURATION = (
     "this gunicorn format carries no duration: latency metrics stay empty; "
     "add %(L)s to --access-logformat in GUNICORN_CMD_ARGS"
 )
+_NO_PATH = "this gunicorn format carries no request path: the route of every request is unknown; add %(r)s"
 _DECODED = (
     "this gunicorn format writes the decoded path: a client can break a line in two and forge the second; "
     "use %(r)s instead of %(U)s"
@@ -136,7 +138,13 @@ class Gunicorn(Parser, frozen=True):
         columns = self._access.roles.columns
         has_decoded_path = roles.PATH in columns and roles.REQUEST not in columns
         has_user = any(isinstance(piece, Variable) and piece.name == "u" for piece in self._access.format.pieces)
-        advice = {_NO_DURATION: roles.DURATION not in columns, _DECODED: has_decoded_path, _USER: has_user}
+        has_path = any(role in columns for role in (roles.PATH, roles.REQUEST))
+        advice = {
+            _NO_PATH: not has_path,
+            _NO_DURATION: roles.DURATION not in columns,
+            _DECODED: has_decoded_path,
+            _USER: has_user,
+        }
         return tuple(sentence for sentence, applies in advice.items() if applies)
 
 

@@ -9,6 +9,8 @@ laws, which tests/parsers/test_laws.py checks:
 * stateless: the same window gives the same batch;
 * bounded: the memory of a parse is proportional to the window, and none is kept after it;
 * linear: the time of a parse is proportional to the window.
+
+Because of these laws, `parsers.slices` can cut the log of any parser at boundaries of event time.
 """
 
 from collections.abc import Mapping

@@ -47,6 +47,11 @@ _UNITS = {"s": SECOND, "ms": MILLISECOND, "us": MICROSECOND, "ns": NANOSECOND}
 #: The `time_format` of a time since the epoch, which strptime has no directive for.
 _EPOCH = "epoch"
 
+_NO_PATH = (
+    "this pattern has no group path: the route of every request is unknown; add (?P<path>…) around the path of the "
+    "request"
+)
+
 #: `matched_length` reads at most this many bytes of a line.
 _MAX_MATCHED = 4096
 
@@ -121,6 +126,10 @@ class Regex(Parser, frozen=True):
 
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
         return FAILURES if "status_code" in self._compiled.groupindex else frozenset()
+
+    def advice(self, sample: Batch) -> tuple[str, ...]:
+        names = self._compiled.groupindex.keys()
+        return (_NO_PATH,) if names & _REQUEST_GROUPS and "path" not in names else ()
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
         return by_line(window, final, self._line)

@@ -11,8 +11,8 @@ from exporter.config.settings import Config, SourceConfig
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exposition import render
 from exporter.metrics.gauges import computed_gauges
-from exporter.replay.feed import ALWAYS
-from exporter.replay.jobs import jobs_of, run
+from exporter.replay.jobs import Listener, jobs_of, run
+from exporter.replay.span import ALWAYS
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,7 +33,7 @@ def golden_file(source: SourceConfig) -> Path:
 def exposition(source: SourceConfig) -> bytes:
     whole = config()
     ledger = Ledger(whole.limits, lambda: NOW, whole.buckets, whole.prices, whole.budgets)
-    for _ in run(jobs_of([source]), ledger, whole.limits.line_length, ALWAYS, lambda _: None):
+    for _ in run(jobs_of([source]), ledger, whole.limits.line_length, ALWAYS, Listener(lambda _: None)):
         pass
     snapshot = ledger.snapshot(None)
     return render(snapshot, computed_gauges(snapshot, whole, NOW))

@@ -126,6 +126,8 @@ def _buckets() -> Iterator[str]:
     for metric in c.METRICS:
         if metric.kind == "histogram":
             shared.setdefault(metric.buckets, []).append(metric.name)
+    yield "In PrometheusProto each histogram also has native buckets, 8 for each factor of 2: [Prometheus 3](prometheus3.md)."
+    yield ""
     yield "| seconds | histograms |"
     yield "|---|---|"
     for bounds, names in shared.items():

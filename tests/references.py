@@ -24,6 +24,7 @@ from exporter.config.settings import AppConfig, ExporterConfig, RoutesConfig, So
 from exporter.config.tls import TlsConfig
 from exporter.config.web import HeadersConfig, RateLimit
 from exporter.ledger.budgets import Budget
+from exporter.ledger.history import HistoryConfig
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits
 from parsers.envelope import ENVELOPES
@@ -91,8 +92,8 @@ MEANINGS: dict[str, dict[str, str]] = {
     },
     "[[price]]": {
         "model": "name of the model as in the log",
-        "input": "price per million input tokens, a decimal string",
-        "output": "price per million output tokens, a decimal string",
+        "input": "price per million input tokens",
+        "output": "price per million output tokens",
         "currency": "currency code such as USD",
         "provider": 'name of the provider as in the log, or the last part of that name; "" matches every provider',
         "from": "first day on which the price is valid",
@@ -101,11 +102,15 @@ MEANINGS: dict[str, dict[str, str]] = {
         "name": "value of the label `budget`",
         "window": "calendar window",
         "unit": "a currency, or `tokens`",
-        "limit": "a decimal string, in `unit`",
+        "limit": "amount in `unit`",
         "timezone": "time zone of the calendar window",
         "match": 'which usage counts in the budget: `{ app_id = "…" }`; also source, provider and model',
     },
     "[apps]": {"name": "display name of the app", "team": "team that receives the app's alerts"},
+    "[history]": {
+        "timezone": "time zone whose midnight ends a day of the history, see report.md",
+        "days": "days that are kept; 0 keeps none",
+    },
     "[proxy]": {
         "listen": "host:port",
         "upstream": "URL of Dify's api",
@@ -155,6 +160,7 @@ TABLES: dict[str, type[Struct]] = {
     "[[price]]": Price,
     "[[budget]]": Budget,
     "[apps]": AppConfig,
+    "[history]": HistoryConfig,
     "[proxy]": ProxyConfig,
     "[receive]": ReceiveConfig,
     "[tls_server_config]": TlsConfig,

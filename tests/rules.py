@@ -19,7 +19,7 @@ FOREIGN: Mapping[str, frozenset[str]] = {
     "up": frozenset(),
     "probe_success": frozenset({"dependency"}),
     "probe_ssl_earliest_cert_expiry": frozenset({"dependency"}),
-    "ALERTS": frozenset({"alertname", "alertstate", "severity", "team", "channel"}),
+    "ALERTS": frozenset({"alertname", "alertstate", "severity", "team", "channel", "fault"}),
     "alertmanager_notification_requests_total": frozenset({"integration"}),
     "alertmanager_notification_requests_failed_total": frozenset({"integration"}),
 }

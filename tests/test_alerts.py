@@ -94,6 +94,33 @@ def test_what_the_proxy_knows_no_access_line_does() -> None:
     assert "worker_timeout" in Dify().error_kinds(b.Batch())
 
 
+def test_what_the_worker_the_proxy_and_prices_tell() -> None:
+    task = b.Task("tasks.a", "failed", 5)
+    usage = b.Usage(app_id="a", model="m", input_tokens=1, output_tokens=1)
+    active = b.Active("w", 1, 1_790_000_000_000_000_000)
+    found = evaluated(
+        {"nginx": Nginx(), "worker": Dify(), "proxy": Dify()},
+        {"nginx": [b.Request("GET", "/v1/info", "200")], "worker": [task], "proxy": [usage, active]},
+    )
+    assert found["DifyTasksFailing"].sources == ("worker",)
+    assert found["DifyProxyDroppingLines"].sources == ("proxy",)
+    assert found["DifySpendingSpike"].why.startswith("no source reports cost; add [[price]] tables")
+    assert found["DifyTokensWithoutPrice"].sources == ()
+    for own in ("FormatChanged", "LosingBytes", "ReloadFailed", "FoldingSeries"):
+        assert found[f"DifyExporter{own}"] == alerts.Verdict(f"DifyExporter{own}")
+    nginx = verdicts(b.Request("GET", "/v1/info", "200"), parser=Nginx())
+    assert nginx["DifyTasksFailing"] == "no source reports Celery tasks; tail the log of Dify's worker"
+    assert nginx["DifyProxyDroppingLines"].startswith("no source is the log of dify-exporter proxy")
+
+
+def test_the_receivers_alerts_need_the_receiver() -> None:
+    run, items = b.Run("workflow", "a", "succeeded", 5), b.ReceivedItems("phoenix", "written", 5)
+    found = evaluated({"worker": Dify(), "receiver": Dify()}, {"worker": [run], "receiver": [run, items]})
+    for alert in ("DifyReceiverSilent", "DifyReceiverRejecting", "DifySpansSampled"):
+        assert found[alert].sources == ("receiver",)
+    assert verdicts(run)["DifyReceiverRejecting"].startswith("no source is the log of dify-exporter receive; let ")
+
+
 def test_what_nginx_turns_away_is_no_failure_of_a_provider() -> None:
     for format in ("dify-timed", "error"):
         nginx = evaluated({"nginx": Nginx(format=format)}, {"nginx": [b.Request("GET", "/v1/info", "200")]})

@@ -19,6 +19,7 @@ from parsers.batch import Batch
 
 _PROXY = "put dify-exporter proxy in front of Dify's api (docs/proxy.md)"
 _RECEIVER = "let Dify send its traces to dify-exporter receive (docs/receiver.md)"
+_TOKEN_SOURCES = f"{_RECEIVER}, {_PROXY}, or tail the enterprise telemetry"
 
 #: By metric: the reason why an alert on it cannot fire if the metric does not exist, and the remedy.
 _REMEDIES: Mapping[str, tuple[str, str]] = {
@@ -27,12 +28,24 @@ _REMEDIES: Mapping[str, tuple[str, str]] = {
         "tail nginx's access log, or set ENABLE_REQUEST_LOGGING=true in Dify's api",
     ),
     c.ERRORS.name: ("no source reports errors of model providers", "tail the logs of Dify's api and worker"),
+    f'{c.ERRORS.name}{{kind="task_failed"}}': ("no source reports Celery tasks", "tail the log of Dify's worker"),
     c.REQUEST_DURATION.name: ("no source reports durations", "use the dify-timed log_format of deploy/nginx"),
     c.TIME_TO_FIRST_TOKEN.name: ("no source reports times to the first token", _PROXY),
     c.CHECKPOINT_ERRORS.name: ("no state folder is configured", "set [exporter] state"),
     c.ACTIVE_REQUESTS.name: ("no source reports active requests", _PROXY),
-    c.TOKENS_USED.name: ("no source reports tokens", f"{_RECEIVER}, {_PROXY}, or tail the enterprise telemetry"),
-    c.USAGE_MISSING.name: ("no source reports token usage", f"{_RECEIVER}, {_PROXY}, or tail the enterprise telemetry"),
+    c.TOKENS_USED.name: ("no source reports tokens", _TOKEN_SOURCES),
+    c.COST.name: (
+        "no source reports cost",
+        "add [[price]] tables (docs/money.md) for tokens that a source reports",
+    ),
+    c.UNPRICED_TOKENS.name: ("no source reports tokens", _TOKEN_SOURCES),
+    c.RECEIVER_ITEMS.name: (
+        "no source is the log of dify-exporter receive",
+        _RECEIVER,
+    ),
+    c.RUNS.name: ("no source reports runs", "tail the log of Dify's worker"),
+    c.DROPPED_LINES.name: ("no source is the log of dify-exporter proxy", _PROXY),
+    c.USAGE_MISSING.name: ("no source reports token usage", _TOKEN_SOURCES),
     c.BUDGET_LIMIT.name: (
         "no budget is configured for tokens or cost that a source reports",
         "add a [[budget]] to the configuration",
@@ -89,8 +102,10 @@ def _implied(source: SourceConfig, found: set[str], active: bool, sample: Batch)
         yield c.ROUTE_INFO.name
     if c.TOKENS_USED.name in found:
         yield c.USAGE_MISSING.name
+        yield c.UNPRICED_TOKENS.name
     if active:
         yield c.ACTIVE_REQUESTS.name
+        yield c.DROPPED_LINES.name
     for kind in source.parser.error_kinds(sample):
         yield f'{c.ERRORS.name}{{kind="{kind}"}}'
     if c.FAILED_REQUESTS.name in found:
@@ -158,14 +173,14 @@ def _why(ways: list[list[str]], available: Mapping[str, frozenset[str]]) -> str:
     lacks = [
         [name for name in way if name not in found | available[""]] for way in ways for found in available.values()
     ]
-    missing = min(lacks, key=lambda names: (len(names), all(_metric_name(name) not in _REMEDIES for name in names)))
-    named = next((name for name in missing if _metric_name(name) in _REMEDIES), missing[0])
-    reason, remedy = _REMEDIES.get(_metric_name(named), (f"no source reports {named}", "see docs/metrics.md"))
+    missing = min(lacks, key=lambda names: (len(names), not any(map(_remedy, names))))
+    named = next(filter(_remedy, missing), missing[0])
+    reason, remedy = _remedy(named) or (f"no source reports {named}", "see docs/metrics.md")
     is_elsewhere = any(named in found for found in available.values())
     together = " together with the other metrics of this alert" if is_elsewhere else ""
     return f"{reason}{together}; {remedy}"
 
 
-def _metric_name(name: str) -> str:
-    """The name of a metric without the selected kind of failure."""
-    return name.partition("{")[0]
+def _remedy(name: str) -> tuple[str, str] | None:
+    """The reason and remedy for a metric, if there are some for its kind of failure or for the metric itself."""
+    return _REMEDIES.get(name) or _REMEDIES.get(name.partition("{")[0])

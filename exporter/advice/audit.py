@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from exporter.advice.doctor import Finding, read_end
@@ -15,10 +16,14 @@ from parsers.batch import UNKNOWN, Active, OfSpan, ReceivedItems, Record, Usage
 
 _NAMED_MODELS = 5
 
+#: The age in days up to which a price list counts as current.
+_CURRENT_DAYS = 90
+
 
 def audit(config: Config) -> Iterator[Finding]:
     """Check the budgets, and the usage in the last lines of the logs."""
     yield from _unknown_sources(config)
+    yield from _old_prices(config.prices_date, datetime.now(UTC).date())
     records = {source.name: list(_records(source)) for source in config.sources}
     usages = {name: found for name, told in records.items() if (found := [*_usages(told)])}
     yield from _told_twice({name: told for name, told in records.items() if name in usages})
@@ -31,12 +36,23 @@ def audit(config: Config) -> Iterator[Finding]:
         (source, usage.model, _currency(prices, usage)) for source, found in usages.items() for usage in found
     ]
     yield from _without_rate(config, currencies)
-    yield from _unpriced(sorted({model for _, model, code in currencies if code is None} - {UNKNOWN}))
+    unpriced = sorted({model for _, model, code in currencies if code is None} - {UNKNOWN})
+    yield from _unpriced(unpriced, has_list=config.prices_date is not None)
     everywhere = [budget.name for budget in config.budgets if "source" not in budget.match]
     if everywhere and len(usages) > 1:
         yield Finding(
             f"budget {', '.join(everywhere)} sums over the sources {', '.join(usages)}; if two of them report the "
             f'same calls, choose one: match = {{ source = "{next(iter(usages))}" }}'
+        )
+
+
+def _old_prices(listed: date | None, today: date) -> Iterator[Finding]:
+    """A price list whose prices may have changed since its date."""
+    if listed is not None and (today - listed).days > _CURRENT_DAYS:
+        yield Finding(
+            f"the price list is of {listed}, {(today - listed).days} days ago: prices may have changed since then, so "
+            "take the list of a newer release, or run `make prices`",
+            problem=True,
         )
 
 
@@ -99,10 +115,11 @@ def _currency(prices: Prices, usage: Usage) -> str | None:
     return price.currency if price is not None and price.priced(usage)[0] is not None else None
 
 
-def _unpriced(models: Sequence[str]) -> Iterator[Finding]:
+def _unpriced(models: Sequence[str], *, has_list: bool) -> Iterator[Finding]:
     if models:
+        start = "add one, see docs/money.md" if has_list else "start with the list in deploy/prices.toml"
         more = f" and {len(models) - _NAMED_MODELS} more" if len(models) > _NAMED_MODELS else ""
         yield Finding(
             f"some tokens of {', '.join(models[:_NAMED_MODELS])}{more} have no price: the log reports none, and no "
-            "[[price]] gives one (start with the list in deploy/prices.toml)"
+            f"[[price]] gives one ({start})"
         )

@@ -152,7 +152,7 @@ def _why_missing(path: str) -> str:
     return (
         f"{path}: no such file yet; serve waits for it. A Dify container keeps its logs inside unless /app/logs is a "
         "mounted volume; use a different host folder for the api and for the worker: "
-        "`volumes: [./volumes/app/logs/api:/app/logs]`"
+        "`volumes: [./volumes/logs/api:/app/logs]`"
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,14 @@ from exporter.advice.nginx_logs import logs
 from exporter.replay.detect import detect, guesses
 from exporter.replay.inputs import InputError, last_lines
 
-#: The usual log paths (from Dify's docker/docker-compose.yaml: LOG_FILE, the volumes).
-_USUAL = (
-    ("nginx", "var/log/nginx/access.log", "nginx"),
-    ("nginx-error", "var/log/nginx/error.log", "nginx"),
-    ("api", "app/logs/server.log", "dify"),
-    ("api", "opt/dify/docker/volumes/app/logs/server.log", "dify"),
-    ("api", "opt/dify/docker/volumes/app/logs/api/server.log", "dify"),
-    ("worker", "opt/dify/docker/volumes/app/logs/worker/server.log", "dify"),
+#: The usual log paths: LOG_FILE of Dify's docker/docker-compose.yaml, and the folders of deploy/dify-logs.compose.yaml.
+_USUAL: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
+    ("nginx", "var/log/nginx/access.log", {"parser": "nginx"}),
+    ("nginx-error", "var/log/nginx/error.log", {"parser": "nginx", "format": "error"}),
+    ("api", "app/logs/server.log", {"parser": "dify"}),
+    ("nginx", "opt/dify/docker/volumes/logs/nginx/access.log", {"parser": "nginx", "format": "dify-timed"}),
+    ("api", "opt/dify/docker/volumes/logs/api/server.log", {"parser": "dify"}),
+    ("worker", "opt/dify/docker/volumes/logs/worker/server.log", {"parser": "dify"}),
 )
 _CONTAINERS = "var/lib/docker/containers/*/config.v2.json"
 #: Parsers by a part of the name of a container, its service or its image.
@@ -34,16 +34,16 @@ _SERVICES = {
 }
 
 
-def survey(root: Path) -> tuple[list[FoundLog], list[UnusableLog]]:
+def survey(root: Path, named: Iterable[FoundLog] = ()) -> tuple[list[FoundLog], list[UnusableLog]]:
     """Search below `root`. Returns the usable logs, each once, and the logs of nginx that cannot be tailed.
 
-    Files that may not be read are skipped.
+    Files that may not be read are skipped. `named` are logs that are known already.
     """
     of_nginx, unusable = logs(root)
     found: dict[str, FoundLog] = {}
     names: set[str] = set()
     unusable_paths = {log.path for log in unusable}
-    for each in (*of_nginx, *_usual(root), *_of_docker(root)):
+    for each in (*named, *of_nginx, *_usual(root), *_of_docker(root)):
         if each.path in found or (each.path in unusable_paths and each not in of_nginx):
             continue
         name, number = each.name, 2
@@ -55,9 +55,8 @@ def survey(root: Path) -> tuple[list[FoundLog], list[UnusableLog]]:
 
 
 def _usual(root: Path) -> Iterator[FoundLog]:
-    for name, path, parser in _USUAL:
+    for name, path, usual in _USUAL:
         if (root / path).is_file():
-            usual = {"parser": parser, **({"format": "error"} if name == "nginx-error" else {})}
             yield FoundLog(
                 name, str(root / path), _detected_options(str(root / path)) or usual, "where this log usually is"
             )
@@ -110,9 +109,7 @@ def _detected_options(path: str) -> Mapping[str, Any]:
     found = detect(sample, guesses()) if sample else None
     if found is None:
         return {}
-    guess = found[0]
-    envelope = {} if guess.envelope == "none" else {"envelope": guess.envelope}
-    return {"parser": guess.name, **guess.options, **envelope}
+    return found[0].keys
 
 
 def _read(path: str) -> str:

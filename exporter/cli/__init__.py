@@ -8,7 +8,7 @@ import click
 from exporter import __version__
 from exporter.process import signals
 
-_COMMANDS = ("serve", "replay", "check", "explain", "init", "proxy", "receive")
+_COMMANDS = ("serve", "replay", "report", "backfill", "check", "explain", "init", "proxy", "receive")
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": "DIFY_EXPORTER"}
 

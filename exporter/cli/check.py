@@ -30,7 +30,7 @@ def check(config_path: Path) -> None:
       dify-exporter check --config /etc/dify-exporter/exporter.toml
     """
     config = load_or_stop(config_path)
-    click.echo(f"{config_path}: the configuration is valid")
+    click.echo(f"{config_path}: every key and value is valid; the findings about its logs follow")
     problems = 0
     samples: dict[str, Batch] = {}
     ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets, is_stored=False)
@@ -56,7 +56,7 @@ def check(config_path: Path) -> None:
         available = alerts.available_metrics(ledger.snapshot(time.time()), config, samples.__getitem__)
         _print_alerts(alerts.evaluate(available), empty)
     if problems:
-        click.echo(f"\n{problems} problem{'s' * (problems != 1)} found")
+        click.echo(f"\n{problems} problem{'s' * (problems != 1)} found: see the lines that begin with `problem:`")
         raise SystemExit(1)
 
 

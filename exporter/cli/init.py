@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from exporter.advice.found import FoundLog
+from exporter.advice.named_logs import named_logs
 from exporter.advice.survey import survey
 from exporter.cli.options import config_option, stop
 from exporter.config.loader import ConfigError, load
@@ -51,26 +52,29 @@ _TOKENS = """\
 
 @click.command(short_help="Find the logs on this machine and write a configuration.")
 @config_option
+@click.argument("files", nargs=-1)
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option(
     "--root", type=click.Path(path_type=Path, file_okay=False, exists=True), default=Path("/"), show_default=True,
     help="Folder to search: / or the mount point of the files of another machine.",
 )  # fmt: skip
-def init(config_path: Path, force: bool, root: Path) -> None:
-    """Find the logs on this machine and write a commented configuration for them.
+def init(config_path: Path, files: tuple[str, ...], force: bool, root: Path) -> None:
+    """Find the logs on this machine and write a commented configuration for them and for FILES.
 
     The command examines nginx's configuration with its log_format, the usual log paths of Dify, and the folders of
-    Docker's json-file log driver.
+    Docker's json-file log driver. It detects the formats of FILES as `replay` does.
 
     \b
     Examples:
       dify-exporter init
+      dify-exporter init logs/access.log logs/api/server.log
       dify-exporter init --config /etc/dify-exporter/exporter.toml --force
       dify-exporter init --root /host
     """
     if config_path.exists() and not force:
         stop(f"{config_path} exists: replace it with --force, or name another file with --config")
-    found, unusable = survey(root.absolute())
+    named, left_out = named_logs(files)
+    found, unusable = survey(root.absolute(), named)
     text = _HEAD + "".join(map(_table, found)) + ("" if found else _NOTHING) + _TOKENS
     temporary = config_path.with_name(config_path.name + ".new")
     try:
@@ -84,7 +88,7 @@ def init(config_path: Path, force: bool, root: Path) -> None:
         stop(*error.problems)
     for each in found:
         click.echo(printable(f"{each.name}: {each.path} ({each.origin})"))
-    for log in unusable:
+    for log in (*left_out, *unusable):
         click.echo(printable(f"left out: {log.what} ({log.where}): {log.why}"))
     if found:
         sources = f"{len(found)} source{'s' * (len(found) != 1)}"
@@ -92,6 +96,8 @@ def init(config_path: Path, force: bool, root: Path) -> None:
     else:
         click.echo(f"no log of Dify was found: {config_path} is written with one example source, so put your paths in")
     click.echo("tokens and cost of Dify's community edition: see docs/receiver.md; the file has its tables as comments")
+    if left_out:
+        raise SystemExit(2)
 
 
 def _table(found: FoundLog) -> str:
@@ -108,5 +114,7 @@ def _toml(value: object) -> str:
         return f"'''\n{text}\n'''"
     if "'" not in text and text.isprintable():
         return f"'{text}'" if '"' in text or "\\" in text else f'"{text}"'
+    if text.isprintable() and "'''" not in text and not text.endswith("'"):
+        return f"'''{text}'''"
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'

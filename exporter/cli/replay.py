@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 import click
@@ -20,9 +20,11 @@ from exporter.ledger.ledger import Ledger, Snapshot
 from exporter.messages import printable, redact
 from exporter.metrics.exposition import render
 from exporter.metrics.gauges import computed_gauges
-from exporter.replay.feed import Span
+from exporter.replay.event_times import shown
 from exporter.replay.inputs import InputError
-from exporter.replay.jobs import Job, Step, jobs_of, run
+from exporter.replay.jobs import Job, jobs_of, run
+from exporter.replay.notes import Notes
+from exporter.replay.span import ALWAYS, Span
 from parsers.batch import Batch
 from parsers.values.numbers import SECOND
 
@@ -36,27 +38,37 @@ _LARGE_BLOCK = 31 << 20
 #: The exit code that shells use for SIGINT.
 _INTERRUPTED = 130
 
-#: One unparsed line per source and reason.
-Examples = dict[tuple[str, str], bytes]
 
-
-class _Moment(click.ParamType[int]):
-    """A point in time, in nanoseconds since the epoch."""
+class Moment(click.ParamType[int]):
+    """A point in time, in nanoseconds since the epoch. A time without a zone is in UTC."""
 
     name = "time"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if ago := re.fullmatch(r"(\d{1,6})([smhd])", value):
-            seconds = int(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[ago[2]]
-            return time.time_ns() - seconds * SECOND
         try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f'expected a time such as 2026-11-23T08:00:00Z, or 2h for two hours ago, found "{value}"')
-        return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * SECOND)
+            return moment(value, UTC)
+        except ValueError as error:
+            self.fail(str(error))
 
 
-def _processors() -> int:
+def moment(value: str, local: tzinfo) -> int:
+    """A point in time, in nanoseconds since the epoch. `local` is the time zone of a time without one.
+
+    Raises ValueError.
+    """
+    if ago := re.fullmatch(r"(\d{1,6})([smhdw])", value):
+        seconds = int(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[ago[2]]
+        return time.time_ns() - seconds * SECOND
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(
+            f'expected a time such as 2026-11-23T08:00:00Z, or how long ago: 30m, 2h, 1w; found "{value}"'
+        ) from None
+    return round((found if found.tzinfo else found.replace(tzinfo=local)).timestamp() * SECOND)
+
+
+def processors() -> int:
     """The number of usable processors, at most eight: one process enters all batches and cannot keep up with more."""
     return min(8, len(os.sched_getaffinity(0)))
 
@@ -67,12 +79,14 @@ def _processors() -> int:
 @click.option("--parser", "parser_name", help="Parser of FILES; detected by default.")
 @click.option("--format", "format_", help="Format of the parser: a name, or nginx's log_format itself.")
 @click.option("--envelope", help="none, docker, cri, compose, syslog or json; detected by default.")
-@click.option("--since", type=_Moment(), help="Count only events from this time on; 2h means two hours ago.")
-@click.option("--until", type=_Moment(), help="Count only events before this time.")
+@click.option(
+    "--since", type=Moment(), help="Count only events from this time on; 2h means two hours ago, 1w a week ago."
+)
+@click.option("--until", type=Moment(), help="Count only events before this time.")
 @click.option(
     "--processes",
     type=click.IntRange(1, 64),
-    default=_processors,
+    default=processors,
     show_default="one per processor",
     help="Number of processes that parse one large uncompressed file.",
 )
@@ -96,7 +110,7 @@ def replay(
     """Read logs once, from the beginning to the end, and show what they contain.
 
     Without FILES, the sources of the configuration are read. FILES need no configuration. They can be gzip files, and
-    `-` is standard input.
+    `-` is standard input. An input that cannot be read or that is not recognised is skipped; the exit code is then 2.
 
     \b
     Examples:
@@ -111,30 +125,42 @@ def replay(
     ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets, is_stored=False)
     if since is not None and until is not None and since >= until:
         stop("--since must be before --until: nothing lies between them")
-    examples: Examples = {}
-    code = 0
-    _tune_memory()
+    span, notes, code = Span(since, until), Notes(say, len(files or config.sources)), 0
+    if files:
+        candidates = candidates_or_stop(parser_name, format_, envelope, config.routes.extra)
+        jobs = [Job(file, candidates=candidates) for file in files]
+    else:
+        jobs = list(_configured(config, notes))
+    tune_memory()
     try:
-        if files:
-            candidates = candidates_or_stop(parser_name, format_, envelope, config.routes.extra)
-            jobs = [Job(file, candidates=candidates) for file in files]
-        else:
-            jobs = jobs_of(config.sources)
-        with _progress(jobs) as advance:
-            for step in run(jobs, ledger, config.limits.line_length, Span(since, until), _say, processes):
+        with progress(jobs) as advance:
+            for step in run(jobs, ledger, config.limits.line_length, span, notes, processes):
                 advance(step.batch)
-                _keep_examples(examples, step)
-    except InputError as error:
-        stop(str(error))
+                notes.add(step)
     except KeyboardInterrupt:
-        _say("interrupted: the result covers only what was read until then")
         code = _INTERRUPTED
-    _say_dropped(ledger.snapshot(None), since is not None or until is not None)
-    _print(ledger, config, examples, output)
-    raise SystemExit(code)
+    if not notes.has_read:
+        stop(*(notes.skipped if notes.inputs == 1 else ["no input could be read"]))
+    snapshot = ledger.snapshot(None)
+    _say_notes(snapshot, notes, span, output)
+    if code == _INTERRUPTED:
+        say("interrupted: the result covers only what was read until then")
+    _print(snapshot, config, notes, output)
+    if notes.skipped and notes.inputs > 1:
+        say(f"{len(notes.skipped)} skipped: the sentences above the result say why")
+    raise SystemExit(code or 2 * bool(notes.skipped))
 
 
-def _tune_memory() -> None:
+def _configured(config: Config, notes: Notes) -> Iterator[Job]:
+    """The files of the configured sources. A source without a usable file is skipped."""
+    for source in config.sources:
+        try:
+            yield from jobs_of([source])
+        except InputError as error:
+            notes.failed(error)
+
+
+def tune_memory() -> None:
     # Records are many and have no cycles. By default the garbage collector would traverse them 40 times per window.
     gc.set_threshold(100_000)
     # Free one large block: from then on glibc keeps freed memory. Otherwise the kernel would have to clear the same
@@ -142,26 +168,40 @@ def _tune_memory() -> None:
     bytes(_LARGE_BLOCK)
 
 
-def _keep_examples(examples: Examples, step: Step) -> None:
-    for reason, line in step.batch.examples.items() if step.counted else ():
-        examples.setdefault((step.source, reason), line)
+def say(sentence: str) -> None:
+    """Print a message on standard error, above the progress bar if there is one."""
+    click.echo(printable(sentence), file=sys.stderr)  # rich's replacement of sys.stderr, which err=True would bypass
 
 
-def _say(sentence: str) -> None:
-    click.echo(printable(sentence), err=True)
+def _say_notes(snapshot: Snapshot, notes: Notes, span: Span, output: str) -> None:
+    """Print what the logs lack, the values that were not understood, and which times they hold.
 
-
-def _say_dropped(snapshot: Snapshot, in_span: bool) -> None:
-    """Print how many values were not understood, by source and field. `in_span` is True with --since or --until."""
+    The times are only printed if no line of a source counts, or if the output does not contain them.
+    """
+    for sentence in notes.absent():
+        say(sentence)
+    for sentence in notes.skipped if notes.inputs == 1 else ():
+        say(f"dify-exporter: {sentence}")
     for (source, field), count in snapshot.counters[c.DROPPED_VALUES].items():
-        chosen = "; such a line is treated as the line before it" if in_span and field == "time" else ""
-        _say(
+        chosen = "; such a line is treated as the line before it" if span != ALWAYS and field == "time" else ""
+        say(
             f"{source}: {field} not understood and left out, {count:,} times{chosen}; `dify-exporter explain` shows why"
         )
+    lines = snapshot.counters[c.LINES]
+    for source, times in notes.times.items():
+        if span != ALWAYS and not any(count for (name, _), count in lines.items() if name == source):
+            say(f"{source}: nothing lies in the time of {_options(span)}: it holds {times}")
+        elif output == "metrics":
+            say(f"{source}: {times}")
+
+
+def _options(span: Span) -> str:
+    options = {"--since": span.since, "--until": span.until}
+    return " and ".join(name for name, at in options.items() if at is not None)
 
 
 @contextmanager
-def _progress(jobs: list[Job]) -> Iterator[Callable[[Batch], None]]:
+def progress(jobs: list[Job]) -> Iterator[Callable[[Batch], None]]:
     """On a terminal, show a progress bar with bytes and lines per second."""
     if not sys.stderr.isatty():
         yield lambda _: None
@@ -186,8 +226,7 @@ def _progress(jobs: list[Job]) -> Iterator[Callable[[Batch], None]]:
         yield advance
 
 
-def _print(ledger: Ledger, config: Config, examples: Examples, output: str) -> None:
-    snapshot = ledger.snapshot(None)
+def _print(snapshot: Snapshot, config: Config, notes: Notes, output: str) -> None:
     if output == "metrics":
         # The exposition format is always UTF-8, in any locale.
         sys.stdout.buffer.write(render(snapshot, computed_gauges(snapshot, config, time.time())))
@@ -197,10 +236,13 @@ def _print(ledger: Ledger, config: Config, examples: Examples, output: str) -> N
     from exporter.replay.report import cardinality, show, summarise
 
     summary = summarise(snapshot)
+    for source, times in notes.times.items():
+        if times.first is not None and times.last is not None:
+            summary[source]["times"] = {"first": shown(times.first), "last": shown(times.last)}
     if output == "json":
         click.echo(json.dumps(summary, indent=2))
         return
     show(summary, Console(width=None if sys.stdout.isatty() else _WIDTH))
-    for (source, reason), line in examples.items():
+    for (source, reason), line in notes.examples.items():
         click.echo(f"{source}: unparsed ({reason}), for example: {redact(line)}")
     click.echo(f"label sets: {cardinality(snapshot)}")

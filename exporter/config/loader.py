@@ -1,9 +1,11 @@
 """Reads and checks `exporter.toml`. All problems are reported at once, each as one sentence."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from datetime import date
 from pathlib import Path
 from sys import float_info
+from types import NoneType
 from typing import Any, TypeVar
 
 from msgspec import Struct, structs
@@ -16,6 +18,7 @@ from exporter.config.tls import tls_context
 from exporter.config.toml_table import Problems, Table, convert, toml_type
 from exporter.config.web import WebConfig, convert_web_config
 from exporter.ledger.budgets import Budget
+from exporter.ledger.history import HistoryConfig
 from exporter.ledger.money import ANCHOR, Exchange, amount, currency, same_currencies
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits
@@ -41,16 +44,19 @@ def load(path: Path) -> Config:
     _check_top_level(document, problems)
     exporter = _one(document, "exporter", ExporterConfig, problems)
     routes = _one(document, "routes", RoutesConfig, problems)
+    prices, prices_date = _prices(path, document, exporter, problems)
     config = Config(
         exporter=exporter,
         routes=routes,
         sources=_sources(document, path.absolute().parent, routes.extra, problems),
         limits=_one(document, "limits", Limits, problems),
         buckets=_buckets(document.get("buckets", {}), problems),
-        prices=_prices(path, document, exporter, problems),
+        prices=prices,
+        prices_date=prices_date,
         budgets=_budgets(document, problems),
         exchange=_exchange(document.get("exchange", {}), problems),
         apps=_apps(document.get("apps", {}), problems),
+        history=_one(document, "history", HistoryConfig, problems),
         proxy=_one(document, "proxy", ProxyConfig, problems),
         receive=_one(document, "receive", ReceiveConfig, problems),
         web=_web(path, exporter, problems),
@@ -119,7 +125,7 @@ def _named_document(config_path: Path, name: str, named_by: str) -> tuple[Path, 
 
 
 _ARRAYS = {"source", "price", "budget"}
-_TABLES = {"exporter", "routes", "limits", "buckets", "exchange", "apps", "proxy", "receive"}
+_TABLES = {"exporter", "routes", "limits", "buckets", "exchange", "apps", "history", "proxy", "receive"}
 
 
 def _check_top_level(document: dict[str, Any], problems: Problems) -> None:
@@ -178,17 +184,24 @@ def _web(path: Path, exporter: ExporterConfig, problems: Problems) -> WebConfig:
     return web
 
 
-def _prices(path: Path, document: Table, exporter: ExporterConfig, problems: Problems) -> tuple[Price, ...]:
-    """The prices in the configuration, then those in the file that `prices` names. The first match applies."""
+def _prices(
+    path: Path, document: Table, exporter: ExporterConfig, problems: Problems
+) -> tuple[tuple[Price, ...], date | None]:
+    """The prices in the configuration, then those in the file that `prices` names, and the date of that file.
+
+    The first match applies.
+    """
     own = _price_list(document, problems)
     if not exporter.prices:
-        return own
+        return own, None
     _, price_file, file_problems = _named_document(path, exporter.prices, "[exporter] prices")
-    for name in price_file.keys() - {"price"}:
+    for name in price_file.keys() - {"price", "date"}:
         file_problems.add("", unknown("table", name, ["price"]))
+    if type(as_of := price_file.get("date")) not in (date, NoneType):
+        file_problems.add("", f"date: expected a date such as 2026-11-30, found {toml_type(as_of)}")
     prices = (*own, *_price_list(price_file, file_problems))
     problems.sentences.extend(file_problems.sentences)
-    return prices
+    return prices, as_of
 
 
 def _price_list(document: Table, problems: Problems) -> tuple[Price, ...]:
@@ -203,9 +216,10 @@ def _budgets(document: Table, problems: Problems) -> tuple[Budget, ...]:
     return budgets
 
 
-def _unique(keys: Sequence[object], name: str, what: str, problems: Problems) -> None:
+def _unique(keys: Sequence[Hashable], name: str, what: str, problems: Problems) -> None:
+    numbers: dict[Hashable, int] = {}
     for number, key in enumerate(keys, 1):
-        if (first := keys.index(key) + 1) < number:
+        if (first := numbers.setdefault(key, number)) < number:
             problems.add(f"[[{name}]] {number}", f"{what}: the same as in [[{name}]] {first}")
 
 

@@ -1,6 +1,7 @@
 """The tables of `exporter.toml` as structs. The types of the fields define which values are valid."""
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -11,6 +12,7 @@ from exporter.config.receive import ReceiveConfig
 from exporter.config.toml_table import FileName, Seconds
 from exporter.config.web import WebConfig
 from exporter.ledger.budgets import Budget
+from exporter.ledger.history import HistoryConfig
 from exporter.ledger.money import Exchange
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits
@@ -89,9 +91,11 @@ class Config(Struct, frozen=True):
     limits: Limits = Limits()
     buckets: Mapping[str, tuple[float, ...]] = {}
     prices: tuple[Price, ...] = ()
+    prices_date: date | None = None
     budgets: tuple[Budget, ...] = ()
     exchange: Exchange = Exchange()
     apps: Mapping[str, AppConfig] = {}
+    history: HistoryConfig = HistoryConfig()
     proxy: ProxyConfig = ProxyConfig()
     receive: ReceiveConfig = ReceiveConfig()
     web: WebConfig = WebConfig()

@@ -28,7 +28,7 @@ _NAMES = {
     "str": "a string", "int": "an integer", "float": "a number", "bool": "true or false", "date": "a date",
     "array": "an array", "list": "an array", "object": "a table", "dict": "a table",
 }  # fmt: skip
-_TYPE = re.compile(r"`(\w+)`( matching regex .*)?")
+_TYPE = re.compile(r"`([\w| ]+)`( matching regex .*)?")
 
 
 class Problems:
@@ -121,8 +121,9 @@ def _expectation(error: msgspec.ValidationError, wanted: object) -> str:
 
 
 def _named(found: re.Match[str]) -> str:
-    """The name of a type. The only type with a pattern is `FileName`."""
-    return "a file's name without NUL" if found[2] else _NAMES.get(found[1], found[1])
+    """The name of a type or of several. The only type with a pattern is `FileName`."""
+    names = [_NAMES.get(name, name) for name in found[1].split(" | ")]
+    return "a file's name without NUL" if found[2] else " or ".join(names)
 
 
 def _shown(value: object) -> str:

@@ -10,15 +10,15 @@ budget should select one of them with `match = { source = "…" }`.
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from exporter import catalogue as c
+from exporter.ledger.calendar import span_of
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.money import Exchange, amount, currency
+from exporter.ledger.money import Amount, Exchange, amount, currency
 from exporter.ledger.prices import same_provider
 from exporter.messages import unknown
 from parsers.batch import Usage
@@ -27,18 +27,21 @@ from parsers.values.times import zone
 
 TOKENS = "tokens"
 
+#: In place of a currency: the earliest event time of a window that was read, in nanoseconds since the epoch.
+SEEN = "seen"
+
 _LABELS = frozenset({"source", "app_id", "provider", "model"})
 
 #: The newest windows of a budget that are kept: enough for late lines and for a clock that was set wrong.
 _KEPT_WINDOWS = 8
 
-#: While less than this share of a window has elapsed, no projection is shown.
+#: While less than this share of a window was seen, no projection is shown.
 _EARLY = 0.05
 
 
 Text = Annotated[str, Meta(min_length=1)]
 
-#: Amounts by the start of the window (nanoseconds since the epoch) and by currency or TOKENS.
+#: Amounts by the start of the window (nanoseconds since the epoch) and by currency or TOKENS; and SEEN.
 Spent = Mapping[tuple[int, str], int | Decimal]
 
 
@@ -48,7 +51,7 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1, examples=["monthly"])]
     window: Literal["day", "week", "month"]
     unit: Annotated[str, Meta(min_length=1, examples=["USD"])]
-    limit: Annotated[str, Meta(min_length=1, examples=["500"])]
+    limit: Annotated[Amount, Meta(examples=["500"])]
     timezone: str = "UTC"
     match: dict[str, Text] = {}
 
@@ -67,17 +70,7 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True):
 
     def window_of(self, at: int) -> tuple[int, int]:
         """The start of the window that contains the time `at`, and the start of the next window, in nanoseconds."""
-        local = zone(self.timezone)
-        first = datetime.fromtimestamp(at // SECOND, local).date()
-        if self.window == "day":
-            following = first + timedelta(days=1)
-        elif self.window == "week":
-            first -= timedelta(days=first.weekday())
-            following = first + timedelta(days=7)
-        else:
-            first = first.replace(day=1)
-            following = (first + timedelta(days=31)).replace(day=1)
-        return _midnight(first, local), _midnight(following, local)
+        return span_of(self.window, zone(self.timezone), at)
 
     def takes(self, source: str, usage: Usage) -> bool:
         """Whether a usage counts in this budget."""
@@ -117,12 +110,25 @@ class Budgets:
         for budget, key in self._budgets:
             if not budget.takes(source, usage):
                 continue
-            start, end = self._windows.get(key, (0, 0))
-            if not start <= at < end:
-                start, _ = self._windows[key] = budget.window_of(at)
+            start = self._window(budget, key, at)
             _add(self.spent[key], (start, TOKENS), tokens)
             if cost is not None:
                 _add(self.spent[key], (start, code), cost)
+
+    def see(self, at: int) -> None:
+        """Remember from which time on each budget knows what was spent. `at` is the time of a line in nanoseconds."""
+        for budget, key in self._budgets:
+            seen, spent = (self._window(budget, key, at), SEEN), self.spent[key]
+            if at < spent.get(seen, at + 1):
+                spent.pop(seen, None)
+                _add(spent, seen, at)
+
+    def _window(self, budget: Budget, key: str, at: int) -> int:
+        """The start of the window that contains `at`."""
+        start, end = self._windows.get(key, (0, 0))
+        if not start <= at < end:
+            start, _ = self._windows[key] = budget.window_of(at)
+        return start
 
     def restore(self, stored: Mapping[str, Spent]) -> list[str]:
         """Restore stored amounts. Returns a warning for each budget that no longer exists."""
@@ -149,15 +155,20 @@ def gauges(
         found[c.BUDGET_LIMIT][labels] = float(budget.limit)
         found[c.BUDGET_SPENT][labels] = value
         found[c.BUDGET_WINDOW_END][labels] = end / SECOND
-        elapsed = (now * SECOND - start) / (end - start)
-        if elapsed >= _EARLY:
-            found[c.BUDGET_PROJECTED][labels] = value / elapsed
+        seen = now * SECOND - _seen_from(spent.get(budget.key, {}), start)
+        if seen / (end - start) >= _EARLY:
+            found[c.BUDGET_PROJECTED][labels] = value + value / seen * (end - now * SECOND)
     return found
 
 
-def _midnight(day: date, local: tzinfo) -> int:
-    """The nanosecond at which a day begins. If daylight saving time skips midnight, it is the moment of the change."""
-    return int(datetime(day.year, day.month, day.day, tzinfo=local).timestamp()) * SECOND
+def _seen_from(spent: Spent, start: int) -> int:
+    """The time from which on a window was read: its start if an earlier window was read, else its first line.
+
+    An older exporter stored no such time; its windows count as read from their start.
+    """
+    if any(at < start for at, _ in spent):
+        return start
+    return int(spent.get((start, SEEN), start))
 
 
 def _add(spent: ChangeTracker[tuple[int, str], int | Decimal], key: tuple[int, str], more: int | Decimal) -> None:
@@ -176,6 +187,6 @@ def _in_unit(budget: Budget, exchange: Exchange, spent: Spent, start: int) -> in
     amounts = (
         exchange.convert(Decimal(value), code, budget.unit)
         for (at, code), value in spent.items()
-        if at == start and code != TOKENS
+        if at == start and code not in (TOKENS, SEEN)
     )
     return sum((value for value in amounts if value is not None), Decimal(0))

@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import structs
 
 from exporter import catalogue as c
+from exporter.ledger import history as h
 from exporter.ledger.joins import MAX_AGE, Ended
 from exporter.ledger.overflow import Overflow
 from exporter.ledger.series import Labels
@@ -20,21 +21,29 @@ _WORKER_KINDS = ("workflow", "advanced-chat")
 
 
 def _request(ledger: SourceLedger, record: b.Request) -> None:
-    source, series = ledger.source, ledger.series
+    source, series, books = ledger.source, ledger.series, ledger.books
     series.add(c.REQUESTS, (source, record.method, record.route, record.status_code), record.count, record.count)
+    answered = record.route, _status_class(record.status_code)
+    books.add(h.REQUESTS, answered, record.count)
     if (source, record.route, b.FAILURE_REASONS[0]) not in series.counters[c.FAILED_REQUESTS]:
         for reason in b.FAILURE_REASONS:
             series.add(c.FAILED_REQUESTS, (source, record.route, reason), 0, 0)
     if record.failure:
         series.add(c.FAILED_REQUESTS, (source, record.route, record.failure), record.count, record.count)
+        books.add(h.FAILED_REQUESTS, (record.route, record.failure), record.count)
     if record.response_bytes is not None:
         series.add(c.RESPONSE_BYTES, (source, record.route), record.response_bytes, record.count)
     if record.durations:
         series.observe(c.REQUEST_DURATION, (source, record.method, record.route, record.status_code), record.durations)
+        books.observe(h.DURATIONS, answered, record.durations)
     if record.first_bytes:
         series.observe(c.TIME_TO_FIRST_BYTE, (source, record.method, record.route), record.first_bytes)
     if record.handler_durations:
         series.observe(c.HANDLER_DURATION, (source, record.method, record.route), record.handler_durations)
+
+
+def _status_class(status_code: str) -> str:
+    return f"{status_code[0]}xx" if status_code.isdigit() else status_code
 
 
 def post(ledger: SourceLedger, records: Sequence[b.Record]) -> None:
@@ -66,25 +75,29 @@ def post(ledger: SourceLedger, records: Sequence[b.Record]) -> None:
 
 def _usage(ledger: SourceLedger, record: b.Usage, refused: bool = False) -> None:
     """`refused` is the same as in `Series.add`. Unpriced tokens are refused only if `Overflow` cleared their model."""
-    series, model = ledger.series, (record.provider, record.model)
+    series, books, model = ledger.series, ledger.books, (record.provider, record.model)
     tokens = {"input": record.input_tokens, "output": record.output_tokens, "unsplit": record.unsplit_tokens}
     for token_type, count in tokens.items():
         if count is not None:
             series.add(
                 c.TOKENS_USED, (ledger.source, record.app_id, *model, token_type), count, record.count, refused=refused
             )
+            books.add(h.TOKENS, (record.app_id, *model, token_type), count)
     at = _usage_time(ledger, record.at)
     cost, currency, basis = record.cost, record.currency, "reported"
     unpriced = sum(count or 0 for count in tokens.values()) if cost is None else 0
     if cost is None and (price := ledger.prices.find(record, at)) is not None:
         (cost, unpriced), currency, basis = price.priced(record), price.currency, "price_list"
     ledger.budgets.spend(ledger.source, record, cost, currency, at)
+    ledger.budgets.see(at)
     if cost is not None:
         series.add(c.COST, (ledger.source, record.app_id, *model, currency, basis), cost, record.count, refused=refused)
+        books.add(h.COST, (record.app_id, *model, currency), cost)
     if unpriced:
         series.add(
             c.UNPRICED_TOKENS, (ledger.source, *model), unpriced, record.count, refused=refused and not record.model
         )
+        books.add(h.UNPRICED_TOKENS, (record.app_id, *model), unpriced)
 
 
 def _usage_time(ledger: SourceLedger, at: int | None) -> int:
@@ -110,6 +123,7 @@ def _first_token(ledger: SourceLedger, record: b.FirstToken, refused: bool = Fal
         ledger.series.observe(
             c.TIME_TO_FIRST_TOKEN, (ledger.source, record.app_id, record.model), durations, refused=refused
         )
+        ledger.books.observe(h.FIRST_TOKENS, (record.app_id, record.model), durations)
 
 
 def _run(ledger: SourceLedger, record: b.Run, refused: bool = False) -> None:
@@ -118,11 +132,13 @@ def _run(ledger: SourceLedger, record: b.Run, refused: bool = False) -> None:
     _count_run(ledger, record, refused)
 
 
-def _count_run(ledger: SourceLedger, record: b.Run, refused: bool = False) -> None:
+def _count_run(ledger: SourceLedger, record: b.Run, refused: bool = False, at: int | None = None) -> None:
+    """`at` is the time in nanoseconds of a run that ended before the lines that are being entered."""
     durations = record.durations or _one(record.duration)
     _timed(
         ledger, (c.RUNS, c.RUN_DURATION), (record.kind, record.app_id, record.status), durations, record.count, refused
     )
+    ledger.books.add(h.RUNS, (record.kind, record.app_id, record.status), record.count, at)
 
 
 def _node_run(ledger: SourceLedger, record: b.NodeRun) -> None:
@@ -161,6 +177,7 @@ def _one(duration: int | None) -> tuple[int, ...]:
 
 def _failure(ledger: SourceLedger, record: b.Failure) -> None:
     ledger.series.add(c.ERRORS, (ledger.source, record.kind), record.count)
+    ledger.books.add(h.ERRORS, (record.kind,), record.count)
 
 
 def _active(ledger: SourceLedger, record: b.Active) -> None:
@@ -176,6 +193,8 @@ def _dropped_lines(ledger: SourceLedger, record: b.DroppedLines) -> None:
 
 def _dropped_value(ledger: SourceLedger, record: b.DroppedValue) -> None:
     ledger.series.add(c.DROPPED_VALUES, (ledger.source, record.field), record.count)
+    if record.field == "time":
+        ledger.books.add(h.DROPPED_TIMES, (), record.count)
 
 
 def _opened(ledger: SourceLedger, record: b.Opened) -> None:
@@ -195,7 +214,7 @@ def _ended(ledger: SourceLedger, record: Ended) -> None:
     """
     outcome = "" if ledger.has_telemetry else record.outcome
     status = "failed" if "failed" in (record.status, outcome) else outcome or record.status
-    _count_run(ledger, b.Run(record.kind, record.app_id, status, record.duration))
+    _count_run(ledger, b.Run(record.kind, record.app_id, status, record.duration), at=record.at)
 
 
 def _trace_error(ledger: SourceLedger, record: b.TraceError) -> None:
@@ -212,11 +231,12 @@ def _accepted(ledger: SourceLedger, record: b.Accepted) -> None:
 def _failed_requests(ledger: SourceLedger, route: str, failure: str, count: int) -> None:
     """Count failures of requests that are already in the request counter."""
     ledger.series.add(c.FAILED_REQUESTS, (ledger.source, route, failure), count, count)
+    ledger.books.add(h.FAILED_REQUESTS, (route, failure), count)
 
 
 def _lost(ledger: SourceLedger, record: b.Opened) -> None:
     ledger.series.add(c.JOINS_EXPIRED, (ledger.source,))
-    _count_run(ledger, b.Run(record.kind, record.app_id, "lost"))
+    _count_run(ledger, b.Run(record.kind, record.app_id, "lost"), at=record.at)
 
 
 def _span_app(ledger: SourceLedger, record: b.SpanApp) -> None:
@@ -230,11 +250,16 @@ def _of_span(ledger: SourceLedger, record: b.OfSpan) -> None:
 
 
 def _with_app(ledger: SourceLedger, records: Iterable[AppRecord]) -> None:
-    """Count records whose app is decided. It stays unknown if no line named it in time."""
+    """Count records whose app is decided. It stays unknown if no line named it in time.
+
+    A record that has waited belongs to the day of its own time.
+    """
     for record in records:
         if record.app_id == b.UNKNOWN:
             ledger.series.add(c.JOINS_EXPIRED, (ledger.source,))
+        ledger.books.moved_to = record.at if isinstance(record, b.Usage) else None
         FOLDS[type(record)](ledger, record)
+    ledger.books.moved_to = None
 
 
 def _received_items(ledger: SourceLedger, record: b.ReceivedItems) -> None:

@@ -16,13 +16,16 @@ from exporter.ledger.budgets import Budget, Budgets, Spent
 from exporter.ledger.change_tracker import ChangeTracker
 from exporter.ledger.fold import advance, finalize_runs, post
 from exporter.ledger.histogram import Histogram
+from exporter.ledger.history import LINES, BookKey, Entries, History, HistoryConfig, SourceBooks
 from exporter.ledger.joins import Joins
 from exporter.ledger.prices import Price, Prices
 from exporter.ledger.series import Labels, Limits, Series
 from exporter.ledger.source_ledger import SourceLedger, event_time
 from exporter.ledger.state import MetricSchema, State, keep_compatible
+from exporter.ledger.window_slices import WindowSlices
 from exporter.tail.position import Position, RotationEvents, Window
 from parsers.batch import Active, Batch
+from parsers.slices import Parse, Slice
 from parsers.values.numbers import SECOND
 
 #: A proxy worker that has not reported for so many nanoseconds holds no requests.
@@ -68,6 +71,7 @@ class Ledger:
         self._series = Series(limits, clock, buckets)
         self._prices = Prices(tuple(prices))
         self._budgets = Budgets(budgets)
+        self.keep_history(History(HistoryConfig(days=0), limits, clock))
         self._ledgers: dict[str, SourceLedger] = {}
         self._positions: dict[str, ChangeTracker[str, Position]] = {}
         self._searched_paths: dict[str, ChangeTracker[str, bool]] = {}
@@ -76,9 +80,16 @@ class Ledger:
             {m.name: MetricSchema(m.labels, self._series.bounds.get(m, ())) for m in self._series.created}
         )
 
-    def configure(self, limits: Limits, prices: Iterable[Price], budgets: Iterable[Budget]) -> None:
+    def keep_history(self, history: History) -> None:
+        """Keep a history from the first batch on. Without this call there is none."""
+        self._history, self._windows = history, WindowSlices(history, self._clock)
+
+    def configure(
+        self, limits: Limits, prices: Iterable[Price], budgets: Iterable[Budget], history: HistoryConfig
+    ) -> None:
         """Change what a reload may change, from the next batch on. All counts stay."""
         with self._lock:
+            self._history.configure(history, limits)
             self._limits, self._prices = limits, Prices(tuple(prices))
             self._series.limits = limits
             self._budgets.configure(budgets)
@@ -86,10 +97,14 @@ class Ledger:
                 ledger.prices = self._prices
                 ledger.joins.capacity = limits.open_joins
 
-    def open(self, source: str) -> None:
-        """Add a source, with the series that must exist before its first line."""
+    def open(self, source: str, parse: Parse | None = None) -> None:
+        """Add a source, with the series that must exist before its first line.
+
+        `parse` parses a part of a window again if the window has lines of several days.
+        """
         with self._lock:
             self._source_ledger(source)
+            self._windows.open(source, parse)
 
     def positions(self, source: str) -> dict[str, Position]:
         """The positions from which reading continues, by file generation."""
@@ -118,6 +133,7 @@ class Ledger:
 
         Raises ValueError for a window that does not begin where the last one ended.
         """
+        slices = self._windows.cut(window, batch)
         with self._lock:
             ledger = self._source_ledger(window.source)
             positions = self._positions.setdefault(window.source, ChangeTracker())
@@ -125,18 +141,22 @@ class Ledger:
             if posted is not None and posted.offset != window.position.offset:
                 raise ValueError(f"window begins at {window.position.offset}, posted up to {posted.offset}")
             ledger.file = window.file
-            self._enter(ledger, batch)
+            for each in slices:
+                self._enter(ledger, each)
+            self._history.read(window.source, window.file, slices[-1].at)
             self._count_events(window.source, window.events)
             position = positions[window.file] = window.after(batch.consumed, batch.skip)
             for file in window.events.forget:
                 positions.pop(file, None)
                 ledger.joins.forget(file)
+                self._history.forget_file(window.source, file)
+                self._windows.forget(window.source, file)
             return position
 
-    def enter(self, source: str, batch: Batch) -> None:
-        """Enter a batch without a position, as a replay does."""
+    def enter(self, source: str, batch: Batch, at: int | None = None, is_late: bool = False) -> None:
+        """Enter a batch without a position, as a replay does. `at` and `is_late` are those of its slice."""
         with self._lock:
-            self._enter(self._source_ledger(source), batch)
+            self._enter(self._source_ledger(source), Slice(batch, at, is_late))
 
     def count(self, metric: c.Metric, labels: Labels, amount: int = 1) -> None:
         """Add to a counter that does not depend on log lines, such as a source's errors."""
@@ -161,7 +181,30 @@ class Ledger:
         """
         with self._lock:
             self._finalize_runs(self._clock())
-            return self._state(ChangeTracker.changes)
+            self._history.close_days(self._ledgers)
+            state = self._state(ChangeTracker.changes)
+            state.history, state.closed = self._history.changes(), {**self._history.closed}
+            return state
+
+    @property
+    def history_days(self) -> int:
+        """The number of days that the archive keeps."""
+        return self._history.config.days
+
+    def closed_days(self) -> dict[BookKey, Entries]:
+        """The books that are complete and wait for the archive. They do not change any more."""
+        with self._lock:
+            return {**self._history.closed_books(frozenset(self._ledgers))}
+
+    def forget_days(self, keys: Iterable[BookKey]) -> None:
+        """Remove books that are in the archive."""
+        with self._lock:
+            self._history.forget(keys)
+
+    def books(self) -> dict[BookKey, Entries]:
+        """All books that are not in the archive."""
+        with self._lock:
+            return {key: {**book} for key, book in self._history.books.items()}
 
     def restore(self, state: State, sources: Iterable[str]) -> list[str]:
         """Restore a stored state before anything is entered. Returns a warning for each part that cannot be kept."""
@@ -185,6 +228,9 @@ class Ledger:
             for name, active in kept.active.items():
                 self._source_ledger(name).active.enter(_present(active))
             self._restore_joins(kept)
+            self._history.restore(
+                {key: _present(book) for key, book in kept.history.items() if book is not None}, kept.closed
+            )
             return warnings + self._budgets.restore({key: _present(spent) for key, spent in state.spent.items()})
 
     def _restore_joins(self, kept: State) -> None:
@@ -209,15 +255,22 @@ class Ledger:
         ledger = self._ledgers.get(source)
         if ledger is None:
             joins = Joins(self._limits.open_joins, round(self._clock() * SECOND))
-            ledger = SourceLedger(source, self._series, self._prices, self._budgets, self._clock, joins)
-            self._ledgers[source] = ledger
+            ledger = self._ledgers[source] = SourceLedger(
+                source,
+                self._series,
+                self._prices,
+                self._budgets,
+                self._clock,
+                joins,
+                SourceBooks(self._history, source),
+            )
             for metric, label_sets in c.INITIAL:
                 for labels in label_sets:
                     self._series.add(metric, (source, *labels), 0)
         return ledger
 
-    def _enter(self, ledger: SourceLedger, batch: Batch) -> None:
-        source, add = ledger.source, self._series.add
+    def _enter(self, ledger: SourceLedger, each: Slice) -> None:
+        source, add, batch = ledger.source, self._series.add, each.batch
         add(c.READ_BYTES, (source,), batch.consumed)
         add(c.LINES, (source, "observed"), batch.observed)
         add(c.LINES, (source, "ignored"), batch.ignored)
@@ -226,13 +279,17 @@ class Ledger:
             add(c.UNPARSED_LINES, (source, reason), count)
         if batch.last_at is not None and not ledger.last_at:
             ledger.last_at = event_time(ledger, batch.last_at)  # for usages without a time in the first batch
+        if batch.lines:
+            ledger.books.add(LINES, (), batch.lines)
         post(ledger, batch.records)
         ledger.joins.streams.trim(ledger.joins.capacity)
         if not self._is_stored:
             ledger.joins.forget_changes()
         if batch.last_at is not None:
+            self._budgets.see(event_time(ledger, batch.last_at))
             advance(ledger, batch.last_at)
             ledger.usage_at = max(ledger.usage_at, event_time(ledger, batch.last_at))
+        ledger.books.enter(each.at or ledger.last_at or None, each.is_late)
 
     def _count_events(self, source: str, events: RotationEvents) -> None:
         self._series.add(c.ROTATIONS, (source,), events.rotations)

@@ -2,6 +2,9 @@
 
 from collections.abc import Collection, Mapping
 from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+from msgspec import Meta
 
 from parsers.batch import OTHER, UNKNOWN
 from parsers.values.currencies import currency_of
@@ -13,15 +16,20 @@ ANCHOR = "USD"
 _SYNONYMS = {"RMB": "CNY"}
 
 
+#: An amount in a configuration. A string is exact; a number is taken as it is written, up to its 15th digit.
+Amount = Annotated[str, Meta(min_length=1)] | float
+
+
 def amount(name: str, value: object, *, zero: bool = False) -> Decimal:
-    """Parse a decimal string. Raises ValueError, which names the value, if it is not an amount."""
+    """Parse a decimal string or a number. Raises ValueError, which names the value, if it is not an amount."""
     least = "of at least 0" if zero else "above 0"
     try:
-        number = Decimal(value) if isinstance(value, str) else Decimal("NaN")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        number = Decimal(str(value)) if is_number or isinstance(value, str) else Decimal("NaN")
     except InvalidOperation:
         number = Decimal("NaN")
     if not number.is_finite() or number < 0 or not (number or zero):
-        raise ValueError(f'{name} must be a decimal string {least} such as "2.50", found {value!r}')
+        raise ValueError(f'{name} must be an amount {least} such as "2.50", found {value!r}')
     if number and not -13 < number.adjusted() < 15:
         raise ValueError(f"{name} must be between 10^-12 and 10^15, found {value!r}")
     return number

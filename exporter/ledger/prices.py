@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field, structs
 
-from exporter.ledger.money import amount, currency
+from exporter.ledger.money import Amount, amount, currency
 from parsers.batch import UNKNOWN, Usage
 from parsers.values.numbers import SECOND, money
 
@@ -17,8 +17,8 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
     """One `[[price]]`: the price per million input and output tokens, valid from midnight UTC of the day `since`."""
 
     model: Annotated[str, Meta(examples=["gpt-4.1"])]
-    input: Annotated[str, Meta(examples=["2.00"])]
-    output: Annotated[str, Meta(examples=["8.00"])]
+    input: Annotated[Amount, Meta(examples=["2.00"])]
+    output: Annotated[Amount, Meta(examples=["8.00"])]
     currency: Annotated[str, Meta(examples=["USD"])]
     provider: str = ""
     since: date = field(default=date.min, name="from")
@@ -36,7 +36,7 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
         Unsplit tokens have a cost only if input and output have the same price. A missing count matters only if its
         price is above 0.
         """
-        by_input, by_output = Decimal(self.input), Decimal(self.output)
+        by_input, by_output = Decimal(str(self.input)), Decimal(str(self.output))
         if usage.unsplit_tokens is None:
             decided = all(
                 count is not None or not price

@@ -16,6 +16,8 @@ from parsers.batch import OTHER, UNKNOWN
 
 Labels = tuple[str, ...]
 
+#: The largest number of durations that wait. It bounds their memory, and how long it takes to count them: some ms.
+_MAX_WAITING = 1 << 14
 
 #: The largest `line_length`, because an unfinished line is kept in memory.
 _MAX_LINE = 1 << 30
@@ -56,9 +58,17 @@ class Series:
         self.counters: dict[Metric, ChangeTracker[Labels, int | Decimal]] = {
             m: ChangeTracker() for m in metrics if m.kind == "counter"
         }
-        self.histograms: dict[Metric, ChangeTracker[Labels, Histogram]] = {m: ChangeTracker() for m in self.bounds}
+        self._histograms: dict[Metric, ChangeTracker[Labels, Histogram]] = {m: ChangeTracker() for m in self.bounds}
+        self._waiting: dict[Metric, dict[Labels, list[int]]] = {m: {} for m in self.bounds}
+        self._waiting_size = 0
         self._beginnings: dict[tuple[Metric, ...], tuple[int, frozenset[Labels]]] = {}
         self.created: dict[Metric, ChangeTracker[Labels, float]] = {m: ChangeTracker() for m in metrics}
+
+    @property
+    def histograms(self) -> Mapping[Metric, ChangeTracker[Labels, Histogram]]:
+        """All histograms, with everything that was observed."""
+        self._count_waiting()
+        return self._histograms
 
     def is_full(self, metric: Metric) -> bool:
         """Whether the metric has reached its cap, so that the open labels of a new label set become `other`."""
@@ -101,18 +111,37 @@ class Series:
         series[labels] = series.get(labels, 0) + amount
 
     def observe(self, metric: Metric, labels: Labels, values: Sequence[int], *, refused: bool = False) -> None:
-        """Observe one or more durations in nanoseconds. `refused` is the same as in `add`."""
-        series = self.histograms[metric]
+        """Observe one or more durations in nanoseconds. `refused` is the same as in `add`.
+
+        They wait until somebody needs the histograms, or there are many, because many at once cost less.
+        """
+        series, waiting = self._histograms[metric], self._waiting[metric]
         if refused or labels not in series:
             labels = self._admit(metric, labels, series, len(values), refused)
-        series[labels] = self._layouts[metric].observe(series.get(labels, EMPTY), values)
+            series.setdefault(labels, EMPTY)
+        if labels in waiting:
+            waiting[labels] += values
+        else:
+            waiting[labels] = [*values]
+        self._waiting_size += len(values)
+        if self._waiting_size > _MAX_WAITING:
+            self._count_waiting()
+
+    def _count_waiting(self) -> None:
+        """Count the observed durations in their histograms."""
+        for metric, waiting in self._waiting.items() if self._waiting_size else ():
+            series, layout = self._histograms[metric], self._layouts[metric]
+            for labels, values in waiting.items():
+                series[labels] = layout.observe(series[labels], values)
+            waiting.clear()
+        self._waiting_size = 0
 
     def _admit(
         self, metric: Metric, labels: Labels, series: Mapping[Labels, object], observations: int, refused: bool
     ) -> Labels:
         """The label set under which an observation counts: cleaned, and folded if the metric is full."""
         if not self.is_clean(labels):
-            labels = tuple(self._clean(value) for value in labels)
+            labels = tuple(clean(value, self.limits.label_length) for value in labels)
         full = len(series) >= self._cap(metric) and not OPEN_LABELS.isdisjoint(metric.labels)
         if refused or (full and labels not in series):
             folded = tuple(
@@ -126,12 +155,13 @@ class Series:
         return labels
 
     def _series_of(self, metric: Metric) -> Mapping[Labels, object]:
-        return self.histograms[metric] if metric in self.histograms else self.counters[metric]
+        return self._histograms[metric] if metric in self._histograms else self.counters[metric]
 
     def _cap(self, metric: Metric) -> int:
-        return self.limits.series_per_histogram if metric in self.histograms else self.limits.series_per_counter
+        return self.limits.series_per_histogram if metric in self._histograms else self.limits.series_per_counter
 
-    def _clean(self, value: str) -> str:
-        """Make a label value valid: bounded, printable UTF-8, not empty. One bad value would break a whole scrape."""
-        value = value[: self.limits.label_length].encode("utf-8", "replace").decode()
-        return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value) or UNKNOWN
+
+def clean(value: str, length: int) -> str:
+    """Make a label value valid: bounded, printable UTF-8, not empty. One bad value would break a whole scrape."""
+    value = value[:length].encode("utf-8", "replace").decode()
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value) or UNKNOWN

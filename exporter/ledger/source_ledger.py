@@ -6,6 +6,7 @@ from msgspec import Struct, field
 
 from exporter.ledger.budgets import Budgets
 from exporter.ledger.change_tracker import ChangeTracker
+from exporter.ledger.history import SourceBooks
 from exporter.ledger.joins import Joins
 from exporter.ledger.prices import Prices
 from exporter.ledger.series import Series
@@ -19,7 +20,7 @@ class SourceLedger(Struct):
     `clock` returns the wall clock in seconds. `last_at` is the newest event time, and `usage_at` is the time at which
     a usage without a time counts; both are in nanoseconds, and 0 if none is known yet. `file` is the file generation
     of the batch that is being entered, "" in a replay. `has_telemetry` is True if telemetry reports the same runs as
-    the worker's tasks.
+    the worker's tasks. `books` are those of the history by day.
     """
 
     source: str
@@ -28,6 +29,7 @@ class SourceLedger(Struct):
     budgets: Budgets
     clock: Callable[[], float]
     joins: Joins
+    books: SourceBooks
     active: ChangeTracker[str, Active] = field(default_factory=ChangeTracker)
     last_at: int = 0
     file: str = ""

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Struct, structs
 
 from exporter.ledger.histogram import Histogram
+from exporter.ledger.history import BookKey, Entry
 from exporter.ledger.joins import Ended
 from exporter.ledger.series import Labels, Limits
 from exporter.ledger.span_apps import Waiting
@@ -23,7 +24,7 @@ VERSION = 4
 
 _TABLES = (
     "counters", "histograms", "created", "positions", "searched_paths", "waiting", "held", "errors", "streams",
-    "span_apps", "of_spans", "active", "spent",
+    "span_apps", "of_spans", "active", "spent", "history",
 )  # fmt: skip
 
 #: The names in the state file, where they differ from the fields.
@@ -48,6 +49,9 @@ class State(Struct, omit_defaults=True, rename=_STORED_NAMES):
     (what is known of spans) and `of_spans` (the records that wait for the app of a span) by span.
 
     Keyed by budget: `spent`.
+
+    Keyed by time zone, day and source: `history`, the books of the days; None for a book that went to the archive.
+    `closed` is the newest day of each source that is closed.
     """
 
     schemas: dict[str, MetricSchema] = {}
@@ -65,20 +69,23 @@ class State(Struct, omit_defaults=True, rename=_STORED_NAMES):
     active: dict[str, dict[str, Active | None]] = {}
     spent: dict[str, dict[tuple[int, str], int | Decimal | None]] = {}
     last_at: dict[str, int] = {}
+    history: dict[BookKey, dict[Labels, Entry | None] | None] = {}
+    closed: dict[str, str] = {}
 
     @property
-    def widened(self) -> "State":
+    def without_large_integers(self) -> "State":
         """A copy in which each integer beyond 64 bits is a Decimal, because MessagePack has no such integers.
 
         A histogram's sum in nanoseconds can become that large.
         """
         changed = {
-            "counters": {name: _widened(values) for name, values in self.counters.items()},
-            "spent": {name: _widened(values) for name, values in self.spent.items()},
+            "counters": {name: widened(values) for name, values in self.counters.items()},
+            "spent": {name: widened(values) for name, values in self.spent.items()},
             "histograms": {
                 name: {labels: structs.replace(each, total=_wide(each.total)) for labels, each in series.items()}
                 for name, series in self.histograms.items()
             },
+            "history": {key: None if book is None else widened(book) for key, book in self.history.items()},
         }
         return structs.replace(self, **changed)
 
@@ -90,16 +97,20 @@ class State(Struct, omit_defaults=True, rename=_STORED_NAMES):
         """Apply a change to this state."""
         self.schemas.update(change.schemas)
         self.last_at.update(change.last_at)
+        self.closed.update(change.closed)
         for field in _TABLES:
-            tables: dict[str, dict[Any, Any]] = getattr(self, field)
+            tables: dict[Any, dict[Any, Any]] = getattr(self, field)
             for name, entries in getattr(change, field).items():
+                if entries is None:
+                    tables.pop(name, None)
+                    continue
                 table = tables.setdefault(name, {})
                 table.update(entries)
                 for key in [key for key, value in entries.items() if value is None]:
                     del table[key]
 
 
-def _widened(values: Mapping[Any, Any]) -> dict[Any, Any]:
+def widened(values: Mapping[Any, Any]) -> dict[Any, Any]:
     return {key: _wide(value) for key, value in values.items()}
 
 
@@ -126,6 +137,8 @@ def keep_compatible(
         of_spans=_only(sources, state.of_spans),
         active=_only(sources, state.active),
         last_at=_only(sources, state.last_at),
+        history=state.history,
+        closed=state.closed,
     )
     for name, schema in state.schemas.items():
         why = _incompatibility(schema, schemas.get(name))

@@ -8,7 +8,6 @@ long. The tests decode this output with it.
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from decimal import Decimal
-from itertools import chain
 from math import inf
 from operator import add, sub
 from struct import pack
@@ -244,7 +243,7 @@ def _native(zeros: int, first: int, counts: list[int]) -> Iterator[bytes]:
 
 
 def _deltas(counts: list[int]) -> bytes:
-    return b"".join(map(_signed.__getitem__, map(sub, counts, chain((0,), counts))))
+    return b"".join(map(_signed.__getitem__, map(sub, counts, [0, *counts])))
 
 
 def _span(offset: int, length: int) -> bytes:

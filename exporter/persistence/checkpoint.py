@@ -43,7 +43,7 @@ class LockedError(Exception):
 class Checkpoint:
     """The state files of one folder. Not thread-safe: only one thread commits.
 
-    `state` is the sum of all changes that `save` was called with.
+    `folder` is their folder, `state` the sum of all changes that `save` was called with.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -52,7 +52,7 @@ class Checkpoint:
         if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "it is not writable", str(folder))
         self.state = State()
-        self._folder = folder
+        self.folder = folder
         self._number = 0
         self._checksum = b""
         self._size: int | None = None  # bytes of the newest file; None if its content is unknown
@@ -67,7 +67,7 @@ class Checkpoint:
         found: list[tuple[int, State]] = []
         warnings = []
         for name in _NAMES:
-            path = self._folder / name
+            path = self.folder / name
             try:
                 number, state, damage = _decode(path.read_bytes())
             except FileNotFoundError:
@@ -81,7 +81,7 @@ class Checkpoint:
             found.append((number, state))
             warnings += [f"{path} is damaged {damage}: it is used up to there"] if damage else []
         if not found:
-            lost = f"no state in {self._folder} can be used: counters begin at 0, and sources begin where start_at says"
+            lost = f"no state in {self.folder} can be used: counters begin at 0, and sources begin where start_at says"
             return None, [*warnings, lost] if warnings else warnings
         self._number, state = max(found, key=lambda each: each[0])
         return state, warnings
@@ -100,7 +100,7 @@ class Checkpoint:
     def _write_snapshot(self) -> None:
         number = self._number + 1
         path = self._path(number)
-        temporary = self._folder / "state.tmp"
+        temporary = self.folder / "state.tmp"
         head = b"%s %d %d\n" % (_MAGIC, VERSION, number)
         self._size = None
         record, checksum = _record(self.state, head)
@@ -111,7 +111,7 @@ class Checkpoint:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(self._folder)
+        _sync_folder(self.folder)
         self._number, self._checksum = number, checksum
         self._size = self._snapshot_size = len(head) + len(record)
 
@@ -123,7 +123,20 @@ class Checkpoint:
         self._checksum, self._size = checksum, size + len(record)
 
     def _path(self, number: int) -> Path:
-        return self._folder / _NAMES[number % 2]
+        return self.folder / _NAMES[number % 2]
+
+
+def read_state(folder: Path) -> State | None:
+    """The newest good state of a folder, also while an exporter uses it. None if the folder has no good state.
+
+    Raises OSError for a file that cannot be read.
+    """
+    found: list[tuple[int, State]] = []
+    for name in _NAMES:
+        with suppress(FileNotFoundError, ValueError):  # another program writes the other file, or it is damaged
+            number, state, _ = _decode((folder / name).read_bytes())
+            found.append((number, state))
+    return max(found, key=lambda each: each[0])[1] if found else None
 
 
 def _locked(folder: Path) -> int:
@@ -170,7 +183,7 @@ def _record(state: State, before: bytes) -> tuple[bytes, bytes]:
     try:
         text = msgspec.msgpack.encode(state)
     except OverflowError:
-        text = msgspec.msgpack.encode(state.widened)
+        text = msgspec.msgpack.encode(state.without_large_integers)
     payload = zlib.compress(text, level=1)
     checksum = _checksum(payload, before)
     return _RECORD.pack(len(payload), checksum) + payload, checksum

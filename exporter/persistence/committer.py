@@ -41,14 +41,16 @@ class Committer(Generic[Form]):
         checkpoint: Checkpoint | None,
         clock: Callable[[], float],
         render: Callable[[Snapshot, Form], bytes],
+        after_commit: Callable[[], None] = lambda: None,
     ) -> None:
         """`clock` gives the wall clock in seconds; `render` prints a snapshot in one of its forms. Without a
-        checkpoint every scrape gets the live numbers.
+        checkpoint every scrape gets the live numbers. `after_commit` is called after each good commit.
         """
         self._ledger = ledger
         self._checkpoint = checkpoint
         self._clock = clock
         self._render = render
+        self._after_commit = after_commit
         self._changed = threading.Condition()
         self._requested: dict[Form, Future[bytes]] = {}
         self._deadline = _NEVER  # monotonic clock; from then on the present commit takes too long
@@ -113,6 +115,8 @@ class Committer(Generic[Form]):
             if waiting:
                 waiting.set()
             self._render_for(requested)
+            if not self._failing:
+                self._after_commit()
         with self._changed:
             self._failing = True
             self._changed.notify_all()

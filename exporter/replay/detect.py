@@ -1,16 +1,22 @@
 """Detects the parser, format and envelope of a log."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from exporter.replay.log_formats import derived
 from parsers.batch import Batch, DroppedValue
 from parsers.envelope import ENVELOPES, Compose, Envelope, services
+from parsers.envelope.pieces import LinePiece
 from parsers.parser import Parser, registered
 
 #: How many services a message names.
 _MAX_NAMED = 10
+
+#: How many bytes of a log a format is derived from: a container of nginx prints a banner first.
+_FIRST_BYTES = 1 << 14
 
 #: Tried first, because formats overlap: gunicorn's default format equals nginx's combined.
 _COMMON = ("nginx", "dify", "plugin-daemon")
@@ -28,10 +34,13 @@ class Guess(Struct, frozen=True):
     def __str__(self) -> str:
         if self.source:
             return f'source "{self.source}" ({parser_name(self.parser)})'
-        named = {"parser": self.name, **self.options}
-        if self.envelope != "none":
-            named["envelope"] = self.envelope
-        return ", ".join(f"{key} = {_toml(value)}" for key, value in named.items())
+        return ", ".join(f"{key} = {_toml(value)}" for key, value in self.keys.items())
+
+    @property
+    def keys(self) -> Mapping[str, Any]:
+        """The keys of a `[[source]]` with this parser."""
+        envelope = {} if self.envelope == "none" else {"envelope": self.envelope}
+        return {"parser": self.name, **self.options, **envelope}
 
 
 def guesses(
@@ -56,8 +65,19 @@ def guesses(
             )
 
 
-def detect(sample: bytes, candidates: Iterator[Guess]) -> tuple[Guess, Batch] | None:
-    """The candidate that finds the most records in a sample; None if none observes a single line."""
+def detect(sample: bytes, candidates: Iterable[Guess]) -> tuple[Guess, Batch] | None:
+    """The candidate that finds the most records in a sample; None if none observes a single line.
+
+    If they do not fit most of its lines, and nginx's format is to be detected, formats are derived from the lines.
+    """
+    tried = list(candidates)
+    found = _best(sample, tried)
+    if found is not None and 2 * sum(found[1].unparsed.values()) < found[1].lines:
+        return found
+    return _best(sample, chain([found[0]] if found else [], _derived_guesses(sample, tried)))
+
+
+def _best(sample: bytes, candidates: Iterable[Guess]) -> tuple[Guess, Batch] | None:
     best: tuple[Guess, Batch] | None = None
     best_size = 0, 0
     for guess in candidates:
@@ -66,6 +86,38 @@ def detect(sample: bytes, candidates: Iterator[Guess]) -> tuple[Guess, Batch] | 
         if batch.observed and (best is None or size > best_size):
             best, best_size = (guess, batch), size
     return best
+
+
+def _derived_guesses(sample: bytes, tried: Iterable[Guess]) -> Iterator[Guess]:
+    """nginx parsers, in the tried envelopes, whose formats are derived from the beginning of the sample.
+
+    There is none if nginx's format is given.
+    """
+    of_nginx = [guess for guess in tried if guess.name == "nginx" and not guess.source]
+    formats = [guess.options for guess in of_nginx]
+    for guess in of_nginx if any(options != formats[0] for options in formats) else ():
+        if guess.options == formats[0]:
+            for format in derived(_first_contents(guess.parser, sample)):
+                options = {"format": format}
+                yield Guess(with_options(guess.parser, options), guess.name, options, guess.envelope)
+
+
+def _first_contents(parser: Parser, sample: bytes) -> Iterator[str]:
+    """The first lines of a log without their envelope, up to the first one that the envelope does not fit."""
+    for line in sample[:_FIRST_BYTES].splitlines():
+        try:
+            content = parser.piece(line) if isinstance(parser, Envelope) else LinePiece(line)
+        except ValueError:
+            return
+        if content is not None:
+            yield content.content.decode("utf-8", "replace")
+
+
+def with_options(parser: Parser, options: Mapping[str, Any]) -> Parser:
+    """The parser with other options, in the same envelope."""
+    if isinstance(parser, Envelope):
+        return structs.replace(parser, parser=with_options(parser.parser, options))
+    return structs.replace(parser, **options)
 
 
 def nearest(line: bytes, candidates: Iterator[Guess]) -> tuple[Guess, int]:
@@ -93,6 +145,20 @@ def several_services(parser: Parser, sample: bytes) -> str | None:
     )
 
 
+def unrecognised(sample: bytes) -> str:
+    """A sentence about a log that no parser fits: what to do."""
+    own = "pass nginx's own log_format with --parser nginx --format '…'"
+    if sample.lstrip().startswith(b"{"):
+        return (
+            f"no known format matches its JSON lines; if nginx writes them, {own}, else pass one line to "
+            "`dify-exporter explain`"
+        )
+    return (
+        f"no known format matches any line at its beginning; name the parser with --parser, {own}, or pass one line to "
+        "`dify-exporter explain`"
+    )
+
+
 def parser_name(parser: Parser) -> str:
     """The name of a parser in a configuration, with its envelope."""
     if isinstance(parser, Envelope):
@@ -104,7 +170,8 @@ def parser_name(parser: Parser) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return f"'{value}'" if '"' in str(value) else f'"{value}"'
+    quote = '"' if '"' not in str(value) else "'" if "'" not in str(value) else "'''"
+    return f"{quote}{value}{quote}"
 
 
 def record_count(batch: Batch) -> int:

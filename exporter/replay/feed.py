@@ -1,5 +1,6 @@
-"""Parses a whole stream in window_parser. A window grows while the parser consumes nothing of it."""
+"""Parses a whole stream in windows. A window grows while the parser consumes nothing of it."""
 
+import time
 from collections.abc import Callable, Iterator
 
 from msgspec import Struct, structs
@@ -9,6 +10,7 @@ from parsers.batch import Batch
 from parsers.envelope import Envelope
 from parsers.lines import before_too_long
 from parsers.parser import Parser
+from parsers.slices import Slice, Slicer, SpanOf
 
 #: The size of a large window in bytes. In a large window, the fixed cost per window is small per line.
 BLOCK = 1 << 22
@@ -17,20 +19,6 @@ _SKIP_BLOCK = 1 << 18
 
 #: Returns at most the given number of bytes, and none at the end of the stream.
 Read = Callable[[int], bytes]
-
-
-class Span(Struct, frozen=True):
-    """The event times that count, in nanoseconds since the epoch: [since, until)."""
-
-    since: int | None = None
-    until: int | None = None
-
-    def holds(self, at: int) -> bool:
-        return (self.since is None or self.since <= at) and (self.until is None or at < self.until)
-
-
-#: The span in which all event times count.
-ALWAYS = Span()
 
 
 class Part(Struct, frozen=True):
@@ -48,18 +36,18 @@ WHOLE = Part()
 
 
 def feed(
-    read: Read, parser: Parser, line_length: int, *, span: Span = ALWAYS, size: int = 0, part: Part = WHOLE
-) -> Iterator[Batch]:
-    """The batches of a stream, with its unterminated last line. The sum of `consumed` is the size of the stream.
+    read: Read, parser: Parser, line_length: int, *, span_of: SpanOf | None = None, size: int = 0, part: Part = WHOLE
+) -> Iterator[Slice]:
+    """The slices of a stream, with its unterminated last line. The sum of `consumed` is the size of the stream.
 
-    A line of more than `line_length` bytes is one unparsed line (`too_long`). If `span` is limited, each batch has one
-    record, or several that are all too old. `size` is the size of the first window in bytes. If the part does not end
-    the log, an unfinished record at its end is not consumed.
+    With `span_of`, each slice belongs to one span of event time; else a window is not cut. A line of more than
+    `line_length` bytes is one unparsed line (`too_long`). `size` is the size of the first window in bytes. If the part
+    does not end the log, an unfinished record at its end is not consumed.
     """
     # In an envelope, a larger window would not fit into the cache of the processor.
     usual = line_length if isinstance(parser, Envelope) else max(line_length, BLOCK)
     most = 2 * line_length if parser.joined else usual
-    window_parser = _WindowParser(parser, line_length, part.skip)
+    window_parser = _WindowParser(parser, line_length, part.skip, span_of)
     window, over, size = b"", False, min(max(size, line_length), usual)
     wanted, is_first = 0, part.first
     while True:
@@ -68,15 +56,15 @@ def feed(
             window += block
         if is_first and (skipped := _before_first_line(window)):
             window = window[skipped:]
-            yield Batch(consumed=skipped)
+            yield Slice(Batch(consumed=skipped), window_parser.reached)
             if not window and not over:
                 continue
         is_first = False
         end, begin = len(window) if parser.joined else before_too_long(window, line_length), 0
         last = over and end == len(window)
-        for batch in _parse_window(window_parser, window[:end], last and part.ended, span):
-            begin += batch.consumed
-            yield batch
+        for each in window_parser.slices(window[:end], last and part.ended):
+            begin += each.batch.consumed
+            yield each
         if last:
             return
         window = window[begin:]
@@ -86,7 +74,7 @@ def feed(
         wanted = len(window) + 1 if begin >= len(window) else min(most, 2 * len(window))
         if is_too_long:
             batch, window = _too_long(read, window)
-            yield structs.replace(batch, skip=window_parser.skip)
+            yield Slice(structs.replace(batch, skip=window_parser.skip), window_parser.reached)
         elif begin:
             size = min(2 * size, usual)
 
@@ -97,79 +85,33 @@ def _before_first_line(window: bytes) -> int:
 
 
 class _WindowParser:
-    """Parses windows one after the other. `skip` is the `skip` of the last batch that was taken."""
+    """Parses windows one after the other. `skip` is the `skip` of the last batch."""
 
-    def __init__(self, parser: Parser, line_length: int, skip: tuple[str, ...]) -> None:
+    def __init__(self, parser: Parser, line_length: int, skip: tuple[str, ...], span_of: SpanOf | None) -> None:
         self.skip = skip
         self._parser, self._line_length = parser, line_length
+        self._slicer = None if span_of is None else Slicer(self._parse, span_of)
 
-    def parse(self, window: bytes, final: bool = False) -> Batch:
-        return self._parser.parse_part(window, final, self.skip, self._line_length)
+    @property
+    def reached(self) -> int | None:
+        """The running maximum of the event times."""
+        return None if self._slicer is None else self._slicer.reached
 
-    def take(self, window: bytes, final: bool = False) -> Batch:
-        batch = self.parse(window, final)
-        if batch.consumed:
-            self.skip = batch.skip
-        return batch
-
-
-def within(batches: Iterator[Batch], span: Span) -> Iterator[tuple[Batch, bool]]:
-    """Each batch, with whether its event time is in the span.
-
-    A batch without a time, such as a line of a traceback, is treated as the batch before it.
-    """
-    inside = True
-    for batch in batches:
-        if batch.last_at is not None:
-            inside = span.holds(batch.last_at)
-        yield batch, inside
-
-
-def _parse_window(window_parser: _WindowParser, window: bytes, final: bool, span: Span) -> Iterator[Batch]:
-    if span != ALWAYS:
-        yield from _parse_records(window_parser, window, final, span.since)
-    elif window:
-        yield window_parser.take(window, final)
-
-
-def _parse_records(window_parser: _WindowParser, window: bytes, final: bool, since: int | None) -> Iterator[Batch]:
-    """Parse one record per batch. If the first record and the rest of the window are too old, the rest is one batch."""
-    begin = 0
-    while end := _record_end(window_parser, window, begin):
-        batch = window_parser.take(window[begin:end])
-        begin += batch.consumed
-        yield batch
-        if since is not None and batch.last_at is not None:
-            rest = window_parser.parse(window[begin:], final) if batch.last_at < since else Batch()
-            if rest.last_at is not None and rest.last_at < since:
-                yield window_parser.take(window[begin:], final)
-                return
-            since = None  # only one attempt per window
-    if final and begin < len(window):
-        yield window_parser.take(window[begin:], final)
-
-
-def _record_end(window_parser: _WindowParser, window: bytes, begin: int) -> int:
-    """The end of the first record that begins at `begin`; 0 if no record ends in the window.
-
-    An exponential search followed by a binary search: a record of n lines is parsed O(log n) times.
-    """
-    end = window.find(b"\n", begin) + 1
-    if not end or window_parser.parse(window[begin:end]).consumed:
-        return end
-    too_short, whole = end, window.rfind(b"\n", begin) + 1
-    while not window_parser.parse(window[begin:end]).consumed:
-        if end == whole:
-            return 0
-        too_short, end = end, min(whole, window.find(b"\n", min(whole, begin + 2 * (end - begin)) - 1) + 1 or whole)
-    while (middle := window.rfind(b"\n", too_short, (too_short + end) // 2) + 1) or (
-        middle := window.find(b"\n", too_short, end - 1) + 1
-    ):
-        if window_parser.parse(window[begin:middle]).consumed:
-            end = middle
+    def slices(self, window: bytes, final: bool) -> Iterator[Slice]:
+        if not window:
+            return
+        if self._slicer is None:
+            batch = self._parse(window, final, self.skip)
+            found: Iterator[Slice] = iter((Slice(batch, batch.last_at),))
         else:
-            too_short = middle
-    return end
+            found = self._slicer.slices(window, final, self.skip, time.time_ns())
+        for each in found:
+            if each.batch.consumed:
+                self.skip = each.batch.skip
+            yield each
+
+    def _parse(self, window: bytes, final: bool, skip: tuple[str, ...]) -> Batch:
+        return self._parser.parse_part(window, final, skip, self._line_length)
 
 
 def _too_long(read: Read, window: bytes) -> tuple[Batch, bytes]:

@@ -5,7 +5,7 @@ import os
 import stat
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader, RawIOBase
 from pathlib import Path
@@ -37,12 +37,17 @@ class Input(NamedTuple):
 
 
 @contextmanager
-def open_input(name: str) -> Iterator[Input]:
-    """Open a file, or standard input for `-`. Gzip is detected by its magic bytes. Raises InputError."""
+def open_input(name: str, on_damage: Callable[[str], None] | None = None) -> Iterator[Input]:
+    """Open a file, or standard input for `-`. Gzip is detected by its magic bytes. Raises InputError.
+
+    With `on_damage`, a gzip file that is cut or damaged is read up to there, and `on_damage` gets the reason.
+    """
     try:
         with _open(name) as stream:
             # `read` fills its buffer, so an interrupt between two reads of a pipe would go unnoticed.
-            take = stream.read1 if isinstance(stream, BufferedReader) else stream.read
+            take: Read = stream.read1 if isinstance(stream, BufferedReader) else stream.read
+            if on_damage is not None and not isinstance(stream, BufferedReader):
+                take = _up_to_damage(stream, on_damage)
             sample = b""
             while len(sample) < SAMPLE_BYTES and (block := take(SAMPLE_BYTES - len(sample))):
                 sample += block
@@ -66,6 +71,28 @@ def open_input(name: str) -> Iterator[Input]:
     except (OSError, EOFError, zlib.error) as error:  # the last two: a truncated or damaged gzip file
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{name}: cannot be read: {reason}") from error
+
+
+def _up_to_damage(stream: BinaryIO, on_damage: Callable[[str], None]) -> Read:
+    """Reads a gzip file, until an error ends it. Small reads lose nothing of what comes before the error."""
+    is_damaged = False
+
+    def take(size: int) -> bytes:
+        nonlocal is_damaged
+        block = b""
+        while not is_damaged and len(block) < size:
+            try:
+                more = stream.read1(size - len(block))  # type: ignore[attr-defined]
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                is_damaged = True
+                on_damage(str(error))
+                break
+            if not more:
+                break
+            block += more
+        return block
+
+    return take
 
 
 @contextmanager

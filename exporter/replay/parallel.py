@@ -1,8 +1,9 @@
-"""Parses a large plain file in several processes at once. The batches keep the order of the file.
+"""Parses a large plain file in several processes at once. The slices keep the order of the file.
 
 The laws of parsers allow a cut after any whole record. So the file is cut at newlines into chunks before any of it is
 parsed. If a parser does not consume the end of a chunk, because a record continues in the next chunk, the rest and the
-next chunk are parsed again together.
+next chunk are parsed again together. The slices of a chunk do not know the event times before it; the caller of `parse`
+does.
 """
 
 import os
@@ -15,8 +16,8 @@ from multiprocessing.connection import Connection, wait
 from typing import NamedTuple, cast
 
 from exporter.replay.feed import BLOCK, Part, feed
-from parsers.batch import Batch
 from parsers.parser import Parser
+from parsers.slices import Slice, SpanOf
 
 #: The file size in bytes from which the start of the processes is worthwhile.
 _LARGE = 8 * BLOCK
@@ -32,11 +33,12 @@ _MAX_CHUNKS = 8
 
 
 class OpenLog(NamedTuple):
-    """An open plain file, its parser, and the largest length of a line in bytes."""
+    """An open plain file, its parser, the largest length of a line in bytes, and the spans of event time to cut at."""
 
     descriptor: int
     parser: Parser
     line_length: int
+    span_of: SpanOf | None = None
 
 
 class Chunk(NamedTuple):
@@ -51,19 +53,19 @@ def is_worthwhile(descriptor: int) -> bool:
     return os.fstat(descriptor).st_size >= _LARGE
 
 
-def parse(log: OpenLog, processes: int) -> Iterator[Batch]:
-    """All batches of the file. Raises ChildProcessError if a process dies, for example for lack of memory."""
+def parse(log: OpenLog, processes: int) -> Iterator[Slice]:
+    """All slices of the file. Raises ChildProcessError if a process dies, for example for lack of memory."""
     position = 0
     skip: tuple[str, ...] = ()
     with _processes(log, processes) as workers:
         for chunk, parsed in _parsed(log, workers):
-            batches: Iterable[Batch] = parsed
+            slices: Iterable[Slice] = parsed
             if chunk.begin != position or skip:
-                batches = _batches(log, Chunk(position, chunk.end), skip)
-            for batch in batches:
-                position += batch.consumed
-                skip = batch.skip if batch.consumed else skip
-                yield batch
+                slices = _slices(log, Chunk(position, chunk.end), skip)
+            for each in slices:
+                position += each.batch.consumed
+                skip = each.batch.skip if each.batch.consumed else skip
+                yield each
 
 
 @contextmanager
@@ -98,16 +100,16 @@ def _work(log: OpenLog, parents: Connection, own: Connection) -> None:
     parents.close()
     try:
         while True:
-            own.send(list(_batches(log, own.recv())))
+            own.send(list(_slices(log, own.recv())))
     except (EOFError, ConnectionError):
         return
 
 
-def _parsed(log: OpenLog, workers: list[Connection]) -> Iterator[tuple[Chunk, list[Batch]]]:
+def _parsed(log: OpenLog, workers: list[Connection]) -> Iterator[tuple[Chunk, list[Slice]]]:
     """The parsed chunks in their order. Each process gets its next chunk as soon as it has finished one."""
     chunks = _chunks(log.descriptor)
     given: dict[Connection, deque[Chunk]] = {worker: deque() for worker in workers}
-    waiting, parsed = deque[Chunk](), dict[Chunk, list[Batch]]()
+    waiting, parsed = deque[Chunk](), dict[Chunk, list[Slice]]()
     while True:
         for worker, before in given.items():
             while len(before) < _QUEUED and len(waiting) < _MAX_CHUNKS * len(workers) and (chunk := next(chunks, None)):
@@ -141,7 +143,7 @@ def _line_end(descriptor: int, position: int) -> int:
     return position
 
 
-def _batches(log: OpenLog, chunk: Chunk, skip: tuple[str, ...] = ()) -> Iterator[Batch]:
+def _slices(log: OpenLog, chunk: Chunk, skip: tuple[str, ...] = ()) -> Iterator[Slice]:
     position, end = chunk
     first = not position
     size = BLOCK if end is not None and end - position < 2 * BLOCK else 0  # a very long line must not be held in memory
@@ -152,4 +154,5 @@ def _batches(log: OpenLog, chunk: Chunk, skip: tuple[str, ...] = ()) -> Iterator
         position += len(block)
         return block
 
-    return feed(read, log.parser, log.line_length, size=size, part=Part(skip, first, end is None))
+    part = Part(skip, first, end is None)
+    return feed(read, log.parser, log.line_length, span_of=log.span_of, size=size, part=part)

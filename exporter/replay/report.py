@@ -1,12 +1,15 @@
 """The result of a replay, as plain data for JSON and as tables for the terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
+from rich.columns import Columns
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from exporter import catalogue as c
 from exporter.ledger.histogram import layout
@@ -15,6 +18,11 @@ from exporter.ledger.series import Labels
 from exporter.metrics.quantile import approximate, merged, quantiles
 
 Summary = dict[str, dict[str, Any]]
+
+#: The number of columns of a terminal below which a table that does not fit is printed row by row.
+_NARROW = 100
+#: More columns than any table needs.
+_UNLIMITED = 10_000
 
 
 def summarise(snapshot: Snapshot) -> Summary:
@@ -51,6 +59,8 @@ def show(summary: Summary, console: Console) -> None:
             + ", ".join(f"{count:,} {outcome}" for outcome, count in lines.items())
             + "".join(f" ({reason}: {count:,})" for reason, count in found["unparsed"].items())
         )
+        if times := found.get("times"):
+            console.print(f"events from {times['first']} to {times['last']}", highlight=False)
         for title, section, columns in _TABLES:
             if found[section]:
                 _print(console, title, columns, found[section])
@@ -103,7 +113,22 @@ def _print(console: Console, title: str, columns: tuple[str, ...], rows: Any) ->
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in known))
-    console.print(table)
+    natural = console.measure(table, options=console.options.update(max_width=_UNLIMITED)).maximum
+    if console.width < _NARROW and natural > console.width:
+        _print_stacked(console, title, columns, rows)
+    else:
+        console.print(table)
+
+
+def _print_stacked(console: Console, title: str, columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print each row of a table that is too wide as one line of its labels, and its figures below it."""
+    console.print(Text(title, "italic"))
+    for row in rows:
+        known = [column for column in columns if row.get(column) is not None]
+        labels = [str(row[column]) for column in known if isinstance(row[column], str)]
+        figures = [f"{column} {_cell(row[column])}" for column in known if not isinstance(row[column], str)]
+        console.print(Text("  ".join(labels)), overflow="fold")
+        console.print(Padding(Columns(figures, padding=(0, 2)), (0, 0, 0, 2)), highlight=False)
 
 
 def _cell(value: object) -> str:

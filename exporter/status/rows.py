@@ -133,7 +133,7 @@ def spent_today(snapshot: Snapshot, now: float) -> dict[str, int | Decimal]:
     return {
         unit: amount
         for (at, unit), amount in snapshot.spent.get(TODAY_BUDGET.key, {}).items()
-        if at == start and amount
+        if at == start and amount and unit != budgets.SEEN
     }
 
 

@@ -107,7 +107,7 @@ class Pages:
             return text(HTTPStatus.TOO_MANY_REQUESTS, "Too many passwords wait to be checked.", retry_after="1")
         methods = _PAGES.get(request.path)
         if methods is None:
-            return text(HTTPStatus.NOT_FOUND, "Not found.")
+            return _elsewhere(request)
         page = methods.get("GET" if request.method == "HEAD" else request.method)
         if page is None:
             allow = ", ".join(methods).replace("GET", "GET, HEAD")
@@ -198,6 +198,16 @@ def _metrics(request: PageRequest) -> Response:
     content_type = select_content_type(request.http.header("accept"))
     created, names = request.query.get("created") == ["true"], frozenset(request.query.get("name[]", ()))
     return Response(HTTPStatus.OK, request.backend.metrics(content_type, created, names), content_type)
+
+
+def _elsewhere(request: HttpRequest) -> Response:
+    """The response for an unknown path. A page with a slash behind its path is redirected to the page."""
+    page_path = request.path.removesuffix("/")
+    if page_path == "/" or page_path not in _PAGES:
+        return text(HTTPStatus.NOT_FOUND, "Not found.")
+    # A relative reference, because a reverse proxy may add a prefix to the path.
+    location = f"../{page_path.rpartition('/')[2]}" + (f"?{request.query}" if request.query else "")
+    return text(HTTPStatus.PERMANENT_REDIRECT, f"Use {page_path}.", location=location)
 
 
 def _healthy(request: PageRequest | None) -> Response:

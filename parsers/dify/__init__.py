@@ -157,6 +157,7 @@ _ADVICE = (
     ),
     (
         {Run, Opened, Closed, Task},
-        "no runs and no Celery tasks: those are in the worker's log, streaming workflows since Dify 1.13",
+        "no runs and no Celery tasks: only a worker logs them, with LOG_LEVEL=INFO, and streaming workflows since Dify "
+        "1.13",
     ),
 )

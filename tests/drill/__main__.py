@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from tests.drill.deployment import Deployment, deployed
+from tests.drill.logs import SOURCES
 from tests.drill.receivers import Message
 from tests.drill.rehearsal import rehearse
 
@@ -23,7 +24,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="dify-") as folder:
             if given.demo:
                 print("Starting nginx, Prometheus, Alertmanager, blackbox_exporter and the exporter", flush=True)
-                with deployed(Path(folder), given.speed, _tell) as deployment:
+                with deployed(Path(folder), given.speed, _tell, SOURCES) as deployment:
                     _show(deployment)
             else:
                 print(f"The drill, at speed {given.speed:g}; times are an operator's minutes:seconds.", flush=True)
@@ -42,10 +43,17 @@ def _show(deployment: Deployment) -> None:
     print(f"""
 Dify            http://{deployment.dify}/health (a small one, behind nginx, with traffic)
 dify-exporter   {deployment.exporter.url}/
-Prometheus      {deployment.prometheus.url}/alerts
+Prometheus      {deployment.prometheus.url}/classic/alerts (Debian), or /alerts
 Alertmanager    http://{deployment.alertmanager}/
 blackbox        http://{deployment.blackbox}/
 logs            {folder}/logs/timed/access.log {folder}/worker.log
+
+              {folder}/*.log of api, worker, plugin daemon, proxy and receiver
+
+The first alert takes about six minutes from the moment when you break it: a share of failures over ten minutes, for five.
+Debian's Alertmanager has no web interface, and its Prometheus has the pages under /classic/. Ask them:
+                amtool --alertmanager.url=http://{deployment.alertmanager} alert query
+                promtool query instant {deployment.prometheus.url} ALERTS
 
 Break it:       echo overloaded > {folder}/mode
 Mend it:        echo well > {folder}/mode

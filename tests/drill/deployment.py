@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 import yaml
 
 from tests.drill.dify import APPS
-from tests.drill.receivers import CORP_SECRET, ROUTING_KEY, Message, Receivers, receiving
+from tests.drill.receivers import CORP_ID, CORP_SECRET, ROUTING_KEY, Message, Receivers, receiving
 from tests.system.exporter import COMMAND, Exporter
 from tests.system.programs import Process, find, running, until
 from tests.system.stack import DEPLOY, ROOT, Prometheus, blackbox, faster, lay_out, listening, operators_prometheus
@@ -46,7 +47,7 @@ LIMIT, RAISED = 20_000_000, 10**14
 
 EXPORTER = f"""
 [exporter]
-listen = "{{listen}}"
+listen = "127.0.0.1:0"
 poll_interval = 0.05
 
 [[source]]
@@ -75,7 +76,7 @@ limit = "{{limit}}"
 class Deployment:
     """All of it, running; the methods break and mend it."""
 
-    def __init__(self, folder: Path, stack: ExitStack, receivers: Receivers) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, receivers: Receivers, more_sources: str) -> None:
         self.folder = folder
         self.receivers = receivers
         self.prometheus: Prometheus
@@ -83,7 +84,7 @@ class Deployment:
         self.blackbox = ""
         self.exporter: Exporter
         self.dify = "127.0.0.1:0"
-        self._stack = stack
+        self._more_sources = more_sources
         self._dify, self._exporter = ExitStack(), ExitStack()
         stack.push(self._dify)
         stack.push(self._exporter)
@@ -108,17 +109,20 @@ class Deployment:
     def stop_dify(self) -> None:
         self._dify.close()
 
-    def start_exporter(self, limit: int, listen: str) -> None:
-        (self.folder / "exporter.toml").write_text(EXPORTER.format(listen=listen, limit=limit))
+    def start_exporter(self) -> None:
+        self._configure(LIMIT)
         process = self._exporter.enter_context(running([COMMAND, "serve"], self.folder))
         self.exporter = Exporter(process)
         process.said("first pass done")
 
     def raise_budget(self) -> None:
-        """As an operator would: edit, restart. The counters go on, for they are in the state."""
-        address = self.exporter.url.removeprefix("http://")
-        self._exporter.close()
-        self.start_exporter(RAISED, address)
+        """As an operator would: edit, reload."""
+        self._configure(RAISED)
+        self.exporter.process.send(signal.SIGHUP)
+        self.exporter.process.said("the configuration is reloaded")
+
+    def _configure(self, limit: int) -> None:
+        (self.folder / "exporter.toml").write_text(EXPORTER.format(limit=limit) + self._more_sources)
 
     def request(self, streaming: bool) -> None:
         """One chat through nginx; what comes back does not matter here."""
@@ -137,16 +141,21 @@ class Deployment:
 
 
 @contextmanager
-def deployed(folder: Path, speed: float, tell: Callable[[Message], None] = lambda _: None) -> Iterator[Deployment]:
-    """Everything is started, and a client sends a few requests a second until the end."""
+def deployed(
+    folder: Path, speed: float, tell: Callable[[Message], None] = lambda _: None, more_sources: str = ""
+) -> Iterator[Deployment]:
+    """Everything is started, and a client sends a few requests a second until the end.
+
+    `more_sources` are tables for the exporter's configuration, beside nginx's log and the telemetry.
+    """
     with ExitStack() as stack:
         receivers = stack.enter_context(receiving(tell))
-        deployment = Deployment(folder, stack, receivers)
+        deployment = Deployment(folder, stack, receivers, more_sources)
         deployment.behave("well")
         (folder / "worker.log").touch()
         deployment.start_dify()
         stack.enter_context(_nginx(folder, deployment.dify))
-        deployment.start_exporter(LIMIT, "127.0.0.1:0")
+        deployment.start_exporter()
         deployment.alertmanager = stack.enter_context(_alertmanager(folder / "alertmanager", receivers, speed))
         deployment.blackbox = stack.enter_context(blackbox(folder))
         lay_out(folder / "prometheus", _targets(deployment), speed)
@@ -188,7 +197,7 @@ def _nginx(folder: Path, dify: str) -> Iterator[Process]:
 
 @contextmanager
 def _alertmanager(folder: Path, receivers: Receivers, speed: float) -> Iterator[str]:
-    """deploy/alertmanager.yml with its secrets filled in as an operator does; only where things are is replaced."""
+    """deploy/alertmanager.yml with its secrets and addresses as an operator has them; only where things are is replaced."""
     secrets = {
         "pagerduty_routing_key": ROUTING_KEY,
         "slack_api_url": f"{receivers.address}/slack",
@@ -199,7 +208,9 @@ def _alertmanager(folder: Path, receivers: Receivers, speed: float) -> Iterator[
     (folder / "secrets").mkdir(parents=True)
     for name, value in secrets.items():
         (folder / "secrets" / name).write_text(value)
-    script = [DEPLOY / "alertmanager-secrets.sh", DEPLOY / "alertmanager.yml", folder / "secrets"]
+    template = (DEPLOY / "alertmanager.yml").read_text().replace("example.com", "example.org")
+    (folder / "template.yml").write_text(template.replace("ww0000000000000000", CORP_ID))
+    script = [DEPLOY / "alertmanager-secrets.sh", folder / "template.yml", folder / "secrets"]
     text = subprocess.run(script, capture_output=True, text=True, check=True).stdout
     config = faster(yaml.safe_load(text.replace("/etc/alertmanager/secrets", f"{folder}/secrets")), speed)
     config["global"] |= {

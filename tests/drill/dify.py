@@ -1,4 +1,4 @@
-"""A small Dify under gunicorn: what the probes ask, chats, and the telemetry of each answered chat in worker.log.
+"""A small Dify under gunicorn: what the probes ask, chats, and the logs of each answered chat.
 
 The file `mode` in the working folder says how it is: `well`, or `overloaded`, which turns most chats away and lets the
 others use far more tokens than usual.
@@ -7,12 +7,12 @@ others use far more tokens than usual.
 import json
 import random
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import gevent
+
+from tests.drill.logs import Chat, write
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
@@ -62,30 +62,6 @@ def _stream(start_response: StartResponse) -> Iterator[bytes]:
 
 
 def _tell(app_id: str, times: int) -> None:
-    """The enterprise edition's telemetry of an llm node, as its worker logs it."""
-    read, written = times * _chance.randint(200, 2000), times * _chance.randint(20, 400)
-    attributes = {
-        "dify.event.name": "dify.node.execution",
-        "dify.event.signal": "span_detail",
-        "dify.app_id": app_id,
-        "dify.node.type": "llm",
-        "dify.node.status": "succeeded",
-        "dify.node.elapsed_time": round(_chance.uniform(0.5, 9), 3),
-        "gen_ai.usage.input_tokens": read,
-        "gen_ai.usage.output_tokens": written,
-        "gen_ai.usage.total_tokens": read + written,
-        "gen_ai.provider.name": "langgenius/openai/openai",
-        "gen_ai.request.model": "gpt-4.1",
-        "dify.node.total_price": str(Decimal(2 * read + 8 * written) / 1_000_000),
-        "dify.node.currency": "USD",
-    }
-    line = {
-        "ts": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
-        "severity": "INFO",
-        "service": "langgenius/dify",
-        "caller": "telemetry_log.py:71",
-        "message": "telemetry.span_detail",
-        "attributes": attributes,
-    }
-    with Path("worker.log").open("a") as log:
-        log.write(json.dumps(line, separators=(",", ":")) + "\n")
+    """What all programs write about an answered chat."""
+    tokens = times * _chance.randint(200, 2000), times * _chance.randint(20, 400)
+    write(Chat(app_id, *tokens, seconds=round(_chance.uniform(0.5, 9), 6)))

@@ -13,7 +13,7 @@ from aiosmtpd.controller import Controller
 from msgspec import Struct
 
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
-CORP_ID, CORP_SECRET, TOKEN = "ww0000000000000000", "a|b&c", "a-token"
+CORP_ID, CORP_SECRET, TOKEN = "ww0123456789abcdef", "a|b&c", "a-token"
 
 Json = dict[str, Any]
 

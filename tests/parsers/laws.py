@@ -1,4 +1,4 @@
-"""The six laws of a parser (see parsers/parser.py), as assertions on one log that is cut into windows."""
+"""The laws of a parser (see parsers/parser.py), as assertions on one log that is cut into windows or slices."""
 
 import gc
 import time
@@ -25,6 +25,7 @@ from parsers.batch import (
     Usage,
 )
 from parsers.parser import Parser
+from parsers.slices import Slice, Slicer, SpanOf
 from parsers.values.times import iso, zone
 
 _QUARTER = 900 * 10**9
@@ -110,6 +111,11 @@ def summed(batches: Iterable[Batch]) -> dict[str, object]:
     }
 
 
+def batches_of(slices: Iterable[Slice]) -> list[Batch]:
+    """Return the batches of slices."""
+    return [part.batch for part in slices]
+
+
 def in_windows(parser: Parser, log: bytes, cuts: Sequence[int]) -> list[Batch]:
     """Parse like the tail: bytes that were not consumed are parsed again with the next ones. The last window is final."""
     batches, begin = [], 0
@@ -139,6 +145,37 @@ def in_parts(parser: Parser, log: bytes, cuts: Sequence[int], line_length: int) 
     return batches
 
 
+def seconds_of(width: int) -> SpanOf:
+    """Return spans of event time that are `width` seconds long."""
+    size = width * 10**9
+
+    def span_of(at: int) -> tuple[int, int]:
+        begin = at - at % size
+        return begin, begin + size
+
+    return span_of
+
+
+def check_slices(parser: Parser, log: bytes, cuts: Sequence[int], span_of: SpanOf) -> None:
+    """Assert that the slices of a log, in windows, add up to the log, and that each one lies in one span."""
+
+    def parse(window: bytes, final: bool, skip: tuple[str, ...]) -> Batch:
+        return parser.parse_part(window, final, skip, 1 << 20)
+
+    slicer, begin, skip, slices = Slicer(parse, span_of), 0, (), []
+    for end in [*sorted(cut for cut in cuts if cut < len(log)), len(log)]:
+        window = log[begin:end]
+        whole = parse(window, end == len(log), skip) if len(slices) % 2 else None
+        for part in slicer.slices(window, end == len(log), skip, 2**62, whole):
+            begin, skip = begin + part.batch.consumed, part.batch.skip
+            slices.append(part)
+    assert summed(part.batch for part in slices) == summed([parser.parse(log, final=True)])
+    for part in slices:
+        if part.batch.last_at is not None and not part.is_late:
+            assert part.at is not None
+            assert part.batch.last_at < span_of(part.at)[1]
+
+
 def check_laws(parser: Parser, log: bytes, cuts: Sequence[int]) -> Batch:
     """Assert the laws total, cut-proof, complete and stateless. Return the batch of the whole log for more assertions."""
     before = repr(sorted(vars(parser).items(), key=lambda item: item[0]))
@@ -153,6 +190,7 @@ def check_laws(parser: Parser, log: bytes, cuts: Sequence[int]) -> Batch:
     assert whole.observed >= 0
     assert summed(in_windows(parser, log, cuts)) == summed([whole])
     assert summed(in_parts(parser, log, [cut for cut in cuts if cut < len(log)], 1 << 20)) == summed([whole])
+    check_slices(parser, log, cuts, seconds_of(1))
     after = repr(sorted(vars(parser).items(), key=lambda item: item[0]))
     assert after == before, "parsing changed an attribute: touch a cached_property in __post_init__"
     return whole

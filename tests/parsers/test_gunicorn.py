@@ -153,6 +153,8 @@ def test_advice_names_what_a_format_lacks() -> None:
     assert user.startswith("this gunicorn format writes the decoded user name")
     assert Gunicorn(format=TIMED).advice(Batch()) == (user,)
     assert Gunicorn(format=TIMED.replace("%(u)s", "-")).advice(Batch()) == ()
+    (no_path, *_) = Gunicorn(format="%(m)s %(s)s %(M)s").advice(Batch())
+    assert no_path.endswith("the route of every request is unknown; add %(r)s")
     (decoded,) = Gunicorn(format="%(U)s %(s)s %(M)s").advice(Batch())
     assert decoded.startswith("this gunicorn format writes the decoded path")
 

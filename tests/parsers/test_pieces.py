@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.replay.feed import Part, Span, feed
+from exporter.replay.feed import Part, feed
+from exporter.replay.span import Span
 from parsers.batch import Batch, Request
 from parsers.dify import Dify
 from parsers.envelope import Cri, Docker, Envelope, Json
 from parsers.lines import by_line
 from parsers.parser import Parser
-from tests.parsers.laws import in_parts, summed
+from tests.parsers.laws import batches_of, in_parts, summed
 
 ACCESS = "2026-11-23 08:53:08.820 INFO [Dummy-1] [ext_request_logging.py:73]  - GET /v1/info 200 1 "
 INFO = Request("GET", "/v1/info", "200", handler_durations=(1_000_000,))
@@ -102,7 +103,7 @@ def test_every_record_is_counted_once_however_the_log_is_cut(
     batches = in_parts(parser, log, [cut for cut in cuts if cut < len(log)], LIMIT)
     assert outcome(batches) == expected(pieces, lines)
     assert summed(batches) == summed([parser.parse_part(log, True, (), LIMIT)] if log else [])
-    assert summed(batches) == summed(feed(io.BytesIO(log).read, parser, LIMIT))
+    assert summed(batches) == summed(batches_of(feed(io.BytesIO(log).read, parser, LIMIT)))
     assert sum(batch.lines for batch in batches) == len(lines)
 
 
@@ -115,16 +116,16 @@ def test_a_part_of_a_log_continues_where_the_previous_part_ended(
     parser = Cri(parser=Read())
     at = log.find(b"\n", at) + 1
     stream = io.BytesIO(log[:at])
-    first = list(feed(lambda size: stream.read(min(size, block)), parser, LIMIT, part=Part(ended=False)))
+    first = batches_of(feed(lambda size: stream.read(min(size, block)), parser, LIMIT, part=Part(ended=False)))
     begin = sum(batch.consumed for batch in first)
     skip = first[-1].skip if first else ()
-    rest = list(feed(io.BytesIO(log[begin:]).read, parser, LIMIT, part=Part(skip, first=False)))
-    assert summed([*first, *rest]) == summed(feed(io.BytesIO(log).read, parser, LIMIT))
+    rest = batches_of(feed(io.BytesIO(log[begin:]).read, parser, LIMIT, part=Part(skip, first=False)))
+    assert summed([*first, *rest]) == summed(batches_of(feed(io.BytesIO(log).read, parser, LIMIT)))
 
 
 def test_a_record_that_is_too_long_is_one_unparsed_line() -> None:
     log = cri(ACCESS) + cri("x", end=False) * 30_000 + cri("GET /v1/forged 200 1 ") + cri(ACCESS)
-    batches = list(feed(io.BytesIO(log).read, Cri(parser=Dify()), 1 << 18))
+    batches = batches_of(feed(io.BytesIO(log).read, Cri(parser=Dify()), 1 << 18))
     assert outcome(batches) == {"observed": 2, "format": 0, "too_long": 1, "ignored": 30_000}
     assert {batch.examples["too_long"] for batch in batches if batch.unparsed} == {cri("x", end=False).rstrip()}
 
@@ -132,7 +133,7 @@ def test_a_record_that_is_too_long_is_one_unparsed_line() -> None:
 def test_lines_between_the_pieces_of_a_dropped_record_count() -> None:
     one = cri("x" * 50, "stderr", end=False) + cri(ACCESS)
     log = one * 40 + cri("end", "stderr") + cri(ACCESS, "stderr")
-    batches = list(feed(io.BytesIO(log).read, Cri(parser=Dify()), LIMIT))
+    batches = batches_of(feed(io.BytesIO(log).read, Cri(parser=Dify()), LIMIT))
     assert outcome(batches) == {"observed": 41, "format": 0, "too_long": 1, "ignored": 40}
 
 
@@ -141,7 +142,7 @@ def test_records_that_overlap_without_end_all_count() -> None:
     chain = cri("a", end=False) + b"".join(
         cri("a", stream, end) for _ in range(50) for stream, end in [("stderr", False), ("stdout", True), ("stdout", False), ("stderr", True)]
     )  # fmt: skip
-    batches = list(feed(io.BytesIO(chain).read, Cri(parser=Read()), LIMIT))
+    batches = batches_of(feed(io.BytesIO(chain).read, Cri(parser=Read()), LIMIT))
     assert outcome(batches) == {"observed": 101, "format": 0, "too_long": 0, "ignored": 100}
 
 
@@ -185,7 +186,7 @@ def test_the_names_of_streams_in_a_position_are_few() -> None:
 @pytest.mark.parametrize("final", [False, True])
 def test_a_physical_line_that_is_too_long_ends_no_record(final: bool) -> None:
     log = cri("a", end=False) + cri("x" * LIMIT) + cri("a") + cri("a")
-    batches = in_parts(Cri(parser=Read()), log, [], 2 * LIMIT) if final else list(
+    batches = in_parts(Cri(parser=Read()), log, [], 2 * LIMIT) if final else batches_of(
         feed(io.BytesIO(log).read, Cri(parser=Read()), LIMIT)
     )  # fmt: skip
     assert outcome(batches)["too_long"] == (0 if final else 2)
@@ -265,7 +266,7 @@ def test_each_byte_is_parsed_a_few_times(
                 break
         log = b"".join(lines)
         WORK[0] = 0
-        batches = list(feed(io.BytesIO(log).read, envelope(parser=Dify()), limit))
+        batches = batches_of(feed(io.BytesIO(log).read, envelope(parser=Dify()), limit))
         assert WORK[0] <= 3 * len(log)
         assert sum(batch.consumed for batch in batches) == len(log)
 
@@ -273,6 +274,8 @@ def test_each_byte_is_parsed_a_few_times(
 def test_a_record_of_many_pieces_is_parsed_a_few_times_in_a_span_of_time() -> None:
     log = b"".join(islice(_one_byte(0), 4000)) + cri(ACCESS) + cri(ACCESS)
     WORK[0] = 0
-    batches = list(feed(io.BytesIO(log).read, CountedCri(parser=Dify()), 1 << 20, span=Span(since=0)))
+    batches = batches_of(
+        feed(io.BytesIO(log).read, CountedCri(parser=Dify()), 1 << 20, span_of=Span(since=0).boundaries)
+    )
     assert WORK[0] <= 60 * len(log)
     assert sum(batch.lines for batch in batches) == 4002

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsers.batch import DroppedValue, FirstToken, Record, Request, Usage
+from parsers.batch import Batch, DroppedValue, FirstToken, Record, Request, Usage
 from parsers.regex import Regex
 from tests.parsers.laws import check_every_cut, check_laws
 
@@ -204,3 +204,10 @@ def test_a_whole_number_in_any_unit(value: int, unit: str) -> None:
     if value * size <= 10**16:
         assert first.durations == (value * size,)
     assert bool(first.durations) != bool(dropped)
+
+
+def test_a_pattern_without_a_path_is_named() -> None:
+    (sentence,) = Regex(pattern=r"(?P<status_code>\d{3}) (?P<duration>[\d.]+)").advice(Batch())
+    assert "no group path" in sentence
+    assert Regex(pattern=r"(?P<path>\S+) (?P<status_code>\d{3})").advice(Batch()) == ()
+    assert Regex(pattern=r"(?P<model>\S+) (?P<input_tokens>\d+)").advice(Batch()) == ()

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,9 +20,10 @@ DEADLINE = 60.0
 
 def find(program: str) -> str:
     """The path of a program; without it the test is skipped, and in CI it fails."""
-    path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin")
+    beside_python = Path(sys.executable).parent  # helm and kubectl
+    path = shutil.which(program, path=f"{beside_python}:{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin")
     if path is None:
-        message = f"{program} is not installed; `make programs` installs it"
+        message = f"{program} is not installed; `make test` installs it"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)

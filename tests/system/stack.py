@@ -28,7 +28,7 @@ _SELECTED = re.compile(r"\[((?:\d+(?:ms|[smhdwy]))+)(?::((?:\d+(?:ms|[smhdwy]))+
 
 #: Keys of prometheus.yml, alertmanager.yml and rule files that hold a duration.
 _KEYS = frozenset(
-    "scrape_interval scrape_timeout evaluation_interval interval for group_wait group_interval repeat_interval "
+    "scrape_interval scrape_timeout evaluation_interval interval for keep_firing_for group_wait group_interval repeat_interval "
     "resolve_timeout".split()
 )
 

@@ -40,8 +40,10 @@ EMPTY = {
     "Values that were not understood, per line": "every value of the samples is understood",
 }
 
+CHOSEN = ("cluster", "source", "team", "app", "model", "route")
 VARIABLES = {
-    "$__rate_interval": "1m", "$__range": "1h", "$source": ".*", "$input_price": "3.00", "$output_price": "15.00",
+    "$__rate_interval": "1m", "$__range": "1h", "$input_price": "3.00", "$output_price": "15.00",
+    **{f"${name}": ".*" for name in CHOSEN},
 }  # fmt: skip
 
 #: Two days that are never both in their first 5 %, in which there is no projection.
@@ -61,6 +63,7 @@ limit = "1000000"
 
 [apps]
 "%s" = { name = "Support bot", team = "care" }
+"remembered" = { name = "Translator", team = "sales" }
 """
 
 SETTINGS = {"timeseries", "stat", "bargauge", "heatmap", "state-timeline", "table", "row"}
@@ -110,7 +113,10 @@ def test_a_dashboard_keeps_the_conventions(name: str) -> None:
     board = BOARDS[name]
     assert board["schemaVersion"] <= 41
     assert board["uid"] == name
-    assert {variable["name"] for variable in board["templating"]["list"]} >= {"datasource", "source"}
+    variables = [variable["name"] for variable in board["templating"]["list"]]
+    assert variables[:7] == ["datasource", *CHOSEN]
+    used = set(re.findall(r"\$(\w+)", json.dumps([panel.get("targets", ()) for panel in board["panels"]])))
+    assert used <= {*variables, "__rate_interval", "__range"}
     assert any("runbooks" in link["url"] for link in board["links"])
     assert {panel["type"] for panel in board["panels"]} <= SETTINGS
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
@@ -118,6 +124,46 @@ def test_a_dashboard_keeps_the_conventions(name: str) -> None:
         assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
         for target in panel.get("targets", ()):
             assert target["datasource"]["uid"] == panel["datasource"]["uid"] == "${datasource}"
+
+
+#: Metrics of the exporter itself, of its process and of Prometheus, which exist wherever the dashboards do.
+OWN = re.compile(r"\b(dify_exporter_|source\w*:dify_exporter_|process_|scrape_|up\b|ALERTS)")
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_panel_that_a_log_must_feed_says_which_one_instead_of_staying_empty(name: str) -> None:
+    for panel in BOARDS[name]["panels"]:
+        queries = " ".join(target["expr"] for target in panel.get("targets", ()))
+        says = panel.get("fieldConfig", {}).get("defaults", {}).get("noValue", "")
+        assert says.startswith("Nothing in this time range. Needs ") or not queries or OWN.search(queries), panel[
+            "title"
+        ]
+
+
+def test_money_and_tokens_of_apps_have_names_and_teams() -> None:
+    for panel in BOARDS["dify-tokens"]["panels"]:
+        for target in panel.get("targets", ()):
+            by_app = re.search(r"by \([^)]*app_id|source_app:dify_(runs|tokens)", target["expr"])
+            assert not by_app or "group_left (name, team)" in target["expr"], panel["title"]
+
+
+def test_links_lead_to_dashboards_and_their_variables() -> None:
+    links = [
+        link["url"]
+        for _, panel in PANELS
+        for override in panel["fieldConfig"]["overrides"]
+        for each in override["properties"]
+        if each["id"] == "links"
+        for link in each["value"]
+    ]
+    inside = [link for link in links if not link.startswith("http")]
+    assert {link.split("?")[0].removeprefix("/d/") for link in inside} == {
+        "dify-latency",
+        "dify-overview",
+        "dify-tokens",
+    }
+    assert {re.search(r"var-(\w+)", link)[1] for link in inside} == {"route", "app"}  # type: ignore[index]
+    assert any("runbooks/" in link for link in links)
 
 
 def test_no_two_panels_lie_on_each_other() -> None:
@@ -141,9 +187,9 @@ def test_a_query_names_only_what_exists(name: str, title: str, expression: str) 
     for selector in found.selectors:
         assert selector.metric in known or selector.metric in recorded, selector.metric
         if selector.metric in known:
-            assert {label for label, _, _ in selector.matchers} <= set(known[selector.metric]) | {"__name__"}
+            assert {label for label, _, _ in selector.matchers} <= set(known[selector.metric]) | {"__name__", "cluster"}
     windows = re.findall(r"\[(.*?)\]", expression)
-    assert set(windows) <= {"$__rate_interval", "$__range", "1d"}, "rates look back $__rate_interval"
+    assert set(windows) <= {"$__rate_interval", "$__range", "1d", "1h"}, "rates look back $__rate_interval"
 
 
 # --- in Prometheus ----------------------------------------------------------------------------------------------
@@ -215,7 +261,10 @@ def remember(folder: Path, exporter: Exporter, dify: str) -> None:
             f'source_app_model:dify_cost:increase1h{{{model},currency="USD"}}': 2,
             f"instance:probe_success:avg_over_time1h{{{probe}}}": 1,
         },
-        60: {f"source_app:dify_tokens_used_per_run:ratio_increase1d{{{app}}}": 100},
+        60: {
+            f"source_app:dify_tokens_used_per_run:ratio_increase1d{{{app}}}": 100,
+            'source_currency:dify_cost:increase1d{source="worker-telemetry",currency="USD"}': 20,
+        },
     }
     at = int(time.time())
     days = {

@@ -6,15 +6,16 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-import kubernetes_validate
 import pytest
 import yaml
 
 from exporter.config.loader import load
+from tests.rules import rules
 from tests.system.programs import find, running
 from tests.system.stack import listening
 
@@ -58,111 +59,53 @@ def test_prometheus_takes_its_configuration_rules_and_targets(prometheus_folder:
     assert "error" not in said.lower()
 
 
+def test_the_command_of_the_container_starts_prometheus(prometheus_folder: Path) -> None:
+    """compose.yaml's own arguments; only folders and the port are replaced, and no engine is needed."""
+    arguments = "\n".join(compose()["services"]["prometheus"]["command"])
+    arguments = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", arguments).replace("/etc/prometheus", str(prometheus_folder))
+    arguments = arguments.replace("=/prometheus", f"={prometheus_folder}/data")
+    command = [find("prometheus"), *arguments.splitlines(), "--web.listen-address=127.0.0.1:0"]
+    with running(command, prometheus_folder) as process:
+        url = f"http://{listening(process)}"
+        process.said("Server is ready to receive web requests")
+        with urlopen(f"{url}/api/v1/rules", timeout=10) as answer:
+            loaded = {group["name"] for group in json.load(answer)["data"]["groups"]}
+    assert loaded == {rule.group for rule in rules()}
+
+
 def test_each_probe_has_its_module_and_blackbox_exporter_takes_them() -> None:
     told(find("prometheus-blackbox-exporter"), "--config.check", f"--config.file={DEPLOY}/blackbox.yml")
     modules = documents(DEPLOY / "blackbox.yml")[0]["modules"]
-    groups = yaml.safe_load((DEPLOY / "targets/probes.yml").read_text())
-    assert {group["labels"]["module"] for group in groups} == set(modules)
-    assert "dify" in {group["labels"]["dependency"] for group in groups}
-
-
-# --- Alertmanager -----------------------------------------------------------------------------------------------
-
-
-def test_alertmanager_takes_its_configuration_and_reads_secrets_from_files() -> None:
-    told(find("amtool"), "check-config", DEPLOY / "alertmanager.yml")
-    text = (DEPLOY / "alertmanager.yml").read_text()
-    assert not re.search(r"(?m)^\s*-?\s*(slack_api_url|smtp_auth_password|routing_key|service_key|url_file):", text)
-
-
-ROUTES = [
-    ("severity=critical team=platform", "pagerduty,slack"),
-    ("severity=critical team=finance", "pagerduty,wecom"),
-    ("severity=warning team=platform", "slack"),
-    ("severity=warning team=finance", "wecom"),
-    ("severity=info team=platform", "slack"),
-    ("severity=critical team=platform channel=email", "email"),
-    ("severity=warning team=finance channel=email", "email"),
-    ("alertname=Watchdog severity=none", "dead-mans-switch"),
-    ("alertname=SomebodyElses", "slack"),
-]
-
-
-@pytest.mark.parametrize(("labels", "receivers"), ROUTES)
-def test_alerts_are_routed_by_severity_and_team(labels: str, receivers: str) -> None:
-    command = [find("amtool"), "config", "routes", "test", f"--config.file={DEPLOY}/alertmanager.yml"]
-    told(*command, f"--verify.receivers={receivers}", *labels.split())
-
-
-def test_symptoms_are_silent_while_their_cause_is_told(tmp_path: Path) -> None:
-    command = [
-        find("prometheus-alertmanager"), f"--config.file={DEPLOY}/alertmanager.yml", f"--storage.path={tmp_path}",
-        "--web.listen-address=127.0.0.1:0", "--cluster.listen-address=",
-    ]  # fmt: skip
-    alerts = {
-        "DifyServiceDown": ("critical", "platform", ""),
-        "DifyHighErrorRate": ("critical", "platform", ""),
-        "DifyHighLatency": ("warning", "platform", ""),
-        "DifyExporterNotParsing": ("warning", "platform", ""),
-        "DifyTokenBudgetWarning": ("warning", "finance", ""),
-        "DifyDependencyDown": ("critical", "platform", "postgresql"),
+    on = yaml.safe_load((DEPLOY / "targets/probes.yml").read_text())
+    every = yaml.safe_load(switched_on(DEPLOY / "targets/probes.yml"))
+    assert {group["labels"]["module"] for group in every} == set(modules)
+    assert {group["labels"]["dependency"] for group in on} == {
+        "dify",
+        "console",
+        "web",
+        "plugin-daemon",
+        "postgresql",
+        "redis",
     }
-    with running(command, tmp_path) as process:
-        url = f"http://{listening(process)}"
-        for name, (severity, team, dependency) in alerts.items():
-            labels = [f"severity={severity}", f"team={team}", "cluster=dify"]
-            labels += [f"dependency={dependency}"] if dependency else []
-            told(find("amtool"), f"--alertmanager.url={url}", "alert", "add", name, *labels)
-        with urlopen(f"{url}/api/v2/alerts", timeout=10) as answer:
-            known = json.load(answer)
-    silent = {alert["labels"]["alertname"] for alert in known if alert["status"]["inhibitedBy"]}
-    assert len(known) == len(alerts)
-    assert silent == {"DifyHighErrorRate", "DifyHighLatency"}
+    assert {group["labels"]["dependency"] for group in every[len(on) :]} == {"vector-store", "sandbox", "openai"}
 
 
-SECRETS = {
-    "pagerduty_routing_key": "0123456789abcdef0123456789abcdef",
-    "slack_api_url": "https://hooks.slack.invalid/services/T/B/X",
-    "smtp_password": "p",
-    "wecom_secret": "a|b&c\\d",
-    "watchdog_url": "https://ping.invalid/a?x=1&y=2",
-}
+def switched_on(path: Path) -> str:
+    """The file after the operator has removed the # of each entry that is off."""
+    return re.sub(r"(?m)^\[\]\n|^# (?=- targets|  labels|\[\[|\w+ = )", "", path.read_text())
 
 
-def fill_in(folder: Path) -> subprocess.CompletedProcess[str]:
-    script = [DEPLOY / "alertmanager-secrets.sh", DEPLOY / "alertmanager.yml", folder]
-    return subprocess.run(script, capture_output=True, text=True)
-
-
-def test_the_secrets_that_no_file_key_exists_for_are_filled_in_literally(tmp_path: Path) -> None:
-    for name, value in SECRETS.items():
-        (tmp_path / name).write_text(value + "\n")
-    filled = yaml.safe_load(fill_in(tmp_path).stdout)
-    assert filled["global"]["wechat_api_secret"] == SECRETS["wecom_secret"]
-    receivers = {receiver["name"]: receiver for receiver in filled["receivers"]}
-    assert receivers["dead-mans-switch"]["webhook_configs"][0]["url"] == SECRETS["watchdog_url"]
-    (tmp_path / "filled.yml").write_text(yaml.safe_dump(filled))
-    told(find("amtool"), "check-config", tmp_path / "filled.yml")
-
-
-@pytest.mark.parametrize("missing", SECRETS)
-def test_alertmanager_is_not_started_without_a_secret(tmp_path: Path, missing: str) -> None:
-    for name, value in SECRETS.items():
-        (tmp_path / name).write_text("" if name == missing else value)
-    done = fill_in(tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert len(done.stderr.splitlines()) == 1
-    assert f"{missing} is missing or empty" in done.stderr
+def test_a_daemon_without_metrics_is_no_target_until_it_is_switched_on() -> None:
+    path = DEPLOY / "targets/plugin-daemon.yml"
+    assert yaml.safe_load(path.read_text()) == []
+    assert yaml.safe_load(switched_on(path)) == [{"targets": ["plugin_daemon:5002"]}]
 
 
 # --- compose and Dockerfile -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name", ["compose.yaml", "dify-logs.compose.yaml", "proxy.compose.yaml", "receive.compose.yaml"]
-)
-def test_compose_files_follow_the_specification(name: str) -> None:
-    told(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / name)
+def test_compose_files_follow_the_specification() -> None:
+    told(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", *sorted(DEPLOY.glob("*compose.yaml")))
 
 
 def test_every_service_is_pinned_limited_hardened_and_on_loopback() -> None:
@@ -178,12 +121,12 @@ def test_every_service_is_pinned_limited_hardened_and_on_loopback() -> None:
         assert all(source[-1] == "ro" for source in sources), name
 
 
-@pytest.mark.parametrize("missing", ["DIFY_LOGS", "GRAFANA_ADMIN_PASSWORD", "ALERTMANAGER_SECRETS", ""])
+@pytest.mark.parametrize("missing", ["DIFY_LOGS", "GRAFANA_ADMIN_PASSWORD", ""])
 def test_compose_refuses_to_start_without_what_it_needs(missing: str, tmp_path: Path) -> None:
     """Debian's docker-compose reads everything but the key `name`, which is younger."""
     text = (DEPLOY / "compose.yaml").read_text()
     (tmp_path / "compose.yaml").write_text(re.sub(r"(?m)^name: .*$", "", text))
-    values = {"DIFY_LOGS": "/logs", "GRAFANA_ADMIN_PASSWORD": "secret", "ALERTMANAGER_SECRETS": "/secrets"}
+    values = {"DIFY_LOGS": "/logs", "GRAFANA_ADMIN_PASSWORD": "secret"}
     environment = {"PATH": os.environ["PATH"], **values, **({missing: ""} if missing else {})}
     command = [find("docker-compose"), "--file", "compose.yaml", "config"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
@@ -194,16 +137,81 @@ def test_compose_refuses_to_start_without_what_it_needs(missing: str, tmp_path: 
 def test_compose_has_no_default_for_what_must_be_secret_or_yours() -> None:
     text = (DEPLOY / "compose.yaml").read_text()
     needed = set(re.findall(r"\$\{(\w+):\?", text))
-    assert needed == {"DIFY_LOGS", "GRAFANA_ADMIN_PASSWORD", "ALERTMANAGER_SECRETS"}
-    assert set(re.findall(r"\$\{(\w+)", text)) - needed == {"DIFY_NETWORK", "DIFY_SSRF_NETWORK"}
+    assert needed == {"DIFY_LOGS", "GRAFANA_ADMIN_PASSWORD"}
     example = (DEPLOY / "env.example").read_text()
-    assert all(re.search(rf"(?m)^{name}=\s*(#|$)", example) for name in needed)
+    values = dict(re.findall(r"(?m)^(\w+)=(.*)$", example))
+    assert values.keys() == set(re.findall(r"\$\{(\w+)", text))
+    assert not values["GRAFANA_ADMIN_PASSWORD"]
+    for name, default in re.findall(r"\$\{(\w+):-([^}]*)\}", text):
+        assert values[name] == default, f"{name}: env.example shows another default"
+
+
+def test_links_lead_to_what_the_stack_serves() -> None:
+    values = dict(re.findall(r"(?m)^(\w+)=(.*)$", (DEPLOY / "env.example").read_text()))
+    ports = {port.split(":")[1] for service in compose()["services"].values() for port in service.get("ports", ())}
+    for name in ("DASHBOARDS_URL", "PROMETHEUS_URL", "ALERTMANAGER_URL"):
+        assert values[name].removeprefix("http://localhost:") in ports
+    bases = {rule.table["annotations"]["dashboard_url"].partition("/d/")[0] for rule in rules() if rule.alerts}
+    assert bases == {values["DASHBOARDS_URL"]}
+
+
+DIFY = """
+services:
+  api: {image: dify-api, environment: {MODE: api}, volumes: ["./volumes/app/storage:/app/api/storage"]}
+  worker: {image: dify-api, environment: {MODE: worker}}
+  nginx: {image: nginx, volumes: ["./nginx/conf.d:/etc/nginx/conf.d"]}
+"""
+
+
+@pytest.mark.parametrize("names", [["dify-logs"], ["proxy"], ["dify-logs", "proxy"]], ids=" ".join)
+def test_our_files_work_beside_difys_and_together(names: list[str], tmp_path: Path) -> None:
+    """As the quick start says: copied beside Dify's file under their names, and listed in COMPOSE_FILE of its .env."""
+    files = [f"{name}.compose.yaml" for name in names]
+    for file in files:
+        shutil.copy(DEPLOY / file, tmp_path)
+    (tmp_path / "docker-compose.yaml").write_text('version: "3.8"\n' + DIFY)
+    (tmp_path / ".env").write_text(f"COMPOSE_FILE={':'.join(['docker-compose.yaml', *files])}\n")
+    for file in files:  # Debian's docker-compose wants a version in each file, which newer ones ignore
+        (tmp_path / file).write_text('version: "3.8"\n' + re.sub(r", options: .*", "}", (tmp_path / file).read_text()))
+    said = subprocess.run([find("docker-compose"), "config"], cwd=tmp_path, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    services = yaml.safe_load(said.stdout)["services"]
+    mounted = {
+        volume.split(":")[0].removeprefix(f"{tmp_path}/")
+        for each in services.values()
+        for volume in each.get("volumes", ())
+    }
+    wanted = {
+        "dify-logs": {"volumes/logs/api", "volumes/logs/worker", "volumes/logs/nginx"},
+        "proxy": {"volumes/logs/proxy"},
+    }
+    assert {path for path in mounted if path.startswith("volumes/logs")} == set().union(
+        *(wanted[name] for name in names)
+    )
+    assert "./volumes/app/storage:/app/api/storage" in DIFY
+    assert "volumes/app/storage" in mounted, "Dify's own volumes stay"
+
+
+def test_the_exporter_reads_where_the_logs_are_written() -> None:
+    """/logs in the container is volumes/logs of Dify's folder."""
+    text = switched_on(DEPLOY / "exporter.toml")
+    sources = {source["name"]: source["paths"] for source in tomllib.loads(text)["source"]}
+    folders = {path.removeprefix("/logs/").partition("/")[0] for paths in sources.values() for path in paths}
+    files = [documents(path)[0] for path in DEPLOY.glob("*.compose.yaml")]
+    volumes = [volume for file in files for service in file["services"].values() for volume in service["volumes"]]
+    written = {
+        volume.split(":")[0].removeprefix("./volumes/logs/") for volume in volumes if volume.startswith("./volumes/")
+    }
+    assert folders == written
+    assert dict(re.findall(r"(?m)^(\w+)=(.*)$", (DEPLOY / "env.example").read_text()))["DIFY_LOGS"].endswith(
+        "/volumes/logs"
+    )
 
 
 def test_what_compose_mounts_from_the_repository_exists() -> None:
     for service in compose()["services"].values():
         for volume in service["volumes"]:
-            if volume[0] == ".":
+            if volume[0] == ".":  # the folder of the secrets has a variable, for it is not in the repository
                 assert (DEPLOY / volume.split(":")[0]).exists(), volume
 
 
@@ -217,9 +225,8 @@ def test_the_dockerfile_pleases_hadolint_and_ends_without_root() -> None:
     assert copied == wanted
 
 
-@pytest.mark.parametrize("path", sorted(DEPLOY.rglob("exporter.toml")), ids=str)
-def test_our_own_configurations_load(path: Path) -> None:
-    config = load(path)
+def test_the_configuration_in_the_container_loads() -> None:
+    config = load(DEPLOY / "exporter.toml")
     assert config.exporter.state == "/var/lib/dify-exporter/state"
     assert config.sources
 
@@ -278,63 +285,3 @@ def test_systemd_takes_the_units_and_finds_them_confined(tmp_path: Path, unit: P
     copy.write_text(unit.read_text().replace("/opt/dify-exporter/bin/dify-exporter", "/bin/true"))
     assert told(analyze, "verify", "--man=no", copy) == ""
     told(analyze, "security", "--offline=yes", "--threshold=25", copy)
-
-
-# --- Kubernetes -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("path", sorted((DEPLOY / "kubernetes").rglob("*.yaml")), ids=str)
-def test_manifests_follow_the_schemas_of_kubernetes(path: Path) -> None:
-    for document in documents(path):
-        if document["apiVersion"].startswith(("kustomize", "monitoring")):
-            continue  # no schema of theirs in the package; `kubectl kustomize` reads the former below
-        if path.name == "sidecar.yaml":  # a patch: the Deployment under it has the selector and the image
-            document["spec"]["selector"] = {"matchLabels": {}}
-            document["spec"]["template"]["spec"]["containers"][0]["image"] = "dify"
-        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
-
-
-BASE = """
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: dify-api, labels: {component: api}}
-spec:
-  selector: {matchLabels: {component: api}}
-  template:
-    metadata: {labels: {component: api}}
-    spec: {containers: [{name: api, image: dify}]}
-"""
-
-
-def build(folder: Path) -> dict[str, dict[str, Any]]:
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is in no Debian release that has Components; the manifests were checked one by one")
-    built = told("kubectl", "kustomize", "--load-restrictor=LoadRestrictionsNone", folder)
-    return {document["kind"]: document for document in yaml.safe_load_all(built)}
-
-
-def test_the_daemonset_keeps_its_series_on_the_node() -> None:
-    built = build(DEPLOY / "kubernetes/daemonset")
-    volumes = {volume["name"]: volume for volume in built["DaemonSet"]["spec"]["template"]["spec"]["volumes"]}
-    assert volumes["state"]["hostPath"]["path"] == "/var/lib/dify-exporter"
-    assert volumes["config"]["configMap"]["name"] == built["ConfigMap"]["metadata"]["name"]
-    (endpoint,) = built["ServiceMonitor"]["spec"]["endpoints"]
-    assert {"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "instance"} in endpoint["relabelings"]
-    assert endpoint["port"] == built["Service"]["spec"]["ports"][0]["name"]
-
-
-def test_the_sidecar_joins_difys_api(tmp_path: Path) -> None:
-    shutil.copytree(DEPLOY / "kubernetes/sidecar", tmp_path / "sidecar")
-    (tmp_path / "api.yaml").write_text(BASE)
-    (tmp_path / "kustomization.yaml").write_text("resources: [api.yaml]\ncomponents: [sidecar]\n")
-    built = build(tmp_path)
-    deployment = built["Deployment"]
-    assert deployment["metadata"]["name"] == "dify-api"
-    containers = {each["name"]: each for each in deployment["spec"]["template"]["spec"]["containers"]}
-    assert set(containers) == {"api", "dify-exporter"}
-    assert containers["api"]["image"] == "dify"
-    shared = [mount for each in containers.values() for mount in each["volumeMounts"] if mount["name"] == "dify-logs"]
-    assert [mount.get("readOnly", False) for mount in shared] == [False, True]
-    kubernetes_validate.validate(deployment, kubernetes_validate.latest_version(), strict=True)
-    wanted = built["PodMonitor"]["spec"]["selector"]["matchLabels"].items()
-    assert wanted <= deployment["spec"]["template"]["metadata"]["labels"].items()

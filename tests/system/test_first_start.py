@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.system.exporter import Exporter
-from tests.system.programs import running
+from tests.system.programs import running, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +27,10 @@ def test_make_run_serves_in_a_fresh_clone_with_an_empty_environment(tmp_path: Pa
     config = clone / "exporter.toml"
     config.write_text(config.read_text().replace("127.0.0.1:9877", "127.0.0.1:0"))
     kept = {key: value for key, value in os.environ.items() if key.startswith(("PIP_", "SSL_", "REQUESTS_"))}
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), **kept}
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(temporary), **kept}
+    samples = {path.name: path.read_bytes() for path in (clone / "samples").iterdir() if path.is_file()}
     command = ["make", "run", f"PYTHON={Path(sys.executable).resolve()}"]
     with running(command, clone, environment) as make:
         make.said("first pass done", deadline=115.0)
@@ -35,3 +38,8 @@ def test_make_run_serves_in_a_fresh_clone_with_an_empty_environment(tmp_path: Pa
         assert exporter.value("dify_requests_total") > 0
         assert exporter.value("dify_tokens_used_total") > 0
         assert "dify-exporter" in exporter.get("/")
+        lines = exporter.value("dify_exporter_lines_total")
+        until("lines that are written now", lambda: exporter.value("dify_exporter_lines_total") > lines)
+    assert {path.name: path.read_bytes() for path in (clone / "samples").iterdir() if path.is_file()} == samples
+    assert not (clone / ".dify-exporter").exists()
+    assert list(temporary.glob("dify-exporter-*")) == []

@@ -81,6 +81,7 @@ def write_slowly(log: Path, lines: list[str], seconds: float) -> threading.Threa
     return writer
 
 
+@pytest.mark.timeout(120 + SECONDS)
 def test_native_histograms_agree_with_the_book(prometheus3: None, tmp_path: Path) -> None:
     """Under load for LOAD seconds. Recorded quantiles, classic buckets and exemplars are there too."""
     found = books(seed=1, lines=max(1500, round(40 * SECONDS)))

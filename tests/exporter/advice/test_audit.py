@@ -1,5 +1,6 @@
 """What `check` says about money."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,23 @@ def test_models_without_a_price_are_named(findings) -> None:
         "deploy/prices.toml)"
     )
     assert findings(PRICE, a=line() + line("listed") + line("unknown")) == [(sentence, False)]
+
+
+@pytest.mark.parametrize(("age", "is_old"), [(0, False), (90, False), (91, True), (400, True)])
+def test_an_old_price_list_is_named(findings, tmp_path: Path, age: int, is_old: bool) -> None:
+    listed = datetime.now(UTC).date() - timedelta(days=age)
+    (tmp_path / "prices.toml").write_text(f"date = {listed}\n{PRICE}")
+    found = findings("[exporter]\nprices = 'prices.toml'\n", a=line("listed") + line("other"))
+    unpriced = "some tokens of other have no price: the log reports none, and no [[price]] gives one (add one, see docs/money.md)"
+    assert found[-1] == (unpriced, False)
+    assert [text.startswith(f"the price list is of {listed}, {age} days ago: ") for text, _ in found[:-1]] == [
+        True
+    ] * is_old
+
+
+def test_a_price_list_without_a_date_is_no_finding(findings, tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text(PRICE)
+    assert findings("[exporter]\nprices = 'prices.toml'\n", a=line("listed")) == []
 
 
 def test_two_sources_may_report_the_same_calls(findings) -> None:

@@ -69,7 +69,7 @@ def test_difys_switches_are_named_where_their_signal_is_absent(
     text = absent(Dify(), SAMPLES / log)
     assert ("ENABLE_REQUEST_LOGGING=true" not in text) == requests
     assert ("LOG_OUTPUT_FORMAT=json" not in text) == tokens
-    assert ("worker's log" not in text) == runs
+    assert ("only a worker logs them" not in text) == runs
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_difys_switches_are_named_where_their_signal_is_absent(
         (Dify(), "plugin-daemon-json.log", 'no line fits the parser; this looks like parser = "plugin-daemon"'),
         (
             Dify(),
-            "nginx-json.log",
+            "gateway.log",
             "no line fits the parser; no other parser fits either; `dify-exporter explain` shows where a line stops matching",
         ),
     ],
@@ -161,7 +161,7 @@ def test_what_is_not_there_is_said_with_the_volume_that_dify_needs(tmp_path: Pat
     for path, finding in zip(paths[:2], (first, second), strict=True):
         assert finding.problem
         assert finding.text.startswith(f"{path}: no such file yet; serve waits for it. ")
-        assert "volumes: [./volumes/app/logs/api:/app/logs]" in finding.text
+        assert "volumes: [./volumes/logs/api:/app/logs]" in finding.text
     assert third == Finding(f"{paths[2]}: is empty")
 
 

@@ -25,7 +25,7 @@ def init(folder: Path, root: Path, *arguments: str) -> str:
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
     root = tmp_path / "root"
-    for folder in ("etc/nginx/sites-enabled", "var/log/nginx", "opt/dify/docker/volumes/app/logs/worker"):
+    for folder in ("etc/nginx/sites-enabled", "var/log/nginx", "opt/dify/docker/volumes/logs/worker"):
         (root / folder).mkdir(parents=True)
     (root / "etc/nginx/nginx.conf").write_text(
         f"http {{\n  {TIMED}\n  access_log /var/log/nginx/access.log timed-2;\n}}\n# log_format timed-2 '$status';\n"
@@ -37,7 +37,7 @@ def machine(tmp_path: Path) -> Path:
         "# access_log /var/log/nginx/commented.log;\n"
     )
     shutil.copy(SAMPLES / "nginx-error.log", root / "var/log/nginx/error.log")
-    shutil.copy(SAMPLES / "dify-worker.log", root / "opt/dify/docker/volumes/app/logs/worker/server.log")
+    shutil.copy(SAMPLES / "dify-worker.log", root / "opt/dify/docker/volumes/logs/worker/server.log")
     for number, (service, image) in enumerate(
         [
             ("api", "langgenius/dify-api:1.10.0"),
@@ -69,7 +69,7 @@ def test_it_finds_what_is_there(machine: Path, tmp_path: Path) -> None:
         "nginx-3": "/var/log/nginx/other.log",
         "nginx-error": "/var/log/nginx/dify-error.log",
         "nginx-error-2": "/var/log/nginx/error.log",
-        "worker": "/opt/dify/docker/volumes/app/logs/worker/server.log",
+        "worker": "/opt/dify/docker/volumes/logs/worker/server.log",
         "api": f"/var/lib/docker/containers/{0:064x}/*-json.log",
         "plugin-daemon": f"/var/lib/docker/containers/{2:064x}/*-json.log",
         "nginx-4": f"/var/lib/docker/containers/{3:064x}/*-json.log",
@@ -79,7 +79,7 @@ def test_it_finds_what_is_there(machine: Path, tmp_path: Path) -> None:
     assert 'envelope = "docker"' in text
     assert "$request_time" in text
     result = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "exporter.toml")])
-    assert "the configuration is valid" in result.output
+    assert "every key and value is valid" in result.output
     assert result.exit_code == 1  # the access logs are still to come
     assert "no such file yet" in result.output
 
@@ -107,3 +107,44 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     )
     assert result.exit_code == 2
     assert "cannot be written: No such file or directory" in result.stderr
+
+
+def test_named_files_are_detected_as_replay_detects_them(tmp_path: Path) -> None:
+    (tmp_path / "api").mkdir()
+    shutil.copy(SAMPLES / "dify-api-text.log", tmp_path / "api/server.log")
+    shutil.copy(SAMPLES / "nginx-json.log", tmp_path / "access.log")
+    shutil.copy(SAMPLES / "compose.log", tmp_path / "compose.log")
+    (tmp_path / "root").mkdir()
+    files = [str(tmp_path / name) for name in ("api/server.log", "access.log", "compose.log", "access.log")]
+    output = init(tmp_path, tmp_path / "root", *files)
+    assert "3 sources" in output
+    assert "it holds several services (api, sandbox, worker)" in output
+    sources = {source.name: source for source in load(tmp_path / "exporter.toml").sources}
+    assert {name: source.paths for name, source in sources.items()} == {
+        "api": (files[0],), "nginx": (files[1],), "dify": (files[2],)
+    }  # fmt: skip
+    result = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "exporter.toml")])
+    assert "41 lines: 41 observed, 0 ignored, 0 unparsed; yields requests (41)" in result.output
+    assert (result.exit_code, "problem" in result.output) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"hello\nworld\n", "no known format matches any line at its beginning"),
+        ("GET /".encode("utf-16"), "is UTF-16; only UTF-8 is read"),
+        (b"", "is empty, so its format is not known"),
+        (None, "No such file or directory"),
+    ],
+)
+def test_a_named_file_that_cannot_be_tailed_is_left_out(tmp_path: Path, content: bytes | None, why: str) -> None:
+    """The others are written, and the exit code says that one is missing."""
+    named = tmp_path / "named.log"
+    if content is not None:
+        named.write_bytes(content)
+    (tmp_path / "root").mkdir()
+    arguments = ["--config", str(tmp_path / "x.toml"), "--root", str(tmp_path / "root")]
+    result = CliRunner().invoke(main, ["init", *arguments, str(named), str(SAMPLES / "nginx-dify.log")])
+    assert result.exit_code == 2
+    assert f"left out: {named} (named on the command line): {why}" in result.output
+    assert [source.name for source in load(tmp_path / "x.toml").sources] == ["nginx"]

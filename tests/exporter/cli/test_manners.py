@@ -157,3 +157,19 @@ def test_what_the_locale_cannot_write_ends_no_replay(tmp_path: Path) -> None:
         result = subprocess.run(arguments, capture_output=True, timeout=60, env=ASCII_ONLY)
         assert result.returncode == 0, result.stderr
         assert ('source="nginx 日志"'.encode() in result.stdout) == (output == "metrics")
+
+
+@pytest.mark.parametrize(
+    ("log", "verdict"),
+    [("nginx-dify.log", ""), ("gateway.log", "2 problems found: see the lines that begin with `problem:`")],
+)
+def test_check_does_not_call_a_file_valid_and_find_problems_in_it(tmp_path: Path, log: str, verdict: str) -> None:
+    """The file is one thing, its logs are another."""
+    (tmp_path / "exporter.toml").write_text(
+        f'[[source]]\nname = "a"\npaths = ["{ROOT / "samples" / log}"]\nparser = "nginx"\n'
+    )
+    result = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "exporter.toml")])
+    first, *lines = result.output.splitlines()
+    assert first.endswith("exporter.toml: every key and value is valid; the findings about its logs follow")
+    assert sum(line.startswith("  problem: ") for line in lines) == (2 if verdict else 0)
+    assert (result.exit_code, lines[-1] if verdict else "") == (1 if verdict else 0, verdict)

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from exporter import catalogue as c
 from exporter.config.address import parse_address
 from exporter.config.loader import ConfigError, load
+from exporter.ledger.budgets import gauges
+from parsers.batch import Usage
 from parsers.envelope import Docker
 from parsers.nginx import Nginx
 
@@ -107,3 +110,28 @@ def test_all_problems_of_a_table_are_reported(tmp_path: Path) -> None:
         "[[source]] 3: pattern: does not compile: missing ) at position 1",
         "[[source]] 3: timeout must be above 0 and at most 10 seconds, found 99.0",
     ]
+
+
+@pytest.mark.parametrize(("written", "amount"), [("500", "500"), ("0.1", "0.1"), ("1e3", "1000"), ('"500"', "500")])
+def test_an_amount_may_be_a_number(tmp_path: Path, written: str, amount: str) -> None:
+    """In a budget, in a price and in a rate; a number is taken as it is written."""
+    (tmp_path / "x.toml").write_text(
+        f"[[budget]]\nname = 'b'\nwindow = 'day'\nunit = 'USD'\nlimit = {written}\n"
+        f"[[price]]\nmodel = 'm'\ninput = {written}\noutput = {written}\ncurrency = 'USD'\n"
+        f"[exchange]\nRMB = {written}\n"
+    )
+    config = load(tmp_path / "x.toml")
+    assert gauges(config.budgets, config.exchange, {}, 0)[c.BUDGET_LIMIT] == {("b", "day", "USD"): float(amount)}
+    usage = Usage(provider="p", model="m", input_tokens=1_000_000, output_tokens=0)
+    assert config.prices[0].cost(usage) == Decimal(amount)
+    assert config.exchange.convert(Decimal(1), "RMB", "USD") == Decimal(amount)
+
+
+@pytest.mark.parametrize("written", ["true", "0", "-1", "nan", "inf", "[500]", '""'])
+def test_what_is_no_amount_is_refused(tmp_path: Path, written: str) -> None:
+    table = "[[budget]]\nname = 'b'\nwindow = 'day'\nunit = 'USD'\nlimit = "
+    (tmp_path / "x.toml").write_text(table + written + "\n")
+    with pytest.raises(ConfigError) as refusal:
+        load(tmp_path / "x.toml")
+    (problem,) = refusal.value.problems
+    assert "[[budget]] 1: limit" in problem

@@ -123,15 +123,15 @@ REFUSED = {
     ),
     "price": (
         "[[price]]\nmodel='m'\ninput='2,00'\noutput='8'\ncurrency='USD'\n",
-        "[[price]] 1: input must be a decimal string of at least 0 such as \"2.50\", found '2,00'",
+        "[[price]] 1: input must be an amount of at least 0 such as \"2.50\", found '2,00'",
     ),
     "negative price": (
         "[[price]]\nmodel='m'\ninput='2'\noutput='-8'\ncurrency='USD'\n",
-        "[[price]] 1: output must be a decimal string of at least 0 such as \"2.50\", found '-8'",
+        "[[price]] 1: output must be an amount of at least 0 such as \"2.50\", found '-8'",
     ),
-    "price as a float": (
-        "[[price]]\nmodel='m'\ninput=2.5\noutput='8'\ncurrency='USD'\n",
-        "[[price]] 1: input: expected a string, found 2.5",
+    "price as a boolean": (
+        "[[price]]\nmodel='m'\ninput=true\noutput='8'\ncurrency='USD'\n",
+        "[[price]] 1: input: expected a number or a string, found true",
     ),
     "absurd price": (
         "[[price]]\nmodel='m'\ninput='1e300'\noutput='8'\ncurrency='USD'\n",
@@ -167,7 +167,7 @@ REFUSED = {
     ),
     "budget's limit": (
         "[[budget]]\nname='b'\nwindow='month'\nunit='USD'\nlimit='0'\n",
-        "[[budget]] 1: limit must be a decimal string above 0 such as \"2.50\", found '0'",
+        "[[budget]] 1: limit must be an amount above 0 such as \"2.50\", found '0'",
     ),
     "budget's window": (
         "[[budget]]\nname='b'\nwindow='year'\nunit='USD'\nlimit='5'\n",
@@ -195,7 +195,7 @@ REFUSED = {
     ),
     "exchange": (
         "[exchange]\nRMB = 'x'\n",
-        "[exchange]: RMB must be a decimal string above 0 such as \"2.50\", found 'x'",
+        "[exchange]: RMB must be an amount above 0 such as \"2.50\", found 'x'",
     ),
     "app": ("[apps]\na = 'x'\n", '[apps]: a: expected { name = "…", team = "…" }, found \'x\''),
     "route": ("[routes]\nextra = ['gateway']\n", "[routes]: "),
@@ -240,8 +240,10 @@ def test_problems_of_a_price_list_name_its_file(tmp_path: Path) -> None:
     file.write_text("[exporter]\nprices = 'prices.toml'\n")
     for text, sentence in {
         None: "cannot be read: No such file or directory; name another file with [exporter] prices",
+        "date = '2026'\n": "date: expected a date such as 2026-11-30, found a string",
+        "date = 2026-11-30T08:00:00Z\n": "date: expected a date such as 2026-11-30, found a time",
         "[[prise]]\n": 'unknown table "prise", did you mean "price"?',
-        "[[price]]\nmodel='m'\ninput='2'\noutput='x'\ncurrency='USD'\n": "[[price]] 1: output must be a decimal",
+        "[[price]]\nmodel='m'\ninput='2'\noutput='x'\ncurrency='USD'\n": "[[price]] 1: output must be an amount",
     }.items():
         if text is not None:
             listed.write_text(text)
@@ -261,17 +263,17 @@ SPELLED = {
         ],
     ),
     "a required key of the wrong type": (
-        "[[price]]\nmodel='m'\ninput=2\noutput='8'\ncurrency='dollars'\n",
+        "[[price]]\nmodel='m'\ninput=[2]\noutput='8'\ncurrency='dollars'\n",
         [
-            "[[price]] 1: input: expected a string, found 2",
+            "[[price]] 1: input: expected a number or a string, found [2]",
             '[[price]] 1: currency must be a currency code such as "USD" or "RMB", found \'dollars\'',
         ],
     ),
     "two required keys with bad values": (
         "[[price]]\nmodel='m'\ninput='x'\noutput='y'\ncurrency='USD'\n",
         [
-            "[[price]] 1: input must be a decimal string of at least 0 such as \"2.50\", found 'x'",
-            "[[price]] 1: output must be a decimal string of at least 0 such as \"2.50\", found 'y'",
+            "[[price]] 1: input must be an amount of at least 0 such as \"2.50\", found 'x'",
+            "[[price]] 1: output must be an amount of at least 0 such as \"2.50\", found 'y'",
         ],
     ),
     "a pattern and a time limit": (

@@ -157,12 +157,37 @@ def test_only_the_newest_windows_are_kept() -> None:
 
 def test_the_projection_is_of_this_windows_rate_and_absent_at_its_beginning() -> None:
     till = Till("2026-11-02T11:59:59", budget())  # 1.4 of 30 days
-    till.line("2026-11-02T00:00:00", "6")
+    till.line("2026-11-01T00:00:00", "1")
+    till.line("2026-11-02T00:00:00", "5")
     assert till.shown(c.BUDGET_PROJECTED) == []
     till.turn("2026-11-02T12:00:00")  # 5 %
     assert till.shown(c.BUDGET_PROJECTED) == [pytest.approx(120)]
     till.turn("2026-11-16T00:00:00")
     assert till.shown(c.BUDGET_PROJECTED) == [pytest.approx(12)]
+
+
+def test_the_projection_is_of_the_time_that_was_seen() -> None:
+    """A budget that begins in the middle of a month knows nothing of the time before."""
+    till = Till("2026-11-15T00:00:00", budget())
+    till.ledger.enter("s", Batch(lines=1, last_at=ns("2026-11-15T00:00:00")))
+    till.turn("2026-11-16T00:00:00")
+    till.line("2026-11-16T00:00:00", "3")
+    assert till.shown(c.BUDGET_PROJECTED) == [], "it began a day ago"
+    till.turn("2026-11-18T00:00:00")
+    assert till.shown(c.BUDGET_PROJECTED) == [pytest.approx(3 + 13)], "1 a day, for 13 more days"
+    assert till.restart() == []
+    assert till.shown(c.BUDGET_PROJECTED) == [pytest.approx(16)]
+    assert till.shown() == [3]
+    till.turn("2026-12-04T00:00:00")
+    till.line("2026-12-04T00:00:00", "3")
+    assert till.shown(c.BUDGET_PROJECTED) == [pytest.approx(3 + 28)], "December is seen from its beginning"
+
+
+def test_the_first_start_counts_what_the_logs_still_hold() -> None:
+    till = Till("2026-11-16T00:00:00", budget())
+    till.line("2026-11-11T00:00:00", "1")
+    till.line("2026-11-15T00:00:00", "4")
+    assert (till.shown(), till.shown(c.BUDGET_PROJECTED)) == ([5], [pytest.approx(5 + 15)])
 
 
 def test_money_of_several_currencies_meets_where_a_rate_is_known() -> None:

@@ -90,8 +90,10 @@ def test_the_shipped_list_is_valid_and_dated(tmp_path: Path) -> None:
     shipped = ROOT / "deploy/prices.toml"
     file = tmp_path / "exporter.toml"
     file.write_text(f"[exporter]\nprices = '{shipped}'\n")
-    prices = Prices(load(file).prices)
-    assert "# As of 20" in shipped.read_text()
+    config = load(file)
+    prices = Prices(config.prices)
+    assert config.prices_date is not None
+    assert f"As of {config.prices_date}" in shipped.read_text()
 
     def cost(model: str, provider: str, day: str) -> Decimal | None:
         usage = Usage(model=model, provider=provider, input_tokens=1_000_000, output_tokens=1_000_000)
@@ -102,5 +104,9 @@ def test_the_shipped_list_is_valid_and_dated(tmp_path: Path) -> None:
     assert cost("claude-sonnet-4-5", "langgenius/anthropic/anthropic", "2026-11-01") == 18
     assert cost("deepseek-chat", "langgenius/deepseek/deepseek", "2025-09-28") == Decimal("2.24")
     assert cost("deepseek-chat", "langgenius/deepseek/deepseek", "2025-12-24") == Decimal("0.70")
-    assert cost("gpt-4.1", "langgenius/openai/openai", "2024-01-01") is None
+    assert cost("gpt-4.1", "openai", "2026-11-01") == 10
+    assert cost("gemini-2.5-flash", "langgenius/gemini/google", "2026-11-01") == Decimal("2.8")
+    assert cost("qwen-max", "langgenius/tongyi/tongyi", "2026-11-01") == 12
+    assert cost("glm-4-plus", "langgenius/zhipuai/zhipuai", "2026-11-01") == 10
+    assert cost("kimi-k2.5", "langgenius/moonshot/moonshot", "2026-11-01") == 25
     assert cost("gpt-4.1", "langgenius/azure_openai/azure_openai", "2026-11-01") is None

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from exporter import catalogue as c
+from exporter.ledger.history import TOKENS, History, HistoryConfig
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
 from exporter.ledger.state import State
@@ -132,3 +133,15 @@ def test_items_of_the_receiver_count_by_dialect_and_outcome() -> None:
     ledger = new_ledger()
     ledger.enter("s", b.Batch(records=(b.ReceivedItems("otel", "written", 3), b.ReceivedItems("otel", "written", 4))))
     assert ledger.snapshot(None).counters[c.RECEIVER_ITEMS] == {("s", "otel", "written"): 7}
+
+
+def test_usage_that_has_waited_counts_on_the_day_of_its_own_time() -> None:
+    now = 20_600 * DAY
+    ledger = Ledger(Limits(), lambda: now / SECOND)
+    ledger.keep_history(History(HistoryConfig("UTC", 400), Limits(), lambda: now / SECOND))
+    run = b.SpanApp("t:run", "app", at=now)
+    ledger.enter("s", b.Batch(records=(usage("t:run", at=now - DAY),), last_at=now - DAY), now - DAY)
+    ledger.enter("s", b.Batch(records=(run, usage("t:run", 7, now)), last_at=now), now)
+    tokens = (TOKENS, "app", b.UNKNOWN, "m", "input")
+    counted = {day: book[tokens] for (_, day, _), book in ledger.books().items() if tokens in book}
+    assert counted == {"2026-05-26": 5, "2026-05-27": 7}

@@ -51,7 +51,7 @@ class Rig(SimpleNamespace):
 
     def stored(self) -> int:
         """The number of lines that a restart would find."""
-        loaded, _ = checkpoint.Checkpoint.load(SimpleNamespace(_folder=self.folder))  # type: ignore[arg-type]
+        loaded, _ = checkpoint.Checkpoint.load(SimpleNamespace(folder=self.folder))  # type: ignore[arg-type]
         return int(sum(loaded.counters[c.LINES.name].values())) if loaded else 0
 
 

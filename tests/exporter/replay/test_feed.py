@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.replay import feed as module
-from exporter.replay.feed import ALWAYS, Span, feed, within
+from exporter.replay.feed import feed
+from exporter.replay.span import ALWAYS, Span
 from parsers.batch import Batch
 from parsers.nginx import Nginx
-from tests.parsers.laws import summed
+from parsers.slices import later
+from tests.parsers.laws import batches_of, summed
 
 PARSER = Nginx(format='"$request" $status')
 LIMIT = 40
@@ -39,7 +41,7 @@ def test_each_line_is_read_once(lines: list[bytes], ended: bool, block: int, spa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK", block)
         patch.setattr(module, "_SKIP_BLOCK", block)
-        found = list(feed(io.BytesIO(log).read, PARSER, LIMIT, span=span))
+        found = batches_of(feed(io.BytesIO(log).read, PARSER, LIMIT, span_of=span.boundaries))
     assert summed(found) == summed(expected(lines, ended))
     assert sum(batch.consumed for batch in found) == len(log)
 
@@ -51,20 +53,19 @@ def test_each_line_is_read_once(lines: list[bytes], ended: bool, block: int, spa
     block=st.integers(40, 300),
     span=SPANS,
 )
-def test_what_lies_in_a_span_counts_line_by_line(
-    times: list[int | None], ordered: bool, block: int, span: Span
-) -> None:
+def test_what_lies_in_a_span_counts(times: list[int | None], ordered: bool, block: int, span: Span) -> None:
+    """The running maximum of the times decides; a line without a time goes with the line before it."""
     if ordered:
         times = sorted(time for time in times if time is not None)
+    reached, counted = None, []
     lines = [b"a traceback\n" if at is None else b'%d.000 "GET / HTTP/1.1" 200\n' % at for at in times]
-    inside, counted = True, []
     for at, line in zip(times, lines, strict=True):
-        inside = inside if at is None else span.holds(at * 10**9)
-        counted += [TIMED.parse(line)] if inside else []
+        reached = later(reached, None if at is None else at * 10**9)
+        counted += [TIMED.parse(line)] if span.holds(reached) else []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK", block)
-        found = feed(io.BytesIO(b"".join(lines)).read, TIMED, LIMIT, span=span)
-        assert summed(batch for batch, counts in within(found, span) if counts) == summed(counted)
+        found = feed(io.BytesIO(b"".join(lines)).read, TIMED, LIMIT, span_of=span.boundaries)
+        assert summed(each.batch for each in found if span.holds(each.at)) == summed(counted)
 
 
 @pytest.mark.parametrize("nuls", [1, 100, 5000])
@@ -72,10 +73,10 @@ def test_what_lies_in_a_span_counts_line_by_line(
 def test_a_hole_at_the_beginning_is_no_line(nuls: int, size: int) -> None:
     """A truncation in place leaves it, and it may be longer than any line."""
     lines = b'"GET / HTTP/1.1" 200\n' * 2
-    batches = list(feed(io.BytesIO(bytes(nuls) + lines).read, PARSER, LIMIT, size=size))
+    batches = batches_of(feed(io.BytesIO(bytes(nuls) + lines).read, PARSER, LIMIT, size=size))
     assert summed(batches) == summed([Batch(consumed=nuls), PARSER.parse(lines)])
 
 
 def test_nothing_but_a_hole() -> None:
-    batches = list(feed(io.BytesIO(bytes(5000)).read, PARSER, LIMIT))
+    batches = batches_of(feed(io.BytesIO(bytes(5000)).read, PARSER, LIMIT))
     assert summed(batches) == summed([Batch(consumed=5000)])

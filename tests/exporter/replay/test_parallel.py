@@ -21,7 +21,7 @@ from parsers.envelope import ENVELOPES
 from parsers.nginx import Nginx
 from parsers.parser import Parser
 from tests.golden import ROOT
-from tests.parsers.laws import summed
+from tests.parsers.laws import batches_of, summed
 from tests.system.programs import until
 
 COMMAND = str(Path(sys.executable).with_name("dify-exporter"))
@@ -59,9 +59,9 @@ def read(log: bytes, parser: Parser, processes: int, block: int) -> list[Batch]:
         file.write(log)
         file.flush()
         if processes:
-            return list(parallel.parse(parallel.OpenLog(file.fileno(), parser, LIMIT), processes))
+            return batches_of(parallel.parse(parallel.OpenLog(file.fileno(), parser, LIMIT), processes))
         file.seek(0)
-        return list(feed.feed(file.read, parser, LIMIT))
+        return batches_of(feed.feed(file.read, parser, LIMIT))
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of a fork beside the test runner's threads

@@ -3,18 +3,27 @@
 import gzip
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
 
 from exporter.cli import main
+from exporter.cli.replay import Moment
+from exporter.replay.inputs import SAMPLE_BYTES
+from exporter.replay.report import show
 from tests.golden import ROOT, config, golden_file
 
 SAMPLES = ROOT / "samples"
@@ -36,8 +45,129 @@ def test_files_need_no_configuration_and_what_is_detected_is_said() -> None:
     assert set(json.loads(result.stdout)) == {"nginx", "dify"}
     errors = result.stderr.splitlines()
     assert errors[0] == f'{DIFY}: read as parser = "nginx", format = "dify"'
-    assert errors[1].startswith(f"{DIFY}: absent: this nginx format carries no $request_time")
     assert f'{SAMPLES / "compose.log"}: read as parser = "dify", envelope = "compose"' in errors
+    assert any(
+        line.startswith('parser = "nginx", format = "dify": absent: this nginx format carries') for line in errors
+    )
+
+
+def test_advice_is_given_once_per_kind_and_not_where_another_log_of_the_kind_helps() -> None:
+    names = ("nginx-dify", "nginx-dify", "dify-worker", "dify-api-text")
+    result = run(*(str(SAMPLES / f"{name}.log") for name in names), "--output", "json")
+    absent = [line for line in result.stderr.splitlines() if "absent" in line]
+    assert len(absent) == len(set(absent)) == 3
+    assert "ENABLE_REQUEST_LOGGING" not in result.stderr
+    assert "only a worker" not in result.stderr
+    assert absent[-1].startswith('parser = "dify": absent: no tokens, no cost')
+
+
+def test_what_cannot_be_read_is_skipped_and_the_rest_counts(tmp_path: Path) -> None:
+    """Unknown lines, UTF-16, a missing file and the damaged end of a packed one: one sentence each, and exit code 2."""
+    (tmp_path / "unknown.log").write_bytes(b"hello\nworld\n")
+    (tmp_path / "utf16.log").write_bytes(Path(DIFY).read_text("latin-1").encode("utf-16"))
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(os.urandom(9999))[:-99])
+    files = [str(tmp_path / name) for name in ("unknown.log", "utf16.log", "none.log", "cut.gz")]
+    result = run(files[0], DIFY, *files[1:], "--output", "json")
+    assert result.exit_code == 2
+    assert json.loads(result.stdout)["nginx"] == found(DIFY)["nginx"]
+    skipped = [line for line in result.stderr.splitlines() if line.startswith("skipped: ")]
+    assert [sentence.split(":")[1].strip() for sentence in skipped] == files
+    assert "is UTF-16; only UTF-8 is read" in skipped[1]
+    assert result.stderr.splitlines()[-1] == "4 skipped: the sentences above the result say why"
+
+
+def test_a_source_without_a_file_is_skipped(tmp_path: Path) -> None:
+    sources = "".join(
+        f'[[source]]\nname = "{name}"\npaths = ["{path}"]\nparser = "nginx"\n'
+        for name, path in (("a", "none"), ("b", DIFY))
+    )
+    (tmp_path / "x.toml").write_text(sources)
+    result = run("--config", str(tmp_path / "x.toml"), "--output", "json")
+    assert (result.exit_code, set(json.loads(result.stdout))) == (2, {"b"})
+    assert f'skipped: source "a": no file matches {tmp_path / "none"}' in result.stderr.splitlines()
+
+
+def test_nothing_that_can_be_read_is_no_result(tmp_path: Path) -> None:
+    result = run(str(tmp_path / "a"), str(tmp_path / "b"))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1] == "dify-exporter: no input could be read"
+
+
+def test_json_lines_that_nobody_knows_name_the_option() -> None:
+    result = run("-", given=b'{"a":1}\n' * 5)
+    assert result.exit_code == 2
+    assert "if nginx writes them, pass nginx's own log_format with --parser nginx --format '…'" in result.stderr
+
+
+def test_the_first_and_the_last_time_are_shown() -> None:
+    times = {"first": "2026-11-24T11:11:42Z", "last": "2026-11-24T11:11:46Z"}
+    assert found(DIFY)["nginx"]["times"] == found(DIFY, "--since", "2026-11-24T11:11:46Z")["nginx"]["times"] == times
+    assert "events from 2026-11-24T11:11:42Z to 2026-11-24T11:11:46Z" in run(DIFY).stdout.splitlines()
+    assert "nginx: events from 2026-11-24T11:11:42Z to 2026-11-24T11:11:46Z" in run(DIFY, "--output", "metrics").stderr
+    head = Path(DIFY).read_bytes().splitlines(True)
+    several = found("-", DIFY, given=head[0].replace(b"24/Nov", b"23/Nov"))["nginx"]["times"]
+    assert several == {"first": "2026-11-23T11:11:42Z", "last": "2026-11-24T11:11:46Z"}
+
+
+@pytest.mark.parametrize("option", [("--since", "1s"), ("--until", "4000w"), ("--until", "2026-11-24")])
+def test_a_span_that_holds_nothing_says_which_times_there_are(option: tuple[str, ...]) -> None:
+    result = run(DIFY, *option)
+    sentence = f"nginx: nothing lies in the time of {option[0]}: it holds events from 2026-11-24T11:11:42Z to 2026-11-24T11:11:46Z"
+    assert sentence in result.stderr.splitlines()
+    assert sentence not in run(DIFY, "--since", "2026-11-24T11:11:46Z").stderr
+    timeless = b'127.0.0.1 "GET /v1/info HTTP/1.1" 200\n'
+    options = ("--parser", "nginx", "--format", '$remote_addr "$request" $status')
+    assert "no event has a time" in run("-", *options, "--output", "metrics", given=timeless).stderr
+
+
+def test_times_in_the_future_name_the_time_zone(tmp_path: Path) -> None:
+    local = datetime.now(UTC) + timedelta(hours=8)
+    line = f"{local:%Y-%m-%d %H:%M:%S}.1 INFO [Dummy-1] [ext_request_logging.py:73]  - GET /v1/info 200 3.2 \n"
+    (tmp_path / "server.log").write_text(line)
+    result = run(str(tmp_path / "server.log"))
+    assert 'the newest time is 8 hours ahead of the clock: set timezone = "Asia/Shanghai"' in result.stderr
+    assert "ahead of the clock" not in run(DIFY).stderr
+    old = b"".join(Path(SAMPLES / "dify-api-text.log").read_bytes() for _ in range(1 + SAMPLE_BYTES // 6000))
+    (tmp_path / "server.log").write_bytes(old + line.encode())
+    assert 'set timezone = "Asia/Shanghai"' in run(str(tmp_path / "server.log"), "--output", "json").stderr
+
+
+def test_a_narrow_terminal_gets_rows_instead_of_columns() -> None:
+    summary = found(str(SAMPLES / "dify-proxy.log"), str(SAMPLES / "dify-worker.log"))
+    shown = {}
+    for width in (60, 100):
+        console = Console(width=width, file=StringIO())
+        show(summary, console)
+        shown[width] = console.file.getvalue().splitlines()
+        assert max(map(len, shown[width])) <= width
+    assert any("│" in line for line in shown[100])
+    narrow = "\n".join(line.rstrip() for line in shown[60])
+    assert "/v1/chat-messages  2xx\n  requests 24  p50 " in narrow
+    assert "langgenius/openai/openai" in narrow
+    assert "  input 3,731  output 1,381  cost 0.010312 USD" in narrow
+
+
+def test_messages_stand_above_the_progress_bar() -> None:
+    """On a terminal every message begins on a line of its own."""
+    command = [
+        str(Path(sys.executable).with_name("dify-exporter")),
+        "replay",
+        *[DIFY, str(SAMPLES / "dify-worker.log")] * 3,
+    ]
+    leader, follower = pty.openpty()
+    with subprocess.Popen(
+        command, stdout=follower, stderr=follower, env={**os.environ, "TERM": "xterm-256color"}
+    ) as process:
+        os.close(follower)
+        output = b""
+        with suppress(OSError):  # how Linux says that the other side is gone
+            while block := os.read(leader, 65536):
+                output += block
+        os.close(leader)
+        assert process.wait(60) == 0
+    before = [line.rpartition(b"\r\x1b[2K")[2] for line in output.split(b"\n") if b": read as " in line]
+    assert len(before) == 6
+    assert all(line.startswith(b"/") or re.match(rb"(?:\x1b\[[0-9;?]*[a-zA-Z])+/", line) for line in before)
 
 
 def test_a_named_parser_is_not_guessed() -> None:
@@ -161,7 +291,7 @@ def test_what_the_caps_made_other_is_said(tmp_path: Path) -> None:
         (("none.log",), None, "none.log: cannot be read: No such file or directory"),
         (("/",), None, "/: cannot be read: Is a directory"),
         (("-",), gzip.compress(os.urandom(9999))[:-99], "-: cannot be read: Compressed file ended before the end-of-stream marker was reached"),
-        (("-",), b"hello\nworld\n", "-: no known format matches any line at its beginning; name the parser with --parser, or pass one line to `dify-exporter explain`"),
+        (("-",), b"hello\nworld\n", "-: no known format matches any line at its beginning; name the parser with --parser, pass nginx's own log_format with --parser nginx --format '…', or pass one line to `dify-exporter explain`"),
         (("x", "--parser", "ngnix"), None, '--parser: unknown parser "ngnix", did you mean "nginx"?'),
         (("x", "--parser", "nginx", "--format", "diffy"), None, '--parser nginx: format: unknown name "diffy", did you mean "dify"? (or nginx\' log_format itself)'),
         (("x", "--envelope", "dockr"), None, '--envelope: unknown envelope "dockr", did you mean "docker"?'),
@@ -244,3 +374,17 @@ def test_values_that_were_not_understood_are_in_the_summary_and_no_sign_of_a_par
         "shows why" in result.stderr.splitlines()
     )
     assert "goes with" not in run(str(log)).stderr
+
+
+@pytest.mark.parametrize(("ago", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7200), ("3d", 259200), ("1w", 604800)])
+def test_a_time_may_be_relative(ago: str, seconds: int) -> None:
+    now = time.time_ns()
+    moment = Moment().convert(ago, None, None)
+    assert 0 <= moment - (now - seconds * 10**9) < 60 * 10**9
+
+
+@pytest.mark.parametrize("text", ["1y", "w", "-1w", "1 w", "tomorrow", "1234567w"])
+def test_what_is_no_time_says_what_would_be(text: str) -> None:
+    result = run(DIFY, f"--since={text}")
+    assert result.exit_code == 2
+    assert f'or how long ago: 30m, 2h, 1w; found "{text}"' in " ".join(result.stderr.split())

@@ -12,6 +12,7 @@ from exporter.replay.feed import feed
 from parsers.batch import Failure
 from parsers.envelope import Cri, Docker
 from tests.exporter.reader import Lines, Reader, append
+from tests.parsers.laws import batches_of
 
 LIMIT = 2000
 WORK = [0, 0]
@@ -84,7 +85,7 @@ def test_pieces_of_two_streams_in_any_order(tmp_path: Path, seed: int) -> None:
     text = b""
     while rest := [queue for queue in queues.values() if queue]:
         text += chance.choice(rest[:1] if chance.random() < 0.8 else rest).pop(0)
-    batches = list(feed(io.BytesIO(text).read, Cri(parser=Lines()), 600))
+    batches = batches_of(feed(io.BytesIO(text).read, Cri(parser=Lines()), 600))
     while text:
         size = chance.randrange(1, 1500)
         append(log, text[:size])

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from contextlib import ExitStack, suppress
+from urllib.parse import urljoin
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -34,7 +35,12 @@ PROBES = [
     ("upgrade", b"GET /-/healthy HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade" + HOST, [200]),
     ("many names", b"GET /metrics?" + b"name[]=a&" * 100 + b" HTTP/1.1" + HOST, [200]),
     # paths and methods
-    ("elsewhere", b"GET /metrics/ HTTP/1.1" + HOST, [404]),
+    ("elsewhere", b"GET /metric HTTP/1.1" + HOST, [404]),
+    ("a slash behind a page", b"GET /metrics/ HTTP/1.1" + HOST, [308]),
+    ("a slash behind another page", b"HEAD /-/healthy/ HTTP/1.1" + HOST, [308]),
+    ("a slash behind a page that is posted to", b"POST /-/reload/ HTTP/1.1\r\nContent-Length: 0" + HOST, [308]),
+    ("two slashes behind a page", b"GET /metrics// HTTP/1.1" + HOST, [404]),
+    ("only slashes", b"GET // HTTP/1.1" + HOST, [404]),
     ("dots", b"GET /x/../metrics HTTP/1.1" + HOST, [404]),
     ("double slash", b"GET //metrics HTTP/1.1" + HOST, [404]),
     ("double slash and a name", b"GET //a/metrics HTTP/1.1" + HOST, [404]),  # past a front that denies /metrics
@@ -327,3 +333,19 @@ def test_a_lack_of_file_descriptors_is_logged_once(
     with listening(Service()) as listener:
         assert Client(listener).get("/-/healthy")[0] == 200
     assert caplog.text.count("a connection cannot be accepted: Too many open files") == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/metrics/", "../metrics"),
+        ("/metrics/?name[]=up&x=1", "../metrics?name[]=up&x=1"),
+        ("/-/ready/", "../ready"),
+        ("/health/", "../health"),
+    ],
+)
+def test_a_slash_behind_a_page_is_redirected_also_behind_a_prefix(path: str, location: str) -> None:
+    with listening() as listener:
+        status, headers, _ = Client(listener).get(path)
+    assert (status, headers["location"]) == (308, location)
+    assert urljoin(f"http://a/prefix{path}", location) == "http://a/prefix" + path.replace("/?", "?").removesuffix("/")

@@ -1,0 +1,1 @@
+"""Backfill: the metrics that `serve` would have shown in the past, with their times."""

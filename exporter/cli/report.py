@@ -1,0 +1,182 @@
+"""`dify-exporter report`"""
+
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from msgspec import structs
+
+from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, stop
+from exporter.cli.replay import moment, processors, progress, say, tune_memory
+from exporter.config.settings import Config
+from exporter.ledger.calendar import midnight
+from exporter.ledger.money import currency as checked_currency
+from exporter.messages import unknown
+from exporter.replay.inputs import InputError
+from exporter.replay.jobs import Job, Listener
+from exporter.replay.named import named_files
+from exporter.report import build, gather
+from exporter.report.query import GROUPS, Query
+from parsers.values.times import zone
+
+
+@click.command(short_help="Show what was counted, by time and label.")
+@config_option
+@click.argument("files", nargs=-1)
+@click.option("--since", help="Only what happened from this time on, such as 2026-11-09; 7d means seven days ago.")
+@click.option("--until", help="Only what happened before this time.")
+@click.option("--month", help="One month, such as 2026-11, instead of --since and --until.")
+@click.option(
+    "--by", type=click.Choice(["total", "month", "week", "day", "hour"]), default="total", show_default=True,
+    help="Length of time per row.",
+)  # fmt: skip
+@click.option("--group", default="source", show_default=True, help=f"Labels of the rows: {', '.join(GROUPS)}.")
+@click.option("--timezone", help="Time zone of days; the one of [history] by default.")
+@click.option("--compare", is_flag=True, help="Add the figures of the span before, of the same length.")
+@click.option("--what-if", "models", multiple=True, help="Add what the tokens would have cost with this model.")
+@click.option("--currency", default="", help="Exchange all costs into this currency.")
+@click.option(
+    "--output", type=click.Choice(["table", "csv", "json", "markdown", "html"]), default="table", show_default=True,
+    help="Format of the report.",
+)  # fmt: skip
+@click.option(
+    "--processes", type=click.IntRange(1, 64), default=processors, show_default="one per processor",
+    help="Number of processes that parse one large uncompressed file.",
+)  # fmt: skip
+@click.pass_context
+def report(context: click.Context, /, config_path: Path, files: tuple[str, ...], **options: Any) -> None:
+    """Show what was counted, by time and label: requests, failures, runs, tokens and cost.
+
+    Without FILES, the report is made from the history by day that `serve` keeps. FILES are logs, packed or not; `-` is
+    standard input. They need no configuration.
+
+    \b
+    Examples:
+      dify-exporter report --month 2026-11 --by day --group app,model
+      dify-exporter report --since 7d --compare --output html > week.html
+      dify-exporter report /var/log/nginx/access.log* --by hour
+    """
+    is_named = context.get_parameter_source("config_path") is not click.core.ParameterSource.DEFAULT
+    config = load_or_stop(config_path) if is_named or not files else Config()
+    try:
+        query = _query(config, options)
+        settings = build.Options(
+            compare=options["compare"],
+            prices=build.prices_of(options["models"], config),
+            currency=options["currency"] and checked_currency("--currency: expected", options["currency"]),
+            exchange=config.exchange,
+            apps=config.apps,
+        )
+    except ValueError as error:
+        stop(str(error))
+    if files:
+        gathered = _from_files(files, query, config, settings.compare, options["processes"])
+    else:
+        query, gathered = _from_history(query, config, config_path)
+    _print(build.build(query, gathered, settings, time.time_ns()), options["output"])
+
+
+def _query(config: Config, options: dict[str, Any]) -> Query:
+    """Raises ValueError for an option that is wrong."""
+    try:
+        local = zone(options["timezone"] or config.history.timezone)
+    except ValueError as error:
+        raise ValueError(f"--timezone: {error}") from None
+    group = tuple(dict.fromkeys(name.strip() for name in options["group"].split(",") if name.strip()))
+    for name in group:
+        if name not in GROUPS:
+            raise ValueError("--group: " + unknown("label", name, GROUPS))
+    query = _limited(Query(local, options["by"], group), options)
+    if options["compare"] and query.since is None:
+        raise ValueError("--compare needs the beginning of the span: add --month or --since")
+    if options["compare"] and query.until is None:
+        query = structs.replace(query, until=time.time_ns())
+    if query.since is not None and query.until is not None and query.since >= query.until:
+        raise ValueError("--since must be before --until: nothing lies between them")
+    return query
+
+
+def _limited(query: Query, options: dict[str, Any]) -> Query:
+    """The query with the limits of --since and --until, or of --month. Raises ValueError."""
+    limits: dict[str, int | None] = {}
+    for name in ("since", "until"):
+        try:
+            limits[name] = moment(options[name], query.local) if options[name] else None
+        except ValueError as error:
+            raise ValueError(f"--{name}: {error}") from None
+    if options["month"]:
+        if options["since"] or options["until"]:
+            raise ValueError("--month is a span of its own: leave out --since and --until")
+        limits = _month(options["month"], query)
+    return structs.replace(query, **limits)
+
+
+def _month(text: str, query: Query) -> dict[str, int | None]:
+    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text) or text < "1971":
+        raise ValueError(f'--month: expected a month such as 2026-11, found "{text}"')
+    first = datetime.fromisoformat(f"{text}-01").date()
+    following = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
+    return {"since": midnight(first, query.local), "until": midnight(following, query.local)}
+
+
+def _from_history(query: Query, config: Config, config_path: Path) -> tuple[Query, gather.Gathered]:
+    """The history consists of whole days, so the span is rounded to whole days."""
+    if query.by == "hour":
+        stop("--by hour: the history has whole days only; name the log FILES to see hours")
+    if not config.exporter.state or not config.history.days:
+        stop(f"{config_path}: there is no history without [exporter] state and [history] days; name log FILES instead")
+    folder = config_path.absolute().parent / config.exporter.state
+    try:
+        gathered = gather.from_history(folder)
+    except OSError as error:
+        stop(f"{error.filename}: the history cannot be read: {error.strerror}")
+    if not gathered.books:
+        for sentence in gathered.sentences:
+            say(sentence)
+        stop(f"{folder}: there is no history yet: `dify-exporter serve` keeps it; or name log FILES")
+    return query.whole_days(), gathered
+
+
+def _from_files(files: tuple[str, ...], query: Query, config: Config, compare: bool, processes: int) -> gather.Gathered:
+    tune_memory()
+    wanted = structs.replace(query, since=query.before().since) if compare else query
+    candidates = candidates_or_stop(None, None, None, config.routes.extra)
+    notes = _Notes(say)
+    try:
+        jobs = [Job(file, candidates=candidates) for file in named_files(files, notes.damaged)]
+        with progress(jobs) as advance:
+            gathered = gather.from_logs(jobs, wanted, config, notes, processes, lambda step: advance(step.batch))
+    except InputError as error:
+        stop(str(error))
+    return structs.replace(gathered, sentences=tuple(notes.sentences))
+
+
+class _Notes(Listener):
+    """Keeps the sentences that the report repeats: copies and damaged files."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__(say)
+        self.sentences: list[str] = []
+
+    def damaged(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+        self.say(sentence)
+
+
+def _print(data: build.Report, output: str) -> None:
+    from exporter.report import page, text
+
+    if output == "table":
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        shown = text.show(data, width).encode()
+    elif output == "html":
+        shown = page.page(data)
+    else:
+        shown = {"json": text.as_json, "csv": text.as_csv, "markdown": text.as_markdown}[output](data).encode()
+    sys.stdout.buffer.write(shown)

@@ -1,0 +1,64 @@
+"""The event times of a log: its first one, and the first and last ones of each source of a replay."""
+
+import re
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+from parsers.batch import Batch
+from parsers.parser import Parser
+from parsers.values.numbers import SECOND
+
+
+def first_time(parser: Parser, sample: bytes) -> int | None:
+    """The time of the first line with a time in a sample, in nanoseconds since the epoch; None if no line has one.
+
+    The shortest beginning with a time is found by an exponential search and a bisection, so a first line at n is found
+    by O(log n) parses of at most 2 n lines.
+    """
+    ends = [newline.end() for newline in re.finditer(rb"\n", sample)] or [len(sample)]
+
+    def newest(lines: int) -> int | None:
+        return parser.parse(sample[: ends[lines - 1]], final=True).last_at
+
+    without, lines = 0, 1
+    while (found := newest(lines)) is None:
+        if lines == len(ends):
+            return None
+        without, lines = lines, min(2 * lines, len(ends))
+    while lines - without > 1:
+        middle = (without + lines) // 2
+        if (at := newest(middle)) is None:
+            without = middle
+        else:
+            lines, found = middle, at
+    return found
+
+
+class EventTimes(Struct):
+    """The first and last event times of a source, in nanoseconds since the epoch; None while no line had a time."""
+
+    first: int | None = None
+    last: int | None = None
+
+    def begin(self, parser: Parser, sample: bytes) -> None:
+        """Take the first time of a log with this beginning."""
+        at = first_time(parser, sample)
+        if at is not None and (self.first is None or at < self.first):
+            self.first = at
+
+    def add(self, batch: Batch) -> None:
+        """Take the newest time of a batch."""
+        if batch.last_at is not None:
+            self.last = max(self.last or batch.last_at, batch.last_at)
+            self.first = min(self.first or batch.last_at, batch.last_at)
+
+    def __str__(self) -> str:
+        if self.first is None or self.last is None:
+            return "no event has a time"
+        return f"events from {shown(self.first)} to {shown(self.last)}"
+
+
+def shown(at: int) -> str:
+    """A time in nanoseconds since the epoch as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(at // SECOND, UTC).isoformat().replace("+00:00", "Z")

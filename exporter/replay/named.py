@@ -1,0 +1,72 @@
+"""The log files that a command line names: globs are expanded, and a copy of another file is left out."""
+
+import os
+from collections.abc import Callable, Iterable
+from glob import glob, has_magic
+
+from exporter.replay.inputs import Input, open_input
+
+_BLOCK = 1 << 20
+
+
+def named_files(names: Iterable[str], say: Callable[[str], None]) -> list[str]:
+    """The files to read. `say` is called for each copy, whose lines would count twice. Raises InputError."""
+    files: list[str] = []
+    for name in names:
+        if not os.path.exists(name) and has_magic(name):
+            files += sorted(glob(name, recursive=True)) or [name]
+        else:
+            files.append(name)
+    return _without_copies(list(dict.fromkeys(files)), say)
+
+
+def _without_copies(files: list[str], say: Callable[[str], None]) -> list[str]:
+    """A file is a copy if all of its bytes, unpacked, are the beginning of another file."""
+    kept: list[tuple[str, bytes]] = []
+    for file in files:
+        sample = _sample(file)
+        for number, (other, begin) in enumerate(kept):
+            length = min(len(sample), len(begin))
+            if not length or sample[:length] != begin[:length]:
+                continue
+            copy = _copy_of(file, other)
+            if copy == file:
+                say(f"{file}: is a copy of {other} and is counted once")
+                break
+            if copy == other:
+                say(f"{other}: is a copy of the beginning of {file} and is counted once")
+                kept[number] = file, sample
+                break
+        else:
+            kept.append((file, sample))
+    return [file for file, _ in kept]
+
+
+def _sample(file: str) -> bytes:
+    """The beginning of a file; nothing for a pipe, which can be read only once."""
+    if not os.path.isfile(file) or file.startswith(("/dev/", "/proc/")):
+        return b""
+    with open_input(file, on_damage=lambda _: None) as log:
+        return log.sample
+
+
+def _copy_of(file: str, other: str) -> str:
+    """The one of two files with the same beginning that has no byte more than the other; "" if they differ."""
+    with open_input(file, on_damage=lambda _: None) as one, open_input(other, on_damage=lambda _: None) as two:
+        while True:
+            blocks = _block(one), _block(two)
+            length = min(map(len, blocks))
+            if blocks[0][:length] != blocks[1][:length]:
+                return ""
+            if len(blocks[0]) != len(blocks[1]):
+                return file if len(blocks[0]) < len(blocks[1]) else other
+            if not length:
+                return file
+
+
+def _block(log: Input) -> bytes:
+    """The next block of an input, which is shorter only at the end."""
+    block = b""
+    while len(block) < _BLOCK and (more := log.read(_BLOCK - len(block))):
+        block += more
+    return block

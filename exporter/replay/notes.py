@@ -1,0 +1,81 @@
+"""What a replay says beside its figures: skipped inputs, missing signals, event times, examples of unparsed lines.
+
+Advice is given once per kind of log, when all logs are read: what one log lacks, another one of its kind may hold.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from exporter.replay.event_times import EventTimes
+from exporter.replay.inputs import SAMPLE_BYTES, InputError, last_lines
+from exporter.replay.jobs import Listener, Opened, Step
+from exporter.tail.time_zones import AHEAD, ahead_of_the_clock
+from parsers.values.numbers import SECOND
+
+
+class Notes(Listener):
+    """Collects the notes of one replay. `say` prints a sentence at once. `inputs` is the number of inputs."""
+
+    def __init__(self, say: Callable[[str], None], inputs: int) -> None:
+        super().__init__(say)
+        self.times: dict[str, EventTimes] = {}
+        #: One unparsed line per source and reason.
+        self.examples: dict[tuple[str, str], bytes] = {}
+        #: A sentence per input that cannot be read or that is not recognised.
+        self.skipped: list[str] = []
+        self.inputs = inputs
+        self._absent: dict[str, list[str]] = {}
+
+    @property
+    def has_read(self) -> bool:
+        """Whether an input was read, or nothing was wrong with any."""
+        return bool(self.times) or not self.skipped
+
+    def opened(self, log: Opened) -> None:
+        self.times.setdefault(log.source, EventTimes()).begin(log.parser, log.sample)
+        if log.detected is not None:
+            advice = list(log.parser.advice_on(log.sample, log.batch))
+            kind = str(log.detected)
+            known = self._absent.setdefault(kind, advice)
+            self._absent[kind] = [sentence for sentence in known if sentence in advice]
+        newest, at = _newest(log)
+        now = time.time()
+        if at is not None and at / SECOND - now > AHEAD:
+            self.say(
+                f"{log.file}: {ahead_of_the_clock(log.parser, newest, at, now, now)}; its replay needs --config with "
+                "that source"
+            )
+
+    def add(self, step: Step) -> None:
+        """A step was taken."""
+        self.times[step.source].add(step.batch)
+        for reason, line in step.batch.examples.items() if step.counted else ():
+            self.examples.setdefault((step.source, reason), line)
+
+    def failed(self, error: InputError) -> None:
+        """Skip the input, or the rest of it."""
+        self.skipped.append(str(error))
+        if self.inputs > 1:
+            self.say(f"skipped: {error}")
+
+    def damaged(self, sentence: str) -> None:
+        self.skipped.append(sentence)
+        if self.inputs > 1:
+            self.say(sentence)
+
+    def absent(self) -> Iterator[str]:
+        """What no log of its kind contains."""
+        for kind, advice in self._absent.items():
+            for sentence in advice:
+                yield f"{kind}: absent: {sentence}"
+
+
+def _newest(log: Opened) -> tuple[bytes, int | None]:
+    """The last lines of a log and their newest time; the beginning of a log that cannot be read at its end."""
+    if len(log.sample) >= SAMPLE_BYTES and os.path.isfile(log.file):
+        with suppress(InputError):
+            lines = last_lines(log.file)
+            return lines, log.parser.parse(lines, final=True).last_at
+    return log.sample, log.batch.last_at

@@ -1,0 +1,1 @@
+"""Reports: what was counted, by time and by label."""

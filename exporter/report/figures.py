@@ -1,0 +1,161 @@
+"""The figures of a report: which numbers of a book make which figure, and how rows add them up."""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct, field
+
+from exporter.config.settings import AppConfig
+from exporter.ledger import exponential
+from exporter.ledger import history as h
+from exporter.ledger.history import Entries
+from exporter.ledger.money import Exchange
+from exporter.ledger.prices import Price
+from exporter.ledger.series import Labels
+from parsers.batch import UNKNOWN
+
+#: The statuses of runs that failed: Dify's own, and those of its messages and nodes.
+FAILED = frozenset({"failed", "error", "exception"})
+
+#: The figures of each table of a book, in the order of the report.
+FIGURES: Mapping[str, tuple[str, ...]] = {
+    h.REQUESTS: ("requests",),
+    h.FAILED_REQUESTS: ("failed_requests",),
+    h.DURATIONS: ("duration",),
+    h.RUNS: ("runs", "failed_runs"),
+    h.FIRST_TOKENS: ("time_to_first_token",),
+    h.TOKENS: ("input_tokens", "output_tokens", "unsplit_tokens"),
+    h.COST: ("cost",),
+    h.UNPRICED_TOKENS: ("unpriced_tokens",),
+}
+
+QUANTILES = ("duration", "time_to_first_token")
+
+#: Money by currency, exact.
+Money = dict[str, Decimal]
+
+
+class Row(Struct):
+    """The sums of one row. Only figures that were counted have a value."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    durations: dict[str, dict[int, int]] = field(default_factory=dict)
+    cost: Money = field(default_factory=dict)
+    what_if: dict[str, Money] = field(default_factory=dict)
+
+    def as_data(self, figures: Iterable[str], models: Iterable[str]) -> dict[str, Any]:
+        """The figures as they are printed: a count that is not known is 0, quantiles without data are left out."""
+        data: dict[str, Any] = {}
+        for name in figures:
+            if name == "cost":
+                data[name] = money(self.cost)
+            elif name not in QUANTILES:
+                data[name] = self.counts.get(name, 0)
+            elif name in self.durations:
+                data[name] = _quantiles(self.durations[name])
+        if "input_tokens" in data and (wanted := list(models)):
+            data["what_if"] = {model: money(self.what_if.get(model, {})) for model in wanted}
+        return data
+
+
+def money(amounts: Money) -> dict[str, str]:
+    """Decimal strings by currency."""
+    return {code: f"{amount.normalize():f}" for code, amount in sorted(amounts.items())}
+
+
+def figures_of(group: Iterable[str]) -> list[str]:
+    """The figures that have all labels of a group."""
+    wanted = set(group)
+    return [name for table, names in FIGURES.items() if wanted <= labels_of(table) for name in names]
+
+
+def labels_of(table: str) -> set[str]:
+    """The labels of a table of a book that a report can group by."""
+    labels = {"source", *h.TABLES[table]} - {"status", "token_type", "currency"}
+    return labels | {"app", "team"} if "app_id" in labels else labels
+
+
+class Rows:
+    """Adds up books to rows. `rows` is keyed by the bucket's name and the values of the group's labels.
+
+    `unpriced` counts, for each model of a comparison of prices, the tokens that have no price there.
+    """
+
+    def __init__(
+        self,
+        group: tuple[str, ...],
+        apps: Mapping[str, AppConfig],
+        exchange: tuple[Exchange, str],
+        prices: Mapping[str, list[Price]],
+    ) -> None:
+        """`exchange` is the table of rates and the currency of the report, or "". `prices` are the newest first."""
+        self.rows: dict[Labels, Row] = {}
+        self.total = Row()
+        self.unpriced: dict[str, int] = {}
+        self.without_rate: set[str] = set()
+        self._group, self._apps, self._prices = group, apps, prices
+        self._exchange, self._currency = exchange
+        self._tables = {table for table in FIGURES if set(group) <= labels_of(table)}
+
+    def add(self, time: str, source: str, entries: Entries, day: str) -> None:
+        """Add a book to the rows of the bucket `time`. `day` is the date of the book, which decides the prices."""
+        for (table, *values), amount in entries.items():
+            if table in self._tables:
+                labels = dict(zip(h.TABLES[table], values, strict=True), source=source)
+                if "app_id" in labels:
+                    app = self._apps.get(labels["app_id"], AppConfig())
+                    labels |= {"app": app.name or labels["app_id"], "team": app.team or UNKNOWN}
+                key = (time, *(labels[name] for name in self._group))
+                if key not in self.rows:
+                    self.rows[key] = Row()
+                for row in (self.rows[key], self.total):
+                    self._count(row, table, labels, amount)
+                if table == h.TOKENS:
+                    self._suppose(self.rows[key], labels["token_type"], int(amount), day)  # type: ignore[arg-type]
+
+    def _count(self, row: Row, table: str, labels: Mapping[str, str], amount: Any) -> None:
+        if table in (h.DURATIONS, h.FIRST_TOKENS):
+            exponential.merge(row.durations.setdefault(FIGURES[table][0], {}), amount)
+        elif table == h.COST:
+            self._spend(row, labels["currency"], Decimal(amount))
+        elif table == h.TOKENS:
+            _add(row, f"{labels['token_type']}_tokens", amount)
+        else:
+            _add(row, FIGURES[table][0], amount)
+            if table == h.RUNS:
+                _add(row, "failed_runs", amount if labels["status"] in FAILED else 0)
+
+    def _spend(self, row: Row, code: str, amount: Decimal) -> None:
+        if self._currency:
+            converted = self._exchange.convert(amount, code, self._currency)
+            if converted is None:
+                self.without_rate.add(code)
+            else:
+                code, amount = self._currency, converted
+        row.cost[code] = row.cost.get(code, Decimal(0)) + amount
+
+    def _suppose(self, row: Row, token_type: str, tokens: int, day: str) -> None:
+        """Add what these tokens would have cost with each other model."""
+        for model, prices in self._prices.items():
+            price = next((each for each in prices if each.since.isoformat() <= day), None)
+            if price is None or (token_type == "unsplit" and Decimal(price.input) != Decimal(price.output)):
+                self.unpriced[model] = self.unpriced.get(model, 0) + tokens
+                continue
+            rate = Decimal(price.output if token_type == "output" else price.input)
+            for each in (row, self.total):
+                supposed = Row()
+                self._spend(supposed, price.currency, rate * tokens / 1_000_000)
+                amounts = each.what_if.setdefault(model, {})
+                for code, amount in supposed.cost.items():
+                    amounts[code] = amounts.get(code, Decimal(0)) + amount
+
+
+def _add(row: Row, name: str, amount: int | Decimal) -> None:
+    row.counts[name] = row.counts.get(name, 0) + int(amount)
+
+
+def _quantiles(counts: Mapping[int, int]) -> dict[str, float]:
+    """p50, p95 and p99 in seconds, with three significant digits."""
+    found = {f"p{q}": exponential.quantile(q / 100, counts) for q in (50, 95, 99)}
+    return {name: float(f"{value:.3g}") for name, value in found.items() if value is not None}

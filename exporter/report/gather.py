@@ -1,0 +1,96 @@
+"""Gathers the books of a report: from the history by day, or from logs."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+from msgspec import Struct
+
+from exporter.config.settings import Config
+from exporter.ledger.calendar import Spans, Unit, midnight
+from exporter.ledger.history import LATE, LINES, BookKey, Entries, History, HistoryConfig
+from exporter.ledger.ledger import Ledger
+from exporter.persistence import archive
+from exporter.persistence.checkpoint import read_state
+from exporter.replay.jobs import Job, Listener, Step, run
+from exporter.replay.span import Span
+from exporter.report.query import Query
+from parsers.values.numbers import SECOND
+from parsers.values.times import zone
+
+
+class Dated(Struct, frozen=True):
+    """A book, with the nanosecond at which its span begins, and the date and time zone of that moment."""
+
+    begin: int
+    day: str
+    timezone: str
+    source: str
+    entries: Entries
+
+
+class Gathered(Struct, frozen=True):
+    """The books in the order of time. `late` is the number of lines by source that belong to no day.
+
+    `is_history` says that they come from the history, whose first day may have begun before the exporter.
+    """
+
+    books: list[Dated]
+    late: Mapping[str, int]
+    sentences: tuple[str, ...] = ()
+    is_history: bool = False
+
+
+def from_history(folder: Path) -> Gathered:
+    """All books of a state folder, also while an exporter uses it. Raises OSError for a file that cannot be read."""
+    state = read_state(folder)  # first: a day may move to the archive in between
+    recent = {} if state is None else state.history
+    stored, sentences = archive.read(folder)
+    present = {
+        key: {labels: entry for labels, entry in book.items() if entry is not None}
+        for key, book in recent.items()
+        if book is not None
+    }
+    return _gathered({**present, **stored}, tuple(sentences), is_history=True)
+
+
+def from_logs(
+    jobs: Iterable[Job],
+    query: Query,
+    config: Config,
+    listener: Listener,
+    processes: int,
+    advance: Callable[[Step], None],
+) -> Gathered:
+    """The books of logs, which are read once. A book is a day, or an hour if the report is by hour.
+
+    Raises InputError.
+    """
+    unit: Unit = "hour" if query.by == "hour" else "day"
+    timezone = str(query.local)
+    ledger = Ledger(config.limits, time.time, config.buckets, config.prices, is_stored=False)
+    ledger.keep_history(History(HistoryConfig(timezone, 1), config.limits, time.time, unit))
+    span = Span(query.since, query.until, Spans(unit, query.local))
+    for step in run(jobs, ledger, config.limits.line_length, span, listener, processes):
+        advance(step)
+    ledger.snapshot(None)  # all runs have ended
+    return _gathered(ledger.books())
+
+
+def _gathered(
+    books: Mapping[BookKey, Entries], sentences: tuple[str, ...] = (), *, is_history: bool = False
+) -> Gathered:
+    late: dict[str, int] = {}
+    dated = []
+    for (timezone, name, source), entries in books.items():
+        if name == LATE:
+            lines = entries.get((LINES,), 0)
+            assert isinstance(lines, int | Decimal)
+            late[source] = late.get(source, 0) + int(lines)
+            continue
+        moment = datetime.fromisoformat(name)
+        begin = midnight(moment.date(), zone(timezone)) if moment.tzinfo is None else int(moment.timestamp()) * SECOND
+        dated.append(Dated(begin, name[:10], timezone, source, entries))
+    return Gathered(sorted(dated, key=lambda each: (each.begin, each.source)), late, sentences, is_history)

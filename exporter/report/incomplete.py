@@ -1,0 +1,70 @@
+"""What is not whole in a report: one sentence for each, so that no gap is taken for silence."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+from exporter.ledger.history import DROPPED_TIMES, LINES
+from exporter.report.gather import Dated, Gathered
+from exporter.report.query import Query
+
+#: The largest number of days that a sentence names.
+_MAX_NAMED = 5
+
+
+def sentences(gathered: Gathered, shown: list[Dated], query: Query, now: int) -> Iterator[str]:
+    """`shown` are the books of the report's span, `now` is the clock in nanoseconds."""
+    yield from gathered.sentences
+    today = query.moment(now).date().isoformat()
+    if (gathered.is_history and query.holds(now)) or any(each.day == today for each in shown):
+        yield f"{today}: the day is not over"
+    for source in sorted({each.source for each in gathered.books}):
+        yield from _of_source(source, gathered, shown, query)
+    for source, lines in sorted(gathered.late.items()):
+        yield (
+            f"source {source}: {lines:,} lines are in no row, because their time is not believed, or because they were "
+            "read after their day was closed"
+        )
+
+
+def _of_source(source: str, gathered: Gathered, shown: list[Dated], query: Query) -> Iterator[str]:
+    first = min((each for each in gathered.books if each.source == source), key=lambda each: each.begin)
+    if gathered.is_history and (query.since is None or query.since <= first.begin) and _is_before_end(first, query):
+        yield f"{first.day}: the history of source {source} begins on this day, which may not be whole"
+    own = [each for each in shown if each.source == source]
+    silent = _silent([each.day for each in own if _number(each, LINES)])
+    if silent:
+        named = ", ".join(silent[:_MAX_NAMED]) + (
+            f" and {len(silent) - _MAX_NAMED} more" if silent[_MAX_NAMED:] else ""
+        )
+        yield f"{named}: source {source} has no line, and it has lines before and after"
+    dropped = sum(_number(each, DROPPED_TIMES) for each in own)
+    if dropped:
+        yield (f"source {source}: {dropped:,} times were not understood, their lines count with the lines before them")
+    other = [each for each in own if each.timezone != str(query.local)]
+    if other:
+        zones = f"begin at midnight in {other[0].timezone}, not in {query.local}"
+        yield f"{other[0].day} to {other[-1].day}: the days of source {source} {zones}"
+
+
+def _number(book: Dated, table: str) -> int:
+    """A number of a book that has no labels."""
+    number = book.entries.get((table,), 0)
+    assert not isinstance(number, dict)
+    return int(number)
+
+
+def _is_before_end(book: Dated, query: Query) -> bool:
+    return query.until is None or book.begin < query.until
+
+
+def _silent(days: list[str]) -> list[str]:
+    """The days between the first and the last of some days that are not among them."""
+    known = set(days)
+    if not known:
+        return []
+    day, last, silent = date.fromisoformat(min(known)), date.fromisoformat(max(known)), []
+    while day < last:
+        if day.isoformat() not in known:
+            silent.append(day.isoformat())
+        day += timedelta(days=1)
+    return silent

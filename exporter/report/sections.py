@@ -1,0 +1,124 @@
+"""A report as tables for people: one section for each kind of figure, so that each table fits a terminal.
+
+A section is left out if it has no data, and so is a row of a section, or a column.
+"""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct
+
+from exporter.metrics.quantile import approximate
+from exporter.report.build import Report
+
+#: The title of each section, and its columns: heading, figure, and key inside of the figure.
+_SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
+    (
+        "Requests",
+        (
+            ("requests", "requests", ""),
+            ("failed", "failed_requests", ""),
+            ("p50", "duration", "p50"),
+            ("p95", "duration", "p95"),
+            ("p99", "duration", "p99"),
+        ),
+    ),
+    ("Runs", (("runs", "runs", ""), ("failed", "failed_runs", ""))),
+    (
+        "Time to the first token",
+        tuple((name, "time_to_first_token", name) for name in ("p50", "p95", "p99")),
+    ),
+    (
+        "Tokens and cost",
+        (
+            ("input", "input_tokens", ""),
+            ("output", "output_tokens", ""),
+            ("unsplit", "unsplit_tokens", ""),
+            ("unpriced", "unpriced_tokens", ""),
+            ("cost", "cost", ""),
+        ),
+    ),
+)
+
+#: The first column of a section is compared with the span before, and so is the cost.
+_COMPARED = ("requests", "runs", "cost")
+
+
+class Section(Struct, frozen=True):
+    """A table of texts. The first `labels` columns are labels, the others are numbers."""
+
+    title: str
+    labels: int
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def sections(report: Report) -> list[Section]:
+    """The sections that have data. The last row of each is the sum of all rows, if there are several."""
+    rows = [*report["rows"]]
+    if len(rows) > 1:
+        rows.append({**dict.fromkeys(_label_names(report), ""), "": "all", **report["totals"]})
+    found = [_section(report, rows, title, columns) for title, columns in _SECTIONS]
+    return [each for each in found if each is not None]
+
+
+def _label_names(report: Report) -> list[str]:
+    return [*(["time"] if report["by"] != "total" else []), *report["group"]]
+
+
+def _section(
+    report: Report, rows: Sequence[Mapping[str, Any]], title: str, columns: Sequence[tuple[str, str, str]]
+) -> Section | None:
+    wanted = [column for column in columns if any(_has_data(row.get(column[1])) for row in rows)]
+    if not wanted:
+        return None
+    names = _label_names(report)
+    models = list(report["totals"].get("what_if", ())) if title == "Tokens and cost" else []
+    shown = [row for row in rows if any(_has_data(row.get(figure)) for _, figure, _ in wanted)]
+    headings, table = [heading for heading, _, _ in wanted], list[list[str]]()
+    for row in shown:
+        cells = [str(row[name]) for name in names]
+        if row.get("") and cells:
+            cells[0] = str(row[""])
+        cells += [_cell(row, figure, key) for _, figure, key in wanted]
+        cells += [_cell(row.get("what_if", {}), model, "") for model in models]
+        cells += [_change(row, figure) for _, figure, _ in wanted if figure in _COMPARED and "previous" in row]
+        table.append(cells)
+    headings += [f"if {model}" for model in models]
+    if "previous" in report["totals"]:
+        headings += [f"{heading} before" for heading, figure, _ in wanted if figure in _COMPARED]
+    return Section(title, len(names), [*names, *headings], table)
+
+
+def _has_data(value: Any) -> bool:
+    return bool(value)
+
+
+def _cell(row: Mapping[str, Any], figure: str, key: str) -> str:
+    value = row.get(figure)
+    if value is None:
+        return ""
+    if key:
+        return approximate(value[key])
+    if isinstance(value, dict):
+        return "\n".join(f"{amount(each)} {code}" for code, each in value.items())
+    return f"{value:,}"
+
+
+def amount(text: str) -> str:
+    """An amount of money for people: two digits behind the point, or three significant ones below a cent."""
+    value = Decimal(text)
+    return f"{value:,.2f}" if not value or value >= Decimal("0.01") else f"{value:.3g}"
+
+
+def _change(row: Mapping[str, Any], figure: str) -> str:
+    """The figure of the span before, and by how much it has changed."""
+    before = row["previous"].get(figure)
+    text = _cell(row["previous"], figure, "")
+    values = [row.get(figure), before]
+    if figure == "cost":
+        values = [Decimal(next(iter(each.values()))) if each and len(each) == 1 else None for each in values]
+    if values[0] is None or not values[1]:
+        return text
+    return f"{text} ({float(values[0]) / float(values[1]) - 1:+.0%})"

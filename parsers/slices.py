@@ -1,0 +1,265 @@
+"""Cut windows of a log at boundaries of event time, with any parser.
+
+Goals: a slice belongs to one span of event time, such as a day. The slices of a window add up to its batch. A cut costs
+a few parses of a part of the window. Only `consumed`, `skip` and `last_at` of batches are used, so the parser of a
+third party can be sliced too.
+
+Rules: the running maximum of the event times decides. The cut is before the first record whose time is at or behind the
+boundary, so records that are out of order by seconds move nothing far. A record without a time goes with the record
+before it. A time that is more than a day ahead of the clock, or of the records around it, moves nothing; its record is
+a slice of its own, which `is_late` marks. When a whole window is more than a day behind, the log begins anew there.
+
+Plan: single lines are parsed to find a line that is probably the first one behind the boundary. The part before it is
+parsed once and checked by its `last_at`. Only if that check fails, the exact cut is found by bisection.
+"""
+
+from collections.abc import Callable, Iterator
+
+from msgspec import Struct
+
+from parsers.batch import Batch
+
+#: Parses a window: its bytes, whether the log ends with it, and the `skip` of the batch before it.
+Parse = Callable[[bytes, bool, tuple[str, ...]], Batch]
+
+#: Returns the span of event time that contains a moment: its beginning and its end, which is not part of it. All are in
+#: nanoseconds since the epoch.
+SpanOf = Callable[[int], tuple[int, int]]
+
+DAY = 86_400 * 10**9
+
+#: Before every time.
+_NEVER = -(2**63)
+
+#: How many records behind a record decide whether its time is believed.
+_WITNESSES = 15
+
+#: The number of unbelievable times per window above which the rest of the window is not searched any further.
+_MOST_DOUBTS = 64
+
+#: The last so many bytes before a probable cut are parsed by themselves: records that are out of order are among them.
+_DISORDER = 8192
+
+#: The first step of the search for a cut, in bytes.
+_STEP = 4096
+
+
+class Slice(Struct, frozen=True, gc=False):
+    """A batch that belongs to one span of event time.
+
+    `at` is the newest believed event time up to its end, in nanoseconds since the epoch; None if no record had a time.
+    `is_late` marks a record whose time is not believed.
+    """
+
+    batch: Batch
+    at: int | None = None
+    is_late: bool = False
+
+
+def later(reached: int | None, at: int | None) -> int | None:
+    """Return the running maximum after a slice that reached `at`. A log that is a day behind begins anew."""
+    if at is None or reached is None:
+        return reached if at is None else at
+    return at if at < reached - DAY else max(reached, at)
+
+
+class Slicer:
+    """Cuts the windows of one log, one after the other. `reached` is the running maximum of the event times."""
+
+    def __init__(self, parse: Parse, span_of: SpanOf, reached: int | None = None) -> None:
+        self.reached = reached
+        self._parse, self._span_of = parse, span_of
+
+    def slices(
+        self, window: bytes, final: bool, skip: tuple[str, ...], now: int, whole: Batch | None = None
+    ) -> Iterator[Slice]:
+        """Return the slices of a window. `now` is the clock in nanoseconds; `whole` is its batch, if it is known."""
+        if whole is not None and self._is_below(whole):
+            yield self._slice(whole)
+        elif whole is None or whole.consumed:
+            if whole is not None and self.reached is not None and _is_behind(whole, self.reached):
+                self.reached = None
+            yield from _Cutter(self, self._parse, (window, final), skip, now).slices()
+
+    @property
+    def end(self) -> int:
+        """The end of the present span. Before the first time it is before every time."""
+        return _NEVER if self.reached is None else self._span_of(self.reached)[1]
+
+    def _is_below(self, batch: Batch) -> bool:
+        """Return whether a batch belongs to the present span as a whole."""
+        at = batch.last_at
+        return at is None or (at < self.end and not (self.reached is not None and at < self.reached - DAY))
+
+    def _slice(self, batch: Batch) -> Slice:
+        if batch.last_at is not None and (self.reached is None or batch.last_at > self.reached):
+            self.reached = batch.last_at
+        return Slice(batch, self.reached)
+
+
+class _Cutter:
+    """Cuts one window. `begin` is the offset behind the last slice, `skip` the `skip` of its batch."""
+
+    def __init__(
+        self, slicer: Slicer, parse: Parse, window: tuple[bytes, bool], skip: tuple[str, ...], now: int
+    ) -> None:
+        self._slicer, self._parse_window, self._now = slicer, parse, now
+        self._window, self._final = window
+        self._skip, self._begin, self._doubts = skip, 0, 0
+
+    def slices(self) -> Iterator[Slice]:
+        window, slicer = self._window, self._slicer
+        while self._begin < len(window):
+            stop = self._probable_cut()
+            batch = self._parse(stop)
+            if not batch.consumed and stop == len(window):
+                return
+            if not self._begin and slicer.reached is not None and _is_behind(batch, slicer.reached):
+                slicer.reached = None
+            if batch.consumed and _is_before(batch, slicer.end):
+                yield self._take(batch)
+            else:
+                yield from self._exact_cut(stop)
+                yield from self._cross()
+
+    def _parse(self, stop: int) -> Batch:
+        return self._parse_window(
+            self._window[self._begin : stop], self._final and stop == len(self._window), self._skip
+        )
+
+    def _take(self, batch: Batch, is_late: bool = False) -> Slice:
+        self._begin += batch.consumed
+        self._skip = batch.skip
+        slicer = self._slicer
+        if not is_late and batch.last_at is not None and (slicer.reached is None or batch.last_at > slicer.reached):
+            slicer.reached = batch.last_at
+        return Slice(batch, slicer.reached, is_late)
+
+    def _probable_cut(self) -> int:
+        """Return the offset of a line that is probably the first one behind the boundary, and behind `begin`.
+
+        An exponential search and a binary search look at single lines, as if they were in order.
+        """
+        window, end = self._window, self._slicer.end
+        if self._doubts > _MOST_DOUBTS or not self._is_behind(self._last_line(), end):
+            return len(window)
+        low, step = self._begin, _STEP
+        high = self._line_at(low + step)
+        while high < len(window) and not self._is_behind(high, end):
+            low, step = high, 4 * step
+            high = self._line_at(low + step)
+        is_large = low - self._begin > 8 * _DISORDER
+        while (middle := self._line_between(low, high)) and not (is_large and high - low < _DISORDER):
+            if self._is_behind(middle, end):
+                high = middle
+            else:
+                low = middle
+        return self._line_at(low - _DISORDER) if is_large else high
+
+    def _line_between(self, low: int, high: int) -> int:
+        """Return the offset of a line between two offsets, near their middle; 0 if there is none."""
+        middle = self._line_at((low + high) // 2)
+        if middle >= high:
+            middle = self._line_at(low + 1)
+        return middle if low < middle < high else 0
+
+    def _last_line(self) -> int:
+        """Return the offset of the last whole line, or of the last line of a log that ends here."""
+        window = self._window
+        end = len(window) if self._final and not window.endswith(b"\n") else window.rfind(b"\n", self._begin)
+        return max(self._begin, window.rfind(b"\n", self._begin, max(self._begin, end)) + 1)
+
+    def _line_at(self, offset: int) -> int:
+        """Return the offset of the first line that begins at or behind `offset`, or the end of the window."""
+        if offset <= self._begin:
+            return self._begin
+        return self._window.find(b"\n", offset - 1) + 1 or len(self._window)
+
+    def _is_behind(self, begin: int, end: int) -> bool:
+        """Return whether the first time at or behind the line at `begin` is at or behind the boundary `end`."""
+        window, size = self._window, 1
+        while begin < len(window):
+            stop = self._line_at(begin + size)
+            at = self._parse_window(window[begin:stop], self._final and stop == len(window), ()).last_at
+            if at is not None:
+                return at >= end
+            begin, size = stop, 4 * (size + 256)
+        return False
+
+    def _exact_cut(self, stop: int) -> Iterator[Slice]:
+        """Return the slices up to the first record that is behind the boundary. It begins before `stop`."""
+        end, shortest = self._slicer.end, self._begin
+        while middle := self._line_between(max(shortest, self._begin), stop):
+            batch = self._parse(middle)
+            if not batch.consumed:
+                shortest = middle
+            elif _is_before(batch, end):
+                yield self._take(batch)
+            else:
+                stop = middle
+
+    def _cross(self) -> Iterator[Slice]:
+        """Look at the first record. Advance to its span, or return it as a slice if its time is not believed."""
+        record, end = self._first_record(self._begin, self._skip), self._slicer.end
+        if not record.consumed:
+            # No record ends in this window, or it is not searched any further.
+            self._begin = len(self._window)
+        elif record.last_at is None or record.last_at < end:
+            self._doubts += 1
+            yield self._take(record)
+        elif self._is_believed(record, record.last_at):
+            self._slicer.reached = record.last_at
+        else:
+            self._doubts += 1
+            yield self._take(record, is_late=True)
+            if self._doubts > _MOST_DOUBTS and (rest := self._parse(len(self._window))).consumed:
+                self._begin = len(self._window)
+                yield Slice(rest, self._slicer.reached)
+
+    def _is_believed(self, record: Batch, at: int) -> bool:
+        reached = self._slicer.reached
+        if at > self._now + DAY:
+            return False
+        if reached is not None and at <= reached + DAY:
+            return True
+        begin, skip, votes = self._begin + record.consumed, record.skip, 0
+        for _ in range(_WITNESSES):
+            record = self._first_record(begin, skip)
+            if not record.consumed:
+                break
+            begin, skip = begin + record.consumed, record.skip
+            if record.last_at is not None:
+                votes += 1 if record.last_at >= at - DAY else -1
+        return votes >= 0
+
+    def _first_record(self, begin: int, skip: tuple[str, ...]) -> Batch:
+        """Return the batch of the first record behind `begin`. It consumes nothing if no record ends in the window.
+
+        An exponential search followed by a binary search: a record of n lines is parsed O(log n) times.
+        """
+        window = self._window
+
+        def parsed(stop: int) -> Batch:
+            return self._parse_window(window[begin:stop], self._final and stop == len(window), skip)
+
+        short, size, stop = begin, 1, self._line_at(begin + 1)
+        batch = parsed(stop)
+        while not batch.consumed and stop < len(window):
+            short, size = stop, 2 * size + 256
+            stop = self._line_at(begin + size)
+            batch = parsed(stop)
+        while batch.consumed and (middle := self._line_between(short, stop)):
+            if (shorter := parsed(middle)).consumed:
+                batch, stop = shorter, middle
+            else:
+                short = middle
+        return batch
+
+
+def _is_before(batch: Batch, end: int) -> bool:
+    return batch.last_at is None or batch.last_at < end
+
+
+def _is_behind(batch: Batch, reached: int) -> bool:
+    """Return whether the newest time of a batch is more than a day before the time that was reached."""
+    return batch.last_at is not None and batch.last_at < reached - DAY

@@ -1,0 +1,303 @@
+"""The history by day: each line is in the book of its day, exactly once, whatever happens to the process."""
+
+import random
+import sqlite3
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.ledger import history as h
+from exporter.ledger.history import Book, History, HistoryConfig
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.series import Limits
+from exporter.ledger.state import State
+from exporter.persistence import archive
+from exporter.persistence.archive import Archive
+from exporter.persistence.checkpoint import Checkpoint
+from exporter.tail.position import Position, Window
+from parsers.batch import Batch, Closed, Failure, Opened, Request, Usage
+from parsers.nginx import Nginx
+
+PARSER = Nginx(format='$msec "$request" $status $request_time')
+START = 1_790_000_000
+DAY = 86_400
+
+
+def line(at: float, status: int = 200) -> bytes:
+    return b'%.3f "GET /v1/info HTTP/1.1" %d 0.100\n' % (at, status)
+
+
+class Rig:
+    """A ledger with one source whose log grows, and its state in a folder."""
+
+    def __init__(self, folder: Path, timezone: str = "UTC", days: int = 400) -> None:
+        self.now = float(START + 100 * DAY)
+        self.folder, self.config = folder, HistoryConfig(timezone, days)
+        self.offset: Counter[str] = Counter()
+        self.begin()
+
+    def begin(self) -> None:
+        """Start a process. What the one before it did not store is lost."""
+        self.ledger = Ledger(Limits(), lambda: self.now)
+        self.ledger.keep_history(History(self.config, Limits(), lambda: self.now))
+        self.checkpoint, self.archive = Checkpoint(self.folder), Archive(self.folder, lambda: self.now)
+        state, _ = self.checkpoint.load()
+        if state is not None:
+            self.ledger.restore(state, ["nginx"])
+        self.offset = Counter({file: at.offset for file, at in self.ledger.positions("nginx").items()})
+        self.ledger.open("nginx", lambda window, final, skip: PARSER.parse(window, final))
+
+    def post(self, log: bytes, file: str = "f") -> None:
+        """Post the unread rest of a log."""
+        data = log[self.offset[file] :]
+        batch = PARSER.parse(data)
+        position = Position("f", 1, 1, 1, offset=self.offset[file])
+        self.ledger.post(Window("nginx", file, position, data), batch)
+        self.offset[file] += batch.consumed
+
+    def commit(self) -> None:
+        self.checkpoint.save(self.ledger.changes())
+        self.archive.store(self.ledger)
+
+    def lines(self) -> dict[str, int]:
+        """The lines per day, of the state and of the archive."""
+        books = {**self.ledger.books(), **archive.read(self.folder)[0]}
+        return {day: book[h.LINES,] for (_, day, _), book in books.items()}  # type: ignore[misc]
+
+
+def per_day(times: list[float], timezone: str) -> dict[str, int]:
+    local = ZoneInfo(timezone)
+    return dict(Counter(datetime.fromtimestamp(at, local).date().isoformat() for at in times))
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10**6),
+    timezone=st.sampled_from(["UTC", "Asia/Shanghai", "America/New_York", "Asia/Kathmandu"]),
+)
+def test_the_days_add_up_whatever_is_lost_between(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, timezone: str
+) -> None:
+    """Windows of any size, commits and crashes at any moment."""
+    chance = random.Random(seed)
+    rig = Rig(tmp_path_factory.mktemp("state"), timezone)
+    times = sorted(START + chance.random() * 20 * DAY for _ in range(300))
+    log, end = b"".join(line(at) for at in times), 0
+    while end < len(log):
+        end = min(len(log), end + chance.randrange(1, 4000))
+        rig.post(log[:end])
+        rig.now += chance.choice([0, 1, 30])
+        if chance.random() < 0.4:
+            rig.commit()
+        if chance.random() < 0.2:
+            rig.checkpoint.close()
+            rig.begin()
+    rig.post(log)
+    rig.now += 30
+    rig.commit()
+    assert rig.lines() == per_day(times, timezone)
+    rig.checkpoint.close()
+
+
+def test_the_newest_days_stay_and_older_ones_go_to_the_archive(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    log = b"".join(line(START + number * DAY) for number in range(20))
+    rig.post(log)
+    rig.commit()
+    assert not archive.read(tmp_path)[0], "other files of the source may still be read"
+    rig.now += 61
+    log += line(START + 19 * DAY + 1)
+    rig.post(log)
+    rig.commit()
+    stored, _ = archive.read(tmp_path)
+    first = datetime.fromtimestamp(START, UTC).date()
+    assert [day for _, day, _ in sorted(stored)] == [(first + timedelta(days=n)).isoformat() for n in range(12)]
+    rig.commit()
+    assert len(rig.checkpoint.state.history) == h.NEWEST_DAYS
+    rig.post(line(START + 3 * DAY, 404) * 2, "an older file")
+    assert rig.lines()[h.LATE] == 2
+    assert rig.lines()[(first + timedelta(days=3)).isoformat()] == 1
+
+
+def test_days_that_a_file_still_reaches_stay_open(tmp_path: Path) -> None:
+    """Two old logs that are read in turns: the shorter one is at its end long before the other."""
+    rig = Rig(tmp_path)
+    days = [START + number * DAY for number in range(30)]
+    rig.post(b"".join(map(line, days)), "short")
+    log = b""
+    for day in days:
+        log += line(day) * 3
+        rig.now += 30
+        rig.post(log, "long")
+        rig.commit()
+    assert set(rig.lines().values()) == {4}
+    assert len(archive.read(tmp_path)[0]) > 15
+
+
+def test_a_late_time_counts_as_late(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.post(line(START) + line(START + 300 * DAY) + line(START + 1))
+    assert sorted(rig.lines().values()) == [1, 2]
+    assert rig.lines()[h.LATE] == 1
+
+
+def test_the_numbers_of_a_book() -> None:
+    ledger = Ledger(Limits(), lambda: START + 10 * DAY)
+    ledger.keep_history(History(HistoryConfig(), Limits(), lambda: 0.0))
+    at = START * 10**9
+    records = (
+        Request("POST", "/v1/chat-messages", "500", "server_error", 2, None, (10**9, 2 * 10**9)),
+        Usage("app", "openai", "gpt", 10, 5, None, Decimal("0.5"), "USD", at),
+        Usage("app", "openai", "gpt", None, None, 7, None, at=at),
+        Failure("rate_limited", 3),
+        Opened("t", "workflow", "app", at - 2 * DAY * 10**9),
+        Closed("t", "finished", 10**9, at - DAY * 10**9),
+    )
+    ledger.enter("api", Batch(1, 9, last_at=at, records=records), at)
+    ledger.snapshot(None)
+    today, yesterday = (datetime.fromtimestamp(START - n * DAY, UTC).date().isoformat() for n in (0, 1))
+    books = {day: book for (_, day, _), book in ledger.books().items()}
+    assert books[yesterday] == {(h.RUNS, "workflow", "app", "finished"): 1}
+    durations = books[today].pop((h.DURATIONS, "/v1/chat-messages", "5xx"))  # type: ignore[attr-defined]
+    assert sum(durations.values()) == 2
+    assert books[today] == {
+        (h.LINES,): 9,
+        (h.REQUESTS, "/v1/chat-messages", "5xx"): 2,
+        (h.FAILED_REQUESTS, "/v1/chat-messages", "server_error"): 2,
+        (h.TOKENS, "app", "openai", "gpt", "input"): 10,
+        (h.TOKENS, "app", "openai", "gpt", "output"): 5,
+        (h.TOKENS, "app", "openai", "gpt", "unsplit"): 7,
+        (h.COST, "app", "openai", "gpt", "USD"): Decimal("0.5"),
+        (h.UNPRICED_TOKENS, "app", "openai", "gpt"): 7,
+        (h.ERRORS, "rate_limited"): 3,
+    }
+
+
+def test_a_book_has_a_cap_and_clean_labels() -> None:
+    book = Book(Limits(series_per_counter=2, label_length=5))
+    for route in ("/a", "/b", "/c", "/d"):
+        book.add((h.REQUESTS, route, "2xx"), 1)
+    book.add((h.ERRORS, "other"), 1)
+    book.add((h.REQUESTS, "/a", "2xx"), 1)
+    assert {labels[1:]: number for labels, number in book.items() if labels[0] == h.REQUESTS} == {
+        ("/a", "2xx"): 2,
+        ("/b", "2xx"): 1,
+        ("other", "2xx"): 2,
+    }
+    again = Book(Limits(series_per_counter=2))
+    again.restore({**book})
+    again.add((h.REQUESTS, "/e", "2xx"), 1)
+    assert again[h.REQUESTS, "other", "2xx"] == 3
+    fresh = Book(Limits(label_length=5))
+    fresh.add((h.REQUESTS, "/a\n456789", ""), 1)
+    assert list(fresh) == [(h.REQUESTS, "/a\N{REPLACEMENT CHARACTER}45", "other")]
+
+
+def test_no_history_is_kept_with_0_days(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, days=0)
+    rig.post(line(START))
+    rig.commit()
+    assert rig.checkpoint.state.history == {}
+
+
+def test_days_of_another_time_zone_are_kept_apart(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.post(line(START))
+    rig.ledger.configure(Limits(), (), (), HistoryConfig("Asia/Shanghai"))
+    rig.post(line(START) + line(START + 1))
+    assert {zone_name for zone_name, _, _ in rig.ledger.books()} == {"UTC", "Asia/Shanghai"}
+    rig.commit()
+    assert {zone_name for zone_name, _, _ in archive.read(tmp_path)[0]} == {"UTC"}
+
+
+def close_all(rig: Rig, begin: int = START) -> None:
+    """Let some days leave the state."""
+    rig.post(b"".join(line(begin + number * DAY) for number in range(12)), str(begin))
+    rig.now += 61
+    rig.post(b"", "g")
+    rig.commit()
+
+
+def test_old_days_leave_the_archive(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, days=99)
+    close_all(rig)
+    today = datetime.fromtimestamp(rig.now, UTC).date()
+    assert sorted(day for _, day, _ in archive.read(tmp_path)[0]) == [
+        (today - timedelta(days=n)).isoformat() for n in (99, 98, 97)
+    ]
+
+
+@pytest.mark.parametrize("content", [b"no database at all, only text " * 50, b"SQLite format 3\0" + b"x" * 5000])
+def test_a_damaged_archive_is_set_aside(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / archive.NAME).write_bytes(content)
+    rig = Rig(tmp_path)
+    close_all(rig)
+    assert len(archive.read(tmp_path)[0]) == 4
+    assert (tmp_path / "history.db.damaged").read_bytes() == content
+    [sentence] = caplog.messages
+    assert "cannot be used" in sentence
+    assert sentence.endswith("it was set aside as history.db.damaged")
+
+
+def test_an_archive_of_a_later_version_is_set_aside(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / archive.NAME) as database:
+        database.execute("PRAGMA user_version = 9")
+    database.close()
+    rig = Rig(tmp_path)
+    close_all(rig)
+    assert len(archive.read(tmp_path)[0]) == 4
+
+
+def test_days_stay_in_the_state_while_the_archive_cannot_be_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / archive.NAME).mkdir()
+    rig = Rig(tmp_path)
+    close_all(rig)
+    rig.commit()
+    assert len(rig.ledger.books()) == 12
+    assert len(caplog.messages) == 1, "one sentence"
+    (tmp_path / archive.NAME).rmdir()
+    rig.commit()
+    assert len(rig.ledger.books()) == 8
+    assert len(archive.read(tmp_path)[0]) == 4
+
+
+def test_a_crash_between_the_archive_and_the_state_writes_the_same_day_again(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    close_all(rig)
+    rig.checkpoint.close()
+    rig.begin()
+    assert len(rig.ledger.books()) == 12
+    before = rig.lines()
+    rig.commit()
+    assert (len(rig.ledger.books()), rig.lines()) == (8, before)
+
+
+def test_the_books_of_a_source_that_is_gone_go_to_the_archive(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.post(line(START))
+    state: State = rig.ledger.changes()
+    other = Ledger(Limits(), lambda: rig.now)
+    other.keep_history(History(HistoryConfig(), Limits(), lambda: rig.now))
+    other.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=State), ["another"])
+    assert len(other.closed_days()) == 1
+
+
+def test_numbers_beyond_64_bits_are_stored(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.ledger.enter(
+        "x", Batch(1, 1, records=(Usage("a", "b", "c", 2**63 - 1),) * 4, last_at=START * 10**9), START * 10**9
+    )
+    rig.commit()
+    rig.checkpoint.close()
+    rig.begin()
+    [book] = [book for (_, _, source), book in rig.ledger.books().items() if source == "x"]
+    assert book[h.TOKENS, "a", "b", "c", "input"] == 4 * (2**63 - 1)

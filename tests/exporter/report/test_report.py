@@ -1,0 +1,311 @@
+"""`dify-exporter report` equals an independent bookkeeping of the same logs."""
+
+import csv
+import gzip
+import io
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from exporter.cli import main
+from exporter.ledger.history import History, HistoryConfig
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.series import Limits
+from exporter.persistence.checkpoint import Checkpoint
+from parsers.batch import Batch, Request
+from tests.exporter.report.bookkeeping import FIRST, WEEKS, Event, by_model, by_source, events, near, write
+
+ZONES = ("UTC", "Asia/Shanghai", "America/New_York", "Asia/Kathmandu")
+
+
+def run(*arguments: str, given: bytes | None = None) -> Result:
+    return CliRunner().invoke(main, ["report", *arguments], input=given)
+
+
+def made(*arguments: str) -> dict[str, Any]:
+    told = run(*arguments, "--output", "json")
+    assert told.exit_code == 0, told.output
+    return dict(json.loads(told.stdout))
+
+
+@pytest.fixture(scope="module")
+def weeks(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Event], list[str]]:
+    found = events()
+    return found, write(tmp_path_factory.mktemp("logs"), found)
+
+
+@pytest.mark.parametrize("timezone", ZONES)
+@pytest.mark.parametrize("by", ["total", "month", "week", "day", "hour"])
+def test_rows_by_source_are_those_of_the_bookkeeping(
+    weeks: tuple[list[Event], list[str]], by: str, timezone: str
+) -> None:
+    found, files = weeks
+    report = made(*files, "--by", by, "--timezone", timezone)
+    expected = by_source(found, by, timezone)
+    assert {(row.get("time", ""), row["source"]) for row in report["rows"]} == set(expected)
+    for row in report["rows"]:
+        wanted = dict(expected[row.get("time", ""), row["source"]])
+        assert near(row.get("duration"), wanted.pop("durations"))
+        assert {name: row[name] for name in wanted} == wanted
+    assert [row.get("time") for row in report["rows"]] == sorted(
+        (row.get("time") for row in report["rows"]),
+        key=lambda time: time and datetime.fromisoformat(time) if by == "hour" else time or "",
+    )
+    assert (report["timezone"], report["by"], report["group"]) == (timezone, by, ["source"])
+    assert report["totals"]["requests"] == sum(row["requests"] for row in expected.values())
+
+
+@pytest.mark.parametrize("timezone", ZONES)
+@pytest.mark.parametrize("by", ["month", "day", "hour"])
+def test_rows_by_app_and_model_are_those_of_the_bookkeeping(
+    weeks: tuple[list[Event], list[str]], by: str, timezone: str
+) -> None:
+    found, files = weeks
+    report = made(*files, "--by", by, "--timezone", timezone, "--group", "app_id,model")
+    expected = by_model(found, by, timezone)
+    assert {
+        (row["time"], row["app_id"], row["model"]) for row in report["rows"] if row["model"] in ("gpt-4.1", "qwen-max")
+    } == set(expected)
+    for row in report["rows"]:
+        wanted = dict(expected[row["time"], row["app_id"], row["model"]])
+        assert near(row.get("time_to_first_token"), wanted.pop("first_tokens"))
+        assert {code: Decimal(cost) for code, cost in row["cost"].items()} == wanted.pop("cost")
+        assert {name: row[name] for name in wanted} == wanted
+        assert "requests" not in row
+        assert "runs" not in row
+
+
+def test_a_day_has_23_or_25_hours(weeks: tuple[list[Event], list[str]]) -> None:
+    """Clocks go back in New York on 1 November 2026."""
+    found, files = weeks
+    report = made(
+        *files,
+        "--by",
+        "hour",
+        "--timezone",
+        "America/New_York",
+        "--since",
+        "2026-11-01T04:00Z",
+        "--until",
+        "2026-11-02T05:00Z",
+    )
+    expected = by_source(found, "hour", "America/New_York")
+    rows = {(row["time"], row["source"]): row["requests"] for row in report["rows"]}
+    assert rows == {key: row["requests"] for key, row in expected.items() if key[0].startswith("2026-11-01")}
+    assert (report["since"], report["until"]) == ("2026-11-01T00:00:00-04:00", "2026-11-02T00:00:00-05:00")
+
+
+def test_a_month_is_compared_with_the_month_before(weeks: tuple[list[Event], list[str]]) -> None:
+    found, files = weeks
+    report = made(*files, "--month", "2026-11", "--by", "day", "--compare")
+    expected = by_source(found, "day", "UTC")
+    for row in report["rows"]:
+        october = row["time"].replace("2026-11", "2026-10")
+        for data, time in ((row, row["time"]), (row["previous"], october)):
+            wanted = expected.get((time, row["source"]), {"requests": 0, "runs": 0})
+            assert (data["requests"], data["runs"]) == (wanted["requests"], wanted["runs"])
+    assert {row["time"] for row in report["rows"]} >= {"2026-11-29"}, "October has lines where November has none"
+
+
+def test_a_week_is_compared_with_the_week_before(weeks: tuple[list[Event], list[str]]) -> None:
+    found, files = weeks
+    report = made(*files, "--since", "2026-10-19", "--until", "2026-10-26", "--compare")
+    expected = by_source(found, "week", "UTC")
+    [nginx] = [row for row in report["rows"] if row["source"] == "nginx"]
+    assert nginx["requests"] == expected["2026-W43", "nginx"]["requests"]
+    assert nginx["previous"]["requests"] == expected["2026-W42", "nginx"]["requests"]
+
+
+def test_what_another_model_would_have_cost_and_one_currency(
+    weeks: tuple[list[Event], list[str]], tmp_path: Path
+) -> None:
+    found, files = weeks
+    (tmp_path / "x.toml").write_text(
+        '[[price]]\nmodel = "mini"\nprovider = "openai"\ninput = "0.4"\noutput = "1.6"\ncurrency = "USD"\n'
+        '[[price]]\nmodel = "mini"\nprovider = "openai"\nfrom = "2026-11-01"\ninput = "0.2"\noutput = "0.8"\ncurrency = "USD"\n'
+        '[exchange]\nRMB = "0.14"\n[apps]\n'
+        f'"{found[0]["app_id"]}" = {{ name = "Support bot", team = "care" }}\n'
+    )  # fmt: skip
+    config = ("--config", str(tmp_path / "x.toml"))
+    report = made(*files, *config, "--by", "month", "--group", "model", "--what-if", "openai/mini", "--currency", "USD")
+    for row in report["rows"]:
+        rate = Decimal("0.4") if row["time"] == "2026-10" else Decimal("0.2")
+        supposed = (rate * row["input_tokens"] + 4 * rate * row["output_tokens"]) / 1_000_000
+        assert Decimal(row["what_if"]["openai/mini"]["USD"]) == supposed
+        assert set(row["cost"]) == {"USD"}
+    costs = by_model(found, "total", "UTC")
+    whole = sum(row["cost"].get("USD", 0) + row["cost"].get("RMB", 0) * Decimal("0.14") for row in costs.values())
+    assert Decimal(report["totals"]["cost"]["USD"]) == whole
+    teams = made(*files, *config, "--group", "team,app")
+    assert ("care", "Support bot") in {(row["team"], row["app"]) for row in teams["rows"]}
+    assert {row["team"] for row in teams["rows"]} == {"care", "unknown"}
+
+
+def test_groups_leave_out_what_they_cannot_split(weeks: tuple[list[Event], list[str]]) -> None:
+    _, files = weeks
+    by_reason = made(*files, "--group", "reason")
+    assert all(row.keys() == {"reason", "failed_requests"} for row in by_reason["rows"])
+    assert {row["reason"] for row in by_reason["rows"]} == {"server_error", "timeout", "rate_limited", "client_closed"}
+    kinds = made(*files, "--group", "kind")
+    assert {row["kind"] for row in kinds["rows"]} == {"chat", "workflow"}
+    assert made(*files, "--group", "route,model")["rows"] == []
+    classes = made(*files, "--group", "status_class")
+    assert {row["status_class"] for row in classes["rows"]} == {"2xx", "4xx", "5xx"}
+
+
+def test_csv_markdown_and_tables(weeks: tuple[list[Event], list[str]]) -> None:
+    _, files = weeks
+    rows = list(csv.DictReader(io.StringIO(run(*files, "--by", "week", "--group", "model", "--output", "csv").stdout)))
+    assert {"time", "model", "cost_USD", "time_to_first_token_p95", "input_tokens"} <= rows[0].keys()
+    table = run(*files, "--by", "day", "--group", "app_id,model", "--compare", "--month", "2026-11").stdout
+    assert max(map(len, table.splitlines())) <= 80
+    assert "Tokens and cost" in table
+    markdown = run(*files, "--output", "markdown").stdout
+    assert markdown.startswith("# Dify report, 2026-10-05 to ")
+    assert "| source | requests | failed | p50 | p95 | p99 |" in markdown
+
+
+def test_the_page_is_whole_and_safe(tmp_path: Path) -> None:
+    line = {"ts": "2026-11-23T08:53:00Z", "severity": "INFO", "caller": "telemetry_log.py:71", "message": "telemetry.span_detail", "attributes": {"dify.event.name": "dify.node.execution", "dify.app_id": "0f0e0000-0000-4000-8000-000000000001", "dify.node.type": "llm", "dify.node.status": "succeeded", "gen_ai.usage.input_tokens": 5, "gen_ai.usage.output_tokens": 5, "gen_ai.provider.name": "p", "gen_ai.request.model": "<script>alert(1)</script>"}}  # fmt: skip
+    (tmp_path / "x.log").write_text(json.dumps(line) + "\n" + json.dumps(line | {"ts": "2026-11-24T08:53:00Z"}) + "\n")
+    page = run(str(tmp_path / "x.log"), "--group", "model", "--by", "day", "--output", "html").stdout
+    assert "&lt;script&gt;alert(1)" in page
+    assert "<script" not in page
+    assert page.count('<svg viewBox="0 0 720') == 1
+    assert "http" not in page.replace("http-equiv", ""), "no network"
+
+
+def log_of(*times: datetime) -> bytes:
+    return b"".join(
+        f'10.0.0.1 - - [{at:%d/%b/%Y:%H:%M:%S +0000}] "GET /v1/info HTTP/1.1" 200 47 "-" "c" "-"\n'.encode()
+        for at in times
+    )
+
+
+def test_what_is_not_whole_is_said(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    days = [now - timedelta(days=number) for number in (9, 8, 8, 3, 3, 0)]
+    future, old = now + timedelta(days=40), datetime(1970, 1, 2, tzinfo=UTC)
+    (tmp_path / "a.log").write_bytes(
+        log_of(old, *days[:3], future, *days[3:]) + log_of(now).replace(b"/%s/" % now.strftime("%b").encode(), b"/xyz/")
+    )
+    report = made(str(tmp_path / "a.log"), "--by", "day")
+    assert sum(row["requests"] for row in report["rows"]) == 7
+    silent = ", ".join((now - timedelta(days=number)).date().isoformat() for number in (7, 6, 5, 4, 2)) + " and 1 more"
+    assert report["incomplete"] == [
+        f"{now.date().isoformat()}: the day is not over",
+        f"{silent}: source nginx has no line, and it has lines before and after",
+        "source nginx: 1 times were not understood, their lines count with the lines before them",
+        "source nginx: 2 lines are in no row, because their time is not believed, or because they were read after their day "
+        "was closed",
+    ]
+
+
+def test_a_packed_log_that_is_cut_is_read_up_to_there(tmp_path: Path) -> None:
+    times = [FIRST + timedelta(seconds=number * 7) for number in range(60_000)]
+    packed = gzip.compress(log_of(*times))
+    (tmp_path / "a.gz").write_bytes(packed[: len(packed) // 2])
+    report = made(str(tmp_path / "a.gz"))
+    assert 20_000 < report["totals"]["requests"] < 40_000
+    [sentence] = report["incomplete"]
+    assert sentence.startswith(
+        f"{tmp_path / 'a.gz'}: is cut or damaged, and is read up to there: Compressed file ended"
+    )
+
+
+def test_a_copy_counts_once(tmp_path: Path) -> None:
+    times = [FIRST + timedelta(seconds=number) for number in range(9000)]
+    (tmp_path / "a.log.1").write_bytes(log_of(*times))
+    (tmp_path / "a.log.1.gz").write_bytes(gzip.compress(log_of(*times)))
+    (tmp_path / "a.log").write_bytes(log_of(*times[:7000]))
+    (tmp_path / "b.log").write_bytes(log_of(*times[:6999], FIRST + timedelta(hours=2)))
+    report = made(str(tmp_path / "a.log*"))
+    assert report["totals"]["requests"] == 9000
+    assert len(report["incomplete"]) == 2
+    assert made(str(tmp_path / "*.log"))["totals"]["requests"] == 14_000
+
+
+def test_standard_input() -> None:
+    told = run("-", "--output", "json", given=log_of(FIRST, FIRST))
+    assert json.loads(told.stdout)["totals"]["requests"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("x", "--timezone", "Mars/Olympus"), "--timezone: "),
+        (("x", "--group", "modle"), '--group: unknown label "modle", did you mean "model"?'),
+        (("x", "--month", "2026-13"), '--month: expected a month such as 2026-11, found "2026-13"'),
+        (("x", "--month", "2026-11", "--since", "1d"), "--month is a span of its own: leave out --since and --until"),
+        (("x", "--compare"), "--compare needs the beginning of the span: add --month or --since"),
+        (("x", "--since", "1d", "--until", "2d"), "--since must be before --until: nothing lies between them"),
+        (("x", "--currency", "gold"), '--currency: expected a currency code such as "USD" or "RMB", found \'gold\''),
+        (("none.log",), "none.log: cannot be read: No such file or directory"),
+    ],
+)
+def test_wrong_use_is_one_sentence(arguments: tuple[str, ...], sentence: str) -> None:
+    told = run(*arguments)
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert told.stderr.startswith(f"dify-exporter: {sentence}")
+    assert len(told.stderr.splitlines()) == 1
+
+
+def test_the_weeks_of_the_bookkeeping(weeks: tuple[list[Event], list[str]], tmp_path: Path) -> None:
+    """By its own file names, and by a glob, it is the same."""
+    _, files = weeks
+    for file in files:
+        shutil.copy(file, tmp_path)
+    assert made(f"{tmp_path}/*")["totals"] == made(*files)["totals"]
+    assert WEEKS * 7 - 1 <= len({row["time"] for row in made(*files, "--by", "day")["rows"]}) <= WEEKS * 7
+
+
+def history(folder: Path, *times: datetime) -> str:
+    """Store a history of requests, and return the path of a configuration that names it."""
+    ledger, now = Ledger(Limits(), lambda: 1e10), int(times[-1].timestamp())
+    ledger.keep_history(History(HistoryConfig(), Limits(), lambda: now))
+    for at in times:
+        ledger.enter("nginx", Batch(1, 1, records=(Request("GET", "/v1/info", "200"),)), int(at.timestamp()) * 10**9)
+    checkpoint = Checkpoint(folder / "state")
+    checkpoint.save(ledger.changes())
+    checkpoint.close()
+    (folder / "x.toml").write_text('[exporter]\nstate = "state"\n')
+    return str(folder / "x.toml")
+
+
+def test_the_history_is_shown_by_whole_days(tmp_path: Path) -> None:
+    config = history(tmp_path, *(FIRST + timedelta(days=number, hours=7) for number in (0, 0, 1, 3)))
+    report = made("--config", config, "--by", "day", "--since", "2026-10-05T08:00Z", "--until", "2026-10-08T07:00Z")
+    assert [(row["time"], row["requests"]) for row in report["rows"]] == [
+        ("2026-10-05", 2),
+        ("2026-10-06", 1),
+        ("2026-10-08", 1),
+    ]
+    assert (report["since"], report["until"]) == ("2026-10-05T00:00:00+00:00", "2026-10-09T00:00:00+00:00")
+    assert report["incomplete"] == [
+        "2026-10-05: the history of source nginx begins on this day, which may not be whole",
+        "2026-10-07: source nginx has no line, and it has lines before and after",
+    ]
+    abroad = made("--config", config, "--timezone", "Asia/Shanghai")
+    assert abroad["incomplete"][-1] == (
+        "2026-10-05 to 2026-10-08: the days of source nginx begin at midnight in UTC, not in Asia/Shanghai"
+    )
+
+
+def test_a_history_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
+    config = history(tmp_path, FIRST)
+    hours = run("--config", config, "--by", "hour")
+    assert (
+        hours.stderr == "dify-exporter: --by hour: the history has whole days only; name the log FILES to see hours\n"
+    )
+    (tmp_path / "none.toml").write_text('[exporter]\nstate = "nowhere"\n')
+    assert "there is no history yet" in run("--config", str(tmp_path / "none.toml")).stderr
+    (tmp_path / "state" / "history.db").write_bytes(b"no database" * 99)
+    report = made("--config", config)
+    assert report["totals"]["requests"] == 1
+    assert report["incomplete"][0] == f"{tmp_path / 'state' / 'history.db'} cannot be used: file is not a database"
