@@ -12,6 +12,7 @@ from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exemplars import Exemplars
+from exporter.status.days import day_rows
 from exporter.status.failures import FailureBuffer, ObservedLedger
 from exporter.status.history import History
 from exporter.status.places import failure_row
@@ -92,6 +93,7 @@ class StatusMonitor:
             routes=route_rows(period),
             traffic=traffic_rows(period),
             today=spent_today(snapshot, now),
+            days=day_rows(self._ledger.books()),
             models=model_rows(snapshot, config),
             budgets=budget_rows(snapshot, config, now),
             failures=tuple(map(failure_row, self._failures.failures())),

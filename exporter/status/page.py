@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _FOLDER = files("exporter.status")
 _STYLE, SCRIPT = (_FOLDER.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
+#: They are read at the start, so that an upgrade of the files on disk does not change the page of a running exporter.
+_TEMPLATES = {name: _FOLDER.joinpath(name).read_text("utf-8") for name in ("page.html", "macros.html")}
 _STYLE_HASH, _SCRIPT_HASH = (b64encode(sha256(text.encode()).digest()).decode() for text in (_STYLE, SCRIPT))
 POLICY = (
     f"default-src 'none'; script-src 'sha256-{_SCRIPT_HASH}'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; "
@@ -104,11 +106,11 @@ def _missing(status: Status) -> dict[str, list[str]]:
 @cache
 def _template() -> "Template":
     """The template. Jinja2 is imported with the first page, because the import would delay the start."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import DictLoader, Environment, StrictUndefined
     from markupsafe import Markup
 
     environment = Environment(
-        loader=PackageLoader("exporter", "status"),
+        loader=DictLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

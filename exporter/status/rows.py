@@ -11,6 +11,7 @@ from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger import budgets
 from exporter.ledger.ledger import Snapshot
+from exporter.status.days import DayRow
 from exporter.status.failures import FailureBuffer, UnparsedLine
 from exporter.status.history import Point, Totals, rates, totals_by_source
 from exporter.status.places import FailureRow
@@ -97,6 +98,7 @@ class Status(Struct, frozen=True):
     routes: tuple[RouteRow, ...]
     traffic: tuple[TrafficRow, ...]
     today: Mapping[str, int | Decimal]
+    days: tuple[DayRow, ...]
     models: tuple[ModelRow, ...]
     budgets: tuple[BudgetRow, ...]
     failures: tuple[FailureRow, ...]

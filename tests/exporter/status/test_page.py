@@ -13,6 +13,7 @@ from msgspec import structs
 
 from exporter.advice.alerts import Verdict
 from exporter.metrics.quantile import approximate
+from exporter.status.days import DayRow
 from exporter.status.failures import FailureEntry, UnparsedLine
 from exporter.status.history import Totals
 from exporter.status.humanize import age, rate, share, size
@@ -48,6 +49,7 @@ def full(text: str):
         sources=(SourceRow(state, Totals(9, 3, 4, 1), 1.0, None, (UnparsedLine(0.0, text, text, text),), charts),),
         routes=(RouteRow(text, text, 4, 0.0, 1, 0.5, True),),
         traffic=(TrafficRow(text, 4, 0.0, 1, text, 0.5),),
+        days=(DayRow(text, text, text, 4, 1, 0.5, 7, ((text, Decimal("0.25")),)),),
         models=(ModelRow(text, text, text, 7, ((text, Decimal("0.25")),)),),
         budgets=(BudgetRow(text, text, text, 1.0, 2.0, None, 0.0),),
         failures=(FailureRow(failure, text), FailureRow(failure, "")),
