@@ -23,6 +23,7 @@ BUDGET_PROJECTED_RATIO = 1.0
 _MAX_NAMES = 3
 
 Level = Literal["bad", "waiting", "good"]
+_FAULTS: tuple[Level, ...] = ("bad", "waiting")
 
 
 class Finding(Struct, frozen=True):
@@ -100,7 +101,7 @@ def _sources(status: Status) -> Iterator[Finding]:
     elif len(down) == 1:
         yield Finding("bad", f"Source {down[0].state.name} is down{_why(down[0])}.", "sources")
     elif down:
-        sentence = f"{len(down)} of {len(status.sources)} sources are down: {_names(down)}."
+        sentence = f"{len(down)} of {len(status.sources)} sources are down: {_some([row.state.name for row in down])}."
         yield Finding("bad", sentence, "sources")
 
 
@@ -109,15 +110,22 @@ def _why(row: SourceRow) -> str:
     return f" ({reasons})" if reasons else ""
 
 
-def _names(rows: Sequence[SourceRow]) -> str:
-    names = ", ".join(row.state.name for row in rows[:_MAX_NAMES])
-    rest = len(rows) - _MAX_NAMES
-    return f"{names} and {rest} more" if rest > 0 else names
+def _some(texts: Sequence[str]) -> str:
+    """The first few of many texts, and how many more there are."""
+    rest = len(texts) - _MAX_NAMES
+    return ", ".join(texts[:_MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _traffic(status: Status) -> Iterator[Finding]:
-    for row in status.traffic:
-        if (level := traffic_level(status, row)) != "good":
+    for level in _FAULTS:
+        rows = [row for row in status.traffic if traffic_level(status, row) == level]
+        if len(rows) > _MAX_NAMES:
+            rows.sort(key=lambda row: row.failed / row.requests, reverse=True)
+            shares = [f"{humanize.share(row.failed, row.requests)} in {row.source}" for row in rows]
+            sentence = f"Requests failed in {len(rows)} sources {period_words(status)}: {_some(shares)}."
+            yield Finding(level, sentence, "requests")
+            continue
+        for row in rows:
             share = humanize.share(row.failed, row.requests)
             counts = f"{row.failed:,} of {row.requests:,}, most of them as {row.reason.replace('_', ' ')}"
             sentence = f"{share} of the requests in source {row.source} failed {period_words(status)}: {counts}."

@@ -57,6 +57,11 @@ def test_everything_works() -> None:
             "waiting",
             "100 % of the requests in source nginx failed in the last 5 min: 9 of 9, most of them as server error.",
         ),
+        (
+            {"traffic": tuple(structs.replace(FAILING, source=f"s{n}", failed=100 + 50 * n) for n in range(9))},
+            "bad",
+            "Requests failed in 9 sources in the last 5 min: 100 % in s8, 90 % in s7, 80 % in s6 and 6 more.",
+        ),
         ({"sources": (source("api", up=False),)}, "bad", "Source api is down (no_file)."),
         (
             {"sources": (source(), *(source(f"s{n}", up=False) for n in range(40)))},

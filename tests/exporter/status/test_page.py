@@ -1,5 +1,6 @@
 """The page as text: every value is escaped and complete, and numbers are readable."""
 
+import os
 import re
 from base64 import b64encode
 from decimal import Decimal
@@ -94,6 +95,14 @@ def test_a_hostile_text_is_shown_as_it_is(text: str) -> None:
     labels = [value for name, value in parser.attributes if name == "aria-label"]
     assert f"Lines per second of {text}: now 2.0, highest 2.0, over 2 s" in labels
     assert {name for name, _ in parser.attributes} == {name for name, _ in attributes("x")}
+
+
+def test_a_file_name_that_is_no_utf_8_is_shown() -> None:
+    entry = structs.replace(full("x").failures[0].failure, file=os.fsdecode(b"/var/log/\xff\n.log"))
+    text = page(status(failures=(FailureRow(entry, ""),))).decode()
+    assert "no longer in <code>/var/log/\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}.log</code>" in " ".join(
+        text.split()
+    )
 
 
 def test_several_values_are_separated_by_commas() -> None:
