@@ -198,7 +198,7 @@
     request.responseType = "document";
     request.timeout = TIMEOUT;
     request.addEventListener("loadend", () => {
-      const fresh = request.status === 200 ? request.response : null;
+      const fresh = request.response; // null without an answer, and for an answer that is no HTML
       const isPage = fresh !== null && fresh.getElementById("content") !== null;
       byId("stale").hidden = isPage;
       interval = isPage ? REFRESH : Math.min(2 * interval, SLOWEST_REFRESH);

@@ -84,6 +84,7 @@ def test_a_refresh_keeps_the_place(browser: Browser) -> None:
     header(browser, "Route")
     browser.driver.find_element(By.ID, "filter").send_keys("/v1/")
     browser.run("document.querySelector('details[data-key=sources]').open = false")
+    browser.run("document.querySelector('.tiles').style.marginBottom = '400px'")  # the fresh content is shorter
     browser.run("document.querySelector('details[data-key=tokens-and-cost]').scrollIntoView()")
     browser.run(f"document.querySelector('{ROUTES} button').focus({{preventScroll: true}})")
     top = "return document.querySelector('details[data-key=tokens-and-cost]').getBoundingClientRect().top"
@@ -193,6 +194,16 @@ def test_without_javascript_the_page_is_complete(exporter: Exporter, width: int,
         assert not browser.driver.find_element(By.ID, "tools").is_displayed()
         assert browser.run("return document.documentElement.scrollWidth") <= width
         assert browser.violations() == []
+
+
+def test_a_script_can_make_no_html_and_ask_no_other_site(exporter: Exporter) -> None:
+    with chromium() as browser:
+        browser.open(exporter.url + "/")
+        made = "try { document.body.innerHTML = '<b>x</b>'; return 'made' } catch (error) { return error.name }"
+        assert browser.run(made) == "TypeError"
+        browser.run("fetch('http://127.0.0.1:9/').catch(() => { document.title = 'refused' })")
+        until("the refusal", lambda: browser.driver.title == "refused")
+        assert any("Content Security Policy" in message for message in browser.console())
 
 
 def test_an_empty_start(tmp_path: Path) -> None:
