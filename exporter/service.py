@@ -16,7 +16,8 @@ from exporter.config.loader import ConfigError, load
 from exporter.config.requirements import reload_problems
 from exporter.config.settings import Config
 from exporter.ledger.history import History
-from exporter.ledger.ledger import Ledger, Snapshot
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.snapshot import Snapshot
 from exporter.metrics.exemplars import Exemplars
 from exporter.metrics.exposition import ScrapeOptions, Texts, render
 from exporter.metrics.gauges import checkpoint_gauges, computed_gauges, reload_gauges, source_gauges

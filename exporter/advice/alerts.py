@@ -14,7 +14,7 @@ from msgspec import Struct
 from exporter import catalogue as c
 from exporter.config.settings import Config, SourceConfig
 from exporter.ledger.budgets import TOKENS
-from exporter.ledger.ledger import Snapshot
+from exporter.ledger.snapshot import Snapshot
 from parsers.batch import Batch
 
 _PROXY = "put dify-exporter proxy in front of Dify's api (docs/proxy.md)"

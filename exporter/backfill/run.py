@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from exporter.backfill.merge import merged, steps_of
 from exporter.backfill.openmetrics import Write, Writer
 from exporter.config.settings import Config
-from exporter.ledger.ledger import Ledger, snapshot_of
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.snapshot import snapshot_of
 from exporter.ledger.state import State
 from exporter.metrics.families import Gauges
 from exporter.metrics.gauges import computed_gauges

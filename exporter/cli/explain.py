@@ -13,7 +13,8 @@ import msgspec
 
 from exporter.cli.options import config_option, load_or_stop, stop
 from exporter.config.settings import Config
-from exporter.ledger.ledger import Ledger, Snapshot
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.snapshot import Snapshot
 from exporter.messages import printable, redact
 from exporter.replay.detect import Guess, detect, guesses, nearest, parser_name
 from exporter.tail.encoding import UTF_8_BOM

@@ -16,7 +16,8 @@ import click
 from exporter import catalogue as c
 from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, stop
 from exporter.config.settings import Config
-from exporter.ledger.ledger import Ledger, Snapshot
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.snapshot import Snapshot
 from exporter.messages import printable, redact
 from exporter.metrics.exposition import render
 from exporter.metrics.gauges import computed_gauges

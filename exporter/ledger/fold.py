@@ -257,7 +257,7 @@ def _with_app(ledger: SourceLedger, records: Iterable[AppRecord]) -> None:
     for record in records:
         if record.app_id == b.UNKNOWN:
             ledger.series.add(c.JOINS_EXPIRED, (ledger.source,))
-        ledger.books.moved_to = record.at if isinstance(record, b.Usage) else None
+        ledger.books.moved_to = (record.at if isinstance(record, b.Usage) else None) or ledger.last_at or None
         FOLDS[type(record)](ledger, record)
     ledger.books.moved_to = None
 

@@ -6,49 +6,26 @@ where the last one ended is refused. So every snapshot, shown or stored, counts 
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from exporter import catalogue as c
-from exporter.ledger.budgets import Budget, Budgets, Spent
+from exporter.ledger.budgets import Budget, Budgets
 from exporter.ledger.change_tracker import ChangeTracker
 from exporter.ledger.fold import advance, finalize_runs, post
-from exporter.ledger.histogram import Histogram
 from exporter.ledger.history import LINES, BookKey, Entries, History, HistoryConfig, SourceBooks
 from exporter.ledger.joins import Joins
 from exporter.ledger.prices import Price, Prices
 from exporter.ledger.series import Labels, Limits, Series
+from exporter.ledger.snapshot import Snapshot, present, snapshot_of
 from exporter.ledger.source_ledger import SourceLedger, event_time
 from exporter.ledger.state import MetricSchema, State, keep_compatible
 from exporter.ledger.window_slices import WindowSlices
 from exporter.tail.position import Position, RotationEvents, Window
-from parsers.batch import Active, Batch
+from parsers.batch import Batch
 from parsers.slices import Parse, Slice
 from parsers.values.numbers import SECOND
-
-#: A proxy worker that has not reported for so many nanoseconds holds no requests.
-_WORKER_TIMEOUT = 30 * SECOND
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class Snapshot(Struct, frozen=True):
-    """All durable numbers at one instant. It can be read without the lock.
-
-    `bounds` are those of the classic buckets, in seconds. `created` and `last_at` (the newest event time per source)
-    are in seconds since the epoch.
-    """
-
-    counters: Mapping[c.Metric, Mapping[Labels, int | Decimal]]
-    histograms: Mapping[c.Metric, Mapping[Labels, Histogram]]
-    bounds: Mapping[c.Metric, tuple[float, ...]]
-    created: Mapping[c.Metric, Mapping[Labels, float]]
-    last_at: Mapping[str, float]
-    active: Mapping[str, int]
-    spent: Mapping[str, Spent]
 
 
 class Ledger:
@@ -222,34 +199,34 @@ class Ledger:
             for name, last_at in kept.last_at.items():
                 self._source_ledger(name).last_at = last_at
             for name, positions in kept.positions.items():
-                self._positions.setdefault(name, ChangeTracker()).enter(_present(positions))
+                self._positions.setdefault(name, ChangeTracker()).enter(present(positions))
             for name, searched in kept.searched_paths.items():
-                self._searched_paths.setdefault(name, ChangeTracker()).enter(_present(searched))
+                self._searched_paths.setdefault(name, ChangeTracker()).enter(present(searched))
             for name, active in kept.active.items():
-                self._source_ledger(name).active.enter(_present(active))
+                self._source_ledger(name).active.enter(present(active))
             self._restore_joins(kept)
             self._history.restore(
-                {key: _present(book) for key, book in kept.history.items() if book is not None}, kept.closed
+                {key: present(book) for key, book in kept.history.items() if book is not None}, kept.closed
             )
-            return warnings + self._budgets.restore({key: _present(spent) for key, spent in state.spent.items()})
+            return warnings + self._budgets.restore({key: present(spent) for key, spent in state.spent.items()})
 
     def _restore_joins(self, kept: State) -> None:
         for source, _, _, status in self._series.counters[c.RUNS]:
             if status == "succeeded":  # only telemetry reports this status
                 self._source_ledger(source).has_telemetry = True
         for name, waiting in kept.waiting.items():
-            by_age = sorted(_present(waiting).items(), key=lambda item: item[1].at or 0)
+            by_age = sorted(present(waiting).items(), key=lambda item: item[1].at or 0)
             self._source_ledger(name).joins.waiting.enter(dict(by_age))
         for name, held in kept.held.items():
-            self._source_ledger(name).joins.held.enter(_present(held))
+            self._source_ledger(name).joins.held.enter(present(held))
         for name, errors in kept.errors.items():
-            by_time = dict(sorted(_present(errors).items(), key=lambda item: item[1].at))
+            by_time = dict(sorted(present(errors).items(), key=lambda item: item[1].at))
             self._source_ledger(name).joins.errors.enter(by_time)
         for name, blocks in kept.streams.items():
-            self._source_ledger(name).joins.streams.restore(_present(blocks))
+            self._source_ledger(name).joins.streams.restore(present(blocks))
         for name in kept.span_apps.keys() | kept.of_spans.keys():
             spans = self._source_ledger(name).joins.spans
-            spans.restore(_present(kept.span_apps.get(name, {})), _present(kept.of_spans.get(name, {})))
+            spans.restore(present(kept.span_apps.get(name, {})), present(kept.of_spans.get(name, {})))
 
     def _source_ledger(self, source: str) -> SourceLedger:
         ledger = self._ledgers.get(source)
@@ -322,36 +299,3 @@ class Ledger:
             last_at={source: each.last_at for source, each in ledgers if each.last_at},
             spent=by_name(self._budgets.spent.items()),
         )
-
-
-def snapshot_of(state: State, now: float | None) -> Snapshot:
-    """A view of a whole state, not a copy. `now` is the same as in `Ledger.snapshot`."""
-    metrics = [metric for metric in c.METRICS if metric.name in state.schemas]
-    counters = [metric for metric in metrics if metric.kind == "counter"]
-    histograms = [metric for metric in metrics if metric.kind == "histogram"]
-    return Snapshot(
-        counters={metric: state.counters.get(metric.name, {}) for metric in counters},
-        histograms={metric: state.histograms.get(metric.name, {}) for metric in histograms},
-        bounds={metric: state.schemas[metric.name].bounds for metric in histograms},
-        created={metric: state.created.get(metric.name, {}) for metric in metrics},
-        last_at={source: at / SECOND for source, at in state.last_at.items()},
-        active={
-            source: _active(
-                _present(workers).values(),
-                state.last_at.get(source, 0) if now is None else round(now * SECOND),
-            )
-            for source, workers in state.active.items()
-            if workers
-        },
-        spent={budget: _present(spent) for budget, spent in state.spent.items()},
-    )
-
-
-def _active(workers: Iterable[Active], now: int) -> int:
-    """Active requests of the workers that have reported within 30 s. A killed worker has none."""
-    oldest = now - _WORKER_TIMEOUT
-    return sum(last.requests for last in workers if last.at is not None and last.at >= oldest)
-
-
-def _present(entries: Mapping[K, V | None]) -> dict[K, V]:
-    return {key: value for key, value in entries.items() if value is not None}

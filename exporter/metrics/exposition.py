@@ -14,8 +14,8 @@ from msgspec import Struct
 
 from exporter import catalogue as c
 from exporter.ledger.histogram import Histogram, layout
-from exporter.ledger.ledger import Snapshot
 from exporter.ledger.series import Labels
+from exporter.ledger.snapshot import Snapshot
 from exporter.metrics import protobuf
 from exporter.metrics.exemplars import NONE, BySeries, Exemplar
 from exporter.metrics.families import Gauges, of_process, selected

@@ -4,8 +4,8 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from exporter import catalogue as c
-from exporter.ledger.ledger import Snapshot
 from exporter.ledger.series import Labels
+from exporter.ledger.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric

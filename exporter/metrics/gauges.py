@@ -8,8 +8,8 @@ from exporter import __version__
 from exporter import catalogue as c
 from exporter.config.settings import Config
 from exporter.ledger import budgets
-from exporter.ledger.ledger import Snapshot
 from exporter.ledger.series import Labels
+from exporter.ledger.snapshot import Snapshot
 from parsers.access.routes import table as route_table
 from parsers.batch import UNKNOWN
 

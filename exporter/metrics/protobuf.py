@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from exporter import catalogue as c
 from exporter.ledger.exponential import SCHEMA, ZERO_INDEX
 from exporter.ledger.histogram import Histogram, layout
-from exporter.ledger.ledger import Snapshot
 from exporter.ledger.series import Labels
+from exporter.ledger.snapshot import Snapshot
 from exporter.metrics.exemplars import NONE, BySeries, Exemplar
 from exporter.metrics.families import Gauges, of_process, selected
 from parsers.values.numbers import SECOND

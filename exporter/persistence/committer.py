@@ -13,7 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
-from exporter.ledger.ledger import Ledger, Snapshot, snapshot_of
+from exporter.ledger.ledger import Ledger
+from exporter.ledger.snapshot import Snapshot, snapshot_of
 from exporter.persistence.checkpoint import Checkpoint
 
 _COMMIT_TIMEOUT = 1.0  # seconds, as the two below

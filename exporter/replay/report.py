@@ -13,8 +13,8 @@ from rich.text import Text
 
 from exporter import catalogue as c
 from exporter.ledger.histogram import layout
-from exporter.ledger.ledger import Snapshot
 from exporter.ledger.series import Labels
+from exporter.ledger.snapshot import Snapshot
 from exporter.metrics.quantile import approximate, merged, quantiles
 
 Summary = dict[str, dict[str, Any]]

@@ -13,7 +13,7 @@ from itertools import pairwise
 from msgspec import Struct
 
 from exporter import catalogue as c
-from exporter.ledger.ledger import Snapshot
+from exporter.ledger.snapshot import Snapshot
 
 #: The ranges of the charts in seconds. The first one is shown unless another one is chosen.
 RANGES = {"1h": 3600.0, "24h": 86400.0}

@@ -10,7 +10,7 @@ from exporter import catalogue as c
 from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger import budgets
-from exporter.ledger.ledger import Snapshot
+from exporter.ledger.snapshot import Snapshot
 from exporter.status.days import DayRow
 from exporter.status.failures import FailureBuffer, UnparsedLine
 from exporter.status.history import Point, Totals, rates, totals_by_source

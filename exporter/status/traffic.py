@@ -8,7 +8,7 @@ from msgspec import Struct
 from exporter import catalogue as c
 from exporter.ledger.exponential import merge, quantile
 from exporter.ledger.histogram import EMPTY, Histogram, layout
-from exporter.ledger.ledger import Snapshot
+from exporter.ledger.snapshot import Snapshot
 from exporter.metrics.quantile import merged
 from exporter.status.history import History
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from exporter import catalogue as c
-from exporter.ledger.ledger import Snapshot
+from exporter.ledger.snapshot import Snapshot
 from tests.parsers.tracing.writer import Writer, counted, tokens
 from tests.real_dify.trace_requests import BOOKS, DOORS, TraceRequest, in_pieces, requests
 

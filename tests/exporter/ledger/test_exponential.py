@@ -37,6 +37,15 @@ def test_a_power_of_two_is_the_upper_bound_of_its_bucket(exponent: int) -> None:
     assert number + exponential.ZERO_INDEX == 8 * exponent
 
 
+@given(st.lists(DURATIONS, min_size=1, max_size=40), st.integers(2, 9))
+def test_many_durations_at_once_count_like_one_by_one(durations: list[int], times: int) -> None:
+    many = durations * (64 // len(durations) + times)
+    expected: dict[int, int] = {}
+    for duration in many:
+        exponential.observe(expected, [duration])
+    assert histogram(many) == expected
+
+
 @given(st.lists(DURATIONS, min_size=1, max_size=40), st.lists(DURATIONS, min_size=1, max_size=40))
 def test_observing_in_parts_gives_the_same_counts(some: list[int], more: list[int]) -> None:
     parts = histogram(some)

@@ -15,8 +15,9 @@ from prometheus_client.utils import floatToGoString
 
 from exporter import catalogue as c
 from exporter.ledger.histogram import layout
-from exporter.ledger.ledger import Ledger, Snapshot
+from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
+from exporter.ledger.snapshot import Snapshot
 from exporter.metrics.exposition import OPEN_METRICS, TEXT, Gauges, Texts, render
 from parsers import batch as b
 

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from exporter import catalogue as c
-from exporter.ledger.ledger import Ledger, Snapshot
+from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
+from exporter.ledger.snapshot import Snapshot
 from exporter.persistence import checkpoint
 from exporter.persistence import committer as commit
 from exporter.persistence.checkpoint import Checkpoint

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 from exporter import catalogue as c
-from exporter.ledger.ledger import Ledger, Snapshot
+from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
+from exporter.ledger.snapshot import Snapshot
 from parsers.batch import Batch
 from parsers.dify import Dify
 from parsers.tracing import Fact, Reading, keys_of
