@@ -101,7 +101,7 @@
     cursor.setAttribute("x2", x);
     chart.dataset.index = at;
     scale.dataset.words ??= scale.textContent;
-    scale.textContent = `${values[at]} per second at ${time} UTC`;
+    scale.textContent = `${values[at]}/s at ${time} UTC`;
     return scale.textContent;
   }
 

@@ -135,6 +135,7 @@ def test_a_switched_off_refresh_stays_off(browser: Browser) -> None:
 
 
 def test_tables_are_sorted_and_filtered(browser: Browser) -> None:
+    browser.driver.find_element(By.ID, "refresh").click()
     original = column(browser, ROUTES, 2)
     header(browser, "Requests")
     requests = [int(text.replace(",", "")) for text in column(browser, ROUTES, 2)]
@@ -154,17 +155,22 @@ def test_tables_are_sorted_and_filtered(browser: Browser) -> None:
 
 
 def test_a_chart_shows_the_value_and_the_time(browser: Browser) -> None:
+    browser.driver.find_element(By.ID, "refresh").click()
     chart = browser.driver.find_element(By.CSS_SELECTOR, '[data-key="Requests per second of nginx"]')
     scale = chart.find_element(By.XPATH, "following-sibling::small")
     before, values = scale.text, str(chart.get_attribute("data-values")).split()
+    box = "return JSON.stringify(document.querySelector('[data-key=\"Requests per second of nginx\"]').getBoundingClientRect())"
+    ActionChains(browser.driver).scroll_to_element(chart).perform()
+    place = browser.run(box)
     ActionChains(browser.driver).move_to_element_with_offset(chart, 86, 0).perform()
-    until("the newest value", lambda: scale.text.startswith(f"{values[-1]} per second at "))
+    until("the newest value", lambda: scale.text.startswith(f"{values[-1]}/s at "))
     assert scale.text.endswith(" UTC")
+    assert browser.run(box) == place
     ActionChains(browser.driver).move_to_element(browser.driver.find_element(By.TAG_NAME, "h1")).perform()
     until("the scale again", lambda: scale.text == before)
     browser.run("document.querySelector('[data-key=\"Requests per second of nginx\"]').focus()")
     ActionChains(browser.driver).send_keys(Keys.HOME).perform()
-    until("the oldest value", lambda: scale.text.startswith(f"{values[0]} per second at "))
+    until("the oldest value", lambda: scale.text.startswith(f"{values[0]}/s at "))
     assert browser.run("return document.getElementById('announcer').textContent") == scale.text
 
 
