@@ -14,6 +14,7 @@ run: .venv/run
 
 test: .venv/test lint
 	$(MAKE) --no-print-directory programs .venv/bin/helm
+	$(BIN)/python -m tests.system.clients
 	$(BIN)/pytest -n auto --dist worksteal
 
 lint: .venv/test
@@ -75,7 +76,7 @@ ALERTMANAGER_VERSION := 0.32.1
 PROMETHEUS3_BUILT := $(PROMETHEUS3)/$(PROMETHEUS_VERSION)-$(ALERTMANAGER_VERSION)
 test-prometheus3: .venv/test $(PROMETHEUS3_BUILT)
 	$(PROMETHEUS3)/promtool check rules rules/*.yml rules/native/*.yml
-	PATH="$(PROMETHEUS3):$$PATH" LOAD=$(LOAD) $(BIN)/pytest -n auto tests/system/test_prometheus3.py \
+	PROMETHEUS3=1 PATH="$(PROMETHEUS3):$$PATH" LOAD=$(LOAD) $(BIN)/pytest -n auto tests/system/test_prometheus3.py \
 	  tests/system/test_prometheus.py tests/system/test_alert_path.py tests/test_rules.py
 
 # Alertmanager's module has no built pages, but does not build without any.

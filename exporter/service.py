@@ -147,8 +147,8 @@ class Service:
     def health(self) -> Mapping[str, Any]:
         return self._monitor.health(self._lifecycle())
 
-    def status(self) -> Status:
-        return self._monitor.status(self._config, self._lifecycle())
+    def status(self, chart_range: str) -> Status:
+        return self._monitor.status(self._config, self._lifecycle(), chart_range)
 
     def _lifecycle(self) -> Lifecycle:
         return Lifecycle(self.ready(), self.waiting_for, self._reload_problems, self._loaded_at)

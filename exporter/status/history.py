@@ -1,8 +1,9 @@
-"""The last hour in bounded memory, for the charts and rates of the status page.
+"""The last hour and the last day in bounded memory, for the charts and rates of the status page.
 
 A point holds the totals of each source. At first the points are one second apart, so that charts appear at once. As the
-history grows, points are removed until they are 15 s apart. A complete snapshot is kept for each of the last five
-minutes; the rates and quantiles of routes are computed from these snapshots.
+history grows, points are removed until they are 15 s apart in the last hour, and 6 min apart in the last day. A
+complete snapshot is kept for each of the last five minutes; the rates and quantiles of routes are computed from these
+snapshots.
 """
 
 from collections import Counter, deque
@@ -14,9 +15,13 @@ from msgspec import Struct
 from exporter import catalogue as c
 from exporter.ledger.snapshot import Snapshot
 
-_HOUR = 3600.0
-_MIN_STEP, _MAX_STEP = 1.0, 15.0  # seconds between two points
-_STEP_RATIO = 1 / 32  # the step as a fraction of the length of the history
+#: The ranges of the charts in seconds. The first one is shown unless another one is chosen.
+RANGES = {"1h": 3600.0, "24h": 86400.0}
+_HOUR = RANGES["1h"]
+
+_MIN_STEP = 1.0  # seconds between two points
+_MAX_STEPS = 240  # in a full range
+_STEP_RATIO = 1 / 32  # the step as a fraction of the length of the history, while it is shorter than its range
 _SNAPSHOT_INTERVAL = 60.0
 _MAX_SNAPSHOTS = 6
 
@@ -41,35 +46,43 @@ class History:
     """The points and snapshots. One thread adds them; any thread may read them."""
 
     def __init__(self) -> None:
-        self._points: list[Point] = []
+        self._points: dict[str, list[Point]] = {name: [] for name in RANGES}
         self._snapshots: deque[tuple[float, Snapshot]] = deque(maxlen=_MAX_SNAPSHOTS)
 
     def step(self) -> float:
         """Seconds from the newest point to the next one."""
-        length = self._points[-1].at - self._points[0].at if self._points else 0.0
-        return min(_MAX_STEP, max(_MIN_STEP, length * _STEP_RATIO))
+        return _step(self._points["1h"], _HOUR)
 
     def add(self, at: float, snapshot: Snapshot) -> None:
         """Add a point. `at` is in seconds, on a monotonic clock."""
-        self._points = [*self._thinned(at), Point(at, totals_by_source(snapshot))]
+        point = Point(at, totals_by_source(snapshot))
+        for name, length in RANGES.items():
+            self._points[name] = [*_thinned(self._points[name], at, length), point]
         if not self._snapshots or at - self._snapshots[-1][0] >= _SNAPSHOT_INTERVAL:
             self._snapshots.append((at, snapshot))
 
-    def _thinned(self, at: float) -> list[Point]:
-        """The points of the last hour, about one step apart. The tolerance of 10 % is for a timer that fires early."""
-        step, kept = self.step(), list[Point]()
-        for point in self._points:
-            if at - point.at <= _HOUR and (not kept or point.at - kept[-1].at > 0.9 * step):
-                kept.append(point)
-        return kept
-
-    def points(self) -> Sequence[Point]:
-        """All points, the oldest first."""
-        return self._points
+    def points(self, name: str = "1h") -> Sequence[Point]:
+        """All points of a range, the oldest first. `name` is a key of RANGES."""
+        return self._points[name]
 
     def oldest_snapshot(self) -> tuple[float, Snapshot] | None:
         """The time and the oldest snapshot, which is five minutes old after the first five minutes; None at first."""
         return next(iter(list(self._snapshots)), None)
+
+
+def _step(points: Sequence[Point], length: float) -> float:
+    """Seconds between two points of a range. `length` is that of the range when it is full."""
+    covered = points[-1].at - points[0].at if points else 0.0
+    return min(length / _MAX_STEPS, max(_MIN_STEP, covered * _STEP_RATIO))
+
+
+def _thinned(points: Sequence[Point], at: float, length: float) -> list[Point]:
+    """The points of a range, about one step apart. The tolerance of 10 % is for a timer that fires early."""
+    step, kept = _step(points, length), list[Point]()
+    for point in points:
+        if at - point.at <= length and (not kept or point.at - kept[-1].at > 0.9 * step):
+            kept.append(point)
+    return kept
 
 
 def totals_by_source(snapshot: Snapshot) -> dict[str, Totals]:

@@ -1,4 +1,4 @@
-"""Collects what /health and the status page show: the progress of the sources, failures, and the last hour."""
+"""Collects what /health and the status page show: the progress of the sources, failures, and the history."""
 
 import threading
 import time
@@ -12,6 +12,7 @@ from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exemplars import Exemplars
+from exporter.status.days import day_rows
 from exporter.status.failures import FailureBuffer, ObservedLedger
 from exporter.status.history import History
 from exporter.status.places import failure_row
@@ -74,10 +75,10 @@ class StatusMonitor:
             },
         }
 
-    def status(self, config: Config, lifecycle: Lifecycle) -> Status:
-        """The data of the status page."""
+    def status(self, config: Config, lifecycle: Lifecycle, chart_range: str) -> Status:
+        """The data of the status page. `chart_range` is a key of `RANGES`."""
         now = time.time()
-        snapshot, points = self._ledger.snapshot(now), self._history.points()
+        snapshot, points = self._ledger.snapshot(now), self._history.points(chart_range)
         period = recent(snapshot, time.monotonic(), self._history)
         return Status(
             version=__version__,
@@ -86,11 +87,13 @@ class StatusMonitor:
             progress=self._progress(),
             reload_problems=lifecycle.reload_problems,
             loaded_at=lifecycle.loaded_at,
+            chart_range=chart_range,
             sources=source_rows(self._source_states(config), snapshot, points, self._failures),
             span=period.span,
             routes=route_rows(period),
             traffic=traffic_rows(period),
             today=spent_today(snapshot, now),
+            days=day_rows(self._ledger.books()),
             models=model_rows(snapshot, config),
             budgets=budget_rows(snapshot, config, now),
             failures=tuple(map(failure_row, self._failures.failures())),

@@ -23,6 +23,7 @@ BUDGET_PROJECTED_RATIO = 1.0
 _MAX_NAMES = 3
 
 Level = Literal["bad", "waiting", "good"]
+_FAULTS: tuple[Level, ...] = ("bad", "waiting")
 
 
 class Finding(Struct, frozen=True):
@@ -64,9 +65,15 @@ def period_words(status: Status) -> str:
     return f"in the last {humanize.age(status.span)}" if status.span else "since the first line"
 
 
-def is_failing(row: TrafficRow) -> bool:
-    """Whether the share of failures is above the limit of the alert DifyHighErrorRate."""
-    return row.failed > FAILURE_RATIO * row.requests
+def traffic_level(status: Status, row: TrafficRow) -> Level:
+    """Bad if the alert DifyHighErrorRate would fire on these requests.
+
+    Failures that are few, or older than the last minutes, are a warning.
+    """
+    if row.failed <= FAILURE_RATIO * row.requests:
+        return "good"
+    is_enough = row.requests >= MINIMUM_REQUESTS and row.failed >= MINIMUM_FAILURES
+    return "bad" if is_enough and status.span else "waiting"
 
 
 def is_overspent(row: BudgetRow) -> bool:
@@ -94,7 +101,7 @@ def _sources(status: Status) -> Iterator[Finding]:
     elif len(down) == 1:
         yield Finding("bad", f"Source {down[0].state.name} is down{_why(down[0])}.", "sources")
     elif down:
-        sentence = f"{len(down)} of {len(status.sources)} sources are down: {_names(down)}."
+        sentence = f"{len(down)} of {len(status.sources)} sources are down: {_some([row.state.name for row in down])}."
         yield Finding("bad", sentence, "sources")
 
 
@@ -103,29 +110,36 @@ def _why(row: SourceRow) -> str:
     return f" ({reasons})" if reasons else ""
 
 
-def _names(rows: Sequence[SourceRow]) -> str:
-    names = ", ".join(row.state.name for row in rows[:_MAX_NAMES])
-    rest = len(rows) - _MAX_NAMES
-    return f"{names} and {rest} more" if rest > 0 else names
+def _some(texts: Sequence[str]) -> str:
+    """The first few of many texts, and how many more there are."""
+    rest = len(texts) - _MAX_NAMES
+    return ", ".join(texts[:_MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _traffic(status: Status) -> Iterator[Finding]:
-    for row in filter(is_failing, status.traffic):
-        share = humanize.share(row.failed, row.requests)
-        counts = f"{row.failed:,} of {row.requests:,}, most of them as {row.reason.replace('_', ' ')}"
-        sentence = f"{share} of the requests in source {row.source} failed {period_words(status)}: {counts}."
-        is_enough = row.requests >= MINIMUM_REQUESTS and row.failed >= MINIMUM_FAILURES
-        yield Finding("bad" if is_enough and status.span else "waiting", sentence, "requests")
+    for level in _FAULTS:
+        rows = [row for row in status.traffic if traffic_level(status, row) == level]
+        if len(rows) > _MAX_NAMES:
+            rows.sort(key=lambda row: row.failed / row.requests, reverse=True)
+            shares = [f"{humanize.share(row.failed, row.requests)} in {row.source}" for row in rows]
+            sentence = f"Requests failed in {len(rows)} sources {period_words(status)}: {_some(shares)}."
+            yield Finding(level, sentence, "requests")
+            continue
+        for row in rows:
+            share = humanize.share(row.failed, row.requests)
+            counts = f"{row.failed:,} of {row.requests:,}, most of them as {row.reason.replace('_', ' ')}"
+            sentence = f"{share} of the requests in source {row.source} failed {period_words(status)}: {counts}."
+            yield Finding(level, sentence, "requests")
 
 
 def _budgets(status: Status) -> Iterator[Finding]:
     for row in status.budgets:
         limit = f"{humanize.amount(row.limit, row.unit)} {row.unit} per {row.window}"
-        used = f"{row.spent / row.limit:.0%} of {limit}"
+        used = f"{humanize.share(row.spent, row.limit)} of {limit}"
         if is_overspent(row):
             yield Finding("bad", f"Budget {row.name} is overspent: {used}.", "tokens-and-cost")
         elif row.projected is not None and row.projected > BUDGET_PROJECTED_RATIO * row.limit:
-            projected = f"{row.projected / row.limit:.0%} of {limit}"
+            projected = f"{humanize.share(row.projected, row.limit)} of {limit}"
             sentence = f"Budget {row.name} will be overspent if spending goes on like this: {projected} is projected."
             yield Finding("waiting", sentence, "tokens-and-cost")
         elif row.spent > BUDGET_SPENT_RATIO * row.limit:

@@ -1,7 +1,9 @@
 """Renders the status page: one self-contained HTML document, for operators without Grafana.
 
-The data is a `Status` (rows.py); the template is page.html, the style sheet page.css. The template escapes every value.
-The page has no script. The Content-Security-Policy allows only this style sheet, by its SHA-256.
+The data is a `Status` (rows.py); the template is page.html with macros.html, the style sheet page.css, the script
+page.js. The template escapes every value. The page is complete without its script, which asks for the page again. The
+Content-Security-Policy allows only this style sheet and this script, by their SHA-256, and requests only to the
+exporter. With Trusted Types, the browser refuses to make HTML from a string.
 """
 
 from base64 import b64encode
@@ -18,17 +20,21 @@ from exporter.advice import alerts
 from exporter.messages import printable
 from exporter.metrics.quantile import approximate
 from exporter.status import humanize
-from exporter.status.overview import is_failing, is_overspent, overview, period_words
+from exporter.status.overview import is_overspent, overview, period_words, traffic_level
 from exporter.status.rows import Status
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 _FOLDER = files("exporter.status")
-_STYLE = _FOLDER.joinpath("page.css").read_text("utf-8")
+_STYLE, SCRIPT = (_FOLDER.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
+#: They are read at the start, so that an upgrade of the files on disk does not change the page of a running exporter.
+_TEMPLATES = {name: _FOLDER.joinpath(name).read_text("utf-8") for name in ("page.html", "macros.html")}
+_STYLE_HASH, _SCRIPT_HASH = (b64encode(sha256(text.encode()).digest()).decode() for text in (_STYLE, SCRIPT))
 POLICY = (
-    f"default-src 'none'; style-src 'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'; img-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    f"default-src 'none'; script-src 'sha256-{_SCRIPT_HASH}'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
 _WIDTH, _HEIGHT = 240, 32  # of a chart, in SVG units
@@ -39,7 +45,8 @@ class Chart(Struct, frozen=True):
     """A line chart of a rate, scaled to its highest value.
 
     `points` are SVG coordinates and `first_x` is the x coordinate of the first one. `now` and `highest` are rates per
-    second. `span` is in seconds.
+    second. `span` is in seconds, `width` is the time that the width of the chart stands for. `values` has the rate at
+    each point.
     """
 
     points: str
@@ -47,6 +54,8 @@ class Chart(Struct, frozen=True):
     now: float
     highest: float
     span: float
+    width: float
+    values: str
 
 
 def page(status: Status) -> bytes:
@@ -61,6 +70,8 @@ def page(status: Status) -> bytes:
             missing=_missing(status),
             can_fire=alerts.by_source(status.verdicts),
             cannot_fire=alerts.by_reason(status.verdicts),
+            build=_STYLE_HASH + _SCRIPT_HASH,
+            failure_of={(row.failure.source, row.failure.route): row for row in reversed(status.failures)},
             verdict=overview(status),
             period=period_words(status),
             alerts_sentence=alerts.summary(status.verdicts),
@@ -79,7 +90,8 @@ def chart(values: Sequence[tuple[float, float]]) -> Chart | None:
         f"{_WIDTH * (1 - age / span):.1f},{_HEIGHT - 2 - (_HEIGHT - 4) * (value / highest if highest else 0):.1f}"
         for age, value in values
     ]
-    return Chart(" ".join(points), points[0].partition(",")[0], values[-1][1], highest, values[0][0])
+    rates = " ".join(humanize.rate(value) for _, value in values)
+    return Chart(" ".join(points), points[0].partition(",")[0], values[-1][1], highest, values[0][0], span, rates)
 
 
 def _missing(status: Status) -> dict[str, list[str]]:
@@ -94,13 +106,28 @@ def _missing(status: Status) -> dict[str, list[str]]:
 @cache
 def _template() -> "Template":
     """The template. Jinja2 is imported with the first page, because the import would delay the start."""
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import DictLoader, Environment, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    functions = (humanize.age, humanize.amount, humanize.rate, humanize.share, humanize.size, approximate, chart)
+    environment = Environment(
+        loader=DictLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    functions = (
+        humanize.age,
+        humanize.amount,
+        humanize.rate,
+        humanize.share,
+        humanize.size,
+        approximate,
+        chart,
+        traffic_level,
+    )
     environment.globals |= {function.__name__: function for function in functions}
-    environment.globals |= {"style": Markup(_STYLE), "width": _WIDTH, "height": _HEIGHT}
+    environment.globals |= {"style": Markup(_STYLE), "script": Markup(SCRIPT), "width": _WIDTH, "height": _HEIGHT}
     environment.filters["visible"] = printable
-    environment.tests |= {"failing": is_failing, "overspent": is_overspent}
-    return environment.from_string(_FOLDER.joinpath("page.html").read_text("utf-8"))
+    environment.tests |= {"overspent": is_overspent}
+    return environment.get_template("page.html")

@@ -6,6 +6,7 @@ there: its first bytes have the fingerprint that was taken when the line was rea
 
 import os
 import shlex
+from hashlib import blake2b
 from itertools import islice
 from stat import S_ISREG
 
@@ -23,6 +24,13 @@ class FailureRow(Struct, frozen=True):
 
     failure: FailureEntry
     command: str
+
+    @property
+    def anchor(self) -> str:
+        """An id for links to the row. It stays the same while the row is shown."""
+        failure = self.failure
+        place = repr((failure.source, failure.route, failure.file, failure.identity, failure.offset))
+        return "failure-" + blake2b(place.encode(), digest_size=8).hexdigest()
 
 
 def failure_row(failure: FailureEntry) -> FailureRow:

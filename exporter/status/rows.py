@@ -11,6 +11,7 @@ from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger import budgets
 from exporter.ledger.snapshot import Snapshot
+from exporter.status.days import DayRow
 from exporter.status.failures import FailureBuffer, UnparsedLine
 from exporter.status.history import Point, Totals, rates, totals_by_source
 from exporter.status.places import FailureRow
@@ -79,7 +80,7 @@ class BudgetRow(Struct, frozen=True):
 
 class Status(Struct, frozen=True):
     """The data of the page. `span` is the time in seconds that `routes` and `traffic` cover; 0 means everything
-    read so far.
+    read so far. `chart_range` is the key of `RANGES` that the charts show.
 
     `progress` is the bytes that the first pass has read and the bytes that it has to read. Times are in seconds since
     the epoch. `today` maps "tokens" and currencies to amounts.
@@ -91,11 +92,13 @@ class Status(Struct, frozen=True):
     progress: tuple[int, int]
     reload_problems: tuple[str, ...]
     loaded_at: float
+    chart_range: str
     sources: tuple[SourceRow, ...]
     span: float
     routes: tuple[RouteRow, ...]
     traffic: tuple[TrafficRow, ...]
     today: Mapping[str, int | Decimal]
+    days: tuple[DayRow, ...]
     models: tuple[ModelRow, ...]
     budgets: tuple[BudgetRow, ...]
     failures: tuple[FailureRow, ...]

@@ -89,14 +89,14 @@ def traffic_rows(period: Period) -> tuple[TrafficRow, ...]:
     """The sources with requests to Dify in the period, the one with the most requests first."""
     requests: Counter[str] = Counter()
     for (source, route), count in _counts_by_route(period, c.REQUESTS, 2).items():
-        requests[source] += count if route not in _NOT_SERVED else 0
+        requests[source] += count if is_served(route) else 0
     reasons: dict[str, Counter[str]] = {}
     for (source, route, reason), count in _increases(period, c.FAILED_REQUESTS, lambda labels: labels).items():
-        if route not in _NOT_SERVED and reason != "client_closed":
+        if is_failure(route, reason):
             reasons.setdefault(source, Counter())[reason] += count
     durations: dict[str, dict[int, int]] = {}
     for (source, route), buckets in _buckets_by_route(period, c.REQUEST_DURATION).items():
-        if route not in _NOT_SERVED:
+        if is_served(route):
             merge(durations.setdefault(source, {}), buckets)
     rows = []
     for source, count in requests.most_common():
@@ -106,6 +106,16 @@ def traffic_rows(period: Period) -> tuple[TrafficRow, ...]:
         rate = count / period.span if period.span else 0.0
         rows.append(TrafficRow(source, count, rate, of_source.total(), reason, p95))
     return tuple(row for row in rows if row.requests)
+
+
+def is_served(route: str) -> bool:
+    """Whether requests of a route are requests to Dify."""
+    return route not in _NOT_SERVED
+
+
+def is_failure(route: str, reason: str) -> bool:
+    """Whether a failed request counts as a failure of Dify."""
+    return is_served(route) and reason != "client_closed"
 
 
 def _increases(

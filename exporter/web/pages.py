@@ -15,6 +15,7 @@ from msgspec import structs
 
 from exporter.config.address import is_loopback
 from exporter.config.web import WebConfig
+from exporter.status.history import RANGES
 from exporter.status.page import POLICY, page
 from exporter.status.rows import Status
 from exporter.web.auth import Authenticator, BusyError
@@ -50,8 +51,8 @@ class Backend(Protocol):
     def health(self) -> Mapping[str, Any]:
         """The state of each source, for /health."""
 
-    def status(self) -> Status:
-        """The data of the status page."""
+    def status(self, chart_range: str) -> Status:
+        """The data of the status page. `chart_range` is a key of `RANGES`."""
 
     def reload(self) -> Sequence[str]:
         """Read the configuration again. Returns its problems; if there are any, the old configuration stays."""
@@ -232,7 +233,9 @@ def _health(request: PageRequest) -> Response:
 
 
 def _status(request: PageRequest) -> Response:
-    return Response(HTTPStatus.OK, page(request.backend.status()), "text/html; charset=utf-8")
+    asked = request.query.get("range", ["1h"])[-1]
+    status = request.backend.status(asked if asked in RANGES else "1h")
+    return Response(HTTPStatus.OK, page(status), "text/html; charset=utf-8")
 
 
 def _reload(request: PageRequest) -> Response:

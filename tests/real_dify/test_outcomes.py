@@ -104,8 +104,8 @@ def test_several_processes_join_as_one(tmp_path: Path, monkeypatch: pytest.Monke
     path.write_bytes(forms.read("text/worker.log.gz"))
     monkeypatch.setattr(parallel, "BLOCK", 20_000)
     with path.open("rb") as file:
-        for batch in parallel.parse(parallel.OpenLog(file.fileno(), Dify(), 1 << 20), 2):
-            ledger.enter("dify", batch)
+        for each in parallel.parse(parallel.OpenLog(file.fileno(), Dify(), 1 << 20), 2):
+            ledger.enter("dify", each.batch)
     assert runs(ledger) == book_of_runs("text")
 
 

@@ -62,6 +62,10 @@ def exporter(folder: Path):
 def test_the_page(exporter: Exporter, width: int, scheme: str) -> None:
     with chromium(width, scheme=scheme) as browser:
         browser.open(exporter.url + "/")
+        is_open = "return [...document.querySelectorAll('main details')].map(each => each.open)"
+        assert set(browser.run(is_open)) == {width > 600}
+        if width < 600:
+            browser.run("document.querySelectorAll('main details').forEach(each => { each.open = true })")
         text = browser.text
         for words in (
             "Source nobody is down.",

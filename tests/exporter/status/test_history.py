@@ -43,6 +43,20 @@ def test_points_are_close_at_first_and_cover_at_most_an_hour() -> None:
     assert rates(points, "unknown", "requests") == []
 
 
+def test_a_day_is_kept_in_bounded_memory() -> None:
+    ledger, history, at = new_ledger(), History(), 0.0
+    snapshot = ledger.snapshot(NOW)
+    while at < 90_000:
+        history.add(at, snapshot)
+        assert len(history.points("24h")) < 300
+        at += history.step()
+    points = history.points("24h")
+    assert 86_000 < points[-1].at - points[0].at <= 86_400
+    steps = [later.at - earlier.at for earlier, later in pairwise(points)]
+    assert max(steps) < 2.5 * 360
+    assert 3580 < history.points()[-1].at - history.points()[0].at <= 3600
+
+
 def test_routes_cover_the_last_minutes_or_everything_if_these_are_empty() -> None:
     ledger, history = new_ledger(), History()
     ledger.enter("s", request(count=100, seconds=0.02))

@@ -57,6 +57,11 @@ def test_everything_works() -> None:
             "waiting",
             "100 % of the requests in source nginx failed in the last 5 min: 9 of 9, most of them as server error.",
         ),
+        (
+            {"traffic": tuple(structs.replace(FAILING, source=f"s{n}", failed=100 + 50 * n) for n in range(9))},
+            "bad",
+            "Requests failed in 9 sources in the last 5 min: 100 % in s8, 90 % in s7, 80 % in s6 and 6 more.",
+        ),
         ({"sources": (source("api", up=False),)}, "bad", "Source api is down (no_file)."),
         (
             {"sources": (source(), *(source(f"s{n}", up=False) for n in range(40)))},
@@ -67,17 +72,17 @@ def test_everything_works() -> None:
         (
             {"budgets": (structs.replace(BUDGET, spent=600.0),)},
             "bad",
-            "Budget monthly is overspent: 120% of 500.00 USD per month.",
+            "Budget monthly is overspent: 120 % of 500.00 USD per month.",
         ),
         (
             {"budgets": (structs.replace(BUDGET, projected=550.0),)},
             "waiting",
-            "Budget monthly will be overspent if spending goes on like this: 110% of 500.00 USD per month is projected.",
+            "Budget monthly will be overspent if spending goes on like this: 110 % of 500.00 USD per month is projected.",
         ),
         (
             {"budgets": (structs.replace(BUDGET, spent=410.0, projected=None),)},
             "waiting",
-            "Budget monthly is almost spent: 82% of 500.00 USD per month.",
+            "Budget monthly is almost spent: 82 % of 500.00 USD per month.",
         ),
         (
             {"sources": (source(unparsed=30),)},

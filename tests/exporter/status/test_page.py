@@ -1,7 +1,10 @@
 """The page as text: every value is escaped and complete, and numbers are readable."""
 
+import os
 import re
+from base64 import b64encode
 from decimal import Decimal
+from hashlib import sha256
 from html.parser import HTMLParser
 
 import pytest
@@ -11,10 +14,11 @@ from msgspec import structs
 
 from exporter.advice.alerts import Verdict
 from exporter.metrics.quantile import approximate
+from exporter.status.days import DayRow
 from exporter.status.failures import FailureEntry, UnparsedLine
 from exporter.status.history import Totals
 from exporter.status.humanize import age, rate, share, size
-from exporter.status.page import page
+from exporter.status.page import POLICY, SCRIPT, page
 from exporter.status.places import FailureRow
 from exporter.status.rows import BudgetRow, ModelRow, SourceRow, SourceState
 from exporter.status.traffic import RouteRow, TrafficRow
@@ -46,6 +50,7 @@ def full(text: str):
         sources=(SourceRow(state, Totals(9, 3, 4, 1), 1.0, None, (UnparsedLine(0.0, text, text, text),), charts),),
         routes=(RouteRow(text, text, 4, 0.0, 1, 0.5, True),),
         traffic=(TrafficRow(text, 4, 0.0, 1, text, 0.5),),
+        days=(DayRow(text, text, text, 4, 1, 0.5, 7, ((text, Decimal("0.25")),)),),
         models=(ModelRow(text, text, text, 7, ((text, Decimal("0.25")),)),),
         budgets=(BudgetRow(text, text, text, 1.0, 2.0, None, 0.0),),
         failures=(FailureRow(failure, text), FailureRow(failure, "")),
@@ -92,6 +97,14 @@ def test_a_hostile_text_is_shown_as_it_is(text: str) -> None:
     assert {name for name, _ in parser.attributes} == {name for name, _ in attributes("x")}
 
 
+def test_a_file_name_that_is_no_utf_8_is_shown() -> None:
+    entry = structs.replace(full("x").failures[0].failure, file=os.fsdecode(b"/var/log/\xff\n.log"))
+    text = page(status(failures=(FailureRow(entry, ""),))).decode()
+    assert "no longer in <code>/var/log/\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}.log</code>" in " ".join(
+        text.split()
+    )
+
+
 def test_several_values_are_separated_by_commas() -> None:
     one = full("one").sources[0].state
     state = structs.replace(one, name="two", errors={"gone": 1200, "denied": 2}, paths=("/a", "/b"))
@@ -108,6 +121,25 @@ def test_the_page_of_an_exporter_that_has_just_started() -> None:
     text = page(status()).decode()
     for words in ("No source has reported a request yet", "None since the exporter started", "Cost today"):
         assert words in text
+
+
+def test_the_policy_names_the_script_and_the_style_of_the_page_by_their_digests() -> None:
+    text = page(full("</script><script>x")).decode()
+    for tag in ("script", "style"):
+        (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        assert f"{tag}-src 'sha256-{b64encode(sha256(content.encode()).digest()).decode()}';" in POLICY
+    assert not re.search(r"\bon[a-z]+=|javascript:|\bstyle=", text)
+    for maker in ("innerHTML", "outerHTML", "insertAdjacentHTML", "DOMParser", "document.write", "eval(", "Function("):
+        assert maker not in SCRIPT, maker
+    assert "require-trusted-types-for 'script'; trusted-types 'none'" in POLICY
+
+
+@pytest.mark.parametrize(("query", "current"), [("", "1 hour"), ("?range=24h", "24 hours"), ("?range=7d", "1 hour")])
+def test_the_range_of_the_charts_is_chosen_by_a_link(query: str, current: str) -> None:
+    with listening() as listener:
+        _, headers, body = Client(listener).get("/" + query)
+    assert f'aria-current="true">{current}</a>' in body.decode()
+    assert headers["content-security-policy"] == POLICY
 
 
 def test_reload_is_refused_for_pages_of_other_sites() -> None:

@@ -148,7 +148,7 @@ def test_a12_a_million_lines_at_once(tmp_path: Path) -> None:
     log.write_bytes(b"".join(b"%d\n" % n for n in range(1_000_000)))
     reader = Reader(log)
     assert reader.source.turn()
-    assert reader.source.lag > 6_000_000
+    assert reader.source.lag > 5_000_000
     assert reader.source.backlog == reader.source.lag
     reader.poll()
     assert len(set(reader.ledger.lines)) == len(reader.ledger.lines) == 1_000_000

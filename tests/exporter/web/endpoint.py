@@ -43,8 +43,8 @@ class Service:
             "sources": {},
         }
 
-    def status(self) -> Status:
-        return status()
+    def status(self, chart_range: str) -> Status:
+        return status(chart_range=chart_range)
 
     def reload(self) -> Sequence[str]:
         self.reloads += 1
@@ -55,7 +55,7 @@ def status(**changes: Any) -> Status:
     """The status of an exporter that has just started."""
     empty = Status(
         version="1", now=1_790_000_000.0, ready=True, progress=(0, 0), reload_problems=(), loaded_at=1_790_000_000.0,
-        sources=(), span=0.0, routes=(), traffic=(), today={}, models=(), budgets=(), failures=(), verdicts=(),
+        chart_range="1h", sources=(), span=0.0, routes=(), traffic=(), today={}, days=(), models=(), budgets=(), failures=(), verdicts=(),
     )  # fmt: skip
     return structs.replace(empty, **changes)
 

@@ -8,6 +8,8 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,14 @@ def _install(name: str) -> None:
             subprocess.run([sys.executable, "-m", "venv", path], **run)
             subprocess.run([path / "bin/pip", "install", "--quiet", PACKAGES[name]], **run)
             (path / "ready").touch()
+
+
+def install_all() -> None:
+    """Install every client. Those that cannot be installed are left to their tests, which say so."""
+    with ThreadPoolExecutor() as pool:
+        for installed in [pool.submit(_install, name) for name in PACKAGES]:
+            with suppress(subprocess.CalledProcessError):
+                installed.result()
 
 
 class Client:

@@ -1,0 +1,58 @@
+"""The last days, from the books of the history that are not in the archive yet."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from msgspec import Struct
+
+from exporter.ledger import history as h
+from exporter.ledger.exponential import merge, quantile
+from exporter.status.traffic import is_failure, is_served
+
+_MAX_ROWS = 60
+
+
+class DayRow(Struct, frozen=True):
+    """A source on one day. `day` is a date in `timezone`, `cost` a list of currency and amount, `p95` in seconds.
+
+    Requests and failures are counted as in `TrafficRow`.
+    """
+
+    day: str
+    timezone: str
+    source: str
+    requests: int
+    failed: int
+    p95: float | None
+    tokens: int
+    cost: tuple[tuple[str, Decimal], ...]
+
+
+def day_rows(books: Mapping[h.BookKey, h.Entries]) -> tuple[DayRow, ...]:
+    """The days with requests or tokens, the newest first."""
+    keys = sorted((day, timezone, source) for timezone, day, source in books if day != h.LATE)
+    rows = (
+        _row(day, timezone, source, books[timezone, day, source])
+        for day, timezone, source in sorted(keys, key=lambda key: key[0], reverse=True)
+    )
+    return tuple(row for row in rows if row.requests or row.tokens or row.cost)[:_MAX_ROWS]
+
+
+def _row(day: str, timezone: str, source: str, entries: h.Entries) -> DayRow:
+    requests = failed = tokens = 0
+    cost: dict[str, Decimal] = {}
+    durations: dict[int, int] = {}
+    for (table, *values), amount in entries.items():
+        if isinstance(amount, dict):
+            if table == h.DURATIONS and is_served(values[0]):
+                merge(durations, amount)
+        elif table == h.REQUESTS and is_served(values[0]):
+            requests += int(amount)
+        elif table == h.FAILED_REQUESTS and is_failure(values[0], values[1]):
+            failed += int(amount)
+        elif table == h.TOKENS:
+            tokens += int(amount)
+        elif table == h.COST:
+            currency = values[-1]
+            cost[currency] = cost.get(currency, Decimal(0)) + amount
+    return DayRow(day, timezone, source, requests, failed, quantile(0.95, durations), tokens, tuple(cost.items()))
