@@ -119,7 +119,10 @@ TABLE = (ReceivedNode, ReceivedMessage, ReceivedWorkflow)
 
 
 class _ReceivedLine(TimedLine, frozen=True, gc=False, kw_only=True):
+    """The message is the event, so that it cannot be one of telemetry, which the reader of single lines prefers."""
+
     service: Literal["dify-exporter-receive"]
+    message: Literal["dify.node.execution", "dify.message.run", "dify.workflow.run"]
 
 
 class ReceivedSums(EventSums):

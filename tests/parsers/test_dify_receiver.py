@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from parsers.batch import (
@@ -114,7 +114,17 @@ def logs(draw: st.DrawFn) -> bytes:
     return b"".join(draw(st.lists(lines(), min_size=1, max_size=12)))
 
 
+def twice(name: str, value: str) -> bytes:
+    """Return a line of a node with a second value of a member, which is the one that counts."""
+    line = line_of(EVENTS[0], TIMES[0])
+    return line.replace(b',"trace_id"', b',"%b":"%b","trace_id"' % (name.encode(), value.encode())) + b"\n"
+
+
 @settings(max_examples=300)
+@example(log=twice("message", "telemetry.\\u0073pan_detail"))
+@example(log=twice("message", "\\u0074elemetry.span_detail"))
+@example(log=twice("message", "telemetry.other"))
+@example(log=twice("service", "api"))
 @given(log=logs())
 def test_a_block_is_the_sum_of_its_lines(log: bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:
