@@ -15,13 +15,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import yaml
 
 from tests.drill.dify import KEYS
-from tests.drill.logs import SOURCES
+from tests.drill.logs import BUDGET, SOURCES, Chat, telemetry
 from tests.drill.receivers import CORP_ID, CORP_SECRET, ROUTING_KEY, Message, Receivers, receiving
 from tests.system.exporter import COMMAND, Exporter
 from tests.system.programs import Process, find, running, until
@@ -56,9 +57,13 @@ PROXY = "".join(f'apps."{hashlib.sha256(key.encode()).hexdigest()}" = "{app_id}"
 #: Tokens a day: more than a Dify that is well uses before the drill breaks it, less than an overloaded one in a minute.
 LIMIT, RAISED = 20_000_000, 10**14
 
+#: A chat of days ago: a budget whose first day is today projects nothing in its first hour.
+PAST = Chat(KEYS["app-support"], input_tokens=900, output_tokens=120, seconds=0.2)
+
 EXPORTER = f"""
 [exporter]
 listen = "127.0.0.1:0"
+start_at = "beginning"
 poll_interval = 0.05
 
 [[source]]
@@ -100,7 +105,7 @@ class Deployment:
         self.blackbox = ""
         self.exporter: Exporter
         self.dify = "127.0.0.1:0"
-        self._sources = SOURCES if has_all_sources else ""
+        self._more = BUDGET + SOURCES if has_all_sources else ""
         self._dify, self._exporter = ExitStack(), ExitStack()
         stack.push(self._dify)
         stack.push(self._exporter)
@@ -139,7 +144,7 @@ class Deployment:
         self.exporter.process.said("the configuration is reloaded")
 
     def _configure(self, limit: int) -> None:
-        (self.folder / "exporter.toml").write_text(EXPORTER.format(limit=limit) + self._sources)
+        (self.folder / "exporter.toml").write_text(EXPORTER.format(limit=limit) + self._more)
 
     def request(self, key: str, streaming: bool) -> None:
         """One chat through nginx with the API key of an app; what comes back does not matter here."""
@@ -169,7 +174,8 @@ def deployed(
         receivers = stack.enter_context(receiving(tell))
         deployment = Deployment(folder, stack, receivers, has_all_sources)
         deployment.behave("well")
-        (folder / "worker.log").touch()
+        past = telemetry(PAST, datetime.now(UTC) - timedelta(days=2)) + "\n"
+        (folder / "worker.log").write_text(past if has_all_sources else "")
         if has_all_sources:
             deployment.receiver = stack.enter_context(receiving_traces(folder))
         deployment.start_dify()

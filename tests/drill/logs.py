@@ -14,6 +14,17 @@ ROUTE = "/v1/chat-messages"
 TENANT = "b4a829a9-5249-4f51-a2c1-7b8ed411fa64"
 TASK = "tasks.app_generate.workflow_execute_task.workflow_based_app_execution_task"
 
+#: A budget in another time zone: never are both in the first hour of their day, in which nothing is projected.
+BUDGET = """
+[[budget]]
+name = "daily in Tokyo"
+window = "day"
+timezone = "Asia/Tokyo"
+unit = "USD"
+limit = "500"
+match = { source = "worker" }
+"""
+
 #: The sources of these logs and of those of proxy and receiver, beside nginx's and the telemetry's.
 SOURCES = "".join(
     f'\n[[source]]\nname = "{name}"\npaths = ["{log}.log"]\nparser = "{parser}"\n'
@@ -57,7 +68,7 @@ class Chat(Struct, frozen=True):
 def write(chat: Chat) -> None:
     """Append to the logs in the working folder."""
     trace = uuid.uuid4().hex
-    _json("worker.log", "langgenius/dify", "telemetry.span_detail", chat.node | {"dify.event.signal": "span_detail"})
+    _append("worker.log", telemetry(chat, _now()))
     _text(
         "api.log", f"INFO [Dummy-1] [ext_request_logging.py:73] {trace} - POST {ROUTE} 200 {1000 * chat.seconds:.3f} "
     )
@@ -83,16 +94,17 @@ def _tasks(chat: Chat, trace: str) -> None:
     )
 
 
-def _json(name: str, service: str, message: str, attributes: dict[str, Any]) -> None:
+def telemetry(chat: Chat, at: datetime) -> str:
+    """The line of the enterprise telemetry."""
     line = {
-        "ts": f"{_now():%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
+        "ts": f"{at:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
         "severity": "INFO",
-        "service": service,
+        "service": "langgenius/dify",
         "caller": "drill",
-        "message": message,
-        "attributes": attributes,
+        "message": "telemetry.span_detail",
+        "attributes": chat.node | {"dify.event.signal": "span_detail"},
     }
-    _append(name, json.dumps(line, separators=(",", ":")))
+    return json.dumps(line, separators=(",", ":"))
 
 
 def _text(name: str, rest: str) -> None:

@@ -7,7 +7,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.drill.__main__ import greeting
-from tests.drill.deployment import Deployment, deployed
+from tests.drill.deployment import PAST, Deployment, deployed
 from tests.system.programs import until
 from tests.system.test_dashboards import PANELS, substituted
 
@@ -62,10 +62,13 @@ def test_receiver_and_proxy_tell_what_dify_tells(demo: Deployment) -> None:
     """Once no client sends any more, all three have the same tokens and cost."""
 
     def books() -> list[dict[str, float]]:
-        """Tokens and cost by source."""
+        """Tokens and cost by source; only the worker's log begins with an older chat."""
         found = []
-        for name in ("dify_tokens_used_total", "dify_cost_total"):
-            totals = dict.fromkeys(TOKENS_OF, 0.0)
+        for name, past in (
+            ("dify_tokens_used_total", PAST.input_tokens + PAST.output_tokens),
+            ("dify_cost_total", float(PAST.price)),
+        ):
+            totals = dict.fromkeys(TOKENS_OF, 0.0) | {"worker": -past}
             for labels, value in demo.exporter.samples(name):
                 totals[labels["source"]] += value
             found.append({source: round(total, 6) for source, total in totals.items()})
