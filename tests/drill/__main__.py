@@ -5,6 +5,7 @@ import signal
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tests.drill.deployment import Deployment, deployed
@@ -28,7 +29,9 @@ def main() -> None:
                 )
                 with deployed(Path(folder), given.speed, _tell, has_all_sources=True) as deployment:
                     print(greeting(deployment), flush=True)
-                    threading.Event().wait()
+                    with suppress(KeyboardInterrupt):  # an error would print what all programs have said
+                        threading.Event().wait()
+                print("ended", flush=True)
             else:
                 print(f"The drill, at speed {given.speed:g}; times are an operator's minutes:seconds.", flush=True)
                 with deployed(Path(folder), given.speed) as deployment:
@@ -66,8 +69,8 @@ Look at one source, and do not add them. A community Dify has only the first two
 
 Break it:       echo overloaded > {folder}/mode
 Mend it:        echo well > {folder}/mode
-The first alert takes about six minutes from then on: too many requests must fail for five minutes, then Alertmanager waits
-half a minute for others. With --speed 30 it takes seconds: .venv/bin/python -m tests.drill --demo --speed 30
+The first alert takes about six minutes from then on (DifyHighErrorRate): too many requests must fail for five minutes, then
+Alertmanager waits half a minute for others. The warning about the budget comes after three or four minutes.
 What Slack, PagerDuty, WeCom and the mailbox get is printed here. Ctrl-C ends everything.
 """
 
