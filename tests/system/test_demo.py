@@ -54,8 +54,12 @@ def test_tokens_and_cost_of_the_receiver_move_with_the_requests(demo: Deployment
 
     before = tokens()
     until("more tokens", lambda: tokens() > before)
-    items = demo.exporter.samples("dify_receiver_items_total")
-    assert {labels["dialect"] for labels, value in items if value} == {"phoenix"}
+
+    def dialects() -> set[str]:
+        """The receiver's heartbeat tells them each ten seconds."""
+        return {labels["dialect"] for labels, value in demo.exporter.samples("dify_receiver_items_total") if value}
+
+    assert until("a heartbeat", dialects) == {"phoenix"}
 
 
 def test_receiver_and_proxy_tell_what_dify_tells(demo: Deployment) -> None:
