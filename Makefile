@@ -46,7 +46,8 @@ fuzz: .venv/test
 	$(BIN)/pip install --quiet --group fuzz
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
-# Run the whole stack on this machine with a small Dify, traffic and receivers, and print its addresses.
+# Run the whole stack on this machine, also the proxy and the receiver, with a small Dify, traffic and recipients of alerts.
+# It prints its addresses.
 demo: .venv/demo
 	@$(MAKE) --no-print-directory programs
 	$(BIN)/python -m tests.drill --demo

@@ -5,10 +5,10 @@ import signal
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tests.drill.deployment import Deployment, deployed
-from tests.drill.logs import SOURCES
 from tests.drill.receivers import Message
 from tests.drill.rehearsal import rehearse
 
@@ -23,9 +23,15 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory(prefix="dify-") as folder:
             if given.demo:
-                print("Starting nginx, Prometheus, Alertmanager, blackbox_exporter and the exporter", flush=True)
-                with deployed(Path(folder), given.speed, _tell, SOURCES) as deployment:
-                    _show(deployment)
+                print(
+                    "Starting nginx, Prometheus, Alertmanager, blackbox_exporter, exporter, proxy and receiver",
+                    flush=True,
+                )
+                with deployed(Path(folder), given.speed, _tell, has_all_sources=True) as deployment:
+                    print(greeting(deployment), flush=True)
+                    with suppress(KeyboardInterrupt):  # an error would print what all programs have said
+                        threading.Event().wait()
+                print("ended", flush=True)
             else:
                 print(f"The drill, at speed {given.speed:g}; times are an operator's minutes:seconds.", flush=True)
                 with deployed(Path(folder), given.speed) as deployment:
@@ -38,28 +44,35 @@ def _tell(message: Message) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {message.receiver} gets ({message.kind}): {message.text[:200]}", flush=True)
 
 
-def _show(deployment: Deployment) -> None:
-    folder = deployment.folder
-    print(f"""
-Dify            http://{deployment.dify}/health (a small one, behind nginx, with traffic)
-dify-exporter   {deployment.exporter.url}/
-Prometheus      {deployment.prometheus.url}/classic/alerts (Debian), or /alerts
-Alertmanager    http://{deployment.alertmanager}/
+def greeting(deployment: Deployment) -> str:
+    folder, exporter, prometheus = deployment.folder, deployment.exporter.url, deployment.prometheus.url
+    alertmanager = f"http://{deployment.alertmanager}"
+    assert deployment.receiver is not None
+    return f"""
+Dify            http://{deployment.dify}/health (a small one, with traffic: nginx, then the proxy, then Dify)
+dify-exporter   {exporter}/ (status page), {exporter}/metrics
+receiver        {deployment.receiver.url} gets a trace of each chat from Dify; see docs/receiver.md
+proxy           {deployment.proxy} reads each answer; see docs/proxy.md
+Prometheus      {prometheus}/classic/alerts and /classic/graph (Debian 12), or {prometheus}/alerts (a build with the new pages)
+Alertmanager    {alertmanager} (Debian's has no pages: ask it, see below)
 blackbox        http://{deployment.blackbox}/
-logs            {folder}/logs/timed/access.log {folder}/worker.log
+logs            {folder}/logs/timed/access.log, and {folder}/*.log of worker, api, tasks, plugin daemon, proxy, receiver
 
-              {folder}/*.log of api, worker, plugin daemon, proxy and receiver
+Ask:            curl -s {exporter}/metrics | grep 'dify_tokens_used_total.*"receiver"'
+                promtool query instant {prometheus} 'sum by (source, model) (dify_tokens_used_total)'
+                promtool query instant {prometheus} ALERTS
+                amtool --alertmanager.url={alertmanager} alert query
+                curl -s {alertmanager}/api/v2/alerts
 
-The first alert takes about six minutes from the moment when you break it: a share of failures over ten minutes, for five.
-Debian's Alertmanager has no web interface, and its Prometheus has the pages under /classic/. Ask them:
-                amtool --alertmanager.url=http://{deployment.alertmanager} alert query
-                promtool query instant {deployment.prometheus.url} ALERTS
+Three logs have the tokens of the same chats: those of the receiver, of the proxy, and of the worker (enterprise telemetry).
+Look at one source, and do not add them. A community Dify has only the first two.
 
 Break it:       echo overloaded > {folder}/mode
 Mend it:        echo well > {folder}/mode
+The first alert takes about six minutes from then on (DifyHighErrorRate): too many requests must fail for five minutes, then
+Alertmanager waits half a minute for others. The warning about the budget comes after three or four minutes.
 What Slack, PagerDuty, WeCom and the mailbox get is printed here. Ctrl-C ends everything.
-""", flush=True)  # fmt: skip
-    threading.Event().wait()
+"""
 
 
 if __name__ == "__main__":

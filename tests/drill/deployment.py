@@ -1,5 +1,9 @@
-"""Dify, nginx, exporter, blackbox_exporter, Prometheus and Alertmanager, each real, tied together in one folder."""
+"""Dify, nginx, exporter, blackbox_exporter, Prometheus and Alertmanager, each real, tied together in one folder.
 
+Only Dify is a small one. With all sources, the proxy stands before it and the receiver gets its traces.
+"""
+
+import hashlib
 import json
 import os
 import random
@@ -11,15 +15,20 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 import yaml
 
-from tests.drill.dify import APPS
+from tests.drill.dify import KEYS
+from tests.drill.logs import BUDGET, SOURCES, Chat, telemetry
 from tests.drill.receivers import CORP_ID, CORP_SECRET, ROUTING_KEY, Message, Receivers, receiving
 from tests.system.exporter import COMMAND, Exporter
 from tests.system.programs import Process, find, running, until
+from tests.system.proxy import proxying
+from tests.system.receiver import Receiver
+from tests.system.receiver import receiving as receiving_traces
 from tests.system.stack import DEPLOY, ROOT, Prometheus, blackbox, faster, lay_out, listening, operators_prometheus
 
 #: Dify's nginx.conf.template, its includes and locations, as far as one upstream needs them.
@@ -37,17 +46,24 @@ http {{
     include {folder}/dify-timed.conf;
     server {{
         listen unix:{folder}/nginx.sock;
-        location / {{ proxy_pass http://{dify}; proxy_buffering off; proxy_read_timeout 3600s; }}
+        location / {{ proxy_pass http://{upstream}; proxy_buffering off; proxy_read_timeout 3600s; }}
     }}
 }}
 """
 
+#: The proxy finds the app of a request by the digest of its API key.
+PROXY = "".join(f'apps."{hashlib.sha256(key.encode()).hexdigest()}" = "{app_id}"\n' for key, app_id in KEYS.items())
+
 #: Tokens a day: more than a Dify that is well uses before the drill breaks it, less than an overloaded one in a minute.
 LIMIT, RAISED = 20_000_000, 10**14
+
+#: A chat of days ago: a budget whose first day is today projects nothing in its first hour.
+PAST = Chat(KEYS["app-support"], input_tokens=900, output_tokens=120, seconds=0.2)
 
 EXPORTER = f"""
 [exporter]
 listen = "127.0.0.1:0"
+start_at = "beginning"
 poll_interval = 0.05
 
 [[source]]
@@ -66,25 +82,30 @@ name = "daily"
 window = "day"
 unit = "tokens"
 limit = "{{limit}}"
+match = {{{{ source = "worker" }}}}
 
 [apps]
-"{APPS[0]}" = {{{{ name = "Support bot", team = "care" }}}}
-"{APPS[1]}" = {{{{ name = "Translator", team = "sales" }}}}
+"{KEYS["app-support"]}" = {{{{ name = "Support bot", team = "care" }}}}
+"{KEYS["app-translator"]}" = {{{{ name = "Translator", team = "sales" }}}}
 """
 
 
 class Deployment:
     """All of it, running; the methods break and mend it."""
 
-    def __init__(self, folder: Path, stack: ExitStack, receivers: Receivers, more_sources: str) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, receivers: Receivers, has_all_sources: bool) -> None:
         self.folder = folder
         self.receivers = receivers
+        self.receiver: Receiver | None = None
+        self.proxy = ""
+        #: While it is set, no client sends anything.
+        self.pause = threading.Event()
         self.prometheus: Prometheus
         self.alertmanager = ""
         self.blackbox = ""
         self.exporter: Exporter
         self.dify = "127.0.0.1:0"
-        self._more_sources = more_sources
+        self._more = BUDGET + SOURCES if has_all_sources else ""
         self._dify, self._exporter = ExitStack(), ExitStack()
         stack.push(self._dify)
         stack.push(self._exporter)
@@ -100,7 +121,8 @@ class Deployment:
             sys.executable, "-m", "gunicorn", "--worker-class", "gevent", "--bind", self.dify, "--no-control-socket",
             "--graceful-timeout", "1", "--pythonpath", str(ROOT), "tests.drill.dify:application",
         ]  # fmt: skip
-        process = self._dify.enter_context(running(command, self.folder))
+        receiver = {"RECEIVER": self.receiver.url.removeprefix("http://")} if self.receiver else {}
+        process = self._dify.enter_context(running(command, self.folder, os.environ | receiver))
         found = re.search(r"http://([\d.:]+)", process.said("Listening at"))
         assert found is not None
         process.said("Booting worker")
@@ -122,17 +144,17 @@ class Deployment:
         self.exporter.process.said("the configuration is reloaded")
 
     def _configure(self, limit: int) -> None:
-        (self.folder / "exporter.toml").write_text(EXPORTER.format(limit=limit) + self._more_sources)
+        (self.folder / "exporter.toml").write_text(EXPORTER.format(limit=limit) + self._more)
 
-    def request(self, streaming: bool) -> None:
-        """One chat through nginx; what comes back does not matter here."""
+    def request(self, key: str, streaming: bool) -> None:
+        """One chat through nginx with the API key of an app; what comes back does not matter here."""
         connection = HTTPConnection("localhost", timeout=20)
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.settimeout(20)
         try:
             connection.sock.connect(str(self.folder / "nginx.sock"))
             body = json.dumps({"response_mode": "streaming" if streaming else "blocking"})
-            connection.request("POST", "/v1/chat-messages", body=body)
+            connection.request("POST", "/v1/chat-messages", body, {"Authorization": f"Bearer {key}"})
             connection.getresponse().read()
         except (OSError, HTTPException):
             pass  # a drill's own breakage; nginx has logged it
@@ -142,19 +164,24 @@ class Deployment:
 
 @contextmanager
 def deployed(
-    folder: Path, speed: float, tell: Callable[[Message], None] = lambda _: None, more_sources: str = ""
+    folder: Path, speed: float, tell: Callable[[Message], None] = lambda _: None, has_all_sources: bool = False
 ) -> Iterator[Deployment]:
     """Everything is started, and a client sends a few requests a second until the end.
 
-    `more_sources` are tables for the exporter's configuration, beside nginx's log and the telemetry.
+    Without all sources the exporter reads nginx's log and the telemetry only, and neither proxy nor receiver is started.
     """
     with ExitStack() as stack:
         receivers = stack.enter_context(receiving(tell))
-        deployment = Deployment(folder, stack, receivers, more_sources)
+        deployment = Deployment(folder, stack, receivers, has_all_sources)
         deployment.behave("well")
-        (folder / "worker.log").touch()
+        past = telemetry(PAST, datetime.now(UTC) - timedelta(days=2)) + "\n"
+        (folder / "worker.log").write_text(past if has_all_sources else "")
+        if has_all_sources:
+            deployment.receiver = stack.enter_context(receiving_traces(folder))
         deployment.start_dify()
-        stack.enter_context(_nginx(folder, deployment.dify))
+        if has_all_sources:
+            deployment.proxy = stack.enter_context(proxying(folder, f"http://{deployment.dify}", PROXY)).url
+        stack.enter_context(_nginx(folder, deployment.proxy.removeprefix("http://") or deployment.dify))
         deployment.start_exporter()
         deployment.alertmanager = stack.enter_context(_alertmanager(folder / "alertmanager", receivers, speed))
         deployment.blackbox = stack.enter_context(blackbox(folder))
@@ -183,12 +210,12 @@ def _targets(deployment: Deployment) -> dict[str, list[str] | list[dict[str, obj
 
 
 @contextmanager
-def _nginx(folder: Path, dify: str) -> Iterator[Process]:
+def _nginx(folder: Path, upstream: str) -> Iterator[Process]:
     (folder / "logs/timed").mkdir(parents=True)
     snippet = (DEPLOY / "nginx/dify-timed.conf").read_text()
     (folder / "dify-timed.conf").write_text(snippet.replace("/var/log/nginx", f"{folder}/logs"))
     user = "user root;" if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, dify=dify, user=user))
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, upstream=upstream, user=user))
     command = [find("nginx"), "-p", str(folder), "-c", "nginx.conf", "-e", str(folder / "logs/error.log")]
     with running(command, folder) as process:
         until("nginx to listen", (folder / "nginx.sock").exists)
@@ -235,7 +262,8 @@ def _traffic(deployment: Deployment, pause: float) -> Iterator[None]:
 
     def send() -> None:
         while not stopping.wait(pause):
-            deployment.request(streaming=chance.random() < 0.3)
+            if not deployment.pause.is_set():
+                deployment.request(chance.choice(list(KEYS)), streaming=chance.random() < 0.3)
 
     threads = [threading.Thread(target=send) for _ in range(2)]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""The log lines of one answered chat: of Dify's api and worker, the plugin daemon, our proxy and our receiver."""
+"""An answered chat, and the log lines that Dify's api, its worker and the plugin daemon write about it."""
 
 import json
 import uuid
@@ -14,17 +14,29 @@ ROUTE = "/v1/chat-messages"
 TENANT = "b4a829a9-5249-4f51-a2c1-7b8ed411fa64"
 TASK = "tasks.app_generate.workflow_execute_task.workflow_based_app_execution_task"
 
-#: The sources of these logs, beside nginx's and the telemetry's.
+#: A budget in another time zone: never are both in the first hour of their day, in which nothing is projected.
+BUDGET = """
+[[budget]]
+name = "daily in Tokyo"
+window = "day"
+timezone = "Asia/Tokyo"
+unit = "USD"
+limit = "500"
+match = { source = "worker" }
+"""
+
+#: The sources of these logs and of those of proxy and receiver, beside nginx's and the telemetry's.
 SOURCES = "".join(
-    f'\n[[source]]\nname = "{name}"\npaths = ["{name}.log"]\nparser = "{parser}"\n'
-    for name, parser in (
-        ("api", "dify"), ("tasks", "dify"), ("plugin-daemon", "plugin-daemon"), ("proxy", "dify"), ("receiver", "dify"),
+    f'\n[[source]]\nname = "{name}"\npaths = ["{log}.log"]\nparser = "{parser}"\n'
+    for name, log, parser in (
+        ("api", "api", "dify"), ("tasks", "tasks", "dify"), ("plugin-daemon", "plugin-daemon", "plugin-daemon"),
+        ("proxy", "proxy", "dify"), ("receiver", "receive", "dify"),
     )
 )  # fmt: skip
 
 
 class Chat(Struct, frozen=True):
-    """An answered chat; `seconds` is its duration."""
+    """A chat with an app of kind chatflow, which calls one model; `seconds` is its duration."""
 
     app_id: str
     input_tokens: int
@@ -36,17 +48,12 @@ class Chat(Struct, frozen=True):
         return str(Decimal(2 * self.input_tokens + 8 * self.output_tokens) / 1_000_000)
 
     @property
-    def usage(self) -> dict[str, Any]:
+    def node(self) -> dict[str, Any]:
         return {
             "gen_ai.provider.name": PROVIDER,
             "gen_ai.request.model": MODEL,
             "gen_ai.usage.input_tokens": self.input_tokens,
             "gen_ai.usage.output_tokens": self.output_tokens,
-        }
-
-    @property
-    def node(self) -> dict[str, Any]:
-        return self.usage | {
             "dify.event.name": "dify.node.execution",
             "dify.app_id": self.app_id,
             "dify.node.type": "llm",
@@ -61,7 +68,7 @@ class Chat(Struct, frozen=True):
 def write(chat: Chat) -> None:
     """Append to the logs in the working folder."""
     trace = uuid.uuid4().hex
-    _json("worker.log", "langgenius/dify", "telemetry.span_detail", chat.node | {"dify.event.signal": "span_detail"})
+    _append("worker.log", telemetry(chat, _now()))
     _text(
         "api.log", f"INFO [Dummy-1] [ext_request_logging.py:73] {trace} - POST {ROUTE} 200 {1000 * chat.seconds:.3f} "
     )
@@ -71,8 +78,6 @@ def write(chat: Chat) -> None:
         f"INFO dify-plugin-daemon middleware.go:83 trace_id={trace} tenant_id={TENANT} HTTP request status=200 method=POST "
         f"client_ip=172.18.0.7 latency_ms={1000 * chat.seconds:.0f} path=/plugin/{TENANT}/dispatch/llm/invoke",
     )
-    _proxy(chat)
-    _receiver(chat)
 
 
 def _tasks(chat: Chat, trace: str) -> None:
@@ -91,57 +96,17 @@ def _tasks(chat: Chat, trace: str) -> None:
     )
 
 
-def _proxy(chat: Chat) -> None:
-    request = {
-        "dify.event.name": "dify.proxy.request",
-        "http.request.method": "POST",
-        "http.route": ROUTE,
-        "http.response.status_code": 200,
-        "http.server.request.duration": chat.seconds,
-        "dify.proxy.time_to_first_byte": chat.seconds / 10,
-        "gen_ai.server.time_to_first_token": chat.seconds / 5,
-        "http.response.body.size": 40 * chat.output_tokens,
-        "dify.proxy.outcome": "ok",
-        "dify.streaming": True,
-        "dify.app_id": chat.app_id,
-        "dify.proxy.usage": [chat.usage | {"dify.total_price": chat.price, "dify.currency": "USD"}],
-        "dify.proxy.worker": "demo-0",
-        "dify.proxy.active_requests": 1,
-        "dify.proxy.dropped_lines": 0,
-    }
-    _json("proxy.log", "dify-exporter-proxy", f"POST {ROUTE} 200 {1000 * chat.seconds:.3f}", request)
-
-
-def _receiver(chat: Chat) -> None:
-    keys = {"dify.span.dialect": "phoenix", "dify.span.key": f"node:{uuid.uuid4()}"}
-    run = {
-        "dify.event.name": "dify.workflow.run",
-        "dify.span.dialect": "phoenix",
-        "dify.span.key": f"run:{uuid.uuid4()}",
-        "dify.app_id": chat.app_id,
-        "dify.app.mode": "advanced-chat",
-        "dify.workflow.status": "succeeded",
-        "dify.workflow.elapsed_time": chat.seconds,
-    }
-    items = [
-        {"dialect": "phoenix", "outcome": "written", "count": 2},
-        {"dialect": "phoenix", "outcome": "ignored", "count": 5},
-    ]
-    heartbeat = {"dify.event.name": "dify.receiver.heartbeat", "dify.receiver.items": items}
-    for attributes in (chat.node | keys, run, heartbeat):
-        _json("receiver.log", "dify-exporter-receive", str(attributes["dify.event.name"]), attributes)
-
-
-def _json(name: str, service: str, message: str, attributes: dict[str, Any]) -> None:
+def telemetry(chat: Chat, at: datetime) -> str:
+    """The line of the enterprise telemetry."""
     line = {
-        "ts": f"{_now():%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
+        "ts": f"{at:%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z",
         "severity": "INFO",
-        "service": service,
+        "service": "langgenius/dify",
         "caller": "drill",
-        "message": message,
-        "attributes": attributes,
+        "message": "telemetry.span_detail",
+        "attributes": chat.node | {"dify.event.signal": "span_detail"},
     }
-    _append(name, json.dumps(line, separators=(",", ":")))
+    return json.dumps(line, separators=(",", ":"))
 
 
 def _text(name: str, rest: str) -> None:

@@ -1,12 +1,13 @@
-"""The demo feeds every panel of the dashboards but those of faults, which say so."""
+"""The demo feeds every panel of the dashboards but those of faults, which say so, and its receiver and proxy are real."""
 
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from urllib.request import urlopen
 
 import pytest
 
-from tests.drill.deployment import deployed
-from tests.drill.logs import SOURCES
+from tests.drill.__main__ import greeting
+from tests.drill.deployment import PAST, Deployment, deployed
 from tests.system.programs import until
 from tests.system.test_dashboards import PANELS, substituted
 
@@ -22,18 +23,80 @@ FAULTS = {
 LATER = {"Highest cost on this day of past weeks"}
 
 
+#: Each of them has the tokens of the same chats.
+TOKENS_OF = ("receiver", "proxy", "worker")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    with deployed(tmp_path_factory.mktemp("demo"), SPEED, has_all_sources=True) as deployment:
+        yield deployment
+
+
 @pytest.mark.timeout(240)
-def test_no_panel_of_the_demo_is_empty(tmp_path: Path) -> None:
-    with deployed(tmp_path, SPEED, more_sources=SOURCES) as deployment:
+def test_no_panel_of_the_demo_is_empty(demo: Deployment) -> None:
+    def has_data(expression: str) -> bool:
+        answer = demo.prometheus.query(substituted(expression))
+        return any(each["value"][1] != "NaN" for each in answer)
 
-        def has_data(expression: str) -> bool:
-            answer = deployment.prometheus.query(substituted(expression))
-            return any(each["value"][1] != "NaN" for each in answer)
+    def nothing_is_empty() -> bool:
+        """A panel that compares may lack the other side."""
+        empty = {panel["title"] for _, panel in PANELS if not any(has_data(each["expr"]) for each in panel["targets"])}
+        print("empty:", missing := empty - FAULTS - LATER)
+        return not missing
 
-        def empty() -> set[str]:
-            """Panels without data; a panel that compares may lack the other side."""
-            return {
-                panel["title"] for _, panel in PANELS if not any(has_data(each["expr"]) for each in panel["targets"])
-            }
+    until("data in all panels", nothing_is_empty, 100)
 
-        until("data in all panels", lambda: empty() <= FAULTS | LATER, 100)
+
+def test_tokens_and_cost_of_the_receiver_move_with_the_requests(demo: Deployment) -> None:
+    def tokens() -> float:
+        return demo.exporter.value("dify_tokens_used_total", source="receiver")
+
+    before = tokens()
+    until("more tokens", lambda: tokens() > before)
+
+    def dialects() -> set[str]:
+        """The receiver's heartbeat tells them each ten seconds."""
+        return {labels["dialect"] for labels, value in demo.exporter.samples("dify_receiver_items_total") if value}
+
+    assert until("a heartbeat", dialects) == {"phoenix"}
+
+
+def test_receiver_and_proxy_tell_what_dify_tells(demo: Deployment) -> None:
+    """Once no client sends any more, all three have the same tokens and cost."""
+
+    def books() -> list[dict[str, float]]:
+        """Tokens and cost by source; only the worker's log begins with an older chat."""
+        found = []
+        for name, past in (
+            ("dify_tokens_used_total", PAST.input_tokens + PAST.output_tokens),
+            ("dify_cost_total", float(PAST.price)),
+        ):
+            totals = dict.fromkeys(TOKENS_OF, 0.0) | {"worker": -past}
+            for labels, value in demo.exporter.samples(name):
+                totals[labels["source"]] += value
+            found.append({source: round(total, 6) for source, total in totals.items()})
+        return found
+
+    def are_equal() -> bool:
+        found = books()
+        print(found)
+        return all(min(totals.values()) == max(totals.values()) > 0 for totals in found)
+
+    demo.pause.set()
+    try:
+        until("equal books", are_equal)
+    finally:
+        demo.pause.clear()
+
+
+def test_the_greeting_names_addresses_that_answer(demo: Deployment) -> None:
+    assert demo.receiver is not None
+    text = greeting(demo)
+    for url in (f"{demo.exporter.url}/metrics", f"{demo.prometheus.url}/classic/alerts",
+                f"http://{demo.alertmanager}/api/v2/alerts"):  # fmt: skip
+        assert url in text
+        with urlopen(url, timeout=10) as answer:
+            assert answer.status == 200
+    assert demo.receiver.url in text
+    assert demo.proxy in text

@@ -37,6 +37,7 @@ class Node(NamedTuple):
     failed_attempts: int = 0
     inside: tuple["Node", ...] = ()
     nested: "Workflow | None" = None
+    first_token_seconds: float = 0.42
 
 
 class Workflow(NamedTuple):
@@ -45,6 +46,7 @@ class Workflow(NamedTuple):
     nodes: tuple[Node, ...]
     status: str = "succeeded"
     conversation_id: str | None = None
+    seconds: float = 3.1
 
 
 class Message(NamedTuple):
@@ -144,7 +146,7 @@ def usage_of(node: Node) -> dict[str, Any]:
     given, produced = node.tokens or (0, 0)
     return {
         "prompt_tokens": given, "completion_tokens": produced, "total_tokens": given + produced,
-        "total_price": node.price, "currency": node.currency, "latency": 2.31, "time_to_first_token": 0.42,
+        "total_price": node.price, "currency": node.currency, "latency": 2.31, "time_to_first_token": node.first_token_seconds,
     }  # fmt: skip
 
 
@@ -265,7 +267,7 @@ def _provided(teller: Teller, run: Run, trace_id: bytes, parent: bytes, is_phoen
     nodes = [node for node in leaves(run.nodes) if node.nested is None]
     total = sum(sum(node.tokens or ()) for node in nodes)
     metadata = {
-        "app_id": run.app_id, "status": run.status, "elapsed_time": 3.1, "total_tokens": total, "query": CANARY,
+        "app_id": run.app_id, "status": run.status, "elapsed_time": run.seconds, "total_tokens": total, "query": CANARY,
         "conversation_id": run.conversation_id, "workflow_run_id": run.run_id, "trace_entity_type": "workflow",
         "status_message": ERROR if run.status == "failed" else "", "user_id": CANARY,
     }  # fmt: skip
