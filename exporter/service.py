@@ -26,7 +26,7 @@ from exporter.persistence.checkpoint import Checkpoint
 from exporter.persistence.committer import Committer
 from exporter.process.fd_limit import raise_fd_limit
 from exporter.status.monitor import Lifecycle, StatusMonitor
-from exporter.status.rows import TODAY_BUDGET, Status
+from exporter.status.rows import Status
 from exporter.tail.source import LedgerPort, SourceSettings
 from exporter.tail.supervisor import SourceOptions, Supervisor
 from exporter.web.listener import Listener
@@ -42,7 +42,7 @@ class Service:
         """`file` is the configuration file, which `reload` reads again."""
         self._config = config
         self._file = file
-        budgets, is_stored = (*config.budgets, TODAY_BUDGET), bool(config.exporter.state)
+        budgets, is_stored = config.budgets, bool(config.exporter.state)
         self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices, budgets, is_stored)
         if is_stored:
             self._ledger.keep_history(History(config.history, config.limits, time.time))
@@ -116,7 +116,7 @@ class Service:
             return self._reload_problems
 
     def _apply(self, config: Config) -> None:
-        self._ledger.configure(config.limits, config.prices, (*config.budgets, TODAY_BUDGET), config.history)
+        self._ledger.configure(config.limits, config.prices, config.budgets, config.history)
         self._config = config
         try:
             self._supervisor.apply(_source_options(config), config.exporter.start_at)

@@ -1,6 +1,7 @@
 """The last days, from the books of the history that are not in the archive yet."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 
 from msgspec import Struct
@@ -8,6 +9,7 @@ from msgspec import Struct
 from exporter.ledger import history as h
 from exporter.ledger.exponential import merge, quantile
 from exporter.status.traffic import is_failure, is_served
+from parsers.values.times import zone
 
 _MAX_ROWS = 60
 
@@ -36,6 +38,16 @@ def day_rows(books: Mapping[h.BookKey, h.Entries]) -> tuple[DayRow, ...]:
         for day, timezone, source in sorted(keys, key=lambda key: key[0], reverse=True)
     )
     return tuple(row for row in rows if row.requests or row.tokens or row.cost)[:_MAX_ROWS]
+
+
+def today_row(rows: Sequence[DayRow], now: float, timezone: str) -> DayRow | None:
+    """The source with the most tokens today. `now` is in seconds since the epoch.
+
+    Sources are not added up: several logs may report the same calls.
+    """
+    today = datetime.fromtimestamp(now, zone(timezone)).date().isoformat()
+    rows = [row for row in rows if (row.day, row.timezone) == (today, timezone) and (row.tokens or row.cost)]
+    return max(rows, key=lambda row: row.tokens, default=None)
 
 
 def _row(day: str, timezone: str, source: str, entries: h.Entries) -> DayRow:

@@ -12,11 +12,11 @@ from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exemplars import Exemplars
-from exporter.status.days import day_rows
+from exporter.status.days import day_rows, today_row
 from exporter.status.failures import FailureBuffer, ObservedLedger
 from exporter.status.history import History
 from exporter.status.places import failure_row
-from exporter.status.rows import SourceState, Status, budget_rows, model_rows, source_rows, spent_today
+from exporter.status.rows import SourceState, Status, budget_rows, model_rows, source_rows
 from exporter.status.traffic import recent, route_rows, traffic_rows
 from exporter.tail.source import LedgerPort, Source, SourceSettings
 
@@ -80,6 +80,7 @@ class StatusMonitor:
         now = time.time()
         snapshot, points = self._ledger.snapshot(now), self._history.points(chart_range)
         period = recent(snapshot, time.monotonic(), self._history)
+        days = day_rows(self._ledger.books())
         return Status(
             version=__version__,
             now=now,
@@ -92,8 +93,8 @@ class StatusMonitor:
             span=period.span,
             routes=route_rows(period),
             traffic=traffic_rows(period),
-            today=spent_today(snapshot, now),
-            days=day_rows(self._ledger.books()),
+            today=today_row(days, now, config.history.timezone),
+            days=days,
             models=model_rows(snapshot, config),
             budgets=budget_rows(snapshot, config, now),
             failures=tuple(map(failure_row, self._failures.failures())),

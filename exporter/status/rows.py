@@ -16,12 +16,8 @@ from exporter.status.failures import FailureBuffer, UnparsedLine
 from exporter.status.history import Point, Totals, rates, totals_by_source
 from exporter.status.places import FailureRow
 from exporter.status.traffic import RouteRow, TrafficRow
-from parsers.values.numbers import SECOND
 
 _MAX_MODELS = 20
-
-#: A budget that the ledger keeps beside the configured ones. Its spending is "today" on the page.
-TODAY_BUDGET = budgets.Budget(name="today", window="day", unit=budgets.TOKENS, limit="1")
 
 
 class SourceState(Struct, frozen=True):
@@ -83,7 +79,7 @@ class Status(Struct, frozen=True):
     read so far. `chart_range` is the key of `RANGES` that the charts show.
 
     `progress` is the bytes that the first pass has read and the bytes that it has to read. Times are in seconds since
-    the epoch. `today` maps "tokens" and currencies to amounts.
+    the epoch. `today` is the source with the most tokens today; None if no line of today has any.
     """
 
     version: str
@@ -97,7 +93,7 @@ class Status(Struct, frozen=True):
     span: float
     routes: tuple[RouteRow, ...]
     traffic: tuple[TrafficRow, ...]
-    today: Mapping[str, int | Decimal]
+    today: DayRow | None
     days: tuple[DayRow, ...]
     models: tuple[ModelRow, ...]
     budgets: tuple[BudgetRow, ...]
@@ -127,16 +123,6 @@ def source_rows(
             )
         )
     return tuple(rows)
-
-
-def spent_today(snapshot: Snapshot, now: float) -> dict[str, int | Decimal]:
-    """Tokens and cost since midnight UTC, by "tokens" or currency. `now` is in seconds since the epoch."""
-    start, _ = TODAY_BUDGET.window_of(round(now * SECOND))
-    return {
-        unit: amount
-        for (at, unit), amount in snapshot.spent.get(TODAY_BUDGET.key, {}).items()
-        if at == start and amount and unit != budgets.SEEN
-    }
 
 
 def model_rows(snapshot: Snapshot, config: Config) -> tuple[ModelRow, ...]:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from exporter.ledger.history import LATE, History, HistoryConfig
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
-from exporter.status.days import day_rows
+from exporter.status.days import DayRow, day_rows, today_row
 from exporter.tail.position import Position, Window
 from parsers.nginx import Nginx
 
@@ -58,3 +58,16 @@ def test_the_newest_day_is_first_and_the_number_of_rows_is_bounded() -> None:
     rows = day_rows(books)
     assert len(rows) == 60
     assert [(row.day, row.source) for row in rows[:2]] == [("2026-11-08", "s00"), ("2026-11-08", "s01")]
+
+
+def test_today_is_the_source_with_the_most_tokens_and_no_sum_of_sources() -> None:
+    """The receiver, the proxy and the worker may report the same calls."""
+
+    def row(day: str, source: str, tokens: int) -> DayRow:
+        return DayRow(day, "Asia/Tokyo", source, 0, 0, None, tokens, ())
+
+    now = 1_795_446_000.0  # 2026-11-24, 00:00 in Tokyo
+    rows = (row("2026-11-24", "proxy", 7), row("2026-11-24", "receiver", 9), row("2026-11-23", "worker", 99))
+    assert today_row(rows, now, "Asia/Tokyo") == rows[1]
+    assert today_row(rows, now - 1, "Asia/Tokyo") == rows[2]
+    assert today_row(rows, now, "UTC") is None

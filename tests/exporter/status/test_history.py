@@ -1,11 +1,10 @@
-"""Rates, quantiles and the usage of today, from several snapshots."""
+"""Rates and quantiles, from several snapshots."""
 
 from itertools import pairwise
 
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
 from exporter.status.history import History, rates
-from exporter.status.rows import TODAY_BUDGET, spent_today
 from exporter.status.traffic import recent, route_rows, traffic_rows
 from parsers import batch as b
 
@@ -14,7 +13,7 @@ SECOND = 1_000_000_000
 
 
 def new_ledger() -> Ledger:
-    return Ledger(Limits(), lambda: NOW, budgets=[TODAY_BUDGET])
+    return Ledger(Limits(), lambda: NOW)
 
 
 def request(status: str = "200", failure: str = "", seconds: float = 1.0, count: int = 1) -> b.Batch:
@@ -85,11 +84,3 @@ def test_traffic_is_counted_as_the_alert_counts_it() -> None:
     assert (row.source, row.requests, row.rate, row.failed, row.reason) == ("s", 12, 0.2, 4, "server_error")
     assert row.p95 is not None
     assert 38 < row.p95 < 42
-
-
-def test_today_includes_only_lines_of_today() -> None:
-    ledger = new_ledger()
-    for at in (NOW, NOW - 86400):
-        usage = b.Usage("app", "p", "m", 10, 5, at=round(at * SECOND))
-        ledger.enter("s", b.Batch(records=(usage,), last_at=round(at * SECOND)))
-    assert spent_today(ledger.snapshot(NOW), NOW) == {"tokens": 15}

@@ -55,7 +55,7 @@ def full(text: str):
         budgets=(BudgetRow(text, text, text, 1.0, 2.0, None, 0.0),),
         failures=(FailureRow(failure, text), FailureRow(failure, "")),
         verdicts=(Verdict(text, (), text), Verdict("Fine", (text,))),
-        today={"tokens": 5, text: 1},
+        today=DayRow(text, text, text, 4, 1, 0.5, 7, ((text, Decimal("0.25")),)),
         reload_problems=(text,),
         ready=False,
     )
@@ -110,7 +110,8 @@ def test_several_values_are_separated_by_commas() -> None:
     state = structs.replace(one, name="two", errors={"gone": 1200, "denied": 2}, paths=("/a", "/b"))
     sources = [SourceRow(each, Totals(9), 0.0, None, (), dict.fromkeys(("lines",), ())) for each in (one, state)]
     verdicts = (Verdict("Up", ("one", "two")), Verdict("Down", ("one", "two")))
-    text = page(status(sources=tuple(sources), verdicts=verdicts, today={"EUR": 1, "USD": 2})).decode()
+    today = DayRow("2026-11-30", "UTC", "one", 0, 0, None, 5, (("EUR", Decimal(1)), ("USD", Decimal(2))))
+    text = page(status(sources=tuple(sources), verdicts=verdicts, today=today)).decode()
     plain = " ".join(re.sub("<[^>]*>", "", text).split())
     for words in ("gone (1,200), denied (2)", "one, two: Up, Down", "1.00 EUR, 2.00 USD", "collecting"):
         assert words in plain, words
