@@ -113,8 +113,10 @@ def test_slow_clients_lose_their_connection_and_stop_nobody(receiver: Receiver) 
             assert receiver.post("/v1/traces", b"") in (200, 503)
             times.append(time.monotonic() - begun)
         assert sorted(times)[25] < 1.0
-        answered = read_all(slow[0]) + read_all(slow[1])
-        assert answered.replace(b"<reset>", b"") == b""
+        # Those that got a place lose it without an answer, the others were refused. Which ones depends on the kernel.
+        answers = [read_all(each).replace(b"<reset>", b"") for number, each in enumerate(slow) if number % 3 < 2]
+        assert all(not answer or answer.startswith(b"HTTP/1.1 503 ") for answer in answers)
+        assert answers.count(b"") >= 32
     finally:
         for each in slow:
             each.close()

@@ -90,8 +90,8 @@ def test_a_file_that_logrotate_renames_is_opened_again(tmp_path: Path) -> None:
         until("the first line", lambda: exporter.value("dify_exporter_lines_total") > 0)
 
         def rotate() -> None:
-            number = 100
-            while not stopped.wait(0.3):
+            number = 1000
+            while not stopped.wait(0.05):
                 number -= 1
                 receiver.log.rename(receiver.log.with_name(f"receive.log.{number}"))
                 until("a new file", receiver.log.exists, 30)
