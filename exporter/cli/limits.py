@@ -15,6 +15,10 @@ _NO_THREAD = "can't start new thread"
 #: The message of glibc if a library does not fit into memory (elf/dl-load.c).
 _NOT_MAPPED = "failed to map segment"
 
+_NO_MEMORY = b"dify-exporter: there is not enough memory: allow more (ulimit -v, LimitAS, or the memory limit of the container)\n"
+#: Made before the memory is used up.
+_EXIT = SystemExit(2)
+
 #: Errors of a write to standard output. EPIPE is not among them: click ends a command whose reader has exited.
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
@@ -37,7 +41,8 @@ def sentences() -> Iterator[None]:
     except (MemoryError, ImportError) as error:
         if isinstance(error, ImportError) and _NOT_MAPPED not in str(error):
             raise
-        stop("there is not enough memory: allow more (ulimit -v, LimitAS, or the memory limit of the container)")
+        os.write(2, _NO_MEMORY)  # `stop` itself needs memory
+        raise _EXIT from None
     except OSError as error:
         if error.filename is not None or error.errno not in _CANNOT_WRITE:
             raise

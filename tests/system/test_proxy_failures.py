@@ -82,6 +82,8 @@ def test_rotation_under_load_loses_no_line(url: str, tmp_path: Path) -> None:
             sending = [pool.submit(load) for _ in range(4)]
             for number in range(1, 4):
                 until("lines in the new file", lambda: proxy.log.exists() and proxy.log.stat().st_size > 2000)
+                counted = exporter.value("dify_requests_total")
+                until("their counts", lambda before=counted: exporter.value("dify_requests_total") > before)
                 for older in range(number - 1, 0, -1):
                     (tmp_path / f"proxy.log.{older}").rename(tmp_path / f"proxy.log.{older + 1}")
                 proxy.log.rename(tmp_path / "proxy.log.1")
