@@ -15,7 +15,10 @@ _NO_THREAD = "can't start new thread"
 #: The message of glibc if a library does not fit into memory (elf/dl-load.c).
 _NOT_MAPPED = "failed to map segment"
 
-_NO_MEMORY = b"dify-exporter: there is not enough memory: allow more (ulimit -v, LimitAS, or the memory limit of the container)\n"
+_NO_MEMORY = (
+    b"dify-exporter: there is not enough memory: allow more "
+    b"(ulimit -v, LimitAS, or the memory limit of the container)\n"
+)
 #: Made before the memory is used up.
 _EXIT = SystemExit(2)
 
