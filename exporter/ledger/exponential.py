@@ -12,6 +12,7 @@ in which bucket a duration is. The source of the schema is https://prometheus.io
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import repeat
 from math import ceil, isqrt
 
 SCHEMA = 3
@@ -53,6 +54,7 @@ class Numbers(dict[int, int]):
     def __init__(self, bounds: Sequence[int]) -> None:
         """`bounds` are sorted, in nanoseconds. The last one is not below any duration."""
         super().__init__()
+        self._bounds = bounds
         self._search = partial(bisect_left, bounds)
 
     def __missing__(self, duration: int) -> int:
@@ -61,10 +63,22 @@ class Numbers(dict[int, int]):
             self[duration] = number
         return number
 
-    def of(self, durations: Sequence[int]) -> list[int]:
-        """The numbers of durations. There must be at least one."""
-        # Finer durations repeat too rarely for the cache. The first one shows what the log holds.
-        return [*map(self._search if durations[0] % _MILLISECOND else self.__getitem__, durations)]
+    def counts(self, ordered: Sequence[int]) -> list[tuple[int, int]]:
+        """The numbers of sorted durations, and how many have each. A number may occur again. At least one duration."""
+        if len(ordered) < _MANY:
+            # Finer durations repeat too rarely for the cache. The first one shows what the log holds.
+            find = self._search if ordered[0] % _MILLISECOND else self.__getitem__
+            return [*zip(map(find, ordered), repeat(1), strict=False)]
+        found, begin, size, bounds = [], 0, len(ordered), self._bounds
+        number = self._search(ordered[0])
+        while True:
+            end = bisect_right(ordered, bounds[number], begin)
+            found.append((number, end - begin))
+            if end == size:
+                return found
+            begin, number = end, number + 1
+            if ordered[begin] > bounds[number]:  # most durations have the same number or the next one
+                number = bisect_left(bounds, ordered[begin], number)
 
 
 def merge(counts: dict[int, int], more: Mapping[int, int]) -> None:
@@ -78,16 +92,8 @@ _NUMBERS = Numbers(BOUNDS)
 
 def observe(counts: dict[int, int], durations: Sequence[int]) -> None:
     """Add durations to a histogram. There must be at least one."""
-    if len(durations) < _MANY:
-        for number in _NUMBERS.of(durations):
-            counts[number] = counts.get(number, 0) + 1
-        return
-    ordered, begin = sorted(durations), 0
-    while begin < len(ordered):
-        number = bisect_left(BOUNDS, ordered[begin])
-        end = bisect_right(ordered, BOUNDS[number], begin)
-        counts[number] = counts.get(number, 0) + end - begin
-        begin = end
+    for number, count in _NUMBERS.counts(sorted(durations)):
+        counts[number] = counts.get(number, 0) + count
 
 
 def quantile(q: float, counts: Mapping[int, int]) -> float | None:

@@ -15,9 +15,6 @@ from msgspec import Struct
 from exporter.ledger import exponential
 from parsers.values.numbers import SECOND
 
-#: So many durations at once are faster to count by cell than one by one.
-_MANY = 64
-
 
 class Histogram(Struct, frozen=True, array_like=True, gc=False):
     """The durations of one label set: their sum in nanoseconds, and their number by cell.
@@ -55,7 +52,6 @@ class Layout:
         classic = [round(bound * SECOND) for bound in bounds]
         splitting = {*classic}.difference(exponential.BOUNDS)
         cells = sorted([*exponential.BOUNDS, *splitting])
-        self._bounds = cells
         self._numbers = exponential.Numbers(cells)
         #: The number of the cell behind each classic bound.
         self._edges = [bisect_left(cells, bound) + 1 for bound in classic]
@@ -71,27 +67,11 @@ class Layout:
             ordered = ordered[zeros:]
         first, cells = before.first, before.cells
         if ordered:
-            is_many = len(ordered) >= _MANY
-            numbers = self._numbers.of((ordered[0], ordered[-1]) if is_many else ordered)
-            first, cells = _room(before, numbers[0], numbers[-1])
-            if is_many:
-                self._add_ordered(first, cells, ordered, numbers[0])
-            else:
-                for number in numbers:
-                    cells[number - first] += 1
+            counts = self._numbers.counts(ordered)
+            first, cells = _room(before, counts[0][0], counts[-1][0])
+            for number, count in counts:
+                cells[number - first] += count
         return Histogram(before.total + sum(ordered), before.zeros + zeros, first, cells)
-
-    def _add_ordered(self, first: int, cells: list[int], ordered: list[int], number: int) -> None:
-        """Add many durations, the first one in the cell `number`. Most are in the same cell or in the next one."""
-        bounds, begin, size = self._bounds, 0, len(ordered)
-        while True:
-            end = bisect_right(ordered, bounds[number], begin)
-            cells[number - first] += end - begin
-            if end == size:
-                return
-            begin, number = end, number + 1
-            if ordered[begin] > bounds[number]:
-                number = bisect_left(bounds, ordered[begin], number)
 
     def cumulative(self, histogram: Histogram) -> list[int]:
         """For each classic bound, the number of durations that it is not below, and the number of all durations."""
