@@ -1,6 +1,7 @@
 """Starting real programs: wait for what they say, show what they said when a test fails."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,19 @@ class Process:
             assert self._process.stdout is not None
             self._process.stdout.close()
         return code
+
+
+class WsgiProgram:
+    """A running `dify-exporter proxy` or `receive`, with its log and where it listens."""
+
+    def __init__(self, process: Process, log: Path) -> None:
+        self.process = process
+        self.log = log
+        found = re.search(r"http://([^:]+):(\d+)", process.said("Listening at"))
+        assert found is not None
+        self.url = found[0]
+        self.address = found[1], int(found[2])
+        process.said("Booting worker")
 
 
 @contextmanager

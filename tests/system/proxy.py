@@ -11,20 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.system.exporter import COMMAND
-from tests.system.programs import Process, running, until
+from tests.system.programs import WsgiProgram, running, until
 
 
-class Proxy:
+class Proxy(WsgiProgram):
     """A running `dify-exporter proxy`."""
-
-    def __init__(self, process: Process, log: Path) -> None:
-        self.process = process
-        self.log = log
-        found = re.search(r"http://([^:]+):(\d+)", process.said("Listening at"))
-        assert found is not None
-        self.url = found[0]
-        self.address = found[1], int(found[2])
-        process.said("Booting worker")
 
     def lines(self, event: str = "dify.proxy.request") -> list[dict[str, Any]]:
         """The attributes of the lines so far; the log must be whole lines of ASCII JSON."""

@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import random
-import re
 import signal
 import socket
 import struct
@@ -17,22 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.system.exporter import COMMAND
-from tests.system.programs import Process, running, until
+from tests.system.programs import WsgiProgram, running, until
 
 Lines = list[dict[str, Any]]
 
 
-class Receiver:
+class Receiver(WsgiProgram):
     """A running `dify-exporter receive`."""
-
-    def __init__(self, process: Process, log: Path) -> None:
-        self.process = process
-        self.log = log
-        found = re.search(r"http://([^:]+):(\d+)", process.said("Listening at"))
-        assert found is not None
-        self.url = found[0]
-        self.address = found[1], int(found[2])
-        process.said("Booting worker")
 
     @property
     def worker(self) -> int:
