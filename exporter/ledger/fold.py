@@ -13,6 +13,7 @@ from exporter.ledger.series import Labels
 from exporter.ledger.source_ledger import SourceLedger, event_time
 from exporter.ledger.span_apps import AppRecord
 from parsers import batch as b
+from parsers.values.http import status_class_of
 
 _MAX_WORKERS = 1024
 
@@ -23,7 +24,7 @@ _WORKER_KINDS = ("workflow", "advanced-chat")
 def _request(ledger: SourceLedger, record: b.Request) -> None:
     source, series, books = ledger.source, ledger.series, ledger.books
     series.add(c.REQUESTS, (source, record.method, record.route, record.status_code), record.count, record.count)
-    answered = record.route, _status_class(record.status_code)
+    answered = record.route, status_class_of(record.status_code)
     books.add(h.REQUESTS, answered, record.count)
     if (source, record.route, b.FAILURE_REASONS[0]) not in series.counters[c.FAILED_REQUESTS]:
         for reason in b.FAILURE_REASONS:
@@ -40,10 +41,6 @@ def _request(ledger: SourceLedger, record: b.Request) -> None:
         series.observe(c.TIME_TO_FIRST_BYTE, (source, record.method, record.route), record.first_bytes)
     if record.handler_durations:
         series.observe(c.HANDLER_DURATION, (source, record.method, record.route), record.handler_durations)
-
-
-def _status_class(status_code: str) -> str:
-    return f"{status_code[0]}xx" if status_code.isdigit() else status_code
 
 
 def post(ledger: SourceLedger, records: Sequence[b.Record]) -> None:

@@ -16,6 +16,7 @@ from exporter.ledger.histogram import layout
 from exporter.ledger.series import Labels
 from exporter.ledger.snapshot import Snapshot
 from exporter.metrics.quantile import approximate, merged, quantiles
+from parsers.values.http import status_class_of
 
 Summary = dict[str, dict[str, Any]]
 
@@ -159,7 +160,7 @@ def _requests(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
 
     def by_route_and_class(item: tuple[Labels, Any]) -> tuple[str, str]:
         (_, _, route, status_code), _ = item
-        return route, f"{status_code[0]}xx" if status_code.isdigit() else status_code
+        return route, status_class_of(status_code)
 
     own = [item for item in snapshot.counters[c.REQUESTS].items() if item[0][0] == source]
     rows = []

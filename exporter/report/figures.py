@@ -13,6 +13,7 @@ from exporter.ledger.history import Entries
 from exporter.ledger.money import Exchange
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Labels
+from exporter.metrics.quantile import quantiles
 from parsers.batch import UNKNOWN
 
 #: The statuses of runs that failed: Dify's own, and those of its messages and nodes.
@@ -157,5 +158,4 @@ def _add(row: Row, name: str, amount: int | Decimal) -> None:
 
 def _quantiles(counts: Mapping[int, int]) -> dict[str, float]:
     """p50, p95 and p99 in seconds, with three significant digits."""
-    found = {f"p{q}": exponential.quantile(q / 100, counts) for q in (50, 95, 99)}
-    return {name: float(f"{value:.3g}") for name, value in found.items() if value is not None}
+    return {name: float(f"{value:.3g}") for name, value in quantiles(counts).items()}

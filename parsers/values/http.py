@@ -28,6 +28,11 @@ def status_code_of(text: bytes) -> str:
     return _STATUS_CODES.get(text) or (UNKNOWN if text in (b"", b"-") else OTHER)
 
 
+def status_class_of(status_code: str) -> str:
+    """Return the class of a status code label, such as `5xx`; `other` and `unknown` as they are."""
+    return f"{status_code[0]}xx" if status_code.isdigit() else status_code
+
+
 def failure_of(status_code: str) -> str:
     """Return the failure reason (of FAILURES) of a status code label, "" for none."""
     return _FAILURES.get(status_code, "")
