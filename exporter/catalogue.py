@@ -182,7 +182,7 @@ FOLDED_OBSERVATIONS = _counter(
     "dify_exporter_folded_observations_total", "Observations whose open labels became `other` at the metric's cap.",
     "metric")
 JOINS_EXPIRED = _counter(
-    "dify_exporter_joins_expired_total", "Runs whose end was never seen, and usages whose app was never told.",
+    "dify_exporter_joins_expired_total", "Runs whose end was never seen, and usages whose app was never named.",
     "source")
 CHECKPOINT_TIMESTAMP = _gauge(
     "dify_exporter_checkpoint_timestamp_seconds", "When the state was last written.")

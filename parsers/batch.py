@@ -342,6 +342,11 @@ class OfSpan(Struct, frozen=True, gc=False, tag=True):
     record: Usage | FirstToken | UsageMissing
     at: Moment | None = None
 
+    @staticmethod
+    def inner(record: "Record") -> "Record":
+        """Return the record itself, also of one whose app is that of a span."""
+        return record.record if isinstance(record, OfSpan) else record
+
 
 #: Allowed values of `ReceivedItems.dialect` and `ReceivedItems.outcome`.
 TRACING_DIALECTS = ("otel", "phoenix", "langfuse", "native", "none")

@@ -25,8 +25,8 @@ def audit(config: Config) -> Iterator[Finding]:
     yield from _unknown_sources(config)
     yield from _old_prices(config.prices_date, datetime.now(UTC).date())
     records = {source.name: list(_records(source)) for source in config.sources}
-    usages = {name: found for name, told in records.items() if (found := [*_usages(told)])}
-    yield from _told_twice({name: told for name, told in records.items() if name in usages})
+    usages = {name: found for name, each in records.items() if (found := [*_usages(each)])}
+    yield from _counted_twice({name: each for name, each in records.items() if name in usages})
     prices = Prices(config.prices)
     if not usages:
         if config.budgets:
@@ -74,20 +74,19 @@ def _records(source: SourceConfig) -> Iterator[Record]:
 
 
 def _usages(records: Iterable[Record]) -> Iterator[Usage]:
-    for record in records:
-        told = record.record if isinstance(record, OfSpan) else record
-        if isinstance(told, Usage):
-            yield told
+    for record in map(OfSpan.inner, records):
+        if isinstance(record, Usage):
+            yield record
 
 
-def _told_twice(records: Mapping[str, Iterable[Record]]) -> Iterator[Finding]:
+def _counted_twice(records: Mapping[str, Iterable[Record]]) -> Iterator[Finding]:
     """The sources that may report the same calls: a receiver's, and the proxy's or the enterprise telemetry's."""
-    types = {name: {type(record) for record in told} for name, told in records.items()}
+    types = {name: {type(record) for record in each} for name, each in records.items()}
     received = [name for name, found in types.items() if ReceivedItems in found]
     for other in sorted(types.keys() - received) if received else ():
-        told_by = "the proxy" if Active in types[other] else "the enterprise telemetry or another log"
+        reporter = "the proxy" if Active in types[other] else "the enterprise telemetry or another log"
         yield Finding(
-            f"sources {', '.join(received)} (tracing) and {other} ({told_by}) may report the same model calls: do not "
+            f"sources {', '.join(received)} (tracing) and {other} ({reporter}) may report the same model calls: do not "
             "sum over them, choose one for each budget and panel"
         )
 

@@ -246,7 +246,7 @@ def _record_types(batch: Batch) -> str:
     """The types of the records and their numbers. Dropped values and the halves of joins repeat other records."""
     kinds: Counter[str] = Counter()
     for record in batch.records:
-        told = record.record if isinstance(record, OfSpan) else record
-        if kind := _RECORD_NAMES.get(type(told).__name__):
-            kinds[kind] += getattr(told, "count", 1)
+        inner = OfSpan.inner(record)
+        if kind := _RECORD_NAMES.get(type(inner).__name__):
+            kinds[kind] += getattr(inner, "count", 1)
     return ", ".join(f"{kind} ({count:,})" for kind, count in kinds.items()) or "nothing"

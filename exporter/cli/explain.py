@@ -98,12 +98,12 @@ def _report_match(guess: Guess, batch: Batch, config: Config) -> None:
     for record in batch.records:
         if isinstance(record, DroppedValue):
             continue
-        told = record.record if isinstance(record, OfSpan) else record
-        click.echo(f"\n{type(told).__name__}")
+        inner = OfSpan.inner(record)
+        click.echo(f"\n{type(inner).__name__}")
         if isinstance(record, OfSpan):
             click.echo(f"  app_id = that of span {record.parent}, which another line names")
-        for field, value in msgspec.structs.asdict(told).items():
-            if value not in (None, (), "") and not (field == "app_id" and told is not record):
+        for field, value in msgspec.structs.asdict(inner).items():
+            if value not in (None, (), "") and not (field == "app_id" and inner is not record):
                 click.echo(f"  {field} = {_shown(field, value)}")
     if len(dropped) == len(batch.records):
         click.echo("\nthis line contains nothing that is counted")

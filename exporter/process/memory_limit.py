@@ -1,4 +1,4 @@
-"""A limit on the memory of this process. What a hostile body becomes in memory cannot be told from its size."""
+"""A limit on the memory of this process. What a hostile body becomes in memory is not known from its size."""
 
 import re
 import resource

@@ -134,8 +134,8 @@ class _Known:
     @property
     def _status(self) -> str:
         metadata, attributes = self._metadata, self._attributes
-        told = status_of_span(attributes.get("dify.span.status"))
-        status = status_of(metadata.node_status, metadata.status, attributes.get("dify.node.status"), told)
+        of_span = status_of_span(attributes.get("dify.span.status"))
+        status = status_of(metadata.node_status, metadata.status, attributes.get("dify.node.status"), of_span)
         return "failed" if status == UNKNOWN and self._span.is_error else status
 
     @property
@@ -149,7 +149,7 @@ class _Known:
     def _call(self, usage: Usage) -> ModelCall:
         attributes, metadata = self._attributes, self._metadata
         own = attributes.get("dify.usage")
-        told = usage_of(own) if isinstance(own, dict) else Usage()
+        reported = usage_of(own) if isinstance(own, dict) else Usage()
         provider = _first(
             attributes.get("gen_ai.provider.name"), attributes.get("llm.provider"),
             metadata.model_provider, metadata.ls_provider,
@@ -164,13 +164,13 @@ class _Known:
             first_known(
                 _attribute_counts(attributes, "gen_ai.usage.{}_tokens", ("input", "output", "total")),
                 _attribute_counts(attributes, "llm.token_count.{}", ("prompt", "completion", "total")),
-                (told.prompt_tokens, told.completion_tokens, told.total_tokens),
+                (reported.prompt_tokens, reported.completion_tokens, reported.total_tokens),
                 (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens),
                 (metadata.prompt_tokens, metadata.completion_tokens, metadata.total_tokens),
             ),
-            _first(metadata.total_price, told.total_price, usage.total_price, attributes.get("llm.cost.total")),
-            _first(metadata.currency, told.currency, usage.currency),
-            _first(told.time_to_first_token, usage.time_to_first_token),
+            _first(metadata.total_price, reported.total_price, usage.total_price, attributes.get("llm.cost.total")),
+            _first(metadata.currency, reported.currency, usage.currency),
+            _first(reported.time_to_first_token, usage.time_to_first_token),
         )
 
     def _node(self) -> Item | None:
