@@ -15,12 +15,14 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=8.0, help="seconds per measurement of a running exporter")
     arguments.add_argument("--only", nargs="+", choices=[*CORPORA, "serve"], default=[*CORPORA, "serve"])
     given = arguments.parse_args()
-    print(f"{'corpus':<15} {'contender':<22} {'lines/s':>11} {'ratio':>7} {'processor':>10}")
+    print(*reading.versions(), "", sep="\n")
+    columns = f"{'processor µs/line':>17} {'ratio':>7} {'lines/s':>11} {'ratio':>7} {'MB':>5}"
+    print(f"{'corpus':<15} {'contender':<22} {columns}")
     for name in (name for name in given.only if name != "serve"):
-        for result in reading.measure(given.folder, name, given.lines, given.rounds):
+        for each in reading.measure(given.folder, name, given.lines, given.rounds):
             print(
-                f"{name:<15} {result.contender:<22} {result.lines_per_second:>11,.0f} {result.ratio:>7.2f} "
-                f"{result.processor_ratio:>10.2f}",
+                f"{name:<15} {each.contender:<22} {each.microseconds:>17.2f} {each.processor_ratio:>7.2f} "
+                f"{each.lines_per_second:>11,.0f} {each.ratio:>7.2f} {each.memory or float('nan'):>5.0f}",
                 flush=True,
             )
     if "serve" in given.only:

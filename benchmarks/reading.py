@@ -1,23 +1,27 @@
 """Measures reading speed. In each round, every contender reads the same file in its own process."""
 
+import os
 import re
-import resource
+import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
+from collections.abc import Callable, Mapping
 from compileall import compile_dir
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 
 from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks import followers
 from benchmarks.corpora import corpus
+from benchmarks.followers import EXPORTER
+from benchmarks.measure import Cost, run
 from benchmarks.options import OPTIONS
 
 PROGRAMS = Path(__file__).with_name("mtail")
-EXPORTER = str(Path(sys.executable).with_name("dify-exporter"))
 
 #: Runs the exporter as if numpy were not installed.
 _WITHOUT_NUMPY = "import sys; sys.modules['numpy'] = None; from exporter.cli import main; main()"
@@ -25,15 +29,18 @@ _WITHOUT_NUMPY = "import sys; sys.modules['numpy'] = None; from exporter.cli imp
 #: Slow contenders read fewer lines, because their cost is linear.
 _MAX_LINES = {"pygtail_and_client": 50_000}
 
+_LINES = ("replay", "replay, no numpy", "serve", "parse_and_post", "mtail", "pygtail_and_client", "findall")
+_NGINX = ("fluent-bit", "fluent-bit, routes", "otelcol")
+_JSON = ("replay", "serve", "parse_and_post", "json_loads")
 _CONTENDERS: dict[str, tuple[str, ...]] = {
-    "nginx-timed": ("replay", "replay without numpy", "parse_and_post", "mtail", "pygtail_and_client", "findall"),
-    "nginx": ("replay", "replay without numpy", "parse_and_post", "mtail", "pygtail_and_client", "findall"),
-    "dify-access": ("replay", "replay without numpy", "parse_and_post", "mtail", "pygtail_and_client", "findall"),
-    "plugin-daemon": ("replay", "replay without numpy", "parse_and_post", "mtail", "pygtail_and_client", "findall"),
-    "dify-json": ("replay", "parse_and_post", "json_loads"),
-    "telemetry": ("replay", "parse_and_post", "json_loads", "json_loads_and_sums"),
-    "telemetry-mixed": ("replay", "parse_and_post", "json_loads"),
-    "receiver": ("replay", "parse_and_post", "json_loads"),
+    "nginx-timed": (*_LINES, *_NGINX),
+    "nginx": _LINES,
+    "dify-access": _LINES,
+    "plugin-daemon": _LINES,
+    "dify-json": _JSON,
+    "telemetry": (*_JSON, "json_loads_and_sums", "fluent-bit", "otelcol"),
+    "telemetry-mixed": _JSON,
+    "receiver": _JSON,
 }
 _BASELINE = dict.fromkeys(("dify-json", "telemetry", "telemetry-mixed", "receiver"), "json_loads")
 
@@ -41,49 +48,100 @@ _BASELINE = dict.fromkeys(("dify-json", "telemetry", "telemetry-mixed", "receive
 class Result(Struct, frozen=True):
     """Medians of the rounds. `ratio` (wall time) and `processor_ratio` compare with the baseline of the corpus.
 
-    On a busy machine, only the ratio of processor times is reliable.
+    On a busy machine, only the ratio of processor times is reliable. `memory` is in megabytes.
     """
 
-    corpus: str
     contender: str
+    microseconds: float
     lines_per_second: float
     ratio: float
     processor_ratio: float
-
-
-class Cost(Struct, frozen=True):
-    """Seconds per line. The processor time is that of all threads."""
-
-    wall: float
-    processor: float
+    memory: float
 
 
 def measure(folder: Path, name: str, lines: int, rounds: int) -> list[Result]:
     """Measure all contenders of one corpus. Raises SystemExit if two of them count differently."""
     for package in ("exporter", "parsers"):  # as pip does, also where PYTHONDONTWRITEBYTECODE is set
         compile_dir(package, quiet=1)
-    costs: dict[str, list[Cost]] = {contender: [] for contender in _CONTENDERS[name]}
+    contenders = _contenders(name)
+    costs: dict[str, list[Cost]] = {contender: [] for contender in contenders}
     for _ in range(rounds):
         for contender, found in costs.items():
             size = min(lines, _MAX_LINES.get(contender, lines))
-            cost = _cost(contender, name, corpus(folder, name, size))
-            found.append(Cost(cost.wall / size, cost.processor / size))
-    if "mtail" in costs:
+            cost = contenders[contender](corpus(folder, name, size), size)
+            found.append(Cost(cost.wall / size, cost.processor / size, cost.memory))
+    if "mtail" in _CONTENDERS[name]:
         check(name, corpus(folder, name, min(lines, 100_000)))
     medians = {
-        each: Cost(median(cost.wall for cost in found), median(cost.processor for cost in found))
+        each: Cost(*(median(getattr(cost, field) for cost in found) for field in Cost.__struct_fields__))
         for each, found in costs.items()
     }
-    baseline = medians[_BASELINE.get(name, "mtail")]
+    baseline = next(cost for each, cost in medians.items() if each.startswith(_BASELINE.get(name, "mtail")))
     return [
-        Result(name, each, 1 / cost.wall, baseline.wall / cost.wall, baseline.processor / cost.processor)
+        Result(
+            each,
+            cost.processor * 1e6,
+            1 / cost.wall,
+            baseline.wall / cost.wall,
+            baseline.processor / cost.processor,
+            cost.memory,
+        )
         for each, cost in medians.items()
     ]
 
 
+def versions() -> list[str]:
+    """A line for each other program: its version, or that it is not measured."""
+    return [
+        *(f"{path}: version {version}" for version, path in mtails().items()),
+        *(
+            f"{name}: version {_version(path)}" if (path := shutil.which(name)) else f"{name}: not on the PATH, skipped"
+            for name in ("fluent-bit", "otelcol")
+        ),
+    ]
+
+
+@cache
+def mtails() -> Mapping[str, str]:
+    """Each mtail on the PATH, by version: Debian's is old, and a newer one may be beside it."""
+    folders = (Path(folder) for folder in os.environ["PATH"].split(os.pathsep))
+    paths = [str(folder / "mtail") for folder in folders if os.access(folder / "mtail", os.X_OK)]
+    return {_version(path): path for path in reversed(paths)}
+
+
+def _version(path: str) -> str:
+    said = subprocess.run([path, "--version"], check=True, capture_output=True, text=True).stdout
+    return next(iter(re.findall(r"v?(\d+\.\d+\S*)", said)), "unknown")
+
+
+def _contenders(name: str) -> dict[str, Callable[[Path, int], Cost]]:
+    """How each contender reads a file with so many lines."""
+    found: dict[str, Callable[[Path, int], Cost]] = {}
+    for each in _CONTENDERS[name]:
+        if each in followers.FOLLOWERS:
+            if followers.is_installed(each):
+                found[each] = partial(followers.read, each, name)
+        elif each == "mtail":
+            for version, program in mtails().items():
+                found[f"mtail {version}"] = lambda path, _, program=program: run(_mtail(program, name, path, "json"))  # type: ignore[misc]
+        elif each == "replay":
+            found[each] = lambda path, _: run(_replay(name, path))
+        elif each == "replay, no numpy":
+            found[each] = lambda path, _: run([sys.executable, "-c", _WITHOUT_NUMPY, *_replay(name, path)[1:]])
+        else:
+            found[each] = lambda path, _, each=each: _loop(each, name, path)  # type: ignore[misc]
+    return found
+
+
+def _loop(loop: str, name: str, path: Path) -> Cost:
+    command = [sys.executable, "-m", "benchmarks.loops", loop, name, str(path)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return Cost(float(said[0]), float(said[1]), 0.0)
+
+
 def check(name: str, path: Path) -> None:
     """Compare the counts of ours and mtail: by method, status and operation, and by each route with an id."""
-    ours, theirs = _counted(_replay(name, path)), _counted(_mtail(name, path, "prometheus"))
+    ours, theirs = _counted(_replay(name, path)), _counted(_mtail("mtail", name, path, "prometheus"))
     if ours != theirs:
         raise SystemExit(f"{name}: the contenders do not count the same: ours {ours - theirs}, mtail {theirs - ours}")
 
@@ -104,32 +162,12 @@ def _counted(command: list[str]) -> Counter[tuple[str, ...]]:
     return counted
 
 
-def _cost(contender: str, name: str, path: Path) -> Cost:
-    if contender == "mtail":
-        return _process(_mtail(name, path, "json"))
-    if contender == "replay":
-        return _process(_replay(name, path))
-    if contender == "replay without numpy":
-        return _process([sys.executable, "-c", _WITHOUT_NUMPY, *_replay(name, path)[1:]])
-    command = [sys.executable, "-m", "benchmarks.loops", contender, name, str(path)]
-    wall, processor, _ = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    return Cost(float(wall), float(processor))
-
-
-def _process(command: list[str]) -> Cost:
-    begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(time.perf_counter() - begun, processor)
-
-
 def _replay(name: str, path: Path) -> list[str]:
     parser, options = OPTIONS[name]
     format = ["--format", options["format"]] if "format" in options else []
     return [EXPORTER, "replay", str(path), "--parser", parser, "--envelope", "none", *format, "--output", "metrics"]
 
 
-def _mtail(name: str, path: Path, format: str) -> list[str]:
-    program = str(PROGRAMS / f"{name}.mtail")
-    return ["mtail", "-one_shot", "-one_shot_format", format, "-progs", program, "-logs", str(path)]
+def _mtail(program: str, name: str, path: Path, format: str) -> list[str]:
+    rules = str(PROGRAMS / f"{name}.mtail")
+    return [program, "-one_shot", "-one_shot_format", format, "-progs", rules, "-logs", str(path)]

@@ -18,7 +18,7 @@ from statistics import median
 from msgspec import Struct
 
 from benchmarks.corpora import nginx
-from benchmarks.reading import EXPORTER
+from benchmarks.followers import EXPORTER
 
 _DEADLINE = 60.0
 _OBSERVED = re.compile(rb'dify_exporter_lines_total\{outcome="observed",source="[^"]*"\} ([0-9.e+]+)')
