@@ -235,7 +235,7 @@ def _native_node(teller: Teller, run: Workflow, node: Node, trace_id: bytes, par
         "node.id": "1", "node.execution_id": node.node_id, "node.type": node.node_type, "gen_ai.framework": "dify",
         "gen_ai.span.kind": "TASK", "gen_ai.prompt": CANARY, "gen_ai.completion": CANARY,
     }  # fmt: skip
-    if node.node_type == "start":
+    if node.node_type == "start" or node.node_type.startswith("trigger-"):
         output |= {"sys.app_id": run.app_id, "sys.workflow_run_id": run.run_id, "sys.query": CANARY}
     if node.node_type == "tool":
         attributes |= {"gen_ai.tool.name": CANARY, "gen_ai.tool.type": "workflow" if node.nested else "builtin"}
