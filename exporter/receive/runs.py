@@ -59,10 +59,12 @@ class Runs:
     def due(self) -> Iterator[Fact]:
         """Return the runs that must be written now, and forget those that are in the log under their other key."""
         now, surplus = self._clock(), len(self._drafts) - _LIMIT
+        found: set[str] = set()
         for number, (key, (draft, at)) in enumerate(list(self._drafts.items())):
-            if key in self._keys:
+            if key in self._keys or self._keys.resolve(key) in found:
                 del self._drafts[key]
             elif number < surplus or at + WAIT_SECONDS <= now or self._keys.has_alias(key):
+                found.add(self._keys.resolve(key))
                 yield run_of_draft(draft)
 
     def written(self, run: Fact) -> None:
@@ -87,7 +89,10 @@ class _Unpaired:
 
     def remove(self, key: str) -> None:
         if key in self._runs:
-            self._apps[self._runs.pop(key)[0]] -= 1
+            app_id, _ = self._runs.pop(key)
+            self._apps[app_id] -= 1
+            if not self._apps[app_id]:
+                del self._apps[app_id]
 
     def forget(self, before: float) -> None:
         """Forget the runs that came before this time."""

@@ -165,6 +165,28 @@ def test_without_its_start_node_a_run_counts_when_it_has_waited(order: tuple[str
     assert runs_of(writer.lines) == {APP: 2}
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_two_drafts_of_one_run_are_one_run(is_restarted: bool) -> None:
+    """Both wait because of other runs, until their start node comes."""
+    ids = [f"990e8400-0000-4000-8000-0000000000{number:02}" for number in range(3)]
+    found = [workflow()._replace(run_id=run_id) for run_id in ids]
+    natives, provided = of_enable_otel(found), of_provider("otel", found)
+    writer = Writer()
+    writer.take(natives[1])  # the span of the first run
+    writer.take(provided[2])  # the second run waits in vain
+    writer.wait()
+    assert runs_of(writer.lines) == {APP: 2}
+    writer.take(natives[5])
+    writer.take(provided[4])
+    assert runs_of(writer.lines) == {APP: 2}
+    if is_restarted:
+        writer = Writer(writer.lines, writer.now)
+    writer.take(natives[4])
+    assert runs_of(writer.lines) == {APP: 3}
+    writer.wait()
+    assert runs_of(writer.lines) == {APP: 3}
+
+
 def test_a_run_that_was_written_long_ago_lets_no_run_wait() -> None:
     spans, writer = spans_of(workflow()), Writer()
     writer.take(spans["provided"])
