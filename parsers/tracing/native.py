@@ -9,6 +9,7 @@ from parsers.dify.receiver import FINISHED
 from parsers.dify.telemetry import node_type_of
 from parsers.tracing.content import Start, Usage, model_in, start_in, usage_in
 from parsers.tracing.facts import (
+    CONTAINERS,
     MODEL_NODES,
     ModelCall,
     Node,
@@ -76,7 +77,10 @@ def _node(span: Span) -> Item:
     is_tool_workflow = attributes.get("gen_ai.tool.type") == "workflow"
     run_id = identifier_of(start.workflow_run_id)
     node = Node(node_id, node_type, UNKNOWN, span.seconds, call, None, is_tool_workflow, run_id)
-    return node_fact(node, origin_of(span, DIALECT, start.app_id)._replace(parent=span.parent)) or Ignored(DIALECT)
+    # After Dify 1.17 the nodes inside an iteration have spans too: they ask the iteration's span for their app.
+    asked = span.reference if node_type in CONTAINERS else None
+    origin = origin_of(span, DIALECT, start.app_id)._replace(self_=asked, parent=span.parent)
+    return node_fact(node, origin) or Ignored(DIALECT)
 
 
 def _run_status(span: Span) -> str:
