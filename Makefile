@@ -166,7 +166,7 @@ clean:
 .PHONY: test-collector
 COLLECTOR := $(CURDIR)/.collector
 test-collector: .venv/test $(COLLECTOR)/otelcol
-	PATH="$(COLLECTOR):$$PATH" $(BIN)/pytest tests/system/test_collector.py
+	COLLECTOR=$(COLLECTOR)/otelcol $(BIN)/pytest tests/system/test_collector.py
 
 $(COLLECTOR)/otelcol: tests/system/collector/go.mod tests/system/collector/main.go
 	@command -v go >/dev/null || { echo "Go is needed (https://go.dev/dl)"; exit 1; }
