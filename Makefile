@@ -162,6 +162,18 @@ clean:
 .venv/test: .venv/run
 	$(BIN)/pip install --quiet --group test --group lint
 	touch $@
+# Test with a real OpenTelemetry Collector. Go builds it once, which takes minutes.
+.PHONY: test-collector
+COLLECTOR := $(CURDIR)/.collector
+test-collector: .venv/test $(COLLECTOR)/otelcol
+	COLLECTOR=$(COLLECTOR)/otelcol $(BIN)/pytest tests/system/test_collector.py
+
+$(COLLECTOR)/otelcol: tests/system/collector/go.mod tests/system/collector/main.go
+	@command -v go >/dev/null || { echo "Go is needed (https://go.dev/dl)"; exit 1; }
+	rm -rf $(COLLECTOR)/source
+	mkdir -p $(COLLECTOR)
+	cp -R tests/system/collector $(COLLECTOR)/source
+	cd $(COLLECTOR)/source && go build -mod=mod -trimpath -ldflags "-s -w" -o ../otelcol .
 
 .venv/demo: .venv/run
 	$(BIN)/pip install --quiet --group demo

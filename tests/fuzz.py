@@ -21,7 +21,7 @@ with atheris.instrument_imports(include=["parsers", "exporter.proxy"]):
     from exporter.proxy.response_reader import ResponseReader, ResponseSummary
     from parsers.dify import Dify
     from parsers.parser import Parser
-    from parsers.tracing import Reading, TooManyItems, UnreadableBody, keys_of, read_langfuse, read_otlp
+    from parsers.tracing import Reading, TooManyItems, UnreadableBody, known_by, read_langfuse, read_otlp
     from tests.parsers.laws import check_bounded, check_laws, check_linear
     from tests.parsers.test_laws import PARSERS
     from tests.real_dify.trace_requests import requests
@@ -83,7 +83,7 @@ def request(read: Callable[[bytes], Reading]) -> Target:
             return
         for fact in reading.facts:
             for part in (fact, *([fact.rest] if fact.rest else [])):
-                assert part.key in keys_of(part.line)
+                assert part.key in known_by(part.line).keys
                 batch = Dify().parse(part.line)
                 assert (batch.lines, batch.observed) == (1, 1)
 

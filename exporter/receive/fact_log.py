@@ -2,12 +2,13 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, takewhile
 
-from exporter.receive.known_keys import KnownKeys
+from exporter.receive.known_keys import LIMIT, KnownKeys
+from exporter.receive.runs import Runs
 from exporter.wsgi.log_file import LogFile
-from parsers.tracing import Fact, Reading, heartbeat_line
+from parsers.tracing import Fact, Known, Reading, draft_of, heartbeat_line, is_draft, known_by
 
 _HEARTBEAT_SECONDS = 10.0
 
@@ -15,12 +16,35 @@ _HEARTBEAT_SECONDS = 10.0
 class FactLog:
     """Writes facts whose keys are not known. `clock` returns seconds since the epoch."""
 
-    def __init__(self, file: LogFile, keys: KnownKeys, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, file: LogFile, limit: int = LIMIT, clock: Callable[[], float] = time.time) -> None:
+        """`limit` is the largest number of known keys."""
         self._file = file
-        self._keys = keys
+        self._keys = KnownKeys(limit)
+        self._runs = Runs(self._keys, clock)
         self._clock = clock
         self._items: Counter[tuple[str, str]] = Counter()
         self._logged_at = 0.0
+
+    def find_again(self, newest_first: Iterable[bytes]) -> None:
+        """Remember what the lines of a log make known, until there are enough keys."""
+        keys: dict[str, None] = {}
+        others: list[Known] = []
+        for known in map(known_by, newest_first):
+            keys |= dict.fromkeys(known.keys)
+            if known.alias or known.draft or known.run_app is not None:
+                others.append(known)
+            if len(keys) >= self._keys.limit:
+                break
+        for key in reversed(keys):
+            self._keys.add(key)
+        others.reverse()
+        self._add_aliases(others)
+        for known in others:
+            if known.draft:
+                self._runs.wait(known.draft)
+            elif known.run_app is not None:
+                self._runs.add(known.keys[0], known.run_app)
+        self._write_due_runs()
 
     def write(self, reading: Reading) -> bool:
         """Write the new facts of one request. Returns False if not all of them are in the file: it must come again.
@@ -28,19 +52,18 @@ class FactLog:
         All lines are one write. If it is cut, its whole lines stay, because a reader may have seen them already.
         Nothing here switches to another greenlet, so two requests with the same fact cannot both find it new.
         """
+        self._add_aliases(reading.facts)
         new, duplicates = self._new_facts(reading.facts)
-        written = self._file.append(b"".join(fact.line for fact in new)) if new else 0
-        is_complete = True
-        for fact, end in zip(new, accumulate(len(fact.line) for fact in new), strict=True):
-            if end > written:
-                is_complete = False
-                break
+        written = self._append(new)
+        for fact in written:
             self._remember(fact)
             self._items[fact.dialect, "written"] += 1
+        is_complete = len(written) == len(new)
         if is_complete:
             self.count("duplicate", duplicates)
             self.count("ignored", reading.ignored)
             self.count("rejected", reading.rejected)
+            self._write_due_runs()
         return is_complete
 
     def count(self, outcome: str, items: dict[str, int]) -> None:
@@ -48,8 +71,9 @@ class FactLog:
         for dialect, number in items.items():
             self._items[dialect, outcome] += number
 
-    def heartbeat(self) -> None:
-        """Write a heartbeat if the last one is 10 s old."""
+    def every_second(self) -> None:
+        """Write the runs that have waited long enough, and a heartbeat if the last one is 10 s old."""
+        self._write_due_runs()
         if self._clock() - self._logged_at >= _HEARTBEAT_SECONDS:
             self.write_heartbeat()
 
@@ -60,29 +84,54 @@ class FactLog:
             self._items.clear()
             self._logged_at = now
 
+    def _append(self, facts: Sequence[Fact]) -> Sequence[Fact]:
+        """Write the lines of the facts. Returns those that are in the file."""
+        if not facts:
+            return facts
+        written = self._file.append(b"".join(fact.line for fact in facts))
+        ends = accumulate(len(fact.line) for fact in facts)
+        return facts[: len([*takewhile(lambda end: end <= written, ends)])]
+
+    def _add_aliases(self, found: Iterable[Fact | Known]) -> None:
+        for alias in [each.alias for each in found if each.alias]:
+            self._keys.add_alias(*alias)
+            self._runs.pair(alias)
+
     def _new_facts(self, facts: list[Fact]) -> tuple[list[Fact], Counter[str]]:
         """The facts, or parts of facts, that are not in the log, and the number of the others by dialect."""
         new: list[Fact] = []
         duplicates: Counter[str] = Counter()
         keys: set[str] = set()
+
+        def is_known(fact: Fact) -> bool:
+            return fact.key in self._keys or self._keys.resolve(fact.key) in keys
+
         for fact in facts:
-            if fact.alias:
-                self._keys.add_alias(*fact.alias)
-                if fact.alias[0] in keys:
-                    keys.add(fact.alias[1])
             part: Fact | None = fact
-            while part is not None and (part.key in self._keys or part.key in keys):
+            if not is_known(fact) and self._runs.must_wait(fact):
+                part = draft_of(fact)
+            while part is not None and is_known(part):
                 part = part.rest
             if part is None:
                 duplicates[fact.dialect] += 1
                 continue
             new.append(part)
-            keys.update(_keys(part))
+            keys.update(map(self._keys.resolve, _keys(part)))
+            if part.run_app is not None:
+                self._runs.add(part.key, part.run_app)
         return new, duplicates
 
     def _remember(self, fact: Fact) -> None:
         for key in _keys(fact):
             self._keys.add(key)
+        if is_draft(fact):
+            self._runs.wait(fact.line)
+
+    def _write_due_runs(self) -> None:
+        """If they cannot be written, they stay due: the log has their drafts."""
+        for run in self._append([*self._runs.due()]):
+            self._keys.add(run.key)
+            self._runs.written(run)
 
 
 def _keys(fact: Fact) -> list[str]:

@@ -10,9 +10,9 @@ from exporter.config.receive import ReceiveConfig
 from exporter.process.memory_limit import limit_growth
 from exporter.receive.app import App
 from exporter.receive.fact_log import FactLog
-from exporter.receive.known_keys import KnownKeys
 from exporter.receive.open_requests import OpenRequests
 from exporter.receive.token import Token
+from exporter.receive.written_lines import newest_first
 from exporter.wsgi.log_file import LogFile
 from exporter.wsgi.responses import Application
 from exporter.wsgi.server import Server, Worker
@@ -48,13 +48,12 @@ class ReceiveWorker(Worker):
         file = LogFile(settings.log, Rotation(settings.log_max_bytes, settings.log_backups), is_exclusive=True)
         self._lock(file)
         limit_growth(_MEMORY_BYTES)
-        keys = KnownKeys()
-        keys.find_again(settings.log)
-        self._facts, self.requests = FactLog(file, keys), OpenRequests()
+        self._facts, self.requests = FactLog(file), OpenRequests()
+        self._facts.find_again(newest_first(settings.log))
         return App(settings, self._facts, self.requests, Token(settings.token_file) if settings.token_file else None)
 
     def every_second(self) -> None:
-        self._facts.heartbeat()
+        self._facts.every_second()
 
     def ended(self) -> None:
         self._facts.write_heartbeat()

@@ -18,6 +18,7 @@ _DATE = "|".join((
     r"\d{8}-\d{10}",  # logrotate dateformat -%Y%m%d-%s
     r"\d{8}-\d{6}",  # kubelet
     r"\d{4}-\d\d-\d\d(?:[T_-]\d\d(?:[-.:]?\d\d){0,2}(?:\.\d{3})?)?",  # Python's TimedRotatingFileHandler, lumberjack
+    r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}-(?:size|time)(?:_\d{1,5})?",  # timberjack, so OTel's collector
     r"\d\d-\d\d-\d{4}",  # log4j2's examples, %d{MM-dd-yyyy}
 ))  # fmt: skip
 

@@ -5,7 +5,7 @@ becomes one line, which is built from a list of allowed attributes. The parser `
 """
 
 from parsers.tracing.langfuse import read_langfuse
-from parsers.tracing.line import heartbeat_line, keys_of
+from parsers.tracing.line import Known, draft_of, heartbeat_line, is_draft, known_by, run_of_draft
 from parsers.tracing.otlp import read_otlp
 from parsers.tracing.reading import (
     DIALECTS,
@@ -22,11 +22,15 @@ __all__ = [
     "MAX_ITEMS",
     "OUTCOMES",
     "Fact",
+    "Known",
     "Reading",
     "TooManyItems",
     "UnreadableBody",
+    "draft_of",
     "heartbeat_line",
-    "keys_of",
+    "is_draft",
+    "known_by",
     "read_langfuse",
     "read_otlp",
+    "run_of_draft",
 ]

@@ -10,10 +10,13 @@ from parsers.tracing.line import (
     MESSAGE,
     NODE,
     OUTPUT_TOKENS,
+    RUN_ID,
     TOTAL_TOKENS,
     WORKFLOW,
     encode,
     fact_of,
+    run_alias,
+    start_key,
     usage_key,
 )
 from parsers.tracing.outcome import kind_of_failure
@@ -91,7 +94,10 @@ def first_known(*triples: Counts) -> Counts:
 
 
 class Node(NamedTuple):
-    """A node execution. `node_id` is that part of its key, None if it has no id of its own."""
+    """A node execution. `node_id` is that part of its key, None if it has no id of its own.
+
+    `run_id` is the part of the run's key, where the node is the start of a run whose span does not know its id.
+    """
 
     node_id: str | None
     node_type: Any
@@ -100,6 +106,7 @@ class Node(NamedTuple):
     call: ModelCall = ModelCall()
     error: object = None
     is_container: bool = False
+    run_id: str | None = None
 
 
 def node_fact(node: Node, origin: Origin) -> Fact | None:
@@ -118,6 +125,8 @@ def node_fact(node: Node, origin: Origin) -> Fact | None:
         "dify.node.elapsed_time": seconds_of(node.seconds),
         "dify.error.kind": kind_of_failure(node.status, node.error, "node_failed"),
     }
+    if node.run_id and origin.parent:
+        return _start_fact(key, run, node.run_id, origin.parent, origin)
     if not usage and origin.self_ is None and origin.app_id is None:
         origin = origin._replace(parent=None)  # nothing of it needs an app
     rest = None
@@ -126,6 +135,14 @@ def node_fact(node: Node, origin: Origin) -> Fact | None:
     elif node.node_id and origin.self_ is not None:
         rest = _link(NODE, origin)
     return fact_of(key, origin.dialect, origin.line(NODE, key, run | usage), rest)
+
+
+def _start_fact(key: str, run: dict[str, Any], run_id: str, parent: str, origin: Origin) -> Fact:
+    """The span of the run is the parent. Its two keys stay known, also where another door has sent the node before."""
+    start, name = start_key(parent), {RUN_ID: run_id}
+    rest = start, origin.line(NODE, start, name)
+    fact = fact_of(key, origin.dialect, origin.line(NODE, key, run | name), rest)
+    return fact._replace(alias=run_alias(parent, run_id))
 
 
 def _renamed(usage: dict[str, Any], price: str, currency: str) -> dict[str, Any]:
@@ -171,7 +188,9 @@ def workflow_fact(key: str, mode: str, outcome: Outcome, origin: Origin) -> Fact
         "dify.error.kind": "run_failed" if has_failed else None,
     }
     has_link = origin.self_ is not None and not key.startswith("span:")
-    return fact_of(key, origin.dialect, origin.line(WORKFLOW, key, run), _link(WORKFLOW, origin) if has_link else None)
+    line = origin.line(WORKFLOW, key, run)
+    fact = fact_of(key, origin.dialect, line, _link(WORKFLOW, origin) if has_link else None)
+    return fact._replace(run_app=origin.app_id or "")
 
 
 def message_fact(message_id: str, mode: object, outcome: Outcome, origin: Origin, call: ModelCall | None) -> Fact:

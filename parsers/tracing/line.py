@@ -5,13 +5,15 @@
 * `dify.span.key`: the key of the fact; `dify.span.dialect`: one of DIALECTS.
 * `dify.span.self`: the span itself (trace id and span id), where other spans ask it for their app.
 * `dify.span.parent`: the parent span, where the app of the line is that of the parent.
+* `dify.workflow.run_id`: the run that the node starts. The parent is the span of that run.
+* `dify.span.draft`: the attributes of a run that may be in the log under another key. It does not count yet.
 * A line without a status counts no run: it only tells tokens, or the app of a span.
 """
 
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct, field
@@ -32,6 +34,14 @@ INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS = (
 
 #: The end of the key of a message's tokens.
 LLM_SUFFIX = ":llm"
+#: The attribute of a start node's line that names its run, as in the run's key.
+RUN_ID = "dify.workflow.run_id"
+#: The attribute that holds the other attributes of a draft, and the begin of its key.
+_DRAFT, _DRAFT_KEY = "dify.span.draft", "draft:"
+#: The attributes of a draft that are true already: the app of a span, for the nodes that ask for it.
+_OF_ALL = frozenset(
+    {"dify.event.name", "dify.span.dialect", "dify.span.key", "dify.app_id", "dify.span.self", "dify.span.parent"}
+)
 #: Behind it follows the total of a node's tokens, which tells two attempts of one node apart.
 _USAGE_KEY = "usage:"
 
@@ -52,6 +62,10 @@ def encode(event: str, at: int, attributes: Mapping[str, Any], trace_id: str = "
             **{name: value for name, value in attributes.items() if value is not None},
         },
     }
+    return _encode_json(line)
+
+
+def _encode_json(line: Mapping[str, Any]) -> bytes:
     return json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n"
 
 
@@ -71,9 +85,48 @@ def fact_of(key: str, dialect: str, line: bytes, rest: tuple[str, bytes] | None 
     return Fact(key, dialect, line, Fact(rest[0], dialect, rest[1]) if rest else None)
 
 
+def start_key(span: str) -> str:
+    """Return the key of what a start node says about the span of its run: the run's other key."""
+    return f"start:{span}"
+
+
+def run_alias(span: str, run_id: str) -> tuple[str, str]:
+    """Return the two keys of a run: that of its span, and that of its id."""
+    return f"span:{span}", f"run:{run_id}"
+
+
+def draft_of(fact: Fact) -> Fact:
+    """Return what is written instead of a run until it is known that the run is not in the log under another key."""
+    line = json.loads(fact.line)
+    attributes: dict[str, Any] = line["attributes"]
+    key = _DRAFT_KEY + fact.key
+    draft = {name: attributes.pop(name) for name in list(attributes) if name not in _OF_ALL}
+    line["attributes"] = {**attributes, "dify.span.key": key, _DRAFT: draft}
+    return fact._replace(key=key, line=_encode_json(line), run_app=None)
+
+
+def is_draft(fact: Fact) -> bool:
+    return fact.key.startswith(_DRAFT_KEY)
+
+
+def run_of_draft(draft: bytes) -> Fact:
+    """Return the run of a draft's line."""
+    line = json.loads(draft)
+    attributes = line["attributes"]
+    key = attributes["dify.span.key"].removeprefix(_DRAFT_KEY)
+    line["attributes"] = {**attributes, "dify.span.key": key, **attributes.pop(_DRAFT)}
+    return Fact(key, attributes.get("dify.span.dialect", ""), _encode_json(line), run_app=attributes.get("dify.app_id"))
+
+
 class _Attributes(Struct, frozen=True, gc=False):
     key: str = field(name="dify.span.key")
+    event: Any = field(default=None, name="dify.event.name")
+    draft: Any = field(default=None, name=_DRAFT)
+    app_id: Any = field(default=None, name="dify.app_id")
     self_: Any = field(default=None, name="dify.span.self")
+    parent: Any = field(default=None, name="dify.span.parent")
+    run_id: Any = field(default=None, name=RUN_ID)
+    status: Any = field(default=None, name="dify.workflow.status")
     input: Any = field(default=None, name=INPUT_TOKENS)
     output: Any = field(default=None, name=OUTPUT_TOKENS)
     total: Any = field(default=None, name=TOTAL_TOKENS)
@@ -88,16 +141,32 @@ class _Line(Struct, frozen=True, gc=False):
 _decode = msgspec.json.Decoder(_Line).decode
 
 
-def keys_of(line: bytes) -> tuple[str, ...]:
-    """Return all keys that a line of ours makes known (that of its `rest` too), nothing for any other line."""
+class Known(NamedTuple):
+    """What a line in the log makes known: its keys (that of its `rest` too), and as in `Fact` its alias and run.
+
+    `draft` is the line itself, if it is the draft of a run.
+    """
+
+    keys: tuple[str, ...] = ()
+    alias: tuple[str, str] | None = None
+    run_app: str | None = None
+    draft: bytes | None = None
+
+
+def known_by(line: bytes) -> Known:
+    """Return what a line makes known: nothing, if it is not one of ours."""
     try:
         decoded = _decode(line)
     except (ValueError, RecursionError):
-        return ()
+        return Known()
     if decoded.service != SERVICE:
-        return ()
+        return Known()
     attributes = decoded.attributes
     keys, (kind, _, node_id) = [attributes.key], attributes.key.partition(":")
+    alias = None
+    if isinstance(attributes.run_id, str) and isinstance(attributes.parent, str):
+        alias = run_alias(attributes.parent, attributes.run_id)
+        keys.append(start_key(attributes.parent))
     counts = attributes.input, attributes.output, attributes.total
     if kind == "node":
         names = INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS
@@ -106,9 +175,17 @@ def keys_of(line: bytes) -> tuple[str, ...]:
     has_usage = any(each is not None for each in (*counts, attributes.price))
     if kind == "message" and has_usage and not node_id.endswith(LLM_SUFFIX):
         keys.append(attributes.key + LLM_SUFFIX)
-    if isinstance(attributes.self_, str) and kind != "span":
+    if isinstance(attributes.self_, str) and _has_link(attributes.key):
         keys.append(f"span:{attributes.self_}")
-    return tuple(keys)
+    is_run = attributes.event == WORKFLOW and attributes.status is not None
+    app_id = attributes.app_id if isinstance(attributes.app_id, str) else ""
+    draft = line if kind == "draft" and isinstance(attributes.draft, dict) else None
+    return Known(tuple(keys), alias, app_id if is_run else None, draft)
+
+
+def _has_link(key: str) -> bool:
+    """Whether the line of this key also names the app of a span whose own key is another one."""
+    return not key.removeprefix(_DRAFT_KEY).startswith("span:")
 
 
 def heartbeat_line(items: Mapping[tuple[str, str], int], at: int) -> bytes:

@@ -9,6 +9,7 @@ from parsers.dify.receiver import FINISHED
 from parsers.dify.telemetry import node_type_of
 from parsers.tracing.content import Start, Usage, model_in, start_in, usage_in
 from parsers.tracing.facts import (
+    CONTAINERS,
     MODEL_NODES,
     ModelCall,
     Node,
@@ -27,6 +28,8 @@ DIALECT = "native"
 
 #: The classes whose method `run` executes a run, by the end of the span's name.
 _RUNNERS = {".WorkflowAppRunner.run": "workflow", ".AdvancedChatAppRunner.run": "advanced-chat"}
+#: The nodes with which a run starts. The output of each holds the system variables (`sys.workflow_run_id` and others).
+_STARTS = frozenset({"start", "trigger-webhook", "trigger-schedule", "trigger-plugin"})
 _SCOPES = ("extensions.otel.", "core.app.", "core.workflow.", "core.rag.")
 #: The logger of `Unknown Error when workflow entry running`, the record of every failed run.
 _ENTRY_LOGGER = "core.workflow.workflow_entry"
@@ -54,7 +57,7 @@ def _node(span: Span) -> Item:
     attributes, node_type = span.attributes, node_type_of(span.attributes.get("node.type"))
     is_model = node_type in MODEL_NODES
     usage = usage_in(attributes.get("output.value")) if is_model else Usage()
-    start = start_in(attributes.get("output.value")) if node_type == "start" else Start()
+    start = start_in(attributes.get("output.value")) if node_type in _STARTS else Start()
     own = tuple(attributes.get(f"gen_ai.usage.{name}_tokens") for name in ("input", "output", "total"))
     provider, model = attributes.get("gen_ai.provider.name"), attributes.get("gen_ai.request.model")
     if is_model and not model:
@@ -72,17 +75,12 @@ def _node(span: Span) -> Item:
     if node_id is None and not span.span_id:
         return Rejected(DIALECT)
     is_tool_workflow = attributes.get("gen_ai.tool.type") == "workflow"
-    node = Node(node_id, node_type, UNKNOWN, span.seconds, call, None, is_tool_workflow)
-    fact = node_fact(node, origin_of(span, DIALECT, start.app_id)._replace(parent=span.parent))
-    if fact is None:
-        return Ignored(DIALECT)
-    return fact._replace(alias=_alias(span, start)) if start.workflow_run_id else fact
-
-
-def _alias(span: Span, start: Start) -> tuple[str, str] | None:
-    """A start node knows the id of the run; its parent is the span of the run, which does not know it."""
     run_id = identifier_of(start.workflow_run_id)
-    return (f"span:{span.parent}", f"run:{run_id}") if run_id and span.parent else None
+    node = Node(node_id, node_type, UNKNOWN, span.seconds, call, None, is_tool_workflow, run_id)
+    # After Dify 1.17 the nodes inside an iteration have spans too: they ask the iteration's span for their app.
+    asked = span.reference if node_type in CONTAINERS else None
+    origin = origin_of(span, DIALECT, start.app_id)._replace(self_=asked, parent=span.parent)
+    return node_fact(node, origin) or Ignored(DIALECT)
 
 
 def _run_status(span: Span) -> str:

@@ -33,13 +33,18 @@ class Fact(NamedTuple):
     * `line`: a whole ASCII line of JSON with its newline.
     * `rest`: what must be written instead of `line` if `key` is known and the key of `rest` is not: the tokens of a
       further attempt of a node, or the app of a span that a retry sends under a new id. `line` contains `rest`.
-    * `alias`: two keys of one fact, of which this item tells that they are the same: the first one is that of a span,
+    * `alias`: two keys of one run, of which this item says that they are the same: the first one is that of a span,
       and the second one is the key that other doors use. Spans of both doors come in any order.
+    * `run_app`: the id of the app, if this is a run that another door may send under another key; "" for an unknown
+      app, None for any other fact.
 
     So the writer does for each fact: if it has an alias, from then on the first key means the second one, and if one of
     the two is known, so is the other. Replace `key` if it has an alias. If it is not known, write `line`, and remember
     `key` and the key of `rest`; else if there is a `rest` and its key is not known, write the line of `rest`, and
     remember its key; else the item is a duplicate. An item gives at most one fact, and a fact at most one line.
+
+    A run that may be in the log under its other key waits: instead of `line` its draft is written (`draft_of`), and the
+    line later, if the keys are not found to be the same.
     """
 
     key: str
@@ -47,6 +52,7 @@ class Fact(NamedTuple):
     line: bytes
     rest: Optional["Fact"] = None
     alias: tuple[str, str] | None = None
+    run_app: str | None = None
 
 
 class Reading(NamedTuple):

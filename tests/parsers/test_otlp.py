@@ -18,7 +18,7 @@ from tests.parsers.tracing.spans import (
     requests_of,
     stories,
     usages,
-    without_iterations,
+    workflows,
 )
 from tests.parsers.tracing.test_bodies import as_json, nested
 
@@ -45,7 +45,7 @@ def test_the_tokens_of_a_file_are_those_of_the_receiver() -> None:
 def test_spans_of_enable_otel_are_read_where_native_is_set() -> None:
     log = log_of(requests_of(native(STORY), NATIVE, 64))
     assert counted_tokens(log) == 0
-    assert counted_tokens(log, True) == sum(sum(tokens) for _, _, tokens in usages(without_iterations(STORY)))
+    assert counted_tokens(log, True) == sum(sum(tokens) for _, _, tokens in usages(workflows(STORY)))
     assert "native = true" in " ".join(Otlp().advice(Otlp().parse(log)))
     assert Otlp(native=True).advice(Otlp(native=True).parse(log)) == ()
 

@@ -70,6 +70,19 @@ def test_langfuse(tmp_path: Path) -> None:
         assert b"CANARY" not in receiver.log.read_bytes()
 
 
+def test_the_spans_of_the_langfuse_client(tmp_path: Path) -> None:
+    """Each node comes at two paths and counts once. The client's own observations are ignored, and that can be seen."""
+    with receiving(tmp_path, "native = true\n") as receiver:
+        books = Client("langfuse", "langfuse_otel.py", receiver.url, "30", "5", "any").books()
+        assert facts(receiver.log) == books["nodes"]
+        receiver.process.stop()
+        found = items(receiver.log)
+        assert (found["native", "written"], found["native", "duplicate"]) == (30, 30)
+        assert found["langfuse", "ignored"] == 2 * 5  # both exporters send them
+        assert set(found) == {("native", "written"), ("native", "duplicate"), ("langfuse", "ignored")}
+        assert b"CANARY" not in receiver.log.read_bytes()
+
+
 def test_langfuse_through_a_breaking_link(tmp_path: Path) -> None:
     with receiving(tmp_path) as receiver, breaking_link(receiver, seed=3) as (url, done):
         books = Client("langfuse", "langfuse_sdk.py", url, "30", "any").books()

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.parsers.tracing.writer import Writer
+from exporter import catalogue as c
+from tests.parsers.tracing.spans import NATIVE, OTEL, Node, Workflow, native, otel, requests_of
+from tests.parsers.tracing.writer import Writer, counted
 from tests.real_dify.trace_requests import BOOKS, DOORS, requests
 from tests.system.clients import Client
 from tests.system.exporter import serving
@@ -39,6 +41,7 @@ def test_what_a_real_dify_sent_is_counted_as_in_its_books(tmp_path: Path, door: 
         writer = Writer()
         for request in requests(door):
             writer.take(request.read())
+        runs = sum(counted(writer.lines).counters[c.RUNS].values())
         found = [line for line in lines(receiver.log) if line["message"] != "dify.receiver.heartbeat"]
         assert len(found) == len(writer.lines)
         wanted = {
@@ -50,14 +53,33 @@ def test_what_a_real_dify_sent_is_counted_as_in_its_books(tmp_path: Path, door: 
             "all lines to be counted",
             lambda: exporter.value("dify_exporter_lines_total") >= len(lines(receiver.log)),
         )
-        counted: dict[tuple[str, ...], int] = {}
+        tokens: dict[tuple[str, ...], int] = {}
         for labels, value in exporter.samples("dify_tokens_used_total"):
             key = labels["app_id"], labels["model"], labels["token_type"]
-            counted[key] = counted.get(key, 0) + round(value)
-        assert counted == wanted
+            tokens[key] = tokens.get(key, 0) + round(value)
+        assert tokens == wanted
+        assert exporter.value("dify_runs_total") == runs
         assert exporter.value("dify_exporter_lost_bytes_total") == 0
         assert exporter.value("dify_exporter_lines_total", outcome="unparsed") == 0
         assert len([*tmp_path.glob("receive.log.*")]) >= 2
+
+
+def test_a_run_of_two_doors_counts_once_over_a_kill_between_its_spans(tmp_path: Path) -> None:
+    """The start node, which says that the two runs are one, comes to the next receiver."""
+    run, app, node = (f"990e8400-0000-4000-8000-00000000000{digit}" for digit in "def")
+    found = [Workflow(run, app, (Node(node, "start"),))]
+    provided, (start, runner) = requests_of(otel(found, seed=2), OTEL)[0], requests_of(native(found), NATIVE)
+    with serving(tmp_path, SOURCE, exporter_keys=BEGINNING) as exporter:
+        for bodies in ([provided, runner], [start], [runner, provided, start]):
+            with receiving(tmp_path, "native = true\n") as receiver:
+                for body in bodies:
+                    assert receiver.post("/v1/traces", body, Content_Type="application/x-protobuf") == 200
+                receiver.kill_all()
+        with receiving(tmp_path, "native = true\n") as receiver:
+            until("all lines", lambda: exporter.value("dify_exporter_lines_total") == len(lines(receiver.log)))
+        assert exporter.value("dify_runs_total", app_id=app) == 1
+        assert exporter.value("dify_node_runs_total") == 1
+        assert exporter.value("dify_exporter_lines_total", outcome="unparsed") == 0
 
 
 def _can_send(receiver: Receiver, door: str) -> bool:

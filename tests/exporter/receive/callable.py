@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from exporter.config.receive import ReceiveConfig
 from exporter.receive.app import App
 from exporter.receive.fact_log import FactLog
-from exporter.receive.known_keys import KnownKeys
 from exporter.receive.open_requests import OpenRequests
 from exporter.receive.token import Token
 from exporter.wsgi.log_file import LogFile
@@ -74,7 +73,7 @@ class Receiver:
         self.path = folder / "receive.log"
         self.requests = OpenRequests()
         self.file = LogFile(str(self.path))
-        self.facts = FactLog(self.file, KnownKeys())
+        self.facts = FactLog(self.file)
         self.token_file = folder / "token"
         if token:
             self.token_file.write_text(token)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from exporter.receive.fact_log import FactLog
-from exporter.receive.known_keys import KnownKeys
 from exporter.wsgi.log_file import LogFile
 from parsers.tracing import Fact, Reading
 from tests.exporter.wsgi.test_log_file import file_size_limit
@@ -34,7 +33,7 @@ def clock() -> Clock:
 @pytest.fixture
 def log(path: Path, clock: Clock) -> Iterator[FactLog]:
     file = LogFile(str(path))
-    yield FactLog(file, KnownKeys(), clock)
+    yield FactLog(file, clock=clock)
     file.close()
 
 
@@ -115,14 +114,14 @@ def test_nothing_new_needs_no_disk(log: FactLog, path: Path) -> None:
 
 
 def test_a_heartbeat_is_written_every_ten_seconds_and_loses_no_number(log: FactLog, path: Path, clock: Clock) -> None:
-    log.heartbeat()
+    log.every_second()
     log.write(reading(fact("a")))
     clock.now += 9.9
-    log.heartbeat()
+    log.every_second()
     assert path.read_text().count('dify.receiver.heartbeat","a') == 1
     clock.now += 0.1
     with file_size_limit(path.stat().st_size):
-        log.heartbeat()
+        log.every_second()
     assert items(path) == []
-    log.heartbeat()
+    log.every_second()
     assert items(path) == [{"dialect": "otel", "outcome": "written", "count": 1}]

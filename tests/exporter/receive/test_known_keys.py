@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
+from exporter.receive.fact_log import FactLog
 from exporter.receive.known_keys import KnownKeys
+from exporter.receive.written_lines import newest_first
+from exporter.wsgi.log_file import LogFile
 
 
 def line(key: str) -> bytes:
@@ -15,9 +18,9 @@ def line(key: str) -> bytes:
 
 
 def found(log: Path, limit: int = 100_000) -> list[str]:
-    keys = KnownKeys(limit)
-    keys.find_again(str(log))
-    return [*keys._keys]
+    facts = FactLog(LogFile(str(log)), limit)
+    facts.find_again(newest_first(str(log)))
+    return [*facts._keys._keys]
 
 
 def test_the_oldest_keys_are_forgotten() -> None:

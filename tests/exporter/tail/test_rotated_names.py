@@ -16,7 +16,8 @@ _OTHER = ("log", "log.gz", "logs.1", "other.log.1", "log.1.tmp", "log.bak", "log
 
 _BEFORE = (
     "test-20261129.log", "test-2026112908.log", "test.1.log", "test-1.log", "test-20261129.log.gz", "test.12.log.gz",
-    "test-2026-11-29T08-00-00.000.log", "test-2026-11-29T08-00-00.000.log.gz",  # lumberjack, and so OTel's collector
+    "test-2026-11-29T08-00-00.000.log", "test-2026-11-29T08-00-00.000.log.gz",  # lumberjack
+    "test-2026-11-29T08-00-00.000-size.log", "test-2026-11-29T08-00-00.000-time_12.log",  # timberjack
     "test-11-29-2026-1.log.gz", "test-2026-11-29-3.log", "test.2026-11-29.log", "test.2026-11-29.0.log",  # log4j2, logback
     "test.log.1", "test.log-20261129.gz",
 )  # fmt: skip

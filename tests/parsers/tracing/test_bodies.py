@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as LibrarySpan
 
-from parsers.tracing import Reading, TooManyItems, UnreadableBody, keys_of, read_langfuse, read_otlp, wire
+from parsers.tracing import Reading, TooManyItems, UnreadableBody, known_by, read_langfuse, read_otlp, wire
 from parsers.tracing.reading import MAX_DEPTH, MAX_ITEMS
 from parsers.tracing.span import ATTRIBUTES
 from tests.parsers.tracing.events import langfuse
@@ -144,7 +144,7 @@ def check_lines(reading: Reading) -> None:
             assert part.line.endswith(b"\n")
             assert part.line.count(b"\n") == 1
             json.loads(part.line)
-            assert part.key in keys_of(part.line)
+            assert part.key in known_by(part.line).keys
 
 
 def check_outcome(attempt: Callable[[], Reading]) -> None:
@@ -362,4 +362,4 @@ def test_a_fact_without_a_time_is_rejected() -> None:
     | mutated([b'{"service":"dify-exporter-receive","attributes":{"dify.span.key":"node:x"}}'])
 )
 def test_any_line_has_keys_or_none(line: bytes) -> None:
-    assert isinstance(keys_of(line), tuple)
+    assert isinstance(known_by(line).keys, tuple)

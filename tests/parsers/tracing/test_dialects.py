@@ -24,7 +24,7 @@ from tests.parsers.tracing.spans import (
     requests_of,
     stories,
     usages,
-    without_iterations,
+    workflows,
 )
 from tests.parsers.tracing.writer import Writer, batch_of, counted, tokens
 
@@ -46,7 +46,7 @@ def requests(dialect: str, runs: Sequence[spans.Run], seed: int = 1, size: int =
 
 
 def told_by(dialect: str) -> Counter[tuple[str, str, str]]:
-    runs = without_iterations(STORY) if dialect == "native" else STORY
+    runs = workflows(STORY) if dialect == "native" else STORY
     found: Counter[tuple[str, str, str]] = Counter()
     for app_id, model, (given, produced) in usages(runs):
         found[app_id, model, "input"] += given
@@ -106,7 +106,7 @@ def test_each_run_and_node_counts_once(dialect: str) -> None:
     writer = Writer()
     for body in requests(dialect, STORY) * 2:
         writer.take(read(body))
-    runs = without_iterations([run for run in STORY if isinstance(run, Workflow)]) if dialect == "native" else STORY
+    runs = workflows(STORY) if dialect == "native" else STORY
     snapshot = counted(writer.lines)
     assert sum(snapshot.counters[c.RUNS].values()) == number_of_runs(runs)
     assert sum(snapshot.counters[c.NODE_RUNS].values()) == number_of_nodes(runs)

@@ -1,4 +1,4 @@
-"""The receiver's writer as `parsers.tracing.reading.Fact` describes it, in memory."""
+"""The receiver's own writer, with a log in memory."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,44 +7,53 @@ from exporter import catalogue as c
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
 from exporter.ledger.snapshot import Snapshot
+from exporter.receive.fact_log import FactLog
+from exporter.receive.runs import WAIT_SECONDS
+from exporter.wsgi.log_file import LogFile
 from parsers.batch import Batch
 from parsers.dify import Dify
-from parsers.tracing import Fact, Reading, keys_of
+from parsers.tracing import Reading
+
+
+class _Memory(LogFile):
+    """`lines` are those that were written."""
+
+    def __init__(self, lines: Iterable[bytes]) -> None:
+        super().__init__("")
+        self.lines = list(lines)
+
+    def append(self, lines: bytes) -> int:
+        self.lines += lines.splitlines(keepends=True)
+        return len(lines)
 
 
 class Writer:
-    """`lines` is the log; `outcomes` counts the items by dialect and outcome, as the heartbeat does."""
+    """`lines` is the log, `now` the time in seconds."""
 
-    def __init__(self, lines: Iterable[bytes] = ()) -> None:
+    def __init__(self, lines: Iterable[bytes] = (), now: float = 0) -> None:
         """`lines` are those of a log that exists, as after a restart."""
-        self.lines = list(lines)
-        self.outcomes: Counter[tuple[str, str]] = Counter()
-        self._known = {key for line in self.lines for key in keys_of(line)}
-        self._aliases: dict[str, str] = {}
+        self.now = now
+        self._file = _Memory(lines)
+        self._facts = FactLog(self._file, clock=lambda: self.now)
+        self._facts.find_again(reversed(self.lines))
+
+    @property
+    def lines(self) -> list[bytes]:
+        return self._file.lines
 
     def take(self, reading: Reading) -> None:
-        for fact in reading.facts:
-            self.outcomes[fact.dialect, "written" if self._write(fact) else "duplicate"] += 1
-        for outcome, counts in (("ignored", reading.ignored), ("rejected", reading.rejected)):
-            for dialect, count in counts.items():
-                self.outcomes[dialect, outcome] += count
+        assert self._facts.write(reading)
 
-    def _write(self, fact: Fact) -> bool:
-        if fact.alias:
-            key, other = fact.alias
-            self._aliases[key] = other
-            if not self._known.isdisjoint(fact.alias):
-                self._known |= {key, other}
-        key = self._aliases.get(fact.key, fact.key)
-        if key not in self._known:
-            self.lines.append(fact.line)
-            self._known |= {key, fact.key, *([fact.rest.key] if fact.rest else [])}
-            return True
-        if fact.rest and fact.rest.key not in self._known:
-            self.lines.append(fact.rest.line)
-            self._known.add(fact.rest.key)
-            return True
-        return False
+    def wait(self) -> None:
+        """Nothing more comes for as long as a run can wait."""
+        self.now += WAIT_SECONDS
+        self._facts.every_second()
+        self.lines.pop()  # the heartbeat
+
+    @property
+    def outcomes(self) -> Counter[tuple[str, str]]:
+        """The items by dialect and outcome, as the next heartbeat would count them."""
+        return Counter(self._facts._items)
 
 
 def counted(lines: Iterable[bytes]) -> Snapshot:

@@ -1,0 +1,108 @@
+"""Runs that two doors send under different keys.
+
+A tracing provider sends a run with its id. ENABLE_OTEL sends it as a span that does not know the id; only the span of
+its start node does. While that one has not come, a run of one door may be a run that the other door has sent already.
+Such a run waits: the log has its draft, which does not count, so that a restart does not lose it.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from exporter.receive.known_keys import KnownKeys
+from parsers.tracing import Fact, run_of_draft
+
+#: Seconds that a run waits for its start node. Dify sends both within five seconds, a client tries again for ten.
+WAIT_SECONDS = 30.0
+#: Seconds for which a run may come through the other door: the provider OpenTelemetry tries for five minutes.
+_PAIR_SECONDS = 600.0
+_LIMIT = 10_000
+
+
+class Runs:
+    """The runs whose other key is not known: those in the log, and those that wait. `clock` returns seconds."""
+
+    def __init__(self, keys: KnownKeys, clock: Callable[[], float]) -> None:
+        self._keys = keys
+        self._clock = clock
+        #: The runs in the log, by whether their key is that of a span.
+        self._unpaired = {True: _Unpaired(), False: _Unpaired()}
+        #: The drafts by the key of the run, and when each one came.
+        self._drafts: dict[str, tuple[bytes, float]] = {}
+
+    def must_wait(self, fact: Fact) -> bool:
+        """Whether the fact may be a run that is in the log under its other key.
+
+        That is a run of the same app that came through the other door, and whose start node has not come.
+        """
+        if fact.run_app is None or self._keys.has_alias(fact.key):
+            return False
+        others = self._unpaired[not _is_of_span(fact.key)]
+        others.forget(self._clock() - _PAIR_SECONDS)
+        return others.has_run_of(fact.run_app)
+
+    def add(self, key: str, app_id: str) -> None:
+        """Add a run that is in the log, unless its other key is known."""
+        if not self._keys.has_alias(key):
+            self._unpaired[_is_of_span(key)].add(key, app_id, self._clock())
+
+    def pair(self, alias: tuple[str, str]) -> None:
+        """The two keys are those of one run."""
+        for key in alias:
+            self._unpaired[_is_of_span(key)].remove(key)
+
+    def wait(self, draft: bytes) -> None:
+        """Add a run whose draft is in the log."""
+        key = run_of_draft(draft).key
+        if key not in self._keys:
+            self._drafts[key] = draft, self._clock()
+
+    def due(self) -> Iterator[Fact]:
+        """Return the runs that must be written now, and forget those that are in the log under their other key."""
+        now, surplus = self._clock(), len(self._drafts) - _LIMIT
+        found: set[str] = set()
+        for number, (key, (draft, at)) in enumerate(list(self._drafts.items())):
+            if key in self._keys or self._keys.resolve(key) in found:
+                del self._drafts[key]
+            elif number < surplus or at + WAIT_SECONDS <= now or self._keys.has_alias(key):
+                found.add(self._keys.resolve(key))
+                yield run_of_draft(draft)
+
+    def written(self, run: Fact) -> None:
+        """The run is in the log."""
+        del self._drafts[run.key]
+        self.add(run.key, run.run_app or "")
+
+
+class _Unpaired:
+    """Runs of one door, oldest first, with their app ("" if unknown) and the time when they came."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, tuple[str, float]] = {}
+        self._apps: Counter[str] = Counter()
+
+    def add(self, key: str, app_id: str, at: float) -> None:
+        self.remove(key)
+        self._runs[key] = app_id, at
+        self._apps[app_id] += 1
+        while len(self._runs) > _LIMIT:
+            self.remove(next(iter(self._runs)))
+
+    def remove(self, key: str) -> None:
+        if key in self._runs:
+            app_id, _ = self._runs.pop(key)
+            self._apps[app_id] -= 1
+            if not self._apps[app_id]:
+                del self._apps[app_id]
+
+    def forget(self, before: float) -> None:
+        """Forget the runs that came before this time."""
+        while self._runs and next(iter(self._runs.values()))[1] < before:
+            self.remove(next(iter(self._runs)))
+
+    def has_run_of(self, app_id: str) -> bool:
+        """Whether one of the runs may be one of this app."""
+        return bool(self._apps[app_id] or self._apps[""] if app_id else self._runs)
+
+
+def _is_of_span(key: str) -> bool:
+    return key.startswith("span:")
