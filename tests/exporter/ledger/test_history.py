@@ -279,7 +279,10 @@ def test_usages_of_the_future_do_not_push_real_days_out(tmp_path: Path, ahead: i
     rig.post(line(rig.now), "g")
     rig.commit()
     assert not archive.read(tmp_path)[0]
-    assert {day for _, day, _ in rig.ledger.books()} == {datetime.fromtimestamp(rig.now, UTC).date().isoformat(), h.LATE}
+    assert {day for _, day, _ in rig.ledger.books()} == {
+        datetime.fromtimestamp(rig.now, UTC).date().isoformat(),
+        h.LATE,
+    }
 
 
 def test_a_time_zone_that_comes_back_continues_its_day(tmp_path: Path) -> None:
