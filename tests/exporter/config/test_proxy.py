@@ -13,10 +13,14 @@ UUID = "770e8400-1f2d-4c3b-9a4e-0123456789ab"
 WRONG = {
     "a path in the upstream": ("upstream = 'http://api:5001/v1'", "upstream must have no path"),
     "a password in the upstream": ("upstream = 'http://a:b@api'", "upstream must be http://host:port"),
+    "a password in a wrong upstream": ("upstream = 'ftp://a:CANARY@api:1/x'", "upstream must be http://host:port"),
+    "a password in no URL": ("upstream = 'a:CANARY@api'", "upstream must be http://host:port"),
+    "a password with a slash": ("upstream = 'http://a:b/CANARY@api'", "upstream must be http://host:port"),
     "a port that is none": ("upstream = 'http://api:99999'", "upstream must be http://host:port"),
     "another scheme": ("upstream = 'unix:/run/api.sock'", "upstream must be http://host:port"),
     "a key instead of its digest": (f"apps = {{ app-CANARY = '{UUID}' }}", "expected the SHA-256 of an API key"),
     "an app that is no id": (f"apps = {{ {'a' * 64} = 'support' }}", "expected an app id"),
+    "a key instead of an app": (f"apps = {{ {'a' * 64} = 'app-CANARY' }}", "expected an app id"),
     "no address": ("listen = '8877'", "listen must be host:port"),
 }
 
