@@ -119,7 +119,8 @@ def read(folder: Path) -> tuple[dict[BookKey, Entries], list[str]]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT)) as database:
+    """Open the file, with `mode=rw`: SQLite must roll back what an exporter that was killed had half written."""
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_TIMEOUT)) as database:
         yield database
 
 

@@ -18,6 +18,7 @@ from parsers.batch import (
     Closed,
     OfSpan,
     Opened,
+    Record,
     SpanApp,
     TraceError,
     Usage,
@@ -46,22 +47,26 @@ def validate_batch(window: Window, batch: object) -> None:
     except msgspec.ValidationError as error:
         raise MalformedError(f"a record is malformed: {error}") from None
     for record in batch.records:
-        usage = OfSpan.inner(record)
-        if isinstance(usage, Usage):
-            if usage.cost is not None and not (usage.cost.is_finite() and usage.cost >= 0):
-                raise MalformedError("a cost is negative or not finite")
-            if usage.currency not in (UNKNOWN, OTHER, currency_of(usage.currency)):
-                raise MalformedError("a currency is no code such as USD")
-        if isinstance(record, Accepted) and not _is_zone(record.timezone):
-            raise MalformedError("a time zone is unknown")
-        if isinstance(record, _STORED) and not _is_unicode(record):
-            raise MalformedError("a text is not Unicode")
+        _validate_record(record)
     if batch.skip and not _is_unicode(batch.skip):
         raise MalformedError("a text is not Unicode")
     if batch.consumed > len(window.data):
         raise MalformedError(f"consumed is {batch.consumed} of {len(window.data)} bytes")
     if batch.observed < 0:
         raise MalformedError(f"more lines ignored and unparsed than the {batch.lines} there are")
+
+
+def _validate_record(record: Record) -> None:
+    usage = OfSpan.inner(record)
+    if isinstance(usage, Usage):
+        if usage.cost is not None and not (usage.cost.is_finite() and usage.cost >= 0):
+            raise MalformedError("a cost is negative or not finite")
+        if usage.currency not in (UNKNOWN, OTHER, currency_of(usage.currency)):
+            raise MalformedError("a currency is no code such as USD")
+    if isinstance(record, Accepted) and not _is_zone(record.timezone):
+        raise MalformedError("a time zone is unknown")
+    if isinstance(record, _STORED) and not _is_unicode(record):
+        raise MalformedError("a text is not Unicode")
 
 
 def _is_unicode(value: object) -> bool:

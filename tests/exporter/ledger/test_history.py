@@ -2,6 +2,8 @@
 
 import random
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -306,6 +308,21 @@ def test_a_damaged_archive_is_set_aside(tmp_path: Path, content: bytes, caplog: 
     [sentence] = caplog.messages
     assert "cannot be used" in sentence
     assert sentence.endswith("it was set aside as history.db.damaged")
+
+
+def test_an_archive_that_was_half_written_is_rolled_back(tmp_path: Path) -> None:
+    """kill -9 in the middle of a transaction; the exporter does not write again before the next midnight."""
+    rig = Rig(tmp_path)
+    close_all(rig)
+    before = archive.read(tmp_path)
+    code = (
+        "import os, signal, sqlite3, sys; database = sqlite3.connect(sys.argv[1]); database.execute('PRAGMA cache_size = 1'); "
+        "database.executemany('INSERT INTO days VALUES (?, ?, ?, ?)', "
+        "[('UTC', str(n), 's', os.urandom(9999)) for n in range(99)]); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / archive.NAME])
+    assert (tmp_path / f"{archive.NAME}-journal").exists()
+    assert archive.read(tmp_path) == before
 
 
 def test_an_archive_of_a_later_version_is_set_aside(tmp_path: Path) -> None:
