@@ -31,7 +31,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name that does not exist. It suggests the nearest known name."""
     known = sorted(known)
     near = get_close_matches(name, known, n=1)
-    hint = f'did you mean "{near[0]}"?' if near else f"expected one of {', '.join(known)}"
+    hint = f'did you mean "{near[0]}"?' if near else f"expected one of {', '.join(known) or 'none: there is none'}"
     return f'unknown {what} "{name}", {hint}'
 
 

@@ -119,8 +119,10 @@ def read(folder: Path) -> tuple[dict[BookKey, Entries], list[str]]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the file, with `mode=rw`: SQLite must roll back what an exporter that was killed had half written."""
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_BUSY_TIMEOUT)) as database:
+    """Only a connection that may write can roll back what a process that was killed has written in part."""
+    mode = "rw" if os.access(path, os.W_OK) else "ro"
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT)) as database:
         yield database
 
 
