@@ -84,6 +84,18 @@ def test_init_says_why_it_cannot_write(name: str, tmp_path: Path, monkeypatch: p
     assert result.exception is None or isinstance(result.exception, SystemExit)
 
 
+def test_init_names_a_usual_folder_that_may_not_be_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbid(tmp_path / "root/opt/dify", monkeypatch)
+    (tmp_path / "root/app/logs/server.log").mkdir(parents=True)
+    arguments = ["init", "--config", str(tmp_path / "exporter.toml"), "--root", str(tmp_path / "root")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    log = "/opt/dify/docker/volumes/logs/worker/server.log"
+    assert f"left out: {log} (where this log usually is): {tmp_path}/root{log}: " in result.output
+    assert "left out: /app/logs/server.log (where this log usually is): " in result.output
+    assert "is a folder, expected a log file" in result.output
+
+
 def forbid(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make `stat` fail below a folder, as for a user who may not search it. Root may search every folder."""
     stat = os.stat
@@ -93,7 +105,7 @@ def forbid(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return stat(path, *args, **named)
 
-    folder.mkdir()
+    folder.mkdir(parents=True)
     monkeypatch.setattr(os, "stat", forbidden)
 
 
