@@ -5,6 +5,7 @@ from pathlib import Path
 from tests.exporter.tail.scenario import (
     Steps,
     back,
+    copytruncate,
     folder,
     leave,
     link,
@@ -28,6 +29,17 @@ LINKS: dict[str, Steps] = {
         folder("pods"), write("a1\n", "pods/0.log"), link("pods/0.log"), start(), poll(), leave,
         write("a2\n", "pods/0.log"), rename("pods/0.log.20261123-101500", "pods/0.log"), write("b1\n", "pods/0.log"),
         back, reads("a2", "b1", within=2),
+    ],
+    "a link beside the log leads to itself": [
+        link("loop", "loop"), write("a1\n"), start("*.log"), poll(), leave,
+        write("a2\n"), rename(".1"), write("b1\n"), back, reads("a2", "b1", within=2),
+    ],
+    "a link beside the log leads to itself, and the rotated file has left the path": [
+        link("loop", "loop"), write("a1\n"), start(), poll(), leave,
+        write("a2\n"), copytruncate(".1"), write("b1\n"), back, reads("a2", "b1", within=2),
+    ],
+    "a link that matches leads to itself": [
+        link("loop.log", "loop.log"), write("a1\n"), start("*.log"), poll(), write("a2\n"), reads("a2", within=2),
     ],
 }  # fmt: skip
 
