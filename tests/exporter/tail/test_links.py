@@ -7,6 +7,7 @@ from tests.exporter.tail.scenario import (
     back,
     copytruncate,
     folder,
+    has_read,
     leave,
     link,
     play,
@@ -17,6 +18,8 @@ from tests.exporter.tail.scenario import (
     table,
     write,
 )
+
+PAIRS = range(8)
 
 LINKS: dict[str, Steps] = {
     "B28 a link gets another target": [
@@ -38,6 +41,23 @@ LINKS: dict[str, Steps] = {
         link("loop", "loop"), write("a1\n"), start(), poll(), leave,
         write("a2\n"), copytruncate(".1"), write("b1\n"), back, reads("a2", "b1", within=2),
     ],
+    # `rotatelogs -L` and cronolog keep such a link.
+    "a link to a file with a rotated name": [
+        write("a1\n", "-20261130"), link("access.log-20261130"), start(), poll(), leave,
+        write("a2\n", "-20261130"), write("b1\n", "-20261201"), link("access.log-20261201"),
+        back, poll(8), has_read("a1", "a2", "b1"),
+    ],
+    # Which of both paths is looked at first depends on a hash; of eight pairs, some have each order.
+    "links and their targets match, and the links get new targets": [
+        *(write(f"a{n}\n", f"one-{n}.log") for n in PAIRS), *(link(f"one-{n}.log", f"to-{n}.log") for n in PAIRS),
+        start("*.log", start_at="end"), poll(2),
+        *(write(f"b{n}\n", f"two-{n}.log") for n in PAIRS), *(link(f"two-{n}.log", f"to-{n}.log") for n in PAIRS),
+        poll(8), has_read(*(f"b{n}" for n in PAIRS)),
+    ],
+    "a link gets its first target": [
+        link("one.log"), start(start_at="end"), poll(2), write("a1\n", "one.log"), poll(2),
+        write("a2\n", "one.log"), poll(), has_read("a1", "a2"),
+    ],
     "a link that matches leads to itself": [
         link("loop.log", "loop.log"), write("a1\n"), start("*.log"), poll(), write("a2\n"), reads("a2", within=2),
     ],
@@ -46,4 +66,4 @@ LINKS: dict[str, Steps] = {
 
 @table(LINKS)
 def test_a_link_and_its_targets(tmp_path: Path, steps: Steps, goes_down: bool) -> None:
-    play(tmp_path, steps, log="current.log", goes_down=goes_down)
+    play(tmp_path, steps, log="access.log", goes_down=goes_down)
