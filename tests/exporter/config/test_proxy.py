@@ -1,5 +1,6 @@
 """`[proxy]`: its problems are reported before the proxy starts."""
 
+import errno
 import socket
 from pathlib import Path
 
@@ -58,11 +59,20 @@ def test_check_examines_a_configured_proxy(tmp_path: Path) -> None:
     assert "no [[source]]" not in run("check", tmp_path, f"[proxy]\nworkers = 2\n{source}")[1]
 
 
+def full_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "disk full")
+
+
 def test_the_command_reports_why_it_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "folder").mkdir()
     code, output = run("proxy", tmp_path, "[proxy]\nlog = 'folder'\nupstream_ca = 'ca.pem'\n")
     assert (code, output.count("\n")) == (2, 2)
     assert f"[proxy] log: {tmp_path}/folder is a folder, expected a file" in output
+    monkeypatch.setattr("pathlib.Path.mkdir", full_disk)
+    assert run("proxy", tmp_path, "")[1].endswith(
+        f"[proxy] log: cannot be written at {tmp_path}/logs/proxy.log: disk full\n"
+    )
+    monkeypatch.undo()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         code, output = run("proxy", tmp_path, f"[proxy]\nlisten = '127.0.0.1:{taken.getsockname()[1]}'\n")
         assert (code, output.count("\n")) == (2, 1)
