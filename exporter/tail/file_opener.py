@@ -32,15 +32,18 @@ class FileOpener:
     def first_look(self, found: os.stat_result | None, error: str) -> None:
         """At the first look, remember all files with rotated names: they are never read.
 
-        The path may be a link to a file with such a name (`rotatelogs -L`); that file is the log itself.
+        The path may be a link to a file with such a name (`rotatelogs -L`); that file is the log itself. If another
+        path reads the file that this path names, its tracker knows which of the rotated files were read.
         """
         if self._has_looked:
             return
         self._has_looked, self._was_absent = True, found is None
         self._from_end = self._from_end and error != "missing"
         modified = found.st_mtime_ns if found else 0
+        named = None if found is None else identity_of(found)
+        is_of_another = named is not None and self._source.index.holder(named, self._table) is not None
         for position in self._search.preexisting(self._source.folders.poll_stamp, modified):
-            if found is not None and position.identity == identity_of(found):
+            if is_of_another or position.identity == named:
                 continue
             generation = self._context.new(structs.replace(position, done=True), FileState.DONE)
             generation.must_post = True

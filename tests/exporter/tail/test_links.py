@@ -54,6 +54,14 @@ LINKS: dict[str, Steps] = {
         *(write(f"b{n}\n", f"two-{n}.log") for n in PAIRS), *(link(f"two-{n}.log", f"to-{n}.log") for n in PAIRS),
         poll(8), has_read(*(f"b{n}" for n in PAIRS)),
     ],
+    "links and their targets match, and the targets are rotated twice": [
+        *(write(f"a{n}\n", f"one-{n}.log") for n in PAIRS), *(link(f"one-{n}.log", f"to-{n}.log") for n in PAIRS),
+        start("*.log"), poll(2), leave,
+        *(write(f"b{n}\n", f"one-{n}.log") for n in PAIRS), *(rename(f"one-{n}.log.2", f"one-{n}.log") for n in PAIRS),
+        *(write(f"c{n}\n", f"one-{n}.log") for n in PAIRS), *(rename(f"one-{n}.log.1", f"one-{n}.log") for n in PAIRS),
+        *(write(f"d{n}\n", f"one-{n}.log") for n in PAIRS),
+        back, poll(30), has_read(*(f"{letter}{n}" for letter in "abcd" for n in PAIRS)),
+    ],
     "a link gets its first target": [
         link("one.log"), start(start_at="end"), poll(2), write("a1\n", "one.log"), poll(2),
         write("a2\n", "one.log"), poll(), has_read("a1", "a2"),
