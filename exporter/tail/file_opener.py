@@ -33,7 +33,7 @@ class FileOpener:
         """At the first look, remember all files with rotated names: they are never read.
 
         The path may be a link to a file with such a name (`rotatelogs -L`); that file is the log itself. If another
-        path reads the file that this path names, its tracker knows which of the rotated files were read.
+        path names the same file, its tracker knows which of the rotated files were read.
         """
         if self._has_looked:
             return
@@ -41,7 +41,8 @@ class FileOpener:
         self._from_end = self._from_end and error != "missing"
         modified = found.st_mtime_ns if found else 0
         named = None if found is None else identity_of(found)
-        is_of_another = named is not None and self._source.index.holder(named, self._table) is not None
+        holder = None if named is None else self._source.index.holder(named, self._table)
+        is_of_another = holder is not None and holder.state is FileState.FOLLOWED
         for position in self._search.preexisting(self._source.folders.poll_stamp, modified):
             if is_of_another or position.identity == named:
                 continue
