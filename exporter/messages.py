@@ -31,7 +31,8 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name that does not exist. It suggests the nearest known name."""
     known = sorted(known)
     near = get_close_matches(name, known, n=1)
-    hint = f'did you mean "{near[0]}"?' if near else f"expected one of {', '.join(known)}"
+    names = f"expected one of {', '.join(known)}" if known else "expected none: there is no such name"
+    hint = f'did you mean "{near[0]}"?' if near else names
     return f'unknown {what} "{name}", {hint}'
 
 

@@ -108,6 +108,8 @@ class Regex(Parser, frozen=True):
             return regex.compile(self.pattern)
         except regex.error as error:
             raise ValueError(f"pattern: does not compile: {error}") from error
+        except RecursionError:
+            raise ValueError("pattern: does not compile: its groups are nested too deeply") from None
 
     @cached_property
     def _makers(self) -> tuple[RecordMaker, ...]:
@@ -143,14 +145,14 @@ class Regex(Parser, frozen=True):
 
         try:
             fits = bisect_left(range(1, len(text) + 1), True, key=cannot_match)
-        except TimeoutError:
+        except (TimeoutError, MemoryError):
             return 0
         return len(text[:fits].encode())
 
     def _line(self, line: bytes) -> Outcome:
         try:
             match = self._compiled.search(line.decode("utf-8", "replace"), timeout=self.timeout)
-        except TimeoutError:
+        except (TimeoutError, MemoryError):  # a pattern that calls itself may need all memory
             return "timeout"
         if match is None:
             return "format"

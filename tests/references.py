@@ -264,7 +264,7 @@ def _envelopes() -> str:
 def _plain() -> str:
     return (
         "## `[buckets]`\n\nUpper bounds of a histogram's buckets in seconds, by the name of the histogram: "
-        "`dify_request_duration_seconds = [0.1, 1.0, 10.0]`. [metrics.md](metrics.md) lists the names.\n\n"
+        "`dify_request_duration_seconds = [0.1, 1.0, 10.0]`. A bound is from 1e-9 to 10,000,000. [metrics.md](metrics.md) lists the names.\n\n"
         "## `[exchange]`\n\nExchange rates into US dollars, for costs in another currency than a budget's: "
         '`RMB = "0.14"` means that one RMB is worth 0.14 US dollars.\n'
     )

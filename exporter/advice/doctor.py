@@ -1,5 +1,7 @@
 """What `check` finds, in sentences: what each source provides, what is missing, and what to do."""
 
+import errno
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -148,7 +150,7 @@ def _why_missing(path: str) -> str:
     parts = Path(path).parts
     first = next((number for number, part in enumerate(parts) if has_magic(part)), len(parts))
     problem = file_problem(Path(*parts[: first + 1]))
-    if problem and "may not" in problem:
+    if problem and not problem.endswith(os.strerror(errno.ENOENT)):
         return problem
     return (
         f"{path}: no such file yet; serve waits for it. A Dify container keeps its logs inside unless /app/logs is a "

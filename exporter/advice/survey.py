@@ -1,6 +1,8 @@
 """Finds the logs of Dify on a machine for `init`, each with the options of its `[[source]]`."""
 
+import errno
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from glob import glob
@@ -13,6 +15,7 @@ from exporter.advice.found import FoundLog, UnusableLog
 from exporter.advice.nginx_logs import logs
 from exporter.replay.detect import detect, guesses
 from exporter.replay.inputs import InputError, last_lines
+from exporter.tail.permissions import file_problem
 
 #: The usual log paths: LOG_FILE of Dify's docker/docker-compose.yaml, and the folders of deploy/dify-logs.compose.yaml.
 _USUAL: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
@@ -35,11 +38,12 @@ _SERVICES = {
 
 
 def survey(root: Path, named: Iterable[FoundLog] = ()) -> tuple[list[FoundLog], list[UnusableLog]]:
-    """Search below `root`. Returns the usable logs, each once, and the logs of nginx that cannot be tailed.
+    """Search below `root`. Returns the usable logs, each once, and the logs that cannot be tailed.
 
-    Files that may not be read are skipped. `named` are logs that are known already.
+    `named` are logs that are known already.
     """
     of_nginx, unusable = logs(root)
+    unusable += _forbidden(root)
     found: dict[str, FoundLog] = {}
     names: set[str] = set()
     unusable_paths = {log.path for log in unusable}
@@ -56,10 +60,18 @@ def survey(root: Path, named: Iterable[FoundLog] = ()) -> tuple[list[FoundLog], 
 
 def _usual(root: Path) -> Iterator[FoundLog]:
     for name, path, usual in _USUAL:
-        if (root / path).is_file():
+        if os.path.isfile(root / path):
             yield FoundLog(
                 name, str(root / path), _detected_options(str(root / path)) or usual, "where this log usually is"
             )
+
+
+def _forbidden(root: Path) -> Iterator[UnusableLog]:
+    """The usual paths that this user may not look at, or that are no files."""
+    for _, path, _ in _USUAL:
+        problem = None if os.path.isfile(root / path) else file_problem(root / path)
+        if problem and not problem.endswith(os.strerror(errno.ENOENT)):
+            yield UnusableLog(f"/{path}", "where this log usually is", problem, str(root / path))
 
 
 def _of_docker(root: Path) -> Iterator[FoundLog]:

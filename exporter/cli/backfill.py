@@ -14,6 +14,7 @@ import click
 from exporter.backfill.blocks import BlocksError, DayBlocks
 from exporter.backfill.openmetrics import END, Write
 from exporter.backfill.run import backfill as write_samples
+from exporter.catalogue import METRICS
 from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, stop
 from exporter.cli.replay import progress, say, tune_memory
 from exporter.config.settings import Config, SourceConfig
@@ -22,7 +23,17 @@ from exporter.replay.jobs import Job
 from exporter.replay.named import named_files
 from exporter.tail.globs import tailed
 
-_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
+_OWN_LABELS = frozenset({"le"}.union(*(metric.labels for metric in METRICS)))
+
+
+def _different(_: click.Context, __: click.Parameter, labels: tuple[str, ...]) -> tuple[str, ...]:
+    names = [label.partition("=")[0] for label in labels]
+    for label, name in zip(labels, names, strict=True):
+        if name in _OWN_LABELS or names.count(name) > 1:
+            why = "the metrics have a label of this name" if name in _OWN_LABELS else "its name is given twice"
+            stop(f'--label: found "{label}", but {why}: choose another name')
+    return labels
 
 
 @click.command(short_help="Write the metrics of the past, for Prometheus.")
@@ -31,7 +42,13 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 @click.option(
     "--step", type=click.IntRange(1, 86_400), default=60, show_default=True, help="Seconds between two samples."
 )
-@click.option("--label", "labels", multiple=True, help="NAME=VALUE of a label of all samples, such as job=dify.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    callback=_different,
+    help="NAME=VALUE of a label of all samples, such as job=dify.",
+)
 @click.option("--output", help="Write OpenMetrics into this file; - is standard output.")
 @click.option("--blocks", type=click.Path(path_type=Path, file_okay=False), help="Let promtool write blocks there.")
 @click.pass_context
@@ -76,7 +93,7 @@ def backfill(
 
 def _label(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
-    if not equals or not _LABEL.fullmatch(name) or name == "le":
+    if not equals or not _LABEL.fullmatch(name):
         stop(f'--label: expected a name and a value such as job=dify-exporter, found "{text}"')
     return name, value
 

@@ -1,5 +1,6 @@
 """`dify-exporter explain`"""
 
+import os
 import re
 import sys
 import time
@@ -45,7 +46,7 @@ def explain(context: click.Context, config_path: Path, line: str | None) -> None
       tail -n 1 /var/log/nginx/access.log | dify-exporter explain
     """
     named = context.get_parameter_source("config_path") is not click.core.ParameterSource.DEFAULT
-    config = load_or_stop(config_path) if named or config_path.exists() else Config()
+    config = load_or_stop(config_path) if named or os.path.exists(config_path) else Config()
     text = _read_line(line)
     configured = _daemon_sorted(text, (Guess(s.parser, s.name, source=s.name) for s in config.sources))
     built_in = _daemon_sorted(text, guesses(routes=config.routes.extra))

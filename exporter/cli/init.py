@@ -71,7 +71,7 @@ def init(config_path: Path, files: tuple[str, ...], force: bool, root: Path) -> 
       dify-exporter init --config /etc/dify-exporter/exporter.toml --force
       dify-exporter init --root /host
     """
-    if config_path.exists() and not force:
+    if os.path.exists(config_path) and not force:
         stop(f"{config_path} exists: replace it with --force, or name another file with --config")
     named, left_out = named_logs(files)
     found, unusable = survey(root.absolute(), named)

@@ -28,7 +28,10 @@ def execute(module: str, startup: object, listen: str, log: str, problems: Itera
     """Run `module` with its settings `startup`, or end the command if they cannot work. `where` names their table."""
     if findings := [f"{where} {problem}" for problem in problems]:
         stop(*findings)
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        stop(f"{where} log: cannot be written at {log}: {error.strerror}")
     host, port = parse_address(listen)
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()

@@ -4,7 +4,6 @@ import tomllib
 from collections.abc import Hashable, Sequence
 from datetime import date
 from pathlib import Path
-from sys import float_info
 from types import NoneType
 from typing import Any, TypeVar
 
@@ -15,7 +14,7 @@ from exporter.config.proxy import ProxyConfig
 from exporter.config.receive import ReceiveConfig
 from exporter.config.settings import AppConfig, Config, ExporterConfig, RoutesConfig, SourceConfig, SourceKeys
 from exporter.config.tls import tls_context
-from exporter.config.toml_table import Problems, Table, convert, toml_type
+from exporter.config.toml_table import Problems, Table, convert, shown, toml_type
 from exporter.config.web import WebConfig, convert_web_config
 from exporter.ledger.budgets import Budget
 from exporter.ledger.history import HistoryConfig
@@ -25,6 +24,7 @@ from exporter.ledger.series import Limits
 from exporter.messages import unknown
 from parsers.envelope import ENVELOPES
 from parsers.parser import registered
+from parsers.values.numbers import MAX_SECONDS, SECOND
 
 S = TypeVar("S", bound=Struct)
 
@@ -232,10 +232,11 @@ def _buckets(table: Table, problems: Problems) -> dict[str, tuple[float, ...]]:
         elif (
             not isinstance(bounds, list)
             or not bounds
-            or not all(type(b) in (int, float) and 0 < b <= float_info.max for b in bounds)
+            or not all(type(b) in (int, float) and 1 / SECOND <= b <= MAX_SECONDS for b in bounds)
             or sorted(set(bounds)) != bounds
         ):
-            problems.add("[buckets]", f"{name}: expected increasing numbers of seconds above 0, found {bounds!r}")
+            expected = f"increasing numbers of seconds from {1 / SECOND:g} to {MAX_SECONDS}"
+            problems.add("[buckets]", f"{name}: expected {expected}, found {shown(bounds)}")
         else:
             buckets[name] = tuple(float(b) for b in bounds)
     return buckets
@@ -259,7 +260,7 @@ def _apps(table: Table, problems: Problems) -> dict[str, AppConfig]:
     apps = {}
     for app_id, value in table.items():
         if not isinstance(value, dict):
-            problems.add("[apps]", f'{app_id}: expected {{ name = "…", team = "…" }}, found {value!r}')
+            problems.add("[apps]", f'{app_id}: expected {{ name = "…", team = "…" }}, found {shown(value)}')
         elif (app := convert(value, AppConfig, f'[apps] "{app_id}"', problems)) is not None:
             apps[app_id] = app
     return apps

@@ -28,6 +28,13 @@ NO_ROTATION = Rotation()
 def unusable_log(name: str) -> Iterator[str]:
     """One sentence if the log cannot be written on this machine."""
     log = Path(name)
+    try:
+        log.stat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        yield f"log: cannot be written at {log}: {error.strerror}"
+        return
     existing = next(path for path in (log, *log.parents) if path.exists())
     if log.is_dir():
         yield f"log: {log} is a folder, expected a file"

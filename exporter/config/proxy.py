@@ -14,6 +14,8 @@ from exporter.config.toml_table import FileName, Seconds
 from parsers.batch import UNKNOWN
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+#: The user and password in a URL, which no message may show.
+_AUTHORITY_USER = re.compile(r"^([^/]*//)?.*@", re.DOTALL)
 
 
 class ProxyConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,10 +52,11 @@ def _check_upstream(url: str) -> None:
         is_port_valid = parts.port != 0
     except ValueError:
         is_port_valid = False
+    found = _AUTHORITY_USER.sub(r"\1…@", url)
     if not is_port_valid or parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-        raise ValueError(f'upstream must be http://host:port or https://host, found "{url}"')
+        raise ValueError(f'upstream must be http://host:port or https://host, found "{found}"')
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ValueError(f'upstream must have no path because request paths are passed on unchanged, found "{url}"')
+        raise ValueError(f'upstream must have no path because request paths are passed on unchanged, found "{found}"')
 
 
 def unusable_settings(settings: ProxyConfig) -> Iterator[str]:
@@ -74,4 +77,4 @@ def _check_app(digest: str, app_id: str) -> None:
     if not _DIGEST.fullmatch(digest):
         raise ValueError("apps: expected the SHA-256 of an API key as 64 digits 0-9a-f; never the key itself")
     if app_id_of(app_id) == UNKNOWN:
-        raise ValueError(f'apps: expected an app id, which is a UUID, found "{app_id}"')
+        raise ValueError(f"apps: {digest}: expected an app id, which is a UUID; never an API key")

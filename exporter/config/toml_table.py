@@ -58,7 +58,7 @@ def convert(table: Table, struct: type[T], where: str, problems: Problems, hidde
         try:
             msgspec.convert(value, fields[key].type)
         except msgspec.ValidationError as error:
-            problems.add(where, f"{key}: {_expectation(error, fields[key].type)}, found {_shown(value)}")
+            problems.add(where, f"{key}: {_expectation(error, fields[key].type)}, found {shown(value)}")
         else:
             good[key] = value
     required = {key: _example(field.type) for key, field in fields.items() if field.required}
@@ -126,7 +126,8 @@ def _named(found: re.Match[str]) -> str:
     return "a file's name without NUL" if found[2] else " or ".join(names)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """The value as a message shows it, not too long."""
     if isinstance(value, bool):
         return str(value).lower()
     text = value.isoformat() if isinstance(value, date | time) else repr(value)

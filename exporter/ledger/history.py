@@ -37,6 +37,9 @@ _OLDEST = 946_684_800 * SECOND
 #: A file is being read if lines of it were posted in the last so many seconds.
 _ACTIVE = 60.0
 
+#: A time that is further ahead of the clock is not believed: days in the future would push the real ones out.
+_MAX_AHEAD = 86_400 * SECOND
+
 #: The tables of a book, with their label names. LINES counts lines, DROPPED_TIMES the times that were not understood.
 LINES, DROPPED_TIMES = "lines", "dropped_times"
 REQUESTS, FAILED_REQUESTS, RUNS, ERRORS = "requests", "failed_requests", "runs", "errors"
@@ -149,8 +152,9 @@ class History:
 
     def book(self, source: str, at: int | None, is_late: bool = False) -> Book:
         """The book of a time in nanoseconds. The time None is now."""
-        day = LATE if is_late else self._day(round(self._clock() * SECOND) if at is None else at)
-        if day <= self.closed.get(source, "") or (at is not None and at < _OLDEST):
+        now = round(self._clock() * SECOND)
+        day = LATE if is_late else self._day(now if at is None else at)
+        if day <= self.closed.get(source, "") or (at is not None and not _OLDEST <= at <= now + _MAX_AHEAD):
             day = LATE
         key = self.config.timezone, day, source
         if key not in self.books:
@@ -168,7 +172,7 @@ class History:
         self._reached.get(source, {}).pop(file, None)
 
     def close_days(self, sources: Iterable[str]) -> None:
-        """Close the days that no file will reach any more. Books of other sources or time zones are always closed."""
+        """Close the days that no file will reach any more."""
         now = self._clock()
         for source in sources:
             if now - self._begun.get(source, now) < _ACTIVE:
@@ -181,14 +185,19 @@ class History:
                 self.closed[source] = due[-1]
 
     def closed_books(self, sources: frozenset[str]) -> dict[BookKey, Book]:
-        """The books that are complete and wait for the archive."""
-        zone_name = self.config.timezone
-        return {
-            key: book
-            for key, book in self.books.items()
-            if key[1] != LATE
-            and (key[0] != zone_name or key[2] not in sources or key[1] <= self.closed.get(key[2], ""))
-        }
+        """The books that are complete and wait for the archive.
+
+        Books of other sources are always complete. Those of another time zone stay for some days, because they
+        continue if a reload brings the zone back.
+        """
+        kept = self._day(round((self._clock() - NEWEST_DAYS * 86_400) * SECOND))
+
+        def is_complete(zone_name: str, day: str, source: str) -> bool:
+            if source not in sources:
+                return True
+            return day < kept if zone_name != self.config.timezone else day <= self.closed.get(source, "")
+
+        return {key: book for key, book in self.books.items() if key[1] != LATE and is_complete(*key)}
 
     def forget(self, keys: Iterable[BookKey]) -> None:
         """Remove books that are in the archive."""

@@ -171,11 +171,12 @@ class Joins:
     def finalize(self, now: int) -> Iterator[Ended]:
         """Remove and return the runs that are final at `now` (wall clock, nanoseconds).
 
-        Where no line follows, event time is assumed to advance with the wall clock.
+        Where no line follows, event time is assumed to advance with the wall clock. A clock that was set back by more
+        than HOLD has advanced too, by an unknown time.
         """
         for ended in list(self.held.values()):
             at, then = self._reached.get(ended.file, (ended.at, self._started_at))
-            if at + now - then >= ended.at + HOLD:
+            if at + abs(now - then) >= ended.at + HOLD:
                 yield self.held.pop(ended.trace_id)
 
     def forget_changes(self) -> None:

@@ -61,9 +61,11 @@ def snapshot_of(state: State, now: float | None) -> Snapshot:
 
 
 def _active(workers: Iterable[Active], now: int) -> int:
-    """Active requests of the workers that have reported within 30 s. A killed worker has none."""
-    oldest = now - _WORKER_TIMEOUT
-    return sum(last.requests for last in workers if last.at is not None and last.at >= oldest)
+    """Active requests of the workers that have reported within 30 s. A killed worker has none.
+
+    A report from the future was read before the clock was set back, so its age is not known.
+    """
+    return sum(last.requests for last in workers if last.at is not None and abs(now - last.at) <= _WORKER_TIMEOUT)
 
 
 def present(entries: Mapping[K, V | None]) -> dict[K, V]:

@@ -65,7 +65,7 @@ class Exemplars:
         """
         now, data = self._clock(), window.data
         interval = _LONG_INTERVAL if failure is None else _INTERVAL
-        if now - self._looked_at.get(window.source, 0.0) < interval:
+        if 0 <= now - self._looked_at.get(window.source, 0.0) < interval:  # negative after the clock was set back
             return
         self._looked_at[window.source] = now
         begin = data.rfind(b"\n", 0, max(0, consumed - 1)) + 1 if failure is None else failure

@@ -3,6 +3,9 @@
 A day is written once, whole, by `INSERT OR REPLACE` in one transaction. It leaves the state only after that, so a crash
 in between writes the same row again. Only the report reads it. A file that cannot be used is set aside, and a new one
 begins; days that cannot be written stay in the state.
+
+A row is never replaced by one of fewer lines. Such a row comes from a source that lost its state, or that was not
+configured for a part of the day: then it read only a part of the day's lines again.
 """
 
 import logging
@@ -11,12 +14,12 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import msgspec
 
-from exporter.ledger.history import BookKey, Entries, Entry
+from exporter.ledger.history import LINES, BookKey, Entries, Entry
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Labels
 from exporter.ledger.state import widened
@@ -36,6 +39,9 @@ CREATE TABLE IF NOT EXISTS days (
 ) WITHOUT ROWID
 """
 
+#: What a damaged book raises.
+_DAMAGES = (zlib.error, msgspec.MsgspecError, TypeError)
+
 log = logging.getLogger(__name__)
 
 
@@ -52,10 +58,10 @@ class Archive:
         books = ledger.closed_days()
         if not books:
             return
-        oldest = datetime.fromtimestamp(self._clock(), UTC).date() - timedelta(days=ledger.history_days)
+        today = datetime.fromtimestamp(self._clock(), UTC).toordinal()
         try:
-            self._write(books, oldest.isoformat())
-        except (OSError, sqlite3.Error) as error:
+            self._write(books, date.fromordinal(max(1, today - ledger.history_days)).isoformat())
+        except Exception as error:  # of any kind: the thread that commits must not end
             if not self._is_failing:
                 log.error("%s cannot be written: %s; closed days stay in the state until it can", self._path, error)
             self._is_failing = True
@@ -66,16 +72,15 @@ class Archive:
         ledger.forget_days(books)
 
     def _write(self, books: Mapping[BookKey, Entries], oldest: str) -> None:
-        rows = [(*key, _encode(entries)) for key, entries in books.items()]
         try:
-            self._insert(rows, oldest)
+            self._insert(books, oldest)
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:
             self._set_aside(str(error))
-            self._insert(rows, oldest)
+            self._insert(books, oldest)
 
-    def _insert(self, rows: list[tuple[str, str, str, bytes]], oldest: str) -> None:
+    def _insert(self, books: Mapping[BookKey, Entries], oldest: str) -> None:
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         with closing(sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT)) as database, database:
             version = database.execute("PRAGMA user_version").fetchone()[0]
@@ -83,6 +88,7 @@ class Archive:
                 raise sqlite3.DatabaseError(f"its version is {version}, this exporter reads {_VERSION}")
             database.execute(f"PRAGMA user_version = {_VERSION}")
             database.execute(_TABLE)
+            rows = [(*key, _encode(book)) for key, book in books.items() if not _has_more(database, key, book)]
             database.executemany("INSERT OR REPLACE INTO days VALUES (?, ?, ?, ?)", rows)
             database.execute("DELETE FROM days WHERE day < ?", (oldest,))
 
@@ -104,7 +110,7 @@ def read(folder: Path) -> tuple[dict[BookKey, Entries], list[str]]:
             for timezone, day, source, book in database.execute("SELECT timezone, day, source, book FROM days"):
                 try:
                     books[timezone, day, source] = _decode(book)
-                except (zlib.error, msgspec.MsgspecError, TypeError):
+                except _DAMAGES:
                     damaged += 1
     except (OSError, sqlite3.Error) as error:
         return books, [f"{path} cannot be used: {error}"]
@@ -113,8 +119,25 @@ def read(folder: Path) -> tuple[dict[BookKey, Entries], list[str]]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT)) as database:
+    """Only a connection that may write can roll back what a process that was killed has written in part."""
+    mode = "rw" if os.access(path, os.W_OK) else "ro"
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT)) as database:
         yield database
+
+
+def _has_more(database: sqlite3.Connection, key: BookKey, entries: Entries) -> bool:
+    """Whether the archive has a row of this key with more lines."""
+    stored = database.execute("SELECT book FROM days WHERE (timezone, day, source) = (?, ?, ?)", key).fetchone()
+    try:
+        return stored is not None and _lines(_decode(*stored)) > _lines(entries)
+    except _DAMAGES:
+        return False
+
+
+def _lines(entries: Entries) -> int:
+    lines = entries.get((LINES,), 0)
+    return 0 if isinstance(lines, dict) else int(lines)
 
 
 def _encode(entries: Entries) -> bytes:

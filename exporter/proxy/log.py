@@ -35,7 +35,8 @@ class RequestLog:
 
     def heartbeat(self) -> None:
         """Write a heartbeat if the number of active requests has changed or the last line is 10 s old."""
-        if self.active != self._logged_active or self._clock() - self._logged_at >= _HEARTBEAT_SECONDS:
+        age = self._clock() - self._logged_at  # negative after the clock was set back
+        if self.active != self._logged_active or not 0 <= age < _HEARTBEAT_SECONDS:
             self._append(_HEARTBEAT, "heartbeat", "")
 
     def worker_ended(self) -> None:

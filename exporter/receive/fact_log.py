@@ -74,7 +74,7 @@ class FactLog:
     def every_second(self) -> None:
         """Write the runs that have waited long enough, and a heartbeat if the last one is 10 s old."""
         self._write_due_runs()
-        if self._clock() - self._logged_at >= _HEARTBEAT_SECONDS:
+        if not 0 <= self._clock() - self._logged_at < _HEARTBEAT_SECONDS:  # negative after the clock was set back
             self.write_heartbeat()
 
     def write_heartbeat(self) -> None:

@@ -63,7 +63,7 @@ class Runs:
         for number, (key, (draft, at)) in enumerate(list(self._drafts.items())):
             if key in self._keys or self._keys.resolve(key) in found:
                 del self._drafts[key]
-            elif number < surplus or at + WAIT_SECONDS <= now or self._keys.has_alias(key):
+            elif number < surplus or abs(now - at) >= WAIT_SECONDS or self._keys.has_alias(key):
                 found.add(self._keys.resolve(key))
                 yield run_of_draft(draft)
 

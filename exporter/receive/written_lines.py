@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _BLOCK_BYTES = 1 << 20
@@ -14,6 +15,8 @@ def newest_first(log: str) -> Iterator[bytes]:
     """Files that cannot be read are left out."""
     left = _MAX_READ_BYTES
     for path in (log, *_rotated(Path(os.path.realpath(log)))):
+        if not os.path.isfile(path):  # opening a FIFO would wait for its writer
+            continue
         try:
             for block in _blocks_from_the_end(path):
                 yield from reversed(block.splitlines())
@@ -30,9 +33,13 @@ def _rotated(log: Path) -> list[str]:
     Packed files are left out: they cannot be read from the end.
     """
     name = re.compile(re.escape(log.stem) + r"[.-].*\d.*(?<!\.gz)")
-    with os.scandir(log.parent) as entries:
-        others = [each for each in entries if name.fullmatch(each.name) and each.name != log.name and each.is_file()]
-    return [each.path for each in sorted(others, key=lambda each: each.stat().st_mtime_ns, reverse=True)]
+    modified: dict[str, int] = {}
+    for each in os.listdir(log.parent) if os.access(log.parent, os.R_OK) else ():
+        path = str(log.parent / each)
+        if name.fullmatch(each) and each != log.name and os.path.isfile(path):
+            with suppress(OSError):  # it was rotated away in this moment
+                modified[path] = os.stat(path).st_mtime_ns
+    return sorted(modified, key=modified.__getitem__, reverse=True)
 
 
 def _blocks_from_the_end(path: str) -> Iterator[bytes]:

@@ -67,7 +67,7 @@ class FailureBuffer:
         self._lock = threading.Lock()
         self._failures: deque[FailureEntry] = deque(maxlen=_MAX_FAILURES)
         self._unparsed: dict[tuple[str, str], UnparsedLine] = {}
-        self._next_search_at: dict[str, float] = {}
+        self._searched_at: dict[str, float] = {}
         self._samples: dict[str, dict[type, b.Record]] = {}  # by source and type of record
 
     def failures(self) -> list[FailureEntry]:
@@ -97,9 +97,9 @@ class FailureBuffer:
         for reason, line in batch.examples.items():
             with self._lock:
                 self._unparsed[window.source, reason] = UnparsedLine(now, window.source, reason, redact(line))
-        can_search = now >= self._next_search_at.get(window.source, 0.0)
-        if can_search and any(_failure_of(record) for record in batch.records):
-            self._next_search_at[window.source] = now + _SEARCH_INTERVAL
+        age = now - self._searched_at.get(window.source, 0.0)  # negative after the clock was set back
+        if not 0 <= age < _SEARCH_INTERVAL and any(_failure_of(record) for record in batch.records):
+            self._searched_at[window.source] = now
             failures = list(_search(window, batch.consumed, parser, now))
             with self._lock:
                 self._failures.extend(reversed(failures))

@@ -19,7 +19,8 @@ from exporter.tail.position import FINGERPRINT, Identity, Position
 class FileOpener:
     """Opens the files of one path.
 
-    `from_end`: of the file that exists at the start only new bytes are read. `trusted`: that file is no copy.
+    `from_end`: of the file that exists at the start only new bytes are read. If the path names no such file, or one
+    that another path reads, a later file is new, so it is read from its beginning. `trusted`: that file is no copy.
     """
 
     def __init__(self, context: LogContext, from_end: bool, trusted: bool) -> None:
@@ -28,13 +29,23 @@ class FileOpener:
         self._has_looked, self._was_absent = context.had_files, False
         self._unpacking: OpenFile | None = None
 
-    def first_look(self, found: os.stat_result | None) -> None:
-        """At the first look, remember all files with rotated names: they are never read."""
+    def first_look(self, found: os.stat_result | None, error: str) -> None:
+        """At the first look, remember all files with rotated names: they are never read.
+
+        The path may be a link to a file with such a name (`rotatelogs -L`); that file is the log itself. If another
+        path names the same file, its tracker knows which of the rotated files were read.
+        """
         if self._has_looked:
             return
         self._has_looked, self._was_absent = True, found is None
+        self._from_end = self._from_end and error != "missing"
         modified = found.st_mtime_ns if found else 0
+        named = None if found is None else identity_of(found)
+        holder = None if named is None else self._source.index.holder(named, self._table)
+        is_of_another = holder is not None and holder.state is FileState.FOLLOWED
         for position in self._search.preexisting(self._source.folders.poll_stamp, modified):
+            if is_of_another or position.identity == named:
+                continue
             generation = self._context.new(structs.replace(position, done=True), FileState.DONE)
             generation.must_post = True
             self._table.add(generation)
@@ -56,6 +67,7 @@ class FileOpener:
             return ""
         other = self._source.index.holder(named, self._table)
         if other is not None and other.state is FileState.FOLLOWED:
+            self._from_end = False
             return ""
         if other is not None:
             self._table.adopt(other)

@@ -103,7 +103,7 @@ class FolderListings:
         with os.scandir(folder) as entries:
             found = list(entries)
         inodes = {entry.name: _inode(entry) for entry in found}
-        folders = [entry.name for entry in found if entry.is_dir()]
+        folders = [entry.name for entry in found if _is_folder(entry)]
         with os.scandir(folder) as entries:
             moved = {entry.name: _inode(entry) for entry in entries} != inodes
         return Listing(device, inodes, sorted(inodes), folders, moved, stamp)
@@ -111,3 +111,10 @@ class FolderListings:
 
 def _inode(entry: os.DirEntry[str]) -> int:
     return -entry.inode() if entry.is_symlink() else entry.inode()
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder that this user may not search
+        return False

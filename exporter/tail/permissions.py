@@ -105,7 +105,7 @@ def _forbidden_folder(path: Path) -> Path | None:
         if not os.path.lexists(folder):
             return None
         listed = os.R_OK if folder == path.absolute().parent and has_magic(path.name) else 0
-        if folder.is_dir() and not os.access(folder, os.X_OK | listed):
+        if os.path.isdir(folder) and not os.access(folder, os.X_OK | listed):
             return folder
     return None
 

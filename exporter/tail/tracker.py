@@ -89,7 +89,7 @@ class Tracker:
         except OSError as failure:
             error = error_reason(failure)
         self._context.look_stamp = self._source.folders.next_stamp()
-        self._opener.first_look(found)
+        self._opener.first_look(found, error)
         followed = self._table.followed
         if found is not None and (followed is None or followed.position.identity != identity_of(found)):
             error, found = self._opener.open_named(found, now), None  # the file has grown since

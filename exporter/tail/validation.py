@@ -9,8 +9,25 @@ from decimal import Decimal
 import msgspec
 
 from exporter.tail.position import Window
-from parsers.batch import Accepted, Batch, Usage
+from parsers.batch import (
+    OTHER,
+    UNKNOWN,
+    Accepted,
+    Active,
+    Batch,
+    Closed,
+    OfSpan,
+    Opened,
+    Record,
+    SpanApp,
+    TraceError,
+    Usage,
+)
+from parsers.values.currencies import currency_of
 from parsers.values.times import zone
+
+#: The records whose texts are stored as they are. Labels are cleaned.
+_STORED = (Accepted, Active, Closed, OfSpan, Opened, SpanApp, TraceError)
 
 # msgspec prepares a struct type at its first use. Two threads that do this at the same time crash the process, and all
 # source threads start together, so it is done once here.
@@ -30,14 +47,35 @@ def validate_batch(window: Window, batch: object) -> None:
     except msgspec.ValidationError as error:
         raise MalformedError(f"a record is malformed: {error}") from None
     for record in batch.records:
-        if isinstance(record, Usage) and record.cost is not None and not (record.cost.is_finite() and record.cost >= 0):
-            raise MalformedError("a cost is negative or not finite")
-        if isinstance(record, Accepted) and not _is_zone(record.timezone):
-            raise MalformedError("a time zone is unknown")
+        _validate_record(record)
+    if batch.skip and not _is_unicode(batch.skip):
+        raise MalformedError("a text is not Unicode")
     if batch.consumed > len(window.data):
         raise MalformedError(f"consumed is {batch.consumed} of {len(window.data)} bytes")
     if batch.observed < 0:
         raise MalformedError(f"more lines ignored and unparsed than the {batch.lines} there are")
+
+
+def _validate_record(record: Record) -> None:
+    usage = OfSpan.inner(record)
+    if isinstance(usage, Usage):
+        if usage.cost is not None and not (usage.cost.is_finite() and usage.cost >= 0):
+            raise MalformedError("a cost is negative or not finite")
+        if usage.currency not in (UNKNOWN, OTHER, currency_of(usage.currency)):
+            raise MalformedError("a currency is no code such as USD")
+    if isinstance(record, Accepted) and not _is_zone(record.timezone):
+        raise MalformedError("a time zone is unknown")
+    if isinstance(record, _STORED) and not _is_unicode(record):
+        raise MalformedError("a text is not Unicode")
+
+
+def _is_unicode(value: object) -> bool:
+    """Whether the state can store the texts of a value: half a surrogate pair would make every commit fail."""
+    try:
+        msgspec.msgpack.encode(value)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_zone(name: str) -> bool:

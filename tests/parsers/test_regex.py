@@ -1,5 +1,7 @@
 """Patterns of users: the records of their groups, patterns that are refused, and slow patterns."""
 
+import subprocess
+import sys
 import time
 from decimal import Decimal
 
@@ -113,10 +115,20 @@ def test_a_slow_line_is_unparsed() -> None:
     assert time.monotonic() - begun < 10
 
 
+def test_a_line_that_needs_all_memory_is_unparsed() -> None:
+    code = (
+        "import resource; from parsers.regex import Regex; parser = Regex(pattern='(?P<status_code>(?R)|a)', timeout=10); "
+        "resource.setrlimit(resource.RLIMIT_AS, (400 << 20,) * 2); print(parser.parse(b'a\\n').unparsed)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.stdout == "{'timeout': 1}\n", result.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
         ({"pattern": "("}, "pattern: does not compile: missing ) at position 1"),
+        ({"pattern": "(" * 3000}, "pattern: does not compile: its groups are nested too deeply"),
         (
             {"pattern": r"(?P<code>\d)"},
             'pattern: unknown group "code", expected one of app_id, bytes, cost, currency, ',

@@ -1,11 +1,13 @@
 """What every command owes its caller: help with examples, exit codes, variables, quiet pipes."""
 
+import errno
 import json
 import logging
 import os
 import pty
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -43,6 +45,68 @@ def test_check_finds_that_nothing_would_be_served(tmp_path: Path) -> None:
         result = CliRunner().invoke(main, [command, "--config", str(tmp_path / "exporter.toml")])
         assert result.exit_code == code
         assert "no [[source]] table, expected at least one" in result.output
+
+
+LONG = "a" * 5000
+UNUSABLE = {
+    "log": ("[proxy]\nlog = 'NAME/x/y'\n", ("check", "proxy"), "[proxy] log: |problem: log: "),
+    "receiver's log": ("[receive]\nlog = 'NAME/x'\n", ("check", "receive"), "[receive] log: |problem: log: "),
+    "token": ("[receive]\ntoken_file = 'NAME/x'\n", ("check", "receive"), "token_file: "),
+    "state": ("[exporter]\nstate = 'NAME/x'\n", ("check",), ""),
+    "paths": ("[[source]]\nname = 'a'\npaths = ['NAME/*.log', 'NAME/x']\nparser = 'dify'\n", ("check",), "problem: "),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE)
+@pytest.mark.parametrize("name", [LONG, "exporter.toml", "loop", "forbidden"])
+def test_a_file_that_cannot_exist_is_one_sentence(
+    kind: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    if name == "forbidden":
+        forbid(tmp_path / name, monkeypatch)
+    text, commands, beginning = UNUSABLE[kind]
+    (tmp_path / "exporter.toml").write_text(text.replace("NAME", name))
+    for command in commands:
+        result = CliRunner().invoke(main, [command, "--config", str(tmp_path / "exporter.toml")])
+        assert result.exit_code in (1, 2), result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        assert any(each in result.output for each in beginning.split("|")), result.output
+
+
+@pytest.mark.parametrize("name", [LONG, "exporter.toml/x", "loop", "forbidden/x"])
+def test_init_says_why_it_cannot_write(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "exporter.toml").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    forbid(tmp_path / "forbidden", monkeypatch)
+    result = CliRunner().invoke(main, ["init", "--config", str(tmp_path / name), "--root", str(tmp_path)])
+    assert result.exit_code in (0, 2), result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+def test_init_names_a_usual_folder_that_may_not_be_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbid(tmp_path / "root/opt/dify", monkeypatch)
+    (tmp_path / "root/app/logs/server.log").mkdir(parents=True)
+    arguments = ["init", "--config", str(tmp_path / "exporter.toml"), "--root", str(tmp_path / "root")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    log = "/opt/dify/docker/volumes/logs/worker/server.log"
+    assert f"left out: {log} (where this log usually is): {tmp_path}/root{log}: " in result.output
+    assert "left out: /app/logs/server.log (where this log usually is): " in result.output
+    assert "is a folder, expected a log file" in result.output
+
+
+def forbid(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make `stat` fail below a folder, as for a user who may not search it. Root may search every folder."""
+    stat = os.stat
+
+    def forbidden(path: Any, *args: Any, **named: Any) -> os.stat_result:
+        if isinstance(path, str | Path) and Path(path).is_relative_to(folder) and Path(path) != folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(path, *args, **named)
+
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(os, "stat", forbidden)
 
 
 def test_a_files_name_cannot_move_the_cursor(tmp_path: Path) -> None:

@@ -75,7 +75,15 @@ REFUSED = {
     "digits": (f"a = {'9' * 5000}\n", "is not valid TOML: Exceeds the limit"),
     "a bound beyond every float": (
         f"[buckets]\ndify_request_duration_seconds = [1{'0' * 400}]\n",
-        "[buckets]: dify_request_duration_seconds: expected increasing numbers of seconds above 0, found [1000",
+        "[buckets]: dify_request_duration_seconds: expected increasing numbers of seconds from 1e-09 to 10000000, found [1000",
+    ),
+    "a bound beyond every duration": (
+        "[buckets]\ndify_request_duration_seconds = [1, 1e300]\n",
+        "[buckets]: dify_request_duration_seconds: expected increasing numbers of seconds from 1e-09 to 10000000, found [1, ",
+    ),
+    "a bound below every duration": (
+        "[buckets]\ndify_request_duration_seconds = [1e-12]\n",
+        "[buckets]: dify_request_duration_seconds: expected increasing numbers of seconds from 1e-09 to 10000000, found [1e-12]",
     ),
     "true": ("[exporter]\nlisten = true\n", "[exporter]: listen: expected a string, found true"),
     "name with a line break": (
@@ -119,7 +127,7 @@ REFUSED = {
     ),
     "bounds": (
         "[buckets]\ndify_request_duration_seconds = [2, 1]\n",
-        "[buckets]: dify_request_duration_seconds: expected increasing numbers of seconds above 0, found [2, 1]",
+        "[buckets]: dify_request_duration_seconds: expected increasing numbers of seconds from 1e-09 to 10000000, found [2, 1]",
     ),
     "price": (
         "[[price]]\nmodel='m'\ninput='2,00'\noutput='8'\ncurrency='USD'\n",

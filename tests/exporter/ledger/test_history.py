@@ -2,6 +2,8 @@
 
 import random
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,7 +24,7 @@ from exporter.persistence import archive
 from exporter.persistence.archive import Archive
 from exporter.persistence.checkpoint import Checkpoint
 from exporter.tail.position import Position, Window
-from parsers.batch import Batch, Closed, Failure, Opened, Request, Usage
+from parsers.batch import Batch, Closed, Failure, OfSpan, Opened, Request, SpanApp, Usage
 from parsers.nginx import Nginx
 
 PARSER = Nginx(format='$msec "$request" $status $request_time')
@@ -150,7 +152,7 @@ def test_a_late_time_counts_as_late(tmp_path: Path) -> None:
 
 def test_the_numbers_of_a_book() -> None:
     ledger = Ledger(Limits(), lambda: START + 10 * DAY)
-    ledger.keep_history(History(HistoryConfig(), Limits(), lambda: 0.0))
+    ledger.keep_history(History(HistoryConfig(), Limits(), lambda: START))
     at = START * 10**9
     records = (
         Request("POST", "/v1/chat-messages", "500", "server_error", 2, None, (10**9, 2 * 10**9)),
@@ -234,6 +236,68 @@ def test_old_days_leave_the_archive(tmp_path: Path) -> None:
     ]
 
 
+def test_as_many_days_as_anybody_asks_for_are_kept(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, days=10**9)
+    close_all(rig)
+    assert len(archive.read(tmp_path)[0]) == 4
+
+
+def test_an_unexpected_error_of_the_archive_does_not_end_the_thread_that_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(archive, "_encode", lambda _: 1 / 0)
+    rig = Rig(tmp_path)
+    close_all(rig)
+    assert len(rig.ledger.books()) == 12
+    assert len(caplog.messages) == 1
+
+
+def test_a_day_in_the_archive_is_not_replaced_by_a_part_of_it(tmp_path: Path) -> None:
+    """A source that lost its state reads only the lines of a day that the log still has."""
+    rig = Rig(tmp_path)
+    rig.post(b"".join(line(START + second) for second in range(5)))
+    close_all(rig, START + DAY)
+    days = rig.lines()
+    for name in ("state.0", "state.1"):
+        (tmp_path / name).unlink(missing_ok=True)
+    rig.checkpoint.close()
+    rig.begin()
+    rig.post(line(START + 4))
+    close_all(rig, START + DAY)
+    assert rig.lines() == days
+
+
+@pytest.mark.parametrize("ahead", [2, 400])
+def test_usages_of_the_future_do_not_push_real_days_out(tmp_path: Path, ahead: int) -> None:
+    """A span that joins late counts at its own time, which a client chooses."""
+    rig = Rig(tmp_path)
+    rig.post(line(rig.now))
+    for number in range(h.NEWEST_DAYS + 1):
+        at = round(rig.now + (ahead + number) * DAY) * 10**9
+        usage = Usage("unknown", "p", "m", 1, 2, at=at)
+        rig.ledger.enter("nginx", Batch(1, 1, records=(OfSpan(f"s{number}", usage, at),), last_at=at), is_late=True)
+        rig.ledger.enter("nginx", Batch(1, 1, records=(SpanApp(f"s{number}", "app"),)))
+    rig.now += 61
+    rig.post(line(rig.now), "g")
+    rig.commit()
+    assert not archive.read(tmp_path)[0]
+    assert {day for _, day, _ in rig.ledger.books()} == {
+        datetime.fromtimestamp(rig.now, UTC).date().isoformat(),
+        h.LATE,
+    }
+
+
+def test_a_time_zone_that_comes_back_continues_its_day(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    for file, name in enumerate(("UTC", "Asia/Shanghai", "UTC")):
+        rig.ledger.configure(Limits(), (), (), HistoryConfig(name))
+        rig.post(line(rig.now), str(file))
+        rig.commit()
+    [book] = [book for (name, _, _), book in rig.ledger.books().items() if name == "UTC"]
+    assert book[h.LINES,] == 2
+    assert not archive.read(tmp_path)[0]
+
+
 @pytest.mark.parametrize("content", [b"no database at all, only text " * 50, b"SQLite format 3\0" + b"x" * 5000])
 def test_a_damaged_archive_is_set_aside(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / archive.NAME).write_bytes(content)
@@ -244,6 +308,21 @@ def test_a_damaged_archive_is_set_aside(tmp_path: Path, content: bytes, caplog: 
     [sentence] = caplog.messages
     assert "cannot be used" in sentence
     assert sentence.endswith("it was set aside as history.db.damaged")
+
+
+def test_an_archive_that_was_half_written_is_rolled_back(tmp_path: Path) -> None:
+    """kill -9 in the middle of a transaction; the exporter does not write again before the next midnight."""
+    rig = Rig(tmp_path)
+    close_all(rig)
+    before = archive.read(tmp_path)
+    code = (
+        "import os, signal, sqlite3, sys; database = sqlite3.connect(sys.argv[1]); database.execute('PRAGMA cache_size = 1'); "
+        "database.executemany('INSERT INTO days VALUES (?, ?, ?, ?)', "
+        "[('UTC', str(n), 's', os.urandom(9999)) for n in range(99)]); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / archive.NAME])
+    assert (tmp_path / f"{archive.NAME}-journal").exists()
+    assert archive.read(tmp_path) == before
 
 
 def test_an_archive_of_a_later_version_is_set_aside(tmp_path: Path) -> None:

@@ -87,6 +87,15 @@ def test_a_run_waits_for_its_errors_and_then_appears_although_no_line_follows() 
     assert rig.ledger.changes().empty
 
 
+def test_a_clock_that_is_set_back_holds_no_run() -> None:
+    rig = Rig()
+    rig.post(opened("t"), closed("t", SECOND), at=SECOND)
+    rig.clock.now -= 0.1
+    assert rig.runs() == {}
+    rig.clock.now -= 3600
+    assert rig.runs() == {("workflow", APP, "finished"): 1}
+
+
 @pytest.mark.parametrize("late", [1, 59, 1999])
 def test_an_error_behind_the_end_decides(late: int) -> None:
     rig = Rig()

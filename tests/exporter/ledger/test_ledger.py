@@ -186,6 +186,10 @@ def test_active_requests_are_the_sum_of_workers_that_spoke_lately() -> None:
     assert ledger.snapshot(NOW).active == {"s": 4}
 
 
+def test_a_worker_that_spoke_before_the_clock_was_set_back_holds_no_requests() -> None:
+    assert entered(b.Active("w", 7, round(NOW * SECOND))).snapshot(NOW - 3600).active == {"s": 0}
+
+
 def test_the_remaining_records() -> None:
     ledger = entered(
         b.UsageMissing("app", "zero"),

@@ -147,6 +147,14 @@ def test_at_most_one_line_per_second_is_looked_at(monkeypatch: pytest.MonkeyPatc
     assert 5 <= len(parsed) <= 10
 
 
+def test_a_clock_that_is_set_back_stops_no_exemplars() -> None:
+    reader = Reader(Dify())
+    for number in range(2):
+        reader.post(access(TRACE(number)))
+        reader.now -= 3600
+    assert TRACE(1) in reader.render(OPEN_METRICS).decode()
+
+
 def test_the_store_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exporter.metrics.exemplars._MAX_EXEMPLARS", 10)
     reader = Reader(Dify())

@@ -65,6 +65,13 @@ def test_a_heartbeat_is_written_after_a_change_and_every_ten_seconds(
     assert len(attributes(tmp_path / "proxy.log")) == 5
 
 
+def test_a_clock_that_is_set_back_stops_no_heartbeat(log: RequestLog, clock: Clock, tmp_path: Path) -> None:
+    log.heartbeat()
+    clock.now -= 3600
+    log.heartbeat()
+    assert len(attributes(tmp_path / "proxy.log")) == 2
+
+
 @pytest.mark.parametrize("rotation", ["rename", "copytruncate", "deleted", "a symlink moves on"])
 def test_rotation(log: RequestLog, tmp_path: Path, rotation: str) -> None:
     path = tmp_path / "proxy.log"

@@ -125,3 +125,10 @@ def test_a_heartbeat_is_written_every_ten_seconds_and_loses_no_number(log: FactL
     assert items(path) == []
     log.every_second()
     assert items(path) == [{"dialect": "otel", "outcome": "written", "count": 1}]
+
+
+def test_a_clock_that_is_set_back_stops_no_heartbeat(log: FactLog, path: Path, clock: Clock) -> None:
+    log.every_second()
+    clock.now -= 3600
+    log.every_second()
+    assert path.read_text().count("\n") == 2

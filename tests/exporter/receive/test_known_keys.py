@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from exporter.receive.fact_log import FactLog
 from exporter.receive.known_keys import KnownKeys
 from exporter.receive.written_lines import newest_first
@@ -66,3 +68,16 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     log.write_bytes(b"x" * (5 << 20) + b"\n" + line("run:1") + b'{"ts":"half')
     (tmp_path / "receive.log.1").mkdir()
     assert found(log) == ["run:1"]
+
+
+@pytest.mark.parametrize("name", ["receive.log-1", "receive.log.1", "receive.log"])
+@pytest.mark.parametrize("kind", ["a link to itself", "a FIFO", "a folder"])
+def test_no_neighbour_of_the_log_stops_the_start(tmp_path: Path, name: str, kind: str) -> None:
+    if kind == "a FIFO":
+        os.mkfifo(tmp_path / name)
+    elif kind == "a folder":
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).symlink_to(name)
+    assert not [*newest_first(str(tmp_path / "receive.log"))]
+    assert not [*newest_first(str(tmp_path / "none" / "receive.log"))]

@@ -208,6 +208,18 @@ def test_the_number_of_runs_that_wait_is_bounded(monkeypatch: pytest.MonkeyPatch
     assert runs_of(writer.lines) == {APP: 1 + 10}
 
 
+def test_a_clock_that_is_set_back_holds_no_run(tmp_path: Path) -> None:
+    path, now = tmp_path / "receive.log", 0.0
+    file, spans = LogFile(str(path)), spans_of(workflow())
+    log = FactLog(file, clock=lambda: now)
+    assert log.write(spans["provided"])
+    assert log.write(spans["runner"])
+    now -= 3600
+    log.every_second()
+    assert runs_of(path.read_bytes().splitlines(keepends=True)) == {APP: 2}
+    file.close()
+
+
 def test_a_full_disk_loses_no_run_that_waits(tmp_path: Path) -> None:
     path, now = tmp_path / "receive.log", 0.0
     file, spans = LogFile(str(path)), spans_of(workflow())

@@ -62,6 +62,15 @@ def test_the_buffer_is_bounded_and_searches_once_per_second() -> None:
     assert {failure.offset // (50 * len(BAD)) % 4 for failure in failures} == {0}
 
 
+def test_a_clock_that_is_set_back_hides_no_failure() -> None:
+    clock = Clock()
+    buffer, parser = FailureBuffer(clock), Nginx(format="combined")
+    for number in range(2):
+        buffer.record(window(BAD, number * len(BAD)), parser.parse(BAD), parser)
+        clock.now -= 3600
+    assert len(buffer.failures()) == 2
+
+
 def test_unparsed_lines_are_redacted() -> None:
     buffer, parser = FailureBuffer(Clock()), Nginx(format="combined")
     buffer.record(window(b"secret CANARY 12345\n"), parser.parse(b"secret CANARY 12345\n"), parser)

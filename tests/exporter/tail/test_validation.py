@@ -2,6 +2,15 @@
 
 import subprocess
 import sys
+from decimal import Decimal
+
+import pytest
+
+from exporter.tail.position import Position, Window
+from exporter.tail.validation import MalformedError, validate_batch
+from parsers import batch as b
+
+HALF = "\ud800"
 
 #: In a process of its own, where nothing has been validated yet.
 _FIRST_JUDGEMENT = """
@@ -22,3 +31,35 @@ def test_nothing_is_left_to_build_for_the_threads() -> None:
     """msgspec builds what it knows of a struct at its first use: two threads at once, and the process crashes."""
     done = subprocess.run([sys.executable, "-c", _FIRST_JUDGEMENT], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("exporter.tail.validation parsers.batch\n", "")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b.Opened(HALF, "chat", "a", 1),
+        b.Closed(HALF, "finished", 1, 1),
+        b.TraceError(HALF, "run", 1),
+        b.Accepted("/v1/info", "run_failed", HALF, "2026-11-23T08:53:31Z"),
+        b.SpanApp("s", HALF),
+        b.OfSpan(HALF, b.Usage("a", "b", "c", 1)),
+        b.OfSpan("s", b.Usage("a", "b", "c", 1, cost=Decimal(-1))),
+        b.OfSpan("s", b.FirstToken("a", HALF, 1)),
+        b.Active(HALF, 1, 1),
+        b.Usage("a", "b", "c", 1, cost=Decimal(1), currency=HALF),
+        b.Usage("a", "b", "c", 1, cost=Decimal(1), currency="ABC"),
+    ],
+)
+def test_a_record_that_the_state_could_not_store_is_refused(record: b.Record) -> None:
+    with pytest.raises(MalformedError):
+        validate_batch(Window("source", "file", Position("path", 1, 1, 1)), b.Batch(records=(record,)))
+
+
+def test_a_stream_that_the_state_could_not_store_is_refused() -> None:
+    with pytest.raises(MalformedError):
+        validate_batch(Window("source", "file", Position("path", 1, 1, 1)), b.Batch(skip=(HALF,)))
+
+
+@pytest.mark.parametrize("currency", ["USD", "RMB", b.UNKNOWN, b.OTHER])
+def test_a_currency_of_the_built_in_parsers_is_accepted(currency: str) -> None:
+    usage = b.Usage("a", "b", HALF, 1, cost=Decimal(1), currency=currency)
+    validate_batch(Window("source", "file", Position("path", 1, 1, 1)), b.Batch(records=(usage,)))
