@@ -2,10 +2,16 @@
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Bytecode is kept, whatever the environment says: without it each worker would rewrite the assertions of all tests again,
+# and each program that a test starts would compile the exporter again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # No timed assertions: a machine that does other things is slow, not wrong.
 settings.register_profile("untimed", deadline=None)

@@ -91,7 +91,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(
     attributes=st.dictionaries(st.sampled_from(sorted(ATTRIBUTES)) | st.text(max_size=5), VALUES, max_size=6),
     name=st.text(max_size=10),
@@ -157,19 +157,19 @@ def check_outcome(attempt: Callable[[], Reading]) -> None:
     assert CANARY not in error
 
 
-@settings(max_examples=400)
+@settings(max_examples=4 * settings.default.max_examples)
 @given(body=mutated(PROTOBUF))
 def test_any_bytes_as_protobuf(body: bytes) -> None:
     check_outcome(lambda: read(body))
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(body=mutated([as_json(body) for body in PROTOBUF[::5]]))
 def test_any_bytes_as_json(body: bytes) -> None:
     check_outcome(lambda: read(body, is_json=True))
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(body=mutated(LANGFUSE))
 def test_any_bytes_as_langfuse(body: bytes) -> None:
     check_outcome(lambda: read_langfuse(body))
@@ -185,7 +185,7 @@ NAMES = frozenset({"gen_ai.request.model", "gen_ai.provider.name", "llm.provider
 NAMES_IN_JSON = frozenset({"model_provider", "model_name", "ls_provider", "ls_model_name", "model"})
 
 
-@settings(max_examples=400)
+@settings(max_examples=4 * settings.default.max_examples)
 @given(data=st.data())
 def test_no_text_of_any_attribute_is_in_a_line(data: st.DataObject) -> None:
     request = ExportTraceServiceRequest.FromString(data.draw(st.sampled_from(PROTOBUF)))
@@ -211,7 +211,7 @@ def _replace_texts(data: st.DataObject, span: LibrarySpan) -> None:
     pair.value.string_value = json.dumps(members)
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(data=st.data())
 def test_no_text_of_any_langfuse_event_is_in_a_line(data: st.DataObject) -> None:
     (event,) = json.loads(data.draw(st.sampled_from(LANGFUSE)))["batch"]
