@@ -40,6 +40,22 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if _is_fast_half(config) and collection_path == _SYSTEM else None
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each worker begin with its share of the slow tests. `--dist worksteal` gives every worker a part of the list,
+    and shares what is left at the end: fast tests, so that no worker waits for a slow one.
+    """
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    slow = [item for item in items if item.get_closest_marker("system")]
+    fast = [item for item in items if not item.get_closest_marker("system")]
+    items[:] = [
+        item
+        for number in range(workers)
+        for part in (slow, fast)
+        for item in part[number * len(part) // workers : (number + 1) * len(part) // workers]
+    ]
+
+
 def pytest_collection_finish() -> None:
     """Keep the thousands of tests out of the garbage collector: it would look at all of them again and again."""
     gc.collect()
