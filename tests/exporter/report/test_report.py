@@ -174,15 +174,14 @@ def test_what_another_model_would_have_cost_and_one_currency(
     assert {row["team"] for row in teams["rows"]} == {"care", "unknown"}
 
 
-def test_groups_leave_out_what_they_cannot_split(weeks: tuple[list[Event], list[str]]) -> None:
-    _, files = weeks
-    by_reason = made(*files, "--group", "reason")
+def test_groups_leave_out_what_they_cannot_split(report_of: Reports) -> None:
+    by_reason = report_of("UTC", "total", ("reason",))
     assert all(row.keys() == {"reason", "failed_requests"} for row in by_reason["rows"])
     assert {row["reason"] for row in by_reason["rows"]} == {"server_error", "timeout", "rate_limited", "client_closed"}
-    kinds = made(*files, "--group", "kind")
+    kinds = report_of("UTC", "total", ("kind",))
     assert {row["kind"] for row in kinds["rows"]} == {"chat", "workflow"}
-    assert made(*files, "--group", "route,model")["rows"] == []
-    classes = made(*files, "--group", "status_class")
+    assert report_of("UTC", "total", ("route", "model"))["rows"] == []
+    classes = report_of("UTC", "total", ("status_class",))
     assert {row["status_class"] for row in classes["rows"]} == {"2xx", "4xx", "5xx"}
 
 
@@ -284,13 +283,13 @@ def test_wrong_use_is_one_sentence(arguments: tuple[str, ...], sentence: str) ->
     assert len(told.stderr.splitlines()) == 1
 
 
-def test_the_weeks_of_the_bookkeeping(weeks: tuple[list[Event], list[str]], tmp_path: Path) -> None:
+def test_the_weeks_of_the_bookkeeping(weeks: tuple[list[Event], list[str]], report_of: Reports, tmp_path: Path) -> None:
     """By its own file names, and by a glob, it is the same."""
     _, files = weeks
     for file in files:
         shutil.copy(file, tmp_path)
-    assert made(f"{tmp_path}/*")["totals"] == made(*files)["totals"]
-    assert WEEKS * 7 - 1 <= len({row["time"] for row in made(*files, "--by", "day")["rows"]}) <= WEEKS * 7
+    assert made(f"{tmp_path}/*")["totals"] == report_of("UTC", "total")["totals"]
+    assert WEEKS * 7 - 1 <= len({row["time"] for row in report_of("UTC", "day")["rows"]}) <= WEEKS * 7
 
 
 def history(folder: Path, *times: datetime) -> str:
