@@ -25,7 +25,7 @@ lint: .venv/test
 
 # Run only the fast tests.
 unit: .venv/test
-	$(BIN)/pytest -m "not system" -n auto
+	$(BIN)/pytest -m "not system" -n auto --dist worksteal
 
 # Kill the exporter under load, and compare the number of written and counted lines:
 # make soak KILLS=1000 SECONDS=5 RATE=5000 ROTATE=2 ATTACKERS=300

@@ -2,10 +2,16 @@
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Bytecode is kept, whatever the environment says: without it each worker would rewrite the assertions of all tests again,
+# and each program that a test starts would compile the exporter again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # No timed assertions: a machine that does other things is slow, not wrong.
 settings.register_profile("untimed", deadline=None)
@@ -32,6 +38,22 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path == _PROMETHEUS3 and "PROMETHEUS3" not in os.environ:
         return True
     return True if _is_fast_half(config) and collection_path == _SYSTEM else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each worker begin with its share of the slow tests. `--dist worksteal` gives every worker a part of the list,
+    and shares what is left at the end: fast tests, so that no worker waits for a slow one.
+    """
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    slow = [item for item in items if item.get_closest_marker("system")]
+    fast = [item for item in items if not item.get_closest_marker("system")]
+    items[:] = [
+        item
+        for number in range(workers)
+        for part in (slow, fast)
+        for item in part[number * len(part) // workers : (number + 1) * len(part) // workers]
+    ]
 
 
 def pytest_collection_finish() -> None:

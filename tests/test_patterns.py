@@ -3,16 +3,14 @@
 import re
 from pathlib import Path
 
-import pytest
-
 _SOURCES = [path for package in ("parsers", "exporter") for path in Path(package).rglob("*.py")]
 _POSSESSIVE_GROUP = re.compile(r"\)(?:[*+?]|\{\d*,?\d*\})\+|\(\?>")
 
 
-@pytest.mark.parametrize("path", _SOURCES, ids=str)
-def test_no_group_repeats_possessively(path: Path) -> None:
+def test_no_group_repeats_possessively() -> None:
     """Python 3.11.2, which Debian 12 ships, may match nothing there (python/cpython#106052)."""
-    assert not _POSSESSIVE_GROUP.search(path.read_text())
+    assert len(_SOURCES) > 200
+    assert [str(path) for path in _SOURCES if _POSSESSIVE_GROUP.search(path.read_text())] == []
 
 
 def test_the_rule_knows_what_it_forbids() -> None:

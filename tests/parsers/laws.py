@@ -229,7 +229,7 @@ def check_bounded(parser: Parser, log: bytes) -> None:
     try:
         parser.parse(log)
         after_one, peak = tracemalloc.get_traced_memory()
-        assert peak < 1_000_000 + 150 * len(log), f"{len(log)} bytes took {peak}"
+        assert peak < 400_000 + 150 * len(log), f"{len(log)} bytes took {peak}"
         parser.parse(log)
         gc.collect()
         assert tracemalloc.get_traced_memory()[0] < after_one + len(log) // 3

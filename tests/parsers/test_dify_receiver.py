@@ -120,7 +120,7 @@ def twice(name: str, value: str) -> bytes:
     return line.replace(b',"trace_id"', b',"%b":"%b","trace_id"' % (name.encode(), value.encode())) + b"\n"
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @example(log=twice("message", "telemetry.\\u0073pan_detail"))
 @example(log=twice("message", "\\u0074elemetry.span_detail"))
 @example(log=twice("message", "telemetry.other"))
@@ -136,7 +136,7 @@ def test_a_block_is_the_sum_of_its_lines(log: bytes) -> None:
     assert summed([found]) == summed([plain])
 
 
-@settings(max_examples=50)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(log=logs(), cuts=st.lists(st.integers(0, 5000), max_size=5))
 def test_the_laws_hold(log: bytes, cuts: list[int]) -> None:
     check_laws(PARSER, log, [cut for cut in cuts if cut < len(log)])

@@ -12,14 +12,22 @@ UUID = "8b2c0f0e-1f2d-4c3b-9a4e-0123456789ab"
 ROUTES = table()
 
 
-@pytest.mark.parametrize("template", ROUTES.templates)
-def test_every_template_is_found(template: str) -> None:
-    """The parameters are UUIDs, a time in milliseconds (as in node ids), and a name."""
+def targets(template: str) -> list[bytes]:
+    """Targets of a template. The parameters are UUIDs, a time in milliseconds (as in node ids), and a name."""
     samples = [UUID, "1741782232725", "langgenius"] if "{status}" not in template else ["enable", "disable"]
     if template.endswith("/api-keys/{api_key_id}"):
         samples = [UUID]
-    for sample in samples:
-        assert ROUTES.of_target(re.sub(r"\{\w+\}", sample, template).encode()) == template
+    return [re.sub(r"\{\w+\}", sample, template).encode() for sample in samples]
+
+
+def test_every_template_is_found() -> None:
+    wrong = {
+        target: found
+        for template in ROUTES.templates
+        for target in targets(template)
+        if (found := ROUTES.of_target(target)) != template
+    }
+    assert wrong == {}
 
 
 def test_the_table_is_complete() -> None:

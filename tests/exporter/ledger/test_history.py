@@ -79,7 +79,7 @@ def per_day(times: list[float], timezone: str) -> dict[str, int]:
     return dict(Counter(datetime.fromtimestamp(at, local).date().isoformat() for at in times))
 
 
-@settings(max_examples=40)
+@settings(max_examples=settings.default.max_examples * 2 // 5)
 @given(
     seed=st.integers(0, 10**6),
     timezone=st.sampled_from(["UTC", "Asia/Shanghai", "America/New_York", "Asia/Kathmandu"]),

@@ -52,7 +52,7 @@ def of_text(text: str) -> dict[Sample, float]:
     return {(sample.name, frozenset(sample.labels.items())): sample.value for sample in samples}
 
 
-@settings(max_examples=60)
+@settings(max_examples=settings.default.max_examples * 3 // 5)
 @given(records=st.lists(RECORDS, max_size=8), gauges=GAUGES)
 def test_it_says_what_the_text_says(records, gauges) -> None:
     books, texts, process = ledger(*records), Texts(), [PlatformCollector(registry=None)]
@@ -64,7 +64,6 @@ def test_it_says_what_the_text_says(records, gauges) -> None:
         books.enter("s", b.Batch(lines=len(records), records=tuple(records)))
 
 
-@settings(max_examples=100)
 @given(
     st.lists(
         st.integers(0, 2**63 - 1) | st.integers(0, 5 * 10**9) | st.just(0) | st.sampled_from([10**6, 10**9]), min_size=1

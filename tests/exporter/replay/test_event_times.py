@@ -13,7 +13,7 @@ PARSER = Dify()
 LINE = b"2026-11-23 08:53:%02d.1 INFO [Dummy-1] [ext_request_logging.py:73]  - GET /v1/info 200 3.2 \n"
 
 
-@settings(max_examples=50)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.integers(0, 300), st.integers(0, 20))
 def test_the_first_time_is_that_of_the_first_line_that_has_one(before: int, behind: int) -> None:
     log = b"banner\n" * before + LINE % 7 + (LINE % 3) * behind

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from exporter.cli import main
 from tests.exporter.report.bookkeeping import FAILURES, Event, events, write
 
-SAMPLE = re.compile(r"(\w+)(?:\{(.*)\})? (\S+) (\d+)")
+SERIES = re.compile(r"\w+(?:\{.*\})?")
 Series = dict[str, list[tuple[int, float]]]
 
 
@@ -27,9 +27,9 @@ def series_of(text: str) -> Series:
     found: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
     for line in lines[:-1]:
         if not line.startswith("#"):
-            match = SAMPLE.fullmatch(line)
-            assert match is not None, line
-            found[f"{match[1]}{{{match[2]}}}"].append((int(match[4]), float(match[3])))
+            name, value, at = line.rsplit(" ", 2)
+            found[name].append((int(at), float(value)))
+    assert all(SERIES.fullmatch(name) for name in found)
     return found
 
 
@@ -45,8 +45,9 @@ def value_at(samples: list[tuple[int, float]], at: datetime) -> float:
 
 @pytest.fixture(scope="module")
 def days(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Event], list[str]]:
-    """The first days of the bookkeeping."""
-    found = [event for event in events(per_day=80) if event["at"] < datetime(2026, 10, 8, tzinfo=UTC)]
+    """The first midnights of the bookkeeping, and some hours around them: each series has a sample every four minutes."""
+    begin, end = datetime(2026, 10, 5, 18, tzinfo=UTC), datetime(2026, 10, 7, 6, tzinfo=UTC)
+    found = [event for event in events(per_day=80) if begin <= event["at"] < end]
     return found, write(tmp_path_factory.mktemp("logs"), found)
 
 

@@ -82,7 +82,7 @@ def test_files_take_turns(tmp_path: Path) -> None:
 
 def test_windows_are_large_behind_a_backlog_and_small_when_it_is_read(tmp_path: Path) -> None:
     size = (2 << 20) + (1 << 19)
-    append(tmp_path / "log", "x\n" * (size // 2))
+    append(tmp_path / "log", ("x" * 31 + "\n") * (size // 32))
     reader = Reader(tmp_path / "log")
     read = []
     while not reader.source.first_pass_done():
@@ -92,7 +92,7 @@ def test_windows_are_large_behind_a_backlog_and_small_when_it_is_read(tmp_path: 
 
 
 def test_the_first_pass_ends_when_the_sizes_found_are_reached(tmp_path: Path) -> None:
-    append(tmp_path / "log", "x\n" * 400_000)
+    append(tmp_path / "log", ("x" * 31 + "\n") * 25_000)
     reader = Reader(tmp_path / "log", tmp_path / "missing")
     assert not reader.source.first_pass_done()
     reader.source.turn()

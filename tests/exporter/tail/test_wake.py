@@ -95,7 +95,7 @@ def test_d44_b28_watchdogs_silences_cost_a_poll_and_no_line(
     folder = tmp_path / "logs"
     folder.mkdir()
     append(folder / "log", "before\n")
-    wake, watch, stop, ledger, poll = Wake(), FolderWatcher(), threading.Event(), MemoryLedger(), 0.5
+    wake, watch, stop, ledger, poll = Wake(), FolderWatcher(), threading.Event(), MemoryLedger(), 0.2
     source = Source(Settings("s", (str(folder / "log"),), Lines()), ledger, time.monotonic, poll, "beginning")
     watch.start()
     watch.add([str(folder)], wake)
