@@ -1,8 +1,8 @@
 """Writes deploy/prices.toml from the package genai-prices and from deploy/prices-dify.toml. Run it with `make prices`.
 
 genai-prices is kept by Pydantic (github.com/pydantic/genai-prices). Its models are matched to the names that Dify's
-plugins write. A price that one number per direction cannot express is left out: prices by the length of the prompt, by
-the hour of the day, or per request.
+plugins write. A price by the length of the prompt becomes tiers. A price by the hour of the day or per request is left
+out, because a list cannot express it.
 """
 
 import re
@@ -38,11 +38,12 @@ HEAD = """\
 # and deploy/prices-dify.toml, which names its sources. Your own prices belong into [[price]] of the configuration.
 #
 # Prices are for the provider's standard API, per million tokens, without discounts for cached input or batches, so the
-# computed cost is an upper bound of the bill: Dify does not report how many tokens were cached. A [[price]] in the
-# configuration overrides the same entry here, and a price with a provider overrides a price without one. Tokens of
-# models that are not listed are counted in dify_unpriced_tokens_total.
+# computed cost is an upper bound of the bill: Dify does not report how many tokens were cached. `tiers` are the prices
+# of calls with more than `above` input tokens. A [[price]] in the configuration overrides the same entry here, and a
+# price with a provider overrides a price without one. Tokens of models that are not listed are counted in
+# dify_unpriced_tokens_total.
 #
-# Not listed, because the price depends on the length of the prompt, the hour of the day or the number of requests:
+# Not listed, because the price depends on the hour of the day or the number of requests, or is not known:
 {left_out}
 """
 
@@ -53,7 +54,10 @@ _WITHOUT_TOKENS = re.compile(
 
 
 class Entry(NamedTuple):
-    """One `[[price]]`. Amounts are decimal strings, `since` is the first day, or "" for a price without one."""
+    """One `[[price]]`. Amounts are decimal strings, `since` is the first day, or "" for a price without one.
+
+    A tier is the number of input tokens above which it applies, and the amounts of input and output.
+    """
 
     provider: str
     model: str
@@ -61,12 +65,16 @@ class Entry(NamedTuple):
     input: str
     output: str
     currency: str
+    tiers: tuple[tuple[int, str, str], ...] = ()
 
     def __str__(self) -> str:
         since = f' from = "{self.since}",' if self.since else ""
+        tiers = (f'{{ above = {above}, input = "{given}", output = "{made}" }}' for above, given, made in self.tiers)
         return (
             f'  {{ provider = "{self.provider}", model = "{self.model}",{since} '
-            f'input = "{self.input}", output = "{self.output}", currency = "{self.currency}" }},'
+            f'input = "{self.input}", output = "{self.output}", currency = "{self.currency}"'
+            + (f", tiers = [{', '.join(tiers)}]" if self.tiers else "")
+            + " },"
         )
 
 
@@ -76,17 +84,23 @@ def entries_of(model: str, provider: str, prices: list[types.ConditionalPrice]) 
     for each in prices:
         since = each.constraint.start_date.isoformat() if isinstance(each.constraint, types.StartDateConstraint) else ""
         found = each.prices
-        amounts = [found.input_mtok, found.output_mtok or 0]
         is_plain = each.constraint is None or since
-        if (
-            not is_plain
-            or found.requests_kcount
-            or not all(isinstance(n, int | float | types.Decimal) for n in amounts)
-        ):
+        if not is_plain or found.requests_kcount or found.input_mtok is None:
             return None
-        entries.append(Entry(provider, model, since, *(f"{types.Decimal(n):f}" for n in amounts), "USD"))
+        amounts = [found.input_mtok, found.output_mtok or types.Decimal(0)]
+        limits = {tier.start for amount in amounts if isinstance(amount, types.TieredPrices) for tier in amount.tiers}
+        base, *tiers = ([_at(amount, limit) for amount in amounts] for limit in (0, *sorted(limits)))
+        above = tuple((limit, *tier) for limit, tier in zip(sorted(limits), tiers, strict=True))
+        entries.append(Entry(provider, model, since, *base, "USD", above))
     changes = zip(entries, [None, *entries], strict=False)
     return [entry for entry, before in changes if before is None or entry[3:] != before[3:]]
+
+
+def _at(price: types.Decimal | types.TieredPrices, limit: int) -> str:
+    """The price of a token in a prompt that is longer than `limit`."""
+    if isinstance(price, types.TieredPrices):
+        price = next((tier.price for tier in reversed(price.tiers) if tier.start <= limit), price.base)
+    return f"{types.Decimal(price):f}"
 
 
 def names_of(provider: types.Provider, dify: list[str]) -> Iterator[str]:
@@ -104,6 +118,9 @@ def names_of(provider: types.Provider, dify: list[str]) -> Iterator[str]:
 def rendered(day: date, own: dict[str, Any]) -> str:
     """The text of the price list, made on this day."""
     listed, left_out = _maintained(own["names"])
+    for key in {(price["provider"], price["model"]) for price in own["price"]} & {*listed}:
+        if any(entry.tiers for entry in listed[key]):
+            del listed[key]
     maintained = {*listed}
     for price in own["price"]:
         if (key := (price["provider"], price["model"])) not in maintained:

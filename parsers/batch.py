@@ -35,6 +35,9 @@ UNKNOWN = "unknown"
 #: The label of a value outside a closed set.
 OTHER = "other"
 
+#: Model calls with more input tokens than this may have another price per token. No price list has a lower limit.
+LONG_PROMPT = 32_000
+
 #: Why a line is unparsed, the keys of `Batch.unparsed`: it has another format; its JSON is broken; the line of the
 #: container or log shipper around it is broken; it is too long; the pattern of the regex parser took too much time;
 #: the file ended without a newline.
@@ -113,12 +116,16 @@ class Usage(Struct, frozen=True, gc=False, tag=True):
     In every time zone a day begins with a full quarter of an hour, and so does the validity of a price. Calls of one
     quarter therefore belong to the same day and have the same price.
 
+    The price of a call can depend on the length of its prompt. So if the log reports no price, a record with a `count`
+    above 1 sums only usages of at most LONG_PROMPT tokens of input, or in total where only a total is known.
+
     * `app_id`: the UUID of a Dify app, or UNKNOWN.
     * `provider`, `model`: names as Dify writes them, at most 128 characters, or UNKNOWN.
     * `input_tokens`, `output_tokens`: sums of tokens; None where they are not known.
     * `unsplit_tokens`: tokens that are known only as input and output together; None if there are none.
     * `cost`: the sum of the prices that the log reports, in `currency`; None where it reports no price.
     * `currency`: an ISO 4217 code, OTHER or UNKNOWN (`parsers.values.currencies.currency_of`).
+    * `is_call`: each usage is that of one model call. Otherwise it may be the sum of several, as that of an agent is.
     """
 
     app_id: str = UNKNOWN
@@ -131,6 +138,7 @@ class Usage(Struct, frozen=True, gc=False, tag=True):
     currency: str = UNKNOWN
     at: Moment | None = None
     count: Count = 1
+    is_call: bool = False
 
 
 class UsageMissing(Struct, frozen=True, gc=False, tag=True):

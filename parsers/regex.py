@@ -244,6 +244,7 @@ def _usage(_: Regex, groups: Groups, values: Mapping[str, Any]) -> Usage | None:
         cost,
         currency_of(groups.get("currency")),
         values.get("time"),
+        is_call=True,
     )
 
 

@@ -25,7 +25,7 @@ from exporter.config.tls import TlsConfig
 from exporter.config.web import HeadersConfig, RateLimit
 from exporter.ledger.budgets import Budget
 from exporter.ledger.history import HistoryConfig
-from exporter.ledger.prices import Price
+from exporter.ledger.prices import Price, Tier
 from exporter.ledger.series import Limits
 from parsers.envelope import ENVELOPES
 from parsers.parser import registered
@@ -97,6 +97,12 @@ MEANINGS: dict[str, dict[str, str]] = {
         "currency": "currency code such as USD",
         "provider": 'name of the provider as in the log, or the last part of that name; "" matches every provider',
         "from": "first day on which the price is valid",
+        "tiers": "prices of calls with a long prompt, see the next table",
+    },
+    "[[price]] tiers": {
+        "above": "a call with more input tokens than this has this price, for all its tokens",
+        "input": "price per million input tokens",
+        "output": "price per million output tokens",
     },
     "[[budget]]": {
         "name": "value of the label `budget`",
@@ -158,6 +164,7 @@ TABLES: dict[str, type[Struct]] = {
     "[routes]": RoutesConfig,
     "[limits]": Limits,
     "[[price]]": Price,
+    "[[price]] tiers": Tier,
     "[[budget]]": Budget,
     "[apps]": AppConfig,
     "[history]": HistoryConfig,
@@ -301,7 +308,7 @@ def _type(kind: inspect.Type) -> str:
         return ", ".join(f"`{value}`" for value in kind.values)
     if isinstance(kind, inspect.VarTupleType | inspect.ListType):
         return f"list of {_type(kind.item_type)}s"
-    if isinstance(kind, inspect.DictType):
+    if isinstance(kind, inspect.DictType | inspect.StructType):
         return "table"
     if isinstance(kind, inspect.UnionType):
         return " or ".join(_type(each) for each in kind.types if not isinstance(each, inspect.NoneType))

@@ -8,6 +8,8 @@ from importlib.metadata import version
 
 import msgspec
 import pytest
+from genai_prices import Usage as GenaiUsage
+from genai_prices import calc_price
 from genai_prices.types import (
     ConditionalPrice,
     ModelPrice,
@@ -64,8 +66,6 @@ def test_a_price_that_did_not_change_is_listed_once() -> None:
 @pytest.mark.parametrize(
     "price",
     [
-        ConditionalPrice(prices=priced(TieredPrices(Decimal(1), [Tier(200_000, Decimal(2))]))),
-        ConditionalPrice(prices=priced(output=TieredPrices(Decimal(1), [Tier(200_000, Decimal(2))]))),
         ConditionalPrice(prices=priced(), constraint=TimeOfDateConstraint(time(1), time(4))),
         ConditionalPrice(prices=priced(requests_kcount=Decimal(5))),
         ConditionalPrice(prices=priced(input=None)),
@@ -73,6 +73,15 @@ def test_a_price_that_did_not_change_is_listed_once() -> None:
 )
 def test_what_a_list_cannot_express_is_left_out(price: ConditionalPrice) -> None:
     assert entries_of("m", "p", [ConditionalPrice(prices=priced()), price]) is None
+
+
+def test_prices_by_the_length_of_the_prompt_become_tiers() -> None:
+    by_input = TieredPrices(Decimal(1), [Tier(272_000, Decimal(4)), Tier(200_000, Decimal(2))])
+    by_output = TieredPrices(Decimal(3), [Tier(200_000, Decimal("4.5"))])
+    [entry] = entries_of("m", "p", [ConditionalPrice(prices=priced(by_input, by_output))]) or []
+    assert entry == Entry("p", "m", "", "1", "3", "USD", ((200_000, "2", "4.5"), (272_000, "4", "4.5")))
+    [listed] = tomllib.loads(f"price = [{entry}]")["price"]
+    assert listed["tiers"][1] == {"above": 272_000, "input": "4", "output": "4.5"}
 
 
 def test_facts_of_our_own_count_only_where_the_package_has_none() -> None:
@@ -98,8 +107,14 @@ def test_most_names_of_difys_plugins_have_a_price_or_are_named(provider: str) ->
     assert len(known) >= 0.5 * len(names), sorted({*names} - {*known})
 
 
-def test_an_unlisted_tier_stays_unpriced() -> None:
+@pytest.mark.parametrize(
+    ("model", "provider", "given"),
+    [(m, p, n) for m, p in (("gpt-5.5", "openai"), ("gemini-2.5-pro", "google")) for n in (1, 200_001, 272_001)],
+)
+def test_a_call_has_the_cost_that_the_package_computes(model: str, provider: str, given: int) -> None:
     listed = tomllib.loads(LIST.read_text("utf-8"))["price"]
-    prices = Prices(msgspec.convert(listed, tuple[Price, ...]))
-    assert prices.find(Usage(provider="langgenius/openai/openai", model="gpt-4.1", input_tokens=1), 2**60) is not None
-    assert prices.find(Usage(provider="langgenius/openai/openai", model="gpt-5.5", input_tokens=1), 2**60) is None
+    usage = Usage(provider=f"langgenius/x/{provider}", model=model, input_tokens=given, output_tokens=7, is_call=True)
+    price = Prices(msgspec.convert(listed, tuple[Price, ...])).find(usage, 2**60)
+    assert price is not None
+    oracle = calc_price(GenaiUsage(input_tokens=given, output_tokens=7), model_ref=model, provider_id=provider)
+    assert price.cost(usage) == oracle.total_price

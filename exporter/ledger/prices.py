@@ -7,14 +7,29 @@ from typing import Annotated
 from msgspec import Meta, Struct, field, structs
 
 from exporter.ledger.money import Amount, amount, currency
-from parsers.batch import UNKNOWN, Usage
-from parsers.values.numbers import SECOND, money
+from parsers.batch import LONG_PROMPT, UNKNOWN, Usage
+from parsers.values.numbers import MAX_COUNT, SECOND, money
 
 _MILLION = 1_000_000
 
 
+class Tier(Struct, frozen=True, forbid_unknown_fields=True):
+    """The price per million tokens of a call with more than `above` input tokens. It is that of all its tokens."""
+
+    above: Annotated[int, Meta(ge=LONG_PROMPT, le=MAX_COUNT, examples=[200_000])]
+    input: Annotated[Amount, Meta(examples=["4.00"])]
+    output: Annotated[Amount, Meta(examples=["12.00"])]
+
+    def __post_init__(self) -> None:
+        amount("input", self.input, zero=True)
+        amount("output", self.output, zero=True)
+
+
 class Price(Struct, frozen=True, forbid_unknown_fields=True):
-    """One `[[price]]`: the price per million input and output tokens, valid from midnight UTC of the day `since`."""
+    """One `[[price]]`: the price per million input and output tokens, valid from midnight UTC of the day `since`.
+
+    `tiers` replace it for calls with long prompts.
+    """
 
     model: Annotated[str, Meta(examples=["gpt-4.1"])]
     input: Annotated[Amount, Meta(examples=["2.00"])]
@@ -22,6 +37,7 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
     currency: Annotated[str, Meta(examples=["USD"])]
     provider: str = ""
     since: date = field(default=date.min, name="from")
+    tiers: tuple[Tier, ...] = ()
 
     def __post_init__(self) -> None:
         amount("input", self.input, zero=True)
@@ -29,14 +45,19 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
         currency("currency must be", self.currency)
         if self.model in ("", UNKNOWN):
             raise ValueError(f'model must be a model\'s name such as "gpt-4.1", found "{self.model}"')
+        limits = [tier.above for tier in self.tiers]
+        if sorted(set(limits)) != limits:
+            raise ValueError(f"tiers must have increasing values of above, found {limits}")
 
     def cost(self, usage: Usage) -> Decimal | None:
         """The cost of a usage in `currency`; None if the token counts do not determine it.
 
         Unsplit tokens have a cost only if input and output have the same price. A missing count matters only if its
-        price is above 0.
+        price is above 0. A usage of several calls has a cost only if none of them can have a long prompt.
         """
-        by_input, by_output = Decimal(str(self.input)), Decimal(str(self.output))
+        if (tier := self._tier(usage)) is None:
+            return None
+        by_input, by_output = Decimal(str(tier.input)), Decimal(str(tier.output))
         if usage.unsplit_tokens is None:
             decided = all(
                 count is not None or not price
@@ -48,6 +69,16 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
             return None
         inputs = (usage.input_tokens or 0) + (usage.unsplit_tokens or 0)
         return money((by_input * inputs + by_output * (usage.output_tokens or 0)) / _MILLION)
+
+    def _tier(self, usage: Usage) -> "Price | Tier | None":
+        """The prices that apply to a usage; None if they depend on prompts of unknown length."""
+        prompt = usage.input_tokens or 0
+        most = prompt + (usage.unsplit_tokens or 0)
+        if usage.count > 1 or not self.tiers or most <= self.tiers[0].above:
+            return self
+        if not usage.is_call or not prompt:
+            return None
+        return next((tier for tier in reversed(self.tiers) if prompt > tier.above), self)
 
     def priced(self, usage: Usage) -> tuple[Decimal | None, int]:
         """The cost of a usage, and the number of its tokens that this cost does not include.

@@ -6,10 +6,10 @@ long. The tests decode this output with it.
 """
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from math import inf
-from operator import add, sub
 from struct import pack
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from exporter.ledger.series import Labels
 from exporter.ledger.snapshot import Snapshot
 from exporter.metrics.exemplars import NONE, BySeries, Exemplar
 from exporter.metrics.families import Gauges, of_process, selected
+from exporter.metrics.varints import columns, differences, size, varint
 from parsers.values.numbers import SECOND
 
 if TYPE_CHECKING:
@@ -31,54 +32,8 @@ _TYPES = {"counter": (0, 3), "gauge": (1, 2), "unknown": (3, 5), "histogram": (4
 #: Durations below this number of seconds are zero. It is the threshold that Prometheus' client libraries use.
 _ZERO_THRESHOLD = 2.0**-128
 
-#: The differences between so many empty buckets that they end a span. Fewer are written as zeros.
-_LONG_GAP = bytes(15)
-
-#: How many numbers are remembered in their encoded form.
-_REMEMBERED = 1 << 14
-
-
-class _Encoded(dict[int, bytes]):
-    """A bounded cache of numbers as varints."""
-
-    def __missing__(self, number: int) -> bytes:
-        encoded, rest = bytearray(), number
-        while rest > 0x7F:
-            encoded.append(rest & 0x7F | 0x80)
-            rest >>= 7
-        encoded.append(rest)
-        result = bytes(encoded)
-        if len(self) < _REMEMBERED:
-            self[number] = result
-        return result
-
-
-class _Signed(dict[int, bytes]):
-    """A bounded cache of signed numbers as varints of their zigzag form."""
-
-    def __missing__(self, number: int) -> bytes:
-        result = _varint[2 * number if number >= 0 else -2 * number - 1]
-        if len(self) < _REMEMBERED:
-            self[number] = result
-        return result
-
-
-_varint = _Encoded()
-_signed = _Signed()
-
-
-class _Buckets(dict[int, bytes]):
-    """A bounded cache of the beginning of a Bucket with a cumulative count. Its bound follows."""
-
-    def __missing__(self, count: int) -> bytes:
-        number = _varint[count]
-        result = b"\x1a" + _varint[10 + len(number)] + b"\x08" + number
-        if len(self) < _REMEMBERED:
-            self[count] = result
-        return result
-
-
-_bucket = _Buckets()
+#: So many empty buckets in a row are left out.
+_LONG_RUN = 15
 
 
 class _Parts(dict[Labels, tuple[bytes, bytes]]):
@@ -144,16 +99,16 @@ def render(
 
 def _family(name: str, help: str, kind: str, metrics: Iterable[bytes]) -> bytes:
     """A MetricFamily with its length before it."""
-    head = _text(b"\x0a", name) + _text(b"\x12", help) + b"\x18" + _varint[_TYPES[kind][0]]
+    head = _text(b"\x0a", name) + _text(b"\x12", help) + b"\x18" + varint(_TYPES[kind][0])
     body = b"".join((head, *metrics))
-    return _varint[len(body)] + body
+    return varint(len(body)) + body
 
 
 def _metric(labels: bytes, kind: str, value: bytes) -> bytes:
     """A Metric as a field of its family."""
     field = bytes((_TYPES[kind][1] << 3 | 2,))
-    size = _varint[len(value)]
-    return b"".join((b"\x22", _varint[len(labels) + 1 + len(size) + len(value)], labels, field, size, value))
+    length = varint(len(value))
+    return b"".join((b"\x22", varint(len(labels) + 1 + len(length) + len(value)), labels, field, length, value))
 
 
 def _numbers(
@@ -181,36 +136,55 @@ def _histograms(
     exemplars: BySeries,
 ) -> Iterator[bytes]:
     cells = layout(bounds)
-    tails = [b"\x11" + pack("<d", bound) for bound in bounds]
     for labels, histogram in values.items():
         printed, encoded = parts.histograms.get(labels, (None, b""))
         examples = exemplars.get(labels)
         if printed is not histogram or examples:
             before, behind = parts.get(labels) or parts.add(labels, created[labels])
             *buckets, count = cells.cumulative(histogram)
-            fields = [b"\x08", _varint[count], b"\x11", pack("<d", histogram.total / SECOND)]
-            fields += map(add, map(_bucket.__getitem__, buckets), tails)
+            classic = _classic(buckets, count, bounds)
             if examples:
-                fields[4:] = _with_exemplars(fields[4:], count, examples)
-            fields += _native(histogram.zeros, *cells.exponential(histogram))
-            fields.append(behind)
-            encoded = _metric(before, "histogram", b"".join(fields))
+                classic = b"".join(_with_exemplars(classic, len(bounds), count, examples))
+            native = _native(histogram.zeros, *cells.exponential(histogram), count)
+            head = b"\x08" + varint(count) + b"\x11" + pack("<d", histogram.total / SECOND)
+            encoded = _metric(before, "histogram", b"".join((head, classic, native, behind)))
             if not examples:
                 parts.histograms[labels] = histogram, encoded
         yield encoded
 
 
-def _with_exemplars(buckets: list[bytes], count: int, exemplars: Mapping[int, Exemplar]) -> Iterator[bytes]:
-    """The classic buckets with their exemplars, and the exemplars of the native histogram.
+def _classic(buckets: Sequence[int], count: int, bounds: tuple[float, ...]) -> bytes:
+    """The classic buckets: their cumulative counts, which are at most `count`, and their bounds."""
+    length = size(count)
+    encoded, step = bytearray(_empty_buckets(bounds, length)), _BUCKET + length
+    for place, column in enumerate(columns(buckets, length), 3):
+        encoded[place::step] = column
+    return bytes(encoded)
+
+
+#: The length of a Bucket with its tag, without that of its cumulative count.
+_BUCKET = 12
+
+
+@lru_cache(maxsize=64)
+def _empty_buckets(bounds: tuple[float, ...], length: int) -> bytes:
+    """Buckets with room for cumulative counts of `length` bytes."""
+    head = b"\x1a" + varint(_BUCKET + length - 2) + b"\x08"
+    return b"".join(head + bytes(length) + b"\x11" + pack("<d", bound) for bound in bounds)
+
+
+def _with_exemplars(buckets: bytes, bounds: int, count: int, exemplars: Mapping[int, Exemplar]) -> Iterator[bytes]:
+    """The classic buckets of so many bounds with their exemplars, and the exemplars of the native histogram.
 
     The bucket above all bounds is written only if it has an exemplar.
     """
-    bodies = dict(enumerate(bucket[2:] for bucket in buckets))
-    if len(buckets) in exemplars:
-        bodies[len(buckets)] = b"\x08" + _varint[count] + b"\x11" + pack("<d", inf)
+    step = len(buckets) // max(1, bounds)
+    bodies = {number: buckets[number * step + 2 : (number + 1) * step] for number in range(bounds)}
+    if bounds in exemplars:
+        bodies[bounds] = b"\x08" + varint(count) + b"\x11" + pack("<d", inf)
     for number, body in bodies.items():
         whole = body + _exemplar(b"\x1a", exemplars[number]) if number in exemplars else body
-        yield b"\x1a" + _varint[len(whole)] + whole
+        yield b"\x1a" + varint(len(whole)) + whole
     for exemplar in exemplars.values():
         yield _exemplar(b"\x82\x01", exemplar)
 
@@ -218,52 +192,55 @@ def _with_exemplars(buckets: list[bytes], count: int, exemplars: Mapping[int, Ex
 def _exemplar(tag: bytes, exemplar: Exemplar) -> bytes:
     pairs = _pairs([("trace_id", exemplar.trace_id)])
     body = pairs + b"\x11" + pack("<d", exemplar.value) + _timestamp(b"\x1a", exemplar.at)
-    return tag + _varint[len(body)] + body
+    return tag + varint(len(body)) + body
 
 
-_NATIVE = b"\x28" + _varint[2 * SCHEMA] + b"\x31" + pack("<d", _ZERO_THRESHOLD) + b"\x38"
+_NATIVE = b"\x28" + varint(2 * SCHEMA) + b"\x31" + pack("<d", _ZERO_THRESHOLD) + b"\x38"
 
 
-def _native(zeros: int, first: int, counts: list[int]) -> Iterator[bytes]:
-    """The fields of a native histogram: schema, zero bucket, spans, and differences from bucket to bucket."""
-    yield _NATIVE + _varint[zeros]
-    offset, packed = first + ZERO_INDEX, _deltas(counts)
-    if _LONG_GAP not in packed:  # equal counts have zeros too, but no other number has
-        if counts:
-            yield _span(offset, len(counts))
+def _native(zeros: int, first: int, counts: list[int], count: int) -> bytes:
+    """The fields of a native histogram: schema, zero bucket, spans, and differences from bucket to bucket.
+
+    `first` is the exponential bucket of the first of the `counts`, `count` the number of all durations. Of many empty
+    buckets in a row only the first is written: the differences to the ones behind it are zeros and can be left out.
+    """
+    head = _NATIVE + varint(zeros)
+    if not counts:
+        return head
+    packed, spans = differences(counts, count), b""
+    offset, length = first + ZERO_INDEX, len(packed) // len(counts)
+    no_difference = b"\x80" * (length - 1) + b"\0"
+    if no_difference * _LONG_RUN in packed:
+        begin, kept = 0, b""
+        for run in re.finditer(b"(?:%b){%d,}" % (re.escape(no_difference), _LONG_RUN), packed):
+            if not counts[run.start() // length]:
+                spans += _span(offset, (run.start() - begin) // length)
+                kept += packed[begin : run.start()]
+                offset, begin = (run.end() - run.start()) // length, run.end()
+        packed, rest = kept + packed[begin:], (len(packed) - begin) // length
     else:
-        begin, kept = 0, list[int]()
-        for gap in re.finditer(b"\0{%d,}" % (len(_LONG_GAP) + 1), bytes(map(bool, counts))):
-            yield _span(offset, gap.start() - begin)
-            kept += counts[begin : gap.start()]
-            offset, begin = gap.end() - gap.start(), gap.end()
-        yield _span(offset, len(counts) - begin)
-        packed = _deltas(kept + counts[begin:])
-    yield b"\x6a" + _varint[len(packed)] + packed
-
-
-def _deltas(counts: list[int]) -> bytes:
-    return b"".join(map(_signed.__getitem__, map(sub, counts, [0, *counts])))
+        rest = len(counts)
+    return b"".join((head, spans, _span(offset, rest), b"\x6a", varint(len(packed)), packed))
 
 
 def _span(offset: int, length: int) -> bytes:
-    body = b"\x08" + _signed[offset] + b"\x10" + _varint[length]
-    return b"\x62" + _varint[len(body)] + body
+    body = b"\x08" + varint(2 * offset if offset >= 0 else -2 * offset - 1) + b"\x10" + varint(length)
+    return b"\x62" + varint(len(body)) + body
 
 
 def _timestamp(tag: bytes, at: float) -> bytes:
     """A google.protobuf.Timestamp as a field, from seconds since the epoch."""
     seconds, microseconds = divmod(round(at * 1_000_000), 1_000_000)  # a float has no more digits
-    body = b"\x08" + _varint[seconds] + b"\x10" + _varint[1000 * microseconds]
-    return tag + _varint[len(body)] + body
+    body = b"\x08" + varint(seconds) + b"\x10" + varint(1000 * microseconds)
+    return tag + varint(len(body)) + body
 
 
 def _pairs(labels: Iterable[tuple[str, str]]) -> bytes:
     """Label pairs as fields of a Metric."""
     bodies = (_text(b"\x0a", name) + _text(b"\x12", value) for name, value in labels)
-    return b"".join(b"\x0a" + _varint[len(body)] + body for body in bodies)
+    return b"".join(b"\x0a" + varint(len(body)) + body for body in bodies)
 
 
 def _text(tag: bytes, text: str) -> bytes:
     body = text.encode()
-    return tag + _varint[len(body)] + body
+    return tag + varint(len(body)) + body

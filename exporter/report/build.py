@@ -112,6 +112,11 @@ def _unpriced(rows: Rows, options: Options) -> list[str]:
         f"what if {model}: {tokens:,} tokens have no price there, or are not known as input or output"
         for model, tokens in rows.unpriced.items()
     ]
+    sentences += [
+        f"what if {model}: at the price of prompts of at most {limit:,} tokens; the history does not hold their lengths"
+        for model, prices in options.prices.items()
+        for limit in {price.tiers[0].above for price in prices if price.tiers}
+    ]
     return sentences + [
         f"costs in {code} are not exchanged into {options.currency}: [exchange] has no rate"
         for code in sorted(rows.without_rate)

@@ -32,6 +32,8 @@ from parsers.dify.error_body import KINDS as CAUSES
 from parsers.dify.events import EventReader
 from parsers.dify.sums import EventSums, grouped
 from parsers.dify.telemetry import (
+    CALLING_MODES,
+    CALLING_NODES,
     CountRule,
     EventFacts,
     ModelCall,
@@ -83,6 +85,7 @@ class ReceivedNode(ReceivedEvent, frozen=True, gc=False, tag="dify.node.executio
             first_token=True,
             has_usage=node_type not in ("iteration", "loop"),
             needs_usage=node_type == "llm" and status == "succeeded",
+            is_call=node_type in CALLING_NODES,
         )
 
 
@@ -95,7 +98,7 @@ class ReceivedMessage(ReceivedEvent, frozen=True, gc=False, tag="dify.message.ru
 
     @staticmethod
     def counts(facts: EventFacts) -> CountRule:
-        return CountRule(_run(facts), first_token=True, has_usage=True)
+        return CountRule(_run(facts), first_token=True, has_usage=True, is_call=facts.subject in CALLING_MODES)
 
 
 class ReceivedWorkflow(ReceivedEvent, frozen=True, gc=False, tag="dify.workflow.run"):

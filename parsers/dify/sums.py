@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import structs
 
-from parsers.batch import UNKNOWN, FirstToken, NodeRun, Record, Run, Usage, UsageMissing
-from parsers.dify.spending import columns_of_calls, price_of, total
+from parsers.batch import LONG_PROMPT, UNKNOWN, FirstToken, NodeRun, Record, Run, Usage, UsageMissing
+from parsers.dify.spending import CallColumns, columns_of_calls, price_of, total
 from parsers.dify.telemetry import NO_PRICE, CountRule, EventFacts, TelemetryEvent, app_id_of, name_of
 from parsers.dify.tokens import TokenCounts
 from parsers.dropped import dropped, dropped_values
@@ -66,43 +66,60 @@ class EventSums:
         if counts.needs_model:
             events = [event for event in events if name_of(event.model) != UNKNOWN]
         if counts.has_usage and events:
-            self._add_usages(events, counts.needs_usage, at)
+            self._add_usages(events, counts, at)
 
-    def _add_usages(self, events: Sequence[Any], needs_usage: bool, at: int | None) -> None:
-        """Add the usages of events in columns; if impossible, split them by known amounts; else add each alone."""
+    def _add_usages(self, events: Sequence[Any], counts: CountRule, at: int | None) -> None:
+        """Add the usages of events in columns; if impossible, split them by known amounts; else add each alone.
+
+        Usages with a long prompt and without a price are always added alone.
+        """
         if not self._strict:
             for event in events:
-                self._add_usage(event, needs_usage, at)
+                self._add_usage(event, counts, at)
             return
         if calls := columns_of_calls(events):
-            usages, labels = self._usages[at, calls.is_split, type(calls.costs[0])], map(_USAGE_LABELS, events)
-            columns = zip(labels, calls.input_tokens, calls.output_tokens, calls.costs, strict=True)
-            for key, input_tokens, output_tokens, cost in columns:
-                if (usage := usages.get(key)) is None:
-                    usages[key] = [input_tokens, output_tokens, [cost]]
-                    continue
-                usage[0] += input_tokens
-                usage[1] += output_tokens
-                usage[2].append(cost)
+            self._add_columns(events, calls, counts, at)
             return
         parts = [part for _, part in grouped(events, _known_amounts)]
-        if len(parts) == 1 and _known_amounts(events[0]) == _NO_AMOUNTS and not needs_usage:
+        if len(parts) == 1 and _known_amounts(events[0]) == _NO_AMOUNTS and not counts.needs_usage:
             return
         for part in parts if len(parts) > 1 else ():
-            self._add_usages(part, needs_usage, at)
+            self._add_usages(part, counts, at)
         for event in events if len(parts) == 1 else ():
-            self._add_usage(event, needs_usage, at)
+            self._add_usage(event, counts, at)
 
-    def _add_usage(self, event: Any, needs_usage: bool, at: int | None) -> None:
-        counts = TokenCounts(event.input_tokens, event.output_tokens, event.total_tokens)
+    def _add_columns(self, events: Sequence[Any], calls: CallColumns, counts: CountRule, at: int | None) -> None:
+        if calls.costs[0] is None and max(calls.input_tokens) > LONG_PROMPT:
+            by_length = defaultdict[bool, list[Any]](list)
+            for event, tokens in zip(events, calls.input_tokens, strict=True):
+                by_length[tokens > LONG_PROMPT].append(event)
+            for event in by_length[True]:
+                self._add_usage(event, counts, at)
+            if by_length[False]:
+                self._add_usages(by_length[False], counts, at)
+            return
+        usages, labels = self._usages[at, calls.is_split, type(calls.costs[0])], map(_USAGE_LABELS, events)
+        columns = zip(labels, calls.input_tokens, calls.output_tokens, calls.costs, strict=True)
+        for key, input_tokens, output_tokens, cost in columns:
+            if (usage := usages.get(key)) is None:
+                usages[key] = [input_tokens, output_tokens, [cost]]
+                continue
+            usage[0] += input_tokens
+            usage[1] += output_tokens
+            usage[2].append(cost)
+
+    def _add_usage(self, event: Any, counts: CountRule, at: int | None) -> None:
+        found = TokenCounts(event.input_tokens, event.output_tokens, event.total_tokens)
         price = price_of(event)
-        tokens, cost = counts.split, money(price)
-        self._records += [*dropped_values("tokens", counts.invalid), *dropped("price", price, cost)]
+        tokens, cost = found.split, money(price)
+        self._records += [*dropped_values("tokens", found.invalid), *dropped("price", price, cost)]
         if any(tokens) or cost:
             model = name_of(event.provider), name_of(event.model)
             currency = event.currency or event.cost_currency or event.usage_currency or event.usage.currency
-            self._records.append(Usage(app_id_of(event.app_id), *model, *tokens, cost, currency_of(currency), at))
-        if needs_usage and (reason := counts.missing):
+            labels = app_id_of(event.app_id), *model
+            is_call = counts.is_call and cost is None and (tokens[0] or 0) > LONG_PROMPT  # it matters only then
+            self._records.append(Usage(*labels, *tokens, cost, currency_of(currency), at, is_call=is_call))
+        if counts.needs_usage and (reason := found.missing):
             self._records.append(UsageMissing(app_id_of(event.app_id), reason))
 
     def records(self) -> list[Record]:

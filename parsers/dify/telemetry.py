@@ -26,6 +26,10 @@ _NODE_TYPES = frozenset(
     iteration-start parameter-extractor assigner variable-assigner document-extractor list-operator agent agent-v2
     human-input trigger-webhook trigger-schedule trigger-plugin""".split()
 )
+#: The node types that call a model once (api/core/workflow/nodes). An agent calls it several times.
+CALLING_NODES = frozenset(("llm", "question-classifier", "parameter-extractor"))
+#: The modes of apps whose message is the answer of one call.
+CALLING_MODES = frozenset(("chat", "completion"))
 #: The statuses of nodes and runs in the same file, and of messages.
 _STATUSES = frozenset(
     """scheduled pending running succeeded failed stopped partial-succeeded paused skipped exception retry normal
@@ -46,6 +50,7 @@ class CountRule(Struct, frozen=True):
     * `has_usage`: whether its tokens and price count.
     * `needs_model`: its usage only counts if it names a model.
     * `needs_usage`: missing usage is reported.
+    * `is_call`: its usage is that of one model call.
     """
 
     run: NodeRun | Run | None = None
@@ -53,6 +58,7 @@ class CountRule(Struct, frozen=True):
     has_usage: bool = False
     needs_model: bool = False
     needs_usage: bool = False
+    is_call: bool = False
 
 
 class EventFacts(NamedTuple):
@@ -168,6 +174,7 @@ class NodeExecution(ModelCall, frozen=True, gc=False, tag="dify.node.execution")
             has_usage=run.node_type not in ("iteration", "loop"),
             needs_model=run.node_type == "tool",
             needs_usage=run.node_type == "llm" and run.status == "succeeded",
+            is_call=run.node_type in CALLING_NODES,
         )
 
     @property
@@ -193,7 +200,8 @@ class MessageRun(ModelCall, frozen=True, gc=False, tag="dify.message.run"):
         if facts.is_inside:
             return CountRule(first_token=True)
         kind = facts.subject if facts.subject in RUN_KINDS else UNKNOWN
-        return CountRule(Run(kind, UNKNOWN, status_of(facts.status)), first_token=True, has_usage=True)
+        run = Run(kind, UNKNOWN, status_of(facts.status))
+        return CountRule(run, first_token=True, has_usage=True, is_call=kind in CALLING_MODES)
 
 
 class WorkflowRun(TelemetryEvent, frozen=True, gc=False, tag="dify.workflow.run"):

@@ -203,20 +203,24 @@ def message_fact(message_id: str, mode: object, outcome: Outcome, origin: Origin
     }
     key = f"message:{message_id}"
     line = origin.line(MESSAGE, key, run | (_message_usage(call) if call else {}))
-    return Fact(key, origin.dialect, line, message_usage_fact(message_id, call, origin) if call else None)
+    return Fact(key, origin.dialect, line, message_usage_fact(message_id, mode, call, origin) if call else None)
 
 
 def _message_usage(call: ModelCall) -> dict[str, Any]:
     return _renamed(call.attributes(False), "dify.message.total_price", "dify.message.currency")
 
 
-def message_usage_fact(message_id: str, call: ModelCall, origin: Origin) -> Fact | None:
-    """The tokens of a message, None if it has none: Dify sends none of a message that was stopped."""
+def message_usage_fact(message_id: str, mode: object, call: ModelCall, origin: Origin) -> Fact | None:
+    """The tokens of a message, None if it has none: Dify sends none of a message that was stopped.
+
+    The mode of its app says whether they are those of one call.
+    """
     usage = _message_usage(call)
     if not usage:
         return None
     key = f"message:{message_id}{LLM_SUFFIX}"
-    return fact_of(key, origin.dialect, origin.line(MESSAGE, key, usage))
+    known_mode = mode if isinstance(mode, str) and mode in RUN_KINDS else None
+    return fact_of(key, origin.dialect, origin.line(MESSAGE, key, {"dify.conversation.mode": known_mode, **usage}))
 
 
 def is_number(value: object) -> bool:

@@ -172,7 +172,8 @@ def _message(body: _Body, metadata: Metadata, origin: Origin) -> Item | None:
 
 def _message_usage(body: _Body, metadata: Metadata, origin: Origin) -> Item | None:
     message_id = identifier_of(metadata.message_id)
-    return message_usage_fact(message_id, _call(body, metadata), origin) if message_id else None
+    mode = metadata.conversation_mode
+    return message_usage_fact(message_id, mode, _call(body, metadata), origin) if message_id else None
 
 
 def _call(body: _Body, metadata: Metadata) -> ModelCall:

@@ -132,6 +132,14 @@ class _Known:
         return identifier_of(message_id.removesuffix(LLM_SUFFIX)) if isinstance(message_id, str) else None
 
     @property
+    def _mode(self) -> Any:
+        metadata = self._metadata
+        return _first(
+            metadata.conversation_mode, metadata.conversation_model, self._attributes.get("dify.conversation.mode"),
+            "agent-chat" if metadata.agent_based is True else None,
+        )  # fmt: skip
+
+    @property
     def _status(self) -> str:
         metadata, attributes = self._metadata, self._attributes
         of_span = status_of_span(attributes.get("dify.span.status"))
@@ -193,19 +201,14 @@ class _Known:
 
     def _message(self) -> Item | None:
         """The rewrite of Dify's tracing has the tokens here, and repeats them on the span `llm` (a copy)."""
-        metadata = self._metadata
-        mode = _first(
-            metadata.conversation_mode, metadata.conversation_model, self._attributes.get("dify.conversation.mode"),
-            "agent-chat" if metadata.agent_based is True else None,
-        )  # fmt: skip
         call = self._call(Usage()) if isinstance(self._attributes.get("dify.usage"), dict) else None
-        return message_fact(self._message_id or "", mode, self._outcome(self._span.seconds), self.origin, call)
+        return message_fact(self._message_id or "", self._mode, self._outcome(self._span.seconds), self.origin, call)
 
     def _message_usage(self) -> Item | None:
         call, first_token = self._call(Usage()), self._metadata.first_token
         if is_number(first_token):
             call = call._replace(first_token=first_token)
-        return message_usage_fact(self._message_id or "", call, self.origin)
+        return message_usage_fact(self._message_id or "", self._mode, call, self.origin)
 
 
 def _first(*values: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Slack, PagerDuty, WeCom, a dead man's switch and a mailbox on this machine, as strict as the real ones."""
+"""Slack, PagerDuty, WeCom, three group robots, a dead man's switch and a mailbox on this machine, as strict as the real."""
 
 import json
 import threading
@@ -14,6 +14,8 @@ from msgspec import Struct
 
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 CORP_ID, CORP_SECRET, TOKEN = "ww0123456789abcdef", "a|b&c", "a-token"
+#: The word that the robots of Feishu and DingTalk are set to ask for.
+KEYWORD = "Dify"
 
 Json = dict[str, Any]
 
@@ -111,6 +113,40 @@ def wecom(receivers: Receivers, body: Json) -> str:
     return '{"errcode": 0, "errmsg": "ok"}'
 
 
+def feishu_robot(receivers: Receivers, body: Json) -> str:
+    """A custom bot with a keyword: open.feishu.cn/document, bot-v3, custom bot guide. A request may have 20 KB."""
+    _demand(body.get("msg_type") == "text", "9499 Bad Request: msg_type")
+    text = (body.get("content") or {}).get("text")
+    _robot(receivers, "Feishu", body, text, "9499", 20_000)
+    _demand(KEYWORD in text, "19024 Key Words Not Found")
+    return '{"code": 0, "data": {}, "msg": "success", "StatusCode": 0, "StatusMessage": "success"}'
+
+
+def dingtalk_robot(receivers: Receivers, body: Json) -> str:
+    """A custom robot with a keyword: open.dingtalk.com/document, custom robot access. A request may have 20,000 bytes."""
+    markdown = body.get("markdown") or {}
+    _demand(body.get("msgtype") == "markdown", "40035 msgtype")
+    _demand(bool(markdown.get("title")) and isinstance(markdown["title"], str), "40035 title")
+    _demand(KEYWORD in f"{markdown['title']}{markdown.get('text')}", "310000 keywords not in content")
+    _robot(receivers, "DingTalk", body, markdown.get("text"), "40035", 20_000)
+    return '{"errcode": 0, "errmsg": "ok"}'
+
+
+def wecom_robot(receivers: Receivers, body: Json) -> str:
+    """A group robot: developer.work.weixin.qq.com/document/path/91770. The content may have 4096 bytes."""
+    _demand(body.get("msgtype") == "markdown", "40008 invalid message type")
+    content = (body.get("markdown") or {}).get("content")
+    _robot(receivers, "WeCom robot", content, content, "40058", 4096)
+    return '{"errcode": 0, "errmsg": "ok"}'
+
+
+def _robot(receivers: Receivers, name: str, limited: object, text: object, code: str, limit: int) -> None:
+    _demand(isinstance(text, str) and bool(text), f"{code} the text is no string")
+    size = len(limited.encode() if isinstance(limited, str) else json.dumps(limited, ensure_ascii=False).encode())
+    _demand(size <= limit, f"{code} {size} bytes")
+    receivers.accept(name, "resolved" if "RESOLVED" in str(text) else "firing", str(text))
+
+
 def watchdog(receivers: Receivers, body: Json) -> str:
     """A dead man's switch: that it is asked at all."""
     _demand(body["version"] == "4", "version")
@@ -122,8 +158,20 @@ _RECEIVERS = {
     "/slack": ("Slack", slack),
     "/v2/enqueue": ("PagerDuty", pagerduty),
     "/message/send": ("WeCom", wecom),
+    "/open-apis/bot/v2/hook/a-token": ("Feishu", feishu_robot),
+    "/robot/send": ("DingTalk", dingtalk_robot),
+    "/cgi-bin/webhook/send": ("WeCom robot", wecom_robot),
     "/watchdog": ("dead man's switch", watchdog),
 }
+
+#: Receivers that have a token in the query: its name, and the code if it is wrong.
+_TOKENS = {
+    "WeCom": ("access_token", 40014),
+    "DingTalk": ("access_token", 300005),
+    "WeCom robot": ("key", 93000),
+}
+#: Receivers that refuse a message with status 200, by the member that holds the code.
+_CODES = {"WeCom": "errcode", "DingTalk": "errcode", "WeCom robot": "errcode", "Feishu": "code"}
 
 
 def _demand(condition: bool, what: str) -> None:
@@ -178,14 +226,15 @@ def _handler(receivers: Receivers) -> type[BaseHTTPRequestHandler]:
             if name in receivers.broken:
                 return self._answer(503, "out of order")
             try:
-                if name == "WeCom":
-                    _demand(parse_qs(url.query).get("access_token") == [TOKEN], "40014 invalid access_token")
+                if name in _TOKENS:
+                    member, wrong = _TOKENS[name]
+                    _demand(parse_qs(url.query).get(member) == [TOKEN], f"{wrong} invalid {member}")
                 return self._answer(202 if name == "PagerDuty" else 200, receive(receivers, json.loads(body)))
             except (RefusedError, LookupError, ValueError) as error:
                 receivers.refused.append(f"{name}: {error}")
                 code = str(error).partition(" ")[0]
-                if name == "WeCom":
-                    return self._answer(200, json.dumps({"errcode": int(code) if code.isdigit() else 1}))
+                if name in _CODES:
+                    return self._answer(200, json.dumps({_CODES[name]: int(code) if code.isdigit() else 1}))
                 return self._answer(400, str(error))
 
         def _answer(self, status: int, body: str) -> None:

@@ -251,3 +251,56 @@ def test_attributes_of_any_shape(attributes: str) -> None:
     line = '{"ts":"2026-11-23T08:56:42.240Z","message":"telemetry.metric_only","attributes":%s}\n' % attributes
     batch = Dify().parse(line.encode())
     assert (batch.observed, batch.records) == (1, ())
+
+
+# --- the length of the prompt decides the price -----------------------------------------------------------------
+
+
+def message(mode: str, given: int, **attributes: object) -> bytes:
+    """The line of a message, as block readers take it."""
+    line = {
+        "ts": "2026-11-23T08:56:42.240Z",
+        "severity": "INFO",
+        "service": "langgenius/dify",
+        "caller": "telemetry_log.py:71",
+        "message": "telemetry.metric_only",
+        "attributes": {
+            "dify.event.name": "dify.message.run",
+            "dify.app_id": APP,
+            "dify.conversation.mode": mode,
+            "dify.message.status": "normal",
+            **MODEL,
+            **tokens(given, 5, given + 5),
+            **attributes,
+        },
+    }
+    return json.dumps(line, separators=(",", ":")).encode() + b"\n"
+
+
+def usages(*lines: bytes) -> list[tuple[int | None, int, bool]]:
+    records = Dify().parse(b"".join(lines)).records
+    return sorted(
+        (u.input_tokens, u.count, u.is_call and bool(u.input_tokens > 32_000)) for u in records if isinstance(u, Usage)
+    )
+
+
+def test_long_prompts_without_a_price_are_not_summed_up() -> None:
+    lines = [message("chat", given) for given in (10, 32_000, 32_001, 250_000)]
+    assert usages(*lines * 50) == sorted([(1_600_500, 100, False), *[(32_001, 1, True), (250_000, 1, True)] * 50])
+
+
+def test_the_message_of_an_agent_may_be_several_calls() -> None:
+    assert usages(message("agent-chat", 250_000), message("completion", 250_000)) == [
+        (250_000, 1, False), (250_000, 1, True)
+    ]  # fmt: skip
+
+
+def test_usages_with_a_price_are_summed_up_whatever_their_length() -> None:
+    lines = [message("chat", 250_000, **{"dify.usage": {"total_price": "0.5"}, "dify.cost.currency": "USD"})] * 20
+    assert usages(*lines) == [(5_000_000, 20, False)]
+
+
+@pytest.mark.parametrize(("node_type", "is_call"), [("llm", True), ("question-classifier", True), ("agent", False)])
+def test_some_nodes_call_a_model_once(node_type: str, is_call: bool) -> None:
+    found = records("dify.node.execution", **LLM | {"dify.node.type": node_type}, **tokens(50_000, 1, 50_001))
+    assert [record.is_call for record in found if isinstance(record, Usage)] == [is_call]

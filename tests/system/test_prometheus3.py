@@ -9,8 +9,8 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -18,12 +18,13 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
+from tests.drill.receivers import TOKEN, Receivers, receiving
 from tests.durations import access_lines, books
 from tests.native_rules import TARGET, native
 from tests.rules import FILES, ROOT
 from tests.system.exporter import serving
 from tests.system.programs import find, running, until
-from tests.system.stack import DEPLOY, listening, prometheus
+from tests.system.stack import DEPLOY, faster, listening, prometheus
 
 QUANTILES = (0.5, 0.95, 0.99)
 SECONDS = float(os.environ.get("LOAD", "20"))
@@ -95,10 +96,20 @@ def test_native_histograms_agree_with_the_book(prometheus3: None, tmp_path: Path
             writer.join()
             name = "dify_handler_duration_seconds"
             query = f"sum(histogram_count({name}))"
-            until("all lines", lambda: [row for row in server.query(query) if float(row["value"][1]) == len(lines)])
+
+            def whole() -> list[str]:
+                """The time at which all lines were there."""
+                return [str(row["value"][0]) for row in server.query(query) if float(row["value"][1]) == len(lines)]
+
+            (moment,) = until("all lines", whole)
+
+            def at_moment(expression: str) -> list[dict[str, Any]]:
+                """Later, a scrape that was too slow may have ended the series."""
+                found: list[dict[str, Any]] = server.get("query", query=expression, time=moment)["result"]
+                return found
 
             def by_route(expression: str) -> dict[str, float]:
-                return {row["metric"]["route"]: float(row["value"][1]) for row in server.query(expression)}
+                return {row["metric"]["route"]: float(row["value"][1]) for row in at_moment(expression)}
 
             worst, classic = 0.0, 0.0
             for q in QUANTILES:
@@ -117,10 +128,8 @@ def test_native_histograms_agree_with_the_book(prometheus3: None, tmp_path: Path
                 "query_exemplars", query=f"{name}_bucket", start=str(begun - 9e6), end=str(begun + 9e6)
             )
             assert {len(each["labels"]["trace_id"]) for series in exemplars for each in series["exemplars"]} == {32}
-            series = len(server.query(f'{{__name__=~"{name}_.+"}}'))
-            print(
-                f"worst native {worst:.1%}, worst classic {classic:.1%}, series {len(server.query(name))} and {series}"
-            )
+            native, series = len(at_moment(name)), len(at_moment(f'{{__name__=~"{name}_.+"}}'))
+            print(f"worst native {worst:.1%}, worst classic {classic:.1%}, series {native} and {series}")
 
 
 def test_promtool_3_accepts_all_rules(prometheus3: None) -> None:
@@ -140,52 +149,83 @@ def test_an_alert_fires_from_native_histograms(prometheus3: None) -> None:
     assert told.returncode == 0, told.stdout + told.stderr
 
 
+SECRETS = {
+    "feishu_url": "/open-apis/bot/v2/hook/a-token",
+    "dingtalk_url": f"/robot/send?access_token={TOKEN}",
+    "wecom_robot_url": f"/cgi-bin/webhook/send?key={TOKEN}",
+}
+
+#: Text that breaks JSON, YAML and Markdown if it is pasted into them.
+AWKWARD = 'p95 of "POST /v1/chat-messages": 12.5 s > 10 s; {a: [b]}\n- & # % \\ 延迟过高'
+
+
 @pytest.fixture
-def robot() -> Iterator[tuple[str, list[Any]]]:
-    """A receiver of WeCom messages: its address, and what it has received."""
-    received: list[Any] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            body = b'{"errcode":0,"errmsg":"ok"}'
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *words: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/", received
-        finally:
-            server.shutdown()
-            thread.join()
+def robots(alertmanager: str, tmp_path: Path) -> Iterator[tuple[Receivers, str]]:
+    """The three robots, and the address of an Alertmanager that runs deploy/alertmanager.yml with their secrets."""
+    with receiving() as receivers:
+        secrets = tmp_path / "secrets"
+        secrets.mkdir()
+        for name, path in SECRETS.items():
+            (secrets / name).write_text(f"{receivers.address}{path}\n")
+        script = ["sh", DEPLOY / "alertmanager-secrets.sh", DEPLOY / "alertmanager.yml", secrets]
+        filled = subprocess.run(script, capture_output=True, text=True)
+        assert filled.returncode == 0, filled.stderr
+        config = filled.stdout.replace("/etc/alertmanager/secrets", str(secrets))
+        (tmp_path / "alertmanager.yml").write_text(yaml.safe_dump(faster(yaml.safe_load(config), 60)))
+        command = [
+            alertmanager, f"--config.file={tmp_path}/alertmanager.yml", f"--storage.path={tmp_path}/data",
+            "--web.listen-address=127.0.0.1:0", "--cluster.listen-address=",
+        ]  # fmt: skip
+        with running(command, tmp_path) as process:
+            yield receivers, f"http://{listening(process)}"
 
 
-def test_the_robot_of_wecom_gets_its_own_body(alertmanager: str, robot: tuple[str, list[Any]], tmp_path: Path) -> None:
-    """deploy/alertmanager-payload.yml, with the address of the robot in a file as there."""
-    url, received = robot
-    (tmp_path / "url").write_text(url)
-    config = yaml.safe_load((DEPLOY / "alertmanager-payload.yml").read_text())
-    [receiver] = [each for each in config["receivers"] if each["name"] == "wecom"]
-    receiver["webhook_configs"][0]["url_file"] = str(tmp_path / "url")
-    (tmp_path / "alertmanager.yml").write_text(
-        yaml.safe_dump({"route": {"receiver": "wecom", "group_wait": "1s"}, "receivers": [receiver]})
-    )
-    command = [
-        alertmanager, f"--config.file={tmp_path}/alertmanager.yml", f"--storage.path={tmp_path}/data",
-        "--web.listen-address=127.0.0.1:0", "--cluster.listen-address=",
-    ]  # fmt: skip
-    alert = {"labels": {"alertname": "DifyHighLatency"}, "annotations": {"summary": 'Dify "answers" slowly.\n'}}
-    with running(command, tmp_path) as process:
-        address = listening(process)
-        headers = {"Content-Type": "application/json"}
-        urlopen(Request(f"http://{address}/api/v2/alerts", json.dumps([alert]).encode(), headers), timeout=10).close()
-        until("the message", lambda: received)
-    assert received[0]["msgtype"] == "markdown"
-    assert received[0]["markdown"]["content"].startswith('FIRING Dify "answers" slowly.')
+def send(url: str, instances: Iterable[str], *, description: str = AWKWARD, ends: bool = False) -> None:
+    """Send one alert per instance to an Alertmanager."""
+    now = datetime.now(UTC)
+    alerts = [
+        {
+            "labels": {"alertname": "DifyHighLatency", "severity": "critical", "cluster": "c", "instance": each},
+            "annotations": {
+                "summary": f"Dify of {each} is slow",
+                "description": description,
+                "runbook_url": "https://wiki.example.org/DifyHighLatency",
+                "dashboard_url": "https://grafana.example.org/d/dify",
+            },
+            "startsAt": (now - timedelta(minutes=1)).isoformat(),
+            "endsAt": (now if ends else now + timedelta(hours=1)).isoformat(),
+        }
+        for each in instances
+    ]
+    headers = {"Content-Type": "application/json"}
+    urlopen(Request(f"{url}/api/v2/alerts", json.dumps(alerts).encode(), headers), timeout=10).close()
+
+
+ROBOTS = ("Feishu", "DingTalk", "WeCom robot")
+
+
+def test_each_robot_gets_a_body_that_it_accepts(robots: tuple[Receivers, str]) -> None:
+    """It fires and is resolved; the text arrives as it is."""
+    receivers, url = robots
+    send(url, ["a"])
+    messages = [
+        until(f"{name} fires", lambda name=name: receivers.find(name, "firing", "Dify of a")) for name in ROBOTS
+    ]
+    for message in messages:
+        assert message.text.startswith("**FIRING")
+        assert AWKWARD in message.text
+        assert "https://wiki.example.org/DifyHighLatency" in message.text
+        assert "https://grafana.example.org/d/dify" in message.text
+    send(url, ["a"], ends=True)
+    for name in ROBOTS:
+        until(f"{name} is resolved", lambda name=name: receivers.find(name, "resolved", "DifyHighLatency"))
+    assert receivers.refused == []
+
+
+def test_a_robot_accepts_a_message_about_many_long_alerts(robots: tuple[Receivers, str]) -> None:
+    """The robots refuse messages that are too long, and Alertmanager would not notice."""
+    receivers, url = robots
+    send(url, map(str, range(200)), description="很慢" * 2000)
+    for name in ROBOTS:
+        until(f"{name} fires", lambda name=name: receivers.find(name, "firing", "DifyHighLatency") or receivers.refused)
+    assert receivers.refused == []

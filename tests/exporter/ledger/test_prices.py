@@ -5,11 +5,15 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
-from exporter.config.loader import load
+from exporter import catalogue as c
+from exporter.config.loader import ConfigError, load
+from exporter.ledger.ledger import Ledger
 from exporter.ledger.money import Exchange
-from exporter.ledger.prices import Price, Prices
-from parsers.batch import Usage
+from exporter.ledger.prices import Price, Prices, Tier
+from exporter.ledger.series import Limits
+from parsers.batch import Batch, Usage
 
 ROOT = Path(__file__).parents[3]
 
@@ -96,9 +100,9 @@ def test_the_shipped_list_is_valid_and_dated(tmp_path: Path) -> None:
     assert f"As of {config.prices_date}" in shipped.read_text()
 
     def cost(model: str, provider: str, day: str) -> Decimal | None:
-        usage = Usage(model=model, provider=provider, input_tokens=1_000_000, output_tokens=1_000_000)
+        usage = Usage(model=model, provider=provider, input_tokens=10_000, output_tokens=10_000)
         found = prices.find(usage, at(day))
-        return found and found.cost(usage)
+        return found and (cost := found.cost(usage)) and 100 * cost
 
     assert cost("gpt-4.1", "langgenius/openai/openai", "2026-11-01") == 10
     assert cost("claude-sonnet-4-5", "langgenius/anthropic/anthropic", "2026-11-01") == 18
@@ -110,3 +114,56 @@ def test_the_shipped_list_is_valid_and_dated(tmp_path: Path) -> None:
     assert cost("glm-4-plus", "langgenius/zhipuai/zhipuai", "2026-11-01") == 10
     assert cost("kimi-k2.5", "langgenius/moonshot/moonshot", "2026-11-01") == 25
     assert cost("gpt-4.1", "langgenius/azure_openai/azure_openai", "2026-11-01") is None
+
+
+# --- prices by the length of the prompt -------------------------------------------------------------------------
+
+TIERED = Price(
+    "m", "1", "2", "USD", tiers=(Tier(above=200_000, input="2", output="3"), Tier(above=400_000, input="4", output="3"))
+)
+TIERS = [
+    ("short", Usage(input_tokens=200_000, output_tokens=10), "0.20002"),
+    ("long", Usage(input_tokens=200_001, output_tokens=10, is_call=True), "0.400032"),
+    ("longest", Usage(input_tokens=500_000, output_tokens=10, is_call=True), "2.00003"),
+    ("perhaps several calls, each may be long", Usage(input_tokens=200_001, output_tokens=10), None),
+    ("many short calls", Usage(input_tokens=900_000, output_tokens=10, count=50), "0.90002"),
+    ("the length is not known", Usage(output_tokens=10, unsplit_tokens=300_000, is_call=True), None),
+]
+
+
+@pytest.mark.parametrize(("usage", "cost"), [pytest.param(*rest, id=name) for name, *rest in TIERS])
+def test_the_length_of_the_prompt_decides_the_price(usage: Usage, cost: str | None) -> None:
+    assert TIERED.cost(usage) == (cost and Decimal(cost))
+
+
+def test_thinking_tokens_do_not_lengthen_the_prompt() -> None:
+    usage = Usage(input_tokens=150_000, output_tokens=10, unsplit_tokens=90_000, is_call=True)
+    assert TIERED.priced(usage) == (Decimal("0.15002"), 90_000)
+
+
+def test_a_usage_whose_tier_is_not_known_is_unpriced() -> None:
+    ledger = Ledger(Limits(), clock=lambda: 0.0, prices=[TIERED])
+    usage = Usage(model="m", input_tokens=300_000, output_tokens=5)
+    ledger.enter("s", Batch(lines=2, records=(usage, structs.replace(usage, is_call=True))))
+    snapshot = ledger.snapshot(None)
+    assert list(snapshot.counters[c.UNPRICED_TOKENS].values()) == [300_005]
+    assert list(snapshot.counters[c.COST].values()) == [Decimal("0.600015")]
+
+
+@pytest.mark.parametrize(
+    ("tiers", "sentence"),
+    [
+        ("[{ above = 1000, input = 1, output = 1 }]", "tiers: expected an integer >= 32000 inside"),
+        ("[{ above = 200000, input = 1 }]", "output"),
+        (
+            "[{ above = 300000, input = 1, output = 1 }, { above = 200000, input = 1, output = 1 }]",
+            "tiers must have increasing values of above, found [300000, 200000]",
+        ),
+    ],
+)
+def test_wrong_tiers_are_named(tmp_path: Path, tiers: str, sentence: str) -> None:
+    file = tmp_path / "exporter.toml"
+    file.write_text(f'[[price]]\nmodel = "m"\ninput = 1\noutput = 1\ncurrency = "USD"\ntiers = {tiers}\n')
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert sentence in str(caught.value)

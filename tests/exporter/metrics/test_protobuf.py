@@ -87,8 +87,8 @@ def test_a_long_row_of_empty_buckets_is_not_written() -> None:
     snapshot = ledger(b.NodeRun("llm", "succeeded", count=3, durations=durations)).snapshot(0)
     [family] = families(render(snapshot, {}, PROTOBUF, names={c.NODE_RUN_DURATION.name}))
     spans = family.metric[0].histogram.positive_span
-    assert [span.length for span in spans] == [1, 1]
-    assert spans[0].offset + 1 + spans[1].offset == index_of(600 * 10**9)
+    assert [span.length for span in spans] == [2, 1]  # the first empty bucket is written
+    assert spans[0].offset + 2 + spans[1].offset == index_of(600 * 10**9)
 
 
 def test_counters_and_histograms_have_the_time_at_which_they_began() -> None:

@@ -174,6 +174,18 @@ def test_what_another_model_would_have_cost_and_one_currency(
     assert {row["team"] for row in teams["rows"]} == {"care", "unknown"}
 
 
+def test_what_if_uses_the_price_of_short_prompts_and_says_so(
+    weeks: tuple[list[Event], list[str]], tmp_path: Path
+) -> None:
+    _, files = weeks
+    price = '[[price]]\nmodel = "mini"\ninput = "1"\noutput = "1"\ncurrency = "USD"\n'
+    (tmp_path / "x.toml").write_text(price + 'tiers = [{ above = 200000, input = "9", output = "9" }]\n')
+    totals = made(*files, "--config", str(tmp_path / "x.toml"), "--what-if", "mini")
+    tokens = totals["totals"]["input_tokens"] + totals["totals"]["output_tokens"]
+    assert Decimal(totals["totals"]["what_if"]["mini"]["USD"]) == Decimal(tokens) / 1_000_000
+    assert [each for each in totals["incomplete"] if "prompts of at most 200,000 tokens" in each]
+
+
 def test_groups_leave_out_what_they_cannot_split(report_of: Reports) -> None:
     by_reason = report_of("UTC", "total", ("reason",))
     assert all(row.keys() == {"reason", "failed_requests"} for row in by_reason["rows"])
