@@ -43,17 +43,17 @@ def records(parser: Regex, line: str) -> list[Record]:
         (
             r"(?P<model>\S+) (?P<provider>\S+) (?P<app_id>\S+) (?P<input_tokens>\S+) (?P<output_tokens>\S+) (?P<cost>\S+) (?P<currency>\S+)",
             f"gpt-4.1 openai {APP} 12 34 0.0012890 USD",
-            [Usage(APP, "openai", "gpt-4.1", 12, 34, None, Decimal("0.001289"), "USD")],
+            [Usage(APP, "openai", "gpt-4.1", 12, 34, None, Decimal("0.001289"), "USD", is_call=True)],
         ),
         (
             r"(?P<total_tokens>\S+) (?P<cost>\S+) (?P<currency>\S+)",
             "46 -0.5 CANARY",
-            [Usage(unsplit_tokens=46, currency="unknown"), DroppedValue("price", 1, "-0.5")],
+            [Usage(unsplit_tokens=46, currency="unknown", is_call=True), DroppedValue("price", 1, "-0.5")],
         ),
         (
             r"(?P<input_tokens>\S+) (?P<output_tokens>\S+) (?P<total_tokens>\S+)",
             "12 34 60",
-            [Usage(input_tokens=12, output_tokens=34, unsplit_tokens=14)],
+            [Usage(input_tokens=12, output_tokens=34, unsplit_tokens=14, is_call=True)],
         ),
         (r"(?P<total_tokens>\S+)", "-46", [DroppedValue("tokens", 1, "-46")]),
         (r"(?P<total_tokens>\S+)", "9999999999999", [DroppedValue("tokens", 1, "9999999999999")]),
