@@ -142,7 +142,7 @@ class Usage(Struct, frozen=True, gc=False, tag=True):
 
 
 class UsageMissing(Struct, frozen=True, gc=False, tag=True):
-    """A model call that had to report its usage and did not.
+    """`count` model calls that had to report their usage and did not.
 
     `reason` is `absent` (no token count), `zero` (all counts are 0) or `inconsistent` (a value is not a count, or the
     total is not the sum of its parts).
@@ -150,6 +150,7 @@ class UsageMissing(Struct, frozen=True, gc=False, tag=True):
 
     app_id: str
     reason: str
+    count: Count = 1
 
 
 class FirstToken(Struct, frozen=True, gc=False, tag=True):
@@ -196,25 +197,28 @@ class NodeRun(Struct, frozen=True, gc=False, tag=True):
 
 
 class Task(Struct, frozen=True, gc=False, tag=True):
-    """A finished Celery task.
+    """`count` finished Celery tasks.
 
     * `task`: the full name of the task function, or OTHER.
     * `status`: `succeeded`, `failed`, `retried`, `ignored` or `rejected`.
-    * `duration`: in nanoseconds; None where the log does not report it.
+    * `duration`, `durations`: see `Run`.
     """
 
     task: str
     status: str
     duration: Count | None = None
+    count: Count = 1
+    durations: tuple[Count, ...] = ()
 
 
 class TaskReceived(Struct, frozen=True, gc=False, tag=True):
-    """A worker has received a Celery task. A `Task` record follows when the task ends.
+    """A worker has received `count` Celery tasks. A `Task` record follows when a task ends.
 
     `task` is the same as in `Task`. A task that is retried is received once more for each retry.
     """
 
     task: str
+    count: Count = 1
 
 
 class Invocation(Struct, frozen=True, gc=False, tag=True):

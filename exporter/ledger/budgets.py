@@ -100,6 +100,11 @@ class Budgets:
         for _, key in self._budgets:
             self.spent.setdefault(key, ChangeTracker())
 
+    @property
+    def has_filters(self) -> bool:
+        """Whether any budget has a filter on app, provider or model."""
+        return bool(self._filtering)
+
     def filters(self, source: str, usage: Usage) -> bool:
         """Whether a budget with a filter on app, provider or model includes this usage."""
         return any(budget.takes(source, usage) for budget in self._filtering)

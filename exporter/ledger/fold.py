@@ -45,29 +45,30 @@ def _request(ledger: SourceLedger, record: b.Request) -> None:
 
 def post(ledger: SourceLedger, records: Sequence[b.Record]) -> None:
     """Enter the records of a batch."""
-    now = event_time(ledger, None)
-
-    def usage_time(at: int | None) -> int:
-        """Like `_usage_time`, but with only one look at the clock per batch."""
-        if at is None:
-            return ledger.usage_at or ledger.last_at or now
-        ledger.usage_at = at if 0 <= at <= now else max(0, min(at, now))
-        return ledger.usage_at
-
-    overflow = Overflow(ledger.source, ledger.series, ledger.prices, ledger.budgets, usage_time)
+    overflow = Overflow(ledger.source, ledger.series, ledger.prices, ledger.budgets)
     if not overflow:
         for record in records:
             FOLDS[type(record)](ledger, record)
         return
-    for record in records:
-        if not overflow.takes(record):
-            FOLDS[type(record)](ledger, record)
-    usage_at = ledger.usage_at
+    records, usage_at = _with_times(ledger, records)
+    for record in overflow.take(records):
+        FOLDS[type(record)](ledger, record)
     for each in overflow.sums():
         _SUMS[type(each)](ledger, each, refused=True)
     ledger.usage_at = usage_at  # the sums are not in the order of the records
-    for reason, count in overflow.missing().items():
-        ledger.series.add(c.USAGE_MISSING, (ledger.source, "", reason), count, count, refused=True)
+
+
+def _with_times(ledger: SourceLedger, records: Sequence[b.Record]) -> tuple[Sequence[b.Record], int]:
+    """The records, each usage with the time at which it counts, and `usage_at` behind them."""
+    times = [record.at for record in records if type(record) is b.Usage]
+    if None in times:
+        records = [
+            structs.replace(record, at=_usage_time(ledger, record.at)) if isinstance(record, b.Usage) else record
+            for record in records
+        ]
+    elif times:
+        _usage_time(ledger, times[-1])
+    return records, ledger.usage_at
 
 
 def _usage(ledger: SourceLedger, record: b.Usage, refused: bool = False) -> None:
@@ -111,8 +112,9 @@ def _usage_time(ledger: SourceLedger, at: int | None) -> int:
     return known
 
 
-def _usage_missing(ledger: SourceLedger, record: b.UsageMissing) -> None:
-    ledger.series.add(c.USAGE_MISSING, (ledger.source, record.app_id, record.reason))
+def _usage_missing(ledger: SourceLedger, record: b.UsageMissing, refused: bool = False) -> None:
+    labels = ledger.source, record.app_id, record.reason
+    ledger.series.add(c.USAGE_MISSING, labels, record.count, record.count, refused=refused)
 
 
 def _first_token(ledger: SourceLedger, record: b.FirstToken, refused: bool = False) -> None:
@@ -143,12 +145,13 @@ def _node_run(ledger: SourceLedger, record: b.NodeRun) -> None:
     _timed(ledger, (c.NODE_RUNS, c.NODE_RUN_DURATION), (record.node_type, record.status), durations, record.count)
 
 
-def _task(ledger: SourceLedger, record: b.Task) -> None:
-    _timed(ledger, (c.TASKS, c.TASK_DURATION), (record.task, record.status), _one(record.duration))
+def _task(ledger: SourceLedger, record: b.Task, refused: bool = False) -> None:
+    durations = record.durations or _one(record.duration)
+    _timed(ledger, (c.TASKS, c.TASK_DURATION), (record.task, record.status), durations, record.count, refused)
 
 
-def _task_received(ledger: SourceLedger, record: b.TaskReceived) -> None:
-    ledger.series.add(c.TASKS_RECEIVED, (ledger.source, record.task))
+def _task_received(ledger: SourceLedger, record: b.TaskReceived, refused: bool = False) -> None:
+    ledger.series.add(c.TASKS_RECEIVED, (ledger.source, record.task), record.count, record.count, refused=refused)
 
 
 def _invocation(ledger: SourceLedger, record: b.Invocation) -> None:
@@ -313,4 +316,11 @@ FOLDS: Mapping[type, Callable[[SourceLedger, Any], None]] = {
 }
 
 #: The record types whose sums `Overflow` returns.
-_SUMS: Mapping[type, Callable[..., None]] = {b.Usage: _usage, b.Run: _run, b.FirstToken: _first_token}
+_SUMS: Mapping[type, Callable[..., None]] = {
+    b.Usage: _usage,
+    b.UsageMissing: _usage_missing,
+    b.FirstToken: _first_token,
+    b.Run: _run,
+    b.Task: _task,
+    b.TaskReceived: _task_received,
+}

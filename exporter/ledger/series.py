@@ -4,7 +4,7 @@ A label set that was admitted stays for ever. When a metric has reached its cap,
 become `other`. So memory is bounded, totals stay exact, and an exposed counter never changes its labels.
 """
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from decimal import Decimal
 
 from msgspec import Struct
@@ -61,7 +61,7 @@ class Series:
         self._histograms: dict[Metric, ChangeTracker[Labels, Histogram]] = {m: ChangeTracker() for m in self.bounds}
         self._waiting: dict[Metric, dict[Labels, list[int]]] = {m: {} for m in self.bounds}
         self._waiting_size = 0
-        self._beginnings: dict[tuple[Metric, ...], tuple[int, frozenset[Labels]]] = {}
+        self._label_sets: dict[tuple[str, tuple[Metric, ...]], tuple[int, frozenset[Labels]]] = {}
         self.created: dict[Metric, ChangeTracker[Labels, float]] = {m: ChangeTracker() for m in metrics}
 
     @property
@@ -74,22 +74,31 @@ class Series:
         """Whether the metric has reached its cap, so that the open labels of a new label set become `other`."""
         return len(self._series_of(metric)) >= self._cap(metric)
 
-    def refuses(self, metric: Metric, labels: Labels) -> bool:
-        """Whether the metric is full and can never get these labels, not even after they are cleaned or folded."""
-        return labels not in self._series_of(metric) and self.is_full(metric) and self.is_final(labels)
+    def are_refused(self, metric: Metric, labels: Sequence[Labels]) -> list[bool]:
+        """Whether the metric is full and can never get each of these final label sets."""
+        known = self._series_of(metric)
+        return [each not in known for each in labels] if self.is_full(metric) else [False] * len(labels)
 
-    def beginnings(self, length: int, metrics: tuple[Metric, ...]) -> Set[Labels]:
-        """The first `length` labels of all series of some counters. Cached, because series are never removed."""
+    def label_sets(self, source: str, metrics: tuple[Metric, ...], length: int) -> Set[Labels]:
+        """The first `length` labels behind the source of all series of a source in some counters.
+
+        Cached, because series are never removed.
+        """
         size = sum(len(self.counters[metric]) for metric in metrics)
-        known_size, known = self._beginnings.get(metrics, (-1, frozenset()))
+        known_size, known = self._label_sets.get((source, metrics), (-1, frozenset()))
         if known_size != size:
-            known = frozenset(labels[:length] for metric in metrics for labels in self.counters[metric])
-            self._beginnings[metrics] = size, known
+            found = (labels for metric in metrics for labels in self.counters[metric])
+            known = frozenset(labels[1 : length + 1] for labels in found if labels[0] == source)
+            self._label_sets[source, metrics] = size, known
         return known
 
     def is_final(self, labels: Labels) -> bool:
         """Whether labels are clean and do not contain `other`."""
         return OTHER not in labels and self.is_clean(labels)
+
+    def are_final(self, labels: Iterable[Labels]) -> bool:
+        """Whether all of many label sets are final."""
+        return all(self.is_final(tuple(set(values))) for values in zip(*labels, strict=True))
 
     def is_clean(self, labels: Labels) -> bool:
         """Whether labels need no cleaning: they are printable, not empty and not too long."""
@@ -100,8 +109,8 @@ class Series:
     ) -> None:
         """Add an amount to a counter; an amount of 0 creates the series.
 
-        `observations` is how many log records the amount stands for. `refused` means that `refuses` is true for each
-        of them; then the open labels can have any value.
+        `observations` is how many log records the amount stands for. `refused` is whether `are_refused` is true
+        for each of them; then the open labels can have any value.
         """
         series = self.counters[metric]
         if refused or labels not in series:

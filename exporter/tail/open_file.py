@@ -5,6 +5,13 @@ Goals: a plain file costs one system call per read. A gzip file is unpacked forw
 whole, so that half a file is never used, and once to read it. Its beginning and the bytes before the last read are
 kept, so that comparing fingerprints never rewinds. A decompression bomb takes no more memory than any other file, and
 delays other files by at most `_STEP` bytes at a time.
+
+The first pass is needed, also after a restart, because what is counted cannot be taken back:
+
+* Only the end of the file shows whether its bytes are right (CRC) and whether a program is still writing it.
+* Only its last bytes show whether it is a copy of a generation that was read. Most packed files are such copies, and
+  need no second pass.
+* Only its size shows whether it is an earlier copy, shorter than the generation that is missing.
 """
 
 import errno

@@ -97,9 +97,10 @@ class Search:
         """
         return self._names_moved or bool(self._growing)
 
-    def has_ended(self, now: float) -> bool:
+    @property
+    def has_ended(self) -> bool:
         """Return whether no unseen generation is searched for."""
-        return not (self._deadlines.is_searching_unseen(now) or self._is_unseen_undecided or self.waits)
+        return not (self._deadlines.is_searching_unseen or self._is_unseen_undecided or self.waits)
 
     def is_present(self, identity: Identity) -> bool:
         """Return whether the last look found this file under a rotated name, or may have overlooked it."""
@@ -124,7 +125,7 @@ class Search:
         `named`: the path names a file that can be read. Listings are made after the stamp `since`.
         """
         self._deadlines.extend(now, named)
-        unseen = self._deadlines.is_searching_unseen(now) or self._is_unseen_undecided
+        unseen = self._deadlines.is_searching_unseen or self._is_unseen_undecided
         if not self._deadlines.is_due(now):
             return
         self._names_moved = self.is_unpacking = False
@@ -154,9 +155,9 @@ class Search:
         # A file that was found may have confirmed a folder with more files.
         self._deadlines.looked(now, at_once=has_found or self.is_unpacking, soon=self.waits, named=named)
 
-    def not_found(self, now: float) -> list[Generation]:
+    def not_found(self) -> list[Generation]:
         """Return the generations whose search has ended, unless they were overlooked or cannot be read yet."""
-        if self._deadlines.is_searching_missing(now) or self._names_moved:
+        if self._deadlines.is_searching_missing or self._names_moved:
             return []
         return [g for g in self._table.missing if g.position.identity not in self._undecided]
 

@@ -12,12 +12,27 @@ _LONG = 10.0
 
 
 class SearchDeadlines:
-    """`is_first_search`: an earlier process has stored generations, so the first look searches for everything."""
+    """`is_first_search`: an earlier process has stored generations, so the first look searches for everything.
+
+    A search ends with the first look that is made at its deadline or later. So the process may be stopped for any time
+    (a starved machine, SIGSTOP, a mount that hangs): what was written before it continued is still found.
+    """
 
     def __init__(self, is_first_search: bool) -> None:
         self._is_first_search = is_first_search
         self._unseen_until = self._missing_until = self._next_look = 0.0
+        self._looked_at = 0.0
         self._absent_since: float | None = None
+
+    @property
+    def is_searching_unseen(self) -> bool:
+        """Return whether unseen generations are searched for: those that came and went between two looks."""
+        return self._is_first_search or self._looked_at < self._unseen_until
+
+    @property
+    def is_searching_missing(self) -> bool:
+        """Return whether the search for missing generations is still running."""
+        return self._looked_at < self._missing_until
 
     def search_unseen(self, now: float) -> None:
         self._unseen_until = now + SEARCH
@@ -27,20 +42,16 @@ class SearchDeadlines:
         self._missing_until = now + SEARCH
         self._next_look = now
 
-    def is_searching_unseen(self, now: float) -> bool:
-        """Return whether unseen generations are searched for: those that came and went between two looks."""
-        return self._is_first_search or now <= self._unseen_until
-
-    def is_searching_missing(self, now: float) -> bool:
-        """Return whether the search for missing generations is still running."""
-        return now < self._missing_until
-
     def is_due(self, now: float) -> bool:
         return now >= self._next_look
 
     def looked(self, now: float, at_once: bool, soon: bool, named: bool) -> None:
-        """Set the time of the next look. `named`: the path names a file that can be read."""
-        hurry = soon or now <= self._unseen_until or (named and self.is_searching_missing(now))
+        """Note a look that began at `now`, and set the time of the next one.
+
+        `named`: the path names a file that can be read.
+        """
+        self._looked_at = now
+        hurry = soon or self.is_searching_unseen or (named and self.is_searching_missing)
         self._next_look = now + (0.0 if at_once else _SHORT if hurry else _LONG)
 
     def extend(self, now: float, named: bool) -> None:

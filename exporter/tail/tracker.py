@@ -164,7 +164,7 @@ class Tracker:
         self.quiet_signature = None
         if followed is None or self.error or self._given is not None or not followed.opened.is_quiet(now):
             return
-        if followed.posted and self._search.has_ended(now) and self._table.is_settled(followed):
+        if followed.posted and self._search.has_ended and self._table.is_settled(followed):
             self.quiet_signature = followed.opened.signature
 
     def _search_files(self, now: float) -> None:
@@ -175,7 +175,7 @@ class Tracker:
                 found[1].close()
                 break
         self._context.has_more |= self._search.is_unpacking
-        for generation in self._search.not_found(now) if self._table.missing else ():
+        for generation in self._search.not_found() if self._table.missing else ():
             self._lose(generation)
         for generation in self._table.done[:-_REMEMBERED]:
             if not self._search.is_present(generation.position.identity):

@@ -17,6 +17,9 @@ from parsers.values.numbers import MAX_PRICE, PRICE_DECIMALS, decode_numbers, mo
 #: A price of at most this length has at most 12 decimals, and a float represents all its digits.
 _MAX_LENGTH = len("0.123456789012")
 
+#: Decodes a JSON array of numbers exactly.
+_decode_decimals = msgspec.json.Decoder(list[Decimal]).decode
+
 
 class CallColumns(NamedTuple):
     """One entry per call in each column.
@@ -82,8 +85,15 @@ def costs_of(prices: Sequence[Any]) -> Sequence[Any] | None:
     return None if None in amounts else amounts
 
 
-def total(costs: Sequence[Any]) -> Decimal:
-    """Return the exact sum of the costs that `costs_of` returned."""
+def decimals(costs: Sequence[Any]) -> Sequence[Decimal | None]:
+    """Return as Decimals the costs that `costs_of` or `total` returned."""
+    return _decode_decimals(msgspec.json.encode(costs)) if isinstance(costs[0], float) else costs
+
+
+def total(costs: Sequence[Any]) -> Decimal | None:
+    """Return the exact sum of the costs that `costs_of` returned; None if they are not known."""
+    if costs[0] is None:
+        return None
     if isinstance(costs[0], Decimal):
         return sum(costs, Decimal())
     if len(costs) == 1:

@@ -1,15 +1,23 @@
 """Sum up telemetry events by the rules of their table, so that many events give few records."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import repeat
 from operator import attrgetter
 from typing import Any
 
-from msgspec import structs
-
 from parsers.batch import LONG_PROMPT, UNKNOWN, FirstToken, NodeRun, Record, Run, Usage, UsageMissing
-from parsers.dify.spending import CallColumns, columns_of_calls, price_of, total
-from parsers.dify.telemetry import NO_PRICE, CountRule, EventFacts, TelemetryEvent, app_id_of, name_of
+from parsers.dify.spending import CallColumns, columns_of_calls, decimals, price_of, total
+from parsers.dify.telemetry import (
+    NO_PRICE,
+    CountRule,
+    EventFacts,
+    TelemetryEvent,
+    app_id_of,
+    app_ids_of,
+    name_of,
+    names_of,
+)
 from parsers.dify.tokens import TokenCounts
 from parsers.dropped import dropped, dropped_values
 from parsers.values.currencies import currency_of
@@ -19,6 +27,12 @@ _GROUP = attrgetter("subject", "status")
 
 #: The labels of a usage.
 _USAGE_LABELS = attrgetter("app_id", "provider", "model", "currency", "cost_currency")
+
+#: The labels of a time to the first token.
+_MODEL = attrgetter("app_id", "model")
+
+#: Beyond this number of keys, a part of a block may be diverse.
+_MANY_KEYS = 256
 
 _TimedRecord = NodeRun | Run | FirstToken
 _FIRST_TOKEN = FirstToken(UNKNOWN, UNKNOWN)
@@ -36,6 +50,8 @@ class EventSums:
         self._timed: defaultdict[_TimedRecord, defaultdict[Any, list[float | None]]] = defaultdict(_lists)
         #: [input tokens, output tokens, prices] by time and kind of amounts, and within those by the labels of a usage.
         self._usages: defaultdict[tuple[Any, ...], dict[Any, list[Any]]] = defaultdict(dict)
+        #: Records of single events, by the keys of `_timed` and `_usages`.
+        self._single: defaultdict[Any, list[Record]] = defaultdict(list)
         self._records: list[Record] = []
 
     def add(self, kind: type[TelemetryEvent], events: Sequence[Any], at: int | None) -> None:
@@ -53,20 +69,26 @@ class EventSums:
 
     def _count(self, events: Sequence[Any], counts: CountRule, at: int | None) -> None:
         if counts.first_token:
-            by_model = self._timed[_FIRST_TOKEN]
-            for event in events:
-                if event.first_token is not None:
-                    by_model[event.app_id, event.model].append(event.first_token)
+            known = [event for event in events if event.first_token is not None]
+            self._add_durations(_FIRST_TOKEN, list(map(_MODEL, known)), [event.first_token for event in known])
         if isinstance(counts.run, NodeRun):
             self._timed[counts.run][None] += [event.duration for event in events]
         elif counts.run:
-            by_app = self._timed[counts.run]
-            for event in events:
-                by_app[event.app_id].append(event.duration)
+            self._add_durations(counts.run, [event.app_id for event in events], [event.duration for event in events])
         if counts.needs_model:
             events = [event for event in events if name_of(event.model) != UNKNOWN]
         if counts.has_usage and events:
             self._add_usages(events, counts, at)
+
+    def _add_durations(self, record: _TimedRecord, keys: Sequence[Any], seconds: Sequence[float | None]) -> None:
+        """Add durations by the labels that the record takes from its event."""
+        groups = self._timed[record]
+        if keys and _is_diverse(keys):
+            durations = [None if each is None else round(each * SECOND) for each in seconds]
+            self._single[record] += _timed(record, keys, (durations, repeat(1), repeat(())))
+            return
+        for key, each in zip(keys, seconds, strict=True):
+            groups[key].append(each)
 
     def _add_usages(self, events: Sequence[Any], counts: CountRule, at: int | None) -> None:
         """Add the usages of events in columns; if impossible, split them by known amounts; else add each alone.
@@ -98,8 +120,12 @@ class EventSums:
             if by_length[False]:
                 self._add_usages(by_length[False], counts, at)
             return
-        usages, labels = self._usages[at, calls.is_split, type(calls.costs[0])], map(_USAGE_LABELS, events)
-        columns = zip(labels, calls.input_tokens, calls.output_tokens, calls.costs, strict=True)
+        amounts = at, calls.is_split, type(calls.costs[0])
+        usages, keys = self._usages[amounts], list(map(_USAGE_LABELS, events))
+        if _is_diverse(keys):
+            self._single[amounts] += _usages(keys, calls, repeat(1), at)
+            return
+        columns = zip(keys, calls.input_tokens, calls.output_tokens, calls.costs, strict=True)
         for key, input_tokens, output_tokens, cost in columns:
             if (usage := usages.get(key)) is None:
                 usages[key] = [input_tokens, output_tokens, [cost]]
@@ -127,9 +153,16 @@ class EventSums:
         # The order of records becomes the order of series: the most frequent nodes come first, whatever their order.
         by_count = sorted(self._timed.items(), key=lambda item: -len(item[1].get(None, ())))
         for record, groups in by_count:
-            found += [_timed(record, key, seconds) for key, seconds in groups.items()]
-        for (at, is_split, _), usages in self._usages.items():
-            found += [_usage(labels, sums, is_split, at) for labels, sums in usages.items()]
+            found += self._single.get(record, ())
+            if groups:
+                found += _timed(record, groups.keys(), zip(*map(_durations, groups.values()), strict=True))
+        for amounts, usages in self._usages.items():
+            found += self._single.get(amounts, ())
+            if usages:
+                at, is_split, _ = amounts
+                inputs, outputs, costs = zip(*usages.values(), strict=True)
+                calls = CallColumns(list(map(total, costs)), inputs, outputs, is_split)
+                found += _usages(usages.keys(), calls, map(len, costs), at)
         return found + self._records
 
 
@@ -147,34 +180,50 @@ def _known_amounts(event: Any) -> tuple[bool, ...]:
     return (*(amount is None for amount in amounts), event.usage == NO_PRICE)
 
 
-def _usage(labels: Sequence[str | None], sums: Sequence[Any], is_split: bool, at: int | None) -> Usage:
-    app_id, provider, model, currency, cost_currency = labels
-    input_tokens, output_tokens, costs = sums
-    return Usage(
-        app_id_of(app_id),
-        name_of(provider),
-        name_of(model),
-        input_tokens if is_split else None,
-        output_tokens if is_split else None,
-        None if is_split else input_tokens,
-        None if costs[0] is None else total(costs),
-        currency_of(currency or cost_currency),
-        at,
-        len(costs),
+def _is_diverse(keys: Sequence[Any]) -> bool:
+    """Return whether keys are many and most of them occur once. Then a record for each event costs less than to sum
+    them up. A few keys are summed up, because they occur again in the next part of the block.
+    """
+    return len(keys) > _MANY_KEYS and len(set(keys)) > max(_MANY_KEYS, len(keys) // 2)
+
+
+def _usages(keys: Collection[Any], calls: CallColumns, counts: Iterable[int], at: int | None) -> Iterator[Usage]:
+    """Return a record for each entry of the columns. `keys` are the labels, `counts` the numbers of calls."""
+    app_ids, providers, models, currencies, cost_currencies = zip(*keys, strict=True)
+    codes = [code or cost_code for code, cost_code in zip(currencies, cost_currencies, strict=True)]
+    labels = {code: currency_of(code) for code in set(codes)}
+    unknown = repeat(None)
+    return map(
+        Usage,
+        app_ids_of(app_ids),
+        names_of(providers),
+        names_of(models),
+        calls.input_tokens if calls.is_split else unknown,
+        calls.output_tokens if calls.is_split else unknown,
+        unknown if calls.is_split else calls.input_tokens,
+        decimals(calls.costs),
+        map(labels.__getitem__, codes),
+        repeat(at),
+        counts,
     )
 
 
-def _timed(record: _TimedRecord, key: Any, seconds: Sequence[float | None]) -> _TimedRecord:
-    """Return the record with these durations, sorted. Floats sort faster than nanoseconds."""
-    known = [round(each * SECOND) for each in sorted([each for each in seconds if each is not None])]
-    timed: dict[str, Any] = {"count": len(seconds), "durations": tuple(known)}
-    if len(seconds) == 1:
-        timed = {"duration": known[0] if known else None}
+def _timed(record: _TimedRecord, keys: Collection[Any], timed: Iterable[Iterable[Any]]) -> Iterator[_TimedRecord]:
+    """Return a record for each key, with its labels. `timed` are the columns duration, count and durations."""
+    if isinstance(record, NodeRun):
+        return map(NodeRun, repeat(record.node_type), repeat(record.status), *timed)
     if isinstance(record, Run):
-        timed["app_id"] = app_id_of(key)
-    elif isinstance(record, FirstToken):
-        timed |= {"app_id": app_id_of(key[0]), "model": name_of(key[1])}
-    return structs.replace(record, **timed)
+        return map(Run, repeat(record.kind), app_ids_of(keys), repeat(record.status), *timed)
+    app_ids, models = zip(*keys, strict=True)
+    return map(FirstToken, app_ids_of(app_ids), names_of(models), *timed)
+
+
+def _durations(seconds: Sequence[float | None]) -> tuple[int | None, int, tuple[int, ...]]:
+    """Return a single duration, the number of durations, and many, sorted. Floats sort faster than nanoseconds."""
+    if len(seconds) == 1:
+        return None if seconds[0] is None else round(seconds[0] * SECOND), 1, ()
+    known = sorted([each for each in seconds if each is not None])
+    return None, len(seconds), tuple([round(each * SECOND) for each in known])
 
 
 def grouped(events: Sequence[Any], key: Callable[[Any], Any]) -> Iterator[tuple[Any, Sequence[Any]]]:

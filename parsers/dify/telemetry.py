@@ -8,7 +8,8 @@ nulls; C leaves them out, adds `dify.usage` and renames the currency.
 """
 
 import re
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Collection, Iterable
+from typing import Annotated, Any, NamedTuple, cast
 
 from msgspec import Meta, Struct, field
 
@@ -16,6 +17,9 @@ from parsers.batch import OTHER, RUN_KINDS, UNKNOWN, NodeRun, Run
 from parsers.values.numbers import MAX_COUNT, MAX_SECONDS
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+#: The shape of a UUID: its digits as zeros.
+_SHAPE = b"00000000-0000-0000-0000-000000000000"
+_HEXADECIMAL = bytes.maketrans(b"123456789abcdefABCDEF", b"0" * 21)
 _NAME_LENGTH = 128
 _MAX_ATTEMPTS = 10**6
 
@@ -266,9 +270,24 @@ def name_of(value: object) -> str:
     return value[:_NAME_LENGTH] if isinstance(value, str) and value else UNKNOWN
 
 
+def names_of(values: Iterable[str | None]) -> list[str]:
+    """Return the labels of many providers or models."""
+    return [value[:_NAME_LENGTH] if value else UNKNOWN for value in values]
+
+
 def app_id_of(value: object) -> str:
     """Return an app id: a UUID, `unknown` for anything else."""
     return value if isinstance(value, str) and _UUID.fullmatch(value) else UNKNOWN
+
+
+def app_ids_of(values: Collection[str | None]) -> Iterable[str]:
+    """Return the app id of each value. All UUIDs together are recognised at once."""
+    try:
+        joined = ",".join(values).encode("ascii", "replace")  # type: ignore[arg-type]
+    except TypeError:
+        return map(app_id_of, values)
+    is_uuids = joined.translate(_HEXADECIMAL) == b",".join([_SHAPE] * len(values))
+    return cast(Iterable[str], values) if is_uuids else map(app_id_of, values)
 
 
 def node_type_of(value: object) -> str:

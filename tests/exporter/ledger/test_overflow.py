@@ -1,5 +1,6 @@
 """A flood of distinct labels is counted as before and costs no more work than known labels."""
 
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from exporter.ledger.ledger import Ledger
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits, Series
 from parsers import batch as b
+from parsers.dify import Dify
 
 NOW = 1_790_000_000.0
 AT = 1_789_999_000_000_000_000
@@ -100,3 +102,44 @@ def test_work_beyond_the_cap_does_not_grow_with_labels(kind: str, monkeypatch: p
     assert work[0] == work[1] <= 20
     folded = ledger.snapshot(NOW).counters[c.FOLDED_OBSERVATIONS]
     assert sum(folded.values()) >= 1100
+
+
+def telemetry(name: str, number: int) -> bytes:
+    """A line with an app and a model of its own."""
+    attributes = {
+        "node": '"dify.event.name":"dify.node.execution","dify.node.type":"llm","dify.node.status":"succeeded",'
+        '"dify.node.elapsed_time":1.5,"dify.node.total_price":"0.0012","dify.node.currency":"USD"',
+        "message": '"dify.event.name":"dify.message.run","dify.message.status":"normal","dify.message.duration":1.5,'
+        '"dify.conversation.mode":"chat","dify.message.time_to_first_token":0.5',
+    }[name]
+    return (
+        '{"ts":"2026-11-23T08:53:00.453Z","message":"telemetry.span_detail","attributes":{'
+        f'{attributes},"dify.app_id":"{number:08x}-0000-4000-8000-000000000000","gen_ai.usage.input_tokens":3,'
+        f'"gen_ai.usage.output_tokens":4,"gen_ai.request.model":"model-{number}","gen_ai.provider.name":"p"}}}}\n'
+    ).encode()
+
+
+def calls_per_line(ledger: Ledger, lines: list[bytes]) -> float:
+    """The calls of Python functions to parse and enter these lines."""
+    calls = 0
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        ledger.enter("s", Dify().parse(b"".join(lines)))
+    finally:
+        sys.setprofile(None)
+    return calls / len(lines)
+
+
+@pytest.mark.parametrize(("name", "most"), [("node", 14), ("message", 36)])
+def test_a_line_of_an_unknown_app_costs_few_calls(name: str, most: int) -> None:
+    """Beyond the cap the work is done by columns: a record for each line, but few calls for it."""
+    ledger = Ledger(Limits(series_per_counter=10, series_per_histogram=10), lambda: NOW)
+    ledger.enter("s", Dify().parse(b"".join(telemetry(name, number) for number in range(100))))
+    known = calls_per_line(ledger, [telemetry(name, number % 3) for number in range(2000)])
+    unknown = calls_per_line(ledger, [telemetry(name, 1000 + number) for number in range(2000)])
+    assert known < unknown < most
