@@ -185,8 +185,9 @@ def _failure(ledger: SourceLedger, record: b.Failure) -> None:
 
 
 def _active(ledger: SourceLedger, record: b.Active) -> None:
-    ledger.active.pop(record.worker, None)
-    ledger.active[record.worker] = structs.replace(record, at=event_time(ledger, record.at))
+    """Keep the newest number of a worker. The records of a batch have any order."""
+    at, before = event_time(ledger, record.at), ledger.active.pop(record.worker, record)
+    ledger.active[record.worker] = before if (before.at or 0) > at else structs.replace(record, at=at)
     while len(ledger.active) > _MAX_WORKERS:
         del ledger.active[next(iter(ledger.active))]
 

@@ -73,7 +73,7 @@ class Dify(Parser, frozen=True):
     def parse(self, window: bytes, final: bool = False) -> Batch:
         consumed = len(window) if final else window.rfind(b"\n") + 1
         results, rest = [], window[:consumed]
-        for read in (EVENTS.read, RECEIVED.read, self._requests.json, self._requests.text):
+        for read in (EVENTS.read, RECEIVED.read, self._reader.proxy.read, self._requests.json, self._requests.text):
             results.append(result := read(rest))
             rest = result.rest
         others = by_line(rest, True, self._line)

@@ -4,9 +4,10 @@ Readers of blocks are fast and strict. They leave a line that is not exactly as 
 end to the reader of single lines.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC
+from datetime import UTC, tzinfo
 from io import BytesIO
 from typing import Annotated, NamedTuple, TypeVar
 
@@ -24,8 +25,10 @@ MANY = 16
 #: The number of bytes that are decoded at once: so few that the decoded lines stay in the second-level cache.
 PART = 1 << 19
 
-#: The shape of a time as Dify writes it, with all digits equal; the end of its minute and the begin of its seconds.
+#: The shape of a time as Dify writes it in JSON and in text lines, with all digits equal; the end of its minute and the
+#: begin of its seconds.
 _TIME = b"0000-00-00T00:00:00.000Z"
+_TEXT_TIME = b"0000-00-00 00:00:00.000"
 DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _MINUTE = len("2026-11-23T08:53")
 _SECONDS = len("2026-11-23T08:53:")
@@ -53,6 +56,32 @@ class TimedLine(Struct, frozen=True, gc=False):
 
 
 L = TypeVar("L", bound=TimedLine)
+
+
+def read_lines(
+    block: bytes, sign: bytes, decode: Callable[[bytes], L], take: Callable[[Sequence[L], int], None]
+) -> BlockResult:
+    """Read those lines of a block that `decode` accepts and whose time exists. The result has no records.
+
+    `take` gets the lines of one quarter of an hour, in their order, and the first nanosecond of the quarter. Each of
+    these lines contains the text `sign`.
+    """
+    times, lines, rest = list[str](), 0, list[bytes]()
+    for raws in parts_of(block, sign):
+        found, not_read = decode_lines(raws, decode), set[int]()
+        known = [line for line in found if line is not None]
+        for quarter, newest, members in by_quarter(known):
+            if quarter is None:
+                not_read.update(map(id, members))
+            else:
+                take(members, quarter)
+                times.append(newest)
+        lines += len(raws)
+        if not_read or len(known) < len(raws):
+            rest += [raw for raw, line in zip(raws, found, strict=True) if line is None or id(line) in not_read]
+    if not lines:
+        return BlockResult((), None, 0, block)
+    return BlockResult((), newest_of(times), lines - len(rest), b"".join(rest))
 
 
 def parts_of(block: bytes, sign: bytes) -> Iterator[list[bytes]]:
@@ -121,6 +150,29 @@ class _Quarters(dict[str, int | None]):
         at = iso(f"{minute}:00Z".encode(), UTC)
         self[minute] = quarter = None if at is None else at - at % (900 * SECOND)
         return quarter
+
+
+def newest_of_texts(times: list[bytes], local: tzinfo) -> int | None:
+    """Return the newest of the times of text lines, which have milliseconds behind a dot.
+
+    None if there is none, or any of them is not as Dify writes it or does not exist (in a 13th month): the reader of
+    single lines then counts the wrong times. The times are sorted.
+    """
+    if not times or b"".join(times).translate(DIGITS) != _TEXT_TIME * len(times):
+        return None
+    found = [iso(time, local) for time in _newest_by_minute(times)]
+    known = [at for at in found if at is not None]
+    return max(known) if len(known) == len(found) else None
+
+
+def _newest_by_minute(times: list[bytes]) -> list[bytes]:
+    """Return the newest time of each minute. Within a minute, texts sort like times in every time zone."""
+    newest, end = list[bytes](), 0
+    times.sort()
+    while end < len(times):
+        end = bisect_left(times, times[end][:_SECONDS] + b":", end)  # a colon sorts behind every digit
+        newest.append(times[end - 1])
+    return newest
 
 
 def newest_of(times: Sequence[str]) -> int | None:

@@ -5,7 +5,6 @@ expected, is left to the reader of single lines. A test checks that both give th
 """
 
 import re
-from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import compress
 from operator import itemgetter
@@ -20,12 +19,20 @@ from parsers.access.roles import Roles
 from parsers.access.routes import Routes
 from parsers.access.rows import AccessReader, Row
 from parsers.batch import Accepted, Record
-from parsers.dify.block import DIGITS, BlockResult, TimedLine, by_quarter, decode_lines, newest_of, parts_of
+from parsers.dify.block import (
+    BlockResult,
+    TimedLine,
+    by_quarter,
+    decode_lines,
+    newest_of,
+    newest_of_texts,
+    parts_of,
+)
 from parsers.dify.runs import failure_of_stream
 from parsers.lines import whole_lines
 from parsers.values import json as lenient_json
 from parsers.values.numbers import MILLISECOND
-from parsers.values.times import iso, zone
+from parsers.values.times import zone
 
 _REQUEST = rb"([!-~]++ /[^ \t\n\r\f\v?#%\\\x1b]*+) ([0-9]{3}) ([0-9]{1,6}+\.[0-9]{1,9}+)(?: [0-9A-Za-z-]*+)?"
 #: The pattern does not check the digits of the time, which would take a third of the search: all times are checked at
@@ -38,9 +45,6 @@ _LINE = (
 #: contains the first letter of a POST request, and the group of the trace id is empty: those requests that need their
 #: time and trace id get them later.
 _MESSAGES = re.compile(rb"^(?:(?=(P)))?()" + _REQUEST + rb"$|^.*$", re.MULTILINE)
-_TO_SECONDS = len("2026-11-23 08:53:")
-#: The shape of a time in text lines, with all digits equal.
-_SHAPE = b"0000-00-00 00:00:00.000"
 
 _CALLER = "ext_request_logging.py:"
 #: Texts that every access line contains. A block without them is not searched by pattern.
@@ -91,7 +95,7 @@ class DifyAccessReader:
         regular, others = rows, list[bytes]()
         if any(map(_LAST, rows)):
             regular, others = [row for row in rows if not row[-1]], [row[-1] + b"\n" for row in rows if row[-1]]
-        newest = self._newest([row[0] for row in regular])
+        newest = newest_of_texts([row[0] for row in regular], self._access.local)
         if newest is None:
             return BlockResult((), None, 0, block)
         empty = whole_lines(block, True)[1] - len(rows)
@@ -145,18 +149,6 @@ class DifyAccessReader:
             rows[number] = (lines[number].ts.encode(), trace_id, *rows[number][2:])
         return rows
 
-    def _newest(self, times: list[bytes]) -> int | None:
-        """Return the newest time; None if any time is not as Dify writes it or does not exist (in a 13th month).
-
-        The reader of single lines then counts the wrong times.
-        """
-        local = self._access.local
-        if not times or b"".join(times).translate(DIGITS) != _SHAPE * len(times):
-            return None
-        found = [iso(time, local) for time in _newest_by_minute(times)]
-        known = [at for at in found if at is not None]
-        return max(known) if len(known) == len(found) else None
-
 
 def _regular(lines: Sequence[_AccessLine]) -> tuple[Sequence[_AccessLine], list[Row]]:
     """Return the access lines among these lines, and the match of each."""
@@ -206,13 +198,3 @@ def _traces_of(rows: Sequence[Row]) -> tuple[str, str] | None:
 
 def _is_access(caller: str) -> bool:
     return caller.startswith(_CALLER)
-
-
-def _newest_by_minute(times: list[bytes]) -> list[bytes]:
-    """Return the newest time of each minute. Within a minute, texts sort like times in every time zone."""
-    newest, end = list[bytes](), 0
-    times.sort()
-    while end < len(times):
-        end = bisect_left(times, times[end][:_TO_SECONDS] + b":", end)  # a colon sorts behind every digit
-        newest.append(times[end - 1])
-    return newest

@@ -12,7 +12,9 @@ import msgspec
 from parsers.batch import (
     UNPARSED_REASONS,
     Accepted,
+    Active,
     Batch,
+    DroppedLines,
     DroppedValue,
     Failure,
     FirstToken,
@@ -51,6 +53,8 @@ def _moves(record: object) -> Iterable[tuple[object, ...]]:
         yield from [("dropped", record.field)] * record.count
     elif isinstance(record, Usage):
         yield from [_usage(record)] * record.count
+    elif isinstance(record, Active | DroppedLines):
+        return
     elif isinstance(record, Accepted | OfSpan | SpanApp | Failure):
         yield from _other_moves(record)
     else:
@@ -85,6 +89,8 @@ def _amounts(record: object) -> Iterable[tuple[tuple[object, ...], int | Decimal
     if isinstance(record, Usage):
         for name in ("input_tokens", "output_tokens", "unsplit_tokens", "cost"):
             yield (*_usage(record), name), getattr(record, name) or 0
+    if isinstance(record, DroppedLines):
+        yield ("dropped lines",), record.lines
     if isinstance(record, OfSpan):
         yield from ((("of span", record.parent, *key), amount) for key, amount in _amounts(record.record))
 
@@ -94,8 +100,11 @@ def summed(batches: Iterable[Batch]) -> dict[str, object]:
     batches = list(batches)
     facts: Counter[object] = Counter(move for b in batches for r in b.records for move in _moves(r))
     sums: dict[tuple[object, ...], int | Decimal] = {}
+    active: dict[str, int] = {}  # the newest line of each worker counts
     for batch in batches:
         for r in batch.records:
+            if isinstance(r, Active):
+                active[r.worker] = max(active.get(r.worker, 0), r.at or 0)
             for key, amount in _amounts(r):
                 sums[key] = sums.get(key, 0) + amount
             if isinstance(r, Request) and r.response_bytes is not None:
@@ -108,6 +117,7 @@ def summed(batches: Iterable[Batch]) -> dict[str, object]:
         "last_at": max((b.last_at for b in batches if b.last_at is not None), default=None),
         "facts": facts,
         "sums": sums,
+        "active": active,
     }
 
 

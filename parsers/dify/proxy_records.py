@@ -1,0 +1,359 @@
+"""Read the lines of our proxy: those of a whole block at once, or a single line.
+
+Both ways check the numbers of a line and then add it to the same sums. The lines of a block are decoded by strict
+types; a line that is not exactly as expected is left to the reader of single lines. There a wrong number is dropped,
+and the rest of its line counts. A test checks that both give the same result.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Meta, Struct, defstruct, structs
+
+from parsers.access.routes import INVALID, STATIC, RouteInformation, Routes
+from parsers.batch import UNKNOWN, Active, DroppedLines, Failure, FirstToken, Record, Request, Usage, UsageMissing
+from parsers.dify.block import BlockResult, TimedLine, newest_of, read_lines
+from parsers.dify.error_body import CAUSE_BY_CODE, CAUSES, CONCURRENCY_LIMIT, KINDS
+from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, UsageEntry
+from parsers.dify.spending import costs_of, total
+from parsers.dify.sums import grouped
+from parsers.dify.telemetry import Price, Seconds, TokenCount, app_id_of, name_of
+from parsers.dify.tokens import TokenCounts
+from parsers.dropped import dropped, dropped_values
+from parsers.values import json as lenient_json
+from parsers.values.currencies import currency_of
+from parsers.values.http import failure_of, method_of, status_code_of
+from parsers.values.numbers import MAX_COUNT, SECOND, money, nanoseconds, token_count
+
+#: A text that each of these lines contains.
+EVENT = b'"dify.proxy.'
+
+_decode_attributes = lenient_json.decoder(ProxyAttributes)
+_decode_members = lenient_json.decoder(dict[str, Any])
+
+
+def _seconds(value: Any) -> float | None:
+    return None if nanoseconds(value) is None else float(value)
+
+
+#: The numbers of a line that count: the conversion of a value of any type, and the field of its DroppedValue.
+_NUMBERS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
+    "status_code": (token_count, "status_code"),
+    "duration": (_seconds, "duration"),
+    "time_to_first_byte": (_seconds, "first_byte"),
+    "response_size": (token_count, "bytes"),
+    "time_to_first_token": (_seconds, "first_token"),
+    "active_requests": (token_count, ""),
+    "dropped_lines": (token_count, ""),
+}
+
+
+def _strict(struct: type[Struct], **types: object) -> type[Any]:
+    """Return a struct in which these fields have these types."""
+    fields = [
+        (each.name, types[each.name], msgspec.field(default=each.default, name=each.encode_name))
+        for each in structs.fields(struct)
+        if each.name in types
+    ]
+    return defstruct(f"_Strict{struct.__name__}", fields, bases=(struct,), frozen=True, gc=False, kw_only=True)
+
+
+_TYPES: Mapping[object, object] = {token_count: TokenCount, _seconds: Seconds}
+_StrictEntry = _strict(
+    UsageEntry, input_tokens=TokenCount, output_tokens=TokenCount, total_tokens=TokenCount, total_price=Price
+)
+_strict_types: dict[str, object] = {name: _TYPES[convert] for name, (convert, _) in _NUMBERS.items()} | {
+    "event": Literal["dify.proxy.request", "dify.proxy.heartbeat"],
+    "usage": tuple[_StrictEntry, ...],
+    "worker": Annotated[str, Meta(min_length=1)],
+    "active_requests": Annotated[int, Meta(ge=0, le=MAX_COUNT)],
+}
+_StrictAttributes = _strict(ProxyAttributes, **_strict_types)
+
+
+class _StrictLine(TimedLine, frozen=True, gc=False):
+    service: Literal["dify-exporter-proxy"]
+    message: str
+    attributes: _StrictAttributes  # type: ignore[valid-type]
+
+
+_decode_strictly: Callable[[bytes], Any] = msgspec.json.Decoder(_StrictLine).decode
+
+
+class ProxyReader:
+    """Keeps the routes and no other state."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+
+    def records(self, raw: bytes, at: int | None) -> Sequence[Record] | None:
+        """Return the records of one line, from the JSON of its attributes; None if these are not those of the proxy.
+
+        `at` is the time of the line, in nanoseconds since the epoch.
+        """
+        attributes = _attributes(raw)
+        if attributes is None:
+            return None
+        checked, dropped_records = dict[str, Any](), list[Record]()
+        for name, (convert, field) in _NUMBERS.items():
+            value = getattr(attributes, name)
+            checked[name] = number = convert(value)
+            if field and attributes.event == REQUEST_EVENT:
+                dropped_records += dropped(field, value, number)
+        attributes = structs.replace(attributes, **checked)
+        sums = _ProxySums(self._routes, strict=False)
+        sums.add((attributes,), at)
+        active: list[Record] = []
+        if attributes.worker and attributes.active_requests is not None:
+            active.append(Active(attributes.worker[:64], attributes.active_requests, at))
+        return [*active, *sums.records(), *dropped_records]
+
+    def read(self, block: bytes) -> BlockResult:
+        """Return the records of the regular lines of a block of whole lines."""
+        sums, newest = _ProxySums(self._routes, strict=True), dict[str, Any]()
+
+        def take(lines: Sequence[Any], quarter: int) -> None:
+            sums.add([line.attributes for line in lines], quarter)
+            for line in lines:
+                before = newest.setdefault(line.attributes.worker[:64], line)
+                if line.ts >= before.ts:
+                    newest[line.attributes.worker[:64]] = line
+
+        result = read_lines(block, EVENT, _decode_strictly, take)
+        active = [
+            Active(worker, line.attributes.active_requests, newest_of((line.ts,))) for worker, line in newest.items()
+        ]
+        return result._replace(records=(*active, *sums.records()))
+
+
+def _attributes(raw: bytes) -> ProxyAttributes | None:
+    """Decode attributes. A value of the wrong type is dropped."""
+    try:
+        return _decode_attributes(raw)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        members = _decode_members(raw)
+    except (ValueError, RecursionError):
+        return None
+    entries = members.get("dify.proxy.usage")
+    if isinstance(entries, list):
+        members["dify.proxy.usage"] = [_valid(entry, UsageEntry) for entry in entries if isinstance(entry, dict)]
+    valid = _valid(members, ProxyAttributes)
+    return msgspec.convert(valid, ProxyAttributes) if "dify.event.name" in valid else None
+
+
+def _valid(members: dict[str, Any], struct: type[Struct]) -> dict[str, Any]:
+    """Return the members whose values have the type of the struct's field."""
+    types = {each.encode_name: each.type for each in structs.fields(struct)}
+    return {name: value for name, value in members.items() if _has_type(value, types.get(name, Any))}
+
+
+def _has_type(value: object, type: object) -> bool:
+    try:
+        msgspec.convert(value, type)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+#: The attributes that decide the labels of a request.
+_LABELS = attrgetter("event", "method", "route", "status_code", "outcome", "error_kind", "error_code")
+
+
+class _Outcome(NamedTuple):
+    """The method, route, status code and failure of requests; the cause of their failure; whether they need usage."""
+
+    labels: tuple[str, str, str, str]
+    cause: str
+    needs_usage: bool
+
+
+class _ProxySums:
+    """Sums of lines whose numbers are checked, by the labels of their records.
+
+    With `strict` the types of all usages are known too, so that regular ones are summed up in columns.
+    """
+
+    def __init__(self, routes: Routes, strict: bool) -> None:
+        self._routes, self._strict = routes, strict
+        self._lost_lines = 0
+        self._requests: defaultdict[tuple[str, str, str, str], list[ProxyAttributes]] = defaultdict(list)
+        self._failures: Counter[str] = Counter()
+        self._first_tokens: defaultdict[tuple[str | None, str | None], list[float]] = defaultdict(list)
+        #: Entries by time, app, labels, and which of their amounts are known.
+        self._usages: defaultdict[tuple[Any, ...], list[UsageEntry]] = defaultdict(list)
+        self._records: list[Record] = []
+
+    def add(self, lines: Sequence[ProxyAttributes], at: int | None) -> None:
+        """Add lines. `at` is their time in nanoseconds since the epoch, or the begin of its quarter of an hour."""
+        self._lost_lines += sum([line.dropped_lines for line in lines if line.dropped_lines])
+        for (event, *_), members in grouped(lines, _LABELS):
+            if event == REQUEST_EVENT:
+                outcome = self._outcome(members[0])
+                self._requests[outcome.labels] += members
+                if outcome.cause in KINDS:
+                    self._failures[outcome.cause] += len(members)
+                self._add_usages(members, outcome.needs_usage, at)
+
+    def _outcome(self, line: ProxyAttributes) -> _Outcome:
+        route, status = _route(line.route, self._routes), line.status_code
+        status_code = status_code_of(b"" if status is None else b"%d" % status)
+        method, cause = method_of(line.method.encode()), _cause(line)
+        is_answered = status_code.startswith("2") and line.outcome in ("", "ok")
+        needs_usage = is_answered and method == "POST" and _reports_usage(self._routes.information(route))
+        return _Outcome((method, route, status_code, _failure(line, status_code, cause)), cause, needs_usage)
+
+    def _add_usages(self, lines: Sequence[ProxyAttributes], needs_usage: bool, at: int | None) -> None:
+        for line in lines:
+            usage = line.usage
+            if line.time_to_first_token is not None:
+                self._first_tokens[line.app_id, usage[0].model if usage else None].append(line.time_to_first_token)
+            is_complete = bool(usage)
+            for entry in usage:
+                # Regular amounts are two counts without a total, or only a total.
+                is_split = entry.total_tokens is None
+                if self._strict and (
+                    entry.input_tokens and entry.output_tokens if is_split else entry.total_tokens and _has_total(entry)
+                ):
+                    has_price = entry.total_price is not None
+                    labels = line.app_id, entry.provider, entry.model, entry.currency
+                    self._usages[at, is_split, has_price, labels].append(entry)
+                else:
+                    is_complete = False
+                    self._records += _usage(entry, app_id_of(line.app_id), at)
+            if needs_usage and not is_complete and (reason := _missing_reason(usage)):
+                self._records.append(UsageMissing(app_id_of(line.app_id), reason))
+
+    def records(self) -> list[Record]:
+        found: list[Record] = [DroppedLines(self._lost_lines)] if self._lost_lines else []
+        found += [_request(labels, lines) for labels, lines in self._requests.items()]
+        found += [Failure(kind, count) for kind, count in self._failures.items()]
+        for (at, is_split, has_price, labels), entries in self._usages.items():
+            found += _usages(entries, labels, at, is_split, has_price)
+        found += self._records
+        for (app_id, model), times in self._first_tokens.items():
+            found.append(_first_token(app_id_of(app_id), name_of(model), _nanoseconds(times)))
+        return found
+
+
+def _has_total(entry: UsageEntry) -> bool:
+    return entry.input_tokens is None and entry.output_tokens is None
+
+
+def _nanoseconds(times: Iterable[float | None]) -> tuple[int, ...]:
+    return tuple([round(time * SECOND) for time in times if time is not None])
+
+
+def _request(labels: tuple[str, str, str, str], lines: Sequence[ProxyAttributes]) -> Request:
+    sizes = [line.response_size for line in lines if line.response_size is not None]
+    return Request(
+        *labels,
+        len(lines),
+        response_bytes=sum(sizes) if sizes else None,
+        durations=_nanoseconds([line.duration for line in lines]),
+        first_bytes=_nanoseconds([line.time_to_first_byte for line in lines]),
+    )
+
+
+def _first_token(app_id: str, model: str, times: tuple[int, ...]) -> FirstToken:
+    if len(times) == 1:
+        return FirstToken(app_id, model, times[0])
+    return FirstToken(app_id, model, None, len(times), times)
+
+
+def _usages(
+    entries: Sequence[UsageEntry], labels: tuple[Any, ...], at: int | None, is_split: bool, has_price: bool
+) -> Iterator[Record]:
+    """Return the sum of regular entries with equal labels, or one record each if one of their prices is none."""
+    app_id, provider, model, currency = labels
+    costs = costs_of([entry.total_price for entry in entries]) if has_price else None
+    if has_price and costs is None:
+        for entry in entries:
+            yield from _usage(entry, app_id_of(app_id), at)
+        return
+    tokens = (
+        (sum([entry.input_tokens for entry in entries]), sum([entry.output_tokens for entry in entries]), None)
+        if is_split
+        else (None, None, sum([entry.total_tokens for entry in entries]))
+    )
+    cost = None if costs is None else total(costs)
+    names = app_id_of(app_id), name_of(provider), name_of(model)
+    yield Usage(*names, *tokens, cost, currency_of(currency), at, len(entries))
+
+
+def _reports_usage(kind: RouteInformation) -> bool:
+    """Return whether responses of a route report their usage: those of apps that are called with an API key.
+
+    Other responses that call a model, such as transcripts of speech, never report it, and neither does the web app.
+    """
+    return kind.area == "service_api" and kind.model == "yes" and kind.streaming != "no"
+
+
+def _route(route: str, routes: Routes) -> str:
+    """Return a route label. The proxy writes templates; any other text is looked up as a path."""
+    if not route:
+        return UNKNOWN
+    is_known = routes.information(route).area != "other" or route in (STATIC, INVALID, UNKNOWN)
+    return route if is_known else routes.of_path(route.encode())
+
+
+def _usage(entry: UsageEntry, app_id: str, at: int | None) -> Iterable[Record]:
+    cost = money(entry.total_price)
+    yield from dropped("price", entry.total_price, cost)
+    yield from dropped_values("tokens", entry.token_counts.invalid)
+    tokens = entry.token_counts.split
+    if any(tokens) or cost:
+        model = name_of(entry.provider), name_of(entry.model)
+        yield Usage(app_id, *model, *tokens, cost, currency_of(entry.currency), at)
+
+
+def _missing_reason(usage: Sequence[UsageEntry]) -> str:
+    """Return why the usage of a whole request (one entry per model) is missing or wrong; "" if it is complete."""
+    needed = [entry for entry in usage if not _is_empty_total(entry)]
+    if usage and not needed:
+        return ""
+    reasons = {entry.token_counts.missing for entry in needed}
+    if "inconsistent" in reasons:
+        return "inconsistent"
+    return "absent" if not reasons else "" if "" in reasons else "zero" if "zero" in reasons else "absent"
+
+
+def _is_empty_total(entry: UsageEntry) -> bool:
+    """Return whether an entry is the total of a workflow that used no tokens, so that it has no usage to report."""
+    return entry.model is None and entry.token_counts == TokenCounts(total=0)
+
+
+_FAILURE_BY_OUTCOME = {
+    "client_closed": "client_closed",
+    "run_failed": "run_failed",
+    "stream_error": "stream_error",
+    "upstream_timeout": "timeout",
+}
+
+#: Any other cause is a `provider_error`.
+_FAILURE_BY_CAUSE = {
+    CONCURRENCY_LIMIT: "rate_limited",
+    "quota_exceeded": "quota_exceeded",
+    "not_initialized": "not_initialized",
+}
+
+
+def _cause(attributes: ProxyAttributes) -> str:
+    """Return one of CAUSES, "" if the cause is not known. Lines of earlier versions have only the error code."""
+    if attributes.error_kind in CAUSES:
+        return attributes.error_kind
+    return CAUSE_BY_CODE.get(attributes.error_code or "", "")
+
+
+def _failure(attributes: ProxyAttributes, status_code: str, cause: str) -> str:
+    """Return the failure reason: by the outcome that the proxy saw, the cause of a refusal, or the status code."""
+    if reason := _FAILURE_BY_OUTCOME.get(attributes.outcome):
+        return reason
+    if cause and status_code.startswith("4") and status_code != "429":
+        return _FAILURE_BY_CAUSE.get(cause, "provider_error")
+    is_broken = attributes.outcome in ("upstream_reset", "upstream_refused")
+    return failure_of(status_code) or ("stream_error" if is_broken else "")
