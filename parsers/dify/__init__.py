@@ -36,6 +36,7 @@ from parsers.dify import error_body, failures, receiver, structured, text
 from parsers.dify.events import EVENTS
 from parsers.dify.message import MessageReader
 from parsers.dify.receiver import RECEIVED
+from parsers.dify.records import RecordReader
 from parsers.dify.requests import DifyAccessReader
 from parsers.lines import Outcome, by_line
 from parsers.parser import Parser
@@ -56,7 +57,7 @@ class Dify(Parser, frozen=True):
     routes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _ = self._zone, self._reader, self._requests
+        _ = self._zone, self._reader, self._requests, self._records
 
     @cached_property
     def _zone(self) -> Any:
@@ -70,10 +71,22 @@ class Dify(Parser, frozen=True):
     def _requests(self) -> DifyAccessReader:
         return DifyAccessReader(table(self.routes), self.timezone)
 
+    @cached_property
+    def _records(self) -> RecordReader:
+        return RecordReader(self._reader, self._zone)
+
     def parse(self, window: bytes, final: bool = False) -> Batch:
         consumed = len(window) if final else window.rfind(b"\n") + 1
         results, rest = [], window[:consumed]
-        for read in (EVENTS.read, RECEIVED.read, self._reader.proxy.read, self._requests.json, self._requests.text):
+        for read in (
+            EVENTS.read,
+            RECEIVED.read,
+            self._reader.proxy.read,
+            self._requests.json,
+            self._requests.text,
+            self._records.json,
+            self._records.text,
+        ):
             results.append(result := read(rest))
             rest = result.rest
         others = by_line(rest, True, self._line)

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, tzinfo
 from io import BytesIO
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, NamedTuple, TypeVar, cast
 
 from msgspec import Meta, Struct
 
@@ -59,26 +59,26 @@ L = TypeVar("L", bound=TimedLine)
 
 
 def read_lines(
-    block: bytes, sign: bytes, decode: Callable[[bytes], L], take: Callable[[Sequence[L], int], None]
+    block: bytes, sign: bytes, decode: Callable[[bytes], L], take: Callable[[Sequence[L], int], Sequence[L]]
 ) -> BlockResult:
     """Read those lines of a block that `decode` accepts and whose time exists. The result has no records.
 
-    `take` gets the lines of one quarter of an hour, in their order, and the first nanosecond of the quarter. Each of
-    these lines contains the text `sign`.
+    `take` gets the lines of one quarter of an hour, in their order, and the first nanosecond of the quarter. It returns
+    the lines that it has read. Each of these lines contains the text `sign`.
     """
     times, lines, rest = list[str](), 0, list[bytes]()
     for raws in parts_of(block, sign):
-        found, not_read = decode_lines(raws, decode), set[int]()
-        known = [line for line in found if line is not None]
+        found, taken = decode_lines(raws, decode), list[L]()
+        known = [line for line in found if line is not None] if None in found else cast(list[L], found)
         for quarter, newest, members in by_quarter(known):
-            if quarter is None:
-                not_read.update(map(id, members))
-            else:
-                take(members, quarter)
-                times.append(newest)
+            if quarter is not None:
+                read = take(members, quarter)
+                taken += read
+                times += [newest] if len(read) == len(members) else [line.ts for line in read]
         lines += len(raws)
-        if not_read or len(known) < len(raws):
-            rest += [raw for raw, line in zip(raws, found, strict=True) if line is None or id(line) in not_read]
+        if len(taken) < len(raws):
+            ids = set(map(id, taken))
+            rest += [raw for raw, line in zip(raws, found, strict=True) if id(line) not in ids]
     if not lines:
         return BlockResult((), None, 0, block)
     return BlockResult((), newest_of(times), lines - len(rest), b"".join(rest))

@@ -76,9 +76,10 @@ class EventReader:
         """Return the records of the regular events of a block of whole lines."""
         sums = self._sums(True)
 
-        def take(lines: Sequence[Any], quarter: int) -> None:
+        def take(lines: Sequence[Any], quarter: int) -> Sequence[Any]:
             for kind, events in grouped([line.attributes for line in lines], type):
                 sums.add(kind, events, quarter)
+            return lines
 
         return read_lines(block, self._sign, self._decode, take)._replace(records=sums.records())
 

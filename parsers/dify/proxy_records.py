@@ -67,7 +67,7 @@ _StrictEntry = _strict(
 )
 _strict_types: dict[str, object] = {name: _TYPES[convert] for name, (convert, _) in _NUMBERS.items()} | {
     "event": Literal["dify.proxy.request", "dify.proxy.heartbeat"],
-    "usage": tuple[_StrictEntry, ...],
+    "usage": tuple[_StrictEntry, ...],  # type: ignore[valid-type]
     "worker": Annotated[str, Meta(min_length=1)],
     "active_requests": Annotated[int, Meta(ge=0, le=MAX_COUNT)],
 }
@@ -115,12 +115,13 @@ class ProxyReader:
         """Return the records of the regular lines of a block of whole lines."""
         sums, newest = _ProxySums(self._routes, strict=True), dict[str, Any]()
 
-        def take(lines: Sequence[Any], quarter: int) -> None:
+        def take(lines: Sequence[Any], quarter: int) -> Sequence[Any]:
             sums.add([line.attributes for line in lines], quarter)
             for line in lines:
                 before = newest.setdefault(line.attributes.worker[:64], line)
                 if line.ts >= before.ts:
                     newest[line.attributes.worker[:64]] = line
+            return lines
 
         result = read_lines(block, EVENT, _decode_strictly, take)
         active = [
@@ -275,14 +276,13 @@ def _usages(
         for entry in entries:
             yield from _usage(entry, app_id_of(app_id), at)
         return
-    tokens = (
-        (sum([entry.input_tokens for entry in entries]), sum([entry.output_tokens for entry in entries]), None)
-        if is_split
-        else (None, None, sum([entry.total_tokens for entry in entries]))
-    )
-    cost = None if costs is None else total(costs)
-    names = app_id_of(app_id), name_of(provider), name_of(model)
-    yield Usage(*names, *tokens, cost, currency_of(currency), at, len(entries))
+    cost, names = None if costs is None else total(costs), (app_id_of(app_id), name_of(provider), name_of(model))
+    usage = Usage(*names, cost=cost, currency=currency_of(currency), at=at, count=len(entries))
+    if is_split:
+        input_tokens, output_tokens = sum([e.input_tokens for e in entries]), sum([e.output_tokens for e in entries])
+        yield structs.replace(usage, input_tokens=input_tokens, output_tokens=output_tokens)
+    else:
+        yield structs.replace(usage, unsplit_tokens=sum([e.total_tokens for e in entries]))
 
 
 def _reports_usage(kind: RouteInformation) -> bool:

@@ -8,10 +8,10 @@ import re
 from collections.abc import Sequence
 from itertools import compress
 from operator import itemgetter
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from parsers.access import roles
 from parsers.access.format import REGULAR, Format
@@ -19,18 +19,9 @@ from parsers.access.roles import Roles
 from parsers.access.routes import Routes
 from parsers.access.rows import AccessReader, Row
 from parsers.batch import Accepted, Record
-from parsers.dify.block import (
-    BlockResult,
-    TimedLine,
-    by_quarter,
-    decode_lines,
-    newest_of,
-    newest_of_texts,
-    parts_of,
-)
+from parsers.dify.block import BlockResult, TimedLine, newest_of_texts, read_lines
 from parsers.dify.runs import failure_of_stream
 from parsers.lines import whole_lines
-from parsers.values import json as lenient_json
 from parsers.values.numbers import MILLISECOND
 from parsers.values.times import zone
 
@@ -58,20 +49,10 @@ class _AccessLine(TimedLine, frozen=True, gc=False):
     caller: str
     message: str
     attributes: None = None
-
-
-class _TracedLine(Struct, frozen=True, gc=False):
     trace_id: Annotated[str, Meta(max_length=64)] = ""
 
 
-class _TraceIdLine(Struct, frozen=True, gc=False):
-    trace_id: Any = ""
-
-
 _decode = msgspec.json.Decoder(_AccessLine).decode
-_decode_traced = msgspec.json.Decoder(_TracedLine).decode
-_decode_trace_id = lenient_json.decoder(_TraceIdLine)
-
 
 _P, _HEAD, _LAST = itemgetter(0), itemgetter(2), itemgetter(-1)
 
@@ -104,25 +85,15 @@ class DifyAccessReader:
 
     def json(self, block: bytes) -> BlockResult:
         """Read the access lines in JSON from a block of whole lines."""
-        rows, times, lines, rest = list[Row](), list[str](), 0, list[bytes]()
-        for raws in parts_of(block, _JSON_SIGN):
-            found, read_lines = decode_lines(raws, _decode), list[_AccessLine]()
-            known = [line for line in found if line is not None] if None in found else cast(list[_AccessLine], found)
-            for quarter, newest, members in by_quarter(known):
-                if quarter is not None:
-                    regular, matches = _regular(members)
-                    read_lines += regular
-                    own = raws if len(regular) == len(raws) else _raws_of(regular, found, raws)
-                    rows += self._traced(regular, matches, own)
-                    times += [newest] if len(regular) == len(members) else [line.ts for line in regular]
-            lines += len(raws)
-            if len(read_lines) < len(raws):
-                read = set(map(id, read_lines))
-                rest += [raw for raw, line in zip(raws, found, strict=True) if id(line) not in read]
-        if not rows:
-            return BlockResult((), None, 0, block)
-        records = self._records(rows, "UTC")
-        return BlockResult(records, newest_of(times), lines - len(rest), b"".join(rest))
+        rows = list[Row]()
+
+        def take(lines: Sequence[_AccessLine], _: int) -> Sequence[_AccessLine]:
+            regular, matches = _regular(lines)
+            rows.extend(self._traced(regular, matches))
+            return regular
+
+        result = read_lines(block, _JSON_SIGN, _decode, take)
+        return result._replace(records=self._records(rows, "UTC"))
 
     def _records(self, rows: Sequence[Row], timezone: str) -> tuple[Record, ...]:
         """Return all records of the rows. `timezone` is the zone of their times.
@@ -138,15 +109,13 @@ class DifyAccessReader:
                 accepted.append(Accepted(labels[1], failure, *traces, timezone))
         return (*self._access.requests(groups), *accepted)
 
-    def _traced(self, lines: Sequence[_AccessLine], rows: list[Row], raws: Sequence[bytes]) -> list[Row]:
-        """Add the times and the trace ids to those rows that may be accepted requests. Only their ids are decoded."""
-        numbers = [
-            number
-            for number in compress(range(len(rows)), map(_P, rows))
-            if rows[number][3] == b"200" and rows[number][2].endswith(self._endings)
-        ]
-        for number, trace_id in zip(numbers, _trace_ids_of([raws[number] for number in numbers]), strict=True):
-            rows[number] = (lines[number].ts.encode(), trace_id, *rows[number][2:])
+    def _traced(self, lines: Sequence[_AccessLine], rows: list[Row]) -> list[Row]:
+        """Add the times and the trace ids to those rows that may be accepted requests."""
+        for number in compress(range(len(rows)), map(_P, rows)):
+            row, line = rows[number], lines[number]
+            if row[3] == b"200" and row[2].endswith(self._endings):
+                trace_id = line.trace_id if "\n" not in line.trace_id else ""
+                rows[number] = (line.ts.encode(), trace_id.encode(), *row[2:])
         return rows
 
 
@@ -161,30 +130,6 @@ def _regular(lines: Sequence[_AccessLine]) -> tuple[Sequence[_AccessLine], list[
         lines = [line for line, match in zip(lines, matches, strict=True) if match[2]]
         matches = [match for match in matches if match[2]]
     return lines, matches
-
-
-def _raws_of(lines: Sequence[_AccessLine], found: Sequence[_AccessLine | None], raws: Sequence[bytes]) -> list[bytes]:
-    """Return the raw bytes of these lines, which are some of those in `found`."""
-    known = set(map(id, lines))
-    return [raw for raw, line in zip(raws, found, strict=True) if id(line) in known]
-
-
-def _trace_ids_of(raws: Sequence[bytes]) -> list[bytes]:
-    """Return the trace id of each line; b"" for a line without a valid one."""
-    try:
-        trace_ids = "\n".join([line.trace_id for line in map(_decode_traced, raws)]).encode().split(b"\n")
-    except (ValueError, RecursionError):  # one of them is not a text, or too long
-        return list(map(_trace_id_of, raws))
-    return trace_ids if len(trace_ids) == len(raws) else list(map(_trace_id_of, raws))
-
-
-def _trace_id_of(raw: bytes) -> bytes:
-    """Return the trace id of a line, b"" if it has no valid one."""
-    try:
-        trace_id = _decode_trace_id(raw).trace_id
-    except (ValueError, RecursionError):
-        return b""
-    return trace_id[:64].encode() if isinstance(trace_id, str) and "\n" not in trace_id[:64] else b""
 
 
 def _traces_of(rows: Sequence[Row]) -> tuple[str, str] | None:

@@ -24,6 +24,8 @@ from parsers.batch import (
     Request,
     Run,
     SpanApp,
+    Task,
+    TaskReceived,
     Usage,
 )
 from parsers.parser import Parser
@@ -42,11 +44,11 @@ def _moves(record: object) -> Iterable[tuple[object, ...]]:
             yield from [("bytes known", *labels)]
         for kind in ("durations", "first_bytes", "handler_durations"):
             yield from ((kind, *labels, value) for value in getattr(record, kind))
-    elif isinstance(record, NodeRun | Invocation | Run | FirstToken):
+    elif isinstance(record, NodeRun | Invocation | Run | FirstToken | Task | TaskReceived):
         fields = msgspec.structs.asdict(record)
         labels = [value for name, value in fields.items() if name not in ("duration", "count", "durations")]
         kind = type(record).__name__
-        durations = record.durations or (() if record.duration is None else (record.duration,))
+        durations = fields.get("durations") or (() if fields.get("duration") is None else (fields["duration"],))
         yield from ((kind, *labels, value) for value in durations)
         yield from [(kind, *labels)] * record.count
     elif isinstance(record, DroppedValue):
