@@ -12,7 +12,7 @@ import msgspec
 from msgspec import defstruct, structs
 
 from parsers.batch import Record
-from parsers.dify.block import BlockResult, TimedLine, read_lines
+from parsers.blocks import BlockResult, TimedLine, read_lines
 from parsers.dify.sums import EventSums, grouped
 from parsers.dify.telemetry import NO_PRICE, TABLE, Seconds, TelemetryEvent, Text, UsagePrice
 from parsers.dropped import dropped

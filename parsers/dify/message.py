@@ -14,7 +14,7 @@ from parsers.dify import runs
 from parsers.dify.failures import failures_of_record
 from parsers.dify.proxy_records import ProxyReader
 from parsers.dropped import dropped
-from parsers.plugin_daemon import operation_of
+from parsers.plugin_daemon.operations import operation_of
 from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import MILLISECOND, nanoseconds
 

@@ -5,7 +5,7 @@ types; a line that is not exactly as expected is left to the reader of single li
 and the rest of its line counts. A test checks that both give the same result.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Annotated, Any, Literal, NamedTuple
@@ -15,11 +15,10 @@ from msgspec import Meta, Struct, defstruct, structs
 
 from parsers.access.routes import INVALID, STATIC, RouteInformation, Routes
 from parsers.batch import UNKNOWN, Active, DroppedLines, Failure, FirstToken, Record, Request, Usage, UsageMissing
-from parsers.dify.block import BlockResult, TimedLine, newest_of, read_lines
+from parsers.blocks import BlockResult, TimedLine, newest_of, read_lines
 from parsers.dify.error_body import CAUSE_BY_CODE, CAUSES, CONCURRENCY_LIMIT, KINDS
 from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, UsageEntry
 from parsers.dify.spending import costs_of, total
-from parsers.dify.sums import grouped
 from parsers.dify.telemetry import Price, Seconds, TokenCount, app_id_of, name_of
 from parsers.dify.tokens import TokenCounts
 from parsers.dropped import dropped, dropped_values
@@ -162,19 +161,20 @@ def _has_type(value: object, type: object) -> bool:
 
 
 #: The attributes that decide the labels of a request.
-_LABELS = attrgetter("event", "method", "route", "status_code", "outcome", "error_kind", "error_code")
+_LABELS = attrgetter("method", "route", "status_code", "outcome", "error_kind", "error_code")
 
 
-class _Outcome(NamedTuple):
-    """The method, route, status code and failure of requests; the cause of their failure; whether they need usage."""
+class _Requests(NamedTuple):
+    """Requests with equal labels: method, route, status code and failure; the cause of their failure."""
 
     labels: tuple[str, str, str, str]
     cause: str
     needs_usage: bool
+    lines: list[ProxyAttributes]
 
 
 class _ProxySums:
-    """Sums of lines whose numbers are checked, by the labels of their records.
+    """Sums of lines whose numbers are checked, by the labels of their records, in the order of the lines.
 
     With `strict` the types of all usages are known too, so that regular ones are summed up in columns.
     """
@@ -182,8 +182,7 @@ class _ProxySums:
     def __init__(self, routes: Routes, strict: bool) -> None:
         self._routes, self._strict = routes, strict
         self._lost_lines = 0
-        self._requests: defaultdict[tuple[str, str, str, str], list[ProxyAttributes]] = defaultdict(list)
-        self._failures: Counter[str] = Counter()
+        self._requests: dict[tuple[Any, ...], _Requests] = {}
         self._first_tokens: defaultdict[tuple[str | None, str | None], list[float]] = defaultdict(list)
         #: Entries by time, app, labels, and which of their amounts are known.
         self._usages: defaultdict[tuple[Any, ...], list[UsageEntry]] = defaultdict(list)
@@ -192,47 +191,52 @@ class _ProxySums:
     def add(self, lines: Sequence[ProxyAttributes], at: int | None) -> None:
         """Add lines. `at` is their time in nanoseconds since the epoch, or the begin of its quarter of an hour."""
         self._lost_lines += sum([line.dropped_lines for line in lines if line.dropped_lines])
-        for (event, *_), members in grouped(lines, _LABELS):
-            if event == REQUEST_EVENT:
-                outcome = self._outcome(members[0])
-                self._requests[outcome.labels] += members
-                if outcome.cause in KINDS:
-                    self._failures[outcome.cause] += len(members)
-                self._add_usages(members, outcome.needs_usage, at)
+        for line in lines:
+            if line.event != REQUEST_EVENT:
+                continue
+            labels, usage = _LABELS(line), line.usage
+            if (requests := self._requests.get(labels)) is None:
+                requests = self._requests[labels] = self._begin(line)
+            requests.lines.append(line)
+            if line.time_to_first_token is not None:
+                self._first_tokens[line.app_id, usage[0].model if usage else None].append(line.time_to_first_token)
+            is_complete = self._add_usage(line, at) if usage else False
+            if requests.needs_usage and not is_complete and (reason := _missing_reason(usage)):
+                self._records.append(UsageMissing(app_id_of(line.app_id), reason))
 
-    def _outcome(self, line: ProxyAttributes) -> _Outcome:
+    def _begin(self, line: ProxyAttributes) -> _Requests:
         route, status = _route(line.route, self._routes), line.status_code
         status_code = status_code_of(b"" if status is None else b"%d" % status)
         method, cause = method_of(line.method.encode()), _cause(line)
         is_answered = status_code.startswith("2") and line.outcome in ("", "ok")
         needs_usage = is_answered and method == "POST" and _reports_usage(self._routes.information(route))
-        return _Outcome((method, route, status_code, _failure(line, status_code, cause)), cause, needs_usage)
+        return _Requests((method, route, status_code, _failure(line, status_code, cause)), cause, needs_usage, [])
 
-    def _add_usages(self, lines: Sequence[ProxyAttributes], needs_usage: bool, at: int | None) -> None:
-        for line in lines:
-            usage = line.usage
-            if line.time_to_first_token is not None:
-                self._first_tokens[line.app_id, usage[0].model if usage else None].append(line.time_to_first_token)
-            is_complete = bool(usage)
-            for entry in usage:
-                # Regular amounts are two counts without a total, or only a total.
-                is_split = entry.total_tokens is None
-                if self._strict and (
-                    entry.input_tokens and entry.output_tokens if is_split else entry.total_tokens and _has_total(entry)
-                ):
-                    has_price = entry.total_price is not None
-                    labels = line.app_id, entry.provider, entry.model, entry.currency
-                    self._usages[at, is_split, has_price, labels].append(entry)
-                else:
-                    is_complete = False
-                    self._records += _usage(entry, app_id_of(line.app_id), at)
-            if needs_usage and not is_complete and (reason := _missing_reason(usage)):
-                self._records.append(UsageMissing(app_id_of(line.app_id), reason))
+    def _add_usage(self, line: ProxyAttributes, at: int | None) -> bool:
+        """Add the usage of a request. Return whether all of its entries are regular, so that none is missing.
+
+        Regular amounts are two counts without a total, or only a total.
+        """
+        is_complete = True
+        for entry in line.usage:
+            is_split = entry.total_tokens is None
+            has_tokens = (
+                entry.input_tokens and entry.output_tokens if is_split else entry.total_tokens and _has_total(entry)
+            )
+            if self._strict and has_tokens:
+                labels = line.app_id, entry.provider, entry.model, entry.currency
+                self._usages[at, is_split, entry.total_price is not None, labels].append(entry)
+            else:
+                is_complete = False
+                self._records += _usage(entry, app_id_of(line.app_id), at)
+        return is_complete
 
     def records(self) -> list[Record]:
         found: list[Record] = [DroppedLines(self._lost_lines)] if self._lost_lines else []
-        found += [_request(labels, lines) for labels, lines in self._requests.items()]
-        found += [Failure(kind, count) for kind, count in self._failures.items()]
+        for requests in self._requests.values():
+            found.append(_request(requests))
+            if requests.cause in KINDS:
+                found.append(Failure(requests.cause, len(requests.lines)))
         for (at, is_split, has_price, labels), entries in self._usages.items():
             found += _usages(entries, labels, at, is_split, has_price)
         found += self._records
@@ -249,10 +253,11 @@ def _nanoseconds(times: Iterable[float | None]) -> tuple[int, ...]:
     return tuple([round(time * SECOND) for time in times if time is not None])
 
 
-def _request(labels: tuple[str, str, str, str], lines: Sequence[ProxyAttributes]) -> Request:
+def _request(requests: _Requests) -> Request:
+    lines = requests.lines
     sizes = [line.response_size for line in lines if line.response_size is not None]
     return Request(
-        *labels,
+        *requests.labels,
         len(lines),
         response_bytes=sum(sizes) if sizes else None,
         durations=_nanoseconds([line.duration for line in lines]),

@@ -9,20 +9,21 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
-from typing import Annotated
+from operator import itemgetter
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
+from parsers import blocks
 from parsers.batch import Invocation, Record, Task, TaskReceived
-from parsers.dify import block as blocks
+from parsers.blocks import BlockResult, TimedLine, newest_of, newest_of_texts, read_lines
 from parsers.dify import proxy, receiver
-from parsers.dify.block import BlockResult, TimedLine, newest_of, newest_of_texts, read_lines
 from parsers.dify.message import HTTPX, HTTPX_CALLER, TASK_CALLERS, MessageReader, RecordHead, task_name
 from parsers.dify.runs import RUN_TASK
 from parsers.lines import whole_lines
 from parsers.plugin_daemon import SERVICE as PLUGIN_DAEMON
-from parsers.plugin_daemon import operation_of
+from parsers.plugin_daemon.operations import operation_of
 from parsers.values.http import status_code_of
 from parsers.values.numbers import SECOND, many_nanoseconds
 from parsers.values.times import iso
@@ -61,6 +62,11 @@ _TASKS = re.compile(
     re.MULTILINE,
 )
 _CALLS = re.compile(rb"^" + HTTPX + rb"$|^.*$", re.MULTILINE)
+
+
+#: What a reader of messages, one per line, returns: records, each with the number of its first message, and the numbers
+#: of the messages that must be read alone.
+_Found = tuple[Sequence[tuple[int, Record]], Sequence[int]]
 
 
 class RecordReader:
@@ -125,23 +131,23 @@ class RecordReader:
     ) -> Sequence[Record]:
         """Return the records of lines, given in columns. A level is empty for INFO. `head` gives the head of a line."""
         alone = [number for number, level in enumerate(levels) if level]
-        numbers, others = defaultdict[bytes, list[int]](list), set(alone)
+        numbers, odd_levels = defaultdict[bytes, list[int]](list), set(alone)
         for number, caller in enumerate(callers):
-            if number not in others:
+            if number not in odd_levels:
                 numbers[caller].append(number)
-        records = list[Record]()
+        found = list[tuple[int, Sequence[Record]]]()
         for caller, members in numbers.items():
             if (read := _READERS.get(caller)) is not None:
                 text = b"\n".join([messages[number] for number in members])
                 has_one_line_each = text.count(b"\n") == len(members) - 1
-                found, odd = read(text) if has_one_line_each else ((), range(len(members)))
-                records += found
+                records, odd = read(text) if has_one_line_each else ((), range(len(members)))
+                found += [(members[position], (record,)) for position, record in records]
                 alone += [members[position] for position in odd]
             elif self._reader.reads(caller):
                 alone += members
-        for number in sorted(alone):
-            records += self._reader.records(head(number))
-        return records
+        found += [(number, self._reader.records(head(number))) for number in alone]
+        found.sort(key=itemgetter(0))
+        return [record for _, records in found for record in records]
 
 
 def _head(line: _Line) -> RecordHead:
@@ -155,34 +161,39 @@ def _head(line: _Line) -> RecordHead:
     )
 
 
-def _tasks(text: bytes) -> tuple[Sequence[Record], Sequence[int]]:
-    """Read the messages of Celery, one per line. Return records, and the numbers of messages to be read alone."""
+def _tasks(text: bytes) -> _Found:
+    """Read the messages of Celery."""
     matches = _TASKS.findall(text)
-    groups = defaultdict[bytes, list[bytes]](list)
-    for name, seconds in matches:
-        groups[name].append(seconds)
-    alone = [number for number, (name, _) in enumerate(matches) if not name] if groups.pop(b"", ()) else ()
-    records = list[Record]()
-    for name, each in groups.items():
-        task, durations = task_name(name.decode()), many_nanoseconds([seconds for seconds in each if seconds], SECOND)
-        if received := each.count(b""):
-            records.append(TaskReceived(task, received))
-        if durations:
-            records.append(Task(task, "succeeded", None, len(durations), tuple(durations)))
+    #: For each name the number of its first message, and the seconds of all.
+    received, ended = dict[bytes, list[Any]](), dict[bytes, list[Any]]()
+    for number, (name, seconds) in enumerate(matches):
+        table = ended if seconds else received
+        if name in table:
+            table[name].append(seconds)
+        else:
+            table[name] = [number, seconds]
+    is_odd = received.pop(b"", None) is not None
+    alone = [number for number, (name, _) in enumerate(matches) if not name] if is_odd else ()
+    records = list[tuple[int, Record]]()
+    for name, (number, *texts) in received.items():
+        records.append((number, TaskReceived(task_name(name.decode()), len(texts))))
+    for name, (number, *texts) in ended.items():
+        durations = tuple(many_nanoseconds(texts, SECOND))
+        records.append((number, Task(task_name(name.decode()), "succeeded", None, len(texts), durations)))
     return records, alone
 
 
-def _calls(text: bytes) -> tuple[Sequence[Record], Sequence[int]]:
-    """Read the messages of httpx, one per line."""
+def _calls(text: bytes) -> _Found:
+    """Read the messages of httpx."""
     calls = Counter[tuple[str, str]]()
     for (path, status), count in Counter(_CALLS.findall(text)).items():
         if (operation := operation_of(path)) is not None:
             calls[operation, status_code_of(status)] += count
-    return [Invocation(*labels, None, count) for labels, count in calls.items()], ()
+    return [(0, Invocation(*labels, None, count)) for labels, count in calls.items()], ()
 
 
 #: The readers of messages by the files that log them.
-_READERS: Mapping[bytes, Callable[[bytes], tuple[Sequence[Record], Sequence[int]]]] = {
+_READERS: Mapping[bytes, Callable[[bytes], _Found]] = {
     **dict.fromkeys(TASK_CALLERS, _tasks),
     HTTPX_CALLER: _calls,
 }

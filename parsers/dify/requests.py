@@ -19,7 +19,7 @@ from parsers.access.roles import Roles
 from parsers.access.routes import Routes
 from parsers.access.rows import AccessReader, Row
 from parsers.batch import Accepted, Record
-from parsers.dify.block import BlockResult, TimedLine, newest_of_texts, read_lines
+from parsers.blocks import BlockResult, TimedLine, newest_of_texts, read_lines
 from parsers.dify.runs import failure_of_stream
 from parsers.lines import whole_lines
 from parsers.values.numbers import MILLISECOND

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from parsers import blocks as dify_block
 from parsers.batch import Batch, Closed, Invocation, Opened, Request, TraceError
 from parsers.dify import Dify, records, requests
-from parsers.dify import block as dify_block
 from parsers.parser import Parser
 from parsers.plugin_daemon import PluginDaemon, gin
 from tests.golden import ROOT

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from parsers import blocks as block
 from parsers.batch import ERROR_KINDS, Active, DroppedLines, Failure, FirstToken, Request, Usage, UsageMissing
-from parsers.dify import Dify, block
+from parsers.dify import Dify
 from parsers.dify.error_body import CAUSES, CONCURRENCY_LIMIT
 from parsers.dify.proxy import SERVICE, ProxyAttributes, ProxyLine, UsageEntry, decode, encode
 from tests.golden import ROOT

@@ -1,4 +1,4 @@
-"""Decode a block of JSON lines by type, and group the lines by quarter of an hour.
+"""Read a window by blocks: decode JSON lines by type, and group them by quarter of an hour.
 
 Readers of blocks are fast and strict. They leave a line that is not exactly as expected to the next reader, and in the
 end to the reader of single lines.
@@ -11,9 +11,10 @@ from datetime import UTC, tzinfo
 from io import BytesIO
 from typing import Annotated, NamedTuple, TypeVar, cast
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
-from parsers.batch import Record
+from parsers.batch import Batch, Record
+from parsers.lines import Outcome, by_line, whole_lines
 from parsers.values.numbers import SECOND
 from parsers.values.times import iso
 
@@ -56,6 +57,30 @@ class TimedLine(Struct, frozen=True, gc=False):
 
 
 L = TypeVar("L", bound=TimedLine)
+T = TypeVar("T")
+
+
+def parse_blocks(
+    window: bytes,
+    final: bool,
+    readers: Sequence[Callable[[bytes], BlockResult]],
+    read_line: Callable[[bytes], Outcome],
+) -> Batch:
+    """Make the batch of a window: each reader gets the lines that the readers before it left, `read_line` the rest."""
+    consumed, count = whole_lines(window, final)
+    results, rest = list[BlockResult](), window[:consumed]
+    for read in readers:
+        results.append(result := read(rest))
+        rest = result.rest
+    others = by_line(rest, True, read_line)
+    times = (others.last_at, *(result.newest for result in results))
+    return structs.replace(
+        others,
+        consumed=consumed,
+        lines=count,
+        last_at=max((at for at in times if at is not None), default=None),
+        records=(*(record for result in results for record in result.records), *others.records),
+    )
 
 
 def read_lines(
@@ -68,7 +93,7 @@ def read_lines(
     """
     times, lines, rest = list[str](), 0, list[bytes]()
     for raws in parts_of(block, sign):
-        found, taken = decode_lines(raws, decode), list[L]()
+        found, taken = _with_times(decoded(raws, decode)), list[L]()
         known = [line for line in found if line is not None] if None in found else cast(list[L], found)
         for quarter, newest, members in by_quarter(known):
             if quarter is not None:
@@ -99,9 +124,9 @@ def parts_of(block: bytes, sign: bytes) -> Iterator[list[bytes]]:
             lines = stream.readlines(PART)
 
 
-def decode_lines(lines: Sequence[bytes], decode: Callable[[bytes], L]) -> list[L | None]:
-    """Decode lines. The result is None for a line of another type, or without a time as Dify writes it."""
-    found = list[L | None]()
+def decoded(lines: Sequence[bytes], decode: Callable[[bytes], T]) -> list[T | None]:
+    """Decode lines. The result is None for a line of another type."""
+    found = list[T | None]()
     waiting = iter(lines)
     while len(found) < len(lines):
         try:
@@ -110,10 +135,15 @@ def decode_lines(lines: Sequence[bytes], decode: Callable[[bytes], L]) -> list[L
             found.append(None)
     if min(lines) < b"{":  # a line with a blank before its JSON, or without JSON
         found = [line if raw.startswith(b"{") else None for raw, line in zip(lines, found, strict=True)]
-    times = [_TIME.decode() if line is None else line.ts for line in found]
+    return found
+
+
+def _with_times(lines: Sequence[L | None]) -> Sequence[L | None]:
+    """Replace lines without a time as Dify writes it by None."""
+    times = [_TIME.decode() if line is None else line.ts for line in lines]
     if _are_times(times):
-        return found
-    return [line if _are_times([time]) else None for line, time in zip(found, times, strict=True)]
+        return lines
+    return [line if _are_times([time]) else None for line, time in zip(lines, times, strict=True)]
 
 
 def _are_times(texts: Sequence[str]) -> bool:
