@@ -10,7 +10,7 @@ from parsers import blocks as dify_block
 from parsers.batch import Batch, Closed, Invocation, Opened, Request, TraceError
 from parsers.dify import Dify, records, requests
 from parsers.parser import Parser
-from parsers.plugin_daemon import PluginDaemon, gin
+from parsers.plugin_daemon import PluginDaemon, access, gin
 from tests.golden import ROOT
 from tests.parsers.laws import summed
 
@@ -174,6 +174,47 @@ def record_lines(draw: st.DrawFn, is_json: bool) -> bytes:
     return line + draw(st.sampled_from([b"\n"] * 9 + [b"\r\n", b"\n\n", b"\r\r\n", b"\n\tat x\n"]))
 
 
+DAEMON = line_of(
+    "{time} {level} dify-plugin-daemon {caller} {identity}{words}{latency}{path}{status}{more}",
+    {
+        "time": [
+            "2026-11-23T08:54:58.208702054Z", "2026-11-23T08:54:59.1Z", "2026-11-23T08:54:59.12Z", "2026-11-23T08:55:00Z",
+            "2026-13-23T08:54:58.2Z", "2026-11-23T08:54:60.2Z", "2026-11-23T08:54:58.2+08:00", "2026-11-23T08:54:58.", "2026111233T08:54:58Z",
+        ],
+        "level": ["INFO", "ERROR", "WARN", "info"],
+        "caller": ["middleware.go:83", "a/middleware.go:83", "middleware.go", "generic.go:1"],
+        "identity": ["trace_id=75b0 tenant_id=x ", "", "user_id=a b ", 'user_id="a b" ', "user_id= HTTP request path=/x ", "x=y "],
+        "words": ["HTTP request", "HTTP requests", "plugin returned error response HTTP request", "HTTP request HTTP request"],
+        "latency": [" latency_ms=3368", " latency_ms=1.5", " latency_ms=1e3", " latency_ms=-1", "", " latency_ms=1234567890123", " latency_ms=", " latency_ms=5x"],
+        "path": [
+            f" path=/plugin/{UUID}/dispatch/llm/invoke", f" path=/plugin/{UUID}/dispatch/llm/invoke?user=status=5", " path=/health/check", "",
+            f' path="/plugin/{UUID}/dispatch/llm/invoke"', " path=/v2/invoke/dispatch/x", " path=", " xpath=/plugin/a/dispatch/llm/invoke",
+            " path=/plugin/a/dispatch/llm/inv\u00e9", " path=?x",
+        ],
+        "status": [" status=200", " status=500", " status=99", " status=", "", " status=2000", " status=200 status=404"],
+        "more": ["", " method=POST client_ip=::1", " x", " =", "  method=POST", " method=POST ", " latency_ms=7", ' q="a b"', "\x1b[0m"],
+    },
+)  # fmt: skip
+DAEMON_JSON = line_of(
+    '{brace}"attributes":{{"client_ip":"::1",{latency},{path},{status}{more}}},"message":"{words}",{service}"severity":"{level}","ts":"{time}"{end}}}',
+    {
+        "brace": ["{", " {", "{{"],
+        "time": ["2026-11-23T08:54:58.208702054Z", "2026-11-23T08:54:59.1Z", "2026-11-23T08:54:59.12Z", "2026-11-23T08:55:00Z", "2026-13-23T08:54:58.2Z", "2026-11-23T08:54:60Z", "2026-11-23T08:54:58+08:00", "2026-11-23T08:54:58", "é", "Z"],
+        "level": ["INFO", "ERROR", ""],
+        "words": ["HTTP request", "HTTP requests", "plugin returned error response"],
+        "service": ['"service":"dify-plugin-daemon",', "", '"service":"api",', '"service":null,'],
+        "latency": ['"latency_ms":3368', '"latency_ms":1.5', '"latency_ms":-1', '"latency_ms":"5"', '"latency_ms":1e300', '"latency_ms":null', '"x":1'],
+        "path": [
+            f'"path":"/plugin/{UUID}/dispatch/llm/invoke"', f'"path":"/plugin/{UUID}/dispatch/llm/invoke?user=CANARY"', '"path":"/health/check"', '"path":null', '"path":""',
+            '"path":"/v2/invoke/dispatch/x\\n"', '"path":"/plugin/a/dispatch/\\ud800"', '"x":1',
+        ],
+        "status": ['"status":200', '"status":500', '"status":-1', '"status":true', '"status":200.0', '"status":"200"', '"status":null', '"status":9999', '"x":1'],
+        "more": ["", ',"y":NaN', ',"status":404'],
+        "end": ["", ',"ts":5', ',"attributes":null', ',"x":1e999'],
+    },
+)  # fmt: skip
+DAEMON_NOISE = st.sampled_from((ROOT / "samples" / "plugin-daemon-text.log").read_bytes().splitlines(True))
+DAEMON_JSON_NOISE = st.sampled_from((ROOT / "samples" / "plugin-daemon-json.log").read_bytes().splitlines(True))
 DIFY_JSON_NOISE = st.sampled_from((ROOT / "samples" / "dify-api-json.log").read_bytes().splitlines(True))
 GIN_NOISE = st.sampled_from((ROOT / "samples" / "plugin-daemon-gin.log").read_bytes().splitlines(True))
 
@@ -242,6 +283,18 @@ def test_invocations(parser: Parser, log: bytes) -> None:
     check(parser, log, gin)
 
 
+@settings(max_examples=3 * settings.default.max_examples)
+@given(log=st.lists(DAEMON | DAEMON | DAEMON_NOISE | GIN_NOISE, max_size=12).map(b"".join))
+def test_invocations_in_text(log: bytes) -> None:
+    check(PluginDaemon(timezone="Europe/Berlin"), log, access)
+
+
+@settings(max_examples=3 * settings.default.max_examples)
+@given(log=st.lists(DAEMON_JSON | DAEMON_JSON | DAEMON_JSON_NOISE | DAEMON_NOISE, max_size=12).map(b"".join))
+def test_invocations_in_json(log: bytes) -> None:
+    check(PluginDaemon(timezone="Europe/Berlin"), log, access, "_JSON_SIGN")
+
+
 def test_many_lines_become_few_records() -> None:
     """Otherwise the laws above would also hold for a reader of blocks that leaves all lines to the reader of single lines."""
     log = (ROOT / "samples" / "dify-api-text.log").read_bytes()
@@ -255,6 +308,7 @@ def test_many_lines_become_few_records() -> None:
     line = {"ts": "2026-11-23T08:53:00.550Z", "severity": "INFO", "caller": caller, "message": message}
     for log in (text * 20, (json.dumps(line).encode() + b"\n") * 20):
         assert [record.count for record in Dify().parse(log).records] == [20]
-    log = (ROOT / "samples" / "plugin-daemon-gin.log").read_bytes()
-    block, plain = check(PluginDaemon(), log, gin)
-    assert sum(isinstance(r, Invocation) for r in block.records) < len(plain.records)
+    for name, module, sign in (("gin", gin, "_SIGN"), ("text", access, "_SIGN"), ("json", access, "_JSON_SIGN")):
+        log = (ROOT / "samples" / f"plugin-daemon-{name}.log").read_bytes()
+        block, plain = check(PluginDaemon(), log, module, sign)
+        assert sum(isinstance(r, Invocation) for r in block.records) < len(plain.records)
