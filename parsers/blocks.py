@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple, TypeVar, cast
 from msgspec import Meta, Struct, structs
 
 from parsers.batch import Batch, Record
-from parsers.lines import Outcome, by_line, whole_lines
+from parsers.lines import Outcome, by_line
 from parsers.values.numbers import SECOND
 from parsers.values.times import iso
 
@@ -67,7 +67,7 @@ def parse_blocks(
     read_line: Callable[[bytes], Outcome],
 ) -> Batch:
     """Make the batch of a window: each reader gets the lines that the readers before it left, `read_line` the rest."""
-    consumed, count = whole_lines(window, final)
+    consumed = len(window) if final else window.rfind(b"\n") + 1
     results, rest = list[BlockResult](), window[:consumed]
     for read in readers:
         results.append(result := read(rest))
@@ -77,7 +77,7 @@ def parse_blocks(
     return structs.replace(
         others,
         consumed=consumed,
-        lines=count,
+        lines=others.lines + sum(result.lines for result in results),
         last_at=max((at for at in times if at is not None), default=None),
         records=(*(record for result in results for record in result.records), *others.records),
     )
