@@ -19,7 +19,7 @@ from parsers.envelope import ENVELOPES
 from parsers.parser import registered
 
 #: A container that runs the program of each parser, as `docker compose logs` names it.
-_CONTAINERS = {"nginx": b"nginx-1", "dify": b"api-1", "plugin-daemon": b"plugin_daemon-1"}
+_CONTAINERS = {"nginx": b"nginx-1", "dify": b"api-1", "gunicorn": b"api-1", "plugin-daemon": b"plugin_daemon-1"}
 
 
 def docker(lines: list[bytes]) -> Iterator[bytes]:
