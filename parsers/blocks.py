@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, tzinfo
 from io import BytesIO
-from typing import Annotated, NamedTuple, TypeVar, cast
+from typing import Annotated, NamedTuple, TypeVar
 
 from msgspec import Meta, Struct, structs
 
@@ -94,7 +94,7 @@ def read_lines(
     times, lines, rest = list[str](), 0, list[bytes]()
     for raws in parts_of(block, sign):
         found, taken = _with_times(decoded(raws, decode)), list[L]()
-        known = [line for line in found if line is not None] if None in found else cast(list[L], found)
+        known = [line for line in found if line is not None]
         for quarter, newest, members in by_quarter(known):
             if quarter is not None:
                 read = take(members, quarter)
