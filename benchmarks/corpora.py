@@ -5,10 +5,15 @@ help. A few lines in ten thousand come from a scanner. The lines have the format
 (docs/other-logs.md).
 """
 
+import json
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+from msgspec import structs
+
+from parsers.dify.proxy import HEARTBEAT_EVENT, REQUEST_EVENT, SERVICE, ProxyAttributes, ProxyLine, UsageEntry, encode
 from parsers.tracing.facts import ModelCall, Node, Origin, Outcome, message_fact, node_fact, workflow_fact
 
 _SEED = 20261124
@@ -55,7 +60,7 @@ def nginx(timed: bool) -> Callable[[random.Random], Iterator[str]]:
 
     def lines(chance: random.Random) -> Iterator[str]:
         for second in _seconds(chance, 40):
-            clock = f"{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}"
+            clock = _clock(second)
             method, target, status = _request(chance)
             agent, client = chance.choice(_AGENTS), f"172.18.{chance.randrange(256)}.{chance.randrange(256)}"
             line = (
@@ -75,7 +80,7 @@ def dify_access(chance: random.Random) -> Iterator[str]:
     """Access lines of Dify's api (api/extensions/ext_request_logging.py), in its text format."""
     for second in _seconds(chance, 40):
         method, target, status = _request(chance)
-        path, clock = target.partition("?")[0], f"{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}"
+        path, clock = target.partition("?")[0], _clock(second)
         yield (
             f"2026-11-23 {clock}.{chance.randrange(1000):03} INFO [Dummy-{chance.randrange(9000)}] "
             f"[ext_request_logging.py:73] {chance.getrandbits(128):032x} - "
@@ -99,7 +104,7 @@ def plugin_daemon(chance: random.Random) -> Iterator[str]:
     """Access lines of the plugin daemon up to version 0.5.2 (gin)."""
     tenants = [_uuid(chance) for _ in range(20)]
     for second in _seconds(chance, 40):
-        clock = f"{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}"
+        clock = _clock(second)
         path = f"/plugin/{chance.choice(tenants)}/dispatch/{chance.choice(_OPERATIONS)}"
         if chance.random() < 0.1:
             path = "/health/check"
@@ -168,9 +173,172 @@ def receiver(chance: random.Random) -> Iterator[str]:
         yield fact.line.decode().rstrip("\n")
 
 
+def proxy(chance: random.Random) -> Iterator[str]:
+    """The proxy's lines: three of four requests call a model, and one line of ten is a heartbeat."""
+    apps, workers = [_uuid(chance) for _ in range(30)], [f"7c1f-{number}" for number in range(4)]
+    for second in _seconds(chance, 40):
+        state = {"worker": chance.choice(workers), "active_requests": chance.randrange(40), "dropped_lines": 0}
+        ts = f"2026-11-23T{_clock(second)}.{chance.randrange(1000):03}Z"
+        line = ProxyLine(
+            ts=ts,
+            severity="INFO",
+            service=SERVICE,
+            caller="proxy",
+            message="heartbeat",
+            attributes=ProxyAttributes(event=HEARTBEAT_EVENT, **state),
+        )
+        if chance.random() > 0.1:
+            line = structs.replace(line, trace_id=f"{chance.getrandbits(128):032x}", **_proxied(chance, apps, state))
+        yield encode(line).decode().rstrip("\n")
+
+
+def _proxied(chance: random.Random, apps: list[str], state: dict[str, Any]) -> dict[str, Any]:
+    route, is_call, status = chance.choice("/v1/chat-messages /v1/workflows/run".split()), chance.random() < 0.75, 200
+    if not is_call:
+        route, status = chance.choice((("/v1/parameters", 200), ("/v1/messages", 200), ("/v1/conversations", 401)))
+    first, token, whole = sorted(round(_time(chance), 6) for _ in range(3))
+    provider, model = chance.choice(_MODELS)
+    price = f"{chance.randrange(1, 200_000) / 10**7:.7f}"
+    entry = UsageEntry(provider, model, chance.randrange(20, 4000), chance.randrange(1, 900), None, price, "USD")
+    attributes = ProxyAttributes(
+        event=REQUEST_EVENT,
+        method="POST" if is_call else "GET",
+        route=route,
+        status_code=status,
+        duration=whole,
+        time_to_first_byte=first,
+        time_to_first_token=token if is_call else None,
+        request_size=chance.randrange(2000),
+        response_size=chance.randrange(50_000),
+        outcome="ok",
+        streaming=is_call,
+        app_id=chance.choice(apps),
+        usage=(entry,) if is_call else (),
+        **state,
+    )
+    return {"message": f"{attributes.method} {route} {status} {whole * 1000:.3f}", "attributes": attributes}
+
+
+def worker(chance: random.Random) -> Iterator[str]:
+    """A worker's text lines: Celery tasks, half of which are runs of workflows, and calls to the plugin daemon."""
+    for caller, trace, message, second in _worker_records(chance):
+        time = f"2026-11-23 {_clock(second)}.{chance.randrange(1000):03}"
+        yield f"{time} INFO [Dummy-{chance.randrange(9000)}] [{caller}] {trace} - {message}"
+
+
+def worker_json(chance: random.Random) -> Iterator[str]:
+    """The same lines with LOG_OUTPUT_FORMAT=json."""
+    for caller, trace, message, second in _worker_records(chance):
+        line = {
+            "ts": f"2026-11-23T{_clock(second)}.{chance.randrange(1000):03}Z",
+            "severity": "INFO",
+            "service": "langgenius/dify",
+            "caller": caller,
+            "message": message,
+        }
+        yield json.dumps(line | {"trace_id": trace} if trace else line, separators=(",", ":"))
+
+
+def celery(chance: random.Random) -> Iterator[str]:
+    """Only the lines of Celery tasks that execute no runs, in the text format."""
+    for second in _seconds(chance, 40):
+        task = f"Task {chance.choice(_TASKS)}[{_uuid(chance)}]"
+        time = f"2026-11-23 {_clock(second)}.{chance.randrange(1000):03}"
+        if chance.random() < 0.5:
+            yield f"{time} INFO [MainThread] [strategy.py:161]  - {task} received"
+        else:
+            trace = f"{chance.getrandbits(128):032x}"
+            head = f"{time} INFO [Dummy-{chance.randrange(9000)}] [trace.py:128] {trace}"
+            yield f"{head} - {task} succeeded in {_time(chance)}s: None"
+
+
+_TASKS = (
+    "tasks.document_indexing_task.document_indexing_task",
+    "tasks.ops_trace_task.process_trace_tasks",
+    "tasks.mail_invite_member_task.send_invite_member_mail_task",
+    "schedule.clean_embedding_cache_task.clean_embedding_cache_task",
+)
+_RUN_TASK = "tasks.app_generate.workflow_execute_task.workflow_based_app_execution_task"
+
+
+def _worker_records(chance: random.Random) -> Iterator[tuple[str, str, str, int]]:
+    """The caller, the trace id, the message and the second of each record."""
+    apps, tenant = [_uuid(chance) for _ in range(30)], _uuid(chance)
+    seconds = _seconds(chance, 40)
+    while True:
+        task, trace = f"Task {chance.choice((_RUN_TASK, chance.choice(_TASKS)))}[{_uuid(chance)}]", ""
+        yield "strategy.py:161", "", f"{task} received", next(seconds)
+        trace = f"{chance.getrandbits(128):032x}"
+        if _RUN_TASK in task:
+            yield (
+                "workflow_execute_task.py:283",
+                trace,
+                f"workflow_based_app_execution_task run with params: app_id='{chance.choice(apps)}' "
+                f"workflow_id='{_uuid(chance)}' tenant_id='{tenant}' app_mode=<AppMode.WORKFLOW: 'workflow'> "
+                f"user=_Account(user_id='{_uuid(chance)}') args={{'inputs': {{}}}} streaming=True call_depth=0",
+                next(seconds),
+            )
+        for _ in range(chance.randrange(4)):
+            url = f"http://plugin_daemon:5002/plugin/{tenant}/dispatch/{chance.choice(_OPERATIONS)}"
+            yield "_client.py:1038", trace, f'HTTP Request: POST {url} "HTTP/1.1 200 OK"', next(seconds)
+        yield "trace.py:128", trace, f"{task} succeeded in {_time(chance)}s: None", next(seconds)
+
+
+def plugin_daemon_text(chance: random.Random) -> Iterator[str]:
+    """Access lines of the plugin daemon from version 0.5.3 on. Go writes the attributes in any order."""
+    for time, trace, tenant, attributes in _plugin_daemon_records(chance):
+        pairs = " ".join(f"{name}={value}" for name, value in chance.sample([*attributes.items()], len(attributes)))
+        identity = f"trace_id={trace} tenant_id={tenant}"
+        yield f"{time} INFO dify-plugin-daemon middleware.go:83 {identity} HTTP request {pairs}"
+
+
+def plugin_daemon_json(chance: random.Random) -> Iterator[str]:
+    """The same lines with LOG_OUTPUT_FORMAT=json."""
+    for time, trace, tenant, attributes in _plugin_daemon_records(chance):
+        line = {
+            "attributes": dict(sorted(attributes.items())),
+            "caller": "middleware.go:83",
+            "identity": {"tenant_id": tenant},
+            "message": "HTTP request",
+            "service": "dify-plugin-daemon",
+            "severity": "INFO",
+            "span_id": f"{chance.getrandbits(64):016x}",
+            "trace_id": trace,
+            "ts": time,
+        }
+        yield json.dumps(line, separators=(",", ":"))
+
+
+def _plugin_daemon_records(chance: random.Random) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """The time, the trace id, the tenant and the attributes of each record."""
+    tenants = [_uuid(chance) for _ in range(20)]
+    for second in _seconds(chance, 40):
+        tenant = chance.choice(tenants)
+        path = f"/plugin/{tenant}/dispatch/{chance.choice(_OPERATIONS)}"
+        attributes = {
+            "client_ip": "172.18.0.7",
+            "latency_ms": round(_time(chance) * 1000),
+            "method": "POST",
+            "path": "/health/check" if chance.random() < 0.1 else path,
+            "status": chance.choice((200, 200, 200, 500)),
+        }
+        time = f"2026-11-23T{_clock(second)}.{chance.randrange(10**9):09}Z"
+        yield time, f"{chance.getrandbits(128):032x}", tenant, attributes
+
+
+def gunicorn(chance: random.Random) -> Iterator[str]:
+    """Lines of gunicorn in the format that our documentation recommends."""
+    for second in _seconds(chance, 40):
+        method, target, status = _request(chance)
+        yield (
+            f'172.18.0.{chance.randrange(256)} - - [24/Nov/2026:{_clock(second)} +0000] "{method} {target} HTTP/1.1" '
+            f'{status} {chance.randrange(50_000)} "-" "{chance.choice(_AGENTS)}" {_time(chance):.6f}'
+        )
+
+
 def _event(second: int, chance: random.Random, signal: str, tenant: str, app: str, body: str) -> str:
     name, _, rest = body.partition(",")
-    clock = f"{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}.{chance.randrange(1000):03}"
+    clock = f"{_clock(second)}.{chance.randrange(1000):03}"
     return (
         f'{{"ts":"2026-11-23T{clock}Z","severity":"INFO","service":"langgenius/dify",'
         f'"caller":"telemetry_log.py:71","message":"telemetry.{signal}","trace_id":"{chance.getrandbits(128):032x}",'
@@ -215,6 +383,13 @@ CORPORA: dict[str, Callable[[random.Random], Iterator[str]]] = {
     "telemetry": telemetry,
     "telemetry-mixed": telemetry_mixed,
     "receiver": receiver,
+    "proxy": proxy,
+    "celery": celery,
+    "worker": worker,
+    "worker-json": worker_json,
+    "plugin-daemon-text": plugin_daemon_text,
+    "plugin-daemon-json": plugin_daemon_json,
+    "gunicorn": gunicorn,
 }
 
 
@@ -244,6 +419,10 @@ def _seconds(chance: random.Random, rate: int) -> Iterator[int]:
         for _ in range(chance.randrange(rate * 2)):
             yield second
         second += 1
+
+
+def _clock(second: int) -> str:
+    return f"{second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}"
 
 
 def _request(chance: random.Random) -> tuple[str, str, int]:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from parsers.gunicorn import TIMED
+
 #: The parser of each corpus, and its options.
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "nginx-timed": ("nginx", {"format": "dify-timed"}),
@@ -12,6 +14,13 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "telemetry": ("dify", {}),
     "telemetry-mixed": ("dify", {}),
     "receiver": ("dify", {}),
+    "proxy": ("dify", {}),
+    "celery": ("dify", {}),
+    "worker": ("dify", {}),
+    "worker-json": ("dify", {}),
+    "plugin-daemon-text": ("plugin-daemon", {}),
+    "plugin-daemon-json": ("plugin-daemon", {}),
+    "gunicorn": ("gunicorn", {"format": TIMED}),
 }
 
 _NGINX = (

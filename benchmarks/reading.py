@@ -23,13 +23,10 @@ from benchmarks.options import OPTIONS
 
 PROGRAMS = Path(__file__).with_name("mtail")
 
-#: Runs the exporter as if numpy were not installed.
-_WITHOUT_NUMPY = "import sys; sys.modules['numpy'] = None; from exporter.cli import main; main()"
-
 #: Slow contenders read fewer lines, because their cost is linear.
 _MAX_LINES = {"pygtail_and_client": 50_000}
 
-_LINES = ("replay", "replay, no numpy", "serve", "parse_and_post", "mtail", "pygtail_and_client", "findall")
+_LINES = ("replay", "serve", "parse_and_post", "mtail", "pygtail_and_client", "findall")
 _NGINX = ("fluent-bit", "fluent-bit, routes", "otelcol")
 _JSON = ("replay", "serve", "parse_and_post", "json_loads")
 _CONTENDERS: dict[str, tuple[str, ...]] = {
@@ -39,10 +36,11 @@ _CONTENDERS: dict[str, tuple[str, ...]] = {
     "plugin-daemon": _LINES,
     "dify-json": _JSON,
     "telemetry": (*_JSON, "json_loads_and_sums", "fluent-bit", "otelcol"),
-    "telemetry-mixed": _JSON,
-    "receiver": _JSON,
+    **dict.fromkeys(("telemetry-mixed", "receiver", "proxy", "worker-json", "plugin-daemon-json"), _JSON),
+    **dict.fromkeys(("celery", "worker", "plugin-daemon-text", "gunicorn"), ("replay", "serve", "parse_and_post")),
 }
-_BASELINE = dict.fromkeys(("dify-json", "telemetry", "telemetry-mixed", "receiver"), "json_loads")
+#: The first of these that reads a corpus is its baseline.
+_BASELINES = ("mtail", "json_loads", "parse_and_post")
 
 
 class Result(Struct, frozen=True):
@@ -76,7 +74,7 @@ def measure(folder: Path, name: str, lines: int, rounds: int) -> list[Result]:
         each: Cost(*(median(getattr(cost, field) for cost in found) for field in Cost.__struct_fields__))
         for each, found in costs.items()
     }
-    baseline = next(cost for each, cost in medians.items() if each.startswith(_BASELINE.get(name, "mtail")))
+    baseline = next(medians[each] for first in _BASELINES for each in medians if each.startswith(first))
     return [
         Result(
             each,
@@ -126,8 +124,6 @@ def _contenders(name: str) -> dict[str, Callable[[Path, int], Cost]]:
                 found[f"mtail {version}"] = lambda path, _, program=program: run(_mtail(program, name, path, "json"))  # type: ignore[misc]
         elif each == "replay":
             found[each] = lambda path, _: run(_replay(name, path))
-        elif each == "replay, no numpy":
-            found[each] = lambda path, _: run([sys.executable, "-c", _WITHOUT_NUMPY, *_replay(name, path)[1:]])
         else:
             found[each] = lambda path, _, each=each: _loop(each, name, path)  # type: ignore[misc]
     return found

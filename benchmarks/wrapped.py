@@ -14,11 +14,12 @@ from benchmarks.corpora import corpus
 from benchmarks.loops import enter
 from benchmarks.measure import processor
 from benchmarks.options import OPTIONS
+from exporter.cli.replay import tune_memory
 from parsers.envelope import ENVELOPES
 from parsers.parser import registered
 
 #: A container that runs the program of each parser, as `docker compose logs` names it.
-_CONTAINERS = {"nginx": b"nginx-1", "dify": b"api-1", "plugin-daemon": b"plugin_daemon-1"}
+_CONTAINERS = {"nginx": b"nginx-1", "dify": b"api-1", "gunicorn": b"api-1", "plugin-daemon": b"plugin_daemon-1"}
 
 
 def docker(lines: list[bytes]) -> Iterator[bytes]:
@@ -51,6 +52,7 @@ def measure(folder: Path, name: str, lines: int, rounds: int) -> Mapping[str, fl
         inner = ENVELOPES[envelope](parser=parser)
         steps[envelope] = lambda inner=inner, content=content: enter(inner, _reader(content))  # type: ignore[misc]
     steps["json.loads of docker"] = lambda: [json.loads(line) for line in wrapped["docker"]]
+    tune_memory()
     costs: dict[str, list[float]] = {step: [] for step in steps}
     for _ in range(rounds):
         for step, run in steps.items():

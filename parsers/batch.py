@@ -15,8 +15,8 @@ Units and conventions of all records:
   line whose duration is known, in any order.
 * Text that a client, a user or a provider wrote (a path, a prompt, an error message) never becomes a label.
 
-The exporter checks each batch by these types before it counts any of it. It refuses a batch that violates them as a
-whole. Records carry a tag (their class name), so that msgspec can check them.
+The exporter checks each batch of another package's parser by these types before it counts any of it. It refuses a batch
+that violates them as a whole. Records carry a tag (their class name), so that msgspec can check them.
 """
 
 from collections.abc import Mapping

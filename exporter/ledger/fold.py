@@ -185,8 +185,10 @@ def _failure(ledger: SourceLedger, record: b.Failure) -> None:
 
 
 def _active(ledger: SourceLedger, record: b.Active) -> None:
-    ledger.active.pop(record.worker, None)
-    ledger.active[record.worker] = structs.replace(record, at=event_time(ledger, record.at))
+    """Keep the newest number of a worker. The records of a batch have any order."""
+    newest = structs.replace(record, at=event_time(ledger, record.at))
+    before = ledger.active.pop(record.worker, newest)
+    ledger.active[record.worker] = before if (before.at or 0) > (newest.at or 0) else newest
     while len(ledger.active) > _MAX_WORKERS:
         del ledger.active[next(iter(ledger.active))]
 

@@ -40,6 +40,9 @@ _ACTIVE = 60.0
 #: A time that is further ahead of the clock is not believed: days in the future would push the real ones out.
 _MAX_AHEAD = 86_400 * SECOND
 
+#: So many durations and sums of a source wait at most, beside those of one window.
+_MOST_WAITING = 1 << 16
+
 #: The tables of a book, with their label names. LINES counts lines, DROPPED_TIMES the times that were not understood.
 LINES, DROPPED_TIMES = "lines", "dropped_times"
 REQUESTS, FAILED_REQUESTS, RUNS, ERRORS = "requests", "failed_requests", "runs", "errors"
@@ -132,6 +135,7 @@ class History:
         """`unit` is the span of time of a book. Only days can be closed."""
         self.books: dict[BookKey, Book] = {}
         self.closed: ChangeTracker[str, str] = ChangeTracker()
+        self.sources: list[SourceBooks] = []
         self._clock, self._unit = clock, unit
         self._forgotten: set[BookKey] = set()
         #: The newest event time of each file of a source, and the wall clock when it was read.
@@ -150,16 +154,24 @@ class History:
     def enabled(self) -> bool:
         return self.config.days > 0
 
-    def book(self, source: str, at: int | None, is_late: bool = False) -> Book:
-        """The book of a time in nanoseconds. The time None is now."""
+    def key(self, source: str, at: int | None, is_late: bool = False) -> BookKey:
+        """The key of the book of a time in nanoseconds. The time None is now."""
         now = round(self._clock() * SECOND)
         day = LATE if is_late else self._day(now if at is None else at)
         if day <= self.closed.get(source, "") or (at is not None and not _OLDEST <= at <= now + _MAX_AHEAD):
             day = LATE
-        key = self.config.timezone, day, source
+        return self.config.timezone, day, source
+
+    def book(self, key: BookKey) -> Book:
+        """The book with this key, which is added if there is none."""
         if key not in self.books:
             self.books[key] = Book(self._limits)
         return self.books[key]
+
+    def enter_waiting(self) -> None:
+        """Enter what the sources have summed up into the books. Before this call, the books are not complete."""
+        for each in self.sources:
+            each.enter_waiting()
 
     def read(self, source: str, file: str, at: int | None) -> None:
         """Remember that a file of a source has reached a time, and is being read."""
@@ -244,16 +256,29 @@ class History:
 class SourceBooks:
     """The books of one source, for the functions that fold records. Without a history it takes nothing.
 
-    The numbers of a batch are summed up first, and `enter` adds the sums to the book: many records have equal labels.
-    `moved_to` is the time in nanoseconds of records that belong to another time than the lines being read, else None.
+    Numbers wait in sums until somebody needs the books, another book begins, or there are many: many records and many
+    windows have equal labels. `moved_to` is the time in nanoseconds of records that belong to another time than the
+    lines being read, else None.
     """
 
     moved_to: int | None = None
 
     def __init__(self, history: History, source: str) -> None:
         self._history, self._source = history, source
+        self._key: BookKey | None = None
         self._sums: dict[Labels, int | Decimal] = {}
         self._durations: defaultdict[Labels, list[int]] = defaultdict(list)
+        self._waiting = 0
+        history.sources.append(self)
+
+    def begin(self, at: int | None, is_late: bool) -> None:
+        """Begin a batch. It belongs to the book of the event time `at` in nanoseconds; None if none is known."""
+        if not self._history.enabled:
+            return
+        key = self._history.key(self._source, at, is_late)
+        if key != self._key or self._waiting + len(self._sums) > _MOST_WAITING:
+            self.enter_waiting()
+        self._key = key
 
     def add(self, table: str, labels: Labels, amount: int | Decimal, at: int | None = None) -> None:
         """Add to a number. `at` is given for an event that ended at another time than the lines being read."""
@@ -263,23 +288,28 @@ class SourceBooks:
         if at is None:
             self._sums[key] = self._sums.get(key, 0) + amount
         else:
-            self._history.book(self._source, at).add(key, amount)
+            self._book(at).add(key, amount)
 
     def observe(self, table: str, labels: Labels, durations: Sequence[int]) -> None:
         """Add durations in nanoseconds. There must be at least one."""
         if self.moved_to is not None and self._history.enabled:
-            self._history.book(self._source, self.moved_to).observe((table, *labels), durations)
+            self._book(self.moved_to).observe((table, *labels), durations)
         elif self._history.enabled:
             self._durations[table, *labels] += durations
+            self._waiting += len(durations)
 
-    def enter(self, at: int | None, is_late: bool) -> None:
-        """Enter the sums into the book of the event time `at` in nanoseconds; None if none is known."""
+    def enter_waiting(self) -> None:
+        """Enter the sums into the book of their batches."""
         if not self._sums and not self._durations:
             return
-        book = self._history.book(self._source, at, is_late)
+        book = self._book(None) if self._key is None else self._history.book(self._key)
         for labels, amount in self._sums.items():
             book.add(labels, amount)
         for labels, durations in self._durations.items():
             book.observe(labels, durations)
         self._sums.clear()
         self._durations.clear()
+        self._waiting = 0
+
+    def _book(self, at: int | None) -> Book:
+        return self._history.book(self._history.key(self._source, at))

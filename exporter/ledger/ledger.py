@@ -158,6 +158,7 @@ class Ledger:
         """
         with self._lock:
             self._finalize_runs(self._clock())
+            self._history.enter_waiting()
             self._history.close_days(self._ledgers)
             state = self._state(ChangeTracker.changes)
             state.history, state.closed = self._history.changes(), {**self._history.closed}
@@ -171,6 +172,7 @@ class Ledger:
     def closed_days(self) -> dict[BookKey, Entries]:
         """The books that are complete and wait for the archive. They do not change any more."""
         with self._lock:
+            self._history.enter_waiting()
             return {**self._history.closed_books(frozenset(self._ledgers))}
 
     def forget_days(self, keys: Iterable[BookKey]) -> None:
@@ -181,6 +183,7 @@ class Ledger:
     def books(self) -> dict[BookKey, Entries]:
         """All books that are not in the archive."""
         with self._lock:
+            self._history.enter_waiting()
             return {key: {**book} for key, book in self._history.books.items()}
 
     def restore(self, state: State, sources: Iterable[str]) -> list[str]:
@@ -256,6 +259,7 @@ class Ledger:
             add(c.UNPARSED_LINES, (source, reason), count)
         if batch.last_at is not None and not ledger.last_at:
             ledger.last_at = event_time(ledger, batch.last_at)  # for usages without a time in the first batch
+        ledger.books.begin(each.at or ledger.last_at or None, each.is_late)
         if batch.lines:
             ledger.books.add(LINES, (), batch.lines)
         post(ledger, batch.records)
@@ -266,7 +270,6 @@ class Ledger:
             self._budgets.see(event_time(ledger, batch.last_at))
             advance(ledger, batch.last_at)
             ledger.usage_at = max(ledger.usage_at, event_time(ledger, batch.last_at))
-        ledger.books.enter(each.at or ledger.last_at or None, each.is_late)
 
     def _count_events(self, source: str, events: RotationEvents) -> None:
         self._series.add(c.ROTATIONS, (source,), events.rotations)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from msgspec import structs
 
 from exporter.wsgi.log_file import LogFile
-from parsers.dify.proxy import HEARTBEAT_EVENT, ProxyAttributes, ProxyLine, encode
+from parsers.dify.proxy import HEARTBEAT_EVENT, SERVICE, ProxyAttributes, ProxyLine, encode
 
 _HEARTBEAT_SECONDS = 10.0
 _HEARTBEAT = ProxyAttributes(event=HEARTBEAT_EVENT, worker="", active_requests=0)
@@ -53,7 +53,7 @@ class RequestLog:
         line = ProxyLine(
             ts=datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             severity="INFO",
-            service="dify-exporter-proxy",
+            service=SERVICE,
             caller="proxy",
             message=message,
             trace_id=trace_id,

@@ -7,7 +7,6 @@ from msgspec import Struct, structs
 
 from exporter.tail.encoding import UTF_8_BOM
 from parsers.batch import Batch
-from parsers.envelope import Envelope
 from parsers.lines import before_too_long
 from parsers.parser import Parser
 from parsers.slices import Slice, Slicer, SpanOf
@@ -44,8 +43,7 @@ def feed(
     `line_length` bytes is one unparsed line (`too_long`). `size` is the size of the first window in bytes. If the part
     does not end the log, an unfinished record at its end is not consumed.
     """
-    # In an envelope, a larger window would not fit into the cache of the processor.
-    usual = line_length if isinstance(parser, Envelope) else max(line_length, BLOCK)
+    usual = max(line_length, BLOCK)
     most = 2 * line_length if parser.joined else usual
     window_parser = _WindowParser(parser, line_length, part.skip, span_of)
     window, over, size = b"", False, min(max(size, line_length), usual)

@@ -31,7 +31,7 @@ from exporter.tail.time_zones import EventTimeCheck
 from exporter.tail.tracker import Tracker
 from exporter.tail.tracker_set import TrackerSet
 from exporter.tail.unparsed_log import UnparsedLogger
-from exporter.tail.validation import MalformedError, validate_batch
+from exporter.tail.validation import MalformedError, is_built_in, validate_batch
 from exporter.tail.wake import Wake
 from parsers.batch import Batch
 from parsers.parser import Parser
@@ -249,8 +249,9 @@ class Source:
             self.errors["encoding"] += 1
         try:
             skip = window.position.skip_streams
-            batch = self._settings.parser.parse_part(window.data, window.final, skip, self._context.lengths.line)
-            validate_batch(window, batch)
+            parser = self._settings.parser
+            batch = parser.parse_part(window.data, window.final, skip, self._context.lengths.line)
+            validate_batch(window, batch, is_built_in(parser))
         except Exception as error:  # a third-party parser may raise anything
             detail = f" ({error})" if isinstance(error, MalformedError) else ""
             tracker.error = f"parser: {type(error).__name__}{detail}"

@@ -7,8 +7,7 @@ window are grouped by the shape of their path before a route is looked up, so th
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
-from functools import cache, cached_property
-from importlib.util import find_spec
+from functools import cached_property
 from itertools import repeat
 from operator import itemgetter
 
@@ -42,7 +41,7 @@ from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import SECOND, many_nanoseconds
 from parsers.values.times import common_log, epoch_seconds, iso
 
-#: A window of so many bytes is read by columns. Live windows are smaller, so only a replay loads numpy.
+#: A window of so many bytes is read by columns. Live windows are smaller, so only a backlog or a replay loads numpy.
 _LARGE = 1 << 19
 
 #: The roles whose text has a shape that may decide the route. A whole request line holds more than a path.
@@ -92,7 +91,7 @@ class AccessReader(Struct, frozen=True, dict=True):
         """
         consumed, lines = whole_lines(window, final)
         block = window[:consumed]
-        if consumed < _LARGE or self._plan is None or not _has_numpy():
+        if consumed < _LARGE or self._plan is None:
             return self._parse_rows(block, lines, read_other)
         from parsers.access import columns, tally
 
@@ -250,11 +249,6 @@ class AccessReader(Struct, frozen=True, dict=True):
         if None not in moments.values():
             return newest, ()
         return newest, dropped_values("time", [row[column] for row in rows if moments[row[column]] is None])
-
-
-@cache
-def _has_numpy() -> bool:
-    return find_spec("numpy") is not None
 
 
 def _column(rows: Sequence[Row], column: int | None) -> Iterable[bytes]:

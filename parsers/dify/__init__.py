@@ -8,8 +8,6 @@ import re
 from functools import cached_property
 from typing import Any, ClassVar
 
-from msgspec import structs
-
 from parsers import gunicorn
 from parsers.access.routes import table
 from parsers.batch import (
@@ -32,12 +30,14 @@ from parsers.batch import (
     Usage,
     UsageMissing,
 )
+from parsers.blocks import parse_blocks
 from parsers.dify import error_body, failures, receiver, structured, text
 from parsers.dify.events import EVENTS
 from parsers.dify.message import MessageReader
 from parsers.dify.receiver import RECEIVED
+from parsers.dify.records import RecordReader
 from parsers.dify.requests import DifyAccessReader
-from parsers.lines import Outcome, by_line
+from parsers.lines import Outcome
 from parsers.parser import Parser
 from parsers.values.http import FAILURES
 from parsers.values.times import zone
@@ -56,7 +56,7 @@ class Dify(Parser, frozen=True):
     routes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _ = self._zone, self._reader, self._requests
+        _ = self._zone, self._reader, self._requests, self._records
 
     @cached_property
     def _zone(self) -> Any:
@@ -70,21 +70,22 @@ class Dify(Parser, frozen=True):
     def _requests(self) -> DifyAccessReader:
         return DifyAccessReader(table(self.routes), self.timezone)
 
+    @cached_property
+    def _records(self) -> RecordReader:
+        return RecordReader(self._reader, self._zone)
+
     def parse(self, window: bytes, final: bool = False) -> Batch:
-        consumed = len(window) if final else window.rfind(b"\n") + 1
-        results, rest = [], window[:consumed]
-        for read in (EVENTS.read, RECEIVED.read, self._requests.json, self._requests.text):
-            results.append(result := read(rest))
-            rest = result.rest
-        others = by_line(rest, True, self._line)
-        times = (others.last_at, *(result.newest for result in results))
-        return structs.replace(
-            others,
-            consumed=consumed,
-            lines=others.lines + sum(result.lines for result in results),
-            last_at=max((at for at in times if at is not None), default=None),
-            records=(*(record for result in results for record in result.records), *others.records),
+        access, records = self._requests, self._records
+        readers = (
+            EVENTS.read,
+            RECEIVED.read,
+            self._reader.proxy.read,
+            access.json,
+            access.text,
+            records.json,
+            records.text,
         )
+        return parse_blocks(window, final, readers, self._line)
 
     def _line(self, line: bytes) -> Outcome:
         if line.startswith(b"{"):

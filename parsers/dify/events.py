@@ -12,7 +12,7 @@ import msgspec
 from msgspec import defstruct, structs
 
 from parsers.batch import Record
-from parsers.dify.block import BlockResult, TimedLine, by_quarter, decode_lines, newest_of, parts_of
+from parsers.blocks import BlockResult, TimedLine, read_lines
 from parsers.dify.sums import EventSums, grouped
 from parsers.dify.telemetry import NO_PRICE, TABLE, Seconds, TelemetryEvent, Text, UsagePrice
 from parsers.dropped import dropped
@@ -74,23 +74,14 @@ class EventReader:
 
     def read(self, block: bytes) -> BlockResult:
         """Return the records of the regular events of a block of whole lines."""
-        sums, times, lines, rest = self._sums(True), list[str](), 0, list[bytes]()
-        for raws in parts_of(block, self._sign):
-            found, not_read = decode_lines(raws, self._decode), set[int]()
-            known = [line for line in found if line is not None]
-            for quarter, newest, members in by_quarter(known):
-                if quarter is None:
-                    not_read.update(map(id, members))
-                else:
-                    for kind, events in grouped([line.attributes for line in members], type):
-                        sums.add(kind, events, quarter)
-                    times.append(newest)
-            lines += len(raws)
-            if not_read or len(known) < len(raws):
-                rest += [raw for raw, line in zip(raws, found, strict=True) if line is None or id(line) in not_read]
-        if not lines:
-            return BlockResult((), None, 0, block)
-        return BlockResult(sums.records(), newest_of(times), lines - len(rest), b"".join(rest))
+        sums = self._sums(True)
+
+        def take(lines: Sequence[Any], quarter: int) -> Sequence[Any]:
+            for kind, events in grouped([line.attributes for line in lines], type):
+                sums.add(kind, events, quarter)
+            return lines
+
+        return read_lines(block, self._sign, self._decode, take)._replace(records=sums.records())
 
 
 def _plan(kind: type[TelemetryEvent]) -> Mapping[str, tuple[str, Callable[[Any], Any]]]:

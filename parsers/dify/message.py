@@ -12,8 +12,9 @@ from parsers.access.routes import Routes
 from parsers.batch import OTHER, UNKNOWN, Invocation, Record, Request, Task, TaskReceived
 from parsers.dify import runs
 from parsers.dify.failures import failures_of_record
+from parsers.dify.proxy_records import ProxyReader
 from parsers.dropped import dropped
-from parsers.plugin_daemon import operation_of
+from parsers.plugin_daemon.operations import operation_of
 from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import MILLISECOND, nanoseconds
 
@@ -40,7 +41,13 @@ _ACCESS = re.compile(rb"(\S++) (/.*|-) (\d{3}|-) (\d{1,12}(?:\.\d{1,9})?|-)(?: \
 #: The beginning of an access line that a newline in the path has split.
 _CUT_ACCESS = re.compile(rb"(\S++) /")
 
-_HTTPX = re.compile(rb'HTTP Request: [A-Z]+ https?://[^/\s"]*(/[^\s"]*) "HTTP/[0-9.]+ (\d{3})\b.*"')
+#: From httpx/_client.py: the path and the status code.
+HTTPX = rb'HTTP Request: [A-Z]+ https?://[^/\s"]*(/[^\s"]*) "HTTP/[0-9.]+ (\d{3})\b.*"'
+_HTTPX = re.compile(HTTPX)
+HTTPX_CALLER = b"_client.py"
+
+#: The files that log the messages of Celery.
+TASK_CALLERS = (b"trace.py", b"strategy.py", b"request.py")
 
 #: From celery/app/trace.py. A task that raises an exception it declared (`throws`) is logged at INFO but has failed.
 _TASK = re.compile(
@@ -60,16 +67,18 @@ class MessageReader:
     """Turns record heads into records. It keeps the routes and no other state."""
 
     def __init__(self, routes: Routes) -> None:
-        self.routes = routes
+        self.routes, self.proxy = routes, ProxyReader(routes)
         self._callers: Mapping[bytes, Callable[[RecordHead], list[Record]]] = {
             b"ext_request_logging.py": self._access,
-            b"_client.py": _httpx,
-            b"trace.py": _task,
-            b"strategy.py": _task,
-            b"request.py": _task,
+            HTTPX_CALLER: _httpx,
+            **dict.fromkeys(TASK_CALLERS, _task),
             b"workflow_execute_task.py": _run,
             **dict.fromkeys(runs.ERROR_CALLERS, _trace_error),
         }
+
+    def reads(self, caller: bytes) -> bool:
+        """Return whether records of this file count, besides errors."""
+        return caller in self._callers
 
     def records(self, head: RecordHead) -> list[Record]:
         """Return the records of a head. A head of the level ERROR or CRITICAL also gives its failure."""
@@ -118,19 +127,20 @@ def _task(head: RecordHead) -> list[Record]:
     The return value behind the end can be any text.
     """
     if received := _TASK_RECEIVED.fullmatch(head.message):
-        return [TaskReceived(_task_name(received[1].decode("ascii", "replace")))]
+        return [TaskReceived(task_name(received[1].decode("ascii", "replace")))]
     match = _TASK.match(head.message)
     if match is None:
         return []
     name = match[1].decode("ascii", "replace")
     status = _TASK_STATUS[match[2].split()[0]]
     duration = nanoseconds(match[3]) if match[3] else None
-    task = Task(_task_name(name), status, duration)
+    task = Task(task_name(name), status, duration)
     closed = runs.closed(head.trace_id, name, status, duration, head.at)
     return [task, *closed, *dropped("duration", match[3], duration)]
 
 
-def _task_name(name: str) -> str:
+def task_name(name: str) -> str:
+    """Return the label of a task: its name, `other` for a name that no function can have or that is too long."""
     return name if _TASK_NAME.fullmatch(name) else OTHER
 
 

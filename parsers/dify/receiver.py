@@ -27,7 +27,7 @@ from parsers.batch import (
     Usage,
     UsageMissing,
 )
-from parsers.dify.block import TimedLine
+from parsers.blocks import TimedLine
 from parsers.dify.error_body import KINDS as CAUSES
 from parsers.dify.events import EventReader
 from parsers.dify.sums import EventSums, grouped

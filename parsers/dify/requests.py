@@ -5,14 +5,13 @@ expected, is left to the reader of single lines. A test checks that both give th
 """
 
 import re
-from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import compress
 from operator import itemgetter
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from parsers.access import roles
 from parsers.access.format import REGULAR, Format
@@ -20,12 +19,11 @@ from parsers.access.roles import Roles
 from parsers.access.routes import Routes
 from parsers.access.rows import AccessReader, Row
 from parsers.batch import Accepted, Record
-from parsers.dify.block import DIGITS, BlockResult, TimedLine, by_quarter, decode_lines, newest_of, parts_of
+from parsers.blocks import BlockResult, TimedLine, newest_of_texts, read_lines
 from parsers.dify.runs import failure_of_stream
 from parsers.lines import whole_lines
-from parsers.values import json as lenient_json
 from parsers.values.numbers import MILLISECOND
-from parsers.values.times import iso, zone
+from parsers.values.times import zone
 
 _REQUEST = rb"([!-~]++ /[^ \t\n\r\f\v?#%\\\x1b]*+) ([0-9]{3}) ([0-9]{1,6}+\.[0-9]{1,9}+)(?: [0-9A-Za-z-]*+)?"
 #: The pattern does not check the digits of the time, which would take a third of the search: all times are checked at
@@ -38,9 +36,6 @@ _LINE = (
 #: contains the first letter of a POST request, and the group of the trace id is empty: those requests that need their
 #: time and trace id get them later.
 _MESSAGES = re.compile(rb"^(?:(?=(P)))?()" + _REQUEST + rb"$|^.*$", re.MULTILINE)
-_TO_SECONDS = len("2026-11-23 08:53:")
-#: The shape of a time in text lines, with all digits equal.
-_SHAPE = b"0000-00-00 00:00:00.000"
 
 _CALLER = "ext_request_logging.py:"
 #: Texts that every access line contains. A block without them is not searched by pattern.
@@ -54,20 +49,10 @@ class _AccessLine(TimedLine, frozen=True, gc=False):
     caller: str
     message: str
     attributes: None = None
-
-
-class _TracedLine(Struct, frozen=True, gc=False):
     trace_id: Annotated[str, Meta(max_length=64)] = ""
 
 
-class _TraceIdLine(Struct, frozen=True, gc=False):
-    trace_id: Any = ""
-
-
 _decode = msgspec.json.Decoder(_AccessLine).decode
-_decode_traced = msgspec.json.Decoder(_TracedLine).decode
-_decode_trace_id = lenient_json.decoder(_TraceIdLine)
-
 
 _P, _HEAD, _LAST = itemgetter(0), itemgetter(2), itemgetter(-1)
 
@@ -91,7 +76,7 @@ class DifyAccessReader:
         regular, others = rows, list[bytes]()
         if any(map(_LAST, rows)):
             regular, others = [row for row in rows if not row[-1]], [row[-1] + b"\n" for row in rows if row[-1]]
-        newest = self._newest([row[0] for row in regular])
+        newest = newest_of_texts([row[0] for row in regular], self._access.local)
         if newest is None:
             return BlockResult((), None, 0, block)
         empty = whole_lines(block, True)[1] - len(rows)
@@ -100,25 +85,15 @@ class DifyAccessReader:
 
     def json(self, block: bytes) -> BlockResult:
         """Read the access lines in JSON from a block of whole lines."""
-        rows, times, lines, rest = list[Row](), list[str](), 0, list[bytes]()
-        for raws in parts_of(block, _JSON_SIGN):
-            found, read_lines = decode_lines(raws, _decode), list[_AccessLine]()
-            known = [line for line in found if line is not None] if None in found else cast(list[_AccessLine], found)
-            for quarter, newest, members in by_quarter(known):
-                if quarter is not None:
-                    regular, matches = _regular(members)
-                    read_lines += regular
-                    own = raws if len(regular) == len(raws) else _raws_of(regular, found, raws)
-                    rows += self._traced(regular, matches, own)
-                    times += [newest] if len(regular) == len(members) else [line.ts for line in regular]
-            lines += len(raws)
-            if len(read_lines) < len(raws):
-                read = set(map(id, read_lines))
-                rest += [raw for raw, line in zip(raws, found, strict=True) if id(line) not in read]
-        if not rows:
-            return BlockResult((), None, 0, block)
-        records = self._records(rows, "UTC")
-        return BlockResult(records, newest_of(times), lines - len(rest), b"".join(rest))
+        rows = list[Row]()
+
+        def take(lines: Sequence[_AccessLine], _: int) -> Sequence[_AccessLine]:
+            regular, matches = _regular(lines)
+            rows.extend(self._traced(regular, matches))
+            return regular
+
+        result = read_lines(block, _JSON_SIGN, _decode, take)
+        return result._replace(records=self._records(rows, "UTC"))
 
     def _records(self, rows: Sequence[Row], timezone: str) -> tuple[Record, ...]:
         """Return all records of the rows. `timezone` is the zone of their times.
@@ -134,28 +109,14 @@ class DifyAccessReader:
                 accepted.append(Accepted(labels[1], failure, *traces, timezone))
         return (*self._access.requests(groups), *accepted)
 
-    def _traced(self, lines: Sequence[_AccessLine], rows: list[Row], raws: Sequence[bytes]) -> list[Row]:
-        """Add the times and the trace ids to those rows that may be accepted requests. Only their ids are decoded."""
-        numbers = [
-            number
-            for number in compress(range(len(rows)), map(_P, rows))
-            if rows[number][3] == b"200" and rows[number][2].endswith(self._endings)
-        ]
-        for number, trace_id in zip(numbers, _trace_ids_of([raws[number] for number in numbers]), strict=True):
-            rows[number] = (lines[number].ts.encode(), trace_id, *rows[number][2:])
+    def _traced(self, lines: Sequence[_AccessLine], rows: list[Row]) -> list[Row]:
+        """Add the times and the trace ids to those rows that may be accepted requests."""
+        for number in compress(range(len(rows)), map(_P, rows)):
+            row, line = rows[number], lines[number]
+            if row[3] == b"200" and row[2].endswith(self._endings):
+                trace_id = line.trace_id if "\n" not in line.trace_id else ""
+                rows[number] = (line.ts.encode(), trace_id.encode(), *row[2:])
         return rows
-
-    def _newest(self, times: list[bytes]) -> int | None:
-        """Return the newest time; None if any time is not as Dify writes it or does not exist (in a 13th month).
-
-        The reader of single lines then counts the wrong times.
-        """
-        local = self._access.local
-        if not times or b"".join(times).translate(DIGITS) != _SHAPE * len(times):
-            return None
-        found = [iso(time, local) for time in _newest_by_minute(times)]
-        known = [at for at in found if at is not None]
-        return max(known) if len(known) == len(found) else None
 
 
 def _regular(lines: Sequence[_AccessLine]) -> tuple[Sequence[_AccessLine], list[Row]]:
@@ -171,30 +132,6 @@ def _regular(lines: Sequence[_AccessLine]) -> tuple[Sequence[_AccessLine], list[
     return lines, matches
 
 
-def _raws_of(lines: Sequence[_AccessLine], found: Sequence[_AccessLine | None], raws: Sequence[bytes]) -> list[bytes]:
-    """Return the raw bytes of these lines, which are some of those in `found`."""
-    known = set(map(id, lines))
-    return [raw for raw, line in zip(raws, found, strict=True) if id(line) in known]
-
-
-def _trace_ids_of(raws: Sequence[bytes]) -> list[bytes]:
-    """Return the trace id of each line; b"" for a line without a valid one."""
-    try:
-        trace_ids = "\n".join([line.trace_id for line in map(_decode_traced, raws)]).encode().split(b"\n")
-    except (ValueError, RecursionError):  # one of them is not a text, or too long
-        return list(map(_trace_id_of, raws))
-    return trace_ids if len(trace_ids) == len(raws) else list(map(_trace_id_of, raws))
-
-
-def _trace_id_of(raw: bytes) -> bytes:
-    """Return the trace id of a line, b"" if it has no valid one."""
-    try:
-        trace_id = _decode_trace_id(raw).trace_id
-    except (ValueError, RecursionError):
-        return b""
-    return trace_id[:64].encode() if isinstance(trace_id, str) and "\n" not in trace_id[:64] else b""
-
-
 def _traces_of(rows: Sequence[Row]) -> tuple[str, str] | None:
     """Return the trace ids and the times of rows, one per line of text; None if no row has a trace id."""
     trace_ids = [row[1] for row in rows]
@@ -206,13 +143,3 @@ def _traces_of(rows: Sequence[Row]) -> tuple[str, str] | None:
 
 def _is_access(caller: str) -> bool:
     return caller.startswith(_CALLER)
-
-
-def _newest_by_minute(times: list[bytes]) -> list[bytes]:
-    """Return the newest time of each minute. Within a minute, texts sort like times in every time zone."""
-    newest, end = list[bytes](), 0
-    times.sort()
-    while end < len(times):
-        end = bisect_left(times, times[end][:_TO_SECONDS] + b":", end)  # a colon sorts behind every digit
-        newest.append(times[end - 1])
-    return newest

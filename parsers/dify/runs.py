@@ -16,7 +16,8 @@ from parsers.access.routes import Routes
 from parsers.batch import RUN_KINDS, UNKNOWN, Accepted, Closed, ErrorLevel, Opened, TraceError
 from parsers.values.times import iso_of
 
-_TASK_NAME = "workflow_based_app_execution_task"
+#: The name of the task that executes a run, without its module.
+RUN_TASK = "workflow_based_app_execution_task"
 #: Everything behind `user=` may be text of the user.
 _PARAMETERS = re.compile(
     rb"workflow_based_app_execution_task run with params: app_id='([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})' "
@@ -59,7 +60,7 @@ def closed(trace_id: str, task: str, status: str, duration: int | None, at: int 
 
     `status` is the status of the task. `duration` is in nanoseconds.
     """
-    if task.rpartition(".")[2] != _TASK_NAME or status not in _STATUS:
+    if task.rpartition(".")[2] != RUN_TASK or status not in _STATUS:
         return []
     return [Closed(trace_id, _STATUS[status], duration, at)]
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from parsers.dify import proxy, receiver
+from parsers.dify import proxy, proxy_records, receiver
 from parsers.dify.events import EVENTS
 from parsers.dify.message import MessageReader, RecordHead
 from parsers.dropped import with_dropped_time
@@ -53,14 +53,20 @@ def read(line: bytes, reader: MessageReader) -> Outcome:
         return "format"
     at = iso(record.ts.encode("ascii", "replace"), UTC)
     if record.attributes:
+        if record.service == proxy.SERVICE:
+            return _proxied(record, at, reader)
         if record.message.startswith("telemetry."):
             return with_dropped_time(EVENTS.records(record.attributes, at), record.ts, at), at
         if record.service == receiver.SERVICE:
             return with_dropped_time(receiver.records(record.attributes, at), record.ts, at), at
-        if proxy.EVENT in bytes(record.attributes):
-            found = proxy.records(record.attributes, at, reader.routes)
-            return "json" if found is None else (with_dropped_time(found, record.ts, at), at)
+        if proxy_records.EVENT in bytes(record.attributes):
+            return _proxied(record, at, reader)
     return with_dropped_time(reader.records(_head(record, at)), record.ts, at), at
+
+
+def _proxied(record: _StructuredLine, at: int | None, reader: MessageReader) -> Outcome:
+    found = reader.proxy.records(record.attributes, at)
+    return "json" if found is None else (with_dropped_time(found, record.ts, at), at)
 
 
 def matched_length(line: bytes) -> int:

@@ -77,13 +77,13 @@ class Compose(Envelope, frozen=True):
             raise ValueError("NULs in place of the prefix")
         return None if _COMMAND_MESSAGE.match(line) else LinePiece(line[match.end() :])
 
-    def contents(self, block: bytes, count: int) -> bytes | None:
+    def contents(self, block: bytes) -> tuple[bytes, int] | None:
         found = _USUAL_LINE.findall(block)
-        if len(found) < count:
+        if len(found) < block.count(b"\n"):
             return None
         streams = _streams_of(self.parser.services)
         is_other = any(streams[container] == _OTHER_SERVICE for container in set(map(itemgetter(0), found)))
-        return None if is_other else b"".join(map(itemgetter(1), found))
+        return None if is_other else (b"".join(map(itemgetter(1), found)), len(found))
 
     def matched_length(self, line: bytes) -> int:
         match = _PREFIX.match(line)

@@ -35,6 +35,6 @@ class Cri(Envelope, frozen=True):
             raise ValueError("not a CRI line")
         return piece
 
-    def contents(self, block: bytes, count: int) -> bytes | None:
+    def contents(self, block: bytes) -> tuple[bytes, int] | None:
         found = _WHOLE_LINE.findall(block)
-        return b"".join(found) if len(found) == count else None
+        return (b"".join(found), len(found)) if len(found) == block.count(b"\n") else None

@@ -1,5 +1,6 @@
 """Parse lines of Docker's json-file driver: `{"log":"…\\n","stream":"stdout","time":"…"}`. Only `log` is required."""
 
+from io import BytesIO
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -27,7 +28,7 @@ class _WholeLine(Struct, frozen=True, gc=False):
 
 _HEADS = (b'{"log":', b'{"stream":', b'{"time":')
 _decode = lenient_json.decoder(_DockerLine)
-_decode_whole_lines = msgspec.json.Decoder(_WholeLine).decode_lines
+_decode_whole = msgspec.json.Decoder(_WholeLine).decode
 
 
 def docker_piece(line: bytes) -> LinePiece:
@@ -62,14 +63,9 @@ class Docker(Envelope, frozen=True):
     def piece(self, line: bytes) -> LinePiece | None:
         return docker_piece(line)
 
-    def contents(self, block: bytes, count: int) -> bytes | None:
-        # No object can begin or end elsewhere: a newline inside a string is not JSON.
-        if not block.startswith(b"{") or not block.endswith(b"}\n") or block.count(b"}\n{") != count - 1:
-            return None
+    def contents(self, block: bytes) -> tuple[bytes, int] | None:
         try:
-            logs = [line.log for line in _decode_whole_lines(block)]
+            logs = [line.log for line in map(_decode_whole, BytesIO(block))]
         except (ValueError, RecursionError):
             return None
-        text = "".join(logs)
-        ends_each = {log[-1] for log in logs} == {"\n"} and text.count("\n") == len(logs) == count
-        return text.encode() if ends_each else None
+        return ("".join(logs).encode(), len(logs)) if {log[-1] for log in logs} == {"\n"} else None

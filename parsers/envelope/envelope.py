@@ -11,7 +11,7 @@ from msgspec import structs
 
 from parsers.batch import Batch
 from parsers.envelope.pieces import ConsumedLines, LinePiece, PhysicalLine, WindowLimits, join, single_line_records
-from parsers.lines import EXAMPLE_LENGTH, before_too_long, whole_lines
+from parsers.lines import EXAMPLE_LENGTH, before_too_long
 from parsers.parser import Parser
 
 
@@ -29,8 +29,8 @@ class Envelope(Parser, frozen=True):
         """
         raise TypeError(f"{type(self).__name__} has no piece method")
 
-    def contents(self, block: bytes, count: int) -> bytes | None:
-        """Return the contents of `count` whole lines, each with its newline, by a few calls for all of them.
+    def contents(self, block: bytes) -> tuple[bytes, int] | None:
+        """Return the contents of whole lines, each with its newline, by a few calls for all of them; and their number.
 
         None if any line is not a whole record in the usual form. Then `piece` reads each line.
         """
@@ -72,8 +72,8 @@ class Envelope(Parser, frozen=True):
         return self.parser.advice_on(log, sample)
 
     def _parse(self, window: bytes, limits: WindowLimits) -> Batch:
-        whole, count = whole_lines(window, limits.final)
-        batch = self._parse_block(window[:whole], count, limits)
+        whole = len(window) if limits.final else window.rfind(b"\n") + 1
+        batch = self._parse_block(window[:whole], limits)
         if batch is not None:
             return batch
         physical = window[:whole].split(b"\n")
@@ -92,16 +92,22 @@ class Envelope(Parser, frozen=True):
         consumed = whole if consumed_lines.cut == len(physical) else _size(physical[: consumed_lines.cut])
         return _counted(inner, physical, lines, consumed_lines, consumed)
 
-    def _parse_block(self, block: bytes, count: int, limits: WindowLimits) -> Batch | None:
+    def _parse_block(self, block: bytes, limits: WindowLimits) -> Batch | None:
         """Parse whole lines that are all in the usual form; None if they are not."""
         has_too_long = limits.line_length is not None and before_too_long(block, limits.line_length) < len(block)
         if limits.skip or has_too_long or b"\0" in block or not block.endswith(b"\n"):
             return None
-        payload = self.contents(block, count)
-        inner = None if payload is None else self.parser.parse(payload, limits.final)
-        if payload is None or inner is None or inner.consumed < len(payload):
+        contents = self.contents(block)
+        if contents is None:
             return None
-        return structs.replace(inner, consumed=len(block))
+        payload, count = contents
+        inner = self.parser.parse(payload, limits.final)
+        # A content with a newline inside would be two lines.
+        return (
+            structs.replace(inner, consumed=len(block))
+            if (inner.consumed, inner.lines) == (len(payload), count)
+            else None
+        )
 
     def _lines(self, physical: list[bytes], line_length: int | None, has_nuls: bool) -> list[PhysicalLine]:
         lines: list[PhysicalLine] = []

@@ -11,62 +11,22 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from parsers.access import format
-from parsers.batch import OTHER, Batch, Failure, Invocation, Record
+from parsers.batch import Batch, Failure, Invocation, Record
+from parsers.blocks import parse_blocks
 from parsers.dropped import dropped, with_dropped_time
 from parsers.heads import begins_json_record, begins_record
-from parsers.lines import Outcome, by_line, whole_lines, without_colors
+from parsers.lines import Outcome, without_colors
 from parsers.parser import Parser
-from parsers.plugin_daemon import gin
+from parsers.plugin_daemon import access, gin
 from parsers.plugin_daemon.errors import KINDS, PLUGIN_ERROR, kind_of_json, kind_of_text
+from parsers.plugin_daemon.operations import operation_of
 from parsers.values import json as lenient_json
 from parsers.values.http import status_code_of
 from parsers.values.numbers import MICROSECOND, MILLISECOND, SECOND, nanoseconds
 from parsers.values.times import iso, zone
-
-#: For the end of each path `/plugin/{tenant}/dispatch/…` or `/v2/invoke/dispatch/…`: its name in the daemon's metrics.
-_OPERATIONS = {
-    b"llm/invoke": "invoke_llm",
-    b"llm/num_tokens": "get_llm_num_tokens",
-    b"text_embedding/invoke": "invoke_text_embedding",
-    b"text_embedding/num_tokens": "get_text_embedding_num_tokens",
-    b"multimodal_embedding/invoke": "invoke_multimodal_embedding",
-    b"rerank/invoke": "invoke_rerank",
-    b"multimodal_rerank/invoke": "invoke_multimodal_rerank",
-    b"tts/invoke": "invoke_tts",
-    b"tts/model/voices": "get_tts_model_voices",
-    b"speech2text/invoke": "invoke_speech2text",
-    b"moderation/invoke": "invoke_moderation",
-    b"model/schema": "get_ai_model_schemas",
-    b"model/polling/start": "start_polling",
-    b"model/polling/check": "check_polling",
-    b"model/validate_provider_credentials": "validate_provider_credentials",
-    b"model/validate_model_credentials": "validate_model_credentials",
-    b"tool/invoke": "invoke_tool",
-    b"tool/validate_credentials": "validate_tool_credentials",
-    b"tool/get_runtime_parameters": "get_tool_runtime_parameters",
-    b"agent_strategy/invoke": "invoke_agent_strategy",
-    b"oauth/get_authorization_url": "get_authorization_url",
-    b"oauth/get_credentials": "get_credentials",
-    b"oauth/refresh_credentials": "refresh_credentials",
-    b"dynamic_select/fetch_parameter_options": "fetch_parameter_options",
-    b"trigger/invoke_event": "invoke_trigger_event",
-    b"trigger/dispatch_event": "dispatch_trigger_event",
-    b"trigger/subscribe": "subscribe_trigger",
-    b"trigger/unsubscribe": "unsubscribe_trigger",
-    b"trigger/refresh": "refresh_trigger",
-    b"trigger/validate_credentials": "validate_trigger_credentials",
-    b"datasource/validate_credentials": "validate_datasource_credentials",
-    b"datasource/get_website_crawl": "invoke_website_datasource_get_crawl",
-    b"datasource/get_online_document_pages": "invoke_online_document_datasource_get_pages",
-    b"datasource/get_online_document_page_content": "invoke_online_document_datasource_get_page_content",
-    b"datasource/online_drive_browse_files": "invoke_online_drive_browse_files",
-    b"datasource/online_drive_download_file": "invoke_online_drive_download_file",
-}
-
-_DISPATCH = re.compile(rb"/(?:plugin/[^/]+|v2/invoke)/dispatch/([^?]*)", re.DOTALL)
 
 _GIN_PARTS = (
     rb"\[GIN\] ", rb"(\d{4}/\d\d/\d\d - \d\d:\d\d:\d\d) ", rb"\| *(\d{3}) ", rb"\| *([0-9a-z.\xc2\xb5\xce\xbc]+) ",
@@ -132,12 +92,6 @@ _decode = lenient_json.decoder(_JsonLine)
 _decode_access = lenient_json.decoder(_AccessAttributes)
 
 
-def operation_of(path: bytes) -> str | None:
-    """Return the operation of a dispatch path, `other` for an unknown operation, None for any other path."""
-    match = _DISPATCH.match(path)
-    return _OPERATIONS.get(match[1], OTHER) if match else None
-
-
 def go_duration(text: bytes) -> int | None:
     """Parse a Go duration (`1m41s`, `98.7µs`, `0s`) to nanoseconds; None for any other text."""
     total, end = 0, 0
@@ -164,21 +118,8 @@ class PluginDaemon(Parser, frozen=True):
         return zone(self.timezone)
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
-        consumed, count = whole_lines(window, final)
-        calls, times, regular, rest = gin.read(window[:consumed], lambda end: _OPERATIONS.get(end, OTHER))
-        call_times = [iso(time.replace(b" - ", b" "), self._zone) for time in times]
-        if None in call_times:  # the reader of single lines counts how many lines have this time
-            calls, call_times, regular, rest = [], [], 0, window[:consumed]
-        others = by_line(rest, True, self._line)
-        moments = (others.last_at, *call_times)
-        return structs.replace(
-            others,
-            consumed=consumed,
-            lines=count,
-            ignored=others.ignored + count - regular - others.lines,
-            last_at=max((at for at in moments if at is not None), default=None),
-            records=(*calls, *others.records),
-        )
+        readers = (lambda block: gin.read(block, self._zone), access.text, access.json)
+        return parse_blocks(window, final, readers, self._line)
 
     def matched_length(self, line: bytes) -> int:
         plain = without_colors(line)

@@ -6,11 +6,15 @@ give the same result.
 
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from datetime import tzinfo
 
-from parsers.batch import Invocation
+from parsers.blocks import BlockResult
+from parsers.lines import whole_lines
+from parsers.plugin_daemon.access import invocation
+from parsers.plugin_daemon.operations import operation_of_end
 from parsers.values.http import status_code_of
 from parsers.values.numbers import MICROSECOND, MILLISECOND, SECOND, many_nanoseconds
+from parsers.values.times import iso
 
 #: The last group is any other line. The distinct times are checked later, each one once.
 _LINES = re.compile(
@@ -25,34 +29,26 @@ _SIGN = b"[GIN] "
 _UNITS = {b"s": SECOND, b"ms": MILLISECOND, b"\xc2\xb5s": MICROSECOND}
 
 
-def read(block: bytes, operation_of: Callable[[bytes], str]) -> tuple[list[Invocation], set[bytes], int, bytes]:
-    """Read the access lines of a block of whole lines.
-
-    Return the calls of models and tools, the distinct times as they are written, the number of access lines, and all
-    other lines. `operation_of` gives the operation for the end of a dispatch path.
-    """
+def read(block: bytes, local: tzinfo) -> BlockResult:
+    """Read the access lines of a block of whole lines. `local` is the zone of their times."""
     if _SIGN not in block:
-        return [], set(), 0, block
+        return BlockResult((), None, 0, block)
     groups: defaultdict[tuple[bytes, ...], list[bytes]] = defaultdict(list)
-    times, rest, count = set[bytes](), list[bytes](), 0
-    for time, status, number, unit, end, other in _LINES.findall(block):
+    found, times, others = _LINES.findall(block), set[bytes](), list[bytes]()
+    for time, status, number, unit, end, other in found:
         if other:
-            rest.append(other)
+            others.append(other + b"\n")
             continue
-        count += 1
         times.add(time)
         if end:
             groups[status, unit, end].append(number)
-    if not all(map(_TIME.fullmatch, times)):
-        return [], set(), 0, block
+    known = [iso(time.replace(b" - ", b" "), local) for time in times if _TIME.fullmatch(time)]
+    newest = [at for at in known if at is not None]
+    if not times or len(newest) < len(times):  # the reader of single lines counts how many lines have a wrong time
+        return BlockResult((), None, 0, block)
     records = [
-        _invocation(operation_of(end[1:]), status_code_of(status), many_nanoseconds(numbers, _UNITS[unit]))
+        invocation(operation_of_end(end[1:]), status_code_of(status), many_nanoseconds(numbers, _UNITS[unit]))
         for (status, unit, end), numbers in groups.items()
     ]
-    return records, times, count, b"".join([line + b"\n" for line in rest])
-
-
-def _invocation(operation: str, status_code: str, durations: list[int]) -> Invocation:
-    if len(durations) == 1:
-        return Invocation(operation, status_code, durations[0])
-    return Invocation(operation, status_code, None, len(durations), tuple(durations))
+    rest = b"".join(others) + b"\n" * (whole_lines(block, True)[1] - len(found))
+    return BlockResult(records, max(newest), len(found) - len(others), rest)

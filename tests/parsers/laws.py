@@ -12,7 +12,9 @@ import msgspec
 from parsers.batch import (
     UNPARSED_REASONS,
     Accepted,
+    Active,
     Batch,
+    DroppedLines,
     DroppedValue,
     Failure,
     FirstToken,
@@ -22,6 +24,8 @@ from parsers.batch import (
     Request,
     Run,
     SpanApp,
+    Task,
+    TaskReceived,
     Usage,
 )
 from parsers.parser import Parser
@@ -40,17 +44,19 @@ def _moves(record: object) -> Iterable[tuple[object, ...]]:
             yield from [("bytes known", *labels)]
         for kind in ("durations", "first_bytes", "handler_durations"):
             yield from ((kind, *labels, value) for value in getattr(record, kind))
-    elif isinstance(record, NodeRun | Invocation | Run | FirstToken):
+    elif isinstance(record, NodeRun | Invocation | Run | FirstToken | Task | TaskReceived):
         fields = msgspec.structs.asdict(record)
         labels = [value for name, value in fields.items() if name not in ("duration", "count", "durations")]
         kind = type(record).__name__
-        durations = record.durations or (() if record.duration is None else (record.duration,))
+        durations = fields.get("durations") or (() if fields.get("duration") is None else (fields["duration"],))
         yield from ((kind, *labels, value) for value in durations)
         yield from [(kind, *labels)] * record.count
     elif isinstance(record, DroppedValue):
         yield from [("dropped", record.field)] * record.count
     elif isinstance(record, Usage):
         yield from [_usage(record)] * record.count
+    elif isinstance(record, Active | DroppedLines):
+        return
     elif isinstance(record, Accepted | OfSpan | SpanApp | Failure):
         yield from _other_moves(record)
     else:
@@ -85,6 +91,8 @@ def _amounts(record: object) -> Iterable[tuple[tuple[object, ...], int | Decimal
     if isinstance(record, Usage):
         for name in ("input_tokens", "output_tokens", "unsplit_tokens", "cost"):
             yield (*_usage(record), name), getattr(record, name) or 0
+    if isinstance(record, DroppedLines):
+        yield ("dropped lines",), record.lines
     if isinstance(record, OfSpan):
         yield from ((("of span", record.parent, *key), amount) for key, amount in _amounts(record.record))
 
@@ -94,8 +102,11 @@ def summed(batches: Iterable[Batch]) -> dict[str, object]:
     batches = list(batches)
     facts: Counter[object] = Counter(move for b in batches for r in b.records for move in _moves(r))
     sums: dict[tuple[object, ...], int | Decimal] = {}
+    active: dict[str, int] = {}  # the newest line of each worker counts
     for batch in batches:
         for r in batch.records:
+            if isinstance(r, Active):
+                active[r.worker] = max(active.get(r.worker, 0), r.at or 0)
             for key, amount in _amounts(r):
                 sums[key] = sums.get(key, 0) + amount
             if isinstance(r, Request) and r.response_bytes is not None:
@@ -108,6 +119,7 @@ def summed(batches: Iterable[Batch]) -> dict[str, object]:
         "last_at": max((b.last_at for b in batches if b.last_at is not None), default=None),
         "facts": facts,
         "sums": sums,
+        "active": active,
     }
 
 

@@ -1,7 +1,6 @@
 """Columns and rows give the same result for any block, and columns are used for large blocks."""
 
 import re
-import sys
 
 import pytest
 from hypothesis import given
@@ -130,11 +129,3 @@ def test_regular_lines_are_read_as_columns(format: str, sample: str, monkeypatch
 )
 def test_a_format_that_columns_cannot_read_is_read_as_rows(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert blocks_of(Nginx(format=format), b'"GET / HTTP/1.1" 200\n' * 50_000, monkeypatch) == []
-
-
-def test_without_numpy_large_windows_are_read_as_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    log = (ROOT / "samples" / "nginx-dify-timed.log").read_bytes() * 200
-    with_numpy = PARSERS[TIMED].parse(log)
-    monkeypatch.setitem(sys.modules, "parsers.access.columns", None)
-    monkeypatch.setattr(access, "_has_numpy", lambda: False)
-    assert summed([PARSERS[TIMED].parse(log)]) == summed([with_numpy])

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import field, structs
 
+from parsers import blocks as block
 from parsers.batch import UNKNOWN, NodeRun, Record, Usage, UsageMissing
-from parsers.dify import Dify, block
+from parsers.dify import Dify
 from parsers.dify.events import EventReader
 from parsers.dify.spending import costs_of, total
 from parsers.dify.telemetry import TABLE, CountRule, EventFacts, ModelCall, Price, Seconds, Text

@@ -8,14 +8,18 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
+from parsers import blocks as block
 from parsers.batch import ERROR_KINDS, Active, DroppedLines, Failure, FirstToken, Request, Usage, UsageMissing
 from parsers.dify import Dify
 from parsers.dify.error_body import CAUSES, CONCURRENCY_LIMIT
-from parsers.dify.proxy import ProxyAttributes, ProxyLine, UsageEntry, decode, encode
+from parsers.dify.proxy import SERVICE, ProxyAttributes, ProxyLine, UsageEntry, decode, encode
 from tests.golden import ROOT
+from tests.parsers.laws import summed
+from tests.parsers.test_dify_events import marred
 
 APP = "770e8400-1f2d-4c3b-9a4e-0123456789ab"
 AT = 1_795_424_011_404_000_000
@@ -379,3 +383,95 @@ def test_the_parser_reads_what_the_encoder_writes(line: ProxyLine) -> None:
 def test_a_line_without_a_worker_still_counts_its_request() -> None:
     assert [type(record) for record in read(changed(worker="", active_requests=3))] == [Request, Usage, FirstToken]
     assert [type(record) for record in read(changed(active_requests=None))] == [Request, Usage, FirstToken]
+
+
+#: Other values of members and attributes.
+ODD: dict[str, list[Any]] = {
+    "dify.event.name": ["dify.proxy.heartbeat", "dify.proxy.other", "telemetry", None],
+    "http.request.method": ["GET", "get", "", 5, "\ud800"],
+    "http.route": ["/v1/info", "/v1/workflows/run", "/v1/messages/1/feedbacks", "other", "", None],
+    "http.response.status_code": [400, 429, 499, 504, 99, 200.0, "200", -1, None, 10**13, 10**400],
+    "http.server.request.duration": [0, 2, -1, "1.5", None, True, 1e300, 0.0000000015],
+    "dify.proxy.time_to_first_byte": [0, "1.5", None, []],
+    "gen_ai.server.time_to_first_token": [0, 1, "x", None],
+    "http.request.body.size": [None, -1, "x"],
+    "http.response.body.size": [0, None, -1, 7.0, 7.5, "7"],
+    "dify.proxy.outcome": ["client_closed", "stream_error", "upstream_timeout", "upstream_reset", "run_failed", "", 5],
+    "dify.streaming": [False, None, "x"],
+    "dify.error.code": ["completion_request_error", "too_many_requests", "x", None, 5],
+    "dify.error.kind": ["rate_limited", CONCURRENCY_LIMIT, "x", None],
+    "dify.app_id": [None, "no uuid", "01234567-89ab-cdef-0123-456789abcdef", 5],
+    "dify.proxy.worker": ["w2", "", None, "w" * 70],
+    "dify.proxy.active_requests": [0, 7, -1, None, "3"],
+    "dify.proxy.dropped_lines": [0, 7, -1, None, "3"],
+}  # fmt: skip
+ODD_USAGES: dict[str, list[Any]] = {
+    "gen_ai.provider.name": [None, "", 5],
+    "gen_ai.request.model": [None, "gpt-4.1-mini", {}],
+    "gen_ai.usage.input_tokens": [None, 0, -1, 5.0, "5", 10**13],
+    "gen_ai.usage.output_tokens": [None, 0, True],
+    "gen_ai.usage.total_tokens": [None, 0, 46, 60, 5, 10**12],
+    "dify.total_price": [None, "0", "-1", "NaN", 0.5, 5, True, "1E-15", "0.1234567890123", "x"],
+    "dify.currency": [None, "EUR", "", "CANARY", 5],
+}  # fmt: skip
+ODD_LINES: dict[str, list[Any]] = {
+    "ts": ["2026-11-23T08:59:59.999Z", "2026-11-23T09:00:00.000Z", "2026-13-23T08:53:00.142Z", "", 5],
+    "service": ["dify-exporter-receive", "dify-plugin-daemon", "api", None],
+    "message": ["telemetry.span_detail", "", None],
+    "severity": ["ERROR", 5],
+    "attributes": [None, {}, [], "x", '"dify.proxy.'],
+    "more": [[[]], 10**400, "\ud800"],
+}
+
+
+@st.composite
+def logs(draw: st.DrawFn) -> bytes:
+    """Return lines that differ in a few values only, so that some of them can be summed up."""
+    line = json.loads(encode(ProxyLine(ts="2026-11-23T08:53:31.404Z", service=SERVICE, message="", attributes=REQUEST)))
+
+    @st.composite
+    def changed(draw: st.DrawFn, values: dict[str, list[Any]], most: int = 1) -> dict[str, Any]:
+        names = draw(st.lists(st.sampled_from(sorted(values)), max_size=most))
+        return {name: draw(st.sampled_from(values[name])) for name in names}
+
+    kinds = []
+    for _ in range(draw(st.integers(1, 4))):
+        usage = [
+            line["attributes"]["dify.proxy.usage"][0] | draw(changed(ODD_USAGES, 2))
+            for _ in range(draw(st.integers(0, 2)))
+        ]
+        attributes = line["attributes"] | {"dify.proxy.usage": usage} | draw(changed(ODD, 2))
+        kinds.append(line | {"attributes": attributes} | (draw(changed(ODD_LINES)) if draw(st.booleans()) else {}))
+    lines = draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=12))
+    return b"".join([draw(marred(json.dumps(each, separators=(",", ":")).encode())) for each in lines])
+
+
+@settings(max_examples=4 * settings.default.max_examples)
+@given(log=logs())
+def test_a_block_is_the_sum_of_its_lines(log: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(block, "MANY", 1)
+        patch.setattr(block, "PART", 2000)  # a few lines
+        found = Dify().parse(log, final=True)
+        patch.setattr(block, "MANY", len(log) + 1)
+        plain = Dify().parse(log, final=True)
+    assert summed([found]) == summed([plain])
+    assert found.examples == plain.examples
+
+
+def test_every_attribute_is_tested_with_wrong_values() -> None:
+    assert {each.encode_name for each in structs.fields(ProxyAttributes)} - {"dify.proxy.usage"} == ODD.keys()
+    assert {each.encode_name for each in structs.fields(UsageEntry)} == ODD_USAGES.keys()
+
+
+def test_requests_with_equal_labels_are_one_record() -> None:
+    """Otherwise the law above would also hold for a reader that leaves all lines to the reader of single lines."""
+    text = encode(ProxyLine(ts="2026-11-23T08:53:31.404Z", service=SERVICE, message="", attributes=REQUEST))
+    later = encode(
+        ProxyLine(ts="2026-11-23T08:53:31.405Z", service=SERVICE, message="", attributes=changed(active_requests=5))
+    )
+    records = Dify().parse(text * 50 + later + text * 49).records
+    assert [type(record) for record in records] == [Active, Request, Usage, FirstToken]
+    assert records[0] == Active("w1", 5, AT + 10**6)
+    assert [getattr(record, "count", 1) for record in records] == [1, 100, 100, 100]
+    assert records[2].cost == Decimal("0.1289")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from parsers import blocks as block
 from parsers.batch import (
     UNKNOWN,
     DroppedValue,
@@ -21,7 +22,7 @@ from parsers.batch import (
     Usage,
     UsageMissing,
 )
-from parsers.dify import Dify, block
+from parsers.dify import Dify
 from parsers.tracing import heartbeat_line
 from tests.parsers.laws import check_laws, summed
 from tests.parsers.test_dify_events import OTHERS, TIMES, marred

@@ -14,17 +14,17 @@ CONTENT = b"2026-11-23 08:53:08.820 INFO [Dummy-1] [ext_request_logging.py:73] %
 
 
 class OneByOneDocker(Docker, frozen=True):
-    def contents(self, block: bytes, count: int) -> bytes | None:
+    def contents(self, block: bytes) -> tuple[bytes, int] | None:
         return None
 
 
 class OneByOneCri(Cri, frozen=True):
-    def contents(self, block: bytes, count: int) -> bytes | None:
+    def contents(self, block: bytes) -> tuple[bytes, int] | None:
         return None
 
 
 class OneByOneCompose(Compose, frozen=True):
-    def contents(self, block: bytes, count: int) -> bytes | None:
+    def contents(self, block: bytes) -> tuple[bytes, int] | None:
         return None
 
 

@@ -150,6 +150,23 @@ def test_a_late_time_counts_as_late(tmp_path: Path) -> None:
     assert rig.lines()[h.LATE] == 1
 
 
+@pytest.mark.parametrize("most", [0, h._MOST_WAITING])
+def test_numbers_that_wait_belong_to_the_day_of_their_batch(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(h, "_MOST_WAITING", most)
+    ledger = Ledger(Limits(), lambda: START + 10 * DAY)
+    ledger.keep_history(History(HistoryConfig(), Limits(), lambda: START + 10 * DAY))
+    for day, duration in ((0, 1), (0, 2), (1, 3), (0, 4)):
+        at = (START + day * DAY) * 10**9
+        request = Request("GET", "/v1/info", "200", durations=(duration * 10**9,))
+        ledger.enter("api", Batch(1, 1, last_at=at, records=(request,)), at)
+    found = [
+        (book[h.LINES,], book[h.REQUESTS, "/v1/info", "2xx"], sum(book[h.DURATIONS, "/v1/info", "2xx"].values()))
+        for book in ledger.books().values()
+    ]  # type: ignore[union-attr]
+    assert found == [(3, 3, 3), (1, 1, 1)]
+    assert sum(map(len, filter(None, ledger.changes().history.values()))) == 6
+
+
 def test_the_numbers_of_a_book() -> None:
     ledger = Ledger(Limits(), lambda: START + 10 * DAY)
     ledger.keep_history(History(HistoryConfig(), Limits(), lambda: START))

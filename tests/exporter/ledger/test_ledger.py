@@ -169,6 +169,13 @@ def test_a_time_from_the_future_keeps_neither_a_join_nor_a_worker_for_ever() -> 
         assert ledger.snapshot(NOW + 31).active == {"s": 0}
 
 
+def test_the_newest_line_of_a_worker_decides_in_any_order() -> None:
+    ledger = entered(b.Active("w", 7, round(NOW * SECOND)), b.Active("w", 3, round((NOW - 1) * SECOND)))
+    assert ledger.snapshot(NOW).active == {"s": 7}
+    ledger.enter("s", b.Batch(records=(b.Active("w", 2, round(NOW * SECOND)),)))
+    assert ledger.snapshot(NOW).active == {"s": 2}
+
+
 def test_open_joins_are_bounded() -> None:
     opened = [b.Opened(f"t{n}", "workflow", "app", at=n) for n in range(5)]
     ledger = entered(*opened, open_joins=2)

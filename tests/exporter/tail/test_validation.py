@@ -7,8 +7,10 @@ from decimal import Decimal
 import pytest
 
 from exporter.tail.position import Position, Window
-from exporter.tail.validation import MalformedError, validate_batch
+from exporter.tail.validation import MalformedError, is_built_in, validate_batch
 from parsers import batch as b
+from parsers.envelope import ENVELOPES
+from parsers.parser import Parser, registered
 
 HALF = "\ud800"
 
@@ -63,3 +65,30 @@ def test_a_stream_that_the_state_could_not_store_is_refused() -> None:
 def test_a_currency_of_the_built_in_parsers_is_accepted(currency: str) -> None:
     usage = b.Usage("a", "b", HALF, 1, cost=Decimal(1), currency=currency)
     validate_batch(Window("source", "file", Position("path", 1, 1, 1)), b.Batch(records=(usage,)))
+
+
+class Foreign(Parser, frozen=True):
+    """A parser of another package."""
+
+
+def test_only_parsers_of_this_package_are_trusted() -> None:
+    own = [kind() for kind in registered().values() if kind.__module__.startswith("parsers.") and kind.guesses == ({},)]
+    assert own
+    for parser in own:
+        assert is_built_in(parser)
+        assert all(is_built_in(envelope(parser=parser)) for envelope in ENVELOPES.values())
+    assert not is_built_in(Foreign())
+    assert not any(is_built_in(envelope(parser=Foreign())) for envelope in ENVELOPES.values())
+
+
+@pytest.mark.parametrize("batch", [b.Batch(consumed=2, lines=1), b.Batch(consumed=1, lines=1, ignored=2)])
+def test_a_wrong_position_is_refused_also_of_a_trusted_parser(batch: b.Batch) -> None:
+    window = Window("source", "file", Position("path", 1, 1, 1), b"x")
+    with pytest.raises(MalformedError):
+        validate_batch(window, batch, is_trusted=True)
+
+
+def test_a_wrong_record_is_refused_of_any_other_parser() -> None:
+    window = Window("source", "file", Position("path", 1, 1, 1), b"x")
+    with pytest.raises(MalformedError):
+        validate_batch(window, b.Batch(consumed=1, lines=1, records=(b.Invocation("x", "200", -1),)))

@@ -1,0 +1,223 @@
+"""Sum up the lines of our proxy by the labels of their records: requests, tokens, prices, times to the first token."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from msgspec import structs
+
+from parsers.access.routes import INVALID, STATIC, RouteInformation, Routes
+from parsers.batch import UNKNOWN, DroppedLines, Failure, FirstToken, Record, Request, Usage, UsageMissing
+from parsers.dify.error_body import CAUSE_BY_CODE, CAUSES, CONCURRENCY_LIMIT, KINDS
+from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, UsageEntry
+from parsers.dify.spending import costs_of, total
+from parsers.dify.telemetry import app_id_of, name_of
+from parsers.dify.tokens import TokenCounts
+from parsers.dropped import dropped, dropped_values
+from parsers.values.currencies import currency_of
+from parsers.values.http import failure_of, method_of, status_code_of
+from parsers.values.numbers import SECOND, money
+
+#: The attributes that decide the labels of a request.
+_LABELS = attrgetter("method", "route", "status_code", "outcome", "error_kind", "error_code")
+
+
+class _Requests(NamedTuple):
+    """Requests with equal labels: method, route, status code and failure; the cause of their failure."""
+
+    labels: tuple[str, str, str, str]
+    cause: str
+    needs_usage: bool
+    lines: list[ProxyAttributes]
+
+
+class ProxySums:
+    """Sums of lines whose numbers are checked, by the labels of their records, in the order of the lines.
+
+    With `strict` the types of all usages are known too, so that regular ones are summed up in columns.
+    """
+
+    def __init__(self, routes: Routes, strict: bool) -> None:
+        self._routes, self._strict = routes, strict
+        self._lost_lines = 0
+        self._requests: dict[tuple[Any, ...], _Requests] = {}
+        self._first_tokens: defaultdict[tuple[str | None, str | None], list[float]] = defaultdict(list)
+        #: Entries by time, app, labels, and which of their amounts are known.
+        self._usages: defaultdict[tuple[Any, ...], list[UsageEntry]] = defaultdict(list)
+        self._records: list[Record] = []
+
+    def add(self, lines: Sequence[ProxyAttributes], at: int | None) -> None:
+        """Add lines. `at` is their time in nanoseconds since the epoch, or the begin of its quarter of an hour."""
+        self._lost_lines += sum([line.dropped_lines for line in lines if line.dropped_lines])
+        for line in lines:
+            if line.event != REQUEST_EVENT:
+                continue
+            labels, usage = _LABELS(line), line.usage
+            if (requests := self._requests.get(labels)) is None:
+                requests = self._requests[labels] = self._begin(line)
+            requests.lines.append(line)
+            if line.time_to_first_token is not None:
+                self._first_tokens[line.app_id, usage[0].model if usage else None].append(line.time_to_first_token)
+            is_complete = self._add_usage(line, at) if usage else False
+            if requests.needs_usage and not is_complete and (reason := _missing_reason(usage)):
+                self._records.append(UsageMissing(app_id_of(line.app_id), reason))
+
+    def _begin(self, line: ProxyAttributes) -> _Requests:
+        route, status = _route(line.route, self._routes), line.status_code
+        status_code = status_code_of(b"" if status is None else b"%d" % status)
+        method, cause = method_of(line.method.encode()), _cause(line)
+        is_answered = status_code.startswith("2") and line.outcome in ("", "ok")
+        needs_usage = is_answered and method == "POST" and _reports_usage(self._routes.information(route))
+        return _Requests((method, route, status_code, _failure(line, status_code, cause)), cause, needs_usage, [])
+
+    def _add_usage(self, line: ProxyAttributes, at: int | None) -> bool:
+        """Add the usage of a request. Return whether all of its entries are regular, so that none is missing.
+
+        Regular amounts are two counts without a total, or only a total.
+        """
+        is_complete = True
+        for entry in line.usage:
+            is_split = entry.total_tokens is None
+            has_tokens = (
+                entry.input_tokens and entry.output_tokens if is_split else entry.total_tokens and _has_total(entry)
+            )
+            if self._strict and has_tokens:
+                labels = line.app_id, entry.provider, entry.model, entry.currency
+                self._usages[at, is_split, entry.total_price is not None, labels].append(entry)
+            else:
+                is_complete = False
+                self._records += _usage(entry, app_id_of(line.app_id), at)
+        return is_complete
+
+    def records(self) -> list[Record]:
+        found: list[Record] = [DroppedLines(self._lost_lines)] if self._lost_lines else []
+        for requests in self._requests.values():
+            found.append(_request(requests))
+            if requests.cause in KINDS:
+                found.append(Failure(requests.cause, len(requests.lines)))
+        for (at, is_split, has_price, labels), entries in self._usages.items():
+            found += _usages(entries, labels, at, is_split, has_price)
+        found += self._records
+        for (app_id, model), times in self._first_tokens.items():
+            found.append(_first_token(app_id_of(app_id), name_of(model), _nanoseconds(times)))
+        return found
+
+
+def _has_total(entry: UsageEntry) -> bool:
+    return entry.input_tokens is None and entry.output_tokens is None
+
+
+def _nanoseconds(times: Iterable[float | None]) -> tuple[int, ...]:
+    return tuple([round(time * SECOND) for time in times if time is not None])
+
+
+def _request(requests: _Requests) -> Request:
+    lines = requests.lines
+    sizes = [line.response_size for line in lines if line.response_size is not None]
+    return Request(
+        *requests.labels,
+        len(lines),
+        response_bytes=sum(sizes) if sizes else None,
+        durations=_nanoseconds([line.duration for line in lines]),
+        first_bytes=_nanoseconds([line.time_to_first_byte for line in lines]),
+    )
+
+
+def _first_token(app_id: str, model: str, times: tuple[int, ...]) -> FirstToken:
+    if len(times) == 1:
+        return FirstToken(app_id, model, times[0])
+    return FirstToken(app_id, model, None, len(times), times)
+
+
+def _usages(
+    entries: Sequence[UsageEntry], labels: tuple[Any, ...], at: int | None, is_split: bool, has_price: bool
+) -> Iterator[Record]:
+    """Return the sum of regular entries with equal labels, or one record each if one of their prices is none."""
+    app_id, provider, model, currency = labels
+    costs = costs_of([entry.total_price for entry in entries]) if has_price else None
+    if has_price and costs is None:
+        for entry in entries:
+            yield from _usage(entry, app_id_of(app_id), at)
+        return
+    cost, names = None if costs is None else total(costs), (app_id_of(app_id), name_of(provider), name_of(model))
+    usage = Usage(*names, cost=cost, currency=currency_of(currency), at=at, count=len(entries))
+    if is_split:
+        input_tokens, output_tokens = sum([e.input_tokens for e in entries]), sum([e.output_tokens for e in entries])
+        yield structs.replace(usage, input_tokens=input_tokens, output_tokens=output_tokens)
+    else:
+        yield structs.replace(usage, unsplit_tokens=sum([e.total_tokens for e in entries]))
+
+
+def _reports_usage(kind: RouteInformation) -> bool:
+    """Return whether responses of a route report their usage: those of apps that are called with an API key.
+
+    Other responses that call a model, such as transcripts of speech, never report it, and neither does the web app.
+    """
+    return kind.area == "service_api" and kind.model == "yes" and kind.streaming != "no"
+
+
+def _route(route: str, routes: Routes) -> str:
+    """Return a route label. The proxy writes templates; any other text is looked up as a path."""
+    if not route:
+        return UNKNOWN
+    is_known = routes.information(route).area != "other" or route in (STATIC, INVALID, UNKNOWN)
+    return route if is_known else routes.of_path(route.encode())
+
+
+def _usage(entry: UsageEntry, app_id: str, at: int | None) -> Iterable[Record]:
+    cost = money(entry.total_price)
+    yield from dropped("price", entry.total_price, cost)
+    yield from dropped_values("tokens", entry.token_counts.invalid)
+    tokens = entry.token_counts.split
+    if any(tokens) or cost:
+        model = name_of(entry.provider), name_of(entry.model)
+        yield Usage(app_id, *model, *tokens, cost, currency_of(entry.currency), at)
+
+
+def _missing_reason(usage: Sequence[UsageEntry]) -> str:
+    """Return why the usage of a whole request (one entry per model) is missing or wrong; "" if it is complete."""
+    needed = [entry for entry in usage if not _is_empty_total(entry)]
+    if usage and not needed:
+        return ""
+    reasons = {entry.token_counts.missing for entry in needed}
+    if "inconsistent" in reasons:
+        return "inconsistent"
+    return "absent" if not reasons else "" if "" in reasons else "zero" if "zero" in reasons else "absent"
+
+
+def _is_empty_total(entry: UsageEntry) -> bool:
+    """Return whether an entry is the total of a workflow that used no tokens, so that it has no usage to report."""
+    return entry.model is None and entry.token_counts == TokenCounts(total=0)
+
+
+_FAILURE_BY_OUTCOME = {
+    "client_closed": "client_closed",
+    "run_failed": "run_failed",
+    "stream_error": "stream_error",
+    "upstream_timeout": "timeout",
+}
+
+#: Any other cause is a `provider_error`.
+_FAILURE_BY_CAUSE = {
+    CONCURRENCY_LIMIT: "rate_limited",
+    "quota_exceeded": "quota_exceeded",
+    "not_initialized": "not_initialized",
+}
+
+
+def _cause(attributes: ProxyAttributes) -> str:
+    """Return one of CAUSES, "" if the cause is not known. Lines of earlier versions have only the error code."""
+    if attributes.error_kind in CAUSES:
+        return attributes.error_kind
+    return CAUSE_BY_CODE.get(attributes.error_code or "", "")
+
+
+def _failure(attributes: ProxyAttributes, status_code: str, cause: str) -> str:
+    """Return the failure reason: by the outcome that the proxy saw, the cause of a refusal, or the status code."""
+    if reason := _FAILURE_BY_OUTCOME.get(attributes.outcome):
+        return reason
+    if cause and status_code.startswith("4") and status_code != "429":
+        return _FAILURE_BY_CAUSE.get(cause, "provider_error")
+    is_broken = attributes.outcome in ("upstream_reset", "upstream_refused")
+    return failure_of(status_code) or ("stream_error" if is_broken else "")
