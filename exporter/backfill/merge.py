@@ -26,22 +26,33 @@ def steps_of(seconds: int) -> SpanOf:
     return span_of
 
 
-def merged(
-    jobs: Iterable[Job], line_length: int, step: SpanOf, say: Callable[[str], None]
-) -> Iterator[tuple[int, str, Slice]]:
-    """The slices of all logs in the order of their steps: the end of the step, the source, and the slice.
+def within(step: SpanOf, calendar: SpanOf) -> SpanOf:
+    """Spans that are in one step and in one span of a calendar."""
 
-    Raises InputError.
+    def span_of(at: int) -> tuple[int, int]:
+        (begin, end), (first, last) = step(at), calendar(at)
+        return max(begin, first), min(end, last)
+
+    return span_of
+
+
+def merged(
+    jobs: Iterable[Job], line_length: int, spans: tuple[SpanOf, SpanOf], say: Callable[[str], None]
+) -> Iterator[tuple[int, Job, Slice]]:
+    """The slices of all logs in the order of their steps: the end of the step, the job with its source, and the slice.
+
+    `spans` are the steps, and the spans at which logs are cut, which are parts of steps. Raises InputError.
     """
-    logs: list[Iterator[tuple[int, str, Slice]]] = []
+    step, _ = spans
+    logs: list[Iterator[tuple[int, Job, Slice]]] = []
     waiting: list[tuple[int, int]] = []
     for job in sorted(jobs, key=lambda job: job.file):  # the result does not depend on their order
         if (found := resolved(job, say)) is not None:
             known, sample = found
             assert known.source is not None
             heapq.heappush(waiting, (_first_step(known.source.parser, sample, line_length, step), len(logs)))
-            logs.append(_timed(known, line_length, step, say))
-    ahead: dict[int, tuple[int, str, Slice]] = {}
+            logs.append(_timed(known, line_length, spans, say))
+    ahead: dict[int, tuple[int, Job, Slice]] = {}
     while waiting:
         _, number = heapq.heappop(waiting)
         if number in ahead:
@@ -51,14 +62,16 @@ def merged(
             heapq.heappush(waiting, (following[0], number))
 
 
-def _timed(job: Job, line_length: int, step: SpanOf, say: Callable[[str], None]) -> Iterator[tuple[int, str, Slice]]:
+def _timed(
+    job: Job, line_length: int, spans: tuple[SpanOf, SpanOf], say: Callable[[str], None]
+) -> Iterator[tuple[int, Job, Slice]]:
     """The slices of one log. Its steps never go back, so that the merged ones do not either."""
-    end = _BEGINNING
-    for name, each in read(job, line_length, Span(calendar=step), Listener(say)):
+    end, (step, calendar) = _BEGINNING, spans
+    for _, each in read(job, line_length, Span(calendar=calendar), Listener(say)):
         if each.at is not None:
             end = max(end, step(each.at)[1])
         if each.batch.consumed:
-            yield end, name, each
+            yield end, job, each
 
 
 def _first_step(parser: Parser, sample: bytes, line_length: int, step: SpanOf) -> int:

@@ -10,7 +10,7 @@ from exporter.config.settings import SourceConfig
 from exporter.ledger.ledger import Ledger
 from exporter.replay import parallel
 from exporter.replay.detect import Guess, detect, several_services, unrecognised
-from exporter.replay.feed import feed
+from exporter.replay.feed import Part, feed
 from exporter.replay.inputs import Input, InputError, open_input
 from exporter.replay.span import Span
 from exporter.tail.globs import tailed
@@ -21,11 +21,15 @@ from parsers.slices import Slice, later
 
 
 class Job(Struct, frozen=True):
-    """One file, and either the source that reads it, or the candidates from which its parser is detected."""
+    """One file, and either the source that reads it, or the candidates from which its parser is detected.
+
+    With `may_grow`, an unfinished record at the end of the file is not read.
+    """
 
     file: str
     source: SourceConfig | None = None
     candidates: tuple[Guess, ...] = ()
+    may_grow: bool = False
 
 
 class Step(Struct, frozen=True):
@@ -109,7 +113,7 @@ def read(job: Job, line_length: int, span: Span, listener: Listener, processes: 
             listener.opened(found)
             yield found.source, Slice(Batch())
             reached: int | None = None
-            for each in _slices(log, found.parser, line_length, span, processes):
+            for each in _slices(log, found.parser, line_length, span, processes, Part(ended=not job.may_grow)):
                 reached = later(reached, each.at)
                 yield found.source, Slice(each.batch, reached, each.is_late)
     except InputError as error:
@@ -133,10 +137,10 @@ def resolved(job: Job, say: Callable[[str], None]) -> tuple[Job, bytes] | None:
         return structs.replace(job, source=source), log.sample
 
 
-def _slices(log: Input, parser: Parser, line_length: int, span: Span, processes: int) -> Iterator[Slice]:
+def _slices(log: Input, parser: Parser, line_length: int, span: Span, processes: int, part: Part) -> Iterator[Slice]:
     if processes > 1 and log.descriptor is not None and parallel.is_worthwhile(log.descriptor):
         return parallel.parse(parallel.OpenLog(log.descriptor, parser, line_length, span.boundaries), processes)
-    return feed(log.read, parser, line_length, span_of=span.boundaries)
+    return feed(log.read, parser, line_length, span_of=span.boundaries, part=part)
 
 
 def _recognised(job: Job, sample: bytes, say: Callable[[str], None]) -> Opened:
