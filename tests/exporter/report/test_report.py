@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -28,7 +29,7 @@ from exporter.report import build, gather, text
 from exporter.report.query import By, Query
 from parsers.batch import Batch, Request
 from parsers.values.times import zone
-from tests.exporter.report.bookkeeping import FIRST, WEEKS, Event, by_model, by_source, events, near, write
+from tests.exporter.report.bookkeeping import FAILURES, FIRST, WEEKS, Event, by_model, by_source, events, near, write
 
 ZONES = ("UTC", "Asia/Shanghai", "America/New_York", "Asia/Kathmandu")
 
@@ -191,22 +192,61 @@ def test_groups_leave_out_what_they_cannot_split(report_of: Reports) -> None:
     assert all(row.keys() == {"reason", "failed_requests"} for row in by_reason["rows"])
     assert {row["reason"] for row in by_reason["rows"]} == {"server_error", "timeout", "rate_limited", "client_closed"}
     kinds = report_of("UTC", "total", ("kind",))
-    assert {row["kind"] for row in kinds["rows"]} == {"chat", "workflow"}
+    assert {row["kind"] for row in kinds["rows"]} == {"chat", "workflow", "task_failed"}
+    assert {row["kind"]: row["errors"] for row in kinds["rows"] if row["errors"]}.keys() == {"task_failed"}
     assert report_of("UTC", "total", ("route", "model"))["rows"] == []
     classes = report_of("UTC", "total", ("status_class",))
     assert {row["status_class"] for row in classes["rows"]} == {"2xx", "4xx", "5xx"}
+
+
+def failures(found: list[Event]) -> Counter[tuple[str, str, str]]:
+    """The bookkeeping of why something failed."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for event in found:
+        if event["kind"] in ("nginx", "proxy") and event["status"] in FAILURES:
+            counts[event["source"], "failed_requests", FAILURES[event["status"]]] += 1
+        if event["kind"] in ("message", "worker") and event["run_status"] == "failed":
+            counts["dify", "failed_runs", "failed" if event["kind"] == "worker" else "error"] += 1
+            counts["dify", "errors", "task_failed"] += event["kind"] == "worker"
+    return counts
+
+
+def test_why_something_failed_is_that_of_the_bookkeeping(weeks: tuple[list[Event], list[str]]) -> None:
+    found, files = weeks
+    report = made(*files, "--month", "2026-11", "--compare", "--group", "team")
+    november = [event for event in found if event["at"].month == 11]
+    for key, books in (("count", november), ("previous", [event for event in found if event["at"].month == 10])):
+        counts = {(each["source"], each["figure"], each["reason"]): each[key] for each in report["failures"]}
+        assert counts == failures(books)
+    requests = sum(event["kind"] == "nginx" for event in november)
+    for each in report["failures"]:
+        if each["source"] == "nginx":
+            assert each["share"] == pytest.approx(each["count"] / requests, abs=1e-6)
+    table = run(*files, "--month", "2026-11", "--compare").stdout
+    assert "Why they failed" in table
+    assert max(map(len, table.splitlines())) <= 80
+    [timeout] = [each for each in report["failures"] if (each["source"], each["reason"]) == ("nginx", "timeout")]
+    change = f"{timeout['previous']} ({timeout['count'] / timeout['previous'] - 1:+.0%})"
+    shown = f"{timeout['count']} ({timeout['share']:.{int(timeout['share'] < 0.0995)}%})"
+    markdown = run(*files, "--month", "2026-11", "--compare", "--output", "markdown").stdout
+    assert f"| nginx | requests | timeout | {shown} | {change} |" in markdown
+    page = run(*files, "--month", "2026-11", "--compare", "--output", "html").stdout
+    assert "Why they failed" in page
+    assert "server errors (5xx)" in page
 
 
 def test_csv_markdown_and_tables(weeks: tuple[list[Event], list[str]]) -> None:
     _, files = weeks
     rows = list(csv.DictReader(io.StringIO(run(*files, "--by", "week", "--group", "model", "--output", "csv").stdout)))
     assert {"time", "model", "cost_USD", "time_to_first_token_p95", "input_tokens"} <= rows[0].keys()
+    by_source_rows = csv.DictReader(io.StringIO(run(*files, "--output", "csv").stdout))
+    assert {"failed_requests", "server_errors", "failed_runs", "errors"} <= {*next(by_source_rows)}
     table = run(*files, "--by", "day", "--group", "app_id,model", "--compare", "--month", "2026-11").stdout
     assert max(map(len, table.splitlines())) <= 80
     assert "Tokens and cost" in table
     markdown = run(*files, "--output", "markdown").stdout
     assert markdown.startswith("# Dify report, 2026-10-05 to ")
-    assert "| source | requests | failed | p50 | p95 | p99 |" in markdown
+    assert "| source | requests | failed | 5xx | p50 | p95 | p99 |" in markdown
 
 
 def test_the_page_is_whole_and_safe(tmp_path: Path) -> None:
