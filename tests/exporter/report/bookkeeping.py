@@ -58,7 +58,7 @@ def write(folder: Path, found: list[Event]) -> list[str]:
         name = {"nginx": "access.log", "proxy": "proxy.log", "worker": "worker.log"}.get(event["kind"], "telemetry.log")
         if name == "access.log":
             name += ".2" if event["at"] < third else ".1" if event["at"] < third + (third - FIRST) else ""
-        lines[name] += _LINES[event["kind"]](event)
+        lines[name] += LINES[event["kind"]](event)
     files = []
     for name, text in lines.items():
         data = "".join(line + "\n" for line in text).encode()
@@ -150,7 +150,7 @@ def _worker(event: Event) -> list[str]:
     ]
 
 
-_LINES = {"nginx": _nginx, "proxy": _proxy, "message": _message, "node": _node, "worker": _worker}
+LINES = {"nginx": _nginx, "proxy": _proxy, "message": _message, "node": _node, "worker": _worker}
 
 
 def bucket(at: datetime, by: str, timezone: str) -> str:
