@@ -24,6 +24,7 @@ from exporter.metrics.gauges import computed_gauges
 from exporter.replay.event_times import shown
 from exporter.replay.inputs import InputError
 from exporter.replay.jobs import Job, jobs_of, run
+from exporter.replay.named import named_files
 from exporter.replay.notes import Notes
 from exporter.replay.span import ALWAYS, Span
 from parsers.batch import Batch
@@ -111,7 +112,8 @@ def replay(
     """Read logs once, from the beginning to the end, and show what they contain.
 
     Without FILES, the sources of the configuration are read. FILES need no configuration. They can be gzip files, and
-    `-` is standard input. An input that cannot be read or that is not recognised is skipped; the exit code is then 2.
+    `-` is standard input. A copy of another file counts once. An input that cannot be read or that is not recognised
+    is skipped; the exit code is then 2.
 
     \b
     Examples:
@@ -129,7 +131,7 @@ def replay(
     span, notes, code = Span(since, until), Notes(say, len(files or config.sources)), 0
     if files:
         candidates = candidates_or_stop(parser_name, format_, envelope, config.routes.extra)
-        jobs = [Job(file, candidates=candidates) for file in files]
+        jobs = [Job(file, candidates=candidates) for file in named_files(files, say)]
     else:
         jobs = list(_configured(config, notes))
     tune_memory()

@@ -2,15 +2,19 @@
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from glob import glob, has_magic
 
-from exporter.replay.inputs import Input, open_input
+from exporter.replay.inputs import Input, InputError, open_input
 
 _BLOCK = 1 << 20
 
 
 def named_files(names: Iterable[str], say: Callable[[str], None]) -> list[str]:
-    """The files to read. `say` is called for each copy, whose lines would count twice. Raises InputError."""
+    """The files to read. `say` is called for each copy, whose lines would count twice.
+
+    A file that cannot be read is no copy: who reads it says why.
+    """
     files: list[str] = []
     for name in names:
         if not os.path.exists(name) and has_magic(name):
@@ -44,10 +48,10 @@ def _without_copies(files: list[str], say: Callable[[str], None]) -> list[str]:
 
 def _sample(file: str) -> bytes:
     """The beginning of a file; nothing for a pipe, which can be read only once."""
-    if not os.path.isfile(file) or file.startswith(("/dev/", "/proc/")):
-        return b""
-    with open_input(file, on_damage=lambda _: None) as log:
-        return log.sample
+    if os.path.isfile(file) and not file.startswith(("/dev/", "/proc/")):
+        with suppress(InputError), open_input(file, on_damage=lambda _: None) as log:
+            return log.sample
+    return b""
 
 
 def _copy_of(file: str, other: str) -> str:

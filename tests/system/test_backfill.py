@@ -1,5 +1,6 @@
 """promtool takes what `backfill` writes, and a real Prometheus shows it."""
 
+import signal
 import subprocess
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.exporter import COMMAND, serving
-from tests.system.programs import until
+from tests.system.programs import running, until
 from tests.system.stack import prometheus
 
 pytestmark = pytest.mark.system
@@ -73,3 +74,18 @@ def test_serve_goes_on_where_the_blocks_end(tmp_path: Path) -> None:
             assert {later - earlier for earlier, later in pairwise(values)} <= {0, 1}, "no step, no reset"
             for name in ("dify_exporter_lines_total", "dify_exporter_read_bytes_total"):
                 assert all(each["value"][1] == "0" for each in server.query(f"resets({name}[4h])"))
+
+
+def test_an_interrupt_leaves_neither_samples_nor_state(tmp_path: Path) -> None:
+    """Ctrl-C in the middle of months of samples."""
+    line = '10.0.0.1 - - [{at:%d/%b/%Y:%H:%M:%S +0000}] "GET /v1/info HTTP/1.1" 200 47 "-" "c" "-"\n'
+    (tmp_path / "access.log").write_text(line.format(at=FIRST - timedelta(days=900)) + line.format(at=FIRST))
+    (tmp_path / "exporter.toml").write_text('[[source]]\nname = "nginx"\npaths = ["access.log"]\nparser = "nginx"\n')
+    for target in (("--output", "past.om"), ("--blocks", "data")):
+        command = [COMMAND, "backfill", "access.log", *target, "--adopt"]
+        with running(command, tmp_path) as process:
+            until("the first samples", lambda: [p for p in tmp_path.rglob("*.om*") if p.stat().st_size])
+            process.send(signal.SIGINT)
+            assert process.ended() == 130
+        left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+        assert left == {"access.log", "exporter.toml", "lock"}

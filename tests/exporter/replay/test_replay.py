@@ -152,7 +152,10 @@ def test_messages_stand_above_the_progress_bar() -> None:
     command = [
         str(Path(sys.executable).with_name("dify-exporter")),
         "replay",
-        *[DIFY, str(SAMPLES / "dify-worker.log")] * 3,
+        *[
+            str(SAMPLES / f"{name}.log")
+            for name in ("nginx-dify", "nginx-error", "gunicorn", "dify-proxy", "dify-worker")
+        ],
     ]
     leader, follower = pty.openpty()
     with subprocess.Popen(
@@ -166,7 +169,7 @@ def test_messages_stand_above_the_progress_bar() -> None:
         os.close(leader)
         assert process.wait(60) == 0
     before = [line.rpartition(b"\r\x1b[2K")[2] for line in output.split(b"\n") if b": read as " in line]
-    assert len(before) == 6
+    assert len(before) == 5
     assert all(line.startswith(b"/") or re.match(rb"(?:\x1b\[[0-9;?]*[a-zA-Z])+/", line) for line in before)
 
 
@@ -388,3 +391,15 @@ def test_what_is_no_time_says_what_would_be(text: str) -> None:
     result = run(DIFY, f"--since={text}")
     assert result.exit_code == 2
     assert f'or how long ago: 30m, 2h, 1w; found "{text}"' in " ".join(result.stderr.split())
+
+
+def test_a_copy_counts_once_and_globs_are_expanded(tmp_path: Path) -> None:
+    log = (SAMPLES / "nginx-dify.log").read_bytes()
+    (tmp_path / "a.log").write_bytes(log)
+    (tmp_path / "a.log.1.gz").write_bytes(gzip.compress(log))
+    (tmp_path / "a.bin").write_bytes(bytes(range(256)) * 9)
+    told = run(str(tmp_path / "a.*"), "--output", "json")
+    assert told.exit_code == 2, "one input is no log"
+    assert f"{tmp_path}/a.log.1.gz: is a copy of {tmp_path}/a.log and is counted once" in told.stderr
+    alone = json.loads(run(str(tmp_path / "a.log"), "--output", "json").stdout)
+    assert json.loads(told.stdout) == alone

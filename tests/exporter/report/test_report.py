@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import random
 import shutil
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from click.testing import CliRunner, Result
@@ -127,6 +129,41 @@ def test_a_day_has_23_or_25_hours(weeks: tuple[list[Event], list[str]]) -> None:
     rows = {(row["time"], row["source"]): row["requests"] for row in report["rows"]}
     assert rows == {key: row["requests"] for key, row in expected.items() if key[0].startswith("2026-11-01")}
     assert (report["since"], report["until"]) == ("2026-11-01T00:00:00-04:00", "2026-11-02T00:00:00-05:00")
+
+
+@pytest.mark.parametrize(
+    ("timezone", "day", "hours"),
+    [
+        ("America/New_York", "2026-11-01", 25),
+        ("Europe/Berlin", "2026-03-29", 23),
+        ("Australia/Lord_Howe", "2026-04-05", 25),
+    ],
+)
+def test_each_hour_of_such_a_day_is_a_row(tmp_path: Path, timezone: str, day: str, hours: int) -> None:
+    """On Lord Howe Island, clocks go back by half an hour: one of the rows is half an hour long."""
+    local = ZoneInfo(timezone)
+    at = datetime.fromisoformat(day).replace(tzinfo=local).astimezone(UTC)
+    end = (datetime.fromisoformat(day) + timedelta(days=1)).replace(tzinfo=local).astimezone(UTC)
+    times = [at + timedelta(minutes=10 * number) for number in range(int((end - at) / timedelta(minutes=10)))]
+    (tmp_path / "a.log").write_bytes(log_of(*times))
+    rows = made(str(tmp_path / "a.log"), "--by", "hour", "--timezone", timezone)["rows"]
+    assert len(rows) == len({row["time"] for row in rows}) == hours
+    assert sum(row["requests"] for row in rows) == len(times)
+    [whole] = made(str(tmp_path / "a.log"), "--by", "day", "--timezone", timezone)["rows"]
+    assert (whole["time"], whole["requests"]) == (day, len(times))
+
+
+def test_lines_out_of_order_by_seconds_move_nothing(tmp_path: Path) -> None:
+    """As several workers write them: only a line within seconds of midnight may count in the day beside."""
+    chance = random.Random(3)
+    midnight = datetime(2026, 11, 3, tzinfo=UTC)
+    times = [midnight + timedelta(seconds=20 * number) for number in range(-2000, 2000) if number]
+    written = sorted(times, key=lambda at: at + timedelta(seconds=chance.uniform(-9, 9)))
+    (tmp_path / "a.log").write_bytes(log_of(*written))
+    rows = made(str(tmp_path / "a.log"), "--by", "day")["rows"]
+    assert {row["time"]: row["requests"] for row in rows} == {
+        "2026-11-02": 2000, "2026-11-03": 1999,
+    }  # fmt: skip
 
 
 def test_a_month_is_compared_with_the_month_before(weeks: tuple[list[Event], list[str]]) -> None:
