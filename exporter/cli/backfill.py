@@ -6,11 +6,12 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
 import click
+from msgspec import structs
 
 from exporter.backfill.adopt import AdoptError, Adoption
 from exporter.backfill.blocks import BlocksError, DayBlocks
@@ -87,29 +88,44 @@ def backfill(
     if blocks is not None and promtool is None:
         stop("--blocks: promtool is not installed; use --output, and `promtool tsdb create-blocks-from openmetrics`")
     tune_memory()
-    try:
+    with _sentences():
         names, known = named_files(files, say), Owners(config.sources)
         owners = {file: owner for file in names if (owner := _owner(file, known, adopt)) is not None}
         candidates = candidates_or_stop(None, None, None, config.routes.extra)
-        with _adoption(owners, known, config, config_path) if adopt else nullcontext() as adoption:
-            jobs = [
-                Job(
-                    file,
-                    owners[file].source if file in owners else None,
-                    candidates,
-                    bool(adoption and adoption.may_grow(file)),
-                )
-                for file in names
-            ]
-            with _target(output, blocks, promtool) as (write, finish), progress(jobs) as advance:
+        jobs = [Job(file, owners[file].source if file in owners else None, candidates) for file in names]
+        if not adopt:
+            _write(jobs, config, options, (output, blocks, promtool))
+            return
+        with _adoption(owners, known, config, config_path) as adoption:
+            jobs = [structs.replace(job, may_grow=adoption.may_grow(job.file)) for job in jobs]
+            _write(jobs, config, options, (output, blocks, promtool), adoption)
+    say(f"{state_folder(config, config_path)}: the state is written: start `serve`, which goes on from here")
 
-                def entered(file: str, batch: Batch) -> None:
-                    advance(batch)
-                    if adoption is not None:
-                        adoption.read(file, batch)
 
-                state = write_samples(jobs, config, options, write, say, entered)
-                finish((lambda: adoption.store(state, step)) if adoption else lambda: None)
+def _write(
+    jobs: list[Job],
+    config: Config,
+    options: Options,
+    target: tuple[str | None, Path | None, str | None],
+    adoption: Adoption | None = None,
+) -> None:
+    """Raises InputError, AdoptError, BlocksError, OSError."""
+    with _target(*target) as (write, finish), progress(jobs) as advance:
+
+        def entered(file: str, batch: Batch) -> None:
+            advance(batch)
+            if adoption is not None:
+                adoption.read(file, batch)
+
+        state = write_samples(jobs, config, options, write, say, entered)
+        finish(lambda: adoption.store(state, options.step) if adoption is not None else None)
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """End the command with one sentence for what is wrong."""
+    try:
+        yield
     except (InputError, AdoptError) as error:
         stop(str(error))
     except BlocksError as error:
@@ -118,8 +134,6 @@ def backfill(
         if error.filename is None:
             raise
         stop(f"{str(error.filename).removesuffix('.tmp')}: cannot be written: {error.strerror}")
-    if adopt:
-        say(f"{state_folder(config, config_path)}: the state is written: start `serve`, which goes on from here")
 
 
 def _label(text: str) -> tuple[str, str]:

@@ -31,6 +31,7 @@ from exporter.report import build, gather, text
 from exporter.report.query import By, Query
 from parsers.batch import Batch, Request
 from parsers.values.times import zone
+from tests.exporter.report import months
 from tests.exporter.report.bookkeeping import FAILURES, FIRST, WEEKS, Event, by_model, by_source, events, near, write
 
 ZONES = ("UTC", "Asia/Shanghai", "America/New_York", "Asia/Kathmandu")
@@ -422,3 +423,18 @@ def test_a_history_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
     report = made("--config", config)
     assert report["totals"]["requests"] == 1
     assert report["incomplete"][0] == f"{tmp_path / 'state' / 'history.db'} cannot be used: file is not a database"
+
+
+def test_the_bookkeeping_of_months_finds_what_is_equal_and_what_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`python -m tests.exporter.report.months` compares months; here it is a week."""
+    monkeypatch.setattr(months, "WEEKS", 1)
+    monkeypatch.setattr(months, "SILENT", 3)
+    files, books, size = months.write(tmp_path, 0.2)
+    assert 150_000 < size < 250_000
+    assert months.compare(files, books, ("day",), "Asia/Kathmandu") > 40
+    row = next(row for row in books.counts.values() if row["requests"])
+    row["requests"] += 1
+    with pytest.raises(months.DeviationError, match="requests is"):
+        months.compare(files, books, ("day",), "UTC")
