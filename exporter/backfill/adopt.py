@@ -122,7 +122,11 @@ class Adoption:
         A series was created one step before its first sample. Raises AdoptError, OSError.
         """
         self._check_unmoved()
-        created = {name: {labels: at - step for labels, at in each.items()} for name, each in state.created.items()}
+        known = [at for each in state.created.values() for at in each.values() if at]  # 0 is before the first time
+        created = {
+            name: {labels: (at or min(known, default=step)) - step for labels, at in each.items()}
+            for name, each in state.created.items()
+        }
         positions = {source: dict(self._positions(source)) for source in self._logs}
         adopted = structs.replace(state, created=created, positions=positions)
         if self._stored.schemas and self._stored.schemas != state.schemas:

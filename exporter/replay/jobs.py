@@ -10,6 +10,7 @@ from exporter.config.settings import SourceConfig
 from exporter.ledger.ledger import Ledger
 from exporter.replay import parallel
 from exporter.replay.detect import Guess, detect, several_services, unrecognised
+from exporter.replay.event_times import first_time
 from exporter.replay.feed import Part, feed
 from exporter.replay.inputs import Input, InputError, open_input
 from exporter.replay.span import Span
@@ -102,7 +103,10 @@ def run(
 
 
 def read(job: Job, line_length: int, span: Span, listener: Listener, processes: int = 1) -> Iterator[tuple[str, Slice]]:
-    """The slices of a file, with the name of its source. Raises InputError, unless the listener takes it."""
+    """The slices of a file, with the name of its source. Raises InputError, unless the listener takes it.
+
+    Where a calendar cuts the log, the lines before its first time, such as a program's banner, go with that time.
+    """
     damage: list[str] = []
     try:
         with open_input(job.file, damage.append) as log:
@@ -113,9 +117,10 @@ def read(job: Job, line_length: int, span: Span, listener: Listener, processes: 
             listener.opened(found)
             yield found.source, Slice(Batch())
             reached: int | None = None
+            begun = first_time(found.parser, log.sample) if span.calendar is not None else None
             for each in _slices(log, found.parser, line_length, span, processes, Part(ended=not job.may_grow)):
                 reached = later(reached, each.at)
-                yield found.source, Slice(each.batch, reached, each.is_late)
+                yield found.source, Slice(each.batch, begun if reached is None else reached, each.is_late)
     except InputError as error:
         listener.failed(InputError(f"{job.file}: cannot be read: {damage[0]}") if damage else error)
     else:

@@ -280,6 +280,19 @@ def test_files_beside_the_log_that_were_not_named_are_never_read(home: Path, ser
     assert sum(serve[0].counters()["dify_requests_total"].values()) == 30
 
 
+def test_a_banner_without_a_time_goes_with_the_first_line(home: Path) -> None:
+    worker = home / "logs/worker.log"
+    worker.write_text(" -------------- celery@worker v5.4.0 (opalescent)\n[tasks]\n" + worker.read_text())
+    adopted(*ALL)
+    state = read_state(home / "state")
+    assert state is not None
+    first = (NOW - timedelta(days=2)).date().isoformat()
+    assert all(day >= first for _, day, _ in state.history), "none is in 1970"
+    assert all(at > time.time() - 2 * 86_400 for each in state.created.values() for at in each.values())
+    report = CliRunner().invoke(main, ["report", "logs/worker.log", "--output", "json", "--by", "hour"])
+    assert json.loads(report.stdout)["rows"][0]["runs"] == 1
+
+
 def refused(home: Path, sentence: str, *arguments: str) -> None:
     before = sorted(str(path) for path in home.rglob("*") if path.name not in ("state", "lock"))
     told = adopt(*arguments, "--output", "past.om")

@@ -320,6 +320,13 @@ def test_what_is_not_whole_is_said(tmp_path: Path) -> None:
     ]
 
 
+def test_lines_before_the_first_time_go_with_it(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_bytes(b"a banner\n\n" * 3 + log_of(FIRST, FIRST + timedelta(hours=1)))
+    report = made(str(tmp_path / "a.log"), "--by", "day")
+    assert [(row["time"], row["requests"]) for row in report["rows"]] == [("2026-10-05", 2)]
+    assert report["incomplete"] == []
+
+
 def test_a_packed_log_that_is_cut_is_read_up_to_there(tmp_path: Path) -> None:
     times = [FIRST + timedelta(seconds=number * 7) for number in range(12_000)]
     packed = gzip.compress(log_of(*times))
