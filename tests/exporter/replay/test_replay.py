@@ -147,13 +147,14 @@ def test_a_narrow_terminal_gets_rows_instead_of_columns() -> None:
     assert "  input 3,731  output 1,381  cost 0.010312 USD" in narrow
 
 
-def test_messages_stand_above_the_progress_bar() -> None:
+def test_messages_stand_above_the_progress_bar(tmp_path: Path) -> None:
     """On a terminal every message begins on a line of its own."""
-    command = [
-        str(Path(sys.executable).with_name("dify-exporter")),
-        "replay",
-        *[DIFY, str(SAMPLES / "dify-worker.log")] * 3,
-    ]
+    logs = [Path(name) for name in (DIFY, SAMPLES / "dify-worker.log")]
+    copies = [tmp_path / f"{number}.log" for number in range(6)]
+    for number, copy in enumerate(copies):
+        lines = logs[number % 2].read_bytes().splitlines(keepends=True)
+        copy.write_bytes(b"".join(lines[number:]))
+    command = [str(Path(sys.executable).with_name("dify-exporter")), "replay", *map(str, copies)]
     leader, follower = pty.openpty()
     with subprocess.Popen(
         command, stdout=follower, stderr=follower, env={**os.environ, "TERM": "xterm-256color"}
