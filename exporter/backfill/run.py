@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from exporter.backfill.merge import merged, steps_of
+from exporter.backfill.merge import Steps, merged
 from exporter.backfill.openmetrics import Write, Writer
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
@@ -10,7 +10,8 @@ from exporter.ledger.snapshot import snapshot_of
 from exporter.ledger.state import State
 from exporter.metrics.families import Gauges
 from exporter.metrics.gauges import computed_gauges
-from exporter.replay.jobs import Job
+from exporter.replay.jobs import Job, plan_of
+from exporter.replay.workers import Workers
 from parsers.batch import Batch
 from parsers.values.numbers import SECOND
 
@@ -32,10 +33,11 @@ def backfill(
     write: Write,
     say: Callable[[str], None],
     advance: Callable[[Batch], None],
+    workers: Workers | None = None,
 ) -> State:
     """Write the samples of logs. `options` are the length of a step in seconds, and the labels of all samples.
 
-    Returns the whole state at the end. Raises InputError.
+    Returns the whole state at the end. Raises InputError and WorkersError.
     """
     step, labels = options
     clock = Clock()
@@ -46,7 +48,9 @@ def backfill(
 
     writer = Writer(write, step, labels, gauges)
     end = 0
-    for reached, source, each in merged(jobs, config.limits.line_length, steps_of(step), say):
+    steps = Steps(step)
+    plan = plan_of(ledger, config.limits.line_length, steps)
+    for reached, source, each, postings in merged(jobs, plan, steps, say, workers):
         following = reached // SECOND
         while end and end < following:
             writer.add(end, ledger.changes())
@@ -55,7 +59,7 @@ def backfill(
         if not end and following:
             end = following
             clock.now = float(end)
-        ledger.enter(source, each.batch, each.at, each.is_late)
+        ledger.enter(source, each.batch, each.at, each.is_late, postings)
         advance(each.batch)
     if end:
         writer.add(end, ledger.changes())

@@ -16,9 +16,10 @@ from exporter.backfill.openmetrics import END, Write
 from exporter.backfill.run import backfill as write_samples
 from exporter.catalogue import METRICS
 from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, stop
+from exporter.cli.parsing import cluster_option, processes_option, workers_or_stop
 from exporter.cli.replay import progress, say, tune_memory
 from exporter.config.settings import Config, SourceConfig
-from exporter.replay.inputs import InputError
+from exporter.replay.errors import InputError
 from exporter.replay.jobs import Job
 from exporter.replay.named import named_files
 from exporter.tail.globs import tailed
@@ -51,6 +52,8 @@ def _different(_: click.Context, __: click.Parameter, labels: tuple[str, ...]) -
 )
 @click.option("--output", help="Write OpenMetrics into this file; - is standard output.")
 @click.option("--blocks", type=click.Path(path_type=Path, file_okay=False), help="Let promtool write blocks there.")
+@processes_option
+@cluster_option
 @click.pass_context
 def backfill(
     context: click.Context,
@@ -60,10 +63,12 @@ def backfill(
     labels: tuple[str, ...],
     output: str | None,
     blocks: Path | None,
+    processes: int,
+    cluster: str | None,
 ) -> None:
     """Write the metrics that `serve` would have shown, with their times, from logs of the past.
 
-    FILES are read like those of `replay`. A file that a configured source tails belongs to that source.
+    FILES and addresses are read like those of `replay`. A file that a configured source tails belongs to that source.
 
     \b
     Examples:
@@ -79,16 +84,17 @@ def backfill(
     if blocks is not None and promtool is None:
         stop("--blocks: promtool is not installed; use --output, and `promtool tsdb create-blocks-from openmetrics`")
     tune_memory()
-    try:
-        jobs = _jobs(named_files(files, say), config)
-        with _target(output, blocks, promtool) as write, progress(jobs) as advance:
-            write_samples(jobs, config, (step, added), write, say, advance)
-    except InputError as error:
-        stop(str(error))
-    except OSError as error:
-        if error.filename is None:
-            raise
-        stop(f"{str(error.filename).removesuffix('.tmp')}: cannot be written: {error.strerror}")
+    with workers_or_stop(processes, cluster, files) as workers:
+        try:
+            jobs = _jobs(named_files(files, say), config)
+            with _target(output, blocks, promtool) as write, progress(jobs) as advance:
+                write_samples(jobs, config, (step, added), write, say, advance, workers)
+        except InputError as error:
+            stop(str(error))
+        except OSError as error:
+            if error.filename is None:
+                raise
+            stop(f"{str(error.filename).removesuffix('.tmp')}: cannot be written: {error.strerror}")
 
 
 def _label(text: str) -> tuple[str, str]:
