@@ -15,6 +15,11 @@ _VOCABULARY = frozenset(
 _WORD = re.compile(r"[A-Za-z_]+|[0-9]+|[^\x00-\x7f]+|[\x00-\x1f\x7f]+")
 _LONGEST = 160
 
+#: An address: its scheme, the user and password, the host and path, and the query.
+_CREDENTIALS = re.compile(
+    r"(\b[a-z][a-z0-9+.-]*://)(?:[^\s/]*@|[^\s/@:]*:(?!\d*/)\S*@)?([^\s?#]*)(?:[?#]\S*)?", re.IGNORECASE
+)
+
 
 def redact(line: bytes) -> str:
     """Letters become `x` and digits `0`, except in fixed words of log formats. The result is one short ASCII line."""
@@ -22,8 +27,14 @@ def redact(line: bytes) -> str:
     return text + "…" if len(line) > _LONGEST else text
 
 
+def address(text: str) -> str:
+    """The addresses in a text without what may hold credentials: user, password, and query (a signature)."""
+    return _CREDENTIALS.sub(r"\1\2", text)
+
+
 def printable(text: str) -> str:
-    """Make a name safe to print: one line, no terminal control characters. File names and keys can hold any."""
+    """Make a text safe to print: one line, no terminal control characters, no credentials. File names can hold any."""
+    text = address(text)
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 

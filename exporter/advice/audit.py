@@ -10,7 +10,7 @@ from exporter.config.settings import Config, SourceConfig
 from exporter.ledger.budgets import TOKENS
 from exporter.ledger.prices import Prices
 from exporter.messages import unknown
-from exporter.replay.inputs import InputError
+from exporter.replay.errors import InputError
 from exporter.tail.globs import tailed
 from parsers.batch import UNKNOWN, Active, OfSpan, ReceivedItems, Record, Usage
 

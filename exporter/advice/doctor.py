@@ -17,7 +17,8 @@ from exporter.config.receive import unusable_receiver_settings
 from exporter.config.settings import Config, SourceConfig
 from exporter.messages import redact
 from exporter.replay.detect import detect, guesses, record_count, several_services
-from exporter.replay.inputs import SAMPLE_BYTES, InputError, last_lines
+from exporter.replay.errors import InputError
+from exporter.replay.inputs import SAMPLE_BYTES, last_lines
 from exporter.tail.globs import tailed
 from exporter.tail.permissions import file_problem, log_problem
 from exporter.tail.recognition import recognised

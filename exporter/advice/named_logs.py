@@ -6,7 +6,8 @@ from pathlib import Path
 
 from exporter.advice.found import FoundLog, UnusableLog
 from exporter.replay.detect import Guess, detect, guesses, several_services, unrecognised
-from exporter.replay.inputs import InputError, last_lines
+from exporter.replay.errors import InputError
+from exporter.replay.inputs import last_lines
 from exporter.tail.permissions import log_problem
 
 #: Dify's api and worker write files of the same name into folders of these names.

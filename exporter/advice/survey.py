@@ -14,7 +14,8 @@ from msgspec import Struct
 from exporter.advice.found import FoundLog, UnusableLog
 from exporter.advice.nginx_logs import logs
 from exporter.replay.detect import detect, guesses
-from exporter.replay.inputs import InputError, last_lines
+from exporter.replay.errors import InputError
+from exporter.replay.inputs import last_lines
 from exporter.tail.permissions import file_problem
 
 #: The usual log paths: LOG_FILE of Dify's docker/docker-compose.yaml, and the folders of deploy/dify-logs.compose.yaml.

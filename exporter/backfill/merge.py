@@ -4,8 +4,12 @@ import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from exporter.replay.jobs import Job, Listener, read, resolved
-from exporter.replay.span import Span
+from msgspec import Struct
+
+from exporter.ledger.postings import Postings
+from exporter.replay.jobs import Job, Listener, Reader, resolved
+from exporter.replay.pieces import Plan
+from exporter.replay.workers import Workers
 from parsers.batch import Batch
 from parsers.parser import Parser
 from parsers.slices import Slice, Slicer, SpanOf
@@ -15,66 +19,69 @@ from parsers.values.numbers import SECOND
 _BEGINNING = 0
 
 
-def steps_of(seconds: int) -> SpanOf:
+class Steps(Struct, frozen=True):
     """Steps of event time. They begin at whole multiples of their length since the epoch."""
-    size = seconds * SECOND
 
-    def span_of(at: int) -> tuple[int, int]:
+    seconds: int
+
+    def __call__(self, at: int) -> tuple[int, int]:
+        size = self.seconds * SECOND
         begin = at - at % size
         return begin, begin + size
 
-    return span_of
 
-
-def within(step: SpanOf, calendar: SpanOf) -> SpanOf:
+class Within(Struct, frozen=True):
     """Spans that are in one step and in one span of a calendar."""
 
-    def span_of(at: int) -> tuple[int, int]:
-        (begin, end), (first, last) = step(at), calendar(at)
-        return max(begin, first), min(end, last)
+    step: Steps
+    calendar: SpanOf
 
-    return span_of
+    def __call__(self, at: int) -> tuple[int, int]:
+        (begin, end), (first, last) = self.step(at), self.calendar(at)
+        return max(begin, first), min(end, last)
 
 
 def merged(
-    jobs: Iterable[Job], line_length: int, spans: tuple[SpanOf, SpanOf], say: Callable[[str], None]
-) -> Iterator[tuple[int, Job, Slice]]:
-    """The slices of all logs in the order of their steps: the end of the step, the job with its source, and the slice.
+    jobs: Iterable[Job], plan: Plan, step: Steps, say: Callable[[str], None], workers: Workers | None
+) -> Iterator[tuple[int, Job, Slice, Postings | None]]:
+    """The slices of all logs in the order of their steps: the end of the step, the job with its source, the slice and
+    its postings.
 
-    `spans` are the steps, and the spans at which logs are cut, which are parts of steps. Raises InputError.
+    `plan` is what all logs have in common; it cuts them at parts of steps. Raises InputError and WorkersError.
     """
-    step, _ = spans
-    logs: list[Iterator[tuple[int, Job, Slice]]] = []
-    waiting: list[tuple[int, int]] = []
+    begins = []
     for job in sorted(jobs, key=lambda job: job.file):  # the result does not depend on their order
         if (found := resolved(job, say)) is not None:
             known, sample = found
             assert known.source is not None
-            heapq.heappush(waiting, (_first_step(known.source.parser, sample, line_length, step), len(logs)))
-            logs.append(_timed(known, line_length, spans, say))
-    ahead: dict[int, tuple[int, Job, Slice]] = {}
-    while waiting:
-        _, number = heapq.heappop(waiting)
-        if number in ahead:
-            yield ahead.pop(number)
-        if (following := next(logs[number], None)) is not None:
-            ahead[number] = following
-            heapq.heappush(waiting, (following[0], number))
+            begins.append((_first_step(known.source.parser, sample, plan.line_length, step), known))
+    begins.sort(key=lambda begin: begin[0])
+    with Reader([job for _, job in begins], plan, Listener(say), workers) as reader:
+        logs = [_timed(reader.read(number), job, step) for number, (_, job) in enumerate(begins)]
+        waiting = [(end, number) for number, (end, _) in enumerate(begins)]
+        ahead: dict[int, tuple[int, Job, Slice, Postings | None]] = {}
+        while waiting:
+            _, number = heapq.heappop(waiting)
+            if number in ahead:
+                yield ahead.pop(number)
+            if (following := next(logs[number], None)) is not None:
+                ahead[number] = following
+                heapq.heappush(waiting, (following[0], number))
 
 
 def _timed(
-    job: Job, line_length: int, spans: tuple[SpanOf, SpanOf], say: Callable[[str], None]
-) -> Iterator[tuple[int, Job, Slice]]:
+    slices: Iterator[tuple[str, Slice, Postings | None]], job: Job, step: Steps
+) -> Iterator[tuple[int, Job, Slice, Postings | None]]:
     """The slices of one log. Its steps never go back, so that the merged ones do not either."""
-    end, (step, calendar) = _BEGINNING, spans
-    for _, each in read(job, line_length, Span(calendar=calendar), Listener(say)):
+    end = _BEGINNING
+    for _, each, postings in slices:
         if each.at is not None:
             end = max(end, step(each.at)[1])
         if each.batch.consumed:
-            yield end, job, each
+            yield end, job, each, postings
 
 
-def _first_step(parser: Parser, sample: bytes, line_length: int, step: SpanOf) -> int:
+def _first_step(parser: Parser, sample: bytes, line_length: int, step: Steps) -> int:
     """The end of the first step of a log, from its beginning."""
 
     def parse(window: bytes, final: bool, skip: tuple[str, ...]) -> Batch:

@@ -97,7 +97,7 @@ class Writer:
 def _changes(change: State) -> Iterator[tuple[c.Metric, Labels, Value]]:
     for metric in c.METRICS:
         table: Mapping[Labels, Value] = change.counters.get(metric.name) or change.histograms.get(metric.name) or {}
-        for labels, value in table.items():
+        for labels, value in sorted(table.items(), key=lambda item: item[0]):
             yield metric, labels, value
 
 

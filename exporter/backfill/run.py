@@ -5,16 +5,18 @@ from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
-from exporter.backfill.merge import merged, steps_of, within
+from exporter.backfill.merge import Steps, Within, merged
 from exporter.backfill.openmetrics import Write, Writer
 from exporter.config.settings import Config
 from exporter.ledger.history import History
 from exporter.ledger.ledger import Ledger
+from exporter.ledger.postings import Postings
 from exporter.ledger.snapshot import snapshot_of
 from exporter.ledger.state import State
 from exporter.metrics.families import Gauges
 from exporter.metrics.gauges import computed_gauges
-from exporter.replay.jobs import Job
+from exporter.replay.jobs import Job, plan_of
+from exporter.replay.workers import Workers
 from parsers.batch import Batch
 from parsers.slices import Slice
 from parsers.values.numbers import SECOND
@@ -39,44 +41,45 @@ def backfill(
     write: Write,
     say: Callable[[str], None],
     advance: Callable[[str, Batch], None],
+    workers: Workers | None = None,
 ) -> State:
     """Write the samples of logs. `advance` gets each batch with the name of its file.
 
-    Returns the whole state at the end. Raises InputError.
+    Returns the whole state at the end. Raises InputError and WorkersError.
     """
-    steps = _Steps(config, options, write)
-    span_of = steps_of(options.step)
-    cut = within(span_of, steps.history.span_of) if options.goes_on else span_of
-    for end, job, each in merged(jobs, config.limits.line_length, (span_of, cut), say):
+    filled, step = _Filled(config, options, write), Steps(options.step)
+    cut = Within(step, filled.history.span_of) if options.goes_on else step
+    plan = plan_of(filled.ledger, config.limits.line_length, cut)
+    for end, job, each, postings in merged(jobs, plan, step, say, workers):
         assert job.source is not None
-        steps.enter(end // SECOND, job.source.name, each)
+        filled.enter(end // SECOND, job.source.name, each, postings)
         advance(job.file, each.batch)
-    return steps.finish()
+    return filled.finish()
 
 
-class _Steps:
+class _Filled:
     """The ledger, the step that is being filled, and the samples of the steps before. Times are in seconds."""
 
     def __init__(self, config: Config, options: Options, write: Write) -> None:
         self._options, self._now, self._end, self._written = options, 0.0, 0, 0
-        self._ledger = Ledger(config.limits, self._clock, config.buckets, config.prices, config.budgets)
+        self.ledger = Ledger(config.limits, self._clock, config.buckets, config.prices, config.budgets)
         self.history = History(config.history, config.limits, self._clock)
         if options.goes_on:
-            self._ledger.keep_history(self.history)
+            self.ledger.keep_history(self.history)
 
         def gauges(state: State, now: int) -> Gauges:
             return computed_gauges(snapshot_of(state, now), config, now)
 
         self._writer = Writer(write, options.step, options.labels, gauges)
 
-    def enter(self, end: int, source: str, each: Slice) -> None:
+    def enter(self, end: int, source: str, each: Slice, postings: Postings | None) -> None:
         """Enter a slice of the step that ends at `end`; 0 for lines before the first time of a log."""
         while self._end and self._end < end:
             self._write()
             self._begin(self._end + self._options.step)
         if not self._end and end:
             self._begin(end)
-        self._ledger.enter(source, each.batch, each.at, each.is_late)
+        self.ledger.enter(source, each.batch, each.at, each.is_late, postings)
 
     def finish(self) -> State:
         """Write the last step, and a sample with the runs whose outcome is final only now."""
@@ -84,7 +87,7 @@ class _Steps:
         # The logs of the past have ended, so all of their runs are final.
         self._now = time.time() if self._options.goes_on else self._now + 3600.0
         self._end += self._options.step
-        if not (change := self._ledger.changes()).empty:
+        if not (change := self.ledger.changes()).empty:
             self._writer.add(max(self._written + 1, min(self._end, int(time.time()))), change)
         return self._writer.state
 
@@ -95,7 +98,7 @@ class _Steps:
         """Write a sample for the end of the step. It is not in the future, where it would hide those of a scrape."""
         at = min(self._end, int(time.time()))
         if at > self._written:
-            self._writer.add(at, self._ledger.changes())
+            self._writer.add(at, self.ledger.changes())
             self._written = at
 
     def _clock(self) -> float:

@@ -21,12 +21,14 @@ from exporter.backfill.run import Options
 from exporter.backfill.run import backfill as write_samples
 from exporter.catalogue import METRICS
 from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, state_folder, stop
+from exporter.cli.parsing import cluster_option, processes_option, workers_or_stop
 from exporter.cli.replay import progress, say, tune_memory
 from exporter.config.settings import Config
 from exporter.persistence.checkpoint import Checkpoint, LockedError
-from exporter.replay.inputs import InputError
+from exporter.replay.errors import InputError
 from exporter.replay.jobs import Job
 from exporter.replay.named import named_files
+from exporter.replay.workers import Workers
 from parsers.batch import Batch
 
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
@@ -57,6 +59,8 @@ def _different(_: click.Context, __: click.Parameter, labels: tuple[str, ...]) -
 )
 @click.option("--output", help="Write OpenMetrics into this file; - is standard output.")
 @click.option("--blocks", type=click.Path(path_type=Path, file_okay=False), help="Let promtool write blocks there.")
+@processes_option
+@cluster_option
 @click.option("--adopt", is_flag=True, help="Also write the state, so that `serve` goes on without a reset.")
 @click.pass_context
 def backfill(
@@ -67,11 +71,13 @@ def backfill(
     labels: tuple[str, ...],
     output: str | None,
     blocks: Path | None,
+    processes: int,
+    cluster: str | None,
     adopt: bool,
 ) -> None:
     """Write the metrics that `serve` would have shown, with their times, from logs of the past.
 
-    FILES are read like those of `replay`. A file that a configured source tails belongs to that source.
+    FILES and addresses are read like those of `replay`. A file that a configured source tails belongs to that source.
 
     \b
     Examples:
@@ -88,17 +94,17 @@ def backfill(
     if blocks is not None and promtool is None:
         stop("--blocks: promtool is not installed; use --output, and `promtool tsdb create-blocks-from openmetrics`")
     tune_memory()
-    with _sentences():
+    with workers_or_stop(processes, cluster, files) as workers, _sentences():
         names, known = named_files(files, say), Owners(config.sources)
         owners = {file: owner for file in names if (owner := _owner(file, known, adopt)) is not None}
         candidates = candidates_or_stop(None, None, None, config.routes.extra)
         jobs = [Job(file, owners[file].source if file in owners else None, candidates) for file in names]
         if not adopt:
-            _write(jobs, config, options, (output, blocks, promtool))
+            _write(jobs, config, options, (output, blocks, promtool), workers)
             return
         with _adoption(owners, known, config, config_path) as adoption:
             jobs = [structs.replace(job, may_grow=adoption.may_grow(job.file)) for job in jobs]
-            _write(jobs, config, options, (output, blocks, promtool), adoption)
+            _write(jobs, config, options, (output, blocks, promtool), workers, adoption)
     say(f"{state_folder(config, config_path)}: the state is written: start `serve`, which goes on from here")
 
 
@@ -107,9 +113,10 @@ def _write(
     config: Config,
     options: Options,
     target: tuple[str | None, Path | None, str | None],
+    workers: Workers | None,
     adoption: Adoption | None = None,
 ) -> None:
-    """Raises InputError, AdoptError, BlocksError, OSError."""
+    """Raises InputError, WorkersError, AdoptError, BlocksError, OSError."""
     with _target(*target) as (write, finish), progress(jobs) as advance:
 
         def entered(file: str, batch: Batch) -> None:
@@ -117,7 +124,7 @@ def _write(
             if adoption is not None:
                 adoption.read(file, batch)
 
-        state = write_samples(jobs, config, options, write, say, entered)
+        state = write_samples(jobs, config, options, write, say, entered, workers)
         finish(lambda: adoption.store(state, options.step) if adoption is not None else None)
 
 

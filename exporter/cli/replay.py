@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -15,14 +15,16 @@ import click
 
 from exporter import catalogue as c
 from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, stop
+from exporter.cli.parsing import cluster_option, processes_option, workers_or_stop
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.snapshot import Snapshot
 from exporter.messages import printable, redact
 from exporter.metrics.exposition import render
 from exporter.metrics.gauges import computed_gauges
+from exporter.replay.detect import Guess
+from exporter.replay.errors import InputError
 from exporter.replay.event_times import shown
-from exporter.replay.inputs import InputError
 from exporter.replay.jobs import Job, jobs_of, run
 from exporter.replay.named import named_files
 from exporter.replay.notes import Notes
@@ -70,11 +72,6 @@ def moment(value: str, local: tzinfo) -> int:
     return round((found if found.tzinfo else found.replace(tzinfo=local)).timestamp() * SECOND)
 
 
-def processors() -> int:
-    """The number of usable processors, at most eight: one process enters all batches and cannot keep up with more."""
-    return min(8, len(os.sched_getaffinity(0)))
-
-
 @click.command(short_help="Read logs once and show what they contain.")
 @config_option
 @click.argument("files", nargs=-1)
@@ -85,13 +82,8 @@ def processors() -> int:
     "--since", type=Moment(), help="Count only events from this time on; 2h means two hours ago, 1w a week ago."
 )
 @click.option("--until", type=Moment(), help="Count only events before this time.")
-@click.option(
-    "--processes",
-    type=click.IntRange(1, 64),
-    default=processors,
-    show_default="one per processor",
-    help="Number of processes that parse one large uncompressed file.",
-)
+@processes_option
+@cluster_option
 @click.option(
     "--output", type=click.Choice(["table", "metrics", "json"]), default="table", show_default=True,
     help="Tables, the text that `serve` would return at /metrics, or JSON.",
@@ -107,13 +99,14 @@ def replay(
     since: int | None,
     until: int | None,
     processes: int,
+    cluster: str | None,
     output: str,
 ) -> None:
     """Read logs once, from the beginning to the end, and show what they contain.
 
-    Without FILES, the sources of the configuration are read. FILES need no configuration. They can be gzip files, and
-    `-` is standard input. A copy of another file counts once. An input that cannot be read or that is not recognised
-    is skipped; the exit code is then 2.
+    Without FILES, the sources of the configuration are read. FILES need no configuration. They can be packed (gzip,
+    Zstandard), and addresses such as s3://bucket/logs/*.gz; `-` is standard input. An input that cannot be read or that
+    is not recognised is skipped; the exit code is then 2.
 
     \b
     Examples:
@@ -129,19 +122,17 @@ def replay(
     if since is not None and until is not None and since >= until:
         stop("--since must be before --until: nothing lies between them")
     span, notes, code = Span(since, until), Notes(say, len(files or config.sources)), 0
-    if files:
-        candidates = candidates_or_stop(parser_name, format_, envelope, config.routes.extra)
-        jobs = [Job(file, candidates=candidates) for file in named_files(files, say)]
-    else:
-        jobs = list(_configured(config, notes))
+    candidates = candidates_or_stop(parser_name, format_, envelope, config.routes.extra) if files else ()
     tune_memory()
-    try:
-        with progress(jobs) as advance:
-            for step in run(jobs, ledger, config.limits.line_length, span, notes, processes):
-                advance(step.batch)
-                notes.add(step)
-    except KeyboardInterrupt:
-        code = _INTERRUPTED
+    with workers_or_stop(processes, cluster, files) as workers:
+        jobs = _named(files, candidates, notes) if files else list(_configured(config, notes))
+        try:
+            with progress(jobs) as advance:
+                for step in run(jobs, ledger, config.limits.line_length, span, notes, workers):
+                    advance(step.batch)
+                    notes.add(step)
+        except KeyboardInterrupt:
+            code = _INTERRUPTED
     if not notes.has_read:
         stop(*(notes.skipped if notes.inputs == 1 else ["no input could be read"]))
     snapshot = ledger.snapshot(None)
@@ -152,6 +143,13 @@ def replay(
     if notes.skipped and notes.inputs > 1:
         say(f"{len(notes.skipped)} skipped: the sentences above the result say why")
     raise SystemExit(code or 2 * bool(notes.skipped))
+
+
+def _named(files: Iterable[str], candidates: tuple[Guess, ...], notes: Notes) -> list[Job]:
+    """The files and addresses that are named. What matches nothing is skipped."""
+    found = named_files(files, say, notes.failed)
+    notes.inputs = len(found) + len(notes.skipped)
+    return [Job(file, candidates=candidates) for file in found]
 
 
 def _configured(config: Config, notes: Notes) -> Iterator[Job]:
@@ -232,7 +230,7 @@ def progress(jobs: list[Job]) -> Iterator[Callable[[Batch], None]]:
 def _print(snapshot: Snapshot, config: Config, notes: Notes, output: str) -> None:
     if output == "metrics":
         # The exposition format is always UTF-8, in any locale.
-        sys.stdout.buffer.write(render(snapshot, computed_gauges(snapshot, config, time.time())))
+        sys.stdout.buffer.write(render(snapshot.in_order, computed_gauges(snapshot, config, time.time())))
         return
     from rich.console import Console
 

@@ -13,12 +13,13 @@ import click
 from msgspec import structs
 
 from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, state_folder, stop
-from exporter.cli.replay import moment, processors, progress, say, tune_memory
+from exporter.cli.parsing import cluster_option, processes_option, workers_or_stop
+from exporter.cli.replay import moment, progress, say, tune_memory
 from exporter.config.settings import Config
 from exporter.ledger.calendar import midnight
 from exporter.ledger.money import currency as checked_currency
 from exporter.messages import unknown
-from exporter.replay.inputs import InputError
+from exporter.replay.errors import InputError
 from exporter.replay.jobs import Job, Listener
 from exporter.replay.named import named_files
 from exporter.report import build, gather
@@ -45,16 +46,14 @@ from parsers.values.times import zone
     "--output", type=click.Choice(["table", "csv", "json", "markdown", "html"]), default="table", show_default=True,
     help="Format of the report.",
 )  # fmt: skip
-@click.option(
-    "--processes", type=click.IntRange(1, 64), default=processors, show_default="one per processor",
-    help="Number of processes that parse one large uncompressed file.",
-)  # fmt: skip
+@processes_option
+@cluster_option
 @click.pass_context
 def report(context: click.Context, /, config_path: Path, files: tuple[str, ...], **options: Any) -> None:
     """Show what was counted, by time and label: requests, failures, runs, tokens and cost.
 
-    Without FILES, the report is made from the history by day that `serve` keeps. FILES are logs, packed or not; `-` is
-    standard input. They need no configuration.
+    Without FILES, the report is made from the history by day that `serve` keeps. FILES are logs, packed or not, and
+    addresses such as s3://bucket/logs/*.gz; `-` is standard input. They need no configuration.
 
     \b
     Examples:
@@ -76,7 +75,7 @@ def report(context: click.Context, /, config_path: Path, files: tuple[str, ...],
     except ValueError as error:
         stop(str(error))
     if files:
-        gathered = _from_files(files, query, config, settings.compare, options["processes"])
+        gathered = _from_files(files, query, config, options)
     else:
         query, gathered = _from_history(query, config, config_path)
     _print(build.build(query, gathered, settings, time.time_ns()), options["output"])
@@ -143,17 +142,18 @@ def _from_history(query: Query, config: Config, config_path: Path) -> tuple[Quer
     return query.whole_days(), gathered
 
 
-def _from_files(files: tuple[str, ...], query: Query, config: Config, compare: bool, processes: int) -> gather.Gathered:
+def _from_files(files: tuple[str, ...], query: Query, config: Config, options: dict[str, Any]) -> gather.Gathered:
     tune_memory()
-    wanted = structs.replace(query, since=query.before().since) if compare else query
+    wanted = structs.replace(query, since=query.before().since) if options["compare"] else query
     candidates = candidates_or_stop(None, None, None, config.routes.extra)
     notes = _Notes(say)
-    try:
-        jobs = [Job(file, candidates=candidates) for file in named_files(files, notes.damaged)]
-        with progress(jobs) as advance:
-            gathered = gather.from_logs(jobs, wanted, config, notes, processes, lambda step: advance(step.batch))
-    except InputError as error:
-        stop(str(error))
+    with workers_or_stop(options["processes"], options["cluster"], files) as workers:
+        try:
+            jobs = [Job(file, candidates=candidates) for file in named_files(files, notes.damaged)]
+            with progress(jobs) as advance:
+                gathered = gather.from_logs(jobs, wanted, config, notes, workers, lambda step: advance(step.batch))
+        except InputError as error:
+            stop(str(error))
     return structs.replace(gathered, sentences=tuple(notes.sentences))
 
 

@@ -90,10 +90,12 @@ def merge(counts: dict[int, int], more: Mapping[int, int]) -> None:
 _NUMBERS = Numbers(BOUNDS)
 
 
-def observe(counts: dict[int, int], durations: Sequence[int]) -> None:
-    """Add durations to a histogram. There must be at least one."""
+def counted(durations: Sequence[int]) -> dict[int, int]:
+    """The histogram of durations. There must be at least one."""
+    counts: dict[int, int] = {}
     for number, count in _NUMBERS.counts(sorted(durations)):
         counts[number] = counts.get(number, 0) + count
+    return counts
 
 
 def quantile(q: float, counts: Mapping[int, int]) -> float | None:

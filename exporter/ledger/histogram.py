@@ -33,6 +33,15 @@ class Histogram(Struct, frozen=True, array_like=True, gc=False):
     def count(self) -> int:
         return self.zeros + sum(self.cells)
 
+    def plus(self, more: "Histogram") -> "Histogram":
+        """The durations of both."""
+        first, cells = self.first, self.cells
+        if more.cells:
+            first, cells = _room(self, more.first, more.first + len(more.cells) - 1)
+            for place, count in enumerate(more.cells, more.first - first):
+                cells[place] += count
+        return Histogram(self.total + more.total, self.zeros + more.zeros, first, cells)
+
     def since(self, earlier: "Histogram") -> "Histogram":
         """The durations that were added to `earlier`, an older value of the same label set."""
         cells, begin = self.cells.copy(), earlier.first - self.first

@@ -99,22 +99,17 @@ class Book(ChangeTracker[Labels, Entry]):
         self.enter(entries)
         self._sizes = Counter(labels[0] for labels in self)
 
-    def add(self, labels: Labels, amount: int | Decimal) -> None:
-        """Add to a number. The first label is the name of the table. An empty label is one that became `other`."""
-        if labels not in self:
-            labels = self._admit(labels, self._limits.series_per_counter)
-        before = self.get(labels, 0)
-        assert not isinstance(before, dict)
-        self[labels] = before + amount
+    def add(self, labels: Labels, entry: Entry) -> None:
+        """Add to a number or a histogram. The first label is the name of the table.
 
-    def observe(self, labels: Labels, durations: Sequence[int]) -> None:
-        """Add durations in nanoseconds. There must be at least one."""
+        An empty label is one that became `other`.
+        """
         if labels not in self:
-            labels = self._admit(labels, self._limits.series_per_histogram)
-        before = self.get(labels)
-        counts = before.copy() if isinstance(before, dict) else {}
-        exponential.observe(counts, durations)
-        self[labels] = counts
+            is_histogram = isinstance(entry, dict)
+            labels = self._admit(
+                labels, self._limits.series_per_histogram if is_histogram else self._limits.series_per_counter
+            )
+        self[labels] = _sum(self.get(labels), entry)
 
     def _admit(self, labels: Labels, cap: int) -> Labels:
         """The label set under which a number counts: cleaned, and folded if the table is full."""
@@ -267,7 +262,7 @@ class SourceBooks:
     def __init__(self, history: History, source: str) -> None:
         self._history, self._source = history, source
         self._key: BookKey | None = None
-        self._sums: dict[Labels, int | Decimal] = {}
+        self._sums: dict[Labels, Entry] = {}
         self._durations: defaultdict[Labels, list[int]] = defaultdict(list)
         self._waiting = 0
         history.sources.append(self)
@@ -287,30 +282,51 @@ class SourceBooks:
             return
         key, at = (table, *labels), self.moved_to if at is None else at
         if at is None:
-            self._sums[key] = self._sums.get(key, 0) + amount
+            self._sums[key] = _sum(self._sums.get(key), amount)
         else:
             self._book(at).add(key, amount)
 
     def observe(self, table: str, labels: Labels, durations: Sequence[int]) -> None:
         """Add durations in nanoseconds. There must be at least one."""
         if self.moved_to is not None and self._history.enabled:
-            self._book(self.moved_to).observe((table, *labels), durations)
+            self._book(self.moved_to).add((table, *labels), exponential.counted(durations))
         elif self._history.enabled:
             self._durations[table, *labels] += durations
             self._waiting += len(durations)
 
     def enter_waiting(self) -> None:
         """Enter the sums into the book of their batches."""
-        if not self._sums and not self._durations:
-            return
-        book = self._book(None) if self._key is None else self._history.book(self._key)
-        for labels, amount in self._sums.items():
-            book.add(labels, amount)
+        if entries := self.taken():
+            book = self._book(None) if self._key is None else self._history.book(self._key)
+            for labels, entry in entries.items():
+                book.add(labels, entry)
+
+    def taken(self) -> Entries:
+        """Remove and return the sums."""
+        sums = self._sums
+        self._sums = {}
         for labels, durations in self._durations.items():
-            book.observe(labels, durations)
-        self._sums.clear()
+            sums[labels] = _sum(sums.get(labels), exponential.counted(durations))
         self._durations.clear()
         self._waiting = 0
+        return sums
+
+    def put(self, entries: Entries) -> None:
+        """Add sums that other books have taken."""
+        for labels, entry in entries.items():
+            self._sums[labels] = _sum(self._sums.get(labels), entry)
 
     def _book(self, at: int | None) -> Book:
         return self._history.book(self._history.key(self._source, at))
+
+
+def _sum(before: Entry | None, more: Entry) -> Entry:
+    if before is None:
+        return more
+    if isinstance(before, dict) and isinstance(more, dict):
+        counts = before.copy()
+        exponential.merge(counts, more)
+        return counts
+    assert not isinstance(before, dict)
+    assert not isinstance(more, dict)
+    return before + more

@@ -16,6 +16,7 @@ from exporter.ledger.change_tracker import ChangeTracker
 from exporter.ledger.fold import advance, finalize_runs, post
 from exporter.ledger.history import LINES, BookKey, Entries, History, HistoryConfig, SourceBooks
 from exporter.ledger.joins import Joins
+from exporter.ledger.postings import Postings
 from exporter.ledger.prices import Price, Prices
 from exporter.ledger.series import Labels, Limits, Series
 from exporter.ledger.snapshot import Snapshot, present, snapshot_of
@@ -130,10 +131,20 @@ class Ledger:
                 self._windows.forget(window.source, file)
             return position
 
-    def enter(self, source: str, batch: Batch, at: int | None = None, is_late: bool = False) -> None:
-        """Enter a batch without a position, as a replay does. `at` and `is_late` are those of its slice."""
+    def enter(
+        self,
+        source: str,
+        batch: Batch,
+        at: int | None = None,
+        is_late: bool = False,
+        postings: Postings | None = None,
+    ) -> None:
+        """Enter a batch without a position, as a replay does. `at` and `is_late` are those of its slice.
+
+        `postings` are the sums of other records of that slice.
+        """
         with self._lock:
-            self._enter(self._source_ledger(source), Slice(batch, at, is_late))
+            self._enter(self._source_ledger(source), Slice(batch, at, is_late), postings)
 
     def count(self, metric: c.Metric, labels: Labels, amount: int = 1) -> None:
         """Add to a counter that does not depend on log lines, such as a source's errors."""
@@ -163,6 +174,11 @@ class Ledger:
             state = self._state(ChangeTracker.changes)
             state.history, state.closed = self._history.changes(), {**self._history.closed}
             return state
+
+    @property
+    def bounds(self) -> dict[str, tuple[float, ...]]:
+        """The upper bounds of the classic buckets in seconds, by the name of the histogram."""
+        return {metric.name: bounds for metric, bounds in self._series.bounds.items()}
 
     @property
     def history_days(self) -> int:
@@ -249,7 +265,7 @@ class Ledger:
                     self._series.add(metric, (source, *labels), 0)
         return ledger
 
-    def _enter(self, ledger: SourceLedger, each: Slice) -> None:
+    def _enter(self, ledger: SourceLedger, each: Slice, postings: Postings | None = None) -> None:
         source, add, batch = ledger.source, self._series.add, each.batch
         add(c.READ_BYTES, (source,), batch.consumed)
         add(c.LINES, (source, "observed"), batch.observed)
@@ -260,6 +276,8 @@ class Ledger:
         if batch.last_at is not None and not ledger.last_at:
             ledger.last_at = event_time(ledger, batch.last_at)  # for usages without a time in the first batch
         ledger.books.begin(each.at or ledger.last_at or None, each.is_late)
+        if postings is not None:
+            postings.enter(ledger)
         if batch.lines:
             ledger.books.add(LINES, (), batch.lines)
         post(ledger, batch.records)

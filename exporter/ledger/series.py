@@ -136,6 +136,13 @@ class Series:
         if self._waiting_size > _MAX_WAITING:
             self._count_waiting()
 
+    def add_histogram(self, metric: Metric, labels: Labels, histogram: Histogram) -> None:
+        """Observe durations that are counted already, with the same bounds."""
+        series = self._histograms[metric]
+        if labels not in series:
+            labels = self._admit(metric, labels, series, histogram.count, refused=False)
+        series[labels] = series.get(labels, EMPTY).plus(histogram)
+
     def _count_waiting(self) -> None:
         """Count the observed durations in their histograms."""
         for metric, waiting in self._waiting.items() if self._waiting_size else ():

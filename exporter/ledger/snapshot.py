@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from exporter import catalogue as c
 from exporter.ledger.budgets import Spent
@@ -35,6 +35,21 @@ class Snapshot(Struct, frozen=True):
     last_at: Mapping[str, float]
     active: Mapping[str, int]
     spent: Mapping[str, Spent]
+
+    @property
+    def in_order(self) -> "Snapshot":
+        """The same numbers, sorted by their labels: the order no longer depends on how a log was cut."""
+        counters = {
+            metric: dict(sorted(found.items(), key=lambda item: item[0])) for metric, found in self.counters.items()
+        }
+        histograms = {
+            metric: dict(sorted(found.items(), key=lambda item: item[0])) for metric, found in self.histograms.items()
+        }
+        return structs.replace(self, counters=counters, histograms=histograms)
+
+
+def _sorted(series: Mapping[Labels, V]) -> dict[Labels, V]:
+    return {labels: series[labels] for labels in sorted(series)}
 
 
 def snapshot_of(state: State, now: float | None) -> Snapshot:

@@ -11,8 +11,9 @@ from parsers.lines import before_too_long
 from parsers.parser import Parser
 from parsers.slices import Slice, Slicer, SpanOf
 
-#: The size of a large window in bytes. In a large window, the fixed cost per window is small per line.
-BLOCK = 1 << 22
+#: The size of a large window in bytes. In a large window, the fixed cost per window is small per line. Windows of 1 MiB
+#: need 20 MB less memory, and cost 7 % (nginx) to 14 % (telemetry) more time.
+BLOCK = 3 << 20
 #: How many bytes of a line that is too long are read at once.
 _SKIP_BLOCK = 1 << 18
 
@@ -35,22 +36,22 @@ WHOLE = Part()
 
 
 def feed(
-    read: Read, parser: Parser, line_length: int, *, span_of: SpanOf | None = None, size: int = 0, part: Part = WHOLE
+    read: Read, parser: Parser, line_length: int, *, span_of: SpanOf | None = None, part: Part = WHOLE
 ) -> Iterator[Slice]:
     """The slices of a stream, with its unterminated last line. The sum of `consumed` is the size of the stream.
 
     With `span_of`, each slice belongs to one span of event time; else a window is not cut. A line of more than
-    `line_length` bytes is one unparsed line (`too_long`). `size` is the size of the first window in bytes. If the part
-    does not end the log, an unfinished record at its end is not consumed.
+    `line_length` bytes is one unparsed line (`too_long`). If the part does not end the log, an unfinished record at its
+    end is not consumed.
     """
     usual = max(line_length, BLOCK)
     most = 2 * line_length if parser.joined else usual
     window_parser = _WindowParser(parser, line_length, part.skip, span_of)
-    window, over, size = b"", False, min(max(size, line_length), usual)
+    window, over = b"", False
     wanted, is_first = 0, part.first
     while True:
         while not over and (len(window) < wanted or not window):
-            over = not (block := read(max(1, max(size, wanted) - len(window))))
+            over = not (block := read(max(1, max(usual, wanted) - len(window))))
             window += block
         if is_first and (skipped := _before_first_line(window)):
             window = window[skipped:]
@@ -73,8 +74,6 @@ def feed(
         if is_too_long:
             batch, window = _too_long(read, window)
             yield Slice(structs.replace(batch, skip=window_parser.skip), window_parser.reached)
-        elif begin:
-            size = min(2 * size, usual)
 
 
 def _before_first_line(window: bytes) -> int:

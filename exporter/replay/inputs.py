@@ -1,4 +1,4 @@
-"""Opens the inputs that `replay` and `check` read once: plain files, gzip files, or standard input."""
+"""Opens the inputs that `replay` and `check` read once: files, packed or not, standard input, and remote addresses."""
 
 import gzip
 import os
@@ -6,75 +6,101 @@ import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib import import_module
 from io import BufferedReader, RawIOBase
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
+from exporter.messages import address
+from exporter.replay import remote
+from exporter.replay.errors import InputError
 from exporter.replay.feed import Read
 from exporter.tail.encoding import UTF_8_BOM, encoding_of, remedy
 from exporter.tail.permissions import file_problem
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 #: Enough bytes to detect the format of a log.
 SAMPLE_BYTES = 1 << 18
 
 
-class InputError(Exception):
-    """An input cannot be read. The message is one sentence: which input, and why."""
-
-
 class Input(NamedTuple):
     """An open input. `sample` is its beginning, without a byte order mark. `read` reads from the beginning on.
 
-    `descriptor` is the file descriptor of a plain file, which can be read at any offset; None for any other input.
+    `descriptor` is the file descriptor of a local file; None for an address and for a stream, which can be read only
+    once. `size` is the size in bytes of an input that can be read at any offset; None for a packed one and a stream.
     """
 
     sample: bytes
     read: Read
     descriptor: int | None
+    size: int | None
+    is_stream: bool
 
 
 @contextmanager
 def open_input(name: str, on_damage: Callable[[str], None] | None = None) -> Iterator[Input]:
-    """Open a file, or standard input for `-`. Gzip is detected by its magic bytes. Raises InputError.
+    """Open a file or an address, or standard input for `-`. Packed ones are detected by magic bytes. Raises InputError.
 
-    With `on_damage`, a gzip file that is cut or damaged is read up to there, and `on_damage` gets the reason.
+    With `on_damage`, a packed input that is cut or damaged is read up to there, and `on_damage` gets the reason.
     """
+    with open_file(name) as file:
+        stream = _unpacked(file, name)
+        is_packed = stream is not file
+        # `read` fills its buffer, so an interrupt between two reads of a pipe would go unnoticed.
+        take: Read = stream.read if is_packed else file.read1
+        if on_damage is not None and is_packed:
+            take = _up_to_damage(stream, on_damage)
+        sample = b""
+        while len(sample) < SAMPLE_BYTES and (block := take(SAMPLE_BYTES - len(sample))):
+            sample += block
+        if encoding := encoding_of(sample):
+            raise InputError(f"{address(name)}: is {encoding}; {remedy(encoding)}")
+        waiting = [sample]
+
+        def read(size: int) -> bytes:
+            if not waiting:
+                return take(size)
+            head = waiting.pop()
+            if head[size:]:
+                waiting.append(head[size:])
+            return head[:size] or take(size)
+
+        descriptor, size, is_stream = _kind(file, name)
+        yield Input(sample.removeprefix(UTF_8_BOM), read, descriptor, None if is_packed else size, is_stream)
+
+
+@contextmanager
+def open_file(name: str) -> Iterator[BufferedReader]:
+    """Open an input as it is, packed or not. Raises InputError, also for what happens while it is read."""
     try:
-        with _open(name) as stream:
-            # `read` fills its buffer, so an interrupt between two reads of a pipe would go unnoticed.
-            take: Read = stream.read1 if isinstance(stream, BufferedReader) else stream.read
-            if on_damage is not None and not isinstance(stream, BufferedReader):
-                take = _up_to_damage(stream, on_damage)
-            sample = b""
-            while len(sample) < SAMPLE_BYTES and (block := take(SAMPLE_BYTES - len(sample))):
-                sample += block
-            if encoding := encoding_of(sample):
-                raise InputError(f"{name}: is {encoding}; {remedy(encoding)}")
-            waiting = [sample]
-
-            def read(size: int) -> bytes:
-                if not waiting:
-                    return take(size)
-                head = waiting.pop()
-                if head[size:]:
-                    waiting.append(head[size:])
-                return head[:size] or take(size)
-
-            yield Input(
-                sample.removeprefix(UTF_8_BOM), read, stream.fileno() if name != "-" and _is_plain(stream) else None
-            )
+        if remote.is_remote(name):
+            with remote.opened(name) as file:
+                yield file
+        else:
+            with _open(name) as file:
+                yield file
     except PermissionError as error:
         raise InputError(file_problem(Path(name)) or f"{name}: cannot be read: {error.strerror}") from error
-    except (OSError, EOFError, zlib.error) as error:  # the last two: a truncated or damaged gzip file
+    except _read_errors() as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{name}: cannot be read: {reason}") from error
+        raise InputError(f"{address(name)}: cannot be read: {reason}") from error
+
+
+def _kind(file: BufferedReader, name: str) -> tuple[int | None, int | None, bool]:
+    """The descriptor of a local file, the size of what can be read at any offset, and whether it is a stream."""
+    if remote.is_remote(name):
+        return None, remote.size(file), False
+    if name == "-" or not stat.S_ISREG((status := os.fstat(file.fileno())).st_mode):
+        return None, None, True
+    return file.fileno(), status.st_size, False
 
 
 def _up_to_damage(stream: BinaryIO, on_damage: Callable[[str], None]) -> Read:
-    """Reads a gzip file, until an error ends it. Small reads lose nothing of what comes before the error."""
+    """Reads a packed input, until an error ends it. Small reads lose nothing of what comes before the error."""
     is_damaged = False
 
     def take(size: int) -> bytes:
@@ -83,7 +109,7 @@ def _up_to_damage(stream: BinaryIO, on_damage: Callable[[str], None]) -> Read:
         while not is_damaged and len(block) < size:
             try:
                 more = stream.read1(size - len(block))  # type: ignore[attr-defined]
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            except _damages() as error:
                 is_damaged = True
                 on_damage(str(error))
                 break
@@ -96,12 +122,12 @@ def _up_to_damage(stream: BinaryIO, on_damage: Callable[[str], None]) -> Read:
 
 
 @contextmanager
-def _open(name: str) -> Iterator[BinaryIO]:
+def _open(name: str) -> Iterator[BufferedReader]:
     """Raises InputError for a special file, which might never end or block for ever."""
     if name == "-":
         if sys.stdin is None:
             raise InputError("-: standard input is closed")
-        yield _decompressed(sys.stdin.buffer)
+        yield _buffered(sys.stdin.buffer)
         return
     open_reports_errors = _is_stream(name) or os.path.isdir(name) or not os.path.exists(name)
     if not open_reports_errors and (reason := file_problem(Path(name))):
@@ -109,7 +135,7 @@ def _open(name: str) -> Iterator[BinaryIO]:
     # Non-blocking, because the path may be a FIFO by now.
     with open(os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         os.set_blocking(file.fileno(), True)
-        yield _decompressed(file)
+        yield _buffered(file)
 
 
 def _is_stream(name: str) -> bool:
@@ -117,21 +143,46 @@ def _is_stream(name: str) -> bool:
     return name == "/dev/stdin" or os.path.dirname(name) in ("/dev/fd", "/proc/self/fd")
 
 
-def _is_plain(stream: BinaryIO) -> bool:
-    return isinstance(stream, BufferedReader) and stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+def _buffered(stream: BinaryIO) -> BufferedReader:
+    return stream if isinstance(stream, BufferedReader) else BufferedReader(cast(RawIOBase, stream))
 
 
-def _decompressed(stream: BinaryIO) -> BinaryIO:
-    """Decompress gzip, detected by its first two bytes. It never seeks, so the stream can be a pipe."""
-    file = stream if isinstance(stream, BufferedReader) else BufferedReader(cast(RawIOBase, stream))
-    return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if file.peek(2)[:2] == _GZIP_MAGIC else file
+def _unpacked(file: BufferedReader, name: str) -> BinaryIO:
+    """Unpack gzip and Zstandard, detected by the first bytes. It never seeks, so the stream can be a pipe."""
+    magic = file.peek(4)[:4]
+    if magic[:2] == _GZIP_MAGIC:
+        return cast(BinaryIO, gzip.GzipFile(fileobj=file))
+    if magic != _ZSTD_MAGIC:
+        return file
+    if (zstd := _zstd()) is None:
+        raise InputError(f"{address(name)}: is packed with Zstandard: install dify-exporter[remote] or unpack it")
+    return cast(BinaryIO, zstd.ZstdFile(file))
+
+
+@cache
+def _zstd() -> Any:
+    """The module that unpacks Zstandard; None if there is none."""
+    for name in ("compression.zstd", "backports.zstd"):
+        with suppress(ImportError):
+            return import_module(name)
+    return None
+
+
+def _damages() -> tuple[type[Exception], ...]:
+    """What is raised where a packed input is cut or damaged. It is asked only once something was raised."""
+    zstd = _zstd()
+    return EOFError, zlib.error, gzip.BadGzipFile, *(() if zstd is None else (zstd.ZstdError,))
+
+
+def _read_errors() -> tuple[type[Exception], ...]:
+    return OSError, *_damages()
 
 
 def last_lines(file: str) -> bytes:
     """The last whole lines of a file, which are in its present format. Raises InputError."""
-    with open_input(file) as (sample, *_), Path(file).open("rb") as stream:
-        lines = sample
-        if len(sample) == SAMPLE_BYTES and stream.read(2) != _GZIP_MAGIC:
+    with open_input(file) as log, Path(file).open("rb") as stream:
+        lines = log.sample
+        if len(lines) == SAMPLE_BYTES and log.size is not None:
             stream.seek(-SAMPLE_BYTES, os.SEEK_END)
             lines = stream.read(SAMPLE_BYTES).partition(b"\n")[2]
     return lines[: lines.rfind(b"\n") + 1] or lines

@@ -1,24 +1,32 @@
 """Reads logs once, from the beginning to the end, and enters them into a ledger."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+import pickle
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
 
 from msgspec import Struct, structs
 
 from exporter.config.settings import SourceConfig
 from exporter.ledger.ledger import Ledger
-from exporter.replay import parallel
+from exporter.ledger.postings import Postings
+from exporter.messages import address
 from exporter.replay.detect import Guess, detect, several_services, unrecognised
+from exporter.replay.errors import InputError
 from exporter.replay.event_times import first_time
 from exporter.replay.feed import Part, feed
-from exporter.replay.inputs import Input, InputError, open_input
+from exporter.replay.inputs import open_input
+from exporter.replay.pieces import Parsed, Piece, Plan, Result, cut
 from exporter.replay.span import Span
+from exporter.replay.workers import Workers
 from exporter.tail.globs import tailed
 from exporter.tail.permissions import log_problem
 from parsers.batch import Batch
 from parsers.parser import Parser
-from parsers.slices import Slice, later
+from parsers.slices import Slice, SpanOf, later
 
 
 class Job(Struct, frozen=True):
@@ -88,44 +96,157 @@ class Listener:
 
 
 def run(
-    jobs: Iterable[Job], ledger: Ledger, line_length: int, span: Span, listener: Listener, processes: int = 1
+    jobs: Sequence[Job],
+    ledger: Ledger,
+    line_length: int,
+    span: Span,
+    listener: Listener,
+    workers: Workers | None = None,
 ) -> Iterator[Step]:
     """Enter all batches into the ledger, one per step. A caller that stops has entered exactly the steps it has seen.
 
-    Raises InputError, unless the listener takes it.
+    Raises InputError, unless the listener takes it, and WorkersError.
     """
-    for job in jobs:
-        for name, each in read(job, line_length, span, listener, processes):
-            counted = span.holds(each.at)
-            if counted:
-                ledger.enter(name, each.batch, each.at, each.is_late)
-            yield Step(name, each.batch, counted)
+    with Reader(jobs, plan_of(ledger, line_length, span.boundaries), listener, workers) as reader:
+        for number in range(len(jobs)):
+            for source, each, postings in reader.read(number):
+                counted = span.holds(each.at)
+                if counted:
+                    ledger.enter(source, each.batch, each.at, each.is_late, postings)
+                yield Step(source, each.batch, counted)
 
 
-def read(job: Job, line_length: int, span: Span, listener: Listener, processes: int = 1) -> Iterator[tuple[str, Slice]]:
-    """The slices of a file, with the name of its source. Raises InputError, unless the listener takes it.
+def plan_of(ledger: Ledger, line_length: int, span_of: SpanOf | None) -> Plan:
+    """What all logs have in common that are entered into this ledger."""
+    return Plan("", "", Parser(), line_length, span_of, ledger.bounds, ledger.history_days > 0)
 
-    Where a calendar cuts the log, the lines before its first time, such as a program's banner, go with that time.
+
+class _Log:
+    """An opened log, which `stack` closes. Its pieces go to the workers; or its slices come from this process."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.stack = job, ExitStack()
+        self.damage: list[str] = []
+        self.error: InputError | None = None
+        self.found: Opened | None = None
+        self.slices: Iterator[Slice] = iter(())
+        self.is_read_here = False
+        self.plan = b""
+        self.pieces: Iterator[Piece] = iter(())
+        self.futures: deque[tuple[Piece, Future[Result]]] = deque()
+
+
+class Reader:
+    """Reads several logs. The workers parse pieces of the next ones while the slices of one are taken.
+
+    `plan` is what all of them have in common.
     """
-    damage: list[str] = []
-    try:
-        with open_input(job.file, damage.append) as log:
-            if not log.sample and not damage:
-                listener.say(f"{job.file}: is empty")
+
+    def __init__(self, jobs: Sequence[Job], plan: Plan, listener: Listener, workers: Workers | None) -> None:
+        self._jobs, self._plan, self._listener, self._workers = jobs, plan, listener, workers
+        self._logs: list[_Log] = []
+        #: The number of the first log that may have further pieces, and the number of pieces given out.
+        self._giving = self._unfinished = 0
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for log in self._logs:
+            log.stack.close()
+
+    def read(self, number: int) -> Iterator[tuple[str, Slice, Postings | None]]:
+        """The slices of a log, with the name of its source. Raises InputError, unless the listener takes it.
+
+        In the history, the lines before the first time of a log, such as a program's banner, go with that time.
+        """
+        while number >= len(self._logs):
+            self._open()
+        log = self._logs[number]
+        reached: int | None = None
+        try:
+            with log.stack:
+                if log.error is not None:
+                    raise log.error
+                if log.found is None:
+                    return
+                yield log.found.source, Slice(Batch()), None
+                begun = first_time(log.found.parser, log.found.sample) if self._plan.has_history else None
+                for each, postings in self._parsed(log):
+                    reached = later(reached, each.at)
+                    at = begun if reached is None else reached
+                    yield log.found.source, Slice(each.batch, at, each.is_late), postings
+        except InputError as error:
+            name = address(log.job.file)
+            self._listener.failed(InputError(f"{name}: cannot be read: {log.damage[0]}") if log.damage else error)
+        else:
+            for reason in log.damage[:1]:
+                self._listener.damaged(f"{address(log.job.file)}: is cut or damaged, and is read up to there: {reason}")
+
+    def _open(self) -> None:
+        """Open the next log, detect its parser, and cut it into pieces if the workers take it."""
+        job = self._jobs[len(self._logs)]
+        log = _Log(job)
+        self._logs.append(log)
+        try:
+            opened = log.stack.enter_context(open_input(job.file, log.damage.append))
+            if not opened.sample and not log.damage:
+                self._listener.say(f"{address(job.file)}: is empty")
                 return
-            found = _recognised(job, log.sample, listener.say)
-            listener.opened(found)
-            yield found.source, Slice(Batch())
-            reached: int | None = None
-            begun = first_time(found.parser, log.sample) if span.calendar is not None else None
-            for each in _slices(log, found.parser, line_length, span, processes, Part(ended=not job.may_grow)):
-                reached = later(reached, each.at)
-                yield found.source, Slice(each.batch, begun if reached is None else reached, each.is_late)
-    except InputError as error:
-        listener.failed(InputError(f"{job.file}: cannot be read: {damage[0]}") if damage else error)
-    else:
-        for reason in damage:
-            listener.damaged(f"{job.file}: is cut or damaged, and is read up to there: {reason}")
+            found = _recognised(job, opened.sample, self._listener.say)
+        except InputError as error:
+            log.error = error
+            return
+        self._listener.opened(found)
+        log.found = found
+        plan = structs.replace(self._plan, file=job.file, source=found.source, parser=found.parser)
+        if job.may_grow or self._workers is None or not self._workers.takes(opened, len(self._jobs) == 1):
+            part = Part(ended=not job.may_grow)
+            log.slices = feed(opened.read, plan.parser, plan.line_length, span_of=plan.span_of, part=part)
+            log.is_read_here = True
+            return
+        log.plan = pickle.dumps(self._workers.located(plan, opened))
+        log.pieces = cut(opened.size, self._workers.piece_size)
+
+    def _parsed(self, log: _Log) -> Iterator[Parsed]:
+        """The parsed pieces of a log in their order."""
+        yield from ((each, None) for each in log.slices)
+        position, skip = 0, tuple[str, ...]()
+        while self._workers is not None and (following := self._next_piece(log, self._workers)) is not None:
+            piece, future = following
+            result = self._workers.result(future)
+            self._unfinished -= 1
+            if result.begin != position or skip:
+                piece = structs.replace(piece, begin=position, skip=skip, is_exact=True)
+                result = self._workers.result(self._workers.submit(log.plan, piece))
+            position, skip = result.position, result.skip
+            if result.damage:
+                log.damage = [result.damage]
+            yield from result.parsed
+
+    def _next_piece(self, log: _Log, workers: Workers) -> "tuple[Piece, Future[Result]] | None":
+        if not log.futures and (piece := next(log.pieces, None)) is not None:
+            self._give(log, piece, workers)
+        while self._unfinished < workers.capacity and self._give_ahead(workers):
+            pass
+        return log.futures.popleft() if log.futures else None
+
+    def _give_ahead(self, workers: Workers) -> bool:
+        """Give the workers the next piece, perhaps of the next log. Returns False if there is none yet."""
+        if self._giving == len(self._logs):
+            if self._giving == len(self._jobs) or (self._logs and self._logs[-1].is_read_here):
+                return False
+            self._open()
+        log = self._logs[self._giving]
+        if (piece := next(log.pieces, None)) is None:
+            self._giving += 1
+        else:
+            self._give(log, piece, workers)
+        return True
+
+    def _give(self, log: _Log, piece: Piece, workers: Workers) -> None:
+        log.futures.append((piece, workers.submit(log.plan, piece)))
+        self._unfinished += 1
 
 
 def resolved(job: Job, say: Callable[[str], None]) -> tuple[Job, bytes] | None:
@@ -135,17 +256,11 @@ def resolved(job: Job, say: Callable[[str], None]) -> tuple[Job, bytes] | None:
     """
     with open_input(job.file, lambda _: None) as log:
         if not log.sample:
-            say(f"{job.file}: is empty")
+            say(f"{address(job.file)}: is empty")
             return None
         found = _recognised(job, log.sample, say)
         source = job.source or SourceConfig(found.source, (), found.parser)
         return structs.replace(job, source=source), log.sample
-
-
-def _slices(log: Input, parser: Parser, line_length: int, span: Span, processes: int, part: Part) -> Iterator[Slice]:
-    if processes > 1 and log.descriptor is not None and parallel.is_worthwhile(log.descriptor):
-        return parallel.parse(parallel.OpenLog(log.descriptor, parser, line_length, span.boundaries), processes)
-    return feed(log.read, parser, line_length, span_of=span.boundaries, part=part)
 
 
 def _recognised(job: Job, sample: bytes, say: Callable[[str], None]) -> Opened:
@@ -156,10 +271,10 @@ def _recognised(job: Job, sample: bytes, say: Callable[[str], None]) -> Opened:
     first, *others = job.candidates
     found = detect(sample, job.candidates) if others else None
     if found is None and others and first.name != job.candidates[-1].name:
-        raise InputError(f"{job.file}: {unrecognised(sample)}")
+        raise InputError(f"{address(job.file)}: {unrecognised(sample)}")
     guess, batch = found or (first, first.parser.parse(sample, final=True))
     if others:
-        say(f"{job.file}: read as {guess}")
+        say(f"{address(job.file)}: read as {guess}")
         if (sentence := several_services(guess.parser, sample)) is not None:
-            say(f"{job.file}: {sentence}")
+            say(f"{address(job.file)}: {sentence}")
     return Opened(job.file, guess.name, guess.parser, sample, batch, guess if others else None)

@@ -5,19 +5,33 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from glob import glob, has_magic
 
-from exporter.replay.inputs import Input, InputError, open_input
+from exporter.messages import address
+from exporter.replay import remote
+from exporter.replay.errors import InputError
+from exporter.replay.inputs import Input, open_input
 
 _BLOCK = 1 << 20
 
 
-def named_files(names: Iterable[str], say: Callable[[str], None]) -> list[str]:
-    """The files to read. `say` is called for each copy, whose lines would count twice.
+def _raise(error: InputError) -> None:
+    raise error
 
-    A file that cannot be read is no copy: who reads it says why.
+
+def named_files(
+    names: Iterable[str], say: Callable[[str], None], failed: Callable[[InputError], None] = _raise
+) -> list[str]:
+    """The files and addresses to read. `say` is called for each copy, whose lines would count twice.
+
+    `failed` is called for a pattern that matches no address. What cannot be read is kept, so that reading it says why.
     """
     files: list[str] = []
     for name in names:
-        if not os.path.exists(name) and has_magic(name):
+        if remote.is_remote(name):
+            try:
+                files += remote.expanded(name)
+            except InputError as error:
+                failed(error)
+        elif not os.path.exists(name) and has_magic(name):
             files += sorted(glob(name, recursive=True)) or [name]
         else:
             files.append(name)
@@ -26,6 +40,8 @@ def named_files(names: Iterable[str], say: Callable[[str], None]) -> list[str]:
 
 def _without_copies(files: list[str], say: Callable[[str], None]) -> list[str]:
     """A file is a copy if all of its bytes, unpacked, are the beginning of another file."""
+    if len(files) < 2:
+        return files
     kept: list[tuple[str, bytes]] = []
     for file in files:
         sample = _sample(file)
@@ -35,10 +51,10 @@ def _without_copies(files: list[str], say: Callable[[str], None]) -> list[str]:
                 continue
             copy = _copy_of(file, other)
             if copy == file:
-                say(f"{file}: is a copy of {other} and is counted once")
+                say(f"{address(file)}: is a copy of {address(other)} and is counted once")
                 break
             if copy == other:
-                say(f"{other}: is a copy of the beginning of {file} and is counted once")
+                say(f"{address(other)}: is a copy of the beginning of {address(file)} and is counted once")
                 kept[number] = file, sample
                 break
         else:
@@ -48,9 +64,10 @@ def _without_copies(files: list[str], say: Callable[[str], None]) -> list[str]:
 
 def _sample(file: str) -> bytes:
     """The beginning of a file; nothing for a pipe, which can be read only once."""
-    if os.path.isfile(file) and not file.startswith(("/dev/", "/proc/")):
-        with suppress(InputError), open_input(file, on_damage=lambda _: None) as log:
-            return log.sample
+    if not remote.is_remote(file) and (not os.path.isfile(file) or file.startswith(("/dev/", "/proc/"))):
+        return b""
+    with suppress(InputError), open_input(file, on_damage=lambda _: None) as log:
+        return log.sample
     return b""
 
 

@@ -143,7 +143,7 @@ def _cell(value: object) -> str:
 
 
 def _counts(snapshot: Snapshot, metric: c.Metric, source: str) -> dict[str, int]:
-    values = snapshot.counters[metric].items()
+    values = sorted(snapshot.counters[metric].items())
     return {labels[1]: int(count) for labels, count in values if labels[0] == source and count}
 
 

@@ -1,7 +1,7 @@
 """Gathers the books of a report: from the history by day, or from logs."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +16,7 @@ from exporter.persistence import archive
 from exporter.persistence.checkpoint import read_state
 from exporter.replay.jobs import Job, Listener, Step, run
 from exporter.replay.span import Span
+from exporter.replay.workers import Workers
 from exporter.report.query import Query
 from parsers.values.numbers import SECOND
 from parsers.values.times import zone
@@ -57,23 +58,23 @@ def from_history(folder: Path) -> Gathered:
 
 
 def from_logs(
-    jobs: Iterable[Job],
+    jobs: Sequence[Job],
     query: Query,
     config: Config,
     listener: Listener,
-    processes: int,
+    workers: Workers | None,
     advance: Callable[[Step], None],
 ) -> Gathered:
     """The books of logs, which are read once. A book is a day, or an hour if the report is by hour.
 
-    Raises InputError.
+    Raises InputError and WorkersError.
     """
     unit: Unit = "hour" if query.by == "hour" else "day"
     timezone = str(query.local)
     ledger = Ledger(config.limits, time.time, config.buckets, config.prices, is_stored=False)
     ledger.keep_history(History(HistoryConfig(timezone, 1), config.limits, time.time, unit))
     span = Span(query.since, query.until, Spans(unit, query.local))
-    for step in run(jobs, ledger, config.limits.line_length, span, listener, processes):
+    for step in run(jobs, ledger, config.limits.line_length, span, listener, workers):
         advance(step)
     ledger.snapshot(None)  # all runs have ended
     return _gathered(ledger.books())

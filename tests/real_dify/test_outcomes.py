@@ -3,17 +3,21 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from exporter import catalogue as c
+from exporter.config.settings import SourceConfig
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
-from exporter.replay import parallel
+from exporter.replay.jobs import Job, Listener, run
+from exporter.replay.span import ALWAYS
 from parsers.dify import Dify
 from parsers.envelope import Cri, Docker
 from parsers.parser import Parser
+from tests.exporter.replay.test_pieces import Threads
 from tests.real_dify import forms
 
 BOOK = json.loads((forms.HERE / "expected.json").read_text())["phases"]
@@ -64,8 +68,8 @@ def failed(ledger: Ledger) -> Counter[tuple[str, ...]]:
 
 def book_of_runs(phase: str) -> Counter[tuple[str, ...]]:
     book = Counter[tuple[str, ...]]()
-    for run in BOOK[phase]["worker_runs"]:
-        book[run["kind"], run["app_id"], KNOWN[run["truth"]]] += run["count"]
+    for each in BOOK[phase]["worker_runs"]:
+        book[each["kind"], each["app_id"], KNOWN[each["truth"]]] += each["count"]
     return book
 
 
@@ -97,15 +101,16 @@ def test_every_task_that_was_received_has_ended(
         assert ended.total() == 128
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of a fork beside the test runner's threads
-def test_several_processes_join_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_join_as_one(tmp_path: Path) -> None:
     """The halves of a run are then parsed by different processes."""
     path, ledger = tmp_path / "worker.log", Ledger(Limits(), lambda: 1796000000.0)
     path.write_bytes(forms.read("text/worker.log.gz"))
-    monkeypatch.setattr(parallel, "BLOCK", 20_000)
-    with path.open("rb") as file:
-        for each in parallel.parse(parallel.OpenLog(file.fileno(), Dify(), 1 << 20), 2):
-            ledger.enter("dify", each.batch)
+    with ThreadPoolExecutor(2) as pool:
+        workers = Threads(lambda: pool, 2)
+        workers.piece_size = 20_000
+        jobs = [Job(str(path), SourceConfig("dify", (), Dify()))]
+        for _ in run(jobs, ledger, 1 << 20, ALWAYS, Listener(lambda _: None), workers):
+            pass
     assert runs(ledger) == book_of_runs("text")
 
 

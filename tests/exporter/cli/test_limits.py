@@ -79,12 +79,12 @@ def test_standard_input_is_closed(arguments: str, sentence: str) -> None:
 def test_a_log_that_vanishes_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
     log = tmp_path / "a.log"
     log.write_bytes(b"line\n" * 100_000)
-    with open_input(str(log)) as (sample, read, _):
+    with open_input(str(log)) as opened:
         log.unlink()
         size = 0
-        while block := read(65_536):
+        while block := opened.read(65_536):
             size += len(block)
-    assert (size, sample[:5]) == (500_000, b"line\n")
+    assert (size, opened.sample[:5]) == (500_000, b"line\n")
 
 
 OUTPUTS = ["--version", "check", f"replay {SAMPLE}", f"replay --output metrics {SAMPLE}", "explain nonsense"]

@@ -223,7 +223,7 @@ def compare(files: list[str], books: Books, by: tuple[By, ...], timezone: str) -
     candidates = candidates_or_stop(None, None, None, ())
     jobs = [Job(file, candidates=candidates) for file in files]
     query = Query(zone(timezone), cast(By, unit))
-    gathered = from_logs(jobs, query, config, Listener(lambda _: None), 1, lambda _: None)
+    gathered = from_logs(jobs, query, config, Listener(lambda _: None), None, lambda _: None)
     count = 0
     for each in by:
         by_source = build(Query(query.local, each, ("source",)), gathered, Options(), time.time_ns())

@@ -63,7 +63,7 @@ def report_of(weeks: tuple[list[Event], list[str]]) -> Reports:
     @cache
     def gathered(timezone: str, by: By) -> gather.Gathered:
         jobs = [Job(file, candidates=tuple(guesses())) for file in weeks[1]]
-        return gather.from_logs(jobs, Query(zone(timezone), by), Config(), Listener(print), 1, lambda step: None)
+        return gather.from_logs(jobs, Query(zone(timezone), by), Config(), Listener(print), None, lambda step: None)
 
     def report(timezone: str, by: By, group: tuple[str, ...] = ("source",)) -> dict[str, Any]:
         books = gathered(timezone, "hour" if by == "hour" else "day")

@@ -1,0 +1,137 @@
+"""Reads archives at addresses such as `s3://bucket/logs/access.log.gz`, by fsspec and its filesystems.
+
+This is the only module that loads fsspec. Addresses and the errors of filesystems may hold credentials, so a message
+shows only `exporter.messages.address`.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader, RawIOBase
+from typing import Any, cast
+
+from exporter.messages import address
+from exporter.replay.errors import InputError
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+#: How many bytes are fetched at once.
+_FETCH = 8 << 20
+
+#: What tells two versions of an object apart, in the order of preference: the names of the filesystems.
+_VERSIONS = ("ETag", "etag", "generation", "md5Hash", "LastModified", "last_modified", "mtime", "modificationTime")
+
+_REFUSED = "may not be read: the credentials are missing or do not suffice"
+
+
+def is_remote(name: str) -> bool:
+    """Whether a name is an address and not a path."""
+    return _ADDRESS.match(name) is not None
+
+
+def expanded(name: str) -> list[str]:
+    """The addresses that a pattern matches, sorted; an address without `*` matches itself. Raises InputError."""
+    if "*" not in name.partition("?")[0]:
+        return [name]
+    with _errors(name):
+        system, path = _resolved(name)
+        found = sorted(system.glob(path))
+    if not found:
+        raise InputError(f"{address(name)}: nothing matches")
+    begin = name.removesuffix(path)
+    return [begin + each for each in found]
+
+
+@contextmanager
+def opened(name: str) -> Iterator[BufferedReader]:
+    """Open an address. Raises InputError, also for what happens while it is read."""
+    with _errors(name):
+        system, path = _resolved(name)
+        file = system.open(path, "rb", block_size=_FETCH, cache_type="readahead")
+    with file, BufferedReader(_RemoteFile(name, file), 1 << 20) as reader:
+        yield cast(BufferedReader, reader)
+
+
+def size(file: BufferedReader) -> int | None:
+    """The size of an opened address that can be read at any offset; else None."""
+    raw = file.raw
+    assert isinstance(raw, _RemoteFile)
+    return raw.size
+
+
+def version(name: str) -> str:
+    """What tells the present content of an address from another one, without reading it. Raises InputError."""
+    with _errors(name):
+        system, path = _resolved(name)
+        details = system.info(path)
+    found = next((str(details[key]) for key in _VERSIONS if details.get(key)), "")
+    return f"{details.get('size')} {found}"
+
+
+class _RemoteFile(RawIOBase):
+    def __init__(self, name: str, file: Any) -> None:
+        self._name, self._file = name, file
+        self.size: int | None = file.size if file.seekable() else None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self.size is not None
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        with _errors(self._name):
+            block = self._file.read(len(buffer))
+        buffer[: len(block)] = block
+        return len(block)
+
+
+def _resolved(name: str) -> tuple[Any, str]:
+    """The filesystem of an address, and the path in it."""
+    try:
+        from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+    except ImportError:
+        raise InputError(f"{address(name)}: install dify-exporter[remote] to read such addresses") from None
+    system, path = url_to_fs(name)
+    return system, path
+
+
+@contextmanager
+def _errors(name: str) -> Iterator[None]:
+    """Raise InputError for anything that a filesystem raises: each one has errors of its own."""
+    shown = address(name)
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        # The filesystem of HTTP raises this error for any other one too.
+        cause = error.__cause__
+        if getattr(cause, "status", None) in (401, 403):
+            raise InputError(f"{shown}: {_REFUSED}") from None
+        if isinstance(cause, OSError):
+            raise InputError(f"{shown}: the server cannot be reached") from None
+        raise InputError(f"{shown}: does not exist") from None
+    except PermissionError:
+        raise InputError(f"{shown}: {_REFUSED}") from None
+    except ImportError as error:
+        raise InputError(f"{shown}: a package is missing: {error}") from None
+    except ValueError as error:
+        raise InputError(f"{shown}: cannot be read: {_reason(error, name)}") from None
+    except Exception as error:
+        raise InputError(f"{shown}: cannot be read: {type(error).__name__}: {_reason(error, name)}") from None
+
+
+def _reason(error: Exception, name: str) -> str:
+    """What an error says, without the address and without the secrets of it."""
+    text = " ".join(str(error).split())
+    for part in sorted(re.split(r"[/?&#=:@]+", name), key=len, reverse=True):
+        if len(part) > 3 and part not in address(name):
+            text = text.replace(part, "…")
+    return address(text) or "no reason is given"
