@@ -106,6 +106,10 @@ class _Cutter:
         self._slicer, self._parse_window, self._now = slicer, parse, now
         self._window, self._final = window
         self._skip, self._begin, self._doubts = skip, 0, 0
+        #: The offset of the first slice of the present span, and the length of the span before, in bytes.
+        self._first, self._length = 0, 0
+        #: The boundary that the last line of the window is known to be behind.
+        self._crossed: int | None = None
 
     def slices(self) -> Iterator[Slice]:
         window, slicer = self._window, self._slicer
@@ -138,16 +142,23 @@ class _Cutter:
     def _probable_cut(self) -> int:
         """Return the offset of a line that is probably the first one behind the boundary, and behind `begin`.
 
-        An exponential search and a binary search look at single lines, as if they were in order.
+        An exponential search and a binary search look at single lines, as if they were in order. The search begins at
+        half of the length of the last span, because spans of the same length are often similar.
         """
         window, end = self._window, self._slicer.end
-        if self._doubts > _MOST_DOUBTS or not self._is_behind(self._last_line(), end):
+        if self._doubts > _MOST_DOUBTS:
             return len(window)
-        low, step = self._begin, _STEP
+        if self._crossed != end:
+            if not self._is_behind(self._last_line(), end):
+                return len(window)
+            self._crossed = end
+        low, step = self._begin, max(_STEP, self._length // 2)
         high = self._line_at(low + step)
         while high < len(window) and not self._is_behind(high, end):
-            low, step = high, 4 * step
+            low, step = high, 2 * step
             high = self._line_at(low + step)
+        if low == self._begin and self._is_behind(low, end):
+            return low
         is_large = low - self._begin > 8 * _DISORDER
         while (middle := self._line_between(low, high)) and not (is_large and high - low < _DISORDER):
             if self._is_behind(middle, end):
@@ -209,6 +220,7 @@ class _Cutter:
             yield self._take(record)
         elif self._is_believed(record, record.last_at):
             self._slicer.reached = record.last_at
+            self._first, self._length = self._begin, self._begin - self._first
         else:
             self._doubts += 1
             yield self._take(record, is_late=True)

@@ -1,14 +1,22 @@
 """Lets promtool make Prometheus' blocks, one day of samples at a time.
 
 promtool reads its whole input again for each block of two hours, so a file of months would take a very long time.
+
+Each block is marked as one of samples that were out of order. After a restart, Prometheus (tsdb/db.go, `open`) takes
+from its write-ahead log only what is newer than its newest other block. So without the mark, a block that reaches up to
+now would delete what other jobs have scraped in the last two or three hours.
 """
 
+import json
 import subprocess
 from pathlib import Path
 
 from exporter.backfill.openmetrics import END
 
 _DAY = 86_400
+
+#: `CompactionHintFromOutOfOrder` of Prometheus' tsdb/block.go.
+_OUT_OF_ORDER = "from-out-of-order"
 
 
 class BlocksError(Exception):
@@ -41,7 +49,12 @@ class DayBlocks:
         if self._day is not None:
             self._make()
         self._file.close()
-        return sorted(path for path in (self._folder / "blocks").glob("*") if path.is_dir())
+        blocks = sorted(path for path in (self._folder / "blocks").glob("*") if path.is_dir())
+        for block in blocks:
+            meta = json.loads((block / "meta.json").read_text())
+            meta["compaction"]["hints"] = [_OUT_OF_ORDER]
+            (block / "meta.json").write_text(json.dumps(meta))
+        return blocks
 
     def _make(self) -> None:
         self._file.write(END)

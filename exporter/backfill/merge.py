@@ -12,7 +12,7 @@ from exporter.replay.pieces import Plan
 from exporter.replay.workers import Workers
 from parsers.batch import Batch
 from parsers.parser import Parser
-from parsers.slices import Slice, Slicer
+from parsers.slices import Slice, Slicer, SpanOf
 from parsers.values.numbers import SECOND
 
 #: Where the lines of a log go that come before its first time.
@@ -30,12 +30,24 @@ class Steps(Struct, frozen=True):
         return begin, begin + size
 
 
+class Within(Struct, frozen=True):
+    """Spans that are in one step and in one span of a calendar."""
+
+    step: Steps
+    calendar: SpanOf
+
+    def __call__(self, at: int) -> tuple[int, int]:
+        (begin, end), (first, last) = self.step(at), self.calendar(at)
+        return max(begin, first), min(end, last)
+
+
 def merged(
     jobs: Iterable[Job], plan: Plan, step: Steps, say: Callable[[str], None], workers: Workers | None
-) -> Iterator[tuple[int, str, Slice, Postings | None]]:
-    """The slices of all logs in the order of their steps: the end of the step, the source, the slice and its postings.
+) -> Iterator[tuple[int, Job, Slice, Postings | None]]:
+    """The slices of all logs in the order of their steps: the end of the step, the job with its source, the slice and
+    its postings.
 
-    `plan` is what all logs have in common. Raises InputError and WorkersError.
+    `plan` is what all logs have in common; it cuts them at parts of steps. Raises InputError and WorkersError.
     """
     begins = []
     for job in sorted(jobs, key=lambda job: job.file):  # the result does not depend on their order
@@ -45,9 +57,9 @@ def merged(
             begins.append((_first_step(known.source.parser, sample, plan.line_length, step), known))
     begins.sort(key=lambda begin: begin[0])
     with Reader([job for _, job in begins], plan, Listener(say), workers) as reader:
-        logs = [_timed(reader.read(number), step) for number in range(len(begins))]
+        logs = [_timed(reader.read(number), job, step) for number, (_, job) in enumerate(begins)]
         waiting = [(end, number) for number, (end, _) in enumerate(begins)]
-        ahead: dict[int, tuple[int, str, Slice, Postings | None]] = {}
+        ahead: dict[int, tuple[int, Job, Slice, Postings | None]] = {}
         while waiting:
             _, number = heapq.heappop(waiting)
             if number in ahead:
@@ -58,15 +70,15 @@ def merged(
 
 
 def _timed(
-    slices: Iterator[tuple[str, Slice, Postings | None]], step: Steps
-) -> Iterator[tuple[int, str, Slice, Postings | None]]:
+    slices: Iterator[tuple[str, Slice, Postings | None]], job: Job, step: Steps
+) -> Iterator[tuple[int, Job, Slice, Postings | None]]:
     """The slices of one log. Its steps never go back, so that the merged ones do not either."""
     end = _BEGINNING
-    for name, each, postings in slices:
+    for _, each, postings in slices:
         if each.at is not None:
             end = max(end, step(each.at)[1])
         if each.batch.consumed:
-            yield end, name, each, postings
+            yield end, job, each, postings
 
 
 def _first_step(parser: Parser, sample: bytes, line_length: int, step: Steps) -> int:

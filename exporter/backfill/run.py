@@ -1,11 +1,16 @@
 """Enters merged logs into a ledger step by step, and writes what it would have shown at the end of each step."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 
-from exporter.backfill.merge import Steps, merged
+from msgspec import Struct
+
+from exporter.backfill.merge import Steps, Within, merged
 from exporter.backfill.openmetrics import Write, Writer
 from exporter.config.settings import Config
+from exporter.ledger.history import History
 from exporter.ledger.ledger import Ledger
+from exporter.ledger.postings import Postings
 from exporter.ledger.snapshot import snapshot_of
 from exporter.ledger.state import State
 from exporter.metrics.families import Gauges
@@ -13,56 +18,88 @@ from exporter.metrics.gauges import computed_gauges
 from exporter.replay.jobs import Job, plan_of
 from exporter.replay.workers import Workers
 from parsers.batch import Batch
+from parsers.slices import Slice
 from parsers.values.numbers import SECOND
 
 
-class Clock:
-    """The wall clock that the ledger sees: the end of the present step, in seconds since the epoch."""
+class Options(Struct, frozen=True):
+    """The length of a step in seconds, and the labels of all samples.
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    `goes_on`: `serve` goes on from the state, so the history by day is kept, and a run that may still fail is not
+    final.
+    """
 
-    def __call__(self) -> float:
-        return self.now
+    step: int
+    labels: Mapping[str, str] = {}
+    goes_on: bool = False
 
 
 def backfill(
     jobs: Iterable[Job],
     config: Config,
-    options: tuple[int, Mapping[str, str]],
+    options: Options,
     write: Write,
     say: Callable[[str], None],
-    advance: Callable[[Batch], None],
+    advance: Callable[[str, Batch], None],
     workers: Workers | None = None,
 ) -> State:
-    """Write the samples of logs. `options` are the length of a step in seconds, and the labels of all samples.
+    """Write the samples of logs. `advance` gets each batch with the name of its file.
 
     Returns the whole state at the end. Raises InputError and WorkersError.
     """
-    step, labels = options
-    clock = Clock()
-    ledger = Ledger(config.limits, clock, config.buckets, config.prices, config.budgets)
+    filled, step = _Filled(config, options, write), Steps(options.step)
+    cut = Within(step, filled.history.span_of) if options.goes_on else step
+    plan = plan_of(filled.ledger, config.limits.line_length, cut)
+    for end, job, each, postings in merged(jobs, plan, step, say, workers):
+        assert job.source is not None
+        filled.enter(end // SECOND, job.source.name, each, postings)
+        advance(job.file, each.batch)
+    return filled.finish()
 
-    def gauges(state: State, now: int) -> Gauges:
-        return computed_gauges(snapshot_of(state, now), config, now)
 
-    writer = Writer(write, step, labels, gauges)
-    end = 0
-    steps = Steps(step)
-    plan = plan_of(ledger, config.limits.line_length, steps)
-    for reached, source, each, postings in merged(jobs, plan, steps, say, workers):
-        following = reached // SECOND
-        while end and end < following:
-            writer.add(end, ledger.changes())
-            end += step
-            clock.now = float(end)
-        if not end and following:
-            end = following
-            clock.now = float(end)
-        ledger.enter(source, each.batch, each.at, each.is_late, postings)
-        advance(each.batch)
-    if end:
-        writer.add(end, ledger.changes())
-    clock.now += 3600.0  # all runs have ended; what is counted now belongs to the last step
-    writer.add(end + step, ledger.changes())
-    return writer.state
+class _Filled:
+    """The ledger, the step that is being filled, and the samples of the steps before. Times are in seconds."""
+
+    def __init__(self, config: Config, options: Options, write: Write) -> None:
+        self._options, self._now, self._end, self._written = options, 0.0, 0, 0
+        self.ledger = Ledger(config.limits, self._clock, config.buckets, config.prices, config.budgets)
+        self.history = History(config.history, config.limits, self._clock)
+        if options.goes_on:
+            self.ledger.keep_history(self.history)
+
+        def gauges(state: State, now: int) -> Gauges:
+            return computed_gauges(snapshot_of(state, now), config, now)
+
+        self._writer = Writer(write, options.step, options.labels, gauges)
+
+    def enter(self, end: int, source: str, each: Slice, postings: Postings | None) -> None:
+        """Enter a slice of the step that ends at `end`; 0 for lines before the first time of a log."""
+        while self._end and self._end < end:
+            self._write()
+            self._begin(self._end + self._options.step)
+        if not self._end and end:
+            self._begin(end)
+        self.ledger.enter(source, each.batch, each.at, each.is_late, postings)
+
+    def finish(self) -> State:
+        """Write the last step, and a sample with the runs whose outcome is final only now."""
+        self._write()
+        # The logs of the past have ended, so all of their runs are final.
+        self._now = time.time() if self._options.goes_on else self._now + 3600.0
+        self._end += self._options.step
+        if not (change := self.ledger.changes()).empty:
+            self._writer.add(max(self._written + 1, min(self._end, int(time.time()))), change)
+        return self._writer.state
+
+    def _begin(self, end: int) -> None:
+        self._end, self._now = end, min(float(end), time.time())
+
+    def _write(self) -> None:
+        """Write a sample for the end of the step. It is not in the future, where it would hide those of a scrape."""
+        at = min(self._end, int(time.time()))
+        if at > self._written:
+            self._writer.add(at, self.ledger.changes())
+            self._written = at
+
+    def _clock(self) -> float:
+        return self._now

@@ -3,26 +3,33 @@
 import os
 import re
 import shutil
+import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
 import click
+from msgspec import structs
 
+from exporter.backfill.adopt import AdoptError, Adoption
 from exporter.backfill.blocks import BlocksError, DayBlocks
 from exporter.backfill.openmetrics import END, Write
+from exporter.backfill.owners import Owner, Owners
+from exporter.backfill.run import Options
 from exporter.backfill.run import backfill as write_samples
 from exporter.catalogue import METRICS
-from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, stop
+from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, state_folder, stop
 from exporter.cli.parsing import cluster_option, processes_option, workers_or_stop
 from exporter.cli.replay import progress, say, tune_memory
-from exporter.config.settings import Config, SourceConfig
+from exporter.config.settings import Config
+from exporter.persistence.checkpoint import Checkpoint, LockedError
 from exporter.replay.errors import InputError
 from exporter.replay.jobs import Job
 from exporter.replay.named import named_files
-from exporter.tail.globs import tailed
+from exporter.replay.workers import Workers
+from parsers.batch import Batch
 
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _OWN_LABELS = frozenset({"le"}.union(*(metric.labels for metric in METRICS)))
@@ -54,6 +61,7 @@ def _different(_: click.Context, __: click.Parameter, labels: tuple[str, ...]) -
 @click.option("--blocks", type=click.Path(path_type=Path, file_okay=False), help="Let promtool write blocks there.")
 @processes_option
 @cluster_option
+@click.option("--adopt", is_flag=True, help="Also write the state, so that `serve` goes on without a reset.")
 @click.pass_context
 def backfill(
     context: click.Context,
@@ -65,6 +73,7 @@ def backfill(
     blocks: Path | None,
     processes: int,
     cluster: str | None,
+    adopt: bool,
 ) -> None:
     """Write the metrics that `serve` would have shown, with their times, from logs of the past.
 
@@ -74,27 +83,64 @@ def backfill(
     Examples:
       dify-exporter backfill /archive/access.log.*.gz --blocks /var/lib/prometheus/data --label job=dify-exporter
       dify-exporter backfill access.log* --step 300 --output past.om
+      dify-exporter backfill /var/log/nginx/access.log* --blocks data --label job=dify-exporter --adopt
     """
     if (output is None) == (blocks is None):
         stop("expected one of --output FILE and --blocks FOLDER")
-    added = dict(_label(text) for text in labels)
+    options = Options(step, dict(_label(text) for text in labels), adopt)
     named = context.get_parameter_source("config_path") is not click.core.ParameterSource.DEFAULT
-    config = load_or_stop(config_path) if named or config_path.exists() else Config()
+    config = load_or_stop(config_path) if named or adopt or config_path.exists() else Config()
     promtool = shutil.which("promtool")
     if blocks is not None and promtool is None:
         stop("--blocks: promtool is not installed; use --output, and `promtool tsdb create-blocks-from openmetrics`")
     tune_memory()
-    with workers_or_stop(processes, cluster, files) as workers:
-        try:
-            jobs = _jobs(named_files(files, say), config)
-            with _target(output, blocks, promtool) as write, progress(jobs) as advance:
-                write_samples(jobs, config, (step, added), write, say, advance, workers)
-        except InputError as error:
-            stop(str(error))
-        except OSError as error:
-            if error.filename is None:
-                raise
-            stop(f"{str(error.filename).removesuffix('.tmp')}: cannot be written: {error.strerror}")
+    with workers_or_stop(processes, cluster, files) as workers, _sentences():
+        names, known = named_files(files, say), Owners(config.sources)
+        owners = {file: owner for file in names if (owner := _owner(file, known, adopt)) is not None}
+        candidates = candidates_or_stop(None, None, None, config.routes.extra)
+        jobs = [Job(file, owners[file].source if file in owners else None, candidates) for file in names]
+        if not adopt:
+            _write(jobs, config, options, (output, blocks, promtool), workers)
+            return
+        with _adoption(owners, known, config, config_path) as adoption:
+            jobs = [structs.replace(job, may_grow=adoption.may_grow(job.file)) for job in jobs]
+            _write(jobs, config, options, (output, blocks, promtool), workers, adoption)
+    say(f"{state_folder(config, config_path)}: the state is written: start `serve`, which goes on from here")
+
+
+def _write(
+    jobs: list[Job],
+    config: Config,
+    options: Options,
+    target: tuple[str | None, Path | None, str | None],
+    workers: Workers | None,
+    adoption: Adoption | None = None,
+) -> None:
+    """Raises InputError, WorkersError, AdoptError, BlocksError, OSError."""
+    with _target(*target) as (write, finish), progress(jobs) as advance:
+
+        def entered(file: str, batch: Batch) -> None:
+            advance(batch)
+            if adoption is not None:
+                adoption.read(file, batch)
+
+        state = write_samples(jobs, config, options, write, say, entered, workers)
+        finish(lambda: adoption.store(state, options.step) if adoption is not None else None)
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """End the command with one sentence for what is wrong."""
+    try:
+        yield
+    except (InputError, AdoptError) as error:
+        stop(str(error))
+    except BlocksError as error:
+        stop(f"promtool has failed: {error}")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        stop(f"{str(error.filename).removesuffix('.tmp')}: cannot be written: {error.strerror}")
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -104,53 +150,97 @@ def _label(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _jobs(files: list[str], config: Config) -> list[Job]:
-    """A file belongs to the source that tails it, or tails a log beside it of which the file is a rotated one."""
-    candidates = candidates_or_stop(None, None, None, config.routes.extra)
-    return [Job(file, _source_of(file, config), candidates) for file in files]
-
-
-def _source_of(file: str, config: Config) -> SourceConfig | None:
-    path = os.path.abspath(file)
-    for source in config.sources:
-        for log in (*tailed(source.paths, source.log_patterns), *source.paths):
-            stem, ending = os.path.splitext(log)
-            if (
-                path == log
-                or path.startswith((f"{log}.", f"{log}-"))
-                or re.fullmatch(rf"{re.escape(stem)}[.-][\d.-]+{re.escape(ending)}(\.gz)?", path)
-            ):
-                return source
-    return None
+def _owner(file: str, known: Owners, adopt: bool) -> Owner | None:
+    """The owner of a file. To adopt a file, it must have one; then its name is enough. Raises AdoptError."""
+    owner = known.of(file)
+    if owner is not None or not adopt:
+        return owner
+    alike = known.named_like(file)
+    sources = sorted({f'"{each.source.name}"' for each in alike})
+    if len(sources) == 1:
+        return alike[0]
+    if sources:
+        raise AdoptError(
+            f"{file}: may belong to source {' or '.join(sources)}: name its folder in log_patterns of one of them"
+        )
+    raise AdoptError(
+        f"{file}: belongs to no configured source, so `serve` cannot go on from it: name its log in paths, or its "
+        "folder in log_patterns, or leave it out"
+    )
 
 
 @contextmanager
-def _target(output: str | None, blocks: Path | None, promtool: str | None) -> Iterator[Write]:
-    """Where the samples go. What is not finished is removed. Raises OSError."""
+def _adoption(owners: Mapping[str, Owner], known: Owners, config: Config, config_path: Path) -> Iterator[Adoption]:
+    """Locks the state. Raises AdoptError, OSError."""
+    if not config.exporter.state:
+        stop(f"{config_path}: --adopt needs a state, and [exporter] state is empty")
+    try:
+        checkpoint = Checkpoint(state_folder(config, config_path))
+    except LockedError as error:
+        stop(f"--adopt: {error}: stop it first")
+    with closing(checkpoint), closing(Adoption(owners, known, checkpoint)) as adoption:
+        adoption.restore(say)
+        yield adoption
+
+
+Finish = Callable[[Callable[[], None]], None]
+
+
+@contextmanager
+def _target(output: str | None, blocks: Path | None, promtool: str | None) -> Iterator[tuple[Write, Finish]]:
+    """Where the samples go, and what ends them. What is not finished is removed. Raises OSError, BlocksError.
+
+    Before the samples appear, the argument of `finish` is called. No interrupt comes in between.
+    """
     if output == "-":
-        yield lambda text, _: sys.stdout.write(text)
-        sys.stdout.write(END)
+
+        def finish(store: Callable[[], None]) -> None:
+            sys.stdout.write(END)
+            sys.stdout.flush()
+            store()
+
+        yield lambda text, _: sys.stdout.write(text), finish
     elif output is not None:
         temporary = Path(f"{output}.tmp")
+
+        def finish_file(store: Callable[[], None]) -> None:
+            file.write(END)
+            file.flush()
+            os.fsync(file.fileno())
+            with _uninterrupted():
+                store()
+                temporary.replace(output)
+
         try:
             with temporary.open("w", encoding="utf-8") as file:
-                yield lambda text, _: file.write(text)
-                file.write(END)
-            temporary.replace(output)
+                yield lambda text, _: file.write(text), finish_file
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
     elif blocks is not None and promtool is not None:
         blocks.mkdir(parents=True, exist_ok=True)
         folder = Path(mkdtemp(prefix=".backfill-", dir=blocks))
-        try:
-            days = DayBlocks(promtool, folder)
-            yield days.write
+        days = DayBlocks(promtool, folder)
+
+        def finish_blocks(store: Callable[[], None]) -> None:
             made = days.finish()
-            for block in made:
-                block.replace(blocks / block.name)
+            with _uninterrupted():
+                store()
+                for block in made:
+                    block.replace(blocks / block.name)
             say(f"{blocks}: {len(made)} blocks written")
-        except BlocksError as error:
-            stop(f"promtool has failed: {error}")
+
+        try:
+            yield days.write, finish_blocks
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    both = {signal.SIGINT, signal.SIGTERM}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, both)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

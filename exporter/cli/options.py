@@ -40,6 +40,11 @@ def load_or_stop(path: Path) -> Config:
         stop(*error.problems)
 
 
+def state_folder(config: Config, path: Path) -> Path:
+    """The folder of the state. A relative one counts from the folder of the configuration file `path`."""
+    return path.absolute().parent / config.exporter.state
+
+
 def candidates_or_stop(
     parser: str | None, format_: str | None, envelope: str | None, extra_routes: tuple[str, ...]
 ) -> tuple[Guess, ...]:

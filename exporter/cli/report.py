@@ -12,7 +12,7 @@ from typing import Any
 import click
 from msgspec import structs
 
-from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, stop
+from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, state_folder, stop
 from exporter.cli.parsing import cluster_option, processes_option, workers_or_stop
 from exporter.cli.replay import moment, progress, say, tune_memory
 from exporter.config.settings import Config
@@ -130,7 +130,7 @@ def _from_history(query: Query, config: Config, config_path: Path) -> tuple[Quer
         stop("--by hour: the history has whole days only; name the log FILES to see hours")
     if not config.exporter.state or not config.history.days:
         stop(f"{config_path}: there is no history without [exporter] state and [history] days; name log FILES instead")
-    folder = config_path.absolute().parent / config.exporter.state
+    folder = state_folder(config, config_path)
     try:
         gathered = gather.from_history(folder)
     except OSError as error:

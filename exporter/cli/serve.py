@@ -6,7 +6,7 @@ from typing import Never
 
 import click
 
-from exporter.cli.options import config_option, load_or_stop, stop
+from exporter.cli.options import config_option, load_or_stop, state_folder, stop
 from exporter.config.requirements import NO_SOURCE
 from exporter.config.settings import Config
 from exporter.persistence.checkpoint import Checkpoint, LockedError
@@ -64,7 +64,7 @@ def _checkpoint(config: Config, config_path: Path, service: Service) -> Checkpoi
     deadline = time.monotonic() + _LOCK_TIMEOUT
     while config.exporter.state:
         try:
-            return Checkpoint(config_path.absolute().parent / config.exporter.state)
+            return Checkpoint(state_folder(config, config_path))
         except LockedError as error:
             if time.monotonic() > deadline:
                 stop(f"{config_path}: [exporter] {error}")

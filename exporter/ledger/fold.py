@@ -276,11 +276,14 @@ def advance(ledger: SourceLedger, at: int) -> None:
     """Advance the event time of the current file to `at` (nanoseconds), and end the joins that are due by then."""
     at = event_time(ledger, at)
     ledger.last_at = max(ledger.last_at, at)
-    for ended in ledger.joins.advance(ledger.file, at, event_time(ledger, None)):
+    now = event_time(ledger, None)
+    for ended in ledger.joins.advance(ledger.file, at, now):
         _ended(ledger, ended)
-    for lost in ledger.joins.expire(ledger.last_at):
-        _lost(ledger, lost)
-    _with_app(ledger, ledger.joins.spans.expire(ledger.last_at - MAX_AGE))
+    if ledger.joins.has_open:
+        reached = ledger.joins.reached_by_all(now)
+        for lost in ledger.joins.expire(reached):
+            _lost(ledger, lost)
+        _with_app(ledger, ledger.joins.spans.expire(reached - MAX_AGE))
 
 
 def finalize_runs(ledger: SourceLedger, now: int | None) -> None:

@@ -152,8 +152,9 @@ class History:
     def key(self, source: str, at: int | None, is_late: bool = False) -> BookKey:
         """The key of the book of a time in nanoseconds. The time None is now."""
         now = round(self._clock() * SECOND)
-        day = LATE if is_late else self._day(now if at is None else at)
-        if day <= self.closed.get(source, "") or (at is not None and not _OLDEST <= at <= now + _MAX_AHEAD):
+        at = now if at is None else at
+        day = LATE if is_late or not _OLDEST <= at <= now + _MAX_AHEAD else self._day(at)
+        if day <= self.closed.get(source, ""):
             day = LATE
         return self.config.timezone, day, source
 

@@ -28,6 +28,9 @@ HOLD = 2 * SECOND
 #: Lines of one file are out of order by at most this many nanoseconds.
 _DISORDER = 2 * SECOND
 
+#: A file is being read if lines of it were posted in the last so many nanoseconds of the wall clock.
+_ACTIVE = 60 * SECOND
+
 _RANKS: dict[ErrorLevel, int] = {"node": 0, "plugin": 1, "run": 2}
 
 
@@ -81,6 +84,11 @@ class Joins:
         self.errors: ChangeTracker[str, TraceError] = ChangeTracker()
         self.streams = Streams()
         self.spans = SpanApps()
+
+    @property
+    def has_open(self) -> bool:
+        """Whether anything waits for its other half, and can become too old."""
+        return bool(self.waiting or self.errors or self.spans.known or self.spans.waiting)
 
     def open(self, opened: Opened) -> Iterator[Opened]:
         """Add the beginning of a run. A retry of the same task replaces the earlier beginning and drops its errors.
@@ -168,6 +176,13 @@ class Joins:
             if ended.at <= at - HOLD - _DISORDER:
                 yield self.held.pop(ended.trace_id)
 
+    def reached_by_all(self, now: int) -> int:
+        """The event time that all files have reached that are being read, while the wall clock is `now`.
+
+        Several files of a source may be read at once, or one after the other, and one may be days ahead.
+        """
+        return min((at for at, then in self._reached.values() if now - then < _ACTIVE), default=0)
+
     def finalize(self, now: int) -> Iterator[Ended]:
         """Remove and return the runs that are final at `now` (wall clock, nanoseconds).
 
@@ -197,7 +212,7 @@ class Joins:
             yield self.held.pop(next(iter(self.held)))
 
     def expire(self, now: int) -> Iterator[Opened]:
-        """Remove and return the runs that began more than a day before `now` (event time, nanoseconds).
+        """Remove and return the runs that began more than a day before `now`, see `reached_by_all`.
 
         Errors of that age are dropped.
         """

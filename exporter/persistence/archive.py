@@ -63,7 +63,8 @@ class Archive:
             self._write(books, date.fromordinal(max(1, today - ledger.history_days)).isoformat())
         except Exception as error:  # of any kind: the thread that commits must not end
             if not self._is_failing:
-                log.error("%s cannot be written: %s; closed days stay in the state until it can", self._path, error)
+                reason = error.strerror if isinstance(error, OSError) else error
+                log.error("%s cannot be written: %s; closed days stay in the state until it can", self._path, reason)
             self._is_failing = True
             return
         if self._is_failing:

@@ -16,7 +16,8 @@ from exporter.ledger.postings import Postings
 from exporter.messages import address
 from exporter.replay.detect import Guess, detect, several_services, unrecognised
 from exporter.replay.errors import InputError
-from exporter.replay.feed import feed
+from exporter.replay.event_times import first_time
+from exporter.replay.feed import Part, feed
 from exporter.replay.inputs import open_input
 from exporter.replay.pieces import Parsed, Piece, Plan, Result, cut
 from exporter.replay.span import Span
@@ -29,11 +30,15 @@ from parsers.slices import Slice, SpanOf, later
 
 
 class Job(Struct, frozen=True):
-    """One file, and either the source that reads it, or the candidates from which its parser is detected."""
+    """One file, and either the source that reads it, or the candidates from which its parser is detected.
+
+    With `may_grow`, an unfinished record at the end of the file is not read.
+    """
 
     file: str
     source: SourceConfig | None = None
     candidates: tuple[Guess, ...] = ()
+    may_grow: bool = False
 
 
 class Step(Struct, frozen=True):
@@ -151,7 +156,10 @@ class Reader:
             log.stack.close()
 
     def read(self, number: int) -> Iterator[tuple[str, Slice, Postings | None]]:
-        """The slices of a log, with the name of its source. Raises InputError, unless the listener takes it."""
+        """The slices of a log, with the name of its source. Raises InputError, unless the listener takes it.
+
+        In the history, the lines before the first time of a log, such as a program's banner, go with that time.
+        """
         while number >= len(self._logs):
             self._open()
         log = self._logs[number]
@@ -163,9 +171,11 @@ class Reader:
                 if log.found is None:
                     return
                 yield log.found.source, Slice(Batch()), None
+                begun = first_time(log.found.parser, log.found.sample) if self._plan.has_history else None
                 for each, postings in self._parsed(log):
                     reached = later(reached, each.at)
-                    yield log.found.source, Slice(each.batch, reached, each.is_late), postings
+                    at = begun if reached is None else reached
+                    yield log.found.source, Slice(each.batch, at, each.is_late), postings
         except InputError as error:
             name = address(log.job.file)
             self._listener.failed(InputError(f"{name}: cannot be read: {log.damage[0]}") if log.damage else error)
@@ -190,8 +200,9 @@ class Reader:
         self._listener.opened(found)
         log.found = found
         plan = structs.replace(self._plan, file=job.file, source=found.source, parser=found.parser)
-        if self._workers is None or not self._workers.takes(opened, len(self._jobs) == 1):
-            log.slices = feed(opened.read, plan.parser, plan.line_length, span_of=plan.span_of)
+        if job.may_grow or self._workers is None or not self._workers.takes(opened, len(self._jobs) == 1):
+            part = Part(ended=not job.may_grow)
+            log.slices = feed(opened.read, plan.parser, plan.line_length, span_of=plan.span_of, part=part)
             log.is_read_here = True
             return
         log.plan = pickle.dumps(self._workers.located(plan, opened))

@@ -12,6 +12,7 @@ from exporter.ledger.prices import Price
 from exporter.ledger.series import Labels
 from exporter.messages import unknown
 from exporter.report import incomplete
+from exporter.report.failures import Failures
 from exporter.report.figures import Row, Rows, figures_of
 from exporter.report.gather import Dated, Gathered
 from exporter.report.query import Query
@@ -50,9 +51,11 @@ def build(query: Query, gathered: Gathered, options: Options, now: int) -> Repor
     rows = _rows(query, shown, options)
     data = [_labels(query, key) | row.as_data(figures, options.prices) for key, row in sorted(rows.rows.items())]
     totals = rows.total.as_data(figures, options.prices)
+    failures = None
     if options.compare:
         before = query.before()
-        earlier = _rows(before, [each for each in gathered.books if before.holds(each.begin)], options)
+        books = [each for each in gathered.books if before.holds(each.begin)]
+        earlier, failures = _rows(before, books, options), Failures(books)
         data = _compared(query, before, (rows, earlier), options)
         totals["previous"] = earlier.total.as_data(figures, options.prices)
     since, until = _limits(query, shown)
@@ -64,6 +67,7 @@ def build(query: Query, gathered: Gathered, options: Options, now: int) -> Repor
         "group": list(query.group),
         "rows": data,
         "totals": totals,
+        "failures": Failures(shown).as_data(failures),
         "incomplete": [*incomplete.sentences(gathered, shown, query, now), *_unpriced(rows, options)],
     }
 

@@ -21,10 +21,11 @@ FAILED = frozenset({"failed", "error", "exception"})
 
 #: The figures of each table of a book, in the order of the report.
 FIGURES: Mapping[str, tuple[str, ...]] = {
-    h.REQUESTS: ("requests",),
+    h.REQUESTS: ("requests", "server_errors"),
     h.FAILED_REQUESTS: ("failed_requests",),
     h.DURATIONS: ("duration",),
     h.RUNS: ("runs", "failed_runs"),
+    h.ERRORS: ("errors",),
     h.FIRST_TOKENS: ("time_to_first_token",),
     h.TOKENS: ("input_tokens", "output_tokens", "unsplit_tokens"),
     h.COST: ("cost",),
@@ -126,6 +127,8 @@ class Rows:
             _add(row, FIGURES[table][0], amount)
             if table == h.RUNS:
                 _add(row, "failed_runs", amount if labels["status"] in FAILED else 0)
+            elif table == h.REQUESTS:
+                _add(row, "server_errors", amount if labels["status_class"] == "5xx" else 0)
 
     def _spend(self, row: Row, code: str, amount: Decimal) -> None:
         if self._currency:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from exporter import __version__
 from exporter.report.build import Report
 from exporter.report.charts import HEIGHT, WIDTH, charts
-from exporter.report.sections import amount, sections
+from exporter.report.sections import amount, cell, sections
 from exporter.report.text import title
 
 if TYPE_CHECKING:
@@ -38,10 +38,12 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
     totals = report["totals"]
     before = totals.get("previous", {})
     tiles = [
-        (name, f"{totals[figure]:,}", f"{before[figure]:,}" if figure in before else "")
-        for name, figure in (
-            ("requests", "requests"), ("failed requests", "failed_requests"), ("runs", "runs"),
-            ("failed runs", "failed_runs"), ("input tokens", "input_tokens"), ("output tokens", "output_tokens"),
+        (name, cell(totals, figure, whole), f"{before[figure]:,}" if figure in before else "")
+        for name, figure, whole in (
+            ("requests", "requests", ""), ("failed requests", "failed_requests", "requests"),
+            ("server errors (5xx)", "server_errors", "requests"), ("runs", "runs", ""),
+            ("failed runs", "failed_runs", "runs"), ("errors in the logs", "errors", ""),
+            ("input tokens", "input_tokens", ""), ("output tokens", "output_tokens", ""),
         )
         if totals.get(figure)
     ]  # fmt: skip

@@ -12,19 +12,22 @@ from msgspec import Struct
 from exporter.metrics.quantile import approximate
 from exporter.report.build import Report
 
-#: The title of each section, and its columns: heading, figure, and key inside of the figure.
+#: The title of each section, and its columns: heading, figure, and the key inside of the figure; or, for a number, the
+#: figure of which it is a part.
 _SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (
         "Requests",
         (
             ("requests", "requests", ""),
-            ("failed", "failed_requests", ""),
+            ("failed", "failed_requests", "requests"),
+            ("5xx", "server_errors", "requests"),
             ("p50", "duration", "p50"),
             ("p95", "duration", "p95"),
             ("p99", "duration", "p99"),
         ),
     ),
-    ("Runs", (("runs", "runs", ""), ("failed", "failed_runs", ""))),
+    ("Runs", (("runs", "runs", ""), ("failed", "failed_runs", "runs"))),
+    ("Errors in the logs", (("errors", "errors", ""),)),
     (
         "Time to the first token",
         tuple((name, "time_to_first_token", name) for name in ("p50", "p95", "p99")),
@@ -42,7 +45,9 @@ _SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
 )
 
 #: The first column of a section is compared with the span before, and so is the cost.
-_COMPARED = ("requests", "runs", "cost")
+_COMPARED = ("requests", "runs", "errors", "cost")
+
+_FAILURES = {"failed_requests": "requests", "failed_runs": "runs", "errors": "errors in the log"}
 
 
 class Section(Struct, frozen=True):
@@ -59,8 +64,19 @@ def sections(report: Report) -> list[Section]:
     rows = [*report["rows"]]
     if len(rows) > 1:
         rows.append({**dict.fromkeys(_label_names(report), ""), "": "all", **report["totals"]})
-    found = [_section(report, rows, title, columns) for title, columns in _SECTIONS]
+    found = [*(_section(report, rows, title, columns) for title, columns in _SECTIONS), _failures(report)]
     return [each for each in found if each is not None]
+
+
+def _failures(report: Report) -> Section | None:
+    """Why something failed, over the whole span."""
+    rows = [
+        [each["source"], _FAILURES[each["figure"]], each["reason"], f"{each['count']:,}{_share(each.get('share'))}"]
+        + ([_changed(f"{each['previous']:,}", each["count"], each["previous"])] if "previous" in each else [])
+        for each in report["failures"]
+    ]
+    compared = ["failed before"] if "previous" in report["totals"] else []
+    return Section("Why they failed", 3, ["source", "what", "reason", "failed", *compared], rows) if rows else None
 
 
 def _label_names(report: Report) -> list[str]:
@@ -81,8 +97,8 @@ def _section(
         cells = [str(row[name]) for name in names]
         if row.get("") and cells:
             cells[0] = str(row[""])
-        cells += [_cell(row, figure, key) for _, figure, key in wanted]
-        cells += [_cell(row.get("what_if", {}), model, "") for model in models]
+        cells += [cell(row, figure, key) for _, figure, key in wanted]
+        cells += [cell(row.get("what_if", {}), model, "") for model in models]
         cells += [_change(row, figure) for _, figure, _ in wanted if figure in _COMPARED and "previous" in row]
         table.append(cells)
     headings += [f"if {model}" for model in models]
@@ -95,12 +111,15 @@ def _has_data(value: Any) -> bool:
     return bool(value)
 
 
-def _cell(row: Mapping[str, Any], figure: str, key: str) -> str:
+def cell(row: Mapping[str, Any], figure: str, key: str) -> str:
+    """A figure of a row as text."""
     value = row.get(figure)
     if value is None:
         return ""
-    if key:
+    if isinstance(value, dict) and key:
         return approximate(value[key])
+    if key:
+        return f"{value:,}{_share(value / row[key] if row.get(key) else None)}"
     if isinstance(value, dict):
         return "\n".join(f"{amount(each)} {code}" for code, each in value.items())
     return f"{value:,}"
@@ -115,10 +134,18 @@ def amount(text: str) -> str:
 def _change(row: Mapping[str, Any], figure: str) -> str:
     """The figure of the span before, and by how much it has changed."""
     before = row["previous"].get(figure)
-    text = _cell(row["previous"], figure, "")
+    text = cell(row["previous"], figure, "")
     values = [row.get(figure), before]
     if figure == "cost":
         values = [Decimal(next(iter(each.values()))) if each and len(each) == 1 else None for each in values]
-    if values[0] is None or not values[1]:
-        return text
-    return f"{text} ({float(values[0]) / float(values[1]) - 1:+.0%})"
+    return _changed(text, *values)
+
+
+def _changed(text: str, value: Any, before: Any) -> str:
+    return text if value is None or not before else f"{text} ({float(value) / float(before) - 1:+.0%})"
+
+
+def _share(share: float | None) -> str:
+    if not share:
+        return ""
+    return f" ({share:.0%})" if share >= 0.0995 else f" ({share:.1%})" if share >= 0.0005 else " (<0.1%)"

@@ -4,6 +4,7 @@ import json
 import random
 import signal
 import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,8 @@ from exporter.persistence import archive
 from exporter.persistence.checkpoint import read_state
 from tests.system.exporter import COMMAND, serving
 from tests.system.programs import until
+from tests.system.stack import ROOT
+from tests.system.test_durability import mounted
 
 pytestmark = pytest.mark.system
 
@@ -91,3 +94,16 @@ def test_a_week_of_kills_and_rotations(tmp_path: Path) -> None:
     begins = f"{min(by_day)}: the history of source nginx begins on this day, which may not be whole"
     assert begins in report["incomplete"]
     assert sum(book[LINES,] for book in days(tmp_path).values()) == log.lines  # type: ignore[misc]
+
+
+def test_days_survive_a_full_and_a_read_only_disk(tmp_path: Path) -> None:
+    with mounted(tmp_path / "state", "-o size=64k") as words:
+        command = [*words, sys.executable, "-m", "tests.system.history_disk", str(tmp_path / "state")]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    sentences = [line.partition("history.db ")[2] for line in done.stdout.splitlines()]
+    assert sentences == [
+        "cannot be written: database or disk is full; closed days stay in the state until it can",
+        "cannot be written: Read-only file system; closed days stay in the state until it can",
+        "can be written again",
+    ]

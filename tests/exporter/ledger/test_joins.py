@@ -34,6 +34,9 @@ class Clock:
         return self.now
 
 
+DAY = 86_400 * SECOND
+
+
 class Rig:
     """One ledger and one log file of one source."""
 
@@ -458,3 +461,39 @@ def test_without_a_state_no_run_leaves_a_trace_of_what_has_changed() -> None:
     rig.post(at=0)
     changed = rig.ledger.changes()
     assert (changed.waiting, changed.held, changed.errors, changed.streams) == ({}, {}, {}, {})
+
+
+@pytest.mark.parametrize("order", [("ahead", "old"), ("old", "ahead")])
+def test_a_run_is_not_lost_while_another_file_is_days_ahead(order: tuple[str, ...]) -> None:
+    rig = Rig()
+    for name in order:
+        if name == "ahead":
+            rig.post(at=0, file="ahead")
+        else:
+            rig.post(b.Opened("t", "workflow", APP, BEGUN - 5 * DAY), at=-5 * DAY, file="old")
+    rig.post(at=1, file="ahead")
+    rig.post(b.Closed("t", "finished", SECOND, BEGUN - 5 * DAY + SECOND), at=-5 * DAY + SECOND, file="old")
+    rig.post(at=-4 * DAY, file="old")
+    assert rig.runs() == {("workflow", APP, "finished"): 1}
+
+
+def test_a_run_is_lost_when_all_files_that_are_read_are_a_day_later() -> None:
+    rig = Rig()
+    rig.post(b.Opened("t", "workflow", APP, BEGUN - 5 * DAY), at=-5 * DAY, file="old")
+    rig.post(at=0, file="ahead")
+    assert rig.runs() == {}
+    rig.clock.now += 61
+    rig.post(at=1, file="ahead")
+    assert rig.runs() == {("workflow", APP, "lost"): 1}, "the old file is not read any more"
+
+
+def test_a_replay_of_one_file_after_the_other_loses_no_run() -> None:
+    rig = Rig()
+    rig.ledger.enter("s", b.Batch(1, 1, last_at=BEGUN))
+    rig.ledger.enter(
+        "s", b.Batch(1, 1, records=(b.Opened("t", "workflow", APP, BEGUN - 5 * DAY),), last_at=BEGUN - 5 * DAY)
+    )
+    end = BEGUN - 5 * DAY + SECOND
+    rig.ledger.enter("s", b.Batch(1, 1, records=(b.Closed("t", "finished", SECOND, end),), last_at=end))
+    runs = {labels[1:]: count for labels, count in rig.ledger.snapshot(None).counters[c.RUNS].items() if count}
+    assert runs == {("workflow", APP, "finished"): 1}

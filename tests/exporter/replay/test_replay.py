@@ -389,3 +389,15 @@ def test_what_is_no_time_says_what_would_be(text: str) -> None:
     result = run(DIFY, f"--since={text}")
     assert result.exit_code == 2
     assert f'or how long ago: 30m, 2h, 1w; found "{text}"' in " ".join(result.stderr.split())
+
+
+def test_a_copy_counts_once_and_globs_are_expanded(tmp_path: Path) -> None:
+    log = (SAMPLES / "nginx-dify.log").read_bytes()
+    (tmp_path / "a.log").write_bytes(log)
+    (tmp_path / "a.log.1.gz").write_bytes(gzip.compress(log))
+    (tmp_path / "a.bin").write_bytes(bytes(range(256)) * 9)
+    told = run(str(tmp_path / "a.*"), "--output", "json")
+    assert told.exit_code == 2, "one input is no log"
+    assert f"{tmp_path}/a.log.1.gz: is a copy of {tmp_path}/a.log and is counted once" in told.stderr
+    alone = json.loads(run(str(tmp_path / "a.log"), "--output", "json").stdout)
+    assert json.loads(told.stdout) == alone

@@ -58,7 +58,7 @@ def write(folder: Path, found: list[Event]) -> list[str]:
         name = {"nginx": "access.log", "proxy": "proxy.log", "worker": "worker.log"}.get(event["kind"], "telemetry.log")
         if name == "access.log":
             name += ".2" if event["at"] < third else ".1" if event["at"] < third + (third - FIRST) else ""
-        lines[name] += _LINES[event["kind"]](event)
+        lines[name] += LINES[event["kind"]](event)
     files = []
     for name, text in lines.items():
         data = "".join(line + "\n" for line in text).encode()
@@ -142,14 +142,15 @@ def _worker(event: Event) -> list[str]:
         "tasks.app_generate.workflow_execute_task.workflow_based_app_execution_task",
     )
     end = "succeeded in 1.5s: None" if event["run_status"] == "succeeded" else "raised unexpected: ValueError('x')"
+    level = "INFO" if event["run_status"] == "succeeded" else "ERROR"
     return [
         f"{ts} INFO [Dummy-1] [workflow_execute_task.py:283] {trace} - workflow_based_app_execution_task run with params: "
         f"app_id='{event['app_id']}' workflow_id='w' tenant_id='t' app_mode=<AppMode.WORKFLOW: 'workflow'> user=x",
-        f"{ts} INFO [Dummy-1] [trace.py:128] {trace} - Task {task}[996f75fd-84ce-4a65-a176-9219573c1936] {end}",
+        f"{ts} {level} [Dummy-1] [trace.py:128] {trace} - Task {task}[996f75fd-84ce-4a65-a176-9219573c1936] {end}",
     ]
 
 
-_LINES = {"nginx": _nginx, "proxy": _proxy, "message": _message, "node": _node, "worker": _worker}
+LINES = {"nginx": _nginx, "proxy": _proxy, "message": _message, "node": _node, "worker": _worker}
 
 
 def bucket(at: datetime, by: str, timezone: str) -> str:
@@ -165,16 +166,19 @@ def by_source(found: list[Event], by: str, timezone: str) -> dict[tuple[str, str
     for event in found:
         row = rows.setdefault(
             (bucket(event["at"], by, timezone), event["source"]),
-            dict.fromkeys(("requests", "failed_requests", "runs", "failed_runs", "input_tokens", "output_tokens"), 0)
+            dict.fromkeys(("requests", "failed_requests", "server_errors", "runs", "failed_runs", "errors"), 0)
+            | dict.fromkeys(("input_tokens", "output_tokens"), 0)
             | {"durations": []},
         )
         if event["kind"] in ("nginx", "proxy"):
             row["requests"] += 1
             row["failed_requests"] += event["status"] in FAILURES
+            row["server_errors"] += event["status"] >= 500
             row["durations"].append(event["duration"])
         if event["kind"] in ("message", "worker"):
             row["runs"] += 1
             row["failed_runs"] += event["run_status"] == "failed"
+            row["errors"] += event["run_status"] == "failed" and event["kind"] == "worker"
         if event["kind"] in ("proxy", "message", "node"):
             row["input_tokens"] += event["tokens"][0]
             row["output_tokens"] += event["tokens"][1]

@@ -4,14 +4,17 @@ import csv
 import gzip
 import io
 import json
+import random
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from click.testing import CliRunner, Result
@@ -28,7 +31,8 @@ from exporter.report import build, gather, text
 from exporter.report.query import By, Query
 from parsers.batch import Batch, Request
 from parsers.values.times import zone
-from tests.exporter.report.bookkeeping import FIRST, WEEKS, Event, by_model, by_source, events, near, write
+from tests.exporter.report import months
+from tests.exporter.report.bookkeeping import FAILURES, FIRST, WEEKS, Event, by_model, by_source, events, near, write
 
 ZONES = ("UTC", "Asia/Shanghai", "America/New_York", "Asia/Kathmandu")
 
@@ -128,6 +132,41 @@ def test_a_day_has_23_or_25_hours(weeks: tuple[list[Event], list[str]]) -> None:
     assert (report["since"], report["until"]) == ("2026-11-01T00:00:00-04:00", "2026-11-02T00:00:00-05:00")
 
 
+@pytest.mark.parametrize(
+    ("timezone", "day", "hours"),
+    [
+        ("America/New_York", "2026-11-01", 25),
+        ("Europe/Berlin", "2026-03-29", 23),
+        ("Australia/Lord_Howe", "2026-04-05", 25),
+    ],
+)
+def test_each_hour_of_such_a_day_is_a_row(tmp_path: Path, timezone: str, day: str, hours: int) -> None:
+    """On Lord Howe Island, clocks go back by half an hour: one of the rows is half an hour long."""
+    local = ZoneInfo(timezone)
+    at = datetime.fromisoformat(day).replace(tzinfo=local).astimezone(UTC)
+    end = (datetime.fromisoformat(day) + timedelta(days=1)).replace(tzinfo=local).astimezone(UTC)
+    times = [at + timedelta(minutes=10 * number) for number in range(int((end - at) / timedelta(minutes=10)))]
+    (tmp_path / "a.log").write_bytes(log_of(*times))
+    rows = made(str(tmp_path / "a.log"), "--by", "hour", "--timezone", timezone)["rows"]
+    assert len(rows) == len({row["time"] for row in rows}) == hours
+    assert sum(row["requests"] for row in rows) == len(times)
+    [whole] = made(str(tmp_path / "a.log"), "--by", "day", "--timezone", timezone)["rows"]
+    assert (whole["time"], whole["requests"]) == (day, len(times))
+
+
+def test_lines_out_of_order_by_seconds_move_nothing(tmp_path: Path) -> None:
+    """As several workers write them: only a line within seconds of midnight may count in the day beside."""
+    chance = random.Random(3)
+    midnight = datetime(2026, 11, 3, tzinfo=UTC)
+    times = [midnight + timedelta(seconds=20 * number) for number in range(-2000, 2000) if number]
+    written = sorted(times, key=lambda at: at + timedelta(seconds=chance.uniform(-9, 9)))
+    (tmp_path / "a.log").write_bytes(log_of(*written))
+    rows = made(str(tmp_path / "a.log"), "--by", "day")["rows"]
+    assert {row["time"]: row["requests"] for row in rows} == {
+        "2026-11-02": 2000, "2026-11-03": 1999,
+    }  # fmt: skip
+
+
 def test_a_month_is_compared_with_the_month_before(weeks: tuple[list[Event], list[str]]) -> None:
     found, files = weeks
     report = made(*files, "--month", "2026-11", "--by", "day", "--compare")
@@ -191,22 +230,58 @@ def test_groups_leave_out_what_they_cannot_split(report_of: Reports) -> None:
     assert all(row.keys() == {"reason", "failed_requests"} for row in by_reason["rows"])
     assert {row["reason"] for row in by_reason["rows"]} == {"server_error", "timeout", "rate_limited", "client_closed"}
     kinds = report_of("UTC", "total", ("kind",))
-    assert {row["kind"] for row in kinds["rows"]} == {"chat", "workflow"}
+    assert {row["kind"] for row in kinds["rows"]} == {"chat", "workflow", "task_failed"}
+    assert {row["kind"]: row["errors"] for row in kinds["rows"] if row["errors"]}.keys() == {"task_failed"}
     assert report_of("UTC", "total", ("route", "model"))["rows"] == []
     classes = report_of("UTC", "total", ("status_class",))
     assert {row["status_class"] for row in classes["rows"]} == {"2xx", "4xx", "5xx"}
+
+
+def failures(found: list[Event]) -> Counter[tuple[str, str, str]]:
+    """The bookkeeping of why something failed."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for event in found:
+        if event["kind"] in ("nginx", "proxy") and event["status"] in FAILURES:
+            counts[event["source"], "failed_requests", FAILURES[event["status"]]] += 1
+        if event["kind"] in ("message", "worker") and event["run_status"] == "failed":
+            counts["dify", "failed_runs", "failed" if event["kind"] == "worker" else "error"] += 1
+            counts["dify", "errors", "task_failed"] += event["kind"] == "worker"
+    return counts
+
+
+def test_why_something_failed_is_that_of_the_bookkeeping(weeks: tuple[list[Event], list[str]]) -> None:
+    found, files = weeks
+    report = made(*files, "--month", "2026-11", "--compare", "--group", "team")
+    november = [event for event in found if event["at"].month == 11]
+    for key, books in (("count", november), ("previous", [event for event in found if event["at"].month == 10])):
+        counts = {(each["source"], each["figure"], each["reason"]): each[key] for each in report["failures"]}
+        assert counts == failures(books)
+    requests = sum(event["kind"] == "nginx" for event in november)
+    for each in report["failures"]:
+        if each["source"] == "nginx":
+            assert each["share"] == pytest.approx(each["count"] / requests, abs=1e-6)
+    [timeout] = [each for each in report["failures"] if (each["source"], each["reason"]) == ("nginx", "timeout")]
+    change = f"{timeout['previous']} ({timeout['count'] / timeout['previous'] - 1:+.0%})"
+    shown = f"{timeout['count']} ({timeout['share']:.{int(timeout['share'] < 0.0995)}%})"
+    markdown = run(*files, "--month", "2026-11", "--compare", "--output", "markdown").stdout
+    assert f"| nginx | requests | timeout | {shown} | {change} |" in markdown
+    page = run(*files, "--month", "2026-11", "--compare", "--output", "html").stdout
+    assert "Why they failed" in page
+    assert "server errors (5xx)" in page
 
 
 def test_csv_markdown_and_tables(weeks: tuple[list[Event], list[str]]) -> None:
     _, files = weeks
     rows = list(csv.DictReader(io.StringIO(run(*files, "--by", "week", "--group", "model", "--output", "csv").stdout)))
     assert {"time", "model", "cost_USD", "time_to_first_token_p95", "input_tokens"} <= rows[0].keys()
+    by_source_rows = csv.DictReader(io.StringIO(run(*files, "--output", "csv").stdout))
+    assert {"failed_requests", "server_errors", "failed_runs", "errors"} <= {*next(by_source_rows)}
     table = run(*files, "--by", "day", "--group", "app_id,model", "--compare", "--month", "2026-11").stdout
     assert max(map(len, table.splitlines())) <= 80
     assert "Tokens and cost" in table
     markdown = run(*files, "--output", "markdown").stdout
     assert markdown.startswith("# Dify report, 2026-10-05 to ")
-    assert "| source | requests | failed | p50 | p95 | p99 |" in markdown
+    assert "| source | requests | failed | 5xx | p50 | p95 | p99 |" in markdown
 
 
 def test_the_page_is_whole_and_safe(tmp_path: Path) -> None:
@@ -243,6 +318,13 @@ def test_what_is_not_whole_is_said(tmp_path: Path) -> None:
         "source nginx: 2 lines are in no row, because their time is not believed, or because they were read after their day "
         "was closed",
     ]
+
+
+def test_lines_before_the_first_time_go_with_it(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_bytes(b"a banner\n\n" * 3 + log_of(FIRST, FIRST + timedelta(hours=1)))
+    report = made(str(tmp_path / "a.log"), "--by", "day")
+    assert [(row["time"], row["requests"]) for row in report["rows"]] == [("2026-10-05", 2)]
+    assert report["incomplete"] == []
 
 
 def test_a_packed_log_that_is_cut_is_read_up_to_there(tmp_path: Path) -> None:
@@ -348,3 +430,18 @@ def test_a_history_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
     report = made("--config", config)
     assert report["totals"]["requests"] == 1
     assert report["incomplete"][0] == f"{tmp_path / 'state' / 'history.db'} cannot be used: file is not a database"
+
+
+def test_the_bookkeeping_of_months_finds_what_is_equal_and_what_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`python -m tests.exporter.report.months` compares months; here it is a week."""
+    monkeypatch.setattr(months, "WEEKS", 1)
+    monkeypatch.setattr(months, "SILENT", 3)
+    files, books, size = months.write(tmp_path, 0.2)
+    assert 150_000 < size < 250_000
+    assert months.compare(files, books, ("day",), "Asia/Kathmandu") > 40
+    row = next(row for row in books.counts.values() if row["requests"])
+    row["requests"] += 1
+    with pytest.raises(months.DeviationError, match="requests is"):
+        months.compare(files, books, ("day",), "UTC")

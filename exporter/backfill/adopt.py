@@ -1,0 +1,215 @@
+"""Lets `serve` go on where a backfill ends: it writes the state that `serve` would have written there.
+
+Operations: `open` before the files are read, `read` for each batch, `store` at the end.
+Goals: each line of a log is counted once, by the backfill or by `serve`. Nothing is stored unless the whole backfill
+has succeeded. The state folder is locked until then, so no `serve` can begin in between.
+
+Rules: a file that may still grow is read up to its last whole record, and `serve` reads the rest. These are the log
+itself and a file that was written to within the last hour. All other files of the log's folder are done, whether they
+were named or not: `serve` never reads what was there before it. A file that was rotated or truncated while it was read
+is an error, because then a part of it may have been left out.
+"""
+
+import itertools
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from decimal import Decimal
+
+from msgspec import Struct, structs
+
+from exporter import catalogue as c
+from exporter.backfill.owners import Owner, Owners
+from exporter.config.settings import SourceConfig
+from exporter.ledger.budgets import SEEN
+from exporter.ledger.state import State
+from exporter.persistence.checkpoint import Checkpoint
+from exporter.tail.content_index import ContentIndex
+from exporter.tail.context import LogContext, SourceContext
+from exporter.tail.file_reader import Lengths
+from exporter.tail.fingerprint import position_at, start_of
+from exporter.tail.folder_listings import FolderListings
+from exporter.tail.generation import FileState
+from exporter.tail.open_file import OpenFile, identity_of, open_log
+from exporter.tail.position import FINGERPRINT, Position
+from exporter.tail.table import GenerationIndex
+from parsers.batch import Batch
+
+#: A rotated file may still grow for so many seconds: a program writes to it until it opens the new one.
+_MAY_GROW = 3600.0
+
+
+_Spent = Mapping[tuple[int, str], int | Decimal | None]
+
+
+class AdoptError(Exception):
+    """`serve` cannot go on from this backfill. The message is one sentence: why, and what to do."""
+
+
+class _Followed(Struct):
+    """A file that may still grow: the open file, its beginning, how far it was read, and the last batch."""
+
+    owner: Owner
+    file: OpenFile
+    begin: bytes
+    offset: int = 0
+    last: Batch = Batch()
+
+    def position(self) -> Position:
+        found = self.file.stat()
+        position = position_at(self.file, start_of(self.file), self.offset)
+        return structs.replace(
+            position,
+            size=found.st_size,
+            modified=found.st_mtime_ns,
+            skip=position.skip if self.last.lines else "",  # a byte order mark, or the NULs of a hole, are no line
+            skip_streams=self.last.skip,
+        )
+
+
+class Adoption:
+    """The files of a backfill, and the state that `serve` goes on from."""
+
+    def __init__(self, owners: Mapping[str, Owner], known: Owners, checkpoint: Checkpoint) -> None:
+        """`owners` are those of all files that are read. The checkpoint stays open. Raises AdoptError, OSError."""
+        self._checkpoint, self._stored = checkpoint, State()
+        self._stack = ExitStack()
+        self._followed: dict[str, _Followed] = {}
+        self._logs: defaultdict[str, dict[str, SourceConfig]] = defaultdict(dict)
+        self._identities = {file: identity_of(os.stat(file)) for file in owners if os.path.isfile(file)}
+        for owner in owners.values():
+            self._logs[owner.source.name][owner.log] = owner.source
+            self._check_logs(owner.source, known, owners)
+        for file, owner in owners.items():
+            if file in self._identities and self._may_grow(file, owner):
+                opened = open_log(file)
+                self._stack.callback(opened.close)
+                self._followed[file] = _Followed(owner, opened, opened.read(0, FINGERPRINT))
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def restore(self, say: Callable[[str], None]) -> None:
+        """Read the state that is there. Raises AdoptError if it knows one of the sources, PermissionError."""
+        state, warnings = self._checkpoint.load()
+        for warning in warnings:
+            say(f"state: {warning}")
+        if state is None:
+            return
+        self._stored = state
+        known = {*state.positions, *state.last_at} & {*self._logs}
+        if known:
+            raise AdoptError(
+                f"the state in {self._checkpoint.folder} knows source {min(known)} already: `serve` goes on from "
+                "there; to begin anew, stop it and remove this folder"
+            )
+
+    def may_grow(self, file: str) -> bool:
+        """Whether an unfinished record at the end of the file is left to `serve`."""
+        return file in self._followed
+
+    def read(self, file: str, batch: Batch) -> None:
+        """Take note that a batch of a file was read."""
+        if (followed := self._followed.get(file)) is not None and batch.consumed:
+            followed.offset += batch.consumed
+            followed.last = batch
+
+    def store(self, state: State, step: int) -> None:
+        """Store the whole state of the backfill, durably. `step` is the length of a step in seconds.
+
+        A series was created one step before its first sample. Raises AdoptError, OSError.
+        """
+        self._check_unmoved()
+        known = [at for each in state.created.values() for at in each.values() if at]  # 0 is before the first time
+        created = {
+            name: {labels: (at or min(known, default=step)) - step for labels, at in each.items()}
+            for name, each in state.created.items()
+        }
+        positions = {source: dict(self._positions(source)) for source in self._logs}
+        adopted = structs.replace(state, created=created, positions=positions)
+        if self._stored.schemas and self._stored.schemas != state.schemas:
+            raise AdoptError(
+                f"the state in {self._checkpoint.folder} has other metrics or buckets: start `serve` once with this "
+                "configuration, stop it, and run the command again"
+            )
+        self._stored.update(_added(self._stored, adopted))
+        self._checkpoint.save(self._stored)
+
+    def _check_logs(self, source: SourceConfig, known: Owners, files: Iterable[str]) -> None:
+        named = {os.path.abspath(file) for file in files}
+        for log in known.logs_of(source):
+            if os.path.isfile(log) and log not in named:
+                raise AdoptError(
+                    f'source "{source.name}": its log {log} is not among the files: name it too, so that `serve` '
+                    "goes on where the backfill ends"
+                )
+
+    def _may_grow(self, file: str, owner: Owner) -> bool:
+        if file.endswith(".gz"):
+            return False
+        is_recent = os.stat(file).st_mtime > time.time() - _MAY_GROW
+        return os.path.abspath(file) == owner.log or (is_recent and _folder(file) == _folder(owner.log))
+
+    def _check_unmoved(self) -> None:
+        for file, identity in self._identities.items():
+            try:
+                is_same = identity_of(os.stat(file)) == identity
+            except FileNotFoundError:
+                is_same = False
+            if not is_same:
+                raise AdoptError(f"{file}: was rotated while the logs were read: run the command again")
+        for file, each in self._followed.items():
+            if each.file.size() < each.offset or each.file.read(0, len(each.begin)) != each.begin:
+                raise AdoptError(f"{file}: was truncated while the logs were read: run the command again")
+
+    def _positions(self, source: str) -> Iterator[tuple[str, Position]]:
+        """The positions of a source by key: of its logs, and of all files that have rotated names now."""
+        folders, index = FolderListings(time.monotonic), GenerationIndex()
+        contents, numbers = ContentIndex(folders, index), itertools.count(1)
+        for log, settings in self._logs[source].items():
+            shared = SourceContext(
+                source, time.monotonic, numbers, folders, index, contents, Lengths(), settings.log_patterns
+            )
+            context = LogContext(log, shared, {})
+            for position in self._end_positions(log, context):
+                generation = context.new(position, FileState.DONE)
+                yield generation.key, generation.position
+
+    def _end_positions(self, log: str, context: LogContext) -> Iterator[Position]:
+        growing = {
+            file: structs.replace(each.position(), target=context.target() if os.path.abspath(file) == log else "")
+            for file, each in self._followed.items()
+            if each.owner.log == log
+        }
+        known = {position.identity for position in growing.values()}
+        for position in context.search.preexisting(0, max((p.modified for p in growing.values()), default=0)):
+            if position.identity not in known:
+                yield structs.replace(position, done=True)
+        yield from growing.values()
+
+
+def _added(stored: State, adopted: State) -> State:
+    """The adopted state, with the sums of what both states count without naming a source."""
+    spent = {budget: _spent(stored.spent.get(budget, {}), amounts) for budget, amounts in adopted.spent.items()}
+    name = c.FOLDED_OBSERVATIONS.name
+    before = stored.counters.get(name, {})
+    folded = {labels: count + before.get(labels, 0) for labels, count in adopted.counters.get(name, {}).items()}
+    return structs.replace(adopted, spent=spent, counters={**adopted.counters, name: folded})
+
+
+def _spent(before: _Spent, more: _Spent) -> dict[tuple[int, str], int | Decimal | None]:
+    """What two states have spent of a budget, and the earlier one of the times from which on it was seen."""
+    sums = dict(before)
+    for key, amount in more.items():
+        known = sums.get(key)
+        if known is None or amount is None:
+            sums[key] = amount
+        else:
+            sums[key] = min(amount, known) if key[1] == SEEN else amount + known
+    return sums
+
+
+def _folder(file: str) -> str:
+    return os.path.dirname(os.path.abspath(file))
