@@ -89,7 +89,7 @@ def backfill(
         stop("expected one of --output FILE and --blocks FOLDER")
     options = Options(step, dict(_label(text) for text in labels), adopt)
     named = context.get_parameter_source("config_path") is not click.core.ParameterSource.DEFAULT
-    config = load_or_stop(config_path) if named or adopt or config_path.exists() else Config()
+    config = load_or_stop(config_path) if named or adopt or os.path.exists(config_path) else Config()
     promtool = shutil.which("promtool")
     if blocks is not None and promtool is None:
         stop("--blocks: promtool is not installed; use --output, and `promtool tsdb create-blocks-from openmetrics`")

@@ -1,17 +1,17 @@
-"""Which record changes which series: one function per record type, and one table of these functions."""
+"""Which record changes which series: one function per record type, and one table of these functions.
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+Records that wait for others are in `exporter.ledger.fold_joins`.
+"""
+
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import structs
 
 from exporter import catalogue as c
-from exporter.ledger import history as h
-from exporter.ledger.joins import MAX_AGE, Ended
-from exporter.ledger.overflow import Overflow
+from exporter.ledger import book
 from exporter.ledger.series import Labels
 from exporter.ledger.source_ledger import SourceLedger, event_time
-from exporter.ledger.span_apps import AppRecord
 from parsers import batch as b
 from parsers.values.http import status_class_of
 
@@ -25,50 +25,22 @@ def _request(ledger: SourceLedger, record: b.Request) -> None:
     source, series, books = ledger.source, ledger.series, ledger.books
     series.add(c.REQUESTS, (source, record.method, record.route, record.status_code), record.count, record.count)
     answered = record.route, status_class_of(record.status_code)
-    books.add(h.REQUESTS, answered, record.count)
+    books.add(book.REQUESTS, answered, record.count)
     if (source, record.route, b.FAILURE_REASONS[0]) not in series.counters[c.FAILED_REQUESTS]:
         for reason in b.FAILURE_REASONS:
             series.add(c.FAILED_REQUESTS, (source, record.route, reason), 0, 0)
     if record.failure:
         series.add(c.FAILED_REQUESTS, (source, record.route, record.failure), record.count, record.count)
-        books.add(h.FAILED_REQUESTS, (record.route, record.failure), record.count)
+        books.add(book.FAILED_REQUESTS, (record.route, record.failure), record.count)
     if record.response_bytes is not None:
         series.add(c.RESPONSE_BYTES, (source, record.route), record.response_bytes, record.count)
     if record.durations:
         series.observe(c.REQUEST_DURATION, (source, record.method, record.route, record.status_code), record.durations)
-        books.observe(h.DURATIONS, answered, record.durations)
+        books.observe(book.DURATIONS, answered, record.durations)
     if record.first_bytes:
         series.observe(c.TIME_TO_FIRST_BYTE, (source, record.method, record.route), record.first_bytes)
     if record.handler_durations:
         series.observe(c.HANDLER_DURATION, (source, record.method, record.route), record.handler_durations)
-
-
-def post(ledger: SourceLedger, records: Sequence[b.Record]) -> None:
-    """Enter the records of a batch."""
-    overflow = Overflow(ledger.source, ledger.series, ledger.prices, ledger.budgets)
-    if not overflow:
-        for record in records:
-            FOLDS[type(record)](ledger, record)
-        return
-    records, usage_at = _with_times(ledger, records)
-    for record in overflow.take(records):
-        FOLDS[type(record)](ledger, record)
-    for each in overflow.sums():
-        _SUMS[type(each)](ledger, each, refused=True)
-    ledger.usage_at = usage_at  # the sums are not in the order of the records
-
-
-def _with_times(ledger: SourceLedger, records: Sequence[b.Record]) -> tuple[Sequence[b.Record], int]:
-    """The records, each usage with the time at which it counts, and `usage_at` behind them."""
-    times = [record.at for record in records if type(record) is b.Usage]
-    if None in times:
-        records = [
-            structs.replace(record, at=_usage_time(ledger, record.at)) if isinstance(record, b.Usage) else record
-            for record in records
-        ]
-    elif times:
-        _usage_time(ledger, times[-1])
-    return records, ledger.usage_at
 
 
 def _usage(ledger: SourceLedger, record: b.Usage, refused: bool = False) -> None:
@@ -80,8 +52,8 @@ def _usage(ledger: SourceLedger, record: b.Usage, refused: bool = False) -> None
             series.add(
                 c.TOKENS_USED, (ledger.source, record.app_id, *model, token_type), count, record.count, refused=refused
             )
-            books.add(h.TOKENS, (record.app_id, *model, token_type), count)
-    at = _usage_time(ledger, record.at)
+            books.add(book.TOKENS, (record.app_id, *model, token_type), count)
+    at = usage_time(ledger, record.at)
     cost, currency, basis = record.cost, record.currency, "reported"
     unpriced = sum(count or 0 for count in tokens.values()) if cost is None else 0
     if cost is None and (price := ledger.prices.find(record, at)) is not None:
@@ -90,15 +62,15 @@ def _usage(ledger: SourceLedger, record: b.Usage, refused: bool = False) -> None
     ledger.budgets.see(at)
     if cost is not None:
         series.add(c.COST, (ledger.source, record.app_id, *model, currency, basis), cost, record.count, refused=refused)
-        books.add(h.COST, (record.app_id, *model, currency), cost)
+        books.add(book.COST, (record.app_id, *model, currency), cost)
     if unpriced:
         series.add(
             c.UNPRICED_TOKENS, (ledger.source, *model), unpriced, record.count, refused=refused and not record.model
         )
-        books.add(h.UNPRICED_TOKENS, (record.app_id, *model), unpriced)
+        books.add(book.UNPRICED_TOKENS, (record.app_id, *model), unpriced)
 
 
-def _usage_time(ledger: SourceLedger, at: int | None) -> int:
+def usage_time(ledger: SourceLedger, at: int | None) -> int:
     """The time in nanoseconds that selects the budget window and the price.
 
     A usage without a time gets the time of the usage before it, or else the newest event time of its source. The wall
@@ -122,22 +94,22 @@ def _first_token(ledger: SourceLedger, record: b.FirstToken, refused: bool = Fal
         ledger.series.observe(
             c.TIME_TO_FIRST_TOKEN, (ledger.source, record.app_id, record.model), durations, refused=refused
         )
-        ledger.books.observe(h.FIRST_TOKENS, (record.app_id, record.model), durations)
+        ledger.books.observe(book.FIRST_TOKENS, (record.app_id, record.model), durations)
 
 
 def _run(ledger: SourceLedger, record: b.Run, refused: bool = False) -> None:
     """Count a run that telemetry reports."""
     ledger.has_telemetry = ledger.has_telemetry or record.kind in _WORKER_KINDS
-    _count_run(ledger, record, refused)
+    count_run(ledger, record, refused)
 
 
-def _count_run(ledger: SourceLedger, record: b.Run, refused: bool = False, at: int | None = None) -> None:
+def count_run(ledger: SourceLedger, record: b.Run, refused: bool = False, at: int | None = None) -> None:
     """`at` is the time in nanoseconds of a run that ended before the lines that are being entered."""
     durations = record.durations or _one(record.duration)
     _timed(
         ledger, (c.RUNS, c.RUN_DURATION), (record.kind, record.app_id, record.status), durations, record.count, refused
     )
-    ledger.books.add(h.RUNS, (record.kind, record.app_id, record.status), record.count, at)
+    ledger.books.add(book.RUNS, (record.kind, record.app_id, record.status), record.count, at)
 
 
 def _node_run(ledger: SourceLedger, record: b.NodeRun) -> None:
@@ -181,7 +153,7 @@ def _one(duration: int | None) -> tuple[int, ...]:
 
 def _failure(ledger: SourceLedger, record: b.Failure) -> None:
     ledger.series.add(c.ERRORS, (ledger.source, record.kind), record.count)
-    ledger.books.add(h.ERRORS, (record.kind,), record.count)
+    ledger.books.add(book.ERRORS, (record.kind,), record.count)
 
 
 def _active(ledger: SourceLedger, record: b.Active) -> None:
@@ -200,104 +172,15 @@ def _dropped_lines(ledger: SourceLedger, record: b.DroppedLines) -> None:
 def _dropped_value(ledger: SourceLedger, record: b.DroppedValue) -> None:
     ledger.series.add(c.DROPPED_VALUES, (ledger.source, record.field), record.count)
     if record.field == "time":
-        ledger.books.add(h.DROPPED_TIMES, (), record.count)
-
-
-def _opened(ledger: SourceLedger, record: b.Opened) -> None:
-    for lost in ledger.joins.open(structs.replace(record, at=event_time(ledger, record.at))):
-        _lost(ledger, lost)
-
-
-def _closed(ledger: SourceLedger, record: b.Closed) -> None:
-    for ended in ledger.joins.close(record, event_time(ledger, record.at), ledger.file):
-        _ended(ledger, ended)
-
-
-def _ended(ledger: SourceLedger, record: Ended) -> None:
-    """Count a worker's run whose outcome is final.
-
-    If telemetry reports the same runs with their outcome, only telemetry decides whether a run failed.
-    """
-    outcome = "" if ledger.has_telemetry else record.outcome
-    status = "failed" if "failed" in (record.status, outcome) else outcome or record.status
-    _count_run(ledger, b.Run(record.kind, record.app_id, status, record.duration), at=record.at)
-
-
-def _trace_error(ledger: SourceLedger, record: b.TraceError) -> None:
-    failed = ledger.joins.fail(record, event_time(ledger, record.at))
-    if failed is not None:
-        _failed_requests(ledger, *failed, 1)
-
-
-def _accepted(ledger: SourceLedger, record: b.Accepted) -> None:
-    if count := ledger.joins.accept(record):
-        _failed_requests(ledger, record.route, record.failure, count)
-
-
-def _failed_requests(ledger: SourceLedger, route: str, failure: str, count: int) -> None:
-    """Count failures of requests that are already in the request counter."""
-    ledger.series.add(c.FAILED_REQUESTS, (ledger.source, route, failure), count, count)
-    ledger.books.add(h.FAILED_REQUESTS, (route, failure), count)
-
-
-def _lost(ledger: SourceLedger, record: b.Opened) -> None:
-    ledger.series.add(c.JOINS_EXPIRED, (ledger.source,))
-    _count_run(ledger, b.Run(record.kind, record.app_id, "lost"), at=record.at)
-
-
-def _span_app(ledger: SourceLedger, record: b.SpanApp) -> None:
-    span = structs.replace(record, at=event_time(ledger, record.at))
-    _with_app(ledger, ledger.joins.spans.add_span(span, ledger.joins.capacity))
-
-
-def _of_span(ledger: SourceLedger, record: b.OfSpan) -> None:
-    at = event_time(ledger, record.at)
-    _with_app(ledger, ledger.joins.spans.add_record(record, at, ledger.joins.capacity))
-
-
-def _with_app(ledger: SourceLedger, records: Iterable[AppRecord]) -> None:
-    """Count records whose app is decided. It stays unknown if no line named it in time.
-
-    A record that has waited belongs to the day of its own time.
-    """
-    for record in records:
-        if record.app_id == b.UNKNOWN:
-            ledger.series.add(c.JOINS_EXPIRED, (ledger.source,))
-        ledger.books.moved_to = (record.at if isinstance(record, b.Usage) else None) or ledger.last_at or None
-        FOLDS[type(record)](ledger, record)
-    ledger.books.moved_to = None
+        ledger.books.add(book.DROPPED_TIMES, (), record.count)
 
 
 def _received_items(ledger: SourceLedger, record: b.ReceivedItems) -> None:
     ledger.series.add(c.RECEIVER_ITEMS, (ledger.source, record.dialect, record.outcome), record.count)
 
 
-def advance(ledger: SourceLedger, at: int) -> None:
-    """Advance the event time of the current file to `at` (nanoseconds), and end the joins that are due by then."""
-    at = event_time(ledger, at)
-    ledger.last_at = max(ledger.last_at, at)
-    now = event_time(ledger, None)
-    for ended in ledger.joins.advance(ledger.file, at, now):
-        _ended(ledger, ended)
-    if ledger.joins.has_open:
-        reached = ledger.joins.reached_by_all(now)
-        for lost in ledger.joins.expire(reached):
-            _lost(ledger, lost)
-        _with_app(ledger, ledger.joins.spans.expire(reached - MAX_AGE))
-
-
-def finalize_runs(ledger: SourceLedger, now: int | None) -> None:
-    """Count the runs that are final at `now`, the wall clock in nanoseconds.
-
-    If `now` is None, nothing more will be read, so all ended runs are final.
-    """
-    for ended in ledger.joins.finalize_all() if now is None else ledger.joins.finalize(now):
-        _ended(ledger, ended)
-    if now is None:
-        _with_app(ledger, ledger.joins.spans.release_all())
-
-
-FOLDS: Mapping[type, Callable[[SourceLedger, Any], None]] = {
+#: The record types that count by themselves. The functions of SUMMED also take the sums of refused label sets.
+COUNTED: Mapping[type, Callable[[SourceLedger, Any], None]] = {
     b.Request: _request,
     b.Usage: _usage,
     b.UsageMissing: _usage_missing,
@@ -311,17 +194,11 @@ FOLDS: Mapping[type, Callable[[SourceLedger, Any], None]] = {
     b.Active: _active,
     b.DroppedLines: _dropped_lines,
     b.DroppedValue: _dropped_value,
-    b.Opened: _opened,
-    b.Closed: _closed,
-    b.TraceError: _trace_error,
-    b.Accepted: _accepted,
-    b.SpanApp: _span_app,
-    b.OfSpan: _of_span,
     b.ReceivedItems: _received_items,
 }
 
 #: The record types whose sums `Overflow` returns.
-_SUMS: Mapping[type, Callable[..., None]] = {
+SUMMED: Mapping[type, Callable[..., None]] = {
     b.Usage: _usage,
     b.UsageMissing: _usage_missing,
     b.FirstToken: _first_token,

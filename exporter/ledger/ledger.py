@@ -11,15 +11,18 @@ from typing import Any
 from msgspec import structs
 
 from exporter import catalogue as c
+from exporter.ledger.book import LINES, BookKey, Entries
 from exporter.ledger.budgets import Budget, Budgets
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.fold import advance, finalize_runs, post
-from exporter.ledger.history import LINES, BookKey, Entries, History, HistoryConfig, SourceBooks
+from exporter.ledger.fold_joins import advance, finalize_runs
+from exporter.ledger.history import History, HistoryConfig
 from exporter.ledger.joins import Joins
+from exporter.ledger.post import post
 from exporter.ledger.postings import Postings
 from exporter.ledger.prices import Price, Prices
 from exporter.ledger.series import Labels, Limits, Series
 from exporter.ledger.snapshot import Snapshot, present, snapshot_of
+from exporter.ledger.source_books import SourceBooks
 from exporter.ledger.source_ledger import SourceLedger, event_time
 from exporter.ledger.state import MetricSchema, State, keep_compatible
 from exporter.ledger.window_slices import WindowSlices

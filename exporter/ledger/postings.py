@@ -15,13 +15,15 @@ from decimal import Decimal
 from msgspec import Struct, structs
 
 from exporter.catalogue import METRICS, Metric
+from exporter.ledger.book import Entries, Entry
 from exporter.ledger.budgets import Budgets
-from exporter.ledger.fold import FOLDS, post
 from exporter.ledger.histogram import Histogram
-from exporter.ledger.history import Entries, Entry, History, HistoryConfig, SourceBooks
+from exporter.ledger.history import History, HistoryConfig
 from exporter.ledger.joins import Joins
+from exporter.ledger.post import FOLDS, post
 from exporter.ledger.prices import Prices
 from exporter.ledger.series import Labels, Limits, Series
+from exporter.ledger.source_books import SourceBooks
 from exporter.ledger.source_ledger import SourceLedger
 from parsers import batch as b
 

@@ -6,10 +6,10 @@ from msgspec import Struct, field
 
 from exporter.ledger.budgets import Budgets
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.history import SourceBooks
 from exporter.ledger.joins import Joins
 from exporter.ledger.prices import Prices
 from exporter.ledger.series import Series
+from exporter.ledger.source_books import SourceBooks
 from parsers.batch import Active
 from parsers.values.numbers import SECOND
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from exporter.ledger.book import BookKey, Entry
 from exporter.ledger.histogram import Histogram
-from exporter.ledger.history import BookKey, Entry
 from exporter.ledger.joins import Ended
 from exporter.ledger.series import Labels, Limits
 from exporter.ledger.span_apps import Waiting

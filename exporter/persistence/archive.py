@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from exporter.ledger.history import LINES, BookKey, Entries, Entry
+from exporter.ledger.book import LINES, BookKey, Entries, Entry
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Labels
 from exporter.ledger.state import widened

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from exporter.ledger import history as h
+from exporter.ledger import book
 from exporter.report.figures import FAILED
 from exporter.report.gather import Dated
 
@@ -22,9 +22,9 @@ class Failures:
             for (table, *labels), amount in each.entries.items():
                 if table in _FIGURES and not isinstance(amount, dict):
                     figure, reason = _FIGURES[table], labels[-1]
-                    if table in (h.REQUESTS, h.RUNS):
+                    if table in (book.REQUESTS, book.RUNS):
                         self.whole[each.source, figure] += int(amount)
-                    if table in (h.FAILED_REQUESTS, h.ERRORS) or (table == h.RUNS and reason in FAILED):
+                    if table in (book.FAILED_REQUESTS, book.ERRORS) or (table == book.RUNS and reason in FAILED):
                         self.counts[each.source, figure, reason] += int(amount)
 
     def as_data(self, before: "Failures | None" = None) -> list[dict[str, Any]]:
@@ -49,8 +49,8 @@ class Failures:
 
 _ORDER = ("failed_requests", "failed_runs", "errors")
 _FIGURES: Mapping[str, str] = {
-    h.REQUESTS: "failed_requests",
-    h.FAILED_REQUESTS: "failed_requests",
-    h.RUNS: "failed_runs",
-    h.ERRORS: "errors",
+    book.REQUESTS: "failed_requests",
+    book.FAILED_REQUESTS: "failed_requests",
+    book.RUNS: "failed_runs",
+    book.ERRORS: "errors",
 }

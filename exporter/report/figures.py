@@ -7,9 +7,8 @@ from typing import Any
 from msgspec import Struct, field
 
 from exporter.config.settings import AppConfig
-from exporter.ledger import exponential
-from exporter.ledger import history as h
-from exporter.ledger.history import Entries
+from exporter.ledger import book, exponential
+from exporter.ledger.book import Entries
 from exporter.ledger.money import Exchange
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Labels
@@ -21,15 +20,15 @@ FAILED = frozenset({"failed", "error", "exception"})
 
 #: The figures of each table of a book, in the order of the report.
 FIGURES: Mapping[str, tuple[str, ...]] = {
-    h.REQUESTS: ("requests", "server_errors"),
-    h.FAILED_REQUESTS: ("failed_requests",),
-    h.DURATIONS: ("duration",),
-    h.RUNS: ("runs", "failed_runs"),
-    h.ERRORS: ("errors",),
-    h.FIRST_TOKENS: ("time_to_first_token",),
-    h.TOKENS: ("input_tokens", "output_tokens", "unsplit_tokens"),
-    h.COST: ("cost",),
-    h.UNPRICED_TOKENS: ("unpriced_tokens",),
+    book.REQUESTS: ("requests", "server_errors"),
+    book.FAILED_REQUESTS: ("failed_requests",),
+    book.DURATIONS: ("duration",),
+    book.RUNS: ("runs", "failed_runs"),
+    book.ERRORS: ("errors",),
+    book.FIRST_TOKENS: ("time_to_first_token",),
+    book.TOKENS: ("input_tokens", "output_tokens", "unsplit_tokens"),
+    book.COST: ("cost",),
+    book.UNPRICED_TOKENS: ("unpriced_tokens",),
 }
 
 QUANTILES = ("duration", "time_to_first_token")
@@ -74,7 +73,7 @@ def figures_of(group: Iterable[str]) -> list[str]:
 
 def labels_of(table: str) -> set[str]:
     """The labels of a table of a book that a report can group by."""
-    labels = {"source", *h.TABLES[table]} - {"status", "token_type", "currency"}
+    labels = {"source", *book.TABLES[table]} - {"status", "token_type", "currency"}
     return labels | {"app", "team"} if "app_id" in labels else labels
 
 
@@ -104,7 +103,7 @@ class Rows:
         """Add a book to the rows of the bucket `time`. `day` is the date of the book, which decides the prices."""
         for (table, *values), amount in entries.items():
             if table in self._tables:
-                labels = dict(zip(h.TABLES[table], values, strict=True), source=source)
+                labels = dict(zip(book.TABLES[table], values, strict=True), source=source)
                 if "app_id" in labels:
                     app = self._apps.get(labels["app_id"], AppConfig())
                     labels |= {"app": app.name or labels["app_id"], "team": app.team or UNKNOWN}
@@ -113,21 +112,21 @@ class Rows:
                     self.rows[key] = Row()
                 for row in (self.rows[key], self.total):
                     self._count(row, table, labels, amount)
-                if table == h.TOKENS:
+                if table == book.TOKENS:
                     self._suppose(self.rows[key], labels["token_type"], int(amount), day)  # type: ignore[arg-type]
 
     def _count(self, row: Row, table: str, labels: Mapping[str, str], amount: Any) -> None:
-        if table in (h.DURATIONS, h.FIRST_TOKENS):
+        if table in (book.DURATIONS, book.FIRST_TOKENS):
             exponential.merge(row.durations.setdefault(FIGURES[table][0], {}), amount)
-        elif table == h.COST:
+        elif table == book.COST:
             self._spend(row, labels["currency"], Decimal(amount))
-        elif table == h.TOKENS:
+        elif table == book.TOKENS:
             _add(row, f"{labels['token_type']}_tokens", amount)
         else:
             _add(row, FIGURES[table][0], amount)
-            if table == h.RUNS:
+            if table == book.RUNS:
                 _add(row, "failed_runs", amount if labels["status"] in FAILED else 0)
-            elif table == h.REQUESTS:
+            elif table == book.REQUESTS:
                 _add(row, "server_errors", amount if labels["status_class"] == "5xx" else 0)
 
     def _spend(self, row: Row, code: str, amount: Decimal) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from exporter.config.settings import Config
+from exporter.ledger.book import LINES, BookKey, Entries
 from exporter.ledger.calendar import Spans, Unit, midnight
-from exporter.ledger.history import LATE, LINES, BookKey, Entries, History, HistoryConfig
+from exporter.ledger.history import LATE, History, HistoryConfig
 from exporter.ledger.ledger import Ledger
 from exporter.persistence import archive
 from exporter.persistence.checkpoint import read_state

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import date, timedelta
 
-from exporter.ledger.history import DROPPED_TIMES, LINES
+from exporter.ledger.book import DROPPED_TIMES, LINES
 from exporter.report.gather import Dated, Gathered
 from exporter.report.query import Query
 

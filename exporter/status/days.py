@@ -6,8 +6,9 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from exporter.ledger import history as h
+from exporter.ledger import book
 from exporter.ledger.exponential import merge, quantile
+from exporter.ledger.history import LATE
 from exporter.status.traffic import is_failure, is_served
 from parsers.values.times import zone
 
@@ -30,9 +31,9 @@ class DayRow(Struct, frozen=True):
     cost: tuple[tuple[str, Decimal], ...]
 
 
-def day_rows(books: Mapping[h.BookKey, h.Entries]) -> tuple[DayRow, ...]:
+def day_rows(books: Mapping[book.BookKey, book.Entries]) -> tuple[DayRow, ...]:
     """The days with requests or tokens, the newest first."""
-    keys = sorted((day, timezone, source) for timezone, day, source in books if day != h.LATE)
+    keys = sorted((day, timezone, source) for timezone, day, source in books if day != LATE)
     rows = (
         _row(day, timezone, source, books[timezone, day, source])
         for day, timezone, source in sorted(keys, key=lambda key: key[0], reverse=True)
@@ -50,21 +51,21 @@ def today_row(rows: Sequence[DayRow], now: float, timezone: str) -> DayRow | Non
     return max(rows, key=lambda row: row.tokens, default=None)
 
 
-def _row(day: str, timezone: str, source: str, entries: h.Entries) -> DayRow:
+def _row(day: str, timezone: str, source: str, entries: book.Entries) -> DayRow:
     requests = failed = tokens = 0
     cost: dict[str, Decimal] = {}
     durations: dict[int, int] = {}
     for (table, *values), amount in entries.items():
         if isinstance(amount, dict):
-            if table == h.DURATIONS and is_served(values[0]):
+            if table == book.DURATIONS and is_served(values[0]):
                 merge(durations, amount)
-        elif table == h.REQUESTS and is_served(values[0]):
+        elif table == book.REQUESTS and is_served(values[0]):
             requests += int(amount)
-        elif table == h.FAILED_REQUESTS and is_failure(values[0], values[1]):
+        elif table == book.FAILED_REQUESTS and is_failure(values[0], values[1]):
             failed += int(amount)
-        elif table == h.TOKENS:
+        elif table == book.TOKENS:
             tokens += int(amount)
-        elif table == h.COST:
+        elif table == book.COST:
             currency = values[-1]
             cost[currency] = cost.get(currency, Decimal(0)) + amount
     return DayRow(day, timezone, source, requests, failed, quantile(0.95, durations), tokens, tuple(cost.items()))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.ledger.history import LINES, REQUESTS, BookKey, Entries
+from exporter.ledger.book import LINES, REQUESTS, BookKey, Entries
 from exporter.persistence import archive
 from exporter.persistence.checkpoint import read_state
 from tests.system.exporter import COMMAND, serving

@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.ledger import history as h
-from exporter.ledger.history import Book, History, HistoryConfig
+from exporter.ledger import book as tables
+from exporter.ledger import source_books
+from exporter.ledger.book import Book
+from exporter.ledger.history import LATE, NEWEST_DAYS, History, HistoryConfig
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
 from exporter.ledger.state import State
@@ -71,7 +73,7 @@ class Rig:
     def lines(self) -> dict[str, int]:
         """The lines per day, of the state and of the archive."""
         books = {**self.ledger.books(), **archive.read(self.folder)[0]}
-        return {day: book[h.LINES,] for (_, day, _), book in books.items()}  # type: ignore[misc]
+        return {day: book[tables.LINES,] for (_, day, _), book in books.items()}  # type: ignore[misc]
 
 
 def per_day(times: list[float], timezone: str) -> dict[str, int]:
@@ -122,9 +124,9 @@ def test_the_newest_days_stay_and_older_ones_go_to_the_archive(tmp_path: Path) -
     first = datetime.fromtimestamp(START, UTC).date()
     assert [day for _, day, _ in sorted(stored)] == [(first + timedelta(days=n)).isoformat() for n in range(12)]
     rig.commit()
-    assert len(rig.checkpoint.state.history) == h.NEWEST_DAYS
+    assert len(rig.checkpoint.state.history) == NEWEST_DAYS
     rig.post(line(START + 3 * DAY, 404) * 2, "an older file")
-    assert rig.lines()[h.LATE] == 2
+    assert rig.lines()[LATE] == 2
     assert rig.lines()[(first + timedelta(days=3)).isoformat()] == 1
 
 
@@ -147,12 +149,12 @@ def test_a_late_time_counts_as_late(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.post(line(START) + line(START + 300 * DAY) + line(START + 1))
     assert sorted(rig.lines().values()) == [1, 2]
-    assert rig.lines()[h.LATE] == 1
+    assert rig.lines()[LATE] == 1
 
 
-@pytest.mark.parametrize("most", [0, h._MOST_WAITING])
+@pytest.mark.parametrize("most", [0, source_books._MOST_WAITING])
 def test_numbers_that_wait_belong_to_the_day_of_their_batch(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(h, "_MOST_WAITING", most)
+    monkeypatch.setattr(source_books, "_MOST_WAITING", most)
     ledger = Ledger(Limits(), lambda: START + 10 * DAY)
     ledger.keep_history(History(HistoryConfig(), Limits(), lambda: START + 10 * DAY))
     for day, duration in ((0, 1), (0, 2), (1, 3), (0, 4)):
@@ -160,7 +162,11 @@ def test_numbers_that_wait_belong_to_the_day_of_their_batch(most: int, monkeypat
         request = Request("GET", "/v1/info", "200", durations=(duration * 10**9,))
         ledger.enter("api", Batch(1, 1, last_at=at, records=(request,)), at)
     found = [
-        (book[h.LINES,], book[h.REQUESTS, "/v1/info", "2xx"], sum(book[h.DURATIONS, "/v1/info", "2xx"].values()))
+        (
+            book[tables.LINES,],
+            book[tables.REQUESTS, "/v1/info", "2xx"],
+            sum(book[tables.DURATIONS, "/v1/info", "2xx"].values()),
+        )
         for book in ledger.books().values()
     ]  # type: ignore[union-attr]
     assert found == [(3, 3, 3), (1, 1, 1)]
@@ -183,40 +189,40 @@ def test_the_numbers_of_a_book() -> None:
     ledger.snapshot(None)
     today, yesterday = (datetime.fromtimestamp(START - n * DAY, UTC).date().isoformat() for n in (0, 1))
     books = {day: book for (_, day, _), book in ledger.books().items()}
-    assert books[yesterday] == {(h.RUNS, "workflow", "app", "finished"): 1}
-    durations = books[today].pop((h.DURATIONS, "/v1/chat-messages", "5xx"))  # type: ignore[attr-defined]
+    assert books[yesterday] == {(tables.RUNS, "workflow", "app", "finished"): 1}
+    durations = books[today].pop((tables.DURATIONS, "/v1/chat-messages", "5xx"))  # type: ignore[attr-defined]
     assert sum(durations.values()) == 2
     assert books[today] == {
-        (h.LINES,): 9,
-        (h.REQUESTS, "/v1/chat-messages", "5xx"): 2,
-        (h.FAILED_REQUESTS, "/v1/chat-messages", "server_error"): 2,
-        (h.TOKENS, "app", "openai", "gpt", "input"): 10,
-        (h.TOKENS, "app", "openai", "gpt", "output"): 5,
-        (h.TOKENS, "app", "openai", "gpt", "unsplit"): 7,
-        (h.COST, "app", "openai", "gpt", "USD"): Decimal("0.5"),
-        (h.UNPRICED_TOKENS, "app", "openai", "gpt"): 7,
-        (h.ERRORS, "rate_limited"): 3,
+        (tables.LINES,): 9,
+        (tables.REQUESTS, "/v1/chat-messages", "5xx"): 2,
+        (tables.FAILED_REQUESTS, "/v1/chat-messages", "server_error"): 2,
+        (tables.TOKENS, "app", "openai", "gpt", "input"): 10,
+        (tables.TOKENS, "app", "openai", "gpt", "output"): 5,
+        (tables.TOKENS, "app", "openai", "gpt", "unsplit"): 7,
+        (tables.COST, "app", "openai", "gpt", "USD"): Decimal("0.5"),
+        (tables.UNPRICED_TOKENS, "app", "openai", "gpt"): 7,
+        (tables.ERRORS, "rate_limited"): 3,
     }
 
 
 def test_a_book_has_a_cap_and_clean_labels() -> None:
     book = Book(Limits(series_per_counter=2, label_length=5))
     for route in ("/a", "/b", "/c", "/d"):
-        book.add((h.REQUESTS, route, "2xx"), 1)
-    book.add((h.ERRORS, "other"), 1)
-    book.add((h.REQUESTS, "/a", "2xx"), 1)
-    assert {labels[1:]: number for labels, number in book.items() if labels[0] == h.REQUESTS} == {
+        book.add((tables.REQUESTS, route, "2xx"), 1)
+    book.add((tables.ERRORS, "other"), 1)
+    book.add((tables.REQUESTS, "/a", "2xx"), 1)
+    assert {labels[1:]: number for labels, number in book.items() if labels[0] == tables.REQUESTS} == {
         ("/a", "2xx"): 2,
         ("/b", "2xx"): 1,
         ("other", "2xx"): 2,
     }
     again = Book(Limits(series_per_counter=2))
     again.restore({**book})
-    again.add((h.REQUESTS, "/e", "2xx"), 1)
-    assert again[h.REQUESTS, "other", "2xx"] == 3
+    again.add((tables.REQUESTS, "/e", "2xx"), 1)
+    assert again[tables.REQUESTS, "other", "2xx"] == 3
     fresh = Book(Limits(label_length=5))
-    fresh.add((h.REQUESTS, "/a\n456789", ""), 1)
-    assert list(fresh) == [(h.REQUESTS, "/a\N{REPLACEMENT CHARACTER}45", "other")]
+    fresh.add((tables.REQUESTS, "/a\n456789", ""), 1)
+    assert list(fresh) == [(tables.REQUESTS, "/a\N{REPLACEMENT CHARACTER}45", "other")]
 
 
 def test_no_history_is_kept_with_0_days(tmp_path: Path) -> None:
@@ -289,7 +295,7 @@ def test_usages_of_the_future_do_not_push_real_days_out(tmp_path: Path, ahead: i
     """A span that joins late counts at its own time, which a client chooses."""
     rig = Rig(tmp_path)
     rig.post(line(rig.now))
-    for number in range(h.NEWEST_DAYS + 1):
+    for number in range(NEWEST_DAYS + 1):
         at = round(rig.now + (ahead + number) * DAY) * 10**9
         usage = Usage("unknown", "p", "m", 1, 2, at=at)
         rig.ledger.enter("nginx", Batch(1, 1, records=(OfSpan(f"s{number}", usage, at),), last_at=at), is_late=True)
@@ -300,7 +306,7 @@ def test_usages_of_the_future_do_not_push_real_days_out(tmp_path: Path, ahead: i
     assert not archive.read(tmp_path)[0]
     assert {day for _, day, _ in rig.ledger.books()} == {
         datetime.fromtimestamp(rig.now, UTC).date().isoformat(),
-        h.LATE,
+        LATE,
     }
 
 
@@ -311,7 +317,7 @@ def test_a_time_zone_that_comes_back_continues_its_day(tmp_path: Path) -> None:
         rig.post(line(rig.now), str(file))
         rig.commit()
     [book] = [book for (name, _, _), book in rig.ledger.books().items() if name == "UTC"]
-    assert book[h.LINES,] == 2
+    assert book[tables.LINES,] == 2
     assert not archive.read(tmp_path)[0]
 
 
@@ -396,4 +402,4 @@ def test_numbers_beyond_64_bits_are_stored(tmp_path: Path) -> None:
     rig.checkpoint.close()
     rig.begin()
     [book] = [book for (_, _, source), book in rig.ledger.books().items() if source == "x"]
-    assert book[h.TOKENS, "a", "b", "c", "input"] == 4 * (2**63 - 1)
+    assert book[tables.TOKENS, "a", "b", "c", "input"] == 4 * (2**63 - 1)

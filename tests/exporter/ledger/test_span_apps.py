@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from exporter import catalogue as c
-from exporter.ledger.history import TOKENS, History, HistoryConfig
+from exporter.ledger.book import TOKENS
+from exporter.ledger.history import History, HistoryConfig
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
 from exporter.ledger.state import State

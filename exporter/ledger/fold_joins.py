@@ -1,0 +1,115 @@
+"""What the records that wait for others change: the ends of runs, failures of accepted requests, apps of spans."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from msgspec import structs
+
+from exporter import catalogue as c
+from exporter.ledger import book
+from exporter.ledger.fold import COUNTED, count_run
+from exporter.ledger.joins import MAX_AGE, Ended
+from exporter.ledger.source_ledger import SourceLedger, event_time
+from exporter.ledger.span_apps import AppRecord
+from parsers import batch as b
+
+
+def _opened(ledger: SourceLedger, record: b.Opened) -> None:
+    for lost in ledger.joins.open(structs.replace(record, at=event_time(ledger, record.at))):
+        _lost(ledger, lost)
+
+
+def _closed(ledger: SourceLedger, record: b.Closed) -> None:
+    for ended in ledger.joins.close(record, event_time(ledger, record.at), ledger.file):
+        _ended(ledger, ended)
+
+
+def _ended(ledger: SourceLedger, record: Ended) -> None:
+    """Count a worker's run whose outcome is final.
+
+    If telemetry reports the same runs with their outcome, only telemetry decides whether a run failed.
+    """
+    outcome = "" if ledger.has_telemetry else record.outcome
+    status = "failed" if "failed" in (record.status, outcome) else outcome or record.status
+    count_run(ledger, b.Run(record.kind, record.app_id, status, record.duration), at=record.at)
+
+
+def _trace_error(ledger: SourceLedger, record: b.TraceError) -> None:
+    failed = ledger.joins.fail(record, event_time(ledger, record.at))
+    if failed is not None:
+        _failed_requests(ledger, *failed, 1)
+
+
+def _accepted(ledger: SourceLedger, record: b.Accepted) -> None:
+    if count := ledger.joins.accept(record):
+        _failed_requests(ledger, record.route, record.failure, count)
+
+
+def _failed_requests(ledger: SourceLedger, route: str, failure: str, count: int) -> None:
+    """Count failures of requests that are already in the request counter."""
+    ledger.series.add(c.FAILED_REQUESTS, (ledger.source, route, failure), count, count)
+    ledger.books.add(book.FAILED_REQUESTS, (route, failure), count)
+
+
+def _lost(ledger: SourceLedger, record: b.Opened) -> None:
+    ledger.series.add(c.JOINS_EXPIRED, (ledger.source,))
+    count_run(ledger, b.Run(record.kind, record.app_id, "lost"), at=record.at)
+
+
+def _span_app(ledger: SourceLedger, record: b.SpanApp) -> None:
+    span = structs.replace(record, at=event_time(ledger, record.at))
+    _with_app(ledger, ledger.joins.spans.add_span(span, ledger.joins.capacity))
+
+
+def _of_span(ledger: SourceLedger, record: b.OfSpan) -> None:
+    at = event_time(ledger, record.at)
+    _with_app(ledger, ledger.joins.spans.add_record(record, at, ledger.joins.capacity))
+
+
+def _with_app(ledger: SourceLedger, records: Iterable[AppRecord]) -> None:
+    """Count records whose app is decided. It stays unknown if no line named it in time.
+
+    A record that has waited belongs to the day of its own time.
+    """
+    for record in records:
+        if record.app_id == b.UNKNOWN:
+            ledger.series.add(c.JOINS_EXPIRED, (ledger.source,))
+        ledger.books.moved_to = (record.at if isinstance(record, b.Usage) else None) or ledger.last_at or None
+        COUNTED[type(record)](ledger, record)
+    ledger.books.moved_to = None
+
+
+def advance(ledger: SourceLedger, at: int) -> None:
+    """Advance the event time of the current file to `at` (nanoseconds), and end the joins that are due by then."""
+    at = event_time(ledger, at)
+    ledger.last_at = max(ledger.last_at, at)
+    now = event_time(ledger, None)
+    for ended in ledger.joins.advance(ledger.file, at, now):
+        _ended(ledger, ended)
+    if ledger.joins.has_open:
+        reached = ledger.joins.reached_by_all(now)
+        for lost in ledger.joins.expire(reached):
+            _lost(ledger, lost)
+        _with_app(ledger, ledger.joins.spans.expire(reached - MAX_AGE))
+
+
+def finalize_runs(ledger: SourceLedger, now: int | None) -> None:
+    """Count the runs that are final at `now`, the wall clock in nanoseconds.
+
+    If `now` is None, nothing more will be read, so all ended runs are final.
+    """
+    for ended in ledger.joins.finalize_all() if now is None else ledger.joins.finalize(now):
+        _ended(ledger, ended)
+    if now is None:
+        _with_app(ledger, ledger.joins.spans.release_all())
+
+
+#: The record types that wait for others, or that others wait for.
+JOINED: Mapping[type, Callable[[SourceLedger, Any], None]] = {
+    b.Opened: _opened,
+    b.Closed: _closed,
+    b.TraceError: _trace_error,
+    b.Accepted: _accepted,
+    b.SpanApp: _span_app,
+    b.OfSpan: _of_span,
+}

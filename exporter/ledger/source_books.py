@@ -1,0 +1,84 @@
+"""The books of one source, for the functions that fold records."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from decimal import Decimal
+
+from exporter.ledger import exponential
+from exporter.ledger.book import Book, BookKey, Entries, Entry, sum_of
+from exporter.ledger.history import History
+from exporter.ledger.series import Labels
+
+#: So many durations and sums of a source wait at most, beside those of one window.
+_MOST_WAITING = 1 << 16
+
+
+class SourceBooks:
+    """The books of one source, for the functions that fold records. Without a history it takes nothing.
+
+    Numbers wait in sums until somebody needs the books, another book begins, or there are many: many records and many
+    windows have equal labels. `moved_to` is the time in nanoseconds of records that belong to another time than the
+    lines being read, else None.
+    """
+
+    moved_to: int | None = None
+
+    def __init__(self, history: History, source: str) -> None:
+        self._history, self._source = history, source
+        self._key: BookKey | None = None
+        self._sums: dict[Labels, Entry] = {}
+        self._durations: defaultdict[Labels, list[int]] = defaultdict(list)
+        self._waiting = 0
+        history.waiting.append(self.enter_waiting)
+
+    def begin(self, at: int | None, is_late: bool) -> None:
+        """Begin a batch. It belongs to the book of the event time `at` in nanoseconds; None if none is known."""
+        if not self._history.enabled:
+            return
+        key = self._history.key(self._source, at, is_late)
+        if key != self._key or self._waiting + len(self._sums) > _MOST_WAITING:
+            self.enter_waiting()
+        self._key = key
+
+    def add(self, table: str, labels: Labels, amount: int | Decimal, at: int | None = None) -> None:
+        """Add to a number. `at` is given for an event that ended at another time than the lines being read."""
+        if not self._history.enabled:
+            return
+        key, at = (table, *labels), self.moved_to if at is None else at
+        if at is None:
+            self._sums[key] = sum_of(self._sums.get(key), amount)
+        else:
+            self._book(at).add(key, amount)
+
+    def observe(self, table: str, labels: Labels, durations: Sequence[int]) -> None:
+        """Add durations in nanoseconds. There must be at least one."""
+        if self.moved_to is not None and self._history.enabled:
+            self._book(self.moved_to).add((table, *labels), exponential.counted(durations))
+        elif self._history.enabled:
+            self._durations[table, *labels] += durations
+            self._waiting += len(durations)
+
+    def enter_waiting(self) -> None:
+        """Enter the sums into the book of their batches."""
+        if entries := self.taken():
+            book = self._book(None) if self._key is None else self._history.book(self._key)
+            for labels, entry in entries.items():
+                book.add(labels, entry)
+
+    def taken(self) -> Entries:
+        """Remove and return the sums."""
+        sums = self._sums
+        self._sums = {}
+        for labels, durations in self._durations.items():
+            sums[labels] = sum_of(sums.get(labels), exponential.counted(durations))
+        self._durations.clear()
+        self._waiting = 0
+        return sums
+
+    def put(self, entries: Entries) -> None:
+        """Add sums that other books have taken."""
+        for labels, entry in entries.items():
+            self._sums[labels] = sum_of(self._sums.get(labels), entry)
+
+    def _book(self, at: int | None) -> Book:
+        return self._history.book(self._history.key(self._source, at))
