@@ -16,8 +16,6 @@ from tests.real_dify.trace_requests import BOOKS, TraceRequest, requests
 from tests.system.exporter import Exporter, serving
 from tests.system.programs import running, until
 
-pytestmark = pytest.mark.skipif("COLLECTOR" not in os.environ, reason="`make test-collector` builds a collector")
-
 _CONFIG = """
 receivers: {{otlp: {{protocols: {{http: {{endpoint: "{address}"}}}}}}}}
 processors: {{batch: {{timeout: 100ms, send_batch_size: 64, send_batch_max_size: 64}}}}

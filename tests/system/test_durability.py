@@ -81,7 +81,7 @@ def test_every_bucket_is_exact_after_kills(tmp_path: Path) -> None:
     assert histograms.keys() == {book.route for book in found}
     for book in found:
         histogram, counts = histograms[book.route], dict[int, int]()
-        exponential.observe(counts, book.durations)
+        exponential.merge(counts, exponential.counted(book.durations))
         assert histogram.sample_sum == sum(book.durations) / 10**9
         assert native_buckets(histogram) == {n + exponential.ZERO_INDEX: count for n, count in counts.items()}
         for bucket in histogram.bucket:
