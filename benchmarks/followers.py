@@ -22,7 +22,7 @@ from benchmarks.options import OPTIONS
 EXPORTER = str(Path(sys.executable).with_name("dify-exporter"))
 _CONFIGURATIONS = Path(__file__).parent
 _COUNTED = re.compile(
-    rb'^(?:dify_exporter_lines_total\{outcome="observed",source="log"\}|\w*lines(?:_total)?(?:\{.*\})?) ([0-9.e+]+)',
+    rb'^(?:dify_exporter_lines_total\{outcome="[a-z]+",source="log"\}|\w*lines(?:_total)?(?:\{.*\})?) ([0-9.e+]+)',
     re.MULTILINE,
 )
 
@@ -62,7 +62,7 @@ def read(name: str, corpus: str, log: Path, lines: int) -> Cost:
 
 def _configuration(corpus: str, log: Path, port: int) -> str:
     parser, options = OPTIONS[corpus]
-    keys = "".join(f'{key} = "{value}"\n' for key, value in options.items())
+    keys = "".join(f"{key} = '{value}'\n" for key, value in options.items())
     return (
         f'[exporter]\nlisten = "127.0.0.1:{port}"\nstart_at = "beginning"\n'
         f'[[source]]\nname = "log"\nparser = "{parser}"\npaths = ["{log.absolute()}"]\n{keys}'
