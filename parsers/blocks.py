@@ -16,7 +16,7 @@ from msgspec import Meta, Struct, structs
 from parsers.batch import Batch, Record
 from parsers.lines import Outcome, by_line
 from parsers.values.numbers import SECOND
-from parsers.values.times import iso
+from parsers.values.times import iso, newest_known
 
 #: A block with many lines of a kind has the first of them within so many bytes.
 _SEARCHED = 1 << 18
@@ -78,7 +78,7 @@ def parse_blocks(
         others,
         consumed=consumed,
         lines=others.lines + sum(result.lines for result in results),
-        last_at=max((at for at in times if at is not None), default=None),
+        last_at=newest_known(times),
         records=(*(record for result in results for record in result.records), *others.records),
     )
 

@@ -1,4 +1,4 @@
-"""Finds the configured source of a log file: the source that tails the file, or the log of which it is a generation."""
+"""Finds the configured source of a log file: the one that tails it, or the log from which it was rotated."""
 
 import os
 import time
@@ -50,7 +50,7 @@ class Owners:
         return None
 
     def named_like(self, file: str) -> list[Owner]:
-        """The owners of logs with the same name, or of which the file has a rotated name, in any folder."""
+        """The owners of logs in any folder that have the name of the file, or a name from which it was rotated."""
         name = os.path.basename(file)
         return [
             owner

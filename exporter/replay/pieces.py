@@ -27,6 +27,7 @@ from exporter.replay.inputs import open_file, open_input
 from parsers.batch import Batch
 from parsers.parser import ENTRY_POINTS, Parser
 from parsers.slices import Slice, SpanOf
+from parsers.values.times import newest_known
 
 #: How many bytes are read at once to find the end of a line.
 _LOOK = 1 << 16
@@ -191,7 +192,7 @@ def _sum(first: Slice, second: Slice) -> Slice:
         ignored=one.ignored + two.ignored,
         unparsed=dict(Counter(one.unparsed) + Counter(two.unparsed)),
         examples={**two.examples, **one.examples},
-        last_at=max((at for at in (one.last_at, two.last_at) if at is not None), default=None),
+        last_at=newest_known((one.last_at, two.last_at)),
         records=one.records,
         skip=two.skip if two.consumed else one.skip,
     )

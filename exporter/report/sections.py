@@ -13,7 +13,7 @@ from exporter.metrics.quantile import approximate
 from exporter.report.build import Report
 
 #: The title of each section, and its columns: heading, figure, and the key inside of the figure; or, for a number, the
-#: figure of which it is a part.
+#: figure that contains it.
 _SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (
         "Requests",

@@ -39,7 +39,7 @@ from parsers.dropped import dropped_values
 from parsers.lines import Outcome, by_line, whole_lines
 from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import SECOND, many_nanoseconds
-from parsers.values.times import common_log, epoch_seconds, iso
+from parsers.values.times import common_log, epoch_seconds, iso, newest_known
 
 #: A window of so many bytes is read by columns. Live windows are smaller, so only a backlog or a replay loads numpy.
 _LARGE = 1 << 19
@@ -117,7 +117,7 @@ class AccessReader(Struct, frozen=True, dict=True):
             consumed=len(block),
             lines=lines,
             ignored=others.ignored + lines - len(rows) - len(unmatched),
-            last_at=max((at for at in (newest, others.last_at) if at is not None), default=None),
+            last_at=newest_known((newest, others.last_at)),
             records=(*self.requests(self.groups(rows)), *dropped, *others.records),
         )
 
@@ -245,7 +245,7 @@ class AccessReader(Struct, frozen=True, dict=True):
             return None, ()
         column = self.roles.columns[self._time_role]
         moments = {text: self._parse_time(text) for text in {row[column] for row in rows}}
-        newest = max((at for at in moments.values() if at is not None), default=None)
+        newest = newest_known(moments.values())
         if None not in moments.values():
             return newest, ()
         return newest, dropped_values("time", [row[column] for row in rows if moments[row[column]] is None])

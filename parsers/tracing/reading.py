@@ -33,8 +33,8 @@ class Fact(NamedTuple):
     * `line`: a whole ASCII line of JSON with its newline.
     * `rest`: what must be written instead of `line` if `key` is known and the key of `rest` is not: the tokens of a
       further attempt of a node, or the app of a span that a retry sends under a new id. `line` contains `rest`.
-    * `alias`: two keys of one run, of which this item says that they are the same: the first one is that of a span,
-      and the second one is the key that other doors use. Spans of both doors come in any order.
+    * `alias`: two keys that this item shows to be those of one run. The first one is the key of a span, the second one
+      is the key that other doors use. Spans of both doors come in any order.
     * `run_app`: the id of the app, if this is a run that another door may send under another key; "" for an unknown
       app, None for any other fact.
 

@@ -1,6 +1,7 @@
 """Parse event times into nanoseconds since the Unix epoch; None for a text that is not a time."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -60,6 +61,11 @@ def iso(text: bytes, local: tzinfo) -> int | None:
         return epoch(datetime.fromisoformat(written), local)
     except (ValueError, OverflowError):
         return None
+
+
+def newest_known(times: Iterable[int | None]) -> int | None:
+    """Return the newest of times in nanoseconds since the epoch; None if none is known."""
+    return max((at for at in times if at is not None), default=None)
 
 
 def iso_of(at: int) -> str:

@@ -1,19 +1,18 @@
 """Disks that are full or read-only, locked and half-written files: no day of the history is lost or counted twice."""
 
 import os
-import resource
 import shutil
 import signal
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from exporter.persistence import archive
 from tests.exporter.ledger.test_history import DAY, START, Rig, line
+from tests.exporter.wsgi.test_log_file import file_size_limit
 
 DAYS = 20
 LOG = b"".join(line(START + number * DAY / 5) for number in range(5 * DAYS))
@@ -31,17 +30,6 @@ def restart(rig: Rig) -> dict[str, int]:
     rig.checkpoint.close()
     rig.begin()
     return grow(rig)
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """RLIMIT_FSIZE makes writes fail, as a full disk does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("restarts", [False, True])

@@ -396,8 +396,8 @@ def test_a_copy_counts_once_and_globs_are_expanded(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(log)
     (tmp_path / "a.log.1.gz").write_bytes(gzip.compress(log))
     (tmp_path / "a.bin").write_bytes(bytes(range(256)) * 9)
-    told = run(str(tmp_path / "a.*"), "--output", "json")
-    assert told.exit_code == 2, "one input is no log"
-    assert f"{tmp_path}/a.log.1.gz: is a copy of {tmp_path}/a.log and is counted once" in told.stderr
+    together = run(str(tmp_path / "a.*"), "--output", "json")
+    assert together.exit_code == 2, "one input is no log"
+    assert f"{tmp_path}/a.log.1.gz: is a copy of {tmp_path}/a.log and is counted once" in together.stderr
     alone = json.loads(run(str(tmp_path / "a.log"), "--output", "json").stdout)
-    assert json.loads(told.stdout) == alone
+    assert json.loads(together.stdout) == alone

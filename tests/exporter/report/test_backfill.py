@@ -56,8 +56,8 @@ def test_the_counters_of_each_midnight_are_those_of_the_bookkeeping(
     days: tuple[list[Event], list[str]], tmp_path: Path, step: int
 ) -> None:
     found, files = days
-    told = run(*files, "--step", str(step), "--output", str(tmp_path / "x.om"), "--label", "job=a")
-    assert told.exit_code == 0, told.output
+    result = run(*files, "--step", str(step), "--output", str(tmp_path / "x.om"), "--label", "job=a")
+    assert result.exit_code == 0, result.output
     series = series_of((tmp_path / "x.om").read_text())
     for samples in series.values():
         times = [at for at, _ in samples]
@@ -108,8 +108,8 @@ def test_a_file_belongs_to_the_source_that_tails_its_log(days: tuple[list[Event]
             '10.0.0.1 - - [23/Nov/2026:08:00:00 +0000] "GET /v1/info HTTP/1.1" 200 47 "-" "c" "-" '
             f'rt=0.1{len(name)} uct="0.001" uht="0.002" urt="0.102" us="200"\n'
         )
-    told = run(str(tmp_path / "access.log*"), "--config", str(tmp_path / "x.toml"), "--output", "-")
-    assert 'dify_requests_total{source="edge",method="GET",route="/v1/info",status_code="200"} 2.0' in told.stdout
+    result = run(str(tmp_path / "access.log*"), "--config", str(tmp_path / "x.toml"), "--output", "-")
+    assert 'dify_requests_total{source="edge",method="GET",route="/v1/info",status_code="200"} 2.0' in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,9 @@ def test_wrong_use_is_one_sentence(
     arguments: tuple[str, ...], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    told = run(*arguments)
+    result = run(*arguments)
     assert not list(tmp_path.iterdir()), "nothing is left"
-    assert (told.exit_code, told.stdout, told.stderr) == (2, "", f"dify-exporter: {sentence}\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"dify-exporter: {sentence}\n")
 
 
 def test_the_last_hour_of_runs_is_counted(tmp_path: Path) -> None:
