@@ -44,18 +44,18 @@ def test_everything_works() -> None:
         (
             {"traffic": (FAILING,)},
             "bad",
-            "62 % of the requests in source nginx failed in the last 5 min: 310 of 500, most of them as server error.",
+            "62 % of the requests in source nginx failed in the last 5 min: 310 of 500. The most frequent reason is server error.",
         ),
         (
             {"traffic": (FAILING,), "span": 0.0},
             "waiting",
             "62 % of the requests in source nginx failed since the first line: "
-            "310 of 500, most of them as server error.",
+            "310 of 500. The most frequent reason is server error.",
         ),
         (
             {"traffic": (structs.replace(FAILING, requests=9, failed=9),)},
             "waiting",
-            "100 % of the requests in source nginx failed in the last 5 min: 9 of 9, most of them as server error.",
+            "100 % of the requests in source nginx failed in the last 5 min: 9 of 9. The most frequent reason is server error.",
         ),
         (
             {"traffic": tuple(structs.replace(FAILING, source=f"s{n}", failed=100 + 50 * n) for n in range(9))},
@@ -111,7 +111,7 @@ def test_each_fault_has_its_sentence(changes: dict[str, Any], level: str, senten
 def test_the_worst_is_first() -> None:
     sources = (source("api", up=False), source(unparsed=30))
     found = verdict(sources=sources, traffic=(FAILING,), ready=False)
-    assert found.headline == "2 problems"
+    assert found.headline == "2 problems, 2 warnings"
     assert [finding.level for finding in found.findings] == ["bad", "bad", "waiting", "waiting"]
 
 
