@@ -113,11 +113,14 @@ def test_no_name_turns_or_breaks_the_text_behind_it(character: str) -> None:
 
 
 def test_the_style_sheet_names_only_what_is_on_the_page() -> None:
-    selectors = " ".join(re.findall(r"([^{}@;]+)\{", re.sub(r"/\*.*?\*/|\[.*?\]|@media[^{]*\{", "", STYLE, flags=re.DOTALL)))
+    selectors = " ".join(
+        re.findall(r"([^{}@;]+)\{", re.sub(r"/\*.*?\*/|\[.*?\]|@media[^{]*\{", "", STYLE, flags=re.DOTALL))
+    )
     classes = set(re.findall(r"\.([a-z]+)", selectors))
     elements = set(re.findall(r"(?<![.:\w-])[a-z]\w*", re.sub(r":+[a-z-]+(\(.*?\))?", "", selectors)))
     used = {name for key, value in attributes("x") if key == "class" for name in str(value).split()}
-    assert {name for name in classes - used if f'"{name}"' not in SCRIPT} == {"quiet", "long", "good"}  # of other states
+    of_other_states = {"quiet", "long", "good"}
+    assert {name for name in classes - used if f'"{name}"' not in SCRIPT} == of_other_states
     assert elements - {"button"} <= set(tags("x"))  # the script makes the buttons
 
 
