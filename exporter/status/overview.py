@@ -76,6 +76,16 @@ def traffic_level(status: Status, row: TrafficRow) -> Level:
     return "bad" if is_enough and status.span else "waiting"
 
 
+def worst_traffic(status: Status) -> TrafficRow | None:
+    """The source whose failures weigh most, or the one with the most requests if none failed; None without requests."""
+
+    def weight(row: TrafficRow) -> tuple[bool, bool, float]:
+        level = traffic_level(status, row)
+        return level == "bad", level == "waiting", row.failed / row.requests
+
+    return max(status.traffic, key=weight, default=None)
+
+
 def is_overspent(row: BudgetRow) -> bool:
     return row.spent > row.limit
 

@@ -20,7 +20,7 @@ from exporter.advice import alerts
 from exporter.messages import printable
 from exporter.metrics.quantile import approximate
 from exporter.status import humanize
-from exporter.status.overview import is_overspent, overview, period_words, traffic_level
+from exporter.status.overview import is_overspent, overview, period_words, traffic_level, worst_traffic
 from exporter.status.rows import Status
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def page(status: Status) -> bytes:
             build=_STYLE_HASH + _SCRIPT_HASH,
             failure_of={(row.failure.source, row.failure.route): row for row in reversed(status.failures)},
             verdict=overview(status),
+            worst=worst_traffic(status),
             period=period_words(status),
             alerts_sentence=alerts.summary(status.verdicts),
         )
