@@ -82,8 +82,8 @@ Look at one source, and do not add them. A community Dify has only the first two
 
 Break it:       echo overloaded > {folder}/mode
 Mend it:        echo well > {folder}/mode
-The first alert takes about six minutes from then on (DifyHighErrorRate): too many requests must fail for five minutes, then
-Alertmanager waits half a minute for others. The warning about the budget comes after three or four minutes. After you mend
+The first alert takes about six minutes from then on (DifyHighErrorRate): more than 5 % of the requests must fail for five
+minutes, then Alertmanager waits half a minute for others. The warning about the budget comes after three or four minutes. After you mend
 it, the message that it is resolved takes about 20 minutes: the alert looks back 10 minutes, and is kept for 5 more.
 What Slack, PagerDuty, WeCom and the mailbox get is printed here. Their links lead to runbooks, which are also in docs/runbooks,
 and to dashboards, for which you need a Grafana of your own: add {prometheus} to it as a data source, then run grafana/import.sh.
