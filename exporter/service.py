@@ -79,7 +79,7 @@ class Service:
         self._deadline = time.monotonic() + self._config.exporter.first_pass_timeout
         self._supervisor.start(_source_options(self._config), self._config.exporter.start_at)
         self.waiting_for = ""
-        self._monitor.start()
+        self._monitor.start(None if checkpoint is None else checkpoint.folder)
 
     def stop(self) -> None:
         """Stop all threads and commit a last time."""

@@ -32,8 +32,8 @@ _NEEDS = (
 
 
 def needed(expression: str) -> str:
-    """The sentence of a panel without data; "" for the exporter's own metrics, which always exist."""
+    """What a panel without data says. The exporter's own metrics need no log; without data, nothing was wrong."""
     for pattern, what in _NEEDS:
         if re.search(pattern, expression):
             return f"Nothing in this time range. Needs {what}."
-    return ""
+    return "Nothing in this time range."

@@ -193,9 +193,7 @@ def row(title: str) -> Json:
 
 def _panel(kind: str, title: str, queries: Sequence[Query], defaults: Json, options: Json, *, width: int = 12,
            height: int = 8, description: str = "") -> Json:  # fmt: skip
-    without_data = needed(" ".join(expression for expression, _ in queries))
-    if without_data:
-        defaults = {**defaults, "noValue": without_data}
+    defaults = {**defaults, "noValue": needed(" ".join(expression for expression, _ in queries))}
     panel: Json = {
         "type": kind,
         "title": title,

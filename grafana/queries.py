@@ -11,6 +11,9 @@ APP = f'{SOURCE}, app_id=~"$app"'
 MODEL = f'{SOURCE}, model=~"$model"'
 APP_MODEL = f'{APP}, model=~"$model"'
 
+#: The description of a panel that stacks sources. Tokens and runs may be in the logs of several.
+ONE_SOURCE = "Select one source: sources that log the same calls are stacked on each other."
+
 #: Joins name and team of each app; an app that is not in [apps] has its id as name.
 NAMED = (
     "* on (app_id) group_left (name, team) "

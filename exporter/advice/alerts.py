@@ -19,6 +19,7 @@ from parsers.batch import Batch
 
 _PROXY = "put dify-exporter proxy in front of Dify's api (docs/proxy.md)"
 _RECEIVER = "let Dify send its traces to dify-exporter receive (docs/receiver.md)"
+_PROBES = "only probes of blackbox_exporter make it fire, and this exporter does not see them"
 _TOKEN_SOURCES = f"{_RECEIVER}, {_PROXY}, or tail the enterprise telemetry"
 
 
@@ -69,11 +70,10 @@ _REMEDIES: Mapping[str, tuple[str, str]] = {
         "add a [[budget]] to the configuration",
     ),
     "probe_success": (
-        "this exporter does not probe Dify",
-        "run blackbox_exporter as deploy/ does. Without a scrape job named dify-probe, DifyServiceDown fires; "
-        "this exporter cannot detect that job",
+        _PROBES,
+        "run blackbox_exporter as deploy/ does. DifyServiceDown also fires if no scrape job is named dify-probe",
     ),
-    "probe_ssl_earliest_cert_expiry": ("this exporter does not probe Dify", "run blackbox_exporter as deploy/ does"),
+    "probe_ssl_earliest_cert_expiry": (_PROBES, "run blackbox_exporter as deploy/ does"),
 }
 
 #: Metrics of Prometheus and Alertmanager themselves, which exist in a stack like deploy/.

@@ -68,4 +68,6 @@ def _row(day: str, timezone: str, source: str, entries: book.Entries) -> DayRow:
         elif table == book.COST:
             currency = values[-1]
             cost[currency] = cost.get(currency, Decimal(0)) + amount
-    return DayRow(day, timezone, source, requests, failed, quantile(0.95, durations), tokens, tuple(cost.items()))
+    return DayRow(
+        day, timezone, source, requests, failed, quantile(0.95, durations), tokens, tuple(sorted(cost.items()))
+    )

@@ -1,4 +1,5 @@
-"""The last hour and the last day in bounded memory, for the charts and rates of the status page.
+"""The last hour and the last day in bounded memory, for the charts and rates of the status page. chart_file.py
+keeps them over a restart.
 
 A point holds the totals of each source. At first the points are one second apart, so that charts appear at once. As the
 history grows, points are removed until they are 15 s apart in the last hour, and 6 min apart in the last day. A
@@ -60,6 +61,14 @@ class History:
             self._points[name] = [*_thinned(self._points[name], at, length), point]
         if not self._snapshots or at - self._snapshots[-1][0] >= _SNAPSHOT_INTERVAL:
             self._snapshots.append((at, snapshot))
+
+    def restore(self, points: Mapping[str, Sequence[Point]]) -> None:
+        """Continue with the points of an earlier process, before any is added. Names are keys of RANGES."""
+        self._points = {name: list(points.get(name, ())) for name in RANGES}
+
+    def all_points(self) -> Mapping[str, Sequence[Point]]:
+        """The points of all ranges."""
+        return dict(self._points)
 
     def points(self, name: str = "1h") -> Sequence[Point]:
         """All points of a range, the oldest first. `name` is a key of RANGES."""

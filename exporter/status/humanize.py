@@ -13,7 +13,7 @@ def share(part: float, whole: float) -> str:
     if not part:
         return "0 %"
     percent = 100 * part / whole
-    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.1f} %" if percent >= 0.1 else "< 0.1 %"
+    return f"{percent:,.0f} %" if percent >= 10 else f"{percent:.1f} %" if percent >= 0.1 else "< 0.1 %"
 
 
 def amount(value: float | Decimal, unit: str) -> str:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -12,6 +13,7 @@ from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exemplars import Exemplars
+from exporter.status import chart_file
 from exporter.status.days import day_rows, today_row
 from exporter.status.failures import FailureBuffer, ObservedLedger
 from exporter.status.history import History
@@ -19,6 +21,9 @@ from exporter.status.places import failure_row
 from exporter.status.rows import SourceState, Status, budget_rows, model_rows, source_rows
 from exporter.status.traffic import recent, route_rows, traffic_rows
 from exporter.tail.source import LedgerPort, Source, SourceSettings
+
+#: Seconds between two writes of the charts. A killed exporter loses so much of them.
+_SAVE_INTERVAL = 300.0
 
 
 class Lifecycle(Struct, frozen=True):
@@ -34,7 +39,10 @@ class Lifecycle(Struct, frozen=True):
 
 
 class StatusMonitor:
-    """Keeps recent failures and the history of the totals. A thread adds to the history while `is_ready`."""
+    """Keeps recent failures and the history of the totals. A thread adds to the history while `is_ready`.
+
+    With a state folder the history goes on after a restart.
+    """
 
     def __init__(
         self, ledger: Ledger, sources: Iterable[Source], exemplars: Exemplars, is_ready: Callable[[], bool]
@@ -42,10 +50,15 @@ class StatusMonitor:
         self._ledger, self._sources, self._exemplars, self._is_ready = ledger, sources, exemplars, is_ready
         self._failures = FailureBuffer()
         self._history = History()
+        self._folder: Path | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="history", daemon=True)
 
-    def start(self) -> None:
+    def start(self, folder: Path | None) -> None:
+        """`folder` is the state folder; None if there is none."""
+        self._folder = folder
+        if folder is not None:
+            self._history.restore(chart_file.load(folder))
         self._thread.start()
 
     def stop(self) -> None:
@@ -123,6 +136,15 @@ class StatusMonitor:
         return done, known
 
     def _run(self) -> None:
+        saved_at = time.monotonic()
         while not self._stopping.wait(self._history.step()):
             if self._is_ready():
                 self._history.add(time.monotonic(), self._ledger.snapshot(time.time()))
+            if time.monotonic() - saved_at >= _SAVE_INTERVAL:
+                saved_at = time.monotonic()
+                self._save()
+        self._save()
+
+    def _save(self) -> None:
+        if self._folder is not None:
+            chart_file.save(self._folder, self._history.all_points())

@@ -47,13 +47,13 @@ def overview(status: Status) -> Overview:
     found = [*_exporter(status), *_sources(status), *_traffic(status), *_budgets(status), *_unparsed(status)]
     bad = [finding for finding in found if finding.level == "bad"]
     warnings = [finding for finding in found if finding.level == "waiting"]
+    headline = ", ".join(_counted(found, name) for found, name in ((bad, "problem"), (warnings, "warning")) if found)
     if bad:
-        headline = "1 problem" if len(bad) == 1 else f"{len(bad)} problems"
         return Overview("bad", headline, (*bad, *warnings))
     if not status.ready:
         return Overview("waiting", "reading existing logs", tuple(warnings))
     if warnings:
-        return Overview("waiting", "1 warning" if len(warnings) == 1 else f"{len(warnings)} warnings", tuple(warnings))
+        return Overview("waiting", headline, tuple(warnings))
     if not status.traffic:
         sentence = "No source has reported a request yet, so nothing can be said about Dify."
         return Overview("waiting", "no requests yet", (Finding("waiting", sentence),))
@@ -76,8 +76,22 @@ def traffic_level(status: Status, row: TrafficRow) -> Level:
     return "bad" if is_enough and status.span else "waiting"
 
 
+def worst_traffic(status: Status) -> TrafficRow | None:
+    """The source whose failures weigh most, or the one with the most requests if none failed; None without requests."""
+
+    def weight(row: TrafficRow) -> tuple[bool, bool, float]:
+        level = traffic_level(status, row)
+        return level == "bad", level == "waiting", row.failed / row.requests
+
+    return max(status.traffic, key=weight, default=None)
+
+
 def is_overspent(row: BudgetRow) -> bool:
     return row.spent > row.limit
+
+
+def _counted(findings: Sequence[Finding], name: str) -> str:
+    return f"1 {name}" if len(findings) == 1 else f"{len(findings)} {name}s"
 
 
 def _exporter(status: Status) -> Iterator[Finding]:
@@ -127,7 +141,7 @@ def _traffic(status: Status) -> Iterator[Finding]:
             continue
         for row in rows:
             share = humanize.share(row.failed, row.requests)
-            counts = f"{row.failed:,} of {row.requests:,}, most of them as {row.reason.replace('_', ' ')}"
+            counts = f"{row.failed:,} of {row.requests:,}. The most frequent reason is {row.reason.replace('_', ' ')}"
             sentence = f"{share} of the requests in source {row.source} failed {period_words(status)}: {counts}."
             yield Finding(level, sentence, "requests")
 

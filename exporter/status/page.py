@@ -20,17 +20,17 @@ from exporter.advice import alerts
 from exporter.messages import printable
 from exporter.metrics.quantile import approximate
 from exporter.status import humanize
-from exporter.status.overview import is_overspent, overview, period_words, traffic_level
+from exporter.status.overview import is_overspent, overview, period_words, traffic_level, worst_traffic
 from exporter.status.rows import Status
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
 _FOLDER = files("exporter.status")
-_STYLE, SCRIPT = (_FOLDER.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
+STYLE, SCRIPT = (_FOLDER.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
 #: They are read at the start, so that an upgrade of the files on disk does not change the page of a running exporter.
 _TEMPLATES = {name: _FOLDER.joinpath(name).read_text("utf-8") for name in ("page.html", "macros.html")}
-_STYLE_HASH, _SCRIPT_HASH = (b64encode(sha256(text.encode()).digest()).decode() for text in (_STYLE, SCRIPT))
+_STYLE_HASH, _SCRIPT_HASH = (b64encode(sha256(text.encode()).digest()).decode() for text in (STYLE, SCRIPT))
 POLICY = (
     f"default-src 'none'; script-src 'sha256-{_SCRIPT_HASH}'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -73,6 +73,7 @@ def page(status: Status) -> bytes:
             build=_STYLE_HASH + _SCRIPT_HASH,
             failure_of={(row.failure.source, row.failure.route): row for row in reversed(status.failures)},
             verdict=overview(status),
+            worst=worst_traffic(status),
             period=period_words(status),
             alerts_sentence=alerts.summary(status.verdicts),
         )
@@ -103,6 +104,14 @@ def _missing(status: Status) -> dict[str, list[str]]:
     return names
 
 
+def _visible(value: object) -> object:
+    """The value of an expression as the page shows it. Markup is another type than `str`, and stays as it is.
+
+    A name may hold control characters, such as those that turn the direction of the text behind them.
+    """
+    return printable(value) if type(value) is str else value
+
+
 @cache
 def _template() -> "Template":
     """The template. Jinja2 is imported with the first page, because the import would delay the start."""
@@ -113,6 +122,7 @@ def _template() -> "Template":
         loader=DictLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_visible,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -127,7 +137,6 @@ def _template() -> "Template":
         traffic_level,
     )
     environment.globals |= {function.__name__: function for function in functions}
-    environment.globals |= {"style": Markup(_STYLE), "script": Markup(SCRIPT), "width": _WIDTH, "height": _HEIGHT}
-    environment.filters["visible"] = printable
+    environment.globals |= {"style": Markup(STYLE), "script": Markup(SCRIPT), "width": _WIDTH, "height": _HEIGHT}
     environment.tests |= {"overspent": is_overspent}
     return environment.get_template("page.html")

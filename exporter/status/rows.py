@@ -138,7 +138,7 @@ def model_rows(snapshot: Snapshot, config: Config) -> tuple[ModelRow, ...]:
     for key, total in tokens.most_common(_MAX_MODELS):
         source, app_id, provider, model = key
         app = config.apps[app_id].name if app_id in config.apps else ""
-        cost = tuple(costs.get(key, {}).items())
+        cost = tuple(sorted(costs.get(key, {}).items()))
         rows.append(ModelRow(source, app or app_id, f"{provider} / {model}", total, cost))
     return tuple(rows)
 

@@ -18,14 +18,15 @@ def _requests(native: bool) -> list[Json]:
         row("Requests"),
         heatmap("Duration of requests", f"dify_request_duration_seconds{bucket}{{{ROUTE}}}", native=native,
                 description="From the request to the last byte. There are bucket boundaries at 0.5, 1 and 3 s."),
-        timeseries("p50, p95, p99", *quantiles("source:dify_request_duration_seconds", SOURCE, "{{source}}", "rate5m", 50, 95, 99),
+        timeseries("Duration of requests, p50, p95 and p99", *quantiles("source:dify_request_duration_seconds", SOURCE, "{{source}}", "rate5m", 50, 95, 99),
                    unit="s", lines=[0.5, 1, 3], description="Lines at 0.5, 1 and 3 s. A stream's duration depends on the length of its answer."),
         timeseries("Share of requests within 0.5, 1 and 3 s", *within, unit="percentunit"),
         timeseries("Latency for alerts, p95",
                    *quantiles("source_area:dify_judged_latency_seconds", SOURCE, "{{source}} {{area}} by {{judged_by}}",
                               "rate10m", 95),
                    ("dify:threshold:latency_seconds", "alert by {{judged_by}}"), unit="s",
-                   description="Whole duration of blocking routes, time to the first byte of routes that may stream."),
+                   description="What DifyHighLatency compares with its limit: the whole duration of blocking routes, the time to the first "
+                               "byte of routes that may stream."),
     ]  # fmt: skip
 
 

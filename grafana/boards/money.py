@@ -5,7 +5,7 @@ from pathlib import Path
 
 from grafana.board import dashboard
 from grafana.panels import Json, Query, bargauge, row, stat, table, timeseries
-from grafana.queries import APP, APP_MODEL, CLUSTER, NAMED, SOURCE
+from grafana.queries import APP, APP_MODEL, CLUSTER, NAMED, ONE_SOURCE, SOURCE
 from grafana.variables import PASSED_ON, text_box
 
 PRICES = Path(__file__).parents[2] / "deploy/prices.toml"
@@ -34,10 +34,10 @@ def _budgets() -> list[Json]:
     legend = "{{budget}} ({{window}}, {{unit}})"
     return [
         row("Budgets"),
-        bargauge("Spent", (budget("spent_per_limit:ratio"), legend), steps=[(0.8, "yellow"), (1, "red")], maximum=1.2),
-        bargauge("Projected at the end of the window", (budget("projected_per_limit:ratio"), legend),
+        bargauge("Spent share of each budget", (budget("spent_per_limit:ratio"), legend), steps=[(0.8, "yellow"), (1, "red")], maximum=1.2),
+        bargauge("Projected share at the end of the window", (budget("projected_per_limit:ratio"), legend),
                  steps=[(0.9, "yellow"), (1, "red")], maximum=1.5,
-                 description="At the average rate of this window; absent in its first 5 %."),
+                 description="If spending goes on at the average rate of this window. There is no projection in its first 5 %."),
         timeseries("Spent, projected and limit",
                    (budget("spent:sum"), "{{budget}} spent, {{unit}}"),
                    (budget("projected:sum"), "{{budget}} projected, {{unit}}"),
@@ -59,8 +59,8 @@ def _tokens() -> list[Json]:
                    (f'budget:dify_budget_limit:max{{{CLUSTER}, unit="tokens", window="day"}}', "{{budget}} limit"), bars="1d",
                    description="Select about 30 days. A bar is the 24 hours before its end."),
         timeseries("Tokens per hour by model",
-                   (f"sum by (provider, model, token_type) ({_TOKENS}:increase1h{{{APP_MODEL}}})",
-                    "{{provider}} {{model}} {{token_type}}"), stack=True),
+                   (f"sum by (source, provider, model, token_type) ({_TOKENS}:increase1h{{{APP_MODEL}}})",
+                    "{{source}} {{provider}} {{model}} {{token_type}}"), stack=True, description=ONE_SOURCE),
         table("Tokens by app, 24 hours",
               (f"topk(25, sum by (source, app_id) ({_TOKENS}:increase1d{{{APP_MODEL}}}) {NAMED} > 0)", "tokens"),
               (by_app("source_app:dify_runs:increase1d") + " > 0", "runs"),
@@ -90,11 +90,11 @@ def _cost() -> list[Json]:
               f" or 0 * sum by (source) ({_TOKENS}:increase1h{{{SOURCE}}})", "{{source}}"),
              width=6, steps=[(1, "yellow")], description="Neither the log nor the price list has a price for these tokens."),
         timeseries("Cost per hour by model",
-                   (f"sum by (model, currency) ({_COST}:increase1h{{{APP_MODEL}}})", "{{model}} {{currency}}"),
-                   stack=True, unit="none"),
+                   (f"sum by (source, model, currency) ({_COST}:increase1h{{{APP_MODEL}}})", "{{source}} {{model}} {{currency}}"),
+                   stack=True, unit="none", description=ONE_SOURCE),
         timeseries("Cost per hour by app",
-                   (f"sum by (name, team, currency) (sum by (app_id, currency) ({_COST}:increase1h{{{APP_MODEL}}}) {NAMED})",
-                    "{{name}} ({{team}}), {{currency}}"), stack=True, unit="none"),
+                   (f"sum by (source, name, team, currency) (sum by (source, app_id, currency) ({_COST}:increase1h{{{APP_MODEL}}}) {NAMED})",
+                    "{{source}} {{name}} ({{team}}), {{currency}}"), stack=True, unit="none", description=ONE_SOURCE),
     ]  # fmt: skip
 
 
@@ -126,13 +126,13 @@ def _at_the_price_of(model: str) -> Query:
 
 def _other_prices() -> list[Json]:
     return [
-        bargauge("The same tokens at the price of", *map(_at_the_price_of, COMPARED), unit="none",
+        bargauge("Cost of the same tokens with another model", *map(_at_the_price_of, COMPARED), unit="none",
                  description="Tokens of the selected time range at the newest prices of deploy/prices.toml. Select one source. "
                              + _UPPER_BOUND),
-        stat("The same tokens at another price",
+        stat("Cost of the same tokens at the two prices above",
              (f"({_used('input')} * $input_price + {_used('output|unsplit')} * $output_price) / 1e6", "{{source}}"),
              width=12, unit="none",
-             description="Tokens of the selected time range at the two prices above, per million tokens. " + _UPPER_BOUND),
+             description="Tokens of the selected time range. The prices are per million tokens. " + _UPPER_BOUND),
     ]  # fmt: skip
 
 

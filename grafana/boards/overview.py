@@ -2,7 +2,7 @@
 
 from grafana.board import dashboard
 from grafana.panels import RUNBOOKS, Json, row, stat, state_timeline, table, timeseries
-from grafana.queries import APP, CLUSTER, NAMED, ROUTE, SOURCE
+from grafana.queries import APP, CLUSTER, NAMED, ONE_SOURCE, ROUTE, SOURCE
 from grafana.variables import PASSED_ON
 
 _RUNBOOK = [("Runbook", f"{RUNBOOKS}/${{__value.raw}}.md")]
@@ -31,8 +31,9 @@ def _healthy() -> list[Json]:
         stat("Failed requests", (f"source:dify_failed_requests_per_request:ratio_rate5m{{{SOURCE}}}", "{{source}}"),
              unit="percentunit", steps=[(0.01, "yellow"), (0.05, "red")], width=5,
              description="All reasons except disconnected clients. Failures inside a 200 count if the log contains them."),
-        stat("Requests", (f"source:dify_requests:rate5m{{{SOURCE}}}", "{{source}}"), unit="reqps", width=5),
-        stat("In progress", (f"source:dify_active_requests:sum{{{SOURCE}}}", "{{source}}"), steps=[(50, "red")], width=3),
+        stat("Requests per second", (f"source:dify_requests:rate5m{{{SOURCE}}}", "{{source}}"), unit="reqps", width=5),
+        stat("In progress", (f"source:dify_active_requests:sum{{{SOURCE}}}", "{{source}}"), steps=[(50, "red")], width=3,
+             description="Requests that the proxy has passed to Dify and whose answers have not ended."),
         stat("Uptime, 30 days", (f'min(instance:probe_success:avg_over_time30d{{{CLUSTER}, dependency="dify"}})', ""),
              unit="percentunit", base="red", steps=[(0.99, "yellow"), (0.999, "green")], width=3),
         state_timeline("Dify and its dependencies",
@@ -45,14 +46,15 @@ def _healthy() -> list[Json]:
 def _since_when() -> list[Json]:
     return [
         row("Since when?"),
-        timeseries("Requests by class", (f"sum by (class) (source_class:dify_requests:rate5m{{{SOURCE}}})", "{{class}}"),
+        timeseries("Requests by class of status code", (f"sum by (class) (source_class:dify_requests:rate5m{{{SOURCE}}})", "{{class}}"),
                    unit="reqps", stack=True, description="Select one source: two sources that log the same requests are summed."),
         timeseries("Share of failed requests",
                    (f"source:dify_failed_requests_per_request:ratio_rate5m{{{SOURCE}}}", "{{source}}"),
                    ("dify:threshold:failure_ratio", "alert"), unit="percentunit"),
         timeseries("Failed requests by reason",
-                   (f"sum by (reason) (rate(dify_failed_requests_total{{{ROUTE}}}[$__rate_interval]))", "{{reason}}"),
-                   unit="reqps", stack=True, description="Of the selected routes."),
+                   (f"sum by (source, reason) (rate(dify_failed_requests_total{{{ROUTE}}}[$__rate_interval]))",
+                    "{{source}} {{reason}}"),
+                   unit="reqps", stack=True, description=f"Of the selected routes. {ONE_SOURCE}"),
         timeseries("Errors in the logs", (f"source_kind:dify_errors:rate5m{{{SOURCE}}} > 0", "{{source}} {{kind}}"),
                    unit="cps", description="Error records in the logs: the causes of failed requests and runs."),
     ]  # fmt: skip
@@ -82,14 +84,15 @@ def _availability() -> list[Json]:
               width=8, height=6, links={"name": _APP}),
         table("Uptime by dependency", (uptime("1h"), "1 hour"), (uptime("1d"), "24 hours"), (uptime("30d"), "30 days"),
               units={"1 hour": "percentunit", "24 hours": "percentunit", "30 days": "percentunit"}, width=8, height=6),
-        timeseries("Runs by outcome", (f"sum by (status) (source_kind_status:dify_runs:rate5m{{{SOURCE}}})", "{{status}}"),
-                   unit="ops", width=8, height=6, stack=True),
+        timeseries("Runs by outcome", (f"sum by (source, status) (source_kind_status:dify_runs:rate5m{{{SOURCE}}})",
+                                        "{{source}} {{status}}"),
+                   unit="ops", width=8, height=6, stack=True, description=ONE_SOURCE),
         timeseries("Celery tasks by outcome",
                    (f"sum by (status) (rate(dify_tasks_total{{{SOURCE}}}[$__rate_interval]))", "{{status}}"),
                    unit="ops", stack=True),
         timeseries("Celery tasks that were received and have not ended",
                    (f"source:dify_tasks_unfinished:increase15m{{{SOURCE}}}", "{{source}}"),
-                   description="Tasks received less tasks ended, in the last 15 minutes. Below 0 a queue becomes shorter."),
+                   description="Tasks received minus tasks ended, in the last 15 minutes. Above 0 the queue grows, below 0 it shrinks."),
         table("Celery tasks that fail",
               (f'topk(15, sum by (source, task) (increase(dify_tasks_total{{{SOURCE}, status="failed"}}[$__range])) > 0)', "failed"),
               description="In the selected time range."),

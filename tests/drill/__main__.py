@@ -3,10 +3,13 @@
 import argparse
 import signal
 import tempfile
+import textwrap
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from tests.drill.deployment import Deployment, deployed
 from tests.drill.receivers import Message
@@ -41,21 +44,31 @@ def main() -> None:
 
 
 def _tell(message: Message) -> None:
-    print(f"{time.strftime('%H:%M:%S')}  {message.receiver} gets ({message.kind}): {message.text[:200]}", flush=True)
+    text = textwrap.shorten(message.text, 400, placeholder=" …")
+    print(f"{time.strftime('%H:%M:%S')}  {message.receiver} gets ({message.kind}): {text}", flush=True)
+
+
+def _pages(prometheus: str) -> str:
+    """Where the pages of a Prometheus are. Debian 12 ships the classic ones only."""
+    try:
+        urlopen(f"{prometheus}/alerts", timeout=10).close()
+    except HTTPError:
+        return f"{prometheus}/classic"
+    return prometheus
 
 
 def greeting(deployment: Deployment) -> str:
     folder, exporter, prometheus = deployment.folder, deployment.exporter.url, deployment.prometheus.url
-    alertmanager = f"http://{deployment.alertmanager}"
+    alertmanager, pages = f"http://{deployment.alertmanager}", _pages(prometheus)
     assert deployment.receiver is not None
     return f"""
 Dify            http://{deployment.dify}/health (a small one, with traffic: nginx, then the proxy, then Dify)
 dify-exporter   {exporter}/ (status page), {exporter}/metrics
-receiver        {deployment.receiver.url} gets a trace of each chat from Dify; see docs/receiver.md
-proxy           {deployment.proxy} reads each answer; see docs/proxy.md
-Prometheus      {prometheus}/classic/alerts and /classic/graph (Debian 12), or {prometheus}/alerts (a build with the new pages)
-Alertmanager    {alertmanager} (Debian's has no pages: ask it, see below)
-blackbox        http://{deployment.blackbox}/
+receiver        {deployment.receiver.url}/-/healthy (Dify sends a trace of each chat to the receiver; see docs/receiver.md)
+proxy           {deployment.proxy}/-/healthy (the proxy reads each answer; see docs/proxy.md)
+Prometheus      {pages}/alerts and {pages}/graph
+Alertmanager    {alertmanager}/ (Debian's has no pages: ask it, see below)
+blackbox        http://{deployment.blackbox}/ (its newest probes of Dify)
 logs            {folder}/logs/timed/access.log, and {folder}/*.log of worker, api, tasks, plugin daemon, proxy, receiver
 
 Ask:            curl -s {exporter}/metrics | grep 'dify_tokens_used_total.*"receiver"'
@@ -69,9 +82,13 @@ Look at one source, and do not add them. A community Dify has only the first two
 
 Break it:       echo overloaded > {folder}/mode
 Mend it:        echo well > {folder}/mode
-The first alert takes about six minutes from then on (DifyHighErrorRate): too many requests must fail for five minutes, then
-Alertmanager waits half a minute for others. The warning about the budget comes after three or four minutes.
-What Slack, PagerDuty, WeCom and the mailbox get is printed here. Ctrl-C ends everything.
+The first alert takes about six minutes from then on (DifyHighErrorRate): more than 5 % of the requests must fail for five
+minutes, then Alertmanager waits half a minute for others. The warning about the budget comes after three or four minutes. After you mend
+it, the message that it is resolved takes about 20 minutes: the alert looks back 10 minutes, and is kept for 5 more.
+What Slack, PagerDuty, WeCom and the mailbox get is printed here. Their links lead to runbooks, which are also in docs/runbooks,
+and to dashboards, for which you need a Grafana of your own: add {prometheus} to it as a data source, then run grafana/import.sh.
+Panels that show 24 hours or more stay empty for the first 15 minutes.
+Ctrl-C ends everything.
 """
 
 

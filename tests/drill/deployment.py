@@ -25,7 +25,7 @@ from tests.drill.dify import KEYS
 from tests.drill.logs import BUDGET, SOURCES, Chat, telemetry
 from tests.drill.receivers import CORP_ID, CORP_SECRET, ROUTING_KEY, Message, Receivers, receiving
 from tests.system.exporter import COMMAND, Exporter
-from tests.system.programs import Process, find, running, until
+from tests.system.programs import Process, find, free_port, running, until
 from tests.system.proxy import proxying
 from tests.system.receiver import Receiver
 from tests.system.receiver import receiving as receiving_traces
@@ -186,7 +186,9 @@ def deployed(
         deployment.alertmanager = stack.enter_context(_alertmanager(folder / "alertmanager", receivers, speed))
         deployment.blackbox = stack.enter_context(blackbox(folder))
         lay_out(folder / "prometheus", _targets(deployment), speed)
-        deployment.prometheus = stack.enter_context(operators_prometheus(folder / "prometheus", speed))
+        deployment.prometheus = stack.enter_context(
+            operators_prometheus(folder / "prometheus", speed, f"127.0.0.1:{free_port()}")
+        )
         stack.enter_context(_traffic(deployment, pause=0.1 if speed > 1 else 0.5))
         yield deployment
 
@@ -247,9 +249,10 @@ def _alertmanager(folder: Path, receivers: Receivers, speed: float) -> Iterator[
         "smtp_require_tls": False,
     }
     (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
+    address = f"127.0.0.1:{free_port()}"
     command = [
         find("prometheus-alertmanager"), "--config.file=alertmanager.yml", "--storage.path=data",
-        "--web.listen-address=127.0.0.1:0", "--cluster.listen-address=",
+        f"--web.listen-address={address}", f"--web.external-url=http://{address}", "--cluster.listen-address=",
     ]  # fmt: skip
     with running(command, folder) as process:
         yield listening(process)

@@ -1,4 +1,4 @@
-"""A small Dify under gunicorn: what the probes ask, chats, the logs of each answered chat, and its trace.
+"""A small Dify under gunicorn: what the probes ask, chats, the logs of each chat that was not turned away, and its trace.
 
 The file `mode` in the working folder says how it is: `well`, or `overloaded`, which turns most chats away and lets the
 others use far more tokens than usual. The environment variable RECEIVER is the address to which traces are sent; without
@@ -14,7 +14,7 @@ from typing import Any
 
 import gevent
 
-from tests.drill.logs import MODEL, PROVIDER, Chat, write
+from tests.drill.logs import MODEL, PROVIDER, Chat, write, write_failed
 from tests.drill.traces import llm_node, send
 from tests.parsers.tracing.spans import usage_of
 
@@ -55,6 +55,7 @@ def application(environ: dict[str, Any], start_response: StartResponse) -> Itera
     if overloaded and (luck := _chance.random()) < 0.9:
         if luck < 0.4:
             return _refuse(start_response, "429 TOO MANY REQUESTS", "too_many_requests")
+        write_failed(app_id)
         return _refuse(start_response, "500 INTERNAL SERVER ERROR", "internal_server_error")
     streaming = json.loads(body or b"{}").get("response_mode") == "streaming"
     chat = _new_chat(app_id, times=1000 if overloaded else 1, pieces=PIECES if streaming else 1)

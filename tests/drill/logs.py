@@ -1,4 +1,4 @@
-"""An answered chat, and the log lines that Dify's api, its worker and the plugin daemon write about it."""
+"""A chat, and the log lines that Dify's api, its worker and the plugin daemon write about it."""
 
 import json
 import uuid
@@ -69,10 +69,8 @@ def write(chat: Chat) -> None:
     """Append to the logs in the working folder."""
     trace = uuid.uuid4().hex
     _append("worker.log", telemetry(chat, _now()))
-    _text(
-        "api.log", f"INFO [Dummy-1] [ext_request_logging.py:73] {trace} - POST {ROUTE} 200 {1000 * chat.seconds:.3f} "
-    )
-    _tasks(chat, trace)
+    _access(trace, 200, chat.seconds)
+    _task(chat.app_id, trace, "INFO", f"succeeded in {chat.seconds}s: None")
     _text(
         "plugin-daemon.log",
         f"INFO dify-plugin-daemon middleware.go:83 trace_id={trace} tenant_id={TENANT} HTTP request status=200 method=POST "
@@ -80,19 +78,35 @@ def write(chat: Chat) -> None:
     )
 
 
-def _tasks(chat: Chat, trace: str) -> None:
+def write_failed(app_id: str) -> None:
+    """What a chat leaves that fails with status 500: nothing but the api and the worker knows of it."""
+    trace = uuid.uuid4().hex
+    _text(
+        "api.log", f"ERROR [Thread-12 (_generate_worker)] [app_generator.py:90] {trace} - Unknown Error when generating"
+    )
+    _access(trace, 500, 0.01)
+    _task(app_id, trace, "ERROR", "raised unexpected: RuntimeError('overloaded')")
+
+
+def _access(trace: str, status: int, seconds: float) -> None:
+    _text(
+        "api.log", f"INFO [Dummy-1] [ext_request_logging.py:73] {trace} - POST {ROUTE} {status} {1000 * seconds:.3f} "
+    )
+
+
+def _task(app_id: str, trace: str, level: str, end: str) -> None:
     task = f"Task {TASK}[{uuid.uuid4()}]"
     _text("tasks.log", f"INFO [MainThread] [strategy.py:161]  - {task} received")
     _text(
         "tasks.log",
         f"INFO [Dummy-2] [workflow_execute_task.py:283] {trace} - workflow_based_app_execution_task run with params: "
-        f"app_id='{chat.app_id}' workflow_id='{TENANT}' tenant_id='{TENANT}' "
+        f"app_id='{app_id}' workflow_id='{TENANT}' tenant_id='{TENANT}' "
         "app_mode=<AppMode.ADVANCED_CHAT: 'advanced-chat'> user=_Account(TYPE=<_UserType.ACCOUNT: 'account'>) args={} "
         "invoke_from=<InvokeFrom.SERVICE_API: 'service-api'> streaming=True call_depth=0 root_node_id=None workflow_run_id=None",
     )
     _text(
         "tasks.log",
-        f"INFO [Dummy-2] [trace.py:128] {trace} - {task} succeeded in {chat.seconds}s: None",
+        f"{level} [Dummy-2] [trace.py:128] {trace} - {task} {end}",
     )
 
 

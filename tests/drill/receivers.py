@@ -12,6 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 from aiosmtpd.controller import Controller
 from msgspec import Struct
 
+from tests.system.programs import free_port
+
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 CORP_ID, CORP_SECRET, TOKEN = "ww0123456789abcdef", "a|b&c", "a-token"
 #: The word that the robots of Feishu and DingTalk are set to ask for.
@@ -186,7 +188,7 @@ def receiving(tell: Callable[[Message], None] = lambda _: None) -> Iterator[Rece
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(receivers))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    mailbox = Controller(receivers, hostname="127.0.0.1", port=_free_port())
+    mailbox = Controller(receivers, hostname="127.0.0.1", port=free_port())
     mailbox.start()
     receivers.address = f"http://127.0.0.1:{server.server_port}"
     receivers.mailbox = f"127.0.0.1:{mailbox.port}"
@@ -197,15 +199,6 @@ def receiving(tell: Callable[[Message], None] = lambda _: None) -> Iterator[Rece
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def _free_port() -> int:
-    """aiosmtpd asks its own port whether it is up, so it cannot take 0."""
-    import socket
-
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _handler(receivers: Receivers) -> type[BaseHTTPRequestHandler]:

@@ -109,22 +109,25 @@ def lay_out(
 
 
 @contextmanager
-def prometheus(folder: Path, *flags: str) -> Iterator[Prometheus]:
-    """On a folder with a prometheus.yml; it listens before it answers, and is given when it does."""
+def prometheus(folder: Path, *flags: str, address: str = "127.0.0.1:0") -> Iterator[Prometheus]:
+    """On a folder with a prometheus.yml; it listens before it answers, and is given when it does.
+
+    With a port in `address` the links in its alerts lead to it.
+    """
     command = [
         find("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
-        "--web.listen-address=127.0.0.1:0", *flags,
+        f"--web.listen-address={address}", f"--web.external-url=http://{address}", *flags,
     ]  # fmt: skip
     with running(command, folder) as process:
-        address = listening(process)
+        listens_at = listening(process)
         process.said("Server is ready to receive web requests")
-        yield Prometheus(address)
+        yield Prometheus(listens_at)
 
 
 @contextmanager
-def operators_prometheus(folder: Path, speed: float = 1) -> Iterator[Prometheus]:
+def operators_prometheus(folder: Path, speed: float = 1, address: str = "127.0.0.1:0") -> Iterator[Prometheus]:
     """On a folder that is laid out; it also scrapes itself."""
-    with prometheus(folder, f"--rules.alert.resend-delay={divided('1m', speed)}") as server:
+    with prometheus(folder, f"--rules.alert.resend-delay={divided('1m', speed)}", address=address) as server:
         targets = yaml.safe_dump([{"targets": [server.url.removeprefix("http://")]}])
         (folder / "targets/prometheus.yml").write_text(targets)
         yield server

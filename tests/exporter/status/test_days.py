@@ -44,7 +44,7 @@ def test_money_tokens_and_durations_of_a_day() -> None:
         ("durations", "static", "2xx"): {300: 9999},
     }
     (row,) = day_rows({("UTC", "2026-11-22", "proxy"): entries, ("UTC", LATE, "proxy"): entries})
-    assert (row.tokens, row.cost) == (15, (("USD", Decimal("0.75")), ("CNY", Decimal(1))))
+    assert (row.tokens, row.cost) == (15, (("CNY", Decimal(1)), ("USD", Decimal("0.75"))))
     assert row.p95 is not None
     assert 0.9 < row.p95 < 1.1
 

@@ -1,5 +1,6 @@
 """The verdict: it is green only if nothing is wrong, and each fault has its own sentence."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from msgspec import structs
 
 from exporter.status import overview as o
 from exporter.status.history import Totals
-from exporter.status.overview import Overview, overview
+from exporter.status.overview import Overview, overview, worst_traffic
+from exporter.status.page import page
 from exporter.status.rows import BudgetRow, SourceRow, SourceState
 from exporter.status.traffic import TrafficRow
 from tests.exporter.web.endpoint import status
@@ -44,18 +46,18 @@ def test_everything_works() -> None:
         (
             {"traffic": (FAILING,)},
             "bad",
-            "62 % of the requests in source nginx failed in the last 5 min: 310 of 500, most of them as server error.",
+            "62 % of the requests in source nginx failed in the last 5 min: 310 of 500. The most frequent reason is server error.",
         ),
         (
             {"traffic": (FAILING,), "span": 0.0},
             "waiting",
             "62 % of the requests in source nginx failed since the first line: "
-            "310 of 500, most of them as server error.",
+            "310 of 500. The most frequent reason is server error.",
         ),
         (
             {"traffic": (structs.replace(FAILING, requests=9, failed=9),)},
             "waiting",
-            "100 % of the requests in source nginx failed in the last 5 min: 9 of 9, most of them as server error.",
+            "100 % of the requests in source nginx failed in the last 5 min: 9 of 9. The most frequent reason is server error.",
         ),
         (
             {"traffic": tuple(structs.replace(FAILING, source=f"s{n}", failed=100 + 50 * n) for n in range(9))},
@@ -111,8 +113,22 @@ def test_each_fault_has_its_sentence(changes: dict[str, Any], level: str, senten
 def test_the_worst_is_first() -> None:
     sources = (source("api", up=False), source(unparsed=30))
     found = verdict(sources=sources, traffic=(FAILING,), ready=False)
-    assert found.headline == "2 problems"
+    assert found.headline == "2 problems, 2 warnings"
     assert [finding.level for finding in found.findings] == ["bad", "bad", "waiting", "waiting"]
+
+
+def test_the_figures_name_the_source_that_the_verdict_is_about() -> None:
+    """A busy source without a failure, or without durations, does not hide the others."""
+    busy = TrafficRow("busy", 9000, 30.0, 0, "", None)
+    few = structs.replace(FAILING, source="few", requests=4, failed=4, p95=0.5)
+    for traffic, expected in (
+        ((busy, FINE), FINE), ((busy, few, FINE), few), ((busy, few, FAILING), FAILING), ((busy, busy), busy), ((), None)
+    ):  # fmt: skip
+        assert worst_traffic(status(traffic=traffic, span=300.0)) is expected
+    plain = " ".join(re.sub("<[^>]*>", "", page(status(traffic=(busy, few, FAILING), span=300.0)).decode()).split())
+    assert "Requests per second 30.0 source busy" in plain
+    assert "Failed 62 % 310 of 500 in the last 5 min, source nginx" in plain
+    assert "Duration, p95 ≈ 500 ms to the last byte, source few" in plain
 
 
 def test_the_limits_are_those_of_the_alerts() -> None:

@@ -18,7 +18,7 @@ from exporter.status.days import DayRow
 from exporter.status.failures import FailureEntry, UnparsedLine
 from exporter.status.history import Totals
 from exporter.status.humanize import age, rate, share, size
-from exporter.status.page import POLICY, SCRIPT, page
+from exporter.status.page import POLICY, SCRIPT, STYLE, page
 from exporter.status.places import FailureRow
 from exporter.status.rows import BudgetRow, ModelRow, SourceRow, SourceState
 from exporter.status.traffic import RouteRow, TrafficRow
@@ -105,6 +105,33 @@ def test_a_file_name_that_is_no_utf_8_is_shown() -> None:
     )
 
 
+@pytest.mark.parametrize("character", ["\u202e", "\u2067", "\u061c", "\x1b", "\x85", "\u2028"])
+def test_no_name_turns_or_breaks_the_text_behind_it(character: str) -> None:
+    text = page(full(f"a{character}b")).decode()
+    assert character not in text
+    assert text.count("a\N{REPLACEMENT CHARACTER}b") >= 20
+
+
+def test_the_style_sheet_names_only_what_is_on_the_page() -> None:
+    selectors = " ".join(
+        re.findall(r"([^{}@;]+)\{", re.sub(r"/\*.*?\*/|\[.*?\]|@media[^{]*\{", "", STYLE, flags=re.DOTALL))
+    )
+    classes = set(re.findall(r"\.([a-z]+)", selectors))
+    elements = set(re.findall(r"(?<![.:\w-])[a-z]\w*", re.sub(r":+[a-z-]+(\(.*?\))?", "", selectors)))
+    used = {name for key, value in attributes("x") if key == "class" for name in str(value).split()}
+    of_other_states = {"quiet", "long", "good"}
+    assert {name for name in classes - used if f'"{name}"' not in SCRIPT} == of_other_states
+    assert elements - {"button"} <= set(tags("x"))  # the script makes the buttons
+
+
+def test_a_source_without_a_line_is_named_where_its_log_is_judged() -> None:
+    row = structs.replace(full("nginx").sources[0], totals=Totals())
+    plain = re.sub("<[^>]*>", "", page(status(sources=(row,))).decode())
+    assert plain.count("No line was read yet from nginx.") == 2
+    assert "none yet" in plain
+    assert "No line was read yet" not in page(full("nginx")).decode()
+
+
 def test_several_values_are_separated_by_commas() -> None:
     one = full("one").sources[0].state
     state = structs.replace(one, name="two", errors={"gone": 1200, "denied": 2}, paths=("/a", "/b"))
@@ -166,7 +193,9 @@ def test_numbers_are_readable() -> None:
     ]  # fmt: skip
     assert [size(n) for n in (0, 1023, 1024, 20 << 20, 3 << 40)] == ["0 B", "1023 B", "1.0 KiB", "20 MiB", "3072 GiB"]
     assert [rate(n) for n in (0, 0.004, 0.5, 12.34, 1234.5)] == ["0.0", "0.004", "0.5", "12.3", "1,234"]
-    assert [share(*n) for n in ((0, 0), (1, 10000), (1, 200), (1, 3))] == ["0 %", "< 0.1 %", "0.5 %", "33 %"]
+    assert [share(*n) for n in ((0, 0), (1, 10000), (1, 200), (1, 3), (31, 2))] == [
+        "0 %", "< 0.1 %", "0.5 %", "33 %", "1,550 %",
+    ]  # fmt: skip
     assert [approximate(n) for n in (0, 0.00020751, 0.0123, 0.9996, 12.34, 1234.5)] == [
         "≈ 0 ms", "≈ 0.208 ms", "≈ 12.3 ms", "≈ 1.00 s", "≈ 12.3 s", "≈ 1,234 s",
     ]  # fmt: skip

@@ -1,0 +1,69 @@
+"""The charts after a restart: their points are those from before it, at their times."""
+
+import logging
+import time
+from pathlib import Path
+
+import pytest
+
+from exporter.ledger.series import Limits
+from exporter.metrics.exemplars import Exemplars
+from exporter.status import chart_file
+from exporter.status.chart_file import NAME, load, save
+from exporter.status.history import RANGES, History, Point, Totals, rates
+from exporter.status.monitor import StatusMonitor
+from tests.exporter.status.test_history import NOW, new_ledger, request
+
+
+def test_the_points_come_back_at_their_times_also_after_a_reboot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall, monotonic = [1_790_000_000.0], [9000.0]
+    monkeypatch.setattr(chart_file.time, "time", lambda: wall[0])
+    monkeypatch.setattr(chart_file.time, "monotonic", lambda: monotonic[0])
+    save(tmp_path, {"24h": [Point(8400.0, {"nginx": Totals(5)}), Point(9000.0, {"nginx": Totals(9)})]})
+    wall[0], monotonic[0] = 1_790_000_060.0, 20.0
+    assert load(tmp_path) == {"24h": [Point(-640.0, {"nginx": Totals(5)}), Point(-40.0, {"nginx": Totals(9)})]}
+    wall[0] = 1_789_999_700.0  # the clock was set back: a point may not lie in the future
+    assert [point.totals["nginx"].lines for point in load(tmp_path)["24h"]] == [5]
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"\x81\xa324h\x90\x00", b"\x81\xa324h\xa1x"])
+def test_a_damaged_file_costs_only_the_charts(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / NAME).write_bytes(content)
+    assert load(tmp_path) == {}
+    assert "the charts of the status page begin anew" in caplog.text
+
+
+def test_no_file_and_no_folder_are_no_fault(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert load(tmp_path) == {}
+    save(tmp_path / "missing", {"24h": []})
+    assert caplog.text == ""
+
+
+def test_a_monitor_continues_with_the_points_of_the_one_before_it(tmp_path: Path) -> None:
+    at = time.monotonic()
+    points = {name: [Point(at - 50 + number, {"nginx": Totals(number)}) for number in range(3)] for name in RANGES}
+    save(tmp_path, points)
+    for folder in (tmp_path, tmp_path, None):
+        monitor = StatusMonitor(new_ledger(), (), Exemplars(Limits(), {}), lambda: False)
+        monitor.start(folder)
+        monitor.stop()
+    assert {name: [point.totals for point in found] for name, found in load(tmp_path).items()} == {
+        name: [point.totals for point in found] for name, found in points.items()
+    }
+
+
+def test_a_restored_history_goes_on() -> None:
+    """The increase of the time in between is spread over it, and points that are too old are dropped."""
+    now = time.monotonic()
+    before = [Point(now - age, {"nginx": Totals(lines)}) for age, lines in ((90_000, 1), (1400, 10), (600, 90))]
+    history = History()
+    history.restore({"24h": before, "7d": before})
+    ledger = new_ledger()
+    ledger.enter("nginx", request(count=690))
+    history.add(now, ledger.snapshot(NOW))
+    assert [round(rate, 2) for _, rate in rates(history.points("24h"), "nginx", "lines")] == [0.1, 1.0]
+    assert len(history.points("1h")) == 1
