@@ -39,12 +39,8 @@ class Snapshot(Struct, frozen=True):
     @property
     def in_order(self) -> "Snapshot":
         """The same numbers, sorted by their labels: the order no longer depends on how a log was cut."""
-        counters = {
-            metric: dict(sorted(found.items(), key=lambda item: item[0])) for metric, found in self.counters.items()
-        }
-        histograms = {
-            metric: dict(sorted(found.items(), key=lambda item: item[0])) for metric, found in self.histograms.items()
-        }
+        counters = {metric: _sorted(found) for metric, found in self.counters.items()}
+        histograms = {metric: _sorted(found) for metric, found in self.histograms.items()}
         return structs.replace(self, counters=counters, histograms=histograms)
 
 

@@ -6,7 +6,7 @@ its own. So the app is looked up along the parents, never by the trace. The line
 that of the node; it may also never come.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from msgspec import Struct, structs
 
@@ -39,10 +39,8 @@ class SpanApps:
         self.waiting: ChangeTracker[str, Waiting] = ChangeTracker()
         self._size = 0
 
-    def restore(self, known: Mapping[str, SpanApp], waiting: Mapping[str, Waiting]) -> None:
-        """Restore stored entries."""
-        self.known.enter(dict(sorted(known.items(), key=lambda item: item[1].at or 0)))
-        self.waiting.enter(dict(sorted(waiting.items(), key=lambda item: item[1].at)))
+    def restored(self) -> None:
+        """Take note that stored entries were entered."""
         self._size = sum(len(each.records) for each in self.waiting.values())
 
     def add_span(self, span: SpanApp, capacity: int) -> Iterator[AppRecord]:
