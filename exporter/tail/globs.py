@@ -42,7 +42,9 @@ class Globs:
             self._found = found
             self._matched = {key: each for key, each in self._matched.items() if each[1]}
             logs = self._plain.union(found, known)
-            matched = {p for p in found if not p.endswith(_PACKED) and logs.isdisjoint(originals(p, self._log_patterns))}
+            matched = {
+                p for p in found if not p.endswith(_PACKED) and logs.isdisjoint(originals(p, self._log_patterns))
+            }
             self._wanted = self._plain | matched
         return self._wanted
 
