@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ from exporter.status.rows import Status
 from exporter.tail.source import LedgerPort, SourceSettings
 from exporter.tail.supervisor import SourceOptions, Supervisor
 from exporter.web.listener import Listener
-from parsers.batch import Batch
 
 _log = logging.getLogger(__name__)
 
@@ -168,11 +168,7 @@ class Service:
             )
 
     def _open_ledger(self, settings: SourceSettings) -> LedgerPort:
-        line_length = self._config.limits.line_length
-
-        def parse(window: bytes, final: bool, skip: tuple[str, ...]) -> Batch:
-            return settings.parser.parse_part(window, final, skip, line_length)
-
+        parse = partial(settings.parser.parse_part, line_length=self._config.limits.line_length)
         self._ledger.open(settings.name, parse)
         return self._monitor.observed_ledger(settings)
 

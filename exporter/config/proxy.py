@@ -72,7 +72,7 @@ def unusable_settings(settings: ProxyConfig) -> Iterator[str]:
 
 
 def _check_app(digest: str, app_id: str) -> None:
-    from parsers.dify.telemetry import app_id_of  # imported late: it loads the whole Dify parser
+    from parsers.dify.labels import app_id_of  # imported late: it loads the whole Dify parser
 
     if not _DIGEST.fullmatch(digest):
         raise ValueError("apps: expected the SHA-256 of an API key as 64 digits 0-9a-f; never the key itself")

@@ -33,7 +33,7 @@ from exporter.wsgi.responses import (
 from exporter.wsgi.yield_cpu import yield_cpu
 from parsers.access.routes import Routes
 from parsers.batch import UNKNOWN
-from parsers.dify.telemetry import app_id_of
+from parsers.dify.labels import app_id_of
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds

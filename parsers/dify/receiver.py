@@ -6,6 +6,7 @@ may be that of another span, whose line comes earlier or later: the ledger joins
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
@@ -30,6 +31,7 @@ from parsers.batch import (
 from parsers.blocks import TimedLine
 from parsers.dify.error_body import KINDS as CAUSES
 from parsers.dify.events import EventReader
+from parsers.dify.labels import app_id_of, node_type_of, status_of
 from parsers.dify.sums import EventSums, grouped
 from parsers.dify.telemetry import (
     CALLING_MODES,
@@ -41,9 +43,6 @@ from parsers.dify.telemetry import (
     Seconds,
     TelemetryEvent,
     Text,
-    app_id_of,
-    node_type_of,
-    status_of,
 )
 from parsers.values import json as lenient_json
 from parsers.values.numbers import token_count
@@ -133,7 +132,6 @@ class ReceivedSums(EventSums):
 
     def __init__(self, strict: bool) -> None:
         super().__init__(strict)
-        self._strict_sums = strict
         self._failures: Counter[str] = Counter()
         self._joined: list[Record] = []
 
@@ -150,18 +148,14 @@ class ReceivedSums(EventSums):
         if own:
             super().add(kind, own, at)
         if len(own) < len(events):
-            for parent, members in grouped([each for each in events if _awaits_app(each)], _parent_of):
-                sums = EventSums(self._strict_sums)
+            for parent, members in grouped([each for each in events if _awaits_app(each)], attrgetter("parent")):
+                sums = EventSums(self._strict)
                 sums.add(kind, members, at)
                 self._joined += [_of_span(parent, record, at) for record in sums.records()]
 
     def records(self) -> list[Record]:
         failures = [Failure(kind, count) for kind, count in self._failures.items()]
         return [*super().records(), *failures, *self._joined]
-
-
-def _parent_of(event: ReceivedEvent) -> Any:
-    return event.parent
 
 
 def _awaits_app(event: ReceivedEvent) -> bool:
@@ -184,16 +178,14 @@ def _span_app(event: ReceivedEvent, at: int | None) -> SpanApp | None:
 
 RECEIVED = EventReader(TABLE, _ReceivedLine, b'"dify-exporter-receive"', ReceivedSums)
 
-_decode_items = lenient_json.decoder(dict[str, Any])
+_read_items = lenient_json.reader(dict[str, Any])
 
 
 def records(raw: msgspec.Raw, at: int | None) -> Sequence[Record]:
     """Return the records of one line of the receiver, from the JSON of its attributes."""
     if HEARTBEAT.encode() not in bytes(raw):
         return RECEIVED.records(raw, at)
-    try:
-        attributes = _decode_items(raw)
-    except (ValueError, RecursionError):
+    if (attributes := _read_items(raw)) is None:
         return ()
     items = attributes.get("dify.receiver.items")
     if attributes.get("dify.event.name") != HEARTBEAT or not isinstance(items, list):

@@ -7,17 +7,9 @@ from operator import attrgetter
 from typing import Any
 
 from parsers.batch import LONG_PROMPT, UNKNOWN, FirstToken, NodeRun, Record, Run, Usage, UsageMissing
+from parsers.dify.labels import app_id_of, app_ids_of, name_of, names_of
 from parsers.dify.spending import CallColumns, columns_of_calls, decimals, price_of, total
-from parsers.dify.telemetry import (
-    NO_PRICE,
-    CountRule,
-    EventFacts,
-    TelemetryEvent,
-    app_id_of,
-    app_ids_of,
-    name_of,
-    names_of,
-)
+from parsers.dify.telemetry import NO_PRICE, CountRule, EventFacts, TelemetryEvent
 from parsers.dify.tokens import TokenCounts
 from parsers.dropped import dropped, dropped_values
 from parsers.values.currencies import currency_of

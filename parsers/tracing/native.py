@@ -5,8 +5,8 @@ events. Each attempt of a node is a span of its own, with the same execution id.
 """
 
 from parsers.batch import UNKNOWN
+from parsers.dify.labels import node_type_of
 from parsers.dify.receiver import FINISHED
-from parsers.dify.telemetry import node_type_of
 from parsers.tracing.content import Start, Usage, model_in, start_in, usage_in
 from parsers.tracing.facts import (
     CONTAINERS,

@@ -7,7 +7,7 @@ whose app is that of the workflow span above them.
 from typing import Any
 
 from parsers.batch import UNKNOWN
-from parsers.dify.telemetry import node_type_of
+from parsers.dify.labels import node_type_of
 from parsers.tracing.content import Metadata, Usage, metadata_of, model_in, usage_in, usage_of
 from parsers.tracing.facts import (
     CONTAINERS,

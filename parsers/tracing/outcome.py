@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from parsers.batch import UNKNOWN
 from parsers.dify.error_body import KINDS, cause_of_text
-from parsers.dify.telemetry import status_of as _status_of
+from parsers.dify.labels import status_of as _status_of
 
 _FAILED = frozenset({"failed", "exception", "error"})
 
