@@ -45,15 +45,9 @@ _REMEDIES: Mapping[str, tuple[str, str]] = {
     c.CHECKPOINT_ERRORS.name: ("no state folder is configured", "set [exporter] state"),
     c.ACTIVE_REQUESTS.name: ("no source reports active requests", _PROXY),
     c.TOKENS_USED.name: ("no source reports tokens", _TOKEN_SOURCES),
-    c.COST.name: (
-        "no source reports cost",
-        "add [[price]] tables (docs/money.md) for tokens that a source reports",
-    ),
+    c.COST.name: ("no source reports cost", "add [[price]] tables (docs/money.md) for tokens that a source reports"),
     c.UNPRICED_TOKENS.name: ("no source reports tokens", _TOKEN_SOURCES),
-    c.RECEIVER_ITEMS.name: (
-        "no source is the log of dify-exporter receive",
-        _RECEIVER,
-    ),
+    c.RECEIVER_ITEMS.name: ("no source is the log of dify-exporter receive", _RECEIVER),
     of_other_source(c.RUNS.name): (
         "no source but the receiver shows the runs, and this alert compares the two",
         "tail the log of Dify's worker",

@@ -131,12 +131,7 @@ class Ledger:
             return position
 
     def enter(
-        self,
-        source: str,
-        batch: Batch,
-        at: int | None = None,
-        is_late: bool = False,
-        postings: Postings | None = None,
+        self, source: str, batch: Batch, at: int | None = None, is_late: bool = False, postings: Postings | None = None
     ) -> None:
         """Enter a batch without a position, as a replay does. `at` and `is_late` are those of its slice.
 

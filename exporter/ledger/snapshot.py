@@ -61,8 +61,7 @@ def snapshot_of(state: State, now: float | None) -> Snapshot:
         last_at={source: at / SECOND for source, at in state.last_at.items()},
         active={
             source: _active(
-                present(workers).values(),
-                state.last_at.get(source, 0) if now is None else round(now * SECOND),
+                present(workers).values(), state.last_at.get(source, 0) if now is None else round(now * SECOND)
             )
             for source, workers in state.active.items()
             if workers

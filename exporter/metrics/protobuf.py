@@ -112,10 +112,7 @@ def _metric(labels: bytes, kind: str, value: bytes) -> bytes:
 
 
 def _numbers(
-    values: Mapping[Labels, int | float | Decimal],
-    created: Mapping[Labels, float],
-    parts: _Parts,
-    exemplars: BySeries,
+    values: Mapping[Labels, int | float | Decimal], created: Mapping[Labels, float], parts: _Parts, exemplars: BySeries
 ) -> Iterator[bytes]:
     """The metrics of a counter or gauge. Only counters have exemplars."""
     for labels, value in values.items():

@@ -28,10 +28,7 @@ _SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ),
     ("Runs", (("runs", "runs", ""), ("failed", "failed_runs", "runs"))),
     ("Errors in the logs", (("errors", "errors", ""),)),
-    (
-        "Time to the first token",
-        tuple((name, "time_to_first_token", name) for name in ("p50", "p95", "p99")),
-    ),
+    ("Time to the first token", tuple((name, "time_to_first_token", name) for name in ("p50", "p95", "p99"))),
     (
         "Tokens and cost",
         (
