@@ -186,13 +186,7 @@ class App:
 
 def _refuse_unsupported(environ: Environ) -> None:
     if environ["REQUEST_METHOD"] == "CONNECT":
-        raise RefusedError(
-            "405 Method Not Allowed", "method_not_allowed", "this proxy does not support CONNECT", close=True
-        )
+        raise RefusedError(405, "this proxy does not support CONNECT", close=True)
     if "websocket" in str(environ.get("HTTP_UPGRADE", "")).lower():
-        raise RefusedError(
-            "501 Not Implemented",
-            "websocket_not_supported",
-            "this proxy does not support WebSockets: send /socket.io/ to Dify's api_websocket directly",
-            close=True,
-        )
+        message = "this proxy does not support WebSockets: send /socket.io/ to Dify's api_websocket directly"
+        raise RefusedError(501, message, close=True, code="websocket_not_supported")
