@@ -44,7 +44,7 @@ class SpanApps:
         self._size = sum(len(each.records) for each in self.waiting.values())
 
     def add_span(self, span: SpanApp, capacity: int) -> Iterator[AppRecord]:
-        """Add what a line tells of a span, unless it is known. Returns the records that waited for it."""
+        """Add what a line says about a span, unless it is known. Returns the records that waited for it."""
         before = self.known.get(span.span)
         if before is not None and span.app_id in (before.app_id, UNKNOWN):
             return

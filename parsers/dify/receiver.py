@@ -1,6 +1,6 @@
 """Read the lines of our receiver (`parsers.tracing.line`), in the envelope and with the names of Dify's telemetry.
 
-A line without a status tells the tokens of a run that another line counts, or only the app of a span. The app of a node
+A line without a status has the tokens of a run that another line counts, or only the app of a span. The app of a node
 may be that of another span, whose line comes earlier or later: the ledger joins them.
 """
 
@@ -34,7 +34,7 @@ from parsers.values.numbers import token_count
 
 SERVICE = "dify-exporter-receive"
 HEARTBEAT = "dify.receiver.heartbeat"
-#: The status of a run whose outcome its span does not tell.
+#: The status of a run whose span does not report its outcome.
 FINISHED = "finished"
 
 #: The kinds of failures that the lines may name.
@@ -154,7 +154,7 @@ def _of_span(parent: str, record: b.Record, at: int | None) -> b.Record:
 
 
 def _span_app(event: ReceivedEvent, at: int | None) -> b.SpanApp | None:
-    """Return what the line tells of the app of a span: of its own, or of its parent, whose app it has."""
+    """Return what the line says about the app of a span: of its own, or of its parent, whose app it has."""
     app_id, parent = app_id_of(event.app_id), (event.parent or "")[:_ID_LENGTH]
     if event.own_span:
         return b.SpanApp(event.own_span[:_ID_LENGTH], app_id, "" if app_id != b.UNKNOWN else parent, at)

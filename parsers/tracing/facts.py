@@ -38,7 +38,7 @@ Counts = tuple[Any, Any, Any]
 
 
 class ModelCall(NamedTuple):
-    """The usage of a node or message as the item tells it: nothing of it is checked yet."""
+    """The usage of a node or message as the item reports it: nothing of it is checked yet."""
 
     provider: Any = None
     model: Any = None

@@ -7,7 +7,7 @@
 * `dify.span.parent`: the parent span, where the app of the line is that of the parent.
 * `dify.workflow.run_id`: the run that the node starts. The parent is the span of that run.
 * `dify.span.draft`: the attributes of a run that may be in the log under another key. It does not count yet.
-* A line without a status counts no run: it only tells tokens, or the app of a span.
+* A line without a status counts no run: it only has tokens, or the app of a span.
 """
 
 import json
@@ -37,7 +37,7 @@ _DRAFT, _DRAFT_KEY = "dify.span.draft", "draft:"
 _OF_ALL = frozenset(
     {"dify.event.name", "dify.span.dialect", "dify.span.key", "dify.app_id", "dify.span.self", "dify.span.parent"}
 )
-#: Behind it follows the total of a node's tokens, which tells two attempts of one node apart.
+#: Behind it follows the total of a node's tokens, which distinguishes two attempts of one node.
 _USAGE_KEY = "usage:"
 
 

@@ -61,7 +61,7 @@ def item(span: Span) -> Item:
 
 
 class _Known:
-    """What a span tells, whichever generation of Dify sent it."""
+    """What a span says, whichever generation of Dify sent it."""
 
     def __init__(self, span: Span, metadata: Metadata, dialect: str) -> None:
         self._span, self._attributes, self._metadata = span, span.attributes, metadata

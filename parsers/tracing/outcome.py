@@ -23,7 +23,7 @@ def status_of(*values: object) -> str:
 
 
 def status_of_span(value: object) -> str | None:
-    """Return the status that an attribute `dify.span.status` tells, None if it tells none."""
+    """Return the status that an attribute `dify.span.status` reports, None if it reports none."""
     return _BY_SPAN_STATUS.get(value) if isinstance(value, str) else None
 
 

@@ -66,7 +66,7 @@ def test_tokens_and_cost_of_the_receiver_move_with_the_requests(demo: Deployment
     until("more tokens", lambda: tokens() > before)
 
     def dialects() -> set[str]:
-        """The receiver's heartbeat tells them each ten seconds."""
+        """The receiver's heartbeat reports them each ten seconds."""
         return {labels["dialect"] for labels, value in demo.exporter.samples("dify_receiver_items_total") if value}
 
     assert until("a heartbeat", dialects) == {"phoenix"}
