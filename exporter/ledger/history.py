@@ -117,7 +117,6 @@ class History:
         return {key: book for key, book in self.books.items() if key[1] != LATE and is_complete(*key)}
 
     def forget(self, keys: Iterable[BookKey]) -> None:
-        """Remove books that are in the archive."""
         for key in keys:
             if self.books.pop(key, None) is not None:
                 self._forgotten.add(key)

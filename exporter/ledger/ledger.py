@@ -47,9 +47,7 @@ class Ledger:
     ) -> None:
         """`buckets` are bounds in seconds by metric name. Without `is_stored`, `changes` is never called."""
         self._lock = threading.Lock()
-        self._is_stored = is_stored
-        self._clock = clock
-        self._limits = limits
+        self._is_stored, self._clock, self._limits = is_stored, clock, limits
         self._series = Series(limits, clock, buckets)
         self._prices = Prices(tuple(prices))
         self._budgets = Budgets(budgets)

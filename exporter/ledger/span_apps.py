@@ -60,7 +60,8 @@ class SpanApps:
     def add_record(self, of_span: OfSpan, at: int, capacity: int) -> Iterator[AppRecord]:
         """Add a record at time `at` (nanoseconds). Returns it if its app is known, and records that no longer fit."""
         yield from self._add(of_span.parent, of_span.record, at)
-        yield from self._trim(capacity)
+        while self._size > capacity:
+            yield from self._release_oldest()
 
     def _add(self, span: str, record: AppRecord, at: int) -> Iterator[AppRecord]:
         app_id, missing = self._look_up(span)
@@ -86,10 +87,6 @@ class SpanApps:
         waiting = self.waiting.pop(span, None)
         self._size -= len(waiting.records) if waiting else 0
         return waiting
-
-    def _trim(self, capacity: int) -> Iterator[AppRecord]:
-        while self._size > capacity:
-            yield from self._release_oldest()
 
     def _release_oldest(self) -> tuple[AppRecord, ...]:
         waiting = self._release(next(iter(self.waiting)))

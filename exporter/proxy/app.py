@@ -47,10 +47,7 @@ class App:
         self.upstream = Upstream(
             settings.upstream, settings.upstream_ca, settings.connect_timeout, settings.read_timeout
         )
-        self._settings = settings
-        self._routes = routes
-        self._log = log
-        self._monitor = monitor
+        self._settings, self._routes, self._log, self._monitor = settings, routes, log, monitor
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["RAW_URI"] == HEALTH_PATH:

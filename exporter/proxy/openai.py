@@ -46,8 +46,7 @@ class CompletionTranslator:
         self._include_usage = nested(request, "stream_options").get("include_usage") is True
         self._created = int(time.time())
         self._rest = b""
-        self._has_started = False
-        self._has_failed = False
+        self._has_started = self._has_failed = False
         query, files = _query(request)
         message: dict[str, Any] = {
             "query": query,

@@ -54,10 +54,7 @@ class App:
     """The WSGI application of the one worker. Without a `token` every client may send."""
 
     def __init__(self, settings: ReceiveConfig, log: FactLog, requests: OpenRequests, token: Token | None) -> None:
-        self._native = settings.native
-        self._log = log
-        self._requests = requests
-        self._token = token
+        self._native, self._log, self._requests, self._token = settings.native, log, requests, token
         self._memory = SharedMemory()
         self._doors: dict[str, tuple[str, Callable[[Environ], _Response], str]] = {
             "/v1/traces": ("POST", self._traces, _RETRY_OTLP),

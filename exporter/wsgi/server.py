@@ -43,9 +43,7 @@ class Server(BaseApplication):
 
     def __init__(self, listen: str, max_connections: int, **settings: Any) -> None:
         """At most `max_connections` clients per worker; `settings` are further settings of gunicorn."""
-        self._listen = listen
-        self._max_connections = max_connections
-        self._settings = settings
+        self._listen, self._max_connections, self._settings = listen, max_connections, settings
         super().__init__()
 
     def load_config(self) -> None:
