@@ -29,7 +29,7 @@ _UNLIMITED = 10_000
 def summarise(snapshot: Snapshot) -> Summary:
     """Per source: lines by outcome, requests, usage, runs, invocations and errors.
 
-    Quantiles are in seconds, within 5 % of exact. They stand in the row whose observations they are of: where a metric
+    Quantiles are in seconds, within 5 % of exact. They are in the row of their observations: where a metric
     of durations lacks a label of the rows, it has a section of its own.
     """
     summary: Summary = {}
