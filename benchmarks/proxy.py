@@ -137,14 +137,14 @@ def beside_streams(addresses: dict[str, tuple[str, int]], pids: dict[str, int], 
                 connection.request("POST", "/v1/chat-messages", ENDLESS_STREAM, KEY)
                 connections.append(connection)
             responses = [connection.getresponse() for connection in connections]
-            drained = Thread(target=_drain, args=([response.fp.raw._sock for response in responses],))  # type: ignore[attr-defined]
-            drained.start()
+            reader = Thread(target=_drain, args=([response.fp.raw._sock for response in responses],))  # type: ignore[attr-defined]
+            reader.start()
             found = sorted(_timed(address, 100))
             more = _megabytes(pids.get(way)) - before
             for connection in connections:
                 if connection.sock:
                     connection.sock.shutdown(socket.SHUT_RDWR)
-            drained.join()
+            reader.join()
         print(f"  {way:<17} {_at(found, 0.5):>8.2f} {_at(found, 0.99):>8.2f} {more:>8.1f}")
 
 

@@ -108,8 +108,8 @@ def mtails() -> Mapping[str, str]:
 
 
 def _version(path: str) -> str:
-    said = subprocess.run([path, "--version"], check=True, capture_output=True, text=True).stdout
-    return next(iter(re.findall(r"v?(\d+\.\d+\S*)", said)), "unknown")
+    output = subprocess.run([path, "--version"], check=True, capture_output=True, text=True).stdout
+    return next(iter(re.findall(r"v?(\d+\.\d+\S*)", output)), "unknown")
 
 
 def _contenders(name: str) -> dict[str, Callable[[Path, int], Cost]]:
@@ -131,8 +131,8 @@ def _contenders(name: str) -> dict[str, Callable[[Path, int], Cost]]:
 
 def _loop(loop: str, name: str, path: Path) -> Cost:
     command = [sys.executable, "-m", "benchmarks.loops", loop, name, str(path)]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    return Cost(float(said[0]), float(said[1]), 0.0)
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    return Cost(float(output[0]), float(output[1]), 0.0)
 
 
 def check(name: str, path: Path) -> None:

@@ -1,7 +1,7 @@
 """Makes foreign text safe in our messages: log lines are reduced to their shape, names to printable characters."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 #: Fixed words of log formats. Everything else is shown by its shape only.
@@ -36,6 +36,12 @@ def printable(text: str) -> str:
     """Make a text safe to print: one line, no terminal control characters, no credentials. File names can hold any."""
     text = address(text)
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def some(texts: Sequence[str], most: int) -> str:
+    """The first `most` of many texts, and how many more there are."""
+    rest = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

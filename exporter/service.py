@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,6 @@ from exporter.status.rows import Status
 from exporter.tail.source import LedgerPort, SourceSettings
 from exporter.tail.supervisor import SourceOptions, Supervisor
 from exporter.web.listener import Listener
-from parsers.batch import Batch
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Service:
         self._exemplars = Exemplars(config.limits, config.buckets)
         self._monitor = StatusMonitor(self._ledger, self._supervisor, self._exemplars, self.ready)
         self._stopping = threading.Event()
-        self._first_pass = threading.Event()
+        self._first_pass, self._ending_first_pass = threading.Event(), threading.Lock()
         self._process: tuple[Collector, ...] = (ProcessCollector(registry=None), PlatformCollector(registry=None))
         self._texts = Texts()
         self._reloading = threading.Lock()
@@ -130,15 +130,19 @@ class Service:
 
     def ready(self) -> bool:
         """Whether the first pass has ended: every source has read its backlog, or the time limit is over."""
-        if not self._first_pass.is_set() and not self.waiting_for:
+        if self._first_pass.is_set() or self.waiting_for:
+            return not self.waiting_for
+        with self._ending_first_pass:
             is_late = time.monotonic() >= self._deadline
-            if is_late or all(source.first_pass_done() for source in self._supervisor):
+            if not self._first_pass.is_set() and (
+                is_late or all(source.first_pass_done() for source in self._supervisor)
+            ):
                 self._committer.commit()  # each file's first position must survive a crash before the first scrape
                 self._first_pass.set()
                 _log.info(
                     "first pass %s", "not done within first_pass_timeout: metrics are served" if is_late else "done"
                 )
-        return self._first_pass.is_set()
+            return self._first_pass.is_set()
 
     def metrics(self, content_type: str, created: bool, names: frozenset[str]) -> bytes:
         self._supervisor.count_errors()
@@ -164,11 +168,7 @@ class Service:
             )
 
     def _open_ledger(self, settings: SourceSettings) -> LedgerPort:
-        line_length = self._config.limits.line_length
-
-        def parse(window: bytes, final: bool, skip: tuple[str, ...]) -> Batch:
-            return settings.parser.parse_part(window, final, skip, line_length)
-
+        parse = partial(settings.parser.parse_part, line_length=self._config.limits.line_length)
         self._ledger.open(settings.name, parse)
         return self._monitor.observed_ledger(settings)
 

@@ -26,11 +26,7 @@ _TIMES = (
 
 #: Levels: in brackets; before a time, a bracket or a vertical bar; and as uvicorn prints them.
 _LEVEL = rb"(?:DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL|debug|info|warning|warn|error|critical|fatal)"
-_LEVELS = (
-    rb"\[ ?" + _LEVEL + rb" ?\]",
-    _LEVEL + rb" {1,5}(?:[-|] |\[|\d{4}[-/.]|\d\d:\d\d:)",
-    _LEVEL + rb": {2,7}\S",
-)
+_LEVELS = (rb"\[ ?" + _LEVEL + rb" ?\]", _LEVEL + rb" {1,5}(?:[-|] |\[|\d{4}[-/.]|\d\d:\d\d:)", _LEVEL + rb": {2,7}\S")
 
 #: An access log line, a syslog priority, logfmt, and `docker compose logs`.
 _OTHERS = (

@@ -127,7 +127,7 @@ class _Error(Struct, frozen=True, gc=False):
     error_type: str = ""
 
 
-_decode = lenient_json.decoder(_Error)
+_read = lenient_json.reader(_Error)
 
 
 def kind_of_plugin_error(text: bytes) -> str:
@@ -185,13 +185,8 @@ def _parts_of(text: bytes) -> tuple[str, str]:
         error_type, text = named[1].decode(), text[named.end() :]
     if not text.startswith(b"{"):
         return error_type, text[: 2 * _MAX_BEGINNING].decode("utf-8", "replace")
-    if len(text) <= _MAX_LENGTH:
-        try:
-            error = _decode(text)
-        except (ValueError, RecursionError):
-            pass
-        else:
-            return error.error_type or error_type, error.message
+    if len(text) <= _MAX_LENGTH and (error := _read(text)) is not None:
+        return error.error_type or error_type, error.message
     head = _HEAD.match(text := text[: 4 * _MAX_BEGINNING].replace(b"\\", b""))
     if head is None:
         return error_type, ""

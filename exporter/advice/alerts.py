@@ -45,15 +45,9 @@ _REMEDIES: Mapping[str, tuple[str, str]] = {
     c.CHECKPOINT_ERRORS.name: ("no state folder is configured", "set [exporter] state"),
     c.ACTIVE_REQUESTS.name: ("no source reports active requests", _PROXY),
     c.TOKENS_USED.name: ("no source reports tokens", _TOKEN_SOURCES),
-    c.COST.name: (
-        "no source reports cost",
-        "add [[price]] tables (docs/money.md) for tokens that a source reports",
-    ),
+    c.COST.name: ("no source reports cost", "add [[price]] tables (docs/money.md) for tokens that a source reports"),
     c.UNPRICED_TOKENS.name: ("no source reports tokens", _TOKEN_SOURCES),
-    c.RECEIVER_ITEMS.name: (
-        "no source is the log of dify-exporter receive",
-        _RECEIVER,
-    ),
+    c.RECEIVER_ITEMS.name: ("no source is the log of dify-exporter receive", _RECEIVER),
     of_other_source(c.RUNS.name): (
         "no source but the receiver shows the runs, and this alert compares the two",
         "tail the log of Dify's worker",
@@ -99,11 +93,8 @@ def available_metrics(snapshot: Snapshot, config: Config, sample: Callable[[str]
     Metrics without a source are under the key "". `sample` returns some records of a source.
     """
     found: dict[str, set[str]] = {source.name: set() for source in config.sources}
-    durable: Iterable[tuple[c.Metric, Iterable[tuple[str, ...]]]] = (
-        *snapshot.counters.items(),
-        *snapshot.histograms.items(),
-    )
-    for metric, series in durable:
+    durable: Mapping[c.Metric, Iterable[tuple[str, ...]]] = {**snapshot.counters, **snapshot.histograms}
+    for metric, series in durable.items():
         if metric.labels[:1] == ("source",):
             for name in {labels[0] for labels in series} & found.keys():
                 found[name].add(metric.name)
@@ -144,8 +135,8 @@ def _metrics_without_source(config: Config, found: set[str]) -> frozenset[str]:
 
 def evaluate(available: Mapping[str, frozenset[str]]) -> list[Verdict]:
     """The verdicts on all shipped alerts, in the order of the rules."""
-    verdicts = []
-    for alert, ways in _rules().items():
+    verdicts, rules = [], files("exporter.advice").joinpath("alerts.json").read_bytes()
+    for alert, ways in msgspec.json.decode(rules, type=dict[str, list[list[str]]]).items():
         needs_source = not any(available[""].issuperset(way) for way in ways)
         sources = tuple(
             name
@@ -178,11 +169,6 @@ def by_reason(verdicts: Iterable[Verdict]) -> dict[str, list[str]]:
         if verdict.why:
             found.setdefault(verdict.why, []).append(verdict.alert)
     return found
-
-
-def _rules() -> dict[str, list[list[str]]]:
-    text = files("exporter.advice").joinpath("alerts.json").read_bytes()
-    return msgspec.json.decode(text, type=dict[str, list[list[str]]])
 
 
 def _why(ways: list[list[str]], available: Mapping[str, frozenset[str]]) -> str:

@@ -9,7 +9,7 @@ from exporter.advice.doctor import Finding, read_end
 from exporter.config.settings import Config, SourceConfig
 from exporter.ledger.budgets import TOKENS
 from exporter.ledger.prices import Prices
-from exporter.messages import unknown
+from exporter.messages import some, unknown
 from exporter.replay.errors import InputError
 from exporter.tail.globs import tailed
 from parsers.batch import UNKNOWN, Active, OfSpan, ReceivedItems, Record, Usage
@@ -117,8 +117,7 @@ def _currency(prices: Prices, usage: Usage) -> str | None:
 def _unpriced(models: Sequence[str], *, has_list: bool) -> Iterator[Finding]:
     if models:
         start = "add one, see docs/money.md" if has_list else "start with the list in deploy/prices.toml"
-        more = f" and {len(models) - _NAMED_MODELS} more" if len(models) > _NAMED_MODELS else ""
         yield Finding(
-            f"some tokens of {', '.join(models[:_NAMED_MODELS])}{more} have no price: the log reports none, and no "
+            f"some tokens of {some(models, _NAMED_MODELS)} have no price: the log reports none, and no "
             f"[[price]] gives one ({start})"
         )

@@ -12,8 +12,6 @@ from pathlib import Path
 from msgspec import Struct
 
 from exporter.config.address import is_loopback, parse_address
-from exporter.config.proxy import unusable_settings
-from exporter.config.receive import unusable_receiver_settings
 from exporter.config.settings import Config, SourceConfig
 from exporter.messages import redact
 from exporter.replay.detect import detect, guesses, record_count, several_services
@@ -118,7 +116,7 @@ def examine_proxy(config: Config, folder: Path) -> Iterator[Finding]:
     """All findings about `[proxy]`. Relative paths are relative to `folder`."""
     settings = config.proxy.with_absolute_paths(folder)
     yield Finding(f"listens on {settings.listen}, forwards to {settings.upstream}, and writes {settings.log}")
-    for sentence in unusable_settings(settings):
+    for sentence in settings.problems():
         yield Finding(sentence, problem=True)
     yield from _unread(settings.log, "requests and tokens", config)
 
@@ -127,7 +125,7 @@ def examine_receiver(config: Config, folder: Path) -> Iterator[Finding]:
     """All findings about `[receive]`. Relative paths are relative to `folder`."""
     settings = config.receive.with_absolute_paths(folder)
     yield Finding(f"listens on {settings.listen}, and writes {settings.log}")
-    for sentence in unusable_receiver_settings(settings):
+    for sentence in settings.problems():
         yield Finding(sentence, problem=True)
     if not settings.token_file and not is_loopback(parse_address(settings.listen)[0]):
         yield Finding(

@@ -51,15 +51,12 @@ def directives(root: Path, main: Path) -> Iterator[Directive]:
         included = list[Path]()
         for directive in _parse(_read(file), str(file)):
             if directive.name == "include" and len(directive.words) > 1:
-                included += _included(root, main, directive.words[1])
+                pattern = directive.words[1]
+                where = root / pattern.lstrip("/") if pattern.startswith("/") else main.parent / pattern
+                included += map(Path, sorted(glob(str(where))))
             else:
                 yield directive
         waiting = included + waiting
-
-
-def _included(root: Path, main: Path, pattern: str) -> list[Path]:
-    where = root / pattern.lstrip("/") if pattern.startswith("/") else main.parent / pattern
-    return [Path(path) for path in sorted(glob(str(where)))]
 
 
 def _parse(text: str, file: str) -> Iterator[Directive]:
@@ -78,11 +75,7 @@ def _parse(text: str, file: str) -> Iterator[Directive]:
         if word is not None:
             if not words:
                 begin = match.start()
-            words.append(_unescaped(word))
-
-
-def _unescaped(word: str) -> str:
-    return _ESCAPED.sub(lambda match: _CHARACTERS.get(match[1], match[1]), word)
+            words.append(_ESCAPED.sub(lambda match: _CHARACTERS.get(match[1], match[1]), word))
 
 
 def _read(file: Path) -> str:

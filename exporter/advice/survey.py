@@ -104,12 +104,12 @@ class _Container(Struct, frozen=True):
 def _container(description: str) -> _Container | None:
     """Read the config.v2.json of a container; None if it is not understood."""
     try:
-        config = json.loads(_read(description))
+        config = json.loads(Path(description).read_text("utf-8", "replace"))
         labels = config["Config"].get("Labels") or {}
         service, project = (str(labels.get(f"com.docker.compose.{each}", "")) for each in ("service", "project"))
         path = str(Path(description).parent / "*-json.log")
         return _Container(str(config["Name"]).lstrip("/"), str(config["Config"]["Image"]), service, project, path)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -120,13 +120,4 @@ def _detected_options(path: str) -> Mapping[str, Any]:
     except InputError:
         return {}
     found = detect(sample, guesses()) if sample else None
-    if found is None:
-        return {}
-    return found[0].keys
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text("utf-8", "replace")
-    except OSError:
-        return ""
+    return {} if found is None else found[0].keys

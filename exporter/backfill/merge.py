@@ -3,6 +3,7 @@
 import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from msgspec import Struct
 
@@ -10,7 +11,6 @@ from exporter.ledger.postings import Postings
 from exporter.replay.jobs import Job, Listener, Reader, resolved
 from exporter.replay.pieces import Plan
 from exporter.replay.workers import Workers
-from parsers.batch import Batch
 from parsers.parser import Parser
 from parsers.slices import Slice, Slicer, SpanOf
 from parsers.values.numbers import SECOND
@@ -83,9 +83,5 @@ def _timed(
 
 def _first_step(parser: Parser, sample: bytes, line_length: int, step: Steps) -> int:
     """The end of the first step of a log, from its beginning."""
-
-    def parse(window: bytes, final: bool, skip: tuple[str, ...]) -> Batch:
-        return parser.parse_part(window, final, skip, line_length)
-
-    slices = Slicer(parse, step).slices(sample, False, (), time.time_ns())
+    slices = Slicer(partial(parser.parse_part, line_length=line_length), step).slices(sample, False, (), time.time_ns())
     return next((step(each.at)[1] for each in slices if each.at is not None), _BEGINNING)

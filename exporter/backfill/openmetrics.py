@@ -38,11 +38,7 @@ class Writer:
     """
 
     def __init__(
-        self,
-        write: Write,
-        step: int,
-        labels: Mapping[str, str],
-        gauges: Callable[[State, int], Gauges],
+        self, write: Write, step: int, labels: Mapping[str, str], gauges: Callable[[State, int], Gauges]
     ) -> None:
         self.state = State()
         self._write, self._step, self._gauges = write, step, gauges

@@ -6,9 +6,10 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import click
 from msgspec import structs
@@ -20,7 +21,7 @@ from exporter.backfill.owners import Owner, Owners
 from exporter.backfill.run import Options
 from exporter.backfill.run import backfill as write_samples
 from exporter.catalogue import METRICS
-from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, state_folder, stop
+from exporter.cli.options import candidates_or_stop, config_option, load_if_named, state_folder, stop
 from exporter.cli.parsing import cluster_option, processes_option, workers_or_stop
 from exporter.cli.replay import progress, say, tune_memory
 from exporter.config.settings import Config
@@ -31,17 +32,27 @@ from exporter.replay.named import named_files
 from exporter.replay.workers import Workers
 from parsers.batch import Batch
 
+#: Before the samples appear, its argument is called. No interrupt comes in between.
+_Finish = Callable[[Callable[[], None]], None]
+
+#: Where the samples go, and what ends them. What is not finished is removed. Raises OSError, BlocksError.
+_Target = AbstractContextManager[tuple[Write, _Finish]]
+
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")
 _OWN_LABELS = frozenset({"le"}.union(*(metric.labels for metric in METRICS)))
 
 
-def _different(_: click.Context, __: click.Parameter, labels: tuple[str, ...]) -> tuple[str, ...]:
-    names = [label.partition("=")[0] for label in labels]
-    for label, name in zip(labels, names, strict=True):
-        if name in _OWN_LABELS or names.count(name) > 1:
+def _labels(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not _LABEL.fullmatch(name):
+            stop(f'--label: expected a name and a value such as job=dify-exporter, found "{text}"')
+        if name in _OWN_LABELS or name in found:
             why = "the metrics have a label of this name" if name in _OWN_LABELS else "its name is given twice"
-            stop(f'--label: found "{label}", but {why}: choose another name')
-    return labels
+            stop(f'--label: found "{text}", but {why}: choose another name')
+        found[name] = value
+    return found
 
 
 @click.command(short_help="Write the metrics of the past, for Prometheus.")
@@ -51,30 +62,14 @@ def _different(_: click.Context, __: click.Parameter, labels: tuple[str, ...]) -
     "--step", type=click.IntRange(1, 86_400), default=60, show_default=True, help="Seconds between two samples."
 )
 @click.option(
-    "--label",
-    "labels",
-    multiple=True,
-    callback=_different,
-    help="NAME=VALUE of a label of all samples, such as job=dify.",
+    "--label", "labels", multiple=True, callback=_labels, help="NAME=VALUE of a label of all samples, such as job=dify."
 )
 @click.option("--output", help="Write OpenMetrics into this file; - is standard output.")
 @click.option("--blocks", type=click.Path(path_type=Path, file_okay=False), help="Let promtool write blocks there.")
 @processes_option
 @cluster_option
 @click.option("--adopt", is_flag=True, help="Also write the state, so that `serve` goes on without a reset.")
-@click.pass_context
-def backfill(
-    context: click.Context,
-    config_path: Path,
-    files: tuple[str, ...],
-    step: int,
-    labels: tuple[str, ...],
-    output: str | None,
-    blocks: Path | None,
-    processes: int,
-    cluster: str | None,
-    adopt: bool,
-) -> None:
+def backfill(config_path: Path, files: tuple[str, ...], adopt: bool, **options: Any) -> None:
     """Write the metrics that `serve` would have shown, with their times, from logs of the past.
 
     FILES and addresses are read like those of `replay`. A file that a configured source tails belongs to that source.
@@ -85,26 +80,21 @@ def backfill(
       dify-exporter backfill access.log* --step 300 --output past.om
       dify-exporter backfill /var/log/nginx/access.log* --blocks data --label job=dify-exporter --adopt
     """
-    if (output is None) == (blocks is None):
-        stop("expected one of --output FILE and --blocks FOLDER")
-    options = Options(step, dict(_label(text) for text in labels), adopt)
-    named = context.get_parameter_source("config_path") is not click.core.ParameterSource.DEFAULT
-    config = load_or_stop(config_path) if named or adopt or os.path.exists(config_path) else Config()
-    promtool = shutil.which("promtool")
-    if blocks is not None and promtool is None:
-        stop("--blocks: promtool is not installed; use --output, and `promtool tsdb create-blocks-from openmetrics`")
+    target = _target_or_stop(options["output"], options["blocks"])
+    config = load_if_named(config_path, adopt or os.path.exists(config_path))
+    written = Options(options["step"], options["labels"], adopt)
     tune_memory()
-    with workers_or_stop(processes, cluster, files) as workers, _sentences():
+    with workers_or_stop(options["processes"], options["cluster"], files) as workers, _sentences():
         names, known = named_files(files, say), Owners(config.sources)
         owners = {file: owner for file in names if (owner := _owner(file, known, adopt)) is not None}
         candidates = candidates_or_stop(None, None, None, config.routes.extra)
         jobs = [Job(file, owners[file].source if file in owners else None, candidates) for file in names]
         if not adopt:
-            _write(jobs, config, options, (output, blocks, promtool), workers)
+            _write(jobs, config, written, target, workers)
             return
         with _adoption(owners, known, config, config_path) as adoption:
             jobs = [structs.replace(job, may_grow=adoption.may_grow(job.file)) for job in jobs]
-            _write(jobs, config, options, (output, blocks, promtool), workers, adoption)
+            _write(jobs, config, written, target, workers, adoption)
     say(f"{state_folder(config, config_path)}: the state is written: start `serve`, which goes on from here")
 
 
@@ -112,12 +102,12 @@ def _write(
     jobs: list[Job],
     config: Config,
     options: Options,
-    target: tuple[str | None, Path | None, str | None],
+    target: _Target,
     workers: Workers | None,
     adoption: Adoption | None = None,
 ) -> None:
     """Raises InputError, WorkersError, AdoptError, BlocksError, OSError."""
-    with _target(*target) as (write, finish), progress(jobs) as advance:
+    with target as (write, finish), progress(jobs) as advance:
 
         def entered(file: str, batch: Batch) -> None:
             advance(batch)
@@ -141,13 +131,6 @@ def _sentences() -> Iterator[None]:
         if error.filename is None:
             raise
         stop(f"{str(error.filename).removesuffix('.tmp')}: cannot be written: {error.strerror}")
-
-
-def _label(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not _LABEL.fullmatch(name):
-        stop(f'--label: expected a name and a value such as job=dify-exporter, found "{text}"')
-    return name, value
 
 
 def _owner(file: str, known: Owners, adopt: bool) -> Owner | None:
@@ -183,57 +166,65 @@ def _adoption(owners: Mapping[str, Owner], known: Owners, config: Config, config
         yield adoption
 
 
-Finish = Callable[[Callable[[], None]], None]
+def _target_or_stop(output: str | None, blocks: Path | None) -> _Target:
+    if (output is None) == (blocks is None):
+        stop("expected one of --output FILE and --blocks FOLDER")
+    if output is not None:
+        return _standard_output() if output == "-" else _file(Path(output))
+    assert blocks is not None
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        stop("--blocks: promtool is not installed; use --output, and `promtool tsdb create-blocks-from openmetrics`")
+    return _blocks(blocks, promtool)
 
 
 @contextmanager
-def _target(output: str | None, blocks: Path | None, promtool: str | None) -> Iterator[tuple[Write, Finish]]:
-    """Where the samples go, and what ends them. What is not finished is removed. Raises OSError, BlocksError.
+def _standard_output() -> Iterator[tuple[Write, _Finish]]:
+    def finish(store: Callable[[], None]) -> None:
+        sys.stdout.write(END)
+        sys.stdout.flush()
+        store()
 
-    Before the samples appear, the argument of `finish` is called. No interrupt comes in between.
-    """
-    if output == "-":
+    yield lambda text, _: sys.stdout.write(text), finish
 
-        def finish(store: Callable[[], None]) -> None:
-            sys.stdout.write(END)
-            sys.stdout.flush()
+
+@contextmanager
+def _file(path: Path) -> Iterator[tuple[Write, _Finish]]:
+    temporary = Path(f"{path}.tmp")
+
+    def finish(store: Callable[[], None]) -> None:
+        file.write(END)
+        file.flush()
+        os.fsync(file.fileno())
+        with _uninterrupted():
             store()
+            temporary.replace(path)
 
-        yield lambda text, _: sys.stdout.write(text), finish
-    elif output is not None:
-        temporary = Path(f"{output}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            yield lambda text, _: file.write(text), finish
+    finally:
+        temporary.unlink(missing_ok=True)
 
-        def finish_file(store: Callable[[], None]) -> None:
-            file.write(END)
-            file.flush()
-            os.fsync(file.fileno())
-            with _uninterrupted():
-                store()
-                temporary.replace(output)
 
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                yield lambda text, _: file.write(text), finish_file
-        finally:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
-    elif blocks is not None and promtool is not None:
-        blocks.mkdir(parents=True, exist_ok=True)
-        folder = Path(mkdtemp(prefix=".backfill-", dir=blocks))
-        days = DayBlocks(promtool, folder)
+@contextmanager
+def _blocks(target: Path, promtool: str) -> Iterator[tuple[Write, _Finish]]:
+    target.mkdir(parents=True, exist_ok=True)
+    folder = Path(mkdtemp(prefix=".backfill-", dir=target))
+    days = DayBlocks(promtool, folder)
 
-        def finish_blocks(store: Callable[[], None]) -> None:
-            made = days.finish()
-            with _uninterrupted():
-                store()
-                for block in made:
-                    block.replace(blocks / block.name)
-            say(f"{blocks}: {len(made)} blocks written")
+    def finish(store: Callable[[], None]) -> None:
+        made = days.finish()
+        with _uninterrupted():
+            store()
+            for block in made:
+                block.replace(target / block.name)
+        say(f"{target}: {len(made)} blocks written")
 
-        try:
-            yield days.write, finish_blocks
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    try:
+        yield days.write, finish
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 import msgspec
 
-from exporter.cli.options import config_option, load_or_stop, stop
+from exporter.cli.options import config_option, load_if_named, stop
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.snapshot import Snapshot
@@ -34,8 +34,7 @@ _OF_DAEMON = re.compile(rb'service\\?" ?: ?\\?"dify-plugin-daemon\\?"|^\S{1,40} 
 @click.command(short_help="Show how one line is parsed and counted.")
 @config_option
 @click.argument("line", required=False)
-@click.pass_context
-def explain(context: click.Context, config_path: Path, line: str | None) -> None:
+def explain(config_path: Path, line: str | None) -> None:
     """Show how one line is parsed and counted: its parser, its fields, and the series that it increases.
 
     The line is LINE or standard input. The parsers of the configuration are tried first, if there is one, and then all
@@ -45,8 +44,7 @@ def explain(context: click.Context, config_path: Path, line: str | None) -> None
     Examples:
       tail -n 1 /var/log/nginx/access.log | dify-exporter explain
     """
-    named = context.get_parameter_source("config_path") is not click.core.ParameterSource.DEFAULT
-    config = load_or_stop(config_path) if named or os.path.exists(config_path) else Config()
+    config = load_if_named(config_path, os.path.exists(config_path))
     text = _read_line(line)
     configured = _daemon_sorted(text, (Guess(s.parser, s.name, source=s.name) for s in config.sources))
     built_in = _daemon_sorted(text, guesses(routes=config.routes.extra))

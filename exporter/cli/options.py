@@ -40,6 +40,12 @@ def load_or_stop(path: Path) -> Config:
         stop(*error.problems)
 
 
+def load_if_named(path: Path, is_needed: bool) -> Config:
+    """Load the configuration if the command needs it or --config names it; else return the default one."""
+    source = click.get_current_context().get_parameter_source("config_path")
+    return load_or_stop(path) if is_needed or source is not click.core.ParameterSource.DEFAULT else Config()
+
+
 def state_folder(config: Config, path: Path) -> Path:
     """The folder of the state. A relative one counts from the folder of the configuration file `path`."""
     return path.absolute().parent / config.exporter.state

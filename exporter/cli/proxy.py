@@ -6,7 +6,6 @@ import click
 
 from exporter.cli.options import config_option, load_or_stop
 from exporter.cli.wsgi import execute, require
-from exporter.config.proxy import unusable_settings
 
 _REQUIRED_PACKAGES = {"gunicorn": "gunicorn", "gevent": "gevent", "h11": "h11"}
 
@@ -25,5 +24,4 @@ def proxy(config_path: Path) -> None:
     require("the proxy", "proxy", _REQUIRED_PACKAGES)
     settings = config.proxy.with_absolute_paths(config_path.absolute().parent)
     startup = {"settings": settings, "routes": config.routes.extra}
-    problems, where = unusable_settings(settings), f"{config_path}: [proxy]"
-    execute("exporter.proxy", startup, settings.listen, settings.log, problems, where)
+    execute("exporter.proxy", startup, settings, f"{config_path}: [proxy]")

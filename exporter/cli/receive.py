@@ -6,7 +6,6 @@ import click
 
 from exporter.cli.options import config_option, load_or_stop
 from exporter.cli.wsgi import execute, require
-from exporter.config.receive import unusable_receiver_settings
 
 _REQUIRED_PACKAGES = {"gunicorn": "gunicorn", "gevent": "gevent"}
 
@@ -24,5 +23,4 @@ def receive(config_path: Path) -> None:
     config = load_or_stop(config_path)
     require("the receiver", "receive", _REQUIRED_PACKAGES)
     settings = config.receive.with_absolute_paths(config_path.absolute().parent)
-    problems, where = unusable_receiver_settings(settings), f"{config_path}: [receive]"
-    execute("exporter.receive", {"settings": settings}, settings.listen, settings.log, problems, where)
+    execute("exporter.receive", {"settings": settings}, settings, f"{config_path}: [receive]")

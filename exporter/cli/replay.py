@@ -6,15 +6,16 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from typing import Any
 
 import click
 
 from exporter import catalogue as c
-from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, stop
+from exporter.cli.options import candidates_or_stop, config_option, load_if_named, stop
 from exporter.cli.parsing import cluster_option, processes_option, workers_or_stop
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
@@ -22,7 +23,6 @@ from exporter.ledger.snapshot import Snapshot
 from exporter.messages import printable, redact
 from exporter.metrics.exposition import render
 from exporter.metrics.gauges import computed_gauges
-from exporter.replay.detect import Guess
 from exporter.replay.errors import InputError
 from exporter.replay.event_times import shown
 from exporter.replay.jobs import Job, jobs_of, run
@@ -88,20 +88,7 @@ def moment(value: str, local: tzinfo) -> int:
     "--output", type=click.Choice(["table", "metrics", "json"]), default="table", show_default=True,
     help="Tables, the text that `serve` would return at /metrics, or JSON.",
 )  # fmt: skip
-@click.pass_context
-def replay(
-    context: click.Context,
-    config_path: Path,
-    files: tuple[str, ...],
-    parser_name: str | None,
-    format_: str | None,
-    envelope: str | None,
-    since: int | None,
-    until: int | None,
-    processes: int,
-    cluster: str | None,
-    output: str,
-) -> None:
+def replay(config_path: Path, files: tuple[str, ...], output: str, **options: Any) -> None:
     """Read logs once, from the beginning to the end, and show what they contain.
 
     Without FILES, the sources of the configuration are read. FILES need no configuration. They can be packed (gzip,
@@ -114,18 +101,16 @@ def replay(
       dify-exporter replay /var/log/nginx/access.log*
       dify-exporter replay --since 2h --output json
     """
-    if not files and (parser_name or format_ or envelope):
+    described = options["parser_name"], options["format_"], options["envelope"]
+    if not files and any(described):
         stop("--parser, --format and --envelope describe FILES, and no FILE is named")
-    named = context.get_parameter_source("config_path") is not click.core.ParameterSource.DEFAULT
-    config = load_or_stop(config_path) if named or not files else Config()
+    span = _span_or_stop(options["since"], options["until"])
+    config = load_if_named(config_path, not files)
     ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets, is_stored=False)
-    if since is not None and until is not None and since >= until:
-        stop("--since must be before --until: nothing lies between them")
-    span, notes, code = Span(since, until), Notes(say, len(files or config.sources)), 0
-    candidates = candidates_or_stop(parser_name, format_, envelope, config.routes.extra) if files else ()
+    notes, code = Notes(say, len(files or config.sources)), 0
+    jobs = _jobs(files, described, config, notes)
     tune_memory()
-    with workers_or_stop(processes, cluster, files) as workers:
-        jobs = _named(files, candidates, notes) if files else list(_configured(config, notes))
+    with workers_or_stop(options["processes"], options["cluster"], files) as workers:
         try:
             with progress(jobs) as advance:
                 for step in run(jobs, ledger, config.limits.line_length, span, notes, workers):
@@ -137,7 +122,7 @@ def replay(
         stop(*(notes.skipped if notes.inputs == 1 else ["no input could be read"]))
     snapshot = ledger.snapshot(None)
     _say_notes(snapshot, notes, span, output)
-    if code == _INTERRUPTED:
+    if code:
         say("interrupted: the result covers only what was read until then")
     _print(snapshot, config, notes, output)
     if notes.skipped and notes.inputs > 1:
@@ -145,20 +130,31 @@ def replay(
     raise SystemExit(code or 2 * bool(notes.skipped))
 
 
-def _named(files: Iterable[str], candidates: tuple[Guess, ...], notes: Notes) -> list[Job]:
-    """The files and addresses that are named. What matches nothing is skipped."""
-    found = named_files(files, say, notes.failed)
-    notes.inputs = len(found) + len(notes.skipped)
-    return [Job(file, candidates=candidates) for file in found]
+def _span_or_stop(since: int | None, until: int | None) -> Span:
+    if since is not None and until is not None and since >= until:
+        stop("--since must be before --until: nothing lies between them")
+    return Span(since, until)
 
 
-def _configured(config: Config, notes: Notes) -> Iterator[Job]:
-    """The files of the configured sources. A source without a usable file is skipped."""
+def _jobs(
+    files: tuple[str, ...], described: tuple[str | None, str | None, str | None], config: Config, notes: Notes
+) -> list[Job]:
+    """The named files and addresses, else those of the configured sources.
+
+    What matches nothing, and a source without a usable file, is skipped.
+    """
+    if files:
+        candidates = candidates_or_stop(*described, config.routes.extra)
+        found = named_files(files, say, notes.failed)
+        notes.inputs = len(found) + len(notes.skipped)
+        return [Job(file, candidates=candidates) for file in found]
+    jobs: list[Job] = []
     for source in config.sources:
         try:
-            yield from jobs_of([source])
+            jobs += jobs_of([source])
         except InputError as error:
             notes.failed(error)
+    return jobs
 
 
 def tune_memory() -> None:

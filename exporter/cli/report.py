@@ -12,7 +12,7 @@ from typing import Any
 import click
 from msgspec import structs
 
-from exporter.cli.options import candidates_or_stop, config_option, load_or_stop, state_folder, stop
+from exporter.cli.options import candidates_or_stop, config_option, load_if_named, state_folder, stop
 from exporter.cli.parsing import cluster_option, processes_option, workers_or_stop
 from exporter.cli.replay import moment, progress, say, tune_memory
 from exporter.config.settings import Config
@@ -48,8 +48,7 @@ from parsers.values.times import zone
 )  # fmt: skip
 @processes_option
 @cluster_option
-@click.pass_context
-def report(context: click.Context, /, config_path: Path, files: tuple[str, ...], **options: Any) -> None:
+def report(config_path: Path, files: tuple[str, ...], **options: Any) -> None:
     """Show what was counted, by time and label: requests, failures, runs, tokens and cost.
 
     Without FILES, the report is made from the history by day that `serve` keeps. FILES are logs, packed or not, and
@@ -61,8 +60,7 @@ def report(context: click.Context, /, config_path: Path, files: tuple[str, ...],
       dify-exporter report --since 7d --compare --output html > week.html
       dify-exporter report /var/log/nginx/access.log* --by hour
     """
-    is_named = context.get_parameter_source("config_path") is not click.core.ParameterSource.DEFAULT
-    config = load_or_stop(config_path) if is_named or not files else Config()
+    config = load_if_named(config_path, not files)
     try:
         query = _query(config, options)
         settings = build.Options(

@@ -7,7 +7,6 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +14,8 @@ import msgspec
 
 from exporter.cli.options import stop
 from exporter.config.address import parse_address
+from exporter.config.proxy import ProxyConfig
+from exporter.config.receive import ReceiveConfig
 
 
 def require(what: str, extra: str, packages: dict[str, str]) -> None:
@@ -24,19 +25,22 @@ def require(what: str, extra: str, packages: dict[str, str]) -> None:
         stop(f"{what} needs {', '.join(others)} and {last}: install dify-exporter[{extra}]")
 
 
-def execute(module: str, startup: object, listen: str, log: str, problems: Iterable[str], where: str) -> NoReturn:
-    """Run `module` with its settings `startup`, or end the command if they cannot work. `where` names their table."""
-    if findings := [f"{where} {problem}" for problem in problems]:
+def execute(module: str, startup: object, settings: ProxyConfig | ReceiveConfig, where: str) -> NoReturn:
+    """Run `module` with what it needs at its start, or end the command if the settings cannot work.
+
+    The paths of the settings are absolute. `where` names their table.
+    """
+    if findings := [f"{where} {problem}" for problem in settings.problems()]:
         stop(*findings)
     try:
-        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        Path(settings.log).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        stop(f"{where} log: cannot be written at {log}: {error.strerror}")
-    host, port = parse_address(listen)
+        stop(f"{where} log: cannot be written at {settings.log}: {error.strerror}")
+    host, port = parse_address(settings.listen)
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
-        stop(f"{where} listen: cannot listen on {listen}: {error.strerror or error}")
+        stop(f"{where} listen: cannot listen on {settings.listen}: {error.strerror or error}")
     # The settings are passed in an unnamed file: they may exceed the length limit of an argument, and other users of
     # the machine can read arguments.
     with tempfile.TemporaryFile() as file:

@@ -45,6 +45,17 @@ class ProxyConfig(Struct, frozen=True, forbid_unknown_fields=True):
         ca = str(folder / self.upstream_ca) if self.upstream_ca else ""
         return structs.replace(self, log=str(folder / self.log), upstream_ca=ca)
 
+    def problems(self) -> Iterator[str]:
+        """One sentence for each setting that cannot work on this machine."""
+        yield from unusable_log(self.log)
+        if self.upstream_ca:
+            import ssl  # imported late: in the proxy's process gevent must patch it first
+
+            try:
+                ssl.create_default_context(cafile=self.upstream_ca)
+            except OSError as error:
+                yield f"upstream_ca: no CA bundle at {self.upstream_ca}: {error.strerror or error}"
+
 
 def _check_upstream(url: str) -> None:
     try:
@@ -59,20 +70,8 @@ def _check_upstream(url: str) -> None:
         raise ValueError(f'upstream must have no path because request paths are passed on unchanged, found "{found}"')
 
 
-def unusable_settings(settings: ProxyConfig) -> Iterator[str]:
-    """One sentence for each setting that cannot work on this machine."""
-    yield from unusable_log(settings.log)
-    if settings.upstream_ca:
-        import ssl  # imported late: in the proxy's process gevent must patch it first
-
-        try:
-            ssl.create_default_context(cafile=settings.upstream_ca)
-        except OSError as error:
-            yield f"upstream_ca: no CA bundle at {settings.upstream_ca}: {error.strerror or error}"
-
-
 def _check_app(digest: str, app_id: str) -> None:
-    from parsers.dify.telemetry import app_id_of  # imported late: it loads the whole Dify parser
+    from parsers.dify.labels import app_id_of  # imported late: it loads the whole Dify parser
 
     if not _DIGEST.fullmatch(digest):
         raise ValueError("apps: expected the SHA-256 of an API key as 64 digits 0-9a-f; never the key itself")

@@ -28,6 +28,17 @@ class ReceiveConfig(Struct, frozen=True, forbid_unknown_fields=True):
         token_file = str(folder / self.token_file) if self.token_file else ""
         return structs.replace(self, log=str(folder / self.log), token_file=token_file)
 
+    def problems(self) -> Iterator[str]:
+        """One sentence for each setting that cannot work on this machine."""
+        yield from unusable_log(self.log)
+        if self.token_file:
+            try:
+                read_token(self.token_file)
+            except OSError as error:
+                yield f"token_file: {self.token_file} cannot be read: {error.strerror}"
+            except ValueError as problem:
+                yield f"token_file: {self.token_file} {problem}"
+
 
 def read_token(token_file: str) -> bytes:
     """The token in the file, without the white space around it. Raises OSError, or ValueError if there is none.
@@ -40,15 +51,3 @@ def read_token(token_file: str) -> bytes:
     if not token.isascii() or not token.decode().isprintable() or b" " in token:
         raise ValueError("holds no token, expected printable ASCII characters without blanks on one line")
     return token
-
-
-def unusable_receiver_settings(settings: ReceiveConfig) -> Iterator[str]:
-    """One sentence for each setting that cannot work on this machine."""
-    yield from unusable_log(settings.log)
-    if settings.token_file:
-        try:
-            read_token(settings.token_file)
-        except OSError as error:
-            yield f"token_file: {settings.token_file} cannot be read: {error.strerror}"
-        except ValueError as problem:
-            yield f"token_file: {settings.token_file} {problem}"

@@ -79,18 +79,18 @@ def _with_app(ledger: SourceLedger, records: Iterable[AppRecord]) -> None:
     ledger.books.moved_to = None
 
 
-def advance(ledger: SourceLedger, at: int) -> None:
-    """Advance the event time of the current file to `at` (nanoseconds), and end the joins that are due by then."""
-    at = event_time(ledger, at)
-    ledger.last_at = max(ledger.last_at, at)
-    now = event_time(ledger, None)
-    for ended in ledger.joins.advance(ledger.file, at, now):
+def advance(ledger: SourceLedger, last: int, newest: int | None) -> None:
+    """Advance the event time of the current file, and end the joins that are due by then. See `Reached`."""
+    last, now = event_time(ledger, last), event_time(ledger, None)
+    ledger.last_at = max(ledger.last_at, last)
+    ledger.reached.advance(ledger.file, last, newest, now)
+    for ended in ledger.joins.release(ledger.file, last):
         _ended(ledger, ended)
     if ledger.joins.has_open:
-        reached = ledger.joins.reached_by_all(now)
-        for lost in ledger.joins.expire(reached):
+        by_all = ledger.reached.by_all(now)
+        for lost in ledger.joins.expire(by_all):
             _lost(ledger, lost)
-        _with_app(ledger, ledger.joins.spans.expire(reached - MAX_AGE))
+        _with_app(ledger, ledger.joins.spans.expire(by_all - MAX_AGE))
 
 
 def finalize_runs(ledger: SourceLedger, now: int | None) -> None:
@@ -98,7 +98,7 @@ def finalize_runs(ledger: SourceLedger, now: int | None) -> None:
 
     If `now` is None, nothing more will be read, so all ended runs are final.
     """
-    for ended in ledger.joins.finalize_all() if now is None else ledger.joins.finalize(now):
+    for ended in ledger.joins.finalize_all() if now is None else ledger.joins.finalize(ledger.reached, now):
         _ended(ledger, ended)
     if now is None:
         _with_app(ledger, ledger.joins.spans.release_all())

@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 from exporter.ledger.book import Book, BookKey, Entries, Entry
 from exporter.ledger.calendar import Spans, Unit
 from exporter.ledger.change_tracker import ChangeTracker
+from exporter.ledger.reached_times import ReachedTimes
 from exporter.ledger.series import Labels, Limits
 from parsers.values.numbers import SECOND
 from parsers.values.times import zone
@@ -30,9 +31,6 @@ LATE = "late"
 
 #: No event of Dify is older than 2000-01-01. A clock that was not set yet says 1970.
 _OLDEST = 946_684_800 * SECOND
-
-#: A file is being read if lines of it were posted in the last so many seconds.
-_ACTIVE = 60.0
 
 #: A time that is further ahead of the clock is not believed: days in the future would push the real ones out.
 _MAX_AHEAD = 86_400 * SECOND
@@ -59,9 +57,6 @@ class History:
         self.waiting: list[Callable[[], None]] = []
         self._clock, self._unit = clock, unit
         self._forgotten: set[BookKey] = set()
-        #: The newest event time of each file of a source, and the wall clock when it was read.
-        self._reached: dict[str, dict[str, tuple[int, float]]] = {}
-        self._begun: dict[str, float] = {}
         self._keys: dict[int, str] = {}
         self.configure(config, limits)
 
@@ -95,28 +90,16 @@ class History:
         for enter in self.waiting:
             enter()
 
-    def read(self, source: str, file: str, at: int | None) -> None:
-        """Remember that a file of a source has reached a time, and is being read."""
-        now = self._clock()
-        self._begun.setdefault(source, now)
-        if at is not None:
-            self._reached.setdefault(source, {})[file] = at, now
-
-    def forget_file(self, source: str, file: str) -> None:
-        self._reached.get(source, {}).pop(file, None)
-
-    def close_days(self, sources: Iterable[str]) -> None:
+    def close_days(self, sources: Mapping[str, ReachedTimes]) -> None:
         """Close the days that no file will reach any more."""
-        now = self._clock()
-        for source in sources:
-            if now - self._begun.get(source, now) < _ACTIVE:
-                continue
-            reached = self._reached.get(source, {})
-            floor = min((self._day(at) for at, then in reached.values() if now - then < _ACTIVE), default=LATE)
-            days = sorted(self._days(source))
-            due = [day for day in days[:-NEWEST_DAYS] if day < floor]
-            if due:
-                self.closed[source] = due[-1]
+        now = round(self._clock() * SECOND)
+        for source, reached in sources.items():
+            if reached.is_settled(now):
+                newest = (each.newest for each in reached.active(now))
+                floor = min((self._day(at) for at in newest if at is not None), default=LATE)
+                due = [day for day in sorted(self._days(source))[:-NEWEST_DAYS] if day < floor]
+                if due:
+                    self.closed[source] = due[-1]
 
     def closed_books(self, sources: frozenset[str]) -> dict[BookKey, Book]:
         """The books that are complete and wait for the archive.
@@ -134,7 +117,6 @@ class History:
         return {key: book for key, book in self.books.items() if key[1] != LATE and is_complete(*key)}
 
     def forget(self, keys: Iterable[BookKey]) -> None:
-        """Remove books that are in the archive."""
         for key in keys:
             if self.books.pop(key, None) is not None:
                 self._forgotten.add(key)

@@ -9,12 +9,13 @@ A client can choose the trace id (the header `traceparent`), so several runs can
 counts as exactly one run; only the beginning and the error that are joined to it may then belong to another run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct, structs
 
 from exporter.ledger.change_tracker import ChangeTracker, evicted
+from exporter.ledger.reached_times import ReachedTimes
 from exporter.ledger.span_apps import SpanApps
 from exporter.ledger.streams import Streams
 from parsers.batch import UNKNOWN, Accepted, Closed, ErrorLevel, Opened, TraceError
@@ -27,9 +28,6 @@ MAX_AGE = 24 * 3600 * SECOND
 HOLD = 2 * SECOND
 #: Lines of one file are out of order by at most this many nanoseconds.
 _DISORDER = 2 * SECOND
-
-#: A file is being read if lines of it were posted in the last so many nanoseconds of the wall clock.
-_ACTIVE = 60 * SECOND
 
 _RANKS: dict[ErrorLevel, int] = {"node": 0, "plugin": 1, "run": 2}
 
@@ -73,17 +71,32 @@ class Joins:
     has its final outcome.
     """
 
-    def __init__(self, capacity: int, now: int) -> None:
-        """`now` is the wall clock in nanoseconds."""
+    def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._started_at = now
-        #: The event time of the last lines of each file, and the wall clock when they were read.
-        self._reached: dict[str, tuple[int, int]] = {}
         self.waiting: ChangeTracker[str, Opened] = ChangeTracker()
         self.held: ChangeTracker[str, Ended] = ChangeTracker()
         self.errors: ChangeTracker[str, TraceError] = ChangeTracker()
         self.streams = Streams()
         self.spans = SpanApps()
+
+    @property
+    def tables(self) -> dict[str, ChangeTracker[Any, Any]]:
+        """All tables by their names in the state, see `exporter.ledger.state`."""
+        return {
+            "waiting": self.waiting,
+            "held": self.held,
+            "errors": self.errors,
+            "streams": self.streams.blocks,
+            "span_apps": self.spans.known,
+            "of_spans": self.spans.waiting,
+        }
+
+    def restore(self, stored: Mapping[str, Mapping[Any, Any]]) -> None:
+        """Restore the stored entries of all tables."""
+        for name, table in self.tables.items():
+            table.enter(dict(sorted(stored[name].items(), key=_by_arrival)))
+        self.streams.restored()
+        self.spans.restored()
 
     @property
     def has_open(self) -> bool:
@@ -165,46 +178,28 @@ class Joins:
         for _ in evicted(self.errors, self.capacity):
             pass
 
-    def advance(self, file: str, at: int, now: int) -> Iterator[Ended]:
-        """Advance the event time of a file to `at`, while the wall clock is `now`; both in nanoseconds.
+    def release(self, file: str, at: int) -> Iterator[Ended]:
+        """Remove and return the runs of a file that are final because the file has reached the event time `at`.
 
-        Returns the runs of that file that are final by event time alone. While a backlog is read, the wall clock says
-        nothing about them.
+        While a backlog is read, the wall clock says nothing about them.
         """
-        self._reached[file] = at, now
         for ended in [each for each in self.held.values() if each.file == file]:
             if ended.at <= at - HOLD - _DISORDER:
                 yield self.held.pop(ended.trace_id)
 
-    def reached_by_all(self, now: int) -> int:
-        """The event time that all files have reached that are being read, while the wall clock is `now`.
+    def finalize(self, reached: ReachedTimes, now: int) -> Iterator[Ended]:
+        """Remove and return the runs that are final at `now` (wall clock, nanoseconds), even if no line follows.
 
-        Several files of a source may be read at once, or one after the other, and one may be days ahead.
-        """
-        return min((at for at, then in self._reached.values() if now - then < _ACTIVE), default=0)
-
-    def finalize(self, now: int) -> Iterator[Ended]:
-        """Remove and return the runs that are final at `now` (wall clock, nanoseconds).
-
-        Where no line follows, event time is assumed to advance with the wall clock. A clock that was set back by more
-        than HOLD has advanced too, by an unknown time.
+        If the clock was set back by more than HOLD, they are final too.
         """
         for ended in list(self.held.values()):
-            at, then = self._reached.get(ended.file, (ended.at, self._started_at))
-            if at + abs(now - then) >= ended.at + HOLD:
+            if reached.assumed(ended.file, ended.at, now) >= ended.at + HOLD:
                 yield self.held.pop(ended.trace_id)
 
     def forget_changes(self) -> None:
         """Drop the record of what has changed, which grows with every run, if no state is stored."""
-        tables: tuple[ChangeTracker[Any, Any], ...] = (
-            self.waiting, self.held, self.errors, self.streams.blocks, self.spans.known, self.spans.waiting,
-        )  # fmt: skip
-        for table in tables:
+        for table in self.tables.values():
             table.changes()
-
-    def forget(self, file: str) -> None:
-        """Drop the event time of a file generation that is no longer read."""
-        self._reached.pop(file, None)
 
     def finalize_all(self) -> Iterator[Ended]:
         """Remove and return all held runs, because nothing more will be read."""
@@ -212,7 +207,7 @@ class Joins:
             yield self.held.pop(next(iter(self.held)))
 
     def expire(self, now: int) -> Iterator[Opened]:
-        """Remove and return the runs that began more than a day before `now`, see `reached_by_all`.
+        """Remove and return the runs that began more than a day before `now`, see `ReachedTimes.by_all`.
 
         Errors of that age are dropped.
         """
@@ -223,3 +218,9 @@ class Joins:
             if first.at is None or first.at > now - MAX_AGE:
                 return
             yield self.waiting.pop(first.trace_id)
+
+
+def _by_arrival(entry: tuple[Any, Any]) -> int:
+    """The key of a stored entry to sort by: its time in nanoseconds, or the number of a block."""
+    key, value = entry
+    return key if isinstance(key, int) else value.at or 0

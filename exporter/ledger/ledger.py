@@ -20,11 +20,12 @@ from exporter.ledger.joins import Joins
 from exporter.ledger.post import post
 from exporter.ledger.postings import Postings
 from exporter.ledger.prices import Price, Prices
+from exporter.ledger.reached_times import ReachedTimes
 from exporter.ledger.series import Labels, Limits, Series
 from exporter.ledger.snapshot import Snapshot, present, snapshot_of
 from exporter.ledger.source_books import SourceBooks
 from exporter.ledger.source_ledger import SourceLedger, event_time
-from exporter.ledger.state import MetricSchema, State, keep_compatible
+from exporter.ledger.state import SOURCE_TABLES, MetricSchema, State, keep_compatible
 from exporter.ledger.window_slices import WindowSlices
 from exporter.tail.position import Position, RotationEvents, Window
 from parsers.batch import Batch
@@ -46,16 +47,12 @@ class Ledger:
     ) -> None:
         """`buckets` are bounds in seconds by metric name. Without `is_stored`, `changes` is never called."""
         self._lock = threading.Lock()
-        self._is_stored = is_stored
-        self._clock = clock
-        self._limits = limits
+        self._is_stored, self._clock, self._limits = is_stored, clock, limits
         self._series = Series(limits, clock, buckets)
         self._prices = Prices(tuple(prices))
         self._budgets = Budgets(budgets)
         self.keep_history(History(HistoryConfig(days=0), limits, clock))
         self._ledgers: dict[str, SourceLedger] = {}
-        self._positions: dict[str, ChangeTracker[str, Position]] = {}
-        self._searched_paths: dict[str, ChangeTracker[str, bool]] = {}
         self._schemas: ChangeTracker[str, MetricSchema] = ChangeTracker()
         self._schemas.enter(
             {m.name: MetricSchema(m.labels, self._series.bounds.get(m, ())) for m in self._series.created}
@@ -90,7 +87,7 @@ class Ledger:
     def positions(self, source: str) -> dict[str, Position]:
         """The positions from which reading continues, by file generation."""
         with self._lock:
-            return dict(self._positions.get(source, {}))
+            return dict(self._source_ledger(source).positions)
 
     def searched_paths(self, source: str) -> list[str]:
         """The paths that were searched completely: each file that existed there has a position.
@@ -98,12 +95,12 @@ class Ledger:
         A file that appears there later is new, so it is read from its beginning.
         """
         with self._lock:
-            return list(self._searched_paths.get(source, {}))
+            return list(self._source_ledger(source).searched_paths)
 
     def set_searched_paths(self, source: str, paths: Iterable[str]) -> None:
         """Replace the searched paths of a source."""
         with self._lock:
-            searched = self._searched_paths.setdefault(source, ChangeTracker())
+            searched = self._source_ledger(source).searched_paths
             wanted = dict.fromkeys(paths, True)
             for path in searched.keys() - wanted.keys():
                 del searched[path]
@@ -117,30 +114,22 @@ class Ledger:
         slices = self._windows.cut(window, batch)
         with self._lock:
             ledger = self._source_ledger(window.source)
-            positions = self._positions.setdefault(window.source, ChangeTracker())
-            posted = positions.get(window.file)
+            posted = ledger.positions.get(window.file)
             if posted is not None and posted.offset != window.position.offset:
                 raise ValueError(f"window begins at {window.position.offset}, posted up to {posted.offset}")
             ledger.file = window.file
             for each in slices:
                 self._enter(ledger, each)
-            self._history.read(window.source, window.file, slices[-1].at)
             self._count_events(window.source, window.events)
-            position = positions[window.file] = window.after(batch.consumed, batch.skip)
+            position = ledger.positions[window.file] = window.after(batch.consumed, batch.skip)
             for file in window.events.forget:
-                positions.pop(file, None)
-                ledger.joins.forget(file)
-                self._history.forget_file(window.source, file)
+                ledger.positions.pop(file, None)
+                ledger.reached.forget(file)
                 self._windows.forget(window.source, file)
             return position
 
     def enter(
-        self,
-        source: str,
-        batch: Batch,
-        at: int | None = None,
-        is_late: bool = False,
-        postings: Postings | None = None,
+        self, source: str, batch: Batch, at: int | None = None, is_late: bool = False, postings: Postings | None = None
     ) -> None:
         """Enter a batch without a position, as a replay does. `at` and `is_late` are those of its slice.
 
@@ -173,7 +162,8 @@ class Ledger:
         with self._lock:
             self._finalize_runs(self._clock())
             self._history.enter_waiting()
-            self._history.close_days(self._ledgers)
+            # A source without positions is not tailed: the lines of a backfill may be of any day.
+            self._history.close_days({name: each.reached for name, each in self._ledgers.items() if each.positions})
             state = self._state(ChangeTracker.changes)
             state.history, state.closed = self._history.changes(), {**self._history.closed}
             return state
@@ -208,7 +198,8 @@ class Ledger:
     def restore(self, state: State, sources: Iterable[str]) -> list[str]:
         """Restore a stored state before anything is entered. Returns a warning for each part that cannot be kept."""
         with self._lock:
-            kept, warnings = keep_compatible(state, self._schemas, frozenset(sources), self._limits)
+            names = list(sources)
+            kept, warnings = keep_compatible(state, self._schemas, frozenset(names), self._limits)
             for metric, created in self._series.created.items():
                 created.enter(kept.created.get(metric.name, {}))
             for metric, counters in self._series.counters.items():
@@ -218,50 +209,30 @@ class Ledger:
                 histograms.enter(
                     {labels: structs.replace(each, total=int(each.total)) for labels, each in stored.items()}
                 )
-            for name, last_at in kept.last_at.items():
-                self._source_ledger(name).last_at = last_at
-            for name, positions in kept.positions.items():
-                self._positions.setdefault(name, ChangeTracker()).enter(present(positions))
-            for name, searched in kept.searched_paths.items():
-                self._searched_paths.setdefault(name, ChangeTracker()).enter(present(searched))
-            for name, active in kept.active.items():
-                self._source_ledger(name).active.enter(present(active))
-            self._restore_joins(kept)
+            for name in names:
+                ledger = self._source_ledger(name)
+                ledger.last_at = kept.last_at.get(name, 0)
+                ledger.restore({field: present(getattr(kept, field).get(name, {})) for field in SOURCE_TABLES})
+            for source, _, _, status in self._series.counters[c.RUNS]:
+                if status == "succeeded":  # only telemetry reports this status
+                    self._source_ledger(source).has_telemetry = True
             self._history.restore(
                 {key: present(book) for key, book in kept.history.items() if book is not None}, kept.closed
             )
             return warnings + self._budgets.restore({key: present(spent) for key, spent in state.spent.items()})
 
-    def _restore_joins(self, kept: State) -> None:
-        for source, _, _, status in self._series.counters[c.RUNS]:
-            if status == "succeeded":  # only telemetry reports this status
-                self._source_ledger(source).has_telemetry = True
-        for name, waiting in kept.waiting.items():
-            by_age = sorted(present(waiting).items(), key=lambda item: item[1].at or 0)
-            self._source_ledger(name).joins.waiting.enter(dict(by_age))
-        for name, held in kept.held.items():
-            self._source_ledger(name).joins.held.enter(present(held))
-        for name, errors in kept.errors.items():
-            by_time = dict(sorted(present(errors).items(), key=lambda item: item[1].at))
-            self._source_ledger(name).joins.errors.enter(by_time)
-        for name, blocks in kept.streams.items():
-            self._source_ledger(name).joins.streams.restore(present(blocks))
-        for name in kept.span_apps.keys() | kept.of_spans.keys():
-            spans = self._source_ledger(name).joins.spans
-            spans.restore(present(kept.span_apps.get(name, {})), present(kept.of_spans.get(name, {})))
-
     def _source_ledger(self, source: str) -> SourceLedger:
         ledger = self._ledgers.get(source)
         if ledger is None:
-            joins = Joins(self._limits.open_joins, round(self._clock() * SECOND))
             ledger = self._ledgers[source] = SourceLedger(
                 source,
                 self._series,
                 self._prices,
                 self._budgets,
                 self._clock,
-                joins,
+                Joins(self._limits.open_joins),
                 SourceBooks(self._history, source),
+                ReachedTimes(round(self._clock() * SECOND)),
             )
             for metric, label_sets in c.INITIAL:
                 for labels in label_sets:
@@ -289,7 +260,7 @@ class Ledger:
             ledger.joins.forget_changes()
         if batch.last_at is not None:
             self._budgets.see(event_time(ledger, batch.last_at))
-            advance(ledger, batch.last_at)
+            advance(ledger, batch.last_at, each.at)
             ledger.usage_at = max(ledger.usage_at, event_time(ledger, batch.last_at))
 
     def _count_events(self, source: str, events: RotationEvents) -> None:
@@ -306,20 +277,14 @@ class Ledger:
             return {name: entries for name, table in tables if (entries := taken(table))}
 
         series, ledgers = self._series, self._ledgers.items()
+        tables = [(source, each.tables) for source, each in ledgers]
+        by_field: dict[str, Any] = {f: by_name((source, each[f]) for source, each in tables) for f in SOURCE_TABLES}
         return State(
             schemas=taken(self._schemas),
             counters=by_name((m.name, table) for m, table in series.counters.items()),
             histograms=by_name((m.name, table) for m, table in series.histograms.items()),
             created=by_name((m.name, table) for m, table in series.created.items()),
-            positions=by_name(self._positions.items()),
-            searched_paths=by_name(self._searched_paths.items()),
-            waiting=by_name((source, each.joins.waiting) for source, each in ledgers),
-            held=by_name((source, each.joins.held) for source, each in ledgers),
-            errors=by_name((source, each.joins.errors) for source, each in ledgers),
-            streams=by_name((source, each.joins.streams.blocks) for source, each in ledgers),
-            span_apps=by_name((source, each.joins.spans.known) for source, each in ledgers),
-            of_spans=by_name((source, each.joins.spans.waiting) for source, each in ledgers),
-            active=by_name((source, each.active) for source, each in ledgers),
             last_at={source: each.last_at for source, each in ledgers if each.last_at},
             spent=by_name(self._budgets.spent.items()),
+            **by_field,
         )

@@ -22,6 +22,7 @@ from exporter.ledger.history import History, HistoryConfig
 from exporter.ledger.joins import Joins
 from exporter.ledger.post import FOLDS, post
 from exporter.ledger.prices import Prices
+from exporter.ledger.reached_times import ReachedTimes
 from exporter.ledger.series import Labels, Limits, Series
 from exporter.ledger.source_books import SourceBooks
 from exporter.ledger.source_ledger import SourceLedger
@@ -73,7 +74,9 @@ class Tally:
         self._series = _Series(Limits(), _no_clock, self._buckets)
         self._usages: dict[tuple[object, ...], b.Usage] = {}
         books = SourceBooks(History(self._history, Limits(), _no_clock), self._source)
-        self._ledger = SourceLedger(self._source, self._series, Prices(()), Budgets(), _no_clock, Joins(0, 0), books)
+        self._ledger = SourceLedger(
+            self._source, self._series, Prices(()), Budgets(), _no_clock, Joins(0), books, ReachedTimes(0)
+        )
 
     def post(self, records: Sequence[b.Record]) -> tuple[b.Record, ...]:
         """Add records up. Returns those whose order matters, which are not added."""

@@ -102,7 +102,6 @@ class Prices:
             self._by_model.setdefault(price.model, []).append(price)
 
     def knows(self, model: str) -> bool:
-        """Whether the list names the model."""
         return model in self._by_model
 
     def find(self, usage: Usage, at: int) -> Price | None:

@@ -44,10 +44,7 @@ class Series:
     """All counters and histograms. Not thread-safe: the ledger locks."""
 
     def __init__(
-        self,
-        limits: Limits,
-        clock: Callable[[], float],
-        buckets: Mapping[str, tuple[float, ...]] | None = None,
+        self, limits: Limits, clock: Callable[[], float], buckets: Mapping[str, tuple[float, ...]] | None = None
     ) -> None:
         """`clock` returns the wall clock in seconds. `buckets` replaces the bounds of histograms, in seconds."""
         self.limits = limits

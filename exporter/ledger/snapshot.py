@@ -39,12 +39,8 @@ class Snapshot(Struct, frozen=True):
     @property
     def in_order(self) -> "Snapshot":
         """The same numbers, sorted by their labels: the order no longer depends on how a log was cut."""
-        counters = {
-            metric: dict(sorted(found.items(), key=lambda item: item[0])) for metric, found in self.counters.items()
-        }
-        histograms = {
-            metric: dict(sorted(found.items(), key=lambda item: item[0])) for metric, found in self.histograms.items()
-        }
+        counters = {metric: _sorted(found) for metric, found in self.counters.items()}
+        histograms = {metric: _sorted(found) for metric, found in self.histograms.items()}
         return structs.replace(self, counters=counters, histograms=histograms)
 
 
@@ -65,8 +61,7 @@ def snapshot_of(state: State, now: float | None) -> Snapshot:
         last_at={source: at / SECOND for source, at in state.last_at.items()},
         active={
             source: _active(
-                present(workers).values(),
-                state.last_at.get(source, 0) if now is None else round(now * SECOND),
+                present(workers).values(), state.last_at.get(source, 0) if now is None else round(now * SECOND)
             )
             for source, workers in state.active.items()
             if workers

@@ -1,6 +1,7 @@
 """What the records of one source can change, and the time at which they count."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from msgspec import Struct, field
 
@@ -8,14 +9,19 @@ from exporter.ledger.budgets import Budgets
 from exporter.ledger.change_tracker import ChangeTracker
 from exporter.ledger.joins import Joins
 from exporter.ledger.prices import Prices
+from exporter.ledger.reached_times import ReachedTimes
 from exporter.ledger.series import Series
 from exporter.ledger.source_books import SourceBooks
+from exporter.tail.position import Position
 from parsers.batch import Active
 from parsers.values.numbers import SECOND
 
 
 class SourceLedger(Struct):
     """Everything that the records of one source can change.
+
+    `positions` are those of its file generations, `searched_paths` its paths that were searched completely (the keys),
+    `active` the requests of each proxy worker, `reached` how far its files were read.
 
     `clock` returns the wall clock in seconds. `last_at` is the newest event time, and `usage_at` is the time at which
     a usage without a time counts; both are in nanoseconds, and 0 if none is known yet. `file` is the file generation
@@ -30,11 +36,31 @@ class SourceLedger(Struct):
     clock: Callable[[], float]
     joins: Joins
     books: SourceBooks
+    reached: ReachedTimes
+    positions: ChangeTracker[str, Position] = field(default_factory=ChangeTracker)
+    searched_paths: ChangeTracker[str, bool] = field(default_factory=ChangeTracker)
     active: ChangeTracker[str, Active] = field(default_factory=ChangeTracker)
     last_at: int = 0
     file: str = ""
     has_telemetry: bool = False
     usage_at: int = 0
+
+    @property
+    def tables(self) -> dict[str, ChangeTracker[Any, Any]]:
+        """All stored tables, by their fields of `exporter.ledger.state.State`."""
+        return {
+            "positions": self.positions,
+            "searched_paths": self.searched_paths,
+            "active": self.active,
+            **self.joins.tables,
+        }
+
+    def restore(self, stored: Mapping[str, Mapping[Any, Any]]) -> None:
+        """Restore the stored entries of all tables."""
+        self.positions.enter(stored["positions"])
+        self.searched_paths.enter(stored["searched_paths"])
+        self.active.enter(stored["active"])
+        self.joins.restore(stored)
 
 
 def event_time(ledger: SourceLedger, at: int | None) -> int:

@@ -6,7 +6,7 @@ its own. So the app is looked up along the parents, never by the trace. The line
 that of the node; it may also never come.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from msgspec import Struct, structs
 
@@ -39,14 +39,12 @@ class SpanApps:
         self.waiting: ChangeTracker[str, Waiting] = ChangeTracker()
         self._size = 0
 
-    def restore(self, known: Mapping[str, SpanApp], waiting: Mapping[str, Waiting]) -> None:
-        """Restore stored entries."""
-        self.known.enter(dict(sorted(known.items(), key=lambda item: item[1].at or 0)))
-        self.waiting.enter(dict(sorted(waiting.items(), key=lambda item: item[1].at)))
+    def restored(self) -> None:
+        """Take note that stored entries were entered."""
         self._size = sum(len(each.records) for each in self.waiting.values())
 
     def add_span(self, span: SpanApp, capacity: int) -> Iterator[AppRecord]:
-        """Add what a line tells of a span, unless it is known. Returns the records that waited for it."""
+        """Add what a line says about a span, unless it is known. Returns the records that waited for it."""
         before = self.known.get(span.span)
         if before is not None and span.app_id in (before.app_id, UNKNOWN):
             return
@@ -62,7 +60,8 @@ class SpanApps:
     def add_record(self, of_span: OfSpan, at: int, capacity: int) -> Iterator[AppRecord]:
         """Add a record at time `at` (nanoseconds). Returns it if its app is known, and records that no longer fit."""
         yield from self._add(of_span.parent, of_span.record, at)
-        yield from self._trim(capacity)
+        while self._size > capacity:
+            yield from self._release_oldest()
 
     def _add(self, span: str, record: AppRecord, at: int) -> Iterator[AppRecord]:
         app_id, missing = self._look_up(span)
@@ -88,10 +87,6 @@ class SpanApps:
         waiting = self.waiting.pop(span, None)
         self._size -= len(waiting.records) if waiting else 0
         return waiting
-
-    def _trim(self, capacity: int) -> Iterator[AppRecord]:
-        while self._size > capacity:
-            yield from self._release_oldest()
 
     def _release_oldest(self) -> tuple[AppRecord, ...]:
         waiting = self._release(next(iter(self.waiting)))

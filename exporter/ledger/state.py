@@ -22,10 +22,12 @@ from parsers.batch import Active, Opened, SpanApp, TraceError
 
 VERSION = 4
 
-_TABLES = (
-    "counters", "histograms", "created", "positions", "searched_paths", "waiting", "held", "errors", "streams",
-    "span_apps", "of_spans", "active", "spent", "history",
+#: The fields that are keyed by source and hold the tables of a `SourceLedger`.
+SOURCE_TABLES = (
+    "positions", "searched_paths", "waiting", "held", "errors", "streams", "span_apps", "of_spans", "active",
 )  # fmt: skip
+
+_TABLES = ("counters", "histograms", "created", *SOURCE_TABLES, "spent", "history")
 
 #: The names in the state file, where they differ from the fields.
 _STORED_NAMES = {"schemas": "shapes", "searched_paths": "sought"}
@@ -126,20 +128,9 @@ def keep_compatible(
     Also returns one warning for each part that does not fit.
     """
     warnings = []
-    kept = State(
-        positions=_only(sources, state.positions),
-        searched_paths=_only(sources, state.searched_paths),
-        waiting=_only(sources, state.waiting),
-        held=_only(sources, state.held),
-        errors=_only(sources, state.errors),
-        streams=_only(sources, state.streams),
-        span_apps=_only(sources, state.span_apps),
-        of_spans=_only(sources, state.of_spans),
-        active=_only(sources, state.active),
-        last_at=_only(sources, state.last_at),
-        history=state.history,
-        closed=state.closed,
-    )
+    kept = State(history=state.history, closed=state.closed)
+    for field in (*SOURCE_TABLES, "last_at"):
+        setattr(kept, field, {name: each for name, each in getattr(state, field).items() if name in sources})
     for name, schema in state.schemas.items():
         why = _incompatibility(schema, schemas.get(name))
         values: dict[Labels, Any] = state.counters.get(name, {}) or state.histograms.get(name, {})
@@ -159,10 +150,6 @@ def keep_compatible(
     removed = sorted((state.positions.keys() | state.last_at.keys()) - sources)
     warnings += [f"source {name} is no longer configured: it is dropped with its series" for name in removed]
     return kept, warnings
-
-
-def _only(sources: frozenset[str], by_source: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in by_source.items() if name in sources}
 
 
 def _incompatibility(stored: MetricSchema, present: MetricSchema | None) -> str:

@@ -58,9 +58,8 @@ class Streams:
         self._newest: dict[str, int] | None = None
         self._before: dict[str, tuple[int, ...]] = {}
 
-    def restore(self, blocks: Mapping[int, Block]) -> None:
-        """Restore stored blocks."""
-        self.blocks.enter(dict(sorted(blocks.items())))
+    def restored(self) -> None:
+        """Take note that stored blocks were entered."""
         self._size = sum(len(block.times) for block in self.blocks.values())
 
     def add(self, accepted: Accepted, errors: Mapping[str, TraceError], capacity: int) -> set[str]:

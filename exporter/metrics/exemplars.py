@@ -84,7 +84,6 @@ class Exemplars:
                 del self._found[key]
 
     def by_metric(self) -> Mapping[c.Metric, BySeries]:
-        """All exemplars."""
         with self._lock:
             found = list(self._found.items())
         result: dict[c.Metric, dict[Labels, dict[int, Exemplar]]] = {}

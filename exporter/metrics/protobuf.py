@@ -1,7 +1,7 @@
 """Prints a snapshot as PrometheusProto: delimited `io.prometheus.client.MetricFamily` messages, encoded by hand.
 
 The messages and the numbers of their fields are those of metrics.proto in github.com/prometheus/client_model. Only this
-format carries native histograms; their classic buckets stand beside them. The protobuf library takes several times as
+format carries native histograms; their classic buckets are beside them. The protobuf library takes several times as
 long. The tests decode this output with it.
 """
 
@@ -112,10 +112,7 @@ def _metric(labels: bytes, kind: str, value: bytes) -> bytes:
 
 
 def _numbers(
-    values: Mapping[Labels, int | float | Decimal],
-    created: Mapping[Labels, float],
-    parts: _Parts,
-    exemplars: BySeries,
+    values: Mapping[Labels, int | float | Decimal], created: Mapping[Labels, float], parts: _Parts, exemplars: BySeries
 ) -> Iterator[bytes]:
     """The metrics of a counter or gauge. Only counters have exemplars."""
     for labels, value in values.items():

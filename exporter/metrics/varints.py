@@ -81,5 +81,4 @@ def _columns(row: int, lane: int, number: int, length: int) -> list[bytes]:
 
 @lru_cache(maxsize=1024)
 def _ones(number: int, lane: int) -> int:
-    """A row of ones."""
     return int.from_bytes((1).to_bytes(lane // 8, "little") * number, "little")

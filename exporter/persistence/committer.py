@@ -47,11 +47,8 @@ class Committer(Generic[Form]):
         """`clock` gives the wall clock in seconds; `render` prints a snapshot in one of its forms. Without a
         checkpoint every scrape gets the live numbers. `after_commit` is called after each good commit.
         """
-        self._ledger = ledger
-        self._checkpoint = checkpoint
-        self._clock = clock
-        self._render = render
-        self._after_commit = after_commit
+        self._ledger, self._checkpoint, self._clock = ledger, checkpoint, clock
+        self._render, self._after_commit = render, after_commit
         self._changed = threading.Condition()
         self._requested: dict[Form, Future[bytes]] = {}
         self._deadline = _NEVER  # monotonic clock; from then on the present commit takes too long

@@ -33,7 +33,7 @@ from exporter.wsgi.responses import (
 from exporter.wsgi.yield_cpu import yield_cpu
 from parsers.access.routes import Routes
 from parsers.batch import UNKNOWN
-from parsers.dify.telemetry import app_id_of
+from parsers.dify.labels import app_id_of
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds
@@ -47,10 +47,7 @@ class App:
         self.upstream = Upstream(
             settings.upstream, settings.upstream_ca, settings.connect_timeout, settings.read_timeout
         )
-        self._settings = settings
-        self._routes = routes
-        self._log = log
-        self._monitor = monitor
+        self._settings, self._routes, self._log, self._monitor = settings, routes, log, monitor
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["RAW_URI"] == HEALTH_PATH:
@@ -186,13 +183,7 @@ class App:
 
 def _refuse_unsupported(environ: Environ) -> None:
     if environ["REQUEST_METHOD"] == "CONNECT":
-        raise RefusedError(
-            "405 Method Not Allowed", "method_not_allowed", "this proxy does not support CONNECT", close=True
-        )
+        raise RefusedError(405, "this proxy does not support CONNECT", close=True)
     if "websocket" in str(environ.get("HTTP_UPGRADE", "")).lower():
-        raise RefusedError(
-            "501 Not Implemented",
-            "websocket_not_supported",
-            "this proxy does not support WebSockets: send /socket.io/ to Dify's api_websocket directly",
-            close=True,
-        )
+        message = "this proxy does not support WebSockets: send /socket.io/ to Dify's api_websocket directly"
+        raise RefusedError(501, message, close=True, code="websocket_not_supported")

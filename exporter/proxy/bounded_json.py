@@ -33,10 +33,7 @@ class BoundedJson:
     def _start_document(self) -> None:
         self._kept = bytearray()
         self._string_start = -1  # index in `_kept` of the first byte inside the open string; -1 outside a string
-        self._is_skipping = False
-        self._is_escaped = False
-        self._is_too_long = False
-        self._is_error_text = False
+        self._is_skipping = self._is_escaped = self._is_too_long = self._is_error_text = False
         self._error_texts = 0
 
     def __bool__(self) -> bool:

@@ -13,8 +13,8 @@ class UpstreamError(Exception):
     def refusal(self) -> RefusedError:
         """The response to the client if none has started."""
         if self.outcome == "upstream_timeout":
-            return RefusedError("504 Gateway Timeout", "gateway_timeout", "Dify did not answer in time")
-        return RefusedError("502 Bad Gateway", "bad_gateway", _SENTENCES[self.outcome])
+            return RefusedError(504, "Dify did not answer in time")
+        return RefusedError(502, _SENTENCES[self.outcome])
 
 
 _SENTENCES = {

@@ -24,7 +24,7 @@ _BEARER = "Bearer "
 def origin_form(target: str) -> str:
     """The request target in origin form (RFC 9112 §3.2.1), its path and query unchanged. Raises RefusedError."""
     if "#" in target:  # a target has no fragment, and servers disagree on where its path ends
-        raise RefusedError("400 Bad Request", "bad_request", "the request target has a fragment", close=True)
+        raise RefusedError(400, "the request target has a fragment", close=True)
     if target[:1] == "/" or target == "*":
         return target
     path = _SCHEME_AND_AUTHORITY.sub("", target, count=1)
@@ -72,7 +72,7 @@ def host_of(environ: Mapping[str, Any]) -> str:
     absolute = _SCHEME_AND_AUTHORITY.match(environ["RAW_URI"])
     host = absolute[1].rpartition("@")[2] if absolute else str(environ.get("HTTP_HOST", ""))
     if not host and environ["SERVER_PROTOCOL"] != "HTTP/1.0":
-        raise RefusedError("400 Bad Request", "bad_request", "the request has no Host", close=True)
+        raise RefusedError(400, "the request has no Host", close=True)
     return host
 
 

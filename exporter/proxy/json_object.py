@@ -6,7 +6,7 @@ from typing import Any
 
 from parsers.values import json as lenient_json
 
-_decode = lenient_json.decoder(object)
+_read = lenient_json.reader(object)
 
 
 def decode_object(text: bytes) -> dict[str, Any]:
@@ -14,10 +14,7 @@ def decode_object(text: bytes) -> dict[str, Any]:
 
     Dify writes a blocking response with json.dumps (api/libs/helper.py), so NaN and half surrogate pairs may be in it.
     """
-    try:
-        document = _decode(text.removeprefix(codecs.BOM_UTF8))
-    except (ValueError, RecursionError):
-        return {}
+    document = _read(text.removeprefix(codecs.BOM_UTF8))
     return document if isinstance(document, dict) else {}
 
 

@@ -20,9 +20,7 @@ class RequestLog:
     """
 
     def __init__(self, file: LogFile, worker: str, clock: Callable[[], float] = time.time) -> None:
-        self._file = file
-        self._worker = worker
-        self._clock = clock
+        self._file, self._worker, self._clock = file, worker, clock
         self.active = 0
         self._dropped = 0
         self._logged_active = 0

@@ -27,7 +27,7 @@ class CompletionRefusedError(RefusedError):
 
     @classmethod
     def of(cls, refused: RefusedError) -> "CompletionRefusedError":
-        return cls(refused.status, refused.code, str(refused), refused.close)
+        return cls(refused.status_code, str(refused), refused.close, refused.code)
 
     def body(self) -> bytes:
         return _error(self.code, str(self))
@@ -46,8 +46,7 @@ class CompletionTranslator:
         self._include_usage = nested(request, "stream_options").get("include_usage") is True
         self._created = int(time.time())
         self._rest = b""
-        self._has_started = False
-        self._has_failed = False
+        self._has_started = self._has_failed = False
         query, files = _query(request)
         message: dict[str, Any] = {
             "query": query,
@@ -125,7 +124,7 @@ def _completion_request(pieces: Iterable[bytes]) -> dict[str, Any]:
     for piece in pieces:
         body += piece
         if len(body) > _MAX_BYTES:
-            raise CompletionRefusedError("413 Content Too Large", "too_large", "the request is too large", close=True)
+            raise CompletionRefusedError(413, "the request is too large", close=True)
     request = decode_object(bytes(body))
     unsupported = [name for name in _UNSUPPORTED if request.get(name)]
     if request.get("n", 1) != 1:
@@ -171,7 +170,7 @@ def _usage(usage: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _bad_request(message: str) -> CompletionRefusedError:
-    return CompletionRefusedError("400 Bad Request", "invalid_request_error", message)
+    return CompletionRefusedError(400, message, code="invalid_request_error")
 
 
 def _error(code: str, message: str) -> bytes:

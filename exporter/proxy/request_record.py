@@ -20,16 +20,14 @@ class RequestRecord:
         self.route = route
         self.outcome = "ok"
         self.is_streaming = False
-        self.request_bytes = 0
-        self.response_bytes = 0
+        self.request_bytes = self.response_bytes = 0
         self._started_at = time.monotonic()
         self._status_code = 0
         self._time_to_first_byte: float | None = None
         self._reader: ResponseReader | None = None
         self._method = method_of(str(environ["REQUEST_METHOD"]).encode("latin-1"))
         self._trace_parent = _TRACE_PARENT.fullmatch(str(environ.get("HTTP_TRACEPARENT", "")))
-        self._app_id = app_id
-        self._log = log
+        self._app_id, self._log = app_id, log
         self._is_active = True
         log.active += 1
 

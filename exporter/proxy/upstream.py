@@ -87,7 +87,7 @@ class Upstream:
                 headers=[(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields],
             )
         except h11.LocalProtocolError:  # such as a length of more than 20 digits
-            raise RefusedError("400 Bad Request", "bad_request", "the request is malformed", close=True) from None
+            raise RefusedError(400, "the request is malformed", close=True) from None
         connection = self._acquire()
         was_reused = connection.is_reused
         try:

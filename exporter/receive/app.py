@@ -54,10 +54,7 @@ class App:
     """The WSGI application of the one worker. Without a `token` every client may send."""
 
     def __init__(self, settings: ReceiveConfig, log: FactLog, requests: OpenRequests, token: Token | None) -> None:
-        self._native = settings.native
-        self._log = log
-        self._requests = requests
-        self._token = token
+        self._native, self._log, self._requests, self._token = settings.native, log, requests, token
         self._memory = SharedMemory()
         self._doors: dict[str, tuple[str, Callable[[Environ], _Response], str]] = {
             "/v1/traces": ("POST", self._traces, _RETRY_OTLP),
@@ -99,13 +96,13 @@ class App:
     def _check(self, environ: Environ, path: str) -> None:
         """Raises RefusedError if the request is refused before its body is read."""
         if path not in self._doors and path != HEALTH_PATH:
-            raise RefusedError("404 Not Found", "not_found", "the receiver has no such path")
+            raise RefusedError(404, "the receiver has no such path")
         if environ["REQUEST_METHOD"] != self._method(path):
-            raise RefusedError("405 Method Not Allowed", "method_not_allowed", f"expected {self._method(path)}")
+            raise RefusedError(405, f"expected {self._method(path)}")
         if self._token and not self._token.is_in(str(environ.get("HTTP_AUTHORIZATION", ""))):
-            raise RefusedError("401 Unauthorized", "unauthorized", "the Authorization header does not carry the token")
+            raise RefusedError(401, "the Authorization header does not carry the token")
         if not self._requests.admit(environ["gunicorn.socket"]):
-            raise RefusedError("503 Service Unavailable", "unavailable", "too many open requests")
+            raise RefusedError(503, "too many open requests")
 
     def _method(self, path: str) -> str:
         return "GET" if path == HEALTH_PATH else self._doors[path][0]
@@ -138,17 +135,17 @@ class App:
             reading = read()
             is_written = self._log.write(reading)
         except UnreadableBody as error:
-            raise RefusedError("400 Bad Request", "bad_request", str(error)) from None
+            raise RefusedError(400, str(error)) from None
         except TooManyItems as error:
-            raise RefusedError("413 Content Too Large", "too_large", str(error)) from None
+            raise RefusedError(413, str(error)) from None
         except MemoryError:
-            raise RefusedError("413 Content Too Large", "too_large", "the body needs too much memory") from None
+            raise RefusedError(413, "the body needs too much memory") from None
         except Exception as error:  # not 500: the client would send the same body again, or drop it silently
             place = traceback.extract_tb(error.__traceback__)[-1]
             _log.error("a body cannot be read: %s in %s:%s", type(error).__name__, place.filename, place.lineno)
-            raise RefusedError("400 Bad Request", "bad_request", "the body cannot be read") from None
+            raise RefusedError(400, "the body cannot be read") from None
         if not is_written:
-            raise RefusedError("503 Service Unavailable", "unavailable", "the log cannot be written")
+            raise RefusedError(503, "the log cannot be written")
         return reading
 
     def _refusal(self, environ: Environ, path: str, error: RefusedError) -> _Response:
@@ -174,7 +171,7 @@ def _content_type(environ: Environ, *expected: str) -> str:
     """Raises RefusedError (415)."""
     if (found := _media_type(environ)) not in expected:
         message = f"the content type is not supported, expected {' or '.join(expected)}"
-        raise RefusedError("415 Unsupported Media Type", "unsupported_media_type", message, close=True)
+        raise RefusedError(415, message, close=True)
     return found
 
 

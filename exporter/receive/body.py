@@ -31,7 +31,7 @@ class SharedMemory:
     def take(self, size: int) -> None:
         """Raises RefusedError (503) if there is not enough."""
         if size > self._free:
-            raise RefusedError("503 Service Unavailable", "unavailable", "too many large bodies at once", close=True)
+            raise RefusedError(503, "too many large bodies at once", close=True)
         self._free -= size
 
     def give_back(self, size: int) -> None:
@@ -43,7 +43,7 @@ def read_body(environ: Environ, memory: SharedMemory) -> bytes:
     encoding = str(environ.get("HTTP_CONTENT_ENCODING", "")).strip().lower()
     if encoding not in ("", "identity", *_WINDOW_BITS):
         message = "the content encoding is not supported, expected gzip, deflate or none"
-        raise RefusedError("415 Unsupported Media Type", "unsupported_media_type", message, close=True)
+        raise RefusedError(415, message, close=True)
     pieces: Iterator[bytes] = received(environ)
     if encoding in _WINDOW_BITS:
         pieces = _inflated(pieces, _WINDOW_BITS[encoding])
@@ -59,7 +59,7 @@ def read_body(environ: Environ, memory: SharedMemory) -> bytes:
             buffer.write(piece)
         return buffer.getvalue()  # not a copy: BytesIO hands its bytes over
     except MemoryError:
-        raise RefusedError("503 Service Unavailable", "unavailable", "not enough memory", close=True) from None
+        raise RefusedError(503, "not enough memory", close=True) from None
     finally:
         memory.give_back(taken)
 
@@ -96,8 +96,8 @@ def _inflated(pieces: Iterator[bytes], window_bits: int) -> Iterator[bytes]:
 
 
 def _damaged() -> RefusedError:
-    return RefusedError("400 Bad Request", "bad_request", "the compressed body is damaged", close=True)
+    return RefusedError(400, "the compressed body is damaged", close=True)
 
 
 def _too_large() -> RefusedError:
-    return RefusedError("413 Content Too Large", "too_large", "the body is larger than 64 MiB", close=True)
+    return RefusedError(413, "the body is larger than 64 MiB", close=True)

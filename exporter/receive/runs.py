@@ -95,7 +95,6 @@ class _Unpaired:
                 del self._apps[app_id]
 
     def forget(self, before: float) -> None:
-        """Forget the runs that came before this time."""
         while self._runs and next(iter(self._runs.values()))[1] < before:
             self.remove(next(iter(self._runs)))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from exporter.messages import some
 from exporter.replay.log_formats import derived
 from parsers.batch import Batch, DroppedValue
 from parsers.envelope import ENVELOPES, Compose, Envelope, services
@@ -138,10 +139,9 @@ def several_services(parser: Parser, sample: bytes) -> str | None:
     found = services(sample) if isinstance(parser, Compose) else []
     if len(found) < 2:
         return None
-    named = ", ".join(found[:_MAX_NAMED]) + (f" and {len(found) - _MAX_NAMED} more" if len(found) > _MAX_NAMED else "")
     return (
-        f"holds several services ({named}), lines in other formats are ignored: replay one service at a time, such as "
-        "`docker compose logs --no-color nginx`"
+        f"holds several services ({some(found, _MAX_NAMED)}), lines in other formats are ignored: replay one service "
+        "at a time, such as `docker compose logs --no-color nginx`"
     )
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from msgspec import Struct, structs
 
@@ -86,7 +87,7 @@ class _WindowParser:
 
     def __init__(self, parser: Parser, line_length: int, skip: tuple[str, ...], span_of: SpanOf | None) -> None:
         self.skip = skip
-        self._parser, self._line_length = parser, line_length
+        self._parse = partial(parser.parse_part, line_length=line_length)
         self._slicer = None if span_of is None else Slicer(self._parse, span_of)
 
     @property
@@ -106,9 +107,6 @@ class _WindowParser:
             if each.batch.consumed:
                 self.skip = each.batch.skip
             yield each
-
-    def _parse(self, window: bytes, final: bool, skip: tuple[str, ...]) -> Batch:
-        return self._parser.parse_part(window, final, skip, self._line_length)
 
 
 def _too_long(read: Read, window: bytes) -> tuple[Batch, bytes]:

@@ -54,9 +54,7 @@ def open_input(name: str, on_damage: Callable[[str], None] | None = None) -> Ite
         take: Read = stream.read if is_packed else file.read1
         if on_damage is not None and is_packed:
             take = _up_to_damage(stream, on_damage)
-        sample = b""
-        while len(sample) < SAMPLE_BYTES and (block := take(SAMPLE_BYTES - len(sample))):
-            sample += block
+        sample = filled(take, SAMPLE_BYTES)
         if encoding := encoding_of(sample):
             raise InputError(f"{address(name)}: is {encoding}; {remedy(encoding)}")
         waiting = [sample]
@@ -71,6 +69,14 @@ def open_input(name: str, on_damage: Callable[[str], None] | None = None) -> Ite
 
         descriptor, size, is_stream = _kind(file, name)
         yield Input(sample.removeprefix(UTF_8_BOM), read, descriptor, None if is_packed else size, is_stream)
+
+
+def filled(read: Read, size: int) -> bytes:
+    """Read so many bytes. There are fewer only at the end."""
+    block = b""
+    while len(block) < size and (more := read(size - len(block))):
+        block += more
+    return block
 
 
 @contextmanager

@@ -31,7 +31,7 @@ _VARIABLES: tuple[tuple[str, str, str], ...] = (
 #: Variables that a key without a known meaning must not be named after.
 _WITH_MEANING = {"uri", "document_uri", "bytes_sent", *(v for _, _, vs in _VARIABLES for v in vs.split(" $"))}
 
-#: Built-in formats that a host may stand in front of, also with a port, as in Apache's vhost_combined.
+#: Built-in formats that may have a host in front, also with a port, as in Apache's vhost_combined.
 _BEHIND_HOST = (TIMED, DIFY, COMBINED)
 
 

@@ -8,7 +8,7 @@ from glob import glob, has_magic
 from exporter.messages import address
 from exporter.replay import remote
 from exporter.replay.errors import InputError
-from exporter.replay.inputs import Input, open_input
+from exporter.replay.inputs import filled, open_input
 
 _BLOCK = 1 << 20
 
@@ -75,7 +75,7 @@ def _copy_of(file: str, other: str) -> str:
     """The one of two files with the same beginning that has no byte more than the other; "" if they differ."""
     with open_input(file, on_damage=lambda _: None) as one, open_input(other, on_damage=lambda _: None) as two:
         while True:
-            blocks = _block(one), _block(two)
+            blocks = filled(one.read, _BLOCK), filled(two.read, _BLOCK)
             length = min(map(len, blocks))
             if blocks[0][:length] != blocks[1][:length]:
                 return ""
@@ -83,11 +83,3 @@ def _copy_of(file: str, other: str) -> str:
                 return file if len(blocks[0]) < len(blocks[1]) else other
             if not length:
                 return file
-
-
-def _block(log: Input) -> bytes:
-    """The next block of an input, which is shorter only at the end."""
-    block = b""
-    while len(block) < _BLOCK and (more := log.read(_BLOCK - len(block))):
-        block += more
-    return block

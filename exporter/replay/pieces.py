@@ -32,7 +32,7 @@ from parsers.values.times import newest_known
 #: How many bytes are read at once to find the end of a line.
 _LOOK = 1 << 16
 
-#: How many bytes at the beginning of a file tell it from another one.
+#: How many bytes at the beginning of a file distinguish it from another one.
 _BEGINNING = 1 << 16
 
 #: A slice, and the sums of the records that it no longer holds.
@@ -115,7 +115,7 @@ def parse_piece(needed: tuple[tuple[str, str], ...], plan: bytes, piece: Piece) 
 
 
 def version(name: str) -> str:
-    """What tells the present content of a log from another one with the same name. Raises InputError."""
+    """What distinguishes the present content of a log from another one with the same name. Raises InputError."""
     if remote.is_remote(name):
         return remote.version(name)
     with open_file(name) as file:

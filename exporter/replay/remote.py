@@ -18,7 +18,7 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 #: How many bytes are fetched at once.
 _FETCH = 8 << 20
 
-#: What tells two versions of an object apart, in the order of preference: the names of the filesystems.
+#: What distinguishes two versions of an object, in the order of preference: the names of the filesystems.
 _VERSIONS = ("ETag", "etag", "generation", "md5Hash", "LastModified", "last_modified", "mtime", "modificationTime")
 
 _REFUSED = "may not be read: the credentials are missing or do not suffice"
@@ -60,7 +60,7 @@ def size(file: BufferedReader) -> int | None:
 
 
 def version(name: str) -> str:
-    """What tells the present content of an address from another one, without reading it. Raises InputError."""
+    """What distinguishes the present content of an address from another one, without reading it. Raises InputError."""
     with _errors(name):
         system, path = _resolved(name)
         details = system.info(path)

@@ -29,7 +29,7 @@ _UNLIMITED = 10_000
 def summarise(snapshot: Snapshot) -> Summary:
     """Per source: lines by outcome, requests, usage, runs, invocations and errors.
 
-    Quantiles are in seconds, within 5 % of exact. They stand in the row whose observations they are of: where a metric
+    Quantiles are in seconds, within 5 % of exact. They are in the row of their observations: where a metric
     of durations lacks a label of the rows, it has a section of its own.
     """
     summary: Summary = {}
@@ -44,7 +44,7 @@ def summarise(snapshot: Snapshot) -> Summary:
         found["invocations"] = _rows(snapshot, c.MODEL_INVOCATIONS, source)
         for _, section, metric, labels in _DURATIONS:
             found[section] = _durations(snapshot, metric, labels, source)
-        found["failed_requests"] = _failed(snapshot, source)
+        found["failed_requests"] = _rows(snapshot, c.FAILED_REQUESTS, source, "requests")
         found["dropped_values"] = _counts(snapshot, c.DROPPED_VALUES, source)
         found["errors"] = _counts(snapshot, c.ERRORS, source)
     return summary
@@ -147,14 +147,6 @@ def _counts(snapshot: Snapshot, metric: c.Metric, source: str) -> dict[str, int]
     return {labels[1]: int(count) for labels, count in values if labels[0] == source and count}
 
 
-def _failed(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
-    return [
-        {"route": route, "reason": reason, "requests": int(count)}
-        for (name, route, reason), count in sorted(snapshot.counters[c.FAILED_REQUESTS].items())
-        if name == source and count
-    ]
-
-
 def _requests(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
     """Rows by route and status class, with the quantiles of whole requests."""
 
@@ -185,12 +177,12 @@ def _usage(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
     return [rows[key] for key in sorted(rows)]
 
 
-def _rows(snapshot: Snapshot, counter: c.Metric, source: str) -> list[dict[str, Any]]:
-    """The label sets of a counter with their counts."""
+def _rows(snapshot: Snapshot, counter: c.Metric, source: str, counted: str = "count") -> list[dict[str, Any]]:
+    """The label sets of a counter with their counts, those that are 0 left out. `counted` names the counts."""
     return [
-        dict(zip(counter.labels[1:], labels[1:], strict=True)) | {"count": int(count)}
+        dict(zip(counter.labels[1:], labels[1:], strict=True)) | {counted: int(count)}
         for labels, count in sorted(snapshot.counters[counter].items())
-        if labels[0] == source
+        if labels[0] == source and count
     ]
 
 

@@ -54,7 +54,8 @@ class Row(Struct):
             elif name not in QUANTILES:
                 data[name] = self.counts.get(name, 0)
             elif name in self.durations:
-                data[name] = _quantiles(self.durations[name])
+                found = quantiles(self.durations[name])
+                data[name] = {quantile: float(f"{value:.3g}") for quantile, value in found.items()}
         if "input_tokens" in data and (wanted := list(models)):
             data["what_if"] = {model: money(self.what_if.get(model, {})) for model in wanted}
         return data
@@ -156,8 +157,3 @@ class Rows:
 
 def _add(row: Row, name: str, amount: int | Decimal) -> None:
     row.counts[name] = row.counts.get(name, 0) + int(amount)
-
-
-def _quantiles(counts: Mapping[int, int]) -> dict[str, float]:
-    """p50, p95 and p99 in seconds, with three significant digits."""
-    return {name: float(f"{value:.3g}") for name, value in quantiles(counts).items()}

@@ -13,6 +13,7 @@ from exporter.ledger.book import LINES, BookKey, Entries
 from exporter.ledger.calendar import Spans, Unit, midnight
 from exporter.ledger.history import LATE, History, HistoryConfig
 from exporter.ledger.ledger import Ledger
+from exporter.ledger.snapshot import present
 from exporter.persistence import archive
 from exporter.persistence.checkpoint import read_state
 from exporter.replay.jobs import Job, Listener, Step, run
@@ -50,12 +51,8 @@ def from_history(folder: Path) -> Gathered:
     state = read_state(folder)  # first: a day may move to the archive in between
     recent = {} if state is None else state.history
     stored, sentences = archive.read(folder)
-    present = {
-        key: {labels: entry for labels, entry in book.items() if entry is not None}
-        for key, book in recent.items()
-        if book is not None
-    }
-    return _gathered({**present, **stored}, tuple(sentences), is_history=True)
+    books: dict[BookKey, Entries] = {key: present(book) for key, book in recent.items() if book is not None}
+    return _gathered({**books, **stored}, tuple(sentences), is_history=True)
 
 
 def from_logs(

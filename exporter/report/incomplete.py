@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 
 from exporter.ledger.book import DROPPED_TIMES, LINES
+from exporter.messages import some
 from exporter.report.gather import Dated, Gathered
 from exporter.report.query import Query
 
@@ -28,15 +29,13 @@ def sentences(gathered: Gathered, shown: list[Dated], query: Query, now: int) ->
 
 def _of_source(source: str, gathered: Gathered, shown: list[Dated], query: Query) -> Iterator[str]:
     first = min((each for each in gathered.books if each.source == source), key=lambda each: each.begin)
-    if gathered.is_history and (query.since is None or query.since <= first.begin) and _is_before_end(first, query):
+    is_shown = query.until is None or first.begin < query.until
+    if gathered.is_history and (query.since is None or query.since <= first.begin) and is_shown:
         yield f"{first.day}: the history of source {source} begins on this day, which may not be whole"
     own = [each for each in shown if each.source == source]
     silent = _silent([each.day for each in own if _number(each, LINES)])
     if silent:
-        named = ", ".join(silent[:_MAX_NAMED]) + (
-            f" and {len(silent) - _MAX_NAMED} more" if silent[_MAX_NAMED:] else ""
-        )
-        yield f"{named}: source {source} has no line, and it has lines before and after"
+        yield f"{some(silent, _MAX_NAMED)}: source {source} has no line, and it has lines before and after"
     dropped = sum(_number(each, DROPPED_TIMES) for each in own)
     if dropped:
         yield (f"source {source}: {dropped:,} times were not understood, their lines count with the lines before them")
@@ -51,10 +50,6 @@ def _number(book: Dated, table: str) -> int:
     number = book.entries.get((table,), 0)
     assert not isinstance(number, dict)
     return int(number)
-
-
-def _is_before_end(book: Dated, query: Query) -> bool:
-    return query.until is None or book.begin < query.until
 
 
 def _silent(days: list[str]) -> list[str]:

@@ -28,10 +28,7 @@ _SECTIONS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ),
     ("Runs", (("runs", "runs", ""), ("failed", "failed_runs", "runs"))),
     ("Errors in the logs", (("errors", "errors", ""),)),
-    (
-        "Time to the first token",
-        tuple((name, "time_to_first_token", name) for name in ("p50", "p95", "p99")),
-    ),
+    ("Time to the first token", tuple((name, "time_to_first_token", name) for name in ("p50", "p95", "p99"))),
     (
         "Tokens and cost",
         (
@@ -63,7 +60,7 @@ def sections(report: Report) -> list[Section]:
     """The sections that have data. The last row of each is the sum of all rows, if there are several."""
     rows = [*report["rows"]]
     if len(rows) > 1:
-        rows.append({**dict.fromkeys(_label_names(report), ""), "": "all", **report["totals"]})
+        rows.append({**dict.fromkeys(label_names(report), ""), "": "all", **report["totals"]})
     found = [*(_section(report, rows, title, columns) for title, columns in _SECTIONS), _failures(report)]
     return [each for each in found if each is not None]
 
@@ -79,19 +76,20 @@ def _failures(report: Report) -> Section | None:
     return Section("Why they failed", 3, ["source", "what", "reason", "failed", *compared], rows) if rows else None
 
 
-def _label_names(report: Report) -> list[str]:
+def label_names(report: Report) -> list[str]:
+    """The names of the labels of each row."""
     return [*(["time"] if report["by"] != "total" else []), *report["group"]]
 
 
 def _section(
     report: Report, rows: Sequence[Mapping[str, Any]], title: str, columns: Sequence[tuple[str, str, str]]
 ) -> Section | None:
-    wanted = [column for column in columns if any(_has_data(row.get(column[1])) for row in rows)]
+    wanted = [column for column in columns if any(row.get(column[1]) for row in rows)]
     if not wanted:
         return None
-    names = _label_names(report)
+    names = label_names(report)
     models = list(report["totals"].get("what_if", ())) if title == "Tokens and cost" else []
-    shown = [row for row in rows if any(_has_data(row.get(figure)) for _, figure, _ in wanted)]
+    shown = [row for row in rows if any(row.get(figure) for _, figure, _ in wanted)]
     headings, table = [heading for heading, _, _ in wanted], list[list[str]]()
     for row in shown:
         cells = [str(row[name]) for name in names]
@@ -105,10 +103,6 @@ def _section(
     if "previous" in report["totals"]:
         headings += [f"{heading} before" for heading, figure, _ in wanted if figure in _COMPARED]
     return Section(title, len(names), [*names, *headings], table)
-
-
-def _has_data(value: Any) -> bool:
-    return bool(value)
 
 
 def cell(row: Mapping[str, Any], figure: str, key: str) -> str:

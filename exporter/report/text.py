@@ -12,7 +12,7 @@ from rich.text import Text
 
 from exporter.messages import printable
 from exporter.report.build import Report
-from exporter.report.sections import sections
+from exporter.report.sections import label_names, sections
 
 #: The width of tables that are written into a file or a pipe.
 _WIDTH = 80
@@ -25,16 +25,12 @@ def as_json(report: Report) -> str:
 def as_csv(report: Report) -> str:
     """One line per row. Figures with several values have one column each, such as `cost_USD` and `duration_p95`."""
     rows = [dict(_flat(row)) for row in report["rows"]]
-    columns = dict.fromkeys(_columns(report) + [name for row in rows for name in row])
+    columns = dict.fromkeys(label_names(report) + [name for row in rows for name in row])
     file = io.StringIO()
     writer = csv.DictWriter(file, list(columns), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return file.getvalue()
-
-
-def _columns(report: Report) -> list[str]:
-    return [*(["time"] if report["by"] != "total" else []), *report["group"]]
 
 
 def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -95,7 +95,6 @@ def _thinned(points: Sequence[Point], at: float, length: float) -> list[Point]:
 
 
 def totals_by_source(snapshot: Snapshot) -> dict[str, Totals]:
-    """The totals of each source."""
     counts: dict[str, Counter[str]] = {}
     for (source, outcome), count in snapshot.counters[c.LINES].items():
         of_source = counts.setdefault(source, Counter())

@@ -8,6 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from exporter.messages import some
 from exporter.status import humanize
 from exporter.status.rows import BudgetRow, SourceRow, Status
 from exporter.status.traffic import TrafficRow
@@ -115,19 +116,13 @@ def _sources(status: Status) -> Iterator[Finding]:
     elif len(down) == 1:
         yield Finding("bad", f"Source {down[0].state.name} is down{_why(down[0])}.", "sources")
     elif down:
-        sentence = f"{len(down)} of {len(status.sources)} sources are down: {_some([row.state.name for row in down])}."
-        yield Finding("bad", sentence, "sources")
+        names = some([row.state.name for row in down], _MAX_NAMES)
+        yield Finding("bad", f"{len(down)} of {len(status.sources)} sources are down: {names}.", "sources")
 
 
 def _why(row: SourceRow) -> str:
     reasons = ", ".join(row.state.errors)
     return f" ({reasons})" if reasons else ""
-
-
-def _some(texts: Sequence[str]) -> str:
-    """The first few of many texts, and how many more there are."""
-    rest = len(texts) - _MAX_NAMES
-    return ", ".join(texts[:_MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _traffic(status: Status) -> Iterator[Finding]:
@@ -136,7 +131,7 @@ def _traffic(status: Status) -> Iterator[Finding]:
         if len(rows) > _MAX_NAMES:
             rows.sort(key=lambda row: row.failed / row.requests, reverse=True)
             shares = [f"{humanize.share(row.failed, row.requests)} in {row.source}" for row in rows]
-            sentence = f"Requests failed in {len(rows)} sources {period_words(status)}: {_some(shares)}."
+            sentence = f"Requests failed in {len(rows)} sources {period_words(status)}: {some(shares, _MAX_NAMES)}."
             yield Finding(level, sentence, "requests")
             continue
         for row in rows:

@@ -102,10 +102,7 @@ class Status(Struct, frozen=True):
 
 
 def source_rows(
-    states: Iterable[SourceState],
-    snapshot: Snapshot,
-    points: Sequence[Point],
-    buffer: FailureBuffer,
+    states: Iterable[SourceState], snapshot: Snapshot, points: Sequence[Point], buffer: FailureBuffer
 ) -> tuple[SourceRow, ...]:
     """One row per state, in the same order."""
     unparsed, totals = buffer.unparsed(), totals_by_source(snapshot)

@@ -108,7 +108,10 @@ class FileOpener:
         if generation is None:
             generation = self._context.new(self._search.start_of(file), FileState.FOLLOWED)
             if self._context.had_files:
-                renamed = self._count_arrival(generation, file)
+                inode = file.stat().st_ino
+                # With the inode of a missing generation, the file was truncated.
+                renamed = not any(g.position.inode == inode and not g.position.compressed for g in self._table.missing)
+                generation.count(rotations=renamed, truncations=not renamed)
             elif self._from_end:
                 generation.position = position_at(file, generation.position, file.size())
         elif generation.position.offset and not generation.position.tail.length:
@@ -163,15 +166,6 @@ class FileOpener:
             and matches(file, position)
             and not self._search.is_copied(self._context.look_stamp, position, identity_of(file.stat()))
         )
-
-    def _count_arrival(self, generation: Generation, file: OpenFile) -> bool:
-        """Count a rotation, or a truncation if the file has the inode of a missing generation. Return whether it was a
-        rotation.
-        """
-        inode = file.stat().st_ino
-        truncated = any(g.position.inode == inode and not g.position.compressed for g in self._table.missing)
-        generation.count(rotations=not truncated, truncations=truncated)
-        return not truncated
 
     def _on_unreadable(self, found: os.stat_result, now: float) -> None:
         """Remember the identity of a file that may not be opened. It is read once that is permitted, even if it has

@@ -144,9 +144,9 @@ class FileReader:
         limit = largest if position.unread >= _BACKLOG else self._limit
         while True:
             data = self.file.read(position.offset, min(limit, position.unread))
-            if len(data) < limit or limit == largest or not self._is_stuck(data):
+            if len(data) < limit or limit == largest or (b"\n" in data and not self._was_refused(data)):
                 break
-            self._limit = limit = min(4 * limit, largest)
+            self._limit = limit = min(4 * limit, largest)  # the parser can consume nothing of these bytes
         if not position.offset and not self.file.packed and is_gzip(data):
             raise PackedError  # the file was empty when it was opened
         before = self._verified_before(position)
@@ -173,10 +173,6 @@ class FileReader:
         if not position.offset and self.file.size() < position.size:
             raise Truncated  # before the first read, there is no byte to compare
         return before
-
-    def _is_stuck(self, data: bytes) -> bool:
-        """Return whether the parser can consume nothing of these bytes without more of the file."""
-        return b"\n" not in data or self._was_refused(data)
 
     def _was_refused(self, data: bytes, final: bool = False) -> bool:
         """Return whether the parser got this window before and consumed nothing."""

@@ -66,10 +66,5 @@ def start_of(file: OpenFile) -> Position:
     """Return the position at the beginning of a file. The caller sets its path and number."""
     found = file.stat()
     return Position(
-        path="",
-        number=0,
-        device=found.st_dev,
-        inode=found.st_ino,
-        modified=found.st_mtime_ns,
-        compressed=file.packed,
+        path="", number=0, device=found.st_dev, inode=found.st_ino, modified=found.st_mtime_ns, compressed=file.packed
     )

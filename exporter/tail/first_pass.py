@@ -35,5 +35,4 @@ class FirstPass:
         return self._has_begun and not self._to_measure and not any(list(self._left.values()))
 
     def progress(self) -> tuple[int, int]:
-        """Return how many of the bytes found at the start were read, and how many were found."""
         return self._found - sum(list(self._left.values())), self._found

@@ -59,10 +59,7 @@ TRANSITIONS: dict[Event, tuple[frozenset[FileState], FileState]] = {
     Event.LOST: (frozenset({FileState.FOLLOWED, FileState.DRAINING}), FileState.MISSING),
     Event.FINISHED: (frozenset({FileState.DRAINING}), FileState.DONE),
     Event.NOT_FOUND: (frozenset({FileState.MISSING}), FileState.DONE),
-    Event.FORGOTTEN: (
-        frozenset(FileState) - {FileState.DROPPED},
-        FileState.DROPPED,
-    ),
+    Event.FORGOTTEN: (frozenset(FileState) - {FileState.DROPPED}, FileState.DROPPED),
 }
 
 #: The file of a generation in one of these states is open.
@@ -118,16 +115,6 @@ class Generation:
 
     def count(self, rotations: int = 0, truncations: int = 0, lost_bytes: int = 0) -> None:
         self.events += RotationEvents(rotations, truncations, lost_bytes)
-
-    def set_low_water(self, modified: int) -> None:
-        """Raise the low-water mtime (nanoseconds): the ledger has everything that is older."""
-        if modified != self.position.modified:
-            self.position = structs.replace(self.position, modified=modified)
-
-    def take_file(self) -> OpenFile:
-        """Hand the open file over to another generation. This generation no longer closes it."""
-        file, self.reader = self.opened.file, None
-        return file
 
     def close(self) -> None:
         if self.reader is not None:

@@ -42,7 +42,9 @@ class Globs:
             self._found = found
             self._matched = {key: each for key, each in self._matched.items() if each[1]}
             logs = self._plain.union(found, known)
-            matched = {p for p in found if not p.endswith(_PACKED) and not self._is_rotated(p, logs)}
+            matched = {
+                p for p in found if not p.endswith(_PACKED) and logs.isdisjoint(originals(p, self._log_patterns))
+            }
             self._wanted = self._plain | matched
         return self._wanted
 
@@ -52,9 +54,6 @@ class Globs:
         return path in self._plain or any(
             len(parts) == len(pattern) and all(map(fnmatchcase, parts, pattern)) for pattern in self._globs
         )
-
-    def _is_rotated(self, path: str, logs: Collection[str]) -> bool:
-        return any(log in logs for log in originals(path, self._log_patterns))
 
     def _expand(self, folder: str, parts: list[str]) -> list[str]:
         """Return the existing paths below `folder` that match the parts of a pattern."""

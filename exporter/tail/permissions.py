@@ -72,10 +72,8 @@ def file_problem(path: Path) -> str | None:
 
 def log_problem(path: Path) -> str | None:
     """Return why the log cannot be tailed: as `file_problem`, or because nginx packs it."""
-    return file_problem(path) or _packed(path)
-
-
-def _packed(path: Path) -> str | None:
+    if (problem := file_problem(path)) is not None:
+        return problem
     try:
         with path.open("rb") as file:
             if not is_packed(str(path), file.fileno()):

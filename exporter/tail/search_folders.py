@@ -49,10 +49,7 @@ class SearchFolders:
         return is_numbered_before_ending(self._name, os.path.basename(candidate.path))
 
     def candidates(
-        self,
-        since: int,
-        missing: Collection[Position],
-        is_wanted: Callable[[os.stat_result], bool],
+        self, since: int, missing: Collection[Position], is_wanted: Callable[[os.stat_result], bool]
     ) -> list[Candidate]:
         """Return the files to compare: those in confirmed folders first, the oldest first. Raise nothing.
 

@@ -178,7 +178,10 @@ class Source:
         now = self._clock()
         if self._next_poll is None or now >= self._next_poll:
             self._folders.begin_poll()
-            self._find_files(is_first=self._next_poll is None)
+            for path in self._trackers.update(is_first=self._next_poll is None):
+                self._read_errors.forget(path)
+            if self._next_poll is None:
+                self._first_pass.begin(tracker.path for tracker in self._trackers)
             self._recognition.check()
             self._next_poll = now + self._poll_interval
             self._ready = self._changed()
@@ -257,12 +260,6 @@ class Source:
             tracker.error = f"parser: {type(error).__name__}{detail}"
             return None
         return batch
-
-    def _find_files(self, is_first: bool) -> None:
-        for path in self._trackers.update(is_first):
-            self._read_errors.forget(path)
-        if is_first:
-            self._first_pass.begin(tracker.path for tracker in self._trackers)
 
     def _warn(self, sentence: str) -> None:
         _log.warning("source %s: %s", self.name, sentence)

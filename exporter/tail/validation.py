@@ -9,31 +9,18 @@ from decimal import Decimal
 import msgspec
 
 from exporter.tail.position import Window
-from parsers.batch import (
-    OTHER,
-    UNKNOWN,
-    Accepted,
-    Active,
-    Batch,
-    Closed,
-    OfSpan,
-    Opened,
-    Record,
-    SpanApp,
-    TraceError,
-    Usage,
-)
+from parsers import batch as b
 from parsers.envelope.envelope import Envelope
 from parsers.parser import Parser
 from parsers.values.currencies import currency_of
 from parsers.values.times import zone
 
 #: The records whose texts are stored as they are. Labels are cleaned.
-_STORED = (Accepted, Active, Closed, OfSpan, Opened, SpanApp, TraceError)
+_STORED = (b.Accepted, b.Active, b.Closed, b.OfSpan, b.Opened, b.SpanApp, b.TraceError)
 
 # msgspec prepares a struct type at its first use. Two threads that do this at the same time crash the process, and all
 # source threads start together, so it is done once here.
-msgspec.convert({"consumed": 0}, Batch)
+msgspec.convert({"consumed": 0}, b.Batch)
 
 
 class MalformedError(ValueError):
@@ -51,7 +38,7 @@ def validate_batch(window: Window, batch: object, is_trusted: bool = False) -> N
 
     The records of a trusted parser are not looked at, which takes 3 % of the time of a window.
     """
-    if not isinstance(batch, Batch):
+    if not isinstance(batch, b.Batch):
         raise MalformedError(f"parse gave {type(batch).__name__}, expected Batch")
     if not is_trusted:
         _validate_records(batch)
@@ -61,9 +48,9 @@ def validate_batch(window: Window, batch: object, is_trusted: bool = False) -> N
         raise MalformedError(f"more lines ignored and unparsed than the {batch.lines} there are")
 
 
-def _validate_records(batch: Batch) -> None:
+def _validate_records(batch: b.Batch) -> None:
     try:
-        msgspec.convert(msgspec.to_builtins(batch, builtin_types=(bytes, Decimal)), Batch)
+        msgspec.convert(msgspec.to_builtins(batch, builtin_types=(bytes, Decimal)), b.Batch)
     except msgspec.ValidationError as error:
         raise MalformedError(f"a record is malformed: {error}") from None
     for record in batch.records:
@@ -72,14 +59,14 @@ def _validate_records(batch: Batch) -> None:
         raise MalformedError("a text is not Unicode")
 
 
-def _validate_record(record: Record) -> None:
-    usage = OfSpan.inner(record)
-    if isinstance(usage, Usage):
+def _validate_record(record: b.Record) -> None:
+    usage = b.OfSpan.inner(record)
+    if isinstance(usage, b.Usage):
         if usage.cost is not None and not (usage.cost.is_finite() and usage.cost >= 0):
             raise MalformedError("a cost is negative or not finite")
-        if usage.currency not in (UNKNOWN, OTHER, currency_of(usage.currency)):
+        if usage.currency not in (b.UNKNOWN, b.OTHER, currency_of(usage.currency)):
             raise MalformedError("a currency is no code such as USD")
-    if isinstance(record, Accepted) and not _is_zone(record.timezone):
+    if isinstance(record, b.Accepted) and not _is_zone(record.timezone):
         raise MalformedError("a time zone is unknown")
     if isinstance(record, _STORED) and not _is_unicode(record):
         raise MalformedError("a text is not Unicode")

@@ -23,12 +23,7 @@ from watchdog.observers.api import BaseObserver, ObservedWatch
 _log = logging.getLogger(__name__)
 
 #: Events of changes only: reading a file raises events, too, and would wake the source again.
-_CHANGES: list[type[FileSystemEvent]] = [
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileCreatedEvent,
-    FileDeletedEvent,
-]
+_CHANGES: list[type[FileSystemEvent]] = [FileModifiedEvent, FileMovedEvent, FileCreatedEvent, FileDeletedEvent]
 
 #: Shortest time in seconds between two wake-ups, so that a busy log is not read line by line.
 _REST = 0.02

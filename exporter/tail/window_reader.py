@@ -100,8 +100,8 @@ class WindowReader:
         else:
             if cut:  # counted after the read, which has verified the bytes before the offset
                 generation.count(truncations=1, lost_bytes=cut)
-            if found is not None and self._is_complete():
-                generation.set_low_water(found.st_mtime_ns)
+            if found is not None and found.st_mtime_ns != generation.position.modified and self._is_complete():
+                generation.position = structs.replace(generation.position, modified=found.st_mtime_ns)
         return window
 
     def _search_copy(self, now: float) -> None:
@@ -133,7 +133,7 @@ class WindowReader:
             self._on_read_error(generation, error, now)
             return
         fresh.count(truncations=1)
-        generation.take_file()
+        generation.reader = None  # the file is that of `fresh` now
         generation.position = known
         self._table.add(fresh, instead_of=generation)
         self._table.transition(generation, Event.LOST)
@@ -184,7 +184,7 @@ class WindowReader:
         fresh = self._context.new(position_at(file, start_of(file), copied), generation.state)
         fresh.open(file, self._source.lengths, now)
         fresh.events, generation.events = generation.events, fresh.events
-        generation.take_file()
+        generation.reader = None  # the file is that of `fresh` now
         self._table.add(fresh, instead_of=generation)
         self._table.transition(generation, Event.FORGOTTEN)
         self._context.has_more = True

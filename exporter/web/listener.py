@@ -226,10 +226,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     listening = socket.create_server(
-        address[:2],
-        family=family,
-        backlog=1024,
-        dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
+        address[:2], family=family, backlog=1024, dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6()
     )
     listening.setblocking(False)
     return listening

@@ -4,7 +4,7 @@ Formats: prometheus/docs, content_negotiation.md.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from exporter.metrics.exposition import OPEN_METRICS, PROTOBUF, TEXT, TEXT_1
 
@@ -28,7 +28,7 @@ def select_content_type(accept: str) -> str:
     ranges = list(_ranges(accept))
     for media_type, offered, content_type in _OFFERS:
         matching = [
-            (_specificity(media_range, requested.keys() & offered), quality)
+            (2 * ("*" not in media_range) + bool(requested.keys() & offered), quality)  # the most specific one counts
             for media_range, requested, quality in ranges
             if _matches(media_range, requested, media_type, content_type)
             and all(requested.get(name, value) == value for name, value in offered.items())
@@ -53,18 +53,12 @@ def _matches(media_range: str, requested: Mapping[str, str], media_type: str, co
     return media_range == media_type
 
 
-def _specificity(media_range: str, parameters: Collection[str]) -> int:
-    return 2 * ("*" not in media_range) + bool(parameters)
-
-
 def _ranges(header: str) -> Iterator[tuple[str, dict[str, str], float]]:
     """The items of an Accept or Accept-Encoding header: name, parameters and quality."""
     for item in header.split(",")[:_MAX_RANGES]:
         name, *rest = (part.strip() for part in item.split(";"))
         pairs = (part.partition("=") for part in rest)
         parameters = {key.strip().lower(): value.strip().strip('"') for key, _, value in pairs}
-        yield name.lower(), parameters, _quality(parameters.pop("q", "1"))
-
-
-def _quality(text: str) -> float:
-    return float(text) if re.fullmatch(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?", text) else 0.0
+        quality = parameters.pop("q", "1")
+        is_valid = re.fullmatch(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?", quality)
+        yield name.lower(), parameters, float(quality) if is_valid else 0.0

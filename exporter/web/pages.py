@@ -75,8 +75,7 @@ class Pages:
     """Responds to requests on the event loop. Pages that take time run on a few threads."""
 
     def __init__(self, backend: Backend, config: WebConfig, authenticator: Authenticator) -> None:
-        self._backend = backend
-        self._authenticator = authenticator
+        self._backend, self._authenticator = backend, authenticator
         self._requires_authentication = config.requires_authentication
         self._headers = {name: value for name, value in {**_HEADERS, **config.headers.overrides()}.items() if value}
         self._bucket = TokenBucket(config.rate_limit.seconds, config.rate_limit.burst)
@@ -89,7 +88,6 @@ class Pages:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def respond(self, request: HttpRequest) -> Response:
-        """The response to a request."""
         try:
             response = await self._checked_response(request)
         except RuntimeError:  # the thread limit is reached

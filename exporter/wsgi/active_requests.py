@@ -22,15 +22,12 @@ class ActiveRequests:
         self._greenlets[client] = gevent.getcurrent()
 
     def remove(self, client: socket.socket) -> None:
-        """The request is finished."""
         self._greenlets.pop(client, None)
 
     def has_request(self, client: socket.socket) -> bool:
-        """Whether a request of this client is active."""
         return client in self._greenlets
 
     def greenlets(self) -> list[Any]:
-        """The greenlets of all active requests."""
         return [*self._greenlets.values()]
 
     def abort(self, client: socket.socket) -> None:

@@ -28,7 +28,7 @@ class RequestBody:
         """Raises RefusedError for an unknown transfer coding (RFC 9112 §6.1)."""
         coding = environ.get("HTTP_TRANSFER_ENCODING")
         if coding is not None and coding.strip().lower() != "chunked":
-            raise RefusedError("501 Not Implemented", "not_implemented", "unknown transfer coding", close=True)
+            raise RefusedError(501, "unknown transfer coding", close=True)
         length = environ.get("CONTENT_LENGTH")
         self.framing: list[tuple[str, str]] = []
         if length is not None:
@@ -54,8 +54,6 @@ class RequestBody:
         try:
             return bytes(self._input.read(_PIECE_BYTES))
         except _BAD_FRAMING:
-            raise RefusedError(
-                "400 Bad Request", "bad_request", "the body's chunks are malformed", close=True
-            ) from None
+            raise RefusedError(400, "the body's chunks are malformed", close=True) from None
         except (NoMoreData, OSError):
             raise ClientDisconnected from None

@@ -5,6 +5,24 @@ import json
 
 from gevent import GreenletExit
 
+#: The reason phrase of each status, and its code in the body of the response.
+_STATUSES = {
+    400: ("Bad Request", "bad_request"),
+    401: ("Unauthorized", "unauthorized"),
+    404: ("Not Found", "not_found"),
+    405: ("Method Not Allowed", "method_not_allowed"),
+    413: ("Content Too Large", "too_large"),
+    414: ("URI Too Long", "uri_too_long"),
+    415: ("Unsupported Media Type", "unsupported_media_type"),
+    417: ("Expectation Failed", "expectation_failed"),
+    431: ("Request Header Fields Too Large", "headers_too_large"),
+    500: ("Internal Server Error", "internal_server_error"),
+    501: ("Not Implemented", "not_implemented"),
+    502: ("Bad Gateway", "bad_gateway"),
+    503: ("Service Unavailable", "unavailable"),
+    504: ("Gateway Timeout", "gateway_timeout"),
+}
+
 
 class RefusedError(Exception):
     """The program responds itself, in the shape of Dify's errors (api/libs/external_api.py).
@@ -12,15 +30,12 @@ class RefusedError(Exception):
     `close` is True if the client's connection must close afterwards, because the bytes that follow cannot be trusted.
     """
 
-    def __init__(self, status: str, code: str, message: str, close: bool = False) -> None:
+    def __init__(self, status_code: int, message: str, close: bool = False, code: str = "") -> None:
+        """`code` replaces the usual code of the status."""
         super().__init__(message)
-        self.status = status
-        self.code = code
-        self.close = close
-
-    @property
-    def status_code(self) -> int:
-        return int(self.status[:3])
+        self.status_code, self.close = status_code, close
+        phrase, usual = _STATUSES[status_code]
+        self.status, self.code = f"{status_code} {phrase}", code or usual
 
     def body(self) -> bytes:
         """The JSON body of the response."""

@@ -28,9 +28,7 @@ class LogFile:
     """
 
     def __init__(self, path: str, rotation: Rotation = NO_ROTATION, is_exclusive: bool = False) -> None:
-        self.path = path
-        self._rotation = rotation
-        self._is_exclusive = is_exclusive
+        self.path, self._rotation, self._is_exclusive = path, rotation, is_exclusive
         self._descriptor = -1
 
     def append(self, lines: bytes) -> int:

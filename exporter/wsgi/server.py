@@ -43,9 +43,7 @@ class Server(BaseApplication):
 
     def __init__(self, listen: str, max_connections: int, **settings: Any) -> None:
         """At most `max_connections` clients per worker; `settings` are further settings of gunicorn."""
-        self._listen = listen
-        self._max_connections = max_connections
-        self._settings = settings
+        self._listen, self._max_connections, self._settings = listen, max_connections, settings
         super().__init__()
 
     def load_config(self) -> None:
@@ -190,15 +188,13 @@ def _linger(client: socket.socket) -> None:
 
 def _error_response(error: Exception) -> RefusedError:
     if isinstance(error, UnsupportedTransferCoding):
-        return RefusedError("501 Not Implemented", "not_implemented", "unknown transfer coding")
+        return RefusedError(501, "unknown transfer coding")
     if isinstance(error, LimitRequestLine):
-        return RefusedError("414 URI Too Long", "uri_too_long", "the request line is too long")
+        return RefusedError(414, "the request line is too long")
     if isinstance(error, LimitRequestHeaders):
-        return RefusedError(
-            "431 Request Header Fields Too Large", "headers_too_large", "the header fields are too large"
-        )
+        return RefusedError(431, "the header fields are too large")
     if isinstance(error, ExpectationFailed):
-        return RefusedError("417 Expectation Failed", "expectation_failed", "only 100-continue can be expected")
+        return RefusedError(417, "only 100-continue can be expected")
     if isinstance(error, (ParseException, OSError)):
-        return RefusedError("400 Bad Request", "bad_request", "the request is malformed")
-    return RefusedError("500 Internal Server Error", "internal_server_error", "the program failed")
+        return RefusedError(400, "the request is malformed")
+    return RefusedError(500, "the program failed")

@@ -8,28 +8,9 @@ import re
 from functools import cached_property
 from typing import Any, ClassVar
 
+from parsers import batch as b
 from parsers import gunicorn
 from parsers.access.routes import table
-from parsers.batch import (
-    FAILURE_REASONS,
-    Accepted,
-    Active,
-    Batch,
-    Closed,
-    DroppedLines,
-    DroppedValue,
-    Failure,
-    FirstToken,
-    OfSpan,
-    Opened,
-    ReceivedItems,
-    Request,
-    Run,
-    Task,
-    TaskReceived,
-    Usage,
-    UsageMissing,
-)
 from parsers.blocks import parse_blocks
 from parsers.dify import error_body, failures, receiver, structured, text
 from parsers.dify.events import EVENTS
@@ -74,7 +55,7 @@ class Dify(Parser, frozen=True):
     def _records(self) -> RecordReader:
         return RecordReader(self._reader, self._zone)
 
-    def parse(self, window: bytes, final: bool = False) -> Batch:
+    def parse(self, window: bytes, final: bool = False) -> b.Batch:
         access, records = self._requests, self._records
         readers = (
             EVENTS.read,
@@ -98,37 +79,37 @@ class Dify(Parser, frozen=True):
     def ignores_continuations(self) -> bool:
         return True
 
-    def error_kinds(self, sample: Batch) -> frozenset[str]:
+    def error_kinds(self, sample: b.Batch) -> frozenset[str]:
         """Proxy and receiver write no error records: their lines only contain causes of failed requests and runs."""
         types = _types(sample)
-        if ReceivedItems in types:
+        if b.ReceivedItems in types:
             return receiver.KINDS
-        is_of_proxy = Active in types and types <= _PROXY_RECORDS
+        is_of_proxy = b.Active in types and types <= _PROXY_RECORDS
         return error_body.KINDS if is_of_proxy else failures.KINDS | gunicorn.KINDS
 
-    def failure_reasons(self, sample: Batch) -> frozenset[str]:
+    def failure_reasons(self, sample: b.Batch) -> frozenset[str]:
         """Access lines have a status and, by their trace id, later errors. The proxy reads the responses as well."""
         types = _types(sample)
-        if ReceivedItems in types:
+        if b.ReceivedItems in types:
             return frozenset()
-        if Active in types:
-            return frozenset(FAILURE_REASONS)
-        return FAILURES | {"stream_error", "run_failed"} if Accepted in types else FAILURES
+        if b.Active in types:
+            return frozenset(b.FAILURE_REASONS)
+        return FAILURES | {"stream_error", "run_failed"} if b.Accepted in types else FAILURES
 
-    def advice(self, sample: Batch) -> tuple[str, ...]:
+    def advice(self, sample: b.Batch) -> tuple[str, ...]:
         types = _types(sample)
-        if ReceivedItems in types:
-            return (_RECEIVER_ADVICE,) if Usage not in types else ()
+        if b.ReceivedItems in types:
+            return (_RECEIVER_ADVICE,) if b.Usage not in types else ()
         return tuple(sentence for missing, sentence in _ADVICE if types.isdisjoint(missing))
 
-    def advice_on(self, log: bytes, sample: Batch) -> tuple[str, ...]:
-        is_of_beat = all(isinstance(record, Failure) for record in sample.records) and _BEAT.search(log)
+    def advice_on(self, log: bytes, sample: b.Batch) -> tuple[str, ...]:
+        is_of_beat = all(isinstance(record, b.Failure) for record in sample.records) and _BEAT.search(log)
         return (_BEAT_ADVICE,) if is_of_beat else self.advice(sample)
 
 
-def _types(sample: Batch) -> set[type]:
+def _types(sample: b.Batch) -> set[type]:
     """Return the types of the records. A record that waits for the app of a span has its own type too."""
-    inner = {type(record.record) for record in sample.records if isinstance(record, OfSpan)}
+    inner = {type(record.record) for record in sample.records if isinstance(record, b.OfSpan)}
     return {type(record) for record in sample.records} | inner
 
 
@@ -144,21 +125,21 @@ _BEAT = re.compile(
 _BEAT_ADVICE = "everything but errors: this is the log of Celery beat, which only sends tasks to the worker"
 
 #: The types of records in the lines of our proxy.
-_PROXY_RECORDS = {Active, DroppedLines, DroppedValue, Failure, Request, Usage, UsageMissing, FirstToken}
+_PROXY_RECORDS = {b.Active, b.DroppedLines, b.DroppedValue, b.Failure, b.Request, b.Usage, b.UsageMissing, b.FirstToken}
 
 _ADVICE = (
     (
-        {Request},
+        {b.Request},
         "no requests: set ENABLE_REQUEST_LOGGING=true in the api's environment (since Dify 1.11; a worker has none)",
     ),
     (
-        {Usage, UsageMissing},
+        {b.Usage, b.UsageMissing},
         "no tokens, no cost: community Dify logs none; dify-exporter receive gets them from Dify's tracing, our proxy "
         "from its responses, and the enterprise telemetry logs them with LOG_OUTPUT_FORMAT=json in the worker's "
         "environment",
     ),
     (
-        {Run, Opened, Closed, Task, TaskReceived},
+        {b.Run, b.Opened, b.Closed, b.Task, b.TaskReceived},
         "no runs and no Celery tasks: only a worker logs them, with LOG_LEVEL=INFO, and streaming workflows since Dify "
         "1.13",
     ),

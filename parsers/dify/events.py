@@ -17,9 +17,9 @@ from parsers.dify.sums import EventSums, grouped
 from parsers.dify.telemetry import NO_PRICE, TABLE, Seconds, TelemetryEvent, Text, UsagePrice
 from parsers.dropped import dropped
 from parsers.values import json as lenient_json
-from parsers.values.numbers import nanoseconds
+from parsers.values.numbers import seconds
 
-_decode_attributes = lenient_json.decoder(dict[str, Any])
+_read_attributes = lenient_json.reader(dict[str, Any])
 
 
 class _EventLine(TimedLine, frozen=True, gc=False, kw_only=True):
@@ -51,9 +51,7 @@ class EventReader:
 
         `at` is the time of the line, in nanoseconds since the epoch.
         """
-        try:
-            attributes = _decode_attributes(raw)
-        except (ValueError, RecursionError):
+        if (attributes := _read_attributes(raw)) is None:
             return ()
         name = attributes.get("dify.event.name")
         if not isinstance(name, str) or name not in self._lenient:
@@ -63,7 +61,7 @@ class EventReader:
         for each in plan.keys() & attributes.keys():
             field, convert = plan[each]
             values[field] = value = convert(attributes[each])
-            if convert is _seconds:
+            if convert is seconds:
                 dropped_records += dropped(field, attributes[each], value)
         event = kind(**values)
         if event.is_copy:
@@ -93,10 +91,6 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _seconds(value: Any) -> float | None:
-    return None if nanoseconds(value) is None else float(value)
-
-
 def _usage_price(value: object) -> UsagePrice:
     return UsagePrice(value.get("total_price"), _text(value.get("currency"))) if isinstance(value, dict) else NO_PRICE
 
@@ -106,6 +100,6 @@ def _unchanged(value: object) -> object:
 
 
 #: Counts and prices are not converted here: a wrong count is later reported as inconsistent, a wrong price is dropped.
-_CONVERSIONS: dict[Any, Callable[[Any], Any]] = {Text: _text, Seconds: _seconds, UsagePrice: _usage_price}
+_CONVERSIONS: dict[Any, Callable[[Any], Any]] = {Text: _text, Seconds: seconds, UsagePrice: _usage_price}
 
 EVENTS = EventReader(TABLE)

@@ -27,12 +27,7 @@ _REPEATS = (
 #: Files of Dify that log a caught exception as the whole message (`logger.error(e)`): its beginning may be the text of
 #: a tool's or a database's server, so no fixed words of Dify are looked for in it.
 _OF_EXCEPTIONS = frozenset(
-    (
-        b"tool_engine.py",
-        b"retrieval_service.py",
-        b"knowledge_index_node.py",
-        b"base_app_generate_response_converter.py",
-    )
+    (b"tool_engine.py", b"retrieval_service.py", b"knowledge_index_node.py", b"base_app_generate_response_converter.py")
 )
 #: Such a message where the exception is a plugin's error, which base.py has logged before: its own text
 #: (api/core/plugin/impl/exc.py), or the text that the plugin SDK gives to a model's error.

@@ -19,26 +19,22 @@ from parsers.dify.proxy_sums import ProxySums
 from parsers.dify.telemetry import Price, Seconds, TokenCount
 from parsers.dropped import dropped
 from parsers.values import json as lenient_json
-from parsers.values.numbers import MAX_COUNT, nanoseconds, token_count
+from parsers.values.numbers import MAX_COUNT, seconds, token_count
 
 #: A text that each of these lines contains.
 EVENT = b'"dify.proxy.'
 
-_decode_attributes = lenient_json.decoder(ProxyAttributes)
-_decode_members = lenient_json.decoder(dict[str, Any])
-
-
-def _seconds(value: Any) -> float | None:
-    return None if nanoseconds(value) is None else float(value)
+_read_attributes = lenient_json.reader(ProxyAttributes)
+_read_members = lenient_json.reader(dict[str, Any])
 
 
 #: The numbers of a line that count: the conversion of a value of any type, and the field of its DroppedValue.
 _NUMBERS: Mapping[str, tuple[Callable[[Any], Any], str]] = {
     "status_code": (token_count, "status_code"),
-    "duration": (_seconds, "duration"),
-    "time_to_first_byte": (_seconds, "first_byte"),
+    "duration": (seconds, "duration"),
+    "time_to_first_byte": (seconds, "first_byte"),
     "response_size": (token_count, "bytes"),
-    "time_to_first_token": (_seconds, "first_token"),
+    "time_to_first_token": (seconds, "first_token"),
     "active_requests": (token_count, ""),
     "dropped_lines": (token_count, ""),
 }
@@ -54,7 +50,7 @@ def _strict(struct: type[Struct], **types: object) -> type[Any]:
     return defstruct(f"_Strict{struct.__name__}", fields, bases=(struct,), frozen=True, gc=False, kw_only=True)
 
 
-_TYPES: Mapping[object, object] = {token_count: TokenCount, _seconds: Seconds}
+_TYPES: Mapping[object, object] = {token_count: TokenCount, seconds: Seconds}
 _StrictEntry = _strict(
     UsageEntry, input_tokens=TokenCount, output_tokens=TokenCount, total_tokens=TokenCount, total_price=Price
 )
@@ -125,13 +121,9 @@ class ProxyReader:
 
 def _attributes(raw: bytes) -> ProxyAttributes | None:
     """Decode attributes. A value of the wrong type is dropped."""
-    try:
-        return _decode_attributes(raw)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        members = _decode_members(raw)
-    except (ValueError, RecursionError):
+    if (attributes := _read_attributes(raw)) is not None:
+        return attributes
+    if (members := _read_members(raw)) is None:
         return None
     entries = members.get("dify.proxy.usage")
     if isinstance(entries, list):

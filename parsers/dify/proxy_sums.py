@@ -10,9 +10,9 @@ from msgspec import structs
 from parsers.access.routes import INVALID, STATIC, RouteInformation, Routes
 from parsers.batch import UNKNOWN, DroppedLines, Failure, FirstToken, Record, Request, Usage, UsageMissing
 from parsers.dify.error_body import CAUSE_BY_CODE, CAUSES, CONCURRENCY_LIMIT, KINDS
+from parsers.dify.labels import app_id_of, name_of
 from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, UsageEntry
 from parsers.dify.spending import costs_of, total
-from parsers.dify.telemetry import app_id_of, name_of
 from parsers.dify.tokens import TokenCounts
 from parsers.dropped import dropped, dropped_values
 from parsers.values.currencies import currency_of

@@ -1,35 +1,22 @@
 """Read the lines of our receiver (`parsers.tracing.line`), in the envelope and with the names of Dify's telemetry.
 
-A line without a status tells the tokens of a run that another line counts, or only the app of a span. The app of a node
+A line without a status has the tokens of a run that another line counts, or only the app of a span. The app of a node
 may be that of another span, whose line comes earlier or later: the ledger joins them.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
 from msgspec import field
 
-from parsers.batch import (
-    RUN_KINDS,
-    TRACING_DIALECTS,
-    TRACING_OUTCOMES,
-    UNKNOWN,
-    Failure,
-    FirstToken,
-    NodeRun,
-    OfSpan,
-    ReceivedItems,
-    Record,
-    Run,
-    SpanApp,
-    Usage,
-    UsageMissing,
-)
+from parsers import batch as b
 from parsers.blocks import TimedLine
 from parsers.dify.error_body import KINDS as CAUSES
 from parsers.dify.events import EventReader
+from parsers.dify.labels import app_id_of, node_type_of, status_of
 from parsers.dify.sums import EventSums, grouped
 from parsers.dify.telemetry import (
     CALLING_MODES,
@@ -41,16 +28,13 @@ from parsers.dify.telemetry import (
     Seconds,
     TelemetryEvent,
     Text,
-    app_id_of,
-    node_type_of,
-    status_of,
 )
 from parsers.values import json as lenient_json
 from parsers.values.numbers import token_count
 
 SERVICE = "dify-exporter-receive"
 HEARTBEAT = "dify.receiver.heartbeat"
-#: The status of a run whose outcome its span does not tell.
+#: The status of a run whose span does not report its outcome.
 FINISHED = "finished"
 
 #: The kinds of failures that the lines may name.
@@ -81,7 +65,7 @@ class ReceivedNode(ReceivedEvent, frozen=True, gc=False, tag="dify.node.executio
         """The nodes inside an iteration or loop report its usage, and so does a workflow inside a tool."""
         node_type, status = node_type_of(facts.subject), status_of(facts.status)
         return CountRule(
-            NodeRun(node_type, status) if facts.status is not None else None,
+            b.NodeRun(node_type, status) if facts.status is not None else None,
             first_token=True,
             has_usage=node_type not in ("iteration", "loop"),
             needs_usage=node_type == "llm" and status == "succeeded",
@@ -111,11 +95,11 @@ class ReceivedWorkflow(ReceivedEvent, frozen=True, gc=False, tag="dify.workflow.
         return CountRule(_run(facts))
 
 
-def _run(facts: EventFacts) -> Run | None:
+def _run(facts: EventFacts) -> b.Run | None:
     if facts.status is None:
         return None
     status = FINISHED if facts.status == FINISHED else status_of(facts.status)
-    return Run(facts.subject if facts.subject in RUN_KINDS else UNKNOWN, UNKNOWN, status)
+    return b.Run(facts.subject if facts.subject in b.RUN_KINDS else b.UNKNOWN, b.UNKNOWN, status)
 
 
 TABLE = (ReceivedNode, ReceivedMessage, ReceivedWorkflow)
@@ -133,9 +117,8 @@ class ReceivedSums(EventSums):
 
     def __init__(self, strict: bool) -> None:
         super().__init__(strict)
-        self._strict_sums = strict
         self._failures: Counter[str] = Counter()
-        self._joined: list[Record] = []
+        self._joined: list[b.Record] = []
 
     def add(self, kind: type[TelemetryEvent], events: Sequence[Any], at: int | None) -> None:
         self._failures.update([event.error for event in events if event.error in KINDS])
@@ -150,50 +133,44 @@ class ReceivedSums(EventSums):
         if own:
             super().add(kind, own, at)
         if len(own) < len(events):
-            for parent, members in grouped([each for each in events if _awaits_app(each)], _parent_of):
-                sums = EventSums(self._strict_sums)
+            for parent, members in grouped([each for each in events if _awaits_app(each)], attrgetter("parent")):
+                sums = EventSums(self._strict)
                 sums.add(kind, members, at)
                 self._joined += [_of_span(parent, record, at) for record in sums.records()]
 
-    def records(self) -> list[Record]:
-        failures = [Failure(kind, count) for kind, count in self._failures.items()]
+    def records(self) -> list[b.Record]:
+        failures = [b.Failure(kind, count) for kind, count in self._failures.items()]
         return [*super().records(), *failures, *self._joined]
-
-
-def _parent_of(event: ReceivedEvent) -> Any:
-    return event.parent
 
 
 def _awaits_app(event: ReceivedEvent) -> bool:
     return event.app_id is None and event.own_span is None and bool(event.parent)
 
 
-def _of_span(parent: str, record: Record, at: int | None) -> Record:
-    if isinstance(record, Usage | FirstToken | UsageMissing):
-        return OfSpan(parent[:_ID_LENGTH], record, at)
+def _of_span(parent: str, record: b.Record, at: int | None) -> b.Record:
+    if isinstance(record, b.Usage | b.FirstToken | b.UsageMissing):
+        return b.OfSpan(parent[:_ID_LENGTH], record, at)
     return record
 
 
-def _span_app(event: ReceivedEvent, at: int | None) -> SpanApp | None:
-    """Return what the line tells of the app of a span: of its own, or of its parent, whose app it has."""
+def _span_app(event: ReceivedEvent, at: int | None) -> b.SpanApp | None:
+    """Return what the line says about the app of a span: of its own, or of its parent, whose app it has."""
     app_id, parent = app_id_of(event.app_id), (event.parent or "")[:_ID_LENGTH]
     if event.own_span:
-        return SpanApp(event.own_span[:_ID_LENGTH], app_id, "" if app_id != UNKNOWN else parent, at)
-    return SpanApp(parent, app_id, "", at) if parent and app_id != UNKNOWN else None
+        return b.SpanApp(event.own_span[:_ID_LENGTH], app_id, "" if app_id != b.UNKNOWN else parent, at)
+    return b.SpanApp(parent, app_id, "", at) if parent and app_id != b.UNKNOWN else None
 
 
 RECEIVED = EventReader(TABLE, _ReceivedLine, b'"dify-exporter-receive"', ReceivedSums)
 
-_decode_items = lenient_json.decoder(dict[str, Any])
+_read_items = lenient_json.reader(dict[str, Any])
 
 
-def records(raw: msgspec.Raw, at: int | None) -> Sequence[Record]:
+def records(raw: msgspec.Raw, at: int | None) -> Sequence[b.Record]:
     """Return the records of one line of the receiver, from the JSON of its attributes."""
     if HEARTBEAT.encode() not in bytes(raw):
         return RECEIVED.records(raw, at)
-    try:
-        attributes = _decode_items(raw)
-    except (ValueError, RecursionError):
+    if (attributes := _read_items(raw)) is None:
         return ()
     items = attributes.get("dify.receiver.items")
     if attributes.get("dify.event.name") != HEARTBEAT or not isinstance(items, list):
@@ -201,10 +178,10 @@ def records(raw: msgspec.Raw, at: int | None) -> Sequence[Record]:
     found = [each for item in items if isinstance(item, dict) and (each := _items(item)) is not None]
     # The counter must exist before the first item, or no alert sees a receiver that never gets one.
     has_written = any(each.outcome == "written" for each in found)
-    return found if has_written else [*found, ReceivedItems("none", "written", 0)]
+    return found if has_written else [*found, b.ReceivedItems("none", "written", 0)]
 
 
-def _items(item: dict[str, Any]) -> ReceivedItems | None:
+def _items(item: dict[str, Any]) -> b.ReceivedItems | None:
     dialect, outcome, count = item.get("dialect"), item.get("outcome"), token_count(item.get("count"))
-    is_known = dialect in TRACING_DIALECTS and outcome in TRACING_OUTCOMES and count
-    return ReceivedItems(str(dialect), str(outcome), count) if is_known and count else None
+    is_known = dialect in b.TRACING_DIALECTS and outcome in b.TRACING_OUTCOMES and count
+    return b.ReceivedItems(str(dialect), str(outcome), count) if is_known and count else None

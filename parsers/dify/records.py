@@ -193,7 +193,4 @@ def _calls(text: bytes) -> _Found:
 
 
 #: The readers of messages by the files that log them.
-_READERS: Mapping[bytes, Callable[[bytes], _Found]] = {
-    **dict.fromkeys(TASK_CALLERS, _tasks),
-    HTTPX_CALLER: _calls,
-}
+_READERS: Mapping[bytes, Callable[[bytes], _Found]] = {**dict.fromkeys(TASK_CALLERS, _tasks), HTTPX_CALLER: _calls}

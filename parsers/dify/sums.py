@@ -7,17 +7,9 @@ from operator import attrgetter
 from typing import Any
 
 from parsers.batch import LONG_PROMPT, UNKNOWN, FirstToken, NodeRun, Record, Run, Usage, UsageMissing
+from parsers.dify.labels import app_id_of, app_ids_of, name_of, names_of
 from parsers.dify.spending import CallColumns, columns_of_calls, decimals, price_of, total
-from parsers.dify.telemetry import (
-    NO_PRICE,
-    CountRule,
-    EventFacts,
-    TelemetryEvent,
-    app_id_of,
-    app_ids_of,
-    name_of,
-    names_of,
-)
+from parsers.dify.telemetry import NO_PRICE, CountRule, EventFacts, TelemetryEvent
 from parsers.dify.tokens import TokenCounts
 from parsers.dropped import dropped, dropped_values
 from parsers.values.currencies import currency_of
@@ -47,7 +39,9 @@ class EventSums:
     def __init__(self, strict: bool) -> None:
         self._strict = strict
         #: Durations in seconds by record, and per record by the labels that it takes from its event.
-        self._timed: defaultdict[_TimedRecord, defaultdict[Any, list[float | None]]] = defaultdict(_lists)
+        self._timed: defaultdict[_TimedRecord, defaultdict[Any, list[float | None]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
         #: [input tokens, output tokens, prices] by time and kind of amounts, and within those by the labels of a usage.
         self._usages: defaultdict[tuple[Any, ...], dict[Any, list[Any]]] = defaultdict(dict)
         #: Records of single events, by the keys of `_timed` and `_usages`.
@@ -166,16 +160,11 @@ class EventSums:
         return found + self._records
 
 
-def _lists() -> defaultdict[Any, list[Any]]:
-    return defaultdict(list)
-
-
 #: What `_known_amounts` returns for an event without usage.
 _NO_AMOUNTS = (True, True, True, True, True)
 
 
 def _known_amounts(event: Any) -> tuple[bool, ...]:
-    """Return which amounts of an event are known."""
     amounts = event.input_tokens, event.output_tokens, event.total_tokens, event.price
     return (*(amount is None for amount in amounts), event.usage == NO_PRICE)
 
@@ -227,7 +216,6 @@ def _durations(seconds: Sequence[float | None]) -> tuple[int | None, int, tuple[
 
 
 def grouped(events: Sequence[Any], key: Callable[[Any], Any]) -> Iterator[tuple[Any, Sequence[Any]]]:
-    """Group events by key."""
     keys = list(map(key, events))
     if keys.count(keys[0]) == len(keys):
         yield keys[0], events

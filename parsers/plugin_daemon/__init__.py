@@ -89,7 +89,7 @@ class _JsonLine(Struct, frozen=True, gc=False):
 
 
 _decode = lenient_json.decoder(_JsonLine)
-_decode_access = lenient_json.decoder(_AccessAttributes)
+_read_access = lenient_json.reader(_AccessAttributes)
 
 
 def go_duration(text: bytes) -> int | None:
@@ -198,9 +198,7 @@ class PluginDaemon(Parser, frozen=True):
             is_error = record.severity.encode("ascii", "replace") in _ERRORS
             failure = (Failure(kind_of_json(record.message, record.attributes)),) if is_error else ()
             return with_dropped_time(failure, record.ts, at), at
-        try:
-            access = _decode_access(record.attributes)
-        except (ValueError, RecursionError):
+        if (access := _read_access(record.attributes)) is None:
             return with_dropped_time((), record.ts, at), at
         path = access.path.encode() if isinstance(access.path, str) else b""
         duration = nanoseconds(access.latency_ms, MILLISECOND)

@@ -56,7 +56,7 @@ class _ErrorAttributes(Struct, frozen=True, gc=False):
     error: Any = None
 
 
-_decode = lenient_json.decoder(_ErrorAttributes)
+_read = lenient_json.reader(_ErrorAttributes)
 
 
 def kind_of_text(message: bytes) -> str:
@@ -78,10 +78,7 @@ def kind_of_json(message: str, attributes: bytes | msgspec.Raw) -> str:
     """Return the kind of a JSON record. `attributes` are raw JSON."""
     if message.startswith("panic recovered"):
         return "unhandled_exception"
-    try:
-        known = _decode(attributes)
-    except (ValueError, RecursionError):
-        known = _ErrorAttributes()
+    known = _read(attributes) or _ErrorAttributes()
     if message == PLUGIN_ERROR.decode():
         return kind_of_plugin_failure(_text(known.error_type), _text(known.message))
     return _cause_of(_text(known.error).encode())

@@ -84,25 +84,25 @@ class Start(Struct, frozen=True, gc=False):
     workflow_run_id: Any = None
 
 
-_decode_metadata = lenient_json.decoder(Metadata, LONGEST_REPAIRED)
-_decode_output = lenient_json.decoder(_Output, LONGEST_REPAIRED)
-_decode_model = lenient_json.decoder(Model, LONGEST_REPAIRED)
+_read_metadata = lenient_json.reader(Metadata, LONGEST_REPAIRED)
+_read_output = lenient_json.reader(_Output, LONGEST_REPAIRED)
+_read_model = lenient_json.reader(Model, LONGEST_REPAIRED)
 
 T = TypeVar("T")
 
 
 def metadata_of(text: object) -> Metadata | None:
     """Return the metadata of a span, None for a text that is no JSON object."""
-    return _decoded(text, _decode_metadata)
+    return _read(text, _read_metadata)
 
 
 def model_in(text: object) -> Model:
-    return _decoded(text, _decode_model) or Model()
+    return _read(text, _read_model) or Model()
 
 
 def usage_in(text: object) -> Usage:
     """Return the usage in the `output.value` of a node that calls a model."""
-    output = _decoded(text, _decode_output) or _Output()
+    output = _read(text, _read_output) or _Output()
     usage = output.usage if isinstance(output.usage, dict) else output.extractor_usage
     return usage_of(usage) if isinstance(usage, dict) else Usage()
 
@@ -112,14 +112,10 @@ def usage_of(members: dict[Any, Any]) -> Usage:
 
 
 def start_in(text: object) -> Start:
-    output = _decoded(text, _decode_output) or _Output()
+    output = _read(text, _read_output) or _Output()
     return Start(output.app_id, output.workflow_run_id)
 
 
-def _decoded(text: object, decode: Callable[[bytes], T]) -> T | None:
-    if not isinstance(text, str) or not text.startswith("{") or len(text) > _MAX_LENGTH:
-        return None
-    try:
-        return decode(text.encode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return None
+def _read(text: object, read: Callable[[bytes], T | None]) -> T | None:
+    is_object = isinstance(text, str) and text.startswith("{") and len(text) <= _MAX_LENGTH
+    return read(str(text).encode("utf-8", "replace")) if is_object else None

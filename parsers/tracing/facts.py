@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from parsers.batch import RUN_KINDS, UNKNOWN
-from parsers.dify.telemetry import node_type_of
+from parsers.dify.labels import node_type_of
 from parsers.tracing.line import (
     INPUT_TOKENS,
     LLM_SUFFIX,
@@ -38,7 +38,7 @@ Counts = tuple[Any, Any, Any]
 
 
 class ModelCall(NamedTuple):
-    """The usage of a node or message as the item tells it: nothing of it is checked yet."""
+    """The usage of a node or message as the item reports it: nothing of it is checked yet."""
 
     provider: Any = None
     model: Any = None
@@ -158,11 +158,8 @@ def _link(event: str, origin: Origin) -> tuple[str, bytes]:
 
 def link_fact(origin: Origin) -> Fact:
     """A span without a fact of its own, between a node and the span that names their app."""
-    return fact_of(*_swapped(_link(NODE, origin), origin.dialect))
-
-
-def _swapped(link: tuple[str, bytes], dialect: str) -> tuple[str, str, bytes]:
-    return link[0], dialect, link[1]
+    key, line = _link(NODE, origin)
+    return fact_of(key, origin.dialect, line)
 
 
 class Outcome(NamedTuple):

@@ -79,9 +79,9 @@ class _Request(Struct, frozen=True, gc=False):
     resource_spans: list[_ResourceSpans] | None = field(default=None, name="resourceSpans")
 
 
-_decode_request = lenient_json.decoder(_Request, LONGEST_REPAIRED)
-_decode_span = lenient_json.decoder(_Span, LONGEST_REPAIRED)
-_decode_pairs = lenient_json.decoder(_Pairs, LONGEST_REPAIRED)
+_read_request = lenient_json.reader(_Request, LONGEST_REPAIRED)
+_read_span = lenient_json.reader(_Span, LONGEST_REPAIRED)
+_read_pairs = lenient_json.reader(_Pairs, LONGEST_REPAIRED)
 
 
 class ScopeSpans(NamedTuple):
@@ -101,10 +101,8 @@ class Message:
     def scope_spans(self) -> Iterator[ScopeSpans]:
         """Raises UnreadableBody and TooManyItems."""
         check_tokens(self._body)
-        try:
-            request = _decode_request(self._body)
-        except (ValueError, RecursionError):
-            raise UnreadableBody("the body is no JSON of an ExportTraceServiceRequest") from None
+        if (request := _read_request(self._body)) is None:
+            raise UnreadableBody("the body is no JSON of an ExportTraceServiceRequest")
         count = 0
         for each in request.resource_spans or ():
             resource = _attributes(each.resource.attributes if each.resource else None, RESOURCE_ATTRIBUTES)
@@ -117,10 +115,8 @@ class Message:
     def spans_of(self, scope: ScopeSpans) -> Iterator[Span]:
         """Raises UnreadableBody and TooManyItems."""
         for raw in scope.spans:
-            try:
-                span = _decode_span(raw)
-            except (ValueError, RecursionError):
-                raise UnreadableBody("a span of the JSON body has values of a wrong type") from None
+            if (span := _read_span(raw)) is None:
+                raise UnreadableBody("a span of the JSON body has values of a wrong type")
             yield _span(span, scope)
 
 
@@ -175,9 +171,7 @@ def _value(value: _Value) -> Any:
         integer = _integer(value.int_value)
         return value.int_value if integer is None else integer
     if value.kvlist_value:
-        try:
-            pairs = _decode_pairs(value.kvlist_value)
-        except (ValueError, RecursionError):
+        if (pairs := _read_pairs(value.kvlist_value)) is None:
             return None
         return {pair.key: _value(pair.value) for pair in pairs.values or () if pair.value is not None}
     return value.bool_value if value.double_value is None else value.double_value

@@ -82,25 +82,21 @@ class _Request(Struct, frozen=True, gc=False):
     batch: list[Raw]
 
 
-_decode_request = lenient_json.decoder(_Request, LONGEST_REPAIRED)
-_decode_event = lenient_json.decoder(_Event, LONGEST_REPAIRED)
-_decode_body = lenient_json.decoder(_Body, LONGEST_REPAIRED)
+_read_request = lenient_json.reader(_Request, LONGEST_REPAIRED)
+_read_event = lenient_json.reader(_Event, LONGEST_REPAIRED)
+_read_body = lenient_json.reader(_Body, LONGEST_REPAIRED)
 
 
 def read_langfuse(body: bytes) -> Reading:
     """Read the JSON body of Langfuse's `POST /api/public/ingestion`. Raises UnreadableBody and TooManyItems."""
     check_tokens(body)
-    try:
-        events = _decode_request(body).batch
-    except (ValueError, RecursionError):
-        raise UnreadableBody("the body is no JSON object with a list `batch`") from None
-    if len(events) > MAX_ITEMS:
-        raise TooManyItems(f"the request has {len(events)} events, at most {MAX_ITEMS} are read")
+    if (request := _read_request(body)) is None:
+        raise UnreadableBody("the body is no JSON object with a list `batch`")
+    if len(request.batch) > MAX_ITEMS:
+        raise TooManyItems(f"the request has {len(request.batch)} events, at most {MAX_ITEMS} are read")
     items, event_ids = list[Item](), list[str]()
-    for raw in events:
-        try:
-            event = _decode_event(raw)
-        except (ValueError, RecursionError):
+    for raw in request.batch:
+        if (event := _read_event(raw)) is None:
             items.append(Rejected(DIALECT))
             continue
         if isinstance(event.id, str):
@@ -112,9 +108,7 @@ def read_langfuse(body: bytes) -> Reading:
 def _item(event: _Event) -> Item:
     if event.type not in ("trace-create", "span-create", "generation-create"):
         return Ignored(DIALECT)
-    try:
-        body = _decode_body(event.body)
-    except (ValueError, RecursionError):
+    if (body := _read_body(event.body)) is None:
         return Rejected(DIALECT)
     metadata = body.metadata or Metadata()
     at = _time(body.end_time) or _time(event.timestamp)

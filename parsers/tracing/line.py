@@ -7,7 +7,7 @@
 * `dify.span.parent`: the parent span, where the app of the line is that of the parent.
 * `dify.workflow.run_id`: the run that the node starts. The parent is the span of that run.
 * `dify.span.draft`: the attributes of a run that may be in the log under another key. It does not count yet.
-* A line without a status counts no run: it only tells tokens, or the app of a span.
+* A line without a status counts no run: it only has tokens, or the app of a span.
 """
 
 import json
@@ -24,13 +24,8 @@ from parsers.values.numbers import MILLISECOND, token_count
 from parsers.values.times import LATEST
 
 NODE, MESSAGE, WORKFLOW = "dify.node.execution", "dify.message.run", "dify.workflow.run"
-
-
-INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS = (
-    "gen_ai.usage.input_tokens",
-    "gen_ai.usage.output_tokens",
-    "gen_ai.usage.total_tokens",
-)
+INPUT_TOKENS, OUTPUT_TOKENS = "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"
+TOTAL_TOKENS = "gen_ai.usage.total_tokens"
 
 #: The end of the key of a message's tokens.
 LLM_SUFFIX = ":llm"
@@ -42,7 +37,7 @@ _DRAFT, _DRAFT_KEY = "dify.span.draft", "draft:"
 _OF_ALL = frozenset(
     {"dify.event.name", "dify.span.dialect", "dify.span.key", "dify.app_id", "dify.span.self", "dify.span.parent"}
 )
-#: Behind it follows the total of a node's tokens, which tells two attempts of one node apart.
+#: Behind it follows the total of a node's tokens, which distinguishes two attempts of one node.
 _USAGE_KEY = "usage:"
 
 
@@ -175,17 +170,13 @@ def known_by(line: bytes) -> Known:
     has_usage = any(each is not None for each in (*counts, attributes.price))
     if kind == "message" and has_usage and not node_id.endswith(LLM_SUFFIX):
         keys.append(attributes.key + LLM_SUFFIX)
-    if isinstance(attributes.self_, str) and _has_link(attributes.key):
+    # A line with another key than that of its span also names the app of that span.
+    if isinstance(attributes.self_, str) and not attributes.key.removeprefix(_DRAFT_KEY).startswith("span:"):
         keys.append(f"span:{attributes.self_}")
     is_run = attributes.event == WORKFLOW and attributes.status is not None
     app_id = attributes.app_id if isinstance(attributes.app_id, str) else ""
     draft = line if kind == "draft" and isinstance(attributes.draft, dict) else None
     return Known(tuple(keys), alias, app_id if is_run else None, draft)
-
-
-def _has_link(key: str) -> bool:
-    """Whether the line of this key also names the app of a span whose own key is another one."""
-    return not key.removeprefix(_DRAFT_KEY).startswith("span:")
 
 
 def heartbeat_line(items: Mapping[tuple[str, str], int], at: int) -> bytes:

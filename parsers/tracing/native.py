@@ -1,12 +1,12 @@
 """The spans of ENABLE_OTEL (extensions/otel, core/app/workflow/layers/observability.py): nodes and runs of workflows.
 
-A node that failed has the status OK and no usage, so the status of a node is not known. A run tells its outcome by its
-events. Each attempt of a node is a span of its own, with the same execution id.
+A node that failed has the status OK and no usage, so the status of a node is not known. A run reports its outcome by
+its events. Each attempt of a node is a span of its own, with the same execution id.
 """
 
 from parsers.batch import UNKNOWN
+from parsers.dify.labels import node_type_of
 from parsers.dify.receiver import FINISHED
-from parsers.dify.telemetry import node_type_of
 from parsers.tracing.content import Start, Usage, model_in, start_in, usage_in
 from parsers.tracing.facts import (
     CONTAINERS,

@@ -7,7 +7,7 @@ whose app is that of the workflow span above them.
 from typing import Any
 
 from parsers.batch import UNKNOWN
-from parsers.dify.telemetry import node_type_of
+from parsers.dify.labels import node_type_of
 from parsers.tracing.content import Metadata, Usage, metadata_of, model_in, usage_in, usage_of
 from parsers.tracing.facts import (
     CONTAINERS,
@@ -61,7 +61,7 @@ def item(span: Span) -> Item:
 
 
 class _Known:
-    """What a span tells, whichever generation of Dify sent it."""
+    """What a span says, whichever generation of Dify sent it."""
 
     def __init__(self, span: Span, metadata: Metadata, dialect: str) -> None:
         self._span, self._attributes, self._metadata = span, span.attributes, metadata

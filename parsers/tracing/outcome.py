@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from parsers.batch import UNKNOWN
 from parsers.dify.error_body import KINDS, cause_of_text
-from parsers.dify.telemetry import status_of as _status_of
+from parsers.dify.labels import status_of as _status_of
 
 _FAILED = frozenset({"failed", "exception", "error"})
 
@@ -23,7 +23,7 @@ def status_of(*values: object) -> str:
 
 
 def status_of_span(value: object) -> str | None:
-    """Return the status that an attribute `dify.span.status` tells, None if it tells none."""
+    """Return the status that an attribute `dify.span.status` reports, None if it reports none."""
     return _BY_SPAN_STATUS.get(value) if isinstance(value, str) else None
 
 

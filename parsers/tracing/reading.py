@@ -26,7 +26,7 @@ class TooManyItems(ValueError):  # noqa: N818
 
 
 class Fact(NamedTuple):
-    """One item that tells a fact.
+    """An item with a fact.
 
     * `key`: identifies the fact across doors, workers and retries. A fact whose key is known is not written again.
     * `dialect`: one of DIALECTS.
@@ -56,7 +56,7 @@ class Fact(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """The items of one request: those that tell a fact, in order, and the number of the others by dialect.
+    """The items of one request: those with a fact, in order, and the number of the others by dialect.
 
     * `ignored`: items without a fact.
     * `rejected`: items that look like a fact and whose values could not be used.

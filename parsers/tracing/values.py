@@ -5,7 +5,9 @@ import re
 from math import isfinite
 from typing import Any
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+from parsers.batch import UNKNOWN
+from parsers.dify.labels import app_id_of
+
 _NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][-+]?[0-9]{1,3})?")
 _COUNT = re.compile(r"[0-9]{1,15}")
 _NAME_LENGTH = 128
@@ -16,7 +18,8 @@ NO_NUMBER = -1
 
 def uuid_of(value: object) -> str | None:
     """Return a UUID in lower case, None for anything else."""
-    return value.lower() if isinstance(value, str) and _UUID.fullmatch(value) else None
+    uuid = app_id_of(value)
+    return None if uuid == UNKNOWN else uuid.lower()
 
 
 def identifier_of(value: object) -> str | None:

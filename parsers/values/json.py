@@ -43,6 +43,19 @@ def decoder(type: type[T], longest: int | None = None) -> Callable[[bytes | msgs
     return decode_leniently
 
 
+def reader(type: type[T], longest: int | None = None) -> Callable[[bytes | msgspec.Raw], T | None]:
+    """Return a function as `decoder` does. It returns None where that one raises an error."""
+    decode = decoder(type, longest)
+
+    def read(text: bytes | msgspec.Raw) -> T | None:
+        try:
+            return decode(text)
+        except (ValueError, RecursionError):
+            return None
+
+    return read
+
+
 def matched_length(line: bytes) -> int:
     """Return how many bytes at the beginning of a line are JSON."""
     try:

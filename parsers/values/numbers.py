@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 import msgspec
 
@@ -44,6 +45,11 @@ def nanoseconds(value: object, unit: int = SECOND) -> int | None:
     if not 0 <= number <= MAX_SECONDS * SECOND / unit:  # False for NaN
         return None
     return round(number * unit)
+
+
+def seconds(value: Any) -> float | None:
+    """Return a duration in seconds from a JSON number, None for a value that `nanoseconds` does not accept."""
+    return None if nanoseconds(value) is None else float(value)
 
 
 def many_nanoseconds(texts: Sequence[bytes], unit: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""Cases 17, 24 and 25, and other inputs of their kind: what stands around the lines of a log, and its encoding."""
+"""Cases 17, 24 and 25, and other inputs of their kind: what is around the lines of a log, and its encoding."""
 
 import json
 import logging

@@ -112,7 +112,7 @@ def test_case_14_the_unknown_access_line_is_unparsed_at_the_least() -> None:
 
 
 def test_a_log_that_is_ignored_is_named_by_check(tmp_path: Path) -> None:
-    """LOG_FORMAT=%(message)s: nothing tells a record from a traceback, but that there is nearly no record."""
+    """LOG_FORMAT=%(message)s: nothing distinguishes a record from a traceback, except that there is nearly no record."""
     (tmp_path / "in.log").write_bytes(ACCESS + b"\n" + b"GET /v1/info 200 3.2\n" * 300)
     result = run("check", "--config", configured(tmp_path, 'name = "s"\npaths = ["in.log"]\nparser = "dify"'))
     assert "problem: 300 of 301 lines are ignored, because they begin no record that this parser knows" in result.stdout

@@ -1,6 +1,6 @@
 """Dify, nginx, exporter, blackbox_exporter, Prometheus and Alertmanager, each real, tied together in one folder.
 
-Only Dify is a small one. With all sources, the proxy stands before it and the receiver gets its traces.
+Only Dify is a small one. With all sources, the proxy is in front of it and the receiver gets its traces.
 """
 
 import hashlib
@@ -164,14 +164,14 @@ class Deployment:
 
 @contextmanager
 def deployed(
-    folder: Path, speed: float, tell: Callable[[Message], None] = lambda _: None, has_all_sources: bool = False
+    folder: Path, speed: float, notify: Callable[[Message], None] = lambda _: None, has_all_sources: bool = False
 ) -> Iterator[Deployment]:
     """Everything is started, and a client sends a few requests a second until the end.
 
     Without all sources the exporter reads nginx's log and the telemetry only, and neither proxy nor receiver is started.
     """
     with ExitStack() as stack:
-        receivers = stack.enter_context(receiving(tell))
+        receivers = stack.enter_context(receiving(notify))
         deployment = Deployment(folder, stack, receivers, has_all_sources)
         deployment.behave("well")
         past = telemetry(PAST, datetime.now(UTC) - timedelta(days=2)) + "\n"

@@ -39,11 +39,11 @@ class Message(Struct, frozen=True):
 class Receivers:
     """`messages` are those accepted, `refused` what was wrong with the others. Receivers in `broken` answer 503."""
 
-    def __init__(self, tell: Callable[[Message], None] = lambda _: None) -> None:
+    def __init__(self, notify: Callable[[Message], None] = lambda _: None) -> None:
         self.messages: list[Message] = []
         self.refused: list[str] = []
         self.broken: set[str] = set()
-        self._tell = tell
+        self._notify = notify
         self.address = ""
         self.mailbox = ""
 
@@ -51,7 +51,7 @@ class Receivers:
         message = Message(time.monotonic(), receiver, kind, text, key)
         self.messages.append(message)
         if receiver != "dead man's switch":
-            self._tell(message)
+            self._notify(message)
 
     def find(self, receiver: str, kind: str, text: str, since: float = 0.0) -> Message | None:
         """The first such message with this text in it."""
@@ -182,9 +182,9 @@ def _demand(condition: bool, what: str) -> None:
 
 
 @contextmanager
-def receiving(tell: Callable[[Message], None] = lambda _: None) -> Iterator[Receivers]:
+def receiving(notify: Callable[[Message], None] = lambda _: None) -> Iterator[Receivers]:
     """Serves until left; addresses are on the object."""
-    receivers = Receivers(tell)
+    receivers = Receivers(notify)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(receivers))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

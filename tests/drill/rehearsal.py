@@ -51,7 +51,7 @@ class Transcript:
         self._line(time.monotonic(), f"  one page and one resolve: {alert}")
 
     def arrive(self, minutes: float, *expected: Expected) -> list[Message]:
-        """Waits until all have arrived; what the minutes are made of stands at the call."""
+        """Waits until all have arrived; the call says what the minutes are made of."""
         pending, arrived = list(expected), []
 
         def none_is_missing() -> bool:
@@ -82,7 +82,7 @@ class Transcript:
 def rehearse(deployment: Deployment, speed: float, say: Callable[[str], None]) -> None:
     """Raises where a message does not arrive in time; `say` gets the transcript."""
     transcript = Transcript(deployment, speed, say)
-    transcript.step("All is well: Prometheus has scraped, the dead man's switch hears the Watchdog.")
+    transcript.step("All is well: Prometheus has scraped, the dead man's switch receives the Watchdog.")
     transcript.arrive(3, ("dead man's switch", "firing", "Watchdog"))
     transcript.holds(3, "traffic", lambda: deployment.prometheus.query("source:dify_requests:rate5m > 0"))
     transcript.quiet(30)  # at a high speed the first probe is late, which is an alert

@@ -10,7 +10,7 @@ from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 
 from tests.drill.logs import Chat
-from tests.parsers.tracing.spans import PHOENIX, SECOND, Node, Told, Workflow, otel, requests_of
+from tests.parsers.tracing.spans import PHOENIX, SECOND, Node, ScopedSpan, Workflow, otel, requests_of
 
 #: Dify drops a trace that it cannot send in this time.
 _TIMEOUT_SECONDS = 10
@@ -32,14 +32,14 @@ def llm_node(chat: Chat) -> Node:
     return Node(_id(), "llm", tokens=tokens, price=chat.price, first_token_seconds=round(chat.seconds / 4, 3))
 
 
-def _spans(chat: Chat) -> list[Told]:
+def _spans(chat: Chat) -> list[ScopedSpan]:
     nodes = Node(_id(), "start"), llm_node(chat), Node(_id(), "answer")
     run = Workflow(_id(), chat.app_id, nodes, conversation_id=_id(), seconds=chat.seconds)
-    told = otel([run], seed=random.getrandbits(64), is_phoenix=True)
+    spans = otel([run], seed=random.getrandbits(64), is_phoenix=True)
     end = time.time_ns()
-    for each in told:
+    for each in spans:
         each.span.start_time_unix_nano, each.span.end_time_unix_nano = end - round(chat.seconds * SECOND), end
-    return told
+    return spans
 
 
 def _id() -> str:

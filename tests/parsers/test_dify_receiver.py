@@ -168,7 +168,7 @@ def test_a_node_without_an_app_has_that_of_its_parent() -> None:
 
 def test_what_a_line_tells_of_the_app_of_a_span() -> None:
     spans = [[each for each in records(event) if isinstance(each, SpanApp)] for event in EVENTS]
-    found = [[(each.span, each.app_id, each.parent) for each in told] for told in spans]
+    found = [[(each.span, each.app_id, each.parent) for each in found] for found in spans]
     assert found == [
         [],
         [],
@@ -182,8 +182,8 @@ def test_what_a_line_tells_of_the_app_of_a_span() -> None:
 
 def test_a_line_without_a_status_counts_no_run() -> None:
     for event, name in ((NODE, "node"), (EVENTS[4], "message"), (EVENTS[6], "workflow")):
-        told = {key: value for key, value in event.items() if key != f"dify.{name}.status"}
-        assert not any(isinstance(record, NodeRun | Run) for record in records(told))
+        attributes = {key: value for key, value in event.items() if key != f"dify.{name}.status"}
+        assert not any(isinstance(record, NodeRun | Run) for record in records(attributes))
         assert any(isinstance(record, NodeRun | Run) for record in records(event))
 
 

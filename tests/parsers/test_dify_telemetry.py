@@ -122,7 +122,7 @@ def test_a_message_of_a_workflow_is_not_a_second_run() -> None:
     ],
 )
 def test_what_generation_c_tells_a_second_time_is_no_second_use(event: str, copy: dict[str, object]) -> None:
-    """Its spans of retries, of agents' steps and of a message's model call repeat what their parent tells."""
+    """Its spans of retries, of agents' steps and of a message's model call repeat what their parent reports."""
     assert records(event, **LLM, **tokens(), **copy) == []
 
 

@@ -31,8 +31,8 @@ def log_of(bodies: list[bytes]) -> bytes:
 
 def counted_tokens(log: bytes, is_native: bool = False) -> int:
     records = Otlp(native=is_native).parse(log).records
-    told = [getattr(record, "record", record) for record in records]
-    return sum((each.input_tokens or 0) + (each.output_tokens or 0) for each in told if isinstance(each, Usage))
+    inner = [getattr(record, "record", record) for record in records]
+    return sum((each.input_tokens or 0) + (each.output_tokens or 0) for each in inner if isinstance(each, Usage))
 
 
 def test_the_tokens_of_a_file_are_those_of_the_receiver() -> None:

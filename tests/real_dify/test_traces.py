@@ -86,7 +86,7 @@ def test_each_run_counts_once(door: str, way: Way) -> None:
     found: Counter[tuple[str, str]] = Counter()
     for (_, kind, _, status), count in snapshot_of(door, way).counters[c.RUNS].items():
         found[kind, status] += int(count)
-    if door == "both":  # the door whose request comes first tells the status
+    if door == "both":  # the door whose request comes first decides the status
         found, wanted = _by_kind(found), _by_kind(wanted)
     assert found == wanted
 

@@ -82,7 +82,7 @@ class Found(Struct):
 
 
 class Writer(threading.Thread):
-    """nginx as far as a tail can tell: appends lines, and rotates, in turns by rename (the old file gets some late
+    """nginx as far as a tail can see: appends lines, and rotates, in turns by rename (the old file gets some late
     lines) and by copytruncate.
     """
 
@@ -146,7 +146,7 @@ ROUTES = [
 
 
 class Scraper(threading.Thread):
-    """Scrapes back to back; notes every counter that goes down, and scrapes that tell two numbers of one event."""
+    """Scrapes back to back; notes every counter that goes down, and scrapes that show two numbers of one event."""
 
     def __init__(self, url: str) -> None:
         super().__init__(name="scraper")

@@ -13,7 +13,7 @@ import yaml
 from tests.drill.receivers import receiving
 from tests.system.programs import find, running, until
 from tests.system.stack import DEPLOY, listening
-from tests.system.test_deploy import told
+from tests.system.test_deploy import output_of
 
 SECRETS = {
     "pagerduty": ("pagerduty_routing_key", "0123456789abcdef0123456789abcdef"),
@@ -62,12 +62,12 @@ def integrations(config: Path) -> dict[str, set[str]]:
 
 
 def goes_to(config: Path, labels: str) -> list[str]:
-    said = told(find("amtool"), "config", "routes", "test", f"--config.file={config}", *labels.split())
-    return said.splitlines()[0].split(",")
+    output = output_of(find("amtool"), "config", "routes", "test", f"--config.file={config}", *labels.split())
+    return output.splitlines()[0].split(",")
 
 
 def test_the_file_is_valid_as_it_is_and_reads_secrets_from_files() -> None:
-    told(find("amtool"), "check-config", DEPLOY / "alertmanager.yml")
+    output_of(find("amtool"), "check-config", DEPLOY / "alertmanager.yml")
     text = (DEPLOY / "alertmanager.yml").read_text()
     assert not re.search(r"(?m)^\s*-?\s*(slack_api_url|smtp_auth_password|routing_key|service_key|url_file):", text)
 
@@ -75,7 +75,7 @@ def test_the_file_is_valid_as_it_is_and_reads_secrets_from_files() -> None:
 @pytest.mark.parametrize("channels", SUBSETS, ids=lambda channels: " ".join(channels) or "none")
 def test_any_subset_of_the_channels_works(tmp_path: Path, channels: tuple[str, ...]) -> None:
     config = filled(tmp_path, *channels)
-    told(find("amtool"), "check-config", config)
+    output_of(find("amtool"), "check-config", config)
     assert not re.search(r"(?m)^ *#", config.read_text())
     chat = [channel for channel in ("slack",) if channel in channels]
     others = [channel for channel in ("wecom", "email", "pagerduty") if channel in channels]
@@ -120,7 +120,7 @@ def test_it_names_the_channels_that_are_on_and_never_a_secret(tmp_path: Path) ->
 def test_links_lead_to_the_given_addresses(tmp_path: Path) -> None:
     given = {"DASHBOARDS_URL": "https://grafana.example.org/a&b/", "RUNBOOKS_URL": "https://wiki.example.org/dify"}
     config = filled(tmp_path, "slack", "pagerduty", "wecom", **given)
-    told(find("amtool"), "check-config", config)
+    output_of(find("amtool"), "check-config", config)
     text = config.read_text()
     assert (
         "(reReplaceAll `^https*://[^/]*` `https://grafana.example.org/a&b` (index .Alerts 0).Annotations.dashboard_url)"
@@ -219,6 +219,6 @@ def test_the_command_of_the_container_brings_an_alert_to_the_only_channel(tmp_pa
             url = f"http://{listening(process)}"
             labels = ["severity=critical", "team=platform"]
             links = ["--annotation=dashboard_url=http://localhost:3000/d/dify-overview", "--annotation=summary=A test"]
-            told(find("amtool"), f"--alertmanager.url={url}", "alert", "add", "Test", *labels, *links)
+            output_of(find("amtool"), f"--alertmanager.url={url}", "alert", "add", "Test", *labels, *links)
             until("the message", lambda: receivers.find("Slack", "firing", "A test"))
         assert not receivers.refused

@@ -66,7 +66,7 @@ def test_tokens_and_cost_of_the_receiver_move_with_the_requests(demo: Deployment
     until("more tokens", lambda: tokens() > before)
 
     def dialects() -> set[str]:
-        """The receiver's heartbeat tells them each ten seconds."""
+        """The receiver's heartbeat reports them each ten seconds."""
         return {labels["dialect"] for labels, value in demo.exporter.samples("dify_receiver_items_total") if value}
 
     assert until("a heartbeat", dialects) == {"phoenix"}
@@ -112,7 +112,7 @@ def test_the_greeting_names_addresses_that_answer(demo: Deployment) -> None:
 
 
 def test_an_alert_leads_to_its_graph_in_prometheus(demo: Deployment) -> None:
-    """Prometheus must be told its address for this, for it is started on a port that it cannot guess."""
+    """Prometheus needs its address for this, because it is started on a port that it cannot guess."""
 
     def links() -> list[str]:
         with urlopen(f"http://{demo.alertmanager}/api/v2/alerts", timeout=10) as answer:

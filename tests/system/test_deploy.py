@@ -24,7 +24,7 @@ DEPLOY = ROOT / "deploy"
 BIN = Path(sys.executable).parent
 
 
-def told(*command: str | Path, **options: Any) -> str:
+def output_of(*command: str | Path, **options: Any) -> str:
     """What a program says that must succeed."""
     done = subprocess.run(command, capture_output=True, text=True, **options)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -53,10 +53,10 @@ def prometheus_folder(tmp_path: Path) -> Path:
 
 
 def test_prometheus_takes_its_configuration_rules_and_targets(prometheus_folder: Path) -> None:
-    said = told(find("promtool"), "check", "config", prometheus_folder / "prometheus.yml")
+    output = output_of(find("promtool"), "check", "config", prometheus_folder / "prometheus.yml")
     for file in documents(DEPLOY / "prometheus.yml")[0]["rule_files"]:
-        assert f"Checking {prometheus_folder}/{file}" in said
-    assert "error" not in said.lower()
+        assert f"Checking {prometheus_folder}/{file}" in output
+    assert "error" not in output.lower()
 
 
 def test_the_command_of_the_container_starts_prometheus(prometheus_folder: Path) -> None:
@@ -74,7 +74,7 @@ def test_the_command_of_the_container_starts_prometheus(prometheus_folder: Path)
 
 
 def test_each_probe_has_its_module_and_blackbox_exporter_takes_them() -> None:
-    told(find("prometheus-blackbox-exporter"), "--config.check", f"--config.file={DEPLOY}/blackbox.yml")
+    output_of(find("prometheus-blackbox-exporter"), "--config.check", f"--config.file={DEPLOY}/blackbox.yml")
     modules = documents(DEPLOY / "blackbox.yml")[0]["modules"]
     on = yaml.safe_load((DEPLOY / "targets/probes.yml").read_text())
     every = yaml.safe_load(switched_on(DEPLOY / "targets/probes.yml"))
@@ -105,7 +105,9 @@ def test_a_daemon_without_metrics_is_no_target_until_it_is_switched_on() -> None
 
 
 def test_compose_files_follow_the_specification() -> None:
-    told(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", *sorted(DEPLOY.glob("*compose.yaml")))
+    output_of(
+        BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", *sorted(DEPLOY.glob("*compose.yaml"))
+    )
 
 
 def test_every_service_is_pinned_limited_hardened_and_on_loopback() -> None:
@@ -173,9 +175,9 @@ def test_our_files_work_beside_difys_and_together(names: list[str], tmp_path: Pa
     (tmp_path / ".env").write_text(f"COMPOSE_FILE={':'.join(['docker-compose.yaml', *files])}\n")
     for file in files:  # Debian's docker-compose wants a version in each file, which newer ones ignore
         (tmp_path / file).write_text('version: "3.8"\n' + re.sub(r", options: .*", "}", (tmp_path / file).read_text()))
-    said = subprocess.run([find("docker-compose"), "config"], cwd=tmp_path, capture_output=True, text=True)
-    assert said.returncode == 0, said.stderr
-    services = yaml.safe_load(said.stdout)["services"]
+    output = subprocess.run([find("docker-compose"), "config"], cwd=tmp_path, capture_output=True, text=True)
+    assert output.returncode == 0, output.stderr
+    services = yaml.safe_load(output.stdout)["services"]
     mounted = {
         volume.split(":")[0].removeprefix(f"{tmp_path}/")
         for each in services.values()
@@ -216,7 +218,7 @@ def test_what_compose_mounts_from_the_repository_exists() -> None:
 
 
 def test_the_dockerfile_pleases_hadolint_and_ends_without_root() -> None:
-    told(BIN / "hadolint", DEPLOY / "Dockerfile")
+    output_of(BIN / "hadolint", DEPLOY / "Dockerfile")
     text = (DEPLOY / "Dockerfile").read_text()
     assert len(re.findall(r"(?m)^FROM ", text)) == 2
     assert re.findall(r"(?m)^USER (.*)$", text) == ["65532:65532"]
@@ -254,14 +256,14 @@ def test_the_log_format_survives_difys_templates_and_nginx_takes_it(tmp_path: Pa
     names = "printenv | cut -d= -f1 | sed 's/^/$/g' | paste -sd, -"
     environment = {**os.environ, "NGINX_PORT": "80", "NGINX_SERVER_NAME": "_", "HTTPS_CONFIG": ""}
     find("envsubst")
-    assert told("sh", "-c", f'envsubst "$({names})"', input=snippet, env=environment) == snippet
+    assert output_of("sh", "-c", f'envsubst "$({names})"', input=snippet, env=environment) == snippet
     (tmp_path / "timed").mkdir()
     (tmp_path / "dify-timed.conf").write_text(snippet.replace("/var/log/nginx/", f"{tmp_path}/"))
     (tmp_path / "nginx.conf").write_text(
         f"pid {tmp_path}/nginx.pid; error_log stderr; events {{}}\n"
         f"http {{ log_format main '$request'; access_log {tmp_path}/access.log main; include {tmp_path}/dify-timed.conf; }}"
     )
-    told(find("nginx"), "-t", "-e", "stderr", "-c", tmp_path / "nginx.conf")
+    output_of(find("nginx"), "-t", "-e", "stderr", "-c", tmp_path / "nginx.conf")
 
 
 def test_logrotate_takes_its_example(tmp_path: Path) -> None:
@@ -273,7 +275,7 @@ def test_logrotate_takes_its_example(tmp_path: Path) -> None:
     text = text.replace("docker exec docker-nginx-1 nginx -s reopen", f"touch {tmp_path}/reopened")
     (tmp_path / "logrotate.conf").write_text(text)
     (tmp_path / "logrotate.conf").chmod(0o644)
-    told(find("logrotate"), "--force", "--state", tmp_path / "state", tmp_path / "logrotate.conf")
+    output_of(find("logrotate"), "--force", "--state", tmp_path / "state", tmp_path / "logrotate.conf")
     assert (logs / "access.log.1").read_text() == "line\n"
     assert (tmp_path / "reopened").exists()
 
@@ -283,5 +285,5 @@ def test_systemd_takes_the_units_and_finds_them_confined(tmp_path: Path, unit: P
     analyze = find("systemd-analyze")
     copy = tmp_path / unit.name
     copy.write_text(unit.read_text().replace("/opt/dify-exporter/bin/dify-exporter", "/bin/true"))
-    assert told(analyze, "verify", "--man=no", copy) == ""
-    told(analyze, "security", "--offline=yes", "--threshold=25", copy)
+    assert output_of(analyze, "verify", "--man=no", copy) == ""
+    output_of(analyze, "security", "--offline=yes", "--threshold=25", copy)

@@ -197,8 +197,8 @@ def test_a_state_of_somebody_else_is_exit_2(tmp_path: Path, what: str, mode: int
 
 
 UNUSABLE = {
-    "a file stands in its place": 'state = "access.log"',
-    "a file stands above it": 'state = "access.log/state"',
+    "a file is in its place": 'state = "access.log"',
+    "a file is above it": 'state = "access.log/state"',
     "it cannot be made": 'state = "/proc/state"',
 }
 

@@ -11,7 +11,7 @@ from tests.promql import names
 from tests.rules import rules
 from tests.system.chart import ON, Document, of_kind, rendered, validate
 from tests.system.programs import find
-from tests.system.test_deploy import told
+from tests.system.test_deploy import output_of
 
 # --- rules, probes, dashboards ----------------------------------------------------------------------------------
 
@@ -45,7 +45,7 @@ def test_the_rules_are_those_of_the_repository_and_without_probes_no_alert_waits
     chart = {group["name"]: group for group in groups(rendered("probes"))}
     assert chart == ours
     (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": list(chart.values())}))
-    told(find("promtool"), "check", "rules", tmp_path / "rules.yml")
+    output_of(find("promtool"), "check", "rules", tmp_path / "rules.yml")
 
 
 def test_alerts_thresholds_labels_and_links_can_be_changed() -> None:
@@ -116,7 +116,7 @@ spec:
 
 
 def build(folder: Path) -> list[Document]:
-    return list(yaml.safe_load_all(told(find("kubectl"), "kustomize", folder)))
+    return list(yaml.safe_load_all(output_of(find("kubectl"), "kustomize", folder)))
 
 
 @pytest.mark.parametrize("folder", ["daemonset", "receiver", "proxy"])

@@ -134,19 +134,19 @@ def test_native_histograms_agree_with_the_book(prometheus3: None, tmp_path: Path
 
 def test_promtool_3_accepts_all_rules(prometheus3: None) -> None:
     assert TARGET.read_text() == native()
-    told = subprocess.run(
+    result = subprocess.run(
         [find("promtool"), "check", "rules", *map(str, FILES), str(TARGET)], capture_output=True, text=True
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_an_alert_fires_from_native_histograms(prometheus3: None) -> None:
-    told = subprocess.run(
+    result = subprocess.run(
         [find("promtool"), "test", "rules", str(ROOT / "rules/native/tests/latency.yml")],
         capture_output=True,
         text=True,
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 SECRETS = {

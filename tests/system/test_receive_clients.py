@@ -20,7 +20,7 @@ def test_opentelemetry(tmp_path: Path, version: str) -> None:
     with receiving(tmp_path, 'token_file = "token"\n') as receiver:
         client = Client(version, "otel.py", f"{receiver.url}/v1/traces", "20", "5", "100", "secret")
         books = client.books()
-        assert books["given_up"] == 0
+        assert books["abandoned"] == 0
         assert facts(receiver.log) == books["nodes"]
         receiver.process.stop()
         assert items(receiver.log) == {("otel", "written"): 100, ("none", "ignored"): 2000}

@@ -35,7 +35,7 @@ def _source(name: str) -> str:
     return f'[[source]]\nname = "{name}"\npaths = ["{name}"]\nparser = "nginx"\nformat = "dify"\n'
 
 
-def test_d41_serve_says_what_stands_there_and_goes_on(folder: Path) -> None:
+def test_d41_serve_says_what_is_there_and_goes_on(folder: Path) -> None:
     config = "".join(map(_source, _KINDS)) + _source("good.log")
     with serving(folder, config, exporter_keys='start_at = "beginning"') as exporter:
         for name in _KINDS:
@@ -55,7 +55,7 @@ def test_d41_serve_says_what_stands_there_and_goes_on(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", _KINDS)
-def test_d41_check_says_what_stands_there(folder: Path, name: str) -> None:
+def test_d41_check_says_what_is_there(folder: Path, name: str) -> None:
     (folder / "exporter.toml").write_text(_source(name))
     done = subprocess.run([COMMAND, "check"], cwd=folder, capture_output=True, text=True, timeout=30)
     assert done.returncode == 1

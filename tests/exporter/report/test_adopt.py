@@ -94,8 +94,8 @@ def adopt(*arguments: str) -> Result:
 
 
 def adopted(*arguments: str) -> Series:
-    told = adopt(*arguments, "--output", "past.om")
-    assert told.exit_code == 0, told.output
+    result = adopt(*arguments, "--output", "past.om")
+    assert result.exit_code == 0, result.output
     return series_of(Path("past.om").read_text())
 
 
@@ -254,9 +254,9 @@ def test_a_second_source_joins_a_state_that_does_not_know_it(home: Path, serve: 
     counters = serve[0].counters()
     assert sum(counters["dify_requests_total"].values()) == 180
     assert sum(counters["dify_tokens_used_total"].values()) == 100
-    told = adopt("logs/access.log*", "--output", "again.om")
-    assert told.exit_code == 2
-    assert told.stderr.splitlines()[-1] == (
+    result = adopt("logs/access.log*", "--output", "again.om")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == (
         f"dify-exporter: the state in {home / 'state'} knows source edge already: `serve` goes on from there; to begin anew, "
         "stop it and remove this folder"
     )
@@ -295,9 +295,9 @@ def test_a_banner_without_a_time_goes_with_the_first_line(home: Path) -> None:
 
 def refused(home: Path, sentence: str, *arguments: str) -> None:
     before = sorted(str(path) for path in home.rglob("*") if path.name not in ("state", "lock"))
-    told = adopt(*arguments, "--output", "past.om")
-    assert told.exit_code == 2, told.output
-    assert told.stderr.splitlines()[-1] == f"dify-exporter: {sentence}"
+    result = adopt(*arguments, "--output", "past.om")
+    assert result.exit_code == 2, result.output
+    assert result.stderr.splitlines()[-1] == f"dify-exporter: {sentence}"
     assert sorted(str(path) for path in home.rglob("*") if path.name not in ("state", "lock")) == before
 
 
@@ -360,9 +360,9 @@ def test_a_log_that_changes_while_it_is_read_is_one_sentence(
         return state
 
     monkeypatch.setattr(backfill, "write_samples", meanwhile)
-    told = adopt(*ALL, "--output", "past.om")
-    assert told.exit_code == 2
-    assert f"logs/access.log: was {change} while the logs were read: run the command again" in told.stderr
+    result = adopt(*ALL, "--output", "past.om")
+    assert result.exit_code == 2
+    assert f"logs/access.log: was {change} while the logs were read: run the command again" in result.stderr
     assert read_state(home / "state") is None
     assert not (home / "past.om").exists()
 
@@ -372,10 +372,10 @@ def test_a_full_disk_writes_neither_samples_nor_state(home: Path, monkeypatch: p
         raise OSError(28, "No space left on device", str(home / "state/state.tmp"))
 
     monkeypatch.setattr(Checkpoint, "save", full)
-    told = adopt(*ALL, "--output", "past.om")
-    assert told.exit_code == 2
+    result = adopt(*ALL, "--output", "past.om")
+    assert result.exit_code == 2
     assert (
-        told.stderr.splitlines()[-1]
+        result.stderr.splitlines()[-1]
         == f"dify-exporter: {home / 'state/state'}: cannot be written: No space left on device"
     )
     assert not list(home.glob("past*"))

@@ -119,7 +119,7 @@ def test_a_file_belongs_to_the_source_that_tails_its_log(days: tuple[list[Event]
         (("x", "--output", "a", "--blocks", "b"), "expected one of --output FILE and --blocks FOLDER"),
         (("x", "--output", "a", "--label", "source=b"), '--label: found "source=b", but the metrics have a label of this name: choose another name'),
         (("x", "--output", "a", "--label", "le=1"), '--label: found "le=1", but the metrics have a label of this name: choose another name'),
-        (("x", "--output", "a", "--label", "a=1", "--label", "a=2"), '--label: found "a=1", but its name is given twice: choose another name'),
+        (("x", "--output", "a", "--label", "a=1", "--label", "a=2"), '--label: found "a=2", but its name is given twice: choose another name'),
         (("x", "--output", "a", "--label", "__name__=b"), '--label: expected a name and a value such as job=dify-exporter, found "__name__=b"'),
         (("x", "--output", "a", "--label", "job"), '--label: expected a name and a value such as job=dify-exporter, found "job"'),
         (("none.log", "--output", "a"), "none.log: cannot be read: No such file or directory"),

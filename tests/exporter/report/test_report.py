@@ -42,9 +42,9 @@ def run(*arguments: str, given: bytes | None = None) -> Result:
 
 
 def made(*arguments: str) -> dict[str, Any]:
-    told = run(*arguments, "--output", "json")
-    assert told.exit_code == 0, told.output
-    return dict(json.loads(told.stdout))
+    result = run(*arguments, "--output", "json")
+    assert result.exit_code == 0, result.output
+    return dict(json.loads(result.stdout))
 
 
 @pytest.fixture(scope="module")
@@ -353,8 +353,8 @@ def test_a_copy_counts_once(tmp_path: Path) -> None:
 
 
 def test_standard_input() -> None:
-    told = run("-", "--output", "json", given=log_of(FIRST, FIRST))
-    assert json.loads(told.stdout)["totals"]["requests"] == 2
+    result = run("-", "--output", "json", given=log_of(FIRST, FIRST))
+    assert json.loads(result.stdout)["totals"]["requests"] == 2
 
 
 @pytest.mark.parametrize(
@@ -371,10 +371,10 @@ def test_standard_input() -> None:
     ],
 )
 def test_wrong_use_is_one_sentence(arguments: tuple[str, ...], sentence: str) -> None:
-    told = run(*arguments)
-    assert (told.exit_code, told.stdout) == (2, "")
-    assert told.stderr.startswith(f"dify-exporter: {sentence}")
-    assert len(told.stderr.splitlines()) == 1
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"dify-exporter: {sentence}")
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_the_weeks_of_the_bookkeeping(weeks: tuple[list[Event], list[str]], report_of: Reports, tmp_path: Path) -> None:

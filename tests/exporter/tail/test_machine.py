@@ -28,15 +28,15 @@ class File:
 
     def __init__(self, lines: list[str] | None = None, half: str = "") -> None:
         self.lines, self.half = lines or [], half
-        self.ancient = self.unpromised = False
+        self.preexisting = self.unpromised = False
         self.grown = 0.0
 
 
 class Lives(RuleBasedStateMachine):
     """`files` are the names in the folder; `held` what only the exporter's descriptors keep alive."""
 
-    @initialize(ancient=st.booleans(), linked=st.booleans())
-    def begin(self, ancient: bool, linked: bool) -> None:
+    @initialize(preexisting=st.booleans(), linked=st.booleans())
+    def begin(self, preexisting: bool, linked: bool) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.log = self.folder / "log"
         self.files: dict[str, File] = {}
@@ -50,11 +50,11 @@ class Lives(RuleBasedStateMachine):
         opened = os.open
         self.patch = mock.patch.object(os, "open", lambda path, *rest, **keys: self.guard(opened, path, *rest, **keys))
         self.patch.start()
-        if ancient:
+        if preexisting:
             append(self.folder / "log.1", "ANCIENT\n" * 50)
             age(self.folder / "log.1")
             self.files["log.1"] = File(["ANCIENT"] * 50)
-            self.files["log.1"].ancient = True
+            self.files["log.1"].preexisting = True
         self.make()
         self.reader = Reader(self.log)
         self.up = True
@@ -118,7 +118,7 @@ class Lives(RuleBasedStateMachine):
 
     def review(self) -> None:
         """Lines that are nowhere any more are gone, unless they are counted."""
-        alive = [file for file in (*self.files.values(), *self.held) if not file.ancient]
+        alive = [file for file in (*self.files.values(), *self.held) if not file.preexisting]
         there = {line for file in alive for line in file.lines if not file.unpromised}
         gone = set(self.written) - there - set(self.reader.ledger.lines) - self.missing
         self.destroyed += sum(len(line) + 1 for line in gone)
@@ -220,7 +220,7 @@ class Lives(RuleBasedStateMachine):
         if not self.reader.ledger.kept:  # what has been rotated by now is never read
             there = self.current.lines if self.log.exists() else []
             for file in self.files.values():
-                file.ancient |= file.lines is not there
+                file.preexisting |= file.lines is not there
             self.written, self.missing = list(there), set()
         self.reader.start()
         self.up = True
@@ -260,7 +260,7 @@ class Lives(RuleBasedStateMachine):
             self.lose(file)
             self.files.pop("log.1")
             self.files["log.1.gz"] = File(list(file.lines), file.half)
-            self.files["log.1.gz"].ancient = file.ancient
+            self.files["log.1.gz"].preexisting = file.preexisting
 
     @precondition(lambda self: self.linked)
     @rule()
@@ -272,7 +272,7 @@ class Lives(RuleBasedStateMachine):
         self.make()
         self.review()
 
-    @precondition(lambda self: self.up and "log.1" in self.files and not self.files["log.1"].ancient)
+    @precondition(lambda self: self.up and "log.1" in self.files and not self.files["log.1"].preexisting)
     @rule(end=st.sampled_from(["", "\n"]))
     def late(self, end: str) -> None:
         """The writer still has the old file. Behind the grace nothing is promised."""
@@ -295,7 +295,7 @@ class Lives(RuleBasedStateMachine):
             self.shift()
             shutil.copyfile(self.log, self.folder / "log.1")
             self.files["log.1"] = File(list(old.lines), old.half)
-            self.files["log.1"].ancient = old.ancient
+            self.files["log.1"].preexisting = old.preexisting
         os.truncate(self.real, 0)
         self.truncations += 1
         self.destroyed += len(old.half)

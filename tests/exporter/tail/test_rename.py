@@ -112,7 +112,7 @@ LATE: dict[str, Steps] = {
         rename(".1"), create(), reads(within=8), counts(unparsed=["unterminated"]),
         restart, poll(8), counts(unparsed=["unterminated"]), has_read("whole"),
     ],
-    "B15 a poll that comes late gives up no line that still grows": [
+    "B15 a poll that comes late loses no line that still grows": [
         write("par"), start(), poll(),
         rename(".1"), write("b1\n"), poll(),
         write("tial", ".1"), starve(60), reads(),
@@ -194,7 +194,7 @@ SEVERAL: dict[str, Steps] = {
 
 #: Files that had a rotated name before the first look.
 ANCIENT: dict[str, Steps] = {
-    f"B26 an ancient file, {how}": [
+    f"B26 a file that existed before, {how}": [
         write("ANCIENT1\nANCIENT2\nANCIENT3\n", ".1"), shift_date(-86400, ".1"), write("l1\nl2\n"), start(), poll(),
         write("l3\n"), *steps, write("n1\n"), reads_in_any_order("l3", "n1", within=10),
     ]
@@ -204,7 +204,7 @@ ANCIENT: dict[str, Steps] = {
     }.items()
 } | {
     # All in one second, so that no time stamp helps.
-    "B26 an ancient file of the same second": [
+    "B26 a file that existed before, of the same second": [
         write("ANCIENT1\nANCIENT2\n", ".1"), write("l1\n"), start(), reads("l1"), leave,
         write("l2\n"), rename(".2", ".1"), rename(".1"), write("n1\n"), back,
         reads("l2", "n1", within=10),

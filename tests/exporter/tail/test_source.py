@@ -20,9 +20,9 @@ from tests.exporter.reader import Lines, Reader, append
 
 def test_a_glob_finds_new_files_and_no_rotated_ones(tmp_path: Path) -> None:
     append(tmp_path / "a.log", "a1\n")
-    append(tmp_path / "a.log.1", "ancient\n")
-    append(tmp_path / "a.log.2.gz", "ancient\n")
-    append(tmp_path / "a.log.4.xz", "ancient\n")
+    append(tmp_path / "a.log.1", "preexisting\n")
+    append(tmp_path / "a.log.2.gz", "preexisting\n")
+    append(tmp_path / "a.log.4.xz", "preexisting\n")
     reader = Reader(tmp_path / "*.log*")
     assert reader.poll() == ["a1"]
     append(tmp_path / "b.log", "b1\n")
@@ -299,7 +299,7 @@ class Pieces(Lines):
         return super().parse(window[: window[: batch.consumed - 1].rfind(b"\n") + 1])
 
 
-def test_what_was_left_open_is_offered_once_more_when_its_file_is_given_up(tmp_path: Path) -> None:
+def test_an_unfinished_record_is_offered_once_more_when_its_file_is_done(tmp_path: Path) -> None:
     log = tmp_path / "log"
     append(log, "a1\na2+\n")
     reader = Reader(log, parser=Pieces())

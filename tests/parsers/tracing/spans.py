@@ -1,7 +1,7 @@
 """Spans and events as Dify makes them (docs/receiver.md), for tests of the reading and of the server.
 
 A `Story` is what happened in Dify: runs of every kind of app, with nodes, nested workflows, retries and pauses. Each
-dialect tells a story in its own way: `otel`, `phoenix`, `native` give spans, `langfuse` gives events.
+dialect describes a run in its own way: `otel`, `phoenix`, `native` give spans, `langfuse` gives events.
 """
 
 import json
@@ -157,14 +157,14 @@ def request_of(spans: Sequence[Span], scope: str, resource: dict[str, Any] | Non
     return request.SerializeToString()
 
 
-class Told(NamedTuple):
+class ScopedSpan(NamedTuple):
     """A span with its scope."""
 
     span: Span
     scope: str
 
 
-class Teller:
+class SpanWriter:
     """Makes spans with fresh ids, as each attempt of Dify to send a trace does."""
 
     def __init__(self, seed: int) -> None:
@@ -188,24 +188,24 @@ class Teller:
 ERROR = f'req_id: 1 PluginInvokeError: {{"args":{{}},"error_type":"InvokeRateLimitError","message":"{CANARY}"}}'
 
 
-def native(runs: Sequence[Run], seed: int = 1) -> list[Told]:
+def native(runs: Sequence[Run], seed: int = 1) -> list[ScopedSpan]:
     """The spans of ENABLE_OTEL, in the order in which they end.
 
     The nodes inside an iteration have spans too, below that of the iteration. This is so after Dify 1.17
     (core/app/workflow/layers/observability.py); in 1.14 they have none.
     """
-    teller, found = Teller(seed), list[Told]()
+    writer, found = SpanWriter(seed), list[ScopedSpan]()
     for run in workflows(runs):
-        found += _native_run(teller, run, teller.trace_id(), b"")
+        found += _native_run(writer, run, writer.trace_id(), b"")
     return found
 
 
-def _native_run(teller: Teller, run: Workflow, trace_id: bytes, parent: bytes) -> Iterator[Told]:
+def _native_run(writer: SpanWriter, run: Workflow, trace_id: bytes, parent: bytes) -> Iterator[ScopedSpan]:
     kind = "advanced_chat.app_runner.AdvancedChat" if run.conversation_id else "workflow.app_runner.Workflow"
     attributes = {
         "dify.app_id": run.app_id, "dify.tenant_id": CANARY, "gen_ai.user.id": CANARY, "dify.streaming": True,
     }  # fmt: skip
-    runner = teller.span(trace_id, parent, f"core.app.apps.{kind}AppRunner.run", attributes)
+    runner = writer.span(trace_id, parent, f"core.app.apps.{kind}AppRunner.run", attributes)
     if run.status == "failed":
         event = runner.events.add(name="log.exception")
         event.attributes.extend(
@@ -213,17 +213,19 @@ def _native_run(teller: Teller, run: Workflow, trace_id: bytes, parent: bytes) -
         )
     for node in run.nodes:
         for _ in range(node.failed_attempts):
-            yield Told(_native_node(teller, run, node._replace(tokens=None), trace_id, runner.span_id), OBSERVABILITY)
-        span = _native_node(teller, run, node, trace_id, runner.span_id)
+            yield ScopedSpan(
+                _native_node(writer, run, node._replace(tokens=None), trace_id, runner.span_id), OBSERVABILITY
+            )
+        span = _native_node(writer, run, node, trace_id, runner.span_id)
         if node.nested is not None:
-            yield from _native_run(teller, node.nested, trace_id, span.span_id)
+            yield from _native_run(writer, node.nested, trace_id, span.span_id)
         for inner in node.inside:
-            yield Told(_native_node(teller, run, inner, trace_id, span.span_id), OBSERVABILITY)
-        yield Told(span, OBSERVABILITY)
-    yield Told(runner, DECORATORS)
+            yield ScopedSpan(_native_node(writer, run, inner, trace_id, span.span_id), OBSERVABILITY)
+        yield ScopedSpan(span, OBSERVABILITY)
+    yield ScopedSpan(runner, DECORATORS)
 
 
-def _native_node(teller: Teller, run: Workflow, node: Node, trace_id: bytes, parent: bytes) -> Span:
+def _native_node(writer: SpanWriter, run: Workflow, node: Node, trace_id: bytes, parent: bytes) -> Span:
     given: dict[str, Any] = {"query": CANARY}
     output: dict[str, Any] = {"text": CANARY}
     attributes: dict[str, Any] = {
@@ -243,21 +245,21 @@ def _native_node(teller: Teller, run: Workflow, node: Node, trace_id: bytes, par
             names = zip(("input", "output", "total"), (*node.tokens, sum(node.tokens)), strict=True)
             attributes |= {f"gen_ai.usage.{name}_tokens": count for name, count in names}
     attributes |= {"input.value": json.dumps(given), "output.value": json.dumps(output)}
-    return teller.span(trace_id, parent, CANARY, attributes)
+    return writer.span(trace_id, parent, CANARY, attributes)
 
 
-def otel(runs: Sequence[Run], seed: int = 1, is_phoenix: bool = False) -> list[Told]:
+def otel(runs: Sequence[Run], seed: int = 1, is_phoenix: bool = False) -> list[ScopedSpan]:
     """The spans of the provider `otel`, parents first; with `is_phoenix` those of legacy Phoenix, leaves first."""
-    teller, found = Teller(seed), list[Told]()
+    writer, found = SpanWriter(seed), list[ScopedSpan]()
     for run in runs:
-        spans = [Told(span, CANARY) for span in _provided(teller, run, teller.trace_id(), b"", is_phoenix)]
+        spans = [ScopedSpan(span, CANARY) for span in _provided(writer, run, writer.trace_id(), b"", is_phoenix)]
         found += spans[::-1] if is_phoenix else spans
     return found
 
 
-def _provided(teller: Teller, run: Run, trace_id: bytes, parent: bytes, is_phoenix: bool) -> Iterator[Span]:
+def _provided(writer: SpanWriter, run: Run, trace_id: bytes, parent: bytes, is_phoenix: bool) -> Iterator[Span]:
     if isinstance(run, Message):
-        yield from _provided_message(teller, run, trace_id, is_phoenix)
+        yield from _provided_message(writer, run, trace_id, is_phoenix)
         return
     nodes = [node for node in leaves(run.nodes) if node.nested is None]
     total = sum(sum(node.tokens or ()) for node in nodes)
@@ -269,14 +271,14 @@ def _provided(teller: Teller, run: Run, trace_id: bytes, parent: bytes, is_phoen
     attributes = _common("CHAIN", metadata, run.run_id, is_phoenix)
     if not is_phoenix:
         attributes["gen_ai.usage.total_tokens"] = total
-    span = teller.span(trace_id, parent, f"workflow_{run.run_id}", attributes, ERROR if run.status == "failed" else "")
+    span = writer.span(trace_id, parent, f"workflow_{run.run_id}", attributes, ERROR if run.status == "failed" else "")
     yield span
     for node in run.nodes:
-        yield from _provided_node(teller, run, node, trace_id, span.span_id, is_phoenix)
+        yield from _provided_node(writer, run, node, trace_id, span.span_id, is_phoenix)
 
 
 def _provided_node(
-    teller: Teller, run: Workflow, node: Node, trace_id: bytes, parent: bytes, is_phoenix: bool
+    writer: SpanWriter, run: Workflow, node: Node, trace_id: bytes, parent: bytes, is_phoenix: bool
 ) -> Iterator[Span]:
     failed = ERROR if node.status in ("failed", "exception") else ""
     given, produced = node.tokens or (0, 0)
@@ -304,21 +306,21 @@ def _provided_node(
         if node.node_type in ("llm", "question-classifier", "parameter-extractor"):
             attributes |= {"gen_ai.request.model": node.model, "gen_ai.provider.name": PROVIDER}
     attributes["output.value"] = json.dumps(output)
-    span = teller.span(trace_id, parent, f"{node.node_type}_{CANARY}", attributes, failed)
+    span = writer.span(trace_id, parent, f"{node.node_type}_{CANARY}", attributes, failed)
     yield span
     for index, inner in enumerate(node.inside):
         wrapper = span
         if not is_phoenix:
             synthetic = {"dify.span.id": f"{node.node_id}:{index}", "dify.span.synthetic": True}
             attributes = {"openinference.span.kind": "CHAIN", "metadata": json.dumps({"x": CANARY}), **synthetic}
-            wrapper = teller.span(trace_id, span.span_id, f"iteration[{index}]", attributes)
+            wrapper = writer.span(trace_id, span.span_id, f"iteration[{index}]", attributes)
             yield wrapper
-        yield from _provided_node(teller, run, inner, trace_id, wrapper.span_id, is_phoenix)
+        yield from _provided_node(writer, run, inner, trace_id, wrapper.span_id, is_phoenix)
     if node.nested is not None:
-        yield from _provided(teller, node.nested, trace_id, span.span_id, is_phoenix)
+        yield from _provided(writer, node.nested, trace_id, span.span_id, is_phoenix)
 
 
-def _provided_message(teller: Teller, run: Message, trace_id: bytes, is_phoenix: bool) -> Iterator[Span]:
+def _provided_message(writer: SpanWriter, run: Message, trace_id: bytes, is_phoenix: bool) -> Iterator[Span]:
     metadata = {
         "trace_entity_type": "message", "app_id": run.app_id, "message_id": run.message_id, "status": "normal",
         "workflow_run_id": None, "ls_provider": PROVIDER, "ls_model_name": run.model, "file_list": CANARY,
@@ -326,7 +328,7 @@ def _provided_message(teller: Teller, run: Message, trace_id: bytes, is_phoenix:
     }  # fmt: skip
     counts = dict(zip(("input", "output", "total"), (*run.tokens, sum(run.tokens)), strict=True))
     own = {f"gen_ai.usage.{name}_tokens": count for name, count in counts.items()}
-    message = teller.span(
+    message = writer.span(
         trace_id, b"", "message", _common("CHAIN", metadata, run.message_id, is_phoenix) | ({} if is_phoenix else own)
     )
     yield message
@@ -339,9 +341,9 @@ def _provided_message(teller: Teller, run: Message, trace_id: bytes, is_phoenix:
     else:
         attributes |= own | {"gen_ai.request.model": run.model, "gen_ai.provider.name": PROVIDER}
         attributes["dify.span.synthetic"] = True
-    yield teller.span(trace_id, message.span_id, "llm", attributes)
+    yield writer.span(trace_id, message.span_id, "llm", attributes)
     repeated = metadata | {"trace_entity_type": "suggested_question"}
-    yield teller.span(trace_id, message.span_id, "suggested_question", _common("TOOL", repeated, "q", is_phoenix))
+    yield writer.span(trace_id, message.span_id, "suggested_question", _common("TOOL", repeated, "q", is_phoenix))
 
 
 def _common(kind: str, metadata: dict[str, Any], span_id: str | None, is_phoenix: bool) -> dict[str, Any]:
@@ -352,12 +354,12 @@ def _common(kind: str, metadata: dict[str, Any], span_id: str | None, is_phoenix
     }  # fmt: skip
 
 
-def requests_of(told: Sequence[Told], resource: dict[str, Any], size: int = 1) -> list[bytes]:
+def requests_of(spans: Sequence[ScopedSpan], resource: dict[str, Any], size: int = 1) -> list[bytes]:
     """Requests of at most `size` spans each."""
     found = []
-    for begin in range(0, len(told), size):
+    for begin in range(0, len(spans), size):
         request = ExportTraceServiceRequest()
-        for each in told[begin : begin + size]:
+        for each in spans[begin : begin + size]:
             request.MergeFromString(request_of([each.span], each.scope, resource))
         found.append(request.SerializeToString())
     return found

@@ -25,7 +25,7 @@ from tests.parsers.tracing.spans import (
     NATIVE,
     OTEL,
     PHOENIX,
-    Teller,
+    SpanWriter,
     key_value,
     native,
     otel,
@@ -102,7 +102,7 @@ VALUES = st.one_of(
 def test_our_decoder_agrees_with_the_library(
     attributes: dict[str, Any], name: str, start: int, message: str, code: int
 ) -> None:
-    span = Teller(3).span(b"t" * 16, b"p" * 8, name, attributes)
+    span = SpanWriter(3).span(b"t" * 16, b"p" * 8, name, attributes)
     span.start_time_unix_nano, span.status.code, span.status.message = start, code, message  # type: ignore[assignment]
     decoder = wire.Message(request_of([span], "scope"))
     (scope,) = decoder.scope_spans()
@@ -244,7 +244,7 @@ def nested(depth: int) -> bytes:
     value = AnyValue(string_value="x")
     for _ in range(depth):
         value = AnyValue(array_value=ArrayValue(values=[value]))
-    span = Teller(1).span(b"x" * 16, b"", "n", {"openinference.span.kind": "CHAIN"})
+    span = SpanWriter(1).span(b"x" * 16, b"", "n", {"openinference.span.kind": "CHAIN"})
     span.attributes.append(key_value("deep", "x"))
     span.attributes[-1].value.CopyFrom(value)
     return request_of([span], "scope")
@@ -307,7 +307,7 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         b"\x0a\x00" * 170_000,
         b"\x08\x01" * 170_000,
-        request_of([Teller(1).span(b"x" * 16, b"", "n", {"metadata": "x" * 4_000_000})], "scope"),
+        request_of([SpanWriter(1).span(b"x" * 16, b"", "n", {"metadata": "x" * 4_000_000})], "scope"),
     ],
     ids=["empty messages", "unknown fields", "a long text"],
 )
@@ -355,12 +355,12 @@ def test_a_value_that_is_no_number_is_told_as_one_that_is_no_count() -> None:
         "openinference.span.kind": "LLM", "metadata": json.dumps(metadata), "llm.token_count.prompt": CANARY,
         "llm.token_count.completion": 1.5,
     }  # fmt: skip
-    body = request_of([Teller(1).span(b"x" * 16, b"", "llm_x", attributes)], "scope", PHOENIX)
+    body = request_of([SpanWriter(1).span(b"x" * 16, b"", "llm_x", attributes)], "scope", PHOENIX)
     (fact,) = read(body).facts
-    told = json.loads(fact.line)["attributes"]
-    assert told["gen_ai.usage.input_tokens"] == -1
-    assert told["gen_ai.usage.output_tokens"] == 1.5
-    assert told["dify.node.total_price"] == "-1"
+    attributes = json.loads(fact.line)["attributes"]
+    assert attributes["gen_ai.usage.input_tokens"] == -1
+    assert attributes["gen_ai.usage.output_tokens"] == 1.5
+    assert attributes["dify.node.total_price"] == "-1"
     assert CANARY.encode() not in fact.line
 
 

@@ -17,7 +17,7 @@ from tests.parsers.tracing.spans import (
     PHOENIX,
     Message,
     Node,
-    Told,
+    ScopedSpan,
     Workflow,
     native,
     otel,
@@ -120,9 +120,9 @@ def number_of_nodes(runs: Sequence[spans.Run]) -> int:
     return total
 
 
-def lines_of(told: Sequence[Told], resource: dict[str, str]) -> list[bytes]:
+def lines_of(sent: Sequence[ScopedSpan], resource: dict[str, str]) -> list[bytes]:
     writer = Writer()
-    for body in requests_of(told, resource):
+    for body in requests_of(sent, resource):
         writer.take(read(body))
     return writer.lines
 
@@ -133,25 +133,25 @@ LLM = Node(NODE_ID, "llm", tokens=(12, 34))
 @pytest.mark.parametrize("is_first", [True, False])
 def test_two_attempts_of_a_node_are_one_node_and_each_attempts_tokens_count(is_first: bool) -> None:
     first, second = LLM._replace(tokens=(12, 5)), LLM
-    told = [*native([Workflow(RUN, APP, (first,))], 1), *native([Workflow(RUN, APP, (second,))], 2)][
+    sent = [*native([Workflow(RUN, APP, (first,))], 1), *native([Workflow(RUN, APP, (second,))], 2)][
         :: 1 if is_first else -1
     ]
-    snapshot = counted(lines_of(told, NATIVE))
+    snapshot = counted(lines_of(sent, NATIVE))
     assert tokens(snapshot) == {(APP, "gpt-4.1", "input"): 24, (APP, "gpt-4.1", "output"): 39}
     assert sum(snapshot.counters[c.NODE_RUNS].values()) == 1
 
 
 @pytest.mark.parametrize("is_reversed", [False, True])
 def test_a_failed_attempt_before_or_after_costs_no_tokens(is_reversed: bool) -> None:
-    told = native([Workflow(RUN, APP, (LLM._replace(failed_attempts=2),))])
-    snapshot = counted(lines_of(told[::-1] if is_reversed else told, NATIVE))
+    sent = native([Workflow(RUN, APP, (LLM._replace(failed_attempts=2),))])
+    snapshot = counted(lines_of(sent[::-1] if is_reversed else sent, NATIVE))
     assert tokens(snapshot) == {(APP, "gpt-4.1", "input"): 12, (APP, "gpt-4.1", "output"): 34}
     assert sum(snapshot.counters[c.NODE_RUNS].values()) == 1
 
 
 def test_a_parent_that_never_comes_gives_the_app_unknown() -> None:
-    told = [each for each in native([Workflow(RUN, APP, (LLM,))]) if "AppRunner" not in each.span.name]
-    assert tokens(counted(lines_of(told, NATIVE))) == {
+    sent = [each for each in native([Workflow(RUN, APP, (LLM,))]) if "AppRunner" not in each.span.name]
+    assert tokens(counted(lines_of(sent, NATIVE))) == {
         (UNKNOWN, "gpt-4.1", "input"): 12,
         (UNKNOWN, "gpt-4.1", "output"): 34,
     }
@@ -159,8 +159,8 @@ def test_a_parent_that_never_comes_gives_the_app_unknown() -> None:
 
 def test_a_start_node_tells_the_app_before_the_run_has_ended() -> None:
     run = Workflow(RUN, APP, (Node("0b6f6a9e-0000-4000-8000-000000000002", "start"), LLM))
-    told = [each for each in native([run]) if "AppRunner" not in each.span.name]
-    assert set(tokens(counted(lines_of(told, NATIVE)))) == {(APP, "gpt-4.1", "input"), (APP, "gpt-4.1", "output")}
+    sent = [each for each in native([run]) if "AppRunner" not in each.span.name]
+    assert set(tokens(counted(lines_of(sent, NATIVE)))) == {(APP, "gpt-4.1", "input"), (APP, "gpt-4.1", "output")}
 
 
 def test_a_workflow_as_a_tool_counts_for_its_own_app() -> None:
@@ -175,7 +175,7 @@ def test_a_workflow_as_a_tool_counts_for_its_own_app() -> None:
 
 @pytest.mark.parametrize("dialect", ["otel", "phoenix", "langfuse"])
 def test_a_run_that_waits_for_a_person_counts_when_it_has_ended(dialect: str) -> None:
-    """ENABLE_OTEL cannot tell: there the second part of such a run is a run of its own."""
+    """ENABLE_OTEL cannot distinguish them: there the second part of such a run is a run of its own."""
     form = Node("0b6f6a9e-0000-4000-8000-000000000004", "human-input", "paused")
     paused = Workflow(RUN, APP, (LLM, form), "paused")
     resumed = Workflow(RUN, APP, (LLM, form._replace(status="succeeded")), "succeeded")
@@ -192,13 +192,13 @@ def test_a_run_that_waits_for_a_person_counts_when_it_has_ended(dialect: str) ->
 
 
 def test_the_app_in_the_resource_of_the_provider_counts() -> None:
-    told = [each for each in otel([Workflow(RUN, APP, (LLM,))]) if not each.span.name.startswith("workflow")]
-    lines = lines_of(told, {"service.name": "dify", "dify.app_id": INNER})
+    sent = [each for each in otel([Workflow(RUN, APP, (LLM,))]) if not each.span.name.startswith("workflow")]
+    lines = lines_of(sent, {"service.name": "dify", "dify.app_id": INNER})
     assert set(tokens(counted(lines))) == {(INNER, "gpt-4.1", "input"), (INNER, "gpt-4.1", "output")}
 
 
 def records_of(
-    run: spans.Run, make: Callable[[Sequence[spans.Run]], list[Told]], resource: dict[str, str]
+    run: spans.Run, make: Callable[[Sequence[spans.Run]], list[ScopedSpan]], resource: dict[str, str]
 ) -> list[object]:
     return list(batch_of(lines_of(make([run]), resource)).records)
 
@@ -240,7 +240,9 @@ def test_without_native_the_spans_of_enable_otel_are_ignored() -> None:
 
 
 def test_spans_of_another_program_are_ignored() -> None:
-    body = spans.request_of([spans.Teller(1).span(b"x" * 16, b"", "chat", {"gen_ai.usage.input_tokens": 5})], "openai")
+    body = spans.request_of(
+        [spans.SpanWriter(1).span(b"x" * 16, b"", "chat", {"gen_ai.usage.input_tokens": 5})], "openai"
+    )
     assert read_otlp(body, is_json=False, native=True) == Reading([], {"none": 1}, {})
 
 
@@ -256,10 +258,10 @@ USAGE = {"prompt_tokens": 20, "completion_tokens": 5, "total_tokens": 25, "total
 MESSAGE_ID = "aa0e8400-0000-4000-8000-00000000000e"
 
 
-def rewritten(name: str, kind: str, attributes: dict[str, object]) -> Told:
+def rewritten(name: str, kind: str, attributes: dict[str, object]) -> ScopedSpan:
     """A span of the rewrite of Dify's tracing (scope `dify.ops`, langgenius/dify#42008)."""
     common = {"openinference.span.kind": "CHAIN", "dify.app_id": APP, "dify.span.type": kind, "dify.span.status": "ok"}
-    return Told(spans.Teller(9).span(b"t" * 16, b"", name, common | attributes), "dify.ops")
+    return ScopedSpan(spans.SpanWriter(9).span(b"t" * 16, b"", name, common | attributes), "dify.ops")
 
 
 def test_the_rewrite_of_difys_tracing_marks_copies() -> None:
@@ -271,7 +273,7 @@ def test_the_rewrite_of_difys_tracing_marks_copies() -> None:
         "llm.model_name": "gpt-4.1",
         "dify.span.id": MESSAGE_ID,
     }
-    told = [
+    sent = [
         rewritten("Answer attempt 1", "node", {**node, "metrics_from_parent": True}),
         rewritten("Answer", "node", node),
         rewritten(
@@ -281,7 +283,7 @@ def test_the_rewrite_of_difys_tracing_marks_copies() -> None:
         rewritten("message", "message", message),
         rewritten("llm", "llm", {**message, "metrics_from_parent": True}),
     ]
-    lines = lines_of(told + told[::-1], OTEL)
+    lines = lines_of(sent + sent[::-1], OTEL)
     snapshot = counted(lines)
     assert tokens(snapshot) == {(APP, "gpt-4.1", "input"): 40, (APP, "gpt-4.1", "output"): 10}
     runs = snapshot.counters[c.RUNS]
@@ -294,6 +296,6 @@ def test_the_rewrite_of_difys_tracing_marks_copies() -> None:
         ("tool", "succeeded"): 1,
     }
     again = Writer(lines)
-    for body in requests_of(told, OTEL):
+    for body in requests_of(sent, OTEL):
         again.take(read(body))
     assert again.lines == lines

@@ -2,8 +2,8 @@
 
     python otel.py URL BATCHES NODES NOISE [TOKEN]
 
-A batch that the client gives up is sent again, as a persistent queue would. Prints {"nodes": {key: [input, output]},
-"given_up": number}.
+A batch that the client abandons is sent again, as a persistent queue would. Prints {"nodes": {key: [input, output]},
+"abandoned": number}.
 """
 
 import json
@@ -23,7 +23,7 @@ provider.add_span_processor(SimpleSpanProcessor(made))
 dify, sql = provider.get_tracer("dify"), provider.get_tracer("opentelemetry.instrumentation.sqlalchemy")
 exporter = OTLPSpanExporter(endpoint=url, headers=headers)
 
-books, given_up = {}, 0
+books, abandoned = {}, 0
 for batch in range(batches):
     made.clear()
     for number in range(nodes):
@@ -56,7 +56,7 @@ for batch in range(batches):
     for _ in range(20):
         if exporter.export(made.get_finished_spans()) is SpanExportResult.SUCCESS:
             break
-        given_up += 1
+        abandoned += 1
     else:
         sys.exit("a batch was never acknowledged")
-print(json.dumps({"nodes": books, "given_up": given_up}))
+print(json.dumps({"nodes": books, "abandoned": abandoned}))
