@@ -20,7 +20,7 @@ from exporter.ledger.streams import Block
 from exporter.tail.position import Position
 from parsers.batch import Active, Opened, SpanApp, TraceError
 
-VERSION = 4
+VERSION = 5
 
 #: The fields that are keyed by source and hold the tables of a `SourceLedger`.
 SOURCE_TABLES = (
@@ -28,9 +28,6 @@ SOURCE_TABLES = (
 )  # fmt: skip
 
 _TABLES = ("counters", "histograms", "created", *SOURCE_TABLES, "spent", "history")
-
-#: The names in the state file, where they differ from the fields.
-_STORED_NAMES = {"schemas": "shapes", "searched_paths": "sought"}
 
 
 class MetricSchema(Struct, frozen=True):
@@ -40,7 +37,7 @@ class MetricSchema(Struct, frozen=True):
     bounds: tuple[float, ...] = ()
 
 
-class State(Struct, omit_defaults=True, rename=_STORED_NAMES):
+class State(Struct, omit_defaults=True):
     """The whole state, or the changes since an earlier state. Among changes, None marks a deleted entry.
 
     Keyed by metric: `schemas`, `counters`, `histograms` and `created` (seconds since the epoch).
