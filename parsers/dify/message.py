@@ -42,8 +42,7 @@ _ACCESS = re.compile(rb"(\S++) (/.*|-) (\d{3}|-) (\d{1,12}(?:\.\d{1,9})?|-)(?: \
 _CUT_ACCESS = re.compile(rb"(\S++) /")
 
 #: From httpx/_client.py: the path and the status code.
-HTTPX = rb'HTTP Request: [A-Z]+ https?://[^/\s"]*(/[^\s"]*) "HTTP/[0-9.]+ (\d{3})\b.*"'
-_HTTPX = re.compile(HTTPX)
+_HTTPX = re.compile(rb'HTTP Request: [A-Z]+ https?://[^/\s"]*(/[^\s"]*) "HTTP/[0-9.]+ (\d{3})\b.*"')
 HTTPX_CALLER = b"_client.py"
 
 #: The files that log the messages of Celery.
@@ -111,14 +110,18 @@ class MessageReader:
         return OTHER if re.search(rb"\s", path) else self.routes.of_path(path)
 
 
-def _httpx(head: RecordHead) -> list[Record]:
-    """Read a line of httpx: one per call to the plugin daemon, written when the response headers arrive.
+def httpx_calls(message: bytes) -> list[Invocation]:
+    """Read a message of httpx: one per call to the plugin daemon, written when the response headers arrive.
 
     It gives a count without a duration.
     """
-    match = _HTTPX.fullmatch(head.message)
+    match = _HTTPX.fullmatch(message)
     operation = operation_of(match[1]) if match else None
     return [Invocation(operation, status_code_of(match[2]))] if match and operation else []
+
+
+def _httpx(head: RecordHead) -> list[Record]:
+    return [*httpx_calls(head.message)]
 
 
 def _task(head: RecordHead) -> list[Record]:
