@@ -6,7 +6,8 @@ nothing: patterns are anchored at the beginning of the message, the one of acces
 
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from parsers.access.routes import Routes
 from parsers.batch import OTHER, UNKNOWN, Invocation, Record, Request, Task, TaskReceived
@@ -19,7 +20,7 @@ from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import MILLISECOND, nanoseconds
 
 
-class RecordHead(NamedTuple):
+class RecordHead(Struct, frozen=True, gc=False):
     """The first line of a record, parsed.
 
     `at` is in nanoseconds since the epoch. `caller` is a file name. `trace_id` is "" if there is none. Only JSON lines
@@ -152,4 +153,4 @@ def _run(head: RecordHead) -> list[Record]:
 
 
 def _trace_error(head: RecordHead) -> list[Record]:
-    return [*runs.trace_errors(*head[:5])]
+    return [*runs.trace_errors(head.level, head.caller, head.trace_id, head.message, head.at)]

@@ -173,8 +173,8 @@ def _tasks(messages: Sequence[bytes], head: _Head) -> _Found:
         records.append((numbers[0], Task(task_name(task), "succeeded", None, len(numbers), tuple(durations))))
         if task.endswith(runs.RUN_TASK):
             for number, duration in zip(numbers, durations, strict=True):
-                _, _, trace_id, _, at, _ = head(number)
-                records += [(number, run) for run in runs.closed(trace_id, task, "succeeded", duration, at)]
+                end = head(number)
+                records += [(number, run) for run in runs.closed(end.trace_id, task, "succeeded", duration, end.at)]
     return records, alone
 
 

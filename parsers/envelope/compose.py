@@ -36,7 +36,7 @@ _PREFIX = re.compile(
 #: The usual prefix: that of `docker compose logs` without options.
 _USUAL = re.compile(rb"(" + _NAME + rb") {0,250}\| (?!\x1b)")
 #: A whole line with this prefix, and without an added time: the container, and everything behind the prefix.
-_USUAL_LINE = re.compile(rb"^(" + _NAME + rb"+) {0,250}+\| (?!\x1b|.{10}T)(.*\n)", re.MULTILINE)
+_USUAL_LINE = re.compile(rb"^(" + _NAME + rb"+) {0,250}+\| (?!\x1b|" + _ADDED_TIME + rb")(.*\n)", re.MULTILINE)
 
 #: The stream of all pieces that another service of Dify wrote.
 _OTHER_SERVICE: Final = "other"
