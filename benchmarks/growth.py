@@ -1,6 +1,7 @@
 """Measures how the cost grows with the number of lines, the length of a line, the series and the sources.
 
     python -m benchmarks.growth --lines 10000 100000 1000000 10000000
+    python -m benchmarks.growth --corpora worker proxy
     python -m benchmarks.growth --hostile       # logs whose cost could grow faster than their size
 
 It measures processor time, the median of the rounds. The last column is the cost per unit relative to the first row.
@@ -31,6 +32,9 @@ def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
     arguments.add_argument("--folder", type=Path, default=Path(".bench"), help="folder for the corpora")
     arguments.add_argument("--lines", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    arguments.add_argument(
+        "--corpora", nargs="+", choices=[*OPTIONS], help="measure only the number of lines, of these"
+    )
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--hostile", action="store_true", help="measure the cost per byte of hostile logs instead")
     given = arguments.parse_args()
@@ -42,7 +46,10 @@ def main() -> None:
         show("bytes of a packed log", "byte", hostile.packed(folder / "packed"))
         show("empty files of one folder, until ready", "file", hostile.files(folder / "files"))
         return
-    show("lines, nginx timed", "line", _lines(folder, given.lines, rounds))
+    for name in given.corpora or ["nginx-timed"]:
+        show(f"lines, {name}", "line", _lines(folder, name, given.lines, rounds))
+    if given.corpora:
+        return
     show("bytes of a line", "byte", _lengths(rounds))
     show("series: a line of each", "line", _series(rounds, lambda ledger, batch: ledger.enter("nginx", batch)))
     show("series: a scrape of all", "series", _series(rounds, lambda ledger, _: render(ledger.snapshot(None), {})))
@@ -57,11 +64,10 @@ def show(what: str, unit: str, rows: Iterator[Row]) -> None:
         print(f"{what:<42} {size:>12,} {each:>10,.1f} ns per {unit:<7} {each / first:>6.2f}", flush=True)
 
 
-def _lines(folder: Path, sizes: list[int], rounds: int) -> Iterator[Row]:
-    parse_and_post("nginx-timed", corpus(folder, "nginx-timed", 10_000))  # warm-up
+def _lines(folder: Path, name: str, sizes: list[int], rounds: int) -> Iterator[Row]:
+    parse_and_post(name, corpus(folder, name, 10_000))  # warm-up
     for lines in sizes:
-        path = corpus(folder, "nginx-timed", lines)
-        yield lines, processor(partial(parse_and_post, "nginx-timed", path), rounds), lines
+        yield lines, processor(partial(parse_and_post, name, corpus(folder, name, lines)), rounds), lines
 
 
 def _lengths(rounds: int) -> Iterator[Row]:

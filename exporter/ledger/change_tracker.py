@@ -34,7 +34,7 @@ class ChangeTracker(dict[K, V]):
     def pop(self, key: K, *default: V | D) -> V | D:
         if key in self:
             self._changed[key] = None
-        return super().pop(key, *default)
+        return dict.pop(self, key, *default)
 
     def enter(self, entries: Mapping[K, V]) -> None:
         """Set many entries."""

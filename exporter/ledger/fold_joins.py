@@ -12,26 +12,35 @@ from exporter.ledger.joins import MAX_AGE, Ended
 from exporter.ledger.source_ledger import SourceLedger, event_time
 from exporter.ledger.span_apps import AppRecord
 from parsers import batch as b
+from parsers.values.numbers import SECOND
+
+#: Times in one quarter of an hour lie on the same day in every time zone.
+_QUARTER = 900 * SECOND
 
 
 def _opened(ledger: SourceLedger, record: b.Opened) -> None:
-    for lost in ledger.joins.open(structs.replace(record, at=event_time(ledger, record.at))):
+    at = event_time(ledger, record.at)
+    for lost in ledger.joins.open(record if at == record.at else structs.replace(record, at=at)):
         _lost(ledger, lost)
 
 
 def _closed(ledger: SourceLedger, record: b.Closed) -> None:
-    for ended in ledger.joins.close(record, event_time(ledger, record.at), ledger.file):
-        _ended(ledger, ended)
+    _count_ended(ledger, ledger.joins.close(record, event_time(ledger, record.at), ledger.file))
 
 
-def _ended(ledger: SourceLedger, record: Ended) -> None:
-    """Count a worker's run whose outcome is final.
+def _count_ended(ledger: SourceLedger, found: Iterable[Ended]) -> None:
+    """Count a worker's runs whose outcome is final: those with equal labels in a quarter of an hour at once.
 
     If telemetry reports the same runs with their outcome, only telemetry decides whether a run failed.
     """
-    outcome = "" if ledger.has_telemetry else record.outcome
-    status = "failed" if "failed" in (record.status, outcome) else outcome or record.status
-    count_run(ledger, b.Run(record.kind, record.app_id, status, record.duration), at=record.at)
+    groups: dict[tuple[str, str, str, int], list[Ended]] = {}
+    for each in found:
+        outcome = "" if ledger.has_telemetry else each.outcome
+        status = "failed" if "failed" in (each.status, outcome) else outcome or each.status
+        groups.setdefault((each.kind, each.app_id, status, each.at // _QUARTER), []).append(each)
+    for (kind, app_id, status, _), ended in groups.items():
+        durations = tuple([each.duration for each in ended if each.duration is not None])
+        count_run(ledger, b.Run(kind, app_id, status, None, len(ended), durations), at=ended[0].at)
 
 
 def _trace_error(ledger: SourceLedger, record: b.TraceError) -> None:
@@ -84,8 +93,7 @@ def advance(ledger: SourceLedger, last: int, newest: int | None) -> None:
     last, now = event_time(ledger, last), event_time(ledger, None)
     ledger.last_at = max(ledger.last_at, last)
     ledger.reached.advance(ledger.file, last, newest, now)
-    for ended in ledger.joins.release(ledger.file, last):
-        _ended(ledger, ended)
+    _count_ended(ledger, ledger.joins.release(ledger.file, last))
     if ledger.joins.has_open:
         by_all = ledger.reached.by_all(now)
         for lost in ledger.joins.expire(by_all):
@@ -98,8 +106,7 @@ def finalize_runs(ledger: SourceLedger, now: int | None) -> None:
 
     If `now` is None, nothing more will be read, so all ended runs are final.
     """
-    for ended in ledger.joins.finalize_all() if now is None else ledger.joins.finalize(ledger.reached, now):
-        _ended(ledger, ended)
+    _count_ended(ledger, ledger.joins.finalize_all() if now is None else ledger.joins.finalize(ledger.reached, now))
     if now is None:
         _with_app(ledger, ledger.joins.spans.release_all())
 

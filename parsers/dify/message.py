@@ -6,7 +6,8 @@ nothing: patterns are anchored at the beginning of the message, the one of acces
 
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from parsers.access.routes import Routes
 from parsers.batch import OTHER, UNKNOWN, Invocation, Record, Request, Task, TaskReceived
@@ -19,7 +20,7 @@ from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import MILLISECOND, nanoseconds
 
 
-class RecordHead(NamedTuple):
+class RecordHead(Struct, frozen=True, gc=False):
     """The first line of a record, parsed.
 
     `at` is in nanoseconds since the epoch. `caller` is a file name. `trace_id` is "" if there is none. Only JSON lines
@@ -42,8 +43,7 @@ _ACCESS = re.compile(rb"(\S++) (/.*|-) (\d{3}|-) (\d{1,12}(?:\.\d{1,9})?|-)(?: \
 _CUT_ACCESS = re.compile(rb"(\S++) /")
 
 #: From httpx/_client.py: the path and the status code.
-HTTPX = rb'HTTP Request: [A-Z]+ https?://[^/\s"]*(/[^\s"]*) "HTTP/[0-9.]+ (\d{3})\b.*"'
-_HTTPX = re.compile(HTTPX)
+_HTTPX = re.compile(rb'HTTP Request: [A-Z]+ https?://[^/\s"]*(/[^\s"]*) "HTTP/[0-9.]+ (\d{3})\b.*"')
 HTTPX_CALLER = b"_client.py"
 
 #: The files that log the messages of Celery.
@@ -111,14 +111,18 @@ class MessageReader:
         return OTHER if re.search(rb"\s", path) else self.routes.of_path(path)
 
 
-def _httpx(head: RecordHead) -> list[Record]:
-    """Read a line of httpx: one per call to the plugin daemon, written when the response headers arrive.
+def httpx_calls(message: bytes) -> list[Invocation]:
+    """Read a message of httpx: one per call to the plugin daemon, written when the response headers arrive.
 
     It gives a count without a duration.
     """
-    match = _HTTPX.fullmatch(head.message)
+    match = _HTTPX.fullmatch(message)
     operation = operation_of(match[1]) if match else None
     return [Invocation(operation, status_code_of(match[2]))] if match and operation else []
+
+
+def _httpx(head: RecordHead) -> list[Record]:
+    return [*httpx_calls(head.message)]
 
 
 def _task(head: RecordHead) -> list[Record]:
@@ -149,4 +153,4 @@ def _run(head: RecordHead) -> list[Record]:
 
 
 def _trace_error(head: RecordHead) -> list[Record]:
-    return [*runs.trace_errors(*head[:5])]
+    return [*runs.trace_errors(head.level, head.caller, head.trace_id, head.message, head.at)]

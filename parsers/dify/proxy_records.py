@@ -107,9 +107,9 @@ class ProxyReader:
         def take(lines: Sequence[Any], quarter: int) -> Sequence[Any]:
             sums.add([line.attributes for line in lines], quarter)
             for line in lines:
-                before = newest.setdefault(line.attributes.worker[:64], line)
-                if line.ts >= before.ts:
-                    newest[line.attributes.worker[:64]] = line
+                worker = line.attributes.worker[:64]
+                if worker not in newest or line.ts >= newest[worker].ts:
+                    newest[worker] = line
             return lines
 
         result = read_lines(block, EVENT, _decode_strictly, take)

@@ -8,25 +8,22 @@ single lines. A test checks that both ways give the same result.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from operator import itemgetter
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from parsers import blocks
 from parsers.batch import Invocation, Record, Task, TaskReceived
-from parsers.blocks import BlockResult, TimedLine, newest_of, newest_of_texts, read_lines
-from parsers.dify import proxy, receiver
-from parsers.dify.message import HTTPX, HTTPX_CALLER, TASK_CALLERS, MessageReader, RecordHead, task_name
-from parsers.dify.runs import RUN_TASK
+from parsers.blocks import BlockResult, TimedLine, newest_of_texts, read_lines
+from parsers.dify import proxy, receiver, runs
+from parsers.dify.message import HTTPX_CALLER, TASK_CALLERS, MessageReader, RecordHead, httpx_calls, task_name
 from parsers.lines import whole_lines
 from parsers.plugin_daemon import SERVICE as PLUGIN_DAEMON
-from parsers.plugin_daemon.operations import operation_of
-from parsers.values.http import status_code_of
 from parsers.values.numbers import SECOND, many_nanoseconds
-from parsers.values.times import iso
+from parsers.values.times import Minutes
 
 #: A text that each of these lines contains.
 _SIGN, _JSON_SIGN = b".py:", b'"caller"'
@@ -53,19 +50,16 @@ _decode = msgspec.json.Decoder(_Line).decode
 #: Lines of these programs have another reader.
 _FOREIGN = frozenset({PLUGIN_DAEMON, proxy.SERVICE, receiver.SERVICE})
 
-#: The name of a task, and the seconds that it took, or none if the worker has received it. The end of a task that
-#: executes a run also ends the run, so it is read alone.
+#: The name of a task, and the seconds that it took, or none if the worker has received it.
 _TASKS = re.compile(
-    rb"^Task ([\w.]{1,512})(?:(?<!"
-    + RUN_TASK.encode()
-    + rb")\[[^\]\s]{1,256}\] succeeded in ([0-9]{1,6}+(?:\.[0-9]++)?)s:.*$|\[[^\]\s]{1,256}\] received$)|^.*$",
+    rb"^Task ([\w.]{1,512}+)\[[^\]\s]{1,256}+\] (?:received|succeeded in ([0-9]{1,6}+(?:\.[0-9]++)?)s:.*)$|^.*$",
     re.MULTILINE,
 )
-_CALLS = re.compile(rb"^" + HTTPX + rb"$|^.*$", re.MULTILINE)
 
-
-#: What a reader of messages, one per line, returns: records, each with the number of its first message, and the numbers
-#: of the messages that must be read alone.
+#: Returns the head of the message of this number.
+_Head = Callable[[int], RecordHead]
+#: What a reader of messages returns: records, each with the number of its first message, and the numbers of the
+#: messages that must be read alone.
 _Found = tuple[Sequence[tuple[int, Record]], Sequence[int]]
 
 
@@ -93,9 +87,11 @@ class RecordReader:
         if b"\r\n" in block:
             messages = tuple([message.removesuffix(b"\r") for message in messages])
 
+        minutes = Minutes(self._local)
+
         def head(number: int) -> RecordHead:
             time, level, caller, trace_id, *_ = rows[number]
-            return RecordHead(level, caller, trace_id.decode(), messages[number], iso(time, self._local))
+            return RecordHead(level, caller, trace_id.decode(), messages[number], minutes.at(time))
 
         others = b"".join([row[-1] + b"\n" for row in found if row[-1]])
         rest = others + b"\n" * (whole_lines(block, True)[1] - len(found)) + colored
@@ -103,7 +99,7 @@ class RecordReader:
 
     def json(self, block: bytes) -> BlockResult:
         """Read the records in JSON of a block of whole lines."""
-        records = list[Record]()
+        records, minutes = list[Record](), Minutes(UTC)
 
         def take(lines: Sequence[_Line], _: int) -> Sequence[_Line]:
             text = "\n".join([line.message for line in lines])
@@ -116,8 +112,15 @@ class RecordReader:
             if len(messages) > len(lines):
                 messages = [line.message.encode() for line in lines]
             levels = [b"" if line.severity == "INFO" else line.severity.encode() for line in lines]
-            callers = [line.caller.partition(":")[0].encode() for line in lines]
-            records.extend(self._records(levels, callers, messages, lambda number: _head(lines[number])))
+            files = {caller: caller.partition(":")[0].encode() for caller in {line.caller for line in lines}}
+            callers = [files[line.caller] for line in lines]
+
+            def head(number: int) -> RecordHead:
+                line, level, caller = lines[number], levels[number], callers[number]
+                at, stack_trace = minutes.at(line.ts.encode()), line.stack_trace.encode()
+                return RecordHead(level, caller, line.trace_id, messages[number], at, stack_trace)
+
+            records.extend(self._records(levels, callers, messages, head))
             return lines
 
         return read_lines(block, _JSON_SIGN, _decode, take)._replace(records=records)
@@ -127,7 +130,7 @@ class RecordReader:
         levels: Sequence[bytes],
         callers: Sequence[bytes],
         messages: Sequence[bytes],
-        head: Callable[[int], RecordHead],
+        head: _Head,
     ) -> Sequence[Record]:
         """Return the records of lines, given in columns. A level is empty for INFO. `head` gives the head of a line."""
         alone = [number for number, level in enumerate(levels) if level]
@@ -138,9 +141,7 @@ class RecordReader:
         found = list[tuple[int, Sequence[Record]]]()
         for caller, members in numbers.items():
             if (read := _READERS.get(caller)) is not None:
-                text = b"\n".join([messages[number] for number in members])
-                has_one_line_each = text.count(b"\n") == len(members) - 1
-                records, odd = read(text) if has_one_line_each else ((), range(len(members)))
+                records, odd = read([messages[number] for number in members], _heads_of(members, head))
                 found += [(members[position], (record,)) for position, record in records]
                 alone += [members[position] for position in odd]
             elif self._reader.reads(caller):
@@ -150,47 +151,44 @@ class RecordReader:
         return [record for _, records in found for record in records]
 
 
-def _head(line: _Line) -> RecordHead:
-    return RecordHead(
-        line.severity.encode(),
-        line.caller.partition(":")[0].encode(),
-        line.trace_id,
-        line.message.encode(),
-        newest_of((line.ts,)),
-        line.stack_trace.encode(),
-    )
+def _heads_of(numbers: Sequence[int], head: _Head) -> _Head:
+    """Return the heads of some of the messages, numbered among them."""
+    return lambda position: head(numbers[position])
 
 
-def _tasks(text: bytes) -> _Found:
-    """Read the messages of Celery."""
-    matches = _TASKS.findall(text)
-    #: For each name the number of its first message, and the seconds of all.
-    received, ended = dict[bytes, list[Any]](), dict[bytes, list[Any]]()
+def _tasks(messages: Sequence[bytes], head: _Head) -> _Found:
+    """Read the messages of Celery. The end of a task that executes a run also ends the run."""
+    matches = _TASKS.findall(b"\n".join(messages))
+    if len(matches) > len(messages):  # a newline inside a message
+        return (), range(len(messages))
+    received, ended = defaultdict[bytes, list[int]](list), defaultdict[bytes, list[int]](list)
     for number, (name, seconds) in enumerate(matches):
-        table = ended if seconds else received
-        if name in table:
-            table[name].append(seconds)
-        else:
-            table[name] = [number, seconds]
-    is_odd = received.pop(b"", None) is not None
-    alone = [number for number, (name, _) in enumerate(matches) if not name] if is_odd else ()
+        (ended if seconds else received)[name].append(number)
+    alone = received.pop(b"", ())
     records = list[tuple[int, Record]]()
-    for name, (number, *texts) in received.items():
-        records.append((number, TaskReceived(task_name(name.decode()), len(texts))))
-    for name, (number, *texts) in ended.items():
-        durations = tuple(many_nanoseconds(texts, SECOND))
-        records.append((number, Task(task_name(name.decode()), "succeeded", None, len(texts), durations)))
+    for name, numbers in received.items():
+        records.append((numbers[0], TaskReceived(task_name(name.decode()), len(numbers))))
+    for name, numbers in ended.items():
+        task, durations = name.decode(), many_nanoseconds([matches[number][1] for number in numbers], SECOND)
+        records.append((numbers[0], Task(task_name(task), "succeeded", None, len(numbers), tuple(durations))))
+        if task.endswith(runs.RUN_TASK):
+            for number, duration in zip(numbers, durations, strict=True):
+                end = head(number)
+                records += [(number, run) for run in runs.closed(end.trace_id, task, "succeeded", duration, end.at)]
     return records, alone
 
 
-def _calls(text: bytes) -> _Found:
-    """Read the messages of httpx."""
+def _calls(messages: Sequence[bytes], _: _Head) -> _Found:
+    """Read the messages of httpx. Few of them differ, and their records depend on nothing else."""
     calls = Counter[tuple[str, str]]()
-    for (path, status), count in Counter(_CALLS.findall(text)).items():
-        if (operation := operation_of(path)) is not None:
-            calls[operation, status_code_of(status)] += count
+    for message, count in Counter(messages).items():
+        for call in httpx_calls(message):
+            calls[call.operation, call.status_code] += count
     return [(0, Invocation(*labels, None, count)) for labels, count in calls.items()], ()
 
 
 #: The readers of messages by the files that log them.
-_READERS: Mapping[bytes, Callable[[bytes], _Found]] = {**dict.fromkeys(TASK_CALLERS, _tasks), HTTPX_CALLER: _calls}
+_READERS: Mapping[bytes, Callable[[Sequence[bytes], _Head], _Found]] = {
+    **dict.fromkeys(TASK_CALLERS, _tasks),
+    HTTPX_CALLER: _calls,
+}

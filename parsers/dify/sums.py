@@ -165,8 +165,13 @@ _NO_AMOUNTS = (True, True, True, True, True)
 
 
 def _known_amounts(event: Any) -> tuple[bool, ...]:
-    amounts = event.input_tokens, event.output_tokens, event.total_tokens, event.price
-    return (*(amount is None for amount in amounts), event.usage == NO_PRICE)
+    return (
+        event.input_tokens is None,
+        event.output_tokens is None,
+        event.total_tokens is None,
+        event.price is None,
+        event.usage == NO_PRICE,
+    )
 
 
 def _is_diverse(keys: Sequence[Any]) -> bool:

@@ -35,8 +35,9 @@ _PREFIX = re.compile(
 
 #: The usual prefix: that of `docker compose logs` without options.
 _USUAL = re.compile(rb"(" + _NAME + rb") {0,250}\| (?!\x1b)")
-#: A whole line with this prefix, and without an added time: the container, and everything behind the prefix.
-_USUAL_LINE = re.compile(rb"^(" + _NAME + rb"+) {0,250}+\| (?!\x1b|.{10}T)(.*\n)", re.MULTILINE)
+#: A whole line with this prefix, and without an added time: the container, and everything behind the prefix. Nothing of
+#: any other line.
+_USUAL_LINE = re.compile(rb"^(" + _NAME + rb"+) {0,250}+\| (?!\x1b|" + _ADDED_TIME + rb")(.*\n)|^.*\n", re.MULTILINE)
 
 #: The stream of all pieces that another service of Dify wrote.
 _OTHER_SERVICE: Final = "other"
@@ -79,11 +80,10 @@ class Compose(Envelope, frozen=True):
 
     def contents(self, block: bytes) -> tuple[bytes, int] | None:
         found = _USUAL_LINE.findall(block)
-        if len(found) < block.count(b"\n"):
+        containers, streams = set(map(itemgetter(0), found)), _streams_of(self.parser.services)
+        if b"" in containers or any(streams[container] == _OTHER_SERVICE for container in containers):
             return None
-        streams = _streams_of(self.parser.services)
-        is_other = any(streams[container] == _OTHER_SERVICE for container in set(map(itemgetter(0), found)))
-        return None if is_other else (b"".join(map(itemgetter(1), found)), len(found))
+        return b"".join(map(itemgetter(1), found)), len(found)
 
     def matched_length(self, line: bytes) -> int:
         match = _PREFIX.match(line)

@@ -13,9 +13,10 @@ _LINE = re.compile(
     rb"\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) (stdout|stderr) ([PF])(?::[^ ]*)?(?: (.*))?", re.DOTALL
 )
 
-#: A whole line: everything behind its head, with the newline.
+#: A whole line: everything behind its head, with the newline. Nothing of any other line.
 _WHOLE_LINE = re.compile(
-    rb"^\d{4}-\d\d-\d\dT[0-9:.]++(?:Z|[+-]\d\d:\d\d) std(?:out|err) F(?::[^ \n]*+)?(?: |(?=\n))(.*\n)", re.MULTILINE
+    rb"^\d{4}-\d\d-\d\dT[0-9:.]++(?:Z|[+-]\d\d:\d\d) std(?:out|err) F(?::[^ \n]*+)?(?: |(?=\n))(.*\n)|^.*\n",
+    re.MULTILINE,
 )
 
 
@@ -37,4 +38,4 @@ class Cri(Envelope, frozen=True):
 
     def contents(self, block: bytes) -> tuple[bytes, int] | None:
         found = _WHOLE_LINE.findall(block)
-        return (b"".join(found), len(found)) if len(found) == block.count(b"\n") else None
+        return None if b"" in found else (b"".join(found), len(found))

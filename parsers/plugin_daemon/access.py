@@ -29,9 +29,11 @@ _SIGN, _JSON_SIGN = b" HTTP request ", b'"HTTP request"'
 #: attributes have any order, and the last one of a name counts. A value that is quoted makes it another line.
 _LINES = re.compile(
     rb"^([0-9-]{10}T[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,9}+)?)Z [A-Z]++ dify-plugin-daemon [\w./-]++:[0-9]++ "
-    rb'(?:(?:trace_id|tenant_id|user_id)=[^ "\n\x1b]*+ )*HTTP request(?=[^\n]* path=([^ "?\n]*+))'
-    rb"(?=[^\n]* status=([0-9]{3})(?:[ \r\n]|\Z))(?=[^\n]* latency_ms=([0-9]{1,9}(?:\.[0-9]{1,9})?)(?:[ \r\n]|\Z))"
-    rb'(?: \w++=[^ "\r\n\x1b]*+)+\r?$|^(.+)$',
+    rb'(?:(?:trace_id|tenant_id|user_id)=[^ "\n\x1b]*+ )*HTTP request'
+    rb'(?: (?:path=([^ "?\r\n\x1b]*+)[^ "\r\n\x1b]*+|status=([0-9]{3})(?=[ \r\n]|\Z)'
+    rb"|latency_ms=([0-9]{1,9}+(?:\.[0-9]{1,9}+)?)(?=[ \r\n]|\Z)"
+    rb'|(?!path=|status=|latency_ms=)\w++=[^ "\r\n\x1b]*+))+'
+    rb"(?(2)(?(3)(?(4)|(?!))|(?!))|(?!))\r?$|^(.+)$",
     re.MULTILINE,
 )
 #: Times of JSON lines, without their last Z.

@@ -63,6 +63,26 @@ def iso(text: bytes, local: tzinfo) -> int | None:
         return None
 
 
+class Minutes(dict[bytes, int | None]):
+    """The begins of minutes in nanoseconds since the epoch, None for a minute that does not exist.
+
+    The keys are ISO 8601 up to the minute. A time without a zone is in the zone `local`, whose rules change only
+    between minutes.
+    """
+
+    def __init__(self, local: tzinfo) -> None:
+        self._local = local
+
+    def __missing__(self, minute: bytes) -> int | None:
+        self[minute] = at = iso(minute, self._local)
+        return at
+
+    def at(self, time: bytes) -> int | None:
+        """Parse a time that is known to have the shape `2026-11-23 08:53:31.404`; what follows it is not read."""
+        minute = self[time[:16]]
+        return None if minute is None else minute + int(time[17:19] + time[20:23]) * MILLISECOND
+
+
 def newest_known(times: Iterable[int | None]) -> int | None:
     """Return the newest of times in nanoseconds since the epoch; None if none is known."""
     return max((at for at in times if at is not None), default=None)

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from parsers import blocks as dify_block
-from parsers.batch import Batch, Closed, Invocation, Opened, Request, TraceError
+from parsers.batch import Batch, Closed, Invocation, Opened, Request, Task, TraceError
 from parsers.dify import Dify, records, requests
 from parsers.parser import Parser
 from parsers.plugin_daemon import PluginDaemon, access, gin
@@ -308,6 +308,9 @@ def test_many_lines_become_few_records() -> None:
     line = {"ts": "2026-11-23T08:53:00.550Z", "severity": "INFO", "caller": caller, "message": message}
     for log in (text * 20, (json.dumps(line).encode() + b"\n") * 20):
         assert [record.count for record in Dify().parse(log).records] == [20]
+    run = f"2026-11-23 08:53:00.550 INFO [x] [trace.py:128] {'a' * 32} - Task {RUN}[5a48bf19] succeeded in 7.9s: None\n"
+    task, *ends = Dify().parse(run.encode() * 20).records
+    assert (type(task), task.count, [type(end) for end in ends]) == (Task, 20, [Closed] * 20)
     for name, module, sign in (("gin", gin, "_SIGN"), ("text", access, "_SIGN"), ("json", access, "_JSON_SIGN")):
         log = (ROOT / "samples" / f"plugin-daemon-{name}.log").read_bytes()
         block, plain = check(PluginDaemon(), log, module, sign)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from parsers.batch import Batch
 from parsers.dify import Dify
 from parsers.envelope import ENVELOPES, Compose, Cri, Docker
+from parsers.plugin_daemon import PluginDaemon
 
 CONTENT = b"2026-11-23 08:53:08.820 INFO [Dummy-1] [ext_request_logging.py:73] %032x - POST /v1/chat-messages 200 1.5"
 
@@ -91,6 +92,11 @@ AWKWARD = {
         b"dify_api.1.abc@host    | x",
         b"api-1 | 2026-11-23T08:53:08.8Z x",
         b"api-1 | 0123456789T",
+        b"api-1 | 2026-11-23T08:53:08.8Z INFO x",
+        b"api-1 | 2026-11-23T08:53:08.8Z INFO [x",
+        b"api-1 | 2026-11-23T08:53:08.8Z INFO  x",
+        b"api-1 | 2026-11-23T08:53:08.8Z 2026-11-23T08:53:08.8Z INFO x",
+        b"api-1 | 2026-11-23T08:53:08.8Z",
         b"api-1 | \x1b[0mx",
         b"api-1 |x",
         b"api-1 | ",
@@ -151,3 +157,19 @@ def test_usual_lines_are_not_read_one_by_one(envelope: str, monkeypatch: pytest.
     log = b"".join(usual(envelope, number) + b"\n" for number in range(50))
     batch = ENVELOPES[envelope](parser=Dify()).parse_part(log, False, (), 1 << 20)
     assert (batch.lines, batch.observed, batch.consumed) == (50, 50, len(log))
+
+
+@pytest.mark.parametrize("severity", ["DEBUG", "INFO", "WARN", "ERROR", "PANIC", "FATAL"])
+def test_lines_that_begin_with_a_time_of_their_own_are_not_read_one_by_one(
+    severity: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plugin daemon's time looks like one that `--timestamps` adds."""
+
+    def refuse(self: object, line: bytes) -> None:
+        raise AssertionError("a usual line is read alone")
+
+    monkeypatch.setattr(Compose, "piece", refuse)
+    line = f"plugin_daemon-1  | 2026-11-23T08:54:58.2Z {severity} dify-plugin-daemon middleware.go:83 HTTP request"
+    log = f"{line} path=/plugin/x/dispatch/llm/invoke status=200 latency_ms=7\n".encode() * 20
+    batch = Compose(parser=PluginDaemon()).parse_part(log, False, (), 1 << 20)
+    assert (batch.lines, batch.observed, len(batch.records)) == (20, 20, 1)

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from parsers.values.times import LATEST, any_time, common_log, epoch_seconds, epoch_time, iso, zone
+from parsers.values.times import LATEST, Minutes, any_time, common_log, epoch_seconds, epoch_time, iso, zone
 
 UTC = zone("UTC")
 
@@ -109,3 +109,23 @@ def test_common_log_time_and_iso_8601_give_the_same_time(at: int, hours: int) ->
 def test_any_bytes_are_a_time_or_none(text: bytes) -> None:
     for at in (any_time(text, UTC), epoch_time(text), common_log(text)):
         assert at is None or -LATEST <= at <= LATEST
+
+
+@given(
+    times=st.lists(
+        st.datetimes(datetime.fromisoformat("1973-01-01"), datetime.fromisoformat("2260-01-01")), max_size=5
+    ),
+    name=st.sampled_from(["UTC", "Europe/Berlin", "Asia/Shanghai", "America/St_Johns", "Asia/Kathmandu"]),
+    separator=st.sampled_from([" ", "T"]),
+    end=st.sampled_from(["", "Z"]),
+)
+@example(times=[datetime.fromisoformat("2026-10-25 02:30")], name="Europe/Berlin", separator=" ", end="")
+@example(times=[datetime.fromisoformat("2026-03-29 02:30")], name="Europe/Berlin", separator=" ", end="")
+def test_a_time_by_its_minute_is_the_time(times: list[datetime], name: str, separator: str, end: str) -> None:
+    """A minute has one offset, so its begin decides the time of all its seconds."""
+    local = UTC if end else zone(name)
+    minutes = Minutes(local)
+    for time in times:
+        text = (time.isoformat(separator, "milliseconds") + end).encode()
+        assert minutes.at(text) == iso(text, local)
+    assert minutes.at(b"2026-13-23 08:53:00.550") is None
