@@ -124,7 +124,7 @@ class StatusMonitor:
                 source.files,
                 source.lag,
                 dict(source.errors),
-                configs[source.name].parser.advice(self._failures.sample(source.name)),
+                tuple(each.sentence for each in configs[source.name].parser.advice(self._failures.sample(source.name))),
             )
             for source in self._sources
             if source.name in configs

@@ -320,7 +320,7 @@ def test_several_services_in_one_stream_are_said() -> None:
     )
     result = run("-", "--output", "json", given=stream.encode())
     assert (
-        "-: holds several services (api, nginx), lines in other formats are ignored: replay one service at a time, such as "
+        "-: holds several services (api, nginx), lines in other formats are ignored: use one log per service, such as "
         "`docker compose logs --no-color nginx`"
     ) in result.stderr.splitlines()
     alone = "".join(line for line in stream.splitlines(True) if line.startswith("api"))
