@@ -1,8 +1,11 @@
 """`dify-exporter check`"""
 
+import shutil
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import TextWrapper
 
 import click
 
@@ -67,7 +70,7 @@ def _print_findings(title: str, findings: Iterable[Finding]) -> int:
         if not number:
             click.echo(f"\n{title}")
         problems += finding.problem
-        click.echo(f"  {'problem: ' if finding.problem else ''}{printable(finding.text)}")
+        _echo(f"{'problem: ' if finding.problem else ''}{printable(finding.text)}")
     return problems
 
 
@@ -75,8 +78,17 @@ def _print_alerts(verdicts: list[alerts.Verdict], empty: list[str]) -> None:
     """Print which alerts can fire. `empty` are the sources without any line."""
     click.echo(f"\n{alerts.summary(verdicts)}")
     for sources, names in alerts.by_source(verdicts).items():
-        click.echo(f"  {', '.join(sources) or 'overall'}: {', '.join(names)}")
+        _echo(f"{', '.join(sources) or 'overall'}: {', '.join(names)}")
     for why, names in alerts.by_reason(verdicts).items():
-        click.echo(f"  {', '.join(names)} cannot fire: {why}")
+        _echo(f"{', '.join(names)} cannot fire: {why}")
     if empty:
-        click.echo(f"  {', '.join(empty)}: no line yet, so the result may change; run check again when there is one")
+        _echo(f"{', '.join(empty)}: no line yet, so the result may change; run check again when there is one")
+
+
+def _echo(sentence: str) -> None:
+    """Print a line of a section. On a terminal it is wrapped between words, so that its lines stay indented."""
+    if sys.stdout.isatty():
+        width = max(40, shutil.get_terminal_size().columns)
+        wrapper = TextWrapper(width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+        sentence = wrapper.fill(f"  {sentence}").removeprefix("  ")
+    click.echo(f"  {sentence}")
