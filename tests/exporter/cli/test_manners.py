@@ -6,6 +6,7 @@ import logging
 import os
 import pty
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
