@@ -40,8 +40,8 @@ HEAD = """\
 # Prices are for the provider's standard API, per million tokens, without discounts for cached input or batches, so the
 # computed cost is an upper bound of the bill: Dify does not report how many tokens were cached. `tiers` are the prices
 # of calls with more than `above` input tokens, and `hours` those at these hours of the day, in UTC. A [[price]] in the
-# configuration overrides the same entry here, and a price with a provider overrides a price without one. Tokens of models
-# that are not listed are counted in dify_unpriced_tokens_total.
+# configuration overrides the same entry here, and a price with a provider overrides a price without one. Tokens of
+# models that are not listed are counted in dify_unpriced_tokens_total.
 #
 # Not listed, because the price depends on the number of requests, or is not known:
 {left_out}

@@ -187,7 +187,7 @@ BY_HOUR = Price(
 def test_the_hour_of_the_call_decides_the_price(time: str, cost: int) -> None:
     usage = Usage(model="m", input_tokens=1_000_000, output_tokens=1_000_000)
     at = int(datetime.fromisoformat(f"2026-11-01T{time}+00:00").timestamp()) * 10**9
-    ledger = Ledger(Limits(), clock=lambda: 0.0, prices=[BY_HOUR])
+    ledger = Ledger(Limits(), clock=lambda: 2e9, prices=[BY_HOUR])
     ledger.enter("s", Batch(lines=1, records=(structs.replace(usage, at=at),)))
     assert list(ledger.snapshot(None).counters[c.COST].values()) == [cost]
 
