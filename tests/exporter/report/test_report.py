@@ -291,7 +291,7 @@ def test_a_narrow_terminal_gets_rows_instead_of_columns() -> None:
     report = made(sample, "--group", "app,model")
     narrow = text.show(report, 60)
     assert max(map(len, narrow.splitlines())) <= 60
-    assert re.search(r"(?m)^[0-9a-f-]{36}  gpt-4\.1\n  input [\d,]+  output [\d,]+", narrow)
+    assert re.search(r"(?m)^[0-9a-f-]{36}  gpt-4\.1\n  input [\d,]+ +output [\d,]+", narrow)
     assert "│" in text.show(report, 160)
 
 
