@@ -46,8 +46,8 @@ class Notes(Listener):
         now = time.time()
         if at is not None and at / SECOND - now > AHEAD:
             self.say(
-                f"{log.file}: {ahead_of_the_clock(log.parser, newest, at, now, now)}; its replay needs --config with "
-                "that source"
+                f"{log.file}: {ahead_of_the_clock(log.parser, newest, at, now, now)}; for a replay, write "
+                "that source into a configuration and name it with --config"
             )
 
     def add(self, step: Step) -> None:
