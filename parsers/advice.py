@@ -13,6 +13,10 @@ class Advice(Struct, frozen=True):
     sentence: str
     elsewhere: frozenset[type] = frozenset()
 
+    def is_needed(self, known: Collection[type]) -> bool:
+        """Return whether no log has a record of those types. `known` are the types of the records of all logs."""
+        return self.elsewhere.isdisjoint(known)
+
 
 def record_types(records: Iterable[Record]) -> frozenset[type]:
     """Return the types of the records. A record that waits for the app of its span has its own type."""
@@ -26,6 +30,6 @@ def merged(advice: Iterable[tuple[str, Advice]], known: Collection[type]) -> Ite
     """
     logs: dict[str, list[str]] = {}
     for name, each in advice:
-        if each.elsewhere.isdisjoint(known) and name not in logs.setdefault(each.sentence, []):
+        if each.is_needed(known) and name not in logs.setdefault(each.sentence, []):
             logs[each.sentence].append(name)
     yield from logs.items()

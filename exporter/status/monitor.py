@@ -157,4 +157,4 @@ class StatusMonitor:
 
 def _advice(parser: Parser, sample: Batch, known: Collection[type]) -> tuple[str, ...]:
     """What a source lacks, and no other source has. `known` are the types of the records of all sources."""
-    return tuple(each.sentence for each in parser.advice(sample) if each.elsewhere.isdisjoint(known))
+    return tuple(each.sentence for each in parser.advice(sample) if each.is_needed(known))
