@@ -1,8 +1,8 @@
 """Writes deploy/prices.toml from the package genai-prices and from deploy/prices-dify.toml. Run it with `make prices`.
 
 genai-prices is kept by Pydantic (github.com/pydantic/genai-prices). Its models are matched to the names that Dify's
-plugins write. A price by the length of the prompt becomes tiers. A price by the hour of the day or per request is left
-out, because a list cannot express it.
+plugins write. A price by the length of the prompt becomes tiers, and a price by the hour of the day becomes hours. A
+price per request is left out, because a list cannot express it.
 """
 
 import re
@@ -39,11 +39,11 @@ HEAD = """\
 #
 # Prices are for the provider's standard API, per million tokens, without discounts for cached input or batches, so the
 # computed cost is an upper bound of the bill: Dify does not report how many tokens were cached. `tiers` are the prices
-# of calls with more than `above` input tokens. A [[price]] in the configuration overrides the same entry here, and a
-# price with a provider overrides a price without one. Tokens of models that are not listed are counted in
-# dify_unpriced_tokens_total.
+# of calls with more than `above` input tokens, and `hours` those at these hours of the day, in UTC. A [[price]] in the
+# configuration overrides the same entry here, and a price with a provider overrides a price without one. Tokens of
+# models that are not listed are counted in dify_unpriced_tokens_total.
 #
-# Not listed, because the price depends on the hour of the day or the number of requests, or is not known:
+# Not listed, because the price depends on the number of requests, or is not known:
 {left_out}
 """
 
@@ -56,7 +56,8 @@ _WITHOUT_TOKENS = re.compile(
 class Entry(NamedTuple):
     """One `[[price]]`. Amounts are decimal strings, `since` is the first day, or "" for a price without one.
 
-    A tier is the number of input tokens above which it applies, and the amounts of input and output.
+    A tier is the number of input tokens above which it applies, and the amounts of input and output. Hours are their
+    begin and end in UTC, and the amounts.
     """
 
     provider: str
@@ -66,14 +67,20 @@ class Entry(NamedTuple):
     output: str
     currency: str
     tiers: tuple[tuple[int, str, str], ...] = ()
+    hours: tuple[tuple[str, str, str, str], ...] = ()
 
     def __str__(self) -> str:
         since = f' from = "{self.since}",' if self.since else ""
         tiers = (f'{{ above = {above}, input = "{given}", output = "{made}" }}' for above, given, made in self.tiers)
+        hours = (
+            f'{{ from = "{begin}", to = "{end}", input = "{given}", output = "{made}" }}'
+            for begin, end, given, made in self.hours
+        )
         return (
             f'  {{ provider = "{self.provider}", model = "{self.model}",{since} '
             f'input = "{self.input}", output = "{self.output}", currency = "{self.currency}"'
             + (f", tiers = [{', '.join(tiers)}]" if self.tiers else "")
+            + (f", hours = [{', '.join(hours)}]" if self.hours else "")
             + " },"
         )
 
@@ -84,16 +91,32 @@ def entries_of(model: str, provider: str, prices: list[types.ConditionalPrice]) 
     for each in prices:
         since = each.constraint.start_date.isoformat() if isinstance(each.constraint, types.StartDateConstraint) else ""
         found = each.prices
-        is_plain = each.constraint is None or since
-        if not is_plain or found.requests_kcount or found.input_mtok is None:
+        if found.requests_kcount or found.input_mtok is None:
             return None
         amounts = [found.input_mtok, found.output_mtok or types.Decimal(0)]
+        if isinstance(each.constraint, types.TimeOfDateConstraint):
+            if not (hours := _hours(each.constraint, amounts)) or not entries or entries[-1].tiers:
+                return None
+            # These hours are those of the newest price.
+            entries[-1] = entries[-1]._replace(hours=(*entries[-1].hours, hours))
+            continue
         limits = {tier.start for amount in amounts if isinstance(amount, types.TieredPrices) for tier in amount.tiers}
         base, *tiers = ([_at(amount, limit) for amount in amounts] for limit in (0, *sorted(limits)))
         above = tuple((limit, *tier) for limit, tier in zip(sorted(limits), tiers, strict=True))
         entries.append(Entry(provider, model, since, *base, "USD", above))
     changes = zip(entries, [None, *entries], strict=False)
     return [entry for entry, before in changes if before is None or entry[3:] != before[3:]]
+
+
+def _hours(
+    constraint: types.TimeOfDateConstraint, amounts: list[types.Decimal | types.TieredPrices]
+) -> tuple[str, str, str, str] | None:
+    """The hours of a price; None if a list cannot express them."""
+    limits = (constraint.start_time, constraint.end_time)
+    if any(isinstance(each, types.TieredPrices) for each in amounts) or any(t.tzinfo is not UTC for t in limits):
+        return None
+    begin, end = (f"{limit:%H:%M}" for limit in limits)
+    return begin, end, *(_at(each, 0) for each in amounts)
 
 
 def _at(price: types.Decimal | types.TieredPrices, limit: int) -> str:
@@ -119,12 +142,13 @@ def rendered(day: date, own: dict[str, Any]) -> str:
     """The text of the price list, made on this day."""
     listed, left_out = _maintained(own["names"])
     for key in {(price["provider"], price["model"]) for price in own["price"]} & {*listed}:
-        if any(entry.tiers for entry in listed[key]):
+        if any(entry.tiers or entry.hours for entry in listed[key]):
             del listed[key]
     maintained = {*listed}
     for price in own["price"]:
         if (key := (price["provider"], price["model"])) not in maintained:
             values = {"since": "", **{"since" if name == "from" else name: value for name, value in price.items()}}
+            values["tiers"] = tuple((tier["above"], tier["input"], tier["output"]) for tier in price.get("tiers", ()))
             listed.setdefault(key, []).append(Entry(**values))
     notes = []
     for provider, names in sorted(left_out.items()):

@@ -10,6 +10,7 @@ from parsers.access.request_line import REGULAR
 from parsers.access.roles import Roles
 from parsers.access.routes import table
 from parsers.access.rows import AccessReader
+from parsers.advice import Advice
 from parsers.batch import Batch, Failure
 from parsers.dropped import with_dropped_time
 from parsers.lines import Outcome
@@ -134,7 +135,7 @@ class Gunicorn(Parser, frozen=True):
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
         return FAILURES if roles.STATUS in self._access.roles.columns else frozenset()
 
-    def advice(self, sample: Batch) -> tuple[str, ...]:
+    def advice(self, sample: Batch) -> tuple[Advice, ...]:
         columns = self._access.roles.columns
         has_decoded_path = roles.PATH in columns and roles.REQUEST not in columns
         has_user = any(isinstance(piece, Variable) and piece.name == "u" for piece in self._access.format.pieces)
@@ -145,7 +146,7 @@ class Gunicorn(Parser, frozen=True):
             _DECODED: has_decoded_path,
             _USER: has_user,
         }
-        return tuple(sentence for sentence, applies in advice.items() if applies)
+        return tuple(Advice(sentence) for sentence, applies in advice.items() if applies)
 
 
 #: The kinds that `error_log_failures` may return.

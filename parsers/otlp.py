@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import Struct
 
+from parsers.advice import Advice
 from parsers.batch import Batch, ReceivedItems, Record, Usage
 from parsers.dify import receiver
 from parsers.lines import Outcome, by_line
@@ -77,11 +78,13 @@ class Otlp(Parser, frozen=True):
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
         return frozenset()
 
-    def advice(self, sample: Batch) -> tuple[str, ...]:
+    def advice(self, sample: Batch) -> tuple[Advice, ...]:
         items = [record for record in sample.records if isinstance(record, ReceivedItems)]
         has_native = any(item.dialect == "native" for item in items) and not self.native
         has_tokens = any(isinstance(record, Usage) for record in sample.records) or self.native
-        return (*((_NATIVE,) if has_native else ()), *(() if has_tokens or has_native else (_NO_TOKENS,)))
+        if has_native:
+            return (Advice(_NATIVE),)
+        return () if has_tokens else (Advice(_NO_TOKENS, frozenset({Usage})),)
 
 
 def _records(reading: Reading) -> tuple[list[Record], int | None]:

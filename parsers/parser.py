@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 from msgspec import Struct
 
+from parsers.advice import Advice
 from parsers.batch import ERROR_KINDS, FAILURE_REASONS, Batch
 
 ENTRY_POINTS = "dify_exporter.parsers"
@@ -92,16 +93,16 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
         del sample
         return frozenset(FAILURE_REASONS)
 
-    def advice(self, sample: Batch) -> tuple[str, ...]:
-        """Return sentences for the operator: what this log does not contain, and how to change that.
+    def advice(self, sample: Batch) -> tuple[Advice, ...]:
+        """Return advice for the operator: what this log does not contain, and how to change that.
 
         They depend on the options and on `sample`, the batch of a part of the log.
         """
         del sample
         return ()
 
-    def advice_on(self, log: bytes, sample: Batch) -> tuple[str, ...]:
-        """Return the same sentences for a parser that also has to read the text of the sample, `log`."""
+    def advice_on(self, log: bytes, sample: Batch) -> tuple[Advice, ...]:
+        """Return the same for a parser that also has to read the text of the sample, `log`."""
         del log
         return self.advice(sample)
 

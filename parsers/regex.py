@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import regex
 
 from parsers.access.routes import table
+from parsers.advice import Advice
 from parsers.batch import UNKNOWN, Batch, DroppedValue, FirstToken, Record, Request, Usage
 from parsers.dify.tokens import TokenCounts
 from parsers.dropped import dropped
@@ -129,9 +130,9 @@ class Regex(Parser, frozen=True):
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
         return FAILURES if "status_code" in self._compiled.groupindex else frozenset()
 
-    def advice(self, sample: Batch) -> tuple[str, ...]:
+    def advice(self, sample: Batch) -> tuple[Advice, ...]:
         names = self._compiled.groupindex.keys()
-        return (_NO_PATH,) if names & _REQUEST_GROUPS and "path" not in names else ()
+        return (Advice(_NO_PATH),) if names & _REQUEST_GROUPS and "path" not in names else ()
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
         return by_line(window, final, self._line)

@@ -81,6 +81,13 @@ ADDRESSES = {
     },
 }
 
+#: A target of blackbox_exporter that the deployment has, with its module, by variant.
+PROBED = {
+    "compose": "module=redis&target=redis:6379",
+    "kubernetes": "module=redis&target=dify-redis-master.dify:6379",
+    "bare": "module=console_ping&target=http://localhost/console/api/ping",
+}
+
 #: Our services: the compose project and service, the object in Kubernetes with its namespace, the unit of systemd. Proxy
 #: and receiver run in Dify's own compose project.
 OUR_SERVICES = {
@@ -128,10 +135,11 @@ def command(line: str, variant: str) -> str:
         {prometheus.yml} and {alertmanager.yml} are replaced by the place of that file
     query 'EXPRESSION': asks Prometheus
     get NAME[/PATH] [| FILTER]: a page of ADDRESSES
+    probe: what blackbox_exporter does when it probes a target (PROBED)
     log SERVICE LINES [| FILTER], ps SERVICE: the newest lines of our services (OUR_SERVICES), and does it run
     disk: the space of the exporter's state
     dify-log SERVICE LINES [| FILTER]: the newest lines of a log of Dify
-    dify-ps SERVICE...: does it run
+    dify-ps [SERVICE...]: does it run; all services if none is named
     dify-restart SERVICE
     dify-exec SERVICE COMMAND: a command in the container
     dify-get PATH: a page of Dify's api that nginx does not pass on
@@ -145,6 +153,8 @@ def command(line: str, variant: str) -> str:
         place, bar, behind = rest.partition(" | ")
         name, slash, path = place.partition("/")
         return f"{PREFIXES['get'][variant]} {_quoted(ADDRESSES[name][variant] + slash + path)}{bar}{behind}"
+    if verb == "probe":
+        return command(f"get blackbox/probe?{PROBED[variant]}&debug=true", variant)
     if verb in PREFIXES:
         for name, places in FILES.items():
             rest = rest.replace(f"{{{name}}}", places[variant])
@@ -179,7 +189,7 @@ def _of_ours(verb: str, rest: str, variant: str) -> str:
         ("log", "compose"): f"docker compose -p {project} logs --no-log-prefix --tail {lines} {compose}",
         ("log", "kubernetes"): f"kubectl {namespace} logs {place} --tail {lines}",
         ("log", "bare"): f"journalctl -u {unit} -n {lines} --no-pager",
-        ("ps", "compose"): f"docker compose -p {project} ps {compose}",
+        ("ps", "compose"): f"docker compose -p {project} ps --all {compose}",
         ("ps", "kubernetes"): f"kubectl {namespace} get {place}",
         ("ps", "bare"): f"systemctl status {unit} --no-pager",
     }
@@ -211,12 +221,12 @@ def _of_dify(what: str, rest: str, variant: str) -> str:
         return f"docker compose -p docker logs --no-log-prefix --tail {lines} {compose}{bar}{behind}"
     services = [SERVICES[name] for name in names.split()]
     deployments = " ".join(f"deployment/{deployment}" for _, deployment, _ in services)
-    verbs = {"ps": ("ps", "get"), "restart": ("restart", "rollout restart")}
+    verbs = {"ps": ("ps --all", "get"), "restart": ("restart", "rollout restart")}
     if what not in verbs:
         raise ValueError(f"dify-{what} is no verb of tests/reader_commands.py")
     if variant == "kubernetes":
-        return f"kubectl -n dify {verbs[what][1]} {deployments}"
-    return f"docker compose -p docker {verbs[what][0]} {' '.join(compose for compose, _, _ in services)}"
+        return f"kubectl -n dify {verbs[what][1]} {deployments or 'pods'}"
+    return " ".join(["docker compose -p docker", verbs[what][0], *(compose for compose, _, _ in services)])
 
 
 def blocks(text: str) -> Iterator[list[str]]:

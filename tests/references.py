@@ -25,7 +25,7 @@ from exporter.config.tls import TlsConfig
 from exporter.config.web import HeadersConfig, RateLimit
 from exporter.ledger.budgets import Budget
 from exporter.ledger.history import HistoryConfig
-from exporter.ledger.prices import Price, Tier
+from exporter.ledger.prices import Hours, Price, Tier
 from exporter.ledger.series import Limits
 from parsers.envelope import ENVELOPES
 from parsers.parser import registered
@@ -98,9 +98,16 @@ MEANINGS: dict[str, dict[str, str]] = {
         "provider": 'name of the provider as in the log, or the last part of that name; "" matches every provider',
         "from": "first day on which the price is valid",
         "tiers": "prices of calls with a long prompt, see the next table",
+        "hours": "prices at some hours of the day, see the table after it",
     },
     "[[price]] tiers": {
         "above": "a call with more input tokens than this has this price, for all its tokens",
+        "input": "price per million input tokens",
+        "output": "price per million output tokens",
+    },
+    "[[price]] hours": {
+        "from": "time of the day in UTC at which this price begins, at a quarter of an hour",
+        "to": "time at which it ends; an earlier one than `from` is of the next day",
         "input": "price per million input tokens",
         "output": "price per million output tokens",
     },
@@ -165,6 +172,7 @@ TABLES: dict[str, type[Struct]] = {
     "[limits]": Limits,
     "[[price]]": Price,
     "[[price]] tiers": Tier,
+    "[[price]] hours": Hours,
     "[[budget]]": Budget,
     "[apps]": AppConfig,
     "[history]": HistoryConfig,

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from datetime import date, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from importlib.metadata import version
 
@@ -66,7 +66,7 @@ def test_a_price_that_did_not_change_is_listed_once() -> None:
 @pytest.mark.parametrize(
     "price",
     [
-        ConditionalPrice(prices=priced(), constraint=TimeOfDateConstraint(time(1), time(4))),
+        ConditionalPrice(prices=priced(), constraint=TimeOfDateConstraint(time(1), time(4))),  # the zone is not known
         ConditionalPrice(prices=priced(requests_kcount=Decimal(5))),
         ConditionalPrice(prices=priced(input=None)),
     ],
@@ -84,17 +84,41 @@ def test_prices_by_the_length_of_the_prompt_become_tiers() -> None:
     assert listed["tiers"][1] == {"above": 272_000, "input": "4", "output": "4.5"}
 
 
+def test_prices_by_the_hour_are_those_of_the_newest_price() -> None:
+    changes = [
+        ConditionalPrice(prices=priced(Decimal(9), Decimal(9))),
+        ConditionalPrice(prices=priced(Decimal(1), Decimal(2)), constraint=StartDateConstraint(date(2026, 8, 17))),
+        ConditionalPrice(
+            prices=priced(Decimal("3.5"), Decimal(4)),
+            constraint=TimeOfDateConstraint(time(1, tzinfo=UTC), time(4, 30, tzinfo=UTC)),
+        ),
+    ]
+    before, newest = entries_of("m", "p", changes) or []
+    assert before.hours == ()
+    assert newest == Entry("p", "m", "2026-08-17", "1", "2", "USD", hours=(("01:00", "04:30", "3.5", "4"),))
+    [listed] = tomllib.loads(f"price = [{newest}]")["price"]
+    assert listed["hours"] == [{"from": "01:00", "to": "04:30", "input": "3.5", "output": "4"}]
+
+
 def test_facts_of_our_own_count_only_where_the_package_has_none() -> None:
     own = {
         "names": {},
         "price": [
             {"provider": "openai", "model": "gpt-4.1", "input": "99", "output": "99", "currency": "USD"},
-            {"provider": "tongyi", "model": "qwen-max", "input": "2.4", "output": "9.6", "currency": "RMB"},
+            {
+                "provider": "tongyi",
+                "model": "qwen-max",
+                "input": "2.4",
+                "output": "9.6",
+                "currency": "RMB",
+                "tiers": [{"above": 32_000, "input": "3", "output": "12"}],
+            },
         ],
     }
     listed = tomllib.loads(rendered(date(2026, 11, 30), own))["price"]
     assert [p["input"] for p in listed if p["model"] == "gpt-4.1" and p["provider"] == "openai"] == ["2"]
-    assert [p["currency"] for p in listed if p["model"] == "qwen-max" and p["provider"] == "tongyi"] == ["RMB"]
+    (qwen,) = (p for p in listed if p["model"] == "qwen-max" and p["provider"] == "tongyi")
+    assert (qwen["currency"], qwen["tiers"]) == ("RMB", [{"above": 32_000, "input": "3", "output": "12"}])
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "google", "mistralai", "x", "cohere", "voyage"])
@@ -118,3 +142,23 @@ def test_a_call_has_the_cost_that_the_package_computes(model: str, provider: str
     assert price is not None
     oracle = calc_price(GenaiUsage(input_tokens=given, output_tokens=7), model_ref=model, provider_id=provider)
     assert price.cost(usage) == oracle.total_price
+
+
+@pytest.mark.parametrize("model", ["deepseek-v4-pro", "deepseek-v4-flash"])
+def test_a_call_has_the_cost_that_the_package_computes_at_each_quarter_of_a_day(model: str) -> None:
+    prices = Prices(msgspec.convert(tomllib.loads(LIST.read_text("utf-8"))["price"], tuple[Price, ...]))
+    usage = Usage(provider="langgenius/deepseek/deepseek", model=model, input_tokens=1000, output_tokens=7)
+    costs = set()
+    for quarter in range(96):
+        at = datetime(2026, 11, 1, tzinfo=UTC) + timedelta(minutes=15 * quarter)
+        price = prices.find(usage, int(at.timestamp()) * 10**9)
+        oracle = calc_price(
+            GenaiUsage(input_tokens=1000, output_tokens=7),
+            model_ref=model,
+            provider_id="deepseek",
+            genai_request_timestamp=at,
+        )
+        assert price is not None
+        assert price.cost(usage) == oracle.total_price
+        costs.add(oracle.total_price)
+    assert len(costs) == 2

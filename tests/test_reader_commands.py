@@ -22,7 +22,8 @@ LINES = [
     "dify-restart worker",
     "dify-exec api printenv APP_MAX_ACTIVE_REQUESTS",
     "dify-get db-pool-stat",
-    "get blackbox/probe?module=redis&target=redis:6379&debug=true",
+    "dify-ps",
+    "probe",
     "log alertmanager 200 | grep -i notify",
     "ps exporter",
     "disk",
@@ -46,6 +47,25 @@ def test_nothing_is_needed_on_the_host_that_the_installation_does_not_bring(name
     lines = [line.strip() for block in re.findall(r"(?s)```console\n(.*?)```", text) for line in block.splitlines()]
     assert not [line for line in lines if re.match(r"\$ (promtool|amtool|dify-exporter)\b", line)]
     assert not [line for line in lines if "127.0.0.1:5001" in line or "localhost:5001" in line]
+
+
+@pytest.mark.parametrize("line", ["dify-ps", "dify-ps api nginx", "ps exporter"])
+@pytest.mark.parametrize("variant", ["compose", "bare"])
+def test_a_container_that_has_stopped_is_listed(line: str, variant: str) -> None:
+    words = shlex.split(command(line, variant))
+    assert words[0] == "systemctl" or "--all" in words[words.index("ps") :]
+
+
+def test_a_probe_asks_for_a_target_that_the_variant_has() -> None:
+    targets = (DOCS.parent / "deploy/targets/probes.yml").read_text()
+    for variant, sources in {
+        "compose": targets,
+        "kubernetes": (DOCS / "kubernetes.md").read_text(),
+        "bare": (DOCS / "quickstart.md").read_text().partition("## Bare metal")[2],
+    }.items():
+        asked = re.search(r"module=(\w+)&target=([^&']+)", command("probe", variant))
+        assert asked is not None
+        assert re.search(rf'"{re.escape(asked[2])}".{{0,40}}module: {asked[1]}', sources, re.DOTALL), variant
 
 
 @pytest.mark.parametrize("line", LINES)

@@ -4,7 +4,7 @@ import errno
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from glob import glob, has_magic
 from pathlib import Path
@@ -14,14 +14,15 @@ from msgspec import Struct
 from exporter.config.address import is_loopback, parse_address
 from exporter.config.settings import Config, SourceConfig
 from exporter.messages import redact
-from exporter.replay.detect import detect, guesses, record_count, several_services
+from exporter.replay.detect import detect, guesses, parser_name, record_count, several_services
 from exporter.replay.errors import InputError
 from exporter.replay.inputs import SAMPLE_BYTES, last_lines
 from exporter.tail.globs import tailed
 from exporter.tail.permissions import file_problem, log_problem
 from exporter.tail.recognition import recognised
 from exporter.tail.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
-from parsers.batch import Batch, DroppedValue, OfSpan
+from parsers.advice import Advice, merged, record_types
+from parsers.batch import Batch, DroppedValue, OfSpan, Record
 from parsers.envelope import Envelope
 from parsers.parser import Parser
 from parsers.regex import Regex
@@ -33,6 +34,17 @@ class Finding(Struct, frozen=True):
 
     text: str
     problem: bool = False
+
+
+class Examined(Struct):
+    """What was read of a source: the batch of each file, and the last lines of the first one."""
+
+    batches: list[Batch] = []
+    log: bytes = b""
+
+    def records(self) -> tuple[Record, ...]:
+        """The records of all files."""
+        return tuple(record for batch in self.batches for record in batch.records)
 
 
 #: The names of record types in the output of `check`. Other types repeat what these report.
@@ -58,9 +70,9 @@ _REMEDIES = {
 }
 
 
-def examine(source: SourceConfig, batches: list[Batch]) -> Iterator[Finding]:
-    """All findings about a source. The batch of each file that was read is appended to `batches`."""
-    found, log, examined, tailed_files = Batch(), b"", set[object](), tailed(source.paths, source.log_patterns)
+def examine(source: SourceConfig, read_files: Examined) -> Iterator[Finding]:
+    """All findings about a source, but for what its log does not contain. What is read is added to `read_files`."""
+    examined, tailed_files = set[object](), tailed(source.paths, source.log_patterns)
     for path in source.paths:
         files = sorted(tailed_files & {*glob(path)})
         if not files:
@@ -74,19 +86,34 @@ def examine(source: SourceConfig, batches: list[Batch]) -> Iterator[Finding]:
             except InputError as error:
                 yield Finding(str(error), problem=True)
                 continue
-            if not read:
-                yield Finding(f"{file}: is empty")
+            if not read.strip():
+                yield Finding(f"{file}: {'has only blank lines' if read else 'is empty'}")
                 continue
             batch = source.parser.parse(read, final=True)
-            batches.append(batch)
-            found, log = Batch(records=found.records + batch.records), log or read
+            read_files.batches.append(batch)
+            read_files.log = read_files.log or read
             yield from _file(file, source.parser, read, batch)
             yield from _recognition(source.parser, batch)
             yield from _event_times(source.parser, file, read, batch)
             if (sentence := several_services(source.parser, read)) is not None:
                 yield Finding(f"{file}: {sentence}")
-    for sentence in source.parser.advice_on(log, found):
-        yield Finding(f"absent: {sentence}")
+
+
+def absent(sources: Iterable[SourceConfig], read_files: Mapping[str, Examined]) -> Iterator[Finding]:
+    """What no source contains, and which sources could. A source without an observed line gets no advice.
+
+    `read_files` is by the name of the source.
+    """
+    advice, known = list[tuple[str, Advice]](), set[type]()
+    for source in sources:
+        found = read_files[source.name]
+        records = found.records()
+        known |= record_types(records)
+        if any(batch.observed for batch in found.batches):
+            given = source.parser.advice_on(found.log, Batch(records=records))
+            advice += [(source.name, each) for each in given]
+    for sentence, names in merged(advice, known):
+        yield Finding(f"{', '.join(names)}: {sentence}")
 
 
 def overlaps(sources: Iterable[SourceConfig]) -> Iterator[Finding]:
@@ -179,7 +206,7 @@ def _file(file: str, parser: Parser, sample: bytes, batch: Batch) -> Iterator[Fi
         yield Finding(f"unparsed ({reason}), for example: {redact(line)}{looks}", problem=unparsed * 20 > batch.lines)
         if remedy := parser.remedy(line):
             yield Finding(remedy, problem=unparsed * 20 > batch.lines)
-    if (better := _better_parser(sample, batch)) is not None:
+    if (better := _better_parser(parser, sample, batch)) is not None:
         yield Finding(
             f"{'another parser finds more records' if batch.observed else 'no line fits the parser'}; {better}", True
         )
@@ -213,11 +240,14 @@ def _event_times(parser: Parser, file: str, sample: bytes, batch: Batch) -> Iter
         yield Finding(sentence)
 
 
-def _better_parser(sample: bytes, batch: Batch) -> str | None:
+def _better_parser(parser: Parser, sample: bytes, batch: Batch) -> str | None:
     """A sentence about a parser that finds far more records than the configured one, or about the lack of one."""
     found = detect(sample, guesses())
     if found is not None and (not batch.observed or record_count(found[1]) > 2 * record_count(batch)):
-        return f"this looks like {found[0]}"
+        guess, better = found
+        # With the same lines read, an option such as `native` only chooses among their records.
+        chosen = parser_name(guess.parser) == parser_name(parser) and better.unparsed == batch.unparsed
+        return None if chosen and batch.observed else f"this looks like {guess}"
     return (
         None
         if batch.observed

@@ -33,7 +33,9 @@ def _found(path: str) -> FoundLog:
         raise InputError(problem)
     sample = last_lines(path)
     if (detected := detect(sample, guesses())) is None:
-        raise InputError(f"{path}: {unrecognised(sample) if sample else 'is empty, so its format is not known'}")
+        raise InputError(
+            f"{path}: {unrecognised(sample) if sample.strip() else 'is empty, so its format is not known'}"
+        )
     guess, _ = detected
     origin = "named on the command line"
     services = several_services(guess.parser, sample)

@@ -1,14 +1,17 @@
 """`dify-exporter check`"""
 
+import shutil
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from textwrap import TextWrapper
 
 import click
 
 from exporter.advice import alerts
 from exporter.advice.audit import audit
-from exporter.advice.doctor import Finding, examine, examine_proxy, examine_receiver, overlaps
+from exporter.advice.doctor import Examined, Finding, absent, examine, examine_proxy, examine_receiver, overlaps
 from exporter.cli.options import config_option, load_or_stop
 from exporter.config.proxy import ProxyConfig
 from exporter.config.receive import ReceiveConfig
@@ -32,16 +35,15 @@ def check(config_path: Path) -> None:
     config = load_or_stop(config_path)
     click.echo(f"{config_path}: every key and value is valid; the findings about its logs follow")
     problems = 0
-    samples: dict[str, Batch] = {}
+    read_files: dict[str, Examined] = {}
     ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets, is_stored=False)
     for source in config.sources:
-        batches: list[Batch] = []
-        problems += _print_findings(f"{source.name} ({parser_name(source.parser)})", examine(source, batches))
+        found = read_files[source.name] = Examined()
+        problems += _print_findings(f"{source.name} ({parser_name(source.parser)})", examine(source, found))
         ledger.open(source.name)
-        for batch in batches:
+        for batch in found.batches:
             ledger.enter(source.name, batch)
-        records = tuple(record for batch in batches for record in batch.records)
-        samples[source.name] = Batch(lines=sum(batch.lines for batch in batches), records=records)
+    _print_findings("absent from these logs", absent(config.sources, read_files))
     problems += _print_findings("overlaps", overlaps(config.sources))
     problems += _print_findings("money", audit(config))
     folder = config_path.absolute().parent
@@ -52,7 +54,8 @@ def check(config_path: Path) -> None:
     if config.proxy == ProxyConfig() and config.receive == ReceiveConfig() and not config.sources:
         problems += _print_findings("sources", [Finding(NO_SOURCE, problem=True)])
     if config.sources:
-        empty = [source.name for source in config.sources if not samples[source.name].lines]
+        samples = {name: Batch(records=found.records()) for name, found in read_files.items()}
+        empty = [name for name, found in read_files.items() if not any(batch.lines for batch in found.batches)]
         available = alerts.available_metrics(ledger.snapshot(time.time()), config, samples.__getitem__)
         _print_alerts(alerts.evaluate(available), empty)
     if problems:
@@ -67,7 +70,7 @@ def _print_findings(title: str, findings: Iterable[Finding]) -> int:
         if not number:
             click.echo(f"\n{title}")
         problems += finding.problem
-        click.echo(f"  {'problem: ' if finding.problem else ''}{printable(finding.text)}")
+        _echo(f"{'problem: ' if finding.problem else ''}{printable(finding.text)}")
     return problems
 
 
@@ -75,8 +78,17 @@ def _print_alerts(verdicts: list[alerts.Verdict], empty: list[str]) -> None:
     """Print which alerts can fire. `empty` are the sources without any line."""
     click.echo(f"\n{alerts.summary(verdicts)}")
     for sources, names in alerts.by_source(verdicts).items():
-        click.echo(f"  {', '.join(sources) or 'overall'}: {', '.join(names)}")
+        _echo(f"{', '.join(sources) or 'overall'}: {', '.join(names)}")
     for why, names in alerts.by_reason(verdicts).items():
-        click.echo(f"  {', '.join(names)} cannot fire: {why}")
+        _echo(f"{', '.join(names)} cannot fire: {why}")
     if empty:
-        click.echo(f"  {', '.join(empty)}: no line yet, so the result may change; run check again when there is one")
+        _echo(f"{', '.join(empty)}: no line yet, so the result may change; run check again when there is one")
+
+
+def _echo(sentence: str) -> None:
+    """Print a line of a section. On a terminal it is wrapped between words, so that its lines stay indented."""
+    if sys.stdout.isatty():
+        width = max(40, shutil.get_terminal_size().columns)
+        wrapper = TextWrapper(width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+        sentence = wrapper.fill(f"  {sentence}").removeprefix("  ")
+    click.echo(f"  {sentence}")

@@ -187,7 +187,7 @@ def _say_notes(snapshot: Snapshot, notes: Notes, span: Span, output: str) -> Non
     lines = snapshot.counters[c.LINES]
     for source, times in notes.times.items():
         if span != ALWAYS and not any(count for (name, _), count in lines.items() if name == source):
-            say(f"{source}: nothing lies in the time of {_options(span)}: it holds {times}")
+            say(f"{source}: no event lies in the time of {_options(span)}; in the log: {times}")
         elif output == "metrics":
             say(f"{source}: {times}")
 

@@ -20,7 +20,8 @@ from exporter.ledger.calendar import midnight
 from exporter.ledger.money import currency as checked_currency
 from exporter.messages import unknown
 from exporter.replay.errors import InputError
-from exporter.replay.jobs import Job, Listener
+from exporter.replay.event_times import EventTimes
+from exporter.replay.jobs import Job, Listener, Opened, Step
 from exporter.replay.named import named_files
 from exporter.report import build, gather
 from exporter.report.query import GROUPS, Query
@@ -73,10 +74,13 @@ def report(config_path: Path, files: tuple[str, ...], **options: Any) -> None:
     except ValueError as error:
         stop(str(error))
     if files:
-        gathered = _from_files(files, query, config, options)
+        gathered, known = _from_files(files, query, config, options)
     else:
-        query, gathered = _from_history(query, config, config_path)
-    _print(build.build(query, gathered, settings, time.time_ns()), options["output"])
+        query, gathered, known = _from_history(query, config, config_path)
+    data = build.build(query, gathered, settings, time.time_ns())
+    if not data["rows"]:
+        say(f"nothing was counted in the time of this report; {known}")
+    _print(data, options["output"])
 
 
 def _query(config: Config, options: dict[str, Any]) -> Query:
@@ -122,8 +126,8 @@ def _month(text: str, query: Query) -> dict[str, int | None]:
     return {"since": midnight(first, query.local), "until": midnight(following, query.local)}
 
 
-def _from_history(query: Query, config: Config, config_path: Path) -> tuple[Query, gather.Gathered]:
-    """The history consists of whole days, so the span is rounded to whole days."""
+def _from_history(query: Query, config: Config, config_path: Path) -> tuple[Query, gather.Gathered, str]:
+    """The history consists of whole days, so the span is rounded to whole days. The text says which days there are."""
     if query.by == "hour":
         stop("--by hour: the history has whole days only; name the log FILES to see hours")
     if not config.exporter.state or not config.history.days:
@@ -137,10 +141,14 @@ def _from_history(query: Query, config: Config, config_path: Path) -> tuple[Quer
         for sentence in gathered.sentences:
             say(sentence)
         stop(f"{folder}: there is no history yet: `dify-exporter serve` keeps it; or name log FILES")
-    return query.whole_days(), gathered
+    known = f"the history has the days from {gathered.books[0].day} to {gathered.books[-1].day}"
+    return query.whole_days(), gathered, known
 
 
-def _from_files(files: tuple[str, ...], query: Query, config: Config, options: dict[str, Any]) -> gather.Gathered:
+def _from_files(
+    files: tuple[str, ...], query: Query, config: Config, options: dict[str, Any]
+) -> tuple[gather.Gathered, str]:
+    """What was gathered, and a text about the times of the logs."""
     tune_memory()
     wanted = structs.replace(query, since=query.before().since) if options["compare"] else query
     candidates = candidates_or_stop(None, None, None, config.routes.extra)
@@ -149,18 +157,27 @@ def _from_files(files: tuple[str, ...], query: Query, config: Config, options: d
         try:
             jobs = [Job(file, candidates=candidates) for file in named_files(files, notes.damaged)]
             with progress(jobs) as advance:
-                gathered = gather.from_logs(jobs, wanted, config, notes, workers, lambda step: advance(step.batch))
+
+                def took(step: Step) -> None:
+                    advance(step.batch)
+                    notes.times.add(step.batch)
+
+                gathered = gather.from_logs(jobs, wanted, config, notes, workers, took)
         except InputError as error:
             stop(str(error))
-    return structs.replace(gathered, sentences=tuple(notes.sentences))
+    return structs.replace(gathered, sentences=tuple(notes.sentences)), f"in the logs: {notes.times}"
 
 
 class _Notes(Listener):
-    """Keeps the sentences that the report repeats: copies and damaged files."""
+    """Keeps the sentences that the report repeats (copies and damaged files), and the event times of all logs."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__(say)
         self.sentences: list[str] = []
+        self.times = EventTimes()
+
+    def opened(self, log: Opened) -> None:
+        self.times.begin(log.parser, log.sample)
 
     def damaged(self, sentence: str) -> None:
         self.sentences.append(sentence)

@@ -1,5 +1,6 @@
 """The price list: the cost of tokens if the log reports no price."""
 
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated
@@ -11,6 +12,7 @@ from parsers.batch import LONG_PROMPT, UNKNOWN, Usage
 from parsers.values.numbers import MAX_COUNT, SECOND, money
 
 _MILLION = 1_000_000
+_QUARTERS = re.compile(r"(?:[01]\d|2[0-3]):(?:00|15|30|45)")
 
 
 class Tier(Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,10 +27,37 @@ class Tier(Struct, frozen=True, forbid_unknown_fields=True):
         amount("output", self.output, zero=True)
 
 
+class Hours(Struct, frozen=True, forbid_unknown_fields=True):
+    """The price per million tokens from one time of each day to another, in UTC. The second one is not included.
+
+    Tokens are summed by quarters of an hour, so a price changes at one.
+    """
+
+    begin: Annotated[str, Meta(examples=["01:00"])] = field(name="from")
+    end: Annotated[str, Meta(examples=["04:00"])] = field(name="to")
+    input: Annotated[Amount, Meta(examples=["1.32"])]
+    output: Annotated[Amount, Meta(examples=["3.96"])]
+
+    def __post_init__(self) -> None:
+        for name, text in (("from", self.begin), ("to", self.end)):
+            if not _QUARTERS.fullmatch(text):
+                raise ValueError(f'hours: {name} must be a quarter of an hour in UTC such as "01:00", found "{text}"')
+        if self.begin == self.end:
+            raise ValueError(f'hours: from and to are the same time "{self.begin}"')
+        amount("input", self.input, zero=True)
+        amount("output", self.output, zero=True)
+
+    def include(self, time: str) -> bool:
+        """Whether a time such as `01:15` is in these hours. They may go beyond midnight."""
+        if self.begin < self.end:
+            return self.begin <= time < self.end
+        return time >= self.begin or time < self.end
+
+
 class Price(Struct, frozen=True, forbid_unknown_fields=True):
     """One `[[price]]`: the price per million input and output tokens, valid from midnight UTC of the day `since`.
 
-    `tiers` replace it for calls with long prompts.
+    `tiers` replace it for calls with long prompts, and `hours` at some hours of the day.
     """
 
     model: Annotated[str, Meta(examples=["gpt-4.1"])]
@@ -38,6 +67,7 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
     provider: str = ""
     since: date = field(default=date.min, name="from")
     tiers: tuple[Tier, ...] = ()
+    hours: tuple[Hours, ...] = ()
 
     def __post_init__(self) -> None:
         amount("input", self.input, zero=True)
@@ -48,6 +78,14 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
         limits = [tier.above for tier in self.tiers]
         if sorted(set(limits)) != limits:
             raise ValueError(f"tiers must have increasing values of above, found {limits}")
+        if self.tiers and self.hours:
+            raise ValueError("a price has tiers or hours, not both")
+
+    def at(self, moment: datetime) -> "Price":
+        """The price at a moment in UTC."""
+        time = f"{moment:%H:%M}"
+        now = next((each for each in self.hours if each.include(time)), None)
+        return self if now is None else structs.replace(self, input=now.input, output=now.output, hours=())
 
     def cost(self, usage: Usage) -> Decimal | None:
         """The cost of a usage in `currency`; None if the token counts do not determine it.
@@ -109,9 +147,10 @@ class Prices:
         candidates = self._by_model.get(usage.model)
         if not candidates:
             return None
-        day = datetime.fromtimestamp(at // SECOND, UTC).date()
-        fitting = (p for p in candidates if p.since <= day and same_provider(p.provider, usage.provider))
-        return next(fitting, None)
+        moment = datetime.fromtimestamp(at // SECOND, UTC)
+        fitting = (p for p in candidates if p.since <= moment.date() and same_provider(p.provider, usage.provider))
+        found = next(fitting, None)
+        return found.at(moment) if found is not None and found.hours else found
 
 
 def same_provider(wanted: str, found: str) -> bool:

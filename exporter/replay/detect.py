@@ -140,8 +140,8 @@ def several_services(parser: Parser, sample: bytes) -> str | None:
     if len(found) < 2:
         return None
     return (
-        f"holds several services ({some(found, _MAX_NAMED)}), lines in other formats are ignored: replay one service "
-        "at a time, such as `docker compose logs --no-color nginx`"
+        f"holds several services ({some(found, _MAX_NAMED)}), and lines in other formats are ignored: use one log per "
+        "service, such as that of `docker compose logs --no-color nginx`"
     )
 
 

@@ -1,6 +1,6 @@
 """What a replay says beside its figures: skipped inputs, missing signals, event times, examples of unparsed lines.
 
-Advice is given once per kind of log, when all logs are read: what one log lacks, another one of its kind may hold.
+Advice is given once, when all logs are read: what one log lacks, another one may contain.
 """
 
 import os
@@ -13,6 +13,7 @@ from exporter.replay.event_times import EventTimes
 from exporter.replay.inputs import SAMPLE_BYTES, last_lines
 from exporter.replay.jobs import Listener, Opened, Step
 from exporter.tail.time_zones import AHEAD, ahead_of_the_clock
+from parsers.advice import Advice, merged, record_types
 from parsers.values.numbers import SECOND
 
 
@@ -27,7 +28,8 @@ class Notes(Listener):
         #: A sentence per input that cannot be read or that is not recognised.
         self.skipped: list[str] = []
         self.inputs = inputs
-        self._absent: dict[str, list[str]] = {}
+        self._advice: dict[tuple[str, Advice], None] = {}
+        self._known = set[type]()
 
     @property
     def has_read(self) -> bool:
@@ -37,16 +39,15 @@ class Notes(Listener):
     def opened(self, log: Opened) -> None:
         self.times.setdefault(log.source, EventTimes()).begin(log.parser, log.sample)
         if log.detected is not None:
-            advice = list(log.parser.advice_on(log.sample, log.batch))
-            kind = str(log.detected)
-            known = self._absent.setdefault(kind, advice)
-            self._absent[kind] = [sentence for sentence in known if sentence in advice]
+            given = log.parser.advice_on(log.sample, log.batch)
+            self._advice |= dict.fromkeys((str(log.detected), each) for each in given)
+            self._known |= record_types(log.batch.records)
         newest, at = _newest(log)
         now = time.time()
         if at is not None and at / SECOND - now > AHEAD:
             self.say(
-                f"{log.file}: {ahead_of_the_clock(log.parser, newest, at, now, now)}; its replay needs --config with "
-                "that source"
+                f"{log.file}: {ahead_of_the_clock(log.parser, newest, at, now, now)}; for a replay, write "
+                "that source into a configuration and name it with --config"
             )
 
     def add(self, step: Step) -> None:
@@ -67,10 +68,9 @@ class Notes(Listener):
             self.say(sentence)
 
     def absent(self) -> Iterator[str]:
-        """What no log of its kind contains."""
-        for kind, advice in self._absent.items():
-            for sentence in advice:
-                yield f"{kind}: absent: {sentence}"
+        """What no log contains, with the kinds of log that could."""
+        for sentence, kinds in merged(self._advice, self._known):
+            yield f"{' and '.join(kinds)}: absent: {sentence}"
 
 
 def _newest(log: Opened) -> tuple[bytes, int | None]:

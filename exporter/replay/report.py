@@ -5,25 +5,18 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-from rich.columns import Columns
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
 from exporter import catalogue as c
 from exporter.ledger.histogram import layout
 from exporter.ledger.series import Labels
 from exporter.ledger.snapshot import Snapshot
 from exporter.metrics.quantile import approximate, merged, quantiles
+from exporter.replay.terminal import Row, print_table
 from parsers.values.http import status_class_of
 
 Summary = dict[str, dict[str, Any]]
-
-#: The number of columns of a terminal below which a table that does not fit is printed row by row.
-_NARROW = 100
-#: More columns than any table needs.
-_UNLIMITED = 10_000
 
 
 def summarise(snapshot: Snapshot) -> Summary:
@@ -114,22 +107,13 @@ def _print(console: Console, title: str, columns: tuple[str, ...], rows: Any) ->
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in known))
-    natural = console.measure(table, options=console.options.update(max_width=_UNLIMITED)).maximum
-    if console.width < _NARROW and natural > console.width:
-        _print_stacked(console, title, columns, rows)
-    else:
-        console.print(table)
+    print_table(console, table, (_stacked(known, row) for row in rows))
 
 
-def _print_stacked(console: Console, title: str, columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Print each row of a table that is too wide as one line of its labels, and its figures below it."""
-    console.print(Text(title, "italic"))
-    for row in rows:
-        known = [column for column in columns if row.get(column) is not None]
-        labels = [str(row[column]) for column in known if isinstance(row[column], str)]
-        figures = [f"{column} {_cell(row[column])}" for column in known if not isinstance(row[column], str)]
-        console.print(Text("  ".join(labels)), overflow="fold")
-        console.print(Padding(Columns(figures, padding=(0, 2)), (0, 0, 0, 2)), highlight=False)
+def _stacked(columns: Iterable[str], row: Mapping[str, Any]) -> Row:
+    known = [column for column in columns if row.get(column) is not None]
+    labels = [str(row[column]) for column in known if isinstance(row[column], str)]
+    return labels, [f"{column} {_cell(row[column])}" for column in known if not isinstance(row[column], str)]
 
 
 def _cell(value: object) -> str:

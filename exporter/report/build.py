@@ -121,6 +121,11 @@ def _unpriced(rows: Rows, options: Options) -> list[str]:
         for model, prices in options.prices.items()
         for limit in {price.tiers[0].above for price in prices if price.tiers}
     ]
+    sentences += [
+        f"what if {model}: at the price outside its special hours; the history does not hold the hours"
+        for model, prices in options.prices.items()
+        if any(price.hours for price in prices)
+    ]
     return sentences + [
         f"costs in {code} are not exchanged into {options.currency}: [exchange] has no rate"
         for code in sorted(rows.without_rate)

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from exporter.messages import printable
+from exporter.replay.terminal import Row, print_table
 from exporter.report.build import Report
-from exporter.report.sections import label_names, sections
+from exporter.report.sections import Section, label_names, sections
 
 #: The width of tables that are written into a file or a pipe.
 _WIDTH = 80
@@ -83,10 +84,21 @@ def show(report: Report, width: int | None) -> str:
         for number, row in enumerate(section.rows):
             is_before_sum = number == len(section.rows) - 2 and section.rows[-1][:1] == ["all"]
             table.add_row(*(Text(printable_lines(cell)) for cell in row), end_section=is_before_sum)
-        console.print(table)
+        if width is None:
+            console.print(table)
+        else:
+            print_table(console, table, (_stacked(section, row) for row in section.rows))
     for sentence in report["incomplete"]:
         console.print(Text(f"incomplete: {printable(sentence)}"))
     return file.getvalue()
+
+
+def _stacked(section: Section, row: Sequence[str]) -> Row:
+    figures = zip(section.columns[section.labels :], row[section.labels :], strict=True)
+    return (
+        [printable(cell) for cell in row[: section.labels] if cell],
+        [f"{column} {printable(cell.replace(chr(10), ', '))}" for column, cell in figures if cell],
+    )
 
 
 def printable_lines(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from exporter.status.places import failure_row
 from exporter.status.rows import SourceState, Status, budget_rows, model_rows, source_rows
 from exporter.status.traffic import recent, route_rows, traffic_rows
 from exporter.tail.source import LedgerPort, Source, SourceSettings
+from parsers.advice import record_types
+from parsers.batch import Batch
+from parsers.parser import Parser
 
 #: Seconds between two writes of the charts. A killed exporter loses so much of them.
 _SAVE_INTERVAL = 300.0
@@ -116,6 +119,8 @@ class StatusMonitor:
 
     def _source_states(self, config: Config) -> list[SourceState]:
         configs = {each.name: each for each in config.sources}
+        samples = {name: self._failures.sample(name) for name in configs}
+        known = {each for sample in samples.values() for each in record_types(sample.records)}
         return [
             SourceState(
                 source.name,
@@ -124,7 +129,7 @@ class StatusMonitor:
                 source.files,
                 source.lag,
                 dict(source.errors),
-                configs[source.name].parser.advice(self._failures.sample(source.name)),
+                _advice(configs[source.name].parser, samples[source.name], known),
             )
             for source in self._sources
             if source.name in configs
@@ -148,3 +153,8 @@ class StatusMonitor:
     def _save(self) -> None:
         if self._folder is not None:
             chart_file.save(self._folder, self._history.all_points())
+
+
+def _advice(parser: Parser, sample: Batch, known: Collection[type]) -> tuple[str, ...]:
+    """What a source lacks, and no other source has. `known` are the types of the records of all sources."""
+    return tuple(each.sentence for each in parser.advice(sample) if each.is_needed(known))

@@ -4,15 +4,15 @@ A record consists of its first line. A line that begins no record (of a tracebac
 record has to wait for the lines behind it.
 """
 
-import re
 from functools import cached_property
 from typing import Any, ClassVar
 
 from parsers import batch as b
 from parsers import gunicorn
 from parsers.access.routes import table
+from parsers.advice import Advice, record_types
 from parsers.blocks import parse_blocks
-from parsers.dify import error_body, failures, receiver, structured, text
+from parsers.dify import advice, error_body, failures, receiver, structured, text
 from parsers.dify.events import EVENTS
 from parsers.dify.message import MessageReader
 from parsers.dify.receiver import RECEIVED
@@ -81,7 +81,7 @@ class Dify(Parser, frozen=True):
 
     def error_kinds(self, sample: b.Batch) -> frozenset[str]:
         """Proxy and receiver write no error records: their lines only contain causes of failed requests and runs."""
-        types = _types(sample)
+        types = record_types(sample.records)
         if b.ReceivedItems in types:
             return receiver.KINDS
         is_of_proxy = b.Active in types and types <= _PROXY_RECORDS
@@ -89,58 +89,21 @@ class Dify(Parser, frozen=True):
 
     def failure_reasons(self, sample: b.Batch) -> frozenset[str]:
         """Access lines have a status and, by their trace id, later errors. The proxy reads the responses as well."""
-        types = _types(sample)
+        types = record_types(sample.records)
         if b.ReceivedItems in types:
             return frozenset()
         if b.Active in types:
             return frozenset(b.FAILURE_REASONS)
         return FAILURES | {"stream_error", "run_failed"} if b.Accepted in types else FAILURES
 
-    def advice(self, sample: b.Batch) -> tuple[str, ...]:
-        types = _types(sample)
-        if b.ReceivedItems in types:
-            return (_RECEIVER_ADVICE,) if b.Usage not in types else ()
-        return tuple(sentence for missing, sentence in _ADVICE if types.isdisjoint(missing))
+    def advice(self, sample: b.Batch) -> tuple[Advice, ...]:
+        return advice.on(b"", sample.records)
 
-    def advice_on(self, log: bytes, sample: b.Batch) -> tuple[str, ...]:
-        is_of_beat = all(isinstance(record, b.Failure) for record in sample.records) and _BEAT.search(log)
-        return (_BEAT_ADVICE,) if is_of_beat else self.advice(sample)
+    def advice_on(self, log: bytes, sample: b.Batch) -> tuple[Advice, ...]:
+        return advice.on(log, sample.records)
 
-
-def _types(sample: b.Batch) -> set[type]:
-    """Return the types of the records. A record that waits for the app of a span has its own type too."""
-    inner = {type(record.record) for record in sample.records if isinstance(record, b.OfSpan)}
-    return {type(record) for record in sample.records} | inner
-
-
-_RECEIVER_ADVICE = (
-    "no tokens: nothing that was received has any; switch on tracing for each app in Dify, or set ENABLE_OTEL=true "
-    "and OTEL_SAMPLING_RATE=1.0 there and [receive] native = true here"
-)
-
-#: A record of Celery's scheduler (celery/beat.py): in text, in JSON, and before worker_hijack_root_logger=False.
-_BEAT = re.compile(
-    rb'\[beat\.py:\d+\]|caller\\?": ?\\?"beat\.py:|: [A-Z]+/[^\]\n]{1,64}\] (?:beat: |Scheduler: Sending due task )'
-)
-_BEAT_ADVICE = "everything but errors: this is the log of Celery beat, which only sends tasks to the worker"
 
 #: The types of records in the lines of our proxy.
-_PROXY_RECORDS = {b.Active, b.DroppedLines, b.DroppedValue, b.Failure, b.Request, b.Usage, b.UsageMissing, b.FirstToken}
-
-_ADVICE = (
-    (
-        {b.Request},
-        "no requests: set ENABLE_REQUEST_LOGGING=true in the api's environment (since Dify 1.11; a worker has none)",
-    ),
-    (
-        {b.Usage, b.UsageMissing},
-        "no tokens, no cost: community Dify logs none; dify-exporter receive gets them from Dify's tracing, our proxy "
-        "from its responses, and the enterprise telemetry logs them with LOG_OUTPUT_FORMAT=json in the worker's "
-        "environment",
-    ),
-    (
-        {b.Run, b.Opened, b.Closed, b.Task, b.TaskReceived},
-        "no runs and no Celery tasks: only a worker logs them, with LOG_LEVEL=INFO, and streaming workflows since Dify "
-        "1.13",
-    ),
-)
+_PROXY_RECORDS = {
+    b.Active, b.DroppedLines, b.DroppedValue, b.Failure, b.Request, b.Usage, b.UsageMissing, b.FirstToken,
+}  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from msgspec import structs
 
+from parsers.advice import Advice
 from parsers.batch import Batch
 from parsers.envelope.pieces import ConsumedLines, LinePiece, PhysicalLine, WindowLimits, join, single_line_records
 from parsers.lines import EXAMPLE_LENGTH, before_too_long
@@ -65,10 +66,10 @@ class Envelope(Parser, frozen=True):
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
         return self.parser.failure_reasons(sample)
 
-    def advice(self, sample: Batch) -> tuple[str, ...]:
+    def advice(self, sample: Batch) -> tuple[Advice, ...]:
         return self.parser.advice(sample)
 
-    def advice_on(self, log: bytes, sample: Batch) -> tuple[str, ...]:
+    def advice_on(self, log: bytes, sample: Batch) -> tuple[Advice, ...]:
         return self.parser.advice_on(log, sample)
 
     def _parse(self, window: bytes, limits: WindowLimits) -> Batch:

@@ -11,6 +11,7 @@ from parsers.access.format import FormatPiece, compiled
 from parsers.access.roles import Roles
 from parsers.access.routes import table
 from parsers.access.rows import AccessReader
+from parsers.advice import Advice
 from parsers.batch import Batch
 from parsers.lines import Outcome, by_line
 from parsers.nginx import advice, error, log_format
@@ -106,10 +107,11 @@ class Nginx(Parser, frozen=True):
         has_status = self._access is not None and roles.STATUS in self._access.roles.columns
         return FAILURES if has_status else frozenset()
 
-    def advice(self, sample: Batch) -> tuple[str, ...]:
+    def advice(self, sample: Batch) -> tuple[Advice, ...]:
         if self._access is None:
             return ()
-        return tuple(advice.sentences(*log_format.pieces(self.format), self._access.roles.columns))
+        sentences = advice.sentences(*log_format.pieces(self.format), self._access.roles.columns)
+        return tuple(map(Advice, sentences))
 
     def remedy(self, line: bytes) -> str:
         if self._access is None or self._pieces[1] == "json" or b'\\"' not in line:

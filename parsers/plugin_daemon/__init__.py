@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from parsers.access import format
+from parsers.advice import Advice
 from parsers.batch import Batch, Failure, Invocation, Record
 from parsers.blocks import parse_blocks
 from parsers.dropped import dropped, with_dropped_time
@@ -103,6 +104,9 @@ def go_duration(text: bytes) -> int | None:
     return total if end == len(text) and text else None
 
 
+_ADVICE = Advice("the plugin daemon's log names no model, no app and no tokens; its durations are those of whole calls")
+
+
 class PluginDaemon(Parser, frozen=True):
     """Parses the plugin daemon's log. `timezone` is the zone of gin's times, which have none."""
 
@@ -136,8 +140,12 @@ class PluginDaemon(Parser, frozen=True):
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
         return frozenset()
 
-    def advice(self, sample: Batch) -> tuple[str, ...]:
-        return ("the plugin daemon's log names no model, no app and no tokens; its durations are those of whole calls",)
+    def advice(self, sample: Batch) -> tuple[Advice, ...]:
+        return (
+            Advice(
+                "the plugin daemon's log names no model, no app and no tokens; its durations are those of whole calls"
+            ),
+        )
 
     def _line(self, line: bytes) -> Outcome:
         if b"\x1b" in line:

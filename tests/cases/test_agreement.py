@@ -243,14 +243,14 @@ def test_beat_gets_no_advice_for_the_api(log: bytes, tmp_path: Path) -> None:
     envelope = 'envelope = "docker"' if log.startswith(b'{"log"') else ""
     config = configured(tmp_path, f'name = "s"\npaths = ["beat.log"]\nparser = "dify"\n{envelope}')
     result = run("check", "--config", config).stdout
-    assert "absent: everything but errors: this is the log of Celery beat" in result
-    assert "absent: no " not in result
+    assert "  s: everything but errors: this is the log of Celery beat" in result
+    assert "  s: no " not in result
 
 
 def test_an_api_without_requests_still_gets_its_advice(tmp_path: Path) -> None:
     (tmp_path / "in.log").write_bytes(b"2026-11-29 08:00:01.100 INFO [Dummy-1] [x.py:1]  - beat\n")
     result = run("check", "--config", configured(tmp_path, 'name = "s"\npaths = ["in.log"]\nparser = "dify"'))
-    assert "absent: no requests: set ENABLE_REQUEST_LOGGING=true" in result.stdout
+    assert "  s: no requests: set ENABLE_REQUEST_LOGGING=true" in result.stdout
 
 
 @pytest.mark.parametrize("order", [("api", "daemon"), ("daemon", "api")])

@@ -149,14 +149,14 @@ def test_a_bad_option_is_refused(options: dict[str, str], sentence: str) -> None
 
 def test_advice_names_what_a_format_lacks() -> None:
     no_duration, user = Gunicorn().advice(Batch())
-    assert no_duration.startswith("this gunicorn format carries no duration: latency metrics stay empty")
-    assert user.startswith("this gunicorn format writes the decoded user name")
+    assert no_duration.sentence.startswith("this gunicorn format carries no duration: latency metrics stay empty")
+    assert user.sentence.startswith("this gunicorn format writes the decoded user name")
     assert Gunicorn(format=TIMED).advice(Batch()) == (user,)
     assert Gunicorn(format=TIMED.replace("%(u)s", "-")).advice(Batch()) == ()
     (no_path, *_) = Gunicorn(format="%(m)s %(s)s %(M)s").advice(Batch())
-    assert no_path.endswith("the route of every request is unknown; add %(r)s")
+    assert no_path.sentence.endswith("the route of every request is unknown; add %(r)s")
     (decoded,) = Gunicorn(format="%(U)s %(s)s %(M)s").advice(Batch())
-    assert decoded.startswith("this gunicorn format writes the decoded path")
+    assert decoded.sentence.startswith("this gunicorn format writes the decoded path")
 
 
 def test_the_matched_length_of_a_line() -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parsers.advice import Advice
 from parsers.batch import Batch, Request
 from parsers.nginx import Nginx
 from tests.golden import ROOT
@@ -39,18 +40,20 @@ def test_neighbouring_variables_that_are_not_needed_are_accepted() -> None:
 
 
 def test_advice_names_what_a_format_lacks() -> None:
-    assert [text.split(":")[0] for text in Nginx().advice(Batch())] == [
+    assert [each.sentence.split(":")[0] for each in Nginx().advice(Batch())] == [
         "this nginx format carries no $request_time",
         "this nginx format carries no $upstream_header_time",
     ]
     assert Nginx(format="dify-timed").advice(Batch()) == Nginx(format="error").advice(Batch()) == ()
     assert Nginx(format="$request_uri $request_time $upstream_header_time $msec").advice(Batch()) == (
-        "this nginx format carries no $status: every request has status unknown; add $status",
+        Advice("this nginx format carries no $status: every request has status unknown; add $status"),
     )
     forgeable = "log_format n escape=none '$msec $request_uri $status $request_time $upstream_header_time';"
     assert Nginx(format=forgeable).advice(Batch()) == (
-        "this nginx format has escape=none: a client can write quotes and line breaks into a line and forge its numbers; "
-        "use escape=json or leave escape out",
+        Advice(
+            "this nginx format has escape=none: a client can write quotes and line breaks into a line and forge its "
+            "numbers; use escape=json or leave escape out"
+        ),
     )
 
 

@@ -46,7 +46,7 @@ def test_spans_of_enable_otel_are_read_where_native_is_set() -> None:
     log = log_of(requests_of(native(STORY), NATIVE, 64))
     assert counted_tokens(log) == 0
     assert counted_tokens(log, True) == sum(sum(tokens) for _, _, tokens in usages(workflows(STORY)))
-    assert "native = true" in " ".join(Otlp().advice(Otlp().parse(log)))
+    assert "native = true" in " ".join(each.sentence for each in Otlp().advice(Otlp().parse(log)))
     assert Otlp(native=True).advice(Otlp(native=True).parse(log)) == ()
 
 

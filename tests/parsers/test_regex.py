@@ -219,7 +219,7 @@ def test_a_whole_number_in_any_unit(value: int, unit: str) -> None:
 
 
 def test_a_pattern_without_a_path_is_named() -> None:
-    (sentence,) = Regex(pattern=r"(?P<status_code>\d{3}) (?P<duration>[\d.]+)").advice(Batch())
-    assert "no group path" in sentence
+    (advice,) = Regex(pattern=r"(?P<status_code>\d{3}) (?P<duration>[\d.]+)").advice(Batch())
+    assert "no group path" in advice.sentence
     assert Regex(pattern=r"(?P<path>\S+) (?P<status_code>\d{3})").advice(Batch()) == ()
     assert Regex(pattern=r"(?P<model>\S+) (?P<input_tokens>\d+)").advice(Batch()) == ()

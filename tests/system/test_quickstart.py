@@ -113,6 +113,18 @@ def test_the_chinese_page_has_the_same_commands(heading: str, chinese: str) -> N
     assert commands("zh/quickstart.md", chinese) == commands("quickstart.md", heading)
 
 
+@pytest.mark.parametrize("unit", ["prometheus", "prometheus-alertmanager", "prometheus-blackbox-exporter"])
+def test_the_programs_of_the_bare_machine_take_their_arguments_and_listen_on_it_only(unit: str) -> None:
+    (line,) = (each for each in commands("quickstart.md", "Bare metal") if each.endswith(f" > /etc/default/{unit}"))
+    found = re.search(r"ARGS=\"(.*)\"'", line)
+    assert found is not None
+    flags = found[1].split()
+    assert any(flag.startswith("--web.listen-address=127.0.0.1:") for flag in flags)
+    known = subprocess.run([find(unit), "--help"], capture_output=True, text=True, timeout=60)
+    for flag in flags:
+        assert flag.partition("=")[0] in known.stdout + known.stderr
+
+
 def test_the_edits_of_the_bare_machine_change_what_they_mean_to(tmp_path: Path) -> None:
     """Each `sed -i` finds its text, and the script of the channels prints a file."""
     lines = commands("quickstart.md", "Bare metal")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.advice.doctor import Finding, examine, overlaps
+from exporter.advice.doctor import Examined, Finding, absent, examine, overlaps
 from exporter.config.settings import SourceConfig
 from exporter.replay.inputs import SAMPLE_BYTES
 from parsers.dify import Dify
@@ -20,15 +20,12 @@ SAMPLES = ROOT / "samples"
 
 
 def findings(parser: Parser, *paths: Path | str) -> list[Finding]:
-    return list(examine(SourceConfig("x", tuple(str(path) for path in paths), parser), []))
+    source, read = SourceConfig("x", tuple(str(path) for path in paths), parser), Examined()
+    return [*examine(source, read), *absent([source], {"x": read})]
 
 
 def problems(parser: Parser, *paths: Path | str) -> list[str]:
     return [finding.text for finding in findings(parser, *paths) if finding.problem]
-
-
-def absent(parser: Parser, *paths: Path | str) -> str:
-    return "\n".join(f.text for f in findings(parser, *paths) if f.text.startswith("absent: "))
 
 
 def test_a_good_log_says_what_it_yields_and_what_it_cannot() -> None:
@@ -36,9 +33,9 @@ def test_a_good_log_says_what_it_yields_and_what_it_cannot() -> None:
     first, *rest = findings(Nginx(), log)
     assert first == Finding(f"{log}: 41 lines: 41 observed, 0 ignored, 0 unparsed; yields requests (41)")
     assert [finding.text for finding in rest] == [
-        "absent: this nginx format carries no $request_time: latency metrics stay empty; add the dify-timed log_format, "
+        "x: this nginx format carries no $request_time: latency metrics stay empty; add the dify-timed log_format, "
         "see deploy/nginx",
-        "absent: this nginx format carries no $upstream_header_time: time to first byte stays empty; add the dify-timed "
+        "x: this nginx format carries no $upstream_header_time: time to first byte stays empty; add the dify-timed "
         "log_format, see deploy/nginx",
     ]
     assert problems(Nginx(), log) == []
@@ -51,25 +48,6 @@ def test_the_logs_of_dify_yield_no_states_of_the_proxy(log: str) -> None:
     """The halves of a join, such as an answered stream or an error of its trace id, are no figure of their own."""
     assert "states of the proxy" in findings(Dify(), SAMPLES / "dify-proxy.log")[0].text
     assert "proxy" not in findings(Dify(), SAMPLES / log)[0].text
-
-
-@pytest.mark.parametrize(
-    ("log", "requests", "tokens", "runs"),
-    [
-        ("dify-api-text.log", True, False, False),
-        ("dify-worker.log", False, False, True),
-        ("dify-worker-telemetry.log", False, True, True),
-        ("dify-proxy.log", True, True, False),
-        ("audit.log", False, False, False),
-    ],
-)
-def test_difys_switches_are_named_where_their_signal_is_absent(
-    log: str, requests: bool, tokens: bool, runs: bool
-) -> None:
-    text = absent(Dify(), SAMPLES / log)
-    assert ("ENABLE_REQUEST_LOGGING=true" not in text) == requests
-    assert ("LOG_OUTPUT_FORMAT=json" not in text) == tokens
-    assert ("only a worker logs them" not in text) == runs
 
 
 @pytest.mark.parametrize(
@@ -96,7 +74,7 @@ def test_a_sample_that_fits_is_no_problem(log: str) -> None:
     from tests.golden import config
 
     (source,) = (source for source in config().sources if source.paths[0].endswith(f"/{log}"))
-    assert [finding for finding in examine(source, []) if finding.problem] == []
+    assert [finding for finding in examine(source, Examined()) if finding.problem] == []
 
 
 def test_an_unparsed_line_is_shown_without_what_it_holds(tmp_path: Path) -> None:

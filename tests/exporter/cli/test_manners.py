@@ -6,6 +6,7 @@ import logging
 import os
 import pty
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,23 @@ def test_version_and_wrong_use() -> None:
     assert CliRunner().invoke(main, ["--version"]).output == f"dify-exporter {__version__}\n"
     for arguments in (["serv"], ["serve", "--nonsense"], ["replay", "--output", "xml"], ["check", "extra"]):
         assert CliRunner().invoke(main, arguments).exit_code == 2
+
+
+def test_check_wraps_its_sentences_between_words_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.toml").write_text('[[source]]\nname = "x"\npaths = ["/nowhere/x.log"]\nparser = "dify"\n')
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with pytest.raises(SystemExit):
+        main(["check", "--config", str(tmp_path / "x.toml")])
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert (
+        "  problem: /nowhere: No such file or directory" in lines
+        or "  problem: /nowhere/x.log: no such file yet;" in " ".join(lines)
+    )
+    assert any(line.startswith("    ") for line in lines)
+    assert max(len(line) for line in lines) <= 60
 
 
 def test_check_finds_that_nothing_would_be_served(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from exporter import catalogue as c
 from exporter.config.loader import ConfigError, load
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.money import Exchange
-from exporter.ledger.prices import Price, Prices, Tier
+from exporter.ledger.prices import Hours, Price, Prices, Tier
 from exporter.ledger.series import Limits
 from parsers.batch import Batch, Usage
 
@@ -164,6 +164,47 @@ def test_a_usage_whose_tier_is_not_known_is_unpriced() -> None:
 def test_wrong_tiers_are_named(tmp_path: Path, tiers: str, sentence: str) -> None:
     file = tmp_path / "exporter.toml"
     file.write_text(f'[[price]]\nmodel = "m"\ninput = 1\noutput = 1\ncurrency = "USD"\ntiers = {tiers}\n')
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert sentence in str(caught.value)
+
+
+# --- prices by the hour of the day -----------------------------------------------------------------------------
+
+BY_HOUR = Price(
+    "m", "1", "2", "USD",
+    hours=(Hours(begin="01:00", end="04:00", input="3", output="4"), Hours(begin="22:15", end="00:30", input="5", output="6")),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("time", "cost"),
+    [
+        ("00:29:59", 11), ("00:30:00", 3), ("00:59:59", 3), ("01:00:00", 7), ("03:59:59", 7), ("04:00:00", 3),
+        ("22:14:59", 3), ("22:15:00", 11), ("23:59:59", 11), ("00:00:00", 11),
+    ],
+)  # fmt: skip
+def test_the_hour_of_the_call_decides_the_price(time: str, cost: int) -> None:
+    usage = Usage(model="m", input_tokens=1_000_000, output_tokens=1_000_000)
+    at = int(datetime.fromisoformat(f"2026-11-01T{time}+00:00").timestamp()) * 10**9
+    ledger = Ledger(Limits(), clock=lambda: 2e9, prices=[BY_HOUR])
+    ledger.enter("s", Batch(lines=1, records=(structs.replace(usage, at=at),)))
+    assert list(ledger.snapshot(None).counters[c.COST].values()) == [cost]
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ('hours = [{ from = "1:00", to = "04:00", input = 1, output = 1 }]', 'from must be a quarter of an hour in UTC such as "01:00", found "1:00"'),
+        ('hours = [{ from = "01:00", to = "04:10", input = 1, output = 1 }]', 'to must be a quarter of an hour in UTC such as "01:00", found "04:10"'),
+        ('hours = [{ from = "01:00", to = "01:00", input = 1, output = 1 }]', 'from and to are the same time "01:00"'),
+        ('hours = [{ from = "01:00", to = "04:00", input = 1 }]', "output"),
+        ('hours = [{ from = "01:00", to = "04:00", input = 1, output = 1 }]\ntiers = [{ above = 32000, input = 1, output = 1 }]', "a price has tiers or hours, not both"),
+    ],
+)  # fmt: skip
+def test_wrong_hours_are_named(tmp_path: Path, keys: str, sentence: str) -> None:
+    file = tmp_path / "exporter.toml"
+    file.write_text(f'[[price]]\nmodel = "m"\ninput = 1\noutput = 1\ncurrency = "USD"\n{keys}\n')
     with pytest.raises(ConfigError) as caught:
         load(file)
     assert sentence in str(caught.value)

@@ -51,7 +51,7 @@ def test_files_need_no_configuration_and_what_is_detected_is_said() -> None:
     )
 
 
-def test_advice_is_given_once_per_kind_and_not_where_another_log_of_the_kind_helps() -> None:
+def test_advice_is_given_once_and_not_where_another_log_helps() -> None:
     names = ("nginx-dify", "nginx-dify", "dify-worker", "dify-api-text")
     result = run(*(str(SAMPLES / f"{name}.log") for name in names), "--output", "json")
     absent = [line for line in result.stderr.splitlines() if "absent" in line]
@@ -59,6 +59,15 @@ def test_advice_is_given_once_per_kind_and_not_where_another_log_of_the_kind_hel
     assert "ENABLE_REQUEST_LOGGING" not in result.stderr
     assert "only a worker" not in result.stderr
     assert absent[-1].startswith('parser = "dify": absent: no tokens, no cost')
+
+
+def test_advice_for_two_kinds_of_log_is_one_line() -> None:
+    names = ("dify-worker", "cri-worker", "compose")
+    result = run(*(str(SAMPLES / f"{name}.log") for name in names), "--output", "json")
+    (line,) = (line for line in result.stderr.splitlines() if "no tokens" in line)
+    assert line.startswith(
+        'parser = "dify" and parser = "dify", envelope = "cri" and parser = "dify", envelope = "compose": '
+    )
 
 
 def test_what_cannot_be_read_is_skipped_and_the_rest_counts(tmp_path: Path) -> None:
@@ -112,7 +121,7 @@ def test_the_first_and_the_last_time_are_shown() -> None:
 @pytest.mark.parametrize("option", [("--since", "1s"), ("--until", "4000w"), ("--until", "2026-11-24")])
 def test_a_span_that_holds_nothing_says_which_times_there_are(option: tuple[str, ...]) -> None:
     result = run(DIFY, *option)
-    sentence = f"nginx: nothing lies in the time of {option[0]}: it holds events from 2026-11-24T11:11:42Z to 2026-11-24T11:11:46Z"
+    sentence = f"nginx: no event lies in the time of {option[0]}; in the log: events from 2026-11-24T11:11:42Z to 2026-11-24T11:11:46Z"
     assert sentence in result.stderr.splitlines()
     assert sentence not in run(DIFY, "--since", "2026-11-24T11:11:46Z").stderr
     timeless = b'127.0.0.1 "GET /v1/info HTTP/1.1" 200\n'
@@ -320,8 +329,8 @@ def test_several_services_in_one_stream_are_said() -> None:
     )
     result = run("-", "--output", "json", given=stream.encode())
     assert (
-        "-: holds several services (api, nginx), lines in other formats are ignored: replay one service at a time, such as "
-        "`docker compose logs --no-color nginx`"
+        "-: holds several services (api, nginx), and lines in other formats are ignored: use one log per service, such as "
+        "that of `docker compose logs --no-color nginx`"
     ) in result.stderr.splitlines()
     alone = "".join(line for line in stream.splitlines(True) if line.startswith("api"))
     assert "several services" not in run("-", "--output", "json", given=alone.encode()).stderr

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import random
+import re
 import shutil
 import time
 from collections import Counter
@@ -33,6 +34,7 @@ from parsers.batch import Batch, Request
 from parsers.values.times import zone
 from tests.exporter.report import months
 from tests.exporter.report.bookkeeping import FAILURES, FIRST, WEEKS, Event, by_model, by_source, events, near, write
+from tests.golden import ROOT
 
 ZONES = ("UTC", "Asia/Shanghai", "America/New_York", "Asia/Kathmandu")
 
@@ -282,6 +284,28 @@ def test_csv_markdown_and_tables(weeks: tuple[list[Event], list[str]]) -> None:
     markdown = run(*files, "--output", "markdown").stdout
     assert markdown.startswith("# Dify report, 2026-10-05 to ")
     assert "| source | requests | failed | 5xx | p50 | p95 | p99 |" in markdown
+
+
+def test_a_narrow_terminal_gets_rows_instead_of_columns() -> None:
+    sample = str(ROOT / "samples/dify-worker-telemetry.log")
+    report = made(sample, "--group", "app,model")
+    narrow = text.show(report, 60)
+    assert max(map(len, narrow.splitlines())) <= 60
+    assert re.search(r"(?m)^[0-9a-f-]{36}  gpt-4\.1\n  input [\d,]+ +output [\d,]+", narrow)
+    assert "│" in text.show(report, 160)
+
+
+@pytest.mark.parametrize("output", ["table", "csv", "json", "markdown", "html"])
+def test_a_span_without_events_says_which_times_there_are(output: str, tmp_path: Path) -> None:
+    (tmp_path / "x.log").write_bytes(log_of(FIRST, FIRST + timedelta(days=1)))
+    result = run(str(tmp_path / "x.log"), "--since", "2027-01-01", "--output", output)
+    times = f"{FIRST:%Y-%m-%dT%H:%M:%SZ} to {FIRST + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
+    expected = f"nothing was counted in the time of this report; in the logs: events from {times}"
+    assert expected in result.stderr.splitlines()
+    config = history(tmp_path, FIRST, FIRST + timedelta(days=1))
+    result = run("--config", config, "--month", "2020-01", "--output", output)
+    days = f"{FIRST:%Y-%m-%d} to {FIRST + timedelta(days=1):%Y-%m-%d}"
+    assert f"nothing was counted in the time of this report; the history has the days from {days}" in result.stderr
 
 
 def test_the_page_is_whole_and_safe(tmp_path: Path) -> None:

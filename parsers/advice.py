@@ -1,0 +1,35 @@
+"""Advice for operators: what a log does not contain, and how to change that."""
+
+from collections.abc import Collection, Iterable, Iterator
+
+from msgspec import Struct
+
+from parsers.batch import OfSpan, Record
+
+
+class Advice(Struct, frozen=True):
+    """One sentence. It is superfluous if another log of the deployment has a record of one of the types `elsewhere`."""
+
+    sentence: str
+    elsewhere: frozenset[type] = frozenset()
+
+    def is_needed(self, known: Collection[type]) -> bool:
+        """Return whether no log has a record of those types. `known` are the types of the records of all logs."""
+        return self.elsewhere.isdisjoint(known)
+
+
+def record_types(records: Iterable[Record]) -> frozenset[type]:
+    """Return the types of the records. A record that waits for the app of its span has its own type."""
+    return frozenset(type(OfSpan.inner(record)) for record in records)
+
+
+def merged(advice: Iterable[tuple[str, Advice]], known: Collection[type]) -> Iterator[tuple[str, list[str]]]:
+    """Return each sentence once, with the names of the logs that it is about.
+
+    `advice` has the name of a log beside each advice, and `known` are the types of the records of all logs.
+    """
+    logs: dict[str, list[str]] = {}
+    for name, each in advice:
+        if each.is_needed(known) and name not in logs.setdefault(each.sentence, []):
+            logs[each.sentence].append(name)
+    yield from logs.items()
