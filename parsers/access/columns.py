@@ -1,4 +1,4 @@
-"""Read access lines by columns: numpy reads the regular lines of a large block without an object for each value.
+"""Read access lines by columns: numpy reads the regular lines of a large block without an object for each line.
 
 nginx escapes a quote inside a value, so a regular line has exactly as many quotes as its format. Their offsets, found
 in one pass, split a block into columns. The bytes between them are compared and converted eight at a time. Any line
@@ -10,7 +10,7 @@ window.
 """
 
 import re
-from itertools import compress
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -18,66 +18,77 @@ from numpy.typing import NDArray
 
 from parsers.access.plan import SECONDS, SIZE, STATUS, TEXT, TIME, WORD, ColumnPlan, Field
 from parsers.access.request_line import HEAD
-from parsers.access.shapes import SHAPE
-
-Numbers = NDArray[np.int64]
-Words = NDArray[np.uint64]
-Flags = NDArray[np.bool_]
+from parsers.access.shapes import SHAPE, decisive
+from parsers.access.words import Flags, Numbers, Words, each, every_word, hold, sums, texts_of
 
 UNKNOWN = -1
 
-_QUOTE, _NEWLINE, _RETURN, _BLANK, _QUESTION, _DASH = b'"\n\r ?-'
+_PART = 1 << 18
+
+_QUOTE, _NEWLINE, _RETURN, _BLANK, _QUESTION, _DASH, _BACKSLASH = b'"\n\r ?-\\'
 _VERSIONS = [int.from_bytes(b"HTTP/" + version, "little") for version in (b"1.1", b"1.0", b"2.0", b"3.0")]
-_TIME_TEXT = re.compile(rb"[0-9]{2}/[A-Za-z]{3}/[0-9:]{13} [+-][0-9]{4}")
+
+#: A $time_local whose time of day exists. So the texts of one date and zone are in the order of their times.
+_TIME_TEXT = re.compile(rb"[0-9]{2}/[A-Za-z]{3}/[0-9]{4}:(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9] [+-][0-9]{4}")
 
 
 class Columns(Struct, frozen=True):
-    """The regular lines of a block.
+    """The regular lines of a block, `lines` of them.
 
     * `numbers`: an array per variable, UNKNOWN for `-`. Durations are in milliseconds.
-    * `heads`: METHOD SP PATH of each line; `shapes`: their shapes.
-    * `times`: the distinct event times, as they are written.
-    * `other_lines`: all other lines of the block.
+    * `heads`: the different METHOD SP PATH, with all ids replaced by zeros; `head_of`: their number for each line.
+    * `times`: the newest event time of each date and zone, as they are written.
+    * `other_lines`: all other lines of the block, `others` of them.
     """
 
     numbers: dict[str, Numbers]
     heads: list[bytes]
-    shapes: list[bytes]
-    times: set[bytes]
+    head_of: Numbers
+    times: list[bytes]
     other_lines: bytes
+    others: int
 
 
-def read(plan: ColumnPlan, block: bytes) -> Columns:
-    """Read the columns of a block of whole lines."""
-    return _ColumnReader(plan, block).columns()
+def read(plan: ColumnPlan, block: bytes | memoryview, is_compared: Callable[[bytes], bool]) -> Columns:
+    """Read the columns of a block of whole lines. `is_compared` is `Routes.compares`."""
+    return _ColumnReader(plan, block).columns(is_compared)
 
 
 class _ColumnReader:
     """Reads one block. A word of eight bytes may begin anywhere, so the block has padding on both sides.
 
     `begins` and `ends` are the offsets of all lines, `lines` the numbers of those with the right number of quotes, and
-    `marks` the offsets of their quotes. `fits` says for each of them whether it still matches the plan.
+    `marks` the offsets of their quotes and of their ends. `fits` says for each of them whether it still matches the
+    plan.
     """
 
-    def __init__(self, plan: ColumnPlan, block: bytes) -> None:
+    def __init__(self, plan: ColumnPlan, block: bytes | memoryview) -> None:
         self.plan = plan
-        self.data = bytes(8) + block + (b"" if block.endswith(b"\n") else b"\n") + bytes(256)
+        end = b"" if block[-1:] in (b"", b"\n") else b"\n"
+        self.data = b"".join((bytes(8), block, end, bytes(256)))
         self.bytes = np.frombuffer(self.data, np.uint8)
-        self.words: Words = np.ndarray((len(self.data) - 7,), np.dtype("<u8"), self.data, strides=(1,))
-        self.ends: Numbers = np.flatnonzero(self.bytes == _NEWLINE)
-        self.begins: Numbers = np.concatenate(([8], self.ends[:-1] + 1))
-        quotes = np.flatnonzero(self.bytes == _QUOTE)
-        quotes_before = np.searchsorted(quotes, self.ends)
-        count = np.diff(quotes_before, prepend=0)
-        self.lines: Numbers = np.flatnonzero((count == 2 * len(plan.cells)) & (self.bytes[self.begins] != _RETURN))
-        first = (quotes_before - count)[self.lines]
-        self.marks = [quotes[first + number] for number in range(2 * len(plan.cells))]
+        self.words: Words = every_word(self.data)
+        found = _found(self.bytes, (_QUOTE, _NEWLINE, _QUESTION))
+        kinds = self.bytes[found]
+        self.questions = np.append(found[kinds == _QUESTION], len(self.data))
+        is_mark = kinds != _QUESTION
+        found, is_end = found[is_mark], kinds[is_mark] == _NEWLINE
+        last = np.flatnonzero(is_end)
+        counts = np.diff(last, prepend=-1)
+        self.ends: Numbers = found[last]
+        self.begins: Numbers = np.append(8, self.ends + 1)[:-1]
+        size = 2 * len(plan.cells) + 1
+        is_regular = (counts == size) & (self.bytes[self.begins] != _RETURN)
+        if not is_regular.all():
+            found = found[np.repeat(is_regular, counts)]
+        self.lines: Numbers = np.flatnonzero(is_regular)
+        self.marks: Numbers = np.ascontiguousarray(found.reshape(-1, size).T)
         self.fits: Flags = np.ones(len(self.lines), bool)
         self.numbers: dict[str, Numbers] = {}
         self.time_at: Numbers | None = None
 
-    def columns(self) -> Columns:
-        edges = [self.begins[self.lines], *self.marks, self.ends[self.lines]]
+    def columns(self, is_compared: Callable[[bytes], bool]) -> Columns:
+        edges = [self.begins[self.lines], *self.marks]
         for number, gap in enumerate(self.plan.gaps):
             self._read_gap(gap, edges[2 * number] + bool(number), edges[2 * number + 1])
         for number, name in enumerate(self.plan.cells):
@@ -85,13 +96,15 @@ class _ColumnReader:
                 begin, end = self.marks[2 * number] + 1, self.marks[2 * number + 1]
                 self._read_number(SECONDS, name, end, end - begin, may_be_unknown=True)
         times = self._times()
-        heads, shapes = self._heads()
-        is_other = np.ones(len(self.ends), bool)
-        is_other[self.lines[self.fits]] = False
-        spans = zip(self.begins[is_other].tolist(), self.ends[is_other].tolist(), strict=True)
-        other_lines = b"".join([self.data[begin : end + 1] for begin, end in spans])
+        heads, head_of = self._heads(is_compared)
+        others = b""
+        if len(heads) < len(self.ends):
+            is_other = np.ones(len(self.ends), bool)
+            is_other[self.lines[self.fits]] = False
+            spans = zip(self.begins[is_other].tolist(), self.ends[is_other].tolist(), strict=True)
+            others = b"".join([self.data[begin : end + 1] for begin, end in spans])
         numbers = {name: each[self.fits] for name, each in self.numbers.items()}
-        return Columns(numbers, heads, shapes, times, other_lines)
+        return Columns(numbers, heads, head_of, times, others, len(self.ends) - len(head_of))
 
     def _read_gap(self, gap: tuple[Field, ...], begin: Numbers, end: Numbers) -> None:
         """Read the fields between two quotes. At most one of them has no fixed width."""
@@ -109,7 +122,7 @@ class _ColumnReader:
             elif field.kind == STATUS:
                 self._read_number(SIZE, field.name, at + 3, np.full(len(at), 3))
             elif field.kind == WORD:
-                self.fits &= self._lacks(field.text[0], at, width)
+                self._lacks(at, width, field.text)
             else:
                 self._read_number(field.kind, field.name, at + width, width)
             at = at + (field.width or width)
@@ -126,16 +139,12 @@ class _ColumnReader:
             found &= (self.words[at + begin] & mask) == np.uint64(int.from_bytes(part, "little"))
         return found
 
-    def _lacks(self, byte: int, at: Numbers, width: Numbers) -> Flags:
-        """Return for each offset whether a byte does not occur in the next `width` bytes, at most 48."""
-        absent = width <= 48
-        for begin in range(0, min(int(width.max(initial=0)), 48), 8):
-            # The subtraction sets the highest bit of a zero byte. It is certain for the first zero byte of a word.
-            word = self.words[np.minimum(at + begin, len(self.words) - 1)] ^ _each(byte)
-            found = (word - _each(0x01)) & ~word & _each(0x80)
-            inside = np.clip(width - begin, 0, 8).astype(np.uint64)
-            absent &= (inside == 0) | (found << (np.uint64(64) - np.maximum(inside, 1) * np.uint64(8)) == 0)
-        return absent
+    def _lacks(self, at: Numbers, width: Numbers, bytes_: bytes) -> None:
+        """Let lines whose `width` bytes at `at` contain one of these bytes no longer fit."""
+        lines = np.flatnonzero(self.fits & (width > 0))
+        texts = texts_of(self.words, at[lines], width[lines])
+        for byte in bytes_:
+            self.fits[lines[hold(texts, byte)]] = False
 
     def _read_number(self, kind: str, name: str, end: Numbers, width: Numbers, *, may_be_unknown: bool = False) -> None:
         """Read numbers of at most eight decimal digits. With SECONDS one is a dot, with three digits behind it.
@@ -143,7 +152,7 @@ class _ColumnReader:
         The first digit is the lowest byte of a word. Neighbours are combined: bytes to pairs, pairs to fours, fours to
         one number.
         """
-        word = self.words[end - 8] ^ _each(0x30)
+        word = self.words[end - 8] ^ each(0x30)
         before = np.clip(8 - width, 0, 7).astype(np.uint64) * np.uint64(8)
         word = word >> before << before
         least, fits = 1, width <= 8
@@ -151,10 +160,10 @@ class _ColumnReader:
             least = 5
             fits &= (word >> np.uint64(32)) & np.uint64(0xFF) == ord(".") ^ 0x30
             word = ((word & np.uint64(0xFFFFFFFF)) << np.uint64(8)) | (word & np.uint64(0xFFFFFF << 40))
-        fits &= (width >= least) & ((word | (word + _each(0x80 - 10))) & _each(0x80) == 0)
+        fits &= (width >= least) & ((word | (word + each(0x80 - 10))) & each(0x80) == 0)
         for digits, mask in ((1, 0x00FF00FF00FF00FF), (2, 0x0000FFFF0000FFFF), (4, 0xFFFFFFFF)):
             word = (word * np.uint64(10**digits) + (word >> np.uint64(8 * digits))) & np.uint64(mask)
-        number = word.astype(np.int64)
+        number = word.view(np.int64)
         if may_be_unknown:
             unknown = (width == 1) & (self.bytes[end - 1] == _DASH)
             number[unknown] = UNKNOWN
@@ -162,14 +171,14 @@ class _ColumnReader:
         self.fits &= fits
         self.numbers[name] = number
 
-    def _times(self) -> set[bytes]:
-        """Return the distinct event times. A line without a valid time no longer fits.
+    def _times(self) -> list[bytes]:
+        """Return the newest event time of each date and zone. A line without a valid time no longer fits.
 
         Consecutive lines mostly have the same time, so only changes are looked at.
         """
         lines = np.flatnonzero(self.fits)
         if self.time_at is None or not len(lines):
-            return set()
+            return []
         at = self.time_at[lines]
         changes = np.ones(len(at), bool)
         changes[1:] = False
@@ -178,45 +187,88 @@ class _ColumnReader:
             changes[1:] |= words[1:] != words[:-1]
         runs = np.flatnonzero(changes)
         texts = [self.data[place : place + 26] for place in at[runs].tolist()]
-        good = {text for text in set(texts) if _TIME_TEXT.fullmatch(text)}
-        if len(good) < len(set(texts)):
+        good = {text for text in {*texts} if _TIME_TEXT.fullmatch(text)}
+        if len(good) < len({*texts}):
             lengths = np.diff(runs, append=len(at))
             self.fits[lines] = np.repeat([text in good for text in texts], lengths)
-        return good
+        return list({text[:11] + text[20:]: text for text in sorted(good)}.values())
 
-    def _heads(self) -> tuple[list[bytes], list[bytes]]:
-        """Return method and path of each regular request, and their shapes. Other lines no longer fit."""
+    def _heads(self, is_compared: Callable[[bytes], bool]) -> tuple[list[bytes], Numbers]:
+        """Return the different heads of regular requests, and the number of each line's head.
+
+        Lines with another request no longer fit.
+        """
         number = self.plan.cells.index("request")
         begin, end = self.marks[2 * number] + 1, self.marks[2 * number + 1]
         version = self.words[end - 8]
         known = np.zeros(len(version), bool)
-        for each in _VERSIONS:
-            known |= version == np.uint64(each)
+        for text in _VERSIONS:
+            known |= version == np.uint64(text)
         self.fits &= known & (end - begin > 10) & (self.bytes[end - 9] == _BLANK)
         end = end - 9
-        questions = np.append(np.flatnonzero(self.bytes == _QUESTION), len(self.data))
-        cut = np.minimum(questions[np.searchsorted(questions, begin)], end)
-        self._queries(cut, end)
+        cut = np.minimum(self.questions[np.searchsorted(self.questions, begin)], end)
+        self._lacks(cut, end - cut, b" \\")
+        self.fits &= cut > begin
         lines = np.flatnonzero(self.fits)
-        spans = zip(begin[lines].tolist(), cut[lines].tolist(), strict=True)
-        heads = [self.data[first:last] for first, last in spans]
-        shapes = [head.translate(SHAPE) for head in heads]
-        bad = {each for each in set(shapes) if not HEAD.fullmatch(each)}
-        if bad:
-            self.fits[lines] = regular = [each not in bad for each in shapes]
-            heads, shapes = list(compress(heads, regular)), list(compress(shapes, regular))
-        return heads, shapes
+        if not len(lines):
+            return [], lines
+        return self._grouped(lines, begin[lines], (cut - begin)[lines], is_compared)
 
-    def _queries(self, begin: Numbers, end: Numbers) -> None:
-        """Let lines whose query contains a blank or an escape no longer fit."""
-        lines = np.flatnonzero(self.fits & (begin < end))
-        spans = zip(begin[lines].tolist(), end[lines].tolist(), strict=True)
-        queries = [self.data[first:last] for first, last in spans]
-        together = b"".join(queries)
-        if b" " in together or b"\\" in together:
-            self.fits[lines] = [b" " not in query and b"\\" not in query for query in queries]
+    def _grouped(
+        self, lines: Numbers, at: Numbers, lengths: Numbers, is_compared: Callable[[bytes], bool]
+    ) -> tuple[list[bytes], Numbers]:
+        """Group texts by their shape. The first text of a group says which digits all others need to have.
+
+        The sums only suggest the groups: every byte that decides is compared.
+        """
+        texts = texts_of(self.words, at, lengths)
+        shapes = np.frombuffer(texts.words.tobytes().translate(SHAPE), np.dtype("<u8"))
+        total = sums(texts, shapes)
+        order = total.argsort()
+        is_first = np.append(True, np.diff(total[order]) != 0)
+        of = np.empty(len(order), np.int64)
+        of[order] = np.cumsum(is_first) - 1
+        firsts = order[is_first]
+        spans = zip(at[firsts].tolist(), lengths[firsts].tolist(), strict=True)
+        heads = [_Head(self.data[begin : begin + length], is_compared) for begin, length in spans]
+        # The words of the heads, and of their masks, one after the other.
+        sizes = np.array([len(head.text) for head in heads])
+        begins = np.cumsum((sizes + 7) // 8) - (sizes + 7) // 8
+        text, mask = (
+            np.frombuffer(b"".join([part.ljust(-len(part) % 8 + len(part), b"\0") for part in parts]), np.dtype("<u8"))
+            for parts in ([head.text for head in heads], [head.mask for head in heads])
+        )
+        is_same = sizes[of] == lengths
+        place = np.repeat(np.where(is_same, begins[of], 0), texts.counts) + texts.places
+        place = np.minimum(place, len(text) - 1)
+        differs = (shapes ^ ((shapes ^ texts.words) & mask[place])) != text[place]
+        if differs.any():
+            is_same &= ~np.logical_or.reduceat(differs, texts.begins)
+        is_same &= np.array([head.is_regular for head in heads])[of]
+        if not is_same.all():
+            self.fits[lines] = is_same
+            of = of[is_same]
+        return [head.text for head in heads], of
 
 
-def _each(byte: int) -> np.uint64:
-    """Return a word of eight copies of a byte."""
-    return np.uint64(byte * 0x0101010101010101)
+def _found(block: NDArray[np.uint8], wanted: Sequence[int]) -> Numbers:
+    """Return the offsets of some bytes. The block is searched in parts, so that what numpy makes stays in its cache."""
+    offsets = []
+    for begin in range(0, len(block), _PART):
+        part = block[begin : begin + _PART]
+        is_wanted = part == wanted[0]
+        for byte in wanted[1:]:
+            is_wanted |= part == byte
+        offsets.append(is_wanted.nonzero()[0] + begin)
+    return np.concatenate(offsets)
+
+
+class _Head:
+    """`text` is a head whose ids are replaced by zeros; `mask` has the bits of those digits that are left."""
+
+    def __init__(self, text: bytes, is_compared: Callable[[bytes], bool]) -> None:
+        shape = text.translate(SHAPE)
+        self.is_regular = HEAD.fullmatch(shape) is not None
+        self.mask = decisive(shape, is_compared)
+        written, blank, mask = (int.from_bytes(each, "little") for each in (text, shape, self.mask))
+        self.text = (blank ^ (blank ^ written) & mask).to_bytes(len(text), "little")

@@ -89,23 +89,27 @@ class AccessReader(Struct, frozen=True, dict=True):
 
         `read_other` reads a line of another format: the server's other lines in the same stream.
         """
-        consumed, lines = whole_lines(window, final)
-        block = window[:consumed]
+        consumed = len(window) if final else window.rfind(b"\n") + 1
         if consumed < _LARGE or self._plan is None:
-            return self._parse_rows(block, lines, read_other)
+            return self._parse_rows(window[:consumed], read_other)
         from parsers.access import columns, tally
 
-        regular = columns.read(self._plan, block)
+        regular = columns.read(self._plan, memoryview(window)[:consumed], self.routes.compares)
         times = [self._parse_time(text) for text in regular.times]
         if None in times:  # the columns do not know how many lines have this time
-            return self._parse_rows(block, lines, read_other)
-        rest = self._parse_rows(regular.other_lines, lines - len(regular.heads), read_other)
-        known = [at for at in (rest.last_at, *times) if at is not None]
-        records = (*tally.requests(regular, self._variables, self.routes), *rest.records)
-        return structs.replace(rest, consumed=consumed, lines=lines, last_at=max(known, default=None), records=records)
+            return self._parse_rows(window[:consumed], read_other)
+        rest = self._parse_rows(regular.other_lines, read_other)
+        return structs.replace(
+            rest,
+            consumed=consumed,
+            lines=rest.lines + len(regular.head_of),
+            last_at=newest_known((rest.last_at, *times)),
+            records=(*tally.requests(regular, self._variables, self.routes), *rest.records),
+        )
 
-    def _parse_rows(self, block: bytes, lines: int, read_other: Callable[[bytes], Outcome]) -> Batch:
-        """Parse whole lines, `lines` of them. The last value of a row is the line itself if it does not match."""
+    def _parse_rows(self, block: bytes, read_other: Callable[[bytes], Outcome]) -> Batch:
+        """Parse whole lines. The last value of a row is the line itself if it does not match."""
+        _, lines = whole_lines(block, True)
         rows = self.format.every.findall(block)
         unmatched = [row[-1] for row in rows if row[-1]]
         if unmatched:

@@ -2,19 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import count
 
 import numpy as np
 
-from parsers.access.columns import UNKNOWN, Columns, Numbers
+from parsers.access.columns import UNKNOWN, Columns
 from parsers.access.request_line import Labels
 from parsers.access.routes import Routes
-from parsers.access.shapes import share_route
+from parsers.access.words import Numbers
 from parsers.batch import Request
 from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import MILLISECOND
 
-#: A key is the number of a shape times this, plus the status code.
+#: A key is the number of a head times this, plus the status code.
 _STATUS_CODES = 1000
 #: A sort key is the number of the labels times this, plus the time in milliseconds.
 _MAX_TIME = 1 << 40
@@ -22,7 +23,7 @@ _MAX_TIME = 1 << 40
 
 def requests(columns: Columns, variables: Mapping[str, str], routes: Routes) -> tuple[Request, ...]:
     """Return the request records of columns. `variables` gives the variable of each role (parsers/access/roles.py)."""
-    if not columns.heads:
+    if not len(columns.head_of):
         return ()
     numbers = {role: columns.numbers.get(variables.get(role, "")) for role in ("bytes", "duration", "first_byte")}
     labels, of = _labels(columns, columns.numbers[variables["status"]], routes)
@@ -38,28 +39,18 @@ def requests(columns: Columns, variables: Mapping[str, str], routes: Routes) -> 
 
 def _labels(columns: Columns, statuses: Numbers, routes: Routes) -> tuple[list[Labels], Numbers]:
     """Return the distinct labels, and for each line the number of its labels among them."""
+    key_of = columns.head_of * _STATUS_CODES + statuses
+    keys = np.flatnonzero(np.bincount(key_of))
     numbered: defaultdict[Labels, int] = defaultdict(count().__next__)
-    shapes: defaultdict[bytes, int] = defaultdict(count().__next__)
-    shape_of = np.fromiter(map(shapes.__getitem__, columns.shapes), np.int64, len(columns.shapes))
-    key_of = shape_of * _STATUS_CODES + statuses
-    order = np.argsort(key_of, kind="stable")
-    keys, begins = np.unique(key_of[order], return_index=True)
-    members = np.split(order, begins[1:])
-    of = np.empty(len(key_of), np.int64)
-    for key, lines in zip(keys.tolist(), members, strict=True):
-        status = status_code_of(b"%03d" % (key % _STATUS_CODES))
-        heads = [columns.heads[line] for line in lines.tolist()]
-        if share_route(heads, routes.compares):
-            of[lines] = numbered[_method_and_route(heads[0], status, routes)]
-        else:
-            known = {head: numbered[_method_and_route(head, status, routes)] for head in set(heads)}
-            of[lines] = [known[head] for head in heads]
-    return list(numbered), of
+    table = np.empty(keys[-1] + 1, np.int64)
+    table[keys] = [numbered[_label(columns.heads[key // _STATUS_CODES], key % _STATUS_CODES, routes)] for key in keys.tolist()]
+    return list(numbered), table[key_of]
 
 
-def _method_and_route(head: bytes, status: str, routes: Routes) -> Labels:
+@lru_cache(maxsize=1024)
+def _label(head: bytes, status: int, routes: Routes) -> Labels:
     method, _, target = head.partition(b" ")
-    return method_of(method), routes.of_target(target), status
+    return method_of(method), routes.of_target(target), status_code_of(b"%03d" % status)
 
 
 def _sums(sizes: Numbers | None, of: Numbers, labels: int) -> list[int | None]:
@@ -76,5 +67,5 @@ def _times(times: Numbers | None, of: Numbers, labels: int) -> list[tuple[int, .
     known = times != UNKNOWN
     ordered = np.sort(of[known] * _MAX_TIME + times[known])
     ends = np.searchsorted(ordered, np.arange(1, labels + 1) * _MAX_TIME).tolist()
-    values = (ordered % _MAX_TIME * MILLISECOND).tolist()
+    values = ((ordered & (_MAX_TIME - 1)) * MILLISECOND).tolist()
     return [tuple(values[begin:end]) for begin, end in zip([0, *ends[:-1]], ends, strict=True)]
