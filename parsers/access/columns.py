@@ -120,7 +120,7 @@ class _ColumnReader:
             elif field.kind == TIME:
                 self.time_at = at
             elif field.kind == STATUS:
-                self._read_number(SIZE, field.name, at + 3, np.full(len(at), 3))
+                self._read_status(field.name, at)
             elif field.kind == WORD:
                 self._lacks(at, width, field.text)
             else:
@@ -145,6 +145,15 @@ class _ColumnReader:
         texts = texts_of(self.words, at[lines], width[lines])
         for byte in bytes_:
             self.fits[lines[hold(texts, byte)]] = False
+
+    def _read_status(self, name: str, at: Numbers) -> None:
+        """Read numbers of three digits."""
+        number = np.zeros(len(at), np.int64)
+        for place in range(3):
+            digit = self.bytes[at + place] ^ 0x30
+            self.fits &= digit < 10
+            number = number * 10 + digit
+        self.numbers[name] = number
 
     def _read_number(self, kind: str, name: str, end: Numbers, width: Numbers, *, may_be_unknown: bool = False) -> None:
         """Read numbers of at most eight decimal digits. With SECONDS one is a dot, with three digits behind it.
@@ -182,9 +191,9 @@ class _ColumnReader:
         at = self.time_at[lines]
         changes = np.ones(len(at), bool)
         changes[1:] = False
-        for offset in (0, 8, 16, 18):
-            words = self.words[at + offset]
-            changes[1:] |= words[1:] != words[:-1]
+        for parts, offset in ((self.words, 0), (self.words, 8), (self.words, 16), (self.bytes, 24), (self.bytes, 25)):
+            part = parts[at + offset]
+            changes[1:] |= part[1:] != part[:-1]
         runs = np.flatnonzero(changes)
         texts = [self.data[place : place + 26] for place in at[runs].tolist()]
         good = {text for text in {*texts} if _TIME_TEXT.fullmatch(text)}
