@@ -33,12 +33,12 @@ _TIME_TEXT = re.compile(rb"[0-9]{2}/[A-Za-z]{3}/[0-9]{4}:(?:[01][0-9]|2[0-3]):[0
 
 
 class Columns(Struct, frozen=True):
-    """The regular lines of a block, `lines` of them.
+    """The regular lines of a block.
 
     * `numbers`: an array per variable, UNKNOWN for `-`. Durations are in milliseconds.
     * `heads`: the different METHOD SP PATH, with all ids replaced by zeros; `head_of`: their number for each line.
     * `times`: the newest event time of each date and zone, as they are written.
-    * `other_lines`: all other lines of the block, `others` of them.
+    * `other_lines`: all other lines of the block.
     """
 
     numbers: dict[str, Numbers]
@@ -46,7 +46,6 @@ class Columns(Struct, frozen=True):
     head_of: Numbers
     times: list[bytes]
     other_lines: bytes
-    others: int
 
 
 def read(plan: ColumnPlan, block: bytes | memoryview, is_compared: Callable[[bytes], bool]) -> Columns:
@@ -57,9 +56,9 @@ def read(plan: ColumnPlan, block: bytes | memoryview, is_compared: Callable[[byt
 class _ColumnReader:
     """Reads one block. A word of eight bytes may begin anywhere, so the block has padding on both sides.
 
-    `begins` and `ends` are the offsets of all lines, `lines` the numbers of those with the right number of quotes, and
-    `marks` the offsets of their quotes and of their ends. `fits` says for each of them whether it still matches the
-    plan.
+    `begins` and `ends` are the offsets of all lines, `lines` the numbers of those with the right number of quotes and
+    the right widths, and `edges` the offsets of their beginnings, their quotes and their ends. `fits` says for each of
+    them whether it still matches the plan.
     """
 
     def __init__(self, plan: ColumnPlan, block: bytes | memoryview) -> None:
@@ -68,52 +67,63 @@ class _ColumnReader:
         self.data = b"".join((bytes(8), block, end, bytes(256)))
         self.bytes = np.frombuffer(self.data, np.uint8)
         self.words: Words = every_word(self.data)
-        found = _found(self.bytes, (_QUOTE, _NEWLINE, _QUESTION))
-        kinds = self.bytes[found]
-        self.questions = np.append(found[kinds == _QUESTION], len(self.data))
-        is_mark = kinds != _QUESTION
-        found, is_end = found[is_mark], kinds[is_mark] == _NEWLINE
-        last = np.flatnonzero(is_end)
+        marks = _found(self.bytes, (_QUOTE, _NEWLINE))
+        last = np.flatnonzero(self.bytes[marks] == _NEWLINE)
         counts = np.diff(last, prepend=-1)
-        self.ends: Numbers = found[last]
+        self.ends: Numbers = marks[last]
         self.begins: Numbers = np.append(8, self.ends + 1)[:-1]
         size = 2 * len(plan.cells) + 1
         is_regular = (counts == size) & (self.bytes[self.begins] != _RETURN)
         if not is_regular.all():
-            found = found[np.repeat(is_regular, counts)]
+            marks = marks[np.repeat(is_regular, counts)]
         self.lines: Numbers = np.flatnonzero(is_regular)
-        self.marks: Numbers = np.ascontiguousarray(found.reshape(-1, size).T)
+        self.edges = [self.begins[self.lines], *np.ascontiguousarray(marks.reshape(-1, size).T)]
         self.fits: Flags = np.ones(len(self.lines), bool)
         self.numbers: dict[str, Numbers] = {}
         self.time_at: Numbers | None = None
 
     def columns(self, is_compared: Callable[[bytes], bool]) -> Columns:
-        edges = [self.begins[self.lines], *self.marks]
+        self._check_widths()
         for number, gap in enumerate(self.plan.gaps):
-            self._read_gap(gap, edges[2 * number] + bool(number), edges[2 * number + 1])
+            self._read_gap(gap, *self._gap(number))
         for number, name in enumerate(self.plan.cells):
             if name == "upstream_header_time":
-                begin, end = self.marks[2 * number] + 1, self.marks[2 * number + 1]
+                begin, end = self._cell(number)
                 self._read_number(SECONDS, name, end, end - begin, may_be_unknown=True)
         times = self._times()
         heads, head_of = self._heads(is_compared)
         others = b""
-        if len(heads) < len(self.ends):
+        if len(head_of) < len(self.ends):
             is_other = np.ones(len(self.ends), bool)
             is_other[self.lines[self.fits]] = False
             spans = zip(self.begins[is_other].tolist(), self.ends[is_other].tolist(), strict=True)
             others = b"".join([self.data[begin : end + 1] for begin, end in spans])
         numbers = {name: each[self.fits] for name, each in self.numbers.items()}
-        return Columns(numbers, heads, head_of, times, others, len(self.ends) - len(head_of))
+        return Columns(numbers, heads, head_of, times, others)
+
+    def _gap(self, number: int) -> tuple[Numbers, Numbers]:
+        """Return the offsets of what is between two values with quotes."""
+        return self.edges[2 * number] + bool(number), self.edges[2 * number + 1]
+
+    def _cell(self, number: int) -> tuple[Numbers, Numbers]:
+        """Return the offsets of a value with quotes."""
+        return self.edges[2 * number + 1] + 1, self.edges[2 * number + 2]
+
+    def _check_widths(self) -> None:
+        """Drop lines with a gap of a wrong width. So the offsets of all fields of the others are inside their line."""
+        for number, gap in enumerate(self.plan.gaps):
+            begin, end = self._gap(number)
+            width = sum(field.width for field in gap)
+            varies = any(not field.width for field in gap)
+            self.fits &= end - begin > width if varies else end - begin == width
+        if not self.fits.all():
+            self.lines, self.edges = self.lines[self.fits], [each[self.fits] for each in self.edges]
+            self.fits = np.ones(len(self.lines), bool)
 
     def _read_gap(self, gap: tuple[Field, ...], begin: Numbers, end: Numbers) -> None:
         """Read the fields between two quotes. At most one of them has no fixed width."""
         width = end - begin - sum(field.width for field in gap)
-        varies = any(not field.width for field in gap)
-        self.fits &= width >= 1 if varies else width == 0
         at = begin
-        if not self.fits.all():  # the offsets of other lines must stay inside the block
-            width, at = np.where(self.fits, width, 0), np.where(self.fits, begin, 8)
         for field in gap:
             if field.kind == TEXT:
                 self.fits &= self._equals(at, field.text)
@@ -208,14 +218,15 @@ class _ColumnReader:
         Lines with another request no longer fit.
         """
         number = self.plan.cells.index("request")
-        begin, end = self.marks[2 * number] + 1, self.marks[2 * number + 1]
+        begin, end = self._cell(number)
         version = self.words[end - 8]
         known = np.zeros(len(version), bool)
         for text in _VERSIONS:
             known |= version == np.uint64(text)
         self.fits &= known & (end - begin > 10) & (self.bytes[end - 9] == _BLANK)
         end = end - 9
-        cut = np.minimum(self.questions[np.searchsorted(self.questions, begin)], end)
+        questions = np.append(_found(self.bytes, (_QUESTION,)), len(self.data))
+        cut = np.minimum(questions[np.searchsorted(questions, begin)], end)
         self._lacks(cut, end - cut, b" \\")
         self.fits &= cut > begin
         lines = np.flatnonzero(self.fits)
