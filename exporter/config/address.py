@@ -1,5 +1,6 @@
 """Reads the listen addresses of the configuration."""
 
+
 def parse_address(text: str) -> tuple[str, int]:
     """Host and port of `host:port` or `[::1]:port`. Raises ValueError."""
     host, colon, port = text.rpartition(":")

@@ -10,20 +10,19 @@ window.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
-from parsers.access.plan import SECONDS, SIZE, STATUS, TEXT, TIME, WORD, ColumnPlan, Field
-from parsers.access.request_line import HEAD
-from parsers.access.shapes import SHAPE, decisive
-from parsers.access.words import Flags, Numbers, Words, each, every_word, hold, sums, texts_of
+from parsers.access.heads import Head, grouped
+from parsers.access.plan import SECONDS, STATUS, TEXT, TIME, WORD, ColumnPlan, Field
+from parsers.access.words import Flags, Numbers, Words, each, every_word, hold, offsets_of, texts_of
 
 UNKNOWN = -1
 
-_PART = 1 << 18
+#: The size of a part in bytes. Its columns stay in the second-level cache. A smaller part costs more calls per line.
+_PART = 1 << 20
 
 _QUOTE, _NEWLINE, _RETURN, _BLANK, _QUESTION, _DASH, _BACKSLASH = b'"\n\r ?-\\'
 _VERSIONS = [int.from_bytes(b"HTTP/" + version, "little") for version in (b"1.1", b"1.0", b"2.0", b"3.0")]
@@ -36,21 +35,27 @@ class Columns(Struct, frozen=True):
     """The regular lines of a block.
 
     * `numbers`: an array per variable, UNKNOWN for `-`. Durations are in milliseconds.
-    * `heads`: the different METHOD SP PATH, with all ids replaced by zeros; `head_of`: their number for each line.
+    * `heads`: METHOD SP PATH with the status code, each pair once; `head_of`: the number of each line's pair.
     * `times`: the newest event time of each date and zone, as they are written.
     * `other_lines`: all other lines of the block.
     """
 
     numbers: dict[str, Numbers]
-    heads: list[bytes]
+    heads: list[Head]
     head_of: Numbers
     times: list[bytes]
     other_lines: bytes
 
 
-def read(plan: ColumnPlan, block: bytes | memoryview, is_compared: Callable[[bytes], bool]) -> Columns:
-    """Read the columns of a block of whole lines. `is_compared` is `Routes.compares`."""
-    return _ColumnReader(plan, block).columns(is_compared)
+def read(plan: ColumnPlan, window: bytes, size: int, is_compared: Callable[[bytes], bool]) -> Iterator[Columns]:
+    """Read the columns of the first `size` bytes of a window, whole lines, in parts. `is_compared` is
+    `Routes.compares`.
+    """
+    begin, step, view = 0, size // (size // _PART + 1), memoryview(window)
+    while begin < size:
+        end = window.find(b"\n", begin + step, size) + 1 or size
+        yield _ColumnReader(plan, view[begin:end]).columns(is_compared)
+        begin = end
 
 
 class _ColumnReader:
@@ -61,13 +66,13 @@ class _ColumnReader:
     them whether it still matches the plan.
     """
 
-    def __init__(self, plan: ColumnPlan, block: bytes | memoryview) -> None:
+    def __init__(self, plan: ColumnPlan, block: memoryview) -> None:
         self.plan = plan
-        end = b"" if block[-1:] in (b"", b"\n") else b"\n"
+        end = b"" if block[-1] == _NEWLINE else b"\n"
         self.data = b"".join((bytes(8), block, end, bytes(256)))
         self.bytes = np.frombuffer(self.data, np.uint8)
         self.words: Words = every_word(self.data)
-        marks = _found(self.bytes, (_QUOTE, _NEWLINE))
+        marks = offsets_of(self.bytes, (_QUOTE, _NEWLINE))
         last = np.flatnonzero(self.bytes[marks] == _NEWLINE)
         counts = np.diff(last, prepend=-1)
         self.ends: Numbers = marks[last]
@@ -80,6 +85,7 @@ class _ColumnReader:
         self.edges = [self.begins[self.lines], *np.ascontiguousarray(marks.reshape(-1, size).T)]
         self.fits: Flags = np.ones(len(self.lines), bool)
         self.numbers: dict[str, Numbers] = {}
+        self.statuses = np.zeros(len(self.lines), np.int64)
         self.time_at: Numbers | None = None
 
     def columns(self, is_compared: Callable[[bytes], bool]) -> Columns:
@@ -130,7 +136,7 @@ class _ColumnReader:
             elif field.kind == TIME:
                 self.time_at = at
             elif field.kind == STATUS:
-                self._read_status(field.name, at)
+                self._read_status(at)
             elif field.kind == WORD:
                 self._lacks(at, width, field.text)
             else:
@@ -156,14 +162,14 @@ class _ColumnReader:
         for byte in bytes_:
             self.fits[lines[hold(texts, byte)]] = False
 
-    def _read_status(self, name: str, at: Numbers) -> None:
+    def _read_status(self, at: Numbers) -> None:
         """Read numbers of three digits."""
         number = np.zeros(len(at), np.int64)
         for place in range(3):
             digit = self.bytes[at + place] ^ 0x30
             self.fits &= digit < 10
             number = number * 10 + digit
-        self.numbers[name] = number
+        self.statuses = number
 
     def _read_number(self, kind: str, name: str, end: Numbers, width: Numbers, *, may_be_unknown: bool = False) -> None:
         """Read numbers of at most eight decimal digits. With SECONDS one is a dot, with three digits behind it.
@@ -212,8 +218,8 @@ class _ColumnReader:
             self.fits[lines] = np.repeat([text in good for text in texts], lengths)
         return list({text[:11] + text[20:]: text for text in sorted(good)}.values())
 
-    def _heads(self, is_compared: Callable[[bytes], bool]) -> tuple[list[bytes], Numbers]:
-        """Return the different heads of regular requests, and the number of each line's head.
+    def _heads(self, is_compared: Callable[[bytes], bool]) -> tuple[list[Head], Numbers]:
+        """Return the heads of regular requests, and the number of each line's head.
 
         Lines with another request no longer fit.
         """
@@ -225,70 +231,17 @@ class _ColumnReader:
             known |= version == np.uint64(text)
         self.fits &= known & (end - begin > 10) & (self.bytes[end - 9] == _BLANK)
         end = end - 9
-        questions = np.append(_found(self.bytes, (_QUESTION,)), len(self.data))
+        questions = np.append(offsets_of(self.bytes, (_QUESTION,)), len(self.data))
         cut = np.minimum(questions[np.searchsorted(questions, begin)], end)
         self._lacks(cut, end - cut, b" \\")
         self.fits &= cut > begin
         lines = np.flatnonzero(self.fits)
         if not len(lines):
             return [], lines
-        return self._grouped(lines, begin[lines], (cut - begin)[lines], is_compared)
-
-    def _grouped(
-        self, lines: Numbers, at: Numbers, lengths: Numbers, is_compared: Callable[[bytes], bool]
-    ) -> tuple[list[bytes], Numbers]:
-        """Group texts by their shape. The first text of a group says which digits all others need to have.
-
-        The sums only suggest the groups: every byte that decides is compared.
-        """
-        texts = texts_of(self.words, at, lengths)
-        shapes = np.frombuffer(texts.words.tobytes().translate(SHAPE), np.dtype("<u8"))
-        total = sums(texts, shapes)
-        order = total.argsort()
-        is_first = np.append(True, np.diff(total[order]) != 0)
-        of = np.empty(len(order), np.int64)
-        of[order] = np.cumsum(is_first) - 1
-        firsts = order[is_first]
-        spans = zip(at[firsts].tolist(), lengths[firsts].tolist(), strict=True)
-        heads = [_Head(self.data[begin : begin + length], is_compared) for begin, length in spans]
-        # The words of the heads, and of their masks, one after the other.
-        sizes = np.array([len(head.text) for head in heads])
-        begins = np.cumsum((sizes + 7) // 8) - (sizes + 7) // 8
-        text, mask = (
-            np.frombuffer(b"".join([part.ljust(-len(part) % 8 + len(part), b"\0") for part in parts]), np.dtype("<u8"))
-            for parts in ([head.text for head in heads], [head.mask for head in heads])
-        )
-        is_same = sizes[of] == lengths
-        place = np.repeat(np.where(is_same, begins[of], 0), texts.counts) + texts.places
-        place = np.minimum(place, len(text) - 1)
-        differs = (shapes ^ ((shapes ^ texts.words) & mask[place])) != text[place]
-        if differs.any():
-            is_same &= ~np.logical_or.reduceat(differs, texts.begins)
-        is_same &= np.array([head.is_regular for head in heads])[of]
-        if not is_same.all():
-            self.fits[lines] = is_same
-            of = of[is_same]
-        return [head.text for head in heads], of
-
-
-def _found(block: NDArray[np.uint8], wanted: Sequence[int]) -> Numbers:
-    """Return the offsets of some bytes. The block is searched in parts, so that what numpy makes stays in its cache."""
-    offsets = []
-    for begin in range(0, len(block), _PART):
-        part = block[begin : begin + _PART]
-        is_wanted = part == wanted[0]
-        for byte in wanted[1:]:
-            is_wanted |= part == byte
-        offsets.append(is_wanted.nonzero()[0] + begin)
-    return np.concatenate(offsets)
-
-
-class _Head:
-    """`text` is a head whose ids are replaced by zeros; `mask` has the bits of those digits that are left."""
-
-    def __init__(self, text: bytes, is_compared: Callable[[bytes], bool]) -> None:
-        shape = text.translate(SHAPE)
-        self.is_regular = HEAD.fullmatch(shape) is not None
-        self.mask = decisive(shape, is_compared)
-        written, blank, mask = (int.from_bytes(each, "little") for each in (text, shape, self.mask))
-        self.text = (blank ^ (blank ^ written) & mask).to_bytes(len(text), "little")
+        texts = texts_of(self.words, begin[lines], (cut - begin)[lines])
+        heads, of, is_same = grouped(texts, self.statuses[lines], is_compared)
+        if is_same.all():
+            return heads, of
+        self.fits[lines] = is_same
+        kept, of = np.unique(of[is_same], return_inverse=True)
+        return [heads[number] for number in kept.tolist()], of

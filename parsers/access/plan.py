@@ -85,8 +85,10 @@ def _joined(fields: Sequence[Field]) -> tuple[Field, ...]:
     joined = list[Field]()
     for field in fields:
         if field.kind == TEXT and joined and joined[-1].kind == TEXT:
-            field = Field(TEXT, joined[-1].width + field.width, joined.pop().text + field.text)
-        joined.append(field)
+            before = joined.pop()
+            joined.append(Field(TEXT, before.width + field.width, before.text + field.text))
+        else:
+            joined.append(field)
     return tuple(joined)
 
 

@@ -94,17 +94,17 @@ class AccessReader(Struct, frozen=True, dict=True):
             return self._parse_rows(window[:consumed], read_other)
         from parsers.access import columns, tally
 
-        regular = columns.read(self._plan, memoryview(window)[:consumed], self.routes.compares)
-        times = [self._parse_time(text) for text in regular.times]
+        parts = list(columns.read(self._plan, window, consumed, self.routes.compares))
+        times = [self._parse_time(text) for part in parts for text in part.times]
         if None in times:  # the columns do not know how many lines have this time
             return self._parse_rows(window[:consumed], read_other)
-        rest = self._parse_rows(regular.other_lines, read_other)
+        rest = self._parse_rows(b"".join([part.other_lines for part in parts]), read_other)
         return structs.replace(
             rest,
             consumed=consumed,
-            lines=rest.lines + len(regular.head_of),
+            lines=rest.lines + sum(len(part.head_of) for part in parts),
             last_at=newest_known((rest.last_at, *times)),
-            records=(*tally.requests(regular, self._variables, self.routes), *rest.records),
+            records=(*tally.requests(parts, self._variables, self.routes), *rest.records),
         )
 
     def _parse_rows(self, block: bytes, read_other: Callable[[bytes], Outcome]) -> Batch:

@@ -1,5 +1,6 @@
 """Texts of a block as words of eight bytes, so that numpy compares many texts of different lengths at once."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,10 @@ _FIRST_BYTES: Words = np.array([2**64 - 1, *(2 ** (8 * size) - 1 for size in ran
 
 #: Odd numbers without a pattern in their bits: the fractions of the golden ratio and of the square root of 3.
 _GOLDEN, _ROOT = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
+
+
+#: How many bytes are searched at once, so that what numpy makes of them stays in the cache.
+_SEARCHED = 1 << 18
 
 
 class Texts(NamedTuple):
@@ -45,6 +50,18 @@ def texts_of(every: Words, at: Numbers, lengths: Numbers) -> Texts:
     words = every[np.repeat(at, counts) + 8 * places]
     words[ends - 1] &= _FIRST_BYTES[lengths & 7]
     return Texts(words, places, begins, counts, lengths)
+
+
+def offsets_of(block: NDArray[np.uint8], wanted: Sequence[int]) -> Numbers:
+    """Return the offsets of all bytes that are wanted."""
+    offsets = []
+    for begin in range(0, len(block), _SEARCHED):
+        part = block[begin : begin + _SEARCHED]
+        is_wanted = part == wanted[0]
+        for byte in wanted[1:]:
+            is_wanted |= part == byte
+        offsets.append(is_wanted.nonzero()[0] + begin)
+    return np.concatenate(offsets)
 
 
 def each(byte: int) -> np.uint64:
