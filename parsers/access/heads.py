@@ -38,7 +38,9 @@ def grouped(texts: Texts, statuses: Numbers, is_compared: Callable[[bytes], bool
     is_first = np.append(True, np.diff(total[order]) != 0)
     of = np.empty(len(order), np.int64)
     of[order] = np.cumsum(is_first) - 1
-    heads = [_head(texts, line, int(statuses[line]), is_compared) for line in order[is_first].tolist()]
+    firsts, sizes = order[is_first], np.bincount(of)
+    rows = zip(firsts.tolist(), statuses[firsts].tolist(), (sizes == 1).tolist(), strict=True)
+    heads = [_head(texts, line, status, None if is_alone else is_compared) for line, status, is_alone in rows]
     lengths = np.array([len(head.text) for head in heads])
     counts = (lengths + 7) // 8
     text, mask = _joined(head.text for head in heads), _joined(head.mask for head in heads)
@@ -52,11 +54,12 @@ def grouped(texts: Texts, statuses: Numbers, is_compared: Callable[[bytes], bool
     return heads, of, is_same
 
 
-def _head(texts: Texts, line: int, status: int, is_compared: Callable[[bytes], bool]) -> Head:
+def _head(texts: Texts, line: int, status: int, is_compared: Callable[[bytes], bool] | None) -> Head:
+    """Without `is_compared` the head is alone in its group, and keeps its ids."""
     begin, length = int(texts.begins[line]), int(texts.lengths[line])
     text = texts.words[begin : begin + int(texts.counts[line])].tobytes()[:length]
     shape = text.translate(SHAPE)
-    mask = decisive(shape, is_compared)
+    mask = b"\xff" * length if is_compared is None else decisive(shape, is_compared)
     written, blank, left = (int.from_bytes(part, "little") for part in (text, shape, mask))
     text = (blank ^ ((blank ^ written) & left)).to_bytes(length, "little")
     return Head(text, mask, status, HEAD.fullmatch(shape) is not None)

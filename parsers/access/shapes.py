@@ -20,11 +20,13 @@ def decisive(shape: bytes, is_compared: Callable[[bytes], bool]) -> bytes:
     """Return a mask of the bytes that decide the route among the texts of a shape: 255 for each of them, 0 for others.
 
     `is_compared` says whether the route table compares a segment (`Routes.compares`). A text may have a method before
-    the path. In a text with escapes or with more than a path, every byte decides.
+    the path. Every byte of a segment with escapes decides, and every byte of a text that has more than a path.
     """
-    if any(mark in shape for mark in (b"%", b"\\", b"?", b"#")):
+    if any(mark in shape for mark in (b"\\", b"?", b"#")):
         return b"\xff" * len(shape)
-    return b"\xff".join([(b"\xff" if is_compared(segment) else b"\0") * len(segment) for segment in shape.split(b"/")])
+    return b"\xff".join(
+        [(b"\xff" if b"%" in part or is_compared(part) else b"\0") * len(part) for part in shape.split(b"/")]
+    )
 
 
 def share_route(texts: Sequence[bytes], is_compared: Callable[[bytes], bool]) -> bool:
