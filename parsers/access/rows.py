@@ -84,6 +84,11 @@ class AccessReader(Struct, frozen=True, dict=True):
         is_complete = all(plan.reads(variables[role]) for role in roles if role in variables)
         return plan if is_complete and self.roles.unit == SECOND else None
 
+    def prepare(self) -> None:
+        """Load numpy if this format is read by columns."""
+        if self._plan is not None:
+            from parsers.access import columns, tally  # noqa: F401
+
     def parse(self, window: bytes, final: bool, read_other: Callable[[bytes], Outcome]) -> Batch:
         """Parse the whole lines of a window.
 
