@@ -1,5 +1,6 @@
 """The entry point of `dify-exporter`. Signals are blocked before the slow imports, so that none is lost."""
 
+import gc
 import io
 import os
 import sys
@@ -9,6 +10,9 @@ from exporter.process import signals
 
 def main() -> None:
     signals.block()
+    # numpy's linear algebra, which nothing here uses, would start threads.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()  # until the command is imported: collections would traverse what stays anyway, a tenth of the start
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # the parent process has closed it: `>&-`
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the whole process

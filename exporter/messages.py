@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 
 #: Fixed words of log formats. Everything else is shown by its shape only.
 _VOCABULARY = frozenset(
@@ -46,6 +45,8 @@ def some(texts: Sequence[str], most: int) -> str:
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name that does not exist. It suggests the nearest known name."""
+    from difflib import get_close_matches  # only a message needs it
+
     known = sorted(known)
     near = get_close_matches(name, known, n=1)
     names = f"expected one of {', '.join(known)}" if known else "expected none: there is no such name"

@@ -60,6 +60,9 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
         del skip, line_length
         return self.parse(window, final)
 
+    def prepare(self) -> None:
+        """Load what large windows need. It is called before the processes are forked that parse a large log."""
+
     def matched_length(self, line: bytes) -> int:
         """Return how many bytes at the beginning of an unparsed line (without its newline) fit the format.
 

@@ -1,5 +1,6 @@
 """The command line `dify-exporter`: one module per command."""
 
+import gc
 from importlib import import_module
 from typing import Any
 
@@ -25,6 +26,8 @@ class _Commands(click.Group):
         if cmd_name != "serve":  # `serve` handles its signals itself
             signals.unblock()
         command: click.Command = getattr(import_module(f"exporter.cli.{cmd_name}"), cmd_name)
+        gc.freeze()
+        gc.enable()
         return command
 
     def main(self, *args: Any, **named: Any) -> Any:

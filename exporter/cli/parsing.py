@@ -2,12 +2,11 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import click
 
 from exporter.cli.options import stop
-from exporter.replay import cluster as dask
 from exporter.replay import workers
 from exporter.replay.errors import WorkersError
 from exporter.replay.remote import is_remote
@@ -30,7 +29,13 @@ cluster_option = click.option(
 def workers_or_stop(processes: int, cluster: str | None, files: Iterable[str]) -> Iterator[workers.Workers | None]:
     """The processes that parse the files: of a cluster, or of this machine. If they fail, end without a result."""
     try:
-        with dask.connected(cluster) if cluster else workers.local(processes, any(map(is_remote, files))) as found:
+        with _cluster(cluster) if cluster else workers.local(processes, any(map(is_remote, files))) as found:
             yield found
     except WorkersError as error:
         stop(str(error))
+
+
+def _cluster(scheduler: str) -> AbstractContextManager[workers.Workers]:
+    from exporter.replay.cluster import connected  # slow, and only needed here
+
+    return connected(scheduler)

@@ -1,7 +1,5 @@
 """Reads the listen addresses of the configuration."""
 
-from ipaddress import ip_address
-
 
 def parse_address(text: str) -> tuple[str, int]:
     """Host and port of `host:port` or `[::1]:port`. Raises ValueError."""
@@ -14,6 +12,8 @@ def parse_address(text: str) -> tuple[str, int]:
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach the address. A host name other than localhost counts as public."""
+    from ipaddress import ip_address  # slow, and `replay` does not need it
+
     try:
         return ip_address(host).is_loopback
     except ValueError:

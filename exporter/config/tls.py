@@ -1,7 +1,6 @@
 """`[tls_server_config]` of the web configuration, and the check that its files make a TLS context."""
 
-import ssl
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -10,12 +9,8 @@ from exporter.config.toml_table import FileName
 Text = Annotated[str, Meta(min_length=1)]
 Version = Literal["TLS12", "TLS13"]
 
-_VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
-_VERIFY = {
-    "NoClientCert": ssl.CERT_NONE,
-    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
-    "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
-}
+if TYPE_CHECKING:
+    import ssl
 
 
 class TlsConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,11 +33,14 @@ class TlsConfig(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("min_version is above max_version")
 
 
-def tls_context(tls: TlsConfig) -> ssl.SSLContext:
+def tls_context(tls: TlsConfig) -> "ssl.SSLContext":
     """Build the server's TLS context. Raises ValueError if a file is missing, is no PEM, or the key does not fit."""
+    import ssl  # slow, and few commands need it
+
+    versions = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = _VERSIONS[tls.min_version]
-    context.maximum_version = _VERSIONS[tls.max_version]
+    context.minimum_version = versions[tls.min_version]
+    context.maximum_version = versions[tls.max_version]
     context.set_alpn_protocols(["http/1.1"])
     for name in ("cert_file", "key_file", "client_ca_file"):
         _readable(name, getattr(tls, name))
@@ -57,7 +55,8 @@ def tls_context(tls: TlsConfig) -> ssl.SSLContext:
             context.load_verify_locations(tls.client_ca_file)
         except ssl.SSLError as error:
             raise ValueError(f"{tls.client_ca_file} holds no certificate: {error.reason}") from None
-        context.verify_mode = _VERIFY[tls.client_auth_type]
+        is_required = tls.client_auth_type == "RequireAndVerifyClientCert"
+        context.verify_mode = ssl.CERT_REQUIRED if is_required else ssl.CERT_OPTIONAL
     return context
 
 

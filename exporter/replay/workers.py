@@ -51,6 +51,7 @@ class Workers:
 
     def located(self, plan: Plan, log: Input) -> Plan:
         """The plan with the name that a worker opens. A file may be renamed while it is read."""
+        plan.parser.prepare()  # once, so that the processes share the memory
         return (
             plan if log.descriptor is None else structs.replace(plan, file=f"/proc/{os.getpid()}/fd/{log.descriptor}")
         )

@@ -1,4 +1,4 @@
-"""Read access lines by columns: numpy reads the regular lines of a large block without an object for each value.
+"""Read access lines by columns: numpy reads the regular lines of a large block without an object for each line.
 
 nginx escapes a quote inside a value, so a regular line has exactly as many quotes as its format. Their offsets, found
 in one pass, split a block into columns. The bytes between them are compared and converted eight at a time. Any line
@@ -10,106 +10,135 @@ window.
 """
 
 import re
-from itertools import compress
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
-from parsers.access.plan import SECONDS, SIZE, STATUS, TEXT, TIME, WORD, ColumnPlan, Field
-from parsers.access.request_line import HEAD
-from parsers.access.shapes import SHAPE
-
-Numbers = NDArray[np.int64]
-Words = NDArray[np.uint64]
-Flags = NDArray[np.bool_]
+from parsers.access.heads import Head, grouped
+from parsers.access.plan import SECONDS, STATUS, TEXT, TIME, WORD, ColumnPlan, Field
+from parsers.access.words import Flags, Numbers, Words, each, every_word, hold, offsets_of, texts_of
 
 UNKNOWN = -1
 
-_QUOTE, _NEWLINE, _RETURN, _BLANK, _QUESTION, _DASH = b'"\n\r ?-'
+#: The size of a part in bytes. Its columns stay in the second-level cache. A smaller part costs more calls per line.
+_PART = 1 << 20
+
+_QUOTE, _NEWLINE, _RETURN, _BLANK, _QUESTION, _DASH, _BACKSLASH = b'"\n\r ?-\\'
 _VERSIONS = [int.from_bytes(b"HTTP/" + version, "little") for version in (b"1.1", b"1.0", b"2.0", b"3.0")]
-_TIME_TEXT = re.compile(rb"[0-9]{2}/[A-Za-z]{3}/[0-9:]{13} [+-][0-9]{4}")
+
+#: A $time_local whose time of day exists. So the texts of one date and zone are in the order of their times.
+_TIME_TEXT = re.compile(rb"[0-9]{2}/[A-Za-z]{3}/[0-9]{4}:(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9] [+-][0-9]{4}")
 
 
 class Columns(Struct, frozen=True):
     """The regular lines of a block.
 
     * `numbers`: an array per variable, UNKNOWN for `-`. Durations are in milliseconds.
-    * `heads`: METHOD SP PATH of each line; `shapes`: their shapes.
-    * `times`: the distinct event times, as they are written.
+    * `heads`: METHOD SP PATH with the status code, each pair once; `head_of`: the number of each line's pair.
+    * `times`: the newest event time of each date and zone, as they are written.
     * `other_lines`: all other lines of the block.
     """
 
     numbers: dict[str, Numbers]
-    heads: list[bytes]
-    shapes: list[bytes]
-    times: set[bytes]
+    heads: list[Head]
+    head_of: Numbers
+    times: list[bytes]
     other_lines: bytes
 
 
-def read(plan: ColumnPlan, block: bytes) -> Columns:
-    """Read the columns of a block of whole lines."""
-    return _ColumnReader(plan, block).columns()
+def read(plan: ColumnPlan, window: bytes, size: int, is_compared: Callable[[bytes], bool]) -> Iterator[Columns]:
+    """Read the columns of the first `size` bytes of a window, whole lines, in parts. `is_compared` is
+    `Routes.compares`.
+    """
+    begin, step, view = 0, size // (size // _PART + 1), memoryview(window)
+    while begin < size:
+        end = window.find(b"\n", begin + step, size) + 1 or size
+        yield _ColumnReader(plan, view[begin:end]).columns(is_compared)
+        begin = end
 
 
 class _ColumnReader:
     """Reads one block. A word of eight bytes may begin anywhere, so the block has padding on both sides.
 
-    `begins` and `ends` are the offsets of all lines, `lines` the numbers of those with the right number of quotes, and
-    `marks` the offsets of their quotes. `fits` says for each of them whether it still matches the plan.
+    `begins` and `ends` are the offsets of all lines, `lines` the numbers of those with the right number of quotes and
+    the right widths, and `edges` the offsets of their beginnings, their quotes and their ends. `fits` says for each of
+    them whether it still matches the plan.
     """
 
-    def __init__(self, plan: ColumnPlan, block: bytes) -> None:
+    def __init__(self, plan: ColumnPlan, block: memoryview) -> None:
         self.plan = plan
-        self.data = bytes(8) + block + (b"" if block.endswith(b"\n") else b"\n") + bytes(256)
+        end = b"" if block[-1] == _NEWLINE else b"\n"
+        self.data = b"".join((bytes(8), block, end, bytes(256)))
         self.bytes = np.frombuffer(self.data, np.uint8)
-        self.words: Words = np.ndarray((len(self.data) - 7,), np.dtype("<u8"), self.data, strides=(1,))
-        self.ends: Numbers = np.flatnonzero(self.bytes == _NEWLINE)
-        self.begins: Numbers = np.concatenate(([8], self.ends[:-1] + 1))
-        quotes = np.flatnonzero(self.bytes == _QUOTE)
-        quotes_before = np.searchsorted(quotes, self.ends)
-        count = np.diff(quotes_before, prepend=0)
-        self.lines: Numbers = np.flatnonzero((count == 2 * len(plan.cells)) & (self.bytes[self.begins] != _RETURN))
-        first = (quotes_before - count)[self.lines]
-        self.marks = [quotes[first + number] for number in range(2 * len(plan.cells))]
+        self.words: Words = every_word(self.data)
+        marks = offsets_of(self.bytes, (_QUOTE, _NEWLINE))
+        last = np.flatnonzero(self.bytes[marks] == _NEWLINE)
+        counts = np.diff(last, prepend=-1)
+        self.ends: Numbers = marks[last]
+        self.begins: Numbers = np.append(8, self.ends + 1)[:-1]
+        size = 2 * len(plan.cells) + 1
+        is_regular = (counts == size) & (self.bytes[self.begins] != _RETURN)
+        if not is_regular.all():
+            marks = marks[np.repeat(is_regular, counts)]
+        self.lines: Numbers = np.flatnonzero(is_regular)
+        self.edges = [self.begins[self.lines], *np.ascontiguousarray(marks.reshape(-1, size).T)]
         self.fits: Flags = np.ones(len(self.lines), bool)
         self.numbers: dict[str, Numbers] = {}
+        self.statuses = np.zeros(len(self.lines), np.int64)
         self.time_at: Numbers | None = None
 
-    def columns(self) -> Columns:
-        edges = [self.begins[self.lines], *self.marks, self.ends[self.lines]]
+    def columns(self, is_compared: Callable[[bytes], bool]) -> Columns:
+        self._check_widths()
         for number, gap in enumerate(self.plan.gaps):
-            self._read_gap(gap, edges[2 * number] + bool(number), edges[2 * number + 1])
+            self._read_gap(gap, *self._gap(number))
         for number, name in enumerate(self.plan.cells):
             if name == "upstream_header_time":
-                begin, end = self.marks[2 * number] + 1, self.marks[2 * number + 1]
+                begin, end = self._cell(number)
                 self._read_number(SECONDS, name, end, end - begin, may_be_unknown=True)
         times = self._times()
-        heads, shapes = self._heads()
-        is_other = np.ones(len(self.ends), bool)
-        is_other[self.lines[self.fits]] = False
-        spans = zip(self.begins[is_other].tolist(), self.ends[is_other].tolist(), strict=True)
-        other_lines = b"".join([self.data[begin : end + 1] for begin, end in spans])
+        heads, head_of = self._heads(is_compared)
+        others = b""
+        if len(head_of) < len(self.ends):
+            is_other = np.ones(len(self.ends), bool)
+            is_other[self.lines[self.fits]] = False
+            spans = zip(self.begins[is_other].tolist(), self.ends[is_other].tolist(), strict=True)
+            others = b"".join([self.data[begin : end + 1] for begin, end in spans])
         numbers = {name: each[self.fits] for name, each in self.numbers.items()}
-        return Columns(numbers, heads, shapes, times, other_lines)
+        return Columns(numbers, heads, head_of, times, others)
+
+    def _gap(self, number: int) -> tuple[Numbers, Numbers]:
+        """Return the offsets of what is between two values with quotes."""
+        return self.edges[2 * number] + bool(number), self.edges[2 * number + 1]
+
+    def _cell(self, number: int) -> tuple[Numbers, Numbers]:
+        """Return the offsets of a value with quotes."""
+        return self.edges[2 * number + 1] + 1, self.edges[2 * number + 2]
+
+    def _check_widths(self) -> None:
+        """Drop lines with a gap of a wrong width. So the offsets of all fields of the others are inside their line."""
+        for number, gap in enumerate(self.plan.gaps):
+            begin, end = self._gap(number)
+            width = sum(field.width for field in gap)
+            varies = any(not field.width for field in gap)
+            self.fits &= end - begin > width if varies else end - begin == width
+        if not self.fits.all():
+            self.lines, self.edges = self.lines[self.fits], [each[self.fits] for each in self.edges]
+            self.fits = np.ones(len(self.lines), bool)
 
     def _read_gap(self, gap: tuple[Field, ...], begin: Numbers, end: Numbers) -> None:
         """Read the fields between two quotes. At most one of them has no fixed width."""
         width = end - begin - sum(field.width for field in gap)
-        varies = any(not field.width for field in gap)
-        self.fits &= width >= 1 if varies else width == 0
         at = begin
-        if not self.fits.all():  # the offsets of other lines must stay inside the block
-            width, at = np.where(self.fits, width, 0), np.where(self.fits, begin, 8)
         for field in gap:
             if field.kind == TEXT:
                 self.fits &= self._equals(at, field.text)
             elif field.kind == TIME:
                 self.time_at = at
             elif field.kind == STATUS:
-                self._read_number(SIZE, field.name, at + 3, np.full(len(at), 3))
+                self._read_status(at)
             elif field.kind == WORD:
-                self.fits &= self._lacks(field.text[0], at, width)
+                self._lacks(at, width, field.text)
             else:
                 self._read_number(field.kind, field.name, at + width, width)
             at = at + (field.width or width)
@@ -126,16 +155,21 @@ class _ColumnReader:
             found &= (self.words[at + begin] & mask) == np.uint64(int.from_bytes(part, "little"))
         return found
 
-    def _lacks(self, byte: int, at: Numbers, width: Numbers) -> Flags:
-        """Return for each offset whether a byte does not occur in the next `width` bytes, at most 48."""
-        absent = width <= 48
-        for begin in range(0, min(int(width.max(initial=0)), 48), 8):
-            # The subtraction sets the highest bit of a zero byte. It is certain for the first zero byte of a word.
-            word = self.words[np.minimum(at + begin, len(self.words) - 1)] ^ _each(byte)
-            found = (word - _each(0x01)) & ~word & _each(0x80)
-            inside = np.clip(width - begin, 0, 8).astype(np.uint64)
-            absent &= (inside == 0) | (found << (np.uint64(64) - np.maximum(inside, 1) * np.uint64(8)) == 0)
-        return absent
+    def _lacks(self, at: Numbers, width: Numbers, bytes_: bytes) -> None:
+        """Let lines whose `width` bytes at `at` contain one of these bytes no longer fit."""
+        lines = np.flatnonzero(self.fits & (width > 0))
+        texts = texts_of(self.words, at[lines], width[lines])
+        for byte in bytes_:
+            self.fits[lines[hold(texts, byte)]] = False
+
+    def _read_status(self, at: Numbers) -> None:
+        """Read numbers of three digits."""
+        number = np.zeros(len(at), np.int64)
+        for place in range(3):
+            digit = self.bytes[at + place] ^ 0x30
+            self.fits &= digit < 10
+            number = number * 10 + digit
+        self.statuses = number
 
     def _read_number(self, kind: str, name: str, end: Numbers, width: Numbers, *, may_be_unknown: bool = False) -> None:
         """Read numbers of at most eight decimal digits. With SECONDS one is a dot, with three digits behind it.
@@ -143,7 +177,7 @@ class _ColumnReader:
         The first digit is the lowest byte of a word. Neighbours are combined: bytes to pairs, pairs to fours, fours to
         one number.
         """
-        word = self.words[end - 8] ^ _each(0x30)
+        word = self.words[end - 8] ^ each(0x30)
         before = np.clip(8 - width, 0, 7).astype(np.uint64) * np.uint64(8)
         word = word >> before << before
         least, fits = 1, width <= 8
@@ -151,10 +185,10 @@ class _ColumnReader:
             least = 5
             fits &= (word >> np.uint64(32)) & np.uint64(0xFF) == ord(".") ^ 0x30
             word = ((word & np.uint64(0xFFFFFFFF)) << np.uint64(8)) | (word & np.uint64(0xFFFFFF << 40))
-        fits &= (width >= least) & ((word | (word + _each(0x80 - 10))) & _each(0x80) == 0)
+        fits &= (width >= least) & ((word | (word + each(0x80 - 10))) & each(0x80) == 0)
         for digits, mask in ((1, 0x00FF00FF00FF00FF), (2, 0x0000FFFF0000FFFF), (4, 0xFFFFFFFF)):
             word = (word * np.uint64(10**digits) + (word >> np.uint64(8 * digits))) & np.uint64(mask)
-        number = word.astype(np.int64)
+        number = word.view(np.int64)
         if may_be_unknown:
             unknown = (width == 1) & (self.bytes[end - 1] == _DASH)
             number[unknown] = UNKNOWN
@@ -162,61 +196,52 @@ class _ColumnReader:
         self.fits &= fits
         self.numbers[name] = number
 
-    def _times(self) -> set[bytes]:
-        """Return the distinct event times. A line without a valid time no longer fits.
+    def _times(self) -> list[bytes]:
+        """Return the newest event time of each date and zone. A line without a valid time no longer fits.
 
         Consecutive lines mostly have the same time, so only changes are looked at.
         """
         lines = np.flatnonzero(self.fits)
         if self.time_at is None or not len(lines):
-            return set()
+            return []
         at = self.time_at[lines]
         changes = np.ones(len(at), bool)
         changes[1:] = False
-        for offset in (0, 8, 16, 18):
-            words = self.words[at + offset]
-            changes[1:] |= words[1:] != words[:-1]
+        for parts, offset in ((self.words, 0), (self.words, 8), (self.words, 16), (self.bytes, 24), (self.bytes, 25)):
+            part = parts[at + offset]
+            changes[1:] |= part[1:] != part[:-1]
         runs = np.flatnonzero(changes)
         texts = [self.data[place : place + 26] for place in at[runs].tolist()]
-        good = {text for text in set(texts) if _TIME_TEXT.fullmatch(text)}
-        if len(good) < len(set(texts)):
+        good = {text for text in {*texts} if _TIME_TEXT.fullmatch(text)}
+        if len(good) < len({*texts}):
             lengths = np.diff(runs, append=len(at))
             self.fits[lines] = np.repeat([text in good for text in texts], lengths)
-        return good
+        return list({text[:11] + text[20:]: text for text in sorted(good)}.values())
 
-    def _heads(self) -> tuple[list[bytes], list[bytes]]:
-        """Return method and path of each regular request, and their shapes. Other lines no longer fit."""
+    def _heads(self, is_compared: Callable[[bytes], bool]) -> tuple[list[Head], Numbers]:
+        """Return the heads of regular requests, and the number of each line's head.
+
+        Lines with another request no longer fit.
+        """
         number = self.plan.cells.index("request")
-        begin, end = self.marks[2 * number] + 1, self.marks[2 * number + 1]
+        begin, end = self._cell(number)
         version = self.words[end - 8]
         known = np.zeros(len(version), bool)
-        for each in _VERSIONS:
-            known |= version == np.uint64(each)
+        for text in _VERSIONS:
+            known |= version == np.uint64(text)
         self.fits &= known & (end - begin > 10) & (self.bytes[end - 9] == _BLANK)
         end = end - 9
-        questions = np.append(np.flatnonzero(self.bytes == _QUESTION), len(self.data))
+        questions = np.append(offsets_of(self.bytes, (_QUESTION,)), len(self.data))
         cut = np.minimum(questions[np.searchsorted(questions, begin)], end)
-        self._queries(cut, end)
+        self._lacks(cut, end - cut, b" \\")
+        self.fits &= cut > begin
         lines = np.flatnonzero(self.fits)
-        spans = zip(begin[lines].tolist(), cut[lines].tolist(), strict=True)
-        heads = [self.data[first:last] for first, last in spans]
-        shapes = [head.translate(SHAPE) for head in heads]
-        bad = {each for each in set(shapes) if not HEAD.fullmatch(each)}
-        if bad:
-            self.fits[lines] = regular = [each not in bad for each in shapes]
-            heads, shapes = list(compress(heads, regular)), list(compress(shapes, regular))
-        return heads, shapes
-
-    def _queries(self, begin: Numbers, end: Numbers) -> None:
-        """Let lines whose query contains a blank or an escape no longer fit."""
-        lines = np.flatnonzero(self.fits & (begin < end))
-        spans = zip(begin[lines].tolist(), end[lines].tolist(), strict=True)
-        queries = [self.data[first:last] for first, last in spans]
-        together = b"".join(queries)
-        if b" " in together or b"\\" in together:
-            self.fits[lines] = [b" " not in query and b"\\" not in query for query in queries]
-
-
-def _each(byte: int) -> np.uint64:
-    """Return a word of eight copies of a byte."""
-    return np.uint64(byte * 0x0101010101010101)
+        if not len(lines):
+            return [], lines
+        texts = texts_of(self.words, begin[lines], (cut - begin)[lines])
+        heads, of, is_same = grouped(texts, self.statuses[lines], is_compared)
+        if is_same.all():
+            return heads, of
+        self.fits[lines] = is_same
+        kept, of = np.unique(of[is_same], return_inverse=True)
+        return [heads[number] for number in kept.tolist()], of

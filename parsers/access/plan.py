@@ -53,7 +53,7 @@ def plan_of(pieces: Sequence[FormatPiece], quoting: str) -> ColumnPlan | None:
     for number, part in enumerate(_between_quotes(pieces)):
         if number % 2 == 0:
             gap = [_field(piece, following) for piece, following in zip(part, [*part[1:], b'"'], strict=False)]
-            gaps.append(tuple(field for field in gap if field))
+            gaps.append(_joined([field for field in gap if field]))
             widths = [field.width for field in gaps[-1]]
             if None in gap or widths.count(0) > 1 or sum(widths) > _WIDEST:
                 return None
@@ -78,6 +78,18 @@ def _between_quotes(pieces: Sequence[FormatPiece]) -> list[list[FormatPiece]]:
             if text:
                 parts[-1].append(text)
     return parts
+
+
+def _joined(fields: Sequence[Field]) -> tuple[Field, ...]:
+    """Join neighbouring texts, which are compared at once."""
+    joined = list[Field]()
+    for field in fields:
+        if field.kind == TEXT and joined and joined[-1].kind == TEXT:
+            before = joined.pop()
+            joined.append(Field(TEXT, before.width + field.width, before.text + field.text))
+        else:
+            joined.append(field)
+    return tuple(joined)
 
 
 def _field(piece: FormatPiece, following: FormatPiece) -> Field | None:

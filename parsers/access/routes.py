@@ -8,7 +8,7 @@ not cached, so no client can fill a cache.
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -16,6 +16,8 @@ from msgspec import Struct
 
 from parsers.access.shapes import SHAPE
 from parsers.batch import OTHER
+
+_TABLE = Path(__file__).with_name("routes.txt")
 
 STATIC = "static"
 INVALID = "invalid"
@@ -88,6 +90,8 @@ class Routes:
                 raise ValueError(f'extra: expected a route such as /gateway/{{tenant}}/chat, found "{template}"')
             self._insert(template)
             self._information.setdefault(template, _information(template, flags))
+        for segment in {segment for template in self._information for segment in template.split("/")}:
+            self._add_compared(segment)
 
     def of_target(self, target: bytes) -> str:
         """Return the route of a request target as the client sent it: percent-encoded, with its query."""
@@ -118,7 +122,6 @@ class Routes:
         node = self._root
         for segment in template[1:].split("/"):
             node = _child(node, segment)
-            self._add_compared(segment)
         if node.template is None:
             node.template = template
 
@@ -142,6 +145,11 @@ def table(extra: tuple[str, ...] = ()) -> Routes:
 
 
 def _child(node: _RouteNode, segment: str) -> _RouteNode:
+    if "{" not in segment:
+        word = segment.encode()
+        if word not in node.literals:
+            node.literals[word] = _RouteNode()
+        return node.literals[word]
     whole = _PARAMETER.fullmatch(segment)
     if whole and whole[1] in _SPANNING:
         node.spanning = node.spanning or _RouteNode()
@@ -149,13 +157,11 @@ def _child(node: _RouteNode, segment: str) -> _RouteNode:
     if whole and whole[1] not in _WORDS:
         node.parameter = node.parameter or _RouteNode()
         return node.parameter
-    if "{" in segment:
-        pattern = "".join(
-            _WORDS.get(piece, "[^/]+") if index % 2 else re.escape(piece)
-            for index, piece in enumerate(_PARAMETER.split(segment))
-        )
-        return node.patterns.setdefault(re.compile(pattern.encode()), _RouteNode())
-    return node.literals.setdefault(segment.encode(), _RouteNode())
+    pattern = "".join(
+        _WORDS.get(piece, "[^/]+") if index % 2 else re.escape(piece)
+        for index, piece in enumerate(_PARAMETER.split(segment))
+    )
+    return node.patterns.setdefault(re.compile(pattern.encode()), _RouteNode())
 
 
 def _walk(node: _RouteNode, segments: Sequence[bytes], at: int) -> str | None:
@@ -183,7 +189,7 @@ def _span(node: _RouteNode, segments: Sequence[bytes], at: int) -> str | None:
 
 
 def _built_in() -> Iterator[tuple[str, frozenset[str]]]:
-    for line in files("parsers.access").joinpath("routes.txt").read_text("utf-8").splitlines():
+    for line in _TABLE.read_text("utf-8").splitlines():
         if not line.startswith("#"):
             template, *flags = line.split()
             yield template, frozenset(flags)

@@ -55,7 +55,9 @@ def _seconds() -> dict[bytes, int]:
 
     Most times are in this table, and a look-up costs a tenth of a conversion.
     """
-    return {b"%d.%03d" % divmod(time, 1000): time * MILLISECOND for time in range(10_000)}
+    thousandths = [b".%03d" % time for time in range(1000)]
+    texts = (b"%d%b" % (seconds, text) for seconds in range(10) for text in thousandths)
+    return dict(zip(texts, range(0, 10 * SECOND, MILLISECOND), strict=True))
 
 
 def _last_number(text: bytes, unit: int) -> int | None:

@@ -84,28 +84,37 @@ class AccessReader(Struct, frozen=True, dict=True):
         is_complete = all(plan.reads(variables[role]) for role in roles if role in variables)
         return plan if is_complete and self.roles.unit == SECOND else None
 
+    def prepare(self) -> None:
+        """Load numpy if this format is read by columns."""
+        if self._plan is not None:
+            from parsers.access import columns, tally  # noqa: F401
+
     def parse(self, window: bytes, final: bool, read_other: Callable[[bytes], Outcome]) -> Batch:
         """Parse the whole lines of a window.
 
         `read_other` reads a line of another format: the server's other lines in the same stream.
         """
-        consumed, lines = whole_lines(window, final)
-        block = window[:consumed]
+        consumed = len(window) if final else window.rfind(b"\n") + 1
         if consumed < _LARGE or self._plan is None:
-            return self._parse_rows(block, lines, read_other)
+            return self._parse_rows(window[:consumed], read_other)
         from parsers.access import columns, tally
 
-        regular = columns.read(self._plan, block)
-        times = [self._parse_time(text) for text in regular.times]
+        parts = list(columns.read(self._plan, window, consumed, self.routes.compares))
+        times = [self._parse_time(text) for part in parts for text in part.times]
         if None in times:  # the columns do not know how many lines have this time
-            return self._parse_rows(block, lines, read_other)
-        rest = self._parse_rows(regular.other_lines, lines - len(regular.heads), read_other)
-        known = [at for at in (rest.last_at, *times) if at is not None]
-        records = (*tally.requests(regular, self._variables, self.routes), *rest.records)
-        return structs.replace(rest, consumed=consumed, lines=lines, last_at=max(known, default=None), records=records)
+            return self._parse_rows(window[:consumed], read_other)
+        rest = self._parse_rows(b"".join([part.other_lines for part in parts]), read_other)
+        return structs.replace(
+            rest,
+            consumed=consumed,
+            lines=rest.lines + sum(len(part.head_of) for part in parts),
+            last_at=newest_known((rest.last_at, *times)),
+            records=(*tally.requests(parts, self._variables, self.routes), *rest.records),
+        )
 
-    def _parse_rows(self, block: bytes, lines: int, read_other: Callable[[bytes], Outcome]) -> Batch:
-        """Parse whole lines, `lines` of them. The last value of a row is the line itself if it does not match."""
+    def _parse_rows(self, block: bytes, read_other: Callable[[bytes], Outcome]) -> Batch:
+        """Parse whole lines. The last value of a row is the line itself if it does not match."""
+        _, lines = whole_lines(block, True)
         rows = self.format.every.findall(block)
         unmatched = [row[-1] for row in rows if row[-1]]
         if unmatched:

@@ -7,6 +7,7 @@ compares; all other segments can only be parameters.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 _DIGITS = b"0123456789abcdef"
 
@@ -14,21 +15,29 @@ _DIGITS = b"0123456789abcdef"
 SHAPE = bytes.maketrans(_DIGITS, b"0" * len(_DIGITS))
 
 
-def share_route(texts: Sequence[bytes], is_compared: Callable[[bytes], bool]) -> bool:
-    """Return whether texts of one shape certainly have the same route.
+@lru_cache(maxsize=1024)
+def decisive(shape: bytes, is_compared: Callable[[bytes], bool]) -> bytes:
+    """Return a mask of the bytes that decide the route among the texts of a shape: 255 for each of them, 0 for others.
 
     `is_compared` says whether the route table compares a segment (`Routes.compares`). A text may have a method before
-    the path. The result is False for a text with escapes or with more than a path.
+    the path. Every byte of a segment with escapes decides, and every byte of a text that has more than a path.
+    """
+    if any(mark in shape for mark in (b"\\", b"?", b"#")):
+        return b"\xff" * len(shape)
+    return b"\xff".join(
+        [(b"\xff" if b"%" in part or is_compared(part) else b"\0") * len(part) for part in shape.split(b"/")]
+    )
+
+
+def share_route(texts: Sequence[bytes], is_compared: Callable[[bytes], bool]) -> bool:
+    """Return whether texts of one shape certainly have the same route. `is_compared` is that of `decisive`.
+
+    The result is False for empty texts, which stand for request lines that are not regular.
     """
     first, length, count = texts[0], len(texts[0]), len(texts)
-    if not first or any(mark in first for mark in (b"%", b"\\", b"?", b"#")):
-        return False
     together = b"".join(texts)
-    begin = 0
-    for segment in first.split(b"/"):
-        if is_compared(segment):
-            for at in range(begin, begin + len(segment)):
-                if first[at] in _DIGITS and together[at::length] != first[at : at + 1] * count:
-                    return False
-        begin += len(segment) + 1
-    return True
+    return bool(first) and all(
+        together[at::length] == first[at : at + 1] * count
+        for at, decides in enumerate(decisive(first.translate(SHAPE), is_compared))
+        if decides and first[at] in _DIGITS
+    )

@@ -1,65 +1,58 @@
 """Turn columns into records: one request record for all lines of a method, route and status code."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import count
 
 import numpy as np
 
-from parsers.access.columns import UNKNOWN, Columns, Numbers
+from parsers.access.columns import UNKNOWN, Columns
 from parsers.access.request_line import Labels
+from parsers.access.roles import BYTES, DURATION, FIRST_BYTE
 from parsers.access.routes import Routes
-from parsers.access.shapes import share_route
+from parsers.access.words import Numbers
 from parsers.batch import Request
 from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import MILLISECOND
 
-#: A key is the number of a shape times this, plus the status code.
-_STATUS_CODES = 1000
 #: A sort key is the number of the labels times this, plus the time in milliseconds.
 _MAX_TIME = 1 << 40
 
 
-def requests(columns: Columns, variables: Mapping[str, str], routes: Routes) -> tuple[Request, ...]:
+def requests(parts: Sequence[Columns], variables: Mapping[str, str], routes: Routes) -> tuple[Request, ...]:
     """Return the request records of columns. `variables` gives the variable of each role (parsers/access/roles.py)."""
-    if not columns.heads:
+    labels, of = _labels(parts, routes)
+    if not labels:
         return ()
-    numbers = {role: columns.numbers.get(variables.get(role, "")) for role in ("bytes", "duration", "first_byte")}
-    labels, of = _labels(columns, columns.numbers[variables["status"]], routes)
     counts = np.bincount(of, minlength=len(labels)).tolist()
-    sizes = _sums(numbers["bytes"], of, len(labels))
-    durations = _times(numbers["duration"], of, len(labels))
-    first_bytes = _times(numbers["first_byte"], of, len(labels))
+    sizes = _sums(_column(parts, variables.get(BYTES)), of, len(labels))
+    durations = _times(_column(parts, variables.get(DURATION)), of, len(labels))
+    first_bytes = _times(_column(parts, variables.get(FIRST_BYTE)), of, len(labels))
     return tuple(
         Request(method, route, status, failure_of(status), *values)
         for (method, route, status), *values in zip(labels, counts, sizes, durations, first_bytes, strict=True)
     )
 
 
-def _labels(columns: Columns, statuses: Numbers, routes: Routes) -> tuple[list[Labels], Numbers]:
+def _labels(parts: Sequence[Columns], routes: Routes) -> tuple[list[Labels], Numbers]:
     """Return the distinct labels, and for each line the number of its labels among them."""
     numbered: defaultdict[Labels, int] = defaultdict(count().__next__)
-    shapes: defaultdict[bytes, int] = defaultdict(count().__next__)
-    shape_of = np.fromiter(map(shapes.__getitem__, columns.shapes), np.int64, len(columns.shapes))
-    key_of = shape_of * _STATUS_CODES + statuses
-    order = np.argsort(key_of, kind="stable")
-    keys, begins = np.unique(key_of[order], return_index=True)
-    members = np.split(order, begins[1:])
-    of = np.empty(len(key_of), np.int64)
-    for key, lines in zip(keys.tolist(), members, strict=True):
-        status = status_code_of(b"%03d" % (key % _STATUS_CODES))
-        heads = [columns.heads[line] for line in lines.tolist()]
-        if share_route(heads, routes.compares):
-            of[lines] = numbered[_method_and_route(heads[0], status, routes)]
-        else:
-            known = {head: numbered[_method_and_route(head, status, routes)] for head in set(heads)}
-            of[lines] = [known[head] for head in heads]
-    return list(numbered), of
+    of = [
+        np.array([numbered[_labels_of(head.text, head.status, routes)] for head in part.heads], np.int64)[part.head_of]
+        for part in parts
+    ]
+    return list(numbered), np.concatenate(of)
 
 
-def _method_and_route(head: bytes, status: str, routes: Routes) -> Labels:
+def _column(parts: Sequence[Columns], name: str | None) -> Numbers | None:
+    return None if name is None else np.concatenate([part.numbers[name] for part in parts])
+
+
+@lru_cache(maxsize=1024)
+def _labels_of(head: bytes, status: int, routes: Routes) -> Labels:
     method, _, target = head.partition(b" ")
-    return method_of(method), routes.of_target(target), status
+    return method_of(method), routes.of_target(target), status_code_of(b"%03d" % status)
 
 
 def _sums(sizes: Numbers | None, of: Numbers, labels: int) -> list[int | None]:
@@ -76,5 +69,5 @@ def _times(times: Numbers | None, of: Numbers, labels: int) -> list[tuple[int, .
     known = times != UNKNOWN
     ordered = np.sort(of[known] * _MAX_TIME + times[known])
     ends = np.searchsorted(ordered, np.arange(1, labels + 1) * _MAX_TIME).tolist()
-    values = (ordered % _MAX_TIME * MILLISECOND).tolist()
+    values = ((ordered & (_MAX_TIME - 1)) * MILLISECOND).tolist()
     return [tuple(values[begin:end]) for begin, end in zip([0, *ends[:-1]], ends, strict=True)]

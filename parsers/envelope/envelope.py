@@ -53,6 +53,9 @@ class Envelope(Parser, frozen=True):
             return 0
         return max(0, line.find(piece.content[:40])) + self.parser.matched_length(piece.content)
 
+    def prepare(self) -> None:
+        self.parser.prepare()
+
     def ignores_continuations(self) -> bool:
         return self.parser.ignores_continuations()
 

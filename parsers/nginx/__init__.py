@@ -93,6 +93,10 @@ class Nginx(Parser, frozen=True):
             return by_line(window, final, self._error)
         return self._access.parse(window, final, self._error)
 
+    def prepare(self) -> None:
+        if self._access is not None:
+            self._access.prepare()
+
     def _error(self, line: bytes) -> Outcome:
         """Read a line of the error log. It may be in an access log too: a container has one stream for both."""
         return error.read(line, self._zone)

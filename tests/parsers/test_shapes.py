@@ -63,7 +63,8 @@ def test_paths_that_are_alike_have_one_route(path: bytes, digit: str) -> None:
         ("/console/api/apps/{}/workflow-runs/{}/node-executions", True),
         ("/files/{}/file-preview", True),
         ("/app/{}/overview", True),
-        ("/v1/messages/{}/%66eedbacks", False),
+        ("/v1/messages/{}/%66eedbacks", True),
+        ("/v1/messages/%2d{}/feedbacks", False),
         ("/v1/messages/{}?limit=20", False),
     ],
 )
