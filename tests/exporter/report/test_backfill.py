@@ -47,7 +47,7 @@ def value_at(samples: list[tuple[int, float]], at: datetime) -> float:
 def days(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Event], list[str]]:
     """The first midnights of the bookkeeping, and some hours around them: each series has a sample every four minutes."""
     begin, end = datetime(2026, 10, 5, 18, tzinfo=UTC), datetime(2026, 10, 7, 6, tzinfo=UTC)
-    found = [event for event in events(per_day=80) if begin <= event["at"] < end]
+    found = [event for event in events(per_day=40) if begin <= event["at"] < end]
     return found, write(tmp_path_factory.mktemp("logs"), found)
 
 
