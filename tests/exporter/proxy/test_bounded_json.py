@@ -68,7 +68,7 @@ def test_a_document_that_stays_too_long_is_dropped() -> None:
     assert document.take() == b"{}"
 
 
-@pytest.mark.parametrize("size", [1, 33, 4095, 4096, 4097, 10**6])
+@pytest.mark.parametrize("size", [1, 4095, 4096, 4097, 10**6])
 @pytest.mark.parametrize("unit", ["a", "é", "漢", "😀", '"', "\\", "\n", "é\\", 'a"'])
 @pytest.mark.parametrize("ascii_only", [True, False])
 def test_an_error_text_keeps_its_first_4096_bytes(unit: str, ascii_only: bool, size: int) -> None:
