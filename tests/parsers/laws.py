@@ -233,7 +233,7 @@ def check_linear(parser: Parser, beginning: bytes, noise: bytes, end: bytes, mos
         begun = time.process_time()
         parser.parse(line)
         spent = time.process_time() - begun
-        assert spent < min(limit, most), f"{len(line)} bytes took {spent:.1f} s"
+        assert spent < min(limit, most), f"{len(line)} bytes of {beginning!r} and {noise!r} took {spent:.1f} s"
 
 
 def check_bounded(parser: Parser, log: bytes) -> None:

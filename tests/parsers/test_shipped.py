@@ -147,6 +147,6 @@ def test_pieces_in_docker_and_cri_lines_that_were_shipped_as_they_are() -> None:
 @pytest.mark.parametrize(
     "beginning", [b'{"log":"', b'{"MESSAGE":[', b"a: [1.5, {", b"a\tb\t{", b'{"log":"{\\"log\\":\\"']
 )
-@pytest.mark.parametrize("noise", [b"\\n", b"1,", b"\\\\", b"a", b"[", b'{"log":', b"\\ud800", b"\t"])
-def test_json_is_read_in_linear_time(beginning: bytes, noise: bytes) -> None:
-    check_linear(PARSER, beginning, noise, b'"}')
+def test_json_is_read_in_linear_time(beginning: bytes) -> None:
+    for noise in (b"\\n", b"1,", b"\\\\", b"a", b"[", b'{"log":', b"\\ud800", b"\t"):
+        check_linear(PARSER, beginning, noise, b'"}')
