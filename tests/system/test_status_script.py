@@ -55,20 +55,12 @@ def exporter(folder: Path) -> Iterator[Exporter]:
         yield exporter
 
 
-@pytest.fixture(scope="module")
-def desktop() -> Iterator[Browser]:
-    """One Chromium for most tests, because its start takes seconds. The page keeps nothing in it."""
-    with chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
-def browser(exporter: Exporter, desktop: Browser) -> Iterator[Browser]:
-    desktop.open("about:blank")
-    desktop.console()  # what the page before said
-    desktop.open(exporter.url + "/")
-    yield desktop
-    assert desktop.console() == []
+def browser(exporter: Exporter) -> Iterator[Browser]:
+    with chromium() as browser:
+        browser.open(exporter.url + "/")
+        yield browser
+        assert browser.console() == []
 
 
 def refresh(browser: Browser) -> None:
