@@ -39,6 +39,7 @@ from tests.exporter.report import months
 from tests.exporter.report.bookkeeping import FAILURES, FIRST, WEEKS, Event, by_model, by_source, events, near, write
 from tests.golden import ROOT
 
+
 @pytest.fixture(autouse=True)
 def _small_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     """The formats are detected by the first 16 kB of each log: with more, this would take longest."""
