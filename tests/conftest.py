@@ -15,8 +15,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # No timed assertions: a machine that does other things is slow, not wrong.
 settings.register_profile("untimed", deadline=None)
-# The fast half tries a quarter of the examples. The whole suite, which `make test` and CI run, tries all of them.
-settings.register_profile("fast", deadline=None, max_examples=settings.get_profile("untimed").max_examples // 4)
+# The fast half tries a sixth of the examples. The whole suite, which `make test` and CI run, tries all of them.
+settings.register_profile("fast", deadline=None, max_examples=settings.get_profile("untimed").max_examples // 6)
 settings.load_profile("untimed")
 
 _SYSTEM = Path(__file__).with_name("system")

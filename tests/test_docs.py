@@ -1,7 +1,6 @@
 """docs/ against the rules and against itself: every alert has its runbook, every link leads somewhere."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -34,35 +33,32 @@ def test_an_alert_has_its_runbook_in_english_and_chinese(alert: str) -> None:
     assert {link.partition("/blob/main/")[2] for link in links} == {f"docs/runbooks/{alert}.md"}
 
 
-@pytest.mark.parametrize(
-    "page", [*(DOCS / "runbooks").glob("*.md"), DOCS / "zh/runbooks.md"], ids=lambda page: page.name
-)
-def test_no_runbook_asks_a_port_that_dify_does_not_publish(page: Path) -> None:
-    assert not re.search(r"127\.0\.0\.1:5001", page.read_text())
+def test_no_runbook_asks_a_port_that_dify_does_not_publish() -> None:
+    pages = [*(DOCS / "runbooks").glob("*.md"), DOCS / "zh/runbooks.md"]
+    assert [page.name for page in pages if "127.0.0.1:5001" in page.read_text()] == []
 
 
 def test_no_runbook_is_without_its_alert() -> None:
     assert {path.stem for path in (DOCS / "runbooks").glob("*.md")} == set(ALERTS)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_queries_name_only_what_exists(page: Path) -> None:
+def test_queries_name_only_what_exists() -> None:
     known = (
         exposed().keys()
         | {rule.name for rule in rules()}
         | {"process_cpu_seconds_total", "prometheus_tsdb_head_series"}
     )
-    for query in re.findall(r"promtool query instant \S+ '([^']*)'", page.read_text()):
-        selectors = names(query.replace("({job=", "(up{job=")).selectors
-        assert {selector.metric for selector in selectors} <= known, query
+    for page in PAGES:
+        for query in re.findall(r"promtool query instant \S+ '([^']*)'", page.read_text()):
+            selectors = names(query.replace("({job=", "(up{job=")).selectors
+            assert {selector.metric for selector in selectors} <= known, (page.name, query)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"(?s)```.*?```", "", page.read_text())
-    for target in re.findall(r"\]\(([^)#\s]+)", text):
-        if not target.startswith("http"):
-            assert (page.parent / target).exists(), target
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        text = re.sub(r"(?s)```.*?```", "", page.read_text())
+        for target in re.findall(r"\]\(([^)#\s]+)", text):
+            assert target.startswith("http") or (page.parent / target).exists(), (page.name, target)
 
 
 def test_the_rooms_that_develop_names_are_there() -> None:

@@ -199,11 +199,18 @@ def test_no_header_hides_a_request(referer: str, agent: str) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("noise", [b'"', b" ", b"\\", b'\\"', b'" "', b'\\" ', b"[", b"a.", b" 200 0.1", b"Error"])
-def test_time_is_linear_on_hostile_lines(format: str, noise: bytes) -> None:
-    """A quadratic pattern would need minutes for lines of 512 kB."""
+def test_time_is_linear_on_hostile_lines(format: str) -> None:
+    """A quadratic pattern would need many seconds for lines of 128 kB."""
     parser = Gunicorn(format=format)
-    begun = time.process_time()
-    for beginning in (b"", b"GET ", HEAD, HEAD + b'"', HEAD + b'"GET / HTTP/1.1" 200 5 "', b"[2026-11-23 08:53:05 "):
-        parser.parse(beginning + noise * (524_288 // len(noise)) + b"\n")
-    assert time.process_time() - begun < 10
+    for noise in (b'"', b" ", b"\\", b'\\"', b'" "', b'\\" ', b"[", b"a.", b" 200 0.1", b"Error"):
+        begun = time.process_time()
+        for beginning in (
+            b"",
+            b"GET ",
+            HEAD,
+            HEAD + b'"',
+            HEAD + b'"GET / HTTP/1.1" 200 5 "',
+            b"[2026-11-23 08:53:05 ",
+        ):
+            parser.parse(beginning + noise * (131_072 // len(noise)) + b"\n")
+        assert time.process_time() - begun < 3, noise

@@ -178,15 +178,15 @@ def test_anything_else_is_an_error_of_the_provider(text: bytes) -> None:
     assert kind_of_plugin_error(text) == "provider_error"
 
 
-@pytest.mark.parametrize("noise", [b"\\", b"'", b'"', b"Error ", b"A a ", b"[", b"status code ", b'{"a":', b"a."])
 @pytest.mark.parametrize(
     "begin", [b"", b"[x] Error: ", b"{'code': -500, 'message': '", b"PluginInvokeError: {", b"A failed with "]
 )
-def test_the_time_is_linear(begin: bytes, noise: bytes) -> None:
-    text = begin + noise * (1_000_000 // len(noise))
-    begun = time.process_time()
-    kind_of_plugin_error(text)
-    assert time.process_time() - begun < 0.5
+def test_the_time_is_linear(begin: bytes) -> None:
+    for noise in (b"\\", b"'", b'"', b"Error ", b"A a ", b"[", b"status code ", b'{"a":', b"a."):
+        text = begin + noise * (1_000_000 // len(noise))
+        begun = time.process_time()
+        kind_of_plugin_error(text)
+        assert time.process_time() - begun < 0.5, noise
 
 
 def test_the_kinds() -> None:

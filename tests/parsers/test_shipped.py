@@ -52,14 +52,18 @@ RECORDS = {
 }  # fmt: skip
 
 
+FRONTS = ["", "2026-11-29T08:00:01+00:00\tkube.api\t", "kube.api: [1764403201.123456, "]
+
+
 @pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
-@pytest.mark.parametrize("front", ["", "2026-11-29T08:00:01+00:00\tkube.api\t", "kube.api: [1764403201.123456, "])
+@pytest.mark.parametrize("front", FRONTS)
 def test_a_line_in_json(record: dict[str, Any], front: str) -> None:
     """The file outputs of Fluentd and Fluent Bit write a time and a tag in front of the object."""
     log = front.encode() + line(record).rstrip() + (b"]\n" if front.endswith(", ") else b"\n")
     batch = PARSER.parse(log)
     assert ([type(record) for record in batch.records], outcome(batch)) == ([Request], (1, 1, 0, {}))
-    check_every_cut(PARSER, log)
+    if front == FRONTS[0] or record == RECORDS["fluentd"]:
+        check_every_cut(PARSER, log)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +147,6 @@ def test_pieces_in_docker_and_cri_lines_that_were_shipped_as_they_are() -> None:
 @pytest.mark.parametrize(
     "beginning", [b'{"log":"', b'{"MESSAGE":[', b"a: [1.5, {", b"a\tb\t{", b'{"log":"{\\"log\\":\\"']
 )
-@pytest.mark.parametrize("noise", [b"\\n", b"1,", b"\\\\", b"a", b"[", b'{"log":', b"\\ud800", b"\t"])
-def test_json_is_read_in_linear_time(beginning: bytes, noise: bytes) -> None:
-    check_linear(PARSER, beginning, noise, b'"}')
+def test_json_is_read_in_linear_time(beginning: bytes) -> None:
+    for noise in (b"\\n", b"1,", b"\\\\", b"a", b"[", b'{"log":', b"\\ud800", b"\t"):
+        check_linear(PARSER, beginning, noise, b'"}')

@@ -50,7 +50,8 @@ def test_a_front_is_removed(front: bytes, line: bytes) -> None:
     batch = Syslog(parser=Dify()).parse(front + line + b"\n")
     assert ([type(record) for record in batch.records], outcome(batch)) == ([Request], (1, 1, 0, {}))
     assert Syslog(parser=Dify()).matched_length(front + b"2026-11-29 nonsense") >= len(front)
-    check_every_cut(Syslog(parser=Dify()), front + line + b"\n")
+    if line == ACCESS:
+        check_every_cut(Syslog(parser=Dify()), front + line + b"\n")
 
 
 def test_syslog_lines_of_nginx() -> None:
@@ -106,8 +107,6 @@ def test_other_lines(line: bytes, expected: str) -> None:
 @pytest.mark.parametrize(
     "beginning", [b"", b"Nov 29 08:00:01 ", b"Nov 29 08:00:01 host api", b"<30>1 - - - - - ", b'<30>1 - - - - - [a b="', b"<30>1 "]
 )  # fmt: skip
-@pytest.mark.parametrize(
-    "noise", [b" ", b"a", b"a:", b"[", b'[a b="c"]', b' b="c"', b"\\", b'\\"', b'"', b"] ", b"#012", b"- "]
-)
-def test_fronts_are_read_in_linear_time(beginning: bytes, noise: bytes) -> None:
-    check_linear(Syslog(parser=Dify()), beginning, noise, b": x")
+def test_fronts_are_read_in_linear_time(beginning: bytes) -> None:
+    for noise in (b" ", b"a", b"a:", b"[", b'[a b="c"]', b' b="c"', b"\\", b'\\"', b'"', b"] ", b"#012", b"- "):
+        check_linear(Syslog(parser=Dify()), beginning, noise, b": x")

@@ -28,9 +28,9 @@ SOURCES: dict[str, Parser] = {
 }
 
 #: Seconds between two scrapes, and for how long they go on.
-STEP, MINUTES = 15, 30
+STEP, MINUTES = 30, 30
 #: The series begin this many steps before the first line.
-BEFORE = 8
+BEFORE = 4
 
 #: What nobody reports here: probes, and Prometheus about itself.
 UNWATCHED = "DifyServiceDown|DifyExporterDown|DifyAlertNotDelivered|Watchdog"

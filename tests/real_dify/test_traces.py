@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import pytest
@@ -41,6 +42,7 @@ WAYS = [as_sent, twice, shuffled, one_by_one]
 Way = Callable[[Sequence[TraceRequest]], list[TraceRequest]]
 
 
+@cache
 def snapshot_of(door: str, way: Way = as_sent) -> Snapshot:
     writer = Writer()
     for request in way(requests(door)):

@@ -41,7 +41,7 @@ OPERATOR = json.loads((Path(__file__).parent / "operator_schemas.json").read_tex
 
 @cache
 def rendered(name: str) -> list[Document]:
-    return [document for document in yaml.safe_load_all(render(SETS[name])) if document]
+    return [document for document in yaml.load_all(render(SETS[name]), yaml.CSafeLoader) if document]
 
 
 def of_kind(documents: list[Document], *kinds: str) -> list[Document]:
@@ -57,6 +57,13 @@ def containers(documents: list[Document]) -> list[Document]:
 
 
 def validate(document: Document) -> None:
+    _validate(json.dumps(document, sort_keys=True))
+
+
+@cache
+def _validate(text: str) -> None:
+    """Most objects are the same in several sets of values."""
+    document = json.loads(text)
     if document["apiVersion"].startswith("monitoring.coreos.com/"):
         jsonschema.validate(document, OPERATOR[document["kind"]])
     else:

@@ -24,16 +24,18 @@ class Exporter:
         self.url = found[0]
 
     def get(self, path: str, **headers: str) -> str:
-        with urlopen(Request(self.url + path, headers=headers), timeout=10) as answer:
+        with urlopen(Request(self.url + path, headers=headers), timeout=30) as answer:
             return str(answer.read().decode())
 
     def metrics(self) -> str:
         return self.get("/metrics")
 
     def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """Reads only the lines that begin with the name: a whole page takes a hundred times as long."""
+        lines = [f"{line}\n" for line in self.metrics().splitlines() if line.startswith(name)]
         return [
             (sample.labels, sample.value)
-            for family in text_string_to_metric_families(self.metrics())
+            for family in text_string_to_metric_families("".join(lines))
             for sample in family.samples
             if sample.name == name
         ]

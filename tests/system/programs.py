@@ -40,13 +40,17 @@ def free_port() -> int:
 
 
 def until(what: str, condition: Callable[[], T], deadline: float = DEADLINE) -> T:
-    """The first true answer of a condition; a failure names what was waited for and the last answer."""
+    """The first true answer of a condition; a failure names what was waited for and the last answer.
+
+    Pauses grow to a fifth of a second: who asks all the time slows down what it waits for.
+    """
     end = time.monotonic() + deadline
-    pause = threading.Event()
+    pause, seconds = threading.Event(), 0.02
     while not (answer := condition()):
         if time.monotonic() > end:
             pytest.fail(f"waited {deadline} s for {what}; last answer: {answer!r}")
-        pause.wait(0.02)
+        pause.wait(seconds)
+        seconds = min(0.2, seconds * 1.1)
     return answer
 
 

@@ -219,7 +219,10 @@ def soak(folder: Path, terms: Terms) -> Found:
                 exporter = Exporter(process)
                 process.said("first pass done")
                 until("all to be counted", lambda: exporter.value("dify_requests_total") >= writer.written)
-                until("all to be scraped", lambda: number(server, _COUNTED) >= writer.written)
+                # Asked later there may be no value: on a busy machine a scrape may be missed.
+                found.prometheus_last = until(
+                    "all to be scraped", lambda: n if (n := number(server, _COUNTED)) >= writer.written else 0
+                )
                 _ask(found, exporter, server)
         finally:
             scraper.ended.set()
@@ -252,7 +255,6 @@ def _ask(found: Found, exporter: Exporter, server: Prometheus) -> None:
     found.in_histograms = round(exporter.value("dify_request_duration_seconds_count"))
     found.unparsed = round(exporter.value("dify_exporter_lines_total", outcome="unparsed"))
     found.lost_bytes = round(exporter.value("dify_exporter_lost_bytes_total"))
-    found.prometheus_last = number(server, _COUNTED)
     counters = until("a scrape of late", lambda: server.query(_COUNTERS))
     names = [series["metric"]["__name__"] for series in counters]
     found.prometheus_resets = max(number(server, f"max(resets({name}[1d]))") for name in names)

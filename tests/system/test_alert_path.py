@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-import pytest
-
 from tests.drill.deployment import deployed
 from tests.drill.rehearsal import rehearse
 from tests.drill.runbooks import run_commands
@@ -16,7 +14,6 @@ ALERTS = sorted({rule.name for rule in rules() if rule.alerts})
 SPEED = float(os.environ.get("ALERT_SPEED", "90"))
 
 
-@pytest.mark.timeout(300)
 def test_an_alert_reaches_each_receiver_and_so_does_its_end(tmp_path: Path) -> None:
     """Afterwards all runbooks' commands are run, which need the same programs."""
     with deployed(tmp_path, SPEED) as deployment:

@@ -53,7 +53,6 @@ def empty_panels(demo: Deployment, may_be_empty: set[str]) -> set[str]:
     return missing
 
 
-@pytest.mark.timeout(240)
 def test_no_panel_of_the_demo_is_empty(demo: Deployment) -> None:
     until("data in all panels", lambda: not empty_panels(demo, FAULTS | LATER), 100)
 

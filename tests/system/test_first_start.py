@@ -33,7 +33,7 @@ def test_make_run_serves_in_a_fresh_clone_with_an_empty_environment(tmp_path: Pa
     samples = {path.name: path.read_bytes() for path in (clone / "samples").iterdir() if path.is_file()}
     command = ["make", "run", f"PYTHON={Path(sys.executable).resolve()}"]
     with running(command, clone, environment) as make:
-        make.said("first pass done", deadline=115.0)
+        make.said("first pass done", deadline=240.0)
         exporter = Exporter(make)
         assert exporter.value("dify_requests_total") > 0
         assert exporter.value("dify_tokens_used_total") > 0

@@ -186,8 +186,7 @@ def test_from_a_route_to_its_failures(exporter: Exporter, width: int) -> None:
         assert browser.run("return document.querySelector('tr.marked').getBoundingClientRect().top") < 900
 
 
-@pytest.mark.parametrize("width", [1200, 390], ids=["desktop", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark")], ids=["desktop-light", "phone-dark"])
 def test_without_javascript_the_page_is_complete(exporter: Exporter, width: int, scheme: str) -> None:
     with chromium(width, scheme=scheme) as browser:
         browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})

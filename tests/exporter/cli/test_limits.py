@@ -117,7 +117,7 @@ def test_no_memory_and_no_threads_end_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "exporter.toml").write_text(table)
     (tmp_path / "a.log").touch()
     sentences = set()
-    for size in range(40, 400, 5):
+    for size in range(40, 400, 10):
         limit = size << 20
         with subprocess.Popen(
             [COMMAND, "serve"], cwd=tmp_path, stderr=subprocess.PIPE, text=True,

@@ -68,19 +68,19 @@ def test_a_document_that_stays_too_long_is_dropped() -> None:
     assert document.take() == b"{}"
 
 
-@pytest.mark.parametrize("size", [1, 33, 4095, 4096, 4097, 10**6])
 @pytest.mark.parametrize("unit", ["a", "é", "漢", "😀", '"', "\\", "\n", "é\\", 'a"'])
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_an_error_text_keeps_its_first_4096_bytes(unit: str, ascii_only: bool, size: int) -> None:
+def test_an_error_text_keeps_its_first_4096_bytes(unit: str, ascii_only: bool) -> None:
     length = len(json.dumps(unit, ensure_ascii=ascii_only).encode()) - 2
     for shift in range(4):
         message = "b" * shift + unit * (5000 // length)
-        for name in ("message", "error"):
-            text = json.dumps({name: message, "code": "c"}, ensure_ascii=ascii_only).encode()
+        name = ("message", "error")[shift % 2]
+        text = json.dumps({name: message, "code": "c"}, ensure_ascii=ascii_only).encode()
+        for size in (1, 4095, 4096, 4097, 10**6):
             found = json.loads(shortened(text, size))
-            assert found["code"] == "c"
-            assert message.startswith(found[name])
-            assert 4096 - 16 < len(json.dumps(found[name], ensure_ascii=ascii_only).encode()) <= 4096 + 2
+            assert found["code"] == "c", size
+            assert message.startswith(found[name]), size
+            assert 4096 - 16 < len(json.dumps(found[name], ensure_ascii=ascii_only).encode()) <= 4096 + 2, size
 
 
 def test_only_16_error_texts_are_kept() -> None:

@@ -27,7 +27,7 @@ class Event(dict[str, Any]):
     """What happened: `at`, `source`, and the figures that it moves."""
 
 
-def events(seed: int = 7, per_day: int = 24) -> list[Event]:
+def events(seed: int = 7, per_day: int = 12) -> list[Event]:
     """Requests, model calls and runs, in the order of time. Nights are quiet, so that hours without lines exist."""
     chance, found = random.Random(seed), []
     for _ in range(per_day * 7 * WEEKS):

@@ -90,7 +90,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def adopt(*arguments: str) -> Result:
-    return CliRunner().invoke(main, ["backfill", *arguments, "--adopt"])
+    return CliRunner().invoke(main, ["backfill", "--step", "600", *arguments, "--adopt"])
 
 
 def adopted(*arguments: str) -> Series:
@@ -382,7 +382,7 @@ def test_a_full_disk_writes_neither_samples_nor_state(home: Path, monkeypatch: p
 
 
 def test_the_samples_are_those_of_the_same_backfill_without_a_state(home: Path) -> None:
-    series = adopted(*ALL, "--step", "600")
+    series = adopted(*ALL)
     plain = CliRunner().invoke(main, ["backfill", *ALL, "--step", "600", "--output", "-"])
     assert {name for name in series if name.startswith("dify_requests")} == {
         name for name in series_of(plain.stdout) if name.startswith("dify_requests")

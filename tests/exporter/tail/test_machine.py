@@ -327,7 +327,7 @@ class Lives(RuleBasedStateMachine):
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(
-    max_examples=int(os.environ.get("LIVES", "100")),
+    max_examples=int(os.environ.get("LIVES", settings.default.max_examples)),
     stateful_step_count=25,
     report_multiple_bugs=False,
 )

@@ -146,7 +146,7 @@ def unpacked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
-@pytest.mark.parametrize("megabytes", [2, 8])
+@pytest.mark.parametrize("megabytes", [2, 4])
 def test_a_packed_log_is_unpacked_twice_whatever_its_size(tmp_path: Path, megabytes: int, unpacked: list[int]) -> None:
     """Once to learn that it is whole, and once to be read."""
     data = b"".join(line(number).encode() for number in range(megabytes * 20_000))
@@ -211,7 +211,7 @@ def _bomb(path: Path, megabytes: int) -> None:
 
 
 def test_a_file_that_unpacks_to_much_delays_no_other(tmp_path: Path, unpacked: list[int]) -> None:
-    _bomb(tmp_path / "a.gz", 200)
+    _bomb(tmp_path / "a.gz", 100)
     append(tmp_path / "b.log", "b0\n")
     reader = Reader(tmp_path / "a.gz", tmp_path / "b.log")
     turns = 0
@@ -235,7 +235,7 @@ def test_a_bomb_among_the_siblings_delays_no_other(tmp_path: Path, unpacked: lis
     reader.wait(3)
     reader.stop()
     log.rename(tmp_path / "log.2")
-    _bomb(tmp_path / "log.1.gz", 100)
+    _bomb(tmp_path / "log.1.gz", 50)
     append(log, line(1))
     reader.start()
     found = 0

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import pytest
 
@@ -30,7 +31,7 @@ from tests.parsers.tracing.writer import Writer, batch_of, counted, tokens
 
 APP, INNER = "770e8400-0000-4000-8000-00000000000a", "770e8400-0000-4000-8000-00000000000b"
 RUN, NODE_ID = "990e8400-0000-4000-8000-00000000000d", "0b6f6a9e-0000-4000-8000-000000000001"
-STORY = stories(3, 60)
+STORY = stories(3, 30)
 
 
 def read(body: bytes) -> Reading:
@@ -43,6 +44,11 @@ def requests(dialect: str, runs: Sequence[spans.Run], seed: int = 1, size: int =
     if dialect == "native":
         return requests_of(native(runs, seed), NATIVE, size)
     return requests_of(otel(runs, seed, dialect == "phoenix"), PHOENIX if dialect == "phoenix" else OTEL, size)
+
+
+@cache
+def requests_of_story(dialect: str, seed: int = 1, size: int = 1) -> tuple[bytes, ...]:
+    return tuple(requests(dialect, STORY, seed, size))
 
 
 def told_by(dialect: str) -> Counter[tuple[str, str, str]]:
@@ -60,7 +66,7 @@ DIALECTS = pytest.mark.parametrize("dialect", ["otel", "phoenix", "langfuse", "n
 @DIALECTS
 @pytest.mark.parametrize("order", ["sent", "shuffled", "reversed"])
 def test_each_token_counts_once_for_its_app(dialect: str, order: str) -> None:
-    bodies = requests(dialect, STORY)
+    bodies = [*requests_of_story(dialect)]
     bodies += bodies[::3]  # some come twice
     if order == "shuffled":
         random.Random(4).shuffle(bodies)
@@ -78,7 +84,7 @@ def test_the_size_of_the_requests_changes_nothing(dialect: str) -> None:
     sums = []
     for size in (1, 7, 512):
         writer = Writer()
-        for body in requests(dialect, STORY, size=size):
+        for body in requests_of_story(dialect, size=size):
             writer.take(read(body))
         sums.append(sorted(writer.lines))
     assert sums[0] == sums[1] == sums[2]
@@ -89,7 +95,7 @@ def test_a_retry_with_fresh_ids_counts_nothing_again(dialect: str) -> None:
     """Celery's retry sends the whole trace again with new trace and span ids; the first attempt sent a part of it."""
     for end in (1, 5, 60, None):
         writer = Writer()
-        for body in requests(dialect, STORY, seed=1)[:end] + requests(dialect, STORY, seed=2):
+        for body in requests_of_story(dialect)[:end] + requests_of_story(dialect, seed=2):
             writer.take(read(body))
         snapshot = counted(writer.lines)
         assert tokens(snapshot) == told_by(dialect)
@@ -104,7 +110,7 @@ def number_of_runs(runs: Sequence[spans.Run]) -> int:
 @DIALECTS
 def test_each_run_and_node_counts_once(dialect: str) -> None:
     writer = Writer()
-    for body in requests(dialect, STORY) * 2:
+    for body in requests_of_story(dialect) * 2:
         writer.take(read(body))
     runs = workflows(STORY) if dialect == "native" else STORY
     snapshot = counted(writer.lines)
