@@ -23,6 +23,7 @@ from exporter.ledger.snapshot import Snapshot
 from exporter.messages import printable, redact
 from exporter.metrics.exposition import render
 from exporter.metrics.gauges import computed_gauges
+from exporter.process.signals import exit_code
 from exporter.replay.errors import InputError
 from exporter.replay.event_times import shown
 from exporter.replay.jobs import Job, jobs_of, run
@@ -38,9 +39,6 @@ _WIDTH = 140
 #: A block just below the largest one that raises glibc's mmap threshold: DEFAULT_MMAP_THRESHOLD_MAX in
 #: malloc/malloc.c is 32 MiB.
 _LARGE_BLOCK = 31 << 20
-
-#: The exit code that shells use for SIGINT.
-_INTERRUPTED = 130
 
 
 class Moment(click.ParamType[int]):
@@ -116,8 +114,8 @@ def replay(config_path: Path, files: tuple[str, ...], output: str, **options: An
                 for step in run(jobs, ledger, config.limits.line_length, span, notes, workers):
                     advance(step.batch)
                     notes.add(step)
-        except KeyboardInterrupt:
-            code = _INTERRUPTED
+        except KeyboardInterrupt as error:
+            code = exit_code(error)
     if not notes.has_read:
         stop(*(notes.skipped if notes.inputs == 1 else ["no input could be read"]))
     snapshot = ledger.snapshot(None)

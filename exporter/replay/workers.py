@@ -11,6 +11,7 @@ from threading import Thread
 
 from msgspec import structs
 
+from exporter.process.signals import BLOCKED
 from exporter.replay.errors import WorkersError
 from exporter.replay.feed import BLOCK
 from exporter.replay.inputs import Input
@@ -58,12 +59,12 @@ class Workers:
 
     def submit(self, plan: bytes, piece: Piece) -> "Future[Result]":
         """Start to parse a piece; `plan` is pickled."""
-        # The first call forks. Python's fork hooks would lose an interrupt, and only this process handles interrupts.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # The first call forks. Python's fork hooks would lose a signal, and only this process handles signals.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         try:
             return self._executor.submit(parse_piece, (), plan, piece)
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def result(self, future: "Future[Result]") -> Result:
         """Wait for a piece. Raises InputError, and WorkersError."""
@@ -99,7 +100,7 @@ def _end(executor: Executor) -> None:
     """End the processes at once, whatever they are doing."""
     executor.shutdown(wait=False, cancel_futures=True)
     for process in multiprocessing.active_children():
-        process.terminate()
+        process.kill()
 
 
 def _begin() -> None:
