@@ -418,6 +418,14 @@ def test_a_clock_that_jumps_back_counts_the_same_in_several_processes(tmp_path: 
     assert made(*files, "--by", "day", "--processes", "2") == made(*files, "--by", "day", "--processes", "1")
 
 
+@pytest.mark.parametrize("output", ["table", "markdown", "html"])
+def test_a_span_without_a_line_says_so(tmp_path: Path, output: str) -> None:
+    (tmp_path / "a.log").write_bytes(log_of(*MINUTES))
+    told = run(str(tmp_path / "a.log"), "--month", "2020-01", "--output", output)
+    assert told.exit_code == 0
+    assert "Nothing was counted in this span." in told.stdout
+
+
 def test_lines_that_are_not_understood_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(log_of(*MINUTES) + b"GET / HTTP/1.1 and no more\n" * 3)
     assert made(str(tmp_path / "a.log"))["incomplete"] == [
@@ -469,6 +477,14 @@ def test_standard_input() -> None:
         (("x", "--timezone", "Mars/Olympus"), "--timezone: "),
         (("x", "--group", "modle"), '--group: unknown label "modle", did you mean "model"?'),
         (("x", "--month", "2026-13"), '--month: expected a month such as 2026-11, found "2026-13"'),
+        (("x", "--month", "9999-12"), '--month: expected a month such as 2026-11, found "9999-12"'),
+        (("x", "--since", "999999w"), '--since: expected a time in the years 1971 to 2260, found "999999w"'),
+        (("x", "--until", "0001-01-01"), '--until: expected a time in the years 1971 to 2260, found "0001-01-01"'),
+        (("x", "--month", "1971-01", "--compare"), "--compare: the span before would begin before the year 1971"),
+        (
+            ("x", "--since", "1971-02-01", "--until", "2260-01-01", "--compare"),
+            "--compare: the span before would begin",
+        ),
         (("x", "--month", "2026-11", "--since", "1d"), "--month is a span of its own: leave out --since and --until"),
         (("x", "--compare"), "--compare needs the beginning of the span: add --month or --since"),
         (("x", "--since", "1d", "--until", "2d"), "--since must be before --until: nothing lies between them"),
