@@ -15,7 +15,7 @@ from exporter.process.signals import BLOCKED
 from exporter.replay.errors import WorkersError
 from exporter.replay.feed import BLOCK
 from exporter.replay.inputs import Input
-from exporter.replay.pieces import Piece, Plan, Result, parse_piece
+from exporter.replay.pieces import Piece, Plan, Result, parse_piece, version
 
 #: How many pieces per processor are parsed, or wait for earlier ones. It bounds the memory for results.
 _AHEAD = 3
@@ -51,11 +51,11 @@ class Workers:
         return (not is_only and (size or _LARGE) >= _LARGE_PACKED) if log.size is None else log.size >= _LARGE
 
     def located(self, plan: Plan, log: Input) -> Plan:
-        """The plan with the name that a worker opens. A file may be renamed while it is read."""
+        """The plan with what a worker opens: a local file, which may be renamed, or a version of an object."""
         plan.parser.prepare()  # once, so that the processes share the memory
-        return (
-            plan if log.descriptor is None else structs.replace(plan, file=f"/proc/{os.getpid()}/fd/{log.descriptor}")
-        )
+        if log.descriptor is None:
+            return structs.replace(plan, version=version(plan.file))
+        return structs.replace(plan, file=f"/proc/{os.getpid()}/fd/{log.descriptor}")
 
     def submit(self, plan: bytes, piece: Piece) -> "Future[Result]":
         """Start to parse a piece; `plan` is pickled."""

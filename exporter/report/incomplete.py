@@ -28,6 +28,18 @@ def sentences(gathered: Gathered, shown: list[Dated], query: Query, now: int) ->
         )
 
 
+def before(gathered: Gathered, query: Query) -> Iterator[str]:
+    """What is not whole in the span before. `query` is that of the span before."""
+    assert query.since is not None
+    assert query.until is not None
+    begin, end = (query.moment(at).date().isoformat() for at in (query.since, query.until))
+    first = gathered.books[0].day if gathered.books else None
+    if first is None or first >= end:
+        yield f"{begin} to {end}: the span before has no line, so its figures are 0"
+    elif first > begin:
+        yield f"{begin} to {end}: the span before is not whole, because the first line is of {first}"
+
+
 def _of_source(source: str, gathered: Gathered, shown: list[Dated], query: Query) -> Iterator[str]:
     first = min((each for each in gathered.books if each.source == source), key=lambda each: each.begin)
     is_shown = query.until is None or first.begin < query.until
