@@ -67,6 +67,17 @@ def test_a_copy_counts_once(bucket: fsspec.AbstractFileSystem) -> None:
     assert found.stdout == run("replay", "memory://logs/a.log", "--output", "metrics").stdout
 
 
+def test_of_equal_ones_the_file_of_this_machine_is_read(bucket: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
+    """`backfill --adopt` needs the log itself, whatever the order of the names is."""
+    bucket.pipe("/logs/a.log", LOG)
+    (tmp_path / "a.log").write_bytes(LOG)
+    names = ["memory://logs/a.log", str(tmp_path / "a.log")]
+    for order in (names, names[::-1]):
+        found = run("replay", *order, "--output", "metrics")
+        assert found.stderr.count(": read as ") == 1
+        assert f"{tmp_path}/a.log: read as " in found.stderr
+
+
 @pytest.mark.parametrize("command", ["replay", "report"])
 @pytest.mark.parametrize(
     ("name", "sentence"),
