@@ -33,11 +33,11 @@ def before(gathered: Gathered, query: Query) -> Iterator[str]:
     assert query.since is not None
     assert query.until is not None
     begin, end = (query.moment(at).date().isoformat() for at in (query.since, query.until))
-    first = gathered.books[0].day if gathered.books else None
-    if first is None or first >= end:
+    first = gathered.books[0] if gathered.books else None
+    if first is None or first.begin >= query.until:
         yield f"{begin} to {end}: the span before has no line, so its figures are 0"
-    elif first > begin:
-        yield f"{begin} to {end}: the span before is not whole, because the first line is of {first}"
+    elif first.day > begin:
+        yield f"{begin} to {end}: the span before is not whole, because the first line is of {first.day}"
 
 
 def _of_source(source: str, gathered: Gathered, shown: list[Dated], query: Query) -> Iterator[str]:

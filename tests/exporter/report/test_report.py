@@ -418,6 +418,20 @@ def test_a_clock_that_jumps_back_counts_the_same_in_several_processes(tmp_path: 
     assert made(*files, "--by", "day", "--processes", "2") == made(*files, "--by", "day", "--processes", "1")
 
 
+@pytest.mark.parametrize(
+    ("since", "sentence"),
+    [
+        ("2026-05-02T11", []),
+        ("2026-05-02", ["2026-05-01 to 2026-05-02: the span before has no line, so its figures are 0"]),
+    ],
+)
+def test_a_comparison_with_nothing_is_named(tmp_path: Path, since: str, sentence: list[str]) -> None:
+    (tmp_path / "a.log").write_bytes(log_of(*MINUTES, *(at + timedelta(hours=1) for at in MINUTES)))
+    until = "2026-05-02T12" if since.endswith("11") else "2026-05-03"
+    report = made(str(tmp_path / "a.log"), "--since", since, "--until", until, "--by", "hour", "--compare")
+    assert report["incomplete"] == sentence
+
+
 @pytest.mark.parametrize("output", ["table", "markdown", "html"])
 def test_a_span_without_a_line_says_so(tmp_path: Path, output: str) -> None:
     (tmp_path / "a.log").write_bytes(log_of(*MINUTES))
