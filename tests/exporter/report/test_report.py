@@ -460,10 +460,11 @@ def test_a_packed_log_that_is_cut_is_read_up_to_there(tmp_path: Path) -> None:
     (tmp_path / "a.gz").write_bytes(packed[: len(packed) // 2])
     report = made(str(tmp_path / "a.gz"))
     assert 4000 < report["totals"]["requests"] < 8000
-    [sentence] = report["incomplete"]
+    sentence, half_line = report["incomplete"]
     assert sentence.startswith(
         f"{tmp_path / 'a.gz'}: is cut or damaged, and is read up to there: Compressed file ended"
     )
+    assert half_line == "source nginx: 1 line was not understood, and what they hold is in no row"
 
 
 def test_a_copy_counts_once(tmp_path: Path) -> None:
