@@ -58,9 +58,10 @@ class Rig:
         self.checkpoint, self.archive = Checkpoint(self.folder), Archive(self.folder, lambda: self.now)
         state, _ = self.checkpoint.load()
         if state is not None:
-            self.ledger.restore(state, sources or ["nginx"])
-        self.offset = Counter({file: at.offset for file, at in self.ledger.positions("nginx").items()})
-        for source in sources or ("nginx",):
+            self.ledger.restore(state, sources or ("nginx",))
+        configured = sources or ("nginx",)
+        self.offset = Counter({file: at.offset for file, at in self.ledger.positions(configured[0]).items()})
+        for source in configured:
             self.ledger.open(source, lambda window, final, skip: PARSER.parse(window, final))
 
     def post(self, log: bytes, file: str = "f") -> None:
@@ -416,7 +417,7 @@ def test_a_source_that_is_removed_and_added_again_on_a_day(tmp_path: Path, rerea
     rig.commit()  # the day has left the state
     rig.checkpoint.close()
     rig.begin()
-    assert not rig.ledger.positions("nginx")
+    assert not rig.offset
     more = b"".join(line(today + 100 + number) for number in range(7))
     rig.post(log + more if rereads else more)
     rig.commit()
