@@ -43,6 +43,11 @@ def some(texts: Sequence[str], most: int) -> str:
     return ", ".join(texts[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """A number with the words behind it, for one and for any other number."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name that does not exist. It suggests the nearest known name."""
     from difflib import get_close_matches  # only a message needs it

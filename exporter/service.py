@@ -45,7 +45,9 @@ class Service:
         budgets, is_stored = config.budgets, bool(config.exporter.state)
         self._ledger = Ledger(config.limits, time.time, config.buckets, config.prices, budgets, is_stored)
         if is_stored:
-            self._ledger.keep_history(History(config.history, config.limits, time.time))
+            history = History(config.history, config.limits, time.time)
+            history.rereads = config.exporter.start_at == "beginning"
+            self._ledger.keep_history(history)
         self._supervisor = Supervisor(self._open_ledger, self._count_error)
         self._exemplars = Exemplars(config.limits, config.buckets)
         self._monitor = StatusMonitor(self._ledger, self._supervisor, self._exemplars, self.ready)

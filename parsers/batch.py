@@ -407,6 +407,7 @@ class Batch(Struct, frozen=True, gc=False):
     * `unparsed`: the number of lines that are not understood, by reason (UNPARSED_REASONS).
     * `examples`: one raw line per reason of `unparsed`, at most 200 bytes.
     * `last_at`: the newest event time; None where no line has a time.
+    * `first_at`: the oldest event time; None also for a parser that does not know it.
     * `records`: what the lines report, in any order.
     * `skip`: names of streams (see `parsers.envelope.pieces`) that have a record which begins before `consumed` and
       continues behind it. That record is counted or dropped already, so the next parse passes over the rest of it.
@@ -420,6 +421,7 @@ class Batch(Struct, frozen=True, gc=False):
     last_at: Moment | None = None
     records: tuple[Record, ...] = ()
     skip: tuple[str, ...] = ()
+    first_at: Moment | None = None
 
     @property
     def observed(self) -> int:

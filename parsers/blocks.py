@@ -6,7 +6,7 @@ end to the reader of single lines.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, tzinfo
 from io import BytesIO
 from typing import Annotated, NamedTuple, TypeVar
@@ -16,7 +16,7 @@ from msgspec import Meta, Struct, structs
 from parsers.batch import Batch, Record
 from parsers.lines import Outcome, by_line
 from parsers.values.numbers import SECOND
-from parsers.values.times import iso, newest_known
+from parsers.values.times import iso, newest_known, oldest_known
 
 #: A block with many lines of a kind has the first of them within so many bytes.
 _SEARCHED = 1 << 18
@@ -39,13 +39,13 @@ class BlockResult(NamedTuple):
     """What a reader of blocks returns.
 
     * `records`: the records of the lines that it read.
-    * `newest`: the newest time of these lines, in nanoseconds since the epoch.
+    * `times`: times of these lines, in nanoseconds since the epoch. The oldest and the newest are among them.
     * `lines`: the number of these lines.
     * `rest`: all other lines of the block.
     """
 
     records: Sequence[Record]
-    newest: int | None
+    times: Collection[int | None]
     lines: int
     rest: bytes
 
@@ -73,12 +73,13 @@ def parse_blocks(
         results.append(result := read(rest))
         rest = result.rest
     others = by_line(rest, True, read_line)
-    times = (others.last_at, *(result.newest for result in results))
+    times = [at for result in results for at in result.times]
     return structs.replace(
         others,
         consumed=consumed,
         lines=others.lines + sum(result.lines for result in results),
-        last_at=newest_known(times),
+        last_at=newest_known((others.last_at, *times)),
+        first_at=oldest_known((others.first_at, *times)),
         records=(*(record for result in results for record in result.records), *others.records),
     )
 
@@ -95,18 +96,19 @@ def read_lines(
     for raws in parts_of(block, sign):
         found, taken = _with_times(decoded(raws, decode)), list[L]()
         known = [line for line in found if line is not None]
-        for quarter, newest, members in by_quarter(known):
+        for quarter, ends, members in by_quarter(known):
             if quarter is not None:
                 read = take(members, quarter)
                 taken += read
-                times += [newest] if len(read) == len(members) else [line.ts for line in read]
+                times += ends if len(read) == len(members) else [line.ts for line in read]
         lines += len(raws)
         if len(taken) < len(raws):
             ids = set(map(id, taken))
             rest += [raw for raw, line in zip(raws, found, strict=True) if id(line) not in ids]
     if not lines:
-        return BlockResult((), None, 0, block)
-    return BlockResult((), newest_of(times), lines - len(rest), b"".join(rest))
+        return BlockResult((), (), 0, block)
+    extremes = [min(times), max(times)] if times else []
+    return BlockResult((), list(map(time_of, extremes)), lines - len(rest), b"".join(rest))
 
 
 def parts_of(block: bytes, sign: bytes) -> Iterator[list[bytes]]:
@@ -153,24 +155,25 @@ def _are_times(texts: Sequence[str]) -> bool:
     return is_shape and max(joined[_SECONDS :: len(_TIME)], default=0) <= ord("5")
 
 
-def by_quarter(lines: Sequence[L]) -> Iterator[tuple[int | None, str, Sequence[L]]]:
+def by_quarter(lines: Sequence[L]) -> Iterator[tuple[int | None, tuple[str, str], Sequence[L]]]:
     """Group lines by quarter of an hour.
 
     Each item has the first nanosecond of the quarter since the epoch (None for times that do not exist, such as in a
-    13th month), the newest time in it as it is written, and its lines.
+    13th month), the oldest and the newest time in it as they are written, and its lines.
     """
     times, quarters = [line.ts for line in lines], _Quarters()
     if not times:
         return
-    newest = max(times)
-    if quarters[newest[:_MINUTE]] == quarters[min(times)[:_MINUTE]]:
-        yield quarters[newest[:_MINUTE]], newest, lines
+    oldest, newest = min(times), max(times)
+    if quarters[newest[:_MINUTE]] == quarters[oldest[:_MINUTE]]:
+        yield quarters[newest[:_MINUTE]], (oldest, newest), lines
         return
     groups = defaultdict[int | None, list[L]](list)
     for line in lines:
         groups[quarters[line.ts[:_MINUTE]]].append(line)
     for quarter, members in groups.items():
-        yield quarter, max([line.ts for line in members]), members
+        times = [line.ts for line in members]
+        yield quarter, (min(times), max(times)), members
 
 
 class _Quarters(dict[str, int | None]):
@@ -182,29 +185,30 @@ class _Quarters(dict[str, int | None]):
         return quarter
 
 
-def newest_of_texts(times: list[bytes], local: tzinfo) -> int | None:
-    """Return the newest of the times of text lines, which have milliseconds behind a dot.
+def times_of_texts(times: list[bytes], local: tzinfo) -> list[int]:
+    """Return the oldest and the newest of the times of text lines, which have milliseconds behind a dot, and some more.
 
-    None if there is none, or any of them is not as Dify writes it or does not exist (in a 13th month): the reader of
+    Nothing if there is none, or any of them is not as Dify writes it or does not exist (in a 13th month): the reader of
     single lines then counts the wrong times. The times are sorted.
     """
     if not times or b"".join(times).translate(DIGITS) != _TEXT_TIME * len(times):
-        return None
-    found = [iso(time, local) for time in _newest_by_minute(times)]
+        return []
+    found = [iso(time, local) for time in _ends_of_minutes(times)]
     known = [at for at in found if at is not None]
-    return max(known) if len(known) == len(found) else None
+    return known if len(known) == len(found) else []
 
 
-def _newest_by_minute(times: list[bytes]) -> list[bytes]:
-    """Return the newest time of each minute. Within a minute, texts sort like times in every time zone."""
-    newest, end = list[bytes](), 0
+def _ends_of_minutes(times: list[bytes]) -> list[bytes]:
+    """Return the oldest and newest time of each minute. Within one, texts sort like times in every time zone."""
+    ends, end = list[bytes](), 0
     times.sort()
     while end < len(times):
+        ends.append(times[end])
         end = bisect_left(times, times[end][:_SECONDS] + b":", end)  # a colon sorts behind every digit
-        newest.append(times[end - 1])
-    return newest
+        ends.append(times[end - 1])
+    return ends
 
 
-def newest_of(times: Sequence[str]) -> int | None:
-    """Return the newest of times as Dify writes them, in nanoseconds since the epoch."""
-    return iso(max(times).encode(), UTC) if times else None
+def time_of(text: str) -> int | None:
+    """Parse a time as Dify writes it in JSON."""
+    return iso(text.encode(), UTC)

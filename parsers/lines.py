@@ -46,7 +46,7 @@ def before_too_long(window: bytes, line_length: int) -> int:
 def by_line(window: bytes, final: bool, read: Callable[[bytes], Outcome]) -> Batch:
     """Make the batch of a window by calling `read` with each line, without its newline. Empty lines are ignored."""
     consumed, count = whole_lines(window, final)
-    ignored, last_at = 0, None
+    ignored, first_at, last_at = 0, None, None
     unparsed: dict[str, int] = {}
     examples: dict[str, bytes] = {}
     records: list[Record] = []
@@ -63,10 +63,10 @@ def by_line(window: bytes, final: bool, read: Callable[[bytes], Outcome]) -> Bat
             examples.setdefault(outcome, text[:EXAMPLE_LENGTH])
         else:
             records += outcome[0]
-            at = outcome[1]
-            if at is not None and (last_at is None or at > last_at):
-                last_at = at
-    return Batch(consumed, count, ignored, unparsed, examples, last_at, tuple(records))
+            if (at := outcome[1]) is not None:
+                first_at = at if first_at is None or at < first_at else first_at
+                last_at = at if last_at is None or at > last_at else last_at
+    return Batch(consumed, count, ignored, unparsed, examples, last_at, tuple(records), first_at=first_at)
 
 
 def _behind_nuls(text: bytes, outcome: Outcome, read: Callable[[bytes], Outcome]) -> Outcome:

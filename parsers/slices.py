@@ -1,13 +1,14 @@
 """Cut windows of a log at boundaries of event time, with any parser.
 
 Goals: a slice belongs to one span of event time, such as a day. The slices of a window add up to its batch. A cut costs
-a few parses of a part of the window. Only `consumed`, `skip` and `last_at` of batches are used, so the parser of a
-third party can be sliced too.
+a few parses of a part of the window. Only `consumed`, `skip`, `last_at` and `first_at` of batches are used, so the
+parser of a third party can be sliced too.
 
 Rules: the running maximum of the event times decides. The cut is before the first record whose time is at or behind the
 boundary, so records that are out of order by seconds move nothing far. A record without a time goes with the record
 before it. A time that is more than a day ahead of the clock, or of the records around it, moves nothing; its record is
-a slice of its own, which `is_late` marks. When a whole window is more than a day behind, the log begins anew there.
+a slice of its own, which `is_late` marks. Where the clock has jumped back by more than BACK, the log begins anew; a
+single record that is so far behind goes with the record before it, as a slice of its own, which `is_behind` marks.
 
 Plan: single lines are parsed to find a line that is probably the first one behind the boundary. The part before it is
 parsed once and checked by its `last_at`. Only if that check fails, the exact cut is found by bisection.
@@ -28,6 +29,10 @@ SpanOf = Callable[[int], tuple[int, int]]
 
 DAY = 86_400 * 10**9
 
+#: A time that is further behind comes from a clock that was set back, or was not set yet: in nanoseconds. Programs that
+#: write one log in two time zones, such as UTC and a local one, are at most 14 hours apart.
+BACK = 16 * 3600 * 10**9
+
 #: Before every time.
 _NEVER = -(2**63)
 
@@ -35,7 +40,7 @@ _NEVER = -(2**63)
 _WITNESSES = 15
 
 #: The number of unbelievable times per window above which the rest of the window is not searched any further.
-_MOST_DOUBTS = 64
+MOST_DOUBTS = 64
 
 #: The last so many bytes before a probable cut are parsed by themselves: records that are out of order are among them.
 _DISORDER = 8192
@@ -48,19 +53,20 @@ class Slice(Struct, frozen=True, gc=False):
     """A batch that belongs to one span of event time.
 
     `at` is the newest believed event time up to its end, in nanoseconds since the epoch; None if no record had a time.
-    `is_late` marks a record whose time is not believed.
+    `is_late` marks a record whose time is not believed, `is_behind` one that is far behind the records around it.
     """
 
     batch: Batch
     at: int | None = None
     is_late: bool = False
+    is_behind: bool = False
 
 
 def later(reached: int | None, at: int | None) -> int | None:
-    """Return the running maximum after a slice that reached `at`. A log that is a day behind begins anew."""
+    """Return the running maximum after a slice that reached `at`. Behind a jump back, a log begins anew."""
     if at is None or reached is None:
         return reached if at is None else at
-    return at if at < reached - DAY else max(reached, at)
+    return at if at < reached - BACK else max(reached, at)
 
 
 class Slicer:
@@ -74,11 +80,9 @@ class Slicer:
         self, window: bytes, final: bool, skip: tuple[str, ...], now: int, whole: Batch | None = None
     ) -> Iterator[Slice]:
         """Return the slices of a window. `now` is the clock in nanoseconds; `whole` is its batch, if it is known."""
-        if whole is not None and self._is_below(whole):
+        if whole is not None and self.holds(whole):
             yield self._slice(whole)
         elif whole is None or whole.consumed:
-            if whole is not None and self.reached is not None and _is_behind(whole, self.reached):
-                self.reached = None
             yield from _Cutter(self, self._parse, (window, final), skip, now).slices()
 
     @property
@@ -86,10 +90,17 @@ class Slicer:
         """The end of the present span. Before the first time it is before every time."""
         return _NEVER if self.reached is None else self._span_of(self.reached)[1]
 
-    def _is_below(self, batch: Batch) -> bool:
-        """Return whether a batch belongs to the present span as a whole."""
-        at = batch.last_at
-        return at is None or (at < self.end and not (self.reached is not None and at < self.reached - DAY))
+    def holds(self, batch: Batch) -> bool:
+        """Return whether a batch belongs to the present span as a whole, without a jump back in it."""
+        newest = batch.last_at
+        if newest is None:
+            return True
+        oldest = newest if batch.first_at is None else batch.first_at
+        return newest < self.end and not self.is_behind(oldest, newest)
+
+    def is_behind(self, at: int, newest: int) -> bool:
+        """Return whether a time is too far behind the running maximum, or behind a newer time of its batch."""
+        return at < (newest if self.reached is None else max(self.reached, newest)) - BACK
 
     def _slice(self, batch: Batch) -> Slice:
         if batch.last_at is not None and (self.reached is None or batch.last_at > self.reached):
@@ -118,9 +129,7 @@ class _Cutter:
             batch = self._parse(stop)
             if not batch.consumed and stop == len(window):
                 return
-            if not self._begin and slicer.reached is not None and _is_behind(batch, slicer.reached):
-                slicer.reached = None
-            if batch.consumed and _is_before(batch, slicer.end):
+            if batch.consumed and slicer.holds(batch):
                 yield self._take(batch)
             else:
                 yield from self._exact_cut(stop)
@@ -131,13 +140,13 @@ class _Cutter:
             self._window[self._begin : stop], self._final and stop == len(self._window), self._skip
         )
 
-    def _take(self, batch: Batch, is_late: bool = False) -> Slice:
+    def _take(self, batch: Batch, is_late: bool = False, is_behind: bool = False) -> Slice:
         self._begin += batch.consumed
         self._skip = batch.skip
         slicer = self._slicer
         if not is_late and batch.last_at is not None and (slicer.reached is None or batch.last_at > slicer.reached):
             slicer.reached = batch.last_at
-        return Slice(batch, slicer.reached, is_late)
+        return Slice(batch, slicer.reached, is_late, is_behind)
 
     def _probable_cut(self) -> int:
         """Return the offset of a line that is probably the first one behind the boundary, and behind `begin`.
@@ -146,7 +155,7 @@ class _Cutter:
         half of the length of the last span, because spans of the same length are often similar.
         """
         window, end = self._window, self._slicer.end
-        if self._doubts > _MOST_DOUBTS:
+        if self._doubts > MOST_DOUBTS:
             return len(window)
         if self._crossed != end:
             if not self._is_behind(self._last_line(), end):
@@ -198,41 +207,46 @@ class _Cutter:
         return False
 
     def _exact_cut(self, stop: int) -> Iterator[Slice]:
-        """Return the slices up to the first record that is behind the boundary. It begins before `stop`."""
-        end, shortest = self._slicer.end, self._begin
+        """Return the slices up to the first record that the present span does not hold. It begins before `stop`."""
+        shortest = self._begin
         while middle := self._line_between(max(shortest, self._begin), stop):
             batch = self._parse(middle)
             if not batch.consumed:
                 shortest = middle
-            elif _is_before(batch, end):
+            elif self._slicer.holds(batch):
                 yield self._take(batch)
             else:
                 stop = middle
 
     def _cross(self) -> Iterator[Slice]:
-        """Look at the first record. Advance to its span, or return it as a slice if its time is not believed."""
-        record, end = self._first_record(self._begin, self._skip), self._slicer.end
+        """Look at the first record. Begin at its time, or return it as a slice if its time is not believed."""
+        record, slicer = self._first_record(self._begin, self._skip), self._slicer
         if not record.consumed:
             # No record ends in this window, or it is not searched any further.
             self._begin = len(self._window)
-        elif record.last_at is None or record.last_at < end:
-            self._doubts += 1
-            yield self._take(record)
+        elif record.last_at is None or slicer.holds(record):
+            yield from self._doubt(self._take(record))
         elif self._is_believed(record, record.last_at):
-            self._slicer.reached = record.last_at
+            slicer.reached = record.last_at
             self._first, self._length = self._begin, self._begin - self._first
         else:
-            self._doubts += 1
-            yield self._take(record, is_late=True)
-            if self._doubts > _MOST_DOUBTS and (rest := self._parse(len(self._window))).consumed:
-                self._begin = len(self._window)
-                yield Slice(rest, self._slicer.reached)
+            is_behind = slicer.is_behind(record.last_at, record.last_at)
+            yield from self._doubt(self._take(record, not is_behind, is_behind))
+
+    def _doubt(self, each: Slice) -> Iterator[Slice]:
+        """Return a record whose time decides nothing; after many of them also the rest of the window."""
+        self._doubts += 1
+        yield each
+        if self._doubts > MOST_DOUBTS and (rest := self._parse(len(self._window))).consumed:
+            self._begin = len(self._window)
+            yield Slice(rest, self._slicer.reached)
 
     def _is_believed(self, record: Batch, at: int) -> bool:
         reached = self._slicer.reached
         if at > self._now + DAY:
             return False
-        if reached is not None and at <= reached + DAY:
+        is_behind = self._slicer.is_behind(at, at)
+        if reached is not None and not is_behind and at <= reached + DAY:
             return True
         begin, skip, votes = self._begin + record.consumed, record.skip, 0
         for _ in range(_WITNESSES):
@@ -241,7 +255,8 @@ class _Cutter:
                 break
             begin, skip = begin + record.consumed, record.skip
             if record.last_at is not None:
-                votes += 1 if record.last_at >= at - DAY else -1
+                alike = record.last_at <= at + BACK if is_behind else record.last_at >= at - DAY
+                votes += 1 if alike else -1
         return votes >= 0
 
     def _first_record(self, begin: int, skip: tuple[str, ...]) -> Batch:
@@ -266,12 +281,3 @@ class _Cutter:
             else:
                 short = middle
         return batch
-
-
-def _is_before(batch: Batch, end: int) -> bool:
-    return batch.last_at is None or batch.last_at < end
-
-
-def _is_behind(batch: Batch, reached: int) -> bool:
-    """Return whether the newest time of a batch is more than a day before the time that was reached."""
-    return batch.last_at is not None and batch.last_at < reached - DAY

@@ -1,6 +1,7 @@
 """Enters merged logs into a ledger step by step, and writes what it would have shown at the end of each step."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
@@ -15,6 +16,7 @@ from exporter.ledger.snapshot import snapshot_of
 from exporter.ledger.state import State
 from exporter.metrics.families import Gauges
 from exporter.metrics.gauges import computed_gauges
+from exporter.replay import event_times
 from exporter.replay.jobs import Job, plan_of
 from exporter.replay.workers import Workers
 from parsers.batch import Batch
@@ -50,10 +52,17 @@ def backfill(
     filled, step = _Filled(config, options, write), Steps(options.step)
     cut = Within(step, filled.history.span_of) if options.goes_on else step
     plan = plan_of(filled.ledger, config.limits.line_length, cut)
+    late, behind = Counter[str](), Counter[str]()
     for end, job, each, postings in merged(jobs, plan, step, say, workers):
         assert job.source is not None
         filled.enter(end // SECOND, job.source.name, each, postings)
         advance(job.file, each.batch)
+        late[job.source.name] += each.batch.lines if each.is_late else 0
+        behind[job.source.name] += each.batch.lines if each.is_behind else 0
+    for sentence, found in ((event_times.ahead, late), (event_times.behind, behind)):
+        for source, lines in found.items():
+            if lines:
+                say(sentence(source, lines))
     return filled.finish()
 
 
@@ -79,7 +88,7 @@ class _Filled:
             self._begin(self._end + self._options.step)
         if not self._end and end:
             self._begin(end)
-        self.ledger.enter(source, each.batch, each.at, each.is_late, postings)
+        self.ledger.enter_slice(source, each, postings)
 
     def finish(self) -> State:
         """Write the last step, and a sample with the runs whose outcome is final only now."""

@@ -1,6 +1,7 @@
 """The command line `dify-exporter`: one module per command."""
 
 import gc
+import signal
 from importlib import import_module
 from typing import Any
 
@@ -37,11 +38,17 @@ class _Commands(click.Group):
             return super().main(*args, **named)
 
     def invoke(self, ctx: click.Context) -> object:
-        """End a command on Ctrl-C without a traceback, with the exit code that shells use for SIGINT."""
+        """End a command on a signal, and if its reader has exited, with the exit code that shells use for that."""
+        from exporter.cli.limits import discard_output
+
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise SystemExit(130) from None
+        except KeyboardInterrupt as error:
+            click.echo("dify-exporter: interrupted: there is no result", err=True)
+            raise SystemExit(signals.exit_code(error)) from None
+        except BrokenPipeError:
+            discard_output()
+            raise SystemExit(128 + signal.SIGPIPE) from None
 
 
 @click.group(cls=_Commands, context_settings=_SETTINGS)
@@ -58,5 +65,6 @@ def main() -> None:
     Each option has an environment variable, such as DIFY_EXPORTER_CONFIG for --config and DIFY_EXPORTER_REPLAY_OUTPUT
     for `replay --output`.
 
-    Exit codes: 0 success, 1 problems found, 2 wrong usage, invalid configuration or unreadable input, 130 interrupted.
+    Exit codes: 0 success, 1 problems found, 2 wrong usage, invalid configuration or unreadable input; 129, 130,
+    141 and 143: ended by SIGHUP, Ctrl-C, a reader that has exited, and SIGTERM.
     """

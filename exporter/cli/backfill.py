@@ -26,6 +26,7 @@ from exporter.cli.parsing import cluster_option, processes_option, workers_or_st
 from exporter.cli.replay import progress, say, tune_memory
 from exporter.config.settings import Config
 from exporter.persistence.checkpoint import Checkpoint, LockedError
+from exporter.process.signals import BLOCKED
 from exporter.replay.errors import InputError
 from exporter.replay.jobs import Job
 from exporter.replay.named import named_files
@@ -229,8 +230,7 @@ def _blocks(target: Path, promtool: str) -> Iterator[tuple[Write, _Finish]]:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    both = {signal.SIGINT, signal.SIGTERM}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, both)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +23,7 @@ _NO_MEMORY = (
 #: Made before the memory is used up.
 _EXIT = SystemExit(2)
 
-#: Errors of a write to standard output. EPIPE is not among them: click ends a command whose reader has exited.
+#: Errors of a write to standard output, beside EPIPE.
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 
@@ -46,14 +47,17 @@ def sentences() -> Iterator[None]:
             raise
         os.write(2, _NO_MEMORY)  # `stop` itself needs memory
         raise _EXIT from None
+    except BrokenPipeError:  # the rest of the output was not taken
+        discard_output()
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except OSError as error:
         if error.filename is not None or error.errno not in _CANNOT_WRITE:
             raise
-        _discard_output()
+        discard_output()
         stop(f"standard output cannot be written: {error.strerror}")
 
 
-def _discard_output() -> None:
+def discard_output() -> None:
     """Redirect standard output to /dev/null, so that the interpreter does not write its buffer again at exit."""
     with suppress(UnsupportedOperation):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -23,6 +23,7 @@ from exporter.ledger.snapshot import Snapshot
 from exporter.messages import printable, redact
 from exporter.metrics.exposition import render
 from exporter.metrics.gauges import computed_gauges
+from exporter.process.signals import exit_code
 from exporter.replay.errors import InputError
 from exporter.replay.event_times import shown
 from exporter.replay.jobs import Job, jobs_of, run
@@ -31,6 +32,7 @@ from exporter.replay.notes import Notes
 from exporter.replay.span import ALWAYS, Span
 from parsers.batch import Batch
 from parsers.values.numbers import SECOND
+from parsers.values.times import LATEST
 
 #: The width of tables that are written into a file or a pipe.
 _WIDTH = 140
@@ -39,8 +41,9 @@ _WIDTH = 140
 #: malloc/malloc.c is 32 MiB.
 _LARGE_BLOCK = 31 << 20
 
-#: The exit code that shells use for SIGINT.
-_INTERRUPTED = 130
+
+#: The oldest time of an option: a year behind the beginning of Unix time, so that no time zone leads before it.
+OLDEST = 365 * 86_400 * SECOND
 
 
 class Moment(click.ParamType[int]):
@@ -62,14 +65,18 @@ def moment(value: str, local: tzinfo) -> int:
     """
     if ago := re.fullmatch(r"(\d{1,6})([smhdw])", value):
         seconds = int(ago[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[ago[2]]
-        return time.time_ns() - seconds * SECOND
-    try:
-        found = datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError(
-            f'expected a time such as 2026-11-23T08:00:00Z, or how long ago: 30m, 2h, 1w; found "{value}"'
-        ) from None
-    return round((found if found.tzinfo else found.replace(tzinfo=local)).timestamp() * SECOND)
+        at = time.time_ns() - seconds * SECOND
+    else:
+        try:
+            found = datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError(
+                f'expected a time such as 2026-11-23T08:00:00Z, or how long ago: 30m, 2h, 1w; found "{value}"'
+            ) from None
+        at = round((found if found.tzinfo else found.replace(tzinfo=local)).timestamp() * SECOND)
+    if not OLDEST <= at <= LATEST:
+        raise ValueError(f'expected a time in the years 1971 to 2260, found "{value}"')
+    return at
 
 
 @click.command(short_help="Read logs once and show what they contain.")
@@ -116,8 +123,8 @@ def replay(config_path: Path, files: tuple[str, ...], output: str, **options: An
                 for step in run(jobs, ledger, config.limits.line_length, span, notes, workers):
                     advance(step.batch)
                     notes.add(step)
-        except KeyboardInterrupt:
-            code = _INTERRUPTED
+        except KeyboardInterrupt as error:
+            code = exit_code(error)
     if not notes.has_read:
         stop(*(notes.skipped if notes.inputs == 1 else ["no input could be read"]))
     snapshot = ledger.snapshot(None)

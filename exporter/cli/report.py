@@ -14,7 +14,7 @@ from msgspec import structs
 
 from exporter.cli.options import candidates_or_stop, config_option, load_if_named, state_folder, stop
 from exporter.cli.parsing import cluster_option, processes_option, workers_or_stop
-from exporter.cli.replay import moment, progress, say, tune_memory
+from exporter.cli.replay import OLDEST, moment, progress, say, tune_memory
 from exporter.config.settings import Config
 from exporter.ledger.calendar import midnight
 from exporter.ledger.money import currency as checked_currency
@@ -100,7 +100,16 @@ def _query(config: Config, options: dict[str, Any]) -> Query:
         query = structs.replace(query, until=time.time_ns())
     if query.since is not None and query.until is not None and query.since >= query.until:
         raise ValueError("--since must be before --until: nothing lies between them")
+    if options["compare"] and not _has_before(query):
+        raise ValueError("--compare: the span before would begin before the year 1971: choose a shorter span")
     return query
+
+
+def _has_before(query: Query) -> bool:
+    try:
+        return (query.before().since or 0) >= OLDEST
+    except (ValueError, OverflowError):  # before the year 1
+        return False
 
 
 def _limited(query: Query, options: dict[str, Any]) -> Query:
@@ -119,7 +128,7 @@ def _limited(query: Query, options: dict[str, Any]) -> Query:
 
 
 def _month(text: str, query: Query) -> dict[str, int | None]:
-    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text) or text < "1971":
+    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text) or not "1971" <= text < "2261":
         raise ValueError(f'--month: expected a month such as 2026-11, found "{text}"')
     first = datetime.fromisoformat(f"{text}-01").date()
     following = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)

@@ -9,13 +9,16 @@ from exporter.ledger.change_tracker import ChangeTracker
 from exporter.ledger.series import Labels, Limits, clean
 from parsers.batch import OTHER
 
-#: The tables of a book, with their label names. LINES counts lines, DROPPED_TIMES the times that were not understood.
-LINES, DROPPED_TIMES = "lines", "dropped_times"
+#: The tables of a book, with their label names. LINES counts all lines, UNPARSED those that were not understood,
+#: BEHIND those whose time is far behind the lines around them, and DROPPED_TIMES the times that were not understood.
+LINES, UNPARSED, BEHIND, DROPPED_TIMES = "lines", "unparsed", "behind", "dropped_times"
 REQUESTS, FAILED_REQUESTS, RUNS, ERRORS = "requests", "failed_requests", "runs", "errors"
 TOKENS, COST, UNPRICED_TOKENS = "tokens", "cost", "unpriced_tokens"
 DURATIONS, FIRST_TOKENS = "durations", "first_tokens"
 TABLES: Mapping[str, tuple[str, ...]] = {
     LINES: (),
+    UNPARSED: (),
+    BEHIND: (),
     DROPPED_TIMES: (),
     REQUESTS: ("route", "status_class"),
     FAILED_REQUESTS: ("route", "reason"),

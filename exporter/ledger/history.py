@@ -51,6 +51,8 @@ class History:
 
     def __init__(self, config: HistoryConfig, limits: Limits, clock: Callable[[], float], unit: Unit = "day") -> None:
         """`unit` is the span of time of a book. Only days can be closed."""
+        #: A source that was removed and is added again reads its logs from their beginning.
+        self.rereads = False
         self.books: dict[BookKey, Book] = {}
         self.closed: ChangeTracker[str, str] = ChangeTracker()
         #: Functions that enter what waits outside of the books.
@@ -104,14 +106,15 @@ class History:
     def closed_books(self, sources: frozenset[str]) -> dict[BookKey, Book]:
         """The books that are complete and wait for the archive.
 
-        Books of other sources are always complete. Those of another time zone stay for some days, because they
-        continue if a reload brings the zone back.
+        Books of another time zone, and of a source that is not configured, stay for some days, because they continue
+        if the zone or the source is configured again. If the source then reads its logs again, its books do not
+        continue, so they are complete.
         """
         kept = self._day(round((self._clock() - NEWEST_DAYS * 86_400) * SECOND))
 
         def is_complete(zone_name: str, day: str, source: str) -> bool:
             if source not in sources:
-                return True
+                return self.rereads or day < kept
             return day < kept if zone_name != self.config.timezone else day <= self.closed.get(source, "")
 
         return {key: book for key, book in self.books.items() if key[1] != LATE and is_complete(*key)}

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import structs
 
 from exporter import catalogue as c
-from exporter.ledger.book import LINES, BookKey, Entries
+from exporter.ledger.book import BEHIND, LINES, UNPARSED, BookKey, Entries
 from exporter.ledger.budgets import Budget, Budgets
 from exporter.ledger.change_tracker import ChangeTracker
 from exporter.ledger.fold_joins import advance, finalize_runs
@@ -128,15 +128,14 @@ class Ledger:
                 self._windows.forget(window.source, file)
             return position
 
-    def enter(
-        self, source: str, batch: Batch, at: int | None = None, is_late: bool = False, postings: Postings | None = None
-    ) -> None:
-        """Enter a batch without a position, as a replay does. `at` and `is_late` are those of its slice.
+    def enter(self, source: str, batch: Batch, at: int | None = None, is_late: bool = False) -> None:
+        """Enter a batch without a position. `at` and `is_late` are those of its slice."""
+        self.enter_slice(source, Slice(batch, at, is_late))
 
-        `postings` are the sums of other records of that slice.
-        """
+    def enter_slice(self, source: str, each: Slice, postings: Postings | None = None) -> None:
+        """Enter a slice without a position, as a replay does. `postings` are the sums of other records of it."""
         with self._lock:
-            self._enter(self._source_ledger(source), Slice(batch, at, is_late), postings)
+            self._enter(self._source_ledger(source), each, postings)
 
     def count(self, metric: c.Metric, labels: Labels, amount: int = 1) -> None:
         """Add to a counter that does not depend on log lines, such as a source's errors."""
@@ -254,6 +253,10 @@ class Ledger:
             postings.enter(ledger)
         if batch.lines:
             ledger.books.add(LINES, (), batch.lines)
+        if batch.unparsed:
+            ledger.books.add(UNPARSED, (), sum(batch.unparsed.values()))
+        if each.is_behind:
+            ledger.books.add(BEHIND, (), batch.lines)
         post(ledger, batch.records)
         ledger.joins.streams.trim(ledger.joins.capacity)
         if not self._is_stored:

@@ -131,12 +131,13 @@ def _has_more(database: sqlite3.Connection, key: BookKey, entries: Entries) -> b
     """Whether the archive has a row of this key with more lines."""
     stored = database.execute("SELECT book FROM days WHERE (timezone, day, source) = (?, ?, ?)", key).fetchone()
     try:
-        return stored is not None and _lines(_decode(*stored)) > _lines(entries)
+        return stored is not None and lines_of(_decode(*stored)) > lines_of(entries)
     except _DAMAGES:
         return False
 
 
-def _lines(entries: Entries) -> int:
+def lines_of(entries: Entries) -> int:
+    """The number of lines in a book."""
     lines = entries.get((LINES,), 0)
     return 0 if isinstance(lines, dict) else int(lines)
 

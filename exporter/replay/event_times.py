@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from exporter.messages import counted
 from parsers.batch import Batch
 from parsers.parser import Parser
+from parsers.slices import BACK, MOST_DOUBTS
 from parsers.values.numbers import SECOND
 
 
@@ -57,6 +59,24 @@ class EventTimes(Struct):
         if self.first is None or self.last is None:
             return "no event has a time"
         return f"events from {shown(self.first)} to {shown(self.last)}"
+
+
+def ahead(source: str, lines: int) -> str:
+    """The sentence for lines of a source whose time is not believed, where they count with the lines around them."""
+    return (
+        f"source {source}: the time of {counted(lines, 'line is', 'lines are')} not believed, because it is more than "
+        "a day ahead of the clock or of the lines around it; counted with the lines before"
+    )
+
+
+def behind(source: str, lines: int) -> str:
+    """The sentence for lines of a source whose time is far behind the lines before them."""
+    # A window with many of them is not searched to its end.
+    found = counted(lines, "line is", "lines are") if lines <= MOST_DOUBTS else f"{lines:,} or more lines are"
+    return (
+        f"source {source}: the time of {found} more than {BACK // SECOND // 3600} hours before the lines around it; "
+        "counted with the lines before"
+    )
 
 
 def shown(at: int) -> str:

@@ -112,7 +112,7 @@ def run(
             for source, each, postings in reader.read(number):
                 counted = span.holds(each.at)
                 if counted:
-                    ledger.enter(source, each.batch, each.at, each.is_late, postings)
+                    ledger.enter_slice(source, each, postings)
                 yield Step(source, each.batch, counted)
 
 
@@ -175,7 +175,7 @@ class Reader:
                 for each, postings in self._parsed(log):
                     reached = later(reached, each.at)
                     at = begun if reached is None else reached
-                    yield log.found.source, Slice(each.batch, at, each.is_late), postings
+                    yield log.found.source, structs.replace(each, at=at), postings
         except InputError as error:
             name = address(log.job.file)
             self._listener.failed(InputError(f"{name}: cannot be read: {log.damage[0]}") if log.damage else error)

@@ -54,7 +54,7 @@ def _without_copies(files: list[str], say: Callable[[str], None]) -> list[str]:
                 say(f"{address(file)}: is a copy of {address(other)} and is counted once")
                 break
             if copy == other:
-                say(f"{address(other)}: is a copy of the beginning of {address(file)} and is counted once")
+                say(f"{address(other)}: is a copy of {address(file)}, or of its beginning, and is counted once")
                 kept[number] = file, sample
                 break
         else:
@@ -72,7 +72,10 @@ def _sample(file: str) -> bytes:
 
 
 def _copy_of(file: str, other: str) -> str:
-    """The one of two files with the same beginning that has no byte more than the other; "" if they differ."""
+    """The one of two files with the same beginning that has no byte more than the other; "" if they differ.
+
+    Of two equal ones it is the address, because only a file of this machine can be the log that `serve` goes on with.
+    """
     with open_input(file, on_damage=lambda _: None) as one, open_input(other, on_damage=lambda _: None) as two:
         while True:
             blocks = filled(one.read, _BLOCK), filled(two.read, _BLOCK)
@@ -82,4 +85,4 @@ def _copy_of(file: str, other: str) -> str:
             if len(blocks[0]) != len(blocks[1]):
                 return file if len(blocks[0]) < len(blocks[1]) else other
             if not length:
-                return file
+                return other if remote.is_remote(other) and not remote.is_remote(file) else file

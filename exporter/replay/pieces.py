@@ -27,7 +27,7 @@ from exporter.replay.inputs import open_file, open_input
 from parsers.batch import Batch
 from parsers.parser import ENTRY_POINTS, Parser
 from parsers.slices import Slice, SpanOf
-from parsers.values.times import newest_known
+from parsers.values.times import newest_known, oldest_known
 
 #: How many bytes are read at once to find the end of a line.
 _LOOK = 1 << 16
@@ -179,8 +179,9 @@ def _result(plan: Plan, piece: Piece, begin: int, slices: Iterable[Slice]) -> Re
     return Result(begin, position, skip, parsed)
 
 
-def _span(each: Slice, plan: Plan) -> tuple[object, bool]:
-    return None if plan.span_of is None or each.at is None else plan.span_of(each.at), each.is_late
+def _span(each: Slice, plan: Plan) -> tuple[object, bool, bool]:
+    span = None if plan.span_of is None or each.at is None else plan.span_of(each.at)
+    return span, each.is_late, each.is_behind
 
 
 def _sum(first: Slice, second: Slice) -> Slice:
@@ -193,10 +194,11 @@ def _sum(first: Slice, second: Slice) -> Slice:
         unparsed=dict(Counter(one.unparsed) + Counter(two.unparsed)),
         examples={**two.examples, **one.examples},
         last_at=newest_known((one.last_at, two.last_at)),
+        first_at=oldest_known((one.first_at, two.first_at)),
         records=one.records,
         skip=two.skip if two.consumed else one.skip,
     )
-    return Slice(batch, second.at if second.at is not None else first.at, first.is_late)
+    return structs.replace(first, batch=batch, at=first.at if second.at is None else second.at)
 
 
 def _listed(versions: Iterable[tuple[str, str]]) -> str:

@@ -4,6 +4,7 @@ This is the only module that loads fsspec. Addresses and the errors of filesyste
 shows only `exporter.messages.address`.
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,13 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _FETCH = 8 << 20
 
 #: What distinguishes two versions of an object, in the order of preference: the names of the filesystems.
-_VERSIONS = ("ETag", "etag", "generation", "md5Hash", "LastModified", "last_modified", "mtime", "modificationTime")
+_VERSIONS = (
+    "ETag", "etag", "generation", "md5Hash", "LastModified", "last_modified", "Last-Modified", "mtime",
+    "modificationTime",
+)  # fmt: skip
+
+#: Packages that log what they try again, and the traceback of an error that becomes a sentence here.
+_TALKATIVE = ("gcsfs", "s3fs", "fsspec", "azure")
 
 _REFUSED = "may not be read: the credentials are missing or do not suffice"
 
@@ -44,12 +51,15 @@ def expanded(name: str) -> list[str]:
 
 @contextmanager
 def opened(name: str) -> Iterator[BufferedReader]:
-    """Open an address. Raises InputError, also for what happens while it is read."""
+    """Open an address. Raises InputError, also for what happens while it is read, and if it was replaced meanwhile."""
+    before = version(name)
     with _errors(name):
         system, path = _resolved(name)
         file = system.open(path, "rb", block_size=_FETCH, cache_type="readahead")
     with file, BufferedReader(_RemoteFile(name, file), 1 << 20) as reader:
         yield cast(BufferedReader, reader)
+    if version(name) != before:
+        raise InputError(f"{address(name)}: was changed while it was read: run the command again")
 
 
 def size(file: BufferedReader) -> int | None:
@@ -63,6 +73,7 @@ def version(name: str) -> str:
     """What distinguishes the present content of an address from another one, without reading it. Raises InputError."""
     with _errors(name):
         system, path = _resolved(name)
+        system.invalidate_cache()
         details = system.info(path)
     found = next((str(details[key]) for key in _VERSIONS if details.get(key)), "")
     return f"{details.get('size')} {found}"
@@ -98,6 +109,8 @@ def _resolved(name: str) -> tuple[Any, str]:
         from fsspec.core import url_to_fs  # type: ignore[import-untyped]
     except ImportError:
         raise InputError(f"{address(name)}: install dify-exporter[remote] to read such addresses") from None
+    for package in _TALKATIVE:
+        logging.getLogger(package).setLevel(logging.CRITICAL + 1)
     system, path = url_to_fs(name)
     return system, path
 
@@ -105,27 +118,35 @@ def _resolved(name: str) -> tuple[Any, str]:
 @contextmanager
 def _errors(name: str) -> Iterator[None]:
     """Raise InputError for anything that a filesystem raises: each one has errors of its own."""
-    shown = address(name)
     try:
         yield
     except InputError:
         raise
-    except FileNotFoundError as error:
-        # The filesystem of HTTP raises this error for any other one too.
-        cause = error.__cause__
-        if getattr(cause, "status", None) in (401, 403):
-            raise InputError(f"{shown}: {_REFUSED}") from None
-        if isinstance(cause, OSError):
-            raise InputError(f"{shown}: the server cannot be reached") from None
-        raise InputError(f"{shown}: does not exist") from None
-    except PermissionError:
-        raise InputError(f"{shown}: {_REFUSED}") from None
-    except ImportError as error:
-        raise InputError(f"{shown}: a package is missing: {error}") from None
-    except ValueError as error:
-        raise InputError(f"{shown}: cannot be read: {_reason(error, name)}") from None
     except Exception as error:
-        raise InputError(f"{shown}: cannot be read: {type(error).__name__}: {_reason(error, name)}") from None
+        raise InputError(f"{address(name)}: {_problem(error, name)}") from None
+
+
+def _problem(error: Exception, name: str) -> str:
+    # The filesystem of HTTP raises FileNotFoundError for any other error too.
+    cause = error.__cause__ if isinstance(error, FileNotFoundError) else error
+    status = _status(cause)
+    if isinstance(error, PermissionError) or status in (401, 403):
+        return _REFUSED
+    if status == 404 or (isinstance(error, FileNotFoundError) and not isinstance(cause, OSError) and status is None):
+        return "does not exist"
+    if isinstance(error, FileNotFoundError):
+        return "the server cannot be reached" if status is None else f"the server answers with the status {status}"
+    if isinstance(error, ImportError):
+        return f"a package is missing: {error}"
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    return f"cannot be read: {kind}{_reason(error, name)}"
+
+
+def _status(error: object) -> int | None:
+    """The status of an HTTP answer that became an error. The clients keep it in different places."""
+    places = (error, getattr(error, "response", None))
+    found = (getattr(place, name, None) for place in places for name in ("status", "status_code", "code"))
+    return next((each for each in found if isinstance(each, int)), None)
 
 
 def _reason(error: Exception, name: str) -> str:

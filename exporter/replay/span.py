@@ -1,17 +1,20 @@
 """The part of a log that a replay counts, and the boundaries at which it is cut."""
 
+from datetime import UTC
+
 from msgspec import Struct
 
+from exporter.ledger.calendar import Spans
 from parsers.slices import SpanOf
 
-#: Before and behind every time.
-_ALWAYS = -(2**63), 2**63
+#: Spans are at most a day long, because a clock that jumps back is found within a span only if that is short.
+_DAYS = Spans("day", UTC)
 
 
 class Span(Struct, frozen=True):
     """The event times that count, in nanoseconds since the epoch: [since, until).
 
-    With `calendar`, a log is also cut at the boundaries of the calendar's spans.
+    A log is also cut at the boundaries of the calendar's spans: days, or shorter ones.
     """
 
     since: int | None = None
@@ -30,7 +33,7 @@ class Span(Struct, frozen=True):
         return None if self == ALWAYS else self._between
 
     def _between(self, at: int) -> tuple[int, int]:
-        begin, end = _ALWAYS if self.calendar is None else self.calendar(at)
+        begin, end = (self.calendar or _DAYS)(at)
         for boundary in (self.since, self.until):
             if boundary is not None:
                 begin, end = (begin, min(end, boundary)) if at < boundary else (max(begin, boundary), end)

@@ -11,10 +11,11 @@ from threading import Thread
 
 from msgspec import structs
 
+from exporter.process.signals import BLOCKED
 from exporter.replay.errors import WorkersError
 from exporter.replay.feed import BLOCK
 from exporter.replay.inputs import Input
-from exporter.replay.pieces import Piece, Plan, Result, parse_piece
+from exporter.replay.pieces import Piece, Plan, Result, parse_piece, version
 
 #: How many pieces per processor are parsed, or wait for earlier ones. It bounds the memory for results.
 _AHEAD = 3
@@ -50,20 +51,20 @@ class Workers:
         return (not is_only and (size or _LARGE) >= _LARGE_PACKED) if log.size is None else log.size >= _LARGE
 
     def located(self, plan: Plan, log: Input) -> Plan:
-        """The plan with the name that a worker opens. A file may be renamed while it is read."""
+        """The plan with what a worker opens: a local file, which may be renamed, or a version of an object."""
         plan.parser.prepare()  # once, so that the processes share the memory
-        return (
-            plan if log.descriptor is None else structs.replace(plan, file=f"/proc/{os.getpid()}/fd/{log.descriptor}")
-        )
+        if log.descriptor is None:
+            return structs.replace(plan, version=version(plan.file))
+        return structs.replace(plan, file=f"/proc/{os.getpid()}/fd/{log.descriptor}")
 
     def submit(self, plan: bytes, piece: Piece) -> "Future[Result]":
         """Start to parse a piece; `plan` is pickled."""
-        # The first call forks. Python's fork hooks would lose an interrupt, and only this process handles interrupts.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # The first call forks. Python's fork hooks would lose a signal, and only this process handles signals.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         try:
             return self._executor.submit(parse_piece, (), plan, piece)
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def result(self, future: "Future[Result]") -> Result:
         """Wait for a piece. Raises InputError, and WorkersError."""
@@ -99,7 +100,7 @@ def _end(executor: Executor) -> None:
     """End the processes at once, whatever they are doing."""
     executor.shutdown(wait=False, cancel_futures=True)
     for process in multiprocessing.active_children():
-        process.terminate()
+        process.kill()
 
 
 def _begin() -> None:

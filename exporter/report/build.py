@@ -51,13 +51,14 @@ def build(query: Query, gathered: Gathered, options: Options, now: int) -> Repor
     rows = _rows(query, shown, options)
     data = [_labels(query, key) | row.as_data(figures, options.prices) for key, row in sorted(rows.rows.items())]
     totals = rows.total.as_data(figures, options.prices)
-    failures = None
+    failures, sentences = None, list(incomplete.sentences(gathered, shown, query, now))
     if options.compare:
         before = query.before()
         books = [each for each in gathered.books if before.holds(each.begin)]
         earlier, failures = _rows(before, books, options), Failures(books)
         data = _compared(query, before, (rows, earlier), options)
         totals["previous"] = earlier.total.as_data(figures, options.prices)
+        sentences += incomplete.before(gathered, before)
     since, until = _limits(query, shown)
     return {
         "since": since,
@@ -68,7 +69,7 @@ def build(query: Query, gathered: Gathered, options: Options, now: int) -> Repor
         "rows": data,
         "totals": totals,
         "failures": Failures(shown).as_data(failures),
-        "incomplete": [*incomplete.sentences(gathered, shown, query, now), *_unpriced(rows, options)],
+        "incomplete": [*sentences, *_unpriced(rows, options)],
     }
 
 

@@ -52,7 +52,11 @@ def from_history(folder: Path) -> Gathered:
     recent = {} if state is None else state.history
     stored, sentences = archive.read(folder)
     books: dict[BookKey, Entries] = {key: present(book) for key, book in recent.items() if book is not None}
-    return _gathered({**books, **stored}, tuple(sentences), is_history=True)
+    # A day is in both if its source began it anew, or if it moves just now. The archive would keep the larger one too.
+    for key, book in stored.items():
+        if archive.lines_of(book) >= archive.lines_of(books.get(key, {})):
+            books[key] = book
+    return _gathered(books, tuple(sentences), is_history=True)
 
 
 def from_logs(

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from datetime import date, timedelta
 
-from exporter.ledger.book import DROPPED_TIMES, LINES
-from exporter.messages import some
+from exporter.ledger.book import BEHIND, DROPPED_TIMES, LINES, UNPARSED
+from exporter.messages import counted, some
+from exporter.replay.event_times import behind
 from exporter.report.gather import Dated, Gathered
 from exporter.report.query import Query
 
@@ -22,9 +23,21 @@ def sentences(gathered: Gathered, shown: list[Dated], query: Query, now: int) ->
         yield from _of_source(source, gathered, shown, query)
     for source, lines in sorted(gathered.late.items()):
         yield (
-            f"source {source}: {lines:,} lines are in no row, because their time is not believed, or because they were "
-            "read after their day was closed"
+            f"source {source}: {counted(lines, 'line is', 'lines are')} in no row, because the time is not believed, "
+            "or the day was closed before"
         )
+
+
+def before(gathered: Gathered, query: Query) -> Iterator[str]:
+    """What is not whole in the span before. `query` is that of the span before."""
+    assert query.since is not None
+    assert query.until is not None
+    begin, end = (query.moment(at).date().isoformat() for at in (query.since, query.until))
+    first = gathered.books[0] if gathered.books else None
+    if first is None or first.begin >= query.until:
+        yield f"{begin} to {end}: the span before has no line, so its figures are 0"
+    elif first.day > begin:
+        yield f"{begin} to {end}: the span before is not whole, because the first line is of {first.day}"
 
 
 def _of_source(source: str, gathered: Gathered, shown: list[Dated], query: Query) -> Iterator[str]:
@@ -38,7 +51,15 @@ def _of_source(source: str, gathered: Gathered, shown: list[Dated], query: Query
         yield f"{some(silent, _MAX_NAMED)}: source {source} has no line, and it has lines before and after"
     dropped = sum(_number(each, DROPPED_TIMES) for each in own)
     if dropped:
-        yield (f"source {source}: {dropped:,} times were not understood, their lines count with the lines before them")
+        yield (
+            f"source {source}: {counted(dropped, 'time was', 'times were')} not understood, and the lines count with "
+            "the lines before them"
+        )
+    if lines := sum(_number(each, BEHIND) for each in own):
+        yield behind(source, lines)
+    if lines := sum(_number(each, UNPARSED) for each in own):
+        found = counted(lines, "line was", "lines were")
+        yield f"source {source}: {found} not understood, and what they hold is in no row"
     other = [each for each in own if each.timezone != str(query.local)]
     if other:
         zones = f"begin at midnight in {other[0].timezone}, not in {query.local}"

@@ -46,6 +46,9 @@ _COMPARED = ("requests", "runs", "errors", "cost")
 
 _FAILURES = {"failed_requests": "requests", "failed_runs": "runs", "errors": "errors in the log"}
 
+#: The title of the section on the reasons of failures.
+FAILURES = "Why they failed"
+
 
 class Section(Struct, frozen=True):
     """A table of texts. The first `labels` columns are labels, the others are numbers."""
@@ -73,7 +76,7 @@ def _failures(report: Report) -> Section | None:
         for each in report["failures"]
     ]
     compared = ["failed before"] if "previous" in report["totals"] else []
-    return Section("Why they failed", 3, ["source", "what", "reason", "failed", *compared], rows) if rows else None
+    return Section(FAILURES, 3, ["source", "what", "reason", "failed", *compared], rows) if rows else None
 
 
 def label_names(report: Report) -> list[str]:
@@ -136,7 +139,10 @@ def _change(row: Mapping[str, Any], figure: str) -> str:
 
 
 def _changed(text: str, value: Any, before: Any) -> str:
-    return text if value is None or not before else f"{text} ({float(value) / float(before) - 1:+.0%})"
+    if value is None or not before:
+        return text
+    change = f"{float(value) / float(before) - 1:+.0%}"
+    return f"{text} ({'±0%' if change in ('+0%', '-0%') else change})"
 
 
 def _share(share: float | None) -> str:

@@ -18,6 +18,8 @@ from exporter.report.sections import Section, label_names, sections
 #: The width of tables that are written into a file or a pipe.
 _WIDTH = 80
 
+_NOTHING = "Nothing was counted in this span."
+
 
 def as_json(report: Report) -> str:
     return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
@@ -48,8 +50,9 @@ def _without_formula(value: Any) -> Any:
 
 
 def as_markdown(report: Report) -> str:
-    parts = [f"# {title(report)}\n"]
-    for section in sections(report):
+    found = sections(report)
+    parts = [f"# {title(report)}\n", *([] if found else [f"{_NOTHING}\n"])]
+    for section in found:
         lines = [section.columns, ["---"] * section.labels + ["---:"] * (len(section.columns) - section.labels)]
         lines += [[_markdown(cell) for cell in row] for row in section.rows]
         parts.append(f"## {section.title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n")
@@ -77,7 +80,10 @@ def show(report: Report, width: int | None) -> str:
     file = io.StringIO()
     console = Console(file=file, width=width or _WIDTH, no_color=True, highlight=False)
     console.print(Text(title(report)))
-    for section in sections(report):
+    found = sections(report)
+    if not found:
+        console.print(_NOTHING)
+    for section in found:
         table = Table(title=section.title, title_justify="left", title_style="bold")
         for number, column in enumerate(section.columns):
             table.add_column(Text(column), justify="left" if number < section.labels else "right", overflow="fold")

@@ -5,7 +5,7 @@ window are grouped by the shape of their path before a route is looked up, so th
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import tzinfo
 from functools import cached_property
 from itertools import repeat
@@ -39,7 +39,7 @@ from parsers.dropped import dropped_values
 from parsers.lines import Outcome, by_line, whole_lines
 from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import SECOND, many_nanoseconds
-from parsers.values.times import common_log, epoch_seconds, iso, newest_known
+from parsers.values.times import common_log, epoch_seconds, iso, newest_known, oldest_known
 
 #: A window of so many bytes is read by columns. Live windows are smaller, so only a backlog or a replay loads numpy.
 _LARGE = 1 << 19
@@ -109,6 +109,7 @@ class AccessReader(Struct, frozen=True, dict=True):
             consumed=consumed,
             lines=rest.lines + sum(len(part.head_of) for part in parts),
             last_at=newest_known((rest.last_at, *times)),
+            first_at=oldest_known((rest.first_at, *times)),
             records=(*tally.requests(parts, self._variables, self.routes), *rest.records),
         )
 
@@ -120,13 +121,14 @@ class AccessReader(Struct, frozen=True, dict=True):
         if unmatched:
             rows = [row for row in rows if not row[-1]]
         others = by_line(b"\n".join(unmatched), True, self._behind_nuls(read_other) if b"\0" in block else read_other)
-        newest, dropped = self._times(rows)
+        times, dropped = self._times(rows)
         return structs.replace(
             others,
             consumed=len(block),
             lines=lines,
             ignored=others.ignored + lines - len(rows) - len(unmatched),
-            last_at=newest_known((newest, others.last_at)),
+            last_at=newest_known((others.last_at, *times)),
+            first_at=oldest_known((others.first_at, *times)),
             records=(*self.requests(self.groups(rows)), *dropped, *others.records),
         )
 
@@ -135,8 +137,9 @@ class AccessReader(Struct, frozen=True, dict=True):
 
         def read(line: bytes) -> Outcome:
             rows = [row for row in self.format.every.findall(line) if not row[-1]]
-            newest, dropped = self._times(rows)
-            return ((*self.requests(self.groups(rows)), *dropped), newest) if rows else read_other(line)
+            times, dropped = self._times(rows)
+            records = (*self.requests(self.groups(rows)), *dropped)
+            return (records, newest_known(times)) if rows else read_other(line)
 
         return read
 
@@ -245,19 +248,18 @@ class AccessReader(Struct, frozen=True, dict=True):
         """Parse an event time to nanoseconds since the epoch."""
         return None if self._time_role is None else _TIMES[self._time_role](text, self.local)
 
-    def _times(self, rows: Sequence[Row]) -> tuple[int | None, tuple[DroppedValue, ...]]:
-        """Return the newest event time, and the times that are not understood.
+    def _times(self, rows: Sequence[Row]) -> tuple[Collection[int | None], tuple[DroppedValue, ...]]:
+        """Return the event times, and those that are not understood.
 
         A block holds few distinct times, so each one is parsed once.
         """
         if self._time_role is None:
-            return None, ()
+            return (), ()
         column = self.roles.columns[self._time_role]
         moments = {text: self._parse_time(text) for text in {row[column] for row in rows}}
-        newest = newest_known(moments.values())
         if None not in moments.values():
-            return newest, ()
-        return newest, dropped_values("time", [row[column] for row in rows if moments[row[column]] is None])
+            return moments.values(), ()
+        return moments.values(), dropped_values("time", [row[column] for row in rows if moments[row[column]] is None])
 
 
 def _column(rows: Sequence[Row], column: int | None) -> Iterable[bytes]:

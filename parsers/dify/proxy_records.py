@@ -13,7 +13,7 @@ from msgspec import Meta, Struct, defstruct, structs
 
 from parsers.access.routes import Routes
 from parsers.batch import Active, Record
-from parsers.blocks import BlockResult, TimedLine, newest_of, read_lines
+from parsers.blocks import BlockResult, TimedLine, read_lines, time_of
 from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, UsageEntry
 from parsers.dify.proxy_sums import ProxySums
 from parsers.dify.telemetry import Price, Seconds, TokenCount
@@ -113,9 +113,7 @@ class ProxyReader:
             return lines
 
         result = read_lines(block, EVENT, _decode_strictly, take)
-        active = [
-            Active(worker, line.attributes.active_requests, newest_of((line.ts,))) for worker, line in newest.items()
-        ]
+        active = [Active(worker, line.attributes.active_requests, time_of(line.ts)) for worker, line in newest.items()]
         return result._replace(records=(*active, *sums.records()))
 
 

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from parsers import blocks
 from parsers.batch import Invocation, Record, Task, TaskReceived
-from parsers.blocks import BlockResult, TimedLine, newest_of_texts, read_lines
+from parsers.blocks import BlockResult, TimedLine, read_lines, times_of_texts
 from parsers.dify import proxy, receiver, runs
 from parsers.dify.message import HTTPX_CALLER, TASK_CALLERS, MessageReader, RecordHead, httpx_calls, task_name
 from parsers.lines import whole_lines
@@ -72,7 +72,7 @@ class RecordReader:
     def text(self, block: bytes) -> BlockResult:
         """Read the records in text of a block of whole lines."""
         if _SIGN not in block or block.count(b"\n") < blocks.MANY:
-            return BlockResult((), None, 0, block)
+            return BlockResult((), (), 0, block)
         colored = b""
         if b"\x1b" in block:
             lines = [line + b"\n" for line in block.removesuffix(b"\n").split(b"\n")]
@@ -80,9 +80,9 @@ class RecordReader:
             block = b"".join([line for line in lines if b"\x1b" not in line])
         found = _LINES.findall(block)
         rows = [row for row in found if not row[-1]]
-        newest = newest_of_texts([row[0] for row in rows], self._local)
-        if newest is None:
-            return BlockResult((), None, 0, block + colored)
+        times = times_of_texts([row[0] for row in rows], self._local)
+        if not times:
+            return BlockResult((), (), 0, block + colored)
         _, levels, callers, _, messages, _ = zip(*rows, strict=True)
         if b"\r\n" in block:
             messages = tuple([message.removesuffix(b"\r") for message in messages])
@@ -95,7 +95,7 @@ class RecordReader:
 
         others = b"".join([row[-1] + b"\n" for row in found if row[-1]])
         rest = others + b"\n" * (whole_lines(block, True)[1] - len(found)) + colored
-        return BlockResult(self._records(levels, callers, messages, head), newest, len(rows), rest)
+        return BlockResult(self._records(levels, callers, messages, head), times, len(rows), rest)
 
     def json(self, block: bytes) -> BlockResult:
         """Read the records in JSON of a block of whole lines."""

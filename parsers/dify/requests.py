@@ -19,7 +19,7 @@ from parsers.access.roles import Roles
 from parsers.access.routes import Routes
 from parsers.access.rows import AccessReader, Row
 from parsers.batch import Accepted, Record
-from parsers.blocks import BlockResult, TimedLine, newest_of_texts, read_lines
+from parsers.blocks import BlockResult, TimedLine, read_lines, times_of_texts
 from parsers.dify.runs import failure_of_stream
 from parsers.lines import whole_lines
 from parsers.values.numbers import MILLISECOND
@@ -76,12 +76,12 @@ class DifyAccessReader:
         regular, others = rows, list[bytes]()
         if any(map(_LAST, rows)):
             regular, others = [row for row in rows if not row[-1]], [row[-1] + b"\n" for row in rows if row[-1]]
-        newest = newest_of_texts([row[0] for row in regular], self._access.local)
-        if newest is None:
-            return BlockResult((), None, 0, block)
+        times = times_of_texts([row[0] for row in regular], self._access.local)
+        if not times:
+            return BlockResult((), (), 0, block)
         empty = whole_lines(block, True)[1] - len(rows)
         records = self._records(regular, self._timezone)
-        return BlockResult(records, newest, len(regular), b"".join(others) + b"\n" * empty)
+        return BlockResult(records, times, len(regular), b"".join(others) + b"\n" * empty)
 
     def json(self, block: bytes) -> BlockResult:
         """Read the access lines in JSON from a block of whole lines."""

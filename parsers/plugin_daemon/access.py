@@ -62,47 +62,50 @@ def text(block: bytes) -> BlockResult:
     """Read the access lines in text of a block of whole lines."""
     found = _LINES.findall(block) if _SIGN in block else []
     rows = [row for row in found if not row[-1]]
-    newest = _newest([row[0] for row in rows])
-    if newest is None:
-        return BlockResult((), None, 0, block)
+    times = _ends([row[0] for row in rows])
+    if not times:
+        return BlockResult((), (), 0, block)
     groups = defaultdict[tuple[bytes, bytes], list[bytes]](list)
     for _, path, status, milliseconds, _ in rows:
         groups[path, status].append(milliseconds)
     durations = {key: many_nanoseconds(texts, MILLISECOND) for key, texts in groups.items()}
     others = b"".join([row[-1] + b"\n" for row in found if row[-1]])
     rest = others + b"\n" * (whole_lines(block, True)[1] - len(found))
-    return BlockResult(_calls(durations), newest, len(rows), rest)
+    return BlockResult(_calls(durations), times, len(rows), rest)
 
 
 def json(block: bytes) -> BlockResult:
     """Read the access lines in JSON of a block of whole lines."""
     groups = defaultdict[tuple[bytes, bytes], list[int]](list)
-    newest, lines, rest = list[int](), 0, list[bytes]()
+    times, lines, rest = list[int | None](), 0, list[bytes]()
     for raws in blocks.parts_of(block, _JSON_SIGN):
         found = blocks.decoded(raws, _decode)
         known = [line for line in found if line is not None]
-        at = _newest([line.ts.removesuffix("Z").encode() if line.ts.endswith("Z") else b"" for line in known])
+        ends = _ends([line.ts.removesuffix("Z").encode() if line.ts.endswith("Z") else b"" for line in known])
         lines += len(raws)
-        if at is None:
+        if not ends:
             rest += raws
             continue
-        newest.append(at)
+        times += ends
         for line in known:
             each = line.attributes
             key = each.path.partition("?")[0].encode(), b"%d" % each.status
             groups[key].append(round(each.latency_ms * MILLISECOND))
         rest += [raw for raw, line in zip(raws, found, strict=True) if line is None]
     if not lines:
-        return BlockResult((), None, 0, block)
-    return BlockResult(_calls(groups), max(newest, default=None), lines - len(rest), b"".join(rest))
+        return BlockResult((), (), 0, block)
+    return BlockResult(_calls(groups), times, lines - len(rest), b"".join(rest))
 
 
-def _newest(times: Sequence[bytes]) -> int | None:
-    """Return the newest of these times in UTC, in nanoseconds since the epoch; None if any of them does not exist."""
+def _ends(times: Sequence[bytes]) -> Sequence[int | None]:
+    """Return the oldest and newest of these times in UTC, in nanoseconds since the epoch.
+
+    Nothing if any of them does not exist.
+    """
     if not times or not _TIMES.fullmatch(b"\n".join([*times, b""])):
-        return None
+        return ()
     minutes = {time[:_MINUTE] for time in times}
-    return None if None in [iso(minute, UTC) for minute in minutes] else iso(max(times), UTC)
+    return () if None in [iso(minute, UTC) for minute in minutes] else (iso(min(times), UTC), iso(max(times), UTC))
 
 
 def _calls(groups: Mapping[tuple[bytes, bytes], Sequence[int]]) -> Sequence[Invocation]:

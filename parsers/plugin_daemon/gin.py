@@ -32,7 +32,7 @@ _UNITS = {b"s": SECOND, b"ms": MILLISECOND, b"\xc2\xb5s": MICROSECOND}
 def read(block: bytes, local: tzinfo) -> BlockResult:
     """Read the access lines of a block of whole lines. `local` is the zone of their times."""
     if _SIGN not in block:
-        return BlockResult((), None, 0, block)
+        return BlockResult((), (), 0, block)
     groups: defaultdict[tuple[bytes, ...], list[bytes]] = defaultdict(list)
     found, times, others = _LINES.findall(block), set[bytes](), list[bytes]()
     for time, status, number, unit, end, other in found:
@@ -43,12 +43,13 @@ def read(block: bytes, local: tzinfo) -> BlockResult:
         if end:
             groups[status, unit, end].append(number)
     known = [iso(time.replace(b" - ", b" "), local) for time in times if _TIME.fullmatch(time)]
-    newest = [at for at in known if at is not None]
-    if not times or len(newest) < len(times):  # the reader of single lines counts how many lines have a wrong time
-        return BlockResult((), None, 0, block)
+    if (
+        not times or None in known or len(known) < len(times)
+    ):  # the reader of single lines counts how many lines have a wrong time
+        return BlockResult((), (), 0, block)
     records = [
         invocation(operation_of_end(end[1:]), status_code_of(status), many_nanoseconds(numbers, _UNITS[unit]))
         for (status, unit, end), numbers in groups.items()
     ]
     rest = b"".join(others) + b"\n" * (whole_lines(block, True)[1] - len(found))
-    return BlockResult(records, max(newest), len(found) - len(others), rest)
+    return BlockResult(records, known, len(found) - len(others), rest)

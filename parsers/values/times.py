@@ -88,6 +88,11 @@ def newest_known(times: Iterable[int | None]) -> int | None:
     return max((at for at in times if at is not None), default=None)
 
 
+def oldest_known(times: Iterable[int | None]) -> int | None:
+    """Return the oldest of times in nanoseconds since the epoch; None if none is known."""
+    return min((at for at in times if at is not None), default=None)
+
+
 def iso_of(at: int) -> str:
     """Format nanoseconds since the epoch as `iso` parses them, to the microsecond."""
     return (_EPOCH + at // MICROSECOND * _ONE_MICROSECOND).isoformat()

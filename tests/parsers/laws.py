@@ -118,6 +118,7 @@ def summed(batches: Iterable[Batch]) -> dict[str, object]:
         "ignored": sum(b.ignored for b in batches),
         "unparsed": sum((Counter(b.unparsed) for b in batches), Counter()),
         "last_at": max((b.last_at for b in batches if b.last_at is not None), default=None),
+        "first_at": min((b.first_at for b in batches if b.first_at is not None), default=None),
         "facts": facts,
         "sums": sums,
         "active": active,

@@ -94,17 +94,31 @@ def test_a_first_line_from_the_future_is_not_believed() -> None:
 
 
 def test_a_line_of_1970_is_behind_and_moves_nothing() -> None:
-    span_of = seconds_of(86_400)
-    times = [900_000.0, 1.0, 900_001.0]
-    assert per_span(slices(b"".join(map(line, times)), span_of), span_of) == {864_000: 3}
+    span_of, times = seconds_of(86_400), [900_000.0 + number for number in range(50)]
+    times[0:0], times[30] = [5.0], 1.0
+    for size in (400, 1 << 20):
+        found = slices(b"".join(map(line, times)), span_of, size=size)
+        assert [(part.batch.lines, part.at) for part in found if part.is_behind] == [(1, 900_028 * 10**9)]
+        assert per_span(found, span_of) == {864_000: 50, 0: 1}
 
 
-def test_a_log_that_begins_anew_a_day_before_is_followed() -> None:
-    """Archives may be concatenated in the wrong order."""
+@pytest.mark.parametrize("size", [300, 1000, 1 << 20])
+@pytest.mark.parametrize("back", [17 * 3600, 86_400, 800_000])
+def test_behind_a_jump_back_the_log_begins_anew(size: int, back: int) -> None:
+    """The clock was set, or archives were concatenated in the wrong order."""
     span_of = seconds_of(86_400)
-    log = b"".join(line(900_000.0 + number) for number in range(10)) + b"".join(line(number) for number in range(10))
-    found = slices(log, span_of, size=len(line(900_000.0)) * 10)
-    assert per_span(found, span_of) == {864_000: 10, 0: 10}
+    times = [900_000.0 + number for number in range(100)]
+    log = b"".join(map(line, times)) + b"".join(line(at - back) for at in times)
+    days = Counter(int(at) // 86_400 * 86_400 for at in [*times, *(at - back for at in times)])
+    found = slices(log, span_of, size=size)
+    assert per_span(found, span_of) == dict(days)
+    assert not any(part.is_behind or part.is_late for part in found)
+
+
+def test_two_clocks_in_one_log_cost_a_bounded_search() -> None:
+    times = [900_000.0 + number - (600_000 if number % 2 else 0) for number in range(4000)]
+    found = slices(b"".join(map(line, times)), seconds_of(1000), size=1 << 18)
+    assert sum(part.batch.lines for part in found) == 4000
 
 
 def test_many_times_that_are_not_believed_cost_a_bounded_search() -> None:

@@ -76,16 +76,20 @@ def test_serve_goes_on_where_the_blocks_end(tmp_path: Path) -> None:
                 assert all(each["value"][1] == "0" for each in server.query(f"resets({name}[4h])"))
 
 
-def test_an_interrupt_leaves_neither_samples_nor_state(tmp_path: Path) -> None:
-    """Ctrl-C in the middle of months of samples."""
+def test_a_signal_leaves_neither_samples_nor_state(tmp_path: Path) -> None:
+    """Ctrl-C, `kill` and a closed terminal in the middle of months of samples."""
     line = '10.0.0.1 - - [{at:%d/%b/%Y:%H:%M:%S +0000}] "GET /v1/info HTTP/1.1" 200 47 "-" "c" "-"\n'
     (tmp_path / "access.log").write_text(line.format(at=FIRST - timedelta(days=900)) + line.format(at=FIRST))
     (tmp_path / "exporter.toml").write_text('[[source]]\nname = "nginx"\npaths = ["access.log"]\nparser = "nginx"\n')
-    for target in (("--output", "past.om"), ("--blocks", "data")):
+    for number, target in {
+        signal.SIGINT: ("--output", "past.om"),
+        signal.SIGTERM: ("--blocks", "data"),
+        signal.SIGHUP: ("--output", "past.om"),
+    }.items():
         command = [COMMAND, "backfill", "access.log", *target, "--adopt"]
         with running(command, tmp_path) as process:
             until("the first samples", lambda: [p for p in tmp_path.rglob("*.om*") if p.stat().st_size])
-            process.send(signal.SIGINT)
-            assert process.ended() == 130
+            process.send(number)
+            assert process.ended() == 128 + number
         left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
         assert left == {"access.log", "exporter.toml", "lock"}

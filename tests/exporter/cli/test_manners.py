@@ -188,13 +188,25 @@ def test_no_color_is_obeyed_on_a_terminal() -> None:
     assert not any(b"\x1b[%d" % colour in output for colour in colours)
 
 
-def test_an_interrupted_command_ends_quietly_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_command_ends_with_one_sentence_and_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(path: Path) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("exporter.cli.check.load_or_stop", interrupted)
     result = CliRunner().invoke(main, ["check"])
-    assert (result.exit_code, result.output) == (130, "")
+    assert (result.exit_code, result.output) == (130, "dify-exporter: interrupted: there is no result\n")
+
+
+def test_a_command_whose_reader_has_exited_ends_quietly_with_141(tmp_path: Path) -> None:
+    """Whether the output is written at once or flushed at the end."""
+    for arguments in (["explain", "--help"], ["backfill", str(SAMPLE), "--output", "-", "--step", "1"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        ended = subprocess.run([COMMAND, *arguments], stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path, check=False)
+        os.close(writer)
+        assert ended.returncode == 141
+        assert b"Traceback" not in ended.stderr
+        assert b"dify-exporter:" not in ended.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

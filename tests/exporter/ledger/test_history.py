@@ -25,6 +25,7 @@ from exporter.ledger.state import State
 from exporter.persistence import archive
 from exporter.persistence.archive import Archive
 from exporter.persistence.checkpoint import Checkpoint
+from exporter.report.gather import from_history
 from exporter.tail.position import Position, Window
 from parsers.batch import Batch, Closed, Failure, OfSpan, Opened, Request, SpanApp, Usage
 from parsers.nginx import Nginx
@@ -45,18 +46,23 @@ class Rig:
         self.now = float(START + 100 * DAY)
         self.folder, self.config = folder, HistoryConfig(timezone, days)
         self.offset: Counter[str] = Counter()
+        self.rereads = False
         self.begin()
 
-    def begin(self) -> None:
-        """Start a process. What the one before it did not store is lost."""
+    def begin(self, *sources: str) -> None:
+        """Start a process with these sources, or "nginx". What the one before it did not store is lost."""
         self.ledger = Ledger(Limits(), lambda: self.now)
-        self.ledger.keep_history(History(self.config, Limits(), lambda: self.now))
+        history = History(self.config, Limits(), lambda: self.now)
+        history.rereads = self.rereads
+        self.ledger.keep_history(history)
         self.checkpoint, self.archive = Checkpoint(self.folder), Archive(self.folder, lambda: self.now)
         state, _ = self.checkpoint.load()
         if state is not None:
-            self.ledger.restore(state, ["nginx"])
-        self.offset = Counter({file: at.offset for file, at in self.ledger.positions("nginx").items()})
-        self.ledger.open("nginx", lambda window, final, skip: PARSER.parse(window, final))
+            self.ledger.restore(state, sources or ("nginx",))
+        configured = sources or ("nginx",)
+        self.offset = Counter({file: at.offset for file, at in self.ledger.positions(configured[0]).items()})
+        for source in configured:
+            self.ledger.open(source, lambda window, final, skip: PARSER.parse(window, final))
 
     def post(self, log: bytes, file: str = "f") -> None:
         """Post the unread rest of a log."""
@@ -391,6 +397,31 @@ def test_the_books_of_a_source_that_is_gone_go_to_the_archive(tmp_path: Path) ->
     other.keep_history(History(HistoryConfig(), Limits(), lambda: rig.now))
     other.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=State), ["another"])
     assert len(other.closed_days()) == 1
+
+
+@pytest.mark.parametrize("rereads", [False, True])
+def test_a_source_that_is_removed_and_added_again_on_a_day(tmp_path: Path, rereads: bool) -> None:
+    """At the end of its log its day goes on; from the beginning it is counted again, and the larger count stays."""
+    rig = Rig(tmp_path)
+    today = round(rig.now) // 86_400 * 86_400
+    log = b"".join(line(today + number) for number in range(10))
+
+    rig.rereads = rereads
+    rig.checkpoint.close()
+    rig.begin()
+    rig.post(log)
+    rig.commit()
+    rig.checkpoint.close()
+    rig.begin("another")
+    rig.commit()
+    rig.commit()  # the day has left the state
+    rig.checkpoint.close()
+    rig.begin()
+    assert not rig.offset
+    more = b"".join(line(today + 100 + number) for number in range(7))
+    rig.post(log + more if rereads else more)
+    rig.commit()
+    assert [each.entries[tables.LINES,] for each in from_history(tmp_path).books] == [17]
 
 
 def test_numbers_beyond_64_bits_are_stored(tmp_path: Path) -> None:

@@ -1,9 +1,14 @@
 """Archives at addresses give the numbers of local files; what goes wrong is a sentence without credentials."""
 
 import gzip
+import socket
+import struct
+from collections import Counter
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import fsspec
 import pytest
@@ -62,6 +67,17 @@ def test_a_copy_counts_once(bucket: fsspec.AbstractFileSystem) -> None:
     assert found.stdout == run("replay", "memory://logs/a.log", "--output", "metrics").stdout
 
 
+def test_of_equal_ones_the_file_of_this_machine_is_read(bucket: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
+    """`backfill --adopt` needs the log itself, whatever the order of the names is."""
+    bucket.pipe("/logs/a.log", LOG)
+    (tmp_path / "a.log").write_bytes(LOG)
+    names = ["memory://logs/a.log", str(tmp_path / "a.log")]
+    for order in (names, names[::-1]):
+        found = run("replay", *order, "--output", "metrics")
+        assert found.stderr.count(": read as ") == 1
+        assert f"{tmp_path}/a.log: read as " in found.stderr
+
+
 @pytest.mark.parametrize("command", ["replay", "report"])
 @pytest.mark.parametrize(
     ("name", "sentence"),
@@ -90,3 +106,104 @@ def test_what_cannot_be_read_is_a_sentence(command: str, name: str, sentence: st
 )
 def test_no_address_shows_credentials(text: str, shown: str) -> None:
     assert address(text) == shown
+
+
+class Web(ThreadingHTTPServer):
+    """Serves the log in several manners, which the path names."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.asked: Counter[str] = Counter()
+
+
+class Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Web
+
+    def log_message(self, *_: object) -> None:
+        """Standard error belongs to the program under test."""
+
+    def do_HEAD(self) -> None:
+        self._answer(has_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(has_body=True)
+
+    def _answer(self, has_body: bool) -> None:
+        manner = self.path.split("/")[1]
+        self.server.asked[self.path] += 1
+        if manner.isdigit():
+            self.send_error(int(manner))
+            return
+        is_new = manner == "replaced" and self.server.asked[self.path] > 3
+        log = LOG.replace(b"/v1/", b"/v2/") if is_new else LOG
+        begin, end, status = 0, len(log), 200
+        if "Range" in self.headers and manner not in ("norange", "chunked"):
+            first, last = self.headers["Range"].removeprefix("bytes=").split("-")
+            begin, end, status = int(first), min(len(log), int(last) + 1), 206
+        self.send_response(status)
+        if status == 206:
+            self.send_header("Content-Range", f"bytes {begin}-{end - 1}/{len(log)}")
+        self.send_header("ETag", f'"{sha256(log).hexdigest()}"')
+        if manner == "chunked":
+            self.send_header("Transfer-Encoding", "chunked")
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (end, log)
+        else:
+            self.send_header("Content-Length", str(end - begin))
+            body = log[begin:end]
+        if manner not in ("norange", "chunked"):
+            self.send_header("Accept-Ranges", "bytes")
+        self.end_headers()
+        if has_body and manner == "reset":
+            self.wfile.write(body[: len(body) // 2])
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close_connection = True
+            self.connection.close()
+        elif has_body:
+            self.wfile.write(body)
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[str]:
+    with Web() as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("manner", ["plain", "norange", "chunked"])
+def test_a_web_server_with_and_without_ranges_gives_the_numbers_of_the_file(
+    web: str, manner: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.log").write_bytes(LOG)
+    found = run("replay", f"{web}/{manner}/a.log", "--output", "metrics")
+    assert found.exit_code == 0, found.output
+    assert found.stdout == run("replay", str(tmp_path / "a.log"), "--output", "metrics").stdout
+
+
+@pytest.mark.parametrize(
+    ("manner", "sentence"),
+    [
+        ("401", "may not be read: the credentials are missing or do not suffice"),
+        ("403", "may not be read: the credentials are missing or do not suffice"),
+        ("404", "does not exist"),
+        ("503", "the server answers with the status 503"),
+        ("reset", "cannot be read: ClientPayloadError: "),
+        ("replaced", "was changed while it was read: run the command again"),
+    ],
+)
+def test_what_goes_wrong_at_a_web_server_is_a_sentence(web: str, manner: str, sentence: str) -> None:
+    found = run("report", f"{web}/{manner}/a.log?signature=canary")
+    assert (found.exit_code, found.stdout) == (2, "")
+    said = found.stderr.splitlines()[-1]
+    assert said.startswith(f"dify-exporter: {web}/{manner}/a.log: {sentence}")
+    assert "canary" not in found.stderr
+
+
+def test_a_web_server_that_is_gone_is_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        name = f"http://127.0.0.1:{closed.getsockname()[1]}/a.log"
+    found = run("report", name)
+    assert (found.exit_code, found.stdout, found.stderr) == (
+        2, "", f"dify-exporter: {name}: the server cannot be reached\n",
+    )  # fmt: skip

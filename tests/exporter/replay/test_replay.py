@@ -118,7 +118,7 @@ def test_the_first_and_the_last_time_are_shown() -> None:
     assert several == {"first": "2026-11-23T11:11:42Z", "last": "2026-11-24T11:11:46Z"}
 
 
-@pytest.mark.parametrize("option", [("--since", "1s"), ("--until", "4000w"), ("--until", "2026-11-24")])
+@pytest.mark.parametrize("option", [("--since", "1s"), ("--until", "2000w"), ("--until", "2026-11-24")])
 def test_a_span_that_holds_nothing_says_which_times_there_are(option: tuple[str, ...]) -> None:
     result = run(DIFY, *option)
     sentence = f"nginx: no event lies in the time of {option[0]}; in the log: events from 2026-11-24T11:11:42Z to 2026-11-24T11:11:46Z"

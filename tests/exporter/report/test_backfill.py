@@ -143,3 +143,22 @@ def test_the_last_hour_of_runs_is_counted(tmp_path: Path) -> None:
     runs = [samples for name, samples in series.items() if name.startswith("dify_runs_total")]
     last = found[-1]["at"] + timedelta(minutes=2)
     assert sum(value_at(samples, last) for samples in runs) == 3
+
+
+def test_a_wrong_clock_is_named(tmp_path: Path) -> None:
+    """Its lines count with the lines before them: no sample is in 1970, or in the future."""
+    begin = datetime(2026, 10, 5, 18, tzinfo=UTC)
+    times = [begin + timedelta(minutes=number) for number in range(40)]
+    times[10], times[20], times[21] = (datetime(year, 1, 1, tzinfo=UTC) for year in (1970, 2099, 2099))
+    lines = [f'::1 - - [{at:%d/%b/%Y:%H:%M:%S} +0000] "GET /v1/info HTTP/1.1" 200 5 "-" "-" "-"\n' for at in times]
+    (tmp_path / "access.log").write_text("".join(lines))
+    told = run(str(tmp_path / "access.log"), "--output", "-")
+    assert told.exit_code == 0, told.output
+    assert told.stderr.splitlines()[1:] == [
+        "source nginx: the time of 2 lines are not believed, because it is more than a day ahead of the clock or of the lines "
+        "around it; counted with the lines before",
+        "source nginx: the time of 1 line is more than 16 hours before the lines around it; counted with the lines before",
+    ]
+    samples = [each for name, each in series_of(told.stdout).items() if name.startswith("dify_requests_total")]
+    assert max(value for each in samples for _, value in each) == len(times)
+    assert {at // 86_400 for each in samples for at, _ in each} == {int(begin.timestamp()) // 86_400}

@@ -355,9 +355,95 @@ def test_what_is_not_whole_is_said(tmp_path: Path) -> None:
     assert report["incomplete"] == [
         f"{now.date().isoformat()}: the day is not over",
         f"{silent}: source nginx has no line, and it has lines before and after",
-        "source nginx: 1 times were not understood, their lines count with the lines before them",
-        "source nginx: 2 lines are in no row, because their time is not believed, or because they were read after their day "
-        "was closed",
+        "source nginx: 1 time was not understood, and the lines count with the lines before them",
+        "source nginx: 2 lines are in no row, because the time is not believed, or the day was closed before",
+    ]
+
+
+DAY_OF = datetime(2026, 5, 2, 10, tzinfo=UTC)
+MINUTES = [DAY_OF + timedelta(minutes=number) for number in range(60)]
+BEHIND = "source nginx: the time of {} more than 16 hours before the lines around it; counted with the lines before"
+IN_NO_ROW = "source nginx: {} in no row, because the time is not believed, or the day was closed before"
+
+
+@pytest.mark.parametrize(
+    ("times", "days", "sentences"),
+    [
+        (  # a clock that was not set yet
+            [*MINUTES[:30], datetime(1970, 1, 1, tzinfo=UTC), *MINUTES[30:]],
+            {"2026-05-02": 61},
+            [BEHIND.format("1 line is")],
+        ),
+        (
+            [*MINUTES[:20], DAY_OF - timedelta(days=3), *MINUTES[20:40], DAY_OF - timedelta(days=400), *MINUTES[40:]],
+            {"2026-05-02": 62},
+            [BEHIND.format("2 lines are")],
+        ),
+        (
+            [*MINUTES[:30], datetime(2099, 1, 1, tzinfo=UTC), *MINUTES[30:]],
+            {"2026-05-02": 60},
+            [IN_NO_ROW.format("1 line is")],
+        ),
+        ([*MINUTES, DAY_OF + timedelta(days=365)] * 2, {"2026-05-02": 120}, [IN_NO_ROW.format("2 lines are")]),
+        (  # a clock that jumps back: each line counts in its own day
+            [*MINUTES, *(at - timedelta(days=1) for at in MINUTES)],
+            {"2026-05-01": 60, "2026-05-02": 60},
+            [],
+        ),
+        ([*MINUTES, *(at - timedelta(days=300) for at in MINUTES)], {"2025-07-06": 60, "2026-05-02": 60}, ["has no line"]),
+    ],
+    ids=["1970", "single-lines", "2099", "next-year", "a-day-back", "300-days-back"],
+)  # fmt: skip
+@pytest.mark.parametrize("by", ["day", "hour"])
+def test_a_wrong_clock_is_named(
+    tmp_path: Path, by: str, times: list[datetime], days: dict[str, int], sentences: list[str]
+) -> None:
+    (tmp_path / "a.log").write_bytes(log_of(*times))
+    report = made(str(tmp_path / "a.log"), "--by", by)
+    found = Counter[str]()
+    for row in report["rows"]:
+        found[row["time"][:10]] += row["requests"]
+    assert found == days
+    assert len(report["incomplete"]) == len(sentences)
+    assert all(sentence in told for sentence, told in zip(sentences, report["incomplete"], strict=True))
+
+
+def test_a_clock_that_jumps_back_counts_the_same_in_several_processes(tmp_path: Path) -> None:
+    """Pieces are cut at other places than windows, and the jump is inside of both."""
+    times = [(DAY_OF + timedelta(seconds=number // 100)) for number in range(30_000)]
+    log = log_of(*times) + log_of(*(at - timedelta(days=2) for at in times))
+    (tmp_path / "a.log").write_bytes(log * 2 + log[: len(log) // 3])
+    (tmp_path / "b.log").write_bytes(log_of(*times))
+    files = (str(tmp_path / "a.log"), str(tmp_path / "b.log"))
+    assert made(*files, "--by", "day", "--processes", "2") == made(*files, "--by", "day", "--processes", "1")
+
+
+@pytest.mark.parametrize(
+    ("since", "sentence"),
+    [
+        ("2026-05-02T11", []),
+        ("2026-05-02", ["2026-05-01 to 2026-05-02: the span before has no line, so its figures are 0"]),
+    ],
+)
+def test_a_comparison_with_nothing_is_named(tmp_path: Path, since: str, sentence: list[str]) -> None:
+    (tmp_path / "a.log").write_bytes(log_of(*MINUTES, *(at + timedelta(hours=1) for at in MINUTES)))
+    until = "2026-05-02T12" if since.endswith("11") else "2026-05-03"
+    report = made(str(tmp_path / "a.log"), "--since", since, "--until", until, "--by", "hour", "--compare")
+    assert report["incomplete"] == sentence
+
+
+@pytest.mark.parametrize("output", ["table", "markdown", "html"])
+def test_a_span_without_a_line_says_so(tmp_path: Path, output: str) -> None:
+    (tmp_path / "a.log").write_bytes(log_of(*MINUTES))
+    told = run(str(tmp_path / "a.log"), "--month", "2020-01", "--output", output)
+    assert told.exit_code == 0
+    assert "Nothing was counted in this span." in told.stdout
+
+
+def test_lines_that_are_not_understood_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_bytes(log_of(*MINUTES) + b"GET / HTTP/1.1 and no more\n" * 3)
+    assert made(str(tmp_path / "a.log"))["incomplete"] == [
+        "source nginx: 3 lines were not understood, and what they hold is in no row"
     ]
 
 
@@ -365,7 +451,7 @@ def test_lines_before_the_first_time_go_with_it(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(b"a banner\n\n" * 3 + log_of(FIRST, FIRST + timedelta(hours=1)))
     report = made(str(tmp_path / "a.log"), "--by", "day")
     assert [(row["time"], row["requests"]) for row in report["rows"]] == [("2026-10-05", 2)]
-    assert report["incomplete"] == []
+    assert report["incomplete"] == ["source nginx: 3 lines were not understood, and what they hold is in no row"]
 
 
 def test_a_packed_log_that_is_cut_is_read_up_to_there(tmp_path: Path) -> None:
@@ -374,10 +460,11 @@ def test_a_packed_log_that_is_cut_is_read_up_to_there(tmp_path: Path) -> None:
     (tmp_path / "a.gz").write_bytes(packed[: len(packed) // 2])
     report = made(str(tmp_path / "a.gz"))
     assert 4000 < report["totals"]["requests"] < 8000
-    [sentence] = report["incomplete"]
+    sentence, half_line = report["incomplete"]
     assert sentence.startswith(
         f"{tmp_path / 'a.gz'}: is cut or damaged, and is read up to there: Compressed file ended"
     )
+    assert half_line == "source nginx: 1 line was not understood, and what they hold is in no row"
 
 
 def test_a_copy_counts_once(tmp_path: Path) -> None:
@@ -405,6 +492,14 @@ def test_standard_input() -> None:
         (("x", "--timezone", "Mars/Olympus"), "--timezone: "),
         (("x", "--group", "modle"), '--group: unknown label "modle", did you mean "model"?'),
         (("x", "--month", "2026-13"), '--month: expected a month such as 2026-11, found "2026-13"'),
+        (("x", "--month", "9999-12"), '--month: expected a month such as 2026-11, found "9999-12"'),
+        (("x", "--since", "999999w"), '--since: expected a time in the years 1971 to 2260, found "999999w"'),
+        (("x", "--until", "0001-01-01"), '--until: expected a time in the years 1971 to 2260, found "0001-01-01"'),
+        (("x", "--month", "1971-01", "--compare"), "--compare: the span before would begin before the year 1971"),
+        (
+            ("x", "--since", "1971-02-01", "--until", "2260-01-01", "--compare"),
+            "--compare: the span before would begin",
+        ),
         (("x", "--month", "2026-11", "--since", "1d"), "--month is a span of its own: leave out --since and --until"),
         (("x", "--compare"), "--compare needs the beginning of the span: add --month or --since"),
         (("x", "--since", "1d", "--until", "2d"), "--since must be before --until: nothing lies between them"),
