@@ -32,6 +32,13 @@ def whole_lines(window: bytes, final: bool) -> tuple[int, int]:
     return consumed, lines
 
 
+def without_empty_lines(block: bytes) -> bytes:
+    """Return whole lines without runs of empty lines, so that a flood of empty lines costs no object for each."""
+    while b"\n\n" in block:
+        block = block.replace(b"\n\n", b"\n")
+    return block
+
+
 def before_too_long(window: bytes, line_length: int) -> int:
     """Return the offset of the first line of `line_length` bytes or more, the size of the window if there is none."""
     begin = 0
@@ -46,12 +53,14 @@ def before_too_long(window: bytes, line_length: int) -> int:
 def by_line(window: bytes, final: bool, read: Callable[[bytes], Outcome]) -> Batch:
     """Make the batch of a window by calling `read` with each line, without its newline. Empty lines are ignored."""
     consumed, count = whole_lines(window, final)
-    ignored, last_at = 0, None
+    block = without_empty_lines(window[:consumed])
+    left = whole_lines(block, True)[1]
+    ignored, last_at = count - left, None
     unparsed: dict[str, int] = {}
     examples: dict[str, bytes] = {}
     records: list[Record] = []
     has_nuls = b"\0" in window
-    for line in window[:consumed].split(b"\n", count)[:count]:
+    for line in block.split(b"\n", left)[:left]:
         text = line.removesuffix(b"\r")
         outcome = read(text) if text else None
         if has_nuls and b"\0" in text:

@@ -88,8 +88,8 @@ class _ColumnReader:
         heads, shapes = self._heads()
         is_other = np.ones(len(self.ends), bool)
         is_other[self.lines[self.fits]] = False
-        spans = zip(self.begins[is_other].tolist(), self.ends[is_other].tolist(), strict=True)
-        other_lines = b"".join([self.data[begin : end + 1] for begin, end in spans])
+        is_of_other = np.repeat(is_other, self.ends + 1 - self.begins)
+        other_lines = self.bytes[8 : 8 + len(is_of_other)][is_of_other].tobytes()
         numbers = {name: each[self.fits] for name, each in self.numbers.items()}
         return Columns(numbers, heads, shapes, times, other_lines)
 

@@ -36,7 +36,7 @@ from parsers.access.row_numbers import durations_of, sum_of_sizes
 from parsers.access.shapes import SHAPE, share_route
 from parsers.batch import UNKNOWN, Batch, DroppedValue, Record, Request
 from parsers.dropped import dropped_values
-from parsers.lines import Outcome, by_line, whole_lines
+from parsers.lines import Outcome, by_line, whole_lines, without_empty_lines
 from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import SECOND, many_nanoseconds
 from parsers.values.times import common_log, epoch_seconds, iso, newest_known
@@ -90,22 +90,25 @@ class AccessReader(Struct, frozen=True, dict=True):
         `read_other` reads a line of another format: the server's other lines in the same stream.
         """
         consumed, lines = whole_lines(window, final)
-        block = window[:consumed]
-        if consumed < _LARGE or self._plan is None:
-            return self._parse_rows(block, lines, read_other)
+        block = without_empty_lines(window[:consumed])
+        if len(block) < _LARGE or self._plan is None:
+            return structs.replace(self._parse_rows(block, lines, read_other), consumed=consumed)
         from parsers.access import columns, tally
 
         regular = columns.read(self._plan, block)
         times = [self._parse_time(text) for text in regular.times]
         if None in times:  # the columns do not know how many lines have this time
-            return self._parse_rows(block, lines, read_other)
+            return structs.replace(self._parse_rows(block, lines, read_other), consumed=consumed)
         rest = self._parse_rows(regular.other_lines, lines - len(regular.heads), read_other)
         known = [at for at in (rest.last_at, *times) if at is not None]
         records = (*tally.requests(regular, self._variables, self.routes), *rest.records)
         return structs.replace(rest, consumed=consumed, lines=lines, last_at=max(known, default=None), records=records)
 
     def _parse_rows(self, block: bytes, lines: int, read_other: Callable[[bytes], Outcome]) -> Batch:
-        """Parse whole lines, `lines` of them. The last value of a row is the line itself if it does not match."""
+        """Parse whole lines, `lines` of them with empty ones. The result has no `consumed`.
+
+        The last value of a row is the line itself if it does not match.
+        """
         rows = self.format.every.findall(block)
         unmatched = [row[-1] for row in rows if row[-1]]
         if unmatched:
@@ -114,7 +117,6 @@ class AccessReader(Struct, frozen=True, dict=True):
         newest, dropped = self._times(rows)
         return structs.replace(
             others,
-            consumed=len(block),
             lines=lines,
             ignored=others.ignored + lines - len(rows) - len(unmatched),
             last_at=newest_known((newest, others.last_at)),
