@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exporter import catalogue as c
-from exporter.ledger.budgets import Budget
 from exporter.ledger import post
+from exporter.ledger.budgets import Budget
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits, Series
