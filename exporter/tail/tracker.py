@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from msgspec import structs
 
 from exporter.tail.context import LogContext, SourceContext
+from exporter.tail.copies import copied_bytes
 from exporter.tail.file_opener import FileOpener
 from exporter.tail.generation import Event, FileState, Generation
-from exporter.tail.open_file import error_reason, identity_of
-from exporter.tail.position import Position, Window
+from exporter.tail.open_file import OpenFile, error_reason, identity_of
+from exporter.tail.position import PREFIX, Fingerprint, Position, Window
 from exporter.tail.search import FoundFile
 from exporter.tail.window_reader import WindowReader
 
@@ -185,7 +186,7 @@ class Tracker:
         """Open a generation that was found; it is read before the followed one. Ignore a file of another path."""
         generation, file, position = found
         is_new = generation is None
-        if is_new and self._source.index.was_read(identity_of(file.stat()), file, self._table):
+        if is_new and self._was_read(file):
             file.close()
             return
         if generation is None:
@@ -198,6 +199,16 @@ class Tracker:
             self._table.add(generation)
         else:
             self._table.transition(generation, Event.FOUND)
+
+    def _was_read(self, file: OpenFile) -> bool:
+        """Return whether another path reads the file or has read it, or the file is a copy of one that it reads (B29)."""
+        index, prefix = self._source.index, Fingerprint.of(file.read(0, PREFIX))
+        if index.was_read(identity_of(file.stat()), file, self._table):
+            return True
+        others = index.alike(prefix.digest, self._table) if prefix.length == PREFIX else []
+        size = file.size()
+        copied = copied_bytes(file, size, self.path, others)
+        return copied is None or copied == size > 0
 
     def _lose(self, generation: Generation) -> None:
         position = generation.position

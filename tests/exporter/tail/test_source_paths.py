@@ -147,3 +147,37 @@ def test_b27_an_inode_of_another_path_that_is_used_again_hides_nothing(tmp_path:
     assert (tmp_path / "a.log.1").stat().st_ino == inode
     reader.start()
     assert sorted(reader.wait(10)) == ["a2", "a3"]
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+@pytest.mark.parametrize("first", ["app.log", "day-1.log", "day-2.log"])
+@pytest.mark.parametrize("copied", ["before", "with", "after"])
+@pytest.mark.parametrize("grown", ["", "a2, which was written after the copy was made, and is long enough\n"])
+def test_b29_a_link_moves_to_another_log_while_the_old_one_is_copied(
+    tmp_path: Path, link: object, first: str, copied: str, grown: str
+) -> None:
+    """The copy has a rotated name of the link, but the bytes of a log that another path reads or has read."""
+    old, new, path = tmp_path / "day-1.log", tmp_path / "day-2.log", tmp_path / "app.log"
+    line = "a1, a line of more than the thirty-two bytes that tell one log from another\n"
+    append(old, line)
+    link(old, path)  # type: ignore[operator]
+    reader = Reader(path, tmp_path / "day-*.log")
+    assert reader.wait(2) == [line.rstrip()]
+    copy = tmp_path / "app.log.1"
+    if copied == "before":
+        copy.write_bytes(old.read_bytes())
+    append(old, grown)
+    append(new, "b1, another line of more than the thirty-two bytes that tell logs apart\n")
+    path.unlink()
+    link(new, path)  # type: ignore[operator]
+    if copied == "with":
+        copy.write_bytes(old.read_bytes())
+    reader.now += 0.1
+    reader.source.turn([str(tmp_path / first)])
+    if copied == "after":
+        reader.wait(2)
+        copy.write_bytes(old.read_bytes())
+    reader.wait(20)
+    assert sorted(line[:2] for line in reader.ledger.lines) == ["a1", "a2", "b1"][:: 1 if grown else 2]
+    reader.restart()
+    assert reader.wait(20) == []
