@@ -201,7 +201,7 @@ class Tracker:
             self._table.transition(generation, Event.FOUND)
 
     def _was_read(self, file: OpenFile) -> bool:
-        """Return whether another path reads the file or has read it, or the file is a copy of one that it reads (B29)."""
+        """Return whether another path reads or has read this file, or one that this file is a copy of (B29)."""
         index, prefix = self._source.index, Fingerprint.of(file.read(0, PREFIX))
         if index.was_read(identity_of(file.stat()), file, self._table):
             return True
