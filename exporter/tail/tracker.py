@@ -37,6 +37,9 @@ class Tracker:
     of it that can be read now. `reads`: the path names a file that this tracker reads. `error` is the reason why it
     cannot be read, or "". `quiet_signature`: while `stat_signature` of the path equals it, the tracker has nothing to
     do. A `trusted` path existed when the source started, so its file is no copy.
+
+    `absent_since` is given for a path of which an earlier process read no file. Rotated files with a later mtime (in
+    nanoseconds) are then new.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Tracker:
         stored: Mapping[str, Position] | None = None,
         from_end: bool = False,
         trusted: bool = False,
+        absent_since: int | None = None,
     ) -> None:
         self.path, self.error = path, ""
         self.lag = self.backlog = 0
@@ -53,7 +57,7 @@ class Tracker:
         self.quiet_signature: tuple[int, ...] | None = None
         self._context = LogContext(path, source, stored or {})
         self._source, self._table, self._search = source, self._context.table, self._context.search
-        self._opener = FileOpener(self._context, from_end, trusted)
+        self._opener = FileOpener(self._context, from_end, trusted, absent_since)
         self._reader = WindowReader(self._context)
         self._found: os.stat_result | None = None
         self._given: Window | None = None
