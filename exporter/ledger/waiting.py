@@ -9,7 +9,7 @@ of a flood of distinct labels only one sum is left.
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
-from itertools import chain, compress, groupby, repeat
+from itertools import chain, compress, groupby
 from operator import attrgetter
 from typing import Any
 
@@ -58,7 +58,7 @@ def sum_up(ledger: SourceLedger, records: Sequence[b.Record]) -> Sequence[b.Reco
 
 def _sum_up_usages(ledger: SourceLedger, usages: Sequence[b.Usage]) -> list[b.Usage]:
     rest = []
-    for (quarter, *shape), group in _grouped(usages, _shapes(usages)):
+    for (quarter, *shape), group in _by_shape(usages):
         members = group
         at = min(map(attrgetter("at"), members))
         windows = ledger.budgets.windows(event_time(ledger, at))
@@ -73,17 +73,23 @@ def _sum_up_usages(ledger: SourceLedger, usages: Sequence[b.Usage]) -> list[b.Us
     return rest
 
 
-def _shapes(usages: Sequence[b.Usage]) -> list[Any]:
-    """The quarter of an hour of each usage, and its fields of `UsageGroup`."""
-    columns = [map(type, map(attrgetter(name), usages)) for name in UsageGroup._fields[2:6]]
-    has_tokens: Any = repeat(True, len(usages))
-    if None in map(attrgetter("cost"), usages):
+def _by_shape(usages: Sequence[b.Usage]) -> Collection[tuple[Any, Sequence[b.Usage]]]:
+    """Group usages by their quarter of an hour and their fields of `UsageGroup`."""
+    columns: list[list[Any]] = [
+        [usage.at // _QUARTER for usage in usages],  # type: ignore[operator]
+        list(map(attrgetter("currency"), usages)),
+        *(list(map(type, map(attrgetter(name), usages))) for name in UsageGroup._fields[2:6]),
+    ]
+    has_tokens: list[bool] = [True] * len(usages)
+    if type(None) in columns[2]:
         has_tokens = [
             usage.cost is not None or bool(usage.input_tokens or usage.output_tokens or usage.unsplit_tokens)
             for usage in usages
         ]
-    quarters = [usage.at // _QUARTER for usage in usages]  # type: ignore[operator]
-    return list(zip(quarters, map(attrgetter("currency"), usages), *columns, has_tokens, strict=True))
+    columns.append(has_tokens)
+    if all(column.count(column[0]) == len(column) for column in columns):  # a tuple per usage costs more
+        return [([column[0] for column in columns], usages)]
+    return _grouped(usages, list(zip(*columns, strict=True)))
 
 
 def _prompt(usage: b.Usage) -> int:
