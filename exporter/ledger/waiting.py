@@ -172,9 +172,9 @@ def _refused_usages(ledger: SourceLedger, group: UsageGroup, labels: set[Labels]
         dict[Labels, Labels](),
     )
     for each in unknown:
-        _, provider, model = each
-        if each == _OTHERS or ledger.prices.knows(model):
+        if each == _OTHERS or ledger.prices.knows(each[2]):
             continue
+        _, provider, model = _cleaned(each, series)
         if (ledger.source, provider, model) in unpriced or (is_full and provider == model == b.OTHER):
             found[each] = ("", provider, model)
         elif is_full:
@@ -190,10 +190,13 @@ def _not_in(known: Collection[Labels], labels: set[Labels], series: Series) -> l
     unknown = [*labels.difference(known)]
     if all(series.is_clean(tuple(set(values))) for values in zip(*unknown, strict=True)):
         return unknown
-    length = series.limits.label_length
-    return [
-        each for each in unknown if series.is_clean(each) or tuple(clean(value, length) for value in each) not in known
-    ]
+    return [each for each in unknown if _cleaned(each, series) not in known]
+
+
+def _cleaned(labels: Labels, series: Series) -> Labels:
+    if series.is_clean(labels):
+        return labels
+    return tuple(clean(value, series.limits.label_length) for value in labels)
 
 
 def _can_wait(ledger: SourceLedger, usage: b.Usage) -> bool:
