@@ -12,6 +12,9 @@ Outcome = tuple[Sequence[Record], int | None] | None | str
 #: The length of an example of an unparsed line, in bytes.
 EXAMPLE_LENGTH = 200
 
+#: No log has lines that are shorter than this on average, in bytes, unless many of them are empty.
+_SHORT = 16
+
 _ANSI_COLOR = re.compile(rb"\x1b\[[0-9;]*m")
 
 
@@ -32,6 +35,17 @@ def whole_lines(window: bytes, final: bool) -> tuple[int, int]:
     return consumed, lines
 
 
+def without_empty_lines(block: bytes, lines: int) -> bytes:
+    """Return a block of so many whole lines without runs of empty lines, if many of the lines may be empty.
+
+    So a flood of empty lines costs no object for each.
+    """
+    if lines * _SHORT > len(block):
+        while b"\n\n" in block:
+            block = block.replace(b"\n\n", b"\n")
+    return block
+
+
 def before_too_long(window: bytes, line_length: int) -> int:
     """Return the offset of the first line of `line_length` bytes or more, the size of the window if there is none."""
     begin = 0
@@ -46,12 +60,14 @@ def before_too_long(window: bytes, line_length: int) -> int:
 def by_line(window: bytes, final: bool, read: Callable[[bytes], Outcome]) -> Batch:
     """Make the batch of a window by calling `read` with each line, without its newline. Empty lines are ignored."""
     consumed, count = whole_lines(window, final)
-    ignored, first_at, last_at = 0, None, None
+    block = without_empty_lines(window[:consumed], count)
+    left = whole_lines(block, True)[1]
+    ignored, first_at, last_at = count - left, None, None
     unparsed: dict[str, int] = {}
     examples: dict[str, bytes] = {}
     records: list[Record] = []
     has_nuls = b"\0" in window
-    for line in window[:consumed].split(b"\n", count)[:count]:
+    for line in block.split(b"\n", left)[:left]:
         text = line.removesuffix(b"\r")
         outcome = read(text) if text else None
         if has_nuls and b"\0" in text:

@@ -22,6 +22,7 @@ from exporter.ledger.money import ANCHOR, Exchange, amount, currency, same_curre
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits
 from exporter.messages import unknown
+from exporter.process.special_files import is_stream, refuse_special
 from parsers.envelope import ENVELOPES
 from parsers.parser import registered
 from parsers.values.numbers import MAX_SECONDS, SECOND
@@ -96,6 +97,8 @@ def convert_source(
 
 def _document(path: Path, problems: Problems, named_by: str = "--config") -> dict[str, Any]:
     try:
+        if not is_stream(str(path)):
+            refuse_special(path)
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         write = ", or let `dify-exporter init` write one"

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from exporter.ledger import exponential
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.series import Labels, Limits, clean
+from exporter.ledger.series import Labels, Limits, clean, is_clean
 from parsers.batch import OTHER
 
 #: The tables of a book, with their label names. LINES counts all lines, UNPARSED those that were not understood,
@@ -73,7 +73,8 @@ class Book(ChangeTracker[Labels, Entry]):
     def _admit(self, labels: Labels, cap: int) -> Labels:
         """The label set under which a number counts: cleaned, and folded if the table is full."""
         name, length = labels[0], self._limits.label_length
-        labels = (name, *(clean(value, length) if value else OTHER for value in labels[1:]))
+        if not is_clean(labels, length):
+            labels = (name, *(clean(value, length) if value else OTHER for value in labels[1:]))
         if labels not in self and self._sizes[name] >= cap:
             named = zip(TABLES[name], labels[1:], strict=True)
             labels = (name, *(OTHER if label in _OPEN else value for label, value in named))

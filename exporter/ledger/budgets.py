@@ -105,9 +105,14 @@ class Budgets:
         """Whether any budget has a filter on app, provider or model."""
         return bool(self._filtering)
 
-    def filters(self, source: str, usage: Usage) -> bool:
-        """Whether a budget with a filter on app, provider or model includes this usage."""
+    def filters(self, source: str, app_id: str, provider: str, model: str) -> bool:
+        """Whether a budget with a filter on app, provider or model includes the usages with these labels."""
+        usage = Usage(app_id, provider, model)
         return any(budget.takes(source, usage) for budget in self._filtering)
+
+    def windows(self, at: int) -> tuple[int, ...]:
+        """The starts of the windows of all budgets that contain the time `at`, in nanoseconds."""
+        return tuple(self._window(budget, key, at) for budget, key in self._budgets)
 
     def spend(self, source: str, usage: Usage, cost: Decimal | None, code: str, at: int) -> None:
         """Add a usage and its cost in the currency `code`. `at` is its time in nanoseconds."""

@@ -18,7 +18,7 @@ from parsers.values.http import status_class_of
 _MAX_WORKERS = 1024
 
 #: Kinds of runs that a worker's task executes.
-_WORKER_KINDS = ("workflow", "advanced-chat")
+WORKER_KINDS = ("workflow", "advanced-chat")
 
 
 def _request(ledger: SourceLedger, record: b.Request) -> None:
@@ -43,8 +43,15 @@ def _request(ledger: SourceLedger, record: b.Request) -> None:
         series.observe(c.HANDLER_DURATION, (source, record.method, record.route), record.handler_durations)
 
 
-def _usage(ledger: SourceLedger, record: b.Usage, refused: bool = False) -> None:
-    """`refused` is the same as in `Series.add`. Unpriced tokens are refused only if `Overflow` cleared their model."""
+def _usage(ledger: SourceLedger, record: b.Usage) -> None:
+    count_usage(ledger, record, usage_time(ledger, record.at))
+
+
+def count_usage(ledger: SourceLedger, record: b.Usage, at: int, refused: bool = False) -> None:
+    """`at` is the time in nanoseconds that selects the budget window and the price.
+
+    `refused` is the same as in `Series.add`. Unpriced tokens are refused only if the model is "".
+    """
     series, books, model = ledger.series, ledger.books, (record.provider, record.model)
     tokens = {"input": record.input_tokens, "output": record.output_tokens, "unsplit": record.unsplit_tokens}
     for token_type, count in tokens.items():
@@ -53,7 +60,6 @@ def _usage(ledger: SourceLedger, record: b.Usage, refused: bool = False) -> None
                 c.TOKENS_USED, (ledger.source, record.app_id, *model, token_type), count, record.count, refused=refused
             )
             books.add(book.TOKENS, (record.app_id, *model, token_type), count)
-    at = usage_time(ledger, record.at)
     cost, currency, basis = record.cost, record.currency, "reported"
     unpriced = sum(count or 0 for count in tokens.values()) if cost is None else 0
     if cost is None and (price := ledger.prices.find(record, at)) is not None:
@@ -99,7 +105,7 @@ def _first_token(ledger: SourceLedger, record: b.FirstToken, refused: bool = Fal
 
 def _run(ledger: SourceLedger, record: b.Run, refused: bool = False) -> None:
     """Count a run that telemetry reports."""
-    ledger.has_telemetry = ledger.has_telemetry or record.kind in _WORKER_KINDS
+    ledger.has_telemetry = ledger.has_telemetry or record.kind in WORKER_KINDS
     count_run(ledger, record, refused)
 
 
@@ -197,9 +203,9 @@ COUNTED: Mapping[type, Callable[[SourceLedger, Any], None]] = {
     b.ReceivedItems: _received_items,
 }
 
-#: The record types whose sums `Overflow` returns.
+#: The record types that can wait in sums.
 SUMMED: Mapping[type, Callable[..., None]] = {
-    b.Usage: _usage,
+    b.Usage: lambda ledger, record, refused: count_usage(ledger, record, record.at or 0, refused),
     b.UsageMissing: _usage_missing,
     b.FirstToken: _first_token,
     b.Run: _run,

@@ -6,6 +6,7 @@ where the last one ended is refused. So every snapshot, shown or stored, counts 
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec import structs
@@ -26,6 +27,7 @@ from exporter.ledger.snapshot import Snapshot, present, snapshot_of
 from exporter.ledger.source_books import SourceBooks
 from exporter.ledger.source_ledger import SourceLedger, event_time
 from exporter.ledger.state import SOURCE_TABLES, MetricSchema, State, keep_compatible
+from exporter.ledger.waiting import enter_waiting
 from exporter.ledger.window_slices import WindowSlices
 from exporter.tail.position import Position, RotationEvents, Window
 from parsers.batch import Batch
@@ -67,6 +69,7 @@ class Ledger:
     ) -> None:
         """Change what a reload may change, from the next batch on. All counts stay."""
         with self._lock:
+            self._enter_waiting()
             self._history.configure(history, limits)
             self._limits, self._prices = limits, Prices(tuple(prices))
             self._series.limits = limits
@@ -233,6 +236,7 @@ class Ledger:
                 SourceBooks(self._history, source),
                 ReachedTimes(round(self._clock() * SECOND)),
             )
+            ledger.books.enter_records = partial(enter_waiting, ledger)
             for metric, label_sets in c.INITIAL:
                 for labels in label_sets:
                     self._series.add(metric, (source, *labels), 0)
@@ -275,10 +279,15 @@ class Ledger:
         for ledger in self._ledgers.values():
             finalize_runs(ledger, None if now is None else round(now * SECOND))
 
+    def _enter_waiting(self) -> None:
+        for ledger in self._ledgers.values():
+            enter_waiting(ledger)
+
     def _state(self, taken: Callable[[ChangeTracker[Any, Any]], dict[Any, Any]]) -> State:
         def by_name(tables: Iterable[tuple[str, ChangeTracker[Any, Any]]]) -> dict[str, dict[Any, Any]]:
             return {name: entries for name, table in tables if (entries := taken(table))}
 
+        self._enter_waiting()
         series, ledgers = self._series, self._ledgers.items()
         tables = [(source, each.tables) for source, each in ledgers]
         by_field: dict[str, Any] = {f: by_name((source, each[f]) for source, each in tables) for f in SOURCE_TABLES}

@@ -4,7 +4,7 @@ A label set that was admitted stays for ever. When a metric has reached its cap,
 become `other`. So memory is bounded, totals stay exact, and an exposed counter never changes its labels.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from decimal import Decimal
 
 from msgspec import Struct
@@ -71,43 +71,35 @@ class Series:
         """Whether the metric has reached its cap, so that the open labels of a new label set become `other`."""
         return len(self._series_of(metric)) >= self._cap(metric)
 
-    def are_refused(self, metric: Metric, labels: Sequence[Labels]) -> list[bool]:
-        """Whether the metric is full and can never get each of these final label sets."""
-        known = self._series_of(metric)
-        return [each not in known for each in labels] if self.is_full(metric) else [False] * len(labels)
+    def is_settled(self, metric: Metric, labels: Labels) -> bool:
+        """Whether an observation with these labels cannot add a series, except one with the labels `other`."""
+        return labels in self._series_of(metric) or self.is_full(metric)
 
     def label_sets(self, source: str, metrics: tuple[Metric, ...], length: int) -> Set[Labels]:
-        """The first `length` labels behind the source of all series of a source in some counters.
+        """The first `length` labels behind the source of all series of a source in some metrics.
 
         Cached, because series are never removed.
         """
-        size = sum(len(self.counters[metric]) for metric in metrics)
+        tables = [self._series_of(metric) for metric in metrics]
+        size = sum(map(len, tables))
         known_size, known = self._label_sets.get((source, metrics), (-1, frozenset()))
         if known_size != size:
-            found = (labels for metric in metrics for labels in self.counters[metric])
+            found = (labels for table in tables for labels in table)
             known = frozenset(labels[1 : length + 1] for labels in found if labels[0] == source)
             self._label_sets[source, metrics] = size, known
         return known
 
-    def is_final(self, labels: Labels) -> bool:
-        """Whether labels are clean and do not contain `other`."""
-        return OTHER not in labels and self.is_clean(labels)
-
-    def are_final(self, labels: Iterable[Labels]) -> bool:
-        """Whether all of many label sets are final."""
-        return all(self.is_final(tuple(set(values))) for values in zip(*labels, strict=True))
-
     def is_clean(self, labels: Labels) -> bool:
         """Whether labels need no cleaning: they are printable, not empty and not too long."""
-        return all(labels) and "".join(labels).isprintable() and max(map(len, labels)) <= self.limits.label_length
+        return is_clean(labels, self.limits.label_length)
 
     def add(
         self, metric: Metric, labels: Labels, amount: int | Decimal = 1, observations: int = 1, *, refused: bool = False
     ) -> None:
         """Add an amount to a counter; an amount of 0 creates the series.
 
-        `observations` is how many log records the amount stands for. `refused` is whether `are_refused` is true
-        for each of them; then the open labels can have any value.
+        `observations` is how many log records the amount stands for. `refused` is whether the open labels of each of
+        them become `other`; then they can have any value.
         """
         series = self.counters[metric]
         if refused or labels not in series:
@@ -172,6 +164,11 @@ class Series:
 
     def _cap(self, metric: Metric) -> int:
         return self.limits.series_per_histogram if metric in self._histograms else self.limits.series_per_counter
+
+
+def is_clean(labels: Labels, length: int) -> bool:
+    """Whether `clean` changes none of these labels."""
+    return all(labels) and "".join(labels).isprintable() and max(map(len, labels), default=0) <= length
 
 
 def clean(value: str, length: int) -> str:

@@ -1,7 +1,7 @@
 """The books of one source, for the functions that fold records."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 from exporter.ledger import exponential
@@ -29,6 +29,8 @@ class SourceBooks:
         self._sums: dict[Labels, Entry] = {}
         self._durations: defaultdict[Labels, list[int]] = defaultdict(list)
         self._waiting = 0
+        #: Enters the records that wait to be entered.
+        self.enter_records: Callable[[], None] = lambda: None
         history.waiting.append(self.enter_waiting)
 
     def begin(self, at: int | None, is_late: bool) -> None:
@@ -60,6 +62,7 @@ class SourceBooks:
 
     def enter_waiting(self) -> None:
         """Enter the sums into the book of their batches."""
+        self.enter_records()
         if entries := self.taken():
             book = self._book(None) if self._key is None else self._history.book(self._key)
             for labels, entry in entries.items():

@@ -12,6 +12,7 @@ from exporter.ledger.prices import Prices
 from exporter.ledger.reached_times import ReachedTimes
 from exporter.ledger.series import Series
 from exporter.ledger.source_books import SourceBooks
+from exporter.ledger.sums import Sums
 from exporter.tail.position import Position
 from parsers.batch import Active
 from parsers.values.numbers import SECOND
@@ -27,6 +28,7 @@ class SourceLedger(Struct):
     a usage without a time counts; both are in nanoseconds, and 0 if none is known yet. `file` is the file generation
     of the batch that is being entered, "" in a replay. `has_telemetry` is True if telemetry reports the same runs as
     the worker's tasks. `books` are those of the history by day.
+    `waiting` are the sums of records that are not entered yet.
     """
 
     source: str
@@ -44,6 +46,7 @@ class SourceLedger(Struct):
     file: str = ""
     has_telemetry: bool = False
     usage_at: int = 0
+    waiting: Sums = field(default_factory=Sums)
 
     @property
     def tables(self) -> dict[str, ChangeTracker[Any, Any]]:

@@ -23,6 +23,7 @@ from exporter.ledger.book import LINES, BookKey, Entries, Entry
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Labels
 from exporter.ledger.state import widened
+from exporter.process.special_files import refuse_special
 
 NAME = "history.db"
 
@@ -82,6 +83,7 @@ class Archive:
             self._insert(books, oldest)
 
     def _insert(self, books: Mapping[BookKey, Entries], oldest: str) -> None:
+        refuse_special(self._path)
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         with closing(sqlite3.connect(self._path, timeout=_BUSY_TIMEOUT)) as database, database:
             version = database.execute("PRAGMA user_version").fetchone()[0]
@@ -104,9 +106,10 @@ class Archive:
 def read(folder: Path) -> tuple[dict[BookKey, Entries], list[str]]:
     """All days of the archive in a state folder, and one sentence for each damage."""
     path, books, damaged = folder / NAME, dict[BookKey, Entries](), 0
-    if not path.exists():
-        return {}, []
     try:
+        refuse_special(path)
+        if not path.exists():
+            return {}, []
         with _reading(path) as database:
             for timezone, day, source, book in database.execute("SELECT timezone, day, source, book FROM days"):
                 try:

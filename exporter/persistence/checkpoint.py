@@ -24,9 +24,11 @@ from pathlib import Path
 import msgspec
 
 from exporter.ledger.state import VERSION, State
+from exporter.process.special_files import refuse_special
 
 _MAGIC = b"dify-exporter state"
 _NAMES = ("state.0", "state.1")
+_TEMPORARY, _LOCK = "state.tmp", "lock"
 _RECORD = struct.Struct(">I16s")  # length of the payload, and its checksum
 
 #: A journal of this many bytes never causes a new file, however small the snapshot is.
@@ -47,10 +49,12 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Raises OSError if the folder cannot be created or written, LockedError if another exporter uses it."""
+        """Raises OSError if the folder or a file in it cannot be used, LockedError if another exporter uses it."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "it is not writable", str(folder))
+        for name in (*_NAMES, _TEMPORARY, _LOCK):
+            refuse_special(folder / name)
         self.state = State()
         self.folder = folder
         self._number = 0
@@ -100,7 +104,7 @@ class Checkpoint:
     def _write_snapshot(self) -> None:
         number = self._number + 1
         path = self._path(number)
-        temporary = self.folder / "state.tmp"
+        temporary = self.folder / _TEMPORARY
         head = b"%s %d %d\n" % (_MAGIC, VERSION, number)
         self._size = None
         record, checksum = _record(self.state, head)
@@ -134,13 +138,14 @@ def read_state(folder: Path) -> State | None:
     found: list[tuple[int, State]] = []
     for name in _NAMES:
         with suppress(FileNotFoundError, ValueError):  # another program writes the other file, or it is damaged
+            refuse_special(folder / name)
             number, state, _ = _decode((folder / name).read_bytes())
             found.append((number, state))
     return max(found, key=lambda each: each[0])[1] if found else None
 
 
 def _locked(folder: Path) -> int:
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
@@ -149,7 +154,7 @@ def _locked(folder: Path) -> int:
         raise LockedError(folder, holder) from None
     except OSError as error:  # a file system without locks: waiting would never help
         os.close(lock)
-        raise OSError(error.errno, error.strerror, str(folder / "lock")) from None
+        raise OSError(error.errno, error.strerror, str(folder / _LOCK)) from None
     with suppress(OSError):  # on a full disk only the holder's process id is missing
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
@@ -158,7 +163,7 @@ def _locked(folder: Path) -> int:
 
 def _write(path: Path, data: bytes, flags: int, size: int | None = None) -> None:
     """Write and fsync. Raises OSError if `size` is given and the file does not have this size before the write."""
-    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o600)
+    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags, 0o600)
     try:
         if size not in (None, os.fstat(file).st_size):
             raise OSError(errno.ESTALE, "another process changed it", str(path))

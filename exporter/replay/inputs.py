@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from exporter.messages import address
+from exporter.process.special_files import is_stream
 from exporter.replay import remote
 from exporter.replay.errors import InputError
 from exporter.replay.feed import Read
@@ -135,18 +136,13 @@ def _open(name: str) -> Iterator[BufferedReader]:
             raise InputError("-: standard input is closed")
         yield _buffered(sys.stdin.buffer)
         return
-    open_reports_errors = _is_stream(name) or os.path.isdir(name) or not os.path.exists(name)
+    open_reports_errors = is_stream(name) or os.path.isdir(name) or not os.path.exists(name)
     if not open_reports_errors and (reason := file_problem(Path(name))):
         raise InputError(reason)
     # Non-blocking, because the path may be a FIFO by now.
     with open(os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
         os.set_blocking(file.fileno(), True)
         yield _buffered(file)
-
-
-def _is_stream(name: str) -> bool:
-    """Whether the name is a stream that the shell has opened: standard input, or `<(command)`."""
-    return name == "/dev/stdin" or os.path.dirname(name) in ("/dev/fd", "/proc/self/fd")
 
 
 def _buffered(stream: BinaryIO) -> BufferedReader:

@@ -18,6 +18,9 @@ from parsers.values.http import status_class_of
 
 Summary = dict[str, dict[str, Any]]
 
+#: More rows than anybody reads. To lay out a row takes a millisecond, and a flood of labels can fill a metric.
+_MOST_ROWS = 500
+
 
 def summarise(snapshot: Snapshot) -> Summary:
     """Per source: lines by outcome, requests, usage, runs, invocations and errors.
@@ -98,8 +101,13 @@ _TABLES = (
 
 
 def _print(console: Console, title: str, columns: tuple[str, ...], rows: Any) -> None:
+    """Print a table; of many rows those with the largest counts."""
     if isinstance(rows, dict):
         rows = [dict(zip(columns, item, strict=True)) for item in rows.items()]
+    left_out = len(rows) - _MOST_ROWS
+    if left_out > 0:
+        largest = sorted(range(len(rows)), key=lambda number: -_size(rows[number]))[:_MOST_ROWS]
+        rows = [rows[number] for number in sorted(largest)]
     table = Table(title=title, title_justify="left")
     known = [column for column in columns if any(row.get(column) is not None for row in rows)]
     for column in known:
@@ -108,6 +116,12 @@ def _print(console: Console, title: str, columns: tuple[str, ...], rows: Any) ->
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in known))
     print_table(console, table, (_stacked(known, row) for row in rows))
+    if left_out > 0:
+        console.print(f"and {left_out:,} more rows with smaller counts: --output json has all of them", highlight=False)
+
+
+def _size(row: Mapping[str, Any]) -> int:
+    return sum(value for value in row.values() if isinstance(value, int))
 
 
 def _stacked(columns: Iterable[str], row: Mapping[str, Any]) -> Row:

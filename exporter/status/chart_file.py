@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from exporter.process.special_files import refuse_special
 from exporter.status.history import Point
 
 NAME = "charts"
@@ -24,6 +25,7 @@ def save(folder: Path, points: _Points) -> None:
     """Replace the file. Times are stored on the wall clock, because the monotonic one begins anew with the machine."""
     new, data = folder / f"{NAME}.new", msgspec.msgpack.encode(_shifted(points, time.time() - time.monotonic()))
     try:
+        refuse_special(new)
         new.write_bytes(data)
         os.replace(new, folder / NAME)
     except OSError as error:  # the commit of the state reports a folder that cannot be written
@@ -33,6 +35,7 @@ def save(folder: Path, points: _Points) -> None:
 def load(folder: Path) -> dict[str, list[Point]]:
     """The points of the file by the name of their range, those of the future left out; empty if it cannot be used."""
     try:
+        refuse_special(folder / NAME)
         stored = msgspec.msgpack.decode((folder / NAME).read_bytes(), type=dict[str, list[Point]])
     except FileNotFoundError:
         return {}

@@ -21,12 +21,16 @@ class FileOpener:
 
     `from_end`: of the file that exists at the start only new bytes are read. If the path names no such file, or one
     that another path reads, a later file is new, so it is read from its beginning. `trusted`: that file is no copy.
+    `absent_since`: an earlier process has had the first look and read no file, so rotated files with a later mtime (in
+    nanoseconds) are new too; None if there was none.
     """
 
-    def __init__(self, context: LogContext, from_end: bool, trusted: bool) -> None:
+    def __init__(self, context: LogContext, from_end: bool, trusted: bool, absent_since: int | None) -> None:
         self._context, self._from_end, self._trusted = context, from_end, trusted
         self._source, self._table, self._search = context.source, context.table, context.search
-        self._has_looked, self._was_absent = context.had_files, False
+        self._was_absent = absent_since is not None
+        self._has_looked = context.had_files or self._was_absent
+        self._search.ignore_until(absent_since or 0)
         self._unpacking: OpenFile | None = None
 
     def first_look(self, found: os.stat_result | None, error: str) -> None:

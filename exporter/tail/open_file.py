@@ -21,7 +21,8 @@ import stat
 import zlib
 
 from exporter.process.fd_limit import fd_limit
-from exporter.tail.permissions import KINDS, is_packed
+from exporter.process.special_files import KINDS
+from exporter.tail.permissions import is_packed
 from exporter.tail.position import FINGERPRINT, Identity
 
 _BLOCK = 1 << 18

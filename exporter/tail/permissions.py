@@ -10,14 +10,8 @@ from glob import has_magic
 from pathlib import Path
 from typing import Any
 
-#: Kinds of files that are no log.
-KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
+from exporter.process.special_files import KINDS
+
 _REFUSED = {
     "a folder": "name the files in it, with a * if need be",
     "a FIFO": "a regular file keeps its lines until they are counted; `dify-exporter replay -` reads a stream once",

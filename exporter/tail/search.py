@@ -56,6 +56,10 @@ class Search:
         self._rejected: dict[Identity, Candidate] = {}
         self._unpacking: dict[Candidate, OpenFile] = {}
 
+    def ignore_until(self, modified: int) -> None:
+        """Files that are older than this mtime (nanoseconds) are known."""
+        self._known_until = max(self._known_until, modified)
+
     def preexisting(self, since: int, modified: int) -> Iterator[Position]:
         """Yield the end positions of files that have rotated names at the first look. `modified` is the mtime of the
         path's own file.
@@ -82,7 +86,7 @@ class Search:
     def search_unseen(self, now: float, modified: int, renamed: bool) -> None:
         """Start to search for unknown generations that are newer than the mtime `modified`."""
         self.renamed = renamed
-        self._known_until = max(self._known_until, modified)
+        self.ignore_until(modified)
         self._deadlines.search_unseen(now)
 
     def search_missing(self, now: float) -> None:

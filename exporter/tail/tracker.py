@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from msgspec import structs
 
 from exporter.tail.context import LogContext, SourceContext
+from exporter.tail.copies import copied_bytes
 from exporter.tail.file_opener import FileOpener
 from exporter.tail.generation import Event, FileState, Generation
-from exporter.tail.open_file import error_reason, identity_of
-from exporter.tail.position import Position, Window
+from exporter.tail.open_file import OpenFile, error_reason, identity_of
+from exporter.tail.position import PREFIX, Fingerprint, Position, Window
 from exporter.tail.search import FoundFile
 from exporter.tail.window_reader import WindowReader
 
@@ -36,6 +37,9 @@ class Tracker:
     of it that can be read now. `reads`: the path names a file that this tracker reads. `error` is the reason why it
     cannot be read, or "". `quiet_signature`: while `stat_signature` of the path equals it, the tracker has nothing to
     do. A `trusted` path existed when the source started, so its file is no copy.
+
+    `absent_since` is given for a path of which an earlier process read no file. Rotated files with a later mtime (in
+    nanoseconds) are then new.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Tracker:
         stored: Mapping[str, Position] | None = None,
         from_end: bool = False,
         trusted: bool = False,
+        absent_since: int | None = None,
     ) -> None:
         self.path, self.error = path, ""
         self.lag = self.backlog = 0
@@ -52,7 +57,7 @@ class Tracker:
         self.quiet_signature: tuple[int, ...] | None = None
         self._context = LogContext(path, source, stored or {})
         self._source, self._table, self._search = source, self._context.table, self._context.search
-        self._opener = FileOpener(self._context, from_end, trusted)
+        self._opener = FileOpener(self._context, from_end, trusted, absent_since)
         self._reader = WindowReader(self._context)
         self._found: os.stat_result | None = None
         self._given: Window | None = None
@@ -185,7 +190,7 @@ class Tracker:
         """Open a generation that was found; it is read before the followed one. Ignore a file of another path."""
         generation, file, position = found
         is_new = generation is None
-        if is_new and self._source.index.was_read(identity_of(file.stat()), file, self._table):
+        if is_new and self._was_read(file):
             file.close()
             return
         if generation is None:
@@ -198,6 +203,16 @@ class Tracker:
             self._table.add(generation)
         else:
             self._table.transition(generation, Event.FOUND)
+
+    def _was_read(self, file: OpenFile) -> bool:
+        """Return whether another path reads or has read this file, or one that this file is a copy of (B29)."""
+        index, prefix = self._source.index, Fingerprint.of(file.read(0, PREFIX))
+        if index.was_read(identity_of(file.stat()), file, self._table):
+            return True
+        others = index.alike(prefix.digest, self._table) if prefix.length == PREFIX else []
+        size = file.size()
+        copied = copied_bytes(file, size, self.path, others)
+        return copied is None or copied == size > 0
 
     def _lose(self, generation: Generation) -> None:
         position = generation.position

@@ -29,7 +29,8 @@ class TrackerSet:
         self._context, self._stored = context, stored
         self._globs = Globs(paths, context.log_patterns, context.folders)
         # A file that appeared while the exporter was down, where it found none before, is read from its beginning.
-        self._searched_before = Globs(searched_before, context.log_patterns, context.folders)
+        self._searched_paths = frozenset(searched_before)
+        self._searched_before = Globs(self._searched_paths, context.log_patterns, context.folders)
         self._from_end = from_end and not stored
         self._wanted: frozenset[str] = frozenset()
         self._by_path: dict[str, Tracker] = {}
@@ -50,9 +51,17 @@ class TrackerSet:
         wanted = self._globs.paths(self._by_path.keys())
         if is_first:
             self._restore(wanted)
+        newest = max((position.modified for position in self._stored.values()), default=0) if is_first else 0
         for path in wanted - self._by_path.keys() if wanted is not self._wanted else ():
             from_end = is_first and self._from_end and os.path.lexists(path) and not self._searched_before.covers(path)
-            self._by_path[path] = Tracker(path, self._context, None, from_end, is_first and not self._stored)
+            self._by_path[path] = Tracker(
+                path,
+                self._context,
+                None,
+                from_end,
+                trusted=is_first and not self._stored,
+                absent_since=newest if is_first and path in self._searched_paths else None,
+            )
         self._wanted = wanted
         dropped = []
         for path, tracker in [each for each in self._by_path.items() if each[1].quiet_signature is None]:

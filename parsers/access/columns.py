@@ -37,7 +37,7 @@ class Columns(Struct, frozen=True):
     * `numbers`: an array per variable, UNKNOWN for `-`. Durations are in milliseconds.
     * `heads`: METHOD SP PATH with the status code, each pair once; `head_of`: the number of each line's pair.
     * `times`: the newest event time of each date and zone, as they are written.
-    * `other_lines`: all other lines of the block.
+    * `other_lines`: all other lines of the block but the empty ones, of which there are `empty_lines`.
     """
 
     numbers: dict[str, Numbers]
@@ -45,6 +45,7 @@ class Columns(Struct, frozen=True):
     head_of: Numbers
     times: list[bytes]
     other_lines: bytes
+    empty_lines: int
 
 
 def read(plan: ColumnPlan, window: bytes, size: int, is_compared: Callable[[bytes], bool]) -> Iterator[Columns]:
@@ -98,14 +99,13 @@ class _ColumnReader:
                 self._read_number(SECONDS, name, end, end - begin, may_be_unknown=True)
         times = self._times()
         heads, head_of = self._heads(is_compared)
-        others = b""
-        if len(head_of) < len(self.ends):
-            is_other = np.ones(len(self.ends), bool)
-            is_other[self.lines[self.fits]] = False
-            spans = zip(self.begins[is_other].tolist(), self.ends[is_other].tolist(), strict=True)
-            others = b"".join([self.data[begin : end + 1] for begin, end in spans])
+        is_other = self.ends > self.begins
+        is_other[self.lines[self.fits]] = False
+        spans = zip(self.begins[is_other].tolist(), self.ends[is_other].tolist(), strict=True)
+        others = b"".join([self.data[begin : end + 1] for begin, end in spans])
+        empty = len(self.ends) - len(head_of) - int(np.count_nonzero(is_other))
         numbers = {name: each[self.fits] for name, each in self.numbers.items()}
-        return Columns(numbers, heads, head_of, times, others)
+        return Columns(numbers, heads, head_of, times, others, empty)
 
     def _gap(self, number: int) -> tuple[Numbers, Numbers]:
         """Return the offsets of what is between two values with quotes."""

@@ -36,7 +36,7 @@ from parsers.access.row_numbers import durations_of, sum_of_sizes
 from parsers.access.shapes import SHAPE, share_route
 from parsers.batch import UNKNOWN, Batch, DroppedValue, Record, Request
 from parsers.dropped import dropped_values
-from parsers.lines import Outcome, by_line, whole_lines
+from parsers.lines import Outcome, by_line, whole_lines, without_empty_lines
 from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import SECOND, many_nanoseconds
 from parsers.values.times import common_log, epoch_seconds, iso, newest_known, oldest_known
@@ -104,18 +104,21 @@ class AccessReader(Struct, frozen=True, dict=True):
         if None in times:  # the columns do not know how many lines have this time
             return self._parse_rows(window[:consumed], read_other)
         rest = self._parse_rows(b"".join([part.other_lines for part in parts]), read_other)
+        empty = sum(part.empty_lines for part in parts)
         return structs.replace(
             rest,
             consumed=consumed,
-            lines=rest.lines + sum(len(part.head_of) for part in parts),
+            lines=rest.lines + empty + sum(len(part.head_of) for part in parts),
+            ignored=rest.ignored + empty,
             last_at=newest_known((rest.last_at, *times)),
             first_at=oldest_known((rest.first_at, *times)),
             records=(*tally.requests(parts, self._variables, self.routes), *rest.records),
         )
 
-    def _parse_rows(self, block: bytes, read_other: Callable[[bytes], Outcome]) -> Batch:
+    def _parse_rows(self, window: bytes, read_other: Callable[[bytes], Outcome]) -> Batch:
         """Parse whole lines. The last value of a row is the line itself if it does not match."""
-        _, lines = whole_lines(block, True)
+        consumed, lines = whole_lines(window, True)
+        block = without_empty_lines(window, lines)
         rows = self.format.every.findall(block)
         unmatched = [row[-1] for row in rows if row[-1]]
         if unmatched:
@@ -124,7 +127,7 @@ class AccessReader(Struct, frozen=True, dict=True):
         times, dropped = self._times(rows)
         return structs.replace(
             others,
-            consumed=len(block),
+            consumed=consumed,
             lines=lines,
             ignored=others.ignored + lines - len(rows) - len(unmatched),
             last_at=newest_known((others.last_at, *times)),

@@ -133,3 +133,14 @@ def test_regular_lines_are_read_as_columns(format: str, sample: str, monkeypatch
 )
 def test_a_format_that_columns_cannot_read_is_read_as_rows(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert blocks_of(Nginx(format=format), b'"GET / HTTP/1.1" 200\n' * 50_000, monkeypatch) == []
+
+
+@pytest.mark.parametrize("regular", [10, 5_000])
+@pytest.mark.parametrize("empty", [1, 200_000])
+def test_empty_lines_are_counted_as_ignored(regular: int, empty: int) -> None:
+    """Few and many of them, in a window that is read by rows and in one that is read by columns."""
+    line = b'192.0.2.1 - - [24/Nov/2026:09:04:19 +0000] "GET /v1/info HTTP/1.1" 200 7 "-" "curl" "-"\n'
+    window = (line + b"\n" * empty) + line * (regular - 1) + b"\n" + b"half a line"
+    batch = PARSERS[DIFY].parse(window)
+    whole = len(window) - len(b"half a line")
+    assert (batch.consumed, batch.lines, batch.ignored, batch.unparsed) == (whole, regular + empty + 1, empty + 1, {})

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from exporter import __version__
 from exporter.cli import main
 from exporter.process.logs import LineFormatter
+from tests.special_files import MAKE
 from tests.system.exporter import COMMAND
 
 ROOT = Path(__file__).parents[3]
@@ -267,3 +268,21 @@ def test_check_does_not_call_a_file_valid_and_find_problems_in_it(tmp_path: Path
     assert first.endswith("exporter.toml: every key and value is valid; the findings about its logs follow")
     assert sum(line.startswith("  problem: ") for line in lines) == (2 if verdict else 0)
     assert (result.exit_code, lines[-1] if verdict else "") == (1 if verdict else 0, verdict)
+
+
+@pytest.mark.parametrize("kind", MAKE)
+@pytest.mark.parametrize("command", ["serve", "check", "proxy"])
+def test_a_configuration_that_is_no_file_is_refused(tmp_path: Path, kind: str, command: str) -> None:
+    path = tmp_path / "exporter.toml"
+    MAKE[kind](path)
+    result = CliRunner().invoke(main, [command, "--config", str(path)])
+    assert result.exit_code == 2
+    assert kind in result.output or "is a directory" in result.output
+
+
+def test_a_configuration_may_be_a_stream_of_the_shell(tmp_path: Path) -> None:
+    script = f"{COMMAND} serve --config <(echo '[exporter]')"
+    result = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False
+    )
+    assert "no [[source]] table" in result.stderr

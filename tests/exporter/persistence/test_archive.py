@@ -13,6 +13,7 @@ import pytest
 from exporter.persistence import archive
 from tests.exporter.ledger.test_history import DAY, START, Rig, line
 from tests.exporter.wsgi.test_log_file import file_size_limit
+from tests.special_files import MAKE
 
 DAYS = 20
 LOG = b"".join(line(START + number * DAY / 5) for number in range(5 * DAYS))
@@ -122,4 +123,20 @@ def test_a_locked_archive_is_written_later(tmp_path: Path, monkeypatch: pytest.M
     rig.commit()
     assert rig.lines() == expected
     assert len(archive.read(tmp_path)[0]) > 10
+    rig.checkpoint.close()
+
+
+@pytest.mark.parametrize("kind", MAKE)
+def test_what_is_no_file_costs_only_the_archive(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The closed days stay in the state until the archive can be written."""
+    rig = Rig(tmp_path)
+    path = rig.checkpoint.folder / archive.NAME
+    MAKE[kind](path)
+    expected = grow(rig)
+    rig.commit()
+    assert rig.lines() == expected
+    assert kind in caplog.text
+    books, (sentence,) = archive.read(rig.checkpoint.folder)
+    assert not books
+    assert kind in sentence
     rig.checkpoint.close()

@@ -15,10 +15,11 @@ from exporter.ledger.series import Limits
 from exporter.ledger.state import VERSION
 from exporter.metrics.exposition import render
 from exporter.persistence import checkpoint
-from exporter.persistence.checkpoint import Checkpoint, LockedError
+from exporter.persistence.checkpoint import Checkpoint, LockedError, read_state
 from exporter.tail.position import Position, RotationEvents, Window
 from parsers import batch as b
 from tests.exporter.persistence.disk import Disk
+from tests.special_files import MAKE
 
 READ_BYTES = c.READ_BYTES.name
 
@@ -296,3 +297,16 @@ def test_sums_beyond_64_bits_are_kept(tmp_path: Path) -> None:
     assert (histogram.count, histogram.total) == (12, 12 * most)
     assert found.counters[c.RESPONSE_BYTES]["s", "/v1/info"] == 4 * most
     assert b"/v1/info" in render(found, {})
+
+
+@pytest.mark.parametrize("kind", MAKE)
+@pytest.mark.parametrize("name", ["state.0", "state.1", "state.tmp", "lock"])
+def test_what_is_no_file_is_refused_with_one_sentence(tmp_path: Path, name: str, kind: str) -> None:
+    """Opening a FIFO would wait for ever, and a device may have no end."""
+    MAKE[kind](tmp_path / name)
+    with pytest.raises(OSError, match=kind) as refused:
+        Checkpoint(tmp_path)
+    assert refused.value.filename in (str(tmp_path / name), tmp_path / name)
+    if name in ("state.0", "state.1"):
+        with pytest.raises(OSError, match=kind):
+            read_state(tmp_path)

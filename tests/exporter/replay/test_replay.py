@@ -22,6 +22,7 @@ from rich.console import Console
 
 from exporter.cli import main
 from exporter.cli.replay import Moment
+from exporter.replay import report
 from exporter.replay.inputs import SAMPLE_BYTES
 from exporter.replay.report import show
 from tests.golden import ROOT, config, golden_file
@@ -410,3 +411,16 @@ def test_a_copy_counts_once_and_globs_are_expanded(tmp_path: Path) -> None:
     assert f"{tmp_path}/a.log.1.gz: is a copy of {tmp_path}/a.log and is counted once" in together.stderr
     alone = json.loads(run(str(tmp_path / "a.log"), "--output", "json").stdout)
     assert json.loads(together.stdout) == alone
+
+
+def test_a_table_of_a_flood_of_labels_shows_the_largest_rows_only() -> None:
+    rows = [{"task": f"t{number}", "status": "succeeded", "count": number} for number in range(1, 3001)]
+    empty = dict.fromkeys((section for _, section, _ in report._TABLES), ())
+    found = {"lines": {"observed": 1}, "unparsed": {}} | empty | {"tasks": rows}
+    written = StringIO()
+    show({"s": found}, Console(file=written, width=120))
+    lines = written.getvalue().splitlines()
+    assert sum(" succeeded " in line for line in lines) == 500
+    assert "t3000" in written.getvalue()
+    assert "t2500 " not in written.getvalue()
+    assert lines[-1] == "and 2,500 more rows with smaller counts: --output json has all of them"

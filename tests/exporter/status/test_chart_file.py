@@ -13,6 +13,7 @@ from exporter.status.chart_file import NAME, load, save
 from exporter.status.history import RANGES, History, Point, Totals, rates
 from exporter.status.monitor import StatusMonitor
 from tests.exporter.status.test_history import NOW, new_ledger, request
+from tests.special_files import MAKE
 
 
 def test_the_points_come_back_at_their_times_also_after_a_reboot(
@@ -67,3 +68,11 @@ def test_a_restored_history_goes_on() -> None:
     history.add(now, ledger.snapshot(NOW))
     assert [round(rate, 2) for _, rate in rates(history.points("24h"), "nginx", "lines")] == [0.1, 1.0]
     assert len(history.points("1h")) == 1
+
+
+@pytest.mark.parametrize("kind", MAKE)
+@pytest.mark.parametrize("name", ["charts", "charts.new"])
+def test_what_is_no_file_costs_only_the_charts(tmp_path: Path, name: str, kind: str) -> None:
+    MAKE[kind](tmp_path / name)
+    assert load(tmp_path) == {}
+    save(tmp_path, {"1h": []})

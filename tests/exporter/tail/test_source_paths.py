@@ -20,6 +20,56 @@ def test_d41_what_appears_where_it_was_waited_for_is_read_from_its_beginning_aft
     assert reader.wait(2) == ["new"]
 
 
+@pytest.mark.parametrize("ancient", [False, True])
+@pytest.mark.parametrize("is_there", [False, True])
+@pytest.mark.parametrize("rotations", [1, 2, 3])
+def test_d41_what_appears_and_is_rotated_while_down_is_read(
+    tmp_path: Path, rotations: int, is_there: bool, ancient: bool
+) -> None:
+    """Also if no log of this name exists at the start. Rotated files that were there before are never read."""
+    log = tmp_path / "a.log"
+    if ancient:
+        append(tmp_path / "a.log.7", "ancient\n")
+        os.utime(tmp_path / "a.log.7", (1e9, 1e9))
+    reader = Reader(log, start_at="end")
+    reader.poll()
+    reader.stop()
+    for number in range(rotations):
+        append(log, f"{number}\n")
+        log.rename(tmp_path / f"a.log.{rotations - number}")
+    if is_there:
+        append(log, "new\n")
+    reader.start()
+    reader.wait(12)
+    if not is_there:
+        append(log, "new\n")
+    reader.wait(12)
+    assert reader.ledger.lines == [*map(str, range(rotations)), "new"]
+    reader.restart()
+    assert reader.wait(8) == []
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_b28_old_files_beside_a_link_stay_unread_when_another_path_reads_its_target(
+    tmp_path: Path, moved: bool
+) -> None:
+    """The link has no position of its own, like a path that was absent."""
+    for number, name in enumerate(["app-20261101.log", "app-20261102.log.gz", "app.log.1"]):
+        append(tmp_path / name, "ancient\n")
+        os.utime(tmp_path / name, (1e9 + number, 1e9 + number))
+    append(tmp_path / "today.log", "a1\n")
+    (tmp_path / "app.log").symlink_to("today.log")
+    reader = Reader(tmp_path / "today.log", tmp_path / "app.log", start_at="beginning")
+    assert reader.wait(3) == ["a1"]
+    reader.stop()
+    if moved:
+        append(tmp_path / "later.log", "b1\n")
+        (tmp_path / "app.log").unlink()
+        (tmp_path / "app.log").symlink_to("later.log")
+    reader.start()
+    assert reader.wait(20) == ["b1"] * moved
+
+
 def test_a_path_that_is_corrected_begins_at_its_end(tmp_path: Path) -> None:
     append(tmp_path / "a.log", "old\n")
     reader = Reader(tmp_path / "typo.log", start_at="end")
@@ -147,3 +197,37 @@ def test_b27_an_inode_of_another_path_that_is_used_again_hides_nothing(tmp_path:
     assert (tmp_path / "a.log.1").stat().st_ino == inode
     reader.start()
     assert sorted(reader.wait(10)) == ["a2", "a3"]
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+@pytest.mark.parametrize("first", ["app.log", "day-1.log", "day-2.log"])
+@pytest.mark.parametrize("copied", ["before", "with", "after"])
+@pytest.mark.parametrize("grown", ["", "a2, which was written after the copy was made, and is long enough\n"])
+def test_b29_a_link_moves_to_another_log_while_the_old_one_is_copied(
+    tmp_path: Path, link: object, first: str, copied: str, grown: str
+) -> None:
+    """The copy has a rotated name of the link, but the bytes of a log that another path reads or has read."""
+    old, new, path = tmp_path / "day-1.log", tmp_path / "day-2.log", tmp_path / "app.log"
+    line = "a1, a line of more than the thirty-two bytes that tell one log from another\n"
+    append(old, line)
+    link(old, path)  # type: ignore[operator]
+    reader = Reader(path, tmp_path / "day-*.log")
+    assert reader.wait(2) == [line.rstrip()]
+    copy = tmp_path / "app.log.1"
+    if copied == "before":
+        copy.write_bytes(old.read_bytes())
+    append(old, grown)
+    append(new, "b1, another line of more than the thirty-two bytes that tell logs apart\n")
+    path.unlink()
+    link(new, path)  # type: ignore[operator]
+    if copied == "with":
+        copy.write_bytes(old.read_bytes())
+    reader.now += 0.1
+    reader.source.turn([str(tmp_path / first)])
+    if copied == "after":
+        reader.wait(2)
+        copy.write_bytes(old.read_bytes())
+    reader.wait(20)
+    assert sorted(line[:2] for line in reader.ledger.lines) == ["a1", "a2", "b1"][:: 1 if grown else 2]
+    reader.restart()
+    assert reader.wait(20) == []

@@ -349,6 +349,26 @@ def test_a_hostile_json_body_takes_little_memory_and_time(body: bytes) -> None:
     assert time.process_time() - begun < 4
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [b'\\"', b'"",', b"x", b"{},", b"[],", b",1", b"\\ud800"],
+    ids=["\\", "strings", "text", "{", "[", "1", "half"],
+)
+@pytest.mark.parametrize("begin", [b'{"batch":["', b'{"batch":[', b'{"resourceSpans":[', b'{"a":NaN,"batch":["'])
+def test_the_repair_of_a_body_takes_little_memory(begin: bytes, piece: bytes) -> None:
+    """A body of this size is repaired, whatever is wrong with it."""
+    body = begin + piece * ((json_limits.LONGEST_REPAIRED // 8 - len(begin)) // len(piece))
+    tracemalloc.start()
+    try:
+        for attempt in (read_langfuse, lambda body: read(body, is_json=True)):
+            with contextlib.suppress(UnreadableBody, TooManyItems):
+                attempt(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 35 * len(body)
+
+
 def test_a_value_that_is_no_number_is_told_as_one_that_is_no_count() -> None:
     metadata = {"node_type": "llm", "node_id": "n", "status": "succeeded", "total_price": CANARY, "app_id": CANARY}
     attributes = {
