@@ -14,9 +14,13 @@ import msgspec
 
 T = TypeVar("T")
 
-#: A string, with or without its closing quote, or a number, including those that are not valid JSON. The
-#: repetitions are possessive, because the engine would remember each repetition of a group: 60 bytes per byte of text.
-_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+\\?"?|-?(?:[0-9][-+.0-9eE]*+|NaN|Infinity)', re.DOTALL)
+#: A string, with or without its closing quote, or a number, including those that are not valid JSON. A string with more
+#: escapes is found in parts, because the engine remembers each repetition of a group: 60 bytes for each escape.
+_TOKEN = re.compile(
+    r'(?:"|(?=\\))[^"\\]*+(?:\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\)?.[^"\\]*+){0,999}(?:\\\Z|")?'
+    r"|-?(?:[0-9][-+.0-9eE]*+|NaN|Infinity)",
+    re.DOTALL,
+)
 _ESCAPE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
 )
@@ -71,6 +75,6 @@ def matched_length(line: bytes) -> int:
 def _repaired(match: re.Match[str]) -> str:
     """Turn NaN, Infinity and too large numbers into strings, and half a surrogate pair into U+FFFD."""
     token = match[0]
-    if token[0] != '"':
+    if token[0] not in '"\\':
         return token if isfinite(float(token)) else f'"{token}"'
     return _ESCAPE.sub(lambda escape: r"\ufffd" if escape[1] else escape[0], token) if "\\u" in token else token

@@ -40,6 +40,13 @@ def test_whatever_python_writes_is_read(x: object, y: str) -> None:
     assert line.y == repaired(y)
 
 
+@pytest.mark.parametrize("piece", ["\N{GRINNING FACE}", 'é"', "\\", "\ud83d-"])
+def test_a_string_of_many_escapes_is_read(piece: str) -> None:
+    for begin in ("", "a", "é"):
+        y = begin + 5_000 * piece
+        assert decode(json.dumps({"x": math.nan, "y": y}).encode()).y == repaired(y)
+
+
 @pytest.mark.parametrize(
     ("text", "y"),
     [
