@@ -27,6 +27,10 @@ class Candidate(Struct, frozen=True):
         return os.path.dirname(self.path)
 
     @property
+    def is_packed(self) -> bool:
+        return self.path.endswith(".gz")
+
+    @property
     def age(self) -> tuple[int, int, str]:
         """A sort key: the oldest file first. Of files with the same mtime, the highest number is the oldest."""
         return self.modified, -number_of(os.path.basename(self.path)), self.path
@@ -45,7 +49,7 @@ def may_be_unseen(candidate: Candidate, known_until: int, table: GenerationTable
     unreadable = [p for p in positions(table.done) if not p.head.length]  # files that existed before the first look
     if any(p.identity == candidate.identity and p.modified == candidate.modified for p in unreadable):
         return False
-    if not candidate.path.endswith(".gz") and any(p.identity == candidate.identity for p in positions(table.missing)):
+    if not candidate.is_packed and any(p.identity == candidate.identity for p in positions(table.missing)):
         return True
     return candidate.modified // SECOND >= known_until // SECOND
 
@@ -60,10 +64,9 @@ def may_be_missing(candidate: Candidate, known_until: int, table: GenerationTabl
         return False
     if any(p.identity == candidate.identity for p in missing):
         return True
-    is_packed = candidate.path.endswith(".gz")
-    if not (candidate.rotated or is_packed or any(candidate.size >= p.size for p in missing)):
+    if not (candidate.rotated or candidate.is_packed or any(candidate.size >= p.size for p in missing)):
         return False
     earliest = min(known_until, *(p.modified for p in missing))
-    if candidate.rotated and not is_packed:
+    if candidate.rotated and not candidate.is_packed:
         earliest -= _DAY
     return candidate.modified // SECOND >= earliest // SECOND

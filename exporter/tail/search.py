@@ -171,7 +171,10 @@ class Search:
         self._unpacking.clear()
 
     def _look(self, since: int) -> list[Candidate]:
-        """List the candidates. Files with the inode of a missing generation come first: the others may be copies."""
+        """List the candidates. Files with the inode of a missing generation come first: the others may be copies.
+
+        A packed file is none of them: it was made when the inode was free again.
+        """
         for generation in self._table.opened:
             self._folders.confirm(generation.opened.file.folder())
         missing = positions(self._table.missing)
@@ -181,8 +184,8 @@ class Search:
             since, missing, lambda found: found.st_mtime_ns >= oldest or identity_of(found) in identities
         )
         self._names_moved = self._folders.names_moved
-        read = {p.identity for p in missing if p.tail.length}
-        return sorted(present, key=lambda candidate: (candidate.identity not in read, not candidate.rotated))
+        read = {(p.identity, p.compressed) for p in missing if p.tail.length}
+        return sorted(present, key=lambda each: ((each.identity, each.is_packed) not in read, not each.rotated))
 
     def _examine(self, candidate: Candidate, unseen: bool, now: float) -> FoundFile | None:
         """Open a file and compare it. Raise FILE_ERRORS."""

@@ -8,6 +8,7 @@ import gzip
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,11 +22,15 @@ _EPOCH = 10**9
 
 
 class Scene:
-    """One log, its folder, and the reader that `start` makes. `denied` are the names that may not be opened."""
+    """One log, its folder, and the reader that `start` makes. `denied` are the names that may not be opened.
+
+    `open_files` are closed at the end.
+    """
 
     def __init__(self, folder: Path, log: str, goes_down: bool) -> None:
         self.folder, self.log, self.goes_down = folder, log, goes_down
         self.denied: set[str] = set()
+        self.open_files = ExitStack()
         self.reader: Reader
 
     def path(self, name: str) -> Path:
@@ -44,7 +49,7 @@ Steps = Iterable[Step]
 def play(folder: Path, steps: Steps, log: str = "access.log", goes_down: bool = False) -> Scene:
     """Run the steps in an empty folder. A failure says at which step."""
     scene = Scene(folder, log, goes_down)
-    with mock.patch.object(os, "open", scene.open):
+    with mock.patch.object(os, "open", scene.open), scene.open_files:
         for number, step in enumerate(steps, 1):
             try:
                 step(scene)
@@ -113,12 +118,16 @@ def copytruncate(to: str) -> Step:
 
 
 def pack(name: str = "", to: str = "") -> Step:
-    """Replace a file by its `.gz`, which has the file's times, as gzip does."""
+    """Replace a file by its `.gz`, which has the file's times, as gzip does.
+
+    The inode is not reused, so that a rotation cannot look like a truncation.
+    """
 
     def step(scene: Scene) -> None:
         path, packed = scene.path(name), scene.path(to or f"{name}.gz")
         packed.write_bytes(gzip.compress(path.read_bytes()))
         shutil.copystat(path, packed)
+        scene.open_files.enter_context(path.open("rb"))
         path.unlink()
 
     return step
