@@ -58,6 +58,15 @@ def test_check_wraps_its_sentences_between_words_on_a_terminal(
     assert max(len(line) for line in lines) <= 60
 
 
+def test_check_names_few_of_the_sources_that_make_alerts_fire(tmp_path: Path) -> None:
+    tables = [f'[[source]]\nname = "{name}"\npaths = ["{SAMPLE}"]\nparser = "nginx"\n' for name in "abcde"]
+    for count, named in {3: "a, b, c", 5: "a, b, c and 2 more"}.items():
+        (tmp_path / "exporter.toml").write_text("".join(tables[:count]))
+        lines = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "exporter.toml")]).output.splitlines()
+        assert next(line for line in lines if ": DifyHighErrorRate" in line).startswith(f"  {named}: ")
+        assert any(line.startswith("  no source needed: DifyExporterDown") for line in lines)
+
+
 def test_check_finds_that_nothing_would_be_served(tmp_path: Path) -> None:
     (tmp_path / "exporter.toml").write_text("[exporter]\nlisten = '127.0.0.1:0'\n")
     for command, code in {"check": 1, "serve": 2}.items():
