@@ -139,7 +139,7 @@ def replay(config_path: Path, files: tuple[str, ...], output: str, **options: An
 
 def _span_or_stop(since: int | None, until: int | None) -> Span:
     if since is not None and until is not None and since >= until:
-        stop("--since must be before --until: nothing lies between them")
+        stop("--since must be before --until: this span of time is empty")
     return Span(since, until)
 
 

@@ -79,7 +79,7 @@ def report(config_path: Path, files: tuple[str, ...], **options: Any) -> None:
         query, gathered, known = _from_history(query, config, config_path)
     data = build.build(query, gathered, settings, time.time_ns())
     if not data["rows"]:
-        say(f"nothing was counted in the time of this report; {known}")
+        say(f"nothing was counted in the span of this report; {known}")
     _print(data, options["output"])
 
 

@@ -45,7 +45,7 @@ def value_at(samples: list[tuple[int, float]], at: datetime) -> float:
 
 @pytest.fixture(scope="module")
 def days(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Event], list[str]]:
-    """A midnight of the bookkeeping, and some hours around it: each series has a sample every four minutes."""
+    """Some hours around one midnight are enough, because each series has a sample every four minutes."""
     begin, end = datetime(2026, 10, 6, 16, tzinfo=UTC), datetime(2026, 10, 7, 6, tzinfo=UTC)
     found = [event for event in events(per_day=80) if begin <= event["at"] < end]
     return found, write(tmp_path_factory.mktemp("logs"), found)

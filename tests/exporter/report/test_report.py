@@ -317,12 +317,12 @@ def test_a_span_without_events_says_which_times_there_are(output: str, tmp_path:
     (tmp_path / "x.log").write_bytes(log_of(FIRST, FIRST + timedelta(days=1)))
     result = run(str(tmp_path / "x.log"), "--since", "2027-01-01", "--output", output)
     times = f"{FIRST:%Y-%m-%dT%H:%M:%SZ} to {FIRST + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
-    expected = f"nothing was counted in the time of this report; in the logs: events from {times}"
+    expected = f"nothing was counted in the span of this report; in the logs: events from {times}"
     assert expected in result.stderr.splitlines()
     config = history(tmp_path, FIRST, FIRST + timedelta(days=1))
     result = run("--config", config, "--month", "2020-01", "--output", output)
     days = f"{FIRST:%Y-%m-%d} to {FIRST + timedelta(days=1):%Y-%m-%d}"
-    assert f"nothing was counted in the time of this report; the history has the days from {days}" in result.stderr
+    assert f"nothing was counted in the span of this report; the history has the days from {days}" in result.stderr
 
 
 def test_the_page_is_whole_and_safe(tmp_path: Path) -> None:
