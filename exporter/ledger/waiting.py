@@ -24,7 +24,7 @@ from parsers.values.numbers import SECOND
 #: Usages of the same quarter of an hour have the same budget windows and prices. In nanoseconds.
 _QUARTER = 900 * SECOND
 
-#: So many sums and durations of a source wait at most. Each limit bounds them to some MB.
+#: The largest numbers of sums and of durations of a source that wait. Each of them bounds the memory to some MB.
 _MOST_SUMS, _MOST_DURATIONS = 1 << 15, 1 << 17
 
 _USAGE_LABELS = attrgetter("app_id", "provider", "model")

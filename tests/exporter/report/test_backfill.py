@@ -155,9 +155,9 @@ def test_a_wrong_clock_is_named(tmp_path: Path) -> None:
     told = run(str(tmp_path / "access.log"), "--output", "-")
     assert told.exit_code == 0, told.output
     assert told.stderr.splitlines()[1:] == [
-        "source nginx: the time of 2 lines are not believed, because it is more than a day ahead of the clock or of the lines "
-        "around it; counted with the lines before",
-        "source nginx: the time of 1 line is more than 16 hours before the lines around it; counted with the lines before",
+        "source nginx: 2 lines have a time that is not believed, because it is more than a day ahead of the clock or "
+        "of the times around it; counted with the line before",
+        "source nginx: 1 line has a time that is more than 16 hours before the times around it; counted with the line before",
     ]
     samples = [each for name, each in series_of(told.stdout).items() if name.startswith("dify_requests_total")]
     assert max(value for each in samples for _, value in each) == len(times)
