@@ -42,7 +42,8 @@ _WIDTH = 140
 _LARGE_BLOCK = 31 << 20
 
 
-#: The oldest time of an option: a year behind the beginning of Unix time, so that no time zone leads before it.
+#: The oldest time that an option accepts: a year after the beginning of Unix time, so that no time zone makes it
+#: negative.
 OLDEST = 365 * 86_400 * SECOND
 
 

@@ -99,7 +99,7 @@ def _query(config: Config, options: dict[str, Any]) -> Query:
     if options["compare"] and query.until is None:
         query = structs.replace(query, until=time.time_ns())
     if query.since is not None and query.until is not None and query.since >= query.until:
-        raise ValueError("--since must be before --until: nothing lies between them")
+        raise ValueError("--since must be before --until: this span of time is empty")
     if options["compare"] and not _has_before(query):
         raise ValueError("--compare: the span before would begin before the year 1971: choose a shorter span")
     return query

@@ -155,7 +155,7 @@ def _add_columns(entry: UsageSum, usages: Sequence[b.Usage]) -> None:
 
 
 def _refused_usages(ledger: SourceLedger, group: UsageGroup, labels: set[Labels]) -> dict[Labels, Labels]:
-    """Of these labels those that occur in no series of tokens or costs and never will, with the labels of their sum."""
+    """The labels that occur in no series of tokens or costs and never will, each with the labels of its sum."""
     series, budgets = ledger.series, ledger.budgets
     has_cost = group.cost is not type(None)
     if not series.is_full(c.TOKENS_USED) or (has_cost and not series.is_full(c.COST)):
@@ -276,7 +276,7 @@ def _add_records(ledger: SourceLedger, entry: list[Any], records: Sequence[Any],
 
 
 def _refused_labels(ledger: SourceLedger, metrics: Sequence[c.Metric], labels: set[Labels]) -> dict[Labels, Labels]:
-    """Of these labels those that occur in no series of the metrics and never will, with the labels of their sum."""
+    """The labels that occur in no series of the metrics and never will, each with the labels of its sum."""
     series, source = ledger.series, ledger.source
     if not all(map(series.is_full, metrics)):
         return {}

@@ -60,7 +60,7 @@ def test_check_wraps_its_sentences_between_words_on_a_terminal(
 
 def test_check_names_few_of_the_sources_that_make_alerts_fire(tmp_path: Path) -> None:
     tables = [f'[[source]]\nname = "{name}"\npaths = ["{SAMPLE}"]\nparser = "nginx"\n' for name in "abcde"]
-    for count, named in {3: "a, b, c", 5: "a, b, c and 2 more"}.items():
+    for count, named in {3: "a, b, c", 4: "a, b, c, d", 5: "a, b, c and 2 more"}.items():
         (tmp_path / "exporter.toml").write_text("".join(tables[:count]))
         lines = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "exporter.toml")]).output.splitlines()
         assert next(line for line in lines if ": DifyHighErrorRate" in line).startswith(f"  {named}: ")
@@ -268,7 +268,7 @@ def test_what_the_locale_cannot_write_ends_no_replay(tmp_path: Path) -> None:
     [("nginx-dify.log", ""), ("gateway.log", "2 problems found: see the lines that begin with `problem:`")],
 )
 def test_check_does_not_call_a_file_valid_and_find_problems_in_it(tmp_path: Path, log: str, verdict: str) -> None:
-    """The file is one thing, its logs are another."""
+    """The verdict on the configuration file is separate from the findings about its logs."""
     (tmp_path / "exporter.toml").write_text(
         f'[[source]]\nname = "a"\npaths = ["{ROOT / "samples" / log}"]\nparser = "nginx"\n'
     )

@@ -50,7 +50,7 @@ class Rig:
         self.begin()
 
     def begin(self, *sources: str) -> None:
-        """Start a process with these sources, or "nginx". What the one before it did not store is lost."""
+        """Start a process with these sources, "nginx" if none is given. What the previous one did not store is lost."""
         self.ledger = Ledger(Limits(), lambda: self.now)
         history = History(self.config, Limits(), lambda: self.now)
         history.rereads = self.rereads
@@ -401,7 +401,7 @@ def test_the_books_of_a_source_that_is_gone_go_to_the_archive(tmp_path: Path) ->
 
 @pytest.mark.parametrize("rereads", [False, True])
 def test_a_source_that_is_removed_and_added_again_on_a_day(tmp_path: Path, rereads: bool) -> None:
-    """At the end of its log its day goes on; from the beginning it is counted again, and the larger count stays."""
+    """If reading continues at the end of its log, its day continues. If the log is read again, the larger count stays."""
     rig = Rig(tmp_path)
     today = round(rig.now) // 86_400 * 86_400
     log = b"".join(line(today + number) for number in range(10))
