@@ -56,8 +56,8 @@ _WITHOUT_TOKENS = re.compile(
 class Entry(NamedTuple):
     """One `[[price]]`. Amounts are decimal strings, `since` is the first day, or "" for a price without one.
 
-    A tier is the number of input tokens above which it applies, and the amounts of input and output. Hours are their
-    begin and end in UTC, and the amounts.
+    A tier is the number of input tokens above which it applies, and the amounts of input and output. Hours are the
+    times in UTC at which they begin and end, and the amounts.
     """
 
     provider: str
@@ -97,7 +97,7 @@ def entries_of(model: str, provider: str, prices: list[types.ConditionalPrice]) 
         if isinstance(each.constraint, types.TimeOfDateConstraint):
             if not (hours := _hours(each.constraint, amounts)) or not entries or entries[-1].tiers:
                 return None
-            # These hours are those of the newest price.
+            # A price by the hour belongs to the newest entry.
             entries[-1] = entries[-1]._replace(hours=(*entries[-1].hours, hours))
             continue
         limits = {tier.start for amount in amounts if isinstance(amount, types.TieredPrices) for tier in amount.tiers}

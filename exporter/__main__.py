@@ -12,7 +12,7 @@ def main() -> None:
     signals.block()
     # numpy's linear algebra, which nothing here uses, would start threads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    gc.disable()  # until the command is imported: collections would traverse what stays anyway, a tenth of the start
+    gc.disable()  # imports create objects that stay: to traverse them takes a tenth of the time of a start
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # the parent process has closed it: `>&-`
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the whole process

@@ -38,9 +38,9 @@ def printable(text: str) -> str:
 
 
 def some(texts: Sequence[str], most: int) -> str:
-    """The first `most` of many texts, and how many more there are."""
+    """The first `most` of many texts, and how many more there are. A single one more is named too."""
     rest = len(texts) - most
-    return ", ".join(texts[:most]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(texts) if rest <= 1 else f"{', '.join(texts[:most])} and {rest} more"
 
 
 def counted(number: int, one: str, many: str) -> str:

@@ -8,7 +8,7 @@ from parsers.batch import OfSpan, Record
 
 
 class Advice(Struct, frozen=True):
-    """One sentence. It is superfluous if another log of the deployment has a record of one of the types `elsewhere`."""
+    """A sentence about what a log lacks. It is superfluous if any log has a record of one of the types `elsewhere`."""
 
     sentence: str
     elsewhere: frozenset[type] = frozenset()
@@ -24,9 +24,9 @@ def record_types(records: Iterable[Record]) -> frozenset[type]:
 
 
 def merged(advice: Iterable[tuple[str, Advice]], known: Collection[type]) -> Iterator[tuple[str, list[str]]]:
-    """Return each sentence once, with the names of the logs that it is about.
+    """Return each needed sentence once, with the names of its logs.
 
-    `advice` has the name of a log beside each advice, and `known` are the types of the records of all logs.
+    `advice` are pairs of the name of a log and an advice on it. `known` are the types of the records of all logs.
     """
     logs: dict[str, list[str]] = {}
     for name, each in advice:

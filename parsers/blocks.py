@@ -186,10 +186,10 @@ class _Quarters(dict[str, int | None]):
 
 
 def times_of_texts(times: list[bytes], local: tzinfo) -> list[int]:
-    """Return the oldest and the newest of the times of text lines, which have milliseconds behind a dot, and some more.
+    """Return times of text lines, sorted: the oldest, the newest, and some of the others.
 
-    Nothing if there is none, or any of them is not as Dify writes it or does not exist (in a 13th month): the reader of
-    single lines then counts the wrong times. The times are sorted.
+    The texts have milliseconds after a dot. The result is empty if there is no text, or if any of them is not as
+    Dify writes it or names no real time (a 13th month): the reader of single lines then counts the wrong times.
     """
     if not times or b"".join(times).translate(DIGITS) != _TEXT_TIME * len(times):
         return []

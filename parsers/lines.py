@@ -36,9 +36,9 @@ def whole_lines(window: bytes, final: bool) -> tuple[int, int]:
 
 
 def without_empty_lines(block: bytes, lines: int) -> bytes:
-    """Return a block of so many whole lines without runs of empty lines, if many of the lines may be empty.
+    """Return a block of `lines` whole lines. If many of them may be empty, runs of empty lines are removed.
 
-    So a flood of empty lines costs no object for each.
+    A flood of empty lines then costs no object per line.
     """
     if lines * _SHORT > len(block):
         while b"\n\n" in block:

@@ -61,7 +61,7 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
         return self.parse(window, final)
 
     def prepare(self) -> None:
-        """Load what large windows need. It is called before the processes are forked that parse a large log."""
+        """Import what large windows need. It is called once, before the processes that parse a large log are forked."""
 
     def matched_length(self, line: bytes) -> int:
         """Return how many bytes at the beginning of an unparsed line (without its newline) fit the format.
@@ -99,13 +99,13 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
     def advice(self, sample: Batch) -> tuple[Advice, ...]:
         """Return advice for the operator: what this log does not contain, and how to change that.
 
-        They depend on the options and on `sample`, the batch of a part of the log.
+        The advice depends on the options and on `sample`, the batch of a part of the log.
         """
         del sample
         return ()
 
     def advice_on(self, log: bytes, sample: Batch) -> tuple[Advice, ...]:
-        """Return the same for a parser that also has to read the text of the sample, `log`."""
+        """Like `advice`, for a parser whose advice also depends on the text of the sample, `log`."""
         del log
         return self.advice(sample)
 

@@ -7,7 +7,7 @@ parser of a third party can be sliced too.
 Rules: the running maximum of the event times decides. The cut is before the first record whose time is at or behind the
 boundary, so records that are out of order by seconds move nothing far. A record without a time goes with the record
 before it. A time that is more than a day ahead of the clock, or of the records around it, moves nothing; its record is
-a slice of its own, which `is_late` marks. Where the clock has jumped back by more than BACK, the log begins anew; a
+a slice of its own, which `is_doubtful` marks. Where the clock has jumped back by more than BACK, the log begins anew; a
 single record that is so far behind goes with the record before it, as a slice of its own, which `is_behind` marks.
 
 Plan: single lines are parsed to find a line that is probably the first one behind the boundary. The part before it is
@@ -42,7 +42,8 @@ _WITNESSES = 15
 #: The number of unbelievable times per window above which the rest of the window is not searched any further.
 MOST_DOUBTS = 64
 
-#: The last so many bytes before a probable cut are parsed by themselves: records that are out of order are among them.
+#: The size in bytes of the part before a probable cut that is parsed by itself, because it may have records that are
+#: out of order.
 _DISORDER = 8192
 
 #: The first step of the search for a cut, in bytes.
@@ -53,12 +54,12 @@ class Slice(Struct, frozen=True, gc=False):
     """A batch that belongs to one span of event time.
 
     `at` is the newest believed event time up to its end, in nanoseconds since the epoch; None if no record had a time.
-    `is_late` marks a record whose time is not believed, `is_behind` one that is far behind the records around it.
+    `is_doubtful` marks a record whose time is not believed, `is_behind` one that is far behind the records around it.
     """
 
     batch: Batch
     at: int | None = None
-    is_late: bool = False
+    is_doubtful: bool = False
     is_behind: bool = False
 
 
@@ -140,13 +141,13 @@ class _Cutter:
             self._window[self._begin : stop], self._final and stop == len(self._window), self._skip
         )
 
-    def _take(self, batch: Batch, is_late: bool = False, is_behind: bool = False) -> Slice:
+    def _take(self, batch: Batch, is_doubtful: bool = False, is_behind: bool = False) -> Slice:
         self._begin += batch.consumed
         self._skip = batch.skip
         slicer = self._slicer
-        if not is_late and batch.last_at is not None and (slicer.reached is None or batch.last_at > slicer.reached):
+        if not is_doubtful and batch.last_at is not None and (slicer.reached is None or batch.last_at > slicer.reached):
             slicer.reached = batch.last_at
-        return Slice(batch, slicer.reached, is_late, is_behind)
+        return Slice(batch, slicer.reached, is_doubtful, is_behind)
 
     def _probable_cut(self) -> int:
         """Return the offset of a line that is probably the first one behind the boundary, and behind `begin`.

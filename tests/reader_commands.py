@@ -136,10 +136,11 @@ def command(line: str, variant: str) -> str:
     query 'EXPRESSION': asks Prometheus
     get NAME[/PATH] [| FILTER]: a page of ADDRESSES
     probe: what blackbox_exporter does when it probes a target (PROBED)
-    log SERVICE LINES [| FILTER], ps SERVICE: the newest lines of our services (OUR_SERVICES), and does it run
+    log SERVICE LINES [| FILTER]: the newest lines of one of our services (OUR_SERVICES)
+    ps SERVICE: whether one of our services runs
     disk: the space of the exporter's state
     dify-log SERVICE LINES [| FILTER]: the newest lines of a log of Dify
-    dify-ps [SERVICE...]: does it run; all services if none is named
+    dify-ps [SERVICE...]: whether these services of Dify run; all services if none is named
     dify-restart SERVICE
     dify-exec SERVICE COMMAND: a command in the container
     dify-get PATH: a page of Dify's api that nginx does not pass on

@@ -106,8 +106,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "output": "price per million output tokens",
     },
     "[[price]] hours": {
-        "from": "time of the day in UTC at which this price begins, at a quarter of an hour",
-        "to": "time at which it ends; an earlier one than `from` is of the next day",
+        "from": "time of the day in UTC at which this price begins, at a quarter of an hour such as `01:15`",
+        "to": "time of the day in UTC at which this price ends, also at a quarter of an hour; if it is before `from`, it is on the next day",
         "input": "price per million input tokens",
         "output": "price per million output tokens",
     },

@@ -69,6 +69,20 @@ def test_the_rooms_that_develop_names_are_there() -> None:
         assert any(place.exists() or place.with_suffix(".py").is_file() for place in places), name
 
 
+def test_what_develop_says_where_to_find_is_there() -> None:
+    table = re.search(r"(?s)## Where is it\?.*?\n\n\|.*?\n\n", (DOCS / "develop.md").read_text())
+    assert table is not None
+    modules = re.findall(r"`([\w./]+/[\w./]+)`(?: \(`([\w.]+)`)?", table[0])
+    assert len(modules) > 40
+    for name, inside in modules:
+        places = [base / name for base in (ROOT, ROOT / "exporter", ROOT / "parsers")]
+        files = [file for place in places for file in (place, place.with_suffix(".py"), place / "__init__.py")]
+        found = next((file for file in files if file.is_file()), None)
+        assert found is not None, name
+        for word in filter(None, inside.split(".")):
+            assert re.search(rf"\b(?:def|class|import) (?:.*\b)?{word}\b", found.read_text()), (name, inside)
+
+
 def test_what_the_docs_call_a_file_of_ours_is_there() -> None:
     for page in PAGES:
         for name in re.findall(r"(?:`|…/)((?:deploy|rules|grafana)/[\w./-]+)", page.read_text()):

@@ -57,7 +57,7 @@ def backfill(
         assert job.source is not None
         filled.enter(end // SECOND, job.source.name, each, postings)
         advance(job.file, each.batch)
-        late[job.source.name] += each.batch.lines if each.is_late else 0
+        late[job.source.name] += each.batch.lines if each.is_doubtful else 0
         behind[job.source.name] += each.batch.lines if each.is_behind else 0
     for sentence, found in ((event_times.ahead, late), (event_times.behind, behind)):
         for source, lines in found.items():

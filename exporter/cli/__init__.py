@@ -38,7 +38,7 @@ class _Commands(click.Group):
             return super().main(*args, **named)
 
     def invoke(self, ctx: click.Context) -> object:
-        """End a command on a signal, and if its reader has exited, with the exit code that shells use for that."""
+        """Run a command. A signal, or a reader of its output that has exited, ends it with the exit code of shells."""
         from exporter.cli.limits import discard_output
 
         try:

@@ -33,10 +33,11 @@ from exporter.replay.named import named_files
 from exporter.replay.workers import Workers
 from parsers.batch import Batch
 
-#: Before the samples appear, its argument is called. No interrupt comes in between.
+#: Makes the written samples visible. It calls its argument just before, and no interrupt can come between the two.
 _Finish = Callable[[Callable[[], None]], None]
 
-#: Where the samples go, and what ends them. What is not finished is removed. Raises OSError, BlocksError.
+#: The destination of the samples: the function that writes them, and the one that finishes. Samples that were not
+#: finished are removed. Raises OSError, BlocksError.
 _Target = AbstractContextManager[tuple[Write, _Finish]]
 
 _LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*")

@@ -17,9 +17,12 @@ from exporter.config.proxy import ProxyConfig
 from exporter.config.receive import ReceiveConfig
 from exporter.config.requirements import NO_SOURCE
 from exporter.ledger.ledger import Ledger
-from exporter.messages import printable
+from exporter.messages import printable, some
 from exporter.replay.detect import parser_name
 from parsers.batch import Batch
+
+#: A line about alerts names this many of their sources.
+_NAMED_SOURCES = 3
 
 
 @click.command(short_help="Report what each source provides and which alerts can fire.")
@@ -78,7 +81,7 @@ def _print_alerts(verdicts: list[alerts.Verdict], empty: list[str]) -> None:
     """Print which alerts can fire. `empty` are the sources without any line."""
     click.echo(f"\n{alerts.summary(verdicts)}")
     for sources, names in alerts.by_source(verdicts).items():
-        _echo(f"{', '.join(sources) or 'overall'}: {', '.join(names)}")
+        _echo(f"{some(sources, _NAMED_SOURCES) or 'no source needed'}: {', '.join(names)}")
     for why, names in alerts.by_reason(verdicts).items():
         _echo(f"{', '.join(names)} cannot fire: {why}")
     if empty:

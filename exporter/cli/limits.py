@@ -29,7 +29,7 @@ _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF
 
 @contextmanager
 def sentences() -> Iterator[None]:
-    """Report such an error and end the program with exit code 2, also if it occurs when the output is flushed."""
+    """Report an error that a limit of the system causes, also when the output is flushed, and end with exit code 2."""
     try:
         try:
             yield

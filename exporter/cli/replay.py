@@ -42,7 +42,8 @@ _WIDTH = 140
 _LARGE_BLOCK = 31 << 20
 
 
-#: The oldest time of an option: a year behind the beginning of Unix time, so that no time zone leads before it.
+#: The oldest time that an option accepts: a year after the beginning of Unix time, so that no time zone makes it
+#: negative.
 OLDEST = 365 * 86_400 * SECOND
 
 
@@ -139,7 +140,7 @@ def replay(config_path: Path, files: tuple[str, ...], output: str, **options: An
 
 def _span_or_stop(since: int | None, until: int | None) -> Span:
     if since is not None and until is not None and since >= until:
-        stop("--since must be before --until: nothing lies between them")
+        stop("--since must be before --until: this span of time is empty")
     return Span(since, until)
 
 

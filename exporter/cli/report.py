@@ -79,7 +79,7 @@ def report(config_path: Path, files: tuple[str, ...], **options: Any) -> None:
         query, gathered, known = _from_history(query, config, config_path)
     data = build.build(query, gathered, settings, time.time_ns())
     if not data["rows"]:
-        say(f"nothing was counted in the time of this report; {known}")
+        say(f"nothing was counted in the span of this report; {known}")
     _print(data, options["output"])
 
 
@@ -99,7 +99,7 @@ def _query(config: Config, options: dict[str, Any]) -> Query:
     if options["compare"] and query.until is None:
         query = structs.replace(query, until=time.time_ns())
     if query.since is not None and query.until is not None and query.since >= query.until:
-        raise ValueError("--since must be before --until: nothing lies between them")
+        raise ValueError("--since must be before --until: this span of time is empty")
     if options["compare"] and not _has_before(query):
         raise ValueError("--compare: the span before would begin before the year 1971: choose a shorter span")
     return query

@@ -34,7 +34,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
 #: The labels that become `other` when a table is full.
 _OPEN = frozenset({"route", "app_id", "provider", "model"})
 
-#: The time zone, the day (ISO 8601, or LATE) and the source of a book.
+#: The time zone, the day (ISO 8601, or NO_DAY) and the source of a book.
 BookKey = tuple[str, str, str]
 
 #: A number, or the counts of durations by exponential bucket.

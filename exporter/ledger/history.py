@@ -3,7 +3,7 @@
 A book holds the numbers of one source on one day of event time. The newest days are in the state, in the same commit as
 the positions, so each line is in exactly one book. An older day is closed: it is written to the archive
 (`exporter.persistence.archive`) and then leaves the state. A line of a closed day, and a line whose time is not
-believed, count in the book `LATE` of its source.
+believed, count in the book `NO_DAY` of its source.
 
 A day is closed when it is not among the newest days of its source, and older than all files that are being read. So a
 source that catches up with several old logs at once fills whole days.
@@ -26,8 +26,9 @@ from parsers.values.times import zone
 #: The newest days of a source that stay in the state.
 NEWEST_DAYS = 8
 
-#: The name of the book of lines that belong to no day.
-LATE = "late"
+#: The name, also in the state, of the book of lines that count in no day: those of a closed day, and those whose time
+#: is not believed.
+NO_DAY = "late"
 
 #: No event of Dify is older than 2000-01-01. A clock that was not set yet says 1970.
 _OLDEST = 946_684_800 * SECOND
@@ -72,13 +73,17 @@ class History:
     def enabled(self) -> bool:
         return self.config.days > 0
 
-    def key(self, source: str, at: int | None, is_late: bool = False) -> BookKey:
-        """The key of the book of a time in nanoseconds. The time None is now."""
+    def key(self, source: str, at: int | None, is_doubtful: bool = False) -> BookKey:
+        """The key of the book in which a time counts, in nanoseconds. The time None is now.
+
+        This is the book NO_DAY for a line that is too late, because its day is closed, and for a time that is not
+        believed: `is_doubtful` by the lines around it (`parsers.slices`), or too far from the clock.
+        """
         now = round(self._clock() * SECOND)
         at = now if at is None else at
-        day = LATE if is_late or not _OLDEST <= at <= now + _MAX_AHEAD else self._day(at)
+        day = NO_DAY if is_doubtful or not _OLDEST <= at <= now + _MAX_AHEAD else self._day(at)
         if day <= self.closed.get(source, ""):
-            day = LATE
+            day = NO_DAY
         return self.config.timezone, day, source
 
     def book(self, key: BookKey) -> Book:
@@ -98,7 +103,7 @@ class History:
         for source, reached in sources.items():
             if reached.is_settled(now):
                 newest = (each.newest for each in reached.active(now))
-                floor = min((self._day(at) for at in newest if at is not None), default=LATE)
+                floor = min((self._day(at) for at in newest if at is not None), default=NO_DAY)
                 due = [day for day in sorted(self._days(source))[:-NEWEST_DAYS] if day < floor]
                 if due:
                     self.closed[source] = due[-1]
@@ -117,7 +122,7 @@ class History:
                 return self.rereads or day < kept
             return day < kept if zone_name != self.config.timezone else day <= self.closed.get(source, "")
 
-        return {key: book for key, book in self.books.items() if key[1] != LATE and is_complete(*key)}
+        return {key: book for key, book in self.books.items() if key[1] != NO_DAY and is_complete(*key)}
 
     def forget(self, keys: Iterable[BookKey]) -> None:
         for key in keys:
@@ -144,7 +149,7 @@ class History:
         return [
             day
             for zone_name, day, name in self.books
-            if name == source and zone_name == self.config.timezone and closed < day != LATE
+            if name == source and zone_name == self.config.timezone and closed < day != NO_DAY
         ]
 
     def _day(self, at: int) -> str:

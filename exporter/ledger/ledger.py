@@ -131,9 +131,9 @@ class Ledger:
                 self._windows.forget(window.source, file)
             return position
 
-    def enter(self, source: str, batch: Batch, at: int | None = None, is_late: bool = False) -> None:
-        """Enter a batch without a position. `at` and `is_late` are those of its slice."""
-        self.enter_slice(source, Slice(batch, at, is_late))
+    def enter(self, source: str, batch: Batch, at: int | None = None, is_doubtful: bool = False) -> None:
+        """Enter a batch without a position. `at` and `is_doubtful` are those of its slice."""
+        self.enter_slice(source, Slice(batch, at, is_doubtful))
 
     def enter_slice(self, source: str, each: Slice, postings: Postings | None = None) -> None:
         """Enter a slice without a position, as a replay does. `postings` are the sums of other records of it."""
@@ -252,7 +252,7 @@ class Ledger:
             add(c.UNPARSED_LINES, (source, reason), count)
         if batch.last_at is not None and not ledger.last_at:
             ledger.last_at = event_time(ledger, batch.last_at)  # for usages without a time in the first batch
-        ledger.books.begin(each.at or ledger.last_at or None, each.is_late)
+        ledger.books.begin(each.at or ledger.last_at or None, each.is_doubtful)
         if postings is not None:
             postings.enter(ledger)
         if batch.lines:

@@ -28,9 +28,9 @@ class Tier(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Hours(Struct, frozen=True, forbid_unknown_fields=True):
-    """The price per million tokens from one time of each day to another, in UTC. The second one is not included.
+    """The price per million tokens during some hours of each day: from `begin` until just before `end`, in UTC.
 
-    Tokens are summed by quarters of an hour, so a price changes at one.
+    Tokens are summed per quarter of an hour, so `begin` and `end` are at full quarters.
     """
 
     begin: Annotated[str, Meta(examples=["01:00"])] = field(name="from")
@@ -48,7 +48,7 @@ class Hours(Struct, frozen=True, forbid_unknown_fields=True):
         amount("output", self.output, zero=True)
 
     def include(self, time: str) -> bool:
-        """Whether a time such as `01:15` is in these hours. They may go beyond midnight."""
+        """Whether a time such as `01:15` is in these hours, which may include midnight."""
         if self.begin < self.end:
             return self.begin <= time < self.end
         return time >= self.begin or time < self.end
@@ -82,7 +82,7 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("a price has tiers or hours, not both")
 
     def at(self, moment: datetime) -> "Price":
-        """The price at a moment in UTC."""
+        """This price at a moment in UTC: with the amounts of the hours that include it, if there are any."""
         time = f"{moment:%H:%M}"
         now = next((each for each in self.hours if each.include(time)), None)
         return self if now is None else structs.replace(self, input=now.input, output=now.output, hours=())

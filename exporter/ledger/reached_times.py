@@ -6,15 +6,15 @@ from msgspec import Struct
 
 from parsers.values.numbers import SECOND
 
-#: A file is being read if lines of it were posted in the last so many nanoseconds of the wall clock.
+#: A file counts as being read for this time after its last lines were posted. Nanoseconds of the wall clock.
 ACTIVE = 60 * SECOND
 
 
 class Reached(Struct, frozen=True):
     """How far a file was read. `read_at` is the wall clock when its last lines with a time were read.
 
-    `last` is the event time of these lines, `newest` the newest believed one of all its lines (see `parsers.slices`).
-    `newest` is None before the first time that is believed. All are in nanoseconds since the epoch.
+    `last` is the event time of these lines. `newest` is the newest event time of the file that is believed (see
+    `parsers.slices`), None before the first one. All times are in nanoseconds since the epoch.
     """
 
     last: int
@@ -49,11 +49,11 @@ class ReachedTimes:
         return (each for each in self._files.values() if now - each.read_at < ACTIVE)
 
     def is_settled(self, now: int) -> bool:
-        """Whether the source was read for so long that each file which is being read is known."""
+        """Whether the source was read for at least `ACTIVE`, so that all files that are being read are known."""
         return self._read_since is not None and now - self._read_since >= ACTIVE
 
     def by_all(self, now: int) -> int:
-        """The event time that all files have reached that are being read; 0 if none is."""
+        """The event time that every file that is being read has reached; 0 if no file is being read."""
         return min((each.last for each in self.active(now)), default=0)
 
     def assumed(self, file: str, at: int, now: int) -> int:

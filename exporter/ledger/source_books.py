@@ -9,7 +9,7 @@ from exporter.ledger.book import Book, BookKey, Entries, Entry, sum_of
 from exporter.ledger.history import History
 from exporter.ledger.series import Labels
 
-#: So many durations and sums of a source wait at most, beside those of one window.
+#: The largest number of durations and sums of a source that wait, in addition to those of one window.
 _MOST_WAITING = 1 << 16
 
 
@@ -33,11 +33,11 @@ class SourceBooks:
         self.enter_records: Callable[[], None] = lambda: None
         history.waiting.append(self.enter_waiting)
 
-    def begin(self, at: int | None, is_late: bool) -> None:
+    def begin(self, at: int | None, is_doubtful: bool) -> None:
         """Begin a batch. It belongs to the book of the event time `at` in nanoseconds; None if none is known."""
         if not self._history.enabled:
             return
-        key = self._history.key(self._source, at, is_late)
+        key = self._history.key(self._source, at, is_doubtful)
         if key != self._key or self._waiting + len(self._sums) > _MOST_WAITING:
             self.enter_waiting()
         self._key = key

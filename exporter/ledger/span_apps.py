@@ -40,7 +40,7 @@ class SpanApps:
         self._size = 0
 
     def restored(self) -> None:
-        """Take note that stored entries were entered."""
+        """Count the records that wait, after stored entries were entered into the tables."""
         self._size = sum(len(each.records) for each in self.waiting.values())
 
     def add_span(self, span: SpanApp, capacity: int) -> Iterator[AppRecord]:

@@ -59,7 +59,7 @@ class Streams:
         self._before: dict[str, tuple[int, ...]] = {}
 
     def restored(self) -> None:
-        """Take note that stored blocks were entered."""
+        """Count the requests that wait, after stored blocks were entered."""
         self._size = sum(len(block.times) for block in self.blocks.values())
 
     def add(self, accepted: Accepted, errors: Mapping[str, TraceError], capacity: int) -> set[str]:

@@ -24,7 +24,7 @@ from parsers.values.numbers import SECOND
 #: Usages of the same quarter of an hour have the same budget windows and prices. In nanoseconds.
 _QUARTER = 900 * SECOND
 
-#: So many sums and durations of a source wait at most. Each limit bounds them to some MB.
+#: The largest numbers of sums and of durations of a source that wait. Each of them bounds the memory to some MB.
 _MOST_SUMS, _MOST_DURATIONS = 1 << 15, 1 << 17
 
 _USAGE_LABELS = attrgetter("app_id", "provider", "model")
@@ -155,7 +155,7 @@ def _add_columns(entry: UsageSum, usages: Sequence[b.Usage]) -> None:
 
 
 def _refused_usages(ledger: SourceLedger, group: UsageGroup, labels: set[Labels]) -> dict[Labels, Labels]:
-    """Of these labels those that occur in no series of tokens or costs and never will, with the labels of their sum."""
+    """The labels that occur in no series of tokens or costs and never will, each with the labels of its sum."""
     series, budgets = ledger.series, ledger.budgets
     has_cost = group.cost is not type(None)
     if not series.is_full(c.TOKENS_USED) or (has_cost and not series.is_full(c.COST)):
@@ -276,7 +276,7 @@ def _add_records(ledger: SourceLedger, entry: list[Any], records: Sequence[Any],
 
 
 def _refused_labels(ledger: SourceLedger, metrics: Sequence[c.Metric], labels: set[Labels]) -> dict[Labels, Labels]:
-    """Of these labels those that occur in no series of the metrics and never will, with the labels of their sum."""
+    """The labels that occur in no series of the metrics and never will, each with the labels of its sum."""
     series, source = ledger.series, ledger.source
     if not all(map(series.is_full, metrics)):
         return {}

@@ -1,8 +1,8 @@
 """Prints a snapshot as PrometheusProto: delimited `io.prometheus.client.MetricFamily` messages, encoded by hand.
 
 The messages and the numbers of their fields are those of metrics.proto in github.com/prometheus/client_model. Only this
-format carries native histograms; their classic buckets are beside them. The protobuf library takes several times as
-long. The tests decode this output with it.
+format has native histograms; it also contains their classic buckets. The protobuf library would take several times as
+long, so only the tests use it: they decode this output.
 """
 
 import re

@@ -62,20 +62,20 @@ class EventTimes(Struct):
 
 
 def ahead(source: str, lines: int) -> str:
-    """The sentence for lines of a source whose time is not believed, where they count with the lines around them."""
+    """The sentence about lines of a source whose time is not believed. Each one counts with the line before it."""
     return (
-        f"source {source}: the time of {counted(lines, 'line is', 'lines are')} not believed, because it is more than "
-        "a day ahead of the clock or of the lines around it; counted with the lines before"
+        f"source {source}: {counted(lines, 'line has', 'lines have')} a time that is not believed, because it is more "
+        "than a day ahead of the clock or of the times around it; counted with the line before"
     )
 
 
 def behind(source: str, lines: int) -> str:
-    """The sentence for lines of a source whose time is far behind the lines before them."""
+    """The sentence about lines of a source whose time is far behind the lines before them."""
     # A window with many of them is not searched to its end.
-    found = counted(lines, "line is", "lines are") if lines <= MOST_DOUBTS else f"{lines:,} or more lines are"
+    found = counted(lines, "line has", "lines have") if lines <= MOST_DOUBTS else f"{lines:,} or more lines have"
     return (
-        f"source {source}: the time of {found} more than {BACK // SECOND // 3600} hours before the lines around it; "
-        "counted with the lines before"
+        f"source {source}: {found} a time that is more than {BACK // SECOND // 3600} hours before the times around it; "
+        "counted with the line before"
     )
 
 

@@ -73,7 +73,7 @@ def open_input(name: str, on_damage: Callable[[str], None] | None = None) -> Ite
 
 
 def filled(read: Read, size: int) -> bytes:
-    """Read so many bytes. There are fewer only at the end."""
+    """Read `size` bytes. The result is shorter only at the end of the input."""
     block = b""
     while len(block) < size and (more := read(size - len(block))):
         block += more

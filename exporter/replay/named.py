@@ -72,9 +72,9 @@ def _sample(file: str) -> bytes:
 
 
 def _copy_of(file: str, other: str) -> str:
-    """The one of two files with the same beginning that has no byte more than the other; "" if they differ.
+    """The file that is the beginning of the other one, or equal to it; "" if they differ.
 
-    Of two equal ones it is the address, because only a file of this machine can be the log that `serve` goes on with.
+    Of two equal ones it is the address, because `serve` can continue only in a file of this machine.
     """
     with open_input(file, on_damage=lambda _: None) as one, open_input(other, on_damage=lambda _: None) as two:
         while True:

@@ -181,7 +181,7 @@ def _result(plan: Plan, piece: Piece, begin: int, slices: Iterable[Slice]) -> Re
 
 def _span(each: Slice, plan: Plan) -> tuple[object, bool, bool]:
     span = None if plan.span_of is None or each.at is None else plan.span_of(each.at)
-    return span, each.is_late, each.is_behind
+    return span, each.is_doubtful, each.is_behind
 
 
 def _sum(first: Slice, second: Slice) -> Slice:

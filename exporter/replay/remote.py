@@ -25,7 +25,7 @@ _VERSIONS = (
     "modificationTime",
 )  # fmt: skip
 
-#: Packages that log what they try again, and the traceback of an error that becomes a sentence here.
+#: Packages whose logs are switched off: they log each retry, and a traceback of an error that becomes a sentence here.
 _TALKATIVE = ("gcsfs", "s3fs", "fsspec", "azure")
 
 _REFUSED = "may not be read: the credentials are missing or do not suffice"
@@ -51,7 +51,7 @@ def expanded(name: str) -> list[str]:
 
 @contextmanager
 def opened(name: str) -> Iterator[BufferedReader]:
-    """Open an address. Raises InputError, also for what happens while it is read, and if it was replaced meanwhile."""
+    """Open an address. Raises InputError, also for an error while it is read, or if it was replaced meanwhile."""
     before = version(name)
     with _errors(name):
         system, path = _resolved(name)

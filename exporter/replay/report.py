@@ -25,8 +25,8 @@ _MOST_ROWS = 500
 def summarise(snapshot: Snapshot) -> Summary:
     """Per source: lines by outcome, requests, usage, runs, invocations and errors.
 
-    Quantiles are in seconds, within 5 % of exact. They are in the row of their observations: where a metric
-    of durations lacks a label of the rows, it has a section of its own.
+    Quantiles are in seconds, within 5 % of exact. They are in the rows of the counters if the histogram has the same
+    labels. Otherwise the histogram has a section of its own.
     """
     summary: Summary = {}
     for (source, outcome), count in snapshot.counters[c.LINES].items():
@@ -176,7 +176,7 @@ def _usage(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
 
 
 def _rows(snapshot: Snapshot, counter: c.Metric, source: str, counted: str = "count") -> list[dict[str, Any]]:
-    """The label sets of a counter with their counts, those that are 0 left out. `counted` names the counts."""
+    """The label sets of a counter that are not 0, each with its count under the name `counted`."""
     return [
         dict(zip(counter.labels[1:], labels[1:], strict=True)) | {counted: int(count)}
         for labels, count in sorted(snapshot.counters[counter].items())

@@ -11,7 +11,7 @@ from msgspec import Struct
 from exporter.config.settings import Config
 from exporter.ledger.book import LINES, BookKey, Entries
 from exporter.ledger.calendar import Spans, Unit, midnight
-from exporter.ledger.history import LATE, History, HistoryConfig
+from exporter.ledger.history import NO_DAY, History, HistoryConfig
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.snapshot import present
 from exporter.persistence import archive
@@ -88,7 +88,7 @@ def _gathered(
     late: dict[str, int] = {}
     dated = []
     for (timezone, name, source), entries in books.items():
-        if name == LATE:
+        if name == NO_DAY:
             lines = entries.get((LINES,), 0)
             assert isinstance(lines, int | Decimal)
             late[source] = late.get(source, 0) + int(lines)

@@ -23,13 +23,13 @@ def sentences(gathered: Gathered, shown: list[Dated], query: Query, now: int) ->
         yield from _of_source(source, gathered, shown, query)
     for source, lines in sorted(gathered.late.items()):
         yield (
-            f"source {source}: {counted(lines, 'line is', 'lines are')} in no row, because the time is not believed, "
-            "or the day was closed before"
+            f"source {source}: {counted(lines, 'line is', 'lines are')} in no row, because of a time that is not "
+            "believed, or of a day that was already closed"
         )
 
 
 def before(gathered: Gathered, query: Query) -> Iterator[str]:
-    """What is not whole in the span before. `query` is that of the span before."""
+    """The gaps of the span before, to which the report is compared. `query` selects that span."""
     assert query.since is not None
     assert query.until is not None
     begin, end = (query.moment(at).date().isoformat() for at in (query.since, query.until))
@@ -52,14 +52,14 @@ def _of_source(source: str, gathered: Gathered, shown: list[Dated], query: Query
     dropped = sum(_number(each, DROPPED_TIMES) for each in own)
     if dropped:
         yield (
-            f"source {source}: {counted(dropped, 'time was', 'times were')} not understood, and the lines count with "
-            "the lines before them"
+            f"source {source}: {counted(dropped, 'time was', 'times were')} not understood: such a line counts "
+            "with the line before it"
         )
     if lines := sum(_number(each, BEHIND) for each in own):
         yield behind(source, lines)
     if lines := sum(_number(each, UNPARSED) for each in own):
         found = counted(lines, "line was", "lines were")
-        yield f"source {source}: {found} not understood, and what they hold is in no row"
+        yield f"source {source}: {found} not understood, so no row contains anything of it"
     other = [each for each in own if each.timezone != str(query.local)]
     if other:
         zones = f"begin at midnight in {other[0].timezone}, not in {query.local}"

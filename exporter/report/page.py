@@ -34,7 +34,7 @@ def page(report: Report) -> bytes:
 
 
 def _failures_first(found: list[Section]) -> list[Section]:
-    """The order for a page: behind the rows of many days and apps nobody would see why something failed."""
+    """Move the reasons of failures to the top: below the rows of many days and apps nobody would see them."""
     return sorted(found, key=lambda section: section.title != FAILURES)
 
 

@@ -28,12 +28,12 @@ def save(folder: Path, points: _Points) -> None:
         refuse_special(new)
         new.write_bytes(data)
         os.replace(new, folder / NAME)
-    except OSError as error:  # the commit of the state reports a folder that cannot be written
+    except OSError as error:  # only debug: the commit of the state already reports a folder that cannot be written
         _log.debug("the charts are not saved: %s", error)
 
 
 def load(folder: Path) -> dict[str, list[Point]]:
-    """The points of the file by the name of their range, those of the future left out; empty if it cannot be used."""
+    """The points of the file by the name of their range, without points in the future; empty if it cannot be used."""
     try:
         refuse_special(folder / NAME)
         stored = msgspec.msgpack.decode((folder / NAME).read_bytes(), type=dict[str, list[Point]])

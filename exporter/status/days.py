@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from exporter.ledger import book
 from exporter.ledger.exponential import merge, quantile
-from exporter.ledger.history import LATE
+from exporter.ledger.history import NO_DAY
 from exporter.status.traffic import is_failure, is_served
 from parsers.values.times import zone
 
@@ -33,7 +33,7 @@ class DayRow(Struct, frozen=True):
 
 def day_rows(books: Mapping[book.BookKey, book.Entries]) -> tuple[DayRow, ...]:
     """The days with requests or tokens, the newest first."""
-    keys = sorted((day, timezone, source) for timezone, day, source in books if day != LATE)
+    keys = sorted((day, timezone, source) for timezone, day, source in books if day != NO_DAY)
     rows = (
         _row(day, timezone, source, books[timezone, day, source])
         for day, timezone, source in sorted(keys, key=lambda key: key[0], reverse=True)

@@ -25,7 +25,7 @@ from parsers.advice import record_types
 from parsers.batch import Batch
 from parsers.parser import Parser
 
-#: Seconds between two writes of the charts. A killed exporter loses so much of them.
+#: Seconds between two writes of the charts. An exporter that is killed loses at most the points of this time.
 _SAVE_INTERVAL = 300.0
 
 
@@ -156,5 +156,5 @@ class StatusMonitor:
 
 
 def _advice(parser: Parser, sample: Batch, known: Collection[type]) -> tuple[str, ...]:
-    """What a source lacks, and no other source has. `known` are the types of the records of all sources."""
+    """What neither this source nor another one contains. `known` are the types of the records of all sources."""
     return tuple(each.sentence for each in parser.advice(sample) if each.is_needed(known))

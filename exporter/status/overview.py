@@ -78,7 +78,10 @@ def traffic_level(status: Status, row: TrafficRow) -> Level:
 
 
 def worst_traffic(status: Status) -> TrafficRow | None:
-    """The source whose failures weigh most, or the one with the most requests if none failed; None without requests."""
+    """The source with the worst level and, within it, the largest share of failures; None without requests.
+
+    Among equals it is the first one, which has the most requests.
+    """
 
     def weight(row: TrafficRow) -> tuple[bool, bool, float]:
         level = traffic_level(status, row)

@@ -105,9 +105,9 @@ def _missing(status: Status) -> dict[str, list[str]]:
 
 
 def _visible(value: object) -> object:
-    """The value of an expression as the page shows it. Markup is another type than `str`, and stays as it is.
+    """Make a text printable. Names may contain control characters, such as those that reverse the direction of text.
 
-    A name may hold control characters, such as those that turn the direction of the text behind them.
+    Markup has another type than `str` and stays as it is.
     """
     return printable(value) if type(value) is str else value
 

@@ -113,7 +113,7 @@ class FileOpener:
             generation = self._context.new(self._search.start_of(file), FileState.FOLLOWED)
             if self._context.had_files:
                 inode = file.stat().st_ino
-                # With the inode of a missing generation, the file was truncated.
+                # If the file has the inode of a missing generation, it was truncated, not renamed.
                 renamed = not any(g.position.inode == inode and not g.position.compressed for g in self._table.missing)
                 generation.count(rotations=renamed, truncations=not renamed)
             elif self._from_end:

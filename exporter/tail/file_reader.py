@@ -146,7 +146,7 @@ class FileReader:
             data = self.file.read(position.offset, min(limit, position.unread))
             if len(data) < limit or limit == largest or (b"\n" in data and not self._was_refused(data)):
                 break
-            self._limit = limit = min(4 * limit, largest)  # the parser can consume nothing of these bytes
+            self._limit = limit = min(4 * limit, largest)  # the parser needs more bytes to consume any
         if not position.offset and not self.file.packed and is_gzip(data):
             raise PackedError  # the file was empty when it was opened
         before = self._verified_before(position)

@@ -57,7 +57,7 @@ class Search:
         self._unpacking: dict[Candidate, OpenFile] = {}
 
     def ignore_until(self, modified: int) -> None:
-        """Files that are older than this mtime (nanoseconds) are known."""
+        """Treat files with an older mtime (nanoseconds) as known."""
         self._known_until = max(self._known_until, modified)
 
     def preexisting(self, since: int, modified: int) -> Iterator[Position]:

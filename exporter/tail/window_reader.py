@@ -133,7 +133,7 @@ class WindowReader:
             self._on_read_error(generation, error, now)
             return
         fresh.count(truncations=1)
-        generation.reader = None  # the file is that of `fresh` now
+        generation.reader = None  # the open file belongs to `fresh` now
         generation.position = known
         self._table.add(fresh, instead_of=generation)
         self._table.transition(generation, Event.LOST)
@@ -184,7 +184,7 @@ class WindowReader:
         fresh = self._context.new(position_at(file, start_of(file), copied), generation.state)
         fresh.open(file, self._source.lengths, now)
         fresh.events, generation.events = generation.events, fresh.events
-        generation.reader = None  # the file is that of `fresh` now
+        generation.reader = None  # the open file belongs to `fresh` now
         self._table.add(fresh, instead_of=generation)
         self._table.transition(generation, Event.FORGOTTEN)
         self._context.has_more = True

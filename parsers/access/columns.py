@@ -27,7 +27,7 @@ _PART = 1 << 20
 _QUOTE, _NEWLINE, _RETURN, _BLANK, _QUESTION, _DASH, _BACKSLASH = b'"\n\r ?-\\'
 _VERSIONS = [int.from_bytes(b"HTTP/" + version, "little") for version in (b"1.1", b"1.0", b"2.0", b"3.0")]
 
-#: A $time_local whose time of day exists. So the texts of one date and zone are in the order of their times.
+#: A $time_local whose time of day exists. Within one date and zone, such texts sort like their times.
 _TIME_TEXT = re.compile(rb"[0-9]{2}/[A-Za-z]{3}/[0-9]{4}:(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9] [+-][0-9]{4}")
 
 
@@ -116,7 +116,7 @@ class _ColumnReader:
         return self.edges[2 * number + 1] + 1, self.edges[2 * number + 2]
 
     def _check_widths(self) -> None:
-        """Drop lines with a gap of a wrong width. So the offsets of all fields of the others are inside their line."""
+        """Drop lines with a gap of a wrong width, so that all fields of the remaining lines are inside their line."""
         for number, gap in enumerate(self.plan.gaps):
             begin, end = self._gap(number)
             width = sum(field.width for field in gap)
@@ -156,7 +156,7 @@ class _ColumnReader:
         return found
 
     def _lacks(self, at: Numbers, width: Numbers, bytes_: bytes) -> None:
-        """Let lines whose `width` bytes at `at` contain one of these bytes no longer fit."""
+        """Mark lines whose `width` bytes at `at` contain one of these bytes as not matching the plan."""
         lines = np.flatnonzero(self.fits & (width > 0))
         texts = texts_of(self.words, at[lines], width[lines])
         for byte in bytes_:

@@ -16,7 +16,8 @@ from parsers.access.words import Flags, Numbers, Texts, Words, each, sums
 class Head(NamedTuple):
     """The head of a group and its status code.
 
-    * `text`: the head with zeros instead of the ids; `mask`: the bits of the hexadecimal digits that are left.
+    * `text`: the head, with zeros instead of the digits of ids.
+    * `mask`: one byte per byte of `text`: 255 where it was kept, 0 where it was replaced by its shape.
     * `is_regular`: whether it is a method and a path, without escapes.
     """
 
@@ -27,7 +28,7 @@ class Head(NamedTuple):
 
 
 def grouped(texts: Texts, statuses: Numbers, is_compared: Callable[[bytes], bool]) -> tuple[list[Head], Numbers, Flags]:
-    """Group heads by shape and status. The first head of a group says which digits the others need to have.
+    """Group heads by shape and status. The first head of a group decides which bytes the others must share with it.
 
     Return the heads of the groups, the number of each line's group, and whether the line belongs to it. The sums only
     suggest the groups: then every byte that decides is compared. `is_compared` is `Routes.compares`.
@@ -55,7 +56,7 @@ def grouped(texts: Texts, statuses: Numbers, is_compared: Callable[[bytes], bool
 
 
 def _head(texts: Texts, line: int, status: int, is_compared: Callable[[bytes], bool] | None) -> Head:
-    """Without `is_compared` the head is alone in its group, and keeps its ids."""
+    """Return the head of one line. `is_compared` is None for a head that is alone in its group and keeps its ids."""
     begin, length = int(texts.begins[line]), int(texts.lengths[line])
     text = texts.words[begin : begin + int(texts.counts[line])].tobytes()[:length]
     shape = text.translate(SHAPE)

@@ -154,7 +154,7 @@ def _of_span(parent: str, record: b.Record, at: int | None) -> b.Record:
 
 
 def _span_app(event: ReceivedEvent, at: int | None) -> b.SpanApp | None:
-    """Return what the line says about the app of a span: of its own, or of its parent, whose app it has."""
+    """Return what the line says about the app of its own span or, if it has none, about that of its parent."""
     app_id, parent = app_id_of(event.app_id), (event.parent or "")[:_ID_LENGTH]
     if event.own_span:
         return b.SpanApp(event.own_span[:_ID_LENGTH], app_id, "" if app_id != b.UNKNOWN else parent, at)

@@ -50,13 +50,14 @@ _decode = msgspec.json.Decoder(_Line).decode
 #: Lines of these programs have another reader.
 _FOREIGN = frozenset({PLUGIN_DAEMON, proxy.SERVICE, receiver.SERVICE})
 
-#: The name of a task, and the seconds that it took, or none if the worker has received it.
+#: Matches every message. The groups capture the name of a task and the seconds that it took; the second group is empty
+#: for a task that the worker has only received.
 _TASKS = re.compile(
     rb"^Task ([\w.]{1,512}+)\[[^\]\s]{1,256}+\] (?:received|succeeded in ([0-9]{1,6}+(?:\.[0-9]++)?)s:.*)$|^.*$",
     re.MULTILINE,
 )
 
-#: Returns the head of the message of this number.
+#: Takes the number of a message, and returns the head of its record.
 _Head = Callable[[int], RecordHead]
 #: What a reader of messages returns: records, each with the number of its first message, and the numbers of the
 #: messages that must be read alone.

@@ -35,8 +35,8 @@ _PREFIX = re.compile(
 
 #: The usual prefix: that of `docker compose logs` without options.
 _USUAL = re.compile(rb"(" + _NAME + rb") {0,250}\| (?!\x1b)")
-#: A whole line with this prefix, and without an added time: the container, and everything behind the prefix. Nothing of
-#: any other line.
+#: Matches every line. The groups capture the container and the text behind the prefix of a line that has the usual
+#: prefix and no added time; they are empty for any other line.
 _USUAL_LINE = re.compile(rb"^(" + _NAME + rb"+) {0,250}+\| (?!\x1b|" + _ADDED_TIME + rb")(.*\n)|^.*\n", re.MULTILINE)
 
 #: The stream of all pieces that another service of Dify wrote.

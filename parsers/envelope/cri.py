@@ -13,7 +13,8 @@ _LINE = re.compile(
     rb"\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) (stdout|stderr) ([PF])(?::[^ ]*)?(?: (.*))?", re.DOTALL
 )
 
-#: A whole line: everything behind its head, with the newline. Nothing of any other line.
+#: Matches every line. The group captures the text behind the head of a line in one piece, with its newline; it is empty
+#: for any other line.
 _WHOLE_LINE = re.compile(
     rb"^\d{4}-\d\d-\d\dT[0-9:.]++(?:Z|[+-]\d\d:\d\d) std(?:out|err) F(?::[^ \n]*+)?(?: |(?=\n))(.*\n)|^.*\n",
     re.MULTILINE,

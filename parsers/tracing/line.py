@@ -37,7 +37,7 @@ _DRAFT, _DRAFT_KEY = "dify.span.draft", "draft:"
 _OF_ALL = frozenset(
     {"dify.event.name", "dify.span.dialect", "dify.span.key", "dify.app_id", "dify.span.self", "dify.span.parent"}
 )
-#: Behind it follows the total of a node's tokens, which distinguishes two attempts of one node.
+#: The beginning of a key that ends with the total of a node's tokens, which distinguishes two attempts of one node.
 _USAGE_KEY = "usage:"
 
 

@@ -49,7 +49,7 @@ def decoder(type: type[T], longest: int | None = None) -> Callable[[bytes | msgs
 
 
 def reader(type: type[T], longest: int | None = None) -> Callable[[bytes | msgspec.Raw], T | None]:
-    """Return a function as `decoder` does. It returns None where that one raises an error."""
+    """Like `decoder`, but the function returns None instead of raising an error."""
     decode = decoder(type, longest)
 
     def read(text: bytes | msgspec.Raw) -> T | None:

@@ -1,8 +1,8 @@
-"""A small Dify under gunicorn: what the probes ask, chats, the logs of each chat that was not turned away, and its trace.
+"""A small Dify under gunicorn. It answers probes and chats, and writes logs and a trace for each chat that it accepts.
 
-The file `mode` in the working folder says how it is: `well`, or `overloaded`, which turns most chats away and lets the
+The file `mode` in the working folder contains `well` or `overloaded`. An overloaded Dify refuses most chats, and the
 others use far more tokens than usual. The environment variable RECEIVER is the address to which traces are sent; without
-it none is sent.
+it, no trace is sent.
 """
 
 import json

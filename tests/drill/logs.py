@@ -79,7 +79,7 @@ def write(chat: Chat) -> None:
 
 
 def write_failed(app_id: str) -> None:
-    """What a chat leaves that fails with status 500: nothing but the api and the worker knows of it."""
+    """Write the lines of a chat that fails with status 500: only the api and the worker log it."""
     trace = uuid.uuid4().hex
     _text(
         "api.log", f"ERROR [Thread-12 (_generate_worker)] [app_generator.py:90] {trace} - Unknown Error when generating"

@@ -51,7 +51,7 @@ class Transcript:
         self._line(time.monotonic(), f"  one page and one resolve: {alert}")
 
     def arrive(self, minutes: float, *expected: Expected) -> list[Message]:
-        """Waits until all have arrived; the call says what the minutes are made of."""
+        """Wait for all expected messages, at most `minutes` of the deployment's time, and return them."""
         pending, arrived = list(expected), []
 
         def none_is_missing() -> bool:
@@ -80,7 +80,7 @@ class Transcript:
 
 
 def rehearse(deployment: Deployment, speed: float, say: Callable[[str], None]) -> None:
-    """Raises where a message does not arrive in time; `say` gets the transcript."""
+    """Play all incidents. Fails if a message does not arrive in time. `say` prints a line of the transcript."""
     transcript = Transcript(deployment, speed, say)
     transcript.step("All is well: Prometheus has scraped, the dead man's switch receives the Watchdog.")
     transcript.arrive(3, ("dead man's switch", "firing", "Watchdog"))

@@ -15,7 +15,7 @@ _SCRAPES = 8
 
 
 def test_scrapes_at_the_same_time_end_the_first_pass_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """They all find it done; the commit that ends it lets the other threads run."""
+    """All scrapes find the first pass done, because other threads run during the commit that ends it."""
     log, file = tmp_path / "access.log", tmp_path / "exporter.toml"
     log.write_bytes(b"")
     source = f'[[source]]\nname = "nginx"\npaths = ["{log}"]\nparser = "nginx"\nformat = "combined"\n'

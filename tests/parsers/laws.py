@@ -185,7 +185,7 @@ def check_slices(parser: Parser, log: bytes, cuts: Sequence[int], span_of: SpanO
             slices.append(part)
     assert summed(part.batch for part in slices) == summed([parser.parse(log, final=True)])
     for part in slices:
-        if part.batch.last_at is not None and not part.is_late:
+        if part.batch.last_at is not None and not part.is_doubtful:
             assert part.at is not None
             assert part.batch.last_at < span_of(part.at)[1]
 
@@ -221,8 +221,8 @@ def check_every_cut(parser: Parser, log: bytes) -> None:
     assert summed(in_windows(parser, log, range(len(log) + 1))) == whole
 
 
-#: Bytes of a line, and the seconds of processor time that any such line may take: five times those of the slowest. The
-#: short line makes a quadratic parser fail soon. The fast half leaves the longest lines to the whole suite.
+#: The length of a line in bytes, and the processor time in seconds that a line of this length may take: five times that
+#: of the slowest one. The short line makes a quadratic parser fail soon. Only the whole suite tries the longest lines.
 _IS_FAST = settings.get_current_profile_name() == "fast"
 _LIMITS = {8192: 0.5, 32_768: 0.5} if _IS_FAST else {8192: 0.5, 131_072: 2.0}
 

@@ -75,7 +75,7 @@ def test_a_time_far_ahead_moves_nothing() -> None:
     times[20], times[40] = 30 * 86_400.0, 9e9
     for size in (400, 1 << 20):
         found = slices(b"".join(map(line, times)), span_of, size=size)
-        assert [part.batch.lines for part in found if part.is_late] == [1, 1]
+        assert [part.batch.lines for part in found if part.is_doubtful] == [1, 1]
         assert per_span(found, span_of) == {0: 50}
 
 
@@ -83,14 +83,14 @@ def test_a_pause_of_days_is_believed() -> None:
     days = [0.5, 0.6, 4.1, 4.2, 9.9]
     span_of = seconds_of(86_400)
     found = slices(b"".join(line(day * 86_400) for day in days), span_of)
-    assert not any(part.is_late for part in found)
+    assert not any(part.is_doubtful for part in found)
     assert per_span(found, span_of) == {0: 2, 4 * 86_400: 2, 9 * 86_400: 1}
 
 
 def test_a_first_line_from_the_future_is_not_believed() -> None:
     span_of = seconds_of(86_400)
     found = slices(line(15 * 86_400) + b"".join(line(100 + number) for number in range(40)), span_of)
-    assert [(part.batch.lines, part.is_late) for part in found] == [(1, True), (40, False)]
+    assert [(part.batch.lines, part.is_doubtful) for part in found] == [(1, True), (40, False)]
 
 
 def test_a_line_of_1970_is_behind_and_moves_nothing() -> None:
@@ -112,7 +112,7 @@ def test_behind_a_jump_back_the_log_begins_anew(size: int, back: int) -> None:
     days = Counter(int(at) // 86_400 * 86_400 for at in [*times, *(at - back for at in times)])
     found = slices(log, span_of, size=size)
     assert per_span(found, span_of) == dict(days)
-    assert not any(part.is_behind or part.is_late for part in found)
+    assert not any(part.is_behind or part.is_doubtful for part in found)
 
 
 def test_two_clocks_in_one_log_cost_a_bounded_search() -> None:

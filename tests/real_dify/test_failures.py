@@ -82,7 +82,7 @@ def test_the_incidents_have_their_causes() -> None:
 
 
 def test_hardly_anything_is_other_and_nothing_is_unparsed() -> None:
-    """What is left: the plugin daemon was not reached, and a text log does not say why."""
+    """The only errors of kind `other` are those where the plugin daemon was not reached: a text log has no reason."""
     names = [(phase, name) for phase in ("text", "incidents") for name in ("api", "worker", "beat", "plugin-daemon")]
     batches = [batch_of(phase, name) for phase, name in names]
     assert all(batch.unparsed == {} for batch in batches)

@@ -31,7 +31,7 @@ class Exporter:
         return self.get("/metrics")
 
     def samples(self, name: str) -> list[tuple[dict[str, str], float]]:
-        """Reads only the lines that begin with the name: a whole page takes a hundred times as long."""
+        """Parse only the lines that begin with the name, because a whole page would take a hundred times as long."""
         lines = [f"{line}\n" for line in self.metrics().splitlines() if line.startswith(name)]
         return [
             (sample.labels, sample.value)

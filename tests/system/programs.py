@@ -40,9 +40,9 @@ def free_port() -> int:
 
 
 def until(what: str, condition: Callable[[], T], deadline: float = DEADLINE) -> T:
-    """The first true answer of a condition; a failure names what was waited for and the last answer.
+    """Wait until a condition is true, and return its answer. A failure names `what` and the last answer.
 
-    Pauses grow to a fifth of a second: who asks all the time slows down what it waits for.
+    The pauses grow to a fifth of a second, because frequent checks would slow down the programs under test.
     """
     end = time.monotonic() + deadline
     pause, seconds = threading.Event(), 0.02

@@ -82,8 +82,8 @@ class Found(Struct):
 
 
 class Writer(threading.Thread):
-    """nginx as far as a tail can see: appends lines, and rotates, in turns by rename (the old file gets some late
-    lines) and by copytruncate.
+    """Writes a log as nginx does, and rotates it in turns by rename and by copytruncate. After a rename, the old file
+    still gets some lines.
     """
 
     def __init__(self, log: Path, terms: Terms) -> None:
@@ -146,7 +146,7 @@ ROUTES = [
 
 
 class Scraper(threading.Thread):
-    """Scrapes back to back; notes every counter that goes down, and scrapes that show two numbers of one event."""
+    """Scrapes without pauses. It records every counter that decreases, and scrapes whose counter and histogram differ."""
 
     def __init__(self, url: str) -> None:
         super().__init__(name="scraper")
@@ -219,7 +219,7 @@ def soak(folder: Path, terms: Terms) -> Found:
                 exporter = Exporter(process)
                 process.said("first pass done")
                 until("all to be counted", lambda: exporter.value("dify_requests_total") >= writer.written)
-                # Asked later there may be no value: on a busy machine a scrape may be missed.
+                # The value that was awaited is kept: a second query may find none, because a busy machine misses scrapes.
                 found.prometheus_last = until(
                     "all to be scraped", lambda: n if (n := number(server, _COUNTED)) >= writer.written else 0
                 )

@@ -110,9 +110,9 @@ def lay_out(
 
 @contextmanager
 def prometheus(folder: Path, *flags: str, address: str = "127.0.0.1:0") -> Iterator[Prometheus]:
-    """On a folder with a prometheus.yml; it listens before it answers, and is given when it does.
+    """Run Prometheus with the prometheus.yml of `folder`, and yield it when it answers requests.
 
-    With a port in `address` the links in its alerts lead to it.
+    With a fixed port in `address`, the links in its alerts lead to it.
     """
     command = [
         find("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",

@@ -16,13 +16,14 @@ from tests.system.test_dashboards import PANELS, substituted
 #: An hour of the demo in two minutes.
 SPEED = float(os.environ.get("ALERT_SPEED", "30"))
 
-#: Panels that show nothing as long as nothing is wrong: with Dify, or with the exporter. An overloaded Dify fills the first.
+#: Panels that are empty while Dify has no fault. An overloaded Dify fills them.
 FAULTS_OF_DIFY = {
     "Apps whose runs fail",
     "Celery tasks that fail",
     "Errors in the logs",
     "Routes with the most failures",
 }
+#: These and the panels that are empty while the exporter has no fault.
 FAULTS = FAULTS_OF_DIFY | {
     "Errors with files", "Observations folded into `other`", "Unparsed lines by reason",
     "Values that were not understood, per line",
@@ -31,7 +32,7 @@ FAULTS = FAULTS_OF_DIFY | {
 LATER = {"Highest cost on this day of past weeks"}
 
 
-#: Each of them has the tokens of the same chats.
+#: Each of these sources has the tokens of the same chats.
 TOKENS_OF = ("receiver", "proxy", "worker")
 
 
@@ -42,7 +43,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
 
 
 def empty_panels(demo: Deployment, may_be_empty: set[str]) -> set[str]:
-    """A panel that compares may lack the other side."""
+    """A panel has data if one of its queries has: a comparison may lack the earlier span."""
 
     def has_data(expression: str) -> bool:
         answer = demo.prometheus.query(substituted(expression))
@@ -65,7 +66,7 @@ def test_tokens_and_cost_of_the_receiver_move_with_the_requests(demo: Deployment
     until("more tokens", lambda: tokens() > before)
 
     def dialects() -> set[str]:
-        """The receiver's heartbeat reports them each ten seconds."""
+        """The receiver reports its items in a heartbeat every ten seconds."""
         return {labels["dialect"] for labels, value in demo.exporter.samples("dify_receiver_items_total") if value}
 
     assert until("a heartbeat", dialects) == {"phoenix"}
@@ -111,7 +112,7 @@ def test_the_greeting_names_addresses_that_answer(demo: Deployment) -> None:
 
 
 def test_an_alert_leads_to_its_graph_in_prometheus(demo: Deployment) -> None:
-    """Prometheus needs its address for this, because it is started on a port that it cannot guess."""
+    """For this, Prometheus is started with its address as `--web.external-url`."""
 
     def links() -> list[str]:
         with urlopen(f"http://{demo.alertmanager}/api/v2/alerts", timeout=10) as answer:
@@ -124,6 +125,6 @@ def test_an_alert_leads_to_its_graph_in_prometheus(demo: Deployment) -> None:
 
 
 def test_an_overloaded_dify_fills_the_panels_of_its_faults(demo: Deployment) -> None:
-    """The last test: it breaks the demo."""
+    """This must be the last test, because it breaks the demo."""
     demo.behave("overloaded")
     until("data in the panels of faults", lambda: not empty_panels(demo, FAULTS - FAULTS_OF_DIFY | LATER))

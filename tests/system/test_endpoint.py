@@ -28,7 +28,7 @@ LINE = '1.2.3.4 - - [23/Nov/2026:10:00:00 +0000] "GET /v1/parameters HTTP/1.1" 2
 
 
 def test_a_scrape_is_quick_while_300_hostile_connections_are_open(tmp_path: Path) -> None:
-    """Quick: nine of ten scrapes well within a scrape's time limit, on a busy machine too; SECURITY.md has the quantiles."""
+    """Nine of ten scrapes stay well below a scrape's time limit, also on a busy machine. SECURITY.md has the quantiles."""
     (tmp_path / "access.log").write_text(LINE * 1000)
     with serving(tmp_path, SOURCE) as exporter, attackers(exporter.url, 300):
         times = []

@@ -46,7 +46,7 @@ def test_a_parser_of_another_package_is_used_by_name(venv: Path, tmp_path: Path)
 
 @pytest.mark.parametrize(("command", "needed"), [("proxy", "h11"), ("receive", "gevent")])
 def test_the_extra_brings_all_that_is_needed(venv: Path, tmp_path: Path, command: str, needed: str) -> None:
-    """Each extra alone: nothing of the other one is left. Without a part of it, the command says what to install."""
+    """Each extra is installed without the other one. If a package of it is missing, the command names the extra."""
     pip(venv, "install", "--no-compile", f"dify-exporter[{command}]")
     (tmp_path / "exporter.toml").write_text(f'[{command}]\nlisten = "127.0.0.1:0"\nlog = "its.log"\n')
     arguments = [str(venv / "bin/dify-exporter"), command, "--config", str(tmp_path / "exporter.toml")]

@@ -91,6 +91,6 @@ def test_langfuse_through_a_breaking_link(tmp_path: Path) -> None:
 
 
 def test_killed_again_and_again(tmp_path: Path) -> None:
-    """Dify's client; the newest one retries as the test of the breaking link shows, and `make soak-receive` kills there too."""
+    """With the client that Dify uses. The test of the breaking link shows that the newest client sends again."""
     found = kill_again_and_again(tmp_path, Terms(kills=4, seconds=1.0, client="otel-1.41"))
     assert found.exact, found

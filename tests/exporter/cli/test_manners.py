@@ -58,6 +58,15 @@ def test_check_wraps_its_sentences_between_words_on_a_terminal(
     assert max(len(line) for line in lines) <= 60
 
 
+def test_check_names_few_of_the_sources_that_make_alerts_fire(tmp_path: Path) -> None:
+    tables = [f'[[source]]\nname = "{name}"\npaths = ["{SAMPLE}"]\nparser = "nginx"\n' for name in "abcde"]
+    for count, named in {3: "a, b, c", 4: "a, b, c, d", 5: "a, b, c and 2 more"}.items():
+        (tmp_path / "exporter.toml").write_text("".join(tables[:count]))
+        lines = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "exporter.toml")]).output.splitlines()
+        assert next(line for line in lines if ": DifyHighErrorRate" in line).startswith(f"  {named}: ")
+        assert any(line.startswith("  no source needed: DifyExporterDown") for line in lines)
+
+
 def test_check_finds_that_nothing_would_be_served(tmp_path: Path) -> None:
     (tmp_path / "exporter.toml").write_text("[exporter]\nlisten = '127.0.0.1:0'\n")
     for command, code in {"check": 1, "serve": 2}.items():
@@ -259,7 +268,7 @@ def test_what_the_locale_cannot_write_ends_no_replay(tmp_path: Path) -> None:
     [("nginx-dify.log", ""), ("gateway.log", "2 problems found: see the lines that begin with `problem:`")],
 )
 def test_check_does_not_call_a_file_valid_and_find_problems_in_it(tmp_path: Path, log: str, verdict: str) -> None:
-    """The file is one thing, its logs are another."""
+    """The verdict on the configuration file is separate from the findings about its logs."""
     (tmp_path / "exporter.toml").write_text(
         f'[[source]]\nname = "a"\npaths = ["{ROOT / "samples" / log}"]\nparser = "nginx"\n'
     )

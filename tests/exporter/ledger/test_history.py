@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from exporter.ledger import book as tables
 from exporter.ledger import source_books
 from exporter.ledger.book import Book
-from exporter.ledger.history import LATE, NEWEST_DAYS, History, HistoryConfig
+from exporter.ledger.history import NEWEST_DAYS, NO_DAY, History, HistoryConfig
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
 from exporter.ledger.state import State
@@ -50,7 +50,7 @@ class Rig:
         self.begin()
 
     def begin(self, *sources: str) -> None:
-        """Start a process with these sources, or "nginx". What the one before it did not store is lost."""
+        """Start a process with these sources, "nginx" if none is given. What the previous one did not store is lost."""
         self.ledger = Ledger(Limits(), lambda: self.now)
         history = History(self.config, Limits(), lambda: self.now)
         history.rereads = self.rereads
@@ -132,7 +132,7 @@ def test_the_newest_days_stay_and_older_ones_go_to_the_archive(tmp_path: Path) -
     rig.commit()
     assert len(rig.checkpoint.state.history) == NEWEST_DAYS
     rig.post(line(START + 3 * DAY, 404) * 2, "an older file")
-    assert rig.lines()[LATE] == 2
+    assert rig.lines()[NO_DAY] == 2
     assert rig.lines()[(first + timedelta(days=3)).isoformat()] == 1
 
 
@@ -151,11 +151,11 @@ def test_days_that_a_file_still_reaches_stay_open(tmp_path: Path) -> None:
     assert len(archive.read(tmp_path)[0]) > 15
 
 
-def test_a_late_time_counts_as_late(tmp_path: Path) -> None:
+def test_a_time_that_is_not_believed_counts_in_no_day(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.post(line(START) + line(START + 300 * DAY) + line(START + 1))
     assert sorted(rig.lines().values()) == [1, 2]
-    assert rig.lines()[LATE] == 1
+    assert rig.lines()[NO_DAY] == 1
 
 
 @pytest.mark.parametrize("most", [0, source_books._MOST_WAITING])
@@ -304,7 +304,7 @@ def test_usages_of_the_future_do_not_push_real_days_out(tmp_path: Path, ahead: i
     for number in range(NEWEST_DAYS + 1):
         at = round(rig.now + (ahead + number) * DAY) * 10**9
         usage = Usage("unknown", "p", "m", 1, 2, at=at)
-        rig.ledger.enter("nginx", Batch(1, 1, records=(OfSpan(f"s{number}", usage, at),), last_at=at), is_late=True)
+        rig.ledger.enter("nginx", Batch(1, 1, records=(OfSpan(f"s{number}", usage, at),), last_at=at), is_doubtful=True)
         rig.ledger.enter("nginx", Batch(1, 1, records=(SpanApp(f"s{number}", "app"),)))
     rig.now += 61
     rig.post(line(rig.now), "g")
@@ -312,7 +312,7 @@ def test_usages_of_the_future_do_not_push_real_days_out(tmp_path: Path, ahead: i
     assert not archive.read(tmp_path)[0]
     assert {day for _, day, _ in rig.ledger.books()} == {
         datetime.fromtimestamp(rig.now, UTC).date().isoformat(),
-        LATE,
+        NO_DAY,
     }
 
 
@@ -401,7 +401,7 @@ def test_the_books_of_a_source_that_is_gone_go_to_the_archive(tmp_path: Path) ->
 
 @pytest.mark.parametrize("rereads", [False, True])
 def test_a_source_that_is_removed_and_added_again_on_a_day(tmp_path: Path, rereads: bool) -> None:
-    """At the end of its log its day goes on; from the beginning it is counted again, and the larger count stays."""
+    """If reading continues at the end of its log, its day continues. If the log is read again, the larger count stays."""
     rig = Rig(tmp_path)
     today = round(rig.now) // 86_400 * 86_400
     log = b"".join(line(today + number) for number in range(10))

@@ -109,7 +109,7 @@ def test_no_address_shows_credentials(text: str, shown: str) -> None:
 
 
 class Web(ThreadingHTTPServer):
-    """Serves the log in several manners, which the path names."""
+    """Serves the log. The path selects the behaviour of the server, such as ranges, chunks or an error."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)

@@ -310,7 +310,7 @@ def test_what_the_caps_made_other_is_said(tmp_path: Path) -> None:
         (("x", "--parser", "dify", "--format", "dify"), None, "--format: the parser dify has one format only, leave it out"),
         (("x", "--parser", "regex"), None, "--parser regex: it needs options: write them into a [[source]] and replay it with --config"),
         (("--parser", "dify"), None, "--parser, --format and --envelope describe FILES, and no FILE is named"),
-        (("x", "--since", "2026-11-24", "--until", "2026-11-23"), None, "--since must be before --until: nothing lies between them"),
+        (("x", "--since", "2026-11-24", "--until", "2026-11-23"), None, "--since must be before --until: this span of time is empty"),
         (("--config", "none.toml"), None, "none.toml: cannot be read: No such file or directory; name another file with --config, or let `dify-exporter init` write one"),
     ],
 )  # fmt: skip

@@ -45,7 +45,7 @@ def value_at(samples: list[tuple[int, float]], at: datetime) -> float:
 
 @pytest.fixture(scope="module")
 def days(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Event], list[str]]:
-    """A midnight of the bookkeeping, and some hours around it: each series has a sample every four minutes."""
+    """Some hours around one midnight are enough, because each series has a sample every four minutes."""
     begin, end = datetime(2026, 10, 6, 16, tzinfo=UTC), datetime(2026, 10, 7, 6, tzinfo=UTC)
     found = [event for event in events(per_day=80) if begin <= event["at"] < end]
     return found, write(tmp_path_factory.mktemp("logs"), found)
@@ -155,9 +155,9 @@ def test_a_wrong_clock_is_named(tmp_path: Path) -> None:
     told = run(str(tmp_path / "access.log"), "--output", "-")
     assert told.exit_code == 0, told.output
     assert told.stderr.splitlines()[1:] == [
-        "source nginx: the time of 2 lines are not believed, because it is more than a day ahead of the clock or of the lines "
-        "around it; counted with the lines before",
-        "source nginx: the time of 1 line is more than 16 hours before the lines around it; counted with the lines before",
+        "source nginx: 2 lines have a time that is not believed, because it is more than a day ahead of the clock or "
+        "of the times around it; counted with the line before",
+        "source nginx: 1 line has a time that is more than 16 hours before the times around it; counted with the line before",
     ]
     samples = [each for name, each in series_of(told.stdout).items() if name.startswith("dify_requests_total")]
     assert max(value for each in samples for _, value in each) == len(times)

@@ -317,12 +317,12 @@ def test_a_span_without_events_says_which_times_there_are(output: str, tmp_path:
     (tmp_path / "x.log").write_bytes(log_of(FIRST, FIRST + timedelta(days=1)))
     result = run(str(tmp_path / "x.log"), "--since", "2027-01-01", "--output", output)
     times = f"{FIRST:%Y-%m-%dT%H:%M:%SZ} to {FIRST + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"
-    expected = f"nothing was counted in the time of this report; in the logs: events from {times}"
+    expected = f"nothing was counted in the span of this report; in the logs: events from {times}"
     assert expected in result.stderr.splitlines()
     config = history(tmp_path, FIRST, FIRST + timedelta(days=1))
     result = run("--config", config, "--month", "2020-01", "--output", output)
     days = f"{FIRST:%Y-%m-%d} to {FIRST + timedelta(days=1):%Y-%m-%d}"
-    assert f"nothing was counted in the time of this report; the history has the days from {days}" in result.stderr
+    assert f"nothing was counted in the span of this report; the history has the days from {days}" in result.stderr
 
 
 def test_the_page_is_whole_and_safe(tmp_path: Path) -> None:
@@ -351,19 +351,19 @@ def test_what_is_not_whole_is_said(tmp_path: Path) -> None:
     )
     report = made(str(tmp_path / "a.log"), "--by", "day")
     assert sum(row["requests"] for row in report["rows"]) == 7
-    silent = ", ".join((now - timedelta(days=number)).date().isoformat() for number in (7, 6, 5, 4, 2)) + " and 1 more"
+    silent = ", ".join((now - timedelta(days=number)).date().isoformat() for number in (7, 6, 5, 4, 2, 1))
     assert report["incomplete"] == [
         f"{now.date().isoformat()}: the day is not over",
         f"{silent}: source nginx has no line, and it has lines before and after",
-        "source nginx: 1 time was not understood, and the lines count with the lines before them",
-        "source nginx: 2 lines are in no row, because the time is not believed, or the day was closed before",
+        "source nginx: 1 time was not understood: such a line counts with the line before it",
+        "source nginx: 2 lines are in no row, because of a time that is not believed, or of a day that was already closed",
     ]
 
 
 DAY_OF = datetime(2026, 5, 2, 10, tzinfo=UTC)
 MINUTES = [DAY_OF + timedelta(minutes=number) for number in range(60)]
-BEHIND = "source nginx: the time of {} more than 16 hours before the lines around it; counted with the lines before"
-IN_NO_ROW = "source nginx: {} in no row, because the time is not believed, or the day was closed before"
+BEHIND = "source nginx: {} a time that is more than 16 hours before the times around it; counted with the line before"
+IN_NO_ROW = "source nginx: {} in no row, because of a time that is not believed, or of a day that was already closed"
 
 
 @pytest.mark.parametrize(
@@ -372,12 +372,12 @@ IN_NO_ROW = "source nginx: {} in no row, because the time is not believed, or th
         (  # a clock that was not set yet
             [*MINUTES[:30], datetime(1970, 1, 1, tzinfo=UTC), *MINUTES[30:]],
             {"2026-05-02": 61},
-            [BEHIND.format("1 line is")],
+            [BEHIND.format("1 line has")],
         ),
         (
             [*MINUTES[:20], DAY_OF - timedelta(days=3), *MINUTES[20:40], DAY_OF - timedelta(days=400), *MINUTES[40:]],
             {"2026-05-02": 62},
-            [BEHIND.format("2 lines are")],
+            [BEHIND.format("2 lines have")],
         ),
         (
             [*MINUTES[:30], datetime(2099, 1, 1, tzinfo=UTC), *MINUTES[30:]],
@@ -443,7 +443,7 @@ def test_a_span_without_a_line_says_so(tmp_path: Path, output: str) -> None:
 def test_lines_that_are_not_understood_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(log_of(*MINUTES) + b"GET / HTTP/1.1 and no more\n" * 3)
     assert made(str(tmp_path / "a.log"))["incomplete"] == [
-        "source nginx: 3 lines were not understood, and what they hold is in no row"
+        "source nginx: 3 lines were not understood, so no row contains anything of it"
     ]
 
 
@@ -451,7 +451,7 @@ def test_lines_before_the_first_time_go_with_it(tmp_path: Path) -> None:
     (tmp_path / "a.log").write_bytes(b"a banner\n\n" * 3 + log_of(FIRST, FIRST + timedelta(hours=1)))
     report = made(str(tmp_path / "a.log"), "--by", "day")
     assert [(row["time"], row["requests"]) for row in report["rows"]] == [("2026-10-05", 2)]
-    assert report["incomplete"] == ["source nginx: 3 lines were not understood, and what they hold is in no row"]
+    assert report["incomplete"] == ["source nginx: 3 lines were not understood, so no row contains anything of it"]
 
 
 def test_a_packed_log_that_is_cut_is_read_up_to_there(tmp_path: Path) -> None:
@@ -464,7 +464,7 @@ def test_a_packed_log_that_is_cut_is_read_up_to_there(tmp_path: Path) -> None:
     assert sentence.startswith(
         f"{tmp_path / 'a.gz'}: is cut or damaged, and is read up to there: Compressed file ended"
     )
-    assert half_line == "source nginx: 1 line was not understood, and what they hold is in no row"
+    assert half_line == "source nginx: 1 line was not understood, so no row contains anything of it"
 
 
 def test_a_copy_counts_once(tmp_path: Path) -> None:
@@ -502,7 +502,7 @@ def test_standard_input() -> None:
         ),
         (("x", "--month", "2026-11", "--since", "1d"), "--month is a span of its own: leave out --since and --until"),
         (("x", "--compare"), "--compare needs the beginning of the span: add --month or --since"),
-        (("x", "--since", "1d", "--until", "2d"), "--since must be before --until: nothing lies between them"),
+        (("x", "--since", "1d", "--until", "2d"), "--since must be before --until: this span of time is empty"),
         (("x", "--currency", "gold"), '--currency: expected a currency code such as "USD" or "RMB", found \'gold\''),
         (("none.log",), "none.log: cannot be read: No such file or directory"),
     ],

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from exporter.ledger.history import LATE, History, HistoryConfig
+from exporter.ledger.history import NO_DAY, History, HistoryConfig
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
 from exporter.status.days import DayRow, day_rows, today_row
@@ -43,7 +43,7 @@ def test_money_tokens_and_durations_of_a_day() -> None:
         ("durations", "/v1/info", "2xx"): {240: 99},
         ("durations", "static", "2xx"): {300: 9999},
     }
-    (row,) = day_rows({("UTC", "2026-11-22", "proxy"): entries, ("UTC", LATE, "proxy"): entries})
+    (row,) = day_rows({("UTC", "2026-11-22", "proxy"): entries, ("UTC", NO_DAY, "proxy"): entries})
     assert (row.tokens, row.cost) == (15, (("CNY", Decimal(1)), ("USD", Decimal("0.75"))))
     assert row.p95 is not None
     assert 0.9 < row.p95 < 1.1

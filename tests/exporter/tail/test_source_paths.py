@@ -26,7 +26,7 @@ def test_d41_what_appears_where_it_was_waited_for_is_read_from_its_beginning_aft
 def test_d41_what_appears_and_is_rotated_while_down_is_read(
     tmp_path: Path, rotations: int, is_there: bool, ancient: bool
 ) -> None:
-    """Also if no log of this name exists at the start. Rotated files that were there before are never read."""
+    """This holds also if the log does not exist at the start. Rotated files from before the first start are never read."""
     log = tmp_path / "a.log"
     if ancient:
         append(tmp_path / "a.log.7", "ancient\n")

@@ -356,7 +356,7 @@ def test_a_hostile_json_body_takes_little_memory_and_time(body: bytes) -> None:
 )
 @pytest.mark.parametrize("begin", [b'{"batch":["', b'{"batch":[', b'{"resourceSpans":[', b'{"a":NaN,"batch":["'])
 def test_the_repair_of_a_body_takes_little_memory(begin: bytes, piece: bytes) -> None:
-    """A body of this size is repaired, whatever is wrong with it."""
+    """Every invalid body of this size is repaired before it is decoded."""
     body = begin + piece * ((json_limits.LONGEST_REPAIRED // 8 - len(begin)) // len(piece))
     tracemalloc.start()
     try:
