@@ -199,7 +199,8 @@ class _ColumnReader:
     def _times(self) -> list[bytes]:
         """Return the oldest and the newest event time of each date and zone.
 
-        A line without a valid time no longer fits. Consecutive lines mostly have the same time, so only changes are looked at.
+        A line without a valid time no longer fits. Consecutive lines mostly have the same time, so only changes are
+        looked at.
         """
         lines = np.flatnonzero(self.fits)
         if self.time_at is None or not len(lines):
