@@ -110,6 +110,30 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
         return self.advice(sample)
 
 
+def advice_of(parser: Parser, log: bytes, sample: Batch) -> tuple[Advice, ...]:
+    """Return what `advice_on` gives. For a parser of another package that gives something else, advice that says so.
+
+    The text of an exception is left out, because it may hold a part of the log.
+    """
+    try:
+        given = tuple(parser.advice_on(log, sample))
+        wrong = next((f"it gave {found}" for found in map(_misfit, given) if found), "")
+    except Exception as error:
+        wrong = f"it raised {type(error).__name__}"
+    if not wrong:
+        return given
+    expected = "Advice(str, frozenset) of parsers.advice"
+    return (Advice(f"the advice of this parser cannot be shown: {wrong}, expected {expected}; ask its author"),)
+
+
+def _misfit(advice: Any) -> str:
+    """Return the types of what is no advice, "" for advice."""
+    if not isinstance(advice, Advice):
+        return type(advice).__name__
+    types = type(advice.sentence), type(advice.elsewhere)
+    return "" if types == (str, frozenset) else f"Advice({', '.join(each.__name__ for each in types)})"
+
+
 @cache
 def registered(only: str | None = None) -> Mapping[str, type[Parser]]:
     """Load all registered parsers, or only the one with this name, and return them by name, sorted.

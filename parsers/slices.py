@@ -84,7 +84,7 @@ class Slicer:
         if whole is not None and self.holds(whole):
             yield self._slice(whole)
         elif whole is None or whole.consumed:
-            yield from _Cutter(self, self._parse, (window, final), skip, now).slices()
+            yield from _Cutter(self, self._parse, (window, final), skip, now).slices(whole)
 
     @property
     def end(self) -> int:
@@ -123,11 +123,13 @@ class _Cutter:
         #: The boundary that the last line of the window is known to be behind.
         self._crossed: int | None = None
 
-    def slices(self) -> Iterator[Slice]:
+    def slices(self, whole: Batch | None) -> Iterator[Slice]:
+        """Return the slices. `whole` is the batch of the window, if it is known."""
         window, slicer = self._window, self._slicer
         while self._begin < len(window):
             stop = self._probable_cut()
-            batch = self._parse(stop)
+            is_whole = not self._begin and stop == len(window)
+            batch = whole if whole is not None and is_whole else self._parse(stop)
             if not batch.consumed and stop == len(window):
                 return
             if batch.consumed and slicer.holds(batch):

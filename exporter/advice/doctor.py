@@ -24,7 +24,7 @@ from exporter.tail.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
 from parsers.advice import Advice, merged, record_types
 from parsers.batch import Batch, DroppedValue, OfSpan, Record
 from parsers.envelope import Envelope
-from parsers.parser import Parser
+from parsers.parser import Parser, advice_of
 from parsers.regex import Regex
 from parsers.values.numbers import SECOND
 
@@ -110,7 +110,7 @@ def absent(sources: Iterable[SourceConfig], read_files: Mapping[str, Examined]) 
         records = found.records()
         known |= record_types(records)
         if any(batch.observed for batch in found.batches):
-            given = source.parser.advice_on(found.log, Batch(records=records))
+            given = advice_of(source.parser, found.log, Batch(records=records))
             advice += [(source.name, each) for each in given]
     for sentence, names in merged(advice, known):
         yield Finding(f"{', '.join(names)}: {sentence}")

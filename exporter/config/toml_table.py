@@ -58,7 +58,10 @@ def convert(table: Table, struct: type[T], where: str, problems: Problems, hidde
         try:
             msgspec.convert(value, fields[key].type)
         except msgspec.ValidationError as error:
-            problems.add(where, f"{key}: {_expectation(error, fields[key].type)}, found {shown(value)}")
+            if error.__cause__ is not None:  # a struct in an array names what it found
+                problems.add(where, f"{_place(key, error)}: {error.__cause__}")
+            else:
+                problems.add(where, f"{key}: {_expectation(error, fields[key].type)}, found {shown(value)}")
         else:
             good[key] = value
     required = {key: _example(field.type) for key, field in fields.items() if field.required}
@@ -118,6 +121,12 @@ def _expectation(error: msgspec.ValidationError, wanted: object) -> str:
     sentence = expected.partition(", got ")[0]
     sentence = _TYPE.sub(_named, sentence[:1].lower() + sentence[1:])
     return f"{sentence} inside" if place else sentence
+
+
+def _place(key: str, error: msgspec.ValidationError) -> str:
+    """The key and, in an array of tables, the number of the table: msgspec writes "… - at `$[0]`"."""
+    number = re.search(r" - at `\$\[(\d+)\]`\Z", str(error))
+    return f"{key} {int(number[1]) + 1}" if number else key
 
 
 def _named(found: re.Match[str]) -> str:

@@ -121,6 +121,7 @@ class Ledger:
             if posted is not None and posted.offset != window.position.offset:
                 raise ValueError(f"window begins at {window.position.offset}, posted up to {posted.offset}")
             ledger.file = window.file
+            ledger.reached.begin(event_time(ledger, None))
             for each in slices:
                 self._enter(ledger, each)
             self._count_events(window.source, window.events)

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import combinations
 from typing import Annotated
 
 from msgspec import Meta, Struct, field, structs
@@ -12,7 +13,7 @@ from parsers.batch import LONG_PROMPT, UNKNOWN, Usage
 from parsers.values.numbers import MAX_COUNT, SECOND, money
 
 _MILLION = 1_000_000
-_QUARTERS = re.compile(r"(?:[01]\d|2[0-3]):(?:00|15|30|45)")
+_QUARTERS = re.compile(r"(?:[01][0-9]|2[0-3]):(?:00|15|30|45)")
 
 
 class Tier(Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,11 +42,14 @@ class Hours(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         for name, text in (("from", self.begin), ("to", self.end)):
             if not _QUARTERS.fullmatch(text):
-                raise ValueError(f'hours: {name} must be a quarter of an hour in UTC such as "01:00", found "{text}"')
+                raise ValueError(f'{name} must be a quarter of an hour in UTC such as "01:00", found "{text}"')
         if self.begin == self.end:
-            raise ValueError(f'hours: from and to are the same time "{self.begin}"')
+            raise ValueError(f'from and to are the same time "{self.begin}"')
         amount("input", self.input, zero=True)
         amount("output", self.output, zero=True)
+
+    def __str__(self) -> str:
+        return f"{self.begin}-{self.end}"
 
     def include(self, time: str) -> bool:
         """Whether a time such as `01:15` is in these hours, which may include midnight."""
@@ -80,6 +84,9 @@ class Price(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"tiers must have increasing values of above, found {limits}")
         if self.tiers and self.hours:
             raise ValueError("a price has tiers or hours, not both")
+        for one, other in combinations(self.hours, 2):
+            if one.include(other.begin) or other.include(one.begin):
+                raise ValueError(f"hours {one} and {other} overlap, expected one price at each time")
 
     def at(self, moment: datetime) -> "Price":
         """This price at a moment in UTC: with the amounts of the hours that include it, if there are any."""

@@ -34,10 +34,13 @@ class ReachedTimes:
         self._read_since: int | None = None
         self._files: dict[str, Reached] = {}
 
-    def advance(self, file: str, last: int, newest: int | None, now: int) -> None:
-        """Enter the times of lines that were read; see `Reached`."""
+    def begin(self, now: int) -> None:
+        """Note that lines are read, which may have no time."""
         if self._read_since is None:
             self._read_since = now
+
+    def advance(self, file: str, last: int, newest: int | None, now: int) -> None:
+        """Enter the times of lines that were read; see `Reached`."""
         self._files[file] = Reached(last, newest, now)
 
     def forget(self, file: str) -> None:

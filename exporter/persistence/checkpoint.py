@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from exporter.ledger.history import NEWEST_DAYS
 from exporter.ledger.state import VERSION, State
 from exporter.process.special_files import refuse_special
 
@@ -85,7 +86,10 @@ class Checkpoint:
             found.append((number, state))
             warnings += [f"{path} is damaged {damage}: it is used up to there"] if damage else []
         if not found:
-            lost = f"no state in {self.folder} can be used: counters begin at 0, and sources begin where start_at says"
+            lost = (
+                f"no state in {self.folder} can be used: counters and the newest {NEWEST_DAYS} days of the history "
+                "begin at 0, and sources begin where start_at says"
+            )
             return None, [*warnings, lost] if warnings else warnings
         self._number, state = max(found, key=lambda each: each[0])
         return state, warnings
@@ -130,18 +134,24 @@ class Checkpoint:
         return self.folder / _NAMES[number % 2]
 
 
-def read_state(folder: Path) -> State | None:
-    """The newest good state of a folder, also while an exporter uses it. None if the folder has no good state.
+def read_state(folder: Path) -> tuple[State | None, list[str]]:
+    """The newest good state of a folder, also while an exporter uses it. If there is none, None and a sentence for each
+    file that cannot be used.
 
     Raises OSError for a file that cannot be read.
     """
-    found: list[tuple[int, State]] = []
-    for name in _NAMES:
-        with suppress(FileNotFoundError, ValueError):  # another program writes the other file, or it is damaged
-            refuse_special(folder / name)
-            number, state, _ = _decode((folder / name).read_bytes())
+    found, problems = list[tuple[int, State]](), list[str]()
+    for path in (folder / name for name in _NAMES):
+        try:
+            refuse_special(path)
+            number, state, _ = _decode(path.read_bytes())
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            problems.append(f"{path} cannot be used: {error}")
+        else:
             found.append((number, state))
-    return max(found, key=lambda each: each[0])[1] if found else None
+    return (max(found, key=lambda each: each[0])[1], []) if found else (None, problems)
 
 
 def _locked(folder: Path) -> int:

@@ -14,6 +14,7 @@ from exporter.replay.inputs import SAMPLE_BYTES, last_lines
 from exporter.replay.jobs import Listener, Opened, Step
 from exporter.tail.time_zones import AHEAD, ahead_of_the_clock
 from parsers.advice import Advice, merged, record_types
+from parsers.parser import advice_of
 from parsers.values.numbers import SECOND
 
 
@@ -39,7 +40,7 @@ class Notes(Listener):
     def opened(self, log: Opened) -> None:
         self.times.setdefault(log.source, EventTimes()).begin(log.parser, log.sample)
         if log.detected is not None:
-            given = log.parser.advice_on(log.sample, log.batch)
+            given = advice_of(log.parser, log.sample, log.batch)
             self._advice |= dict.fromkeys((str(log.detected), each) for each in given)
             self._known |= record_types(log.batch.records)
         newest, at = _newest(log)

@@ -48,7 +48,7 @@ class Gathered(Struct, frozen=True):
 
 def from_history(folder: Path) -> Gathered:
     """All books of a state folder, also while an exporter uses it. Raises OSError for a file that cannot be read."""
-    state = read_state(folder)  # first: a day may move to the archive in between
+    state, problems = read_state(folder)  # first: a day may move to the archive in between
     recent = {} if state is None else state.history
     stored, sentences = archive.read(folder)
     books: dict[BookKey, Entries] = {key: present(book) for key, book in recent.items() if book is not None}
@@ -56,7 +56,7 @@ def from_history(folder: Path) -> Gathered:
     for key, book in stored.items():
         if archive.lines_of(book) >= archive.lines_of(books.get(key, {})):
             books[key] = book
-    return _gathered(books, tuple(sentences), is_history=True)
+    return _gathered(books, (*problems, *sentences), is_history=True)
 
 
 def from_logs(

@@ -8,14 +8,18 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from exporter.process.special_files import refuse_special
-from exporter.status.history import Point
+from exporter.status.history import RANGES, Point
 
 NAME = "charts"
+
+#: The largest file that is read, in MiB. A thousand sources need half of it.
+_MAX_SIZE = 64
 
 _log = logging.getLogger(__name__)
 _Points = Mapping[str, Sequence[Point]]
@@ -25,26 +29,42 @@ def save(folder: Path, points: _Points) -> None:
     """Replace the file. Times are stored on the wall clock, because the monotonic one begins anew with the machine."""
     new, data = folder / f"{NAME}.new", msgspec.msgpack.encode(_shifted(points, time.time() - time.monotonic()))
     try:
-        refuse_special(new)
-        new.write_bytes(data)
-        os.replace(new, folder / NAME)
+        new.unlink(missing_ok=True)
+        try:
+            with open(new, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                file.write(data)
+            os.replace(new, folder / NAME)
+        except OSError:
+            with suppress(OSError):
+                new.unlink(missing_ok=True)  # on a full disk the state needs the space
+            raise
     except OSError as error:  # only debug: the commit of the state already reports a folder that cannot be written
         _log.debug("the charts are not saved: %s", error)
 
 
 def load(folder: Path) -> dict[str, list[Point]]:
-    """The points of the file by the name of their range, without points in the future; empty if it cannot be used."""
+    """The points of the file by the name of their range, without points in no range (of the future or too old); empty
+    if it cannot be used.
+    """
     try:
-        refuse_special(folder / NAME)
-        stored = msgspec.msgpack.decode((folder / NAME).read_bytes(), type=dict[str, list[Point]])
+        stored = msgspec.msgpack.decode(_read(folder / NAME), type=dict[str, list[Point]])
     except FileNotFoundError:
         return {}
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         _log.warning("the charts of the status page begin anew: %s: %s", folder / NAME, error)
         return {}
     now = time.monotonic()
-    found = _shifted(stored, now - time.time())
-    return {name: [point for point in points if point.at <= now] for name, points in found.items()}
+    oldest, found = now - max(RANGES.values()), _shifted(stored, now - time.time())
+    return {name: [point for point in points if oldest <= point.at <= now] for name, points in found.items()}
+
+
+def _read(path: Path) -> bytes:
+    """Raises OSError."""
+    refuse_special(path)
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size > _MAX_SIZE << 20:
+            raise OSError(f"it is larger than {_MAX_SIZE} MiB")
+        return file.read()
 
 
 def _shifted(points: _Points, seconds: float) -> dict[str, list[Point]]:

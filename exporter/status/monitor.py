@@ -23,7 +23,7 @@ from exporter.status.traffic import recent, route_rows, traffic_rows
 from exporter.tail.source import LedgerPort, Source, SourceSettings
 from parsers.advice import record_types
 from parsers.batch import Batch
-from parsers.parser import Parser
+from parsers.parser import Parser, advice_of
 
 #: Seconds between two writes of the charts. An exporter that is killed loses at most the points of this time.
 _SAVE_INTERVAL = 300.0
@@ -157,4 +157,4 @@ class StatusMonitor:
 
 def _advice(parser: Parser, sample: Batch, known: Collection[type]) -> tuple[str, ...]:
     """What neither this source nor another one contains. `known` are the types of the records of all sources."""
-    return tuple(each.sentence for each in parser.advice(sample) if each.is_needed(known))
+    return tuple(each.sentence for each in advice_of(parser, b"", sample) if each.is_needed(known))

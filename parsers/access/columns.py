@@ -36,7 +36,7 @@ class Columns(Struct, frozen=True):
 
     * `numbers`: an array per variable, UNKNOWN for `-`. Durations are in milliseconds.
     * `heads`: METHOD SP PATH with the status code, each pair once; `head_of`: the number of each line's pair.
-    * `times`: the newest event time of each date and zone, as they are written.
+    * `times`: the oldest and the newest event time of each date and zone, as they are written.
     * `other_lines`: all other lines of the block but the empty ones, of which there are `empty_lines`.
     """
 
@@ -197,9 +197,10 @@ class _ColumnReader:
         self.numbers[name] = number
 
     def _times(self) -> list[bytes]:
-        """Return the newest event time of each date and zone. A line without a valid time no longer fits.
+        """Return the oldest and the newest event time of each date and zone.
 
-        Consecutive lines mostly have the same time, so only changes are looked at.
+        A line without a valid time no longer fits. Consecutive lines mostly have the same time, so only changes are
+        looked at.
         """
         lines = np.flatnonzero(self.fits)
         if self.time_at is None or not len(lines):
@@ -216,7 +217,12 @@ class _ColumnReader:
         if len(good) < len({*texts}):
             lengths = np.diff(runs, append=len(at))
             self.fits[lines] = np.repeat([text in good for text in texts], lengths)
-        return list({text[:11] + text[20:]: text for text in sorted(good)}.values())
+        ordered = sorted(good)
+        return [
+            text
+            for texts in (ordered, reversed(ordered))
+            for text in {text[:11] + text[20:]: text for text in texts}.values()
+        ]
 
     def _heads(self, is_compared: Callable[[bytes], bool]) -> tuple[list[Head], Numbers]:
         """Return the heads of regular requests, and the number of each line's head.

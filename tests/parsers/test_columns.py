@@ -10,6 +10,7 @@ from parsers.access import columns, heads, words
 from parsers.access import rows as access
 from parsers.nginx import Nginx
 from parsers.nginx.log_format import COMBINED, DIFY, TIMED
+from parsers.values.times import common_log
 from tests.golden import ROOT
 from tests.parsers.laws import summed
 
@@ -39,7 +40,7 @@ USUAL = {
     "remote_addr": ["192.0.2.1", "2001:db8::1", "1", "", "a b", "x" * 60, "a-", "\r1", "é"],
     "host": ["dify.example", "a|b", "", "x" * 49, "a b c d e f g h"],
     "remote_user": ["-", "", "user", "a b", "- [24/Nov/2026:09:04:19 +0000]"],
-    "time_local": ["24/Nov/2026:09:04:19 +0000", "24/Nov/2026:09:04:20 +0000", "31/Foo/2026:99:99:99 +0000", "24/Nov/2026 09:04:19 +0000", ""],
+    "time_local": ["24/Nov/2026:09:04:19 +0000", "24/Nov/2026:09:04:20 +0000", "24/Nov/2026:01:00:00 +0000", "31/Foo/2026:99:99:99 +0000", "24/Nov/2026 09:04:19 +0000", ""],
     "status": ["200", "404", "599", "999", "000", "20", "2000", "2.0", "abc", "", "-"],
     "body_bytes_sent": NUMBERS,
     "bytes_sent": NUMBERS,
@@ -107,6 +108,15 @@ def test_columns_and_rows_give_the_same_result(format: str, data: st.DataObject)
     assert summed([found]) == summed([rows])
     assert found.examples == rows.examples
     assert (found.consumed, found.lines) == (rows.consumed, rows.lines)
+
+
+def test_the_oldest_and_the_newest_time_of_a_date_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise nobody sees that the clock was set back within a date."""
+    monkeypatch.setattr(access, "_LARGE", 1)
+    times = ["24/Nov/2026:23:04:19 +0000", "24/Nov/2026:05:04:19 +0000", "24/Nov/2026:06:04:19 +0000"]
+    log = "".join([f'1.2.3.4 - - [{time}] "GET /v1/info HTTP/1.1" 200 2 "-" "-"\n' for time in times])
+    found = PARSERS[COMBINED].parse(log.encode())
+    assert (found.first_at, found.last_at) == (common_log(times[1].encode()), common_log(times[0].encode()))
 
 
 def blocks_of(parser: Nginx, log: bytes, monkeypatch: pytest.MonkeyPatch) -> list[columns.Columns]:

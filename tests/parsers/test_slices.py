@@ -127,6 +127,20 @@ def test_many_times_that_are_not_believed_cost_a_bounded_search() -> None:
     assert sum(part.batch.lines for part in found) == 4000
 
 
+def test_a_window_longer_than_a_jump_back_costs_one_more_parse() -> None:
+    """A quiet log has hours in one window, so its batch does not say whether the clock was set back in it."""
+    log, parsed = b"".join(line(at) for at in range(1_000_000, 1_080_000, 100)), Counter[str]()
+
+    def parse(window: bytes, final: bool, skip: tuple[str, ...]) -> Batch:
+        parsed["bytes"] += len(window)
+        return TIMED.parse(window, final)
+
+    slicer = Slicer(parse, lambda at: (0, NOW), reached=1_000_000 * 10**9)
+    found = list(slicer.slices(log, True, (), NOW, TIMED.parse(log, True)))
+    assert sum(each.batch.lines for each in found) == 800
+    assert parsed["bytes"] < 1.1 * len(log)
+
+
 @pytest.mark.parametrize("lines_per_span", [1, 10, 1250])
 def test_slices_cost_a_few_parses(lines_per_span: int) -> None:
     lines = max(1500, 2 * lines_per_span)

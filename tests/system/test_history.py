@@ -28,7 +28,7 @@ FIRST = datetime(2026, 9, 1, tzinfo=UTC)
 
 def days(folder: Path) -> dict[BookKey, Entries]:
     """All stored days."""
-    state = read_state(folder / STATE)
+    state, _ = read_state(folder / STATE)
     stored = {} if state is None else state.history
     books = {key: book for key, book in stored.items() if book is not None}
     return {**books, **archive.read(folder / STATE)[0]}  # type: ignore[dict-item]

@@ -42,7 +42,8 @@ def line(at: float, status: int = 200) -> bytes:
 class Rig:
     """A ledger with one source whose log grows, and its state in a folder."""
 
-    def __init__(self, folder: Path, timezone: str = "UTC", days: int = 400) -> None:
+    def __init__(self, folder: Path, timezone: str = "UTC", days: int = 400, parser: Nginx = PARSER) -> None:
+        self.parser = parser
         self.now = float(START + 100 * DAY)
         self.folder, self.config = folder, HistoryConfig(timezone, days)
         self.offset: Counter[str] = Counter()
@@ -62,12 +63,12 @@ class Rig:
         configured = sources or ("nginx",)
         self.offset = Counter({file: at.offset for file, at in self.ledger.positions(configured[0]).items()})
         for source in configured:
-            self.ledger.open(source, lambda window, final, skip: PARSER.parse(window, final))
+            self.ledger.open(source, lambda window, final, skip: self.parser.parse(window, final))
 
     def post(self, log: bytes, file: str = "f") -> None:
         """Post the unread rest of a log."""
         data = log[self.offset[file] :]
-        batch = PARSER.parse(data)
+        batch = self.parser.parse(data)
         position = Position("f", 1, 1, 1, offset=self.offset[file])
         self.ledger.post(Window("nginx", file, position, data), batch)
         self.offset[file] += batch.consumed
@@ -134,6 +135,16 @@ def test_the_newest_days_stay_and_older_ones_go_to_the_archive(tmp_path: Path) -
     rig.post(line(START + 3 * DAY, 404) * 2, "an older file")
     assert rig.lines()[NO_DAY] == 2
     assert rig.lines()[(first + timedelta(days=3)).isoformat()] == 1
+
+
+def test_the_days_of_a_log_without_times_go_to_the_archive_too(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, parser=Nginx(format='"$request" $status'))
+    for day in range(1, 21):
+        rig.post(b'"GET /v1/info HTTP/1.1" 200\n' * day)
+        rig.commit()
+        rig.now += DAY
+    assert len(archive.read(tmp_path)[0]) == 12
+    assert sum(rig.lines().values()) == 20
 
 
 def test_days_that_a_file_still_reaches_stay_open(tmp_path: Path) -> None:

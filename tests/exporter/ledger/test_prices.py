@@ -156,6 +156,10 @@ def test_a_usage_whose_tier_is_not_known_is_unpriced() -> None:
         ("[{ above = 1000, input = 1, output = 1 }]", "tiers: expected an integer >= 32000 inside"),
         ("[{ above = 200000, input = 1 }]", "output"),
         (
+            '[{ above = 200000, input = 1, output = "x" }]',
+            """: tiers 1: output must be an amount of at least 0 such as "2.50", found 'x'""",
+        ),
+        (
             "[{ above = 300000, input = 1, output = 1 }, { above = 200000, input = 1, output = 1 }]",
             "tiers must have increasing values of above, found [300000, 200000]",
         ),
@@ -200,6 +204,10 @@ def test_the_hour_of_the_call_decides_the_price(time: str, cost: int) -> None:
         ('hours = [{ from = "01:00", to = "01:00", input = 1, output = 1 }]', 'from and to are the same time "01:00"'),
         ('hours = [{ from = "01:00", to = "04:00", input = 1 }]', "output"),
         ('hours = [{ from = "01:00", to = "04:00", input = 1, output = 1 }]\ntiers = [{ above = 32000, input = 1, output = 1 }]', "a price has tiers or hours, not both"),
+        ('hours = [{ from = "01:00", to = "04:00", input = 1, output = 1 }, { from = "04:00", to = "24:00", input = 1, output = 1 }]',
+         ': hours 2: to must be a quarter of an hour in UTC such as "01:00", found "24:00"'),
+        ('hours = [{ from = "0\N{ARABIC-INDIC DIGIT ONE}:00", to = "04:00", input = 1, output = 1 }]', ": hours 1: from must be a quarter of an hour"),
+        ('hours = [{ from = "01:00", to = "04:00", input = -1, output = 1 }]', ': hours 1: input must be an amount of at least 0 such as "2.50", found -1'),
     ],
 )  # fmt: skip
 def test_wrong_hours_are_named(tmp_path: Path, keys: str, sentence: str) -> None:
@@ -208,3 +216,28 @@ def test_wrong_hours_are_named(tmp_path: Path, keys: str, sentence: str) -> None
     with pytest.raises(ConfigError) as caught:
         load(file)
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("01:00", "04:00"), ("03:45", "05:00")),
+        (("03:45", "05:00"), ("01:00", "04:00")),
+        (("01:00", "04:00"), ("02:00", "03:00")),
+        (("23:00", "01:00"), ("00:30", "02:00")),
+        (("23:00", "01:00"), ("22:00", "23:15")),
+        (("04:00", "03:45"), ("05:00", "06:00")),
+        (("01:00", "04:00"), ("01:00", "04:00")),
+    ],
+)
+def test_hours_that_overlap_have_no_price(one: tuple[str, str], other: tuple[str, str]) -> None:
+    hours = tuple(Hours(begin=begin, end=end, input="1", output="1") for begin, end in (one, other))
+    with pytest.raises(ValueError, match=rf"^hours {'-'.join(one)} and {'-'.join(other)} overlap, expected one price"):
+        Price("m", "1", "2", "USD", hours=hours)
+
+
+def test_hours_may_follow_each_other() -> None:
+    hours = tuple(
+        Hours(begin=f"{hour:02}:00", end=f"{(hour + 1) % 24:02}:00", input="1", output="1") for hour in range(24)
+    )
+    assert len(Price("m", "1", "2", "USD", hours=hours[::-1]).hours) == 24

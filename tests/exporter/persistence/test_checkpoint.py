@@ -224,7 +224,10 @@ def test_where_nothing_can_be_used_nothing_counts(state: Path) -> None:
     (state / "state.1").write_bytes(b"?")
     found, warnings = read(state)
     assert (found, len(warnings)) == (0, 2)
-    assert warnings[1] == f"no state in {state} can be used: counters begin at 0, and sources begin where start_at says"
+    assert warnings[1] == (
+        f"no state in {state} can be used: counters and the newest 8 days of the history begin at 0, and sources begin "
+        "where start_at says"
+    )
 
 
 def test_a_second_exporter_is_told_who_holds_the_state(tmp_path: Path) -> None:

@@ -567,6 +567,9 @@ def test_a_history_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
     report = made("--config", config)
     assert report["totals"]["requests"] == 1
     assert report["incomplete"][0] == f"{tmp_path / 'state' / 'history.db'} cannot be used: file is not a database"
+    for state in (tmp_path / "state").glob("state.[01]"):
+        state.write_bytes(b"dify-exporter state 4 7\n")
+        assert f"{state} cannot be used: its version is 4, this exporter reads 5\n" in run("--config", config).stderr
 
 
 def test_the_bookkeeping_of_months_finds_what_is_equal_and_what_is_not(

@@ -1,6 +1,8 @@
 """The charts after a restart: their points are those from before it, at their times."""
 
 import logging
+import os
+import stat
 import time
 from pathlib import Path
 
@@ -76,3 +78,39 @@ def test_what_is_no_file_costs_only_the_charts(tmp_path: Path, name: str, kind: 
     MAKE[kind](tmp_path / name)
     assert load(tmp_path) == {}
     save(tmp_path, {"1h": []})
+
+
+def test_a_nested_value_that_is_too_deep_costs_only_the_charts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / NAME).write_bytes(b"\x81\xa31hr\x91\x81\xa1x" + b"\x91" * 200_000)
+    assert load(tmp_path) == {}
+    assert "begin anew" in caplog.text
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with (tmp_path / NAME).open("wb") as file:
+        file.truncate(1 << 40)
+    assert load(tmp_path) == {}
+    assert "it is larger than 64 MiB" in caplog.text
+
+
+def test_the_file_belongs_to_the_user_alone_and_a_link_is_not_followed(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("text")
+    (tmp_path / f"{NAME}.new").symlink_to(other)
+    save(tmp_path, {"1h": []})
+    assert other.read_text() == "text"
+    assert (tmp_path / NAME).lstat().st_mode == stat.S_IFREG | 0o600
+
+
+def test_a_full_disk_keeps_no_part_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "replace", lambda *_: os.stat(tmp_path / "missing"))
+    save(tmp_path, {"1h": []})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("age", [float("inf"), float("nan"), 90_000.0])
+def test_points_outside_of_every_range_are_left_out(tmp_path: Path, age: float) -> None:
+    save(tmp_path, {"1h": [Point(time.monotonic() - age, {}), Point(time.monotonic() - 5, {})]})
+    assert len(load(tmp_path)["1h"]) == 1
