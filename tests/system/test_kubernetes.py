@@ -17,6 +17,7 @@ from tests.manifests import CHART, KUSTOMIZE, ROOT, render
 from tests.system.chart import SETS
 from tests.system.control_plane import Cluster, control_plane
 from tests.system.programs import until
+from tests.system.test_helm_monitoring import BASE
 
 PROGRAMS = Path(os.environ.get("KUBERNETES", ""))
 pytestmark = [
@@ -25,16 +26,6 @@ pytestmark = [
 ]
 
 NAMESPACE = "{apiVersion: v1, kind: Namespace, metadata: {generateName: test-}}"
-BASE = """
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: dify-api, namespace: dify, labels: {component: api}}
-spec:
-  selector: {matchLabels: {component: api}}
-  template:
-    metadata: {labels: {component: api}}
-    spec: {containers: [{name: api, image: dify}]}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +129,7 @@ def test_the_guide_by_the_letter(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     (tmp_path / "api.yaml").write_text(BASE)
     cluster.kubectl("create", "namespace", "monitoring")
-    cluster.kubectl("create", "--filename", tmp_path / "api.yaml")
+    cluster.kubectl("create", "--namespace", "dify", "--filename", tmp_path / "api.yaml")
     ran, said = 0, ""
     for kind, text in blocks((ROOT / "docs/kubernetes.md").read_text()):
         if kind == "yaml" and text.startswith("# values.yaml"):
@@ -175,6 +166,41 @@ def test_the_kustomization_with_everything_that_its_comments_switch_on(cluster: 
         "configmap", "daemonset.apps", "deployment.apps", "namespace", "poddisruptionbudget.policy", "service",
         "servicemonitor.monitoring.coreos.com", "podmonitor.monitoring.coreos.com",
     }  # fmt: skip
+
+
+def test_the_sidecar_stays_at_an_upgrade_of_dify_until_it_is_taken_away(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    (tmp_path / "dify/templates").mkdir(parents=True)
+    (tmp_path / "dify/Chart.yaml").write_text("{apiVersion: v2, name: dify, version: 0.1.0}")
+    (tmp_path / "dify/templates/api.yaml").write_text(BASE.replace("image: dify", "image: dify:{{ .Values.tag }}"))
+    image = ["--set", "image.repository=x,sidecar.enabled=true,dify.namespace=" + namespace]
+
+    def dify(tag: str) -> None:
+        cluster.run(["helm", "upgrade", "--install", "dify", str(tmp_path / "dify"), "--set", f"tag={tag}", *inside])
+
+    def patch(kind: str) -> None:
+        shown = ["--set", f"sidecar.{kind}=true", "--show-only", "templates/sidecar-patch.yaml"]
+        text = cluster.run(["helm", "template", "dify-exporter", str(CHART), *image, *shown])
+        (tmp_path / "patch.yaml").write_text(text.partition("---\n")[2])
+        cluster.kubectl("patch", "deployment", "dify-api", "--patch-file", tmp_path / "patch.yaml", *inside)
+
+    def images() -> list[str]:
+        (deployment,) = cluster.objects("deployments", *inside)
+        return [each["image"] for each in deployment["spec"]["template"]["spec"]["containers"]]
+
+    inside = ["--namespace", namespace]
+    dify("1")
+    cluster.run(["helm", "install", "dify-exporter", str(CHART), *image, "--set", "nodeLogs.enabled=false", *inside])
+    patch("patch")
+    dify("2")
+    assert sorted(images()) == ["dify:2", "x:0.1.0"]
+    cluster.run(["helm", "uninstall", "dify-exporter", *inside])
+    assert cluster.kubectl("get", "configmap", "dify-exporter-sidecar", *inside)
+    patch("removal")
+    assert images() == ["dify:2"]
+    dify("3")
+    assert images() == ["dify:3"]
 
 
 def test_the_report(cluster: Cluster, namespace: str) -> None:
