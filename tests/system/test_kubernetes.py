@@ -146,10 +146,8 @@ def test_the_guide_by_the_letter(cluster: Cluster, tmp_path: Path) -> None:
                 until("a pod", lambda: cluster.play_kubelet("dify-monitoring", "one"))
             said += f"$ {command}\n{cluster.run(command, 'https://hooks.example.com/x', tmp_path)}"
             ran += 1
-    print(said)
     assert ran > 15
     assert not warnings(said)
-    print(cluster.kubectl("get", "all,configmaps", "--all-namespaces"))
 
 
 def test_the_kustomization_with_everything_that_its_comments_switch_on(cluster: Cluster, tmp_path: Path) -> None:
