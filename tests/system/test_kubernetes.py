@@ -53,7 +53,7 @@ def test_the_api_server_takes_every_object_without_a_warning(cluster: Cluster, n
 
 
 def install(cluster: Cluster, namespace: str, name: str, *words: str, image: str = "dify-exporter") -> str:
-    values = yaml.safe_dump({"image": {"repository": image}, **SETS[name]})
+    values = yaml.safe_dump({"image": {"repository": image}, "dify": {"namespace": namespace}, **SETS[name]})
     command = ["helm", *words, "dify-exporter", str(CHART), "--namespace", namespace, "--values", "-"]
     return cluster.run(command, values)
 
@@ -74,7 +74,8 @@ def test_helm_installs_upgrades_and_removes_it(cluster: Cluster, namespace: str,
         "all,configmaps,pvc,networkpolicies,poddisruptionbudgets,servicemonitors,podmonitors,probes,prometheusrules",
         "--namespace", namespace, "--selector", "app.kubernetes.io/managed-by=Helm",
     )  # fmt: skip
-    assert {each["kind"] for each in left} <= {"PersistentVolumeClaim"}
+    kept = {each["metadata"]["name"] for each in left if each["kind"] != "PersistentVolumeClaim"}
+    assert kept == ({"dify-exporter-sidecar"} if "sidecar" in SETS[name] else set())
 
 
 def test_everything_but_the_reader_of_the_node_runs_in_a_restricted_namespace(cluster: Cluster, namespace: str) -> None:
