@@ -175,6 +175,25 @@ $(COLLECTOR)/otelcol: tests/system/collector/go.mod tests/system/collector/main.
 	cp -R tests/system/collector $(COLLECTOR)/source
 	cd $(COLLECTOR)/source && go build -mod=mod -trimpath -ldflags "-s -w" -o ../otelcol .
 
+# Test the chart and the kustomizations in a real Kubernetes API server. Go builds it once, which takes ten minutes or more.
+.PHONY: test-kubernetes
+KUBERNETES := $(CURDIR)/.kubernetes
+OPERATOR := github.com/prometheus-operator/prometheus-operator@v0.93.0
+test-kubernetes: .venv/bin/helm $(KUBERNETES)/kube-apiserver
+	KUBERNETES=$(KUBERNETES) $(BIN)/pytest tests/system/test_kubernetes.py
+
+# The program that go.mod knows as `server` is etcd. Without its version Kubernetes calls itself 0.0.0.
+$(KUBERNETES)/kube-apiserver: tests/system/kubernetes/go.mod
+	@command -v go >/dev/null || { echo "Go is needed (https://go.dev/dl)"; exit 1; }
+	rm -rf $(KUBERNETES)
+	mkdir -p $(KUBERNETES)/source
+	cp $< $(KUBERNETES)/source
+	cp -R "$$(go mod download -json $(OPERATOR) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')/example/prometheus-operator-crd" \
+	  $(KUBERNETES)/crds
+	cd $(KUBERNETES)/source && version="$$(sed -n 's|.*k8s.io/kubernetes \(v.*\)|\1|p' go.mod)" \
+	  && go build -mod=mod -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$version" -o .. tool
+	mv $(KUBERNETES)/server $(KUBERNETES)/etcd
+
 .venv/demo: .venv/run
 	$(BIN)/pip install --quiet --group demo
 	touch $@

@@ -54,7 +54,9 @@ def generate(name: str) -> str:
     return _HEAD + "".join(
         line
         for line in lines
-        if not line.strip().startswith(("helm.sh/", "app.kubernetes.io/managed-by:", "# Source:"))
+        if not line.strip().startswith(
+            ("helm.sh/", "annotations: {helm.sh/", "app.kubernetes.io/managed-by:", "# Source:")
+        )
     )
 
 

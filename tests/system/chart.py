@@ -30,6 +30,11 @@ SETS: dict[str, Document] = {
     "a registry with a password": {
         "imagePullSecrets": [{"name": "registry"}], "receiver": ON, "proxy": ON, "image": {"repository": "r/x", "tag": "2"},
     },
+    "values that YAML takes for numbers or that are no labels": {
+        "image": {"repository": "r/x", "tag": "_1.0-" + "a" * 56 + "--b"}, "nodeLogs": {"priorityClassName": "1"}, "operator": ON,
+        "receiver": {**ON, "tokenSecret": "1", "persistence": {**ON, "storageClassName": "1"}}, "fullnameOverride": "n" * 60,
+        "probes": {**ON, "targets": [{"url": "http://a", "module": "http_page", "dependency": each} for each in ("1", "true")]},
+    },
     "everything": {
         "receiver": PERSISTENT, "proxy": ON, "operator": ON, "probes": ON, "dashboards": ON, "networkPolicy": ON,
         "extraConfig": '[[budget]]\nname = "monthly"\nwindow = "month"\nunit = "USD"\nlimit = "500"\n',

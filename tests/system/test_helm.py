@@ -181,6 +181,18 @@ def test_the_log_that_is_written_is_the_log_that_is_read() -> None:
     ({"nodelogs": ON}, "additional properties 'nodelogs' not allowed"),
     ({"proxy": {"replicas": 0}}, "at '/proxy/replicas': minimum"),
     ({"links": {"dashboards": "grafana"}}, "at '/links/dashboards'"),
+    ({"fullnameOverride": "Dify"}, "at '/fullnameOverride'"),
+    ({"nodeLogs": {"statePath": "/var/../x"}}, "at '/nodeLogs/statePath'"),
+    ({"nodeLogs": {"nodeSelector": {"disk": "a b"}}}, "at '/nodeLogs/nodeSelector/disk'"),
+    ({"logReader": {"resources": {"limits": {"memory": "256MB"}}}}, "at '/logReader/resources/limits/memory'"),
+    ({"receiver": {"tokenSecret": "My_Secret"}}, "at '/receiver/tokenSecret'"),
+    ({"receiver": {"persistence": {"size": "2K"}}}, "at '/receiver/persistence/size'"),
+    ({"operator": {"labels": {"release": "a b"}}}, "at '/operator/labels/release'"),
+    ({"dashboards": {"label": "a b"}}, "at '/dashboards/label'"),
+    (
+        {"operator": ON, "probes": {**ON, "targets": [{"url": "http://a", "module": "m", "dependency": "d"}] * 2}},
+        'two targets with the dependency "d"',
+    ),
 ])  # fmt: skip
 def test_a_wrong_value_is_refused_with_a_sentence(values: Document, sentence: str) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)):

@@ -111,7 +111,10 @@ spec:
   selector: {matchLabels: {component: api}}
   template:
     metadata: {labels: {component: api}}
-    spec: {containers: [{name: api, image: dify}]}
+    spec:
+      containers:
+        - {name: api, image: dify, env: [{name: MODE, value: api}], volumeMounts: [{name: storage, mountPath: /app/storage}]}
+      volumes: [{name: storage, emptyDir: {}}]
 """
 
 
@@ -148,3 +151,31 @@ def test_the_sidecar_joins_difys_api(tmp_path: Path) -> None:
     monitor = yaml.safe_load((KUSTOMIZE / "sidecar/podmonitor.yaml").read_text())
     wanted = monitor["spec"]["selector"]["matchLabels"].items()
     assert wanted <= deployment["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_the_removal_takes_away_what_the_patch_adds(tmp_path: Path) -> None:
+    sidecar = {"enabled": True, "deployment": "dify-worker", "container": "worker"}
+    base = BASE.replace("dify-api", "dify-worker").replace("{name: api", "{name: worker")
+    for each in ("patch", "removal"):
+        (tmp_path / each).write_text(render({"sidecar": {**sidecar, each: True}}, templates=["sidecar-patch"]))
+
+    def patched(manifest: str, patch: str) -> str:
+        (tmp_path / "deployment.yaml").write_text(manifest)
+        flags = [
+            "--local",
+            "--output",
+            "yaml",
+            "--filename",
+            tmp_path / "deployment.yaml",
+            "--patch-file",
+            tmp_path / patch,
+        ]
+        return output_of(find("kubectl"), "patch", *flags)
+
+    with_sidecar = patched(base, "patch")
+    assert len(yaml.safe_load(with_sidecar)["spec"]["template"]["spec"]["containers"]) == 2
+    left = yaml.safe_load(patched(with_sidecar, "removal"))["spec"]["template"]
+    wanted = yaml.safe_load(base)["spec"]["template"]
+    wanted["spec"]["securityContext"] = {"fsGroup": 1001}
+    wanted["spec"]["containers"][0]["env"].insert(0, {"name": "ENABLE_REQUEST_LOGGING", "value": "true"})
+    assert (left["spec"], left["metadata"]["labels"]) == (wanted["spec"], wanted["metadata"]["labels"])
