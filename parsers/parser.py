@@ -15,7 +15,7 @@ Because of these laws, `parsers.slices` can cut the log of any parser at boundar
 
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from typing import Any, ClassVar
 
 from msgspec import Struct
@@ -141,6 +141,11 @@ def registered(only: str | None = None) -> Mapping[str, type[Parser]]:
     The metadata of all installed packages is read once per process. A package that fails to load raises its own
     ImportError.
     """
-    points = entry_points(group=ENTRY_POINTS, name=only) if only else entry_points(group=ENTRY_POINTS)
+    points = _points().select(name=only) if only else _points()
     found = {point.name: point.load() for point in points}
     return dict(sorted(found.items()))
+
+
+@cache
+def _points() -> EntryPoints:
+    return entry_points(group=ENTRY_POINTS)

@@ -23,6 +23,7 @@ from exporter.ledger.snapshot import Snapshot
 from exporter.messages import printable, redact
 from exporter.metrics.exposition import render
 from exporter.metrics.gauges import computed_gauges
+from exporter.process.freed_memory import keep_freed_memory
 from exporter.process.signals import exit_code
 from exporter.replay.errors import InputError
 from exporter.replay.event_times import shown
@@ -36,11 +37,6 @@ from parsers.values.times import LATEST
 
 #: The width of tables that are written into a file or a pipe.
 _WIDTH = 140
-
-#: A block just below the largest one that raises glibc's mmap threshold: DEFAULT_MMAP_THRESHOLD_MAX in
-#: malloc/malloc.c is 32 MiB.
-_LARGE_BLOCK = 31 << 20
-
 
 #: The oldest time that an option accepts: a year after the beginning of Unix time, so that no time zone makes it
 #: negative.
@@ -168,9 +164,7 @@ def _jobs(
 def tune_memory() -> None:
     # Records are many and have no cycles. By default the garbage collector would traverse them 40 times per window.
     gc.set_threshold(100_000)
-    # Free one large block: from then on glibc keeps freed memory. Otherwise the kernel would have to clear the same
-    # pages for each window.
-    bytes(_LARGE_BLOCK)
+    keep_freed_memory()
 
 
 def say(sentence: str) -> None:

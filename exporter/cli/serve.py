@@ -11,6 +11,7 @@ from exporter.config.requirements import NO_SOURCE
 from exporter.config.settings import Config
 from exporter.persistence.checkpoint import Checkpoint, LockedError
 from exporter.process import logs, signals
+from exporter.process.freed_memory import keep_freed_memory
 from exporter.service import Service
 
 #: Seconds to wait for another exporter that still uses the state.
@@ -38,6 +39,7 @@ def serve(config_path: Path, log_format: logs.Form) -> None:
     if not config.sources:
         stop(f"{config_path}: {NO_SOURCE}")
     logs.begin(log_format)
+    keep_freed_memory()
     service = Service(config, config_path)
     try:
         service.listen()

@@ -1,8 +1,8 @@
 """The newest failures and unparsed lines with their positions in the logs, for the status page.
 
 Counters report how many failures there are; an operator also needs to read one of them. A batch contains only sums of
-failures, so the last lines of its window are parsed again, one by one. This happens at most once per second and source
-and for at most 400 lines.
+failures, so the last lines of its window are parsed again, one by one. This happens at most once per second and source,
+for at most 400 lines, and on a busy machine less often, so that a backlog is read as fast as without it.
 """
 
 import logging
@@ -24,7 +24,8 @@ from parsers.values.numbers import SECOND
 _log = logging.getLogger(__name__)
 
 _MAX_FAILURES = 20
-_SEARCH_INTERVAL = 1.0  # seconds, per source
+#: Seconds between two searches of one source: 50 times as long as the search before took, within these limits.
+_MIN_PAUSE, _MAX_PAUSE = 1.0, 30.0
 _MAX_LINES_PER_SEARCH = 400
 _MAX_FAILURES_PER_SEARCH = 5
 
@@ -67,7 +68,7 @@ class FailureBuffer:
         self._lock = threading.Lock()
         self._failures: deque[FailureEntry] = deque(maxlen=_MAX_FAILURES)
         self._unparsed: dict[tuple[str, str], UnparsedLine] = {}
-        self._searched_at: dict[str, float] = {}
+        self._searched: dict[str, tuple[float, float]] = {}  # by source: the end of the last search, the pause after it
         self._samples: dict[str, dict[type, b.Record]] = {}  # by source and type of record
 
     def failures(self) -> list[FailureEntry]:
@@ -97,10 +98,12 @@ class FailureBuffer:
         for reason, line in batch.examples.items():
             with self._lock:
                 self._unparsed[window.source, reason] = UnparsedLine(now, window.source, reason, redact(line))
-        age = now - self._searched_at.get(window.source, 0.0)  # negative after the clock was set back
-        if not 0 <= age < _SEARCH_INTERVAL and any(_failure_of(record) for record in batch.records):
-            self._searched_at[window.source] = now
+        searched_at, pause = self._searched.get(window.source, (0.0, 0.0))
+        age = now - searched_at  # negative after the clock was set back
+        if not 0 <= age < pause and any(_failure_of(record) for record in batch.records):
             failures = list(_search(window, batch.consumed, parser, now))
+            ended = self._clock()
+            self._searched[window.source] = ended, min(max(_MIN_PAUSE, 50 * (ended - now)), _MAX_PAUSE)
             with self._lock:
                 self._failures.extend(reversed(failures))
             return failures[0].offset - window.position.offset if failures else None

@@ -2,6 +2,7 @@
 
 from datetime import date
 from decimal import Decimal
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from exporter.ledger.budgets import gauges
 from parsers.batch import Usage
 from parsers.envelope import Docker
 from parsers.nginx import Nginx
+from parsers.parser import registered
 
 FULL = """
 [exporter]
@@ -135,3 +137,21 @@ def test_what_is_no_amount_is_refused(tmp_path: Path, written: str) -> None:
         load(tmp_path / "x.toml")
     (problem,) = refusal.value.problems
     assert "[[budget]] 1: limit" in problem
+
+
+def test_only_the_named_parsers_are_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, real = [], EntryPoint.load
+
+    def load_entry_point(point: EntryPoint) -> object:
+        loaded.append(point.name)
+        return real(point)
+
+    monkeypatch.setattr(EntryPoint, "load", load_entry_point)
+    registered.cache_clear()
+    file = tmp_path / "exporter.toml"
+    sources = [("a", "nginx"), ("b", "gunicorn"), ("c", "nginx")]
+    file.write_text(
+        "".join(f'[[source]]\nname = "{name}"\nparser = "{parser}"\npaths = ["log"]\n' for name, parser in sources)
+    )
+    load(file)
+    assert sorted(loaded) == ["gunicorn", "nginx"]

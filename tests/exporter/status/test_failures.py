@@ -6,6 +6,7 @@ import pytest
 
 from exporter.status.failures import FailureBuffer
 from exporter.tail.position import Position, Window
+from parsers.batch import Batch
 from parsers.dify import Dify
 from parsers.envelope import Docker
 from parsers.nginx import Nginx
@@ -60,6 +61,25 @@ def test_the_buffer_is_bounded_and_searches_once_per_second() -> None:
     failures = buffer.failures()
     assert len(failures) == 20
     assert {failure.offset // (50 * len(BAD)) % 4 for failure in failures} == {0}
+
+
+@pytest.mark.parametrize(("duration", "pause"), [(0.0, 1), (0.125, 7), (0.25, 13), (3600.0, 30)])
+def test_a_slow_search_is_repeated_less_often(duration: float, pause: int) -> None:
+    clock = Clock()
+
+    class Slow(Nginx, frozen=True):
+        def parse(self, window: bytes, final: bool = False) -> Batch:
+            clock.now += duration
+            return super().parse(window, final)
+
+    buffer, parser = FailureBuffer(clock), Slow(format="combined")
+    batch = Nginx(format="combined").parse(BAD)
+    found = []
+    for number in range(pause + 1):
+        buffer.record(window(BAD, number * len(BAD)), batch, parser)
+        found.append(len(buffer.failures()))
+        clock.now += 1
+    assert found == [1] * pause + [2]
 
 
 def test_a_clock_that_is_set_back_hides_no_failure() -> None:
