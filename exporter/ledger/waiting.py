@@ -70,14 +70,15 @@ def _sum_up_usages(ledger: SourceLedger, usages: Sequence[b.Usage]) -> list[b.Us
         members = group
         at = min(map(attrgetter("at"), members))
         windows = ledger.budgets.windows(event_time(ledger, at))
-        priced = [usage for usage in members if usage.cost is None and ledger.prices.knows(usage.model)]
-        if priced:
+        models = set(map(attrgetter("model"), members)) if members[0].cost is None else ()
+        if known := set(filter(ledger.prices.knows, models)):
+            priced = [usage for usage in members if usage.model in known]
             ids = set(map(id, priced))
             members = [usage for usage in members if id(usage) not in ids]
             long = [usage for usage in priced if _prompt(usage) > b.LONG_PROMPT]
             short = [usage for usage in priced if _prompt(usage) <= b.LONG_PROMPT]
-            rest += [*long, *_add_usages(ledger, UsageGroup((*windows, quarter), *shape), at, short)]
-        rest += _add_usages(ledger, UsageGroup(windows, *shape), at, members)
+            rest += [*long, *_add_usages(ledger, UsageGroup(windows, quarter, *shape), at, short)]
+        rest += _add_usages(ledger, UsageGroup(windows, None, *shape), at, members)
     return rest
 
 
@@ -86,7 +87,7 @@ def _by_shape(usages: Sequence[b.Usage]) -> Collection[tuple[Any, Sequence[b.Usa
     columns: list[list[Any]] = [
         [usage.at // _QUARTER for usage in usages],  # type: ignore[operator]
         list(map(attrgetter("currency"), usages)),
-        *(list(map(type, map(attrgetter(name), usages))) for name in UsageGroup._fields[2:6]),
+        *(list(map(type, map(attrgetter(name), usages))) for name in UsageGroup._fields[3:7]),
     ]
     has_tokens: list[bool] = [True] * len(usages)
     if type(None) in columns[2]:
@@ -185,8 +186,9 @@ def _refused_usages(ledger: SourceLedger, group: UsageGroup, labels: set[Labels]
         unknown = {each for each in unknown if not budgets.filters(ledger.source, *each)}
     if has_cost:
         return unknown
-    priced = {model for _, _, model in unknown if ledger.prices.knows(model)}
-    free = [each for each in unknown if each[2] not in priced]
+    if group.quarter is not None:
+        return ()
+    free = [*unknown]
     targets = _targets(ledger, c.UNPRICED_TOKENS, [each[1:] for each in free])
     return {each for each, target in zip(free, targets, strict=True) if target is not None}
 
