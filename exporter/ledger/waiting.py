@@ -42,9 +42,13 @@ def enter_waiting(ledger: SourceLedger) -> None:
         for metric, counts in waiting.counts.items():
             for labels, number in counts.items():
                 count(ledger, metric, filled(labels), number, refused=None in labels)
-        for metric, durations in waiting.durations.items():
-            for labels, found in durations.items():
-                observe(ledger, metric, filled(labels), found, refused=None in labels)
+        _enter_durations(ledger, waiting)
+
+
+def _enter_durations(ledger: SourceLedger, waiting: Sums) -> None:
+    for metric, durations in waiting.durations.items():
+        for labels, found in durations.items():
+            observe(ledger, metric, filled(labels), found, refused=None in labels)
 
 
 def sum_up(ledger: SourceLedger, records: Sequence[b.Record]) -> Sequence[b.Record]:
@@ -59,8 +63,13 @@ def sum_up(ledger: SourceLedger, records: Sequence[b.Record]) -> Sequence[b.Reco
     for kind, found in by_kind.items():
         kept = _sum_up_usages(ledger, found) if kind is b.Usage else _sum_up_counted(ledger, kind, found)
         rest.update(map(id, kept))
-    if ledger.waiting.size > _MOST_SUMS or ledger.waiting.size_of_durations > _MOST_DURATIONS:
+    waiting = ledger.waiting
+    if waiting.size > _MOST_SUMS:
         enter_waiting(ledger)
+    elif waiting.size_of_durations > _MOST_DURATIONS:
+        _enter_durations(ledger, waiting)
+        waiting.durations.clear()
+        waiting.size_of_durations = 0
     return [record for record in records if id(record) in rest] if rest else ()
 
 
