@@ -3,7 +3,7 @@
 Records that wait for others are in `exporter.ledger.fold_joins`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import structs
@@ -44,13 +44,15 @@ def _request(ledger: SourceLedger, record: b.Request) -> None:
 
 
 def _usage(ledger: SourceLedger, record: b.Usage) -> None:
-    count_usage(ledger, record, usage_time(ledger, record.at))
+    # A known time is not remembered here: records that can wait are not entered in their order.
+    at = usage_time(ledger, None) if record.at is None else event_time(ledger, record.at)
+    count_usage(ledger, record, at)
 
 
 def count_usage(ledger: SourceLedger, record: b.Usage, at: int, refused: bool = False) -> None:
     """`at` is the time in nanoseconds that selects the budget window and the price.
 
-    `refused` is the same as in `Series.add`. Unpriced tokens are refused only if the model is "".
+    `refused` is the same as in `Series.add`. The unpriced tokens of refused usages are counted by themselves.
     """
     series, books, model = ledger.series, ledger.books, (record.provider, record.model)
     tokens = {"input": record.input_tokens, "output": record.output_tokens, "unsplit": record.unsplit_tokens}
@@ -69,11 +71,14 @@ def count_usage(ledger: SourceLedger, record: b.Usage, at: int, refused: bool = 
     if cost is not None:
         series.add(c.COST, (ledger.source, record.app_id, *model, currency, basis), cost, record.count, refused=refused)
         books.add(book.COST, (record.app_id, *model, currency), cost)
-    if unpriced:
-        series.add(
-            c.UNPRICED_TOKENS, (ledger.source, *model), unpriced, record.count, refused=refused and not record.model
-        )
-        books.add(book.UNPRICED_TOKENS, (record.app_id, *model), unpriced)
+    if unpriced and not refused:
+        count_unpriced(ledger, (record.app_id, *model), unpriced, record.count)
+
+
+def count_unpriced(ledger: SourceLedger, labels: Labels, tokens: int, usages: int, refused: bool = False) -> None:
+    """`labels` are the app, the provider and the model. `refused` is the same as in `Series.add`."""
+    ledger.series.add(c.UNPRICED_TOKENS, (ledger.source, *labels[1:]), tokens, usages, refused=refused)
+    ledger.books.add(book.UNPRICED_TOKENS, labels, tokens)
 
 
 def usage_time(ledger: SourceLedger, at: int | None) -> int:
@@ -90,67 +95,63 @@ def usage_time(ledger: SourceLedger, at: int | None) -> int:
     return known
 
 
-def _usage_missing(ledger: SourceLedger, record: b.UsageMissing, refused: bool = False) -> None:
-    labels = ledger.source, record.app_id, record.reason
-    ledger.series.add(c.USAGE_MISSING, labels, record.count, record.count, refused=refused)
-
-
-def _first_token(ledger: SourceLedger, record: b.FirstToken, refused: bool = False) -> None:
-    if durations := record.durations or _one(record.duration):
-        ledger.series.observe(
-            c.TIME_TO_FIRST_TOKEN, (ledger.source, record.app_id, record.model), durations, refused=refused
-        )
-        ledger.books.observe(book.FIRST_TOKENS, (record.app_id, record.model), durations)
-
-
-def _run(ledger: SourceLedger, record: b.Run, refused: bool = False) -> None:
+def _run(ledger: SourceLedger, record: b.Run) -> None:
     """Count a run that telemetry reports."""
     ledger.has_telemetry = ledger.has_telemetry or record.kind in WORKER_KINDS
-    count_run(ledger, record, refused)
+    count_run(ledger, record)
 
 
-def count_run(ledger: SourceLedger, record: b.Run, refused: bool = False, at: int | None = None) -> None:
+def count_run(ledger: SourceLedger, record: b.Run, at: int | None = None) -> None:
     """`at` is the time in nanoseconds of a run that ended before the lines that are being entered."""
-    durations = record.durations or _one(record.duration)
-    _timed(
-        ledger, (c.RUNS, c.RUN_DURATION), (record.kind, record.app_id, record.status), durations, record.count, refused
-    )
-    ledger.books.add(book.RUNS, (record.kind, record.app_id, record.status), record.count, at)
+    _count_and_observe(ledger, record, at)
 
 
-def _node_run(ledger: SourceLedger, record: b.NodeRun) -> None:
-    durations = record.durations or _one(record.duration)
-    _timed(ledger, (c.NODE_RUNS, c.NODE_RUN_DURATION), (record.node_type, record.status), durations, record.count)
+#: The counter and the histogram of records that change nothing else. Their fields have the names of the labels.
+METRICS_OF: Mapping[type, tuple[c.Metric | None, c.Metric | None]] = {
+    b.UsageMissing: (c.USAGE_MISSING, None),
+    b.FirstToken: (None, c.TIME_TO_FIRST_TOKEN),
+    b.Run: (c.RUNS, c.RUN_DURATION),
+    b.NodeRun: (c.NODE_RUNS, c.NODE_RUN_DURATION),
+    b.Task: (c.TASKS, c.TASK_DURATION),
+    b.TaskReceived: (c.TASKS_RECEIVED, None),
+    b.Invocation: (c.MODEL_INVOCATIONS, c.MODEL_INVOCATION_DURATION),
+}
+
+#: The tables of the history for these metrics.
+_BOOKS = {c.RUNS: book.RUNS, c.TIME_TO_FIRST_TOKEN: book.FIRST_TOKENS}
 
 
-def _task(ledger: SourceLedger, record: b.Task, refused: bool = False) -> None:
-    durations = record.durations or _one(record.duration)
-    _timed(ledger, (c.TASKS, c.TASK_DURATION), (record.task, record.status), durations, record.count, refused)
+def _count_and_observe(ledger: SourceLedger, record: Any, at: int | None = None) -> None:
+    counter, histogram = METRICS_OF[type(record)]
+    if counter is not None:
+        count(ledger, counter, _labels(record, counter), record.count, at=at)
+    if histogram is not None and (durations := record.durations or _one(record.duration)):
+        observe(ledger, histogram, _labels(record, histogram), durations)
 
 
-def _task_received(ledger: SourceLedger, record: b.TaskReceived, refused: bool = False) -> None:
-    ledger.series.add(c.TASKS_RECEIVED, (ledger.source, record.task), record.count, record.count, refused=refused)
+def _labels(record: Any, metric: c.Metric) -> Labels:
+    return tuple([getattr(record, name) for name in metric.labels[1:]])
 
 
-def _invocation(ledger: SourceLedger, record: b.Invocation) -> None:
-    durations = record.durations or _one(record.duration)
-    metrics = c.MODEL_INVOCATIONS, c.MODEL_INVOCATION_DURATION
-    _timed(ledger, metrics, (record.operation, record.status_code), durations, record.count)
-
-
-def _timed(
-    ledger: SourceLedger,
-    metrics: tuple[c.Metric, c.Metric],
-    labels: Labels,
-    durations: tuple[int, ...],
-    count: int = 1,
-    refused: bool = False,
+def count(
+    ledger: SourceLedger, metric: c.Metric, labels: Labels, number: int, *, at: int | None = None, refused: bool = False
 ) -> None:
-    """Add to a counter and observe durations in a histogram, which has all labels of the counter except the last."""
-    counter, histogram = metrics
-    ledger.series.add(counter, (ledger.source, *labels), count, count, refused=refused)
-    if durations:
-        ledger.series.observe(histogram, (ledger.source, *labels[:-1]), durations, refused=refused)
+    """Add a number of records to a counter and to its table of the history.
+
+    `at` is the same as in `SourceBooks.add`, and `refused` as in `Series.add`.
+    """
+    ledger.series.add(metric, (ledger.source, *labels), number, number, refused=refused)
+    if metric in _BOOKS:
+        ledger.books.add(_BOOKS[metric], labels, number, at)
+
+
+def observe(
+    ledger: SourceLedger, metric: c.Metric, labels: Labels, durations: Sequence[int], *, refused: bool = False
+) -> None:
+    """Add durations in nanoseconds to a histogram and to its table of the history."""
+    ledger.series.observe(metric, (ledger.source, *labels), durations, refused=refused)
+    if metric in _BOOKS:
+        ledger.books.observe(_BOOKS[metric], labels, durations)
 
 
 def _one(duration: int | None) -> tuple[int, ...]:
@@ -185,30 +186,15 @@ def _received_items(ledger: SourceLedger, record: b.ReceivedItems) -> None:
     ledger.series.add(c.RECEIVER_ITEMS, (ledger.source, record.dialect, record.outcome), record.count)
 
 
-#: The record types that count by themselves. The functions of SUMMED also take the sums of refused label sets.
+#: The record types that count by themselves.
 COUNTED: Mapping[type, Callable[[SourceLedger, Any], None]] = {
+    **dict.fromkeys(METRICS_OF, _count_and_observe),
+    b.Run: _run,
     b.Request: _request,
     b.Usage: _usage,
-    b.UsageMissing: _usage_missing,
-    b.FirstToken: _first_token,
-    b.Run: _run,
-    b.NodeRun: _node_run,
-    b.Task: _task,
-    b.TaskReceived: _task_received,
-    b.Invocation: _invocation,
     b.Failure: _failure,
     b.Active: _active,
     b.DroppedLines: _dropped_lines,
     b.DroppedValue: _dropped_value,
     b.ReceivedItems: _received_items,
-}
-
-#: The record types that can wait in sums.
-SUMMED: Mapping[type, Callable[..., None]] = {
-    b.Usage: lambda ledger, record, refused: count_usage(ledger, record, record.at or 0, refused),
-    b.UsageMissing: _usage_missing,
-    b.FirstToken: _first_token,
-    b.Run: _run,
-    b.Task: _task,
-    b.TaskReceived: _task_received,
 }

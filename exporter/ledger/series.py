@@ -149,9 +149,8 @@ class Series:
             labels = tuple(clean(value, self.limits.label_length) for value in labels)
         full = len(series) >= self._cap(metric) and not OPEN_LABELS.isdisjoint(metric.labels)
         if refused or (full and labels not in series):
-            folded = tuple(
-                OTHER if name in OPEN_LABELS else value for name, value in zip(metric.labels, labels, strict=True)
-            )
+            named = zip(metric.labels, labels, strict=True)
+            folded = tuple([OTHER if name in OPEN_LABELS else value for name, value in named])
             if folded != labels:
                 self.add(FOLDED_OBSERVATIONS, (metric.name,), observations)
             labels = folded
@@ -168,7 +167,8 @@ class Series:
 
 def is_clean(labels: Labels, length: int) -> bool:
     """Whether `clean` changes none of these labels."""
-    return all(labels) and "".join(labels).isprintable() and max(map(len, labels), default=0) <= length
+    text = "".join(labels)
+    return text.isprintable() and all(labels) and (len(text) <= length or max(map(len, labels)) <= length)
 
 
 def clean(value: str, length: int) -> str:

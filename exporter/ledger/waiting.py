@@ -6,18 +6,18 @@ entered when somebody needs the numbers. A label set that comes again and again 
 of a flood of distinct labels only one sum is left.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence, Set
 from decimal import Decimal
-from itertools import chain, compress, groupby
+from itertools import compress, groupby
 from operator import attrgetter
 from typing import Any
 
 from exporter import catalogue as c
-from exporter.ledger.fold import SUMMED, WORKER_KINDS
+from exporter.ledger.fold import METRICS_OF, WORKER_KINDS, count, count_unpriced, count_usage, observe
 from exporter.ledger.series import Labels, Series, clean
 from exporter.ledger.source_ledger import SourceLedger, event_time
-from exporter.ledger.sums import Sums, UsageGroup, UsageSum
+from exporter.ledger.sums import Sums, Target, UsageGroup, UsageSum, filled
 from parsers import batch as b
 from parsers.values.numbers import SECOND
 
@@ -35,8 +35,20 @@ def enter_waiting(ledger: SourceLedger) -> None:
     waiting = ledger.waiting
     if waiting.size:
         ledger.waiting = Sums()
-        for record, refused in waiting.records():
-            SUMMED[type(record)](ledger, record, refused)
+        for usage, refused in waiting.usage_records():
+            count_usage(ledger, usage, usage.at or 0, refused)
+        for labels, (tokens, number) in waiting.unpriced.items():
+            count_unpriced(ledger, ("", *filled(labels)), tokens, number, None in labels)
+        for metric, counts in waiting.counts.items():
+            for labels, number in counts.items():
+                count(ledger, metric, filled(labels), number, refused=None in labels)
+        _enter_durations(ledger, waiting)
+
+
+def _enter_durations(ledger: SourceLedger, waiting: Sums) -> None:
+    for metric, durations in waiting.durations.items():
+        for labels, found in durations.items():
+            observe(ledger, metric, filled(labels), found, refused=None in labels)
 
 
 def sum_up(ledger: SourceLedger, records: Sequence[b.Record]) -> Sequence[b.Record]:
@@ -46,13 +58,18 @@ def sum_up(ledger: SourceLedger, records: Sequence[b.Record]) -> Sequence[b.Reco
     """
     by_kind = defaultdict[Any, list[Any]](list)
     for kind, members in groupby(records, type):  # parsers return many records of one type behind each other
-        by_kind[kind if kind in SUMMED else None] += members
+        by_kind[kind if kind is b.Usage or kind in METRICS_OF else None] += members
     rest = set(map(id, by_kind.pop(None, ())))
     for kind, found in by_kind.items():
         kept = _sum_up_usages(ledger, found) if kind is b.Usage else _sum_up_counted(ledger, kind, found)
         rest.update(map(id, kept))
-    if ledger.waiting.size > _MOST_SUMS or ledger.waiting.durations > _MOST_DURATIONS:
+    waiting = ledger.waiting
+    if waiting.size > _MOST_SUMS:
         enter_waiting(ledger)
+    elif waiting.size_of_durations > _MOST_DURATIONS:
+        _enter_durations(ledger, waiting)
+        waiting.durations.clear()
+        waiting.size_of_durations = 0
     return [record for record in records if id(record) in rest] if rest else ()
 
 
@@ -62,14 +79,15 @@ def _sum_up_usages(ledger: SourceLedger, usages: Sequence[b.Usage]) -> list[b.Us
         members = group
         at = min(map(attrgetter("at"), members))
         windows = ledger.budgets.windows(event_time(ledger, at))
-        priced = [usage for usage in members if usage.cost is None and ledger.prices.knows(usage.model)]
-        if priced:
+        models = set(map(attrgetter("model"), members)) if members[0].cost is None else ()
+        if known := set(filter(ledger.prices.knows, models)):
+            priced = [usage for usage in members if usage.model in known]
             ids = set(map(id, priced))
             members = [usage for usage in members if id(usage) not in ids]
             long = [usage for usage in priced if _prompt(usage) > b.LONG_PROMPT]
             short = [usage for usage in priced if _prompt(usage) <= b.LONG_PROMPT]
-            rest += [*long, *_add_usages(ledger, UsageGroup((*windows, quarter), *shape), at, short)]
-        rest += _add_usages(ledger, UsageGroup(windows, *shape), at, members)
+            rest += [*long, *_add_usages(ledger, UsageGroup(windows, quarter, *shape), at, short)]
+        rest += _add_usages(ledger, UsageGroup(windows, None, *shape), at, members)
     return rest
 
 
@@ -78,7 +96,7 @@ def _by_shape(usages: Sequence[b.Usage]) -> Collection[tuple[Any, Sequence[b.Usa
     columns: list[list[Any]] = [
         [usage.at // _QUARTER for usage in usages],  # type: ignore[operator]
         list(map(attrgetter("currency"), usages)),
-        *(list(map(type, map(attrgetter(name), usages))) for name in UsageGroup._fields[2:6]),
+        *(list(map(type, map(attrgetter(name), usages))) for name in UsageGroup._fields[3:7]),
     ]
     has_tokens: list[bool] = [True] * len(usages)
     if type(None) in columns[2]:
@@ -112,13 +130,9 @@ def _add_usages(ledger: SourceLedger, group: UsageGroup, at: int, usages: Sequen
     sums = ledger.waiting.usages[group]
     labels: list[Labels] = list(map(_USAGE_LABELS, usages))
     unknown = set(labels).difference(sums)
-    refused = _refused_usages(ledger, group, unknown) if unknown else {}
+    refused = _refused_usages(ledger, group, unknown) if unknown else ()
     if refused:
-        folded = group._replace(refused=True)
-        for target, members in _grouped(usages, list(map(refused.get, labels))):
-            if target is not None:
-                _see(ledger, folded, at)
-                _add_columns(ledger.waiting.usages[folded].setdefault(target, _new_sum()), members)
+        _add_refused(ledger, group, at, [usage for usage, each in zip(usages, labels, strict=True) if each in refused])
         kept = [each not in refused for each in labels]
         usages, labels = list(compress(usages, kept)), list(compress(labels, kept))
     rest = []
@@ -138,6 +152,21 @@ def _add_usages(ledger: SourceLedger, group: UsageGroup, at: int, usages: Sequen
     return rest
 
 
+def _add_refused(ledger: SourceLedger, group: UsageGroup, at: int, usages: Sequence[b.Usage]) -> None:
+    """Add usages whose open labels are refused to one sum, and their unpriced tokens to one per model."""
+    folded = group._replace(refused=True)
+    _see(ledger, folded, at)
+    _add_columns(ledger.waiting.usages[folded].setdefault(_REFUSED, _new_sum()), usages)
+    if group.cost is not type(None) or not group.has_tokens:
+        return
+    targets = _targets(ledger, c.UNPRICED_TOKENS, _labels(usages, ("provider", "model")))
+    unpriced = ledger.waiting.unpriced
+    for target, usage in zip(targets, usages, strict=True):
+        sums = unpriced[target]
+        sums[0] += (usage.input_tokens or 0) + (usage.output_tokens or 0) + (usage.unsplit_tokens or 0)
+        sums[1] += usage.count
+
+
 def _see(ledger: SourceLedger, group: UsageGroup, at: int) -> None:
     at = event_time(ledger, at)
     ledger.waiting.times[group] = min(at, ledger.waiting.times.get(group, at))
@@ -154,35 +183,26 @@ def _add_columns(entry: UsageSum, usages: Sequence[b.Usage]) -> None:
             entry[number] += sum(map(attrgetter(name), usages))
 
 
-def _refused_usages(ledger: SourceLedger, group: UsageGroup, labels: set[Labels]) -> dict[Labels, Labels]:
-    """The labels that occur in no series of tokens or costs and never will, each with the labels of its sum."""
+def _refused_usages(ledger: SourceLedger, group: UsageGroup, labels: set[Labels]) -> Collection[Labels]:
+    """Of these labels those that occur in no series of tokens or costs and never will."""
     series, budgets = ledger.series, ledger.budgets
     has_cost = group.cost is not type(None)
     if not series.is_full(c.TOKENS_USED) or (has_cost and not series.is_full(c.COST)):
-        return {}
+        return ()
     known = series.label_sets(ledger.source, (c.TOKENS_USED, c.COST), 3)
-    unknown = _not_in(known, labels, series)
+    unknown = set(_not_in(known, labels, series)) - {_OTHERS}
     if budgets.has_filters:
-        unknown = [each for each in unknown if not budgets.filters(ledger.source, *each)]
+        unknown = {each for each in unknown if not budgets.filters(ledger.source, *each)}
     if has_cost:
-        return dict.fromkeys([each for each in unknown if each != _OTHERS], ("", "", ""))
-    unpriced, is_full, found = (
-        series.counters[c.UNPRICED_TOKENS],
-        series.is_full(c.UNPRICED_TOKENS),
-        dict[Labels, Labels](),
-    )
-    for each in unknown:
-        if each == _OTHERS or ledger.prices.knows(each[2]):
-            continue
-        _, provider, model = _cleaned(each, series)
-        if (ledger.source, provider, model) in unpriced or (is_full and provider == model == b.OTHER):
-            found[each] = ("", provider, model)
-        elif is_full:
-            found[each] = ("", "", "")
-    return found
+        return unknown
+    if group.quarter is not None:
+        return ()
+    free = [*unknown]
+    targets = _targets(ledger, c.UNPRICED_TOKENS, [each[1:] for each in free])
+    return {each for each, target in zip(free, targets, strict=True) if target is not None}
 
 
-_OTHERS = (b.OTHER, b.OTHER, b.OTHER)
+_OTHERS, _REFUSED = (b.OTHER, b.OTHER, b.OTHER), ("", "", "")
 
 
 def _not_in(known: Collection[Labels], labels: set[Labels], series: Series) -> list[Labels]:
@@ -214,82 +234,80 @@ def _can_wait(ledger: SourceLedger, usage: b.Usage) -> bool:
     return is_priced and series.is_settled(c.COST, (*labels, price.currency, "price_list"))
 
 
-#: The counter and the histogram of other records. Their fields have the names of the labels.
-_COUNTED: Mapping[type, tuple[c.Metric, c.Metric | None]] = {
-    b.Run: (c.RUNS, c.RUN_DURATION),
-    b.Task: (c.TASKS, c.TASK_DURATION),
-    b.TaskReceived: (c.TASKS_RECEIVED, None),
-    b.FirstToken: (c.TIME_TO_FIRST_TOKEN, None),
-    b.UsageMissing: (c.USAGE_MISSING, None),
-}
-
-
 def _sum_up_counted(ledger: SourceLedger, kind: Any, records: Sequence[Any]) -> list[b.Record]:
     """Add records of one type that count in one counter and one histogram at most. Returns those that cannot wait."""
     if kind is b.Run:
         ledger.has_telemetry |= any(record.kind in WORKER_KINDS for record in records)
-    if "durations" not in kind.__struct_fields__:
-        return _add_counted(ledger, kind, False, records)
+    counter, histogram = METRICS_OF[kind]
+    if histogram is None:
+        return _add_counted(ledger, (counter,), records)
     timed = [bool(record.durations) or record.duration is not None for record in records]
-    if all(timed):
-        return _add_counted(ledger, kind, True, records)
+    rest = _add_counted(ledger, (counter, histogram), list(compress(records, timed)))
+    if counter is None or all(timed):
+        return rest
     untimed = [record for record, is_timed in zip(records, timed, strict=True) if not is_timed]
-    rest = _add_counted(ledger, kind, True, list(compress(records, timed)))
-    # A time to the first token that is not known counts nowhere.
-    return rest if kind is b.FirstToken else rest + _add_counted(ledger, kind, False, untimed)
+    return rest + _add_counted(ledger, (counter,), untimed)
 
 
-def _add_counted(ledger: SourceLedger, kind: Any, is_timed: bool, records: Sequence[Any]) -> list[b.Record]:
-    """Add records of one type, all of them with or all without durations. Returns those that cannot wait."""
-    metric, histogram = _COUNTED[kind]
-    metrics = [metric, histogram] if histogram is not None and is_timed else [metric]
-    names = metric.labels[1:]
-    labels = list(zip(*(map(attrgetter(name), records) for name in names), strict=True))
-    sums = ledger.waiting.counted[kind, is_timed, False]
-    unknown = set(labels).difference(sums)
-    if refused := _refused_labels(ledger, metrics, unknown) if unknown else {}:
-        targets = list(map(refused.get, labels))
-        folded = ledger.waiting.counted[kind, is_timed, True]
-        for target, members in _grouped(records, targets):
-            if target is not None:
-                _add_records(ledger, folded.setdefault(target, [0, []]), members, is_timed)
-        kept = [target is None for target in targets]
-        records, labels = list(compress(records, kept)), list(compress(labels, kept))
-    rest, added = [], defaultdict[Labels, list[Any]](list)
-    for record, each in zip(records, labels, strict=True):
-        added[each].append(record)
-    for each, members in added.items():
-        if each in sums or all(ledger.series.is_settled(m, (ledger.source, *each)[: len(m.labels)]) for m in metrics):
-            _add_records(ledger, sums.setdefault(each, [0, []]), members, is_timed)
+def _add_counted(ledger: SourceLedger, metrics: Sequence[c.Metric | None], records: Sequence[Any]) -> list[b.Record]:
+    """Add records of one type to their sums in these metrics. Returns those that cannot wait."""
+    if not records:
+        return []
+    used = [metric for metric in metrics if metric is not None]
+    targets = [_targets(ledger, metric, _labels(records, metric.labels[1:])) for metric in used]
+    rest = []
+    if any(None in each for each in targets):
+        waits = [None not in each for each in zip(*targets, strict=True)]
+        rest = [record for record, can_wait in zip(records, waits, strict=True) if not can_wait]
+        records, targets = list(compress(records, waits)), [list(compress(each, waits)) for each in targets]
+    for metric, found in zip(used, targets, strict=True):
+        if metric.kind == "counter":
+            _add_counts(ledger.waiting.counts[metric], found, list(map(attrgetter("count"), records)))
         else:
-            rest += members
+            durations = [record.durations or (record.duration,) for record in records]
+            ledger.waiting.size_of_durations += sum(map(len, durations))
+            _add_durations(ledger.waiting.durations[metric], found, durations)
     return rest
 
 
-def _add_records(ledger: SourceLedger, entry: list[Any], records: Sequence[Any], is_timed: bool) -> None:
-    entry[0] += sum(map(attrgetter("count"), records))
-    if is_timed:
-        durations = [record.durations or (record.duration,) for record in records]
-        before = len(entry[1])
-        entry[1].extend(chain.from_iterable(durations))
-        ledger.waiting.durations += len(entry[1]) - before
+def _labels(records: Sequence[Any], names: Sequence[str]) -> list[Labels]:
+    return list(zip(*(map(attrgetter(name), records) for name in names), strict=True))
 
 
-def _refused_labels(ledger: SourceLedger, metrics: Sequence[c.Metric], labels: set[Labels]) -> dict[Labels, Labels]:
-    """The labels that occur in no series of the metrics and never will, each with the labels of its sum."""
+def _add_counts(sums: Counter[Target], targets: Sequence[Target], counts: Sequence[int]) -> None:
+    if counts.count(1) == len(counts):
+        sums.update(targets)
+        return
+    for target, number in zip(targets, counts, strict=True):
+        sums[target] += number
+
+
+def _add_durations(
+    sums: defaultdict[Target, list[int]], targets: Sequence[Target], durations: Sequence[Sequence[int]]
+) -> None:
+    for target, more in zip(targets, durations, strict=True):
+        sums[target] += more
+
+
+def _targets(ledger: SourceLedger, metric: c.Metric, labels: Sequence[Labels]) -> Sequence[Any]:
+    """The sum of each of these labels, which lack the source: the labels themselves, or None instead of each open label
+    if the metric refuses them. None for labels that could add a series.
+    """
     series, source = ledger.series, ledger.source
-    if not all(map(series.is_full, metrics)):
-        return {}
-    unknown: Collection[Labels] = labels
-    for metric in metrics:
-        length = len(metric.labels)
-        known = series.label_sets(source, (metric,), length - 1)
-        shortened = {each[: length - 1] for each in unknown}
-        free = set(_not_in(known, shortened, series))
-        unknown = [each for each in unknown if each[: length - 1] in free]
-    is_open = [name in c.OPEN_LABELS for name in metrics[0].labels[1:]]
-    found = {}
-    for each in unknown:
-        if any(value != b.OTHER for value in compress(each, is_open)):
-            found[each] = tuple("" if opened else value for opened, value in zip(is_open, each, strict=True))
-    return found
+    if not labels:
+        return labels
+    known: Set[Labels]
+    if not series.is_full(metric):
+        known = {each for each in set(labels) if series.is_settled(metric, (source, *each))}
+        return [each if each in known else None for each in labels]
+    known = series.label_sets(source, (metric,), len(metric.labels) - 1)
+    is_open = [name in c.OPEN_LABELS for name in metric.labels[1:]]
+    columns = list(zip(*labels, strict=True))
+    nothing = [None] * len(labels)
+    folded = zip(*(nothing if opened else each for opened, each in zip(is_open, columns, strict=True)), strict=True)
+    values = list(map(set, columns))
+    if not all(series.is_clean(tuple(each)) for each in values) or any(b.OTHER in each for each in values):
+        cleaned = {each: _cleaned(each, series) for each in set(labels)}
+        others = (b.OTHER,) * sum(is_open)
+        known = {each for each, kept in cleaned.items() if kept in known or tuple(compress(kept, is_open)) == others}
+    return [each if each in known else target for each, target in zip(labels, folded, strict=True)]

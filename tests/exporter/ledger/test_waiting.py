@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from exporter import catalogue as c
 from exporter.ledger import post
@@ -51,8 +52,19 @@ def cost(app: str, at: int | None) -> b.Usage:
     return b.Usage(app, "p", "m", 1, None, None, Decimal("0.5"), "USD", at)
 
 
+def model_of(model: str, at: int | None) -> b.Usage:
+    """A usage without an amount."""
+    return b.Usage("x", "p", model, at=at)
+
+
+UNTIMED = b.Usage("x", "p", "priced", 1)
+
+
 @example(  # a usage without a time counts at the time of the usage before it
     batches=[[cost("first", AT - 86_400 * 10**9)], [cost("x", None), cost("y", AT), cost("z", None)]], cap=1
+)
+@example(  # nor does its time depend on which usages can wait
+    batches=[[UNTIMED], [structs.replace(UNTIMED, at=AT - 86_400 * 10**9), model_of("m", AT)], [cost("z", None)]], cap=1
 )
 @given(batches=st.lists(records, max_size=4), cap=st.integers(1, 4))
 def test_sums_are_those_of_each_record_alone(batches: list[list[b.Record]], cap: int) -> None:
