@@ -21,7 +21,11 @@ settings.load_profile("untimed")
 
 _SYSTEM = Path(__file__).with_name("system")
 #: These need programs that Debian does not have. A make target builds them with Go, and sets the variable.
-_NEEDS = {_SYSTEM / "test_prometheus3.py": "PROMETHEUS3", _SYSTEM / "test_collector.py": "COLLECTOR"}
+_NEEDS = {
+    _SYSTEM / "test_prometheus3.py": "PROMETHEUS3",
+    _SYSTEM / "test_collector.py": "COLLECTOR",
+    _SYSTEM / "test_kubernetes.py": "KUBERNETES",
+}
 
 
 def _is_fast_half(config: pytest.Config) -> bool:

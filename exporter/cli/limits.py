@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import UnsupportedOperation
+from typing import NoReturn
 
 from exporter.cli.options import stop
 
@@ -45,16 +46,22 @@ def sentences() -> Iterator[None]:
     except (MemoryError, ImportError) as error:
         if isinstance(error, ImportError) and _NOT_MAPPED not in str(error):
             raise
-        os.write(2, _NO_MEMORY)  # `stop` itself needs memory
-        raise _EXIT from None
+        _stop_without_memory()
     except BrokenPipeError:  # the rest of the output was not taken
         discard_output()
         raise SystemExit(128 + signal.SIGPIPE) from None
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            _stop_without_memory()
         if error.filename is not None or error.errno not in _CANNOT_WRITE:
             raise
         discard_output()
         stop(f"standard output cannot be written: {error.strerror}")
+
+
+def _stop_without_memory() -> NoReturn:
+    os.write(2, _NO_MEMORY)  # `stop` itself needs memory
+    raise _EXIT from None
 
 
 def discard_output() -> None:

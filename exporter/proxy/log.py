@@ -42,8 +42,8 @@ class RequestLog:
         self.active = 0
         self._append(_HEARTBEAT, "heartbeat", "")
 
-    def reopen(self) -> None:
-        """Open the path again at the next line, after a log rotation (SIGUSR1)."""
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def _append(self, attributes: ProxyAttributes, message: str, trace_id: str) -> bool:

@@ -54,7 +54,7 @@ class ProxyServer(Server):
     def _log_worker_end(self, _: object, worker: Any) -> None:
         log = self._request_log(worker.age)
         log.worker_ended()
-        log.reopen()
+        log.close()
 
 
 class ProxyWorker(Worker):
@@ -81,7 +81,3 @@ class ProxyWorker(Worker):
 
     def ended(self) -> None:
         self._log.worker_ended()
-
-    def handle_usr1(self, sig: int, frame: Any) -> None:
-        self._log.reopen()
-        super().handle_usr1(sig, frame)

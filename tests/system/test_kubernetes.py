@@ -19,11 +19,8 @@ from tests.system.control_plane import Cluster, control_plane
 from tests.system.programs import until
 from tests.system.test_helm_monitoring import BASE
 
-PROGRAMS = Path(os.environ.get("KUBERNETES", ""))
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.skipif("KUBERNETES" not in os.environ, reason="only `make test-kubernetes` builds a control plane"),
-]
+PROGRAMS = Path(os.environ["KUBERNETES"])
+pytestmark = pytest.mark.system
 
 NAMESPACE = "{apiVersion: v1, kind: Namespace, metadata: {generateName: test-}}"
 

@@ -1,5 +1,6 @@
 """A sentence where the machine refuses what a command needs, and for what is no log file."""
 
+import errno
 import os
 import resource
 import socket
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from exporter.cli import main
+from exporter.cli.limits import sentences
 from exporter.replay.inputs import open_input
 from tests.system.exporter import COMMAND
 
@@ -116,7 +118,7 @@ def test_no_memory_and_no_threads_end_in_a_sentence(tmp_path: Path) -> None:
     )
     (tmp_path / "exporter.toml").write_text(table)
     (tmp_path / "a.log").touch()
-    sentences = set()
+    known, ends = ("there is not enough memory", "no thread can be started"), set[str]()
     for size in range(40, 400, 10):
         limit = size << 20
         with subprocess.Popen(
@@ -134,6 +136,19 @@ def test_no_memory_and_no_threads_end_in_a_sentence(tmp_path: Path) -> None:
             break
         assert process.returncode == 2, text
         assert "Traceback" not in text
-        sentences.add(text.splitlines()[-1].partition(":")[2].partition(":")[0].strip())
-    assert {"there is not enough memory", "no thread can be started"} >= sentences
-    assert "no thread can be started" in sentences
+        found = [sentence for sentence in known if f"dify-exporter: {sentence}" in text]
+        assert found, text
+        ends.update(found)
+    assert "no thread can be started" in ends
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory", "/a/folder/of/python")]
+)
+def test_each_error_for_too_little_memory_is_the_same_sentence(
+    error: Exception, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, sentences():
+        raise error
+    assert ended.value.code == 2
+    assert "there is not enough memory" in capfd.readouterr().err

@@ -34,7 +34,7 @@ def clock() -> Clock:
 def log(tmp_path: Path, clock: Clock) -> Iterator[RequestLog]:
     found = RequestLog(LogFile(str(tmp_path / "proxy.log")), "w", clock)
     yield found
-    found.reopen()
+    found.close()
 
 
 def attributes(path: Path) -> list[ProxyAttributes]:
@@ -101,7 +101,7 @@ def test_the_next_line_counts_the_dropped_lines(tmp_path: Path) -> None:
     log.write(REQUEST, "written", "")
     log.write(REQUEST, "written", "")
     assert [found.dropped_lines for found in attributes(folder / "proxy.log")] == [2, 0]
-    log.reopen()
+    log.close()
 
 
 def test_a_pipe_without_a_reader_does_not_block(log: RequestLog, tmp_path: Path) -> None:
