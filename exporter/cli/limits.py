@@ -17,6 +17,9 @@ _NO_THREAD = "can't start new thread"
 #: The message of glibc if a library does not fit into memory (elf/dl-load.c).
 _NOT_MAPPED = "failed to map segment"
 
+#: The message of CPython if an import has no memory for its error (Python/import.c).
+_NO_ERROR = "error return without exception set"
+
 _NO_MEMORY = (
     b"dify-exporter: there is not enough memory: allow more "
     b"(ulimit -v, LimitAS, or the memory limit of the container)\n"
@@ -43,8 +46,8 @@ def sentences() -> Iterator[None]:
             "no thread can be started: allow more memory or more threads (ulimit -v, ulimit -u, LimitAS, TasksMax, or "
             "the memory and pids limits of the container)"
         )
-    except (MemoryError, ImportError) as error:
-        if isinstance(error, ImportError) and _NOT_MAPPED not in str(error):
+    except (MemoryError, ImportError, SystemError) as error:
+        if not isinstance(error, MemoryError) and not any(part in str(error) for part in (_NOT_MAPPED, _NO_ERROR)):
             raise
         _stop_without_memory()
     except BrokenPipeError:  # the rest of the output was not taken

@@ -143,7 +143,13 @@ def test_no_memory_and_no_threads_end_in_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory", "/a/folder/of/python")]
+    "error",
+    [
+        MemoryError(),
+        ImportError("libz.so.1: failed to map segment from shared object"),
+        OSError(errno.ENOMEM, "Cannot allocate memory", "/a/folder/of/python"),
+        SystemError("error return without exception set"),
+    ],
 )
 def test_each_error_for_too_little_memory_is_the_same_sentence(
     error: Exception, capfd: pytest.CaptureFixture[str]
