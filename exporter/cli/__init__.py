@@ -1,7 +1,6 @@
 """The command line `dify-exporter`: one module per command."""
 
 import gc
-import signal
 from importlib import import_module
 from typing import Any
 
@@ -39,7 +38,7 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command. A signal, or a reader of its output that has exited, ends it with the exit code of shells."""
-        from exporter.cli.limits import discard_output
+        from exporter.cli.limits import stop_without_reader
 
         try:
             return super().invoke(ctx)
@@ -47,8 +46,7 @@ class _Commands(click.Group):
             click.echo("dify-exporter: interrupted: there is no result", err=True)
             raise SystemExit(signals.exit_code(error)) from None
         except BrokenPipeError:
-            discard_output()
-            raise SystemExit(128 + signal.SIGPIPE) from None
+            stop_without_reader()
 
 
 @click.group(cls=_Commands, context_settings=_SETTINGS)

@@ -51,14 +51,13 @@ def sentences() -> Iterator[None]:
             raise
         _stop_without_memory()
     except BrokenPipeError:  # the rest of the output was not taken
-        discard_output()
-        raise SystemExit(128 + signal.SIGPIPE) from None
+        stop_without_reader()
     except OSError as error:
         if error.errno == errno.ENOMEM:
             _stop_without_memory()
         if error.filename is not None or error.errno not in _CANNOT_WRITE:
             raise
-        discard_output()
+        _discard_output()
         stop(f"standard output cannot be written: {error.strerror}")
 
 
@@ -67,7 +66,13 @@ def _stop_without_memory() -> NoReturn:
     raise _EXIT from None
 
 
-def discard_output() -> None:
+def stop_without_reader() -> NoReturn:
+    """End a command because the reader of its output has exited, with the exit code of shells."""
+    _discard_output()
+    raise SystemExit(128 + signal.SIGPIPE) from None
+
+
+def _discard_output() -> None:
     """Redirect standard output to /dev/null, so that the interpreter does not write its buffer again at exit."""
     with suppress(UnsupportedOperation):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -98,8 +98,8 @@ class Series:
     ) -> None:
         """Add an amount to a counter; an amount of 0 creates the series.
 
-        `observations` is how many log records the amount stands for. `refused` is whether the open labels of each of
-        them become `other`; then they can have any value.
+        `observations` is the number of log records that are summed up in the amount. With `refused`, the open labels
+        of each of them become `other`, so they can have any value here.
         """
         series = self.counters[metric]
         if refused or labels not in series:

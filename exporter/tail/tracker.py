@@ -38,8 +38,8 @@ class Tracker:
     cannot be read, or "". `quiet_signature`: while `stat_signature` of the path equals it, the tracker has nothing to
     do. A `trusted` path existed when the source started, so its file is no copy.
 
-    `absent_since` is given for a path of which an earlier process read no file. Rotated files with a later mtime (in
-    nanoseconds) are then new.
+    `absent_since` is a time in nanoseconds if an earlier process searched the path and read no file there. Then rotated
+    files with a later mtime are new.
     """
 
     def __init__(

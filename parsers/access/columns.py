@@ -37,7 +37,7 @@ class Columns(Struct, frozen=True):
     * `numbers`: an array per variable, UNKNOWN for `-`. Durations are in milliseconds.
     * `heads`: METHOD SP PATH with the status code, each pair once; `head_of`: the number of each line's pair.
     * `times`: the oldest and the newest event time of each date and zone, as they are written.
-    * `other_lines`: all other lines of the block but the empty ones, of which there are `empty_lines`.
+    * `other_lines`: the text of all other lines that are not empty; `empty_lines`: the number of empty lines.
     """
 
     numbers: dict[str, Numbers]

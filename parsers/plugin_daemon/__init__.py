@@ -141,11 +141,7 @@ class PluginDaemon(Parser, frozen=True):
         return frozenset()
 
     def advice(self, sample: Batch) -> tuple[Advice, ...]:
-        return (
-            Advice(
-                "the plugin daemon's log names no model, no app and no tokens; its durations are those of whole calls"
-            ),
-        )
+        return (_ADVICE,)
 
     def _line(self, line: bytes) -> Outcome:
         if b"\x1b" in line:

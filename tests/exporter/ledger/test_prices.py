@@ -150,29 +150,6 @@ def test_a_usage_whose_tier_is_not_known_is_unpriced() -> None:
     assert list(snapshot.counters[c.COST].values()) == [Decimal("0.600015")]
 
 
-@pytest.mark.parametrize(
-    ("tiers", "sentence"),
-    [
-        ("[{ above = 1000, input = 1, output = 1 }]", "tiers: expected an integer >= 32000 inside"),
-        ("[{ above = 200000, input = 1 }]", "output"),
-        (
-            '[{ above = 200000, input = 1, output = "x" }]',
-            """: tiers 1: output must be an amount of at least 0 such as "2.50", found 'x'""",
-        ),
-        (
-            "[{ above = 300000, input = 1, output = 1 }, { above = 200000, input = 1, output = 1 }]",
-            "tiers must have increasing values of above, found [300000, 200000]",
-        ),
-    ],
-)
-def test_wrong_tiers_are_named(tmp_path: Path, tiers: str, sentence: str) -> None:
-    file = tmp_path / "exporter.toml"
-    file.write_text(f'[[price]]\nmodel = "m"\ninput = 1\noutput = 1\ncurrency = "USD"\ntiers = {tiers}\n')
-    with pytest.raises(ConfigError) as caught:
-        load(file)
-    assert sentence in str(caught.value)
-
-
 # --- prices by the hour of the day -----------------------------------------------------------------------------
 
 BY_HOUR = Price(
@@ -199,6 +176,16 @@ def test_the_hour_of_the_call_decides_the_price(time: str, cost: int) -> None:
 @pytest.mark.parametrize(
     ("keys", "sentence"),
     [
+        ("tiers = [{ above = 1000, input = 1, output = 1 }]", "tiers: expected an integer >= 32000 inside"),
+        ("tiers = [{ above = 200000, input = 1 }]", "output"),
+        (
+            'tiers = [{ above = 200000, input = 1, output = "x" }]',
+            """: tiers 1: output must be an amount of at least 0 such as "2.50", found 'x'""",
+        ),
+        (
+            "tiers = [{ above = 300000, input = 1, output = 1 }, { above = 200000, input = 1, output = 1 }]",
+            "tiers must have increasing values of above, found [300000, 200000]",
+        ),
         ('hours = [{ from = "1:00", to = "04:00", input = 1, output = 1 }]', 'from must be a quarter of an hour in UTC such as "01:00", found "1:00"'),
         ('hours = [{ from = "01:00", to = "04:10", input = 1, output = 1 }]', 'to must be a quarter of an hour in UTC such as "01:00", found "04:10"'),
         ('hours = [{ from = "01:00", to = "01:00", input = 1, output = 1 }]', 'from and to are the same time "01:00"'),
@@ -210,7 +197,7 @@ def test_the_hour_of_the_call_decides_the_price(time: str, cost: int) -> None:
         ('hours = [{ from = "01:00", to = "04:00", input = -1, output = 1 }]', ': hours 1: input must be an amount of at least 0 such as "2.50", found -1'),
     ],
 )  # fmt: skip
-def test_wrong_hours_are_named(tmp_path: Path, keys: str, sentence: str) -> None:
+def test_wrong_tiers_and_hours_are_named(tmp_path: Path, keys: str, sentence: str) -> None:
     file = tmp_path / "exporter.toml"
     file.write_text(f'[[price]]\nmodel = "m"\ninput = 1\noutput = 1\ncurrency = "USD"\n{keys}\n')
     with pytest.raises(ConfigError) as caught:

@@ -159,7 +159,7 @@ def test_a_line_of_an_unknown_app_costs_few_calls(name: str, most: int) -> None:
 @pytest.mark.parametrize(("name", "most"), [("node", 10), ("message", 45)])
 @pytest.mark.parametrize("cap", [1000, 3000])
 def test_a_label_set_that_comes_again_and_again_costs_few_calls(name: str, cap: int, most: int) -> None:
-    """A thousand apps, of which the caps admit some or all: they wait in sums."""
+    """The records of a thousand apps wait in sums, whether the caps admit some or all of the apps."""
     ledger = Ledger(Limits(series_per_counter=cap, series_per_histogram=cap // 10), lambda: NOW)
     lines = [telemetry(name, number) for number in range(1000)]
     for _ in range(2):

@@ -152,13 +152,13 @@ def test_a_wrong_clock_is_named(tmp_path: Path) -> None:
     times[10], times[20], times[21] = (datetime(year, 1, 1, tzinfo=UTC) for year in (1970, 2099, 2099))
     lines = [f'::1 - - [{at:%d/%b/%Y:%H:%M:%S} +0000] "GET /v1/info HTTP/1.1" 200 5 "-" "-" "-"\n' for at in times]
     (tmp_path / "access.log").write_text("".join(lines))
-    told = run(str(tmp_path / "access.log"), "--output", "-")
-    assert told.exit_code == 0, told.output
-    assert told.stderr.splitlines()[1:] == [
+    result = run(str(tmp_path / "access.log"), "--output", "-")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines()[1:] == [
         "source nginx: 2 lines have a time that is not believed, because it is more than a day ahead of the clock or "
         "of the times around it; counted with the line before",
         "source nginx: 1 line has a time that is more than 16 hours before the times around it; counted with the line before",
     ]
-    samples = [each for name, each in series_of(told.stdout).items() if name.startswith("dify_requests_total")]
+    samples = [each for name, each in series_of(result.stdout).items() if name.startswith("dify_requests_total")]
     assert max(value for each in samples for _, value in each) == len(times)
     assert {at // 86_400 for each in samples for at, _ in each} == {int(begin.timestamp()) // 86_400}

@@ -405,7 +405,7 @@ def test_a_wrong_clock_is_named(
         found[row["time"][:10]] += row["requests"]
     assert found == days
     assert len(report["incomplete"]) == len(sentences)
-    assert all(sentence in told for sentence, told in zip(sentences, report["incomplete"], strict=True))
+    assert all(sentence in found for sentence, found in zip(sentences, report["incomplete"], strict=True))
 
 
 def test_a_clock_that_jumps_back_counts_the_same_in_several_processes(tmp_path: Path) -> None:
@@ -435,9 +435,9 @@ def test_a_comparison_with_nothing_is_named(tmp_path: Path, since: str, sentence
 @pytest.mark.parametrize("output", ["table", "markdown", "html"])
 def test_a_span_without_a_line_says_so(tmp_path: Path, output: str) -> None:
     (tmp_path / "a.log").write_bytes(log_of(*MINUTES))
-    told = run(str(tmp_path / "a.log"), "--month", "2020-01", "--output", output)
-    assert told.exit_code == 0
-    assert "Nothing was counted in this span." in told.stdout
+    result = run(str(tmp_path / "a.log"), "--month", "2020-01", "--output", output)
+    assert result.exit_code == 0
+    assert "Nothing was counted in this span." in result.stdout
 
 
 def test_lines_that_are_not_understood_are_named(tmp_path: Path) -> None:
