@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta, Struct
 
+from parsers.batch import Batch
 from parsers.envelope.envelope import Envelope
 from parsers.envelope.pieces import LinePiece
 from parsers.values import json as lenient_json
@@ -63,9 +64,12 @@ class Docker(Envelope, frozen=True):
     def piece(self, line: bytes) -> LinePiece | None:
         return docker_piece(line)
 
+    def parse_stored(self, block: bytes) -> tuple[Batch, bytes]:
+        return self.parser.parse_docker(block)
+
     def contents(self, block: bytes) -> tuple[bytes, int] | None:
         try:
             logs = [line.log for line in map(_decode_whole, BytesIO(block))]
         except (ValueError, RecursionError):
             return None
-        return ("".join(logs).encode(), len(logs)) if {log[-1] for log in logs} == {"\n"} else None
+        return ("".join(logs).encode(), len(logs)) if {log[-1] for log in logs} <= {"\n"} else None
