@@ -209,7 +209,7 @@ def test_a_splinter_in_a_record_is_not_overlooked(place: bytes, monkeypatch: pyt
     ("format", "line", "odd"),
     [
         ('$host&$status "$request"', 'h&200 "GET / HTTP/1.1"', rb"h\u0026i&200 \"GET / HTTP/1.1\""),
-        ('$status "$request"', '200 "GET / HTTP/1.1"', rb"200 \tGET / HTTP/1.1\""),
+        ('$status "$request" "$a"', '200 "GET / HTTP/1.1" "curl"', rb"200 \tGET / HTTP/1.1\" \"curl\""),
     ],
 )
 def test_escapes_that_columns_do_not_know_are_left_to_the_usual_way(
@@ -218,7 +218,7 @@ def test_escapes_that_columns_do_not_know_are_left_to_the_usual_way(
     monkeypatch.setattr(access, "_LARGE", 1)
     usual = record(line.encode())
     text = usual[8 : usual.index(rb"\n")]
-    extra = usual.replace(b"GET", b'"GET')
+    extra = usual.replace(b"curl", b'cu"rl')
     log = b"\n".join([usual, usual.replace(text, odd), extra if rb"\t" in odd else usual, b""])
     found, unwrapped = (kind(parser=Nginx(format=format)).parse(log) for kind in (Docker, UnwrappedDocker))
     assert (summed([found]), found.examples) == (summed([unwrapped]), unwrapped.examples)
