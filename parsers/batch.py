@@ -23,9 +23,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, structs
-
-from parsers.values.times import newest_known, oldest_known
+from msgspec import Meta, Struct
 
 #: A count, a size in bytes or a duration in nanoseconds.
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -429,16 +427,3 @@ class Batch(Struct, frozen=True, gc=False):
     def observed(self) -> int:
         """The number of lines that are neither ignored nor unparsed."""
         return self.lines - self.ignored - sum(self.unparsed.values())
-
-
-def together(some: Batch, others: Batch) -> Batch:
-    """Return the batch of a block, of which `some` lines and the `others` were read apart. Only `others` may be bad."""
-    return structs.replace(
-        others,
-        consumed=some.consumed + others.consumed,
-        lines=some.lines + others.lines,
-        ignored=some.ignored + others.ignored,
-        last_at=newest_known((some.last_at, others.last_at)),
-        first_at=oldest_known((some.first_at, others.first_at)),
-        records=(*some.records, *others.records),
-    )

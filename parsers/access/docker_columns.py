@@ -1,9 +1,9 @@
-r"""Read access lines by columns inside Docker's records, as they are stored: `{"log":"…\n","stream":"stdout","time":"…Z"}`.
+r"""Read access lines by columns inside Docker's records, as they are stored.
 
-In such a record each quote of the line is `\"`. So the escapes split the line as its quotes split the bare line, and
-nothing has to be unwrapped. A record with any other escape is left to the usual way, except for the characters `<`, `>`
-and `&`, which Docker always escapes (moby daemon/logger/jsonfilelog/jsonlog/jsonlogbytes.go). A test checks that both
-ways give the same result.
+In a record, `{"log":"…\n","stream":"stdout","time":"…Z"}`, each quote of the line is `\"`. So the escapes split the line
+as its quotes split the bare line, and nothing has to be unwrapped. A record with any other escape is left to the usual
+way, except for the characters `<`, `>` and `&`, which Docker always escapes (moby
+daemon/logger/jsonfilelog/jsonlog/jsonlogbytes.go). A test checks that both ways give the same result.
 """
 
 import numpy as np
@@ -12,12 +12,12 @@ from parsers.access.columns import BEFORE, BEHIND, ColumnReader
 from parsers.access.words import Bytes, Flags, Numbers, count_of, offsets_of
 
 _HEAD = b'{"log":"'
-#: The text behind the line is this, the end of the stream's name with a part of the key `time`, and `_TIME`.
-_TAIL, _STREAMS, _TIME = rb'\n","stream":"st', (b'dout","t', b'derr","t'), b'ime":"'
-_END = b'"}'
-_TAIL_SIZE = len(_TAIL + _STREAMS[0] + _TIME)
-#: The quotes of a record that are not part of its line.
-_QUOTES = (_HEAD + _TAIL + _STREAMS[0] + _TIME + _END).count(b'"')
+#: The text behind the line up to the time is `_TAIL`, one of the words `_STREAMS`, and `_TIME`.
+_TAIL, _TIME, _END = rb'\n","stream":"st', b'ime":"', b'"}'
+_STREAMS = np.array([int.from_bytes(text, "little") for text in (b'dout","t', b'derr","t')], np.uint64)
+_TAIL_SIZE = len(_TAIL) + 8 + len(_TIME)
+#: The number of quotes of a record that are not part of its line.
+_QUOTES = 12
 
 _BLANK, _QUOTE, _BACKSLASH, _U = b' "\\u'
 _HTML = np.array([int.from_bytes(escape, "little") for escape in (rb"\u0026", rb"\u003c", rb"\u003e")], np.uint64)
@@ -56,10 +56,8 @@ class DockerColumnReader(ColumnReader):
             self._drop()
 
     def _are_tails(self, at: Numbers) -> Flags:
-        is_tail = self.equals(at, _TAIL) & self.equals(at + len(_TAIL + _STREAMS[0]), _TIME)
-        streams = self.words[at + len(_TAIL)]
-        stdout, stderr = (np.uint64(int.from_bytes(stream, "little")) for stream in _STREAMS)
-        return is_tail & ((streams == stdout) | (streams == stderr))
+        is_stream: Flags = np.isin(self.words[at + len(_TAIL)], _STREAMS)
+        return is_stream & self.equals(at, _TAIL) & self.equals(at + len(_TAIL) + 8, _TIME)
 
     def _has_other_quotes(self) -> bool:
         """Return whether one of the lines has a quote without a backslash inside, so that its record is not valid."""

@@ -34,9 +34,9 @@ from parsers.access.roles import (
 from parsers.access.routes import INVALID, Routes
 from parsers.access.row_numbers import durations_of, sum_of_sizes
 from parsers.access.shapes import SHAPE, share_route
-from parsers.batch import UNKNOWN, Batch, DroppedValue, Record, Request, together
+from parsers.batch import UNKNOWN, Batch, DroppedValue, Record, Request
 from parsers.dropped import dropped_values
-from parsers.lines import Outcome, by_line, whole_lines, without_empty_lines
+from parsers.lines import Outcome, by_line, together, whole_lines, without_empty_lines
 from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import SECOND, many_nanoseconds
 from parsers.values.times import common_log, epoch_seconds, iso, newest_known, oldest_known

@@ -1,5 +1,6 @@
 """Parse lines of Docker's json-file driver: `{"log":"…\\n","stream":"stdout","time":"…"}`. Only `log` is required."""
 
+import re
 from io import BytesIO
 from typing import Annotated, Any, ClassVar
 
@@ -27,6 +28,7 @@ class _WholeLine(Struct, frozen=True, gc=False):
     log: Annotated[str, Meta(min_length=1)]
 
 
+_USUAL_RECORD = re.compile(rb'{"log":".*\\n","stream":"std(?:out|err)","time":"[^"\n]*"}\n')
 _HEADS = (b'{"log":', b'{"stream":', b'{"time":')
 _decode = lenient_json.decoder(_DockerLine)
 _decode_whole = msgspec.json.Decoder(_WholeLine).decode
@@ -65,7 +67,8 @@ class Docker(Envelope, frozen=True):
         return docker_piece(line)
 
     def parse_stored(self, block: bytes) -> tuple[Batch, bytes]:
-        return self.parser.parse_docker(block)
+        # Docker's options `labels`, `env` and `tag` add a member to each record. Such a log is unwrapped.
+        return self.parser.parse_docker(block) if _USUAL_RECORD.match(block) else (Batch(), block)
 
     def contents(self, block: bytes) -> tuple[bytes, int] | None:
         try:

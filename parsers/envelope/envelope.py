@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from msgspec import structs
 
 from parsers.advice import Advice
-from parsers.batch import Batch, together
+from parsers.batch import Batch
 from parsers.envelope.pieces import ConsumedLines, LinePiece, PhysicalLine, WindowLimits, join, single_line_records
-from parsers.lines import EXAMPLE_LENGTH, before_too_long
+from parsers.lines import EXAMPLE_LENGTH, before_too_long, together
 from parsers.parser import Parser
 
 
@@ -38,7 +38,7 @@ class Envelope(Parser, frozen=True):
         return None
 
     def parse_stored(self, block: bytes) -> tuple[Batch, bytes]:
-        """Parse those of whole lines that the inner parser reads as they are stored. Return their batch and the rest."""
+        """Parse those whole lines that the inner parser reads as they are stored. Return their batch and the others."""
         return Batch(), block
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
