@@ -1,8 +1,8 @@
 r"""Read access lines by columns inside Docker's records, as they are stored.
 
-In a record, `{"log":"…\n","stream":"stdout","time":"…Z"}`, each quote of the line is `\"`. So the escapes split the line
-as its quotes split the bare line, and nothing has to be unwrapped. A record with any other escape is left to the usual
-way, except for the characters `<`, `>` and `&`, which Docker always escapes (moby
+In a record, `{"log":"…\n","stream":"stdout","time":"…Z"}`, each quote of the line is `\"`. So the escapes split the
+line as its quotes split the bare line, and nothing has to be unwrapped. A record with any other escape is left to the
+usual way, except for the characters `<`, `>` and `&`, which Docker always escapes (moby
 daemon/logger/jsonfilelog/jsonlog/jsonlogbytes.go). A test checks that both ways give the same result.
 """
 
