@@ -30,16 +30,21 @@ _CONTAINERS = {"nginx": b"nginx-1", "dify": b"api-1", "gunicorn": b"api-1", "plu
 _LOADS = "json.loads of "
 
 
-def docker(line: bytes, _: int) -> bytes:
-    """Wrap a line as Docker's json-file driver does (moby daemon/logger/jsonfilelog)."""
-    record = {"log": line.decode() + "\n", "stream": "stdout", "time": "2026-11-23T08:53:31.404040404Z"}
-    return json.dumps(record, separators=(",", ":")).encode()
+def docker(line: bytes, number: int) -> bytes:
+    """Wrap a line as Docker's json-file driver does (moby daemon/logger/jsonfilelog/jsonlog/jsonlogbytes.go)."""
+    record = {"log": line.decode() + "\n", "stream": "stdout", "time": f"2026-11-23T08:53:31.{_fraction(number)}Z"}
+    text = json.dumps(record, separators=(",", ":"), ensure_ascii=False)
+    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e").encode()
 
 
 def cri(line: bytes, number: int) -> bytes:
-    """Wrap a line as containerd does: RFC 3339 with nanoseconds, without zeros at the end."""
-    fraction = b"%09d" % (number * 7_919 % 10**9)
-    return b"2026-11-23T08:53:31." + (fraction.rstrip(b"0") or b"0") + b"Z stdout F " + line
+    """Wrap a line as containerd does."""
+    return f"2026-11-23T08:53:31.{_fraction(number)}Z stdout F ".encode() + line
+
+
+def _fraction(number: int) -> str:
+    """Return nanoseconds as Go writes them in RFC 3339, without zeros at the end."""
+    return f"{number * 7_919 % 10**9:09}".rstrip("0") or "0"
 
 
 def _compose(container: bytes, line: bytes, _: int) -> bytes:

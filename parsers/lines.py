@@ -3,7 +3,10 @@
 import re
 from collections.abc import Callable, Sequence
 
+from msgspec import structs
+
 from parsers.batch import Batch, Record
+from parsers.values.times import newest_known, oldest_known
 
 #: The result of parsing a line: its records and its event time (nanoseconds since the epoch, or None); None where the
 #: line is ignored; one of UNPARSED_REASONS where it is unparsed.
@@ -97,3 +100,16 @@ def _behind_nuls(text: bytes, outcome: Outcome, read: Callable[[bytes], Outcome]
     if isinstance(outcome, str) or (outcome is None and text.startswith(b"\0")):
         return read(rest.rpartition(b"\0")[2]) or outcome
     return outcome
+
+
+def together(some: Batch, others: Batch) -> Batch:
+    """Return the batch of a block, of which `some` lines, all of them parsed, were read apart from the `others`."""
+    return structs.replace(
+        others,
+        consumed=some.consumed + others.consumed,
+        lines=some.lines + others.lines,
+        ignored=some.ignored + others.ignored,
+        last_at=newest_known((some.last_at, others.last_at)),
+        first_at=oldest_known((some.first_at, others.first_at)),
+        records=(*some.records, *others.records),
+    )

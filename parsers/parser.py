@@ -60,6 +60,14 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
         del skip, line_length
         return self.parse(window, final)
 
+    def parse_docker(self, block: bytes) -> tuple[Batch, bytes]:
+        """Parse those records of Docker's json-file driver that this parser can read as they are stored.
+
+        `block` has whole physical lines. Return the batch of these records, and all other lines. A parser that always
+        needs the unwrapped lines does not override this method.
+        """
+        return Batch(), block
+
     def prepare(self) -> None:
         """Import what large windows need. It is called once, before the processes that parse a large log are forked."""
 

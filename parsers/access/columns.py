@@ -17,9 +17,12 @@ from msgspec import Struct
 
 from parsers.access.heads import Head, grouped
 from parsers.access.plan import SECONDS, STATUS, TEXT, TIME, WORD, ColumnPlan, Field
-from parsers.access.words import Flags, Numbers, Words, each, every_word, hold, offsets_of, texts_of
+from parsers.access.words import Bytes, Flags, Numbers, Words, each, every_word, hold, offsets_of, texts_of
 
 UNKNOWN = -1
+
+#: The number of bytes before a block, and behind it.
+BEFORE, BEHIND = 8, 256
 
 #: The size of a part in bytes. Its columns stay in the second-level cache. A smaller part costs more calls per line.
 _PART = 1 << 20
@@ -48,49 +51,46 @@ class Columns(Struct, frozen=True):
     empty_lines: int
 
 
-def read(plan: ColumnPlan, window: bytes, size: int, is_compared: Callable[[bytes], bool]) -> Iterator[Columns]:
-    """Read the columns of the first `size` bytes of a window, whole lines, in parts. `is_compared` is
-    `Routes.compares`.
-    """
-    begin, step, view = 0, size // (size // _PART + 1), memoryview(window)
-    while begin < size:
-        end = window.find(b"\n", begin + step, size) + 1 or size
-        yield _ColumnReader(plan, view[begin:end]).columns(is_compared)
-        begin = end
-
-
-class _ColumnReader:
+class ColumnReader:
     """Reads one block. A word of eight bytes may begin anywhere, so the block has padding on both sides.
 
     `begins` and `ends` are the offsets of all lines, `lines` the numbers of those with the right number of quotes and
     the right widths, and `edges` the offsets of their beginnings, their quotes and their ends. `fits` says for each of
     them whether it still matches the plan.
+
+    `head` and `escape` are the numbers of bytes that are stored before a line and before each of its quotes. `tail` is
+    the number of marks (see `_marks`) behind its last quote, with the newline.
     """
+
+    head, escape, tail = 0, 0, 1
+    #: The bytes that a word and the query of a regular request do not contain.
+    word_lacks, query_lacks = b"", b" \\"
 
     def __init__(self, plan: ColumnPlan, block: memoryview) -> None:
         self.plan = plan
         end = b"" if block[-1] == _NEWLINE else b"\n"
-        self.data = b"".join((bytes(8), block, end, bytes(256)))
+        self.data = b"".join((bytes(BEFORE), block, end, bytes(BEHIND)))
         self.bytes = np.frombuffer(self.data, np.uint8)
         self.words: Words = every_word(self.data)
-        marks = offsets_of(self.bytes, (_QUOTE, _NEWLINE))
-        last = np.flatnonzero(self.bytes[marks] == _NEWLINE)
+        marks, kinds = self._marks()
+        last = np.flatnonzero(kinds == _NEWLINE)
         counts = np.diff(last, prepend=-1)
         self.ends: Numbers = marks[last]
-        self.begins: Numbers = np.append(8, self.ends + 1)[:-1]
-        size = 2 * len(plan.cells) + 1
+        self.begins: Numbers = np.append(BEFORE, self.ends + 1)[:-1]
+        size = 2 * len(plan.cells) + self.tail
         is_regular = (counts == size) & (self.bytes[self.begins] != _RETURN)
         if not is_regular.all():
-            marks = marks[np.repeat(is_regular, counts)]
+            is_kept = np.repeat(is_regular, counts)
+            marks, kinds = marks[is_kept], kinds[is_kept]
         self.lines: Numbers = np.flatnonzero(is_regular)
         self.edges = [self.begins[self.lines], *np.ascontiguousarray(marks.reshape(-1, size).T)]
-        self.fits: Flags = np.ones(len(self.lines), bool)
+        self.fits: Flags = self._have_quotes(kinds.reshape(-1, size))
         self.numbers: dict[str, Numbers] = {}
         self.statuses = np.zeros(len(self.lines), np.int64)
         self.time_at: Numbers | None = None
 
     def columns(self, is_compared: Callable[[bytes], bool]) -> Columns:
-        self._check_widths()
+        self._check_frames()
         for number, gap in enumerate(self.plan.gaps):
             self._read_gap(gap, *self._gap(number))
         for number, name in enumerate(self.plan.cells):
@@ -107,21 +107,35 @@ class _ColumnReader:
         numbers = {name: each[self.fits] for name, each in self.numbers.items()}
         return Columns(numbers, heads, head_of, times, others, empty)
 
+    def _marks(self) -> tuple[Numbers, Bytes]:
+        """Return the offsets of all quotes and ends of lines, and the bytes there."""
+        data = self.bytes
+        marks = offsets_of(len(data), lambda part: (data[part] == _QUOTE) | (data[part] == _NEWLINE))
+        return marks, data[marks]
+
+    def _have_quotes(self, kinds: Bytes) -> Flags:
+        """Return for each line whether its marks, a row of `kinds`, are quotes where they must be."""
+        return np.ones(len(kinds), bool)
+
     def _gap(self, number: int) -> tuple[Numbers, Numbers]:
         """Return the offsets of what is between two values with quotes."""
-        return self.edges[2 * number] + bool(number), self.edges[2 * number + 1]
+        return self.edges[2 * number] + (1 if number else self.head), self.edges[2 * number + 1] - self.escape
 
     def _cell(self, number: int) -> tuple[Numbers, Numbers]:
         """Return the offsets of a value with quotes."""
-        return self.edges[2 * number + 1] + 1, self.edges[2 * number + 2]
+        return self.edges[2 * number + 1] + 1, self.edges[2 * number + 2] - self.escape
 
-    def _check_widths(self) -> None:
+    def _check_frames(self) -> None:
         """Drop lines with a gap of a wrong width, so that all fields of the remaining lines are inside their line."""
         for number, gap in enumerate(self.plan.gaps):
             begin, end = self._gap(number)
             width = sum(field.width for field in gap)
             varies = any(not field.width for field in gap)
             self.fits &= end - begin > width if varies else end - begin == width
+        self._drop()
+
+    def _drop(self) -> None:
+        """Drop the lines that do not match the plan."""
         if not self.fits.all():
             self.lines, self.edges = self.lines[self.fits], [each[self.fits] for each in self.edges]
             self.fits = np.ones(len(self.lines), bool)
@@ -132,18 +146,18 @@ class _ColumnReader:
         at = begin
         for field in gap:
             if field.kind == TEXT:
-                self.fits &= self._equals(at, field.text)
+                self.fits &= self.equals(at, field.text)
             elif field.kind == TIME:
                 self.time_at = at
             elif field.kind == STATUS:
                 self._read_status(at)
             elif field.kind == WORD:
-                self._lacks(at, width, field.text)
+                self._lacks(at, width, field.text + self.word_lacks)
             else:
                 self._read_number(field.kind, field.name, at + width, width)
             at = at + (field.width or width)
 
-    def _equals(self, at: Numbers, text: bytes) -> Flags:
+    def equals(self, at: Numbers, text: bytes) -> Flags:
         """Return for each offset whether this text begins there."""
         if len(text) == 1:
             is_byte: Flags = self.bytes[at] == text[0]
@@ -237,9 +251,10 @@ class _ColumnReader:
             known |= version == np.uint64(text)
         self.fits &= known & (end - begin > 10) & (self.bytes[end - 9] == _BLANK)
         end = end - 9
-        questions = np.append(offsets_of(self.bytes, (_QUESTION,)), len(self.data))
+        data = self.bytes
+        questions = np.append(offsets_of(len(data), lambda part: data[part] == _QUESTION), len(data))
         cut = np.minimum(questions[np.searchsorted(questions, begin)], end)
-        self._lacks(cut, end - cut, b" \\")
+        self._lacks(cut, end - cut, self.query_lacks)
         self.fits &= cut > begin
         lines = np.flatnonzero(self.fits)
         if not len(lines):
@@ -251,3 +266,20 @@ class _ColumnReader:
         self.fits[lines] = is_same
         kept, of = np.unique(of[is_same], return_inverse=True)
         return [heads[number] for number in kept.tolist()], of
+
+
+def read(
+    plan: ColumnPlan,
+    window: bytes,
+    size: int,
+    is_compared: Callable[[bytes], bool],
+    reader: Callable[[ColumnPlan, memoryview], ColumnReader],
+) -> Iterator[Columns]:
+    """Read the columns of the first `size` bytes of a window, whole lines, in parts. `is_compared` is
+    `Routes.compares`.
+    """
+    begin, step, view = 0, size // (size // _PART + 1), memoryview(window)
+    while begin < size:
+        end = window.find(b"\n", begin + step, size) + 1 or size
+        yield reader(plan, view[begin:end]).columns(is_compared)
+        begin = end

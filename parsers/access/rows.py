@@ -36,7 +36,7 @@ from parsers.access.row_numbers import durations_of, sum_of_sizes
 from parsers.access.shapes import SHAPE, share_route
 from parsers.batch import UNKNOWN, Batch, DroppedValue, Record, Request
 from parsers.dropped import dropped_values
-from parsers.lines import Outcome, by_line, whole_lines, without_empty_lines
+from parsers.lines import Outcome, by_line, together, whole_lines, without_empty_lines
 from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import SECOND, many_nanoseconds
 from parsers.values.times import common_log, epoch_seconds, iso, newest_known, oldest_known
@@ -87,7 +87,7 @@ class AccessReader(Struct, frozen=True, dict=True):
     def prepare(self) -> None:
         """Load numpy if this format is read by columns."""
         if self._plan is not None:
-            from parsers.access import columns, tally  # noqa: F401
+            from parsers.access import docker_columns, tally  # noqa: F401
 
     def parse(self, window: bytes, final: bool, read_other: Callable[[bytes], Outcome]) -> Batch:
         """Parse the whole lines of a window.
@@ -95,25 +95,34 @@ class AccessReader(Struct, frozen=True, dict=True):
         `read_other` reads a line of another format: the server's other lines in the same stream.
         """
         consumed = len(window) if final else window.rfind(b"\n") + 1
-        if consumed < _LARGE or self._plan is None:
-            return self._parse_rows(window[:consumed], read_other)
-        from parsers.access import columns, tally
+        regular, others = self.parse_columns(window, consumed, in_docker=False)
+        return together(regular, self._parse_rows(others, read_other))
 
-        parts = list(columns.read(self._plan, window, consumed, self.routes.compares))
+    def parse_columns(self, window: bytes, size: int, *, in_docker: bool) -> tuple[Batch, bytes]:
+        """Parse regular lines by columns, if the first `size` bytes of a window, whole lines, are many.
+
+        Return their batch, and all other lines. With `in_docker` the lines are records of Docker's json-file driver.
+        """
+        if size < _LARGE or self._plan is None:
+            return Batch(), window[:size]
+        from parsers.access import columns, docker_columns, tally
+
+        reader = docker_columns.DockerColumnReader if in_docker else columns.ColumnReader
+        parts = list(columns.read(self._plan, window, size, self.routes.compares, reader))
         times = [self._parse_time(text) for part in parts for text in part.times]
         if None in times:  # the columns do not know how many lines have this time
-            return self._parse_rows(window[:consumed], read_other)
-        rest = self._parse_rows(b"".join([part.other_lines for part in parts]), read_other)
+            return Batch(), window[:size]
+        others = b"".join([part.other_lines for part in parts])
         empty = sum(part.empty_lines for part in parts)
-        return structs.replace(
-            rest,
-            consumed=consumed,
-            lines=rest.lines + empty + sum(len(part.head_of) for part in parts),
-            ignored=rest.ignored + empty,
-            last_at=newest_known((rest.last_at, *times)),
-            first_at=oldest_known((rest.first_at, *times)),
-            records=(*tally.requests(parts, self._variables, self.routes), *rest.records),
+        batch = Batch(
+            consumed=size - len(others),
+            lines=empty + sum(len(part.head_of) for part in parts),
+            ignored=empty,
+            last_at=newest_known(times),
+            first_at=oldest_known(times),
+            records=tally.requests(parts, self._variables, self.routes),
         )
+        return batch, others
 
     def _parse_rows(self, window: bytes, read_other: Callable[[bytes], Outcome]) -> Batch:
         """Parse whole lines. The last value of a row is the line itself if it does not match."""

@@ -1,11 +1,12 @@
 """Texts of a block as words of eight bytes, so that numpy compares many texts of different lengths at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
 Words = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
@@ -52,16 +53,18 @@ def texts_of(every: Words, at: Numbers, lengths: Numbers) -> Texts:
     return Texts(words, places, begins, counts, lengths)
 
 
-def offsets_of(block: NDArray[np.uint8], wanted: Sequence[int]) -> Numbers:
-    """Return the offsets of all bytes that are wanted."""
-    offsets = []
-    for begin in range(0, len(block), _SEARCHED):
-        part = block[begin : begin + _SEARCHED]
-        is_wanted = part == wanted[0]
-        for byte in wanted[1:]:
-            is_wanted |= part == byte
-        offsets.append(is_wanted.nonzero()[0] + begin)
-    return np.concatenate(offsets)
+def offsets_of(size: int, is_wanted: Callable[[slice], Flags]) -> Numbers:
+    """Return all wanted offsets below `size`. `is_wanted` looks at a part of them."""
+    return np.concatenate([is_wanted(part).nonzero()[0] + part.start for part in _parts(size)])
+
+
+def count_of(size: int, is_counted: Callable[[slice], Flags]) -> int:
+    """Like `offsets_of`, but return only their number."""
+    return sum(int(np.count_nonzero(is_counted(part))) for part in _parts(size))
+
+
+def _parts(size: int) -> Iterator[slice]:
+    return (slice(begin, min(size, begin + _SEARCHED)) for begin in range(0, size, _SEARCHED))
 
 
 def each(byte: int) -> np.uint64:

@@ -1,11 +1,13 @@
 """Parse lines of Docker's json-file driver: `{"log":"…\\n","stream":"stdout","time":"…"}`. Only `log` is required."""
 
+import re
 from io import BytesIO
 from typing import Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Meta, Struct
 
+from parsers.batch import Batch
 from parsers.envelope.envelope import Envelope
 from parsers.envelope.pieces import LinePiece
 from parsers.values import json as lenient_json
@@ -26,6 +28,7 @@ class _WholeLine(Struct, frozen=True, gc=False):
     log: Annotated[str, Meta(min_length=1)]
 
 
+_USUAL_RECORD = re.compile(rb'{"log":".*\\n","stream":"std(?:out|err)","time":"[^"\n]*"}\n')
 _HEADS = (b'{"log":', b'{"stream":', b'{"time":')
 _decode = lenient_json.decoder(_DockerLine)
 _decode_whole = msgspec.json.Decoder(_WholeLine).decode
@@ -63,9 +66,13 @@ class Docker(Envelope, frozen=True):
     def piece(self, line: bytes) -> LinePiece | None:
         return docker_piece(line)
 
+    def parse_stored(self, block: bytes) -> tuple[Batch, bytes]:
+        # Docker's options `labels`, `env` and `tag` add a member to each record. Such a log is unwrapped.
+        return self.parser.parse_docker(block) if _USUAL_RECORD.match(block) else (Batch(), block)
+
     def contents(self, block: bytes) -> tuple[bytes, int] | None:
         try:
             logs = [line.log for line in map(_decode_whole, BytesIO(block))]
         except (ValueError, RecursionError):
             return None
-        return ("".join(logs).encode(), len(logs)) if {log[-1] for log in logs} == {"\n"} else None
+        return ("".join(logs).encode(), len(logs)) if {log[-1] for log in logs} <= {"\n"} else None

@@ -12,7 +12,7 @@ from msgspec import structs
 from parsers.advice import Advice
 from parsers.batch import Batch
 from parsers.envelope.pieces import ConsumedLines, LinePiece, PhysicalLine, WindowLimits, join, single_line_records
-from parsers.lines import EXAMPLE_LENGTH, before_too_long
+from parsers.lines import EXAMPLE_LENGTH, before_too_long, together
 from parsers.parser import Parser
 
 
@@ -36,6 +36,10 @@ class Envelope(Parser, frozen=True):
         None if any line is not a whole record in the usual form. Then `piece` reads each line.
         """
         return None
+
+    def parse_stored(self, block: bytes) -> tuple[Batch, bytes]:
+        """Parse those whole lines that the inner parser reads as they are stored. Return their batch and the others."""
+        return Batch(), block
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
         """Parse records of any length. Nothing behind the first unfinished record is consumed."""
@@ -101,17 +105,16 @@ class Envelope(Parser, frozen=True):
         has_too_long = limits.line_length is not None and before_too_long(block, limits.line_length) < len(block)
         if limits.skip or has_too_long or b"\0" in block or not block.endswith(b"\n"):
             return None
-        contents = self.contents(block)
+        stored, rest = self.parse_stored(block)
+        contents = self.contents(rest)
         if contents is None:
             return None
         payload, count = contents
         inner = self.parser.parse(payload, limits.final)
         # A content with a newline inside would be two lines.
-        return (
-            structs.replace(inner, consumed=len(block))
-            if (inner.consumed, inner.lines) == (len(payload), count)
-            else None
-        )
+        if (inner.consumed, inner.lines) != (len(payload), count):
+            return None
+        return together(stored, structs.replace(inner, consumed=len(rest)))
 
     def _lines(self, physical: list[bytes], line_length: int | None, has_nuls: bool) -> list[PhysicalLine]:
         lines: list[PhysicalLine] = []

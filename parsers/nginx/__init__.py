@@ -93,6 +93,11 @@ class Nginx(Parser, frozen=True):
             return by_line(window, final, self._error)
         return self._access.parse(window, final, self._error)
 
+    def parse_docker(self, block: bytes) -> tuple[Batch, bytes]:
+        return (
+            (Batch(), block) if self._access is None else self._access.parse_columns(block, len(block), in_docker=True)
+        )
+
     def prepare(self) -> None:
         if self._access is not None:
             self._access.prepare()

@@ -1,5 +1,6 @@
 """Columns and rows give the same result for any block, and columns are used for large blocks."""
 
+import json
 import re
 
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 
 from parsers.access import columns, heads, words
 from parsers.access import rows as access
+from parsers.batch import Batch
+from parsers.envelope import Docker
 from parsers.nginx import Nginx
 from parsers.nginx.log_format import COMBINED, DIFY, TIMED
 from parsers.values.times import common_log
@@ -108,6 +111,137 @@ def test_columns_and_rows_give_the_same_result(format: str, data: st.DataObject)
     assert summed([found]) == summed([rows])
     assert found.examples == rows.examples
     assert (found.consumed, found.lines) == (rows.consumed, rows.lines)
+
+
+class UnwrappedDocker(Docker, frozen=True):
+    """Docker's records, of which each is unwrapped by itself."""
+
+    def parse_stored(self, block: bytes) -> tuple[Batch, bytes]:
+        return Batch(), block
+
+    def contents(self, block: bytes) -> tuple[bytes, int] | None:
+        return None
+
+
+#: Texts that a record gets in place of one of its own, or in addition: they make it invalid, or change its line.
+SPLINTERS = [
+    b"", b'"', rb"\"", rb"\\", b"\\", rb"\u0026", rb"\u003c", rb"\u0022", rb"\u005c", rb"\u0020", rb"\\u0026", rb"\n", rb"\t", b"\t", b"\r", b"\0",
+    b"\n", b"\xff", "é".encode(), b"&", b"<", b"}{", b"{", b"}", b",", b"n", b"u", b" ", b'"}\n{"log":"', rb'\n","stream":"stdout","time":"',
+    rb'\n","stream":"stderr","time":"', b'{"log":"', b'"}',
+]  # fmt: skip
+
+
+def record(line: bytes, end: str = "\n", stream: str = "stdout", time: str = "2026-11-24T09:04:19.123456789Z") -> bytes:
+    """Wrap a line as Docker does."""
+    fields = {"log": line.decode("utf-8", "replace") + end, "stream": stream, "time": time}
+    text = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e").encode()
+
+
+@st.composite
+def records(draw: st.DrawFn, format: str) -> bytes:
+    """Return a line as Docker stores it, or a broken record."""
+    times = ["2026-11-24T09:04:19.123456789Z", "2026-11-24T09:04:19.1Z", "2026-11-24T09:04:19Z", "", "x" * 200]
+    text = record(
+        draw(lines(format)) + draw(st.sampled_from([b"", b"", b"", b"?a=1&b=<2>", b"\\"])),
+        draw(st.sampled_from(["\n"] * 9 + ["", "\r\n", "\n\n"])),
+        draw(st.sampled_from(["stdout", "stdout", "stderr", "", "other"])),
+        draw(st.sampled_from(times[:1] * 9 + times)),
+    )
+    if draw(st.integers(0, 3)):
+        return text
+    begin = draw(
+        st.integers(0, len(text)) | st.sampled_from([8, text.find(b'\\n"'), text.find(b'\\"'), text.find(b"?")])
+    )
+    begin = max(0, begin)
+    return text[:begin] + draw(st.sampled_from(SPLINTERS)) + text[begin + draw(st.integers(0, 2)) :]
+
+
+@pytest.mark.parametrize("format", FORMATS[1::2])
+@given(data=st.data())
+def test_records_of_docker_read_by_columns_give_the_result_of_unwrapped_ones(format: str, data: st.DataObject) -> None:
+    parser = PARSERS[format]
+    log = b"\n".join(data.draw(st.lists(records(format), max_size=12))) + data.draw(st.sampled_from([b"", b"\n"]))
+    unwrapped = UnwrappedDocker(parser=parser).parse(log, final=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(access, "_LARGE", 1)
+        patch.setattr(columns, "_PART", data.draw(st.sampled_from([1, 500, 1 << 20])))
+        patch.setattr(words, "_SEARCHED", data.draw(st.sampled_from([7, 1 << 18])))
+        found = Docker(parser=parser).parse(log, final=True)
+    assert summed([found]) == summed([unwrapped])
+    assert found.examples == unwrapped.examples
+
+
+#: Where a splinter gets into a record: in its head, line, tail and end.
+PLACES = [
+    b'"log',
+    b':"',
+    b"192",
+    b"/info",
+    b"?a",
+    b"curl",
+    rb"-\"\n",
+    b'","stream',
+    b"out",
+    b"time",
+    b"09:04:19.1",
+    b'"}',
+    b"}",
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_splinter_in_a_record_is_not_overlooked(place: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also not if another record has a quote too many, which a quote that is missing here would make up for."""
+    monkeypatch.setattr(access, "_LARGE", 1)
+    line = b'192.0.2.1 - - [24/Nov/2026:09:04:19 +0000] "GET /v1/info?a=b HTTP/1.1" 200 7 "-" "curl" "-"'
+    usual = record(line)
+    other = usual.replace(b"curl", b'cu"rl')
+    for splinter in SPLINTERS:
+        for begin in (usual.index(place), usual.index(place) + len(place)):
+            odd = usual[:begin] + splinter + usual[begin + 1 :]
+            log = b"\n".join([usual, odd, other, b""] if begin % 2 else [usual, odd, record(b"notice"), b""])
+            found, unwrapped = (kind(parser=PARSERS[DIFY]).parse(log) for kind in (Docker, UnwrappedDocker))
+            assert (summed([found]), found.examples) == (summed([unwrapped]), unwrapped.examples), odd
+
+
+@pytest.mark.parametrize(
+    ("format", "line", "odd"),
+    [
+        ('$host&$status "$request"', 'h&200 "GET / HTTP/1.1"', rb"h\u0026i&200 \"GET / HTTP/1.1\""),
+        ('$status "$request" "$a"', '200 "GET / HTTP/1.1" "curl"', rb"200 \tGET / HTTP/1.1\" \"curl\""),
+    ],
+)
+def test_escapes_that_columns_do_not_know_are_left_to_the_usual_way(
+    format: str, line: str, odd: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "_LARGE", 1)
+    usual = record(line.encode())
+    text = usual[8 : usual.index(rb"\n")]
+    extra = usual.replace(b"curl", b'cu"rl')
+    log = b"\n".join([usual, usual.replace(text, odd), extra if rb"\t" in odd else usual, b""])
+    found, unwrapped = (kind(parser=Nginx(format=format)).parse(log) for kind in (Docker, UnwrappedDocker))
+    assert (summed([found]), found.examples) == (summed([unwrapped]), unwrapped.examples)
+
+
+@pytest.mark.parametrize("time", ["Z", ""])
+def test_a_record_without_the_beginning_of_its_time_is_not_valid(time: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its quote is missing, and another record has one too many."""
+    monkeypatch.setattr(access, "_LARGE", 1)
+    usual = record(b'192.0.2.1 - - [24/Nov/2026:09:04:19 +0000] "GET / HTTP/1.1" 200 7 "-" "curl" "-"', time=time)
+    log = b"\n".join([usual.replace(b'"' + time.encode() + b'"}', b'"}'), usual.replace(b"curl", b'cu"rl'), b""])
+    found, unwrapped = (kind(parser=PARSERS[DIFY]).parse(log) for kind in (Docker, UnwrappedDocker))
+    assert (summed([found]), found.unparsed) == (summed([unwrapped]), {"envelope": 2})
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_regular_records_of_docker_are_read_as_they_are_stored(stream: str) -> None:
+    """Also those with characters that Docker escapes, and with any number of digits in its time."""
+    line = b'192.0.2.1 - - [24/Nov/2026:09:04:19 +0000] "GET /v1/info?a=1&b=2 HTTP/1.1" 200 7 "-" "<a&b>" "-"'
+    times = [f"2026-11-24T09:04:19{'.123456789'[:digits]}Z" for digits in (10, 9, 2, 0)]
+    log = b"".join([record(line, stream=stream, time=time) + b"\n" for time in times]) * 2_000
+    batch, rest = PARSERS[DIFY].parse_docker(log + record(b"notice") + b"\n")
+    assert (batch.lines, batch.consumed, rest) == (8_000, len(log), record(b"notice") + b"\n")
 
 
 def test_the_oldest_and_the_newest_time_of_a_date_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
