@@ -24,7 +24,7 @@ class RecordHead(Struct, frozen=True, gc=False):
     """The first line of a record, parsed.
 
     `at` is in nanoseconds since the epoch. `caller` is a file name. `trace_id` is "" if there is none. Only JSON lines
-    have a `stack_trace`.
+    have a `stack_trace`, and only text lines have a `thread`.
     """
 
     level: bytes
@@ -33,6 +33,7 @@ class RecordHead(Struct, frozen=True, gc=False):
     message: bytes
     at: int | None
     stack_trace: bytes = b""
+    thread: bytes = b""
 
 
 _ERRORS = frozenset({b"ERROR", b"CRITICAL"})
@@ -58,6 +59,8 @@ _TASK_STATUS = {
     b"succeeded": "succeeded", b"raised": "failed", b"INTERNAL": "failed",
     b"retry:": "retried", b"ignored": "ignored", b"rejected": "rejected", b"reject": "rejected",
 }  # fmt: skip
+#: A task that was killed at its time limit. No record of trace.py follows (celery/worker/request.py).
+_TASK_KILLED = re.compile(rb"Hard time limit \([^()\s]{1,32}\) exceeded for ([\w.]{1,512})\[[^\]\s]{1,256}\]\s*")
 #: From celery/app/trace.py (LOG_RECEIVED), written by celery/worker/strategy.py.
 _TASK_RECEIVED = re.compile(rb"Task ([\w.]{1,512})\[[^\]\s]{1,256}\] received\s*")
 _TASK_NAME = re.compile(r"[\w.]{1,128}")
@@ -85,7 +88,7 @@ class MessageReader:
         read = self._callers.get(head.caller)
         records = read(head) if read else []
         if head.level in _ERRORS:
-            records += failures_of_record(head.caller, head.message, head.stack_trace)
+            records += failures_of_record(head.caller, head.message, head.stack_trace, head.thread)
         return records
 
     def _access(self, head: RecordHead) -> list[Record]:
@@ -132,6 +135,9 @@ def _task(head: RecordHead) -> list[Record]:
     """
     if received := _TASK_RECEIVED.fullmatch(head.message):
         return [TaskReceived(task_name(received[1].decode("ascii", "replace")))]
+    if killed := _TASK_KILLED.fullmatch(head.message):
+        name = killed[1].decode("ascii", "replace")
+        return [Task(task_name(name), "failed"), *runs.closed(head.trace_id, name, "failed", None, head.at)]
     match = _TASK.match(head.message)
     if match is None:
         return []

@@ -33,7 +33,7 @@ _ERRORS: Mapping[bytes, tuple[re.Pattern[bytes], ErrorLevel]] = {
     b"app_generator.py": (re.compile(rb"(?:(?:Unknown|Validation) )?Error when generating\b"), "run"),
     b"base.py": (
         re.compile(
-            rb"Error in stream response for plugin\b|Failed to request plugin daemon\b"
+            rb"Error in stream res?ponse for plugin\b|Failed to request plugin daemon\b"
             rb"|(?:Stream r|R)equest to Plugin Daemon Service failed\b"
         ),
         "plugin",

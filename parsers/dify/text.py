@@ -18,7 +18,7 @@ _TIME = rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)[.,](\d{1,3})(?:[.,]\d{1,3})?"
 #: A time in any other LOG_DATEFORMAT, with the milliseconds behind it.
 _OTHER_TIME = rb"([0-9A-Za-z][0-9A-Za-z:/.,+ _-]{0,47}?)[.,](\d{1,3})(?:\.\d{3})?"
 _LEVEL = rb"(DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL) *"
-_REST = rb"(?:\[[^\]\n]*+\] (?=\[))?\[([^\]:\n]++):\d+\] ?(?:([0-9a-f]{8,32}) |) ?(?:- )?(.*)"
+_REST = rb"(?:\[([^\]\n]*+)\] (?=\[))?\[([^\]:\n]++):\d+\] ?(?:([0-9a-f]{8,32}) |) ?(?:- )?(.*)"
 
 #: `TIME LEVEL [thread] [file:line] trace - message`. Before Dify 1.11 there is no trace id; source installs have
 #: neither thread nor dash. The trace id may be empty.
@@ -45,9 +45,9 @@ def read(line: bytes, local: tzinfo, reader: MessageReader) -> Outcome:
     if b"\x1b" in line:
         line = without_colors(line)
     if match := _HEAD.fullmatch(line):
-        time, milliseconds, level, caller, trace_id, message = match.groups()
+        time, milliseconds, level, thread, caller, trace_id, message = match.groups()
         at = _at(iso(time, local), milliseconds)
-        head = RecordHead(level, caller, (trace_id or b"").decode(), message, at)
+        head = RecordHead(level, caller, (trace_id or b"").decode(), message, at, thread=thread or b"")
         return with_dropped_time(reader.records(head), time, at), at
     if match := _CELERY.fullmatch(line):
         time, milliseconds, level, message = match.groups()
@@ -59,9 +59,9 @@ def read(line: bytes, local: tzinfo, reader: MessageReader) -> Outcome:
     if match := _BASIC.fullmatch(line):
         return reader.records(RecordHead(match[1], match[2], "", match[3], None)), None
     if match := _HEAD_OF_OTHER_TIME.fullmatch(line):
-        time, milliseconds, level, caller, trace_id, message = match.groups()
+        time, milliseconds, level, thread, caller, trace_id, message = match.groups()
         at = _at(time_in_any_format(time, local), milliseconds)
-        head = RecordHead(level, caller, (trace_id or b"").decode(), message, at)
+        head = RecordHead(level, caller, (trace_id or b"").decode(), message, at, thread=thread or b"")
         return with_dropped_time(reader.records(head), time, at), at
     is_record = begins_record(line) and not _MIGRATION.match(line)
     return "format" if is_record or b"\0" in line else None

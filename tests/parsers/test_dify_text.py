@@ -120,7 +120,8 @@ LLM_CALL = f'HTTP Request: POST http://plugin_daemon:5002/plugin/{TENANT}/dispat
         ),
         (worker("WARNING", "trace.py", "Task tasks.x[my:own/id] rejected"), [Task("tasks.x", "rejected")]),
         (worker("WARNING", "trace.py", "Task tasks.x[1] reject requeue=False: no"), [Task("tasks.x", "rejected")]),
-        (worker("ERROR", "request.py", "Hard time limit (300s) exceeded for tasks.x[1]"), [Failure("task_failed")]),
+        (worker("ERROR", "request.py", "Hard time limit (300s) exceeded for tasks.x[1]"),
+         [Task("tasks.x", "failed"), Failure("task_failed")]),
         (
             worker("INFO", "workflow_execute_task.py", f"{RUN_TASK.rpartition('.')[2]} run with params: app_id='{'-' * 36}' workflow_id='x' tenant_id='y' app_mode=<AppMode.CHAT: 'chat'>"),
             [],
@@ -138,7 +139,8 @@ LLM_CALL = f'HTTP Request: POST http://plugin_daemon:5002/plugin/{TENANT}/dispat
         (worker("ERROR", "x.py", "\x1b[31mconsume document failed\x1b[0m"), [Failure("task_failed")]),
         (worker("CRITICAL", "x.py", ""), [Failure("other")]),
         ("[2026-11-23 08:53:05 +0000] [11056] [CRITICAL] WORKER TIMEOUT (pid:7)", [Failure("worker_timeout")]),
-        ("[2026-11-23 08:53:06 +0000] [1] [ERROR] Worker (pid:7) was sent SIGKILL! Perhaps out of memory?", []),
+        ("[2026-11-23 08:53:06 +0000] [1] [ERROR] Worker (pid:7) was sent SIGKILL! Perhaps out of memory?",
+         [Failure("worker_killed")]),
         # heads with nothing to count
         (worker("INFO", "ext_storage.py", "all is well"), []),
         (worker("DEBUG", "ext_request_logging.py", "Received Request POST -> /v1/chat-messages, Request Body:"), []),

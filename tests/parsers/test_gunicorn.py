@@ -67,10 +67,17 @@ def test_an_access_line(format: str, line: bytes, expected: Request) -> None:
     [
         (b"[2026-11-23 08:53:05 +0000] [11056] [INFO] Booting worker with pid: 11058", []),
         (b"[2026-11-23 08:53:05 +0000] [1] [CRITICAL] WORKER TIMEOUT (pid:46)", ["worker_timeout"]),
-        (b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Worker (pid:46) was sent SIGKILL! Perhaps out of memory?", []),
+        (
+            b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Worker (pid:46) was sent SIGKILL! Perhaps out of memory?",
+            ["worker_killed"],
+        ),
+        (b"[2026-11-23 08:53:05 +0000] [1] [WARNING] Worker (pid:46) was sent SIGABRT!", []),
         (b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Worker (pid:46) was sent SIGABRT!", []),
         (b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Worker (pid:46) exited with code 3.", []),
-        (b"[2026-11-23 08:53:05 +0000] [1] [WARNING] Worker with pid 27 was terminated due to signal 9", []),
+        (
+            b"[2026-11-23 08:53:05 +0000] [1] [WARNING] Worker with pid 27 was terminated due to signal 9",
+            ["worker_killed"],
+        ),
         (b"[2026-11-23 08:53:05 +0000] [9] [ERROR] Exception in worker process", ["other"]),
         (b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Shutting down: Master", []),
         (b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Reason: Worker failed to boot.", []),
@@ -107,7 +114,7 @@ def test_a_line_of_the_error_log(line: bytes, kinds: list[str]) -> None:
         (b"gRPC patched with gevent.", {"format": 1}),
         (b"Errors were found", {"format": 1}),
         (b"[2026-11-23 08:53:05] [9] [ERROR] x", {"format": 1}),
-        (b"[1] [ERROR] Worker (pid:46) was sent SIGKILL! Perhaps out of memory?", {}),
+        (b"[1] [ERROR] Worker (pid:46) exited with code 1.", {}),
         (HEAD + b'"GET /v1/info HTTP/1.1" 200', {"format": 1}),
         (HEAD + b'"GET /v1/info HTTP/1.1" 200 5 "-"', {"format": 1}),
     ],
