@@ -20,6 +20,7 @@ _KINDS = (
     (re.compile(rb"upstream timed out|\(110: [^(]*upstream"), "upstream_timeout"),
     (re.compile(rb"client intended to send too large|too large chunked body"), "request_too_large"),
     (re.compile(rb"no live upstreams|connect\(\) [^()]*failed \((?!104)"), "upstream_refused"),
+    (re.compile(rb"worker process \d+ exited on signal 9\b"), "worker_killed"),
     (re.compile(rb"upstream prematurely closed|\((?:104|32): [^(]*upstream"), "upstream_reset"),
 )
 
@@ -46,6 +47,9 @@ def matched_length(line: bytes) -> int:
 
 
 def _kind(message: bytes) -> str:
-    """Return the kind of a message. The text behind `, client: ` is ignored, because the client wrote it."""
-    text = message.partition(b", client: ")[0]
+    """Return the kind of a message.
+
+    The text behind `, client: ` or a quote is ignored, because a client can write it: `open() "/upstream timed out"`.
+    """
+    text = message.partition(b", client: ")[0].partition(b'"')[0]
     return next((kind for pattern, kind in _KINDS if pattern.search(text)), "other")
