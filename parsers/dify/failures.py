@@ -31,8 +31,8 @@ _REPEATS = (
     b"Task handler raised error: TimeLimitExceeded(",  # celery/worker/request.py, before `Hard time limit`
 )
 
-#: With DEBUG=true Dify repeats each failure of a workflow in the words of this file.
-_DEBUG_LAYER = b"debug_logging.py"
+#: With DEBUG=true Dify repeats the failures of workflows and model calls in these files.
+_DEBUG_FILES = frozenset((b"debug_logging.py", b"logging_callback.py"))
 
 #: Files of Dify that log a caught exception as the whole message (`logger.error(e)`): its beginning may be the text of
 #: a tool's or a database's server, so no fixed words of Dify are looked for in it.
@@ -53,25 +53,31 @@ _LOGGED_PLUGIN_ERROR = re.compile(
 #: Dify logs `Request to Plugin Daemon Service failed` for every httpx.RequestError, whatever the cause.
 _DAEMON_NOT_REACHED = re.compile(rb"(?:Stream r|R)equest to Plugin Daemon Service failed")
 
+#: Since Dify 1.9 the engine runs nodes in threads of these names (the second since graphon 0.8), and logs the failure
+#: of a node once more if it ends the run. JSON lines and source installs do not tell the thread; most of them are of
+#: such versions.
+_ENGINE_THREADS = (b"GraphWorker", b"EngineWorker")
+#: An exception inside a node (core/workflow/nodes, or the same files of the package graphon).
+_NODE_RAISED = (
+    rb"error while executing [\w -]{1,64} node|Node \S{1,128} failed to (?:run|resume)\b|Loop node \S{1,128} failed"
+    rb"|Worker failed while executing node |Container handler failed to start node "
+    rb"|Failed to invoke parameter extractor model|Failed to extract text from DOCX"
+)
+_RAISED_IN_NODE = re.compile(_NODE_RAISED)
+
 #: The kind by the beginning of the message, tried in this order.
 _KINDS = tuple(
     (re.compile(pattern), kind)
     for pattern, kind in (
         (rb"Exception on ", "unhandled_exception"),
-        (
-            rb"Node \S{1,128} failed with ABORT strategy|error while (?:executing [\w -]{1,64}|running) node",
-            "node_failed",
-        ),
-        (rb"Node \S{1,128} failed to run|Failed to create node instance for node_id |Loop run failed\Z", "node_failed"),
+        (rb"Node \S{1,128} failed with(?: ABORT|out a continuation) strategy|" + _NODE_RAISED, "node_failed"),
+        (rb"error while running node, |Failed to create node instance for node_id |Loop run failed\Z", "node_failed"),
         (rb"Unknown Error when workflow entry running|(?:Validation )?Error when generating\Z", "run_failed"),
         (rb"Graph run failed\Z|Unknown Error when generating in parallel", "run_failed"),
         (rb"Failed to handle response, conversation_id: |Fails to process generate task pipeline, ", "run_failed"),
         (rb"Task \S{1,1024} (?:raised unexpected|INTERNAL ERROR)|Task handler raised", "task_failed"),
         (rb"consume document failed|Hard time limit |\w{1,64}_task failed|Error in pipeline task", "task_failed"),
-        (
-            rb"Process '[^']{1,64}' pid:\d{1,10} exited with 'signal 9 ",
-            "worker_killed",
-        ),  # celery/concurrency/asynpool.py
+        (rb"Process '[^']{1,64}' pid:\d{1,10} exited with 'signal 9 ", "worker_killed"),  # celery's asynpool.py
         (rb"Unknown Error (?:when|in) |internal server error", "unhandled_exception"),
     )
 )
@@ -79,11 +85,6 @@ _KINDS = tuple(
 #: The files of up to Dify 1.8 that log the failure of a node by its title, which is free text.
 _OF_TITLES = frozenset((b"graph_engine.py", b"workflow_engine_manager.py"))
 _TITLED_NODE = re.compile(rb"Node .{0,512} run failed(?:: |\Z)", re.DOTALL)
-
-#: Since Dify 1.9 the engine runs nodes in threads of this name and logs the failure of a node once more if it ends the
-#: run (error_handler.py). JSON lines and source installs do not tell the thread; most of them are of later versions.
-_ENGINE_THREAD = b"GraphWorker"
-_RAISED_IN_NODE = re.compile(rb"error while executing [\w -]{1,64} node|Node \S{1,128} failed to run")
 
 #: A task that has failed in the files of api/tasks and api/schedule, where Celery then says `succeeded`. A task that
 #: raises the exception again is counted by Celery's own record.
@@ -155,11 +156,11 @@ def failures_of_record(caller: bytes, message: bytes, stack_trace: bytes, thread
         return [] if _LOGGED_PLUGIN_ERROR.match(message) else [Failure(OTHER)]
     if plugin_error := _PLUGIN_ERROR.match(message):
         return [Failure(kind_of_plugin_error(message[plugin_error.end() :]))]
-    if message.startswith(_REPEATS) or caller == _DEBUG_LAYER:
+    if message.startswith(_REPEATS) or caller in _DEBUG_FILES:
         return []
     if _DAEMON_NOT_REACHED.match(message):
         return [Failure(_cause_of(stack_trace))]
-    if _RAISED_IN_NODE.match(message) and (not thread or thread.startswith(_ENGINE_THREAD)):
+    if _RAISED_IN_NODE.match(message) and (not thread or thread.startswith(_ENGINE_THREADS)):
         return []
     if caller in _OF_TITLES and _TITLED_NODE.match(message):
         return [Failure("node_failed")]

@@ -39,6 +39,7 @@ _ERRORS: Mapping[bytes, tuple[re.Pattern[bytes], ErrorLevel]] = {
         "plugin",
     ),
     b"error_handler.py": (re.compile(rb"Node \S{1,128} failed with ABORT strategy\b"), "run"),
+    b"node_failure.py": (re.compile(rb"Node \S{1,128} failed without a continuation strategy\b"), "run"),  # graphon 0.8
     b"node.py": (re.compile(rb"http request node \S{1,128} failed to run\b"), "node"),
 }
 #: The files whose records may be such errors.

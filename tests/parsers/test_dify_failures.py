@@ -34,6 +34,7 @@ RECORDS = [
     ("large_language_model.py", "Error while consuming non-stream plugin chunk iterator.", None),
     # consequences
     ("error_handler.py", NODE, "node_failed"),
+    ("node_failure.py", NODE.replace("with ABORT", "without a continuation"), "node_failed"),  # graphon 0.8
     ("error_handler.py", "Node http failed with ABORT strategy: [Errno 111] Connection refused", "node_failed"),
     ("graph.py", "Failed to create node instance for node_id llm", "node_failed"),
     ("workflow_entry.py", "Unknown Error when workflow entry running", "run_failed"),
@@ -52,6 +53,7 @@ RECORDS = [
     ("workflow_engine_manager.py", "Node HTTP run failed: [Errno 111] Connection refused", "node_failed"),
     ("workflow_entry.py", f"error while running node, workflow_id={ID}, node_id=llm, node_type=llm", "node_failed"),
     # DEBUG=true
+    ("logging_callback.py", "LLM invoke failed: [openai] Rate Limit Error, Error code: 429", None),
     ("debug_logging.py", "❌ Node failed: llm", None),
     ("debug_logging.py", "  Error: Task tasks.x[1] raised unexpected: x", None),
     # libs/external_api.py since 1.14.2: the request ends with 400
@@ -157,16 +159,25 @@ def test_one_failed_call_of_a_blocking_chatflow_counts_once_per_level() -> None:
     assert kinds_of(*(text(*line) for line in lines)) == ["rate_limited", "node_failed", "run_failed"]
 
 
-@pytest.mark.parametrize("message", ["error while executing llm node", "Node 1741782232725 failed to run"])
-def test_an_exception_in_a_node_counts_once(message: str) -> None:
+@pytest.mark.parametrize("thread", ["GraphWorker-0", "EngineWorker-12"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "error while executing llm node",
+        "Node 1741782232725 failed to run",
+        "Node 1741782232725 failed to resume",
+        "Loop node 1741782232725 failed",
+        "Worker failed while executing node 1741782232725",
+        "Failed to invoke parameter extractor model",
+    ],
+)
+def test_an_exception_in_a_node_counts_once(message: str, thread: str) -> None:
     """Since Dify 1.9 the node's own record, from an engine's thread, is followed by that of error_handler.py."""
     lines = [("node.py", message), ("error_handler.py", "Node 1741782232725 failed with ABORT strategy: boom")]
-    engine = [text(*line).replace("Thread-127 (worker_with_context)", "GraphWorker-0") for line in lines]
+    engine = [text(*line).replace("Thread-127 (worker_with_context)", thread) for line in lines]
     later = [kinds_of(*form) for form in (engine, [json_line(*line) for line in lines])]
     assert later == [["node_failed"], ["node_failed"]]
-    assert kinds_of(*[line.replace("GraphWorker-0", "Thread-9 (_generate_worker)") for line in engine[:1]]) == [
-        "node_failed"
-    ]
+    assert kinds_of(*[line.replace(thread, "Thread-9 (_generate_worker)") for line in engine[:1]]) == ["node_failed"]
     assert kinds_of(*engine * 30) == ["node_failed"] * 30
 
 
