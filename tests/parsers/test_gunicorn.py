@@ -73,6 +73,8 @@ def test_an_access_line(format: str, line: bytes, expected: Request) -> None:
         ),
         (b"[2026-11-23 08:53:05 +0000] [1] [WARNING] Worker (pid:46) was sent SIGABRT!", []),
         (b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Worker (pid:46) was sent SIGABRT!", []),
+        (b"2026-11-23T08:53:05Z <Greenlet at 0x7f1a7e09c720: boom> failed with E", ["unhandled_exception"]),
+        (b"2026-11-23T08:53:05Z ((1, 2), {}) failed with OSError", ["unhandled_exception"]),
         (b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Worker (pid:46) exited with code 3.", []),
         (
             b"[2026-11-23 08:53:05 +0000] [1] [WARNING] Worker with pid 27 was terminated due to signal 9",
@@ -115,6 +117,11 @@ def test_a_line_of_the_error_log(line: bytes, kinds: list[str]) -> None:
         (b"Errors were found", {"format": 1}),
         (b"[2026-11-23 08:53:05] [9] [ERROR] x", {"format": 1}),
         (b"[1] [ERROR] Worker (pid:46) exited with code 1.", {}),
+        (
+            b"<gevent._socket3.socket at 0x7f1a object, fd=7>: (from ('::1', 1)) Invalid HTTP method: 'garbage\\r\\n'",
+            {},
+        ),
+        (b"2026-12-01T02:36:56Z <Greenlet at 0x7f1a7e09c720: boom>", {"format": 1}),
         (HEAD + b'"GET /v1/info HTTP/1.1" 200', {"format": 1}),
         (HEAD + b'"GET /v1/info HTTP/1.1" 200 5 "-"', {"format": 1}),
     ],
