@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
+from parsers.access.request_line import method_and_route
 from parsers.access.routes import Routes
 from parsers.batch import OTHER, UNKNOWN, Invocation, Record, Request, Task, TaskReceived
 from parsers.dify import runs
@@ -43,6 +44,10 @@ _ACCESS = re.compile(rb"(\S++) (/.*|-) (\d{3}|-) (\d{1,12}(?:\.\d{1,9})?|-)(?: \
 #: The beginning of an access line that a newline in the path has split.
 _CUT_ACCESS = re.compile(rb"(\S++) /")
 
+#: `ADDRESS - - [TIME] "REQUEST LINE" STATUS BYTES SECONDS`, written at the end of the response (gevent/pywsgi.py,
+#: format_request). A client can write a quote into the request line, so the line is read from its end.
+_SERVED = re.compile(rb'\S{1,128} - - \[[0-9 :-]{19}\] "(.*)" (\d{3}) (\d{1,18}|-) (\d{1,9}\.\d{6}|-)', re.DOTALL)
+
 #: From httpx/_client.py: the path and the status code.
 _HTTPX = re.compile(rb'HTTP Request: [A-Z]+ https?://[^/\s"]*(/[^\s"]*) "HTTP/[0-9.]+ (\d{3})\b.*"')
 HTTPX_CALLER = b"_client.py"
@@ -73,6 +78,7 @@ class MessageReader:
         self.routes, self.proxy = routes, ProxyReader(routes)
         self._callers: Mapping[bytes, Callable[[RecordHead], list[Record]]] = {
             b"ext_request_logging.py": self._access,
+            b"handler.py": self._served,
             HTTPX_CALLER: _httpx,
             **dict.fromkeys(TASK_CALLERS, _task),
             b"workflow_execute_task.py": _run,
@@ -107,6 +113,21 @@ class MessageReader:
         request = Request(*labels, failure_of(status_code), handler_durations=() if duration is None else (duration,))
         accepted = runs.accepted(self.routes, labels, head.trace_id, head.at)
         return [request, *accepted, *dropped("duration", milliseconds, duration)]
+
+    def _served(self, head: RecordHead) -> list[Record]:
+        """Read a line of gevent-websocket (geventwebsocket/handler.py), the server of Dify's images since 1.14.2.
+
+        It has the whole duration, also of a stream. The same request may have an access line of Dify, so it is not
+        counted here.
+        """
+        match = _SERVED.fullmatch(head.message)
+        if match is None:
+            return []
+        request, status, size, seconds = match.groups()
+        duration = None if seconds == b"-" else nanoseconds(seconds)
+        labels = *method_and_route(request, self.routes), status_code_of(status)
+        response_bytes = None if size == b"-" else int(size)
+        return [Request(*labels, "", 0, response_bytes, () if duration is None else (duration,))]
 
     def _route(self, path: bytes) -> str:
         if path == b"-":

@@ -1,5 +1,7 @@
 """Text lines of all Dify versions, as its formatters write them and as users posted them."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -262,3 +264,44 @@ def test_no_client_chooses_a_label_of_an_access_line(method: str, path: str, tra
         assert record.route in {*table().templates, "other", "static", "unknown"}
         assert record.method in {*METHODS.values(), "other", "unknown"}
         assert record.status_code in {"200", "404", "other", "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("message", "request_"),
+    [
+        (
+            '127.0.0.1 - - [2026-12-01 02:35:36] "POST /v1/chat-messages?user=u HTTP/1.1" 200 197 0.814363',
+            Request("POST", "/v1/chat-messages", "200", "", 0, 197, (814_363_000,)),
+        ),
+        (
+            '172.18.0.9 - - [2026-12-01 02:35:37] "GET /v1/x%0Ay HTTP/1.1" 500 401 0.012753',
+            Request("GET", "other", "500", "", 0, 401, (12_753_000,)),
+        ),
+        (
+            '::1 - - [2026-12-01 02:35:38] "garbage" 400 - 0.000248',
+            Request("unknown", "invalid", "400", "", 0, None, (248_000,)),
+        ),
+        (
+            '::1 - - [2026-12-01 02:35:38] "GET /v1/info HTTP/1.1" 200 1 9.000000 " HTTP/1.1" 404 2 -',
+            Request("unknown", "invalid", "404", "", 0, 2),
+        ),
+        ('::1 - - [2026-12-01 02:35:38] "GET /v1/info HTTP/1.1" 200 1', None),
+    ],
+)
+def test_the_line_of_gevent_websocket_times_a_request_but_does_not_count_it(
+    message: str, request_: Request | None
+) -> None:
+    """geventwebsocket/handler.py; the same request may have a line of ext_request_logging.py."""
+    text = f"2026-12-01 02:35:36.968 INFO [Dummy-1] [handler.py:242] {TRACE} - {message}\n"
+    line = {
+        "ts": "2026-12-01T02:35:36.968Z",
+        "severity": "INFO",
+        "service": "langgenius/dify",
+        "caller": "handler.py:242",
+    }
+    for log in (text, json.dumps({**line, "message": message}) + "\n"):
+        for copies in (1, 40):
+            batch = Dify().parse(log.encode() * copies)
+            assert batch.records == (() if request_ is None else (request_,) * copies)
+            assert (batch.observed, batch.unparsed) == (copies, {})
+            assert any(advice.sentence.startswith("no requests: set ENABLE") for advice in Dify().advice(batch))
