@@ -30,7 +30,7 @@ RECORDS = [
     ("base.py", ANSWER.replace("429", "401"), "provider_unauthorized"),
     ("base.py", ANSWER.replace("429", "502"), "provider_unavailable"),
     ("base.py", ANSWER.replace("429", "404"), "provider_error"),
-    ("base.py", ANSWER.replace("response", "reponse", 1), "rate_limited"),  # up to Dify 1.11
+    ("base.py", ANSWER.replace("response", "reponse", 1), "rate_limited"),  # Dify 1.7.2 to 1.9
     ("large_language_model.py", "Error while consuming non-stream plugin chunk iterator.", None),
     # consequences
     ("error_handler.py", NODE, "node_failed"),
