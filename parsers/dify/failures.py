@@ -14,8 +14,8 @@ from parsers.lines import without_colors
 from parsers.provider_failures import KINDS as PROVIDER_KINDS
 from parsers.provider_failures import SDK_ERRORS, kind_of_plugin_error, kind_of_plugin_failure
 
-#: From api/core/plugin/impl/base.py (`reponse` in Dify 1.7.2 to 1.9). The daemon's answer follows, with the plugin's error
-#: inside.
+#: From api/core/plugin/impl/base.py (`reponse` in Dify 1.7.2 to 1.9). The daemon's answer follows, with the plugin's
+#: error inside.
 _PLUGIN_ERROR = re.compile(rb"Error in stream res?ponse for plugin ")
 
 #: Records that do not count, each with the record before it that does.
