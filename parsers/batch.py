@@ -77,7 +77,6 @@ ERROR_KINDS = (
     "run_failed",  # a whole run failed
     "task_failed",  # a Celery task failed
     "worker_timeout",  # gunicorn killed a worker that took too long
-    "worker_killed",  # a process of gunicorn, Celery or nginx was killed by signal 9, as if memory was short
     "unhandled_exception",  # the program did not handle an exception
     "other",  # an error record of no other kind
 )

@@ -70,9 +70,6 @@ _APPLICATION = re.compile(
     rb"|[0-9A-Za-z][0-9A-Za-z:/.,+ _-]{0,47}?[.,]\d{1,3}(?:\.\d{3})? [A-Z]+ +\["  # another LOG_DATEFORMAT
 )
 
-#: `Worker (pid:46) was sent SIGKILL! Perhaps out of memory?`; up to gunicorn 20.1 a warning `Worker with pid 46 was
-#: terminated due to signal 9`.
-_KILLED = re.compile(rb"Worker (?:\(pid:\d+\) was sent SIGKILL!|with pid \d+ was terminated due to signal 9\b)")
 #: Messages that repeat an earlier record.
 _REPEATED = re.compile(rb"Worker \(pid:\d+\) (?:was sent SIG|exited)|Shutting down: |Reason: ")
 
@@ -160,19 +157,17 @@ class Gunicorn(Parser, frozen=True):
 
 
 #: The kinds that `error_log_failures` may return.
-KINDS = frozenset({"worker_timeout", "worker_killed", "unhandled_exception", "other"})
+KINDS = frozenset({"worker_timeout", "unhandled_exception", "other"})
 
 
 def error_log_failures(level: bytes, message: bytes) -> list[Failure]:
     """Return the failure that a line of gunicorn's error log (gunicorn/arbiter.py) reports, if any.
 
-    The record of a worker that was killed by signal 9 does not tell whether the kernel killed it because memory was
-    short or gunicorn itself after a timeout. A failed start is logged again when the master ends; this is not counted.
+    gunicorn logs the timeout of a worker again when it kills the worker, and a failed start again when the master ends.
+    These later records are not counted.
     """
     if level == b"CRITICAL" and message.startswith(b"WORKER TIMEOUT"):
         return [Failure("worker_timeout")]
-    if level in (b"ERROR", b"WARNING") and _KILLED.match(message):
-        return [Failure("worker_killed")]
     if level not in (b"ERROR", b"CRITICAL") or _REPEATED.match(message):
         return []
     return [Failure("unhandled_exception" if message.startswith(b"Error handling request") else "other")]

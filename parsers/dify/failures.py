@@ -77,7 +77,6 @@ _KINDS = tuple(
         (rb"Failed to handle response, conversation_id: |Fails to process generate task pipeline, ", "run_failed"),
         (rb"Task \S{1,1024} (?:raised unexpected|INTERNAL ERROR)|Task handler raised", "task_failed"),
         (rb"consume document failed|Hard time limit |\w{1,64}_task failed|Error in pipeline task", "task_failed"),
-        (rb"Process '[^']{1,64}' pid:\d{1,10} exited with 'signal 9 ", "worker_killed"),  # celery's asynpool.py
         (rb"Unknown Error (?:when|in) |internal server error", "unhandled_exception"),
     )
 )

@@ -20,7 +20,6 @@ _KINDS = (
     (re.compile(rb"upstream timed out|\(110: [^(]*upstream"), "upstream_timeout"),
     (re.compile(rb"client intended to send too large|too large chunked body"), "request_too_large"),
     (re.compile(rb"no live upstreams|connect\(\) [^()]*failed \((?!104)"), "upstream_refused"),
-    (re.compile(rb"worker process \d+ exited on signal 9\b"), "worker_killed"),
     (re.compile(rb"upstream prematurely closed|\((?:104|32): [^(]*upstream"), "upstream_reset"),
 )
 

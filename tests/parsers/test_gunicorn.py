@@ -67,19 +67,13 @@ def test_an_access_line(format: str, line: bytes, expected: Request) -> None:
     [
         (b"[2026-11-23 08:53:05 +0000] [11056] [INFO] Booting worker with pid: 11058", []),
         (b"[2026-11-23 08:53:05 +0000] [1] [CRITICAL] WORKER TIMEOUT (pid:46)", ["worker_timeout"]),
-        (
-            b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Worker (pid:46) was sent SIGKILL! Perhaps out of memory?",
-            ["worker_killed"],
-        ),
+        (b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Worker (pid:46) was sent SIGKILL! Perhaps out of memory?", []),
         (b"[2026-11-23 08:53:05 +0000] [1] [WARNING] Worker (pid:46) was sent SIGABRT!", []),
         (b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Worker (pid:46) was sent SIGABRT!", []),
         (b"2026-11-23T08:53:05Z <Greenlet at 0x7f1a7e09c720: boom> failed with E", ["unhandled_exception"]),
         (b"2026-11-23T08:53:05Z ((1, 2), {}) failed with OSError", ["unhandled_exception"]),
         (b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Worker (pid:46) exited with code 3.", []),
-        (
-            b"[2026-11-23 08:53:05 +0000] [1] [WARNING] Worker with pid 27 was terminated due to signal 9",
-            ["worker_killed"],
-        ),
+        (b"[2026-11-23 08:53:05 +0000] [1] [WARNING] Worker with pid 27 was terminated due to signal 9", []),
         (b"[2026-11-23 08:53:05 +0000] [9] [ERROR] Exception in worker process", ["other"]),
         (b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Shutting down: Master", []),
         (b"[2026-11-23 08:53:05 +0000] [1] [ERROR] Reason: Worker failed to boot.", []),

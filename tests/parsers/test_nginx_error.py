@@ -35,7 +35,7 @@ def kinds(line: bytes) -> list[str]:
         (b"connect() to unix:/run/api.sock failed (2: No such file or directory) while connecting to upstream", "upstream_refused"),
         (b"connect() to [::1]:5001 failed (101: Network is unreachable) while connecting to upstream", "upstream_refused"),
         (b"connect() failed (110: Connection timed out) while connecting to upstream", "upstream_timeout"),
-        (b"worker process 29 exited on signal 9", "worker_killed"),
+        (b"worker process 29 exited on signal 9", "other"),
         (b"worker process 29 exited on signal 11 (core dumped)", "other"),
         (b'host not found in upstream "api" in /etc/nginx/conf.d/default.conf:8', "upstream_unresolved"),
         (b"no live upstreams while connecting to upstream", "upstream_refused"),
