@@ -19,8 +19,11 @@ class Advice(Struct, frozen=True):
 
 
 def record_types(records: Iterable[Record]) -> frozenset[type]:
-    """Return the types of the records. A record that waits for the app of its span has its own type."""
-    return frozenset(type(OfSpan.inner(record)) for record in records)
+    """Return the types of the records that count something: none for a request that another line counts.
+
+    A record that waits for the app of its span has its own type.
+    """
+    return frozenset(type(record) for record in map(OfSpan.inner, records) if getattr(record, "count", 1))
 
 
 def merged(advice: Iterable[tuple[str, Advice]], known: Collection[type]) -> Iterator[tuple[str, list[str]]]:

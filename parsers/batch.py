@@ -86,7 +86,7 @@ RUN_KINDS = ("workflow", "advanced-chat", "chat", "completion", "agent-chat", UN
 
 
 class Request(Struct, frozen=True, gc=False, tag=True):
-    """`count` finished HTTP requests with equal labels.
+    """`count` finished HTTP requests with equal labels; 0 where the line only times a request that another line counts.
 
     * `method`: an HTTP method (`parsers.values.http.method_of`).
     * `route`: a template of Dify's route table, `static`, `invalid`, OTHER or UNKNOWN (`parsers.access.routes`).

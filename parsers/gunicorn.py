@@ -54,11 +54,15 @@ _EXTENTS = {"u": Extent.FIRST, "r": Extent.LAST, "U": Extent.LAST, "{x-forwarded
 ERROR_LOG_LINE = re.compile(
     rb"(?:\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4})\] )?\[\d+\] \[([A-Z]+)\] (.*)", re.DOTALL
 )
+#: What gevent prints behind the traceback of an exception that nothing caught (gevent/hub.py, print_exception):
+#: `2026-12-01T02:36:56Z <Greenlet at 0x7f1a7e09c720: boom> failed with ValueError`, or the environment of a request.
+GEVENT_FAILURE = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) [<{(].* failed with [A-Za-z_]\w*", re.DOTALL)
 #: No record begins with these; the lines of tracebacks and bodies do.
 INDENTS = b" \t"
 _TRACEBACK = re.compile(
     rb"\s|Traceback \(most recent call last\):|During handling of the above |The above exception was "
     rb"|[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)\b"
+    rb"|<gevent\._socket3\.socket "  # a request that gevent/pywsgi.py cannot read
 )
 #: Records of the application on the same standard output, which the dify parser reads.
 _APPLICATION = re.compile(
@@ -122,6 +126,9 @@ class Gunicorn(Parser, frozen=True):
             at = iso(match[1] or b"", self._access.local)
             failures = error_log_failures(match[2], match[3])
             return (with_dropped_time(failures, match[1], at), at) if failures else None
+        if match := GEVENT_FAILURE.fullmatch(line):
+            at = iso(match[1], self._access.local)
+            return with_dropped_time((Failure("unhandled_exception"),), match[1], at), at
         if _TRACEBACK.match(line):
             return "format" if b"\0" in line else None
         return None if _APPLICATION.match(line) else "format"

@@ -278,6 +278,6 @@ def _record_types(batch: Batch) -> str:
     kinds: Counter[str] = Counter()
     for record in batch.records:
         inner = OfSpan.inner(record)
-        if kind := _RECORD_NAMES.get(type(inner).__name__):
-            kinds[kind] += getattr(inner, "count", 1)
+        if (kind := _RECORD_NAMES.get(type(inner).__name__)) and (count := getattr(inner, "count", 1)):
+            kinds[kind] += count
     return ", ".join(f"{kind} ({count:,})" for kind, count in kinds.items()) or "nothing"

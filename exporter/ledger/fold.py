@@ -23,15 +23,9 @@ WORKER_KINDS = ("workflow", "advanced-chat")
 
 def _request(ledger: SourceLedger, record: b.Request) -> None:
     source, series, books = ledger.source, ledger.series, ledger.books
-    series.add(c.REQUESTS, (source, record.method, record.route, record.status_code), record.count, record.count)
     answered = record.route, status_class_of(record.status_code)
-    books.add(book.REQUESTS, answered, record.count)
-    if (source, record.route, b.FAILURE_REASONS[0]) not in series.counters[c.FAILED_REQUESTS]:
-        for reason in b.FAILURE_REASONS:
-            series.add(c.FAILED_REQUESTS, (source, record.route, reason), 0, 0)
-    if record.failure:
-        series.add(c.FAILED_REQUESTS, (source, record.route, record.failure), record.count, record.count)
-        books.add(book.FAILED_REQUESTS, (record.route, record.failure), record.count)
+    if record.count:
+        _count_requests(ledger, record, answered)
     if record.response_bytes is not None:
         series.add(c.RESPONSE_BYTES, (source, record.route), record.response_bytes, record.count)
     if record.durations:
@@ -41,6 +35,18 @@ def _request(ledger: SourceLedger, record: b.Request) -> None:
         series.observe(c.TIME_TO_FIRST_BYTE, (source, record.method, record.route), record.first_bytes)
     if record.handler_durations:
         series.observe(c.HANDLER_DURATION, (source, record.method, record.route), record.handler_durations)
+
+
+def _count_requests(ledger: SourceLedger, record: b.Request, answered: tuple[str, str]) -> None:
+    source, series, books = ledger.source, ledger.series, ledger.books
+    series.add(c.REQUESTS, (source, record.method, record.route, record.status_code), record.count, record.count)
+    books.add(book.REQUESTS, answered, record.count)
+    if (source, record.route, b.FAILURE_REASONS[0]) not in series.counters[c.FAILED_REQUESTS]:
+        for reason in b.FAILURE_REASONS:
+            series.add(c.FAILED_REQUESTS, (source, record.route, reason), 0, 0)
+    if record.failure:
+        series.add(c.FAILED_REQUESTS, (source, record.route, record.failure), record.count, record.count)
+        books.add(book.FAILED_REQUESTS, (record.route, record.failure), record.count)
 
 
 def _usage(ledger: SourceLedger, record: b.Usage) -> None:

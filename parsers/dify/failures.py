@@ -10,11 +10,13 @@ from collections import deque
 
 from parsers.batch import OTHER, Failure
 from parsers.dify.error_body import CAUSE_BY_CODE
+from parsers.lines import without_colors
 from parsers.provider_failures import KINDS as PROVIDER_KINDS
 from parsers.provider_failures import SDK_ERRORS, kind_of_plugin_error, kind_of_plugin_failure
 
-#: From api/core/plugin/impl/base.py. The daemon's answer follows, with the plugin's error inside.
-_PLUGIN_ERROR = b"Error in stream response for plugin "
+#: From api/core/plugin/impl/base.py (`reponse` in Dify 1.7.2 to 1.9). The daemon's answer follows, with the plugin's
+#: error inside.
+_PLUGIN_ERROR = re.compile(rb"Error in stream res?ponse for plugin ")
 
 #: Records that do not count, each with the record before it that does.
 _REPEATS = (
@@ -22,13 +24,24 @@ _REPEATS = (
     b"Failed to request plugin daemon, url: ",  # base.py, after `Request to Plugin Daemon Service failed`
     b"Failed to process generate task pipeline, conversation_id: ",  # advanced_chat, after the run's own record
     b"Failed to detach context",  # OpenTelemetry inside a generator; no failure
+    b"value_error in request handler",  # libs/external_api.py: the request ends with 400 `invalid_param`
+    b"Unknown Error when graph running",  # graph_engine.py up to 1.8 raises it again: see `workflow entry` below
+    b"clean_workflow_runs_task failed",  # api/schedule raises it again: see `raised unexpected` below
+    b"clean_messages failed",  # likewise
+    b"Task handler raised error: TimeLimitExceeded(",  # celery/worker/request.py, before `Hard time limit`
 )
+
+#: With DEBUG=true Dify repeats the failures of workflows and model calls in these files.
+_DEBUG_FILES = frozenset((b"debug_logging.py", b"logging_callback.py"))
 
 #: Files of Dify that log a caught exception as the whole message (`logger.error(e)`): its beginning may be the text of
 #: a tool's or a database's server, so no fixed words of Dify are looked for in it.
 _OF_EXCEPTIONS = frozenset(
     (b"tool_engine.py", b"retrieval_service.py", b"knowledge_index_node.py", b"base_app_generate_response_converter.py")
 )
+#: A plugin's error of Dify up to 1.7.1, where base.py does not log it. Later versions begin it with `req_id: `.
+_UNLOGGED_PLUGIN_ERROR = re.compile(rb"Plugin\w{1,48}Error: ")
+_OF_APPS = b"base_app_generate_response_converter.py"
 #: Such a message where the exception is a plugin's error, which base.py has logged before: its own text
 #: (api/core/plugin/impl/exc.py), or the text that the plugin SDK gives to a model's error.
 _LOGGED_PLUGIN_ERROR = re.compile(
@@ -40,19 +53,55 @@ _LOGGED_PLUGIN_ERROR = re.compile(
 #: Dify logs `Request to Plugin Daemon Service failed` for every httpx.RequestError, whatever the cause.
 _DAEMON_NOT_REACHED = re.compile(rb"(?:Stream r|R)equest to Plugin Daemon Service failed")
 
+#: Since Dify 1.9 the engine runs nodes in threads of these names (the second since graphon 0.8), and logs the failure
+#: of a node once more if it ends the run. JSON lines and source installs do not tell the thread; most of them are of
+#: such versions.
+_ENGINE_THREADS = (b"GraphWorker", b"EngineWorker")
+#: An exception inside a node (core/workflow/nodes, or the same files of the package graphon).
+_NODE_RAISED = (
+    rb"error while executing [\w -]{1,64} node|Node \S{1,128} failed to (?:run|resume)\b|Loop node \S{1,128} failed"
+    rb"|Worker failed while executing node |Container handler failed to start node "
+    rb"|Failed to invoke parameter extractor model|Failed to extract text from DOCX"
+)
+_RAISED_IN_NODE = re.compile(_NODE_RAISED)
+
 #: The kind by the beginning of the message, tried in this order.
 _KINDS = tuple(
     (re.compile(pattern), kind)
     for pattern, kind in (
         (rb"Exception on ", "unhandled_exception"),
-        (rb"Node \S{1,128} failed with ABORT strategy|error while executing [\w -]{1,64} node", "node_failed"),
-        (rb"Failed to create node instance for node_id ", "node_failed"),
-        (rb"Unknown Error when workflow entry running|Validation Error when generating", "run_failed"),
+        (rb"Node \S{1,128} failed with(?: ABORT|out a continuation) strategy|" + _NODE_RAISED, "node_failed"),
+        (rb"error while running node, |Failed to create node instance for node_id |Loop run failed\Z", "node_failed"),
+        (rb"Unknown Error when workflow entry running|(?:Validation )?Error when generating\Z", "run_failed"),
+        (rb"Graph run failed\Z|Unknown Error when generating in parallel", "run_failed"),
         (rb"Failed to handle response, conversation_id: |Fails to process generate task pipeline, ", "run_failed"),
         (rb"Task \S{1,1024} (?:raised unexpected|INTERNAL ERROR)|Task handler raised", "task_failed"),
         (rb"consume document failed|Hard time limit |\w{1,64}_task failed|Error in pipeline task", "task_failed"),
         (rb"Unknown Error (?:when|in) |internal server error", "unhandled_exception"),
     )
+)
+
+#: The files of up to Dify 1.8 that log the failure of a node by its title, which is free text.
+_OF_TITLES = frozenset((b"graph_engine.py", b"workflow_engine_manager.py"))
+_TITLED_NODE = re.compile(rb"Node .{0,512} run failed(?:: |\Z)", re.DOTALL)
+
+#: A task that has failed in the files of api/tasks and api/schedule, where Celery then says `succeeded`. A task that
+#: raises the exception again is counted by Celery's own record.
+_TASK_FILE = re.compile(rb"\w{1,64}_tasks?\.py")
+_FAILED_TASK = re.compile(
+    rb"(?:add document|create segment|enable segments?) to index failed"
+    rb"|(?:delete segment|remove (?:document|segment)) from index failed"
+    rb"|Build index for (?:annotation|batch import annotations) failed"
+    rb"|Annotation (?:deleted|batch deleted|batch created) index failed|Segments batch created index failed"
+    rb"|Cleaned (?:dataset|documents?) when (?:dataset|documents?|import form notion document) deleted {1,2}failed"
+    rb"|Batch clean documents failed|Deal dataset vector index failed|Document indexing task failed"
+    rb"|Error processing (?:duplicate )?document indexing "
+    rb"|Failed to generate summary index for document |Regenerate summary index failed "
+    rb"|Processing trace tasks failed|Retryable trace dispatch budget exhausted|Failed to schedule trace dispatch retry"
+    rb"|Error in async trigger dispatching |Failed to handle timeout for form_id="
+    rb"|(?:OAuth|Subscription) refresh failed: "
+    rb"|[A-Za-z][a-z ]{1,48}mail\b.{0,320} failed",
+    re.DOTALL,
 )
 
 #: The name of an exception, or one of Dify's error codes, at the beginning of the message.
@@ -93,19 +142,29 @@ _CAUSES = (
 KINDS = PROVIDER_KINDS | {*_KIND_OF_NAME.values()} | {kind for _, kind in (*_KINDS, *_CAUSES)} | {OTHER}
 
 
-def failures_of_record(caller: bytes, message: bytes, stack_trace: bytes) -> list[Failure]:
+def failures_of_record(caller: bytes, message: bytes, stack_trace: bytes, thread: bytes = b"") -> list[Failure]:
     """Return the failure of an ERROR record; none if it repeats another record.
 
-    `caller` is the file that wrote the record. Text logs have no `stack_trace`.
+    `caller` is the file that wrote the record. Text logs have no `stack_trace`. `thread` is empty if it is not known.
     """
+    if b"\x1b" in message:
+        message = without_colors(message)
     if caller in _OF_EXCEPTIONS:
+        if caller == _OF_APPS and _UNLOGGED_PLUGIN_ERROR.match(message):
+            return [Failure(_kind_of_name(message))]
         return [] if _LOGGED_PLUGIN_ERROR.match(message) else [Failure(OTHER)]
-    if message.startswith(_PLUGIN_ERROR):
-        return [Failure(kind_of_plugin_error(message[len(_PLUGIN_ERROR) :]))]
-    if message.startswith(_REPEATS):
+    if plugin_error := _PLUGIN_ERROR.match(message):
+        return [Failure(kind_of_plugin_error(message[plugin_error.end() :]))]
+    if message.startswith(_REPEATS) or caller in _DEBUG_FILES:
         return []
     if _DAEMON_NOT_REACHED.match(message):
         return [Failure(_cause_of(stack_trace))]
+    if _RAISED_IN_NODE.match(message) and (not thread or thread.startswith(_ENGINE_THREADS)):
+        return []
+    if caller in _OF_TITLES and _TITLED_NODE.match(message):
+        return [Failure("node_failed")]
+    if _TASK_FILE.fullmatch(caller) and _FAILED_TASK.match(message):
+        return [Failure("task_failed")]
     return [Failure(next((kind for pattern, kind in _KINDS if pattern.match(message)), None) or _kind_of_name(message))]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
+from parsers.access.request_line import method_and_route
 from parsers.access.routes import Routes
 from parsers.batch import OTHER, UNKNOWN, Invocation, Record, Request, Task, TaskReceived
 from parsers.dify import runs
@@ -24,7 +25,7 @@ class RecordHead(Struct, frozen=True, gc=False):
     """The first line of a record, parsed.
 
     `at` is in nanoseconds since the epoch. `caller` is a file name. `trace_id` is "" if there is none. Only JSON lines
-    have a `stack_trace`.
+    have a `stack_trace`, and only text lines have a `thread`.
     """
 
     level: bytes
@@ -33,6 +34,7 @@ class RecordHead(Struct, frozen=True, gc=False):
     message: bytes
     at: int | None
     stack_trace: bytes = b""
+    thread: bytes = b""
 
 
 _ERRORS = frozenset({b"ERROR", b"CRITICAL"})
@@ -41,6 +43,10 @@ _ERRORS = frozenset({b"ERROR", b"CRITICAL"})
 _ACCESS = re.compile(rb"(\S++) (/.*|-) (\d{3}|-) (\d{1,12}(?:\.\d{1,9})?|-)(?: \S*)?", re.DOTALL)
 #: The beginning of an access line that a newline in the path has split.
 _CUT_ACCESS = re.compile(rb"(\S++) /")
+
+#: `ADDRESS - - [TIME] "REQUEST LINE" STATUS BYTES SECONDS`, written at the end of the response (gevent/pywsgi.py,
+#: format_request). A client can write a quote into the request line, so the line is read from its end.
+_SERVED = re.compile(rb'\S{1,128} - - \[[0-9 :-]{19}\] "(.*)" (\d{3}) (\d{1,18}|-) (\d{1,9}\.\d{6}|-)', re.DOTALL)
 
 #: From httpx/_client.py: the path and the status code.
 _HTTPX = re.compile(rb'HTTP Request: [A-Z]+ https?://[^/\s"]*(/[^\s"]*) "HTTP/[0-9.]+ (\d{3})\b.*"')
@@ -58,6 +64,8 @@ _TASK_STATUS = {
     b"succeeded": "succeeded", b"raised": "failed", b"INTERNAL": "failed",
     b"retry:": "retried", b"ignored": "ignored", b"rejected": "rejected", b"reject": "rejected",
 }  # fmt: skip
+#: A task that was killed at its time limit. No record of trace.py follows (celery/worker/request.py).
+_TASK_KILLED = re.compile(rb"Hard time limit \([^()\s]{1,32}\) exceeded for ([\w.]{1,512})\[[^\]\s]{1,256}\]\s*")
 #: From celery/app/trace.py (LOG_RECEIVED), written by celery/worker/strategy.py.
 _TASK_RECEIVED = re.compile(rb"Task ([\w.]{1,512})\[[^\]\s]{1,256}\] received\s*")
 _TASK_NAME = re.compile(r"[\w.]{1,128}")
@@ -70,6 +78,7 @@ class MessageReader:
         self.routes, self.proxy = routes, ProxyReader(routes)
         self._callers: Mapping[bytes, Callable[[RecordHead], list[Record]]] = {
             b"ext_request_logging.py": self._access,
+            b"handler.py": self._served,
             HTTPX_CALLER: _httpx,
             **dict.fromkeys(TASK_CALLERS, _task),
             b"workflow_execute_task.py": _run,
@@ -85,7 +94,7 @@ class MessageReader:
         read = self._callers.get(head.caller)
         records = read(head) if read else []
         if head.level in _ERRORS:
-            records += failures_of_record(head.caller, head.message, head.stack_trace)
+            records += failures_of_record(head.caller, head.message, head.stack_trace, head.thread)
         return records
 
     def _access(self, head: RecordHead) -> list[Record]:
@@ -104,6 +113,21 @@ class MessageReader:
         request = Request(*labels, failure_of(status_code), handler_durations=() if duration is None else (duration,))
         accepted = runs.accepted(self.routes, labels, head.trace_id, head.at)
         return [request, *accepted, *dropped("duration", milliseconds, duration)]
+
+    def _served(self, head: RecordHead) -> list[Record]:
+        """Read a line of gevent-websocket (geventwebsocket/handler.py), the server of Dify's images since 1.14.2.
+
+        It has the whole duration, also of a stream. The same request may have an access line of Dify, so it is not
+        counted here.
+        """
+        match = _SERVED.fullmatch(head.message)
+        if match is None:
+            return []
+        request, status, size, seconds = match.groups()
+        duration = None if seconds == b"-" else nanoseconds(seconds)
+        labels = *method_and_route(request, self.routes), status_code_of(status)
+        response_bytes = None if size == b"-" else int(size)
+        return [Request(*labels, "", 0, response_bytes, () if duration is None else (duration,))]
 
     def _route(self, path: bytes) -> str:
         if path == b"-":
@@ -132,6 +156,9 @@ def _task(head: RecordHead) -> list[Record]:
     """
     if received := _TASK_RECEIVED.fullmatch(head.message):
         return [TaskReceived(task_name(received[1].decode("ascii", "replace")))]
+    if killed := _TASK_KILLED.fullmatch(head.message):
+        name = killed[1].decode("ascii", "replace")
+        return [Task(task_name(name), "failed"), *runs.closed(head.trace_id, name, "failed", None, head.at)]
     match = _TASK.match(head.message)
     if match is None:
         return []

@@ -27,9 +27,11 @@ from parsers.values.times import Minutes
 
 #: A text that each of these lines contains.
 _SIGN, _JSON_SIGN = b".py:", b'"caller"'
-#: The time, the level if it is not INFO, the caller, the trace id and the message; the last group is any other line.
+#: The time, the level and the thread if the level is not INFO, the caller, the trace id and the message; the last group
+#: is any other line.
 _LINES = re.compile(
-    rb"^(.{10} .{6}[0-5][0-9]\.[0-9]{3}) (?:INFO|(DEBUG|WARNING|WARN|ERROR|CRITICAL)) ++\[[^\]\n]*+\] "
+    rb"^(.{10} .{6}[0-5][0-9]\.[0-9]{3}) (?:INFO ++\[[^\]\n]*+\]"
+    rb"|(DEBUG|WARNING|WARN|ERROR|CRITICAL) ++\[([^\]\n]*+)\]) "
     rb"\[([^\]:\n]++):[0-9]++\] ([0-9a-f]{8,32}+)? - (.*)$|^(.+)$",
     re.MULTILINE,
 )
@@ -84,15 +86,15 @@ class RecordReader:
         times = times_of_texts([row[0] for row in rows], self._local)
         if not times:
             return BlockResult((), (), 0, block + colored)
-        _, levels, callers, _, messages, _ = zip(*rows, strict=True)
+        _, levels, _, callers, _, messages, _ = zip(*rows, strict=True)
         if b"\r\n" in block:
             messages = tuple([message.removesuffix(b"\r") for message in messages])
 
         minutes = Minutes(self._local)
 
         def head(number: int) -> RecordHead:
-            time, level, caller, trace_id, *_ = rows[number]
-            return RecordHead(level, caller, trace_id.decode(), messages[number], minutes.at(time))
+            time, level, thread, caller, trace_id, *_ = rows[number]
+            return RecordHead(level, caller, trace_id.decode(), messages[number], minutes.at(time), thread=thread)
 
         others = b"".join([row[-1] + b"\n" for row in found if row[-1]])
         rest = others + b"\n" * (whole_lines(block, True)[1] - len(found)) + colored

@@ -33,12 +33,13 @@ _ERRORS: Mapping[bytes, tuple[re.Pattern[bytes], ErrorLevel]] = {
     b"app_generator.py": (re.compile(rb"(?:(?:Unknown|Validation) )?Error when generating\b"), "run"),
     b"base.py": (
         re.compile(
-            rb"Error in stream response for plugin\b|Failed to request plugin daemon\b"
+            rb"Error in stream res?ponse for plugin\b|Failed to request plugin daemon\b"
             rb"|(?:Stream r|R)equest to Plugin Daemon Service failed\b"
         ),
         "plugin",
     ),
     b"error_handler.py": (re.compile(rb"Node \S{1,128} failed with ABORT strategy\b"), "run"),
+    b"node_failure.py": (re.compile(rb"Node \S{1,128} failed without a continuation strategy\b"), "run"),  # graphon 0.8
     b"node.py": (re.compile(rb"http request node \S{1,128} failed to run\b"), "node"),
 }
 #: The files whose records may be such errors.

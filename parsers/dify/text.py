@@ -4,10 +4,11 @@ import re
 from datetime import tzinfo
 
 from parsers.access import format
+from parsers.batch import Failure
 from parsers.dify.dates import time_in_any_format
 from parsers.dify.message import MessageReader, RecordHead
 from parsers.dropped import with_dropped_time
-from parsers.gunicorn import ERROR_LOG_LINE, INDENTS, error_log_failures
+from parsers.gunicorn import ERROR_LOG_LINE, GEVENT_FAILURE, INDENTS, error_log_failures
 from parsers.heads import begins_record
 from parsers.lines import Outcome, without_colors
 from parsers.values.numbers import MILLISECOND
@@ -18,7 +19,7 @@ _TIME = rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)[.,](\d{1,3})(?:[.,]\d{1,3})?"
 #: A time in any other LOG_DATEFORMAT, with the milliseconds behind it.
 _OTHER_TIME = rb"([0-9A-Za-z][0-9A-Za-z:/.,+ _-]{0,47}?)[.,](\d{1,3})(?:\.\d{3})?"
 _LEVEL = rb"(DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL) *"
-_REST = rb"(?:\[[^\]\n]*+\] (?=\[))?\[([^\]:\n]++):\d+\] ?(?:([0-9a-f]{8,32}) |) ?(?:- )?(.*)"
+_REST = rb"(?:\[([^\]\n]*+)\] (?=\[))?\[([^\]:\n]++):\d+\] ?(?:([0-9a-f]{8,32}) |) ?(?:- )?(.*)"
 
 #: `TIME LEVEL [thread] [file:line] trace - message`. Before Dify 1.11 there is no trace id; source installs have
 #: neither thread nor dash. The trace id may be empty.
@@ -28,8 +29,12 @@ _HEAD_OF_OTHER_TIME = re.compile(_OTHER_TIME + rb" " + _LEVEL + _REST, re.DOTALL
 _CELERY = re.compile(rb"\[" + _TIME + rb": ([A-Z]+)/[^\]\n]*+\] (.*)", re.DOTALL)
 #: `ERROR:app:Exception on …`: Python's basicConfig, Dify 0.3 to 0.6.
 _BASIC = re.compile(rb"(DEBUG|INFO|WARNING|ERROR|CRITICAL):([\w.]++):(.*)", re.DOTALL)
-#: Lines that Dify's migrations print before the api starts (api/migrations/alembic.ini).
-_MIGRATION = re.compile(rb"[A-Z]{4,5} +\[(?:alembic|sqlalchemy|flask_migrate)[\w.]*\] ")
+#: Lines that others print into the log: Dify's migrations before the api starts (api/migrations/alembic.ini), and gRPC
+#: inside the clients of some vector stores (absl/log: `I0000 00:00:1732359600.123456 10 fork_posix.cc:77] …`).
+_OF_OTHERS = re.compile(
+    rb"[A-Z]{4,5} +\[(?:alembic|sqlalchemy|flask_migrate)[\w.]*\] "
+    rb"|[IWEF]\d{4} \d\d:\d\d:\d{2,10}\.\d{6,9} +\d+ \w+\.(?:cc|h):\d+\] "
+)
 
 _CELERY_CALLER = b"trace.py"
 
@@ -45,9 +50,9 @@ def read(line: bytes, local: tzinfo, reader: MessageReader) -> Outcome:
     if b"\x1b" in line:
         line = without_colors(line)
     if match := _HEAD.fullmatch(line):
-        time, milliseconds, level, caller, trace_id, message = match.groups()
+        time, milliseconds, level, thread, caller, trace_id, message = match.groups()
         at = _at(iso(time, local), milliseconds)
-        head = RecordHead(level, caller, (trace_id or b"").decode(), message, at)
+        head = RecordHead(level, caller, (trace_id or b"").decode(), message, at, thread=thread or b"")
         return with_dropped_time(reader.records(head), time, at), at
     if match := _CELERY.fullmatch(line):
         time, milliseconds, level, message = match.groups()
@@ -56,14 +61,17 @@ def read(line: bytes, local: tzinfo, reader: MessageReader) -> Outcome:
     if match := ERROR_LOG_LINE.fullmatch(line):
         at = iso(match[1] or b"", local)
         return with_dropped_time(error_log_failures(match[2], match[3]), match[1], at), at
+    if match := GEVENT_FAILURE.fullmatch(line):
+        at = iso(match[1], local)
+        return with_dropped_time((Failure("unhandled_exception"),), match[1], at), at
     if match := _BASIC.fullmatch(line):
         return reader.records(RecordHead(match[1], match[2], "", match[3], None)), None
     if match := _HEAD_OF_OTHER_TIME.fullmatch(line):
-        time, milliseconds, level, caller, trace_id, message = match.groups()
+        time, milliseconds, level, thread, caller, trace_id, message = match.groups()
         at = _at(time_in_any_format(time, local), milliseconds)
-        head = RecordHead(level, caller, (trace_id or b"").decode(), message, at)
+        head = RecordHead(level, caller, (trace_id or b"").decode(), message, at, thread=thread or b"")
         return with_dropped_time(reader.records(head), time, at), at
-    is_record = begins_record(line) and not _MIGRATION.match(line)
+    is_record = begins_record(line) and not _OF_OTHERS.match(line)
     return "format" if is_record or b"\0" in line else None
 
 

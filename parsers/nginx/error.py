@@ -46,6 +46,9 @@ def matched_length(line: bytes) -> int:
 
 
 def _kind(message: bytes) -> str:
-    """Return the kind of a message. The text behind `, client: ` is ignored, because the client wrote it."""
-    text = message.partition(b", client: ")[0]
+    """Return the kind of a message.
+
+    The text behind `, client: ` or a quote is ignored, because a client can write it: `open() "/upstream timed out"`.
+    """
+    text = message.partition(b", client: ")[0].partition(b'"')[0]
     return next((kind for pattern, kind in _KINDS if pattern.search(text)), "other")

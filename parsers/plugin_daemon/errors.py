@@ -44,7 +44,8 @@ _CAUSES = tuple(
     )
 )
 
-_PANICS = (b"[Recovery]", b"[PANIC]", b"panic recovered")
+#: Up to 0.5.2 in brackets; then pkg/utils/log/middleware.go and routine/pool.go, debugging_runtime/hooks.go, event.go.
+_PANICS = (b"[Recovery]", b"[PANIC]", b"panic recovered", b"panic in ", b"plugin event handler panic")
 
 #: The kinds that `kind_of_text` and `kind_of_json` may return.
 KINDS = PROVIDER_KINDS | {kind for _, kind in _CAUSES} | {"unhandled_exception", OTHER}
@@ -76,7 +77,7 @@ def kind_of_text(message: bytes) -> str:
 
 def kind_of_json(message: str, attributes: bytes | msgspec.Raw) -> str:
     """Return the kind of a JSON record. `attributes` are raw JSON."""
-    if message.startswith("panic recovered"):
+    if message.encode().startswith(_PANICS):
         return "unhandled_exception"
     known = _read(attributes) or _ErrorAttributes()
     if message == PLUGIN_ERROR.decode():

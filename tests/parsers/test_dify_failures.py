@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from parsers.batch import Failure
+from parsers.batch import Failure, Task
 from parsers.dify import Dify
 from tests.parsers.laws import check_linear
 
@@ -30,9 +30,11 @@ RECORDS = [
     ("base.py", ANSWER.replace("429", "401"), "provider_unauthorized"),
     ("base.py", ANSWER.replace("429", "502"), "provider_unavailable"),
     ("base.py", ANSWER.replace("429", "404"), "provider_error"),
+    ("base.py", ANSWER.replace("response", "reponse", 1), "rate_limited"),  # Dify 1.7.2 to 1.9
     ("large_language_model.py", "Error while consuming non-stream plugin chunk iterator.", None),
     # consequences
     ("error_handler.py", NODE, "node_failed"),
+    ("node_failure.py", NODE.replace("with ABORT", "without a continuation"), "node_failed"),  # graphon 0.8
     ("error_handler.py", "Node http failed with ABORT strategy: [Errno 111] Connection refused", "node_failed"),
     ("graph.py", "Failed to create node instance for node_id llm", "node_failed"),
     ("workflow_entry.py", "Unknown Error when workflow entry running", "run_failed"),
@@ -40,8 +42,48 @@ RECORDS = [
     ("app_generator.py", f"Fails to process generate task pipeline, task_id: {ID}", "run_failed"),
     ("app_generator.py", f"Failed to process generate task pipeline, conversation_id: {ID}", None),
     ("app_generator.py", "Validation Error when generating", "run_failed"),
+    ("app_generator.py", "Error when generating", "run_failed"),
+    # Dify up to 1.8: core/workflow/graph_engine/graph_engine.py, loop_node.py; 0.6: workflow_engine_manager.py
+    ("graph_engine.py", "Node LLM 2 of [x] run failed", "node_failed"),
+    ("graph_engine.py", "Node Graph run failed run failed", "node_failed"),
+    ("graph_engine.py", "Graph run failed", "run_failed"),
+    ("graph_engine.py", "Unknown Error when graph running", None),
+    ("graph_engine.py", "Unknown Error when generating in parallel", "run_failed"),
+    ("loop_node.py", "Loop run failed", "node_failed"),
+    ("workflow_engine_manager.py", "Node HTTP run failed: [Errno 111] Connection refused", "node_failed"),
+    ("workflow_entry.py", f"error while running node, workflow_id={ID}, node_id=llm, node_type=llm", "node_failed"),
+    # DEBUG=true
+    ("logging_callback.py", "LLM invoke failed: [openai] Rate Limit Error, Error code: 429", None),
+    ("debug_logging.py", "❌ Node failed: llm", None),
+    ("debug_logging.py", "  Error: Task tasks.x[1] raised unexpected: x", None),
+    # libs/external_api.py since 1.14.2: the request ends with 400
+    ("external_api.py", "value_error in request handler", None),
     ("trace.py", f"Task tasks.x[{ID}] raised unexpected: InvokeRateLimitError('429')", "task_failed"),
     ("indexing_runner.py", "consume document failed", "task_failed"),
+    # files of api/tasks and api/schedule: Celery says `succeeded`, or it repeats the exception that it got
+    ("document_indexing_task.py", f"Document indexing task failed, dataset_id: {ID}", "task_failed"),
+    ("document_indexing_update_task.py", f"document_indexing_update_task failed, document_id: {ID}", "task_failed"),
+    ("enable_segments_to_index_task.py", "enable segments to index failed", "task_failed"),
+    ("remove_document_from_index_task.py", "remove document from index failed", "task_failed"),
+    ("delete_annotation_index_task.py", "Annotation deleted index failed", "task_failed"),
+    ("clean_notion_document_task.py", "Cleaned document when import form notion document deleted  failed", "task_failed"),
+    ("clean_dataset_task.py", "Cleaned dataset when dataset deleted failed", "task_failed"),
+    ("ops_trace_task.py", f"Processing trace tasks failed, app_id: {ID}", "task_failed"),
+    ("ops_trace_task.py", "Processing trace tasks failed", "task_failed"),
+    ("mail_invite_member_task.py", "Send invite member mail to a@example.org failed", "task_failed"),
+    ("mail_owner_transfer_task.py", "owner transfer confirm email mail to a@example.org failed", "task_failed"),
+    ("trigger_processing_tasks.py", "Error in async trigger dispatching for endpoint x data {}", "task_failed"),
+    ("generate_summary_index_task.py", f"\x1b[31mFailed to generate summary index for document {ID}\x1b[0m", "task_failed"),
+    ("clean_workflow_runs_task.py", "clean_workflow_runs_task failed", None),
+    ("clean_document_task.py", "Delete image_files failed when storage deleted, image_upload_file_is: x", "other"),
+    ("remove_app_and_related_data_task.py", f"\x1b[31mError occurred while deleting app {ID} and related data\x1b[0m", "other"),
+    ("tool.py", "add document to index failed", "other"),
+    # celery/worker/request.py and celery/concurrency/asynpool.py, with the pool prefork
+    ("request.py", "Task handler raised error: TimeLimitExceeded(1)", None),
+    ("request.py", f"Hard time limit (1s) exceeded for tasks.x[{ID}]", "task_failed"),
+    ("request.py", "Task handler raised error: WorkerLostError('Worker exited prematurely: signal 9 (SIGKILL) Job: 2.')", "task_failed"),
+    ("asynpool.py", "Process 'ForkPoolWorker-2' pid:28059 exited with 'signal 9 (SIGKILL)'", "other"),
+    ("asynpool.py", "Process 'ForkPoolWorker-1' pid:28058 exited with 'signal 15 (SIGTERM)'", "other"),
     # exceptions that Dify did not handle
     ("app.py", "Exception on /v1/chat-messages [POST]", "unhandled_exception"),
     ("app_generator.py", "Unknown Error when generating", "unhandled_exception"),
@@ -67,6 +109,10 @@ RECORDS = [
     ("tool_engine.py", "Failed to detach context", "other"),
     ("tool_engine.py", "provider_quota_exceeded: pay", "other"),
     ("base_app_generate_response_converter.py", "InvokeRateLimitError: 429", "other"),
+    # up to Dify 1.7.1 base.py does not log a plugin's error, and its text has no `req_id: ` (core/plugin/impl/exc.py)
+    ("base_app_generate_response_converter.py", NODE.partition("7a514b9e6f ")[2], "provider_error"),
+    ("base_app_generate_response_converter.py", f"req_id: 83e845f0fb {NODE.partition('7a514b9e6f ')[2]}", None),
+    ("base_app_generate_response_converter.py", "PluginDaemonInternalServerError: killed by timeout", "provider_unavailable"),
     ("base_app_generate_response_converter.py", "Exception on /v1/x [POST]", "other"),
     ("knowledge_index_node.py", "Unknown Error when workflow entry running", "other"),
     # text of users
@@ -111,6 +157,40 @@ def test_one_failed_call_of_a_blocking_chatflow_counts_once_per_level() -> None:
         ("workflow_entry.py", "Unknown Error when workflow entry running"),
     ]
     assert kinds_of(*(text(*line) for line in lines)) == ["rate_limited", "node_failed", "run_failed"]
+
+
+@pytest.mark.parametrize("thread", ["GraphWorker-0", "EngineWorker-12"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "error while executing llm node",
+        "Node 1741782232725 failed to run",
+        "Node 1741782232725 failed to resume",
+        "Loop node 1741782232725 failed",
+        "Worker failed while executing node 1741782232725",
+        "Failed to invoke parameter extractor model",
+    ],
+)
+def test_an_exception_in_a_node_counts_once(message: str, thread: str) -> None:
+    """Since Dify 1.9 the node's own record, from an engine's thread, is followed by that of error_handler.py."""
+    lines = [("node.py", message), ("error_handler.py", "Node 1741782232725 failed with ABORT strategy: boom")]
+    engine = [text(*line).replace("Thread-127 (worker_with_context)", thread) for line in lines]
+    later = [kinds_of(*form) for form in (engine, [json_line(*line) for line in lines])]
+    assert later == [["node_failed"], ["node_failed"]]
+    assert kinds_of(*[line.replace(thread, "Thread-9 (_generate_worker)") for line in engine[:1]]) == ["node_failed"]
+    assert kinds_of(*engine * 30) == ["node_failed"] * 30
+
+
+def test_a_task_killed_at_its_time_limit_has_failed() -> None:
+    """All records of one task (celery 5.6, pool prefork): trace.py does not log its end."""
+    lines = [
+        text("request.py", "Task handler raised error: TimeLimitExceeded(1)"),
+        text("request.py", f"Hard time limit (1s) exceeded for tasks.hard[{ID}]"),
+        "[2026-11-29 23:30:06,856: ERROR/MainProcess] Process 'ForkPoolWorker-2' pid:28059 exited with 'signal 9 (SIGKILL)'",
+    ]
+    batch = Dify().parse("".join(f"{line}\n" for line in lines).encode())
+    assert [record for record in batch.records if isinstance(record, Task)] == [Task("tasks.hard", "failed")]
+    assert kinds_of(*lines) == ["task_failed", "other"]
 
 
 @pytest.mark.parametrize(

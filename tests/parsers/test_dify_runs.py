@@ -40,6 +40,8 @@ ERRORS: list[tuple[str, str, str, ErrorLevel | None]] = [
     ("ERROR", "app_generator.py", "Unknown Error when generating", "run"),
     ("ERROR", "app_generator.py", "Validation Error when generating", "run"),
     ("ERROR", "error_handler.py", "Node 1741782232725 failed with ABORT strategy: [models] Error: x", "run"),
+    ("ERROR", "node_failure.py", "Node 1741782232725 failed without a continuation strategy: x", "run"),
+    ("ERROR", "base.py", "Error in stream reponse for plugin {'code': -500, 'message': ''}", "plugin"),
     ("ERROR", "base.py", "Error in stream response for plugin {'code': -500, 'message': 'x'}", "plugin"),
     ("ERROR", "base.py", "Request to Plugin Daemon Service failed", "plugin"),
     ("ERROR", "base.py", "Stream request to Plugin Daemon Service failed", "plugin"),

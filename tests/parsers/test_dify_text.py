@@ -1,5 +1,7 @@
 """Text lines of all Dify versions, as its formatters write them and as users posted them."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,7 +122,8 @@ LLM_CALL = f'HTTP Request: POST http://plugin_daemon:5002/plugin/{TENANT}/dispat
         ),
         (worker("WARNING", "trace.py", "Task tasks.x[my:own/id] rejected"), [Task("tasks.x", "rejected")]),
         (worker("WARNING", "trace.py", "Task tasks.x[1] reject requeue=False: no"), [Task("tasks.x", "rejected")]),
-        (worker("ERROR", "request.py", "Hard time limit (300s) exceeded for tasks.x[1]"), [Failure("task_failed")]),
+        (worker("ERROR", "request.py", "Hard time limit (300s) exceeded for tasks.x[1]"),
+         [Task("tasks.x", "failed"), Failure("task_failed")]),
         (
             worker("INFO", "workflow_execute_task.py", f"{RUN_TASK.rpartition('.')[2]} run with params: app_id='{'-' * 36}' workflow_id='x' tenant_id='y' app_mode=<AppMode.CHAT: 'chat'>"),
             [],
@@ -138,6 +141,9 @@ LLM_CALL = f'HTTP Request: POST http://plugin_daemon:5002/plugin/{TENANT}/dispat
         (worker("ERROR", "x.py", "\x1b[31mconsume document failed\x1b[0m"), [Failure("task_failed")]),
         (worker("CRITICAL", "x.py", ""), [Failure("other")]),
         ("[2026-11-23 08:53:05 +0000] [11056] [CRITICAL] WORKER TIMEOUT (pid:7)", [Failure("worker_timeout")]),
+        ("2026-12-01T02:36:56Z <Greenlet at 0x7f1a7e09c720: boom> failed with E", [Failure("unhandled_exception")]),
+        ("2026-12-01T02:36:57Z {'REMOTE_ADDR': '127.0.0.1', (hidden keys: 17)} failed with ValueError",
+         [Failure("unhandled_exception")]),
         ("[2026-11-23 08:53:06 +0000] [1] [ERROR] Worker (pid:7) was sent SIGKILL! Perhaps out of memory?", []),
         # heads with nothing to count
         (worker("INFO", "ext_storage.py", "all is well"), []),
@@ -186,6 +192,9 @@ def test_a_run_is_opened_and_closed_under_its_trace() -> None:
         b'  "response_mode": "blocking"',
         b'{"answer": "CANARY"}',
         b"INFO  [alembic.runtime.migration] Context impl PostgresqlImpl.",
+        b"I0000 00:00:1732359600.123456      10 fork_posix.cc:77] Other threads are currently calling into gRPC",
+        b"E1123 08:53:05.123456789      10 chttp2_transport.cc:1234] x",
+        b"<gevent._socket3.socket at 0x7f1a object, fd=7>: (from ('::1', 1)) Invalid HTTP method: 'garbage\\r\\n'",
         b"gRPC patched with gevent.",
         b" -------------- celery@worker v5.4.0 (opalescent)",
         b"\xe2\x9c\x85 Node succeeded: x",
@@ -254,3 +263,44 @@ def test_no_client_chooses_a_label_of_an_access_line(method: str, path: str, tra
         assert record.route in {*table().templates, "other", "static", "unknown"}
         assert record.method in {*METHODS.values(), "other", "unknown"}
         assert record.status_code in {"200", "404", "other", "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("message", "request_"),
+    [
+        (
+            '127.0.0.1 - - [2026-12-01 02:35:36] "POST /v1/chat-messages?user=u HTTP/1.1" 200 197 0.814363',
+            Request("POST", "/v1/chat-messages", "200", "", 0, 197, (814_363_000,)),
+        ),
+        (
+            '172.18.0.9 - - [2026-12-01 02:35:37] "GET /v1/x%0Ay HTTP/1.1" 500 401 0.012753',
+            Request("GET", "other", "500", "", 0, 401, (12_753_000,)),
+        ),
+        (
+            '::1 - - [2026-12-01 02:35:38] "garbage" 400 - 0.000248',
+            Request("unknown", "invalid", "400", "", 0, None, (248_000,)),
+        ),
+        (
+            '::1 - - [2026-12-01 02:35:38] "GET /v1/info HTTP/1.1" 200 1 9.000000 " HTTP/1.1" 404 2 -',
+            Request("unknown", "invalid", "404", "", 0, 2),
+        ),
+        ('::1 - - [2026-12-01 02:35:38] "GET /v1/info HTTP/1.1" 200 1', None),
+    ],
+)
+def test_the_line_of_gevent_websocket_times_a_request_but_does_not_count_it(
+    message: str, request_: Request | None
+) -> None:
+    """geventwebsocket/handler.py; the same request may have a line of ext_request_logging.py."""
+    text = f"2026-12-01 02:35:36.968 INFO [Dummy-1] [handler.py:242] {TRACE} - {message}\n"
+    line = {
+        "ts": "2026-12-01T02:35:36.968Z",
+        "severity": "INFO",
+        "service": "langgenius/dify",
+        "caller": "handler.py:242",
+    }
+    for log in (text, json.dumps({**line, "message": message}) + "\n"):
+        for copies in (1, 40):
+            batch = Dify().parse(log.encode() * copies)
+            assert batch.records == (() if request_ is None else (request_,) * copies)
+            assert (batch.observed, batch.unparsed) == (copies, {})
+            assert any(advice.sentence.startswith("no requests: set ENABLE") for advice in Dify().advice(batch))

@@ -35,6 +35,9 @@ def kinds(line: bytes) -> list[str]:
         (b"connect() to unix:/run/api.sock failed (2: No such file or directory) while connecting to upstream", "upstream_refused"),
         (b"connect() to [::1]:5001 failed (101: Network is unreachable) while connecting to upstream", "upstream_refused"),
         (b"connect() failed (110: Connection timed out) while connecting to upstream", "upstream_timeout"),
+        (b"worker process 29 exited on signal 9", "other"),
+        (b"worker process 29 exited on signal 11 (core dumped)", "other"),
+        (b'host not found in upstream "api" in /etc/nginx/conf.d/default.conf:8', "upstream_unresolved"),
         (b"no live upstreams while connecting to upstream", "upstream_refused"),
         (b"upstream prematurely closed connection while reading response header from upstream", "upstream_reset"),
         (b"upstream prematurely closed connection while reading upstream", "upstream_reset"),
@@ -75,6 +78,10 @@ def test_levels_from_error_up_count(level: str, counted: int) -> None:
 
 def test_text_of_the_client_is_not_part_of_the_message() -> None:
     line = b"2026/11/23 09:04:22 [error] 1#1: *1 access forbidden by rule, client: ::1, server: _, request: "
+    open_ = (
+        b'2026/11/23 09:04:22 [error] 1#1: *1 open() "/var/www/upstream timed out" connect() failed" failed (2: No such'
+    )
+    assert kinds(open_ + b" file or directory), client: ::1, server: _") == ["other"]
     assert kinds(line + b'"GET /upstream-timed-out,%20client:%20?a=upstream timed out HTTP/1.1"') == ["other"]
 
 

@@ -134,6 +134,13 @@ def test_a_newline_in_the_providers_text_does_not_change_the_kind() -> None:
             "upstream_timeout",
         ),
         (text("middleware.go", "panic recovered", 'error="boom"'), "unhandled_exception"),
+        (text("pool.go", "panic in routine", 'panic="i/o timeout"'), "unhandled_exception"),
+        (
+            text("hooks.go", "panic in OnTraffic", "panic=boom", 'traceback="goroutine 1 [running]:\\n"'),
+            "unhandled_exception",
+        ),
+        (text("event.go", "plugin event handler panic", "error=boom", "event_payload={}"), "unhandled_exception"),
+        (json_line("panic in routine", panic="boom"), "unhandled_exception"),
         (json_line("failed to update the master", error="i/o timeout"), "upstream_timeout"),
         (json_line("PluginDaemonInternalServerError", error="killed by timeout", traceback="x"), "upstream_timeout"),
         (json_line("panic recovered", error="boom"), "unhandled_exception"),

@@ -32,7 +32,7 @@ def test_every_template_is_found() -> None:
 
 def test_the_table_is_complete() -> None:
     areas = [ROUTES.information(template).area for template in ROUTES.templates]
-    assert len(areas) == 881
+    assert len(areas) == 911
     assert set(areas) == {"service_api", "web_app", "console", "files", "inner", "mcp", "trigger", "other"}
 
 
@@ -78,6 +78,7 @@ def test_the_table_is_complete() -> None:
             "/console/api/workspaces/current/plugin/tasks/{task_id}/delete/{identifier}",
         ),
         (b"/openapi/v1/apps/0f0e/tasks/7/events", "/openapi/v1/apps/{app_id}/tasks/{task_id}/events"),
+        (b"/openapi/v1/apps/0f0e/run", "/openapi/v1/apps/{app_id}/run"),
         (b"/openapi/v1/what/comes/next", "/openapi/v1/{path}"),
         (b"/v1/datasets/metadata/built-in", "/v1/datasets/metadata/built-in"),
         (b"/", "static"),
@@ -113,6 +114,7 @@ def test_a_decoded_path_is_not_decoded_again() -> None:
         ("/console/api/trial-apps/{app_id}/chat-messages", RouteInformation("console", "yes", "yes")),
         ("/console/api/agent/{agent_id}/chat-messages", RouteInformation("console", "maybe", "yes")),
         ("/openapi/v1/apps/{app_id}:run", RouteInformation("other", "yes", "yes")),
+        ("/openapi/v1/apps/{app_id}/run", RouteInformation("other", "yes", "yes")),
         ("/triggers/webhook/{webhook_id}", RouteInformation("trigger", "no", "no")),
         ("static", RouteInformation("other", "no", "no")),
         ("invalid", RouteInformation("other", "no", "no")),

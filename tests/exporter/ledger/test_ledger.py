@@ -91,6 +91,15 @@ def test_a_request_moves_its_series() -> None:
     assert histograms[c.HANDLER_DURATION]["s", "POST", "/v1/chat-messages"].total == 5 * SECOND
 
 
+def test_a_line_that_only_times_a_request_does_not_count_it() -> None:
+    timed = b.Request("POST", "/v1/chat-messages", "500", "", 0, 17, (SECOND,))
+    snapshot = entered(timed).snapshot(NOW)
+    assert not snapshot.counters[c.REQUESTS]
+    assert not snapshot.counters[c.FAILED_REQUESTS]
+    assert snapshot.counters[c.RESPONSE_BYTES] == {("s", "/v1/chat-messages"): 17}
+    assert list(snapshot.histograms[c.REQUEST_DURATION]) == [("s", "POST", "/v1/chat-messages", "500")]
+
+
 def test_bytes_that_are_not_known_make_no_series() -> None:
     ledger = entered(b.Request("GET", "/v1/info", "200"))
     assert ledger.snapshot(NOW).counters[c.RESPONSE_BYTES] == {}
