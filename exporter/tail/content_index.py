@@ -7,6 +7,7 @@ changes, however many generations are missing; and only if the file is new enoug
 import os
 import stat
 from collections.abc import Collection, Iterator
+from contextlib import closing, suppress
 
 from msgspec import Struct
 
@@ -85,16 +86,8 @@ class ContentIndex:
         """Return the digest of the first 32 bytes, b"" if the file is shorter or cannot be read."""
         signature, prefix = self._prefixes.get(file.path, (None, b""))
         if signature != file.signature:
-            try:
-                opened = open_log(file.path)
-            except OSError:
-                return b""
-            try:
-                found = Fingerprint.of(opened.read(0, PREFIX))
-            except (*FILE_ERRORS, Unpacking):
-                return b""
-            finally:
-                opened.close()
-            prefix = found.digest if found.length == PREFIX else b""
-            self._prefixes[file.path] = file.signature, prefix
+            prefix = b""
+            with suppress(*FILE_ERRORS, Unpacking), closing(open_log(file.path)) as opened:
+                prefix = Fingerprint.of(opened.read(0, PREFIX)).lookup_key
+                self._prefixes[file.path] = file.signature, prefix
         return prefix

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from exporter.tail.candidate import Candidate
 from exporter.tail.content_index import ContentIndex
 from exporter.tail.folder_listings import FolderListings, Listing
-from exporter.tail.position import PREFIX, Identity, Position, decoded
+from exporter.tail.position import Identity, Position, decoded
 from exporter.tail.rotated_names import expanded, is_numbered_before_ending, matching_names, rotated_names
 from parsers.values.numbers import SECOND
 
@@ -96,7 +96,7 @@ class SearchFolders:
     def _others(self, real: str, since: int, missing: Collection[Position]) -> Iterator[str]:
         """Yield files of any name that may have the bytes that were read of a missing generation."""
         read = [p for p in missing if p.tail.length]
-        prefixes = {p.prefix.digest for p in read if p.prefix.length == PREFIX}
+        prefixes = {p.prefix.lookup_key for p in read} - {b""}
         for folder in {self._folder, os.path.dirname(real)} | self._confirmed if read else ():
             yield from self._contents.paths_by_inode(folder, since, {p.inode for p in read})
             oldest = min(p.modified for p in read) // SECOND * SECOND

@@ -20,7 +20,7 @@ from exporter.tail.copies import copied_bytes
 from exporter.tail.file_opener import FileOpener
 from exporter.tail.generation import Event, FileState, Generation
 from exporter.tail.open_file import OpenFile, error_reason, identity_of
-from exporter.tail.position import PREFIX, Fingerprint, Position, Window
+from exporter.tail.position import Position, Window
 from exporter.tail.search import FoundFile
 from exporter.tail.window_reader import WindowReader
 
@@ -206,12 +206,10 @@ class Tracker:
 
     def _was_read(self, file: OpenFile) -> bool:
         """Return whether another path reads or has read this file, or one that this file is a copy of (B29)."""
-        index, prefix = self._source.index, Fingerprint.of(file.read(0, PREFIX))
+        index, size = self._source.index, file.size()
         if index.was_read(identity_of(file.stat()), file, self._table):
             return True
-        others = index.alike(prefix.digest, self._table) if prefix.length == PREFIX else []
-        size = file.size()
-        copied = copied_bytes(file, size, self.path, others)
+        copied = copied_bytes(file, size, self.path, index, self._table)
         return copied is None or copied == size > 0
 
     def _lose(self, generation: Generation) -> None:
