@@ -10,7 +10,6 @@ were named or not: `serve` never reads what was there before it. A file that was
 is an error, because then a part of it may have been left out.
 """
 
-import itertools
 import os
 import time
 from collections import defaultdict
@@ -26,15 +25,12 @@ from exporter.config.settings import SourceConfig
 from exporter.ledger.budgets import SEEN
 from exporter.ledger.state import State
 from exporter.persistence.checkpoint import Checkpoint
-from exporter.tail.content_index import ContentIndex
-from exporter.tail.context import LogContext, SourceContext
-from exporter.tail.file_reader import Lengths
 from exporter.tail.fingerprint import position_at, start_of
-from exporter.tail.folder_listings import FolderListings
 from exporter.tail.generation import FileState
+from exporter.tail.log_context import LogContext
 from exporter.tail.open_file import OpenFile, identity_of, open_log
 from exporter.tail.position import FINGERPRINT, Position
-from exporter.tail.table import GenerationIndex
+from exporter.tail.source_context import SourceContext
 from parsers.batch import Batch
 
 #: A rotated file may still grow for so many seconds: a program writes to it until it opens the new one.
@@ -166,12 +162,9 @@ class Adoption:
 
     def _positions(self, source: str) -> Iterator[tuple[str, Position]]:
         """The positions of a source by key: of its logs, and of all files that have rotated names now."""
-        folders, index = FolderListings(time.monotonic), GenerationIndex()
-        contents, numbers = ContentIndex(folders, index), itertools.count(1)
-        for log, settings in self._logs[source].items():
-            shared = SourceContext(
-                source, time.monotonic, numbers, folders, index, contents, Lengths(), settings.log_patterns
-            )
+        settings = next(iter(self._logs[source].values()))
+        shared = SourceContext(source, time.monotonic, settings.log_patterns)
+        for log in self._logs[source]:
             context = LogContext(log, shared, {})
             for position in self._end_positions(log, context):
                 generation = context.new(position, FileState.DONE)

@@ -44,16 +44,14 @@ class ContentIndex:
         self._known: dict[str, _Folder] = {}
         self._prefixes: dict[str, tuple[tuple[int, ...], bytes]] = {}
 
-    def paths_by_inode(self, folder: str, since: int, inodes: Collection[int]) -> Iterator[str]:
-        """Yield the paths of the files with these inodes, from a listing made after the stamp `since`."""
-        known = self._folder(folder, since)
-        yield from (known.by_inode[inode] for inode in inodes if inode in known.by_inode)
-
-    def paths_by_prefix(self, folder: str, since: int, prefixes: Collection[bytes], oldest: int) -> Iterator[str]:
-        """Yield the paths of the files whose first 32 bytes have one of these digests and whose mtime is at least
-        `oldest` (nanoseconds).
+    def paths(
+        self, folder: str, since: int, inodes: Collection[int], prefixes: Collection[bytes], oldest: int
+    ) -> Iterator[str]:
+        """Yield the paths of the files with one of these inodes, and of those whose first 32 bytes have one of these
+        digests and whose mtime is at least `oldest` (nanoseconds), from a listing made after the stamp `since`.
         """
         known = self._folder(folder, since)
+        yield from (known.by_inode[inode] for inode in inodes if inode in known.by_inode)
         while known.unread and known.unread[-1].modified >= oldest:
             file = known.unread.pop()
             known.by_prefix.setdefault(self._prefix(file), []).append(file.path)

@@ -9,9 +9,9 @@ import os
 
 from msgspec import structs
 
-from exporter.tail.context import LogContext
-from exporter.tail.fingerprint import head_matches, matches, position_at
+from exporter.tail.fingerprint import first_position, head_matches, matches, position_at
 from exporter.tail.generation import Event, FileState, Generation
+from exporter.tail.log_context import LogContext
 from exporter.tail.open_file import FILE_ERRORS, OpenFile, Unpacking, error_reason, identity_of, open_current
 from exporter.tail.position import FINGERPRINT, Identity, Position
 
@@ -182,19 +182,11 @@ class FileOpener:
             if not known.position.tail.length:  # else only its bytes can say whether it grew
                 known.position = structs.replace(known.position, size=found.st_size, modified=found.st_mtime_ns)
             return
-        generation = self._context.new(
-            Position(
-                path=self._context.quoted,
-                number=0,
-                device=identity[0],
-                inode=identity[1],
-                offset=found.st_size if self._from_end and not self._context.had_files else 0,
-                size=found.st_size,
-                modified=found.st_mtime_ns,
-                target=self._context.target(),
-            ),
-            FileState.MISSING,
+        offset = found.st_size if self._from_end and not self._context.had_files else 0
+        position = structs.replace(
+            first_position(found), offset=offset, size=found.st_size, target=self._context.target()
         )
+        generation = self._context.new(position, FileState.MISSING)
         generation.must_post = True
         if self._context.had_files:
             generation.count(rotations=1)

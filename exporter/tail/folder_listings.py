@@ -20,7 +20,7 @@ class Listing(Struct, frozen=True):
 
     `inodes` maps each name to its inode, negative for a symbolic link. `names` are sorted. `folders` are the names of
     subfolders. `names_moved`: names changed while the folder was listed, so the listing may lack a file. `stamp`
-    orders listings and looks at paths.
+    orders listings and looks at paths. `matched` caches the paths that a part of a glob matches.
     """
 
     device: int
@@ -29,6 +29,7 @@ class Listing(Struct, frozen=True):
     folders: list[str]
     names_moved: bool
     stamp: int
+    matched: dict[str, list[str]] = {}
 
     def is_unfinished(self, name: str) -> bool:
         """Return whether gzip is still writing this `.gz`, because the original is beside it (B25)."""

@@ -46,8 +46,6 @@ def matching_names(pattern: str, log: str, names: Sequence[str]) -> list[str]:
     """Return the sorted names that match a log pattern (without its folder) for a log, also with `.gz` behind them."""
     wanted = expanded(pattern, log)
     begins = re.split(r"[*?\[]", wanted, maxsplit=1)[0]
-    if not glob.has_magic(wanted):
-        begins = wanted
     plain, packed = (re.compile(fnmatch.translate(each)) for each in (wanted, wanted + ".gz"))
     return [name for name in _beginning_with(begins, names) if plain.match(name) or packed.match(name)]
 

@@ -7,7 +7,6 @@ A poll costs one listing per folder and one stat per file: nothing more is done 
 read to its end. All paths are looked at before the searches start, so that one listing per folder serves all searches.
 """
 
-import itertools
 import logging
 import os
 import threading
@@ -16,17 +15,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from exporter.tail.content_index import ContentIndex
-from exporter.tail.context import SourceContext
 from exporter.tail.encoding import EncodingLogger
 from exporter.tail.file_reader import Lengths
 from exporter.tail.first_pass import FirstPass
-from exporter.tail.folder_listings import FolderListings
 from exporter.tail.open_file import stat_signature
 from exporter.tail.position import Position, Window, decoded, encoded
 from exporter.tail.read_errors import ReadErrors
 from exporter.tail.recognition import Recognition
-from exporter.tail.table import GenerationIndex
+from exporter.tail.source_context import SourceContext
 from exporter.tail.time_zones import EventTimeCheck
 from exporter.tail.tracker import Tracker
 from exporter.tail.tracker_set import TrackerSet
@@ -94,14 +90,9 @@ class Source:
         self._settings, self._ledger, self._clock = settings, ledger, clock
         self._poll_interval = poll_interval
         stored = ledger.positions(settings.name)
-        numbers = itertools.count(1 + max((p.number for p in stored.values()), default=0))
-        self._folders = FolderListings(clock)
-        index = GenerationIndex()
-        contents = ContentIndex(self._folders, index)
+        first_number = 1 + max((p.number for p in stored.values()), default=0)
         lengths = Lengths(line_length, settings.parser.joined)
-        self._context = SourceContext(
-            settings.name, clock, numbers, self._folders, index, contents, lengths, settings.log_patterns
-        )
+        self._context = SourceContext(settings.name, clock, settings.log_patterns, lengths, first_number)
         searched_before = map(decoded, ledger.searched_paths(settings.name))
         self._trackers = TrackerSet(settings.paths, self._context, stored, list(searched_before), start_at == "end")
         self._first_pass = FirstPass()
@@ -177,7 +168,7 @@ class Source:
         """Read at most one window of each file that has more, has changed, or is due. Return whether there is more."""
         now = self._clock()
         if self._next_poll is None or now >= self._next_poll:
-            self._folders.begin_poll()
+            self._context.folders.begin_poll()
             for path in self._trackers.update(is_first=self._next_poll is None):
                 self._read_errors.forget(path)
             if self._next_poll is None:

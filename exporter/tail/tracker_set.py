@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from exporter.tail.context import SourceContext
 from exporter.tail.globs import Globs
 from exporter.tail.position import Position, decoded
+from exporter.tail.source_context import SourceContext
 from exporter.tail.tracker import Tracker
 
 

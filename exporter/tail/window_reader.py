@@ -5,11 +5,11 @@ import os
 
 from msgspec import structs
 
-from exporter.tail.context import LogContext
 from exporter.tail.copies import copied_bytes
 from exporter.tail.file_reader import Truncated
 from exporter.tail.fingerprint import position_at, start_of
 from exporter.tail.generation import Event, FileState, Generation
+from exporter.tail.log_context import LogContext
 from exporter.tail.open_file import FILE_ERRORS, Unpacking, error_reason, identity_of, open_current
 from exporter.tail.position import NO_EVENTS, PREFIX, Position, Window
 from exporter.tail.search import STILL
