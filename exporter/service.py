@@ -137,7 +137,7 @@ class Service:
         with self._ending_first_pass:
             is_late = time.monotonic() >= self._deadline
             if not self._first_pass.is_set() and (
-                is_late or all(source.first_pass_done() for source in self._supervisor)
+                is_late or all(source.first_pass.is_done() for source in self._supervisor)
             ):
                 self._committer.commit()  # each file's first position must survive a crash before the first scrape
                 self._first_pass.set()

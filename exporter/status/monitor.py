@@ -137,7 +137,9 @@ class StatusMonitor:
 
     def _progress(self) -> tuple[int, int]:
         """Of the bytes that existed at the start, how many are read, and how many there were."""
-        done, known = (sum(column) for column in zip((0, 0), *(s.progress() for s in self._sources), strict=True))
+        done, known = (
+            sum(column) for column in zip((0, 0), *(s.first_pass.progress() for s in self._sources), strict=True)
+        )
         return done, known
 
     def _run(self) -> None:

@@ -7,7 +7,6 @@ A poll costs one listing per folder and one stat per file: nothing more is done 
 read to its end. All paths are looked at before the searches start, so that one listing per folder serves all searches.
 """
 
-import logging
 import os
 import threading
 import time
@@ -31,8 +30,6 @@ from exporter.tail.validation import MalformedError, is_built_in, validate_batch
 from exporter.tail.wake import Wake
 from parsers.batch import Batch
 from parsers.parser import Parser
-
-_log = logging.getLogger(__name__)
 
 #: Length in bytes of the example of an unparsed line.
 _EXAMPLE = 200
@@ -70,7 +67,7 @@ class LedgerPort(Protocol):
 
 
 class Source:
-    """Reads one source.
+    """Reads one source. `first_pass` and `recognition` say how far it was read at first, and whether the parser fits.
 
     `errors` counts read errors by reason, each error once as long as it lasts. `busy_with` is the path that is looked
     at or read at the moment. `clock` is monotonic, in seconds; `poll_interval` is in seconds, `line_length` in bytes.
@@ -95,11 +92,11 @@ class Source:
         self._context = SourceContext(settings.name, clock, settings.log_patterns, lengths, first_number)
         searched_before = map(decoded, ledger.searched_paths(settings.name))
         self._trackers = TrackerSet(settings.paths, self._context, stored, list(searched_before), start_at == "end")
-        self._first_pass = FirstPass()
+        self.first_pass = FirstPass()
         self._has_set_searched = False
         self._unparsed = UnparsedLogger(settings.name, clock)
-        self._recognition = Recognition(settings.name, settings.parser.ignores_continuations(), clock)
-        self._event_times = EventTimeCheck(settings.parser, time.time, self._warn)
+        self.recognition = Recognition(settings.name, settings.parser.ignores_continuations(), clock)
+        self._event_times = EventTimeCheck(settings.name, settings.parser, time.time)
         self._read_errors = ReadErrors(settings.name, self.errors)
         self._encodings = EncodingLogger(settings.name)
         self._ready: list[Tracker] = []
@@ -122,11 +119,6 @@ class Source:
         return "" in errors and errors <= {"", "missing"}
 
     @property
-    def recognised(self) -> bool:
-        """Return whether the lines begin records of the parser."""
-        return self._recognition.is_recognised
-
-    @property
     def lag(self) -> int:
         """Return the number of known bytes that are not posted yet."""
         return sum(tracker.lag for tracker in self._trackers.present)
@@ -141,14 +133,6 @@ class Source:
         """Return the folders to watch for changes."""
         found = {os.path.dirname(tracker.path) for tracker in self._trackers.present}
         return (*found, *{os.path.dirname(path) for path in self._settings.paths} - found)
-
-    def first_pass_done(self) -> bool:
-        """Return whether all files were read up to their sizes at the start. Unreadable files do not count."""
-        return self._first_pass.is_done()
-
-    def progress(self) -> tuple[int, int]:
-        """Return how many of the bytes found at the start were read, and how many were found."""
-        return self._first_pass.progress()
 
     def run(self, stop: threading.Event, wake: Wake) -> None:
         """Run the source on the current thread until `stop` is set."""
@@ -172,8 +156,8 @@ class Source:
             for path in self._trackers.update(is_first=self._next_poll is None):
                 self._read_errors.forget(path)
             if self._next_poll is None:
-                self._first_pass.begin(tracker.path for tracker in self._trackers)
-            self._recognition.check()
+                self.first_pass.begin(tracker.path for tracker in self._trackers)
+            self.recognition.check()
             self._next_poll = now + self._poll_interval
             self._ready = self._changed()
         else:
@@ -186,7 +170,7 @@ class Source:
                 return False
         self._ready = [tracker for tracker in self._ready if not self._stop.is_set() and self._step(tracker)]
         self.busy_with = ""
-        if not self._has_set_searched and self.first_pass_done():
+        if not self._has_set_searched and self.first_pass.is_done():
             self._ledger.set_searched_paths(self.name, map(encoded, self._settings.paths))
             self._has_set_searched = True
         return bool(self._ready)
@@ -217,18 +201,18 @@ class Source:
         if not tracker.is_forgotten:
             self._read_errors.update(tracker.path, tracker.error)
         if window is not None or not tracker.has_more:
-            self._first_pass.measure(tracker.path, tracker.lag)
+            self.first_pass.measure(tracker.path, tracker.lag)
         if window is None or batch is None:
             if not (tracker.waits or tracker.has_more):
-                self._first_pass.finish(tracker.path)
+                self.first_pass.finish(tracker.path)
             return tracker.has_more
         position = self._ledger.post(window, batch)
         tracker.acknowledge(position, batch.consumed)
         self._unparsed.record(batch)
         if not (batch.skip or window.position.skip_streams):  # pieces of a dropped record are ignored lines
-            self._recognition.add(batch)
-        self._event_times.look(window.data, batch.last_at, self.first_pass_done() and not tracker.backlog)
-        self._first_pass.read(tracker.path, batch.consumed)
+            self.recognition.add(batch)
+        self._event_times.look(window.data, batch.last_at, self.first_pass.is_done() and not tracker.backlog)
+        self.first_pass.read(tracker.path, batch.consumed)
         return True
 
     def _batch(self, tracker: Tracker, window: Window) -> Batch | None:
@@ -251,6 +235,3 @@ class Source:
             tracker.error = f"parser: {type(error).__name__}{detail}"
             return None
         return batch
-
-    def _warn(self, sentence: str) -> None:
-        _log.warning("source %s: %s", self.name, sentence)
