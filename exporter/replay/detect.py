@@ -79,14 +79,9 @@ def detect(sample: bytes, candidates: Iterable[Guess]) -> tuple[Guess, Batch] | 
 
 
 def _best(sample: bytes, candidates: Iterable[Guess]) -> tuple[Guess, Batch] | None:
-    best: tuple[Guess, Batch] | None = None
-    best_size = 0, 0
-    for guess in candidates:
-        batch = guess.parser.parse(sample, final=True)
-        size = record_count(batch), batch.observed
-        if batch.observed and (best is None or size > best_size):
-            best, best_size = (guess, batch), size
-    return best
+    parsed = ((guess, guess.parser.parse(sample, final=True)) for guess in candidates)
+    found = ((guess, batch) for guess, batch in parsed if batch.observed)
+    return max(found, key=lambda each: (record_count(each[1]), each[1].observed), default=None)
 
 
 def _derived_guesses(sample: bytes, tried: Iterable[Guess]) -> Iterator[Guess]:

@@ -1,7 +1,9 @@
 """The event times of a log: its first one, and the first and last ones of each source of a replay."""
 
 import re
+from bisect import bisect_left
 from datetime import UTC, datetime
+from functools import cache
 
 from msgspec import Struct
 
@@ -20,21 +22,16 @@ def first_time(parser: Parser, sample: bytes) -> int | None:
     """
     ends = [newline.end() for newline in re.finditer(rb"\n", sample)] or [len(sample)]
 
+    @cache
     def newest(lines: int) -> int | None:
         return parser.parse(sample[: ends[lines - 1]], final=True).last_at
 
-    without, lines = 0, 1
-    while (found := newest(lines)) is None:
+    lines = 1
+    while newest(lines) is None:
         if lines == len(ends):
             return None
-        without, lines = lines, min(2 * lines, len(ends))
-    while lines - without > 1:
-        middle = (without + lines) // 2
-        if (at := newest(middle)) is None:
-            without = middle
-        else:
-            lines, found = middle, at
-    return found
+        lines = min(2 * lines, len(ends))
+    return newest(bisect_left(range(lines), True, max(1, lines // 2), key=lambda n: newest(n) is not None))
 
 
 class EventTimes(Struct):

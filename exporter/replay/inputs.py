@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
 from importlib import import_module
-from io import BufferedReader, RawIOBase
+from io import BufferedReader, BytesIO, RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -57,15 +57,10 @@ def open_input(name: str, on_damage: Callable[[str], None] | None = None) -> Ite
         sample = filled(take, SAMPLE_BYTES)
         if encoding := encoding_of(sample):
             raise InputError(f"{address(name)}: is {encoding}; {remedy(encoding)}")
-        waiting = [sample]
+        begin = BytesIO(sample)
 
         def read(size: int) -> bytes:
-            if not waiting:
-                return take(size)
-            head = waiting.pop()
-            if head[size:]:
-                waiting.append(head[size:])
-            return head[:size] or take(size)
+            return begin.read(size) or take(size)
 
         descriptor, size, is_stream = _kind(file, name)
         yield Input(sample.removeprefix(UTF_8_BOM), read, descriptor, None if is_packed else size, is_stream)

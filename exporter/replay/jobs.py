@@ -110,7 +110,7 @@ def run(
     with Reader(jobs, plan_of(ledger, line_length, span.boundaries), listener, workers) as reader:
         for number in range(len(jobs)):
             for source, each, postings in reader.read(number):
-                counted = span.holds(each.at)
+                counted = span.contains(each.at)
                 if counted:
                     ledger.enter_slice(source, each, postings)
                 yield Step(source, each.batch, counted)

@@ -70,7 +70,7 @@ class ContentIndex:
 
     def _files_not_read(self, folder: str, listing: Listing) -> Iterator[_File]:
         for name, inode in listing.inodes.items():
-            if listing.is_unfinished(name) or self._index.is_open((listing.device, inode)):
+            if listing.is_unfinished(name) or self._index.is_open((listing.signature[0], inode)):
                 continue
             path = os.path.join(folder, name)
             try:
