@@ -28,8 +28,8 @@ from exporter.persistence.committer import Committer
 from exporter.process.fd_limit import raise_fd_limit
 from exporter.status.monitor import Lifecycle, StatusMonitor
 from exporter.status.rows import Status
-from exporter.tail.source import LedgerPort, SourceSettings
-from exporter.tail.supervisor import SourceOptions, Supervisor
+from exporter.tail.source import LedgerPort, SourceOptions, SourceSettings
+from exporter.tail.supervisor import Supervisor
 from exporter.web.listener import Listener
 
 _log = logging.getLogger(__name__)
@@ -147,7 +147,6 @@ class Service:
             return self._first_pass.is_set()
 
     def metrics(self, content_type: str, created: bool, names: frozenset[str]) -> bytes:
-        self._supervisor.count_errors()
         return self._committer.text(ScrapeOptions(content_type, created, names))
 
     def health(self) -> Mapping[str, Any]:
@@ -174,8 +173,8 @@ class Service:
         self._ledger.open(settings.name, parse)
         return self._monitor.observed_ledger(settings)
 
-    def _count_error(self, source: str, reason: str, count: int) -> None:
-        self._ledger.count(c.SOURCE_ERRORS, (source, reason), count)
+    def _count_error(self, source: str, reason: str) -> None:
+        self._ledger.count(c.SOURCE_ERRORS, (source, reason))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         state, warnings = checkpoint.load()

@@ -157,7 +157,7 @@ class FileOpener:
         """Detect a power loss: the same file is shorter than what was posted, and no complete copy exists (C33)."""
         size = file.size()
         is_same = 0 < position.head.length <= size < position.offset and head_matches(file, position)
-        return is_same and not self._search.is_copied(self._context.look_stamp, position, identity_of(file.stat()))
+        return is_same and not self._search.is_copied(file, position)
 
     def _was_moved(self, file: OpenFile, generation: Generation) -> bool:
         """Detect a move to another disk while the exporter was down: another inode has all bytes that were read, and
@@ -165,11 +165,7 @@ class FileOpener:
         """
         position = generation.position
         is_whole = generation.restored and position.tail.length == FINGERPRINT and not position.compressed
-        return (
-            is_whole
-            and matches(file, position)
-            and not self._search.is_copied(self._context.look_stamp, position, identity_of(file.stat()))
-        )
+        return is_whole and matches(file, position) and not self._search.is_copied(file, position)
 
     def _on_unreadable(self, found: os.stat_result, now: float) -> None:
         """Remember the identity of a file that may not be opened. It is read once that is permitted, even if it has

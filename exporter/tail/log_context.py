@@ -16,9 +16,8 @@ from exporter.tail.table import GenerationTable, positions
 class LogContext:
     """What the modules that follow one path share: its table of generations, its search, and their flags.
 
-    `look_stamp` is the stamp of the last look at the path; only folder listings made after it are used. `had_files`:
-    the path has named a file before, in this process or an earlier one. `has_more`: the next window may be requested
-    at once. `awaits_copy_check`: a file is not read until the tail knows that it is no copy.
+    `had_files`: the path has named a file before, in this process or an earlier one. `has_more`: the next window may be
+    requested at once. `awaits_copy_check`: a file is not read until the tail knows that it is no copy.
     """
 
     def __init__(self, path: str, source: SourceContext, stored: Mapping[str, Position]) -> None:
@@ -28,7 +27,6 @@ class LogContext:
             state = FileState.DONE if position.done else FileState.MISSING
             self.table.add(Generation(key, position, state, restored=not position.done))
         self.search = Search(self.table, source.index, SearchFolders(path, source), self.new)
-        self.look_stamp = 0
         self.had_files = bool(stored)
         self.has_more = self.awaits_copy_check = False
 

@@ -35,7 +35,7 @@ class Search:
     """The search for generations of one path. `new` makes an unseen generation from its position and state.
 
     `renamed`: unseen generations were renamed, rather than copied and truncated. `is_unpacking`: the next look can be
-    made at once.
+    made at once. `look_stamp` is the stamp of the last look at the path; only folder listings made after it are used.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class Search:
     ) -> None:
         self.renamed = True
         self.is_unpacking = False
+        self.look_stamp = 0
         self._table, self._index, self._folders, self._new = table, index, folders, new
         known = positions(table)
         # The ledger has everything with an older mtime (nanoseconds), or it existed before the first look at the path.
         self._known_until = max((p.modified for p in known), default=0)
         self._deadlines = SearchDeadlines(bool(known))
-        self._names_moved = self._is_unseen_undecided = False
+        self._names_moved = self._is_unseen_undecided = self._waits_for_unseen = False
         self._undecided: set[Identity] = set()
-        self._growing: set[Identity] = set()
-        self._size_since: dict[tuple[Identity, int], float] = {}
+        self._sizes: dict[Identity, tuple[int, float]] = {}
         self._rejected: dict[Identity, Candidate] = {}
         self._unpacking: dict[Candidate, OpenFile] = {}
 
@@ -102,7 +102,7 @@ class Search:
         """Return whether an older generation may still be found: a small file may be an unfinished copy, or names moved
         while they were listed, so that a file may have been overlooked.
         """
-        return self._names_moved or bool(self._growing)
+        return self._names_moved or self._waits_for_unseen
 
     @property
     def has_ended(self) -> bool:
@@ -113,24 +113,24 @@ class Search:
         """Return whether the last look found this file under a rotated name, or may have overlooked it."""
         return self._names_moved or identity in self._folders.present
 
-    def is_copied(self, since: int, position: Position, but: Identity) -> bool:
-        """Return whether a file other than `but` has all bytes up to the position."""
-        for candidate in self._folders.candidates(since, (position,)):
-            if candidate.identity == but:
+    def is_copied(self, file: OpenFile, position: Position) -> bool:
+        """Return whether another file has all bytes up to the position."""
+        for candidate in self._folders.candidates(self.look_stamp, (position,)):
+            if candidate.identity == identity_of(file.stat()):
                 continue
-            with suppress(*FILE_ERRORS), closing(open_log(candidate.path)) as file:
+            with suppress(*FILE_ERRORS), closing(open_log(candidate.path)) as other:
                 while True:
                     with suppress(Unpacking):
-                        if matches(file, position):
+                        if matches(other, position):
                             return True
                         break
         return False
 
-    def find(self, now: float, since: int, named: bool) -> Iterator[tuple[Generation, OpenFile]]:
+    def find(self, now: float, named: bool) -> Iterator[tuple[Generation, OpenFile]]:
         """Yield the generations that were found, with their open files, the oldest first.
 
         An unseen generation is not in the table. The caller must open each before it requests the next.
-        `named`: the path names a file that can be read. Listings are made after the stamp `since`.
+        `named`: the path names a file that can be read.
         """
         self._deadlines.extend(now, named)
         unseen = self._deadlines.is_searching_unseen or self._is_unseen_undecided
@@ -139,9 +139,9 @@ class Search:
         self._names_moved = self.is_unpacking = False
         if not (self._table.missing or unseen):
             return
+        self._waits_for_unseen = False
         self._undecided.clear()
-        self._growing.clear()
-        has_found, present = False, self._look(since)
+        has_found, present = False, self._look()
         for candidate in present:
             identity = candidate.identity
             is_read = self._is_open(identity) or self._index.is_open(identity, self._table)
@@ -174,7 +174,7 @@ class Search:
             file.close()
         self._unpacking.clear()
 
-    def _look(self, since: int) -> list[Candidate]:
+    def _look(self) -> list[Candidate]:
         """List the candidates. Files with the inode of a missing generation come first: the others may be copies.
 
         A packed file is none of them: it was made when the inode was free again.
@@ -182,7 +182,7 @@ class Search:
         for generation in self._table.opened:
             self._folders.confirm(generation.opened.file.folder())
         missing = positions(self._table.missing)
-        present = self._folders.candidates(since, missing)
+        present = self._folders.candidates(self.look_stamp, missing)
         self._names_moved = self._folders.names_moved
         read = {(p.identity, p.compressed) for p in missing if p.tail.length}
         return sorted(present, key=lambda each: ((each.identity, each.is_packed) not in read, not each.rotated))
@@ -272,11 +272,10 @@ class Search:
 
     def _may_grow(self, candidate: Candidate, size: int, now: float) -> bool:
         """Return whether the file had another size less than STILL seconds ago: it may be an unfinished copy."""
-        seen = candidate.identity, size
-        self._size_since = {k: since for k, since in self._size_since.items() if k[0] != seen[0] or k == seen}
-        return now - self._size_since.setdefault(seen, now) < STILL
+        known, since = self._sizes.get(candidate.identity, (size, now))
+        self._sizes[candidate.identity] = size, since if known == size else now
+        return known != size or now - since < STILL
 
     def _mark_undecided(self, identity: Identity, unseen: bool) -> None:
         self._undecided.add(identity)
-        if unseen:
-            self._growing.add(identity)
+        self._waits_for_unseen |= unseen

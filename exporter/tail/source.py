@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from msgspec import Struct
+
 from exporter.tail.encoding import EncodingLogger
 from exporter.tail.file_reader import Lengths
 from exporter.tail.first_pass import FirstPass
@@ -54,6 +56,16 @@ class SourceSettings(Protocol):
     def log_patterns(self) -> tuple[str, ...]: ...
 
 
+class SourceOptions(Struct, frozen=True):
+    """All options of a source. If they are equal, the source keeps running. `poll_interval` is in seconds,
+    `line_length` in bytes.
+    """
+
+    settings: SourceSettings
+    poll_interval: float = 1.0
+    line_length: int = 1 << 20
+
+
 class LedgerPort(Protocol):
     """What a source needs of the ledger. `post` returns the position after the consumed bytes."""
 
@@ -69,26 +81,26 @@ class LedgerPort(Protocol):
 class Source:
     """Reads one source. `first_pass` and `recognition` say how far it was read at first, and whether the parser fits.
 
-    `errors` counts read errors by reason, each error once as long as it lasts. `busy_with` is the path that is looked
-    at or read at the moment. `clock` is monotonic, in seconds; `poll_interval` is in seconds, `line_length` in bytes.
+    `errors` counts read errors by reason, each error once as long as it lasts; `count_error` gets the source and the
+    reason of each. `busy_with` is the path that is looked at or read at the moment. `clock` is monotonic, in seconds.
     """
 
     def __init__(
         self,
-        settings: SourceSettings,
+        options: SourceOptions,
         ledger: LedgerPort,
         clock: Callable[[], float],
-        poll_interval: float = 1.0,
         start_at: str = "end",
-        line_length: int = 1 << 20,
+        count_error: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
+        settings = options.settings
         self.errors: Counter[str] = Counter()
         self.busy_with = ""
         self._settings, self._ledger, self._clock = settings, ledger, clock
-        self._poll_interval = poll_interval
+        self._poll_interval, self._report_error = options.poll_interval, count_error
         stored = ledger.positions(settings.name)
         first_number = 1 + max((p.number for p in stored.values()), default=0)
-        lengths = Lengths(line_length, settings.parser.joined)
+        lengths = Lengths(options.line_length, settings.parser.joined)
         self._context = SourceContext(settings.name, clock, settings.log_patterns, lengths, first_number)
         searched_before = map(decoded, ledger.searched_paths(settings.name))
         self._trackers = TrackerSet(settings.paths, self._context, stored, list(searched_before), start_at == "end")
@@ -97,7 +109,7 @@ class Source:
         self._unparsed = UnparsedLogger(settings.name, clock)
         self.recognition = Recognition(settings.name, settings.parser.ignores_continuations(), clock)
         self._event_times = EventTimeCheck(settings.name, settings.parser, time.time)
-        self._read_errors = ReadErrors(settings.name, self.errors)
+        self._read_errors = ReadErrors(settings.name, self._count_error)
         self._encodings = EncodingLogger(settings.name)
         self._ready: list[Tracker] = []
         self._next_poll: float | None = None
@@ -224,7 +236,7 @@ class Source:
         if window.kind or not window.data:
             return Batch(consumed=len(window.data))
         if self._encodings.record(tracker.path, window):
-            self.errors["encoding"] += 1
+            self._count_error("encoding")
         try:
             skip = window.position.skip_streams
             parser = self._settings.parser
@@ -235,3 +247,7 @@ class Source:
             tracker.error = f"parser: {type(error).__name__}{detail}"
             return None
         return batch
+
+    def _count_error(self, reason: str) -> None:
+        self.errors[reason] += 1
+        self._report_error(self.name, reason)

@@ -81,7 +81,6 @@ class GenerationTable:
         self._index = index
         self._by_state: dict[FileState, dict[str, Generation]] = {state: {} for state in FileState}
         self._to_post: dict[str, Generation] = {}
-        self.followed: Generation | None = None
 
     def __iter__(self) -> Iterator[Generation]:
         return iter([g for generations in self._by_state.values() for g in generations.values()])
@@ -90,9 +89,12 @@ class GenerationTable:
         return generation.key in self._by_state[generation.state]
 
     @property
+    def followed(self) -> Generation | None:
+        return next(iter(self._by_state[FileState.FOLLOWED].values()), None)
+
+    @property
     def opened(self) -> list[Generation]:
-        draining = [*self._by_state[FileState.DRAINING].values()]
-        return draining if self.followed is None else [*draining, self.followed]
+        return [*self._by_state[FileState.DRAINING].values(), *self._by_state[FileState.FOLLOWED].values()]
 
     @property
     def missing(self) -> list[Generation]:
@@ -122,8 +124,6 @@ class GenerationTable:
         if generation.state not in states:
             raise ValueError(f"{event.name} is no event for {generation.key}, which is {generation.state.name}")
         del self._by_state[generation.state][generation.key]
-        if generation is self.followed:
-            self.followed = None
         generation.state = target
         self._by_state[target][generation.key] = generation
         if target not in OPEN:
@@ -180,12 +180,8 @@ class GenerationTable:
         return next((entries[key] for entries in self._by_state.values() if key in entries), None)
 
     def _update(self, generation: Generation) -> None:
-        if generation.state is FileState.FOLLOWED:
-            self.followed = generation
-        is_closed = generation.state not in OPEN
-        if is_closed and (
-            generation.must_post or generation.events != NO_EVENTS or generation.state is FileState.DROPPED
-        ):
+        is_dropped = generation.state is FileState.DROPPED
+        if is_dropped or (generation.state not in OPEN and (generation.must_post or generation.events != NO_EVENTS)):
             self._to_post[generation.key] = generation
         else:
             self._to_post.pop(generation.key, None)

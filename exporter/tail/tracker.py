@@ -93,7 +93,7 @@ class Tracker:
             found = os.stat(self.path)
         except OSError as failure:
             error = error_reason(failure)
-        self._context.look_stamp = self._source.folders.next_stamp()
+        self._search.look_stamp = self._source.folders.next_stamp()
         self._opener.first_look(found, error)
         followed = self._table.followed
         if found is not None and (followed is None or followed.position.identity != identity_of(found)):
@@ -173,7 +173,7 @@ class Tracker:
             self.quiet_signature = followed.opened.signature
 
     def _search_files(self, now: float) -> None:
-        for generation, file in self._search.find(now, self._context.look_stamp, not self.error):
+        for generation, file in self._search.find(now, not self.error):
             try:
                 self._insert(generation, file, now)
             except OSError:  # the next look finds the file again

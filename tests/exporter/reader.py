@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from exporter.tail.position import Position, Window
-from exporter.tail.source import Source
+from exporter.tail.source import Source, SourceOptions
 from parsers.batch import Batch, Failure
 from parsers.parser import Parser
 
@@ -84,12 +84,13 @@ class Reader:
     ) -> None:
         self.ledger, self.now = MemoryLedger(), 1000.0
         self._settings = Settings("s", tuple(map(str, paths)), parser, **keys)  # type: ignore[arg-type]
-        self._options = {"start_at": start_at, "line_length": line_length}
+        self._start_at, self._line_length = start_at, line_length
         self.source: Source
         self.start()
 
     def start(self) -> None:
-        self.source = Source(self._settings, self.ledger, lambda: self.now, **self._options)  # type: ignore[arg-type]
+        options = SourceOptions(self._settings, line_length=self._line_length)
+        self.source = Source(options, self.ledger, lambda: self.now, self._start_at)
 
     def configure(self, *paths: Path | str) -> None:
         """Start again with other paths."""
