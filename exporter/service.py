@@ -28,7 +28,8 @@ from exporter.persistence.committer import Committer
 from exporter.process.fd_limit import raise_fd_limit
 from exporter.status.monitor import Lifecycle, StatusMonitor
 from exporter.status.rows import Status
-from exporter.tail.source import LedgerPort, SourceOptions, SourceSettings
+from exporter.tail.source import LedgerPort
+from exporter.tail.source_config import SourceConfig, SourceOptions
 from exporter.tail.supervisor import Supervisor
 from exporter.web.listener import Listener
 
@@ -168,10 +169,10 @@ class Service:
                 self._listener.url,
             )
 
-    def _open_ledger(self, settings: SourceSettings) -> LedgerPort:
-        parse = partial(settings.parser.parse_part, line_length=self._config.limits.line_length)
-        self._ledger.open(settings.name, parse)
-        return self._monitor.observed_ledger(settings)
+    def _open_ledger(self, source: SourceConfig) -> LedgerPort:
+        parse = partial(source.parser.parse_part, line_length=self._config.limits.line_length)
+        self._ledger.open(source.name, parse)
+        return self._monitor.observed_ledger(source)
 
     def _count_error(self, source: str, reason: str) -> None:
         self._ledger.count(c.SOURCE_ERRORS, (source, reason))

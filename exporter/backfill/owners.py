@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from exporter.config.settings import SourceConfig
 from exporter.tail.globs import Globs
 from exporter.tail.rotated_names import originals, rotated_names
 from exporter.tail.search_folders import SearchFolders
+from exporter.tail.source_config import SourceConfig
 from exporter.tail.source_context import SourceContext
 
 
@@ -27,7 +27,7 @@ class Owners:
         self._by_path: dict[str, Owner] = {}
         self._globs: list[tuple[SourceConfig, Globs]] = []
         for source in sources:
-            context = SourceContext(source.name, time.monotonic, source.log_patterns)
+            context = SourceContext(source, time.monotonic)
             globs = Globs(source.paths, source.log_patterns, context.folders)
             self._globs.append((source, globs))
             for log in sorted(globs.paths()):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
-from exporter.config.settings import SourceConfig
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.postings import Postings
 from exporter.messages import address
@@ -24,6 +23,7 @@ from exporter.replay.span import Span
 from exporter.replay.workers import Workers
 from exporter.tail.globs import tailed
 from exporter.tail.permissions import log_problem
+from exporter.tail.source_config import SourceConfig
 from parsers.batch import Batch
 from parsers.parser import Parser
 from parsers.slices import Slice, SpanOf, later
@@ -67,7 +67,7 @@ def jobs_of(sources: Iterable[SourceConfig]) -> list[Job]:
     """The files that `serve` would tail now. Raises InputError for a source without a file or with an unusable one."""
     jobs = []
     for source in sources:
-        files = sorted(filter(os.path.lexists, tailed(source.paths, source.log_patterns)))
+        files = sorted(filter(os.path.lexists, tailed(source)))
         if not files:
             raise InputError(f'source "{source.name}": no file matches {", ".join(source.paths)}')
         for file in files:

@@ -9,14 +9,15 @@ from glob import has_magic
 
 from exporter.tail.folder_listings import FolderListings
 from exporter.tail.rotated_names import originals
+from exporter.tail.source_config import SourceConfig
 
 #: Endings that logrotate's `compresscmd` may produce. Only `.gz` files are searched for missing generations.
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z")
 
 
-def tailed(paths: Iterable[str], log_patterns: tuple[str, ...]) -> frozenset[str]:
+def tailed(source: SourceConfig) -> frozenset[str]:
     """Return the paths that `serve` tails: plain paths, and the matches of globs except rotated and packed files."""
-    return Globs(paths, log_patterns, FolderListings(time.monotonic)).paths()
+    return Globs(source.paths, source.log_patterns, FolderListings(time.monotonic)).paths()
 
 
 class Globs:

@@ -26,7 +26,7 @@ class SearchFolders:
     """
 
     def __init__(self, path: str, source: SourceContext) -> None:
-        self._path, self._log_patterns = path, source.log_patterns
+        self._path, self._log_patterns = path, source.config.log_patterns
         self._folders, self._contents = source.folders, source.contents
         self._folder, self._name = os.path.split(path)
         self._confirmed: set[str] = set()

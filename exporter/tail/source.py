@@ -14,15 +14,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from msgspec import Struct
-
 from exporter.tail.encoding import EncodingLogger
-from exporter.tail.file_reader import Lengths
 from exporter.tail.first_pass import FirstPass
 from exporter.tail.open_file import stat_signature
 from exporter.tail.position import Position, Window, decoded, encoded
 from exporter.tail.read_errors import ReadErrors
 from exporter.tail.recognition import Recognition
+from exporter.tail.source_config import SourceOptions
 from exporter.tail.source_context import SourceContext
 from exporter.tail.time_zones import EventTimeCheck
 from exporter.tail.tracker import Tracker
@@ -31,39 +29,12 @@ from exporter.tail.unparsed_log import UnparsedLogger
 from exporter.tail.validation import MalformedError, is_built_in, validate_batch
 from exporter.tail.wake import Wake
 from parsers.batch import Batch
-from parsers.parser import Parser
 
 #: Length in bytes of the example of an unparsed line.
 _EXAMPLE = 200
 
 #: Kinds of windows that are one unparsed line; the other kinds are no line at all.
 _UNPARSED = ("too_long", "unterminated")
-
-
-class SourceSettings(Protocol):
-    """What a source needs of its `[[source]]` table. Paths and globs are absolute."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def paths(self) -> tuple[str, ...]: ...
-
-    @property
-    def parser(self) -> Parser: ...
-
-    @property
-    def log_patterns(self) -> tuple[str, ...]: ...
-
-
-class SourceOptions(Struct, frozen=True):
-    """All options of a source. If they are equal, the source keeps running. `poll_interval` is in seconds,
-    `line_length` in bytes.
-    """
-
-    settings: SourceSettings
-    poll_interval: float = 1.0
-    line_length: int = 1 << 20
 
 
 class LedgerPort(Protocol):
@@ -93,31 +64,30 @@ class Source:
         start_at: str = "end",
         count_error: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
-        settings = options.settings
+        config = options.config
         self.errors: Counter[str] = Counter()
         self.busy_with = ""
-        self._settings, self._ledger, self._clock = settings, ledger, clock
+        self._config, self._ledger, self._clock = config, ledger, clock
         self._poll_interval, self._report_error = options.poll_interval, count_error
-        stored = ledger.positions(settings.name)
+        stored = ledger.positions(config.name)
         first_number = 1 + max((p.number for p in stored.values()), default=0)
-        lengths = Lengths(options.line_length, settings.parser.joined)
-        self._context = SourceContext(settings.name, clock, settings.log_patterns, lengths, first_number)
-        searched_before = map(decoded, ledger.searched_paths(settings.name))
-        self._trackers = TrackerSet(settings.paths, self._context, stored, list(searched_before), start_at == "end")
+        self._context = SourceContext(config, clock, options.line_length, first_number)
+        searched_before = map(decoded, ledger.searched_paths(config.name))
+        self._trackers = TrackerSet(self._context, stored, list(searched_before), start_at == "end")
         self.first_pass = FirstPass()
         self._has_set_searched = False
-        self._unparsed = UnparsedLogger(settings.name, clock)
-        self.recognition = Recognition(settings.name, settings.parser.ignores_continuations(), clock)
-        self._event_times = EventTimeCheck(settings.name, settings.parser, time.time)
-        self._read_errors = ReadErrors(settings.name, self._count_error)
-        self._encodings = EncodingLogger(settings.name)
+        self._unparsed = UnparsedLogger(config.name, clock)
+        self.recognition = Recognition(config.name, config.parser.ignores_continuations(), clock)
+        self._event_times = EventTimeCheck(config.name, config.parser, time.time)
+        self._read_errors = ReadErrors(config.name, self._count_error)
+        self._encodings = EncodingLogger(config.name)
         self._ready: list[Tracker] = []
         self._next_poll: float | None = None
         self._stop = threading.Event()
 
     @property
     def name(self) -> str:
-        return self._settings.name
+        return self._config.name
 
     @property
     def files(self) -> int:
@@ -144,7 +114,7 @@ class Source:
     def folders(self) -> tuple[str, ...]:
         """Return the folders to watch for changes."""
         found = {os.path.dirname(tracker.path) for tracker in self._trackers.present}
-        return (*found, *{os.path.dirname(path) for path in self._settings.paths} - found)
+        return (*found, *{os.path.dirname(path) for path in self._config.paths} - found)
 
     def run(self, stop: threading.Event, wake: Wake) -> None:
         """Run the source on the current thread until `stop` is set."""
@@ -183,7 +153,7 @@ class Source:
         self._ready = [tracker for tracker in self._ready if not self._stop.is_set() and self._step(tracker)]
         self.busy_with = ""
         if not self._has_set_searched and self.first_pass.is_done():
-            self._ledger.set_searched_paths(self.name, map(encoded, self._settings.paths))
+            self._ledger.set_searched_paths(self.name, map(encoded, self._config.paths))
             self._has_set_searched = True
         return bool(self._ready)
 
@@ -239,7 +209,7 @@ class Source:
             self._count_error("encoding")
         try:
             skip = window.position.skip_streams
-            parser = self._settings.parser
+            parser = self._config.parser
             batch = parser.parse_part(window.data, window.final, skip, self._context.lengths.line)
             validate_batch(window, batch, is_built_in(parser))
         except Exception as error:  # a third-party parser may raise anything

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 
-from exporter.tail.source import LedgerPort, Source, SourceOptions, SourceSettings
+from exporter.tail.source import LedgerPort, Source
+from exporter.tail.source_config import SourceConfig, SourceOptions
 from exporter.tail.wake import FolderWatcher, Wake
 
 _log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class Supervisor:
     """
 
     def __init__(
-        self, ledger_of: Callable[[SourceSettings], LedgerPort], count_error: Callable[[str, str], None]
+        self, ledger_of: Callable[[SourceConfig], LedgerPort], count_error: Callable[[str, str], None]
     ) -> None:
         self._ledger_of, self._count_error = ledger_of, count_error
         self._watch = FolderWatcher()
@@ -51,7 +52,7 @@ class Supervisor:
 
     def apply(self, wanted: Iterable[SourceOptions], start_at: str) -> None:
         """Stop removed sources, start new ones, and restart changed ones."""
-        options = {each.settings.name: each for each in wanted}
+        options = {each.config.name: each for each in wanted}
         self._end([each for name, each in self._running.items() if options.get(name) != each.options])
         for name, each in options.items():
             if name not in self._running:
@@ -64,7 +65,7 @@ class Supervisor:
         self._watch.stop()
 
     def _begin(self, options: SourceOptions, start_at: str) -> None:
-        name, ledger = options.settings.name, self._ledger_of(options.settings)
+        name, ledger = options.config.name, self._ledger_of(options.config)
         source = Source(options, ledger, time.monotonic, start_at, self._count_error)
         wake, stopping = Wake(), threading.Event()
         # A daemon thread, so that a source that hangs in a mount does not prevent the process from exiting.

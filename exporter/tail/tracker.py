@@ -157,7 +157,7 @@ class Tracker:
         known = None if self._context.has_more else self._table.next_to_post(waits)
         if known is None:
             return None
-        empty = Window(self._source.name, known.key, known.position, closes=known.position.done)
+        empty = Window(self._source.config.name, known.key, known.position, closes=known.position.done)
         return self._table.with_events(empty)
 
     def _publish(self, now: float) -> None:

@@ -88,7 +88,7 @@ class WindowReader:
                 return None
             reader.closing = self._is_finished(generation, now)
             if not reader.is_quiet(now):
-                window = reader.read(self._source.name, generation.key, generation.position)
+                window = reader.read(self._source.config.name, generation.key, generation.position)
             if not generation.position.offset and generation.state is FileState.FOLLOWED and reader.has_changed():
                 self._search_copy(now)
         except Truncated:

@@ -18,7 +18,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.config.settings import SourceConfig
 from exporter.ledger import postings
 from exporter.ledger.budgets import Budget
 from exporter.ledger.calendar import Spans
@@ -31,6 +30,7 @@ from exporter.replay.inputs import Input
 from exporter.replay.jobs import Job, Listener, run
 from exporter.replay.span import ALWAYS, Span
 from exporter.replay.workers import Workers
+from exporter.tail.source_config import SourceConfig
 from parsers.batch import Batch
 from parsers.envelope import ENVELOPES
 from parsers.nginx import Nginx

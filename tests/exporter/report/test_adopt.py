@@ -16,7 +16,8 @@ from exporter.config.loader import load
 from exporter.ledger.history import History
 from exporter.ledger.ledger import Ledger
 from exporter.persistence.checkpoint import Checkpoint, read_state
-from exporter.tail.source import Source, SourceOptions
+from exporter.tail.source import Source
+from exporter.tail.source_config import SourceOptions
 from tests.exporter.report.test_backfill import Series, series_of
 
 NOW = datetime.now(UTC).replace(microsecond=0)
