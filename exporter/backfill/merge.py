@@ -43,7 +43,7 @@ class Within(Struct, frozen=True):
 
 
 def merged(
-    jobs: Iterable[Job], plan: Plan, step: Steps, say: Callable[[str], None], workers: Workers | None
+    jobs: Iterable[Job], plan: Plan, step: Steps, say: Callable[[str], None], workers: Workers
 ) -> Iterator[tuple[int, Job, Slice, Postings | None]]:
     """The slices of all logs in the order of their steps: the end of the step, the job with its source, the slice and
     its postings.

@@ -64,7 +64,7 @@ def from_logs(
     query: Query,
     config: Config,
     listener: Listener,
-    workers: Workers | None,
+    workers: Workers,
     advance: Callable[[Step], None],
 ) -> Gathered:
     """The books of logs, which are read once. A book is a day, or an hour if the report is by hour.

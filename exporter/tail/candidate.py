@@ -36,6 +36,11 @@ class Candidate(Struct, frozen=True):
         return self.modified, -number_of(os.path.basename(self.path)), self.path
 
 
+def oldest_mtime(known_until: int, table: GenerationTable) -> int:
+    """Return the smallest mtime (nanoseconds, whole seconds) that a file to be found can have."""
+    return min([known_until, *(p.modified - _DAY for p in positions(table.missing))]) // SECOND * SECOND
+
+
 def may_be_unseen(candidate: Candidate, known_until: int, table: GenerationTable) -> bool:
     """Return whether the file is newer than all known generations, by its mtime or as the file that was truncated.
 

@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 
 from msgspec import structs
 
-from exporter.tail.candidate import Candidate, may_be_missing, may_be_unseen
+from exporter.tail.candidate import Candidate, may_be_missing, may_be_unseen, oldest_mtime
 from exporter.tail.fingerprint import is_copy, matches, position_at, start_of
 from exporter.tail.generation import FileState, Generation
 from exporter.tail.open_file import FILE_ERRORS, OpenFile, Unpacking, identity_of, open_log
@@ -182,7 +182,8 @@ class Search:
         for generation in self._table.opened:
             self._folders.confirm(generation.opened.file.folder())
         missing = positions(self._table.missing)
-        present = self._folders.candidates(self.look_stamp, missing)
+        oldest = oldest_mtime(self._known_until, self._table)
+        present = self._folders.candidates(self.look_stamp, missing, oldest)
         self._names_moved = self._folders.names_moved
         read = {(p.identity, p.compressed) for p in missing if p.tail.length}
         return sorted(present, key=lambda each: ((each.identity, each.is_packed) not in read, not each.rotated))

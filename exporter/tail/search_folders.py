@@ -47,11 +47,12 @@ class SearchFolders:
         """Return whether a rotated name may belong to a separate log."""
         return is_numbered_before_ending(self._name, os.path.basename(candidate.path))
 
-    def candidates(self, since: int, missing: Collection[Position] = ()) -> list[Candidate]:
+    def candidates(self, since: int, missing: Collection[Position] = (), oldest: int = 0) -> list[Candidate]:
         """Return the files to compare: those in confirmed folders first, the oldest first. Raise nothing.
 
         Listings are made after the stamp `since`. For each missing position that was read in part, the result has files
-        of any name with its inode or its first bytes.
+        of any name with its inode or its first bytes. Files with an mtime before `oldest` (nanoseconds) are left out
+        unless they have the inode of a missing position.
         """
         self.names_moved, self.present = False, {}
         real = self._folders.real(self._path)
@@ -67,7 +68,8 @@ class SearchFolders:
             rotated.update(self._rotated(os.path.join(folder, self._name), (), since))
         paths = dict.fromkeys(self._others(real, since, missing), -1) | rotated
         paths.pop(self._path, None)
-        found = self._candidates(paths, rotated)
+        identities = {p.identity for p in missing}
+        found = [c for c in self._candidates(paths, rotated) if c.modified >= oldest or c.identity in identities]
         return sorted(found, key=lambda c: (not self.is_confirmed(c.folder), c.age))
 
     def _list(self, folder: str, since: int) -> Listing:

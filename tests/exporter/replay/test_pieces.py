@@ -29,7 +29,7 @@ from exporter.replay import feed
 from exporter.replay.inputs import Input
 from exporter.replay.jobs import Job, Listener, run
 from exporter.replay.span import ALWAYS, Span
-from exporter.replay.workers import Workers
+from exporter.replay.workers import NO_WORKERS, Workers
 from exporter.tail.source_config import SourceConfig
 from parsers.batch import Batch
 from parsers.envelope import ENVELOPES
@@ -84,7 +84,9 @@ def counted(files: list[Path], source: SourceConfig, limits: Limits, span: Span,
         workers = Threads(lambda: pool, 2)
         workers.piece_size = piece
         jobs = [Job(str(file), source) for file in files]
-        for _ in run(jobs, ledger, limits.line_length, span, Listener(lambda _: None), workers if piece else None):
+        for _ in run(
+            jobs, ledger, limits.line_length, span, Listener(lambda _: None), workers if piece else NO_WORKERS
+        ):
             pass
     snapshot = ledger.snapshot(None).in_order
     spent = [{key: amount for key, amount in each.items() if key[1] != "seen"} for each in snapshot.spent.values()]
