@@ -24,7 +24,7 @@ from exporter.tail.source_config import SourceConfig
 from exporter.tail.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
 from parsers.advice import Advice, merged, record_types
 from parsers.batch import Batch, DroppedValue, OfSpan, Record
-from parsers.envelope import Envelope
+from parsers.envelope import inner_of
 from parsers.parser import Parser, advice_of
 from parsers.regex import Regex
 from parsers.values.numbers import SECOND
@@ -264,8 +264,7 @@ def _dropped(parser: Parser, batch: Batch) -> Iterator[Finding]:
         if isinstance(record, DroppedValue):
             counts[record.field] += record.count
             examples.setdefault(record.field, record.example)
-    inner = parser.parser if isinstance(parser, Envelope) else parser
-    remedies = _REMEDIES if isinstance(inner, Regex) else {}
+    remedies = _REMEDIES if isinstance(inner_of(parser), Regex) else {}
     for field, count in counts.items():
         yield Finding(
             f"{field} not understood {count:,} time{'s' * (count != 1)} and left out, for example: {examples[field]}; "

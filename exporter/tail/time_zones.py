@@ -3,11 +3,8 @@
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any
 
-from msgspec import structs
-
-from parsers.envelope import Envelope
+from parsers.envelope import inner_of, with_options
 from parsers.parser import Parser
 from parsers.values.numbers import SECOND
 from parsers.values.times import zone
@@ -54,7 +51,7 @@ def fitting(parser: Parser, log: bytes, at: int, offset: int) -> str | None:
     hours = wanted // timedelta(hours=1)
     for name in (*_NAMES, f"Etc/GMT{-hours:+d}"):  # in POSIX names, west is positive
         if _offset(name, moment) == wanted:
-            moved = _in_zone(parser, name).parse(log, final=True).last_at
+            moved = with_options(parser, {"timezone": name}).parse(log, final=True).last_at
             return name if moved == at - offset * SECOND else None
     return None
 
@@ -126,15 +123,7 @@ class EventTimeCheck:
 
 def _timezone(parser: Parser) -> str | None:
     """Return the `timezone` of a parser, or of the parser in its envelope; None if it has no such option."""
-    inner = parser.parser if isinstance(parser, Envelope) else parser
-    return getattr(inner, "timezone", None)
-
-
-def _in_zone(parser: Parser, name: str) -> Parser:
-    if isinstance(parser, Envelope):
-        return structs.replace(parser, parser=_in_zone(parser.parser, name))
-    options: dict[str, Any] = {"timezone": name}
-    return structs.replace(parser, **options)
+    return getattr(inner_of(parser), "timezone", None)
 
 
 def _offset(name: str, moment: datetime) -> timedelta | None:
