@@ -12,6 +12,7 @@ from parsers.batch import Batch
 from parsers.parser import Parser
 from parsers.slices import BACK, MOST_DOUBTS
 from parsers.values.numbers import SECOND
+from parsers.values.times import newest_known, oldest_known
 
 
 def first_time(parser: Parser, sample: bytes) -> int | None:
@@ -42,15 +43,12 @@ class EventTimes(Struct):
 
     def begin(self, parser: Parser, sample: bytes) -> None:
         """Take the first time of a log with this beginning."""
-        at = first_time(parser, sample)
-        if at is not None and (self.first is None or at < self.first):
-            self.first = at
+        self.first = oldest_known((self.first, first_time(parser, sample)))
 
     def add(self, batch: Batch) -> None:
         """Take the newest time of a batch."""
-        if batch.last_at is not None:
-            self.last = max(self.last or batch.last_at, batch.last_at)
-            self.first = min(self.first or batch.last_at, batch.last_at)
+        self.last = newest_known((self.last, batch.last_at))
+        self.first = oldest_known((self.first, batch.last_at))
 
     def __str__(self) -> str:
         if self.first is None or self.last is None:
