@@ -98,17 +98,14 @@ class FileOpener:
 
     def _opened(self, named: Identity) -> OpenFile:
         """Return the open file of the path, reusing the file that is being unpacked. Raise OSError."""
+        if self._unpacking is not None and identity_of(self._unpacking.stat()) != named:
+            self.close()
         file, self._unpacking = self._unpacking, None
-        if file is not None and identity_of(file.stat()) == named:
-            return file
-        if file is not None:
-            file.close()
-        return open_current(self._context.path)
+        return file or open_current(self._context.path)
 
     def _begin(self, file: OpenFile, now: float) -> None:
         """Decide where to start reading the file. Raise FILE_ERRORS, Unpacking."""
         generation, renamed = self._resumed(file), False
-        is_new = generation is None
         if generation is None:
             generation = self._context.new(self._search.start_of(file), FileState.FOLLOWED)
             if self._context.had_files:
@@ -131,10 +128,10 @@ class FileOpener:
             generation.position, path=self._context.quoted, target=self._context.target()
         )
         generation.open(file, self._source.lengths, now)
-        if is_new or generation not in self._table:
-            self._table.add(generation)
-        else:
+        if generation in self._table:
             self._table.transition(generation, Event.NAMED)
+        else:
+            self._table.add(generation)
 
     def _resumed(self, file: OpenFile) -> Generation | None:
         """Return the known generation that continues in this file, None if the file is new."""
