@@ -28,8 +28,9 @@ from exporter.persistence.committer import Committer
 from exporter.process.fd_limit import raise_fd_limit
 from exporter.status.monitor import Lifecycle, StatusMonitor
 from exporter.status.rows import Status
-from exporter.tail.source import LedgerPort, SourceSettings
-from exporter.tail.supervisor import SourceOptions, Supervisor
+from exporter.tail.source import LedgerPort
+from exporter.tail.source_config import SourceConfig, SourceOptions
+from exporter.tail.supervisor import Supervisor
 from exporter.web.listener import Listener
 
 _log = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ class Service:
         with self._ending_first_pass:
             is_late = time.monotonic() >= self._deadline
             if not self._first_pass.is_set() and (
-                is_late or all(source.first_pass_done() for source in self._supervisor)
+                is_late or all(source.first_pass.is_done() for source in self._supervisor)
             ):
                 self._committer.commit()  # each file's first position must survive a crash before the first scrape
                 self._first_pass.set()
@@ -147,7 +148,6 @@ class Service:
             return self._first_pass.is_set()
 
     def metrics(self, content_type: str, created: bool, names: frozenset[str]) -> bytes:
-        self._supervisor.count_errors()
         return self._committer.text(ScrapeOptions(content_type, created, names))
 
     def health(self) -> Mapping[str, Any]:
@@ -169,13 +169,13 @@ class Service:
                 self._listener.url,
             )
 
-    def _open_ledger(self, settings: SourceSettings) -> LedgerPort:
-        parse = partial(settings.parser.parse_part, line_length=self._config.limits.line_length)
-        self._ledger.open(settings.name, parse)
-        return self._monitor.observed_ledger(settings)
+    def _open_ledger(self, source: SourceConfig) -> LedgerPort:
+        parse = partial(source.parser.parse_part, line_length=self._config.limits.line_length)
+        self._ledger.open(source.name, parse)
+        return self._monitor.observed_ledger(source)
 
-    def _count_error(self, source: str, reason: str, count: int) -> None:
-        self._ledger.count(c.SOURCE_ERRORS, (source, reason), count)
+    def _count_error(self, source: str, reason: str) -> None:
+        self._ledger.count(c.SOURCE_ERRORS, (source, reason))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         state, warnings = checkpoint.load()

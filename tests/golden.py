@@ -7,12 +7,13 @@ from functools import cache
 from pathlib import Path
 
 from exporter.config.loader import load
-from exporter.config.settings import Config, SourceConfig
+from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exposition import render
 from exporter.metrics.gauges import computed_gauges
 from exporter.replay.jobs import Listener, jobs_of, run
 from exporter.replay.span import ALWAYS
+from exporter.tail.source_config import SourceConfig
 
 ROOT = Path(__file__).parents[1]
 

@@ -3,10 +3,11 @@
 from typing import Any
 
 from exporter.advice import alerts
-from exporter.config.settings import Config, ExporterConfig, SourceConfig
+from exporter.config.settings import Config, ExporterConfig
 from exporter.ledger.budgets import Budget
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
+from exporter.tail.source_config import SourceConfig
 from parsers import batch as b
 from parsers.dify import Dify
 from parsers.envelope import Docker

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter.config.loader import load
-from exporter.config.settings import SourceConfig
+from exporter.tail.source_config import SourceConfig
 from samples.live import GrowingLog, moved, prepare, records
 from tests.golden import ROOT, config
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.config.settings import SourceConfig
+from exporter.tail.source_config import SourceConfig
 from parsers.batch import Failure, Request
 from tests.golden import ROOT, config, exposition, golden_file
 

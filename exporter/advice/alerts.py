@@ -12,9 +12,10 @@ import msgspec
 from msgspec import Struct
 
 from exporter import catalogue as c
-from exporter.config.settings import Config, SourceConfig
+from exporter.config.settings import Config
 from exporter.ledger.budgets import TOKENS
 from exporter.ledger.snapshot import Snapshot
+from exporter.tail.source_config import SourceConfig
 from parsers.batch import Batch
 
 _PROXY = "put dify-exporter proxy in front of Dify's api (docs/proxy.md)"

@@ -6,12 +6,13 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from exporter.advice.doctor import Finding, read_end
-from exporter.config.settings import Config, SourceConfig
+from exporter.config.settings import Config
 from exporter.ledger.budgets import TOKENS
 from exporter.ledger.prices import Prices
 from exporter.messages import some, unknown
 from exporter.replay.errors import InputError
 from exporter.tail.globs import tailed
+from exporter.tail.source_config import SourceConfig
 from parsers.batch import UNKNOWN, Active, OfSpan, ReceivedItems, Record, Usage
 
 _NAMED_MODELS = 5
@@ -65,7 +66,7 @@ def _unknown_sources(config: Config) -> Iterator[Finding]:
 
 
 def _records(source: SourceConfig) -> Iterator[Record]:
-    for file in sorted(tailed(source.paths, source.log_patterns)):
+    for file in sorted(tailed(source)):
         try:
             batch = source.parser.parse(read_end(file), final=True)
         except InputError:  # doctor.examine reports it

@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from exporter.config.address import is_loopback, parse_address
-from exporter.config.settings import Config, SourceConfig
+from exporter.config.settings import Config
 from exporter.messages import redact
 from exporter.replay.detect import detect, guesses, parser_name, record_count, several_services
 from exporter.replay.errors import InputError
@@ -20,10 +20,11 @@ from exporter.replay.inputs import SAMPLE_BYTES, last_lines
 from exporter.tail.globs import tailed
 from exporter.tail.permissions import file_problem, log_problem
 from exporter.tail.recognition import recognised
+from exporter.tail.source_config import SourceConfig
 from exporter.tail.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
 from parsers.advice import Advice, merged, record_types
 from parsers.batch import Batch, DroppedValue, OfSpan, Record
-from parsers.envelope import Envelope
+from parsers.envelope import inner_of
 from parsers.parser import Parser, advice_of
 from parsers.regex import Regex
 from parsers.values.numbers import SECOND
@@ -72,7 +73,7 @@ _REMEDIES = {
 
 def examine(source: SourceConfig, read_files: Examined) -> Iterator[Finding]:
     """All findings about a source, but for what its log does not contain. What is read is added to `read_files`."""
-    examined, tailed_files = set[object](), tailed(source.paths, source.log_patterns)
+    examined, tailed_files = set[object](), tailed(source)
     for path in source.paths:
         files = sorted(tailed_files & {*glob(path)})
         if not files:
@@ -120,7 +121,7 @@ def overlaps(sources: Iterable[SourceConfig]) -> Iterator[Finding]:
     """The files that more than one source reads."""
     readers: dict[object, tuple[str, list[str]]] = {}
     for source in sources:
-        for file in sorted(tailed(source.paths, source.log_patterns)):
+        for file in sorted(tailed(source)):
             _, names = readers.setdefault(_identity(file), (file, []))
             names += [source.name] if source.name not in names else []
     for file, names in readers.values():
@@ -263,8 +264,7 @@ def _dropped(parser: Parser, batch: Batch) -> Iterator[Finding]:
         if isinstance(record, DroppedValue):
             counts[record.field] += record.count
             examples.setdefault(record.field, record.example)
-    inner = parser.parser if isinstance(parser, Envelope) else parser
-    remedies = _REMEDIES if isinstance(inner, Regex) else {}
+    remedies = _REMEDIES if isinstance(inner_of(parser), Regex) else {}
     for field, count in counts.items():
         yield Finding(
             f"{field} not understood {count:,} time{'s' * (count != 1)} and left out, for example: {examples[field]}; "

@@ -10,10 +10,8 @@ were named or not: `serve` never reads what was there before it. A file that was
 is an error, because then a part of it may have been left out.
 """
 
-import itertools
 import os
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from decimal import Decimal
@@ -22,19 +20,16 @@ from msgspec import Struct, structs
 
 from exporter import catalogue as c
 from exporter.backfill.owners import Owner, Owners
-from exporter.config.settings import SourceConfig
 from exporter.ledger.budgets import SEEN
 from exporter.ledger.state import State
 from exporter.persistence.checkpoint import Checkpoint
-from exporter.tail.content_index import ContentIndex
-from exporter.tail.context import LogContext, SourceContext
-from exporter.tail.file_reader import Lengths
 from exporter.tail.fingerprint import position_at, start_of
-from exporter.tail.folder_listings import FolderListings
 from exporter.tail.generation import FileState
+from exporter.tail.log_context import LogContext
 from exporter.tail.open_file import OpenFile, identity_of, open_log
 from exporter.tail.position import FINGERPRINT, Position
-from exporter.tail.table import GenerationIndex
+from exporter.tail.source_config import SourceConfig
+from exporter.tail.source_context import SourceContext
 from parsers.batch import Batch
 
 #: A rotated file may still grow for so many seconds: a program writes to it until it opens the new one.
@@ -77,11 +72,11 @@ class Adoption:
         self._checkpoint, self._stored = checkpoint, State()
         self._stack = ExitStack()
         self._followed: dict[str, _Followed] = {}
-        self._logs: defaultdict[str, dict[str, SourceConfig]] = defaultdict(dict)
+        self._owners = [*owners.values()]
+        self._sources = {owner.source.name: owner.source for owner in self._owners}
         self._identities = {file: identity_of(os.stat(file)) for file in owners if os.path.isfile(file)}
-        for owner in owners.values():
-            self._logs[owner.source.name][owner.log] = owner.source
-            self._check_logs(owner.source, known, owners)
+        for source in self._sources.values():
+            self._check_logs(source, known, owners)
         for file, owner in owners.items():
             if file in self._identities and self._may_grow(file, owner):
                 opened = open_log(file)
@@ -99,7 +94,7 @@ class Adoption:
         if state is None:
             return
         self._stored = state
-        known = {*state.positions, *state.last_at} & {*self._logs}
+        known = {*state.positions, *state.last_at} & {*self._sources}
         if known:
             raise AdoptError(
                 f"the state in {self._checkpoint.folder} knows source {min(known)} already: `serve` goes on from "
@@ -127,7 +122,7 @@ class Adoption:
             name: {labels: (at or min(known, default=step)) - step for labels, at in each.items()}
             for name, each in state.created.items()
         }
-        positions = {source: dict(self._positions(source)) for source in self._logs}
+        positions = {name: dict(self._positions(source)) for name, source in self._sources.items()}
         adopted = structs.replace(state, created=created, positions=positions)
         if self._stored.schemas and self._stored.schemas != state.schemas:
             raise AdoptError(
@@ -164,14 +159,10 @@ class Adoption:
             if each.file.size() < each.offset or each.file.read(0, len(each.begin)) != each.begin:
                 raise AdoptError(f"{file}: was truncated while the logs were read: run the command again")
 
-    def _positions(self, source: str) -> Iterator[tuple[str, Position]]:
+    def _positions(self, source: SourceConfig) -> Iterator[tuple[str, Position]]:
         """The positions of a source by key: of its logs, and of all files that have rotated names now."""
-        folders, index = FolderListings(time.monotonic), GenerationIndex()
-        contents, numbers = ContentIndex(folders, index), itertools.count(1)
-        for log, settings in self._logs[source].items():
-            shared = SourceContext(
-                source, time.monotonic, numbers, folders, index, contents, Lengths(), settings.log_patterns
-            )
+        shared = SourceContext(source, time.monotonic)
+        for log in dict.fromkeys(owner.log for owner in self._owners if owner.source is source):
             context = LogContext(log, shared, {})
             for position in self._end_positions(log, context):
                 generation = context.new(position, FileState.DONE)

@@ -11,6 +11,7 @@ from exporter.ledger.postings import Postings
 from exporter.replay.jobs import Job, Listener, Reader, resolved
 from exporter.replay.pieces import Plan
 from exporter.replay.workers import Workers
+from parsers.batch import Batch
 from parsers.parser import Parser
 from parsers.slices import Slice, Slicer, SpanOf
 from parsers.values.numbers import SECOND
@@ -42,7 +43,7 @@ class Within(Struct, frozen=True):
 
 
 def merged(
-    jobs: Iterable[Job], plan: Plan, step: Steps, say: Callable[[str], None], workers: Workers | None
+    jobs: Iterable[Job], plan: Plan, step: Steps, say: Callable[[str], None], workers: Workers
 ) -> Iterator[tuple[int, Job, Slice, Postings | None]]:
     """The slices of all logs in the order of their steps: the end of the step, the job with its source, the slice and
     its postings.
@@ -57,28 +58,23 @@ def merged(
             begins.append((_first_step(known.source.parser, sample, plan.line_length, step), known))
     begins.sort(key=lambda begin: begin[0])
     with Reader([job for _, job in begins], plan, Listener(say), workers) as reader:
-        logs = [_timed(reader.read(number), job, step) for number, (_, job) in enumerate(begins)]
-        waiting = [(end, number) for number, (end, _) in enumerate(begins)]
-        ahead: dict[int, tuple[int, Job, Slice, Postings | None]] = {}
-        while waiting:
-            _, number = heapq.heappop(waiting)
-            if number in ahead:
-                yield ahead.pop(number)
-            if (following := next(logs[number], None)) is not None:
-                ahead[number] = following
-                heapq.heappush(waiting, (following[0], number))
+        logs = [_timed(reader.read(number), job, step, end) for number, (end, job) in enumerate(begins)]
+        yield from (each for each in heapq.merge(*logs, key=lambda each: each[0]) if each[2].batch.consumed)
 
 
 def _timed(
-    slices: Iterator[tuple[str, Slice, Postings | None]], job: Job, step: Steps
+    slices: Iterator[tuple[str, Slice, Postings | None]], job: Job, step: Steps, begin: int
 ) -> Iterator[tuple[int, Job, Slice, Postings | None]]:
-    """The slices of one log. Its steps never go back, so that the merged ones do not either."""
+    """The slices of one log. Its steps never go back, so that the merged ones do not either.
+
+    The first slice is an empty one of the step `begin`: only behind it, the log is opened.
+    """
+    yield begin, job, Slice(Batch()), None
     end = _BEGINNING
     for _, each, postings in slices:
         if each.at is not None:
             end = max(end, step(each.at)[1])
-        if each.batch.consumed:
-            yield end, job, each, postings
+        yield end, job, each, postings
 
 
 def _first_step(parser: Parser, sample: bytes, line_length: int, step: Steps) -> int:

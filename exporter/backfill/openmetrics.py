@@ -11,14 +11,12 @@ from exporter import catalogue as c
 from exporter.ledger.histogram import EMPTY, Histogram, layout
 from exporter.ledger.series import Labels
 from exporter.ledger.state import State
-from exporter.metrics.exposition import number
+from exporter.metrics.exposition import ESCAPES, head, number
 from exporter.metrics.families import Gauges
 from parsers.values.numbers import SECOND
 
 #: Prometheus forgets a series whose last sample is five minutes old, so each one is repeated after so many seconds.
 _REPEAT = 240
-
-_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 #: Takes lines, and the time of their samples in seconds since the epoch; the lines before the first sample have time 0.
 Write = Callable[[str, int], object]
@@ -42,13 +40,12 @@ class Writer:
     ) -> None:
         self.state = State()
         self._write, self._step, self._gauges = write, step, gauges
-        self._labels = ",".join(f'{name}="{value.translate(_ESCAPES)}"' for name, value in labels.items())
+        self._labels = ",".join(f'{name}="{value.translate(ESCAPES)}"' for name, value in labels.items())
         self._texts: dict[Key, str] = {}
         self._shown: dict[Key, Value] = {}
         self._repeated: int | None = None
         for metric in c.METRICS:
-            name = metric.name.removesuffix("_total") if metric.kind == "counter" else metric.name
-            write(f"# HELP {name} {metric.help}\n# TYPE {name} {metric.kind}\n", 0)
+            write("".join(head(metric, open_metrics=True)), 0)
 
     def add(self, end: int, change: State) -> None:
         """Write what has changed in the step that ends at `end`, and repeat what has not."""
@@ -82,7 +79,7 @@ class Writer:
         text = self._texts.get(key)
         if text is None:
             pairs = zip(metric.labels, labels, strict=True)
-            own = [f'{name}="{label.translate(_ESCAPES)}"' for name, label in pairs]
+            own = [f'{name}="{label.translate(ESCAPES)}"' for name, label in pairs]
             text = self._texts[key] = ",".join([*own, self._labels] if self._labels else own)
         if isinstance(value, Histogram):
             self._write("".join(_histogram(metric, text, value, self.state.schemas[metric.name].bounds, at)), at)

@@ -6,13 +6,11 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from exporter.config.settings import SourceConfig
-from exporter.tail.content_index import ContentIndex
-from exporter.tail.folder_listings import FolderListings
 from exporter.tail.globs import Globs
 from exporter.tail.rotated_names import originals, rotated_names
 from exporter.tail.search_folders import SearchFolders
-from exporter.tail.table import GenerationIndex
+from exporter.tail.source_config import SourceConfig
+from exporter.tail.source_context import SourceContext
 
 
 class Owner(Struct, frozen=True):
@@ -29,12 +27,11 @@ class Owners:
         self._by_path: dict[str, Owner] = {}
         self._globs: list[tuple[SourceConfig, Globs]] = []
         for source in sources:
-            folders = FolderListings(time.monotonic)
-            globs = Globs(source.paths, source.log_patterns, folders)
+            context = SourceContext(source, time.monotonic)
+            globs = Globs(source.paths, source.log_patterns, context.folders)
             self._globs.append((source, globs))
-            contents = ContentIndex(folders, GenerationIndex())
             for log in sorted(globs.paths()):
-                rotated = SearchFolders(log, source.log_patterns, folders, contents).candidates(0, (), lambda _: True)
+                rotated = SearchFolders(log, context).candidates(0)
                 for path in (log, *(os.path.abspath(each.path) for each in rotated)):
                     self._by_path.setdefault(path, Owner(source, log))
 

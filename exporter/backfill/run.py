@@ -18,7 +18,7 @@ from exporter.metrics.families import Gauges
 from exporter.metrics.gauges import computed_gauges
 from exporter.replay import event_times
 from exporter.replay.jobs import Job, plan_of
-from exporter.replay.workers import Workers
+from exporter.replay.workers import NO_WORKERS, Workers
 from parsers.batch import Batch
 from parsers.slices import Slice
 from parsers.values.numbers import SECOND
@@ -43,7 +43,7 @@ def backfill(
     write: Write,
     say: Callable[[str], None],
     advance: Callable[[str, Batch], None],
-    workers: Workers | None = None,
+    workers: Workers = NO_WORKERS,
 ) -> State:
     """Write the samples of logs. `advance` gets each batch with the name of its file.
 

@@ -105,7 +105,7 @@ def _write(
     config: Config,
     options: Options,
     target: _Target,
-    workers: Workers | None,
+    workers: Workers,
     adoption: Adoption | None = None,
 ) -> None:
     """Raises InputError, WorkersError, AdoptError, BlocksError, OSError."""

@@ -26,7 +26,7 @@ cluster_option = click.option(
 
 
 @contextmanager
-def workers_or_stop(processes: int, cluster: str | None, files: Iterable[str]) -> Iterator[workers.Workers | None]:
+def workers_or_stop(processes: int, cluster: str | None, files: Iterable[str]) -> Iterator[workers.Workers]:
     """The processes that parse the files: of a cluster, or of this machine. If they fail, end without a result."""
     try:
         with _cluster(cluster) if cluster else workers.local(processes, any(map(is_remote, files))) as found:

@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 from exporter import catalogue
 from exporter.config.proxy import ProxyConfig
 from exporter.config.receive import ReceiveConfig
-from exporter.config.settings import AppConfig, Config, ExporterConfig, RoutesConfig, SourceConfig, SourceKeys
+from exporter.config.settings import AppConfig, Config, ExporterConfig, RoutesConfig, SourceKeys
 from exporter.config.tls import tls_context
 from exporter.config.toml_table import Problems, Table, convert, shown, toml_type
 from exporter.config.web import WebConfig, convert_web_config
@@ -23,6 +23,7 @@ from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits
 from exporter.messages import unknown
 from exporter.process.special_files import is_stream, refuse_special
+from exporter.tail.source_config import SourceConfig
 from parsers.envelope import ENVELOPES
 from parsers.parser import registered
 from parsers.values.numbers import MAX_SECONDS, SECOND

@@ -16,8 +16,8 @@ from exporter.ledger.history import HistoryConfig
 from exporter.ledger.money import Exchange
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits
+from exporter.tail.source_config import SourceConfig
 from parsers.access.routes import table as route_table
-from parsers.parser import Parser
 
 Text = Annotated[str, Meta(min_length=1, examples=["nginx"])]
 
@@ -35,15 +35,6 @@ class ExporterConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         parse_address(self.listen)
-
-
-class SourceConfig(Struct, frozen=True):
-    """One `[[source]]` table. `parser` includes the envelope; the paths are absolute."""
-
-    name: str
-    paths: tuple[str, ...]
-    parser: Parser
-    log_patterns: tuple[str, ...] = ()
 
 
 class SourceKeys(Struct, frozen=True):

@@ -29,7 +29,7 @@ from exporter.ledger.source_ledger import SourceLedger, event_time
 from exporter.ledger.state import SOURCE_TABLES, MetricSchema, State, keep_compatible
 from exporter.ledger.waiting import enter_waiting
 from exporter.ledger.window_slices import WindowSlices
-from exporter.tail.position import Position, RotationEvents, Window
+from exporter.tail.position import Position, Window
 from parsers.batch import Batch
 from parsers.slices import Parse, Slice
 from parsers.values.numbers import SECOND
@@ -124,7 +124,9 @@ class Ledger:
             ledger.reached.begin(event_time(ledger, None))
             for each in slices:
                 self._enter(ledger, each)
-            self._count_events(window.source, window.events)
+            self._series.add(c.ROTATIONS, (window.source,), window.events.rotations)
+            self._series.add(c.TRUNCATIONS, (window.source,), window.events.truncations)
+            self._series.add(c.LOST_BYTES, (window.source,), window.events.lost_bytes)
             position = ledger.positions[window.file] = window.after(batch.consumed, batch.skip)
             for file in window.events.forget:
                 ledger.positions.pop(file, None)
@@ -270,11 +272,6 @@ class Ledger:
             self._budgets.see(event_time(ledger, batch.last_at))
             advance(ledger, batch.last_at, each.at)
             ledger.usage_at = max(ledger.usage_at, event_time(ledger, batch.last_at))
-
-    def _count_events(self, source: str, events: RotationEvents) -> None:
-        self._series.add(c.ROTATIONS, (source,), events.rotations)
-        self._series.add(c.TRUNCATIONS, (source,), events.truncations)
-        self._series.add(c.LOST_BYTES, (source,), events.lost_bytes)
 
     def _finalize_runs(self, now: float | None) -> None:
         for ledger in self._ledgers.values():

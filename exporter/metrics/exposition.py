@@ -29,7 +29,7 @@ TEXT_1 = "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"
 PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
 
-_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
+ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
 class ScrapeOptions(Struct, frozen=True):
@@ -53,7 +53,7 @@ class _LabelTexts(dict[Labels, tuple[str, str]]):
 
     def __missing__(self, labels: Labels) -> tuple[str, str]:
         pairs = sorted(zip(self._names, labels, strict=True))
-        texts = {name: f'{name}="{value.translate(_ESCAPES)}"' for name, value in pairs}
+        texts = {name: f'{name}="{value.translate(ESCAPES)}"' for name, value in pairs}
         before = ",".join(text for name, text in texts.items() if name < "le")
         after = ",".join(text for name, text in texts.items() if name > "le")
         self[labels] = before, after
@@ -101,15 +101,16 @@ def render(  # noqa: PLR0913 (one keyword per option of a scrape)
         examples = exemplars.get(metric, {}) if open_metrics else {}
         created_at = snapshot.created.get(metric) if created and open_metrics else None
         if values := snapshot.counters.get(metric) or gauges.get(metric):
-            lines += _head(metric, open_metrics)
+            lines += head(metric, open_metrics)
             lines += _plain(metric, values, created_at, texts[metric], examples)
         elif histograms := snapshot.histograms.get(metric):
-            lines += _head(metric, open_metrics)
+            lines += head(metric, open_metrics)
             lines += _histograms(metric, histograms, snapshot.bounds[metric], created_at, texts[metric], examples)
     return "".join(lines).encode() + _of_process(process, open_metrics, names)
 
 
-def _head(metric: c.Metric, open_metrics: bool) -> tuple[str, str]:
+def head(metric: c.Metric, open_metrics: bool) -> tuple[str, str]:
+    """The two lines before the samples of a metric."""
     name = metric.name.removesuffix("_total") if open_metrics and metric.kind == "counter" else metric.name
     return f"# HELP {name} {metric.help}\n", f"# TYPE {name} {metric.kind}\n"
 
@@ -147,10 +148,10 @@ def _histograms(
         printed, text = texts.histograms.get(labels, (None, ""))
         examples = exemplars.get(labels)
         if printed is not histogram or examples:
-            head = f'{name}_bucket{{{before}{"," if before else ""}le="'
+            begin = f'{name}_bucket{{{before}{"," if before else ""}le="'
             tail = f'"{"," if after else ""}{after}}} '
             counts = [*map(number, cumulative(histogram))]
-            lines = [f"{head}{le}{tail}{count}\n" for le, count in zip(les, counts, strict=True)]
+            lines = [f"{begin}{le}{tail}{count}\n" for le, count in zip(les, counts, strict=True)]
             braces = _braces(before, after)
             lines.append(f"{name}_count{braces} {counts[-1]}\n{name}_sum{braces} {number(histogram.total / SECOND)}\n")
             for bucket, exemplar in (examples or {}).items():

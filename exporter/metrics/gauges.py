@@ -39,7 +39,7 @@ def source_gauges(sources: Iterable["Source"], snapshot: Snapshot, now: float) -
     running = list(sources)
     return {
         c.SOURCE_UP: {(source.name,): float(source.up) for source in running},
-        c.SOURCE_RECOGNISED: {(source.name,): float(source.recognised) for source in running},
+        c.SOURCE_RECOGNISED: {(source.name,): float(source.recognition.is_recognised) for source in running},
         c.SOURCE_FILES: {(source.name,): float(source.files) for source in running},
         c.LAG_BYTES: {(source.name,): float(source.lag) for source in running},
         c.CATCHING_UP: {(source.name,): float(_is_catching_up(source, snapshot, now)) for source in running},

@@ -12,8 +12,8 @@ import logging
 import os
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -110,7 +110,10 @@ def read(folder: Path) -> tuple[dict[BookKey, Entries], list[str]]:
         refuse_special(path)
         if not path.exists():
             return {}, []
-        with _reading(path) as database:
+        # Only a connection that may write can roll back what a process that was killed has written in part.
+        mode = "rw" if os.access(path, os.W_OK) else "ro"
+        uri = f"{path.absolute().as_uri()}?mode={mode}"
+        with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT)) as database:
             for timezone, day, source, book in database.execute("SELECT timezone, day, source, book FROM days"):
                 try:
                     books[timezone, day, source] = _decode(book)
@@ -119,15 +122,6 @@ def read(folder: Path) -> tuple[dict[BookKey, Entries], list[str]]:
     except (OSError, sqlite3.Error) as error:
         return books, [f"{path} cannot be used: {error}"]
     return books, [f"{path}: {damaged} days are damaged and left out"] if damaged else []
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Only a connection that may write can roll back what a process that was killed has written in part."""
-    mode = "rw" if os.access(path, os.W_OK) else "ro"
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
-    with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT)) as database:
-        yield database
 
 
 def _has_more(database: sqlite3.Connection, key: BookKey, entries: Entries) -> bool:

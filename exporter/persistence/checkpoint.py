@@ -17,6 +17,7 @@ import fcntl
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -69,29 +70,17 @@ class Checkpoint:
 
         Raises PermissionError for a file that belongs to another user.
         """
-        found: list[tuple[int, State]] = []
-        warnings = []
-        for name in _NAMES:
-            path = self.folder / name
-            try:
-                number, state, damage = _decode(path.read_bytes())
-            except FileNotFoundError:
-                continue
-            except PermissionError:
-                raise
-            except (OSError, ValueError) as error:
-                path.replace(path.with_name(path.name + ".damaged"))
-                warnings.append(f"{path} cannot be used: {error}; it was set aside as {path.name}.damaged")
-                continue
-            found.append((number, state))
-            warnings += [f"{path} is damaged {damage}: it is used up to there"] if damage else []
-        if not found:
-            lost = (
+
+        def set_aside(path: Path, error: OSError | ValueError) -> str:
+            path.replace(path.with_name(path.name + ".damaged"))
+            return f"{path} cannot be used: {error}; it was set aside as {path.name}.damaged"
+
+        self._number, state, warnings = _newest(self.folder, set_aside)
+        if state is None and warnings:
+            warnings.append(
                 f"no state in {self.folder} can be used: counters and the newest {NEWEST_DAYS} days of the history "
                 "begin at 0, and sources begin where start_at says"
             )
-            return None, [*warnings, lost] if warnings else warnings
-        self._number, state = max(found, key=lambda each: each[0])
         return state, warnings
 
     def save(self, change: State) -> None:
@@ -140,18 +129,37 @@ def read_state(folder: Path) -> tuple[State | None, list[str]]:
 
     Raises OSError for a file that cannot be read.
     """
-    found, problems = list[tuple[int, State]](), list[str]()
+
+    def refuse(path: Path, error: OSError | ValueError) -> str:
+        if isinstance(error, OSError):
+            raise error
+        return f"{path} cannot be used: {error}"
+
+    _, state, problems = _newest(folder, refuse)
+    return state, [] if state else problems
+
+
+def _newest(folder: Path, unusable: Callable[[Path, OSError | ValueError], str]) -> tuple[int, State | None, list[str]]:
+    """The number and the state of the newest good file, and a sentence for each damage.
+
+    `unusable` gives the sentence for a file of which nothing can be used. Raises PermissionError.
+    """
+    newest: tuple[int, State | None] = 0, None
+    sentences = []
     for path in (folder / name for name in _NAMES):
         try:
             refuse_special(path)
-            number, state, _ = _decode(path.read_bytes())
+            number, state, damage = _decode(path.read_bytes())
         except FileNotFoundError:
             continue
-        except ValueError as error:
-            problems.append(f"{path} cannot be used: {error}")
-        else:
-            found.append((number, state))
-    return (max(found, key=lambda each: each[0])[1], []) if found else (None, problems)
+        except PermissionError:
+            raise
+        except (OSError, ValueError) as error:
+            sentences.append(unusable(path, error))
+            continue
+        newest = max(newest, (number, state), key=lambda each: each[0])
+        sentences += [f"{path} is damaged {damage}: it is used up to there"] if damage else []
+    return *newest, sentences
 
 
 def _locked(folder: Path) -> int:

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from exporter.messages import some
 from exporter.replay.log_formats import derived
 from parsers.batch import Batch, DroppedValue
-from parsers.envelope import ENVELOPES, Compose, Envelope, services
+from parsers.envelope import ENVELOPES, Compose, Envelope, services, with_options
 from parsers.envelope.pieces import LinePiece
 from parsers.parser import Parser, registered
 
@@ -79,14 +79,9 @@ def detect(sample: bytes, candidates: Iterable[Guess]) -> tuple[Guess, Batch] | 
 
 
 def _best(sample: bytes, candidates: Iterable[Guess]) -> tuple[Guess, Batch] | None:
-    best: tuple[Guess, Batch] | None = None
-    best_size = 0, 0
-    for guess in candidates:
-        batch = guess.parser.parse(sample, final=True)
-        size = record_count(batch), batch.observed
-        if batch.observed and (best is None or size > best_size):
-            best, best_size = (guess, batch), size
-    return best
+    parsed = ((guess, guess.parser.parse(sample, final=True)) for guess in candidates)
+    found = ((guess, batch) for guess, batch in parsed if batch.observed)
+    return max(found, key=lambda each: (record_count(each[1]), each[1].observed), default=None)
 
 
 def _derived_guesses(sample: bytes, tried: Iterable[Guess]) -> Iterator[Guess]:
@@ -112,13 +107,6 @@ def _first_contents(parser: Parser, sample: bytes) -> Iterator[str]:
             return
         if content is not None:
             yield content.content.decode("utf-8", "replace")
-
-
-def with_options(parser: Parser, options: Mapping[str, Any]) -> Parser:
-    """The parser with other options, in the same envelope."""
-    if isinstance(parser, Envelope):
-        return structs.replace(parser, parser=with_options(parser.parser, options))
-    return structs.replace(parser, **options)
 
 
 def nearest(line: bytes, candidates: Iterator[Guess]) -> tuple[Guess, int]:

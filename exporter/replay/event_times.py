@@ -1,7 +1,9 @@
 """The event times of a log: its first one, and the first and last ones of each source of a replay."""
 
 import re
+from bisect import bisect_left
 from datetime import UTC, datetime
+from functools import cache
 
 from msgspec import Struct
 
@@ -10,6 +12,7 @@ from parsers.batch import Batch
 from parsers.parser import Parser
 from parsers.slices import BACK, MOST_DOUBTS
 from parsers.values.numbers import SECOND
+from parsers.values.times import newest_known, oldest_known
 
 
 def first_time(parser: Parser, sample: bytes) -> int | None:
@@ -20,21 +23,16 @@ def first_time(parser: Parser, sample: bytes) -> int | None:
     """
     ends = [newline.end() for newline in re.finditer(rb"\n", sample)] or [len(sample)]
 
+    @cache
     def newest(lines: int) -> int | None:
         return parser.parse(sample[: ends[lines - 1]], final=True).last_at
 
-    without, lines = 0, 1
-    while (found := newest(lines)) is None:
+    lines = 1
+    while newest(lines) is None:
         if lines == len(ends):
             return None
-        without, lines = lines, min(2 * lines, len(ends))
-    while lines - without > 1:
-        middle = (without + lines) // 2
-        if (at := newest(middle)) is None:
-            without = middle
-        else:
-            lines, found = middle, at
-    return found
+        lines = min(2 * lines, len(ends))
+    return newest(bisect_left(range(lines), True, max(1, lines // 2), key=lambda n: newest(n) is not None))
 
 
 class EventTimes(Struct):
@@ -45,15 +43,12 @@ class EventTimes(Struct):
 
     def begin(self, parser: Parser, sample: bytes) -> None:
         """Take the first time of a log with this beginning."""
-        at = first_time(parser, sample)
-        if at is not None and (self.first is None or at < self.first):
-            self.first = at
+        self.first = oldest_known((self.first, first_time(parser, sample)))
 
     def add(self, batch: Batch) -> None:
         """Take the newest time of a batch."""
-        if batch.last_at is not None:
-            self.last = max(self.last or batch.last_at, batch.last_at)
-            self.first = min(self.first or batch.last_at, batch.last_at)
+        self.last = newest_known((self.last, batch.last_at))
+        self.first = oldest_known((self.first, batch.last_at))
 
     def __str__(self) -> str:
         if self.first is None or self.last is None:

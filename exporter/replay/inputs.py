@@ -7,9 +7,9 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
-from io import BufferedReader, RawIOBase
+from io import BufferedReader, BytesIO, RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -19,9 +19,8 @@ from exporter.replay import remote
 from exporter.replay.errors import InputError
 from exporter.replay.feed import Read
 from exporter.tail.encoding import UTF_8_BOM, encoding_of, remedy
-from exporter.tail.permissions import file_problem
+from exporter.tail.permissions import file_problem, is_gzip
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 #: Enough bytes to detect the format of a log.
@@ -58,15 +57,10 @@ def open_input(name: str, on_damage: Callable[[str], None] | None = None) -> Ite
         sample = filled(take, SAMPLE_BYTES)
         if encoding := encoding_of(sample):
             raise InputError(f"{address(name)}: is {encoding}; {remedy(encoding)}")
-        waiting = [sample]
+        begin = BytesIO(sample)
 
         def read(size: int) -> bytes:
-            if not waiting:
-                return take(size)
-            head = waiting.pop()
-            if head[size:]:
-                waiting.append(head[size:])
-            return head[:size] or take(size)
+            return begin.read(size) or take(size)
 
         descriptor, size, is_stream = _kind(file, name)
         yield Input(sample.removeprefix(UTF_8_BOM), read, descriptor, None if is_packed else size, is_stream)
@@ -112,20 +106,14 @@ def _up_to_damage(stream: BinaryIO, on_damage: Callable[[str], None]) -> Read:
 
     def take(size: int) -> bytes:
         nonlocal is_damaged
-        block = b""
-        while not is_damaged and len(block) < size:
-            try:
-                more = stream.read1(size - len(block))  # type: ignore[attr-defined]
-            except _damages() as error:
-                is_damaged = True
-                on_damage(str(error))
-                break
-            if not more:
-                break
-            block += more
-        return block
+        try:
+            return b"" if is_damaged else stream.read1(size)  # type: ignore[attr-defined]
+        except _damages() as error:
+            is_damaged = True
+            on_damage(str(error))
+            return b""
 
-    return take
+    return partial(filled, take)
 
 
 @contextmanager
@@ -152,7 +140,7 @@ def _buffered(stream: BinaryIO) -> BufferedReader:
 def _unpacked(file: BufferedReader, name: str) -> BinaryIO:
     """Unpack gzip and Zstandard, detected by the first bytes. It never seeks, so the stream can be a pipe."""
     magic = file.peek(4)[:4]
-    if magic[:2] == _GZIP_MAGIC:
+    if is_gzip(magic):
         return cast(BinaryIO, gzip.GzipFile(fileobj=file))
     if magic != _ZSTD_MAGIC:
         return file

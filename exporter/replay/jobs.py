@@ -10,7 +10,6 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
-from exporter.config.settings import SourceConfig
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.postings import Postings
 from exporter.messages import address
@@ -21,9 +20,10 @@ from exporter.replay.feed import Part, feed
 from exporter.replay.inputs import open_input
 from exporter.replay.pieces import Parsed, Piece, Plan, Result, cut
 from exporter.replay.span import Span
-from exporter.replay.workers import Workers
+from exporter.replay.workers import NO_WORKERS, Workers
 from exporter.tail.globs import tailed
 from exporter.tail.permissions import log_problem
+from exporter.tail.source_config import SourceConfig
 from parsers.batch import Batch
 from parsers.parser import Parser
 from parsers.slices import Slice, SpanOf, later
@@ -67,7 +67,7 @@ def jobs_of(sources: Iterable[SourceConfig]) -> list[Job]:
     """The files that `serve` would tail now. Raises InputError for a source without a file or with an unusable one."""
     jobs = []
     for source in sources:
-        files = sorted(filter(os.path.lexists, tailed(source.paths, source.log_patterns)))
+        files = sorted(filter(os.path.lexists, tailed(source)))
         if not files:
             raise InputError(f'source "{source.name}": no file matches {", ".join(source.paths)}')
         for file in files:
@@ -101,7 +101,7 @@ def run(
     line_length: int,
     span: Span,
     listener: Listener,
-    workers: Workers | None = None,
+    workers: Workers = NO_WORKERS,
 ) -> Iterator[Step]:
     """Enter all batches into the ledger, one per step. A caller that stops has entered exactly the steps it has seen.
 
@@ -110,7 +110,7 @@ def run(
     with Reader(jobs, plan_of(ledger, line_length, span.boundaries), listener, workers) as reader:
         for number in range(len(jobs)):
             for source, each, postings in reader.read(number):
-                counted = span.holds(each.at)
+                counted = span.contains(each.at)
                 if counted:
                     ledger.enter_slice(source, each, postings)
                 yield Step(source, each.batch, counted)
@@ -142,7 +142,7 @@ class Reader:
     `plan` is what all of them have in common.
     """
 
-    def __init__(self, jobs: Sequence[Job], plan: Plan, listener: Listener, workers: Workers | None) -> None:
+    def __init__(self, jobs: Sequence[Job], plan: Plan, listener: Listener, workers: Workers) -> None:
         self._jobs, self._plan, self._listener, self._workers = jobs, plan, listener, workers
         self._logs: list[_Log] = []
         #: The number of the first log that may have further pieces, and the number of pieces given out.
@@ -200,7 +200,7 @@ class Reader:
         self._listener.opened(found)
         log.found = found
         plan = structs.replace(self._plan, file=job.file, source=found.source, parser=found.parser)
-        if job.may_grow or self._workers is None or not self._workers.takes(opened, len(self._jobs) == 1):
+        if job.may_grow or not self._workers.takes(opened, len(self._jobs) == 1):
             part = Part(ended=not job.may_grow)
             log.slices = feed(opened.read, plan.parser, plan.line_length, span_of=plan.span_of, part=part)
             log.is_read_here = True
@@ -212,7 +212,7 @@ class Reader:
         """The parsed pieces of a log in their order."""
         yield from ((each, None) for each in log.slices)
         position, skip = 0, tuple[str, ...]()
-        while self._workers is not None and (following := self._next_piece(log, self._workers)) is not None:
+        while (following := self._next_piece(log)) is not None:
             piece, future = following
             result = self._workers.result(future)
             self._unfinished -= 1
@@ -224,14 +224,14 @@ class Reader:
                 log.damage = [result.damage]
             yield from result.parsed
 
-    def _next_piece(self, log: _Log, workers: Workers) -> "tuple[Piece, Future[Result]] | None":
+    def _next_piece(self, log: _Log) -> "tuple[Piece, Future[Result]] | None":
         if not log.futures and (piece := next(log.pieces, None)) is not None:
-            self._give(log, piece, workers)
-        while self._unfinished < workers.capacity and self._give_ahead(workers):
+            self._give(log, piece)
+        while self._unfinished < self._workers.capacity and self._give_ahead():
             pass
         return log.futures.popleft() if log.futures else None
 
-    def _give_ahead(self, workers: Workers) -> bool:
+    def _give_ahead(self) -> bool:
         """Give the workers the next piece, perhaps of the next log. Returns False if there is none yet."""
         if self._giving == len(self._logs):
             if self._giving == len(self._jobs) or (self._logs and self._logs[-1].is_read_here):
@@ -241,11 +241,11 @@ class Reader:
         if (piece := next(log.pieces, None)) is None:
             self._giving += 1
         else:
-            self._give(log, piece, workers)
+            self._give(log, piece)
         return True
 
-    def _give(self, log: _Log, piece: Piece, workers: Workers) -> None:
-        log.futures.append((piece, workers.submit(log.plan, piece)))
+    def _give(self, log: _Log, piece: Piece) -> None:
+        log.futures.append((piece, self._workers.submit(log.plan, piece)))
         self._unfinished += 1
 
 

@@ -163,14 +163,16 @@ def _requests(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
 
 def _usage(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
     rows: dict[Labels, dict[str, Any]] = {}
+
+    def row(*model: str) -> dict[str, Any]:
+        return rows.setdefault(model, dict(zip(("app_id", "provider", "model"), model, strict=True)))
+
     for (name, *model, token_type), tokens in snapshot.counters[c.TOKENS_USED].items():
         if name == source:
-            row = rows.setdefault(tuple(model), dict(zip(("app_id", "provider", "model"), model, strict=True)))
-            row[token_type] = int(tokens)
+            row(*model)[token_type] = int(tokens)
     for (name, *model, currency, _), cost in snapshot.counters[c.COST].items():
         if name == source:
-            row = rows.setdefault(tuple(model), dict(zip(("app_id", "provider", "model"), model, strict=True)))
-            costs = row.setdefault("cost", {})
+            costs = row(*model).setdefault("cost", {})
             costs[currency] = f"{(cost + Decimal(costs.get(currency, 0))).normalize():f}"
     return [rows[key] for key in sorted(rows)]
 

@@ -21,7 +21,7 @@ class Span(Struct, frozen=True):
     until: int | None = None
     calendar: SpanOf | None = None
 
-    def holds(self, at: int | None) -> bool:
+    def contains(self, at: int | None) -> bool:
         """Whether a time counts. Lines before the first time count too: they have none."""
         if at is None:
             return True

@@ -25,7 +25,7 @@ _LARGE, _LARGE_PACKED = 1 << 25, 1 << 20
 
 
 class Workers:
-    """The processes of this machine."""
+    """The processes of this machine. Without processors they take no input."""
 
     #: The size of a piece in bytes.
     piece_size = BLOCK
@@ -45,7 +45,7 @@ class Workers:
 
     def takes(self, log: Input, is_only: bool) -> bool:
         """Whether an input is worth their while; `is_only` says that there is no other input."""
-        if log.is_stream:
+        if log.is_stream or not self._processors:
             return False
         size = log.size if log.descriptor is None else os.fstat(log.descriptor).st_size
         return (not is_only and (size or _LARGE) >= _LARGE_PACKED) if log.size is None else log.size >= _LARGE
@@ -74,11 +74,14 @@ class Workers:
             raise WorkersError("one of the parsing processes has died; try --processes 1") from None
 
 
+NO_WORKERS = Workers(Executor, 0)
+
+
 @contextmanager
-def local(processes: int, has_addresses: bool) -> Iterator[Workers | None]:
-    """Processes that start with the first piece; None if there is only one. They end with the context."""
+def local(processes: int, has_addresses: bool) -> Iterator[Workers]:
+    """Processes that start with the first piece; none if there is only one. They end with the context."""
     if processes < 2:
-        yield None
+        yield NO_WORKERS
         return
     context = multiprocessing.get_context("fork")  # they share the memory of this process
     with ExitStack() as stack:

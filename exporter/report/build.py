@@ -47,14 +47,14 @@ def prices_of(models: Sequence[str], config: Config) -> dict[str, list[Price]]:
 def build(query: Query, gathered: Gathered, options: Options, now: int) -> Report:
     """`now` is the clock in nanoseconds. With `compare`, the query has both limits."""
     figures = figures_of(query.group)
-    shown = [each for each in gathered.books if query.holds(each.begin)]
+    shown = [each for each in gathered.books if query.contains(each.begin)]
     rows = _rows(query, shown, options)
     data = [_labels(query, key) | row.as_data(figures, options.prices) for key, row in sorted(rows.rows.items())]
     totals = rows.total.as_data(figures, options.prices)
     failures, sentences = None, list(incomplete.sentences(gathered, shown, query, now))
     if options.compare:
         before = query.before()
-        books = [each for each in gathered.books if before.holds(each.begin)]
+        books = [each for each in gathered.books if before.contains(each.begin)]
         earlier, failures = _rows(before, books, options), Failures(books)
         data = _compared(query, before, (rows, earlier), options)
         totals["previous"] = earlier.total.as_data(figures, options.prices)

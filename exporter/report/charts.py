@@ -50,7 +50,7 @@ def charts(report: Report) -> list[Chart]:
     found = [
         ("Requests", _counts(rows, times, {"failed": "failed_requests", "requests": "requests"})),
         ("Runs", _counts(rows, times, {"failed": "failed_runs", "runs": "runs"})),
-        ("Tokens", _counts(rows, times, dict.fromkeys(("input", "output", "unsplit"), ""))),
+        ("Tokens", _counts(rows, times, {name: f"{name}_tokens" for name in ("input", "output", "unsplit")})),
         *((f"Cost in {code}", _costs(report, times, code)) for code in report["totals"].get("cost", {})),
     ]
     return [_chart(title, times, series) for title, series in found if any(any(values) for values in series.values())]
@@ -64,12 +64,11 @@ def _counts(
     for name, figure in names.items():
         sums = dict.fromkeys(times, 0)
         for row in rows:
-            sums[row["time"]] += row.get(figure or f"{name}_tokens", 0)
+            sums[row["time"]] += row.get(figure, 0)
         series[name] = [float(each) for each in sums.values()]
     if "failed" in series:
-        whole = next(name for name in series if name != "failed")
-        good = [max(0.0, all_ - bad) for all_, bad in zip(series[whole], series["failed"], strict=True)]
-        return {"succeeded": good, "failed": series["failed"]}
+        failed, whole = series.values()
+        return {"succeeded": [max(0.0, each - bad) for each, bad in zip(whole, failed, strict=True)], "failed": failed}
     return series
 
 
@@ -93,8 +92,9 @@ def _costs(report: Report, times: Sequence[str], code: str) -> dict[str, list[fl
 
 def _chart(title: str, times: Sequence[str], series: Mapping[str, Sequence[float]]) -> Chart:
     used = {name: values for name, values in series.items() if any(values) or name not in ("failed", "unsplit")}
-    step = _step(max(map(sum, zip(*used.values(), strict=True))))
-    highest = step * ceil(max(map(sum, zip(*used.values(), strict=True))) / step - 1e-9)
+    largest = max(map(sum, zip(*used.values(), strict=True)))
+    step = _step(largest)
+    highest = step * ceil(largest / step - 1e-9)
     slot = (_RIGHT - _LEFT) / len(times)
     width = min(slot * 0.8, 48)
     segments = []

@@ -120,7 +120,7 @@ class Rows:
         if table in (book.DURATIONS, book.FIRST_TOKENS):
             exponential.merge(row.durations.setdefault(FIGURES[table][0], {}), amount)
         elif table == book.COST:
-            self._spend(row, labels["currency"], Decimal(amount))
+            self._spend(row.cost, labels["currency"], Decimal(amount))
         elif table == book.TOKENS:
             _add(row, f"{labels['token_type']}_tokens", amount)
         else:
@@ -130,14 +130,14 @@ class Rows:
             elif table == book.REQUESTS:
                 _add(row, "server_errors", amount if labels["status_class"] == "5xx" else 0)
 
-    def _spend(self, row: Row, code: str, amount: Decimal) -> None:
+    def _spend(self, spent: Money, code: str, amount: Decimal) -> None:
         if self._currency:
             converted = self._exchange.convert(amount, code, self._currency)
             if converted is None:
                 self.without_rate.add(code)
             else:
                 code, amount = self._currency, converted
-        row.cost[code] = row.cost.get(code, Decimal(0)) + amount
+        spent[code] = spent.get(code, Decimal(0)) + amount
 
     def _suppose(self, row: Row, token_type: str, tokens: int, day: str) -> None:
         """Add what these tokens would have cost with each other model."""
@@ -148,11 +148,7 @@ class Rows:
                 continue
             rate = Decimal(price.output if token_type == "output" else price.input)
             for each in (row, self.total):
-                supposed = Row()
-                self._spend(supposed, price.currency, rate * tokens / 1_000_000)
-                amounts = each.what_if.setdefault(model, {})
-                for code, amount in supposed.cost.items():
-                    amounts[code] = amounts.get(code, Decimal(0)) + amount
+                self._spend(each.what_if.setdefault(model, {}), price.currency, rate * tokens / 1_000_000)
 
 
 def _add(row: Row, name: str, amount: int | Decimal) -> None:

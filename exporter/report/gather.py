@@ -1,15 +1,15 @@
 """Gathers the books of a report: from the history by day, or from logs."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 
 from msgspec import Struct
 
 from exporter.config.settings import Config
-from exporter.ledger.book import LINES, BookKey, Entries
+from exporter.ledger.book import BookKey, Entries
 from exporter.ledger.calendar import Spans, Unit, midnight
 from exporter.ledger.history import NO_DAY, History, HistoryConfig
 from exporter.ledger.ledger import Ledger
@@ -64,7 +64,7 @@ def from_logs(
     query: Query,
     config: Config,
     listener: Listener,
-    workers: Workers | None,
+    workers: Workers,
     advance: Callable[[Step], None],
 ) -> Gathered:
     """The books of logs, which are read once. A book is a day, or an hour if the report is by hour.
@@ -85,13 +85,11 @@ def from_logs(
 def _gathered(
     books: Mapping[BookKey, Entries], sentences: tuple[str, ...] = (), *, is_history: bool = False
 ) -> Gathered:
-    late: dict[str, int] = {}
+    late = Counter[str]()
     dated = []
     for (timezone, name, source), entries in books.items():
         if name == NO_DAY:
-            lines = entries.get((LINES,), 0)
-            assert isinstance(lines, int | Decimal)
-            late[source] = late.get(source, 0) + int(lines)
+            late[source] += archive.lines_of(entries)
             continue
         moment = datetime.fromisoformat(name)
         begin = midnight(moment.date(), zone(timezone)) if moment.tzinfo is None else int(moment.timestamp()) * SECOND

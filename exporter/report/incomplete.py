@@ -17,7 +17,7 @@ def sentences(gathered: Gathered, shown: list[Dated], query: Query, now: int) ->
     """`shown` are the books of the report's span, `now` is the clock in nanoseconds."""
     yield from gathered.sentences
     today = query.moment(now).date().isoformat()
-    if (gathered.is_history and query.holds(now)) or any(each.day == today for each in shown):
+    if (gathered.is_history and query.contains(now)) or any(each.day == today for each in shown):
         yield f"{today}: the day is not over"
     for source in sorted({each.source for each in gathered.books}):
         yield from _of_source(source, gathered, shown, query)
@@ -30,11 +30,9 @@ def sentences(gathered: Gathered, shown: list[Dated], query: Query, now: int) ->
 
 def before(gathered: Gathered, query: Query) -> Iterator[str]:
     """The gaps of the span before, to which the report is compared. `query` selects that span."""
-    assert query.since is not None
-    assert query.until is not None
-    begin, end = (query.moment(at).date().isoformat() for at in (query.since, query.until))
+    begin, end = (query.moment(at).date().isoformat() for at in query.limits)
     first = gathered.books[0] if gathered.books else None
-    if first is None or first.begin >= query.until:
+    if first is None or first.begin >= query.limits[1]:
         yield f"{begin} to {end}: the span before has no line, so its figures are 0"
     elif first.day > begin:
         yield f"{begin} to {end}: the span before is not whole, because the first line is of {first.day}"

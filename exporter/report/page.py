@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from exporter import __version__
 from exporter.report.build import Report
 from exporter.report.charts import HEIGHT, WIDTH, charts
-from exporter.report.sections import FAILURES, Section, amount, cell, sections
+from exporter.report.sections import FAILURES, amount, cell, sections
 from exporter.report.text import title
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ def page(report: Report) -> bytes:
             tiles=_tiles(report),
             charts=charts(report),
             size=(WIDTH, HEIGHT),
-            sections=_failures_first(sections(report)),
+            # The reasons of failures come first: below the rows of many days and apps nobody would see them.
+            sections=sorted(sections(report), key=lambda section: section.title != FAILURES),
             incomplete=report["incomplete"],
             group=", ".join(report["group"]),
             by=report["by"],
@@ -31,11 +32,6 @@ def page(report: Report) -> bytes:
         )
         .encode()
     )
-
-
-def _failures_first(found: list[Section]) -> list[Section]:
-    """Move the reasons of failures to the top: below the rows of many days and apps nobody would see them."""
-    return sorted(found, key=lambda section: section.title != FAILURES)
 
 
 def _tiles(report: Report) -> list[tuple[str, str, str]]:

@@ -7,6 +7,7 @@ from typing import Literal
 from msgspec import Struct, structs
 
 from exporter.ledger.calendar import midnight, span_of
+from exporter.replay.span import Span
 from parsers.values.numbers import SECOND
 
 By = Literal["total", "month", "week", "day", "hour"]
@@ -25,8 +26,15 @@ class Query(Struct, frozen=True):
     since: int | None = None
     until: int | None = None
 
-    def holds(self, at: int) -> bool:
-        return (self.since is None or self.since <= at) and (self.until is None or at < self.until)
+    def contains(self, at: int) -> bool:
+        return Span(self.since, self.until).contains(at)
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """`since` and `until` of a query that has both."""
+        assert self.since is not None
+        assert self.until is not None
+        return self.since, self.until
 
     def time_of(self, at: int) -> str:
         """The name of the bucket that contains a time: the beginning of the bucket in the report's time zone."""
@@ -51,31 +59,28 @@ class Query(Struct, frozen=True):
 
     def buckets(self) -> Iterator[str]:
         """The names of all buckets of the span, which must have both limits."""
-        assert self.since is not None
-        assert self.until is not None
+        at, until = self.limits
         if self.by == "total":
             yield ""
             return
-        at = self.since
-        while at < self.until:
+        while at < until:
             begin, end = span_of(self.by, self.local, at)
             yield self.name(begin)
             at = end
 
     def before(self) -> "Query":
         """The same query for the span before, of the same length. Months are compared with months."""
-        assert self.since is not None
-        assert self.until is not None
-        begin, end = self.moment(self.since), self.moment(self.until)
-        if not self._is_midnight(self.since) or not self._is_midnight(self.until):
-            return structs.replace(self, since=2 * self.since - self.until, until=self.since)
+        since, until = self.limits
+        begin, end = self.moment(since), self.moment(until)
+        if not self._is_midnight(since) or not self._is_midnight(until):
+            return structs.replace(self, since=2 * since - until, until=since)
         if begin.day == end.day == 1:
             months = (end.year - begin.year) * 12 + end.month - begin.month
             month = begin.year * 12 + begin.month - 1 - months
             first = begin.date().replace(year=month // 12, month=month % 12 + 1)
         else:
             first = begin.date() - (end.date() - begin.date())
-        return structs.replace(self, since=midnight(first, self.local), until=self.since)
+        return structs.replace(self, since=midnight(first, self.local), until=since)
 
     def whole_days(self) -> "Query":
         """The same query for whole days: the first and the last day are whole."""

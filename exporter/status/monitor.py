@@ -20,7 +20,8 @@ from exporter.status.history import History
 from exporter.status.places import failure_row
 from exporter.status.rows import SourceState, Status, budget_rows, model_rows, source_rows
 from exporter.status.traffic import recent, route_rows, traffic_rows
-from exporter.tail.source import LedgerPort, Source, SourceSettings
+from exporter.tail.source import LedgerPort, Source
+from exporter.tail.source_config import SourceConfig
 from parsers.advice import record_types
 from parsers.batch import Batch
 from parsers.parser import Parser, advice_of
@@ -68,7 +69,7 @@ class StatusMonitor:
         self._stopping.set()
         self._thread.join()
 
-    def observed_ledger(self, settings: SourceSettings) -> LedgerPort:
+    def observed_ledger(self, settings: SourceConfig) -> LedgerPort:
         """The ledger for a source; its failures are recorded for the status page, its exemplars for scrapes."""
         return ObservedLedger(self._ledger, self._failures, self._exemplars, settings.parser)
 
@@ -137,7 +138,9 @@ class StatusMonitor:
 
     def _progress(self) -> tuple[int, int]:
         """Of the bytes that existed at the start, how many are read, and how many there were."""
-        done, known = (sum(column) for column in zip((0, 0), *(s.progress() for s in self._sources), strict=True))
+        done, known = (
+            sum(column) for column in zip((0, 0), *(s.first_pass.progress() for s in self._sources), strict=True)
+        )
         return done, known
 
     def _run(self) -> None:

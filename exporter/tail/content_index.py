@@ -7,6 +7,7 @@ changes, however many generations are missing; and only if the file is new enoug
 import os
 import stat
 from collections.abc import Collection, Iterator
+from contextlib import closing, suppress
 
 from msgspec import Struct
 
@@ -43,16 +44,14 @@ class ContentIndex:
         self._known: dict[str, _Folder] = {}
         self._prefixes: dict[str, tuple[tuple[int, ...], bytes]] = {}
 
-    def paths_by_inode(self, folder: str, since: int, inodes: Collection[int]) -> Iterator[str]:
-        """Yield the paths of the files with these inodes, from a listing made after the stamp `since`."""
-        known = self._folder(folder, since)
-        yield from (known.by_inode[inode] for inode in inodes if inode in known.by_inode)
-
-    def paths_by_prefix(self, folder: str, since: int, prefixes: Collection[bytes], oldest: int) -> Iterator[str]:
-        """Yield the paths of the files whose first 32 bytes have one of these digests and whose mtime is at least
-        `oldest` (nanoseconds).
+    def paths(
+        self, folder: str, since: int, inodes: Collection[int], prefixes: Collection[bytes], oldest: int
+    ) -> Iterator[str]:
+        """Yield the paths of the files with one of these inodes, and of those whose first 32 bytes have one of these
+        digests and whose mtime is at least `oldest` (nanoseconds), from a listing made after the stamp `since`.
         """
         known = self._folder(folder, since)
+        yield from (known.by_inode[inode] for inode in inodes if inode in known.by_inode)
         while known.unread and known.unread[-1].modified >= oldest:
             file = known.unread.pop()
             known.by_prefix.setdefault(self._prefix(file), []).append(file.path)
@@ -71,7 +70,7 @@ class ContentIndex:
 
     def _files_not_read(self, folder: str, listing: Listing) -> Iterator[_File]:
         for name, inode in listing.inodes.items():
-            if listing.is_unfinished(name) or self._index.is_open((listing.device, inode)):
+            if listing.is_unfinished(name) or self._index.is_open((listing.signature[0], inode)):
                 continue
             path = os.path.join(folder, name)
             try:
@@ -85,16 +84,8 @@ class ContentIndex:
         """Return the digest of the first 32 bytes, b"" if the file is shorter or cannot be read."""
         signature, prefix = self._prefixes.get(file.path, (None, b""))
         if signature != file.signature:
-            try:
-                opened = open_log(file.path)
-            except OSError:
-                return b""
-            try:
-                found = Fingerprint.of(opened.read(0, PREFIX))
-            except (*FILE_ERRORS, Unpacking):
-                return b""
-            finally:
-                opened.close()
-            prefix = found.digest if found.length == PREFIX else b""
-            self._prefixes[file.path] = file.signature, prefix
+            prefix = b""
+            with suppress(*FILE_ERRORS, Unpacking), closing(open_log(file.path)) as opened:
+                prefix = Fingerprint.of(opened.read(0, PREFIX)).lookup_key
+                self._prefixes[file.path] = file.signature, prefix
         return prefix

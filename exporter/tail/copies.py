@@ -5,27 +5,27 @@ Their lines are not counted again, whatever the name of the copy.
 """
 
 import os
+from functools import cache
 
 from exporter.tail.fingerprint import is_beginning, matches
 from exporter.tail.generation import FileState, Generation
 from exporter.tail.open_file import OpenFile
-from exporter.tail.position import FINGERPRINT, Fingerprint, decoded
+from exporter.tail.position import FINGERPRINT, PREFIX, Fingerprint, decoded
+from exporter.tail.table import GenerationIndex, GenerationTable
 
 
-def copied_bytes(file: OpenFile, size: int, path: str, others: list[Generation]) -> int | None:
-    """Return how many of the first `size` bytes of the file at `path` are a copy of one of the other generations.
+def copied_bytes(file: OpenFile, size: int, path: str, index: GenerationIndex, table: GenerationTable) -> int | None:
+    """Return how many of the first `size` bytes of the file at `path` are a copy of another path's generation.
 
-    Return None if this cannot be decided yet, because the file may be the copy that another path is missing.
+    `table` is the one of `path`. Return None if this cannot be decided yet, because the file may be the copy that
+    another path is missing.
     """
     head = file.read(0, min(size, FINGERPRINT))
-    heads: dict[int, Fingerprint] = {}
-    for other in others:
+    head_of = cache(lambda length: Fingerprint.of(head[:length]))  # the heads of most generations are equally long
+    for other in index.alike(head_of(PREFIX), table):
         known = other.position.head
-        if known.length <= len(head):  # a longer head is compared with the open file
-            if known.length not in heads:
-                heads[known.length] = Fingerprint.of(head[: known.length])
-            if heads[known.length] != known:
-                continue
+        if known.length <= len(head) and known != head_of(known.length):
+            continue  # a longer head is compared with the open file
         copied = _of_open(file, size, other) if other.reader else _of_closed(file, size, path, other)
         if copied != 0:
             return copied

@@ -9,9 +9,9 @@ import os
 
 from msgspec import structs
 
-from exporter.tail.context import LogContext
-from exporter.tail.fingerprint import head_matches, matches, position_at
+from exporter.tail.fingerprint import first_position, head_matches, matches, position_at
 from exporter.tail.generation import Event, FileState, Generation
+from exporter.tail.log_context import LogContext
 from exporter.tail.open_file import FILE_ERRORS, OpenFile, Unpacking, error_reason, identity_of, open_current
 from exporter.tail.position import FINGERPRINT, Identity, Position
 
@@ -98,17 +98,14 @@ class FileOpener:
 
     def _opened(self, named: Identity) -> OpenFile:
         """Return the open file of the path, reusing the file that is being unpacked. Raise OSError."""
+        if self._unpacking is not None and identity_of(self._unpacking.stat()) != named:
+            self.close()
         file, self._unpacking = self._unpacking, None
-        if file is not None and identity_of(file.stat()) == named:
-            return file
-        if file is not None:
-            file.close()
-        return open_current(self._context.path)
+        return file or open_current(self._context.path)
 
     def _begin(self, file: OpenFile, now: float) -> None:
         """Decide where to start reading the file. Raise FILE_ERRORS, Unpacking."""
         generation, renamed = self._resumed(file), False
-        is_new = generation is None
         if generation is None:
             generation = self._context.new(self._search.start_of(file), FileState.FOLLOWED)
             if self._context.had_files:
@@ -131,10 +128,10 @@ class FileOpener:
             generation.position, path=self._context.quoted, target=self._context.target()
         )
         generation.open(file, self._source.lengths, now)
-        if is_new or generation not in self._table:
-            self._table.add(generation)
-        else:
+        if generation in self._table:
             self._table.transition(generation, Event.NAMED)
+        else:
+            self._table.add(generation)
 
     def _resumed(self, file: OpenFile) -> Generation | None:
         """Return the known generation that continues in this file, None if the file is new."""
@@ -157,7 +154,7 @@ class FileOpener:
         """Detect a power loss: the same file is shorter than what was posted, and no complete copy exists (C33)."""
         size = file.size()
         is_same = 0 < position.head.length <= size < position.offset and head_matches(file, position)
-        return is_same and not self._search.is_copied(self._context.look_stamp, position, identity_of(file.stat()))
+        return is_same and not self._search.is_copied(file, position)
 
     def _was_moved(self, file: OpenFile, generation: Generation) -> bool:
         """Detect a move to another disk while the exporter was down: another inode has all bytes that were read, and
@@ -165,11 +162,7 @@ class FileOpener:
         """
         position = generation.position
         is_whole = generation.restored and position.tail.length == FINGERPRINT and not position.compressed
-        return (
-            is_whole
-            and matches(file, position)
-            and not self._search.is_copied(self._context.look_stamp, position, identity_of(file.stat()))
-        )
+        return is_whole and matches(file, position) and not self._search.is_copied(file, position)
 
     def _on_unreadable(self, found: os.stat_result, now: float) -> None:
         """Remember the identity of a file that may not be opened. It is read once that is permitted, even if it has
@@ -182,19 +175,11 @@ class FileOpener:
             if not known.position.tail.length:  # else only its bytes can say whether it grew
                 known.position = structs.replace(known.position, size=found.st_size, modified=found.st_mtime_ns)
             return
-        generation = self._context.new(
-            Position(
-                path=self._context.quoted,
-                number=0,
-                device=identity[0],
-                inode=identity[1],
-                offset=found.st_size if self._from_end and not self._context.had_files else 0,
-                size=found.st_size,
-                modified=found.st_mtime_ns,
-                target=self._context.target(),
-            ),
-            FileState.MISSING,
+        offset = found.st_size if self._from_end and not self._context.had_files else 0
+        position = structs.replace(
+            first_position(found), offset=offset, size=found.st_size, target=self._context.target()
         )
+        generation = self._context.new(position, FileState.MISSING)
         generation.must_post = True
         if self._context.had_files:
             generation.count(rotations=1)

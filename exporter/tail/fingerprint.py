@@ -1,5 +1,6 @@
 """Compares files by their fingerprints: the first bytes, and the bytes before a position. All functions are pure."""
 
+import os
 from collections.abc import Iterable
 
 from msgspec import structs
@@ -64,7 +65,9 @@ def position_at(file: OpenFile, position: Position, offset: int) -> Position:
 
 def start_of(file: OpenFile) -> Position:
     """Return the position at the beginning of a file. The caller sets its path and number."""
-    found = file.stat()
-    return Position(
-        path="", number=0, device=found.st_dev, inode=found.st_ino, modified=found.st_mtime_ns, compressed=file.packed
-    )
+    return structs.replace(first_position(file.stat()), compressed=file.packed)
+
+
+def first_position(found: os.stat_result) -> Position:
+    """Return the position at the beginning of a plain file with this stat result."""
+    return Position("", 0, found.st_dev, found.st_ino, modified=found.st_mtime_ns)

@@ -32,7 +32,9 @@ class FirstPass:
         self._left.pop(path, None)
 
     def is_done(self) -> bool:
+        """Return whether all files were read up to their sizes at the start. Unreadable files do not count."""
         return self._has_begun and not self._to_measure and not any(list(self._left.values()))
 
     def progress(self) -> tuple[int, int]:
+        """Return how many of the bytes found at the start were read, and how many were found."""
         return self._found - sum(list(self._left.values())), self._found

@@ -20,28 +20,25 @@ class Listing(Struct, frozen=True):
 
     `inodes` maps each name to its inode, negative for a symbolic link. `names` are sorted. `folders` are the names of
     subfolders. `names_moved`: names changed while the folder was listed, so the listing may lack a file. `stamp`
-    orders listings and looks at paths.
+    orders listings and looks at paths. `signature` changes with the content, `changed_at` is the time in seconds at
+    which it was seen first. `matched` caches the paths that a part of a glob matches.
     """
 
-    device: int
+    signature: tuple[int, ...]
+    changed_at: float
     inodes: dict[str, int]
     names: list[str]
     folders: list[str]
     names_moved: bool
     stamp: int
+    matched: dict[str, list[str]] = {}
 
     def is_unfinished(self, name: str) -> bool:
         """Return whether gzip is still writing this `.gz`, because the original is beside it (B25)."""
         return name.endswith(".gz") and name[:-3] in self.inodes
 
 
-class _Known(Struct):
-    listing: Listing
-    signature: tuple[int, int, int]
-    changed_at: float
-
-
-_NOTHING = Listing(0, {}, [], [], False, 0)
+_NOTHING = Listing((), 0.0, {}, [], [], False, 0)
 
 
 class FolderListings:
@@ -49,7 +46,7 @@ class FolderListings:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, Listing] = {}
         self._stamps = itertools.count(1)
         self._real: dict[str, str] = {}
         self.poll_stamp = 0
@@ -68,22 +65,20 @@ class FolderListings:
 
         The listing is empty if the folder cannot be listed.
         """
-        known = self._known.get(folder)
-        if known is not None and known.listing.stamp > since:
-            return known.listing
+        known = self._known.get(folder, _NOTHING)
+        if known.stamp > since:
+            return known
         now = self._clock()
         try:
             found = os.stat(folder or ".")
             signature = found.st_dev, found.st_ino, found.st_mtime_ns
-            is_same = known is not None and known.signature == signature
-            changed_at = known.changed_at if known is not None and is_same else now
-            if known is None or not is_same or now - changed_at <= SETTLED or known.listing.names_moved:
-                known = _Known(self._list(folder or ".", found.st_dev), signature, changed_at)
-                self._known[folder] = known
+            changed_at = known.changed_at if known.signature == signature else now
+            if now - changed_at <= SETTLED or known.names_moved:
+                known = self._known[folder] = self._list(folder or ".", signature, changed_at)
         except OSError:
             self._known.pop(folder, None)
             return _NOTHING
-        return known.listing
+        return known
 
     def real(self, path: str) -> str:
         """Resolve symbolic links with one system call per path: the folder is resolved once per poll."""
@@ -97,7 +92,7 @@ class FolderListings:
             self._real[folder] = os.path.realpath(folder)
         return self._real[folder]
 
-    def _list(self, folder: str, device: int) -> Listing:
+    def _list(self, folder: str, signature: tuple[int, ...], changed_at: float) -> Listing:
         """List twice: a difference shows that names moved, so that the first listing may lack one."""
         stamp = next(self._stamps)
         with os.scandir(folder) as entries:
@@ -106,7 +101,7 @@ class FolderListings:
         folders = [entry.name for entry in found if _is_folder(entry)]
         with os.scandir(folder) as entries:
             moved = {entry.name: _inode(entry) for entry in entries} != inodes
-        return Listing(device, inodes, sorted(inodes), folders, moved, stamp)
+        return Listing(signature, changed_at, inodes, sorted(inodes), folders, moved, stamp)
 
 
 def _inode(entry: os.DirEntry[str]) -> int:

@@ -114,7 +114,10 @@ class Generation:
             self.position = structs.replace(position, size=known.size, modified=known.modified)
 
     def count(self, rotations: int = 0, truncations: int = 0, lost_bytes: int = 0) -> None:
-        self.events += RotationEvents(rotations, truncations, lost_bytes)
+        known = self.events
+        self.events = RotationEvents(
+            known.rotations + rotations, known.truncations + truncations, known.lost_bytes + lost_bytes
+        )
 
     def close(self) -> None:
         if self.reader is not None:

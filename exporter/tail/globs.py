@@ -7,16 +7,17 @@ from fnmatch import filter as matching
 from fnmatch import fnmatchcase
 from glob import has_magic
 
-from exporter.tail.folder_listings import FolderListings, Listing
+from exporter.tail.folder_listings import FolderListings
 from exporter.tail.rotated_names import originals
+from exporter.tail.source_config import SourceConfig
 
 #: Endings that logrotate's `compresscmd` may produce. Only `.gz` files are searched for missing generations.
 _PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z")
 
 
-def tailed(paths: Iterable[str], log_patterns: tuple[str, ...]) -> frozenset[str]:
+def tailed(source: SourceConfig) -> frozenset[str]:
     """Return the paths that `serve` tails: plain paths, and the matches of globs except rotated and packed files."""
-    return Globs(paths, log_patterns, FolderListings(time.monotonic)).paths()
+    return Globs(source.paths, source.log_patterns, FolderListings(time.monotonic)).paths()
 
 
 class Globs:
@@ -28,7 +29,6 @@ class Globs:
         self._plain = frozenset(path for path in paths if not has_magic(path))
         self._globs = [path.split(os.sep) for path in paths if has_magic(path)]
         self._log_patterns, self._folders = log_patterns, folders
-        self._matched: dict[tuple[str, str], tuple[Listing, list[str]]] = {}
         self._found: list[str] = []
         self._wanted = self._plain
 
@@ -40,7 +40,6 @@ class Globs:
         found = [path for parts in self._globs for path in self._expand("", parts)]
         if found != self._found:
             self._found = found
-            self._matched = {key: each for key, each in self._matched.items() if each[1]}
             logs = self._plain.union(found, known)
             matched = {
                 p for p in found if not p.endswith(_PACKED) and logs.isdisjoint(originals(p, self._log_patterns))
@@ -66,8 +65,7 @@ class Globs:
     def _matching(self, folder: str, part: str) -> list[str]:
         """Return what one part of a pattern matches in a folder. The result is cached for the listing."""
         listing = self._folders.listing(folder, self._folders.poll_stamp)
-        known = self._matched.get((folder, part))
-        if known is None or known[0] is not listing:
+        if part not in listing.matched:
             names = [n for n in matching(listing.names, part) if n[0] != "." or part[0] == "."]
-            known = self._matched[folder, part] = listing, [folder + name for name in names]
-        return known[1]
+            listing.matched[part] = [folder + name for name in names]
+        return listing.matched[part]

@@ -59,10 +59,10 @@ class OpenFile:
     packed = False
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
 
     def stat(self) -> os.stat_result:
-        return os.fstat(self._descriptor)
+        return os.fstat(self.descriptor)
 
     def size(self) -> int:
         """Return the number of uncompressed bytes."""
@@ -70,22 +70,18 @@ class OpenFile:
 
     def read(self, offset: int, size: int) -> bytes:
         """Read up to `size` uncompressed bytes at an uncompressed offset."""
-        return os.pread(self._descriptor, size, offset)
+        return os.pread(self.descriptor, size, offset)
 
     def folder(self) -> str:
         """Return the folder that the file is in now, "" if the file was deleted or the kernel does not know."""
         try:
-            path = os.readlink(f"/proc/self/fd/{self._descriptor}")
+            path = os.readlink(f"/proc/self/fd/{self.descriptor}")
             return os.path.dirname(path) if identity_of(os.stat(path)) == identity_of(self.stat()) else ""
         except OSError:
             return ""
 
-    def is_packed(self, path: str) -> bool:
-        """Return whether nginx compresses the log at this path while it writes it."""
-        return is_packed(path, self._descriptor)
-
     def close(self) -> None:
-        os.close(self._descriptor)
+        os.close(self.descriptor)
 
 
 class PackedFile(OpenFile):
@@ -174,7 +170,7 @@ def open_current(path: str) -> OpenFile:
     """Open the log that is written at this path. Raise OSError (including PackedError and NotAFileError)."""
     file = open_log(path)
     try:
-        if file.is_packed(path):
+        if is_packed(path, file.descriptor):
             raise PackedError(f"{path} is packed by nginx")
     except OSError:
         file.close()

@@ -18,7 +18,7 @@ Natural = Annotated[int, Meta(ge=0)]
 #: position.
 FINGERPRINT = 256
 
-#: Length in bytes of the fingerprint by which candidates are looked up. Shorter content identifies nothing.
+#: Length in bytes of the fingerprint by which candidates are looked up.
 PREFIX = 32
 
 #: `Position.skip`: the bytes up to the next newline belong to a line that was too long.
@@ -36,6 +36,11 @@ class Fingerprint(Struct, frozen=True, array_like=True, gc=False):
     @classmethod
     def of(cls, data: bytes) -> "Fingerprint":
         return cls(_digest(data), len(data))
+
+    @property
+    def lookup_key(self) -> bytes:
+        """Return the digest of PREFIX bytes; b"" for other lengths: shorter content identifies nothing."""
+        return self.digest if self.length == PREFIX else b""
 
     def matches(self, data: bytes) -> bool:
         return len(data) == self.length and _digest(data) == self.digest
@@ -94,14 +99,6 @@ class RotationEvents(Struct, frozen=True):
     truncations: int = 0
     lost_bytes: int = 0
     forget: tuple[str, ...] = ()
-
-    def __add__(self, other: "RotationEvents") -> "RotationEvents":
-        return RotationEvents(
-            self.rotations + other.rotations,
-            self.truncations + other.truncations,
-            self.lost_bytes + other.lost_bytes,
-            self.forget + other.forget,
-        )
 
 
 NO_EVENTS = RotationEvents()

@@ -1,7 +1,7 @@
 """Logs and counts why files of a source cannot be read, each error once as long as it lasts."""
 
 import logging
-from collections import Counter
+from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
 
@@ -16,10 +16,13 @@ _REMEDIES = {
 
 
 class ReadErrors:
-    """Counts the errors of one source by reason: the text of an error up to its first colon."""
+    """Counts the errors of one source by reason: the text of an error up to its first colon.
 
-    def __init__(self, source: str, errors: Counter[str]) -> None:
-        self._source, self._errors = source, errors
+    `count` gets the reason of each error.
+    """
+
+    def __init__(self, source: str, count: Callable[[str], None]) -> None:
+        self._source, self._count = source, count
         self._present: dict[str, str] = {}
 
     def update(self, path: str, error: str) -> None:
@@ -37,7 +40,7 @@ class ReadErrors:
             _log.info("waiting for a file: source=%s path=%s", self._source, path)
         elif error:
             reason = error.partition(":")[0]
-            self._errors[reason] += 1
+            self._count(reason)
             remedy = _REMEDIES.get(reason, "the exporter keeps trying")
             _log.warning("cannot be read: source=%s path=%s reason=%s; %s", self._source, path, error, remedy)
         else:

@@ -25,8 +25,9 @@ _DATE = "|".join((
 #: A date may be followed by the number of the file within that day (log4j2, logback).
 _DATED = rf"[.-](?:{_DATE})(?:[.-]\d{{1,5}})?"
 
-#: logrotate, savelog(8), Python's RotatingFileHandler, Docker; before the ending also log4j2.
-_BEHIND = rf"(?:\.\d{{1,5}}|{_DATED})"
+#: logrotate, savelog(8), Python's RotatingFileHandler, Docker; before the ending also log4j2. With `create`, logrotate
+#: renames a log to `.backup` that the writer has opened anew in between (logrotate.c, createOutputFile).
+_BEHIND = rf"(?:\.\d{{1,5}}|{_DATED}|-\d{{10}}\.backup)"
 _BEFORE = rf"(?:[.-]\d{{1,5}}|{_DATED})"
 
 _BEHIND_NAME = re.compile(_BEHIND + r"(?:\.gz)?")
@@ -46,8 +47,6 @@ def matching_names(pattern: str, log: str, names: Sequence[str]) -> list[str]:
     """Return the sorted names that match a log pattern (without its folder) for a log, also with `.gz` behind them."""
     wanted = expanded(pattern, log)
     begins = re.split(r"[*?\[]", wanted, maxsplit=1)[0]
-    if not glob.has_magic(wanted):
-        begins = wanted
     plain, packed = (re.compile(fnmatch.translate(each)) for each in (wanted, wanted + ".gz"))
     return [name for name in _beginning_with(begins, names) if plain.match(name) or packed.match(name)]
 

@@ -9,14 +9,14 @@ A file is opened only if its inode, size or mtime make it a candidate. A file th
 opened again until it changes. Times are monotonic seconds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 
 from msgspec import structs
 
 from exporter.tail.candidate import Candidate, may_be_missing, may_be_unseen, oldest_mtime
 from exporter.tail.fingerprint import is_copy, matches, position_at, start_of
-from exporter.tail.generation import Generation
+from exporter.tail.generation import FileState, Generation
 from exporter.tail.open_file import FILE_ERRORS, OpenFile, Unpacking, identity_of, open_log
 from exporter.tail.position import Identity, Position
 from exporter.tail.search_deadlines import SearchDeadlines
@@ -30,29 +30,32 @@ STILL = 2.0
 #: How many files that may be separate logs, judging by their names, are remembered by content: the newest ones.
 _AMBIGUOUS = 64
 
-#: The missing generation (None for an unseen one), the open file, and the position at which to continue.
-FoundFile = tuple[Generation | None, OpenFile, Position]
-
 
 class Search:
-    """The search for generations of one path.
+    """The search for generations of one path. `new` makes an unseen generation from its position and state.
 
     `renamed`: unseen generations were renamed, rather than copied and truncated. `is_unpacking`: the next look can be
-    made at once.
+    made at once. `look_stamp` is the stamp of the last look at the path; only folder listings made after it are used.
     """
 
-    def __init__(self, table: GenerationTable, index: GenerationIndex, folders: SearchFolders) -> None:
+    def __init__(
+        self,
+        table: GenerationTable,
+        index: GenerationIndex,
+        folders: SearchFolders,
+        new: Callable[[Position, FileState], Generation],
+    ) -> None:
         self.renamed = True
         self.is_unpacking = False
-        self._table, self._index, self._folders = table, index, folders
+        self.look_stamp = 0
+        self._table, self._index, self._folders, self._new = table, index, folders, new
         known = positions(table)
         # The ledger has everything with an older mtime (nanoseconds), or it existed before the first look at the path.
         self._known_until = max((p.modified for p in known), default=0)
         self._deadlines = SearchDeadlines(bool(known))
-        self._names_moved = self._is_unseen_undecided = False
+        self._names_moved = self._is_unseen_undecided = self._waits_for_unseen = False
         self._undecided: set[Identity] = set()
-        self._growing: set[Identity] = set()
-        self._size_since: dict[tuple[Identity, int], float] = {}
+        self._sizes: dict[Identity, tuple[int, float]] = {}
         self._rejected: dict[Identity, Candidate] = {}
         self._unpacking: dict[Candidate, OpenFile] = {}
 
@@ -67,7 +70,7 @@ class Search:
         Only files about as new as that file are needed: older ones are recognised by their mtime (B26). Files that may
         be separate logs (`worker-1.log` beside `worker.log`) keep growing, so their mtime proves nothing.
         """
-        present = self._folders.candidates(since, (), lambda found: found.st_size > 0)
+        present = [c for c in self._folders.candidates(since) if c.size]
         self._known_until = max([modified, *(c.modified for c in present)])
         ambiguous = [c for c in present if self._folders.is_ambiguous(c)][-_AMBIGUOUS:]
         for candidate in present:
@@ -99,7 +102,7 @@ class Search:
         """Return whether an older generation may still be found: a small file may be an unfinished copy, or names moved
         while they were listed, so that a file may have been overlooked.
         """
-        return self._names_moved or bool(self._growing)
+        return self._names_moved or self._waits_for_unseen
 
     @property
     def has_ended(self) -> bool:
@@ -110,23 +113,24 @@ class Search:
         """Return whether the last look found this file under a rotated name, or may have overlooked it."""
         return self._names_moved or identity in self._folders.present
 
-    def is_copied(self, since: int, position: Position, but: Identity) -> bool:
-        """Return whether a file other than `but` has all bytes up to the position."""
-        for candidate in self._folders.candidates(since, (position,), lambda _: True):
-            if candidate.identity == but:
+    def is_copied(self, file: OpenFile, position: Position) -> bool:
+        """Return whether another file has all bytes up to the position."""
+        for candidate in self._folders.candidates(self.look_stamp, (position,)):
+            if candidate.identity == identity_of(file.stat()):
                 continue
-            with suppress(*FILE_ERRORS), closing(open_log(candidate.path)) as file:
+            with suppress(*FILE_ERRORS), closing(open_log(candidate.path)) as other:
                 while True:
                     with suppress(Unpacking):
-                        if matches(file, position):
+                        if matches(other, position):
                             return True
                         break
         return False
 
-    def find(self, now: float, since: int, named: bool) -> Iterator[FoundFile]:
-        """Yield the files found, the oldest first. The caller must open each before it requests the next.
+    def find(self, now: float, named: bool) -> Iterator[tuple[Generation, OpenFile]]:
+        """Yield the generations that were found, with their open files, the oldest first.
 
-        `named`: the path names a file that can be read. Listings are made after the stamp `since`.
+        An unseen generation is not in the table. The caller must open each before it requests the next.
+        `named`: the path names a file that can be read.
         """
         self._deadlines.extend(now, named)
         unseen = self._deadlines.is_searching_unseen or self._is_unseen_undecided
@@ -135,9 +139,9 @@ class Search:
         self._names_moved = self.is_unpacking = False
         if not (self._table.missing or unseen):
             return
+        self._waits_for_unseen = False
         self._undecided.clear()
-        self._growing.clear()
-        has_found, present = False, self._look(since)
+        has_found, present = False, self._look()
         for candidate in present:
             identity = candidate.identity
             is_read = self._is_open(identity) or self._index.is_open(identity, self._table)
@@ -150,7 +154,7 @@ class Search:
                 self._names_moved = True
             except FILE_ERRORS:
                 pass
-            if found:
+            if found is not None:
                 has_found = True
                 yield found
         for candidate in self._unpacking.keys() - set(present):
@@ -170,7 +174,7 @@ class Search:
             file.close()
         self._unpacking.clear()
 
-    def _look(self, since: int) -> list[Candidate]:
+    def _look(self) -> list[Candidate]:
         """List the candidates. Files with the inode of a missing generation come first: the others may be copies.
 
         A packed file is none of them: it was made when the inode was free again.
@@ -179,15 +183,12 @@ class Search:
             self._folders.confirm(generation.opened.file.folder())
         missing = positions(self._table.missing)
         oldest = oldest_mtime(self._known_until, self._table)
-        identities = {p.identity for p in missing}
-        present = self._folders.candidates(
-            since, missing, lambda found: found.st_mtime_ns >= oldest or identity_of(found) in identities
-        )
+        present = self._folders.candidates(self.look_stamp, missing, oldest)
         self._names_moved = self._folders.names_moved
         read = {(p.identity, p.compressed) for p in missing if p.tail.length}
         return sorted(present, key=lambda each: ((each.identity, each.is_packed) not in read, not each.rotated))
 
-    def _examine(self, candidate: Candidate, unseen: bool, now: float) -> FoundFile | None:
+    def _examine(self, candidate: Candidate, unseen: bool, now: float) -> tuple[Generation, OpenFile] | None:
         """Open a file and compare it. Raise FILE_ERRORS."""
         unseen = (
             unseen
@@ -201,7 +202,7 @@ class Search:
         except PermissionError:
             self._undecided.add(candidate.identity)
             raise
-        found: tuple[Generation | None, Position] | None = None
+        found: Generation | None = None
         try:
             if identity_of(file.stat()) != candidate.identity:
                 raise FileNotFoundError(candidate.path)
@@ -218,9 +219,9 @@ class Search:
         finally:
             if found is None and candidate not in self._unpacking:
                 file.close()
-        return (found[0], file, found[1]) if found else None
+        return None if found is None else (found, file)
 
-    def _match_read(self, file: OpenFile, candidate: Candidate) -> tuple[Generation, Position] | None:
+    def _match_read(self, file: OpenFile, candidate: Candidate) -> Generation | None:
         """Match the file with the missing generations that were read in part.
 
         In an unconfirmed folder, or under a name that is not rotated, the file must have all known bytes: a shorter
@@ -233,12 +234,10 @@ class Search:
                 continue
             if may_be_shorter or candidate.identity == position.identity or file.size() >= position.size:
                 self._folders.confirm(candidate.folder)
-                return generation, position
+                return generation
         return None
 
-    def _match_unread(
-        self, file: OpenFile, candidate: Candidate, unseen: bool, now: float
-    ) -> tuple[Generation | None, Position] | None:
+    def _match_unread(self, file: OpenFile, candidate: Candidate, unseen: bool, now: float) -> Generation | None:
         """Match the file with the missing generations that were never read, or recognise an unseen generation."""
         size = file.size()  # once: the file may grow while it is compared
         all_known = positions([*self._table.done, *self._table.missing, *self._table.opened])
@@ -253,7 +252,7 @@ class Search:
         unread = [g for g in self._table.missing if not g.position.tail.length]
         for generation in unread:
             if candidate.identity == generation.position.identity and (size >= generation.position.size or not unseen):
-                return generation, generation.position
+                return generation
         if not unseen or not size:
             return None
         if any(not g.position.offset and g.opened.file.size() < g.position.size for g in self._table.opened):
@@ -262,9 +261,8 @@ class Search:
         # If a missing file was truncated or packed, any new file may be its copy.
         gone = [g for g in unread if g.position.size <= size and self._is_gone(g.position)]
         if gone:
-            largest = max(gone, key=lambda g: (g.position.size, g.key))
-            return largest, largest.position
-        return None, self.start_of(file)
+            return max(gone, key=lambda g: (g.position.size, g.key))
+        return self._new(self.start_of(file), FileState.DRAINING)
 
     def _is_open(self, identity: Identity) -> bool:
         return any(identity == g.position.identity for g in self._table.opened)
@@ -275,11 +273,10 @@ class Search:
 
     def _may_grow(self, candidate: Candidate, size: int, now: float) -> bool:
         """Return whether the file had another size less than STILL seconds ago: it may be an unfinished copy."""
-        seen = candidate.identity, size
-        self._size_since = {k: since for k, since in self._size_since.items() if k[0] != seen[0] or k == seen}
-        return now - self._size_since.setdefault(seen, now) < STILL
+        known, since = self._sizes.get(candidate.identity, (size, now))
+        self._sizes[candidate.identity] = size, since if known == size else now
+        return known != size or now - since < STILL
 
     def _mark_undecided(self, identity: Identity, unseen: bool) -> None:
         self._undecided.add(identity)
-        if unseen:
-            self._growing.add(identity)
+        self._waits_for_unseen |= unseen

@@ -3,13 +3,14 @@
 import glob
 import os
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 
 from exporter.tail.candidate import Candidate
-from exporter.tail.content_index import ContentIndex
-from exporter.tail.folder_listings import FolderListings, Listing
-from exporter.tail.position import PREFIX, Identity, Position, decoded
+from exporter.tail.folder_listings import Listing
+from exporter.tail.open_file import identity_of
+from exporter.tail.position import Identity, Position, decoded
 from exporter.tail.rotated_names import expanded, is_numbered_before_ending, matching_names, rotated_names
+from exporter.tail.source_context import SourceContext
 from parsers.values.numbers import SECOND
 
 
@@ -24,11 +25,9 @@ class SearchFolders:
     while they were listed, so a file may have been overlooked.
     """
 
-    def __init__(
-        self, path: str, log_patterns: tuple[str, ...], folders: FolderListings, contents: ContentIndex
-    ) -> None:
-        self._path, self._log_patterns = path, log_patterns
-        self._folders, self._contents = folders, contents
+    def __init__(self, path: str, source: SourceContext) -> None:
+        self._path, self._log_patterns = path, source.config.log_patterns
+        self._folders, self._contents = source.folders, source.contents
         self._folder, self._name = os.path.split(path)
         self._confirmed: set[str] = set()
         self._unconfirmed: set[str] = set()
@@ -48,13 +47,12 @@ class SearchFolders:
         """Return whether a rotated name may belong to a separate log."""
         return is_numbered_before_ending(self._name, os.path.basename(candidate.path))
 
-    def candidates(
-        self, since: int, missing: Collection[Position], is_wanted: Callable[[os.stat_result], bool]
-    ) -> list[Candidate]:
+    def candidates(self, since: int, missing: Collection[Position] = (), oldest: int = 0) -> list[Candidate]:
         """Return the files to compare: those in confirmed folders first, the oldest first. Raise nothing.
 
-        Listings are made after the stamp `since`. `is_wanted` gets the stat result of each file. For each missing
-        position that was read in part, the result has files of any name with its inode or its first bytes.
+        Listings are made after the stamp `since`. For each missing position that was read in part, the result has files
+        of any name with its inode or its first bytes. Files with an mtime before `oldest` (nanoseconds) are left out
+        unless they have the inode of a missing position.
         """
         self.names_moved, self.present = False, {}
         real = self._folders.real(self._path)
@@ -68,9 +66,10 @@ class SearchFolders:
         self._unconfirmed = {os.path.join(self._folder, name) for name in below} - self._confirmed
         for folder in self._confirmed | self._unconfirmed:
             rotated.update(self._rotated(os.path.join(folder, self._name), (), since))
-        rotated.pop(self._path, None)
-        others = {path: -1 for path in self._others(real, since, missing) if path != self._path and path not in rotated}
-        found = [*self._candidates(rotated, True, is_wanted), *self._candidates(others, False, is_wanted)]
+        paths = dict.fromkeys(self._others(real, since, missing), -1) | rotated
+        paths.pop(self._path, None)
+        identities = {p.identity for p in missing}
+        found = [c for c in self._candidates(paths, rotated) if c.modified >= oldest or c.identity in identities]
         return sorted(found, key=lambda c: (not self.is_confirmed(c.folder), c.age))
 
     def _list(self, folder: str, since: int) -> Listing:
@@ -96,15 +95,12 @@ class SearchFolders:
     def _others(self, real: str, since: int, missing: Collection[Position]) -> Iterator[str]:
         """Yield files of any name that may have the bytes that were read of a missing generation."""
         read = [p for p in missing if p.tail.length]
-        prefixes = {p.prefix.digest for p in read if p.prefix.length == PREFIX}
+        prefixes = {p.prefix.lookup_key for p in read} - {b""}
         for folder in {self._folder, os.path.dirname(real)} | self._confirmed if read else ():
-            yield from self._contents.paths_by_inode(folder, since, {p.inode for p in read})
             oldest = min(p.modified for p in read) // SECOND * SECOND
-            yield from self._contents.paths_by_prefix(folder, since, prefixes, oldest)
+            yield from self._contents.paths(folder, since, {p.inode for p in read}, prefixes, oldest)
 
-    def _candidates(
-        self, paths: dict[str, int], rotated: bool, is_wanted: Callable[[os.stat_result], bool]
-    ) -> Iterator[Candidate]:
+    def _candidates(self, paths: Mapping[str, int], rotated: Container[str]) -> Iterator[Candidate]:
         """Stat the paths, given with their inodes from the listing. Only regular files are returned."""
         for path, inode in paths.items():
             try:
@@ -115,11 +111,10 @@ class SearchFolders:
             if 0 < inode != found.st_ino:
                 self.names_moved = True  # the file was renamed after it was listed
             if stat.S_ISREG(found.st_mode):
-                if rotated:
-                    self.present[found.st_dev, found.st_ino] = found.st_size
-                if is_wanted(found):
-                    identity = found.st_dev, found.st_ino
-                    yield Candidate(path, identity, found.st_mtime_ns, found.st_size, rotated)
+                identity, size = identity_of(found), found.st_size
+                if is_rotated := path in rotated:
+                    self.present[identity] = size
+                yield Candidate(path, identity, found.st_mtime_ns, size, is_rotated)
 
 
 def _finished(folder: str, names: Iterable[str], listing: Listing) -> Iterator[tuple[str, int]]:

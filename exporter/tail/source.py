@@ -7,8 +7,6 @@ A poll costs one listing per folder and one stat per file: nothing more is done 
 read to its end. All paths are looked at before the searches start, so that one listing per folder serves all searches.
 """
 
-import itertools
-import logging
 import os
 import threading
 import time
@@ -16,17 +14,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from exporter.tail.content_index import ContentIndex
-from exporter.tail.context import SourceContext
 from exporter.tail.encoding import EncodingLogger
-from exporter.tail.file_reader import Lengths
 from exporter.tail.first_pass import FirstPass
-from exporter.tail.folder_listings import FolderListings
 from exporter.tail.open_file import stat_signature
 from exporter.tail.position import Position, Window, decoded, encoded
 from exporter.tail.read_errors import ReadErrors
 from exporter.tail.recognition import Recognition
-from exporter.tail.table import GenerationIndex
+from exporter.tail.source_config import SourceOptions
+from exporter.tail.source_context import SourceContext
 from exporter.tail.time_zones import EventTimeCheck
 from exporter.tail.tracker import Tracker
 from exporter.tail.tracker_set import TrackerSet
@@ -34,31 +29,12 @@ from exporter.tail.unparsed_log import UnparsedLogger
 from exporter.tail.validation import MalformedError, is_built_in, validate_batch
 from exporter.tail.wake import Wake
 from parsers.batch import Batch
-from parsers.parser import Parser
-
-_log = logging.getLogger(__name__)
 
 #: Length in bytes of the example of an unparsed line.
 _EXAMPLE = 200
 
 #: Kinds of windows that are one unparsed line; the other kinds are no line at all.
 _UNPARSED = ("too_long", "unterminated")
-
-
-class SourceSettings(Protocol):
-    """What a source needs of its `[[source]]` table. Paths and globs are absolute."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def paths(self) -> tuple[str, ...]: ...
-
-    @property
-    def parser(self) -> Parser: ...
-
-    @property
-    def log_patterns(self) -> tuple[str, ...]: ...
 
 
 class LedgerPort(Protocol):
@@ -74,50 +50,44 @@ class LedgerPort(Protocol):
 
 
 class Source:
-    """Reads one source.
+    """Reads one source. `first_pass` and `recognition` say how far it was read at first, and whether the parser fits.
 
-    `errors` counts read errors by reason, each error once as long as it lasts. `busy_with` is the path that is looked
-    at or read at the moment. `clock` is monotonic, in seconds; `poll_interval` is in seconds, `line_length` in bytes.
+    `errors` counts read errors by reason, each error once as long as it lasts; `count_error` gets the source and the
+    reason of each. `busy_with` is the path that is looked at or read at the moment. `clock` is monotonic, in seconds.
     """
 
     def __init__(
         self,
-        settings: SourceSettings,
+        options: SourceOptions,
         ledger: LedgerPort,
         clock: Callable[[], float],
-        poll_interval: float = 1.0,
         start_at: str = "end",
-        line_length: int = 1 << 20,
+        count_error: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
+        config = options.config
         self.errors: Counter[str] = Counter()
         self.busy_with = ""
-        self._settings, self._ledger, self._clock = settings, ledger, clock
-        self._poll_interval = poll_interval
-        stored = ledger.positions(settings.name)
-        numbers = itertools.count(1 + max((p.number for p in stored.values()), default=0))
-        self._folders = FolderListings(clock)
-        index = GenerationIndex()
-        contents = ContentIndex(self._folders, index)
-        lengths = Lengths(line_length, settings.parser.joined)
-        self._context = SourceContext(
-            settings.name, clock, numbers, self._folders, index, contents, lengths, settings.log_patterns
-        )
-        searched_before = map(decoded, ledger.searched_paths(settings.name))
-        self._trackers = TrackerSet(settings.paths, self._context, stored, list(searched_before), start_at == "end")
-        self._first_pass = FirstPass()
+        self._config, self._ledger, self._clock = config, ledger, clock
+        self._poll_interval, self._report_error = options.poll_interval, count_error
+        stored = ledger.positions(config.name)
+        first_number = 1 + max((p.number for p in stored.values()), default=0)
+        self._context = SourceContext(config, clock, options.line_length, first_number)
+        searched_before = map(decoded, ledger.searched_paths(config.name))
+        self._trackers = TrackerSet(self._context, stored, list(searched_before), start_at == "end")
+        self.first_pass = FirstPass()
         self._has_set_searched = False
-        self._unparsed = UnparsedLogger(settings.name, clock)
-        self._recognition = Recognition(settings.name, settings.parser.ignores_continuations(), clock)
-        self._event_times = EventTimeCheck(settings.parser, time.time, self._warn)
-        self._read_errors = ReadErrors(settings.name, self.errors)
-        self._encodings = EncodingLogger(settings.name)
+        self._unparsed = UnparsedLogger(config.name, clock)
+        self.recognition = Recognition(config.name, config.parser.ignores_continuations(), clock)
+        self._event_times = EventTimeCheck(config.name, config.parser, time.time)
+        self._read_errors = ReadErrors(config.name, self._count_error)
+        self._encodings = EncodingLogger(config.name)
         self._ready: list[Tracker] = []
         self._next_poll: float | None = None
         self._stop = threading.Event()
 
     @property
     def name(self) -> str:
-        return self._settings.name
+        return self._config.name
 
     @property
     def files(self) -> int:
@@ -129,11 +99,6 @@ class Source:
         """Return whether at least one path matches and all files are readable."""
         errors = {tracker.error for tracker in self._trackers.present}
         return "" in errors and errors <= {"", "missing"}
-
-    @property
-    def recognised(self) -> bool:
-        """Return whether the lines begin records of the parser."""
-        return self._recognition.is_recognised
 
     @property
     def lag(self) -> int:
@@ -149,15 +114,7 @@ class Source:
     def folders(self) -> tuple[str, ...]:
         """Return the folders to watch for changes."""
         found = {os.path.dirname(tracker.path) for tracker in self._trackers.present}
-        return (*found, *{os.path.dirname(path) for path in self._settings.paths} - found)
-
-    def first_pass_done(self) -> bool:
-        """Return whether all files were read up to their sizes at the start. Unreadable files do not count."""
-        return self._first_pass.is_done()
-
-    def progress(self) -> tuple[int, int]:
-        """Return how many of the bytes found at the start were read, and how many were found."""
-        return self._first_pass.progress()
+        return (*found, *{os.path.dirname(path) for path in self._config.paths} - found)
 
     def run(self, stop: threading.Event, wake: Wake) -> None:
         """Run the source on the current thread until `stop` is set."""
@@ -177,12 +134,12 @@ class Source:
         """Read at most one window of each file that has more, has changed, or is due. Return whether there is more."""
         now = self._clock()
         if self._next_poll is None or now >= self._next_poll:
-            self._folders.begin_poll()
+            self._context.folders.begin_poll()
             for path in self._trackers.update(is_first=self._next_poll is None):
                 self._read_errors.forget(path)
             if self._next_poll is None:
-                self._first_pass.begin(tracker.path for tracker in self._trackers)
-            self._recognition.check()
+                self.first_pass.begin(tracker.path for tracker in self._trackers)
+            self.recognition.check()
             self._next_poll = now + self._poll_interval
             self._ready = self._changed()
         else:
@@ -195,8 +152,8 @@ class Source:
                 return False
         self._ready = [tracker for tracker in self._ready if not self._stop.is_set() and self._step(tracker)]
         self.busy_with = ""
-        if not self._has_set_searched and self.first_pass_done():
-            self._ledger.set_searched_paths(self.name, map(encoded, self._settings.paths))
+        if not self._has_set_searched and self.first_pass.is_done():
+            self._ledger.set_searched_paths(self.name, map(encoded, self._config.paths))
             self._has_set_searched = True
         return bool(self._ready)
 
@@ -226,18 +183,18 @@ class Source:
         if not tracker.is_forgotten:
             self._read_errors.update(tracker.path, tracker.error)
         if window is not None or not tracker.has_more:
-            self._first_pass.measure(tracker.path, tracker.lag)
+            self.first_pass.measure(tracker.path, tracker.lag)
         if window is None or batch is None:
             if not (tracker.waits or tracker.has_more):
-                self._first_pass.finish(tracker.path)
+                self.first_pass.finish(tracker.path)
             return tracker.has_more
         position = self._ledger.post(window, batch)
         tracker.acknowledge(position, batch.consumed)
         self._unparsed.record(batch)
         if not (batch.skip or window.position.skip_streams):  # pieces of a dropped record are ignored lines
-            self._recognition.add(batch)
-        self._event_times.look(window.data, batch.last_at, self.first_pass_done() and not tracker.backlog)
-        self._first_pass.read(tracker.path, batch.consumed)
+            self.recognition.add(batch)
+        self._event_times.look(window.data, batch.last_at, self.first_pass.is_done() and not tracker.backlog)
+        self.first_pass.read(tracker.path, batch.consumed)
         return True
 
     def _batch(self, tracker: Tracker, window: Window) -> Batch | None:
@@ -249,10 +206,10 @@ class Source:
         if window.kind or not window.data:
             return Batch(consumed=len(window.data))
         if self._encodings.record(tracker.path, window):
-            self.errors["encoding"] += 1
+            self._count_error("encoding")
         try:
             skip = window.position.skip_streams
-            parser = self._settings.parser
+            parser = self._config.parser
             batch = parser.parse_part(window.data, window.final, skip, self._context.lengths.line)
             validate_batch(window, batch, is_built_in(parser))
         except Exception as error:  # a third-party parser may raise anything
@@ -261,5 +218,6 @@ class Source:
             return None
         return batch
 
-    def _warn(self, sentence: str) -> None:
-        _log.warning("source %s: %s", self.name, sentence)
+    def _count_error(self, reason: str) -> None:
+        self.errors[reason] += 1
+        self._report_error(self.name, reason)

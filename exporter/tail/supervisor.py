@@ -8,12 +8,12 @@ source stay in the ledger: if the source is added again, it continues where it s
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 
-from exporter.tail.source import LedgerPort, Source, SourceSettings
+from exporter.tail.source import LedgerPort, Source
+from exporter.tail.source_config import SourceConfig, SourceOptions
 from exporter.tail.wake import FolderWatcher, Wake
 
 _log = logging.getLogger(__name__)
@@ -22,36 +22,22 @@ _log = logging.getLogger(__name__)
 _STOP_TIMEOUT_SECONDS = 10.0
 
 
-class SourceOptions(Struct, frozen=True):
-    """All options of a source. If they are equal, the source keeps running. `poll_interval` is in seconds,
-    `line_length` in bytes.
-    """
-
-    settings: SourceSettings
-    poll_interval: float
-    line_length: int
-
-
 class _Running(Struct, frozen=True):
-    """A running source. `counted` are the errors that were already reported to `count_error`, by reason."""
-
     options: SourceOptions
     source: Source
     wake: Wake
     stopping: threading.Event
     thread: threading.Thread
-    counted: Counter[str]
 
 
 class Supervisor:
     """Starts and stops sources. Call `apply` and `stop` on one thread, the other methods on any thread.
 
-    `ledger_of` returns the ledger that a source posts to. `count_error` gets the name of a source, a reason, and how
-    often it occurred since the last call.
+    `ledger_of` returns the ledger that a source posts to. `count_error` gets the name of a source and a reason.
     """
 
     def __init__(
-        self, ledger_of: Callable[[SourceSettings], LedgerPort], count_error: Callable[[str, str, int], None]
+        self, ledger_of: Callable[[SourceConfig], LedgerPort], count_error: Callable[[str, str], None]
     ) -> None:
         self._ledger_of, self._count_error = ledger_of, count_error
         self._watch = FolderWatcher()
@@ -66,7 +52,7 @@ class Supervisor:
 
     def apply(self, wanted: Iterable[SourceOptions], start_at: str) -> None:
         """Stop removed sources, start new ones, and restart changed ones."""
-        options = {each.settings.name: each for each in wanted}
+        options = {each.config.name: each for each in wanted}
         self._end([each for name, each in self._running.items() if options.get(name) != each.options])
         for name, each in options.items():
             if name not in self._running:
@@ -78,19 +64,14 @@ class Supervisor:
         self._end(list(self._running.values()))
         self._watch.stop()
 
-    def count_errors(self) -> None:
-        """Report the new errors of all sources to `count_error`."""
-        for each in list(self._running.values()):
-            self._count_errors(each)
-
     def _begin(self, options: SourceOptions, start_at: str) -> None:
-        name, ledger = options.settings.name, self._ledger_of(options.settings)
-        source = Source(options.settings, ledger, time.monotonic, options.poll_interval, start_at, options.line_length)
+        name, ledger = options.config.name, self._ledger_of(options.config)
+        source = Source(options, ledger, time.monotonic, start_at, self._count_error)
         wake, stopping = Wake(), threading.Event()
         # A daemon thread, so that a source that hangs in a mount does not prevent the process from exiting.
         thread = threading.Thread(target=source.run, args=(stopping, wake), name=name, daemon=True)
         thread.start()
-        self._running[name] = _Running(options, source, wake, stopping, thread, Counter())
+        self._running[name] = _Running(options, source, wake, stopping, thread)
         self._watch.add(source.folders, wake)
 
     def _end(self, leaving: list[_Running]) -> None:
@@ -108,10 +89,4 @@ class Supervisor:
                 )
                 continue
             self._watch.remove(each.wake)
-            self._count_errors(each)
             del self._running[each.source.name]
-
-    def _count_errors(self, each: _Running) -> None:
-        for reason, count in dict(each.source.errors).items():
-            self._count_error(each.source.name, reason, count - each.counted[reason])
-            each.counted[reason] = count

@@ -1,16 +1,13 @@
 """The table of one path's generations, and the index of all generations of a source."""
 
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
 
 from msgspec import structs
 
 from exporter.tail.fingerprint import matches
 from exporter.tail.generation import OPEN, TRANSITIONS, Event, FileState, Generation
 from exporter.tail.open_file import OpenFile
-from exporter.tail.position import NO_EVENTS, PREFIX, Identity, Position, RotationEvents, Window
-
-_Key = TypeVar("_Key", Identity, bytes)
+from exporter.tail.position import NO_EVENTS, Fingerprint, Identity, Position, Window
 
 
 class GenerationIndex:
@@ -20,64 +17,57 @@ class GenerationIndex:
     """
 
     def __init__(self) -> None:
-        self._by_identity: dict[Identity, dict[str, Generation]] = {}
-        self._by_prefix: dict[bytes, dict[str, Generation]] = {}
-        self._keys_of: dict[str, tuple[Identity, bytes]] = {}
+        self._by_key: dict[Identity | bytes, dict[str, Generation]] = {}
+        self._keys_of: dict[str, list[Identity | bytes]] = {}
         self._tables: dict[str, GenerationTable] = {}
 
     def update(self, generation: Generation, table: "GenerationTable") -> None:
         """Update the index after a change of a generation's identity, first bytes or table."""
-        position, key = generation.position, generation.key
-        prefix = position.prefix.digest if position.prefix.length == PREFIX else b""
-        keys = (position.identity, prefix)
-        if self._keys_of.get(key) != keys:
-            self.discard(key)
-            self._keys_of[key] = keys
-            self._by_identity.setdefault(keys[0], {})[key] = generation
-            self._by_prefix.setdefault(prefix, {})[key] = generation
-        self._tables[key] = table
+        position, name = generation.position, generation.key
+        keys = [key for key in (position.identity, position.prefix.lookup_key) if key]
+        if self._keys_of.get(name) != keys:
+            self.discard(name)
+            self._keys_of[name] = keys
+            for key in keys:
+                self._by_key.setdefault(key, {})[name] = generation
+        self._tables[name] = table
 
-    def discard(self, key: str) -> None:
-        if key in self._keys_of:
-            identity, prefix = self._keys_of.pop(key)
-            del self._tables[key], self._by_identity[identity][key], self._by_prefix[prefix][key]
-            if not self._by_identity[identity]:
-                del self._by_identity[identity]
-            if not self._by_prefix[prefix]:
-                del self._by_prefix[prefix]
+    def discard(self, name: str) -> None:
+        self._tables.pop(name, None)
+        for key in self._keys_of.pop(name, ()):
+            del self._by_key[key][name]
+            if not self._by_key[key]:
+                del self._by_key[key]
 
     def table_of(self, generation: Generation) -> "GenerationTable":
         return self._tables[generation.key]
 
-    def of(self, identity: Identity) -> list[Generation]:
-        return list(self._by_identity.get(identity, {}).values())
+    def of(self, key: Identity | bytes) -> list[Generation]:
+        return list(self._by_key.get(key, {}).values())
 
     def holder(self, identity: Identity, but: "GenerationTable") -> Generation | None:
         """Return the generation of another path that must read this file: an open one, else a missing one."""
-        held = self._elsewhere(self._by_identity, identity, but)
+        held = self._elsewhere(identity, but)
         held = [g for g in held if g.state in OPEN] or [g for g in held if g.state is FileState.MISSING]
         return held[0] if held else None
 
     def is_open(self, identity: Identity, but: "GenerationTable | None" = None) -> bool:
         """Return whether any path reads this file. A file that may be a copy is not counted."""
-        return any(g.state in OPEN and not g.may_be_copy for g in self._elsewhere(self._by_identity, identity, but))
+        return any(g.state in OPEN and not g.may_be_copy for g in self._elsewhere(identity, but))
 
     def was_read(self, identity: Identity, file: OpenFile, but: "GenerationTable") -> bool:
         """Return whether another path reads the file or has read its bytes. The inode alone may be reused (B27)."""
         return self.is_open(identity, but) or any(
             g.reader is None and g.position.tail.length and matches(file, g.position)
-            for g in self._elsewhere(self._by_identity, identity, but)
+            for g in self._elsewhere(identity, but)
         )
 
-    def alike(self, prefix: bytes, but: "GenerationTable") -> list[Generation]:
-        """Return generations of other paths whose first 32 bytes have this digest."""
-        return self._elsewhere(self._by_prefix, prefix, but) if prefix else []
+    def alike(self, prefix: Fingerprint, but: "GenerationTable") -> list[Generation]:
+        """Return generations of other paths that begin with the same 32 bytes."""
+        return self._elsewhere(prefix.lookup_key, but)
 
-    def _elsewhere(
-        self, index: dict[_Key, dict[str, Generation]], key: _Key, but: "GenerationTable | None"
-    ) -> list[Generation]:
-        found = index.get(key, {}).values()
-        return [g for g in found if self._tables[g.key] is not but and g.state is not FileState.DROPPED]
+    def _elsewhere(self, key: Identity | bytes, but: "GenerationTable | None") -> list[Generation]:
+        return [g for g in self.of(key) if self._tables[g.key] is not but and g.state is not FileState.DROPPED]
 
 
 class GenerationTable:
@@ -91,7 +81,6 @@ class GenerationTable:
         self._index = index
         self._by_state: dict[FileState, dict[str, Generation]] = {state: {} for state in FileState}
         self._to_post: dict[str, Generation] = {}
-        self.followed: Generation | None = None
 
     def __iter__(self) -> Iterator[Generation]:
         return iter([g for generations in self._by_state.values() for g in generations.values()])
@@ -100,9 +89,12 @@ class GenerationTable:
         return generation.key in self._by_state[generation.state]
 
     @property
+    def followed(self) -> Generation | None:
+        return next(iter(self._by_state[FileState.FOLLOWED].values()), None)
+
+    @property
     def opened(self) -> list[Generation]:
-        draining = [*self._by_state[FileState.DRAINING].values()]
-        return draining if self.followed is None else [*draining, self.followed]
+        return [*self._by_state[FileState.DRAINING].values(), *self._by_state[FileState.FOLLOWED].values()]
 
     @property
     def missing(self) -> list[Generation]:
@@ -132,8 +124,6 @@ class GenerationTable:
         if generation.state not in states:
             raise ValueError(f"{event.name} is no event for {generation.key}, which is {generation.state.name}")
         del self._by_state[generation.state][generation.key]
-        if generation is self.followed:
-            self.followed = None
         generation.state = target
         self._by_state[target][generation.key] = generation
         if target not in OPEN:
@@ -168,7 +158,7 @@ class GenerationTable:
         """Return the window with the events of its generation: they are posted together, whenever a crash comes."""
         forget = tuple(self._by_state[FileState.DROPPED])
         generation = self._find(window.file)
-        events = (generation.events if generation else NO_EVENTS) + RotationEvents(forget=forget)
+        events = structs.replace(generation.events if generation else NO_EVENTS, forget=forget)
         return window if events == NO_EVENTS else structs.replace(window, events=events)
 
     def next_to_post(self, waits: bool) -> Generation | None:
@@ -190,12 +180,8 @@ class GenerationTable:
         return next((entries[key] for entries in self._by_state.values() if key in entries), None)
 
     def _update(self, generation: Generation) -> None:
-        if generation.state is FileState.FOLLOWED:
-            self.followed = generation
-        is_closed = generation.state not in OPEN
-        if is_closed and (
-            generation.must_post or generation.events != NO_EVENTS or generation.state is FileState.DROPPED
-        ):
+        is_dropped = generation.state is FileState.DROPPED
+        if is_dropped or (generation.state not in OPEN and (generation.must_post or generation.events != NO_EVENTS)):
             self._to_post[generation.key] = generation
         else:
             self._to_post.pop(generation.key, None)

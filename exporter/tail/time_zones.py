@@ -1,15 +1,15 @@
 """Detects a time zone that is missing in the configuration: it shifts all event times by its offset."""
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any
 
-from msgspec import structs
-
-from parsers.envelope import Envelope
+from parsers.envelope import inner_of, with_options
 from parsers.parser import Parser
 from parsers.values.numbers import SECOND
 from parsers.values.times import zone
+
+_log = logging.getLogger(__name__)
 
 _QUARTER, _HOUR = 900, 3600
 #: The largest offset in seconds: inhabited time zones are at most 14 hours from UTC.
@@ -51,7 +51,7 @@ def fitting(parser: Parser, log: bytes, at: int, offset: int) -> str | None:
     hours = wanted // timedelta(hours=1)
     for name in (*_NAMES, f"Etc/GMT{-hours:+d}"):  # in POSIX names, west is positive
         if _offset(name, moment) == wanted:
-            moved = _in_zone(parser, name).parse(log, final=True).last_at
+            moved = with_options(parser, {"timezone": name}).parse(log, final=True).last_at
             return name if moved == at - offset * SECOND else None
     return None
 
@@ -70,10 +70,8 @@ def ahead_of_the_clock(parser: Parser, log: bytes, at: int, seen: float, now: fl
     name = fitting(parser, log, at, offset or -int(-ahead // _HOUR) * _HOUR)
     if name is None:
         remedy = "no timezone of its [[source]] explains that, so the clock of one of the two machines is wrong"
-    elif offset is None:
-        remedy = f'set timezone = "…" in its [[source]]{_MEANING}'
     else:
-        remedy = f'set timezone = "{name}" in its [[source]]{_MEANING}'
+        remedy = f'set timezone = "{"…" if offset is None else name}" in its [[source]]{_MEANING}'
     return f"the newest time is {humanized(offset or ahead)} ahead of the clock: {remedy}"
 
 
@@ -90,7 +88,7 @@ def behind_the_clock(parser: Parser, log: bytes, at: int, seen: float) -> str | 
 
 
 class EventTimeCheck:
-    """Checks the event times of one source that is read live, and calls `warn` once if they are wrong.
+    """Checks the event times of one source that is read live, and warns once if they are wrong.
 
     `clock` returns seconds since the epoch.
     """
@@ -99,8 +97,8 @@ class EventTimeCheck:
     _OFTEN = 3
     _APART = 20.0
 
-    def __init__(self, parser: Parser, clock: Callable[[], float], warn: Callable[[str], None]) -> None:
-        self._parser, self._clock, self._warn = parser, clock, warn
+    def __init__(self, source: str, parser: Parser, clock: Callable[[], float]) -> None:
+        self._source, self._parser, self._clock = source, parser, clock
         self._has_warned = False
         self._offset: int | None = None
         self._times = 0
@@ -108,34 +106,24 @@ class EventTimeCheck:
 
     def look(self, log: bytes, at: int | None, live: bool) -> None:
         """Check the newest time of some lines. `live`: the lines were written just now."""
-        now = self._clock()
+        now, warning = self._clock(), None
         if self._has_warned or at is None:
             return
         if at / SECOND - now > AHEAD:
-            self._warn_once(ahead_of_the_clock(self._parser, log, at, now, now))
+            warning = ahead_of_the_clock(self._parser, log, at, now, now)
         elif live and now - self._looked_at >= self._APART:
             offset, self._looked_at = whole_offset(at, now), now
             self._times = self._times + 1 if offset is not None and offset == self._offset else 1
             self._offset = offset
-            if self._times >= self._OFTEN and (warning := behind_the_clock(self._parser, log, at, now)):
-                self._warn_once(warning)
-
-    def _warn_once(self, sentence: str) -> None:
-        self._has_warned = True
-        self._warn(sentence)
+            warning = behind_the_clock(self._parser, log, at, now) if self._times >= self._OFTEN else None
+        if warning is not None:
+            self._has_warned = True
+            _log.warning("source %s: %s", self._source, warning)
 
 
 def _timezone(parser: Parser) -> str | None:
     """Return the `timezone` of a parser, or of the parser in its envelope; None if it has no such option."""
-    inner = parser.parser if isinstance(parser, Envelope) else parser
-    return getattr(inner, "timezone", None)
-
-
-def _in_zone(parser: Parser, name: str) -> Parser:
-    if isinstance(parser, Envelope):
-        return structs.replace(parser, parser=_in_zone(parser.parser, name))
-    options: dict[str, Any] = {"timezone": name}
-    return structs.replace(parser, **options)
+    return getattr(inner_of(parser), "timezone", None)
 
 
 def _offset(name: str, moment: datetime) -> timedelta | None:

@@ -15,13 +15,13 @@ from collections.abc import Mapping
 
 from msgspec import structs
 
-from exporter.tail.context import LogContext, SourceContext
 from exporter.tail.copies import copied_bytes
 from exporter.tail.file_opener import FileOpener
 from exporter.tail.generation import Event, FileState, Generation
+from exporter.tail.log_context import LogContext
 from exporter.tail.open_file import OpenFile, error_reason, identity_of
-from exporter.tail.position import PREFIX, Fingerprint, Position, Window
-from exporter.tail.search import FoundFile
+from exporter.tail.position import Position, Window
+from exporter.tail.source_context import SourceContext
 from exporter.tail.window_reader import WindowReader
 
 _log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Tracker:
             found = os.stat(self.path)
         except OSError as failure:
             error = error_reason(failure)
-        self._context.look_stamp = self._source.folders.next_stamp()
+        self._search.look_stamp = self._source.folders.next_stamp()
         self._opener.first_look(found, error)
         followed = self._table.followed
         if found is not None and (followed is None or followed.position.identity != identity_of(found)):
@@ -157,7 +157,7 @@ class Tracker:
         known = None if self._context.has_more else self._table.next_to_post(waits)
         if known is None:
             return None
-        empty = Window(self._source.name, known.key, known.position, closes=known.position.done)
+        empty = Window(self._source.config.name, known.key, known.position, closes=known.position.done)
         return self._table.with_events(empty)
 
     def _publish(self, now: float) -> None:
@@ -173,11 +173,11 @@ class Tracker:
             self.quiet_signature = followed.opened.signature
 
     def _search_files(self, now: float) -> None:
-        for found in self._search.find(now, self._context.look_stamp, not self.error):
+        for generation, file in self._search.find(now, not self.error):
             try:
-                self._insert(found, now)
+                self._insert(generation, file, now)
             except OSError:  # the next look finds the file again
-                found[1].close()
+                file.close()
                 break
         self._context.has_more |= self._search.is_unpacking
         for generation in self._search.not_found() if self._table.missing else ():
@@ -186,32 +186,27 @@ class Tracker:
             if not self._search.is_present(generation.position.identity):
                 self._table.transition(generation, Event.FORGOTTEN)
 
-    def _insert(self, found: FoundFile, now: float) -> None:
+    def _insert(self, generation: Generation, file: OpenFile, now: float) -> None:
         """Open a generation that was found; it is read before the followed one. Ignore a file of another path."""
-        generation, file, position = found
-        is_new = generation is None
-        if is_new and self._was_read(file):
+        is_missing = generation in self._table
+        if not is_missing and self._was_read(file):
             file.close()
             return
-        if generation is None:
-            generation = self._context.new(position, FileState.DRAINING)
-        generation.position = structs.replace(position, path=self._context.quoted, number=generation.position.number)
+        generation.position = structs.replace(generation.position, path=self._context.quoted)
         generation.open(file, self._source.lengths, now)
-        if is_new:
+        if is_missing:
+            self._table.transition(generation, Event.FOUND)
+        else:
             renamed = self._search.renamed
             generation.count(rotations=renamed, truncations=not renamed)
             self._table.add(generation)
-        else:
-            self._table.transition(generation, Event.FOUND)
 
     def _was_read(self, file: OpenFile) -> bool:
         """Return whether another path reads or has read this file, or one that this file is a copy of (B29)."""
-        index, prefix = self._source.index, Fingerprint.of(file.read(0, PREFIX))
+        index, size = self._source.index, file.size()
         if index.was_read(identity_of(file.stat()), file, self._table):
             return True
-        others = index.alike(prefix.digest, self._table) if prefix.length == PREFIX else []
-        size = file.size()
-        copied = copied_bytes(file, size, self.path, others)
+        copied = copied_bytes(file, size, self.path, index, self._table)
         return copied is None or copied == size > 0
 
     def _lose(self, generation: Generation) -> None:

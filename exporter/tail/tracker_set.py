@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from exporter.tail.context import SourceContext
 from exporter.tail.globs import Globs
 from exporter.tail.position import Position, decoded
+from exporter.tail.source_context import SourceContext
 from exporter.tail.tracker import Tracker
 
 
@@ -20,17 +20,16 @@ class TrackerSet:
 
     def __init__(
         self,
-        paths: Iterable[str],
         context: SourceContext,
         stored: Mapping[str, Position],
         searched_before: Iterable[str],
         from_end: bool,
     ) -> None:
         self._context, self._stored = context, stored
-        self._globs = Globs(paths, context.log_patterns, context.folders)
+        self._globs = Globs(context.config.paths, context.config.log_patterns, context.folders)
         # A file that appeared while the exporter was down, where it found none before, is read from its beginning.
         self._searched_paths = frozenset(searched_before)
-        self._searched_before = Globs(self._searched_paths, context.log_patterns, context.folders)
+        self._searched_before = Globs(self._searched_paths, context.config.log_patterns, context.folders)
         self._from_end = from_end and not stored
         self._wanted: frozenset[str] = frozenset()
         self._by_path: dict[str, Tracker] = {}

@@ -10,7 +10,7 @@ import msgspec
 
 from exporter.tail.position import Window
 from parsers import batch as b
-from parsers.envelope.envelope import Envelope
+from parsers.envelope.envelope import inner_of
 from parsers.parser import Parser
 from parsers.values.currencies import currency_of
 from parsers.values.times import zone
@@ -29,8 +29,7 @@ class MalformedError(ValueError):
 
 def is_built_in(parser: Parser) -> bool:
     """Return whether a parser, and the one inside an envelope, belong to this package: tests hold them to the laws."""
-    inner = parser.parser if isinstance(parser, Envelope) else parser
-    return all(type(each).__module__.startswith("parsers.") for each in (parser, inner))
+    return all(type(each).__module__.startswith("parsers.") for each in (parser, inner_of(parser)))
 
 
 def validate_batch(window: Window, batch: object, is_trusted: bool = False) -> None:

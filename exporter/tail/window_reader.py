@@ -5,13 +5,13 @@ import os
 
 from msgspec import structs
 
-from exporter.tail.context import LogContext
 from exporter.tail.copies import copied_bytes
 from exporter.tail.file_reader import Truncated
 from exporter.tail.fingerprint import position_at, start_of
 from exporter.tail.generation import Event, FileState, Generation
+from exporter.tail.log_context import LogContext
 from exporter.tail.open_file import FILE_ERRORS, Unpacking, error_reason, identity_of, open_current
-from exporter.tail.position import PREFIX, Fingerprint, Window
+from exporter.tail.position import NO_EVENTS, PREFIX, Position, Window
 from exporter.tail.search import STILL
 
 _log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class WindowReader:
                 return None
             reader.closing = self._is_finished(generation, now)
             if not reader.is_quiet(now):
-                window = reader.read(self._source.name, generation.key, generation.position)
+                window = reader.read(self._source.config.name, generation.key, generation.position)
             if not generation.position.offset and generation.state is FileState.FOLLOWED and reader.has_changed():
                 self._search_copy(now)
         except Truncated:
@@ -125,21 +125,26 @@ class WindowReader:
 
         The old generation is missing: its unread bytes may be in the copy that the rotator made.
         """
-        file, known = generation.opened.file, generation.opened.last_seen(generation.position)
-        fresh = self._context.new(structs.replace(self._search.start_of(file), target=known.target), generation.state)
+        known, start = generation.opened.last_seen(generation.position), self._search.start_of(generation.opened.file)
         try:
-            fresh.open(file, self._source.lengths, now)
+            fresh = self._begin_anew(generation, structs.replace(start, target=known.target), Event.LOST, now)
         except OSError as error:
             self._on_read_error(generation, error, now)
             return
         fresh.count(truncations=1)
-        generation.reader = None  # the open file belongs to `fresh` now
         generation.position = known
-        self._table.add(fresh, instead_of=generation)
-        self._table.transition(generation, Event.LOST)
         self._search.search_missing(now)
         self._search.search_unseen(now, known.modified, renamed=False)
+
+    def _begin_anew(self, generation: Generation, position: Position, event: Event, now: float) -> Generation:
+        """Continue in the same open file as a new generation, which takes the place of this one. Raise OSError."""
+        fresh = self._context.new(position, generation.state)
+        fresh.open(generation.opened.file, self._source.lengths, now)
+        generation.reader = None  # the open file belongs to `fresh` now
+        self._table.add(fresh, instead_of=generation)
+        self._table.transition(generation, event)
         self._context.has_more = True
+        return fresh
 
     def _on_read_error(self, generation: Generation, error: Exception, now: float) -> None:
         """Reopen a file whose descriptor became stale while its name is still valid (D43)."""
@@ -160,15 +165,13 @@ class WindowReader:
 
     def _is_original(self, generation: Generation, now: float) -> bool:
         """Return whether the file is no copy of another path's file. Copied bytes are skipped (B29)."""
-        reader = generation.opened
+        reader, index = generation.opened, self._source.index
         size = reader.file.size()
-        if self._source.index.is_open(generation.position.identity, self._table):
+        if index.is_open(generation.position.identity, self._table):
             self._table.transition(generation, Event.FORGOTTEN)  # another path was missing this file
             self._context.has_more = True
             return False
-        prefix = Fingerprint.of(reader.file.read(0, PREFIX))
-        others = self._source.index.alike(prefix.digest, self._table) if prefix.length == PREFIX else []
-        copied = copied_bytes(reader.file, size, self._context.path, others) if others else 0
+        copied = copied_bytes(reader.file, size, self._context.path, index, self._table)
         if copied is None or (copied == size and now - reader.changed_at < STILL):
             self._context.awaits_copy_check = bool(size)
             return not size
@@ -181,11 +184,6 @@ class WindowReader:
     def _skip_copy(self, generation: Generation, copied: int, now: float) -> None:
         """Continue after the copied bytes, as a new generation, because the ledger may have the start of this one."""
         file = generation.opened.file
-        fresh = self._context.new(position_at(file, start_of(file), copied), generation.state)
-        fresh.open(file, self._source.lengths, now)
-        fresh.events, generation.events = generation.events, fresh.events
-        generation.reader = None  # the open file belongs to `fresh` now
-        self._table.add(fresh, instead_of=generation)
-        self._table.transition(generation, Event.FORGOTTEN)
-        self._context.has_more = True
+        fresh = self._begin_anew(generation, position_at(file, start_of(file), copied), Event.FORGOTTEN, now)
+        fresh.events, generation.events = generation.events, NO_EVENTS
         _log.info("skipped bytes that are a copy of another file: path=%s bytes=%d", self._context.path, copied)

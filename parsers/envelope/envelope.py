@@ -5,6 +5,7 @@ parser says, and the others are `ignored`. For a record that spans more than `li
 unparsed (`too_long`), and the others are ignored.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from msgspec import structs
@@ -170,3 +171,15 @@ def _counted(
         examples=examples,
         skip=consumed_lines.skip,
     )
+
+
+def inner_of(parser: Parser) -> Parser:
+    """Return the parser in an envelope, or the parser itself."""
+    return parser.parser if isinstance(parser, Envelope) else parser
+
+
+def with_options(parser: Parser, options: Mapping[str, Any]) -> Parser:
+    """Return the parser with other options, in the same envelope."""
+    if isinstance(parser, Envelope):
+        return structs.replace(parser, parser=with_options(parser.parser, options))
+    return structs.replace(parser, **options)

@@ -14,10 +14,11 @@ import pytest
 from exporter.config.loader import load
 from exporter.tail.position import Position, Window
 from exporter.tail.source import Source
+from exporter.tail.source_config import SourceConfig, SourceOptions
 from parsers.batch import Batch
 from parsers.nginx import Nginx
 from tests.cases.commands import ACCESS, CASES, NGINX, REAL, configured, counted, requests_of, run
-from tests.exporter.reader import MemoryLedger, Settings
+from tests.exporter.reader import MemoryLedger
 
 # --- 34: the time zone ----------------------------------------------------------------------------------------------
 
@@ -100,7 +101,7 @@ CLOCK = _Clock()
 
 def serving(file: Path, start_at: str = "beginning") -> tuple[Counted, Source]:
     ledger = Counted()
-    return ledger, Source(Settings("s", (str(file),), Nginx()), ledger, CLOCK, start_at=start_at)
+    return ledger, Source(SourceOptions(SourceConfig("s", (str(file),), Nginx())), ledger, CLOCK, start_at)
 
 
 def test_serve_replay_and_check_read_the_same_files(tmp_path: Path) -> None:
@@ -112,7 +113,8 @@ def test_serve_replay_and_check_read_the_same_files(tmp_path: Path) -> None:
     checked = run("check", "--config", config).stdout
     assert re.findall(r"(\S+): 1 lines: 1 observed", checked) == [str(tmp_path / "a.log"), str(tmp_path / "b.log")]
     ledger = Counted()
-    source = Source(Settings("s", (f"{tmp_path}/*.log*",), Nginx()), ledger, CLOCK, start_at="beginning")
+    options = SourceOptions(SourceConfig("s", (f"{tmp_path}/*.log*",), Nginx()))
+    source = Source(options, ledger, CLOCK, "beginning")
     while source.turn():
         pass
     assert ledger.requests == 2

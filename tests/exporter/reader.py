@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 
 from exporter.tail.position import Position, Window
 from exporter.tail.source import Source
+from exporter.tail.source_config import SourceConfig, SourceOptions
 from parsers.batch import Batch, Failure
 from parsers.parser import Parser
 
@@ -25,15 +25,6 @@ class Lines(Parser):
 
 
 _LINES = Lines()
-
-
-class Settings(Struct, frozen=True):
-    """One `[[source]]` table."""
-
-    name: str
-    paths: tuple[str, ...]
-    parser: Parser
-    log_patterns: tuple[str, ...] = ()
 
 
 class MemoryLedger:
@@ -83,13 +74,14 @@ class Reader:
         **keys: object,
     ) -> None:
         self.ledger, self.now = MemoryLedger(), 1000.0
-        self._settings = Settings("s", tuple(map(str, paths)), parser, **keys)  # type: ignore[arg-type]
-        self._options = {"start_at": start_at, "line_length": line_length}
+        self._settings = SourceConfig("s", tuple(map(str, paths)), parser, **keys)  # type: ignore[arg-type]
+        self._start_at, self._line_length = start_at, line_length
         self.source: Source
         self.start()
 
     def start(self) -> None:
-        self.source = Source(self._settings, self.ledger, lambda: self.now, **self._options)  # type: ignore[arg-type]
+        options = SourceOptions(self._settings, line_length=self._line_length)
+        self.source = Source(options, self.ledger, lambda: self.now, self._start_at)
 
     def configure(self, *paths: Path | str) -> None:
         """Start again with other paths."""

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from exporter.tail.source import Source
+from exporter.tail.source_config import SourceConfig, SourceOptions
 from exporter.tail.wake import Wake
-from tests.exporter.reader import Lines, MemoryLedger, Settings
+from tests.exporter.reader import Lines, MemoryLedger
 from tests.system.programs import until
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,8 @@ LINES, SIZE = 40_000, 60_000
 def test_b30_every_line_that_can_be_read_is_counted_once(processes: int, tmp_path: Path) -> None:
     log, ledger, stop, wake = tmp_path / "server.log", MemoryLedger(), threading.Event(), Wake()
     log.touch()
-    source = Source(Settings("api", (str(log),), Lines()), ledger, time.monotonic, 0.02, "beginning")
+    options = SourceOptions(SourceConfig("api", (str(log),), Lines()), 0.02)
+    source = Source(options, ledger, time.monotonic, "beginning")
     thread = threading.Thread(target=source.run, args=(stop, wake))
     thread.start()
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter.advice.doctor import Examined, absent, examine
-from exporter.config.settings import SourceConfig
+from exporter.tail.source_config import SourceConfig
 from parsers.dify import Dify
 from parsers.envelope import ENVELOPES
 from parsers.gunicorn import Gunicorn

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from exporter.advice.doctor import Examined, Finding, absent, examine, overlaps
-from exporter.config.settings import SourceConfig
 from exporter.replay.inputs import SAMPLE_BYTES
+from exporter.tail.source_config import SourceConfig
 from parsers.dify import Dify
 from parsers.envelope import Docker
 from parsers.nginx import Nginx

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config.settings import SourceConfig
 from exporter.replay.detect import Guess, detect, guesses, nearest
+from exporter.tail.source_config import SourceConfig
 from parsers.envelope import Envelope
 from parsers.regex import Regex
 from tests.golden import config

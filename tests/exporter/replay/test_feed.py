@@ -61,11 +61,11 @@ def test_what_lies_in_a_span_counts(times: list[int | None], ordered: bool, bloc
     lines = [b"a traceback\n" if at is None else b'%d.000 "GET / HTTP/1.1" 200\n' % at for at in times]
     for at, line in zip(times, lines, strict=True):
         reached = later(reached, None if at is None else at * 10**9)
-        counted += [TIMED.parse(line)] if span.holds(reached) else []
+        counted += [TIMED.parse(line)] if span.contains(reached) else []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK", block)
         found = feed(io.BytesIO(b"".join(lines)).read, TIMED, LIMIT, span_of=span.boundaries)
-        assert summed(each.batch for each in found if span.holds(each.at)) == summed(counted)
+        assert summed(each.batch for each in found if span.contains(each.at)) == summed(counted)
 
 
 @pytest.mark.parametrize("nuls", [1, 100, 5000])

@@ -18,7 +18,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.config.settings import SourceConfig
 from exporter.ledger import postings
 from exporter.ledger.budgets import Budget
 from exporter.ledger.calendar import Spans
@@ -30,7 +29,8 @@ from exporter.replay import feed
 from exporter.replay.inputs import Input
 from exporter.replay.jobs import Job, Listener, run
 from exporter.replay.span import ALWAYS, Span
-from exporter.replay.workers import Workers
+from exporter.replay.workers import NO_WORKERS, Workers
+from exporter.tail.source_config import SourceConfig
 from parsers.batch import Batch
 from parsers.envelope import ENVELOPES
 from parsers.nginx import Nginx
@@ -84,7 +84,9 @@ def counted(files: list[Path], source: SourceConfig, limits: Limits, span: Span,
         workers = Threads(lambda: pool, 2)
         workers.piece_size = piece
         jobs = [Job(str(file), source) for file in files]
-        for _ in run(jobs, ledger, limits.line_length, span, Listener(lambda _: None), workers if piece else None):
+        for _ in run(
+            jobs, ledger, limits.line_length, span, Listener(lambda _: None), workers if piece else NO_WORKERS
+        ):
             pass
     snapshot = ledger.snapshot(None).in_order
     spent = [{key: amount for key, amount in each.items() if key[1] != "seen"} for each in snapshot.spent.values()]

@@ -26,6 +26,7 @@ from exporter.cli.options import candidates_or_stop
 from exporter.config.settings import Config
 from exporter.ledger.calendar import Unit
 from exporter.replay.jobs import Job, Listener
+from exporter.replay.workers import NO_WORKERS
 from exporter.report.build import Options, build
 from exporter.report.gather import from_logs
 from exporter.report.query import By, Query
@@ -223,7 +224,7 @@ def compare(files: list[str], books: Books, by: tuple[By, ...], timezone: str) -
     candidates = candidates_or_stop(None, None, None, ())
     jobs = [Job(file, candidates=candidates) for file in files]
     query = Query(zone(timezone), cast(By, unit))
-    gathered = from_logs(jobs, query, config, Listener(lambda _: None), None, lambda _: None)
+    gathered = from_logs(jobs, query, config, Listener(lambda _: None), NO_WORKERS, lambda _: None)
     count = 0
     for each in by:
         by_source = build(Query(query.local, each, ("source",)), gathered, Options(), time.time_ns())

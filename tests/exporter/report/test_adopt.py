@@ -17,6 +17,7 @@ from exporter.ledger.history import History
 from exporter.ledger.ledger import Ledger
 from exporter.persistence.checkpoint import Checkpoint, read_state
 from exporter.tail.source import Source
+from exporter.tail.source_config import SourceOptions
 from tests.exporter.report.test_backfill import Series, series_of
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -115,7 +116,7 @@ class Serve:
         self.warnings = self.ledger.restore(state, [source.name for source in config.sources])
         for source in config.sources:
             self.ledger.open(source.name)
-        self.sources = [Source(source, self.ledger, lambda: self.now) for source in config.sources]
+        self.sources = [Source(SourceOptions(each), self.ledger, lambda: self.now) for each in config.sources]
         self.poll()
 
     def poll(self, seconds: float = 0.0) -> None:

@@ -29,6 +29,7 @@ from exporter.persistence.checkpoint import Checkpoint
 from exporter.replay import inputs
 from exporter.replay.detect import guesses
 from exporter.replay.jobs import Job, Listener
+from exporter.replay.workers import NO_WORKERS
 from exporter.report import build, gather, text
 from exporter.report.query import By, Query
 from parsers.batch import Batch, Request
@@ -84,7 +85,9 @@ def report_of(weeks: tuple[list[Event], list[str]]) -> Reports:
     @cache
     def gathered(timezone: str, by: By) -> gather.Gathered:
         jobs = [Job(file, candidates=("access" in file and NGINX) or DIFY) for file in weeks[1]]
-        return gather.from_logs(jobs, Query(zone(timezone), by), Config(), Listener(print), None, lambda step: None)
+        return gather.from_logs(
+            jobs, Query(zone(timezone), by), Config(), Listener(print), NO_WORKERS, lambda step: None
+        )
 
     def report(timezone: str, by: By, group: tuple[str, ...] = ("source",)) -> dict[str, Any]:
         books = gathered(timezone, "hour" if by == "hour" else "day")

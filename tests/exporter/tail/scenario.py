@@ -255,7 +255,7 @@ def counts(**expected: object) -> Step:
 
 
 def first_pass_is_done(scene: Scene) -> None:
-    _equal(scene.reader.source.first_pass_done(), True)
+    _equal(scene.reader.source.first_pass.is_done(), True)
 
 
 def is_open(name: str, expected: bool) -> Step:

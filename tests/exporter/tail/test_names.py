@@ -71,6 +71,7 @@ _SERIES = [
     ("test.3.log", "test.2.log", "test.1.log"),
     ("test-3.log", "test-2.log", "test-1.log"),
     tuple(f"test-2026-11-{day}T08-00-00.000.log" for day in (27, 28, 29)),
+    ("test.log-20261129", "test.log-2026112908.backup", "test.log-20261130"),
     tuple(f"test-11-29-2026-{number}.log" for number in (1, 2, 3)),
 ]
 

@@ -244,8 +244,8 @@ def test_b17_a_short_life_between_two_polls_survives_a_crash(tmp_path: Path, pol
     ).reader  # fmt: skip
     reader.start()
     reader.poll()
-    assert reader.source.first_pass_done() == (len(reader.ledger.lines) == 3)
+    assert reader.source.first_pass.is_done() == (len(reader.ledger.lines) == 3)
     reader.wait(5)
-    assert reader.source.first_pass_done()
+    assert reader.source.first_pass.is_done()
     assert reader.ledger.lines[1:] == ["b1", "c1"]
     assert reader.ledger.rotations == 2

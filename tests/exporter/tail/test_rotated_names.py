@@ -11,6 +11,7 @@ _BEHIND = (
     "log.0", "log.1", "log.12", "log.1.gz", "log-20261123", "log-20261123.gz", "log-2026112310",
     "log-20261123-1790000000", "log-20261123-1790000000.gz", "log.2026-11-23", "log.2026-11-23_10",
     "log.20261123-101500", "log.20261123-101500.gz", "log.2026-11-23-10", "log.20261123", "log.2026-11-23.1",
+    "log-2026112310.backup",  # logrotate found a new log before it created one
 )  # fmt: skip
 _OTHER = ("log", "log.gz", "logs.1", "other.log.1", "log.1.tmp", "log.bak", "log.1x", "xlog.1", "log-2026", "log.")
 

@@ -85,20 +85,20 @@ def test_windows_are_large_behind_a_backlog_and_small_when_it_is_read(tmp_path: 
     append(tmp_path / "log", ("x" * 31 + "\n") * (size // 32))
     reader = Reader(tmp_path / "log")
     read = []
-    while not reader.source.first_pass_done():
+    while not reader.source.first_pass.is_done():
         reader.source.turn()
-        read.append(reader.source.progress()[0])
+        read.append(reader.source.first_pass.progress()[0])
     assert read == [1 << 20, 2 << 20, (2 << 20) + (1 << 18), size]
 
 
 def test_the_first_pass_ends_when_the_sizes_found_are_reached(tmp_path: Path) -> None:
     append(tmp_path / "log", ("x" * 31 + "\n") * 25_000)
     reader = Reader(tmp_path / "log", tmp_path / "missing")
-    assert not reader.source.first_pass_done()
+    assert not reader.source.first_pass.is_done()
     reader.source.turn()
-    assert not reader.source.first_pass_done()
-    assert reader.source.progress() == (1 << 18, 800_000)
-    while not reader.source.first_pass_done():
+    assert not reader.source.first_pass.is_done()
+    assert reader.source.first_pass.progress() == (1 << 18, 800_000)
+    while not reader.source.first_pass.is_done():
         append(tmp_path / "log", "more\n")
         assert reader.source.turn()
     assert reader.source.lag < 1000
@@ -277,7 +277,7 @@ def test_a_parser_that_breaks_a_law_costs_its_file_and_no_other(
     assert reader.source.errors == {"parser": 1}, "said once"
     assert "bad" not in caplog.text
     assert not reader.source.up
-    assert reader.source.first_pass_done(), "what cannot be read is not waited for"
+    assert reader.source.first_pass.is_done(), "what cannot be read is not waited for"
     append(tmp_path / "b.log", "b2\n")
     assert reader.wait(2) == ["b2"]
     ledger = reader.ledger

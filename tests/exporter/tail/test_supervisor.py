@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config.settings import SourceConfig
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
 from exporter.tail import supervisor
-from exporter.tail.supervisor import SourceOptions, Supervisor
+from exporter.tail.source_config import SourceConfig, SourceOptions
+from exporter.tail.supervisor import Supervisor
 from parsers.batch import Batch
 from parsers.parser import Parser
 from tests.exporter.reader import Lines, append

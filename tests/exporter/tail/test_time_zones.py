@@ -80,9 +80,14 @@ def test_an_offset_is_whole_quarters(ahead_by: float, offset: int | None) -> Non
 
 
 class TestEventTimes:
-    def setup_method(self) -> None:
-        self.now, self.warnings = NOW, list[str]()
-        self.times = EventTimeCheck(Dify(), lambda: self.now, self.warnings.append)
+    @pytest.fixture(autouse=True)
+    def begin(self, caplog: pytest.LogCaptureFixture) -> None:
+        self.now, self.log = NOW, caplog
+        self.times = EventTimeCheck("worker", Dify(), lambda: self.now)
+
+    @property
+    def warnings(self) -> list[str]:
+        return self.log.messages
 
     def look(self, log: bytes, live: bool = True) -> None:
         self.times.look(log, Dify().parse(log).last_at, live)

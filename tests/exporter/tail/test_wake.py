@@ -10,8 +10,9 @@ import pytest
 from watchdog.observers.api import BaseObserver
 
 from exporter.tail.source import Source
+from exporter.tail.source_config import SourceConfig, SourceOptions
 from exporter.tail.wake import FolderWatcher, Wake
-from tests.exporter.reader import Lines, MemoryLedger, Settings, append
+from tests.exporter.reader import Lines, MemoryLedger, append
 
 
 def test_a_change_wakes_and_reading_does_not(tmp_path: Path) -> None:
@@ -96,7 +97,8 @@ def test_d44_b28_watchdogs_silences_cost_a_poll_and_no_line(
     folder.mkdir()
     append(folder / "log", "before\n")
     wake, watch, stop, ledger, poll = Wake(), FolderWatcher(), threading.Event(), MemoryLedger(), 0.2
-    source = Source(Settings("s", (str(folder / "log"),), Lines()), ledger, time.monotonic, poll, "beginning")
+    options = SourceOptions(SourceConfig("s", (str(folder / "log"),), Lines()), poll)
+    source = Source(options, ledger, time.monotonic, "beginning")
     watch.start()
     watch.add([str(folder)], wake)
     thread = threading.Thread(target=source.run, args=(stop, wake))

@@ -198,7 +198,7 @@ def test_what_is_unpacked_in_steps_goes_on_at_once(tmp_path: Path, name: str, mo
     assert len(set(reader.poll())) == 20_000 + 2 * (name != "log.gz")
     reader.restart()
     assert reader.poll() == []
-    assert reader.source.first_pass_done()
+    assert reader.source.first_pass.is_done()
 
 
 def _bomb(path: Path, megabytes: int) -> None:

@@ -1,42 +1,23 @@
-"""What the trackers of one source share, and what the modules that follow one path share."""
+"""What the modules that follow one path share."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 
-from msgspec import Struct, structs
+from msgspec import structs
 
-from exporter.tail.content_index import ContentIndex
-from exporter.tail.file_reader import Lengths
-from exporter.tail.folder_listings import FolderListings
 from exporter.tail.generation import FileState, Generation
 from exporter.tail.position import Position, encoded
 from exporter.tail.search import Search
 from exporter.tail.search_folders import SearchFolders
-from exporter.tail.table import GenerationIndex, GenerationTable, positions
-
-
-class SourceContext(Struct, frozen=True):
-    """What the trackers of one source share.
-
-    `clock` is monotonic, in seconds. `numbers` numbers the generations; each number is unique within the source.
-    """
-
-    name: str
-    clock: Callable[[], float]
-    numbers: Iterator[int]
-    folders: FolderListings
-    index: GenerationIndex
-    contents: ContentIndex
-    lengths: Lengths = Lengths()
-    log_patterns: tuple[str, ...] = ()
+from exporter.tail.source_context import SourceContext
+from exporter.tail.table import GenerationTable, positions
 
 
 class LogContext:
     """What the modules that follow one path share: its table of generations, its search, and their flags.
 
-    `look_stamp` is the stamp of the last look at the path; only folder listings made after it are used. `had_files`:
-    the path has named a file before, in this process or an earlier one. `has_more`: the next window may be requested
-    at once. `awaits_copy_check`: a file is not read until the tail knows that it is no copy.
+    `had_files`: the path has named a file before, in this process or an earlier one. `has_more`: the next window may be
+    requested at once. `awaits_copy_check`: a file is not read until the tail knows that it is no copy.
     """
 
     def __init__(self, path: str, source: SourceContext, stored: Mapping[str, Position]) -> None:
@@ -45,9 +26,7 @@ class LogContext:
         for key, position in stored.items():
             state = FileState.DONE if position.done else FileState.MISSING
             self.table.add(Generation(key, position, state, restored=not position.done))
-        folders = SearchFolders(path, source.log_patterns, source.folders, source.contents)
-        self.search = Search(self.table, source.index, folders)
-        self.look_stamp = 0
+        self.search = Search(self.table, source.index, SearchFolders(path, source), self.new)
         self.had_files = bool(stored)
         self.has_more = self.awaits_copy_check = False
 
