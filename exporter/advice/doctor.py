@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from exporter.config.address import is_loopback, parse_address
 from exporter.config.settings import Config
-from exporter.messages import redact
+from exporter.config.wsgi import WsgiConfig
+from exporter.messages import counted, redact
 from exporter.replay.detect import detect, guesses, parser_name, record_count, several_services
 from exporter.replay.errors import InputError
 from exporter.replay.inputs import SAMPLE_BYTES, last_lines
@@ -144,17 +145,14 @@ def examine_proxy(config: Config, folder: Path) -> Iterator[Finding]:
     """All findings about `[proxy]`. Relative paths are relative to `folder`."""
     settings = config.proxy.with_absolute_paths(folder)
     yield Finding(f"listens on {settings.listen}, forwards to {settings.upstream}, and writes {settings.log}")
-    for sentence in settings.problems():
-        yield Finding(sentence, problem=True)
-    yield from _unread(settings.log, "requests and tokens", config)
+    yield from _unusable(settings, "requests and tokens", config)
 
 
 def examine_receiver(config: Config, folder: Path) -> Iterator[Finding]:
     """All findings about `[receive]`. Relative paths are relative to `folder`."""
     settings = config.receive.with_absolute_paths(folder)
     yield Finding(f"listens on {settings.listen}, and writes {settings.log}")
-    for sentence in settings.problems():
-        yield Finding(sentence, problem=True)
+    yield from _unusable(settings, "tokens and runs", config)
     if not settings.token_file and not is_loopback(parse_address(settings.listen)[0]):
         yield Finding(
             f"everybody who reaches {settings.listen} may send: set a token_file, or let only Dify's network reach it"
@@ -164,12 +162,13 @@ def examine_receiver(config: Config, folder: Path) -> Iterator[Finding]:
             "native: Dify sends a tenth of its traces unless its api and worker have OTEL_SAMPLING_RATE=1.0; "
             "tokens come from workflows and chatflows only"
         )
-    yield from _unread(settings.log, "tokens and runs", config)
 
 
-def _unread(log: str, what: str, config: Config) -> Iterator[Finding]:
-    if not any(fnmatch(log, path) for source in config.sources for path in source.paths):
-        yield Finding(f"no [[source]] reads {log}: its {what} are not counted here", problem=True)
+def _unusable(settings: WsgiConfig, what: str, config: Config) -> Iterator[Finding]:
+    for sentence in settings.problems():
+        yield Finding(sentence, problem=True)
+    if not any(fnmatch(settings.log, path) for source in config.sources for path in source.paths):
+        yield Finding(f"no [[source]] reads {settings.log}: its {what} are not counted here", problem=True)
 
 
 def _why_missing(path: str) -> str:
@@ -267,7 +266,7 @@ def _dropped(parser: Parser, batch: Batch) -> Iterator[Finding]:
     remedies = _REMEDIES if isinstance(inner_of(parser), Regex) else {}
     for field, count in counts.items():
         yield Finding(
-            f"{field} not understood {count:,} time{'s' * (count != 1)} and left out, for example: {examples[field]}; "
+            f"{field} not understood {counted(count, 'time')} and left out, for example: {examples[field]}; "
             f"{remedies.get(field, 'see docs/troubleshooting.md')}",
             problem=count * 20 > batch.observed,
         )

@@ -17,7 +17,7 @@ from exporter.config.proxy import ProxyConfig
 from exporter.config.receive import ReceiveConfig
 from exporter.config.requirements import NO_SOURCE
 from exporter.ledger.ledger import Ledger
-from exporter.messages import printable, some
+from exporter.messages import counted, printable, some
 from exporter.replay.detect import parser_name
 from parsers.batch import Batch
 
@@ -62,7 +62,7 @@ def check(config_path: Path) -> None:
         available = alerts.available_metrics(ledger.snapshot(time.time()), config, samples.__getitem__)
         _print_alerts(alerts.evaluate(available), empty)
     if problems:
-        click.echo(f"\n{problems} problem{'s' * (problems != 1)} found: see the lines that begin with `problem:`")
+        click.echo(f"\n{counted(problems, 'problem')} found: see the lines that begin with `problem:`")
         raise SystemExit(1)
 
 

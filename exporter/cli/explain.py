@@ -16,7 +16,7 @@ from exporter.cli.options import config_option, load_if_named, stop
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.snapshot import Snapshot
-from exporter.messages import printable, redact
+from exporter.messages import counted, printable, redact
 from exporter.replay.detect import Guess, detect, guesses, nearest, parser_name
 from exporter.tail.encoding import UTF_8_BOM
 from parsers.batch import Batch, DroppedValue, OfSpan
@@ -132,8 +132,7 @@ def _increases(snapshot: Snapshot) -> list[tuple[str, str]]:
         increases += [(_series(metric.name, metric.labels, labels), str(n)) for labels, n in values.items() if n]
     for metric, histograms in snapshot.histograms.items():
         for labels, histogram in histograms.items():
-            count = histogram.count
-            text = f"{count} observation{'s' * (count != 1)}, sum {histogram.total / SECOND:g} s"
+            text = f"{counted(histogram.count, 'observation')}, sum {histogram.total / SECOND:g} s"
             increases.append((_series(metric.name, metric.labels, labels), text))
     return increases
 

@@ -14,7 +14,7 @@ from exporter.config.proxy import ProxyConfig
 from exporter.config.receive import ReceiveConfig
 from exporter.config.settings import AppConfig, Config, ExporterConfig, RoutesConfig, SourceKeys
 from exporter.config.tls import tls_context
-from exporter.config.toml_table import Problems, Table, convert, shown, toml_type
+from exporter.config.toml_table import Problems, Table, convert, known_tables, shown, toml_type
 from exporter.config.web import WebConfig, convert_web_config
 from exporter.ledger.budgets import Budget
 from exporter.ledger.history import HistoryConfig
@@ -30,6 +30,9 @@ from parsers.values.numbers import MAX_SECONDS, SECOND
 
 S = TypeVar("S", bound=Struct)
 
+_TABLES = ("exporter", "routes", "limits", "buckets", "exchange", "apps", "history", "proxy", "receive")
+_ARRAYS = ("source", "price", "budget")
+
 
 class ConfigError(Exception):
     """`problems` holds one sentence per problem."""
@@ -42,8 +45,7 @@ class ConfigError(Exception):
 def load(path: Path) -> Config:
     """Read and check a configuration file. Raises ConfigError with all its problems."""
     problems = Problems(str(path))
-    document = _document(path, problems)
-    _check_top_level(document, problems)
+    document = known_tables(_document(path, problems), problems, _TABLES, _ARRAYS)
     exporter = _one(document, "exporter", ExporterConfig, problems)
     routes = _one(document, "routes", RoutesConfig, problems)
     prices, prices_date = _prices(path, document, exporter, problems)
@@ -129,27 +131,6 @@ def _named_document(config_path: Path, name: str, named_by: str) -> tuple[Path, 
         return file, {}, problems
 
 
-_ARRAYS = {"source", "price", "budget"}
-_TABLES = {"exporter", "routes", "limits", "buckets", "exchange", "apps", "history", "proxy", "receive"}
-
-
-def _check_top_level(document: dict[str, Any], problems: Problems) -> None:
-    """Report and remove unknown tables and values of the wrong type, so that the rest can still be checked."""
-    for name in list(document):
-        value = document[name]
-        if name in _TABLES and not isinstance(value, dict):
-            problems.add("", f"{name}: expected one table [{name}], found {toml_type(value)}")
-        elif name in _ARRAYS and not (isinstance(value, list) and all(isinstance(t, dict) for t in value)):
-            problems.add("", f"{name}: expected tables [[{name}]], found {toml_type(value)}")
-        elif name not in _TABLES | _ARRAYS and not isinstance(value, dict | list):
-            problems.add("", f'key "{name}" is above all tables, expected it inside a table such as [exporter]')
-        elif name not in _TABLES | _ARRAYS:
-            problems.add("", unknown("table", name, _TABLES | _ARRAYS))
-        else:
-            continue
-        del document[name]
-
-
 def _one(document: Table, name: str, struct: type[S], problems: Problems) -> S:
     return convert(document.get(name, {}), struct, f"[{name}]", problems) or struct()
 
@@ -200,11 +181,9 @@ def _prices(
     if not exporter.prices:
         return own, None
     _, price_file, file_problems = _named_document(path, exporter.prices, "[exporter] prices")
-    for name in price_file.keys() - {"price", "date"}:
-        file_problems.add("", unknown("table", name, ["price"]))
-    if type(as_of := price_file.get("date")) not in (date, NoneType):
+    if type(as_of := price_file.pop("date", None)) not in (date, NoneType):
         file_problems.add("", f"date: expected a date such as 2026-11-30, found {toml_type(as_of)}")
-    prices = (*own, *_price_list(price_file, file_problems))
+    prices = (*own, *_price_list(known_tables(price_file, file_problems, (), ["price"]), file_problems))
     problems.sentences.extend(file_problems.sentences)
     return prices, as_of
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from exporter.config.log_file import Rotation
 from exporter.config.proxy import ProxyConfig
 from exporter.proxy.app import App
 from exporter.proxy.disconnect_monitor import DisconnectMonitor
@@ -48,7 +47,7 @@ class ProxyServer(Server):
 
     def _request_log(self, age: int) -> RequestLog:
         settings = self._startup.settings
-        file = LogFile(settings.log, Rotation(settings.log_max_bytes, settings.log_backups))
+        file = LogFile(settings.log, settings.log_max_bytes, settings.log_backups)
         return RequestLog(file, f"{self._boot_id}-{age}")
 
     def _log_worker_end(self, _: object, worker: Any) -> None:

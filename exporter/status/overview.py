@@ -3,12 +3,12 @@
 The limits are those of the shipped alerts (rules/thresholds.yml); a test compares them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Literal
 
 from msgspec import Struct
 
-from exporter.messages import some
+from exporter.messages import counted, some
 from exporter.status import humanize
 from exporter.status.rows import BudgetRow, SourceRow, Status
 from exporter.status.traffic import TrafficRow
@@ -48,7 +48,9 @@ def overview(status: Status) -> Overview:
     found = [*_exporter(status), *_sources(status), *_traffic(status), *_budgets(status), *_unparsed(status)]
     bad = [finding for finding in found if finding.level == "bad"]
     warnings = [finding for finding in found if finding.level == "waiting"]
-    headline = ", ".join(_counted(found, name) for found, name in ((bad, "problem"), (warnings, "warning")) if found)
+    headline = ", ".join(
+        counted(len(found), name) for found, name in ((bad, "problem"), (warnings, "warning")) if found
+    )
     if bad:
         return Overview("bad", headline, (*bad, *warnings))
     if not status.ready:
@@ -92,10 +94,6 @@ def worst_traffic(status: Status) -> TrafficRow | None:
 
 def is_overspent(row: BudgetRow) -> bool:
     return row.spent > row.limit
-
-
-def _counted(findings: Sequence[Finding], name: str) -> str:
-    return f"1 {name}" if len(findings) == 1 else f"{len(findings)} {name}s"
 
 
 def _exporter(status: Status) -> Iterator[Finding]:
