@@ -17,6 +17,7 @@ from exporter.ledger.budgets import TOKENS
 from exporter.ledger.snapshot import Snapshot
 from exporter.tail.source_config import SourceConfig
 from parsers.batch import Batch
+from parsers.parser import ask
 
 _PROXY = "put dify-exporter proxy in front of Dify's api (docs/proxy.md)"
 _RECEIVER = "let Dify send its traces to dify-exporter receive (docs/receiver.md)"
@@ -118,10 +119,10 @@ def _implied(source: SourceConfig, found: set[str], active: bool, sample: Batch)
     if active:
         yield c.ACTIVE_REQUESTS.name
         yield c.DROPPED_LINES.name
-    for kind in source.parser.error_kinds(sample):
+    for kind in ask(source.parser, "error_kinds", sample)[0]:
         yield f'{c.ERRORS.name}{{kind="{kind}"}}'
     if c.FAILED_REQUESTS.name in found:
-        for reason in source.parser.failure_reasons(sample):
+        for reason in ask(source.parser, "failure_reasons", sample)[0]:
             yield f'{c.FAILED_REQUESTS.name}{{reason="{reason}"}}'
 
 

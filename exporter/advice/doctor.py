@@ -26,7 +26,7 @@ from exporter.tail.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
 from parsers.advice import Advice, merged, record_types
 from parsers.batch import Batch, DroppedValue, OfSpan, Record
 from parsers.envelope import inner_of
-from parsers.parser import Parser, advice_of
+from parsers.parser import Parser, advice_of, ask
 from parsers.regex import Regex
 from parsers.values.numbers import SECOND
 
@@ -91,7 +91,9 @@ def examine(source: SourceConfig, read_files: Examined) -> Iterator[Finding]:
             if not read.strip():
                 yield Finding(f"{file}: {'has only blank lines' if read else 'is empty'}")
                 continue
-            batch = source.parser.parse(read, final=True)
+            batch, fault = ask(source.parser, "parse", read, True)
+            if fault:
+                yield Finding(f"{file}: {fault}", problem=True)
             read_files.batches.append(batch)
             read_files.log = read_files.log or read
             yield from _file(file, source.parser, read, batch)
@@ -112,7 +114,7 @@ def absent(sources: Iterable[SourceConfig], read_files: Mapping[str, Examined]) 
         records = found.records()
         known |= record_types(records)
         if any(batch.observed for batch in found.batches):
-            given = advice_of(source.parser, found.log, Batch(records=records))
+            given = advice_of(source.parser, Batch(records=records), found.log)
             advice += [(source.name, each) for each in given]
     for sentence, names in merged(advice, known):
         yield Finding(f"{', '.join(names)}: {sentence}")
@@ -204,7 +206,7 @@ def _file(file: str, parser: Parser, sample: bytes, batch: Batch) -> Iterator[Fi
         known = detect(line, guesses()) if batch.observed else None
         looks = f"; it looks like {known[0]}" if known else ""
         yield Finding(f"unparsed ({reason}), for example: {redact(line)}{looks}", problem=unparsed * 20 > batch.lines)
-        if remedy := parser.remedy(line):
+        for remedy in filter(None, ask(parser, "remedy", line)):
             yield Finding(remedy, problem=unparsed * 20 > batch.lines)
     if (better := _better_parser(parser, sample, batch)) is not None:
         yield Finding(
@@ -217,7 +219,7 @@ def _recognition(parser: Parser, batch: Batch) -> Iterator[Finding]:
 
     A log without any record is reported by `_file`.
     """
-    if batch.observed and parser.ignores_continuations() and not recognised(batch.lines, batch.ignored):
+    if batch.observed and ask(parser, "ignores_continuations")[0] and not recognised(batch.lines, batch.ignored):
         yield Finding(
             f"{batch.ignored:,} of {batch.lines:,} lines are ignored, because they begin no record that this parser "
             "knows: see docs/runbooks/DifyExporterIgnoringLines.md",

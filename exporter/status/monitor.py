@@ -160,4 +160,4 @@ class StatusMonitor:
 
 def _advice(parser: Parser, sample: Batch, known: Collection[type]) -> tuple[str, ...]:
     """What neither this source nor another one contains. `known` are the types of the records of all sources."""
-    return tuple(each.sentence for each in advice_of(parser, b"", sample) if each.is_needed(known))
+    return tuple(each.sentence for each in advice_of(parser, sample, b"") if each.is_needed(known))
