@@ -15,7 +15,7 @@ from exporter.config.address import is_loopback, parse_address
 from exporter.config.settings import Config
 from exporter.config.wsgi import WsgiConfig
 from exporter.messages import counted, redact
-from exporter.replay.detect import detect, guesses, parser_name, record_count, several_services
+from exporter.replay.detect import Guess, detect, guesses, parser_name, record_count, several_services
 from exporter.replay.errors import InputError
 from exporter.replay.inputs import SAMPLE_BYTES, last_lines
 from exporter.tail.globs import tailed
@@ -72,6 +72,9 @@ _REMEDIES = {
 }
 
 
+_UNKNOWN_FORMAT = "no other parser fits either; `dify-exporter explain` shows where a line stops matching"
+
+
 def examine(source: SourceConfig, read_files: Examined) -> Iterator[Finding]:
     """All findings about a source, but for what its log does not contain. What is read is added to `read_files`."""
     examined, tailed_files = set[object](), tailed(source)
@@ -84,7 +87,7 @@ def examine(source: SourceConfig, read_files: Examined) -> Iterator[Finding]:
                 continue
             examined.add(_identity(file))
             try:
-                read = read_end(file)
+                read = _read_end(file)
             except InputError as error:
                 yield Finding(str(error), problem=True)
                 continue
@@ -187,7 +190,7 @@ def _why_missing(path: str) -> str:
     )
 
 
-def read_end(file: str) -> bytes:
+def _read_end(file: str) -> bytes:
     """The last whole lines of a log. Raises InputError."""
     if (problem := log_problem(Path(file))) is not None:
         raise InputError(problem)
@@ -208,10 +211,12 @@ def _file(file: str, parser: Parser, sample: bytes, batch: Batch) -> Iterator[Fi
         yield Finding(f"unparsed ({reason}), for example: {redact(line)}{looks}", problem=unparsed * 20 > batch.lines)
         for remedy in filter(None, ask(parser, "remedy", line)):
             yield Finding(remedy, problem=unparsed * 20 > batch.lines)
-    if (better := _better_parser(parser, sample, batch)) is not None:
-        yield Finding(
-            f"{'another parser finds more records' if batch.observed else 'no line fits the parser'}; {better}", True
-        )
+    found = detect(sample, guesses())
+    if not batch.observed:
+        hint = f"this looks like {found[0]}" if found else _UNKNOWN_FORMAT
+        yield Finding(f"no line fits the parser; {hint}", problem=True)
+    elif found is not None and _is_better(parser, batch, *found):
+        yield Finding(f"another parser finds more records; this looks like {found[0]}", problem=True)
 
 
 def _recognition(parser: Parser, batch: Batch) -> Iterator[Finding]:
@@ -242,19 +247,13 @@ def _event_times(parser: Parser, file: str, sample: bytes, batch: Batch) -> Iter
         yield Finding(sentence)
 
 
-def _better_parser(parser: Parser, sample: bytes, batch: Batch) -> str | None:
-    """A sentence about a parser that finds far more records than the configured one, or about the lack of one."""
-    found = detect(sample, guesses())
-    if found is not None and (not batch.observed or record_count(found[1]) > 2 * record_count(batch)):
-        guess, better = found
-        # With the same lines read, an option such as `native` only chooses among their records.
-        chosen = parser_name(guess.parser) == parser_name(parser) and better.unparsed == batch.unparsed
-        return None if chosen and batch.observed else f"this looks like {guess}"
-    return (
-        None
-        if batch.observed
-        else "no other parser fits either; `dify-exporter explain` shows where a line stops matching"
-    )
+def _is_better(parser: Parser, batch: Batch, guess: Guess, guessed: Batch) -> bool:
+    """Whether a guessed parser finds far more records than the configured one.
+
+    With the same lines read, an option such as `native` only chooses among their records.
+    """
+    is_same = parser_name(guess.parser) == parser_name(parser) and guessed.unparsed == batch.unparsed
+    return not is_same and record_count(guessed) > 2 * record_count(batch)
 
 
 def _dropped(parser: Parser, batch: Batch) -> Iterator[Finding]:
