@@ -68,7 +68,7 @@ class ProxyWorker(Worker):
 
     def refused(self, error: RefusedError) -> None:
         record = RequestRecord({"REQUEST_METHOD": "-"}, INVALID, None, self._log)
-        record.proxy_responded(error.status_code)
+        record.status_code = error.status_code
         record.finish()
 
     def check_clients(self) -> None:

@@ -1,12 +1,11 @@
 """Who may send: a client whose Authorization header carries the token."""
 
-import base64
-import binascii
 import hmac
 import logging
-import os
 
 from exporter.config.receive import read_token
+from exporter.credentials import basic_credentials
+from exporter.process.file_version import file_version
 
 _log = logging.getLogger(__name__)
 
@@ -17,7 +16,7 @@ class Token:
     def __init__(self, token_file: str) -> None:
         """Raises OSError or ValueError if there is no token in the file."""
         self._file = token_file
-        self._version = self._file_version()
+        self._version = file_version(token_file)
         self._token = read_token(token_file)
 
     def is_in(self, authorization: str) -> bool:
@@ -26,11 +25,11 @@ class Token:
         Langfuse's clients send Basic, with the public key as the user and the secret key as the password.
         """
         self._read_again_if_changed()
-        return hmac.compare_digest(_credentials(authorization), self._token)
+        return hmac.compare_digest(_credentials(authorization.encode("latin-1", "replace")), self._token)
 
     def _read_again_if_changed(self) -> None:
         """If the file has no token now, the token of before stays valid: an editor may be replacing the file."""
-        version = self._file_version()
+        version = file_version(self._file)
         if version == self._version:
             return
         self._version = version
@@ -41,22 +40,9 @@ class Token:
             problem = error.strerror if isinstance(error, OSError) else error
             _log.warning("token_file: %s: %s; the token of before stays valid", self._file, problem)
 
-    def _file_version(self) -> tuple[int, ...]:
-        try:
-            found = os.stat(self._file)
-        except OSError:
-            return ()
-        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
-
-def _credentials(authorization: str) -> bytes:
-    scheme, _, value = authorization.partition(" ")
-    value = value.strip()
-    if scheme.lower() == "bearer":
-        return value.encode("latin-1", "replace")
-    if scheme.lower() == "basic":
-        try:
-            return base64.b64decode(value, validate=True).partition(b":")[2]
-        except (binascii.Error, ValueError):
-            return b""
-    return b""
+def _credentials(authorization: bytes) -> bytes:
+    scheme, _, value = authorization.partition(b" ")
+    if scheme.lower() == b"bearer":
+        return value.strip()
+    return (basic_credentials(authorization) or (b"", b""))[1]

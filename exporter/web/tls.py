@@ -1,11 +1,11 @@
 """The TLS context of the listener. It is reloaded when the certificate files change."""
 
 import logging
-import os
 import ssl
 from typing import Any
 
 from exporter.config.tls import TlsConfig, tls_context
+from exporter.process.file_version import file_version
 
 _log = logging.getLogger(__name__)
 
@@ -13,8 +13,8 @@ _log = logging.getLogger(__name__)
 class Certificates:
     """Provides the TLS context for each new connection.
 
-    A change of the inode, size or modification time of the certificate, key or CA file causes a reload. If the new
-    files are invalid, the old context stays in use: an issuer writes certificate and key one after the other.
+    A change of the certificate, key or CA file causes a reload. If the new files are invalid, the old context stays in
+    use: an issuer writes certificate and key one after the other.
     """
 
     def __init__(self, tls: TlsConfig) -> None:
@@ -41,14 +41,5 @@ class Certificates:
         allowed = self._tls.client_allowed_sans
         return not allowed or any(name in allowed for _, name in (certificate or {}).get("subjectAltName", ()))
 
-    def _file_versions(self) -> list[tuple[int, int, int] | None]:
-        return [_file_version(f) for f in (self._tls.cert_file, self._tls.key_file, self._tls.client_ca_file)]
-
-
-def _file_version(file: str) -> tuple[int, int, int] | None:
-    """Inode, size and modification time; None if the file cannot be read."""
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    def _file_versions(self) -> list[tuple[int, ...]]:
+        return [file_version(file) for file in (self._tls.cert_file, self._tls.key_file, self._tls.client_ca_file)]
