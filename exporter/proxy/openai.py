@@ -73,9 +73,7 @@ class CompletionTranslator:
         if self._is_streaming:
             return b""
         if self._has_failed:
-            return completion_error(
-                str(document.get("code", "unknown")), str(document.get("message", "Dify gave no reason"))
-            )
+            return _error_of(document, "Dify gave no reason")
         message = {"role": "assistant", "content": document.get("answer", ""), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         usage = _usage(nested(document, "metadata", "usage"))
@@ -96,9 +94,7 @@ class CompletionTranslator:
                 last += _data(self._head(event, "chat.completion.chunk") | {"choices": [], "usage": usage})
             return last + b"data: [DONE]\n\n"
         if name == "error":
-            return (
-                b"data: " + completion_error(str(event.get("code", "unknown")), str(event.get("message", ""))) + b"\n\n"
-            )
+            return b"data: " + _error_of(event, "") + b"\n\n"
         return b""
 
     def _chunk(self, event: dict[str, Any], delta: dict[str, Any], finish_reason: str | None) -> bytes:
@@ -169,6 +165,11 @@ def _bad_request(message: str) -> RefusedError:
 def completion_error(code: str, message: str) -> bytes:
     """An error in the shape of OpenAI's."""
     return json.dumps({"error": {"message": message, "type": code, "param": None, "code": code}}).encode()
+
+
+def _error_of(document: dict[str, Any], default: str) -> bytes:
+    """An error of Dify. `default` is the message of one without any."""
+    return completion_error(str(document.get("code", "unknown")), str(document.get("message", default)))
 
 
 def _data(document: dict[str, Any]) -> bytes:

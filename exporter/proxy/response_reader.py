@@ -106,13 +106,12 @@ class ResponseReader:
         self._pending.feed(others[-1])
 
     def _read_event(self, line: bytes, at: float) -> None:
-        if not line.startswith(b"data:") or (
-            self._summary.first_token_at is not None and not _HAS_USAGE_OR_ERROR.search(line)
-        ):
+        has_begun = self._summary.first_token_at is not None
+        if not line.startswith(b"data:") or (has_begun and not _HAS_USAGE_OR_ERROR.search(line)):
             return
         event = decode_object(line[5:])
         data, name = nested(event, "data"), event.get("event")
-        if self._summary.first_token_at is None and _has_text(event, data):
+        if not has_begun and _has_text(event, data):
             self._summary.first_token_at = at
         if name == "workflow_started":
             self._totals.is_workflow = True
