@@ -15,6 +15,7 @@ from msgspec import structs
 
 from exporter.config.address import is_loopback
 from exporter.config.web import WebConfig
+from exporter.metrics.exposition import ScrapeOptions
 from exporter.status.history import RANGES
 from exporter.status.page import POLICY, page
 from exporter.status.rows import Status
@@ -45,8 +46,8 @@ class Backend(Protocol):
     def ready(self) -> bool:
         """Whether the first pass is done. Before that /metrics returns 503."""
 
-    def metrics(self, content_type: str, created: bool, names: frozenset[str]) -> bytes:
-        """The exposition text. If `names` is not empty, only these metrics or samples."""
+    def metrics(self, options: ScrapeOptions) -> bytes:
+        """The exposition text."""
 
     def health(self) -> Mapping[str, Any]:
         """The state of each source, for /health."""
@@ -195,7 +196,8 @@ def _metrics(request: PageRequest) -> Response:
         return _ready(request)
     content_type = select_content_type(request.http.header("accept"))
     created, names = request.query.get("created") == ["true"], frozenset(request.query.get("name[]", ()))
-    return Response(HTTPStatus.OK, request.backend.metrics(content_type, created, names), content_type)
+    options = ScrapeOptions(content_type, created, names)
+    return Response(HTTPStatus.OK, request.backend.metrics(options), content_type)
 
 
 def _elsewhere(request: HttpRequest) -> Response:
