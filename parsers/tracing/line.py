@@ -76,10 +76,6 @@ def usage_key(node_id: str, attributes: Mapping[str, Any]) -> str | None:
     return f"{_USAGE_KEY}{node_id}:{total}" if total else None
 
 
-def fact_of(key: str, dialect: str, line: bytes, rest: tuple[str, bytes] | None = None) -> Fact:
-    return Fact(key, dialect, line, Fact(rest[0], dialect, rest[1]) if rest else None)
-
-
 def start_key(span: str) -> str:
     """Return the key of what a start node says about the span of its run: the run's other key."""
     return f"start:{span}"

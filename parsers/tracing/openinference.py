@@ -8,7 +8,7 @@ from typing import Any
 
 from parsers.batch import UNKNOWN
 from parsers.dify.labels import node_type_of
-from parsers.tracing.content import Metadata, Usage, metadata_of, model_in, usage_in, usage_of
+from parsers.tracing.content import Metadata, Usage, metadata_of, model_in, output_in, usage_of
 from parsers.tracing.facts import (
     CONTAINERS,
     MODEL_NODES,
@@ -18,14 +18,13 @@ from parsers.tracing.facts import (
     Outcome,
     first_known,
     is_number,
-    link_fact,
     message_fact,
     message_usage_fact,
     node_fact,
     origin_of,
     workflow_fact,
 )
-from parsers.tracing.line import LLM_SUFFIX, is_time
+from parsers.tracing.line import LLM_SUFFIX, NODE, is_time
 from parsers.tracing.outcome import status_of, status_of_span
 from parsers.tracing.reading import Ignored, Item, Rejected
 from parsers.tracing.span import Span
@@ -50,8 +49,8 @@ def item(span: Span) -> Item:
             return Rejected(dialect)
         metadata = Metadata()
     known = _Known(span, metadata, dialect)
-    if known.is_link:
-        return link_fact(known.origin) if is_time(span.end) else Rejected(dialect)
+    if known.is_link:  # between a node and the span that names their app
+        return known.origin.link(NODE) if is_time(span.end) else Rejected(dialect)
     read = known.reader()
     if read is None:
         return Ignored(dialect)
@@ -156,8 +155,7 @@ class _Known:
 
     def _call(self, usage: Usage) -> ModelCall:
         attributes, metadata = self._attributes, self._metadata
-        own = attributes.get("dify.usage")
-        reported = usage_of(own) if isinstance(own, dict) else Usage()
+        reported = usage_of(attributes.get("dify.usage"))
         provider = _first(
             attributes.get("gen_ai.provider.name"), attributes.get("llm.provider"),
             metadata.model_provider, metadata.ls_provider,
@@ -184,7 +182,7 @@ class _Known:
     def _node(self) -> Item | None:
         attributes = self._attributes
         is_model = node_type_of(self._node_type) in MODEL_NODES
-        call = self._call(usage_in(attributes.get("output.value")) if is_model else Usage())
+        call = self._call(output_in(attributes.get("output.value")).model_usage if is_model else Usage())
         if is_model and not call.model:
             named = model_in(attributes.get("input.value"))
             call = call._replace(provider=call.provider or named.model_provider, model=named.model_name)
