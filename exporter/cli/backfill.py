@@ -22,8 +22,7 @@ from exporter.backfill.run import Options
 from exporter.backfill.run import backfill as write_samples
 from exporter.catalogue import METRICS
 from exporter.cli.options import candidates_or_stop, config_option, load_if_named, state_folder, stop
-from exporter.cli.parsing import cluster_option, processes_option, workers_or_stop
-from exporter.cli.replay import progress, say, tune_memory
+from exporter.cli.parsing import cluster_option, processes_option, progress, say, tune_memory, workers_or_stop
 from exporter.config.settings import Config
 from exporter.persistence.checkpoint import Checkpoint, LockedError
 from exporter.process.signals import BLOCKED

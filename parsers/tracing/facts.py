@@ -46,8 +46,10 @@ class ModelCall(NamedTuple):
     currency: Any = None
     first_token: Any = None
 
-    def attributes(self, is_required: bool) -> dict[str, Any]:
-        """Return the attributes of the line; none for a call without usage, unless it `is_required`."""
+    def attributes(self, owner: str, is_required: bool = False) -> dict[str, Any]:
+        """Return the attributes of the line of its owner (`node` or `message`); none for a call without usage, unless
+        it `is_required`.
+        """
         tokens, price = tuple(map(count_of, self.tokens)), price_of(self.price)
         has_price = price is not None and money(price) != 0
         if not (is_required or has_price or any(tokens)):
@@ -56,8 +58,8 @@ class ModelCall(NamedTuple):
             "gen_ai.provider.name": name_of(self.provider),
             "gen_ai.request.model": name_of(self.model),
             **dict(zip((INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS), tokens, strict=True)),
-            "price": price if has_price or any(tokens) else None,
-            "currency": self.currency if is_currency(self.currency) else None,
+            f"dify.{owner}.total_price": price if has_price or any(tokens) else None,
+            f"dify.{owner}.currency": self.currency if is_currency(self.currency) else None,
             "gen_ai.server.time_to_first_token": seconds_of(self.first_token),
         }
 
@@ -121,8 +123,7 @@ def node_fact(node: Node, origin: Origin) -> Fact | None:
     node_type = node_type_of(node.node_type)
     is_container = node_type in CONTAINERS or node.is_container
     is_required = node_type == "llm" and node.status == "succeeded"
-    usage = {} if is_container else node.call.attributes(is_required)
-    usage = _renamed(usage, "dify.node.total_price", "dify.node.currency")
+    usage = {} if is_container else node.call.attributes("node", is_required)
     run = {
         "dify.node.type": node_type,
         "dify.node.status": node.status,
@@ -146,11 +147,6 @@ def _start_fact(key: str, run: dict[str, Any], run_id: str, parent: str, origin:
     name = {RUN_ID: run_id}
     fact = origin.fact(NODE, key, run | name, origin.fact(NODE, start_key(parent), name))
     return fact._replace(alias=run_alias(parent, run_id))
-
-
-def _renamed(usage: dict[str, Any], price: str, currency: str) -> dict[str, Any]:
-    names = {"price": price, "currency": currency}
-    return {names.get(name, name): value for name, value in usage.items()}
 
 
 class Outcome(NamedTuple):
@@ -191,11 +187,7 @@ def message_fact(message_id: str, mode: object, outcome: Outcome, origin: Origin
     if call is None:
         return origin.fact(MESSAGE, f"message:{message_id}", run)
     rest = message_usage_fact(message_id, mode, call, origin)
-    return origin.fact(MESSAGE, f"message:{message_id}", run | _message_usage(call), rest)
-
-
-def _message_usage(call: ModelCall) -> dict[str, Any]:
-    return _renamed(call.attributes(False), "dify.message.total_price", "dify.message.currency")
+    return origin.fact(MESSAGE, f"message:{message_id}", run | call.attributes("message"), rest)
 
 
 def message_usage_fact(message_id: str, mode: object, call: ModelCall, origin: Origin) -> Fact | None:
@@ -203,7 +195,7 @@ def message_usage_fact(message_id: str, mode: object, call: ModelCall, origin: O
 
     The mode of its app says whether they are those of one call.
     """
-    usage = _message_usage(call)
+    usage = call.attributes("message")
     if not usage:
         return None
     key = f"message:{message_id}{LLM_SUFFIX}"
