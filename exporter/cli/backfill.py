@@ -88,7 +88,7 @@ def backfill(config_path: Path, files: tuple[str, ...], adopt: bool, **options: 
     with workers_or_stop(options["processes"], options["cluster"], files) as workers, _sentences():
         names, known = named_files(files, say), Owners(config.sources)
         owners = {file: owner for file in names if (owner := _owner(file, known, adopt)) is not None}
-        candidates = candidates_or_stop(None, None, None, config.routes.extra)
+        candidates = candidates_or_stop(config.routes.extra)
         jobs = [Job(file, owners[file].source if file in owners else None, candidates) for file in names]
         if not adopt:
             _write(jobs, config, written, target, workers)

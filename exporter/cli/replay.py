@@ -100,7 +100,7 @@ def _jobs(
     What matches nothing, and a source without a usable file, is skipped.
     """
     if files:
-        candidates = candidates_or_stop(*described, config.routes.extra)
+        candidates = candidates_or_stop(config.routes.extra, *described)
         found = named_files(files, say, notes.failed)
         notes.inputs = len(found) + len(notes.skipped)
         return [Job(file, candidates=candidates) for file in found]

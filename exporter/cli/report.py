@@ -153,7 +153,7 @@ def _from_files(
     """What was gathered, and a text about the times of the logs."""
     tune_memory()
     wanted = structs.replace(query, since=query.before().since) if options["compare"] else query
-    candidates = candidates_or_stop(None, None, None, config.routes.extra)
+    candidates = candidates_or_stop(config.routes.extra)
     notes = _Notes(say)
     with workers_or_stop(options["processes"], options["cluster"], files) as workers:
         try:

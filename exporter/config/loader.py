@@ -1,7 +1,7 @@
 """Reads and checks `exporter.toml`. All problems are reported at once, each as one sentence."""
 
 import tomllib
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable
 from datetime import date
 from pathlib import Path
 from types import NoneType
@@ -57,7 +57,7 @@ def load(path: Path) -> Config:
         buckets=_buckets(document.get("buckets", {}), problems),
         prices=prices,
         prices_date=prices_date,
-        budgets=_budgets(document, problems),
+        budgets=_many(document, "budget", Budget, problems, lambda budget: budget.name, "name"),
         exchange=_exchange(document.get("exchange", {}), problems),
         apps=_apps(document.get("apps", {}), problems),
         history=_one(document, "history", HistoryConfig, problems),
@@ -135,10 +135,18 @@ def _one(document: Table, name: str, struct: type[S], problems: Problems) -> S:
     return convert(document.get(name, {}), struct, f"[{name}]", problems) or struct()
 
 
-def _many(document: Table, name: str, struct: type[S], problems: Problems) -> tuple[S, ...]:
+def _many(
+    document: Table, name: str, struct: type[S], problems: Problems, key_of: Callable[[S], Hashable], what: str
+) -> tuple[S, ...]:
+    """Convert the tables `[[name]]`. No two of them may have the same key; `what` names it."""
     tables = enumerate(document.get(name, []), 1)
     converted = (convert(table, struct, f"[[{name}]] {number}", problems) for number, table in tables)
-    return tuple(item for item in converted if item is not None)
+    found = tuple(item for item in converted if item is not None)
+    numbers: dict[Hashable, int] = {}
+    for number, key in enumerate(map(key_of, found), 1):
+        if (first := numbers.setdefault(key, number)) < number:
+            problems.add(f"[[{name}]] {number}", f"{what}: the same as in [[{name}]] {first}")
+    return found
 
 
 def _sources(document: Table, folder: Path, extra: tuple[str, ...], problems: Problems) -> tuple[SourceConfig, ...]:
@@ -189,22 +197,9 @@ def _prices(
 
 
 def _price_list(document: Table, problems: Problems) -> tuple[Price, ...]:
-    prices = _many(document, "price", Price, problems)
-    _unique([(p.model, p.provider, p.since) for p in prices], "price", "model, provider and from", problems)
-    return prices
-
-
-def _budgets(document: Table, problems: Problems) -> tuple[Budget, ...]:
-    budgets = _many(document, "budget", Budget, problems)
-    _unique([budget.name for budget in budgets], "budget", "name", problems)
-    return budgets
-
-
-def _unique(keys: Sequence[Hashable], name: str, what: str, problems: Problems) -> None:
-    numbers: dict[Hashable, int] = {}
-    for number, key in enumerate(keys, 1):
-        if (first := numbers.setdefault(key, number)) < number:
-            problems.add(f"[[{name}]] {number}", f"{what}: the same as in [[{name}]] {first}")
+    return _many(
+        document, "price", Price, problems, lambda p: (p.model, p.provider, p.since), "model, provider and from"
+    )
 
 
 def _buckets(table: Table, problems: Problems) -> dict[str, tuple[float, ...]]:

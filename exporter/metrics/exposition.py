@@ -8,7 +8,9 @@ prometheus_client's own collectors.
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -194,17 +196,8 @@ def _of_process(collectors: Iterable["Collector"], open_metrics: bool, names: Co
     if not collectors:
         return b"# EOF\n" if open_metrics else b""
     from prometheus_client import exposition
-    from prometheus_client.metrics_core import Metric
     from prometheus_client.openmetrics import exposition as open_metrics_exposition
-    from prometheus_client.registry import Collector, CollectorRegistry
 
-    class Chosen(Collector):
-        """The metric families that `names` selects."""
-
-        def collect(self) -> Iterator[Metric]:
-            return of_process(collectors, names)
-
-    registry = CollectorRegistry()
-    registry.register(Chosen())
+    registry: Any = SimpleNamespace(collect=partial(of_process, collectors, names))
     text: bytes = (open_metrics_exposition if open_metrics else exposition).generate_latest(registry)
     return text

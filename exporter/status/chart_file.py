@@ -30,15 +30,13 @@ def save(folder: Path, points: _Points) -> None:
     new, data = folder / f"{NAME}.new", msgspec.msgpack.encode(_shifted(points, time.time() - time.monotonic()))
     try:
         new.unlink(missing_ok=True)
-        try:
-            with open(new, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-                file.write(data)
-            os.replace(new, folder / NAME)
-        except OSError:
-            with suppress(OSError):
-                new.unlink(missing_ok=True)  # on a full disk the state needs the space
-            raise
-    except OSError as error:  # only debug: the commit of the state already reports a folder that cannot be written
+        with open(new, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(data)
+        os.replace(new, folder / NAME)
+    except OSError as error:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)  # on a full disk the state needs the space
+        # Only debug: the commit of the state already reports a folder that cannot be written.
         _log.debug("the charts are not saved: %s", error)
 
 

@@ -111,18 +111,18 @@ def _exporter(status: Status) -> Iterator[Finding]:
 
 
 def _sources(status: Status) -> Iterator[Finding]:
-    down = [row for row in status.sources if not row.state.up]
+    down = [row for row in status.sources if not row.up]
     if not status.sources:
         yield Finding("waiting", "The configuration has no source, so nothing is read.", "sources")
     elif len(down) == 1:
-        yield Finding("bad", f"Source {down[0].state.name} is down{_why(down[0])}.", "sources")
+        yield Finding("bad", f"Source {down[0].name} is down{_why(down[0])}.", "sources")
     elif down:
-        names = some([row.state.name for row in down], _MAX_NAMES)
+        names = some([row.name for row in down], _MAX_NAMES)
         yield Finding("bad", f"{len(down)} of {len(status.sources)} sources are down: {names}.", "sources")
 
 
 def _why(row: SourceRow) -> str:
-    reasons = ", ".join(row.state.errors)
+    reasons = ", ".join(row.errors)
     return f" ({reasons})" if reasons else ""
 
 
@@ -161,7 +161,7 @@ def _unparsed(status: Status) -> Iterator[Finding]:
         lines, unparsed = row.totals.lines, row.totals.unparsed
         if lines >= MINIMUM_LINES and unparsed > UNPARSED_RATIO * lines:
             share = humanize.share(unparsed, lines)
-            sentence = f"{share} of the lines of source {row.state.name} do not match its format."
+            sentence = f"{share} of the lines of source {row.name} do not match its format."
             yield Finding("waiting", sentence, "unparsed-lines")
 
 
