@@ -61,7 +61,7 @@ def full(text: str):
                 (UnparsedLine(0.0, text, text, text),),
                 charts,
             ),
-        ),  # fmt: skip
+        ),
         routes=(RouteRow(text, text, 4, 0.0, 1, 0.5, True),),
         traffic=(TrafficRow(text, 4, 0.0, 1, text, 0.5),),
         days=(DayRow(text, text, text, 4, 1, 0.5, 7, ((text, Decimal("0.25")),)),),
