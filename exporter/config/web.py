@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, to_builtins
 
 from exporter.config.tls import TlsConfig
 from exporter.config.toml_table import Problems, convert, known_tables, toml_type
@@ -56,8 +56,7 @@ class HeadersConfig(Struct, frozen=True, forbid_unknown_fields=True, rename=lamb
 
     def overrides(self) -> dict[str, str]:
         """The headers that the file replaces or removes, by name."""
-        values = {name.replace("_", "-"): getattr(self, name) for name in self.__struct_fields__}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in to_builtins(self).items() if value is not None}
 
 
 class WebConfig(Struct, frozen=True):

@@ -53,7 +53,7 @@ class App:
     def __init__(self, settings: ReceiveConfig, log: FactLog, requests: OpenRequests, token: Token | None) -> None:
         self._native, self._log, self._requests, self._token = settings.native, log, requests, token
         self._memory = SharedMemory()
-        self._doors: dict[str, tuple[str, Callable[[Environ], _Response], str]] = {
+        self._endpoints: dict[str, tuple[str, Callable[[Environ], _Response], str]] = {
             "/v1/traces": ("POST", self._traces, _RETRY_OTLP),
             "/v1/metrics": ("POST", self._ignored, _RETRY_OTLP),
             "/v1/logs": ("POST", self._ignored, _RETRY_OTLP),
@@ -86,11 +86,11 @@ class App:
         except RefusedError as error:
             error.close = has_unread_body(environ)
             raise
-        return self._doors[path][1](environ)
+        return self._endpoints[path][1](environ)
 
     def _check(self, environ: Environ, path: str) -> None:
         """Raises RefusedError if the request is refused before its body is read."""
-        if path not in self._doors and path != HEALTH_PATH:
+        if path not in self._endpoints and path != HEALTH_PATH:
             raise RefusedError(404, "the receiver has no such path")
         if environ["REQUEST_METHOD"] != self._method(path):
             raise RefusedError(405, f"expected {self._method(path)}")
@@ -100,7 +100,7 @@ class App:
             raise RefusedError(503, "too many open requests")
 
     def _method(self, path: str) -> str:
-        return "GET" if path == HEALTH_PATH else self._doors[path][0]
+        return "GET" if path == HEALTH_PATH else self._endpoints[path][0]
 
     def _traces(self, environ: Environ) -> _Response:
         content_type = _content_type(environ, _PROTOBUF, _JSON)
@@ -152,7 +152,7 @@ class App:
         elif error.status_code == 405:
             fields = [("Allow", self._method(path))]
         elif error.status_code == 503:
-            fields = [("Retry-After", self._doors[path][2])]
+            fields = [("Retry-After", self._endpoints[path][2])]
         if _media_type(environ) == _PROTOBUF:
             return error.status, _PROTOBUF, _protobuf_status(str(error)), *fields
         return error.status, _JSON, error.body(), *fields

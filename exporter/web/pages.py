@@ -114,7 +114,9 @@ class Pages:
         if page is _reload and not self._may_reload(request):
             return text(HTTPStatus.FORBIDDEN, "Reload from this machine, as a user of web_config, or with SIGHUP.")
         if page is _healthy:
-            return _healthy(None)  # this page uses no thread, so it shows that the listener itself works
+            return _healthy(
+                PageRequest(self._backend, request, {})
+            )  # this page uses no thread, so it shows that the listener itself works
         return await self._shared_response(page, request)
 
     def _may_reload(self, request: HttpRequest) -> bool:
@@ -210,8 +212,7 @@ def _elsewhere(request: HttpRequest) -> Response:
     return text(HTTPStatus.PERMANENT_REDIRECT, f"Use {page_path}.", location=location)
 
 
-def _healthy(request: PageRequest | None) -> Response:
-    del request
+def _healthy(_: PageRequest) -> Response:
     return text(HTTPStatus.OK, "Healthy.")
 
 
