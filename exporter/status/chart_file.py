@@ -26,7 +26,7 @@ _Points = Mapping[str, Sequence[Point]]
 
 
 def save(folder: Path, points: _Points) -> None:
-    """Replace the file. Times are stored on the wall clock, because the monotonic one begins anew with the machine."""
+    """Replace the file. Times are stored on the wall clock, because the monotonic one starts with the machine."""
     new, data = folder / f"{NAME}.new", msgspec.msgpack.encode(_shifted(points, time.time() - time.monotonic()))
     try:
         new.unlink(missing_ok=True)
@@ -49,7 +49,7 @@ def load(folder: Path) -> dict[str, list[Point]]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        _log.warning("the charts of the status page begin anew: %s: %s", folder / NAME, error)
+        _log.warning("the charts of the status page start empty: %s: %s", folder / NAME, error)
         return {}
     now = time.monotonic()
     oldest, found = now - max(RANGES.values()), _shifted(stored, now - time.time())

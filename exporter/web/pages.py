@@ -114,9 +114,8 @@ class Pages:
         if page is _reload and not self._may_reload(request):
             return text(HTTPStatus.FORBIDDEN, "Reload from this machine, as a user of web_config, or with SIGHUP.")
         if page is _healthy:
-            return _healthy(
-                PageRequest(self._backend, request, {})
-            )  # this page uses no thread, so it shows that the listener itself works
+            # This page uses no thread, so it shows that the listener itself works.
+            return _healthy(PageRequest(self._backend, request, {}))
         return await self._shared_response(page, request)
 
     def _may_reload(self, request: HttpRequest) -> bool:
