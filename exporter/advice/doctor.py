@@ -87,7 +87,7 @@ def examine(source: SourceConfig, read_files: Examined) -> Iterator[Finding]:
                 continue
             examined.add(_identity(file))
             try:
-                read = _read_end(file)
+                read = read_end(file)
             except InputError as error:
                 yield Finding(str(error), problem=True)
                 continue
@@ -190,7 +190,7 @@ def _why_missing(path: str) -> str:
     )
 
 
-def _read_end(file: str) -> bytes:
+def read_end(file: str) -> bytes:
     """The last whole lines of a log. Raises InputError."""
     if (problem := log_problem(Path(file))) is not None:
         raise InputError(problem)

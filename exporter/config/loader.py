@@ -118,17 +118,16 @@ def _document(path: Path, problems: Problems, named_by: str = "--config") -> dic
     raise ConfigError(problems.sentences)
 
 
-def _named_document(config_path: Path, name: str, named_by: str) -> tuple[Path, dict[str, Any], Problems]:
-    """Read another file that the configuration names, relative to the folder of the configuration.
+def _named_document(file: Path, named_by: str, problems: Problems) -> tuple[dict[str, Any], Problems]:
+    """Read another file that the configuration names.
 
-    Returns its path, its content, which is empty if it cannot be read, and its problems.
+    Returns its content, which is empty if it cannot be read, and what collects its problems with those before.
     """
-    file = config_path.absolute().parent / name
-    problems = Problems(str(file))
+    of_file = Problems(str(file), problems.sentences)
     try:
-        return file, _document(file, problems, named_by), problems
+        return _document(file, of_file, named_by), of_file
     except ConfigError:
-        return file, {}, problems
+        return {}, of_file
 
 
 def _one(document: Table, name: str, struct: type[S], problems: Problems) -> S:
@@ -167,14 +166,14 @@ def _sources(document: Table, folder: Path, extra: tuple[str, ...], problems: Pr
 def _web(path: Path, exporter: ExporterConfig, problems: Problems) -> WebConfig:
     if not exporter.web_config:
         return WebConfig()
-    file, document, file_problems = _named_document(path, exporter.web_config, "[exporter] web_config")
-    web = convert_web_config(document, file.parent, file_problems)
+    file = path.absolute().parent / exporter.web_config
+    document, of_file = _named_document(file, "[exporter] web_config", problems)
+    web = convert_web_config(document, file.parent, of_file)
     try:
         if web.tls is not None:
             tls_context(web.tls)
     except ValueError as error:
-        file_problems.add("[tls_server_config]", str(error))
-    problems.sentences.extend(file_problems.sentences)
+        of_file.add("[tls_server_config]", str(error))
     return web
 
 
@@ -188,12 +187,11 @@ def _prices(
     own = _price_list(document, problems)
     if not exporter.prices:
         return own, None
-    _, price_file, file_problems = _named_document(path, exporter.prices, "[exporter] prices")
+    file = path.absolute().parent / exporter.prices
+    price_file, of_file = _named_document(file, "[exporter] prices", problems)
     if type(as_of := price_file.pop("date", None)) not in (date, NoneType):
-        file_problems.add("", f"date: expected a date such as 2026-11-30, found {toml_type(as_of)}")
-    prices = (*own, *_price_list(known_tables(price_file, file_problems, (), ["price"]), file_problems))
-    problems.sentences.extend(file_problems.sentences)
-    return prices, as_of
+        of_file.add("", f"date: expected a date such as 2026-11-30, found {toml_type(as_of)}")
+    return (*own, *_price_list(known_tables(price_file, of_file, (), ["price"]), of_file)), as_of
 
 
 def _price_list(document: Table, problems: Problems) -> tuple[Price, ...]:

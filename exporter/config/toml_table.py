@@ -39,11 +39,12 @@ _TYPE = re.compile(r"`([\w| ]+)`( matching regex .*)?")
 
 
 class Problems:
-    """Collects the problems of one file."""
+    """Collects the problems of a file."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, sentences: list[str] | None = None) -> None:
+        """`sentences` are those of the files before."""
         self._file = file
-        self.sentences: list[str] = []
+        self.sentences: list[str] = [] if sentences is None else sentences
 
     def add(self, table: str, text: str) -> None:
         """Add a problem. `table` is written as in the file (`[limits]`), or is "" for the file as a whole."""
