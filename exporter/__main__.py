@@ -1,15 +1,17 @@
 """The entry point of `dify-exporter`. Signals are blocked before the slow imports, so that none is lost."""
 
+import _signal  # type: ignore[import-not-found]  # `signal` has imports of its own: Ctrl-C would end in a traceback
 import gc
 import io
 import os
 import sys
 
-from exporter.process import signals
-
 
 def main() -> None:
-    signals.block()
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGHUP, _signal.SIGTERM, _signal.SIGINT))
+    from exporter.process import signals
+
+    signals.set_handlers()
     # numpy's linear algebra, which nothing here uses, would start threads.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.disable()  # imports create objects that stay: to traverse them takes a tenth of the time of a start

@@ -35,8 +35,8 @@ class Metric(Struct, frozen=True, eq=False):
 _all: list[Metric] = []
 
 
-def _counter(name: str, help: str, *labels: str) -> Metric:
-    _all.append(Metric(name, "counter", help, labels))
+def _counter(name: str, help: str, *labels: str, durable: bool = True) -> Metric:
+    _all.append(Metric(name, "counter", help, labels, durable=durable))
     return _all[-1]
 
 
@@ -186,9 +186,8 @@ JOINS_EXPIRED = _counter(
     "source")
 CHECKPOINT_TIMESTAMP = _gauge(
     "dify_exporter_checkpoint_timestamp_seconds", "When the state was last written.")
-CHECKPOINT_ERRORS = Metric(
-    "dify_exporter_checkpoint_errors_total", "counter", "Times the state could not be written.", durable=False)
-_all.append(CHECKPOINT_ERRORS)
+CHECKPOINT_ERRORS = _counter(
+    "dify_exporter_checkpoint_errors_total", "Times the state could not be written.", durable=False)
 RELOAD_SUCCESSFUL = _gauge(
     "dify_exporter_config_last_reload_successful", "1 if the last configuration was accepted.")
 RELOAD_TIMESTAMP = _gauge(

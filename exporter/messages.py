@@ -43,9 +43,9 @@ def some(texts: Sequence[str], most: int) -> str:
     return ", ".join(texts) if rest <= 1 else f"{', '.join(texts[:most])} and {rest} more"
 
 
-def counted(number: int, one: str, many: str) -> str:
-    """A number with the words behind it, for one and for any other number."""
-    return f"{number:,} {one if number == 1 else many}"
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with the words behind it, for one and for any other number: `many`, or `one` with an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:

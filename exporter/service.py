@@ -147,8 +147,8 @@ class Service:
                 )
             return self._first_pass.is_set()
 
-    def metrics(self, content_type: str, created: bool, names: frozenset[str]) -> bytes:
-        return self._committer.text(ScrapeOptions(content_type, created, names))
+    def metrics(self, options: ScrapeOptions) -> bytes:
+        return self._committer.text(options)
 
     def health(self) -> Mapping[str, Any]:
         return self._monitor.health(self._lifecycle())
@@ -191,16 +191,8 @@ class Service:
         gauges |= reload_gauges(not self._reload_problems, self._loaded_at)
         if self._config.exporter.state:
             gauges |= checkpoint_gauges(self._committer.errors, self._committer.stored_at)
-        return render(
-            snapshot,
-            gauges,
-            options.content_type,
-            created=options.created,
-            process=self._process,
-            texts=self._texts,
-            names=options.names,
-            exemplars=self._exemplars.by_metric(),
-        )
+        exemplars = self._exemplars.by_metric()
+        return render(snapshot, gauges, options, process=self._process, texts=self._texts, exemplars=exemplars)
 
 
 def _source_options(config: Config) -> list[SourceOptions]:

@@ -360,8 +360,10 @@ class OfSpan(Struct, frozen=True, gc=False, tag=True):
         return record.record if isinstance(record, OfSpan) else record
 
 
-#: Allowed values of `ReceivedItems.dialect` and `ReceivedItems.outcome`.
+#: Allowed values of `ReceivedItems.dialect`. `none` is an item of no dialect, such as the span of an SQL statement.
 TRACING_DIALECTS = ("otel", "phoenix", "langfuse", "native", "none")
+#: Allowed values of `ReceivedItems.outcome`: the line was written, the item was known, it holds no fact, or its values
+#: could not be used.
 TRACING_OUTCOMES = ("written", "duplicate", "ignored", "rejected")
 
 

@@ -142,7 +142,7 @@ class Gunicorn(Parser, frozen=True):
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
         return FAILURES if roles.STATUS in self._access.roles.columns else frozenset()
 
-    def advice(self, sample: Batch) -> tuple[Advice, ...]:
+    def advice(self, sample: Batch, log: bytes = b"") -> tuple[Advice, ...]:
         columns = self._access.roles.columns
         has_decoded_path = roles.PATH in columns and roles.REQUEST not in columns
         has_user = any(isinstance(piece, Variable) and piece.name == "u" for piece in self._access.format.pieces)

@@ -78,7 +78,7 @@ class Otlp(Parser, frozen=True):
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
         return frozenset()
 
-    def advice(self, sample: Batch) -> tuple[Advice, ...]:
+    def advice(self, sample: Batch, log: bytes = b"") -> tuple[Advice, ...]:
         items = [record for record in sample.records if isinstance(record, ReceivedItems)]
         has_native = any(item.dialect == "native" for item in items) and not self.native
         has_tokens = any(isinstance(record, Usage) for record in sample.records) or self.native

@@ -13,15 +13,17 @@ laws, which tests/parsers/test_laws.py checks:
 Because of these laws, `parsers.slices` can cut the log of any parser at boundaries of event time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoints, entry_points
+from types import NoneType
 from typing import Any, ClassVar
 
 from msgspec import Struct
 
 from parsers.advice import Advice
 from parsers.batch import ERROR_KINDS, FAILURE_REASONS, Batch
+from parsers.lines import by_line
 
 ENTRY_POINTS = "dify_exporter.parsers"
 
@@ -44,11 +46,11 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
     joined: ClassVar[bool] = False
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
-        """Parse the whole records at the beginning of `window`. It never raises.
+        """Parse the whole records at the beginning of `window`. It never raises. This method takes no line.
 
         With `final` the log ends here, so an unfinished last line counts as a whole one.
         """
-        raise TypeError(f"{type(self).__name__} has no parse method")
+        return by_line(window, final, lambda _: "format")
 
     def parse_part(self, window: bytes, final: bool, skip: tuple[str, ...], line_length: int) -> Batch:
         """Like `parse`, for a window that may begin inside a record. The tail calls this method.
@@ -104,41 +106,63 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
         del sample
         return frozenset(FAILURE_REASONS)
 
-    def advice(self, sample: Batch) -> tuple[Advice, ...]:
+    def advice(self, sample: Batch, log: bytes = b"") -> tuple[Advice, ...]:
         """Return advice for the operator: what this log does not contain, and how to change that.
 
-        The advice depends on the options and on `sample`, the batch of a part of the log.
+        The advice depends on the options, on `sample`, the batch of a part of the log, and perhaps on `log`, the text
+        of this part; b"" if that is not known.
         """
-        del sample
+        del sample, log
         return ()
 
-    def advice_on(self, log: bytes, sample: Batch) -> tuple[Advice, ...]:
-        """Like `advice`, for a parser whose advice also depends on the text of the sample, `log`."""
-        del log
-        return self.advice(sample)
+
+#: What the methods of a parser give: the collection, if it is one, and the type of its elements or of the value.
+_GIVEN: Mapping[str, tuple[Callable[[Any], Any] | None, type]] = {
+    "advice": (tuple, Advice),
+    "error_kinds": (frozenset, str),
+    "failure_reasons": (frozenset, str),
+    "ignores_continuations": (None, bool),
+    "matched_length": (None, int),
+    "parse": (None, Batch),
+    "prepare": (None, NoneType),
+    "remedy": (None, str),
+}
 
 
-def advice_of(parser: Parser, log: bytes, sample: Batch) -> tuple[Advice, ...]:
-    """Return what `advice_on` gives. For a parser of another package that gives something else, advice that says so.
+def ask(parser: Parser, method: str, *arguments: Any) -> tuple[Any, str]:
+    """Call a method of a parser. Return what it gives, and "".
 
-    The text of an exception is left out, because it may hold a part of the log.
+    The parser of another package may raise, or give something else. Then return what the method of `Parser` gives, and
+    a sentence for the operator. The text of an exception is left out, because it may hold a part of the log.
     """
+    collection, element = _GIVEN[method]
     try:
-        given = tuple(parser.advice_on(log, sample))
-        wrong = next((f"it gave {found}" for found in map(_misfit, given) if found), "")
+        given = getattr(parser, method)(*arguments)
+        given = collection(given) if collection else given
+        misfits = [_misfit(each, element) for each in (given if collection else [given])]
+        wrong = next((f"gave {misfit}" for misfit in misfits if misfit), "")
     except Exception as error:
-        wrong = f"it raised {type(error).__name__}"
+        wrong = f"raised {type(error).__name__}"
     if not wrong:
-        return given
-    expected = "Advice(str, frozenset) of parsers.advice"
-    return (Advice(f"the advice of this parser cannot be shown: {wrong}, expected {expected}; ask its author"),)
+        return given, ""
+    expected = "Advice(str, frozenset)" if element is Advice else element.__name__
+    sentence = f"this parser has a fault: {method} {wrong}, expected {expected}; ask its author"
+    return getattr(Parser, method)(parser, *arguments), sentence
 
 
-def _misfit(advice: Any) -> str:
-    """Return the types of what is no advice, "" for advice."""
-    if not isinstance(advice, Advice):
-        return type(advice).__name__
-    types = type(advice.sentence), type(advice.elsewhere)
+def advice_of(parser: Parser, sample: Batch, log: bytes) -> tuple[Advice, ...]:
+    """Return the advice of a parser, and what is wrong with its methods that describe a log."""
+    given, *faults = ask(parser, "advice", sample, log)
+    faults += [ask(parser, method, sample)[1] for method in ("error_kinds", "failure_reasons")]
+    faults += [ask(parser, "ignores_continuations")[1]]
+    return (*given, *(Advice(fault) for fault in faults if fault))
+
+
+def _misfit(given: Any, expected: type) -> str:
+    """Return the type of what is given, "" if it is the expected one."""
+    if not isinstance(given, expected):
+        return type(given).__name__
+    types = (type(given.sentence), type(given.elsewhere)) if isinstance(given, Advice) else (str, frozenset)
     return "" if types == (str, frozenset) else f"Advice({', '.join(each.__name__ for each in types)})"
 
 

@@ -130,7 +130,7 @@ class Regex(Parser, frozen=True):
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
         return FAILURES if "status_code" in self._compiled.groupindex else frozenset()
 
-    def advice(self, sample: Batch) -> tuple[Advice, ...]:
+    def advice(self, sample: Batch, log: bytes = b"") -> tuple[Advice, ...]:
         names = self._compiled.groupindex.keys()
         return (Advice(_NO_PATH),) if names & _REQUEST_GROUPS and "path" not in names else ()
 

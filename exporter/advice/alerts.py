@@ -7,6 +7,7 @@ the rule selects. Some alerts compare the receiver with another source: `of_othe
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +18,9 @@ from exporter.ledger.budgets import TOKENS
 from exporter.ledger.snapshot import Snapshot
 from exporter.tail.source_config import SourceConfig
 from parsers.batch import Batch
+from parsers.parser import ask
+
+K = TypeVar("K")
 
 _PROXY = "put dify-exporter proxy in front of Dify's api (docs/proxy.md)"
 _RECEIVER = "let Dify send its traces to dify-exporter receive (docs/receiver.md)"
@@ -118,10 +122,10 @@ def _implied(source: SourceConfig, found: set[str], active: bool, sample: Batch)
     if active:
         yield c.ACTIVE_REQUESTS.name
         yield c.DROPPED_LINES.name
-    for kind in source.parser.error_kinds(sample):
+    for kind in ask(source.parser, "error_kinds", sample)[0]:
         yield f'{c.ERRORS.name}{{kind="{kind}"}}'
     if c.FAILED_REQUESTS.name in found:
-        for reason in source.parser.failure_reasons(sample):
+        for reason in ask(source.parser, "failure_reasons", sample)[0]:
             yield f'{c.FAILED_REQUESTS.name}{{reason="{reason}"}}'
 
 
@@ -156,19 +160,18 @@ def summary(verdicts: Sequence[Verdict]) -> str:
 
 def by_source(verdicts: Iterable[Verdict]) -> dict[tuple[str, ...], list[str]]:
     """The alerts that can fire, by their sources."""
-    found: dict[tuple[str, ...], list[str]] = {}
-    for verdict in verdicts:
-        if not verdict.why:
-            found.setdefault(verdict.sources, []).append(verdict.alert)
-    return found
+    return _grouped((verdict.sources, verdict.alert) for verdict in verdicts if not verdict.why)
 
 
 def by_reason(verdicts: Iterable[Verdict]) -> dict[str, list[str]]:
     """The alerts that cannot fire, by the reason."""
-    found: dict[str, list[str]] = {}
-    for verdict in verdicts:
-        if verdict.why:
-            found.setdefault(verdict.why, []).append(verdict.alert)
+    return _grouped((verdict.why, verdict.alert) for verdict in verdicts if verdict.why)
+
+
+def _grouped(pairs: Iterable[tuple[K, str]]) -> dict[K, list[str]]:
+    found: dict[K, list[str]] = {}
+    for key, alert in pairs:
+        found.setdefault(key, []).append(alert)
     return found
 
 

@@ -5,14 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from exporter.advice.doctor import Finding, read_end
+from exporter.advice.doctor import Finding
 from exporter.config.settings import Config
 from exporter.ledger.budgets import TOKENS
 from exporter.ledger.prices import Prices
 from exporter.messages import some, unknown
-from exporter.replay.errors import InputError
-from exporter.tail.globs import tailed
-from exporter.tail.source_config import SourceConfig
 from parsers.batch import UNKNOWN, Active, OfSpan, ReceivedItems, Record, Usage
 
 _NAMED_MODELS = 5
@@ -21,11 +18,10 @@ _NAMED_MODELS = 5
 _CURRENT_DAYS = 90
 
 
-def audit(config: Config) -> Iterator[Finding]:
-    """Check the budgets, and the usage in the last lines of the logs."""
+def audit(config: Config, records: Mapping[str, Sequence[Record]]) -> Iterator[Finding]:
+    """Check the budgets, and the usage in the last lines of the logs: their `records`, by source."""
     yield from _unknown_sources(config)
     yield from _old_prices(config.prices_date, datetime.now(UTC).date())
-    records = {source.name: list(_records(source)) for source in config.sources}
     usages = {name: found for name, each in records.items() if (found := [*_usages(each)])}
     yield from _counted_twice({name: each for name, each in records.items() if name in usages})
     prices = Prices(config.prices)
@@ -63,15 +59,6 @@ def _unknown_sources(config: Config) -> Iterator[Finding]:
     for budget in config.budgets:
         if (name := budget.match.get("source")) is not None and name not in known:
             yield Finding(f"budget {budget.name} stays 0: match: {unknown('source', name, known)}", problem=True)
-
-
-def _records(source: SourceConfig) -> Iterator[Record]:
-    for file in sorted(tailed(source)):
-        try:
-            batch = source.parser.parse(read_end(file), final=True)
-        except InputError:  # doctor.examine reports it
-            continue
-        yield from batch.records
 
 
 def _usages(records: Iterable[Record]) -> Iterator[Usage]:

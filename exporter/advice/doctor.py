@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from exporter.config.address import is_loopback, parse_address
 from exporter.config.settings import Config
-from exporter.messages import redact
-from exporter.replay.detect import detect, guesses, parser_name, record_count, several_services
+from exporter.config.wsgi import WsgiConfig
+from exporter.messages import counted, redact
+from exporter.replay.detect import Guess, detect, guesses, parser_name, record_count, several_services
 from exporter.replay.errors import InputError
 from exporter.replay.inputs import SAMPLE_BYTES, last_lines
 from exporter.tail.globs import tailed
@@ -25,7 +26,7 @@ from exporter.tail.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
 from parsers.advice import Advice, merged, record_types
 from parsers.batch import Batch, DroppedValue, OfSpan, Record
 from parsers.envelope import inner_of
-from parsers.parser import Parser, advice_of
+from parsers.parser import Parser, advice_of, ask
 from parsers.regex import Regex
 from parsers.values.numbers import SECOND
 
@@ -71,6 +72,9 @@ _REMEDIES = {
 }
 
 
+_UNKNOWN_FORMAT = "no other parser fits either; `dify-exporter explain` shows where a line stops matching"
+
+
 def examine(source: SourceConfig, read_files: Examined) -> Iterator[Finding]:
     """All findings about a source, but for what its log does not contain. What is read is added to `read_files`."""
     examined, tailed_files = set[object](), tailed(source)
@@ -90,7 +94,9 @@ def examine(source: SourceConfig, read_files: Examined) -> Iterator[Finding]:
             if not read.strip():
                 yield Finding(f"{file}: {'has only blank lines' if read else 'is empty'}")
                 continue
-            batch = source.parser.parse(read, final=True)
+            batch, fault = ask(source.parser, "parse", read, True)
+            if fault:
+                yield Finding(f"{file}: {fault}", problem=True)
             read_files.batches.append(batch)
             read_files.log = read_files.log or read
             yield from _file(file, source.parser, read, batch)
@@ -111,7 +117,7 @@ def absent(sources: Iterable[SourceConfig], read_files: Mapping[str, Examined]) 
         records = found.records()
         known |= record_types(records)
         if any(batch.observed for batch in found.batches):
-            given = advice_of(source.parser, found.log, Batch(records=records))
+            given = advice_of(source.parser, Batch(records=records), found.log)
             advice += [(source.name, each) for each in given]
     for sentence, names in merged(advice, known):
         yield Finding(f"{', '.join(names)}: {sentence}")
@@ -144,17 +150,14 @@ def examine_proxy(config: Config, folder: Path) -> Iterator[Finding]:
     """All findings about `[proxy]`. Relative paths are relative to `folder`."""
     settings = config.proxy.with_absolute_paths(folder)
     yield Finding(f"listens on {settings.listen}, forwards to {settings.upstream}, and writes {settings.log}")
-    for sentence in settings.problems():
-        yield Finding(sentence, problem=True)
-    yield from _unread(settings.log, "requests and tokens", config)
+    yield from _unusable(settings, "requests and tokens", config)
 
 
 def examine_receiver(config: Config, folder: Path) -> Iterator[Finding]:
     """All findings about `[receive]`. Relative paths are relative to `folder`."""
     settings = config.receive.with_absolute_paths(folder)
     yield Finding(f"listens on {settings.listen}, and writes {settings.log}")
-    for sentence in settings.problems():
-        yield Finding(sentence, problem=True)
+    yield from _unusable(settings, "tokens and runs", config)
     if not settings.token_file and not is_loopback(parse_address(settings.listen)[0]):
         yield Finding(
             f"everybody who reaches {settings.listen} may send: set a token_file, or let only Dify's network reach it"
@@ -164,12 +167,13 @@ def examine_receiver(config: Config, folder: Path) -> Iterator[Finding]:
             "native: Dify sends a tenth of its traces unless its api and worker have OTEL_SAMPLING_RATE=1.0; "
             "tokens come from workflows and chatflows only"
         )
-    yield from _unread(settings.log, "tokens and runs", config)
 
 
-def _unread(log: str, what: str, config: Config) -> Iterator[Finding]:
-    if not any(fnmatch(log, path) for source in config.sources for path in source.paths):
-        yield Finding(f"no [[source]] reads {log}: its {what} are not counted here", problem=True)
+def _unusable(settings: WsgiConfig, what: str, config: Config) -> Iterator[Finding]:
+    for sentence in settings.problems():
+        yield Finding(sentence, problem=True)
+    if not any(fnmatch(settings.log, path) for source in config.sources for path in source.paths):
+        yield Finding(f"no [[source]] reads {settings.log}: its {what} are not counted here", problem=True)
 
 
 def _why_missing(path: str) -> str:
@@ -205,12 +209,14 @@ def _file(file: str, parser: Parser, sample: bytes, batch: Batch) -> Iterator[Fi
         known = detect(line, guesses()) if batch.observed else None
         looks = f"; it looks like {known[0]}" if known else ""
         yield Finding(f"unparsed ({reason}), for example: {redact(line)}{looks}", problem=unparsed * 20 > batch.lines)
-        if remedy := parser.remedy(line):
+        for remedy in filter(None, ask(parser, "remedy", line)):
             yield Finding(remedy, problem=unparsed * 20 > batch.lines)
-    if (better := _better_parser(parser, sample, batch)) is not None:
-        yield Finding(
-            f"{'another parser finds more records' if batch.observed else 'no line fits the parser'}; {better}", True
-        )
+    found = detect(sample, guesses())
+    if not batch.observed:
+        hint = f"this looks like {found[0]}" if found else _UNKNOWN_FORMAT
+        yield Finding(f"no line fits the parser; {hint}", problem=True)
+    elif found is not None and _is_better(parser, batch, *found):
+        yield Finding(f"another parser finds more records; this looks like {found[0]}", problem=True)
 
 
 def _recognition(parser: Parser, batch: Batch) -> Iterator[Finding]:
@@ -218,7 +224,7 @@ def _recognition(parser: Parser, batch: Batch) -> Iterator[Finding]:
 
     A log without any record is reported by `_file`.
     """
-    if batch.observed and parser.ignores_continuations() and not recognised(batch.lines, batch.ignored):
+    if batch.observed and ask(parser, "ignores_continuations")[0] and not recognised(batch.lines, batch.ignored):
         yield Finding(
             f"{batch.ignored:,} of {batch.lines:,} lines are ignored, because they begin no record that this parser "
             "knows: see docs/runbooks/DifyExporterIgnoringLines.md",
@@ -241,19 +247,13 @@ def _event_times(parser: Parser, file: str, sample: bytes, batch: Batch) -> Iter
         yield Finding(sentence)
 
 
-def _better_parser(parser: Parser, sample: bytes, batch: Batch) -> str | None:
-    """A sentence about a parser that finds far more records than the configured one, or about the lack of one."""
-    found = detect(sample, guesses())
-    if found is not None and (not batch.observed or record_count(found[1]) > 2 * record_count(batch)):
-        guess, better = found
-        # With the same lines read, an option such as `native` only chooses among their records.
-        chosen = parser_name(guess.parser) == parser_name(parser) and better.unparsed == batch.unparsed
-        return None if chosen and batch.observed else f"this looks like {guess}"
-    return (
-        None
-        if batch.observed
-        else "no other parser fits either; `dify-exporter explain` shows where a line stops matching"
-    )
+def _is_better(parser: Parser, batch: Batch, guess: Guess, guessed: Batch) -> bool:
+    """Whether a guessed parser finds far more records than the configured one.
+
+    With the same lines read, an option such as `native` only chooses among their records.
+    """
+    is_same = parser_name(guess.parser) == parser_name(parser) and guessed.unparsed == batch.unparsed
+    return not is_same and record_count(guessed) > 2 * record_count(batch)
 
 
 def _dropped(parser: Parser, batch: Batch) -> Iterator[Finding]:
@@ -267,7 +267,7 @@ def _dropped(parser: Parser, batch: Batch) -> Iterator[Finding]:
     remedies = _REMEDIES if isinstance(inner_of(parser), Regex) else {}
     for field, count in counts.items():
         yield Finding(
-            f"{field} not understood {count:,} time{'s' * (count != 1)} and left out, for example: {examples[field]}; "
+            f"{field} not understood {counted(count, 'time')} and left out, for example: {examples[field]}; "
             f"{remedies.get(field, 'see docs/troubleshooting.md')}",
             problem=count * 20 > batch.observed,
         )

@@ -2,13 +2,11 @@
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
+from exporter.advice.doctor import read_end
 from exporter.advice.found import FoundLog, UnusableLog
 from exporter.replay.detect import Guess, detect, guesses, several_services, unrecognised
 from exporter.replay.errors import InputError
-from exporter.replay.inputs import last_lines
-from exporter.tail.permissions import log_problem
 
 #: Dify's api and worker write files of the same name into folders of these names.
 _FOLDERS = ("api", "worker", "worker_beat", "plugin_daemon")
@@ -29,9 +27,7 @@ def named_logs(files: Iterable[str]) -> tuple[list[FoundLog], list[UnusableLog]]
 
 def _found(path: str) -> FoundLog:
     """Raises InputError for a log that cannot be tailed or that no parser fits."""
-    if (problem := log_problem(Path(path))) is not None:
-        raise InputError(problem)
-    sample = last_lines(path)
+    sample = read_end(path)
     if (detected := detect(sample, guesses())) is None:
         raise InputError(
             f"{path}: {unrecognised(sample) if sample.strip() else 'is empty, so its format is not known'}"

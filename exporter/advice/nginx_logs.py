@@ -49,11 +49,8 @@ def logs(root: Path) -> tuple[list[FoundLog], list[UnusableLog]]:
         if directive.name == "log_format" and len(directive.words) > 2:
             formats[directive.words[1]] = directive.source
         elif directive.name in ("access_log", "error_log") and len(directive.words) > 1:
-            if why := _unusable(directive):
-                left_out.append(_left_out(_log(root, prefixes, directive), why))
-            else:
-                named.append(_log(root, prefixes, directive))
-    plain = {each.path for each in named if not _VARIABLE.search(each.path)}
+            named.append(_log(root, prefixes, directive))
+    plain = {each.path for each in named if not _unusable(each.directive) and not _VARIABLE.search(each.path)}
     plain |= {str(root / path) for path in _DEFAULTS if os.path.lexists(root / path)}
     for log in named:
         source = _source(log, formats, plain)
@@ -112,6 +109,8 @@ def _under_prefix(root: Path, prefixes: tuple[str, ...], target: str) -> str:
 
 def _source(log: _Log, formats: dict[str, str], plain: Iterable[str]) -> FoundLog | str:
     """The source for a log, or the reason why there is none."""
+    if why := _unusable(log.directive):
+        return why
     parts = _VARIABLE.split(log.path)
     path = re.sub(r"\*+", "*", "*".join(map(escape, parts)))
     if len(parts) > 1 and (others := sorted(other for other in plain if _matches(path, other))):

@@ -22,8 +22,7 @@ from exporter.backfill.run import Options
 from exporter.backfill.run import backfill as write_samples
 from exporter.catalogue import METRICS
 from exporter.cli.options import candidates_or_stop, config_option, load_if_named, state_folder, stop
-from exporter.cli.parsing import cluster_option, processes_option, workers_or_stop
-from exporter.cli.replay import progress, say, tune_memory
+from exporter.cli.parsing import cluster_option, processes_option, progress, say, tune_memory, workers_or_stop
 from exporter.config.settings import Config
 from exporter.persistence.checkpoint import Checkpoint, LockedError
 from exporter.process.signals import BLOCKED
@@ -89,7 +88,7 @@ def backfill(config_path: Path, files: tuple[str, ...], adopt: bool, **options: 
     with workers_or_stop(options["processes"], options["cluster"], files) as workers, _sentences():
         names, known = named_files(files, say), Owners(config.sources)
         owners = {file: owner for file in names if (owner := _owner(file, known, adopt)) is not None}
-        candidates = candidates_or_stop(None, None, None, config.routes.extra)
+        candidates = candidates_or_stop(config.routes.extra)
         jobs = [Job(file, owners[file].source if file in owners else None, candidates) for file in names]
         if not adopt:
             _write(jobs, config, written, target, workers)

@@ -17,7 +17,7 @@ from exporter.config.proxy import ProxyConfig
 from exporter.config.receive import ReceiveConfig
 from exporter.config.requirements import NO_SOURCE
 from exporter.ledger.ledger import Ledger
-from exporter.messages import printable, some
+from exporter.messages import counted, printable, some
 from exporter.replay.detect import parser_name
 from parsers.batch import Batch
 
@@ -46,23 +46,24 @@ def check(config_path: Path) -> None:
         ledger.open(source.name)
         for batch in found.batches:
             ledger.enter(source.name, batch)
+    records = {name: found.records() for name, found in read_files.items()}
+    folder = config_path.absolute().parent
+    has_proxy, has_receiver = config.proxy != ProxyConfig(), config.receive != ReceiveConfig()
+    needs_source = not (config.sources or has_proxy or has_receiver)
     _print_findings("absent from these logs", absent(config.sources, read_files))
     problems += _print_findings("overlaps", overlaps(config.sources))
-    problems += _print_findings("money", audit(config))
-    folder = config_path.absolute().parent
-    if config.proxy != ProxyConfig():
-        problems += _print_findings("proxy", examine_proxy(config, folder))
-    if config.receive != ReceiveConfig():
-        problems += _print_findings("receiver", examine_receiver(config, folder))
-    if config.proxy == ProxyConfig() and config.receive == ReceiveConfig() and not config.sources:
-        problems += _print_findings("sources", [Finding(NO_SOURCE, problem=True)])
+    problems += _print_findings("money", audit(config, records))
+    problems += _print_findings("proxy", examine_proxy(config, folder) if has_proxy else ())
+    problems += _print_findings("receiver", examine_receiver(config, folder) if has_receiver else ())
+    problems += _print_findings("sources", [Finding(NO_SOURCE, problem=True)] if needs_source else ())
     if config.sources:
-        samples = {name: Batch(records=found.records()) for name, found in read_files.items()}
         empty = [name for name, found in read_files.items() if not any(batch.lines for batch in found.batches)]
-        available = alerts.available_metrics(ledger.snapshot(time.time()), config, samples.__getitem__)
+        available = alerts.available_metrics(
+            ledger.snapshot(time.time()), config, lambda name: Batch(records=records[name])
+        )
         _print_alerts(alerts.evaluate(available), empty)
     if problems:
-        click.echo(f"\n{problems} problem{'s' * (problems != 1)} found: see the lines that begin with `problem:`")
+        click.echo(f"\n{counted(problems, 'problem')} found: see the lines that begin with `problem:`")
         raise SystemExit(1)
 
 

@@ -16,10 +16,11 @@ from exporter.cli.options import config_option, load_if_named, stop
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.snapshot import Snapshot
-from exporter.messages import printable, redact
+from exporter.messages import counted, printable, redact
 from exporter.replay.detect import Guess, detect, guesses, nearest, parser_name
 from exporter.tail.encoding import UTF_8_BOM
 from parsers.batch import Batch, DroppedValue, OfSpan
+from parsers.parser import ask
 from parsers.values.numbers import SECOND
 
 _DURATIONS = {"durations", "first_bytes", "handler_durations", "duration"}
@@ -80,10 +81,14 @@ def _report_mismatch(text: bytes, candidates: list[Guess]) -> NoReturn:
         begin = max(0, column - _CONTEXT)
         click.echo(f"nearest: {guess}; the line stops matching at column {column + 1}:")
         click.echo(f"  {redact(text[begin:])}\n  {' ' * (column - begin)}^")
-        if remedy := guess.parser.remedy(text):
-            click.echo(remedy)
+        for remedy in filter(None, ask(guess.parser, "remedy", text)):
+            click.echo(printable(remedy))
     else:
         click.echo("its beginning matches no known format; in a log of Dify such a line belongs to the record before")
+    for each in candidates:
+        faults = ask(each.parser, "parse", text, True)[1], ask(each.parser, "matched_length", text)[1]
+        for fault in filter(None, faults if each.envelope == "none" else ()):
+            click.echo(f"{each}: {fault}")
     raise SystemExit(1)
 
 
@@ -132,8 +137,7 @@ def _increases(snapshot: Snapshot) -> list[tuple[str, str]]:
         increases += [(_series(metric.name, metric.labels, labels), str(n)) for labels, n in values.items() if n]
     for metric, histograms in snapshot.histograms.items():
         for labels, histogram in histograms.items():
-            count = histogram.count
-            text = f"{count} observation{'s' * (count != 1)}, sum {histogram.total / SECOND:g} s"
+            text = f"{counted(histogram.count, 'observation')}, sum {histogram.total / SECOND:g} s"
             increases.append((_series(metric.name, metric.labels, labels), text))
     return increases
 

@@ -10,7 +10,7 @@ from exporter.advice.named_logs import named_logs
 from exporter.advice.survey import survey
 from exporter.cli.options import config_option, stop
 from exporter.config.loader import ConfigError, load
-from exporter.messages import printable
+from exporter.messages import counted, printable
 
 _HEAD = """\
 # dify-exporter's configuration; every key is described in docs/configuration.md.
@@ -91,7 +91,7 @@ def init(config_path: Path, files: tuple[str, ...], force: bool, root: Path) -> 
     for log in (*left_out, *unusable):
         click.echo(printable(f"left out: {log.what} ({log.where}): {log.why}"))
     if found:
-        sources = f"{len(found)} source{'s' * (len(found) != 1)}"
+        sources = counted(len(found), "source")
         click.echo(f"{config_path} is written with {sources}; `dify-exporter check` reports what they provide")
     else:
         click.echo(f"no log of Dify was found: {config_path} is written with one example source, so put your paths in")

@@ -52,7 +52,7 @@ def state_folder(config: Config, path: Path) -> Path:
 
 
 def candidates_or_stop(
-    parser: str | None, format_: str | None, envelope: str | None, extra_routes: tuple[str, ...]
+    extra_routes: tuple[str, ...], parser: str | None = None, format_: str | None = None, envelope: str | None = None
 ) -> tuple[Guess, ...]:
     """The parsers that can match FILES. If an option is wrong, end the command."""
     known = registered(parser) if parser is not None else {}

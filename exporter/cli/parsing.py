@@ -1,15 +1,22 @@
-"""Shared by the commands that read logs once: the options that choose the processes that parse."""
+"""Shared by the commands that read logs once: the options that choose the processes that parse, and the progress."""
 
+import gc
 import os
-from collections.abc import Iterable, Iterator
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import click
 
 from exporter.cli.options import stop
+from exporter.messages import printable
+from exporter.process.freed_memory import keep_freed_memory
 from exporter.replay import workers
 from exporter.replay.errors import WorkersError
+from exporter.replay.jobs import Job
 from exporter.replay.remote import is_remote
+from parsers.batch import Batch
 
 processes_option = click.option(
     "--processes",
@@ -39,3 +46,40 @@ def _cluster(scheduler: str) -> AbstractContextManager[workers.Workers]:
     from exporter.replay.cluster import connected  # slow, and only needed here
 
     return connected(scheduler)
+
+
+def tune_memory() -> None:
+    # Records are many and have no cycles. By default the garbage collector would traverse them 40 times per window.
+    gc.set_threshold(100_000)
+    keep_freed_memory()
+
+
+def say(sentence: str) -> None:
+    """Print a message on standard error, above the progress bar if there is one."""
+    click.echo(printable(sentence), file=sys.stderr)  # rich's replacement of sys.stderr, which err=True would bypass
+
+
+@contextmanager
+def progress(jobs: list[Job]) -> Iterator[Callable[[Batch], None]]:
+    """On a terminal, show a progress bar with bytes and lines per second."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    sizes = [os.path.getsize(job.file) for job in jobs if os.path.isfile(job.file)]
+    columns = (
+        TextColumn("{task.fields[rate]}"), BarColumn(), TaskProgressColumn(), DownloadColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    lines, begun = 0, time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=sum(sizes) or None, rate="")
+
+        def advance(batch: Batch) -> None:
+            nonlocal lines
+            lines += batch.lines
+            rate = lines / max(time.monotonic() - begun, 1e-3)
+            progress.update(task, advance=batch.consumed, rate=f"{lines:,} lines, {rate:,.0f}/s")
+
+        yield advance

@@ -22,6 +22,4 @@ def proxy(config_path: Path) -> None:
     """
     config = load_or_stop(config_path)
     require("the proxy", "proxy", _REQUIRED_PACKAGES)
-    settings = config.proxy.with_absolute_paths(config_path.absolute().parent)
-    startup = {"settings": settings, "routes": config.routes.extra}
-    execute("exporter.proxy", startup, settings, f"{config_path}: [proxy]")
+    execute("proxy", config.proxy, config_path, routes=config.routes.extra)

@@ -22,5 +22,4 @@ def receive(config_path: Path) -> None:
     """
     config = load_or_stop(config_path)
     require("the receiver", "receive", _REQUIRED_PACKAGES)
-    settings = config.receive.with_absolute_paths(config_path.absolute().parent)
-    execute("exporter.receive", {"settings": settings}, settings, f"{config_path}: [receive]")
+    execute("receive", config.receive, config_path)

@@ -5,16 +5,16 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
 import click
 from msgspec import structs
 
+from exporter.cli.moments import OLDEST, check_order, limits
 from exporter.cli.options import candidates_or_stop, config_option, load_if_named, state_folder, stop
-from exporter.cli.parsing import cluster_option, processes_option, workers_or_stop
-from exporter.cli.replay import OLDEST, moment, progress, say, tune_memory
+from exporter.cli.parsing import cluster_option, processes_option, progress, say, tune_memory, workers_or_stop
 from exporter.config.settings import Config
 from exporter.ledger.calendar import midnight
 from exporter.ledger.money import currency as checked_currency
@@ -31,9 +31,11 @@ from parsers.values.times import zone
 @click.command(short_help="Show what was counted, by time and label.")
 @config_option
 @click.argument("files", nargs=-1)
-@click.option("--since", help="Only what happened from this time on, such as 2026-11-09; 7d means seven days ago.")
-@click.option("--until", help="Only what happened before this time.")
-@click.option("--month", help="One month, such as 2026-11, instead of --since and --until.")
+@click.option(
+    "--since", metavar="TIME", help="Only what happened from this time on, such as 2026-11-09; 7d means seven days ago."
+)
+@click.option("--until", metavar="TIME", help="Only what happened before this time.")
+@click.option("--month", metavar="MONTH", help="One month, such as 2026-11, instead of --since and --until.")
 @click.option(
     "--by", type=click.Choice(["total", "month", "week", "day", "hour"]), default="total", show_default=True,
     help="Length of time per row.",
@@ -93,13 +95,13 @@ def _query(config: Config, options: dict[str, Any]) -> Query:
     for name in group:
         if name not in GROUPS:
             raise ValueError("--group: " + unknown("label", name, GROUPS))
-    query = _limited(Query(local, options["by"], group), options)
-    if options["compare"] and query.since is None:
+    since, until = _limits(options, local)
+    if options["compare"] and since is None:
         raise ValueError("--compare needs the beginning of the span: add --month or --since")
-    if options["compare"] and query.until is None:
-        query = structs.replace(query, until=time.time_ns())
-    if query.since is not None and query.until is not None and query.since >= query.until:
-        raise ValueError("--since must be before --until: this span of time is empty")
+    if options["compare"] and until is None:
+        until = time.time_ns()
+        check_order(since, until)
+    query = Query(local, options["by"], group, since, until)
     if options["compare"] and not _has_before(query):
         raise ValueError("--compare: the span before would begin before the year 1971: choose a shorter span")
     return query
@@ -112,27 +114,18 @@ def _has_before(query: Query) -> bool:
         return False
 
 
-def _limited(query: Query, options: dict[str, Any]) -> Query:
-    """The query with the limits of --since and --until, or of --month. Raises ValueError."""
-    limits: dict[str, int | None] = {}
-    for name in ("since", "until"):
-        try:
-            limits[name] = moment(options[name], query.local) if options[name] else None
-        except ValueError as error:
-            raise ValueError(f"--{name}: {error}") from None
-    if options["month"]:
-        if options["since"] or options["until"]:
-            raise ValueError("--month is a span of its own: leave out --since and --until")
-        limits = _month(options["month"], query)
-    return structs.replace(query, **limits)
-
-
-def _month(text: str, query: Query) -> dict[str, int | None]:
+def _limits(options: dict[str, Any], local: tzinfo) -> tuple[int | None, int | None]:
+    """The limits of --since and --until, or of --month. Raises ValueError."""
+    text = options["month"]
+    if text is None:
+        return limits(options["since"], options["until"], local)
+    if options["since"] or options["until"]:
+        raise ValueError("--month is a span of its own: leave out --since and --until")
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text) or not "1971" <= text < "2261":
         raise ValueError(f'--month: expected a month such as 2026-11, found "{text}"')
     first = datetime.fromisoformat(f"{text}-01").date()
     following = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
-    return {"since": midnight(first, query.local), "until": midnight(following, query.local)}
+    return midnight(first, local), midnight(following, local)
 
 
 def _from_history(query: Query, config: Config, config_path: Path) -> tuple[Query, gather.Gathered, str]:
@@ -160,7 +153,7 @@ def _from_files(
     """What was gathered, and a text about the times of the logs."""
     tune_memory()
     wanted = structs.replace(query, since=query.before().since) if options["compare"] else query
-    candidates = candidates_or_stop(None, None, None, config.routes.extra)
+    candidates = candidates_or_stop(config.routes.extra)
     notes = _Notes(say)
     with workers_or_stop(options["processes"], options["cluster"], files) as workers:
         try:

@@ -14,8 +14,7 @@ import msgspec
 
 from exporter.cli.options import stop
 from exporter.config.address import parse_address
-from exporter.config.proxy import ProxyConfig
-from exporter.config.receive import ReceiveConfig
+from exporter.config.wsgi import WsgiConfig
 
 
 def require(what: str, extra: str, packages: dict[str, str]) -> None:
@@ -25,11 +24,10 @@ def require(what: str, extra: str, packages: dict[str, str]) -> None:
         stop(f"{what} needs {', '.join(others)} and {last}: install dify-exporter[{extra}]")
 
 
-def execute(module: str, startup: object, settings: ProxyConfig | ReceiveConfig, where: str) -> NoReturn:
-    """Run `module` with what it needs at its start, or end the command if the settings cannot work.
-
-    The paths of the settings are absolute. `where` names their table.
-    """
+def execute(table: str, settings: WsgiConfig, config_path: Path, **startup: object) -> NoReturn:
+    """Run the module `exporter.TABLE` with the settings of the table and `startup`, or end the command if it cannot."""
+    where = f"{config_path}: [{table}]"
+    settings = settings.with_absolute_paths(config_path.absolute().parent)
     if findings := [f"{where} {problem}" for problem in settings.problems()]:
         stop(*findings)
     try:
@@ -44,7 +42,7 @@ def execute(module: str, startup: object, settings: ProxyConfig | ReceiveConfig,
     # The settings are passed in an unnamed file: they may exceed the length limit of an argument, and other users of
     # the machine can read arguments.
     with tempfile.TemporaryFile() as file:
-        file.write(msgspec.json.encode(startup))
+        file.write(msgspec.json.encode({"settings": settings, **startup}))
         file.seek(0)
         os.set_inheritable(file.fileno(), True)
-        os.execv(sys.executable, [sys.executable, "-P", "-m", module, str(file.fileno())])
+        os.execv(sys.executable, [sys.executable, "-P", "-m", f"exporter.{table}", str(file.fileno())])

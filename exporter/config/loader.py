@@ -1,7 +1,7 @@
 """Reads and checks `exporter.toml`. All problems are reported at once, each as one sentence."""
 
 import tomllib
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable
 from datetime import date
 from pathlib import Path
 from types import NoneType
@@ -14,7 +14,7 @@ from exporter.config.proxy import ProxyConfig
 from exporter.config.receive import ReceiveConfig
 from exporter.config.settings import AppConfig, Config, ExporterConfig, RoutesConfig, SourceKeys
 from exporter.config.tls import tls_context
-from exporter.config.toml_table import Problems, Table, convert, shown, toml_type
+from exporter.config.toml_table import Problems, Table, convert, known_tables, shown, toml_type
 from exporter.config.web import WebConfig, convert_web_config
 from exporter.ledger.budgets import Budget
 from exporter.ledger.history import HistoryConfig
@@ -30,6 +30,9 @@ from parsers.values.numbers import MAX_SECONDS, SECOND
 
 S = TypeVar("S", bound=Struct)
 
+_TABLES = ("exporter", "routes", "limits", "buckets", "exchange", "apps", "history", "proxy", "receive")
+_ARRAYS = ("source", "price", "budget")
+
 
 class ConfigError(Exception):
     """`problems` holds one sentence per problem."""
@@ -42,8 +45,7 @@ class ConfigError(Exception):
 def load(path: Path) -> Config:
     """Read and check a configuration file. Raises ConfigError with all its problems."""
     problems = Problems(str(path))
-    document = _document(path, problems)
-    _check_top_level(document, problems)
+    document = known_tables(_document(path, problems), problems, _TABLES, _ARRAYS)
     exporter = _one(document, "exporter", ExporterConfig, problems)
     routes = _one(document, "routes", RoutesConfig, problems)
     prices, prices_date = _prices(path, document, exporter, problems)
@@ -55,7 +57,7 @@ def load(path: Path) -> Config:
         buckets=_buckets(document.get("buckets", {}), problems),
         prices=prices,
         prices_date=prices_date,
-        budgets=_budgets(document, problems),
+        budgets=_many(document, "budget", Budget, problems, lambda budget: budget.name, "name"),
         exchange=_exchange(document.get("exchange", {}), problems),
         apps=_apps(document.get("apps", {}), problems),
         history=_one(document, "history", HistoryConfig, problems),
@@ -116,48 +118,34 @@ def _document(path: Path, problems: Problems, named_by: str = "--config") -> dic
     raise ConfigError(problems.sentences)
 
 
-def _named_document(config_path: Path, name: str, named_by: str) -> tuple[Path, dict[str, Any], Problems]:
-    """Read another file that the configuration names, relative to the folder of the configuration.
+def _named_document(file: Path, named_by: str, problems: Problems) -> tuple[dict[str, Any], Problems]:
+    """Read another file that the configuration names.
 
-    Returns its path, its content, which is empty if it cannot be read, and its problems.
+    Returns its content, which is empty if it cannot be read, and what collects its problems with those before.
     """
-    file = config_path.absolute().parent / name
-    problems = Problems(str(file))
+    of_file = Problems(str(file), problems.sentences)
     try:
-        return file, _document(file, problems, named_by), problems
+        return _document(file, of_file, named_by), of_file
     except ConfigError:
-        return file, {}, problems
-
-
-_ARRAYS = {"source", "price", "budget"}
-_TABLES = {"exporter", "routes", "limits", "buckets", "exchange", "apps", "history", "proxy", "receive"}
-
-
-def _check_top_level(document: dict[str, Any], problems: Problems) -> None:
-    """Report and remove unknown tables and values of the wrong type, so that the rest can still be checked."""
-    for name in list(document):
-        value = document[name]
-        if name in _TABLES and not isinstance(value, dict):
-            problems.add("", f"{name}: expected one table [{name}], found {toml_type(value)}")
-        elif name in _ARRAYS and not (isinstance(value, list) and all(isinstance(t, dict) for t in value)):
-            problems.add("", f"{name}: expected tables [[{name}]], found {toml_type(value)}")
-        elif name not in _TABLES | _ARRAYS and not isinstance(value, dict | list):
-            problems.add("", f'key "{name}" is above all tables, expected it inside a table such as [exporter]')
-        elif name not in _TABLES | _ARRAYS:
-            problems.add("", unknown("table", name, _TABLES | _ARRAYS))
-        else:
-            continue
-        del document[name]
+        return {}, of_file
 
 
 def _one(document: Table, name: str, struct: type[S], problems: Problems) -> S:
     return convert(document.get(name, {}), struct, f"[{name}]", problems) or struct()
 
 
-def _many(document: Table, name: str, struct: type[S], problems: Problems) -> tuple[S, ...]:
+def _many(
+    document: Table, name: str, struct: type[S], problems: Problems, key_of: Callable[[S], Hashable], what: str
+) -> tuple[S, ...]:
+    """Convert the tables `[[name]]`. No two of them may have the same key; `what` names it."""
     tables = enumerate(document.get(name, []), 1)
     converted = (convert(table, struct, f"[[{name}]] {number}", problems) for number, table in tables)
-    return tuple(item for item in converted if item is not None)
+    found = tuple(item for item in converted if item is not None)
+    numbers: dict[Hashable, int] = {}
+    for number, key in enumerate(map(key_of, found), 1):
+        if (first := numbers.setdefault(key, number)) < number:
+            problems.add(f"[[{name}]] {number}", f"{what}: the same as in [[{name}]] {first}")
+    return found
 
 
 def _sources(document: Table, folder: Path, extra: tuple[str, ...], problems: Problems) -> tuple[SourceConfig, ...]:
@@ -178,14 +166,14 @@ def _sources(document: Table, folder: Path, extra: tuple[str, ...], problems: Pr
 def _web(path: Path, exporter: ExporterConfig, problems: Problems) -> WebConfig:
     if not exporter.web_config:
         return WebConfig()
-    file, document, file_problems = _named_document(path, exporter.web_config, "[exporter] web_config")
-    web = convert_web_config(document, file.parent, file_problems)
+    file = path.absolute().parent / exporter.web_config
+    document, of_file = _named_document(file, "[exporter] web_config", problems)
+    web = convert_web_config(document, file.parent, of_file)
     try:
         if web.tls is not None:
             tls_context(web.tls)
     except ValueError as error:
-        file_problems.add("[tls_server_config]", str(error))
-    problems.sentences.extend(file_problems.sentences)
+        of_file.add("[tls_server_config]", str(error))
     return web
 
 
@@ -199,33 +187,17 @@ def _prices(
     own = _price_list(document, problems)
     if not exporter.prices:
         return own, None
-    _, price_file, file_problems = _named_document(path, exporter.prices, "[exporter] prices")
-    for name in price_file.keys() - {"price", "date"}:
-        file_problems.add("", unknown("table", name, ["price"]))
-    if type(as_of := price_file.get("date")) not in (date, NoneType):
-        file_problems.add("", f"date: expected a date such as 2026-11-30, found {toml_type(as_of)}")
-    prices = (*own, *_price_list(price_file, file_problems))
-    problems.sentences.extend(file_problems.sentences)
-    return prices, as_of
+    file = path.absolute().parent / exporter.prices
+    price_file, of_file = _named_document(file, "[exporter] prices", problems)
+    if type(as_of := price_file.pop("date", None)) not in (date, NoneType):
+        of_file.add("", f"date: expected a date such as 2026-11-30, found {toml_type(as_of)}")
+    return (*own, *_price_list(known_tables(price_file, of_file, (), ["price"]), of_file)), as_of
 
 
 def _price_list(document: Table, problems: Problems) -> tuple[Price, ...]:
-    prices = _many(document, "price", Price, problems)
-    _unique([(p.model, p.provider, p.since) for p in prices], "price", "model, provider and from", problems)
-    return prices
-
-
-def _budgets(document: Table, problems: Problems) -> tuple[Budget, ...]:
-    budgets = _many(document, "budget", Budget, problems)
-    _unique([budget.name for budget in budgets], "budget", "name", problems)
-    return budgets
-
-
-def _unique(keys: Sequence[Hashable], name: str, what: str, problems: Problems) -> None:
-    numbers: dict[Hashable, int] = {}
-    for number, key in enumerate(keys, 1):
-        if (first := numbers.setdefault(key, number)) < number:
-            problems.add(f"[[{name}]] {number}", f"{what}: the same as in [[{name}]] {first}")
+    return _many(
+        document, "price", Price, problems, lambda p: (p.model, p.provider, p.since), "model, provider and from"
+    )
 
 
 def _buckets(table: Table, problems: Problems) -> dict[str, tuple[float, ...]]:

@@ -2,15 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, field
 
-from exporter.config.address import parse_address
-from exporter.config.log_file import LogBackups, LogMaxBytes, LogName, unusable_log
 from exporter.config.toml_table import FileName, Seconds
+from exporter.config.wsgi import LogName, WsgiConfig
 from parsers.batch import UNKNOWN
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -18,36 +16,30 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _AUTHORITY_USER = re.compile(r"^([^/]*//)?.*@", re.DOTALL)
 
 
-class ProxyConfig(Struct, frozen=True, forbid_unknown_fields=True):
+class ProxyConfig(WsgiConfig, frozen=True):
     """The keys of `[proxy]`. Times are in seconds. `apps` maps the SHA-256 (hexadecimal) of an API key to an app id."""
 
+    files = ("log", "upstream_ca")
+
     listen: str = "127.0.0.1:8877"
+    log: LogName = "logs/proxy.log"
     upstream: str = "http://127.0.0.1:5001"
     upstream_ca: FileName = ""
     workers: Annotated[int, Meta(ge=1, le=256)] = 1
     connect_timeout: Seconds = 5.0
     read_timeout: Seconds = 3600.0
-    log: LogName = "logs/proxy.log"
-    log_max_bytes: LogMaxBytes = 0
-    log_backups: LogBackups = 5
-    apps: dict[str, str] = {}
+    apps: dict[str, str] = field(default_factory=dict)
     trust_app_header: bool = True
     openai: bool = False
 
     def __post_init__(self) -> None:
-        parse_address(self.listen)
+        super().__post_init__()
         _check_upstream(self.upstream)
         for digest, app_id in self.apps.items():
             _check_app(digest, app_id)
 
-    def with_absolute_paths(self, folder: Path) -> "ProxyConfig":
-        """A copy with absolute file names. Relative names are relative to `folder`, where the configuration is."""
-        ca = str(folder / self.upstream_ca) if self.upstream_ca else ""
-        return structs.replace(self, log=str(folder / self.log), upstream_ca=ca)
-
     def problems(self) -> Iterator[str]:
-        """One sentence for each setting that cannot work on this machine."""
-        yield from unusable_log(self.log)
+        yield from super().problems()
         if self.upstream_ca:
             import ssl  # imported late: in the proxy's process gevent must patch it first
 

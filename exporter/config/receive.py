@@ -3,34 +3,22 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from msgspec import Struct, structs
-
-from exporter.config.address import parse_address
-from exporter.config.log_file import LogBackups, LogMaxBytes, LogName, unusable_log
 from exporter.config.toml_table import FileName
+from exporter.config.wsgi import LogName, WsgiConfig
 
 
-class ReceiveConfig(Struct, frozen=True, forbid_unknown_fields=True):
+class ReceiveConfig(WsgiConfig, frozen=True):
     """The keys of `[receive]`. Without a `token_file` every client may send."""
+
+    files = ("log", "token_file")
 
     listen: str = "127.0.0.1:4318"
     log: LogName = "logs/receive.log"
-    log_max_bytes: LogMaxBytes = 0
-    log_backups: LogBackups = 5
     token_file: FileName = ""
     native: bool = False
 
-    def __post_init__(self) -> None:
-        parse_address(self.listen)
-
-    def with_absolute_paths(self, folder: Path) -> "ReceiveConfig":
-        """A copy with absolute file names. Relative names are relative to `folder`, where the configuration is."""
-        token_file = str(folder / self.token_file) if self.token_file else ""
-        return structs.replace(self, log=str(folder / self.log), token_file=token_file)
-
     def problems(self) -> Iterator[str]:
-        """One sentence for each setting that cannot work on this machine."""
-        yield from unusable_log(self.log)
+        yield from super().problems()
         if self.token_file:
             try:
                 read_token(self.token_file)

@@ -4,7 +4,7 @@ msgspec stops at the first problem of a struct, so each key is converted separat
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, time
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -28,19 +28,47 @@ _NAMES = {
     "str": "a string", "int": "an integer", "float": "a number", "bool": "true or false", "date": "a date",
     "array": "an array", "list": "an array", "object": "a table", "dict": "a table",
 }  # fmt: skip
+#: The beginnings of msgspec's messages, and of ours.
+_BEGINNINGS = {
+    "Expected ": "expected ",
+    "Object missing required field ": "expected the key ",
+    "Object contains unknown field ": "unexpected key ",
+    "Invalid RFC3339 encoded date": "expected a date such as 2026-11-30",
+}
 _TYPE = re.compile(r"`([\w| ]+)`( matching regex .*)?")
 
 
 class Problems:
-    """Collects the problems of one file."""
+    """Collects the problems of a file."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, sentences: list[str] | None = None) -> None:
+        """`sentences` are those of the files before."""
         self._file = file
-        self.sentences: list[str] = []
+        self.sentences: list[str] = [] if sentences is None else sentences
 
     def add(self, table: str, text: str) -> None:
         """Add a problem. `table` is written as in the file (`[limits]`), or is "" for the file as a whole."""
         self.sentences.append(printable(f"{self._file}: {table + ': ' if table else ''}{text}"))
+
+
+def known_tables(
+    document: Table, problems: Problems, tables: Sequence[str], arrays: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The tables, and the arrays of tables, that a file may have. Everything else in it becomes a problem."""
+    good: dict[str, Any] = {}
+    for name, value in document.items():
+        if name in tables and not isinstance(value, dict):
+            problems.add("", f"{name}: expected one table [{name}], found {toml_type(value)}")
+        elif name in arrays and not (isinstance(value, list) and all(isinstance(table, dict) for table in value)):
+            problems.add("", f"{name}: expected tables [[{name}]], found {toml_type(value)}")
+        elif name in tables or name in arrays:
+            good[name] = value
+        elif isinstance(value, dict | list):
+            problems.add("", unknown("table", name, [*tables, *arrays]))
+        else:
+            example = f"[{tables[0]}]" if tables else f"[[{arrays[0]}]]"
+            problems.add("", f'key "{name}" is above all tables, expected it inside a table such as {example}')
+    return good
 
 
 def convert(table: Table, struct: type[T], where: str, problems: Problems, hidden: Table | None = None) -> T | None:
@@ -58,10 +86,10 @@ def convert(table: Table, struct: type[T], where: str, problems: Problems, hidde
         try:
             msgspec.convert(value, fields[key].type)
         except msgspec.ValidationError as error:
-            if error.__cause__ is not None:  # a struct in an array names what it found
-                problems.add(where, f"{_place(key, error)}: {error.__cause__}")
-            else:
-                problems.add(where, f"{key}: {_expectation(error, fields[key].type)}, found {shown(value)}")
+            place, found_value = _inside(key, value, error)
+            # A struct in an array names what it found.
+            sentence = error.__cause__ or _mismatch(error, fields[key].type, found_value)
+            problems.add(where, f"{place}: {sentence}")
         else:
             good[key] = value
     required = {key: _example(field.type) for key, field in fields.items() if field.required}
@@ -110,23 +138,32 @@ def toml_type(value: object) -> str:
     return _NAMES.get(type(value).__name__, "a time")
 
 
-def _expectation(error: msgspec.ValidationError, wanted: object) -> str:
-    """Turn msgspec's "Expected `int`, got `str` - at `$[0]`" into the middle of a sentence.
+def _mismatch(error: msgspec.ValidationError, wanted: object, found: object) -> str:
+    """Turn msgspec's "Expected `int`, got `str` - at `$[0]`" into a sentence about the value `found`.
 
     msgspec does not list the values of a Literal, so they are taken from the type `wanted`.
     """
     if get_origin(wanted) is Literal:
-        return f"expected one of {', '.join(map(repr, get_args(wanted)))}"
+        return f"expected one of {', '.join(map(repr, get_args(wanted)))}, found {shown(found)}"
     expected, _, place = str(error).partition(" - at ")
-    sentence = expected.partition(", got ")[0]
-    sentence = _TYPE.sub(_named, sentence[:1].lower() + sentence[1:])
-    return f"{sentence} inside" if place else sentence
+    for theirs, ours in _BEGINNINGS.items():
+        expected = expected.replace(theirs, ours)
+    expected = _TYPE.sub(_named, expected.partition(", got ")[0])
+    inside = " inside" if "[...]" in place else ""
+    hint = "; write it in quotes" if isinstance(found, date | time) and "a string" in expected else ""
+    return f"{expected}{inside}, found {shown(found)}{hint}"
 
 
-def _place(key: str, error: msgspec.ValidationError) -> str:
-    """The key and, in an array of tables, the number of the table: msgspec writes "… - at `$[0]`"."""
-    number = re.search(r" - at `\$\[(\d+)\]`\Z", str(error))
-    return f"{key} {int(number[1]) + 1}" if number else key
+def _inside(key: str, value: Any, error: msgspec.ValidationError) -> tuple[str, object]:
+    """The place of a problem inside the value of a key, in words, and what is there: msgspec writes "… - at `$[0].to`".
+
+    It does not name the key of a problem inside a table with any keys, so for such a problem it is the whole table.
+    """
+    place = key
+    for number, name in re.findall(r"\[(\d+)\]|\.([\w-]+)", str(error).partition(" - at `$")[2]):
+        place += f" {int(number) + 1}" if number else f": {name}"
+        value = value[int(number) if number else name]
+    return place, value
 
 
 def _named(found: re.Match[str]) -> str:

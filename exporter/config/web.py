@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, to_builtins
 
 from exporter.config.tls import TlsConfig
-from exporter.config.toml_table import Problems, convert
+from exporter.config.toml_table import Problems, convert, known_tables, toml_type
 from exporter.messages import unknown
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -56,8 +56,7 @@ class HeadersConfig(Struct, frozen=True, forbid_unknown_fields=True, rename=lamb
 
     def overrides(self) -> dict[str, str]:
         """The headers that the file replaces or removes, by name."""
-        values = {name.replace("_", "-"): getattr(self, name) for name in self.__struct_fields__}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in to_builtins(self).items() if value is not None}
 
 
 class WebConfig(Struct, frozen=True):
@@ -80,14 +79,7 @@ _TABLES = ("tls_server_config", "http_server_config", "basic_auth_users", "rate_
 
 def convert_web_config(document: Mapping[str, Any], folder: Path, problems: Problems) -> WebConfig:
     """Convert the tables of the file, which is in `folder`. Their problems are added to `problems`."""
-    tables: dict[str, dict[str, Any]] = {}
-    for name, value in document.items():
-        if name not in _TABLES:
-            problems.add("", unknown("table", name, _TABLES))
-        elif not isinstance(value, dict):
-            problems.add("", f"{name}: expected one table [{name}], found {type(value).__name__}")
-        else:
-            tables[name] = value
+    tables = known_tables(document, problems, _TABLES)
     return WebConfig(
         _tls(tables.get("tls_server_config"), folder, problems),
         _users(tables.get("basic_auth_users", {}), problems),
@@ -125,6 +117,6 @@ def _headers(table: dict[str, Any], problems: Problems) -> HeadersConfig:
         problems.add("[http_server_config]", unknown("key", key, ["headers"]))
     headers = table.get("headers", {})
     if not isinstance(headers, dict):
-        problems.add("[http_server_config]", f"headers: expected a table, found {type(headers).__name__}")
+        problems.add("[http_server_config]", f"headers: expected a table, found {toml_type(headers)}")
         return HeadersConfig()
     return convert(headers, HeadersConfig, "[http_server_config.headers]", problems) or HeadersConfig()

@@ -8,7 +8,9 @@ prometheus_client's own collectors.
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -33,11 +35,18 @@ ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
 class ScrapeOptions(Struct, frozen=True):
-    """The format that a scrape asks for. Scrapes with equal options share one text."""
+    """What a scrape asks for. Scrapes with equal options share one text.
 
-    content_type: str
-    created: bool
-    names: frozenset[str]
+    `created` adds `_created` samples, which exist in OpenMetrics only; PrometheusProto always has these times. `names`
+    is the same as in `selected`.
+    """
+
+    content_type: str = TEXT
+    created: bool = False
+    names: frozenset[str] = frozenset()
+
+
+DEFAULT = ScrapeOptions()
 
 
 class _LabelTexts(dict[Labels, tuple[str, str]]):
@@ -75,31 +84,27 @@ class Texts(dict[c.Metric, _LabelTexts]):
         return self[metric]
 
 
-def render(  # noqa: PLR0913 (one keyword per option of a scrape)
+def render(
     snapshot: Snapshot,
     gauges: Gauges,
-    content_type: str = TEXT,
+    options: ScrapeOptions = DEFAULT,
     *,
-    created: bool = False,
     process: Iterable["Collector"] = (),
     texts: Texts | None = None,
-    names: Container[str] = (),
     exemplars: Mapping[c.Metric, BySeries] = NONE,
 ) -> bytes:
-    """Print all series in the format of a content type, followed by those of the `process` collectors.
+    """Print all series in the format of the options, followed by those of the `process` collectors.
 
-    `created` adds `_created` samples, which exist in OpenMetrics only; PrometheusProto always has these times. `texts`
-    is a cache that the caller keeps between calls. `names` is the same as in `selected`. The text formats of Prometheus
-    have no `exemplars`.
+    `texts` is a cache that the caller keeps between calls. The text formats of Prometheus have no `exemplars`.
     """
-    texts = Texts() if texts is None else texts
-    if content_type == PROTOBUF:
-        return protobuf.render(snapshot, gauges, process=process, cache=texts.encoded, names=names, exemplars=exemplars)
-    open_metrics = content_type == OPEN_METRICS
+    texts, names = Texts() if texts is None else texts, options.names
+    if options.content_type == PROTOBUF:
+        return protobuf.render(snapshot, gauges, process, texts.encoded, names, exemplars)
+    open_metrics = options.content_type == OPEN_METRICS
     lines: list[str] = []
     for metric in selected(snapshot, gauges, names):
         examples = exemplars.get(metric, {}) if open_metrics else {}
-        created_at = snapshot.created.get(metric) if created and open_metrics else None
+        created_at = snapshot.created.get(metric) if options.created and open_metrics else None
         if values := snapshot.counters.get(metric) or gauges.get(metric):
             lines += head(metric, open_metrics)
             lines += _plain(metric, values, created_at, texts[metric], examples)
@@ -191,17 +196,8 @@ def _of_process(collectors: Iterable["Collector"], open_metrics: bool, names: Co
     if not collectors:
         return b"# EOF\n" if open_metrics else b""
     from prometheus_client import exposition
-    from prometheus_client.metrics_core import Metric
     from prometheus_client.openmetrics import exposition as open_metrics_exposition
-    from prometheus_client.registry import Collector, CollectorRegistry
 
-    class Chosen(Collector):
-        """The metric families that `names` selects."""
-
-        def collect(self) -> Iterator[Metric]:
-            return of_process(collectors, names)
-
-    registry = CollectorRegistry()
-    registry.register(Chosen())
+    registry: Any = SimpleNamespace(collect=partial(of_process, collectors, names))
     text: bytes = (open_metrics_exposition if open_metrics else exposition).generate_latest(registry)
     return text

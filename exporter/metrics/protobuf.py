@@ -18,7 +18,7 @@ from exporter.ledger.exponential import SCHEMA, ZERO_INDEX
 from exporter.ledger.histogram import Histogram, layout
 from exporter.ledger.series import Labels
 from exporter.ledger.snapshot import Snapshot
-from exporter.metrics.exemplars import NONE, BySeries, Exemplar
+from exporter.metrics.exemplars import BySeries, Exemplar
 from exporter.metrics.families import Gauges, of_process, selected
 from exporter.metrics.varints import columns, differences, size, varint
 from parsers.values.numbers import SECOND
@@ -69,17 +69,12 @@ class Cache(dict[c.Metric, _Parts]):
 def render(
     snapshot: Snapshot,
     gauges: Gauges,
-    *,
-    process: Iterable["Collector"] = (),
-    cache: Cache | None = None,
-    names: Container[str] = (),
-    exemplars: Mapping[c.Metric, BySeries] = NONE,
+    process: Iterable["Collector"],
+    cache: Cache,
+    names: Container[str],
+    exemplars: Mapping[c.Metric, BySeries],
 ) -> bytes:
-    """Encode all series, followed by those of the `process` collectors. `names` is the same as in `selected`.
-
-    `cache` is kept by the caller between calls.
-    """
-    cache = Cache() if cache is None else cache
+    """Encode all series as `exposition.render`. `names` is the same as in `selected`."""
     families = []
     for metric in selected(snapshot, gauges, names):
         created, parts, examples = snapshot.created.get(metric, {}), cache[metric], exemplars.get(metric, {})

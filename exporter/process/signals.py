@@ -28,12 +28,11 @@ def exit_code(error: KeyboardInterrupt) -> int:
     return error.code if isinstance(error, InterruptedCommand) else 128 + signal.SIGINT
 
 
-def block() -> None:
-    """Block SIGHUP, SIGTERM and SIGINT: they stay pending until `wait_for_reload` or `unblock`.
+def set_handlers() -> None:
+    """Let SIGHUP and SIGTERM raise KeyboardInterrupt, as SIGINT does. A signal that the parent ignores stays ignored.
 
-    From `unblock` on, each of them raises KeyboardInterrupt. A signal that the parent process ignores stays ignored.
+    The signals are BLOCKED from the start of the process: they stay pending until `wait_for_reload` or `unblock`.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
     for number in (signal.SIGHUP, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)

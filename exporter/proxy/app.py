@@ -14,7 +14,7 @@ from exporter.proxy.errors import UpstreamError
 from exporter.proxy.headers import api_key, end_to_end, host_of, origin_form, request_fields
 from exporter.proxy.log import RequestLog
 from exporter.proxy.openai import PATH as OPENAI_PATH
-from exporter.proxy.openai import CompletionRefusedError, CompletionTranslator
+from exporter.proxy.openai import CompletionTranslator, completion_error
 from exporter.proxy.request_record import RequestRecord
 from exporter.proxy.response_reader import ResponseReader, is_event_stream, is_worth_reading
 from exporter.proxy.translator import PassThrough, Translator
@@ -26,8 +26,8 @@ from exporter.wsgi.responses import (
     HEALTH_PATH,
     Environ,
     StartResponse,
-    body_pieces,
     has_unread_body,
+    respond,
     respond_healthy,
 )
 from exporter.wsgi.yield_cpu import yield_cpu
@@ -68,8 +68,8 @@ class App:
             record.outcome = "client_closed"
             self._finish(environ, record)
             raise abort_error() from None
-        except BaseException:
-            record.worker_stopped()
+        except BaseException:  # the worker stops before Dify has responded
+            record.status_code, record.outcome = 502, "upstream_reset"
             self._finish(environ, record)
             raise
         record.is_streaming = is_event_stream(response.field("content-type"))
@@ -145,18 +145,13 @@ class App:
     def _send_error(
         self, environ: Environ, start_response: StartResponse, record: RequestRecord, error: RefusedError
     ) -> list[bytes]:
-        if self._is_completion(environ):
-            error = CompletionRefusedError.of(error)
-        body = error.body()
+        body = completion_error(error.code, str(error)) if self._is_completion(environ) else error.body()
         if error.close or has_unread_body(environ):
             environ[CLOSE_CONNECTION]()
-        pieces = body_pieces(environ, body)
-        record.proxy_responded(error.status_code)
+        pieces = respond(environ, start_response, error.status, "application/json; charset=utf-8", body)
+        record.status_code = error.status_code
         record.response_bytes = sum(map(len, pieces))
         self._finish(environ, record)
-        start_response(
-            error.status, [("Content-Type", "application/json; charset=utf-8"), ("Content-Length", str(len(body)))]
-        )
         return pieces
 
     def _finish(self, environ: Environ, record: RequestRecord) -> None:

@@ -12,12 +12,11 @@ class UpstreamError(Exception):
 
     def refusal(self) -> RefusedError:
         """The response to the client if none has started."""
-        if self.outcome == "upstream_timeout":
-            return RefusedError(504, "Dify did not answer in time")
-        return RefusedError(502, _SENTENCES[self.outcome])
+        return RefusedError(*_REFUSALS[self.outcome])
 
 
-_SENTENCES = {
-    "upstream_refused": "no connection to Dify",
-    "upstream_reset": "Dify closed the connection without a complete answer",
+_REFUSALS = {
+    "upstream_timeout": (504, "Dify did not answer in time"),
+    "upstream_refused": (502, "no connection to Dify"),
+    "upstream_reset": (502, "Dify closed the connection without a complete answer"),
 }

@@ -22,17 +22,6 @@ _MAX_BYTES = 16 << 20
 _UNSUPPORTED = ("tools", "functions", "audio")
 
 
-class CompletionRefusedError(RefusedError):
-    """A RefusedError with a body in the shape of OpenAI's errors."""
-
-    @classmethod
-    def of(cls, refused: RefusedError) -> "CompletionRefusedError":
-        return cls(refused.status_code, str(refused), refused.close, refused.code)
-
-    def body(self) -> bytes:
-        return _error(self.code, str(self))
-
-
 class CompletionTranslator:
     """A `Translator` for one chat completion."""
 
@@ -84,7 +73,7 @@ class CompletionTranslator:
         if self._is_streaming:
             return b""
         if self._has_failed:
-            return _error(str(document.get("code", "unknown")), str(document.get("message", "Dify gave no reason")))
+            return _error_of(document, "Dify gave no reason")
         message = {"role": "assistant", "content": document.get("answer", ""), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         usage = _usage(nested(document, "metadata", "usage"))
@@ -105,7 +94,7 @@ class CompletionTranslator:
                 last += _data(self._head(event, "chat.completion.chunk") | {"choices": [], "usage": usage})
             return last + b"data: [DONE]\n\n"
         if name == "error":
-            return b"data: " + _error(str(event.get("code", "unknown")), str(event.get("message", ""))) + b"\n\n"
+            return b"data: " + _error_of(event, "") + b"\n\n"
         return b""
 
     def _chunk(self, event: dict[str, Any], delta: dict[str, Any], finish_reason: str | None) -> bytes:
@@ -124,7 +113,7 @@ def _completion_request(pieces: Iterable[bytes]) -> dict[str, Any]:
     for piece in pieces:
         body += piece
         if len(body) > _MAX_BYTES:
-            raise CompletionRefusedError(413, "the request is too large", close=True)
+            raise RefusedError(413, "the request is too large", close=True)
     request = decode_object(bytes(body))
     unsupported = [name for name in _UNSUPPORTED if request.get(name)]
     if request.get("n", 1) != 1:
@@ -169,12 +158,18 @@ def _usage(usage: Mapping[str, Any]) -> dict[str, Any] | None:
     return {name: usage.get(name, 0) for name in names} if usage else None
 
 
-def _bad_request(message: str) -> CompletionRefusedError:
-    return CompletionRefusedError(400, message, code="invalid_request_error")
+def _bad_request(message: str) -> RefusedError:
+    return RefusedError(400, message, code="invalid_request_error")
 
 
-def _error(code: str, message: str) -> bytes:
+def completion_error(code: str, message: str) -> bytes:
+    """An error in the shape of OpenAI's."""
     return json.dumps({"error": {"message": message, "type": code, "param": None, "code": code}}).encode()
+
+
+def _error_of(document: dict[str, Any], default: str) -> bytes:
+    """An error of Dify. `default` is the message of one without any."""
+    return completion_error(str(document.get("code", "unknown")), str(document.get("message", default)))
 
 
 def _data(document: dict[str, Any]) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporter.proxy.log import RequestLog
-from exporter.proxy.response_reader import ResponseReader
+from exporter.proxy.response_reader import ResponseReader, ResponseSummary
 from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes
 from parsers.values.http import method_of
 
@@ -14,15 +14,17 @@ _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}
 
 
 class RequestRecord:
-    """The record of one request. It counts as active until `finish`, which writes the line."""
+    """The record of one request. It counts as active until `finish`, which writes the line.
+
+    A response of the proxy itself has a `status_code`, but no time to first byte of Dify.
+    """
 
     def __init__(self, environ: Mapping[str, Any], route: str, app_id: str | None, log: RequestLog) -> None:
         self.route = route
-        self.outcome = "ok"
+        self.status_code, self.outcome = 0, "ok"
         self.is_streaming = False
         self.request_bytes = self.response_bytes = 0
         self._started_at = time.monotonic()
-        self._status_code = 0
         self._time_to_first_byte: float | None = None
         self._reader: ResponseReader | None = None
         self._method = method_of(str(environ["REQUEST_METHOD"]).encode("latin-1"))
@@ -33,18 +35,9 @@ class RequestRecord:
 
     def response_started(self, status_code: int, reader: ResponseReader | None) -> None:
         """Record that the head of Dify's response has arrived. `reader` will get the body."""
-        self._status_code = status_code
+        self.status_code = status_code
         self._reader = reader
         self._time_to_first_byte = time.monotonic() - self._started_at
-
-    def proxy_responded(self, status_code: int) -> None:
-        """Record that the proxy responds itself. Such a response has no time to first byte of Dify."""
-        self._status_code = status_code
-
-    def worker_stopped(self) -> None:
-        """Record that the worker stops before Dify has responded."""
-        self.proxy_responded(502)
-        self.outcome = "upstream_reset"
 
     def body_received(self, piece: bytes) -> None:
         """Read a piece of the body of Dify's response."""
@@ -58,9 +51,9 @@ class RequestRecord:
         self._is_active = False
         self._log.active -= 1
         duration = time.monotonic() - self._started_at
-        summary = self._reader.result() if self._reader else None
-        first_token_at = summary.first_token_at if summary else None
-        status_code = 499 if self.outcome == "client_closed" else self._status_code
+        summary = self._reader.result() if self._reader else ResponseSummary()
+        first_token_at = summary.first_token_at
+        status_code = 499 if self.outcome == "client_closed" else self.status_code
         attributes = ProxyAttributes(
             event=REQUEST_EVENT,
             worker="",
@@ -73,12 +66,12 @@ class RequestRecord:
             time_to_first_token=_rounded(first_token_at - self._started_at if first_token_at else None),
             request_size=self.request_bytes,
             response_size=self.response_bytes,
-            outcome=summary.outcome if summary and self.outcome == "ok" else self.outcome,
+            outcome=summary.outcome if self.outcome == "ok" else self.outcome,
             streaming=self.is_streaming,
-            error_code=summary.error_code if summary else None,
-            error_kind=summary.error_kind if summary else None,
+            error_code=summary.error_code,
+            error_kind=summary.error_kind,
             app_id=self._app_id,
-            usage=summary.usage if summary else (),
+            usage=summary.usage,
         )
         message = f"{self._method} {self.route} {status_code} {duration * 1000:.3f}"
         self._log.write(attributes, message, self._trace_parent[1] if self._trace_parent else "")

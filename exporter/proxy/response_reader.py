@@ -6,7 +6,7 @@ response has the values of a stream's last event under other names.
 
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ from exporter.proxy.bounded_json import BoundedJson
 from exporter.proxy.headers import Fields
 from exporter.proxy.json_object import decode_object, nested
 from exporter.proxy.usage import UsageTotals
+from exporter.wsgi.inflater import ENCODINGS, Inflater
 from parsers.access.routes import RouteInformation
 from parsers.dify.error_body import cause_of_body, cause_of_text, code_of
 from parsers.dify.proxy import UsageEntry
@@ -39,16 +40,16 @@ _USAGE_OF_FIELD = {
 }
 
 
-class ResponseSummary(Struct, frozen=True):
+class ResponseSummary(Struct):
     """The result of reading one response. `error_kind` is one of CAUSES (parsers/dify/error_body.py).
 
     `first_token_at` is the time that was passed to `feed` with the first token.
     """
 
-    outcome: str
-    error_code: str | None
-    usage: tuple[UsageEntry, ...]
-    first_token_at: float | None
+    outcome: str = "ok"
+    error_code: str | None = None
+    usage: tuple[UsageEntry, ...] = ()
+    first_token_at: float | None = None
     error_kind: str | None = None
 
 
@@ -60,27 +61,27 @@ class ResponseReader:
         content_type, coding = values.get("content-type", ""), values.get("content-encoding", "identity").lower()
         self._is_streaming = is_event_stream(content_type)
         self._is_readable = self._is_streaming or bool(_JSON.match(content_type))
-        self._decompressor = zlib.decompressobj(wbits=47) if coding in ("gzip", "x-gzip", "deflate") else None
-        self._is_readable = self._is_readable and (coding == "identity" or self._decompressor is not None)
+        self._inflater = Inflater() if coding in ENCODINGS else None
+        self._is_readable = self._is_readable and (coding == "identity" or self._inflater is not None)
         self._is_corrupt = False
         self._has_failed = status_code >= 400
         self._fields = {_USAGE_OF_FIELD[name]: value for name, value in values.items() if name in _USAGE_OF_FIELD}
         self._pending = BoundedJson()
         self._totals = UsageTotals()
-        self._outcome = "ok"
-        self._error_code: str | None = None
-        self._error_kind: str | None = None
-        self._first_token_at: float | None = None
+        self._summary = ResponseSummary()
 
     def feed(self, piece: bytes, at: float) -> None:
         """Read a piece of the body. `at` is the time in seconds, on any clock."""
         if not self._is_readable or self._is_corrupt:
             return
-        for decompressed in self._decompressed(piece):
-            if self._is_streaming:
-                self._feed_lines(decompressed, at)
-            else:
-                self._pending.feed(decompressed)
+        try:
+            for inflated in self._inflater.feed(piece) if self._inflater else (piece,):
+                if self._is_streaming:
+                    self._feed_lines(inflated, at)
+                else:
+                    self._pending.feed(inflated)
+        except zlib.error:
+            self._is_corrupt = True
 
     def result(self) -> ResponseSummary:
         """The summary, after the last piece or when the response is aborted."""
@@ -88,22 +89,8 @@ class ResponseReader:
             self._read_document(self._pending.take())
         if self._totals.is_empty and self._fields:
             self._totals.set_message({name: _number(value) for name, value in self._fields.items()})
-        return ResponseSummary(
-            self._outcome, self._error_code, self._totals.entries(), self._first_token_at, self._error_kind
-        )
-
-    def _decompressed(self, piece: bytes) -> Iterator[bytes]:
-        if self._decompressor is None:
-            yield piece
-            return
-        try:
-            while piece:
-                if self._decompressor.eof:  # a gzip body may have several members (RFC 1952 §2.2)
-                    self._decompressor = zlib.decompressobj(wbits=47)
-                yield self._decompressor.decompress(piece, 65536)
-                piece = self._decompressor.unconsumed_tail or self._decompressor.unused_data
-        except zlib.error:
-            self._is_corrupt = True
+        self._summary.usage = self._totals.entries()
+        return self._summary
 
     def _feed_lines(self, piece: bytes, at: float) -> None:
         first, *others = piece.split(b"\n")
@@ -119,12 +106,13 @@ class ResponseReader:
         self._pending.feed(others[-1])
 
     def _read_event(self, line: bytes, at: float) -> None:
-        if not line.startswith(b"data:") or (self._first_token_at is not None and not _HAS_USAGE_OR_ERROR.search(line)):
+        has_begun = self._summary.first_token_at is not None
+        if not line.startswith(b"data:") or (has_begun and not _HAS_USAGE_OR_ERROR.search(line)):
             return
         event = decode_object(line[5:])
         data, name = nested(event, "data"), event.get("event")
-        if self._first_token_at is None and _has_text(event, data):
-            self._first_token_at = at
+        if not has_begun and _has_text(event, data):
+            self._summary.first_token_at = at
         if name == "workflow_started":
             self._totals.is_workflow = True
         elif name == "node_finished":
@@ -134,7 +122,7 @@ class ResponseReader:
         elif name == "workflow_finished":
             self._read_workflow(data)
         elif name == "error":
-            self._outcome = "stream_error"
+            self._summary.outcome = "stream_error"
             self._read_error(event)
         elif name is None:
             self._totals.set_message(nested(event, "usage"), event.get("model"))
@@ -156,7 +144,7 @@ class ResponseReader:
         )
 
     def _read_error(self, body: Mapping[str, Any]) -> None:
-        self._error_code = code_of(body.get("code"))
+        self._summary.error_code = code_of(body.get("code"))
         self._set_error_kind(cause_of_body(body.get("code"), body.get("message")))
 
     def _read_node(self, data: Mapping[str, Any]) -> None:
@@ -168,12 +156,12 @@ class ResponseReader:
         self._totals.set_workflow(data.get("total_tokens"))
         if data.get("status") in _FAILED_STATUSES:
             self._set_error_kind(cause_of_text(data.get("error")))
-        if data.get("status") == "failed" and self._outcome == "ok":
-            self._outcome = "run_failed"
+        if data.get("status") == "failed" and self._summary.outcome == "ok":
+            self._summary.outcome = "run_failed"
 
     def _set_error_kind(self, cause: str | None) -> None:
         """Keep the first cause. Later errors of the same request repeat it less precisely."""
-        self._error_kind = self._error_kind or cause
+        self._summary.error_kind = self._summary.error_kind or cause
 
 
 def is_event_stream(content_type: str) -> bool:

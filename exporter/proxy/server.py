@@ -5,7 +5,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from exporter.config.log_file import Rotation
 from exporter.config.proxy import ProxyConfig
 from exporter.proxy.app import App
 from exporter.proxy.disconnect_monitor import DisconnectMonitor
@@ -31,7 +30,7 @@ class ProxyServer(Server):
     """The master of the proxy's workers. It logs that a worker has ended, even if the worker was killed."""
 
     def __init__(self, startup: Startup) -> None:
-        self._startup = startup
+        self.startup = startup
         self._boot_id = secrets.token_hex(4)
         super().__init__(
             startup.settings.listen,
@@ -41,18 +40,14 @@ class ProxyServer(Server):
             child_exit=self._log_worker_end,
         )
 
-    def make_app(self, age: int) -> tuple[App, RequestLog, DisconnectMonitor]:
-        """The application of one worker. `age` is the number that gunicorn gives the worker."""
-        log, monitor = self._request_log(age), DisconnectMonitor()
-        return App(self._startup.settings, table(self._startup.routes), log, monitor), log, monitor
-
-    def _request_log(self, age: int) -> RequestLog:
-        settings = self._startup.settings
-        file = LogFile(settings.log, Rotation(settings.log_max_bytes, settings.log_backups))
+    def request_log(self, age: int) -> RequestLog:
+        """The log of one worker. `age` is the number that gunicorn gives the worker."""
+        settings = self.startup.settings
+        file = LogFile(settings.log, settings.log_max_bytes, settings.log_backups)
         return RequestLog(file, f"{self._boot_id}-{age}")
 
     def _log_worker_end(self, _: object, worker: Any) -> None:
-        log = self._request_log(worker.age)
+        log = self.request_log(worker.age)
         log.worker_ended()
         log.close()
 
@@ -60,20 +55,23 @@ class ProxyServer(Server):
 class ProxyWorker(Worker):
     """A worker that also logs malformed requests and detects disconnects."""
 
+    requests: DisconnectMonitor
+
     def start_application(self) -> Application:
         assert isinstance(self.app, ProxyServer)
-        application, self._log, self._monitor = self.app.make_app(self.age)
-        self.requests = self._monitor
+        startup = self.app.startup
+        self._log, self.requests = self.app.request_log(self.age), DisconnectMonitor()
+        application = App(startup.settings, table(startup.routes), self._log, self.requests)
         self._upstream = application.upstream
         return application
 
     def refused(self, error: RefusedError) -> None:
         record = RequestRecord({"REQUEST_METHOD": "-"}, INVALID, None, self._log)
-        record.proxy_responded(error.status_code)
+        record.status_code = error.status_code
         record.finish()
 
     def check_clients(self) -> None:
-        self._monitor.check()
+        self.requests.check()
 
     def every_second(self) -> None:
         self._log.heartbeat()

@@ -32,7 +32,7 @@ class PassThrough:
 
     def __init__(self, target: str, body: RequestBody) -> None:
         self.target = target
-        self.body = body if body.has_body else None
+        self.body = body if body.framing else None
         self._framing = body.framing
 
     def request_fields(self, received: Fields) -> Fields:

@@ -4,7 +4,6 @@ import json
 import logging
 import traceback
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from exporter.config.receive import ReceiveConfig
 from exporter.receive.body import SharedMemory, read_body, received
@@ -16,9 +15,10 @@ from exporter.wsgi.responses import (
     CLOSE_CONNECTION,
     HEALTH_PATH,
     Environ,
+    Field,
     StartResponse,
-    body_pieces,
     has_unread_body,
+    respond,
     respond_healthy,
 )
 from parsers.tracing import Reading, TooManyItems, UnreadableBody, read_langfuse, read_otlp
@@ -43,11 +43,8 @@ _PROJECTS = {
 }
 
 
-class _Response(NamedTuple):
-    status: str
-    content_type: str
-    body: bytes
-    fields: tuple[tuple[str, str], ...] = ()
+#: Status, content type, body, and further header fields.
+_Response = tuple[str, str, bytes, *tuple[Field, ...]]
 
 
 class App:
@@ -56,7 +53,7 @@ class App:
     def __init__(self, settings: ReceiveConfig, log: FactLog, requests: OpenRequests, token: Token | None) -> None:
         self._native, self._log, self._requests, self._token = settings.native, log, requests, token
         self._memory = SharedMemory()
-        self._doors: dict[str, tuple[str, Callable[[Environ], _Response], str]] = {
+        self._endpoints: dict[str, tuple[str, Callable[[Environ], _Response], str]] = {
             "/v1/traces": ("POST", self._traces, _RETRY_OTLP),
             "/v1/metrics": ("POST", self._ignored, _RETRY_OTLP),
             "/v1/logs": ("POST", self._ignored, _RETRY_OTLP),
@@ -80,9 +77,7 @@ class App:
             raise abort_error() from None
         finally:
             self._requests.remove(client)
-        fields = [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
-        start_response(response.status, [*fields, *response.fields])
-        return body_pieces(environ, response.body)
+        return respond(environ, start_response, *response)
 
     def _respond(self, environ: Environ, path: str) -> _Response:
         """Raises RefusedError and ClientDisconnected."""
@@ -91,11 +86,11 @@ class App:
         except RefusedError as error:
             error.close = has_unread_body(environ)
             raise
-        return self._doors[path][1](environ)
+        return self._endpoints[path][1](environ)
 
     def _check(self, environ: Environ, path: str) -> None:
         """Raises RefusedError if the request is refused before its body is read."""
-        if path not in self._doors and path != HEALTH_PATH:
+        if path not in self._endpoints and path != HEALTH_PATH:
             raise RefusedError(404, "the receiver has no such path")
         if environ["REQUEST_METHOD"] != self._method(path):
             raise RefusedError(405, f"expected {self._method(path)}")
@@ -105,7 +100,7 @@ class App:
             raise RefusedError(503, "too many open requests")
 
     def _method(self, path: str) -> str:
-        return "GET" if path == HEALTH_PATH else self._doors[path][0]
+        return "GET" if path == HEALTH_PATH else self._endpoints[path][0]
 
     def _traces(self, environ: Environ) -> _Response:
         content_type = _content_type(environ, _PROTOBUF, _JSON)
@@ -118,7 +113,7 @@ class App:
         body = read_body(environ, self._memory)
         reading = self._write(lambda: read_langfuse(body))
         successes = [{"id": event_id, "status": 201} for event_id in reading.event_ids]
-        return _Response("207 Multi-Status", _JSON, json.dumps({"successes": successes, "errors": []}).encode())
+        return "207 Multi-Status", _JSON, json.dumps({"successes": successes, "errors": []}).encode()
 
     def _ignored(self, environ: Environ) -> _Response:
         content_type = _content_type(environ, _PROTOBUF, _JSON)
@@ -128,7 +123,7 @@ class App:
         return _success(content_type)
 
     def _projects(self, environ: Environ) -> _Response:
-        return _Response("200 OK", _JSON, json.dumps(_PROJECTS).encode())
+        return "200 OK", _JSON, json.dumps(_PROJECTS).encode()
 
     def _write(self, read: Callable[[], Reading]) -> Reading:
         try:
@@ -151,16 +146,16 @@ class App:
     def _refusal(self, environ: Environ, path: str, error: RefusedError) -> _Response:
         if error.status_code in (400, 401, 413, 415):
             self._log.count("rejected", {"none": 1})
-        fields: list[tuple[str, str]] = []
+        fields: list[Field] = []
         if error.status_code == 401:
             fields = [("WWW-Authenticate", "Bearer")]
         elif error.status_code == 405:
             fields = [("Allow", self._method(path))]
         elif error.status_code == 503:
-            fields = [("Retry-After", self._doors[path][2])]
+            fields = [("Retry-After", self._endpoints[path][2])]
         if _media_type(environ) == _PROTOBUF:
-            return _Response(error.status, _PROTOBUF, _protobuf_status(str(error)), tuple(fields))
-        return _Response(error.status, _JSON, error.body(), tuple(fields))
+            return error.status, _PROTOBUF, _protobuf_status(str(error)), *fields
+        return error.status, _JSON, error.body(), *fields
 
 
 def _media_type(environ: Environ) -> str:
@@ -177,7 +172,7 @@ def _content_type(environ: Environ, *expected: str) -> str:
 
 def _success(content_type: str) -> _Response:
     """An ExportTraceServiceResponse (or that of metrics or logs) without partial success."""
-    return _Response("200 OK", content_type, b"{}" if content_type == _JSON else b"")
+    return "200 OK", content_type, b"{}" if content_type == _JSON else b""
 
 
 def _protobuf_status(message: str) -> bytes:

@@ -8,6 +8,7 @@ import gevent
 
 from exporter.wsgi.body import RequestBody
 from exporter.wsgi.errors import ClientDisconnected, RefusedError
+from exporter.wsgi.inflater import ENCODINGS, Inflater
 from exporter.wsgi.responses import Environ
 from exporter.wsgi.yield_cpu import yield_cpu
 
@@ -16,10 +17,8 @@ MAX_BYTES = 64 << 20
 #: A client that sends nothing for so long, or is not done after so long, loses its connection.
 _MAX_SILENCE_SECONDS = 10.0
 _MAX_SECONDS = 60.0
-_PIECE_BYTES = 65536
 #: What each request may hold of its body although the shared memory is full.
 _OWN_BYTES = 256 << 10
-_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # zlib.decompressobj
 
 
 class SharedMemory:
@@ -41,12 +40,12 @@ class SharedMemory:
 def read_body(environ: Environ, memory: SharedMemory) -> bytes:
     """The whole body, inflated. Raises RefusedError (400, 413, 415, 503) and ClientDisconnected."""
     encoding = str(environ.get("HTTP_CONTENT_ENCODING", "")).strip().lower()
-    if encoding not in ("", "identity", *_WINDOW_BITS):
+    if encoding not in ("", "identity", *ENCODINGS):
         message = "the content encoding is not supported, expected gzip, deflate or none"
         raise RefusedError(415, message, close=True)
     pieces: Iterator[bytes] = received(environ)
-    if encoding in _WINDOW_BITS:
-        pieces = _inflated(pieces, _WINDOW_BITS[encoding])
+    if encoding in ENCODINGS:
+        pieces = _inflated(pieces)
     buffer, size, taken = io.BytesIO(), 0, 0
     try:
         for piece in pieces:
@@ -77,21 +76,17 @@ def received(environ: Environ) -> Iterator[bytes]:
             yield piece
 
 
-def _inflated(pieces: Iterator[bytes], window_bits: int) -> Iterator[bytes]:
-    """Raises RefusedError (400) if the stream is damaged or not complete."""
-    stream = zlib.decompressobj(window_bits)
+def _inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Raises RefusedError (400) if the body is damaged or not complete."""
+    inflater = Inflater()
     try:
         for packed in pieces:
-            rest = packed
-            while rest:
-                if stream.eof:  # a gzip file may have several members (RFC 1952 §2.2)
-                    stream = zlib.decompressobj(window_bits)
-                yield stream.decompress(rest, _PIECE_BYTES)
-                rest = stream.unused_data if stream.eof else stream.unconsumed_tail
+            for inflated in inflater.feed(packed):
+                yield inflated
                 yield_cpu()
     except zlib.error:
         raise _damaged() from None
-    if not stream.eof:
+    if not inflater.is_complete:
         raise _damaged()
 
 

@@ -5,7 +5,6 @@ import logging
 import gevent
 from msgspec import Struct
 
-from exporter.config.log_file import Rotation
 from exporter.config.receive import ReceiveConfig
 from exporter.process.memory_limit import limit_growth
 from exporter.receive.app import App
@@ -45,7 +44,7 @@ class ReceiveWorker(Worker):
     def start_application(self) -> Application:
         assert isinstance(self.app, ReceiveServer)
         settings = self.app.settings
-        file = LogFile(settings.log, Rotation(settings.log_max_bytes, settings.log_backups), is_exclusive=True)
+        file = LogFile(settings.log, settings.log_max_bytes, settings.log_backups, is_exclusive=True)
         self._lock(file)
         limit_growth(_MEMORY_BYTES)
         self._facts, self.requests = FactLog(file), OpenRequests()

@@ -40,7 +40,7 @@ class Notes(Listener):
     def opened(self, log: Opened) -> None:
         self.times.setdefault(log.source, EventTimes()).begin(log.parser, log.sample)
         if log.detected is not None:
-            given = advice_of(log.parser, log.sample, log.batch)
+            given = advice_of(log.parser, log.batch, log.sample)
             self._advice |= dict.fromkeys((str(log.detected), each) for each in given)
             self._known |= record_types(log.batch.records)
         newest, at = _newest(log)

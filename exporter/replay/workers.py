@@ -16,6 +16,7 @@ from exporter.replay.errors import WorkersError
 from exporter.replay.feed import BLOCK
 from exporter.replay.inputs import Input
 from exporter.replay.pieces import Piece, Plan, Result, parse_piece, version
+from parsers.parser import ask
 
 #: How many pieces per processor are parsed, or wait for earlier ones. It bounds the memory for results.
 _AHEAD = 3
@@ -52,7 +53,7 @@ class Workers:
 
     def located(self, plan: Plan, log: Input) -> Plan:
         """The plan with what a worker opens: a local file, which may be renamed, or a version of an object."""
-        plan.parser.prepare()  # once, so that the processes share the memory
+        ask(plan.parser, "prepare")  # once, so that the processes share the memory
         if log.descriptor is None:
             return structs.replace(plan, version=version(plan.file))
         return structs.replace(plan, file=f"/proc/{os.getpid()}/fd/{log.descriptor}")

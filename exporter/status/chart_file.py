@@ -26,19 +26,17 @@ _Points = Mapping[str, Sequence[Point]]
 
 
 def save(folder: Path, points: _Points) -> None:
-    """Replace the file. Times are stored on the wall clock, because the monotonic one begins anew with the machine."""
+    """Replace the file. Times are stored on the wall clock, because the monotonic one starts with the machine."""
     new, data = folder / f"{NAME}.new", msgspec.msgpack.encode(_shifted(points, time.time() - time.monotonic()))
     try:
         new.unlink(missing_ok=True)
-        try:
-            with open(new, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
-                file.write(data)
-            os.replace(new, folder / NAME)
-        except OSError:
-            with suppress(OSError):
-                new.unlink(missing_ok=True)  # on a full disk the state needs the space
-            raise
-    except OSError as error:  # only debug: the commit of the state already reports a folder that cannot be written
+        with open(new, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(data)
+        os.replace(new, folder / NAME)
+    except OSError as error:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)  # on a full disk the state needs the space
+        # Only debug: the commit of the state already reports a folder that cannot be written.
         _log.debug("the charts are not saved: %s", error)
 
 
@@ -51,7 +49,7 @@ def load(folder: Path) -> dict[str, list[Point]]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        _log.warning("the charts of the status page begin anew: %s: %s", folder / NAME, error)
+        _log.warning("the charts of the status page start empty: %s: %s", folder / NAME, error)
         return {}
     now = time.monotonic()
     oldest, found = now - max(RANGES.values()), _shifted(stored, now - time.time())

@@ -95,8 +95,7 @@ class FailureBuffer:
         samples = {type(record): record for record in batch.records}
         with self._lock:
             self._samples.setdefault(window.source, {}).update(samples)
-        for reason, line in batch.examples.items():
-            with self._lock:
+            for reason, line in batch.examples.items():
                 self._unparsed[window.source, reason] = UnparsedLine(now, window.source, reason, redact(line))
         searched_at, pause = self._searched.get(window.source, (0.0, 0.0))
         age = now - searched_at  # negative after the clock was set back

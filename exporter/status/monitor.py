@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,12 @@ from exporter.status.days import day_rows, today_row
 from exporter.status.failures import FailureBuffer, ObservedLedger
 from exporter.status.history import History
 from exporter.status.places import failure_row
-from exporter.status.rows import SourceState, Status, budget_rows, model_rows, source_rows
+from exporter.status.rows import Status, budget_rows, model_rows, source_rows
 from exporter.status.traffic import recent, route_rows, traffic_rows
 from exporter.tail.source import LedgerPort, Source
 from exporter.tail.source_config import SourceConfig
 from parsers.advice import record_types
-from parsers.batch import Batch
-from parsers.parser import Parser, advice_of
+from parsers.parser import advice_of
 
 #: Seconds between two writes of the charts. An exporter that is killed loses at most the points of this time.
 _SAVE_INTERVAL = 300.0
@@ -106,7 +105,7 @@ class StatusMonitor:
             reload_problems=lifecycle.reload_problems,
             loaded_at=lifecycle.loaded_at,
             chart_range=chart_range,
-            sources=source_rows(self._source_states(config), snapshot, points, self._failures),
+            sources=source_rows(self._sources, config, self._missing(config), snapshot, points, self._failures),
             span=period.span,
             routes=route_rows(period),
             traffic=traffic_rows(period),
@@ -118,23 +117,16 @@ class StatusMonitor:
             verdicts=tuple(alerts.evaluate(alerts.available_metrics(snapshot, config, self._failures.sample))),
         )
 
-    def _source_states(self, config: Config) -> list[SourceState]:
-        configs = {each.name: each for each in config.sources}
-        samples = {name: self._failures.sample(name) for name in configs}
+    def _missing(self, config: Config) -> dict[str, tuple[str, ...]]:
+        """What neither a source nor another one contains, by the name of the source."""
+        samples = {source.name: self._failures.sample(source.name) for source in config.sources}
         known = {each for sample in samples.values() for each in record_types(sample.records)}
-        return [
-            SourceState(
-                source.name,
-                configs[source.name].paths,
-                source.up,
-                source.files,
-                source.lag,
-                dict(source.errors),
-                _advice(configs[source.name].parser, samples[source.name], known),
+        return {
+            source.name: tuple(
+                each.sentence for each in advice_of(source.parser, samples[source.name], b"") if each.is_needed(known)
             )
-            for source in self._sources
-            if source.name in configs
-        ]
+            for source in config.sources
+        }
 
     def _progress(self) -> tuple[int, int]:
         """Of the bytes that existed at the start, how many are read, and how many there were."""
@@ -156,8 +148,3 @@ class StatusMonitor:
     def _save(self) -> None:
         if self._folder is not None:
             chart_file.save(self._folder, self._history.all_points())
-
-
-def _advice(parser: Parser, sample: Batch, known: Collection[type]) -> tuple[str, ...]:
-    """What neither this source nor another one contains. `known` are the types of the records of all sources."""
-    return tuple(each.sentence for each in advice_of(parser, b"", sample) if each.is_needed(known))

@@ -3,12 +3,12 @@
 The limits are those of the shipped alerts (rules/thresholds.yml); a test compares them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Literal
 
 from msgspec import Struct
 
-from exporter.messages import some
+from exporter.messages import counted, some
 from exporter.status import humanize
 from exporter.status.rows import BudgetRow, SourceRow, Status
 from exporter.status.traffic import TrafficRow
@@ -48,7 +48,9 @@ def overview(status: Status) -> Overview:
     found = [*_exporter(status), *_sources(status), *_traffic(status), *_budgets(status), *_unparsed(status)]
     bad = [finding for finding in found if finding.level == "bad"]
     warnings = [finding for finding in found if finding.level == "waiting"]
-    headline = ", ".join(_counted(found, name) for found, name in ((bad, "problem"), (warnings, "warning")) if found)
+    headline = ", ".join(
+        counted(len(found), name) for found, name in ((bad, "problem"), (warnings, "warning")) if found
+    )
     if bad:
         return Overview("bad", headline, (*bad, *warnings))
     if not status.ready:
@@ -94,10 +96,6 @@ def is_overspent(row: BudgetRow) -> bool:
     return row.spent > row.limit
 
 
-def _counted(findings: Sequence[Finding], name: str) -> str:
-    return f"1 {name}" if len(findings) == 1 else f"{len(findings)} {name}s"
-
-
 def _exporter(status: Status) -> Iterator[Finding]:
     if not status.ready:
         done, known = map(humanize.size, status.progress)
@@ -113,18 +111,18 @@ def _exporter(status: Status) -> Iterator[Finding]:
 
 
 def _sources(status: Status) -> Iterator[Finding]:
-    down = [row for row in status.sources if not row.state.up]
+    down = [row for row in status.sources if not row.up]
     if not status.sources:
         yield Finding("waiting", "The configuration has no source, so nothing is read.", "sources")
     elif len(down) == 1:
-        yield Finding("bad", f"Source {down[0].state.name} is down{_why(down[0])}.", "sources")
+        yield Finding("bad", f"Source {down[0].name} is down{_why(down[0])}.", "sources")
     elif down:
-        names = some([row.state.name for row in down], _MAX_NAMES)
+        names = some([row.name for row in down], _MAX_NAMES)
         yield Finding("bad", f"{len(down)} of {len(status.sources)} sources are down: {names}.", "sources")
 
 
 def _why(row: SourceRow) -> str:
-    reasons = ", ".join(row.state.errors)
+    reasons = ", ".join(row.errors)
     return f" ({reasons})" if reasons else ""
 
 
@@ -163,7 +161,7 @@ def _unparsed(status: Status) -> Iterator[Finding]:
         lines, unparsed = row.totals.lines, row.totals.unparsed
         if lines >= MINIMUM_LINES and unparsed > UNPARSED_RATIO * lines:
             share = humanize.share(unparsed, lines)
-            sentence = f"{share} of the lines of source {row.state.name} do not match its format."
+            sentence = f"{share} of the lines of source {row.name} do not match its format."
             yield Finding("waiting", sentence, "unparsed-lines")
 
 

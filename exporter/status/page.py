@@ -99,8 +99,8 @@ def _missing(status: Status) -> dict[str, list[str]]:
     """What the logs of the sources do not contain: each sentence with the names of the sources."""
     names: dict[str, list[str]] = {}
     for row in status.sources:
-        for sentence in row.state.missing:
-            names.setdefault(sentence, []).append(row.state.name)
+        for sentence in row.missing:
+            names.setdefault(sentence, []).append(row.name)
     return names
 
 

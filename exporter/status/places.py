@@ -8,10 +8,11 @@ import os
 import shlex
 from hashlib import blake2b
 from itertools import islice
-from stat import S_ISREG
+from pathlib import Path
 
 from msgspec import Struct
 
+from exporter.process.special_files import refuse_special
 from exporter.status.failures import FailureEntry
 
 #: The rotated files of a log that are tried. They are in the folder of the log, and their names begin with its name.
@@ -76,16 +77,11 @@ def _rotated(path: str) -> list[str]:
 def _has_line(path: str, failure: FailureEntry) -> bool:
     """Whether a file has the line. A packed file is not unpacked for this: it is known by its inode."""
     try:
-        # A pipe must not be opened: that would wait for its writer.
-        if not S_ISREG(os.stat(path).st_mode):
-            return False
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
+        refuse_special(Path(path))
+        with open(path, "rb", buffering=0) as file:
+            found = os.fstat(file.fileno())
             if failure.is_packed:
-                found = os.fstat(descriptor)
                 return (found.st_dev, found.st_ino) == failure.identity
-            return failure.line.matches(os.pread(descriptor, failure.line.length, failure.offset))
-        finally:
-            os.close(descriptor)
+            return failure.line.matches(os.pread(file.fileno(), failure.line.length, failure.offset))
     except OSError:
         return False

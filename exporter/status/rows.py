@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -17,13 +18,17 @@ from exporter.status.history import Point, Totals, rates, totals_by_source
 from exporter.status.places import FailureRow
 from exporter.status.traffic import RouteRow, TrafficRow
 
+if TYPE_CHECKING:
+    from exporter.tail.source import Source
+
 _MAX_MODELS = 20
 
 
-class SourceState(Struct, frozen=True):
-    """The state of a source that the ledger does not have. `missing` holds sentences on what its log does not contain.
+class SourceRow(Struct, frozen=True):
+    """A source. `lines_rate` is per second, `last_line_at` in seconds since the epoch.
 
-    `errors` counts the errors of reading its files, by reason.
+    `errors` counts the errors of reading its files, by reason. `missing` holds sentences on what its log does not
+    contain. `charts` has the result of `rates` for each field of `Totals` that is drawn.
     """
 
     name: str
@@ -33,15 +38,6 @@ class SourceState(Struct, frozen=True):
     lag_bytes: int
     errors: Mapping[str, int]
     missing: tuple[str, ...]
-
-
-class SourceRow(Struct, frozen=True):
-    """A source. `lines_rate` is per second, `last_line_at` in seconds since the epoch.
-
-    `charts` has the result of `rates` for each field of `Totals` that is drawn.
-    """
-
-    state: SourceState
     totals: Totals
     lines_rate: float
     last_line_at: float | None
@@ -102,20 +98,33 @@ class Status(Struct, frozen=True):
 
 
 def source_rows(
-    states: Iterable[SourceState], snapshot: Snapshot, points: Sequence[Point], buffer: FailureBuffer
+    sources: Iterable["Source"],
+    config: Config,
+    missing: Mapping[str, tuple[str, ...]],
+    snapshot: Snapshot,
+    points: Sequence[Point],
+    buffer: FailureBuffer,
 ) -> tuple[SourceRow, ...]:
-    """One row per state, in the same order."""
+    """One row per running source that is configured. `missing` is by the name of the source."""
     unparsed, totals = buffer.unparsed(), totals_by_source(snapshot)
+    paths = {each.name: each.paths for each in config.sources}
     rows = []
-    for state in states:
-        charts = {name: rates(points, state.name, name) for name in ("lines", "requests", "failed")}
+    for source in (source for source in sources if source.name in paths):
+        name = source.name
+        charts = {drawn: rates(points, name, drawn) for drawn in ("lines", "requests", "failed")}
         rows.append(
             SourceRow(
-                state,
-                totals.get(state.name, Totals()),
+                name,
+                paths[name],
+                source.up,
+                source.files,
+                source.lag,
+                dict(source.errors),
+                missing[name],
+                totals.get(name, Totals()),
                 charts["lines"][-1][1] if charts["lines"] else 0.0,
-                snapshot.last_at.get(state.name),
-                tuple(line for line in unparsed if line.source == state.name),
+                snapshot.last_at.get(name),
+                tuple(line for line in unparsed if line.source == name),
                 charts,
             )
         )

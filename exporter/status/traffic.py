@@ -64,15 +64,15 @@ def recent(snapshot: Snapshot, at: float, history: History) -> Period:
     oldest = history.oldest_snapshot()
     if oldest is not None and at > oldest[0]:
         period = Period(snapshot, oldest[1], at - oldest[0])
-        if _counts_by_route(period, c.REQUESTS, 2):
+        if _counts_by_route(period, c.REQUESTS):
             return period
     return Period(snapshot, None, 0.0)
 
 
 def route_rows(period: Period) -> tuple[RouteRow, ...]:
     """The routes with the most requests in the period, the most frequent one first."""
-    requests = _counts_by_route(period, c.REQUESTS, 2)
-    failed = _counts_by_route(period, c.FAILED_REQUESTS, 1)
+    requests = _counts_by_route(period, c.REQUESTS)
+    failed = _counts_by_route(period, c.FAILED_REQUESTS)
     durations = _buckets_by_route(period, c.REQUEST_DURATION)
     handler_times = _buckets_by_route(period, c.HANDLER_DURATION)
     rows = []
@@ -88,7 +88,7 @@ def route_rows(period: Period) -> tuple[RouteRow, ...]:
 def traffic_rows(period: Period) -> tuple[TrafficRow, ...]:
     """The sources with requests to Dify in the period, the one with the most requests first."""
     requests: Counter[str] = Counter()
-    for (source, route), count in _counts_by_route(period, c.REQUESTS, 2).items():
+    for (source, route), count in _counts_by_route(period, c.REQUESTS).items():
         requests[source] += count if is_served(route) else 0
     reasons: dict[str, Counter[str]] = {}
     for (source, route, reason), count in _increases(period, c.FAILED_REQUESTS, lambda labels: labels).items():
@@ -130,9 +130,10 @@ def _increases(
     return increases
 
 
-def _counts_by_route(period: Period, metric: c.Metric, route_index: int) -> Counter[tuple[str, ...]]:
-    """The increase of a counter by source and route. `route_index` is the index of the route label."""
-    return _increases(period, metric, lambda labels: (labels[0], labels[route_index]))
+def _counts_by_route(period: Period, metric: c.Metric) -> Counter[tuple[str, ...]]:
+    """The increase of a counter by source and route."""
+    route = metric.labels.index("route")
+    return _increases(period, metric, lambda labels: (labels[0], labels[route]))
 
 
 def _buckets_by_route(period: Period, metric: c.Metric) -> dict[tuple[str, ...], dict[int, int]]:

@@ -10,16 +10,16 @@ bcrypt is slow on purpose, so an attacker could use it to overload the exporter.
 """
 
 import asyncio
-import binascii
 import hashlib
 import hmac
 import os
-from base64 import b64decode
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import bcrypt
+
+from exporter.credentials import basic_credentials
 
 _MAX_PASSWORD_BYTES = 72  # bcrypt ignores all further bytes
 _CACHE_SIZE = 128
@@ -53,10 +53,9 @@ class Authenticator:
         """
         if not self._hashes:
             return True
-        credentials = _credentials(authorization)
-        if credentials is None:
+        user, password = basic_credentials(authorization) or (b"", b"")
+        if not user or len(password) > _MAX_PASSWORD_BYTES or b"\0" in password:
             return False
-        user, password = credentials
         # The digest is keyed, so that the cache does not help to guess a password.
         digest = hmac.digest(self._secret, b"%d:%b:%b" % (len(user), user, password), hashlib.sha256)
         if digest in self._accepted or digest in self._rejected:
@@ -88,14 +87,3 @@ class Authenticator:
         while len(cache) > _CACHE_SIZE:
             del cache[next(iter(cache))]
         return is_right
-
-
-def _credentials(authorization: bytes) -> tuple[bytes, bytes] | None:
-    scheme, _, token = authorization.partition(b" ")
-    if scheme.lower() != b"basic":
-        return None
-    try:
-        user, colon, password = b64decode(token.strip(), validate=True).partition(b":")
-    except (binascii.Error, ValueError):
-        return None
-    return (user, password) if colon and len(password) <= _MAX_PASSWORD_BYTES and b"\0" not in password else None

@@ -15,6 +15,7 @@ from msgspec import structs
 
 from exporter.config.address import is_loopback
 from exporter.config.web import WebConfig
+from exporter.metrics.exposition import ScrapeOptions
 from exporter.status.history import RANGES
 from exporter.status.page import POLICY, page
 from exporter.status.rows import Status
@@ -45,8 +46,8 @@ class Backend(Protocol):
     def ready(self) -> bool:
         """Whether the first pass is done. Before that /metrics returns 503."""
 
-    def metrics(self, content_type: str, created: bool, names: frozenset[str]) -> bytes:
-        """The exposition text. If `names` is not empty, only these metrics or samples."""
+    def metrics(self, options: ScrapeOptions) -> bytes:
+        """The exposition text."""
 
     def health(self) -> Mapping[str, Any]:
         """The state of each source, for /health."""
@@ -113,7 +114,8 @@ class Pages:
         if page is _reload and not self._may_reload(request):
             return text(HTTPStatus.FORBIDDEN, "Reload from this machine, as a user of web_config, or with SIGHUP.")
         if page is _healthy:
-            return _healthy(None)  # this page uses no thread, so it shows that the listener itself works
+            # This page uses no thread, so it shows that the listener itself works.
+            return _healthy(PageRequest(self._backend, request, {}))
         return await self._shared_response(page, request)
 
     def _may_reload(self, request: HttpRequest) -> bool:
@@ -195,7 +197,8 @@ def _metrics(request: PageRequest) -> Response:
         return _ready(request)
     content_type = select_content_type(request.http.header("accept"))
     created, names = request.query.get("created") == ["true"], frozenset(request.query.get("name[]", ()))
-    return Response(HTTPStatus.OK, request.backend.metrics(content_type, created, names), content_type)
+    options = ScrapeOptions(content_type, created, names)
+    return Response(HTTPStatus.OK, request.backend.metrics(options), content_type)
 
 
 def _elsewhere(request: HttpRequest) -> Response:
@@ -208,8 +211,7 @@ def _elsewhere(request: HttpRequest) -> Response:
     return text(HTTPStatus.PERMANENT_REDIRECT, f"Use {page_path}.", location=location)
 
 
-def _healthy(request: PageRequest | None) -> Response:
-    del request
+def _healthy(_: PageRequest) -> Response:
     return text(HTTPStatus.OK, "Healthy.")
 
 

@@ -1,54 +1,27 @@
 """The TLS context of the listener. It is reloaded when the certificate files change."""
 
-import logging
-import os
 import ssl
+from functools import partial
 from typing import Any
 
 from exporter.config.tls import TlsConfig, tls_context
-
-_log = logging.getLogger(__name__)
+from exporter.process.reloaded import Reloaded
 
 
 class Certificates:
-    """Provides the TLS context for each new connection.
-
-    A change of the inode, size or modification time of the certificate, key or CA file causes a reload. If the new
-    files are invalid, the old context stays in use: an issuer writes certificate and key one after the other.
-    """
+    """Provides the TLS context for each new connection. A change of the certificate, key or CA file causes a reload."""
 
     def __init__(self, tls: TlsConfig) -> None:
         """Raises ValueError as `tls_context` does."""
-        self._tls = tls
-        self._versions = self._file_versions()
-        self._context = tls_context(tls)
+        self._allowed = tls.client_allowed_sans
+        files = tls.cert_file, tls.key_file, tls.client_ca_file
+        self._context = Reloaded("certificate", files, partial(tls_context, tls))
 
     def context(self) -> ssl.SSLContext:
         """The context for the next connection."""
-        versions = self._file_versions()
-        if versions != self._versions:
-            self._versions = versions
-            try:
-                self._context = tls_context(self._tls)
-            except ValueError as error:
-                _log.error("the changed certificate is not used: %s", error)
-            else:
-                _log.info("the changed certificate is in use")
-        return self._context
+        return self._context.current()
 
     def accepts(self, certificate: dict[str, Any] | None) -> bool:
         """Whether one of the names in a verified client certificate is allowed."""
-        allowed = self._tls.client_allowed_sans
-        return not allowed or any(name in allowed for _, name in (certificate or {}).get("subjectAltName", ()))
-
-    def _file_versions(self) -> list[tuple[int, int, int] | None]:
-        return [_file_version(f) for f in (self._tls.cert_file, self._tls.key_file, self._tls.client_ca_file)]
-
-
-def _file_version(file: str) -> tuple[int, int, int] | None:
-    """Inode, size and modification time; None if the file cannot be read."""
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+        names = [name for _, name in (certificate or {}).get("subjectAltName", ())]
+        return not self._allowed or not set(names).isdisjoint(self._allowed)

@@ -35,9 +35,8 @@ class RequestBody:
             self.framing = [("Content-Length", str(int(length)))]
         elif coding is not None:
             self.framing = [("Transfer-Encoding", "chunked")]
-        self.has_body = bool(self.framing)
         self.size = 0
-        self.is_complete = not self.has_body
+        self.is_complete = not self.framing
         self._length = None if length is None else int(length)
         self._input = environ["wsgi.input"]
 

@@ -10,8 +10,6 @@ import fcntl
 import os
 import stat
 
-from exporter.config.log_file import NO_ROTATION, Rotation
-
 #: O_NONBLOCK: a pipe without a reader loses lines, as a full disk does, but blocks no request.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -23,12 +21,13 @@ _LONGEST_LINE = 1 << 20
 class LogFile:
     """Opens its path at the first append, and again when the path leads to another file.
 
+    From `max_bytes` on the file is renamed to .1, and .1 to .2, up to `.backups`; with 0 it never is.
     If `is_exclusive`, the file is locked (flock) as long as it is open, and nothing is written to a file that another
     process has locked.
     """
 
-    def __init__(self, path: str, rotation: Rotation = NO_ROTATION, is_exclusive: bool = False) -> None:
-        self.path, self._rotation, self._is_exclusive = path, rotation, is_exclusive
+    def __init__(self, path: str, max_bytes: int = 0, backups: int = 5, *, is_exclusive: bool = False) -> None:
+        self.path, self._max_bytes, self._backups, self._is_exclusive = path, max_bytes, backups, is_exclusive
         self._descriptor = -1
 
     def append(self, lines: bytes) -> int:
@@ -91,10 +90,10 @@ class LogFile:
             return False
 
     def _is_full(self) -> bool:
-        if not self._rotation.max_bytes:
+        if not self._max_bytes:
             return False
         found = os.fstat(self._descriptor)
-        return stat.S_ISREG(found.st_mode) and found.st_size >= self._rotation.max_bytes
+        return stat.S_ISREG(found.st_mode) and found.st_size >= self._max_bytes
 
     def _rotate(self) -> bool:
         """Rename the file to .1. Returns False if it keeps its name: another process renames it, or nobody can."""
@@ -102,7 +101,7 @@ class LogFile:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if self._is_current():  # else another process has renamed it before it gave the lock back
                 path = os.path.realpath(self.path)
-                for number in range(self._rotation.backups - 1, 0, -1):
+                for number in range(self._backups - 1, 0, -1):
                     with contextlib.suppress(FileNotFoundError):
                         os.replace(f"{path}.{number}", f"{path}.{number + 1}")
                 os.replace(path, f"{path}.1")

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 Environ = dict[str, Any]
-StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+Field = tuple[str, str]
+StartResponse = Callable[[str, list[Field]], Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 #: No route of Dify begins with `/-/`, so this path hides none.
@@ -15,12 +16,14 @@ CLOSE_CONNECTION = "dify_exporter.close"
 
 def respond_healthy(environ: Environ, start_response: StartResponse) -> list[bytes]:
     """The response to a request for HEALTH_PATH: the process runs."""
-    start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "3")])
-    return body_pieces(environ, b"ok\n")
+    return respond(environ, start_response, "200 OK", "text/plain; charset=utf-8", b"ok\n")
 
 
-def body_pieces(environ: Environ, body: bytes) -> list[bytes]:
-    """The body of a response that the program itself makes. A response to HEAD has none."""
+def respond(
+    environ: Environ, start_response: StartResponse, status: str, content_type: str, body: bytes, *fields: Field
+) -> list[bytes]:
+    """A response that the program itself makes. A response to HEAD has no body."""
+    start_response(status, [("Content-Type", content_type), ("Content-Length", str(len(body))), *fields])
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 

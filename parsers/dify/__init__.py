@@ -96,10 +96,7 @@ class Dify(Parser, frozen=True):
             return frozenset(b.FAILURE_REASONS)
         return FAILURES | {"stream_error", "run_failed"} if b.Accepted in types else FAILURES
 
-    def advice(self, sample: b.Batch) -> tuple[Advice, ...]:
-        return advice.on(b"", sample.records)
-
-    def advice_on(self, log: bytes, sample: b.Batch) -> tuple[Advice, ...]:
+    def advice(self, sample: b.Batch, log: bytes = b"") -> tuple[Advice, ...]:
         return advice.on(log, sample.records)
 
 

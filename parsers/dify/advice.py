@@ -3,24 +3,11 @@
 import re
 from collections.abc import Iterable
 
+from parsers import batch as b
 from parsers.advice import Advice, record_types
-from parsers.batch import (
-    Active,
-    Closed,
-    Failure,
-    Opened,
-    ReceivedItems,
-    Record,
-    Request,
-    Run,
-    Task,
-    TaskReceived,
-    Usage,
-    UsageMissing,
-)
 
-_TOKENS = frozenset({Usage, UsageMissing})
-_WORK = frozenset({Run, Opened, Closed, Task, TaskReceived})
+_TOKENS = frozenset({b.Usage, b.UsageMissing})
+_WORK = frozenset({b.Run, b.Opened, b.Closed, b.Task, b.TaskReceived})
 
 #: A record of Celery's scheduler (celery/beat.py): in text, in JSON, and before worker_hijack_root_logger=False.
 _BEAT = re.compile(
@@ -45,7 +32,7 @@ _OF_PROXY = Advice("no tokens: no response through the proxy reported any; see d
 
 _NO_REQUESTS = Advice(
     "no requests: set ENABLE_REQUEST_LOGGING=true in the api's environment (since Dify 1.11; a worker has none)",
-    frozenset({Request}),
+    frozenset({b.Request}),
 )
 
 _NO_TOKENS = Advice(
@@ -61,20 +48,20 @@ _NO_RUNS = Advice(
 )
 
 
-def on(log: bytes, records: Iterable[Record]) -> tuple[Advice, ...]:
+def on(log: bytes, records: Iterable[b.Record]) -> tuple[Advice, ...]:
     """Return the advice on a log with these records. `log` is a part of its text; b"" if that is not known."""
     types = record_types(records)
-    if types <= {Failure} and _BEAT.search(log):
+    if types <= {b.Failure} and _BEAT.search(log):
         return (_OF_BEAT,)
-    if ReceivedItems in types:
-        return () if Usage in types else (_OF_RECEIVER,)
-    if Active in types:
-        if Request not in types:
+    if b.ReceivedItems in types:
+        return () if b.Usage in types else (_OF_RECEIVER,)
+    if b.Active in types:
+        if b.Request not in types:
             return (_IDLE_PROXY,)
         return () if types & _TOKENS else (_OF_PROXY,)
     found = () if types & _TOKENS else (_NO_TOKENS,)
     if types & _WORK or _WORKER.search(log):
         return found
-    if Request in types:
+    if b.Request in types:
         return (*found, _NO_RUNS)
     return (_NO_REQUESTS, *found, _NO_RUNS)

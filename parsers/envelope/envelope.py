@@ -74,11 +74,8 @@ class Envelope(Parser, frozen=True):
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
         return self.parser.failure_reasons(sample)
 
-    def advice(self, sample: Batch) -> tuple[Advice, ...]:
-        return self.parser.advice(sample)
-
-    def advice_on(self, log: bytes, sample: Batch) -> tuple[Advice, ...]:
-        return self.parser.advice_on(log, sample)
+    def advice(self, sample: Batch, log: bytes = b"") -> tuple[Advice, ...]:
+        return self.parser.advice(sample, log)
 
     def _parse(self, window: bytes, limits: WindowLimits) -> Batch:
         whole = len(window) if limits.final else window.rfind(b"\n") + 1

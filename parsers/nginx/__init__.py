@@ -116,7 +116,7 @@ class Nginx(Parser, frozen=True):
         has_status = self._access is not None and roles.STATUS in self._access.roles.columns
         return FAILURES if has_status else frozenset()
 
-    def advice(self, sample: Batch) -> tuple[Advice, ...]:
+    def advice(self, sample: Batch, log: bytes = b"") -> tuple[Advice, ...]:
         if self._access is None:
             return ()
         sentences = advice.sentences(*log_format.pieces(self.format), self._access.roles.columns)

@@ -140,7 +140,7 @@ class PluginDaemon(Parser, frozen=True):
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
         return frozenset()
 
-    def advice(self, sample: Batch) -> tuple[Advice, ...]:
+    def advice(self, sample: Batch, log: bytes = b"") -> tuple[Advice, ...]:
         return (_ADVICE,)
 
     def _line(self, line: bytes) -> Outcome:

@@ -7,12 +7,10 @@ becomes one line, which is built from a list of allowed attributes. The parser `
 from parsers.tracing.langfuse import read_langfuse
 from parsers.tracing.line import Known, draft_of, heartbeat_line, is_draft, known_by, run_of_draft
 from parsers.tracing.otlp import read_otlp
-from parsers.tracing.reading import DIALECTS, MAX_ITEMS, OUTCOMES, Fact, Reading, TooManyItems, UnreadableBody
+from parsers.tracing.reading import MAX_ITEMS, Fact, Reading, TooManyItems, UnreadableBody
 
 __all__ = [
-    "DIALECTS",
     "MAX_ITEMS",
-    "OUTCOMES",
     "Fact",
     "Known",
     "Reading",

@@ -63,11 +63,18 @@ class Usage(Struct, frozen=True, gc=False):
     time_to_first_token: Any = None
 
 
-class _Output(Struct, frozen=True, gc=False):
+class Output(Struct, frozen=True, gc=False):
+    """The members of `output.value` of a node: the usage of one that calls a model, the ids of a start node."""
+
     usage: Any = None
     extractor_usage: Any = field(default=None, name="__usage")
     app_id: Any = field(default=None, name="sys.app_id")
     workflow_run_id: Any = field(default=None, name="sys.workflow_run_id")
+
+    @property
+    def model_usage(self) -> Usage:
+        usage = self.usage if isinstance(self.usage, dict) else self.extractor_usage
+        return usage_of(usage)
 
 
 class Model(Struct, frozen=True, gc=False):
@@ -77,15 +84,8 @@ class Model(Struct, frozen=True, gc=False):
     model_name: Any = None
 
 
-class Start(Struct, frozen=True, gc=False):
-    """The ids in `output.value` of a start node."""
-
-    app_id: Any = None
-    workflow_run_id: Any = None
-
-
 _read_metadata = lenient_json.reader(Metadata, LONGEST_REPAIRED)
-_read_output = lenient_json.reader(_Output, LONGEST_REPAIRED)
+_read_output = lenient_json.reader(Output, LONGEST_REPAIRED)
 _read_model = lenient_json.reader(Model, LONGEST_REPAIRED)
 
 T = TypeVar("T")
@@ -100,20 +100,13 @@ def model_in(text: object) -> Model:
     return _read(text, _read_model) or Model()
 
 
-def usage_in(text: object) -> Usage:
-    """Return the usage in the `output.value` of a node that calls a model."""
-    output = _read(text, _read_output) or _Output()
-    usage = output.usage if isinstance(output.usage, dict) else output.extractor_usage
-    return usage_of(usage) if isinstance(usage, dict) else Usage()
+def output_in(text: object) -> Output:
+    return _read(text, _read_output) or Output()
 
 
-def usage_of(members: dict[Any, Any]) -> Usage:
-    return Usage(*(members.get(name) for name in Usage.__struct_fields__))
-
-
-def start_in(text: object) -> Start:
-    output = _read(text, _read_output) or _Output()
-    return Start(output.app_id, output.workflow_run_id)
+def usage_of(members: object) -> Usage:
+    """Return the usage in a map; none for anything else."""
+    return Usage(*map(members.get, Usage.__struct_fields__)) if isinstance(members, dict) else Usage()
 
 
 def _read(text: object, read: Callable[[bytes], T | None]) -> T | None:

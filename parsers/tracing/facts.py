@@ -14,7 +14,6 @@ from parsers.tracing.line import (
     TOTAL_TOKENS,
     WORKFLOW,
     encode,
-    fact_of,
     run_alias,
     start_key,
     usage_key,
@@ -47,8 +46,10 @@ class ModelCall(NamedTuple):
     currency: Any = None
     first_token: Any = None
 
-    def attributes(self, is_required: bool) -> dict[str, Any]:
-        """Return the attributes of the line; none for a call without usage, unless it `is_required`."""
+    def attributes(self, owner: str, is_required: bool = False) -> dict[str, Any]:
+        """Return the attributes of the line of its owner (`node` or `message`); none for a call without usage, unless
+        it `is_required`.
+        """
         tokens, price = tuple(map(count_of, self.tokens)), price_of(self.price)
         has_price = price is not None and money(price) != 0
         if not (is_required or has_price or any(tokens)):
@@ -57,8 +58,8 @@ class ModelCall(NamedTuple):
             "gen_ai.provider.name": name_of(self.provider),
             "gen_ai.request.model": name_of(self.model),
             **dict(zip((INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS), tokens, strict=True)),
-            "price": price if has_price or any(tokens) else None,
-            "currency": self.currency if is_currency(self.currency) else None,
+            f"dify.{owner}.total_price": price if has_price or any(tokens) else None,
+            f"dify.{owner}.currency": self.currency if is_currency(self.currency) else None,
             "gen_ai.server.time_to_first_token": seconds_of(self.first_token),
         }
 
@@ -77,10 +78,15 @@ class Origin(NamedTuple):
     self_: str | None = None
     parent: str | None = None
 
-    def line(self, event: str, key: str, attributes: dict[str, Any]) -> bytes:
+    def fact(self, event: str, key: str, attributes: dict[str, Any], rest: Fact | None = None) -> Fact:
         head = {"dify.span.dialect": self.dialect, "dify.span.key": key, "dify.app_id": uuid_of(self.app_id)}
         spans = {"dify.span.self": self.self_, "dify.span.parent": self.parent}
-        return encode(event, self.at, {**head, **attributes, **spans}, self.trace_id, self.span_id)
+        line = encode(event, self.at, {**head, **attributes, **spans}, self.trace_id, self.span_id)
+        return Fact(key, self.dialect, line, rest)
+
+    def link(self, event: str) -> Fact:
+        """Return what a span says that has nothing else to say: its app, for the spans that ask for it."""
+        return self.fact(event, f"span:{self.self_}", {})
 
 
 def origin_of(span: Span, dialect: str, app_id: object) -> Origin:
@@ -117,8 +123,7 @@ def node_fact(node: Node, origin: Origin) -> Fact | None:
     node_type = node_type_of(node.node_type)
     is_container = node_type in CONTAINERS or node.is_container
     is_required = node_type == "llm" and node.status == "succeeded"
-    usage = {} if is_container else node.call.attributes(is_required)
-    usage = _renamed(usage, "dify.node.total_price", "dify.node.currency")
+    usage = {} if is_container else node.call.attributes("node", is_required)
     run = {
         "dify.node.type": node_type,
         "dify.node.status": node.status,
@@ -131,35 +136,17 @@ def node_fact(node: Node, origin: Origin) -> Fact | None:
         origin = origin._replace(parent=None)  # nothing of it needs an app
     rest = None
     if node.node_id and (attempt := usage_key(node.node_id, usage)) is not None:
-        rest = attempt, origin.line(NODE, attempt, usage)
+        rest = origin.fact(NODE, attempt, usage)
     elif node.node_id and origin.self_ is not None:
-        rest = _link(NODE, origin)
-    return fact_of(key, origin.dialect, origin.line(NODE, key, run | usage), rest)
+        rest = origin.link(NODE)
+    return origin.fact(NODE, key, run | usage, rest)
 
 
 def _start_fact(key: str, run: dict[str, Any], run_id: str, parent: str, origin: Origin) -> Fact:
     """The span of the run is the parent. Its two keys stay known, also where another door has sent the node before."""
-    start, name = start_key(parent), {RUN_ID: run_id}
-    rest = start, origin.line(NODE, start, name)
-    fact = fact_of(key, origin.dialect, origin.line(NODE, key, run | name), rest)
+    name = {RUN_ID: run_id}
+    fact = origin.fact(NODE, key, run | name, origin.fact(NODE, start_key(parent), name))
     return fact._replace(alias=run_alias(parent, run_id))
-
-
-def _renamed(usage: dict[str, Any], price: str, currency: str) -> dict[str, Any]:
-    names = {"price": price, "currency": currency}
-    return {names.get(name, name): value for name, value in usage.items()}
-
-
-def _link(event: str, origin: Origin) -> tuple[str, bytes]:
-    """Return key and line of a span that other spans ask for their app."""
-    key = f"span:{origin.self_}"
-    return key, origin.line(event, key, {})
-
-
-def link_fact(origin: Origin) -> Fact:
-    """A span without a fact of its own, between a node and the span that names their app."""
-    key, line = _link(NODE, origin)
-    return fact_of(key, origin.dialect, line)
 
 
 class Outcome(NamedTuple):
@@ -176,7 +163,7 @@ def workflow_fact(key: str, mode: str, outcome: Outcome, origin: Origin) -> Fact
     A run that waits for a person only names the app of its nodes, if they ask its span.
     """
     if outcome.status == _WAITING:
-        return link_fact(origin) if origin.self_ else None
+        return origin.link(NODE) if origin.self_ else None
     has_failed = kind_of_failure(outcome.status, outcome.error, "run_failed") is not None
     run = {
         "dify.app.mode": mode,
@@ -185,8 +172,7 @@ def workflow_fact(key: str, mode: str, outcome: Outcome, origin: Origin) -> Fact
         "dify.error.kind": "run_failed" if has_failed else None,
     }
     has_link = origin.self_ is not None and not key.startswith("span:")
-    line = origin.line(WORKFLOW, key, run)
-    fact = fact_of(key, origin.dialect, line, _link(WORKFLOW, origin) if has_link else None)
+    fact = origin.fact(WORKFLOW, key, run, origin.link(WORKFLOW) if has_link else None)
     return fact._replace(run_app=origin.app_id or "")
 
 
@@ -198,13 +184,10 @@ def message_fact(message_id: str, mode: object, outcome: Outcome, origin: Origin
         "dify.message.duration": seconds_of(outcome.seconds),
         "dify.error.kind": kind_of_failure(outcome.status, outcome.error, "run_failed"),
     }
-    key = f"message:{message_id}"
-    line = origin.line(MESSAGE, key, run | (_message_usage(call) if call else {}))
-    return Fact(key, origin.dialect, line, message_usage_fact(message_id, mode, call, origin) if call else None)
-
-
-def _message_usage(call: ModelCall) -> dict[str, Any]:
-    return _renamed(call.attributes(False), "dify.message.total_price", "dify.message.currency")
+    if call is None:
+        return origin.fact(MESSAGE, f"message:{message_id}", run)
+    rest = message_usage_fact(message_id, mode, call, origin)
+    return origin.fact(MESSAGE, f"message:{message_id}", run | call.attributes("message"), rest)
 
 
 def message_usage_fact(message_id: str, mode: object, call: ModelCall, origin: Origin) -> Fact | None:
@@ -212,12 +195,12 @@ def message_usage_fact(message_id: str, mode: object, call: ModelCall, origin: O
 
     The mode of its app says whether they are those of one call.
     """
-    usage = _message_usage(call)
+    usage = call.attributes("message")
     if not usage:
         return None
     key = f"message:{message_id}{LLM_SUFFIX}"
     known_mode = mode if isinstance(mode, str) and mode in RUN_KINDS else None
-    return fact_of(key, origin.dialect, origin.line(MESSAGE, key, {"dify.conversation.mode": known_mode, **usage}))
+    return origin.fact(MESSAGE, key, {"dify.conversation.mode": known_mode, **usage})
 
 
 def is_number(value: object) -> bool:

@@ -2,7 +2,7 @@
 
 `parsers.dify.receiver` reads them. The names are those of Dify's telemetry (`parsers.dify.telemetry`), and:
 
-* `dify.span.key`: the key of the fact; `dify.span.dialect`: one of DIALECTS.
+* `dify.span.key`: the key of the fact; `dify.span.dialect`: one of TRACING_DIALECTS.
 * `dify.span.self`: the span itself (trace id and span id), where other spans ask it for their app.
 * `dify.span.parent`: the parent span, where the app of the line is that of the parent.
 * `dify.workflow.run_id`: the run that the node starts. The parent is the span of that run.
@@ -74,10 +74,6 @@ def usage_key(node_id: str, attributes: Mapping[str, Any]) -> str | None:
     counts = [token_count(attributes.get(name)) for name in (INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS)]
     total = (counts[0] or 0) + (counts[1] or 0) or counts[2]
     return f"{_USAGE_KEY}{node_id}:{total}" if total else None
-
-
-def fact_of(key: str, dialect: str, line: bytes, rest: tuple[str, bytes] | None = None) -> Fact:
-    return Fact(key, dialect, line, Fact(rest[0], dialect, rest[1]) if rest else None)
 
 
 def start_key(span: str) -> str:
@@ -182,8 +178,8 @@ def known_by(line: bytes) -> Known:
 def heartbeat_line(items: Mapping[tuple[str, str], int], at: int) -> bytes:
     """Return the line `dify.receiver.heartbeat`, with its newline.
 
-    `items` counts the items since the heartbeat before, by dialect and outcome (DIALECTS, OUTCOMES); `at` is the time
-    in nanoseconds since the epoch.
+    `items` counts the items since the heartbeat before, by dialect and outcome (TRACING_DIALECTS, TRACING_OUTCOMES);
+    `at` is the time in nanoseconds since the epoch.
     """
     counts = [
         {"dialect": dialect, "outcome": outcome, "count": count}

@@ -7,7 +7,7 @@ its events. Each attempt of a node is a span of its own, with the same execution
 from parsers.batch import UNKNOWN
 from parsers.dify.labels import node_type_of
 from parsers.dify.receiver import FINISHED
-from parsers.tracing.content import Start, Usage, model_in, start_in, usage_in
+from parsers.tracing.content import Output, Usage, model_in, output_in
 from parsers.tracing.facts import (
     CONTAINERS,
     MODEL_NODES,
@@ -56,8 +56,8 @@ def item(span: Span) -> Item:
 def _node(span: Span) -> Item:
     attributes, node_type = span.attributes, node_type_of(span.attributes.get("node.type"))
     is_model = node_type in MODEL_NODES
-    usage = usage_in(attributes.get("output.value")) if is_model else Usage()
-    start = start_in(attributes.get("output.value")) if node_type in _STARTS else Start()
+    usage = output_in(attributes.get("output.value")).model_usage if is_model else Usage()
+    start = output_in(attributes.get("output.value")) if node_type in _STARTS else Output()
     own = tuple(attributes.get(f"gen_ai.usage.{name}_tokens") for name in ("input", "output", "total"))
     provider, model = attributes.get("gen_ai.provider.name"), attributes.get("gen_ai.request.model")
     if is_model and not model:

@@ -4,11 +4,13 @@ Legacy Phoenix has the app id on every span that counts. The others (core/ops/un
 whose app is that of the workflow span above them.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from parsers.batch import UNKNOWN
 from parsers.dify.labels import node_type_of
-from parsers.tracing.content import Metadata, Usage, metadata_of, model_in, usage_in, usage_of
+from parsers.tracing.content import Metadata, Usage, metadata_of, model_in, output_in, usage_of
 from parsers.tracing.facts import (
     CONTAINERS,
     MODEL_NODES,
@@ -18,14 +20,13 @@ from parsers.tracing.facts import (
     Outcome,
     first_known,
     is_number,
-    link_fact,
     message_fact,
     message_usage_fact,
     node_fact,
     origin_of,
     workflow_fact,
 )
-from parsers.tracing.line import LLM_SUFFIX, is_time
+from parsers.tracing.line import LLM_SUFFIX, NODE, is_time
 from parsers.tracing.outcome import status_of, status_of_span
 from parsers.tracing.reading import Ignored, Item, Rejected
 from parsers.tracing.span import Span
@@ -50,8 +51,6 @@ def item(span: Span) -> Item:
             return Rejected(dialect)
         metadata = Metadata()
     known = _Known(span, metadata, dialect)
-    if known.is_link:
-        return link_fact(known.origin) if is_time(span.end) else Rejected(dialect)
     read = known.reader()
     if read is None:
         return Ignored(dialect)
@@ -73,13 +72,13 @@ class _Known:
         self._node_type = _first(metadata.node_type, span.attributes.get("dify.node.type"))
         self._run_id = _first(metadata.workflow_run_id, span.attributes.get("dify.workflow.run_id"))
         self._is_unified = "dify.span.id" in span.attributes
-        self.origin = self._with_spans(origin_of(span, dialect, app_id))
+        self._origin = self._with_spans(origin_of(span, dialect, app_id))
 
     def _with_spans(self, origin: Origin) -> Origin:
         """Add the spans along which a node finds its app."""
         if not self._is_unified:
             return origin
-        is_asked = self.is_link or self._is_workflow or self._is_container
+        is_asked = self._is_link or self._is_workflow or self._is_container
         parent = None if origin.app_id else self._span.parent
         return origin._replace(self_=self._span.reference if is_asked else None, parent=parent)
 
@@ -97,7 +96,7 @@ class _Known:
         return self._attributes.get("openinference.span.kind") == "LLM" or self._span.name == "llm"
 
     @property
-    def is_link(self) -> bool:
+    def _is_link(self) -> bool:
         """Whether the span is a wrapper between an iteration and its nodes."""
         is_synthetic = any(self._attributes.get(f"dify.{name}.synthetic") is True for name in ("span", "wrapper"))
         is_wrapper = is_synthetic and not self._is_llm and not self._is_message and not self._node_type
@@ -115,8 +114,10 @@ class _Known:
         is_named = self._span.name.startswith("workflow") or self._attributes.get("dify.span.type") == "workflow"
         return self._entity == "workflow" or (self._entity is None and is_named)
 
-    def reader(self) -> Any:
+    def reader(self) -> Callable[[], Item | None] | None:
         """Return the function that makes the fact, None if there is none."""
+        if self._is_link:
+            return partial(self._origin.link, NODE)
         if self._node_id and (self._node_type or "dify.node.execution_id" in self._attributes):
             return self._node
         if self._is_workflow:
@@ -156,8 +157,7 @@ class _Known:
 
     def _call(self, usage: Usage) -> ModelCall:
         attributes, metadata = self._attributes, self._metadata
-        own = attributes.get("dify.usage")
-        reported = usage_of(own) if isinstance(own, dict) else Usage()
+        reported = usage_of(attributes.get("dify.usage"))
         provider = _first(
             attributes.get("gen_ai.provider.name"), attributes.get("llm.provider"),
             metadata.model_provider, metadata.ls_provider,
@@ -184,31 +184,31 @@ class _Known:
     def _node(self) -> Item | None:
         attributes = self._attributes
         is_model = node_type_of(self._node_type) in MODEL_NODES
-        call = self._call(usage_in(attributes.get("output.value")) if is_model else Usage())
+        call = self._call(output_in(attributes.get("output.value")).model_usage if is_model else Usage())
         if is_model and not call.model:
             named = model_in(attributes.get("input.value"))
             call = call._replace(provider=call.provider or named.model_provider, model=named.model_name)
         node_id = identifier_of(self._node_id)
         node = Node(node_id, self._node_type, self._status, self._span.seconds, call, self._error, self._is_container)
-        return node_fact(node, self.origin)
+        return node_fact(node, self._origin)
 
     def _workflow(self) -> Item | None:
         metadata, run_id = self._metadata, identifier_of(self._run_id)
         conversation = metadata.conversation_id or self._attributes.get("dify.conversation.id")
         mode = "advanced-chat" if conversation else "workflow"
         seconds = _first(metadata.workflow_run_elapsed_time, metadata.elapsed_time, self._span.seconds)
-        return workflow_fact(f"run:{run_id}", mode, self._outcome(seconds), self.origin) if run_id else None
+        return workflow_fact(f"run:{run_id}", mode, self._outcome(seconds), self._origin) if run_id else None
 
     def _message(self) -> Item | None:
         """The rewrite of Dify's tracing has the tokens here, and repeats them on the span `llm` (a copy)."""
         call = self._call(Usage()) if isinstance(self._attributes.get("dify.usage"), dict) else None
-        return message_fact(self._message_id or "", self._mode, self._outcome(self._span.seconds), self.origin, call)
+        return message_fact(self._message_id or "", self._mode, self._outcome(self._span.seconds), self._origin, call)
 
     def _message_usage(self) -> Item | None:
         call, first_token = self._call(Usage()), self._metadata.first_token
         if is_number(first_token):
             call = call._replace(first_token=first_token)
-        return message_usage_fact(self._message_id or "", self._mode, call, self.origin)
+        return message_usage_fact(self._message_id or "", self._mode, call, self._origin)
 
 
 def _first(*values: Any) -> Any:

@@ -4,13 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Optional
 
-from parsers.batch import TRACING_DIALECTS, TRACING_OUTCOMES
-
-#: The dialects of items. `none` is an item of no dialect, such as the span of an SQL statement.
-DIALECTS = TRACING_DIALECTS
-#: What became of an item: its line was written, it was known, it holds no fact, or its values could not be used.
-OUTCOMES = TRACING_OUTCOMES
-
 #: The largest number of items in one request.
 MAX_ITEMS = 10_000
 #: The largest depth of nested lists and maps in an attribute.
@@ -29,7 +22,7 @@ class Fact(NamedTuple):
     """An item with a fact.
 
     * `key`: identifies the fact across doors, workers and retries. A fact whose key is known is not written again.
-    * `dialect`: one of DIALECTS.
+    * `dialect`: one of TRACING_DIALECTS (parsers.batch).
     * `line`: a whole ASCII line of JSON with its newline.
     * `rest`: what must be written instead of `line` if `key` is known and the key of `rest` is not: the tokens of a
       further attempt of a node, or the app of a span that a retry sends under a new id. `line` contains `rest`.

@@ -11,7 +11,7 @@ from exporter.cli import main
 from exporter.ledger.exponential import ZERO_INDEX, quantile
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
-from exporter.metrics.exposition import PROTOBUF, render
+from exporter.metrics.exposition import PROTOBUF, ScrapeOptions, render
 from exporter.metrics.quantile import approximate
 from exporter.status.history import History
 from exporter.status.traffic import recent, route_rows
@@ -60,7 +60,9 @@ def test_the_page_and_protobuf_show_them(found: list[Book]) -> None:
     snapshot = ledger.snapshot(1e9)
     rows = route_rows(recent(snapshot, 60.0, history))
     shown = {row.route: row.p95 for row in rows}
-    [family] = [each for each in families(render(snapshot, {}, PROTOBUF)) if each.name == c.HANDLER_DURATION.name]
+    [family] = [
+        each for each in families(render(snapshot, {}, ScrapeOptions(PROTOBUF))) if each.name == c.HANDLER_DURATION.name
+    ]
     native = {pair.value: each.histogram for each in family.metric for pair in each.label if pair.name == "route"}
     for book in found:
         p95 = shown[book.route]

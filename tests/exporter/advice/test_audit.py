@@ -29,11 +29,12 @@ def line(model: str = "m", cost: str | None = None, currency: str | None = None)
 @pytest.fixture
 def findings(tmp_path: Path):
     def examine(config: str, **logs: str) -> list[tuple[str, bool]]:
-        for name, text in logs.items():
-            (tmp_path / f"{name}.log").write_text(text)
+        for name in logs:
             config += f'[[source]]\nname = "{name}"\npaths = ["{name}.log"]\nparser = "dify"\n'
         (tmp_path / "exporter.toml").write_text(config)
-        return [(finding.text, finding.problem) for finding in audit(load(tmp_path / "exporter.toml"))]
+        loaded = load(tmp_path / "exporter.toml")
+        records = {source.name: source.parser.parse(logs[source.name].encode()).records for source in loaded.sources}
+        return [(finding.text, finding.problem) for finding in audit(loaded, records)]
 
     return examine
 

@@ -61,11 +61,11 @@ REFUSED = {
     ),
     "empty path": (
         SOURCE.replace("access.log", ""),
-        "[[source]] \"nginx\": paths: expected a string of length >= 1 inside, found ['']",
+        "[[source]] \"nginx\": paths 1: expected a string of length >= 1, found ''",
     ),
     "a path with a NUL": (
         SOURCE.replace("access.log", r"access\u0000.log"),
-        "[[source]] \"nginx\": paths: expected a file's name without NUL inside, found ['access\\x00.log']",
+        "[[source]] \"nginx\": paths 1: expected a file's name without NUL, found 'access\\x00.log'",
     ),
     "a state with a NUL": (
         '[exporter]\nstate = "\\u0000"\n',
@@ -155,7 +155,7 @@ REFUSED = {
     ),
     "price's day": (
         "[[price]]\nmodel='m'\ninput='2'\noutput='8'\ncurrency='USD'\nfrom='2026-02-30'\n",
-        "[[price]] 1: from: invalid RFC3339 encoded date, found '2026-02-30'",
+        "[[price]] 1: from: expected a date such as 2026-11-30, found '2026-02-30'",
     ),
     "price without a model": (
         "[[price]]\nmodel='unknown'\ninput='2'\noutput='8'\ncurrency='USD'\n",
@@ -251,6 +251,10 @@ def test_problems_of_a_price_list_name_its_file(tmp_path: Path) -> None:
         "date = '2026'\n": "date: expected a date such as 2026-11-30, found a string",
         "date = 2026-11-30T08:00:00Z\n": "date: expected a date such as 2026-11-30, found a time",
         "[[prise]]\n": 'unknown table "prise", did you mean "price"?',
+        "price = 3\n": "price: expected tables [[price]], found an integer",
+        "price = [3]\n": "price: expected tables [[price]], found an array",
+        "[price]\n": "price: expected tables [[price]], found a table",
+        "model = 'm'\n": 'key "model" is above all tables, expected it inside a table such as [[price]]',
         "[[price]]\nmodel='m'\ninput='2'\noutput='x'\ncurrency='USD'\n": "[[price]] 1: output must be an amount",
     }.items():
         if text is not None:
@@ -259,6 +263,44 @@ def test_problems_of_a_price_list_name_its_file(tmp_path: Path) -> None:
             load(file)
         (problem,) = refusal.value.problems
         assert problem.startswith(f"{listed}: {sentence}")
+
+
+PRICE = "[[price]]\nmodel='m'\ninput='2'\noutput='8'\ncurrency='USD'\n"
+HOURS = {
+    "a time without quotes": ("08:00:00", "hours: expected an array, found 08:00:00"),
+    "a beginning without quotes": (
+        "[{from=08:00:00, to='09:00', input='1', output='2'}]",
+        "hours 1: from: expected a string, found 08:00:00; write it in quotes",
+    ),
+    "a second end without quotes": (
+        "[{from='01:00', to='02:00', input='1', output='2'}, {from='08:00', to=09:00:00, input='1', output='2'}]",
+        "hours 2: to: expected a string, found 09:00:00; write it in quotes",
+    ),
+    "a date and time": (
+        "[{from=2026-11-30T08:00:00Z, to='09:00', input='1', output='2'}]",
+        "hours 1: from: expected a string, found 2026-11-30T08:00:00+00:00; write it in quotes",
+    ),
+    "a number": (
+        "[{from=8, to='09:00', input='1', output='2'}]",
+        "hours 1: from: expected a string, found 8",
+    ),
+    "a missing key": ("[{from='08:00', to='09:00', input='1'}]", "hours 1: expected the key output, found {'from'"),
+    "another key": (
+        "[{from='08:00', to='09:00', input='1', output='2', day='Monday'}]",
+        "hours 1: unexpected key day, found {'from'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOURS)
+def test_a_problem_inside_of_a_value_names_its_place(name: str, tmp_path: Path) -> None:
+    hours, sentence = HOURS[name]
+    file = tmp_path / "exporter.toml"
+    file.write_text(f"{PRICE}hours = {hours}\n")
+    with pytest.raises(ConfigError) as refusal:
+        load(file)
+    (problem,) = refusal.value.problems
+    assert problem.startswith(f"{file}: [[price]] 1: {sentence}")
 
 
 SPELLED = {

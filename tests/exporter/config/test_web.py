@@ -72,7 +72,7 @@ TLS = '[tls_server_config]\ncert_file = "cert.pem"\nkey_file = "key.pem"\n'
     ("text", "sentence"),
     [
         ("[tls_config]", 'unknown table "tls_config", did you mean "tls_server_config"?'),
-        ("rate_limit = 3", "rate_limit: expected one table [rate_limit], found int"),
+        ("rate_limit = 3", "rate_limit: expected one table [rate_limit], found an integer"),
         (TLS + "cert_fil = 1", '[tls_server_config]: unknown key "cert_fil", did you mean "cert_file"?'),
         ('[tls_server_config]\ncert_file = "cert.pem"', "[tls_server_config]: key_file is missing"),
         (TLS.replace("cert.pem", "no.pem"), "no.pem cannot be read: No such file or directory"),
@@ -87,7 +87,7 @@ TLS = '[tls_server_config]\ncert_file = "cert.pem"\nkey_file = "key.pem"\n'
             "key.pem holds no certificate",
         ),
         ("[http_server_config]\nhttp2 = true", '[http_server_config]: unknown key "http2"'),
-        ("[http_server_config]\nheaders = 1", "[http_server_config]: headers: expected a table, found int"),
+        ("[http_server_config]\nheaders = 1", "[http_server_config]: headers: expected a table, found an integer"),
         ('[http_server_config.headers]\nX-Frame-Options = "allow"', "[http_server_config.headers]: X-Frame-Options: "),
         ('[http_server_config.headers]\nContent-Security-Policy = "a\\r\\nb"', "must be printable ASCII on one line"),
         ('[rate_limit]\ninterval = "1 second"', '[rate_limit]: interval must be a duration such as "100ms"'),

@@ -176,7 +176,7 @@ def test_the_hour_of_the_call_decides_the_price(time: str, cost: int) -> None:
 @pytest.mark.parametrize(
     ("keys", "sentence"),
     [
-        ("tiers = [{ above = 1000, input = 1, output = 1 }]", "tiers: expected an integer >= 32000 inside"),
+        ("tiers = [{ above = 1000, input = 1, output = 1 }]", "tiers 1: above: expected an integer >= 32000"),
         ("tiers = [{ above = 200000, input = 1 }]", "output"),
         (
             'tiers = [{ above = 200000, input = 1, output = "x" }]',

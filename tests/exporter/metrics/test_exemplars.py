@@ -10,7 +10,7 @@ from exporter import catalogue as c
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
 from exporter.metrics.exemplars import Exemplars
-from exporter.metrics.exposition import OPEN_METRICS, PROTOBUF, TEXT, Texts, render
+from exporter.metrics.exposition import OPEN_METRICS, PROTOBUF, TEXT, ScrapeOptions, Texts, render
 from exporter.status.failures import FailureBuffer, ObservedLedger
 from exporter.tail.position import Position, Window
 from parsers.batch import Batch
@@ -40,7 +40,11 @@ class Reader:
 
     def render(self, content_type: str, texts: Texts | None = None) -> bytes:
         return render(
-            self.ledger.snapshot(self.now), {}, content_type, texts=texts, exemplars=self.exemplars.by_metric()
+            self.ledger.snapshot(self.now),
+            {},
+            ScrapeOptions(content_type),
+            texts=texts,
+            exemplars=self.exemplars.by_metric(),
         )
 
 

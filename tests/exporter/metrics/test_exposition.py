@@ -18,7 +18,7 @@ from exporter.ledger.histogram import layout
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
 from exporter.ledger.snapshot import Snapshot
-from exporter.metrics.exposition import OPEN_METRICS, TEXT, Gauges, Texts, render
+from exporter.metrics.exposition import OPEN_METRICS, TEXT, Gauges, ScrapeOptions, Texts, render
 from parsers import batch as b
 
 
@@ -42,9 +42,9 @@ def test_a_histogram_is_cumulative_and_in_seconds() -> None:
 
 def test_created_is_told_only_where_asked_for() -> None:
     snapshot = ledger(b.Failure("other"), b.NodeRun("llm", "succeeded", 1)).snapshot(0)
-    assert b"_created" not in render(snapshot, {}, OPEN_METRICS)
-    assert b"_created" not in render(snapshot, {}, TEXT, created=True)
-    asked = render(snapshot, {}, OPEN_METRICS, created=True).decode()
+    assert b"_created" not in render(snapshot, {}, ScrapeOptions(OPEN_METRICS))
+    assert b"_created" not in render(snapshot, {}, ScrapeOptions(created=True))
+    asked = render(snapshot, {}, ScrapeOptions(OPEN_METRICS, created=True)).decode()
     assert 'dify_errors_created{kind="other",source="s"} 1000.5\n' in asked
     assert 'dify_node_run_duration_seconds_created{node_type="llm",source="s"} 1000.5\n' in asked
     assert list(open_metrics_families(asked))
@@ -64,7 +64,7 @@ def test_any_label_is_read_back(values: list[str]) -> None:
     snapshot = ledger(*(b.Usage(app_id=v, provider=v, model=v, input_tokens=1) for v in values)).snapshot(0)
     kept = {labels[1] for labels in snapshot.counters[c.TOKENS_USED]}
     for content_type, families in ((TEXT, text_families), (OPEN_METRICS, open_metrics_families)):
-        text = render(snapshot, {}, content_type).decode()
+        text = render(snapshot, {}, ScrapeOptions(content_type)).decode()
         read = [s for f in families(text) for s in f.samples if s.name == "dify_tokens_used_total"]
         assert {s.labels["app_id"] for s in read} == kept
         assert sum(s.value for s in read) == len(values)
@@ -137,7 +137,7 @@ def test_it_is_what_prometheus_client_prints(content_type, records, gauges, crea
     expected = printer.generate_latest(registry).decode().splitlines()
     texts = Texts()
     for _ in range(2):
-        found = render(snapshot, gauges, content_type, created=created, process=[process], texts=texts).decode()
+        found = render(snapshot, gauges, ScrapeOptions(content_type, created), process=[process], texts=texts).decode()
         assert found.splitlines() == expected
 
 
@@ -156,7 +156,9 @@ def test_only_what_is_named_is_shown_and_whole() -> None:
     snapshot = ledger.snapshot(None)
     for content_type, families in ((TEXT, text_families), (OPEN_METRICS, open_metrics_families)):
         names = frozenset({"dify_request_duration_seconds_sum", "python_info", "nothing"})
-        text = render(snapshot, {}, content_type, process=(PlatformCollector(registry=None),), names=names).decode()
+        text = render(
+            snapshot, {}, ScrapeOptions(content_type, names=names), process=(PlatformCollector(registry=None),)
+        ).decode()
         found = {family.name: len(family.samples) for family in families(text)}
         assert found.keys() == {"dify_request_duration_seconds", "python_info"}
         assert found["dify_request_duration_seconds"] == len(c.REQUEST_DURATION.buckets) + 3

@@ -12,7 +12,7 @@ from prometheus_client.utils import floatToGoString
 
 from exporter import catalogue as c
 from exporter.ledger.exponential import SCHEMA
-from exporter.metrics.exposition import PROTOBUF, Texts, render
+from exporter.metrics.exposition import PROTOBUF, ScrapeOptions, Texts, render
 from parsers import batch as b
 from tests.exporter.metrics.metrics_proto import families, native_buckets
 from tests.exporter.metrics.test_exposition import GAUGES, RECORDS, ledger
@@ -60,7 +60,9 @@ def test_it_says_what_the_text_says(records, gauges) -> None:
         for _ in range(2):
             snapshot = books.snapshot(0)
             text = render(snapshot, gauges, process=process).decode()
-            assert as_samples(render(snapshot, gauges, PROTOBUF, process=process, texts=texts)) == of_text(text)
+            assert as_samples(
+                render(snapshot, gauges, ScrapeOptions(PROTOBUF), process=process, texts=texts)
+            ) == of_text(text)
         books.enter("s", b.Batch(lines=len(records), records=tuple(records)))
 
 
@@ -71,7 +73,7 @@ def test_it_says_what_the_text_says(records, gauges) -> None:
 )
 def test_a_native_histogram_holds_each_duration_in_its_bucket(durations: list[int]) -> None:
     snapshot = ledger(b.NodeRun("llm", "succeeded", count=len(durations), durations=tuple(durations))).snapshot(0)
-    [family] = families(render(snapshot, {}, PROTOBUF, names={c.NODE_RUN_DURATION.name}))
+    [family] = families(render(snapshot, {}, ScrapeOptions(PROTOBUF, names=frozenset({c.NODE_RUN_DURATION.name}))))
     [metric] = family.metric
     found = metric.histogram
     assert (found.schema, SCHEMA) == (3, 3)
@@ -85,7 +87,7 @@ def test_a_native_histogram_holds_each_duration_in_its_bucket(durations: list[in
 def test_a_long_row_of_empty_buckets_is_not_written() -> None:
     durations = (10**6, 10**6 + 1, 600 * 10**9)
     snapshot = ledger(b.NodeRun("llm", "succeeded", count=3, durations=durations)).snapshot(0)
-    [family] = families(render(snapshot, {}, PROTOBUF, names={c.NODE_RUN_DURATION.name}))
+    [family] = families(render(snapshot, {}, ScrapeOptions(PROTOBUF, names=frozenset({c.NODE_RUN_DURATION.name}))))
     spans = family.metric[0].histogram.positive_span
     assert [span.length for span in spans] == [2, 1]  # the first empty bucket is written
     assert spans[0].offset + 2 + spans[1].offset == index_of(600 * 10**9)
@@ -94,7 +96,7 @@ def test_a_long_row_of_empty_buckets_is_not_written() -> None:
 def test_counters_and_histograms_have_the_time_at_which_they_began() -> None:
     snapshot = ledger(b.NodeRun("llm", "succeeded", 10**9)).snapshot(0)
     gauges = {c.SOURCE_UP: {("s",): 1.0}}
-    for family in families(render(snapshot, gauges, PROTOBUF)):
+    for family in families(render(snapshot, gauges, ScrapeOptions(PROTOBUF))):
         for metric in family.metric:
             if family.name == c.SOURCE_UP.name:
                 assert metric.gauge.value == 1.0
@@ -104,7 +106,7 @@ def test_counters_and_histograms_have_the_time_at_which_they_began() -> None:
 
 
 def test_the_collectors_of_the_process_are_there() -> None:
-    body = render(ledger().snapshot(0), {}, PROTOBUF, process=[ProcessCollector(registry=None)])
+    body = render(ledger().snapshot(0), {}, ScrapeOptions(PROTOBUF), process=[ProcessCollector(registry=None)])
     found = {family.name: family for family in families(body)}
     assert found["process_cpu_seconds_total"].metric[0].counter.value > 0
     assert found["process_open_fds"].metric[0].gauge.value > 0

@@ -194,7 +194,7 @@ def test_a_changed_token_counts_at_once(guarded: Receiver, caplog: pytest.LogCap
     assert status("other-CANARY") == 200
     guarded.token_file.unlink()
     assert (status("other-CANARY"), status("")) == (200, 401)
-    assert "the token of before stays valid" in caplog.text
+    assert "the old one stays in use" in caplog.text
     assert "CANARY" not in caplog.text
 
 

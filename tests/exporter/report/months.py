@@ -221,7 +221,7 @@ class DeviationError(Exception):
 def compare(files: list[str], books: Books, by: tuple[By, ...], timezone: str) -> int:
     """Compare reports by source, and by app and model. Returns the number of rows. Raises DeviationError."""
     config, unit = Config(), cast(Unit, "hour" if by == ("hour",) else "day")
-    candidates = candidates_or_stop(None, None, None, ())
+    candidates = candidates_or_stop(())
     jobs = [Job(file, candidates=candidates) for file in files]
     query = Query(zone(timezone), cast(By, unit))
     gathered = from_logs(jobs, query, config, Listener(lambda _: None), NO_WORKERS, lambda _: None)

@@ -20,7 +20,7 @@ from exporter.status.history import Totals
 from exporter.status.humanize import age, rate, share, size
 from exporter.status.page import POLICY, SCRIPT, STYLE, page
 from exporter.status.places import FailureRow
-from exporter.status.rows import BudgetRow, ModelRow, SourceRow, SourceState
+from exporter.status.rows import BudgetRow, ModelRow, SourceRow
 from exporter.status.traffic import RouteRow, TrafficRow
 from exporter.tail.position import Fingerprint
 from tests.exporter.web.endpoint import Client, Service, listening, status
@@ -42,12 +42,26 @@ class Tags(HTMLParser):
 
 
 def full(text: str):
-    state = SourceState(text, (text,), False, 1, 5, {text: 2}, (text,))
     charts = dict.fromkeys(("lines", "requests", "failed"), ((2.0, 0.0), (1.0, 1.0), (0.0, 2.0)))
     failure = FailureEntry(0.0, text, text, text, text, text, text, 7, (1, 2), False, Fingerprint())
     return status(
         version=text,
-        sources=(SourceRow(state, Totals(9, 3, 4, 1), 1.0, None, (UnparsedLine(0.0, text, text, text),), charts),),
+        sources=(
+            SourceRow(
+                text,
+                (text,),
+                False,
+                1,
+                5,
+                {text: 2},
+                (text,),
+                Totals(9, 3, 4, 1),
+                1.0,
+                None,
+                (UnparsedLine(0.0, text, text, text),),
+                charts,
+            ),
+        ),
         routes=(RouteRow(text, text, 4, 0.0, 1, 0.5, True),),
         traffic=(TrafficRow(text, 4, 0.0, 1, text, 0.5),),
         days=(DayRow(text, text, text, 4, 1, 0.5, 7, ((text, Decimal("0.25")),)),),
@@ -133,12 +147,11 @@ def test_a_source_without_a_line_is_named_where_its_log_is_judged() -> None:
 
 
 def test_several_values_are_separated_by_commas() -> None:
-    one = full("one").sources[0].state
-    state = structs.replace(one, name="two", errors={"gone": 1200, "denied": 2}, paths=("/a", "/b"))
-    sources = [SourceRow(each, Totals(9), 0.0, None, (), dict.fromkeys(("lines",), ())) for each in (one, state)]
+    one = structs.replace(full("one").sources[0], totals=Totals(9), unparsed=(), charts={"lines": ()})
+    two = structs.replace(one, name="two", errors={"gone": 1200, "denied": 2}, paths=("/a", "/b"))
     verdicts = (Verdict("Up", ("one", "two")), Verdict("Down", ("one", "two")))
     today = DayRow("2026-11-30", "UTC", "one", 0, 0, None, 5, (("EUR", Decimal(1)), ("USD", Decimal(2))))
-    text = page(status(sources=tuple(sources), verdicts=verdicts, today=today)).decode()
+    text = page(status(sources=(one, two), verdicts=verdicts, today=today)).decode()
     plain = " ".join(re.sub("<[^>]*>", "", text).split())
     for words in ("gone (1,200), denied (2)", "one, two: Up, Down", "1.00 EUR, 2.00 USD", "collecting"):
         assert words in plain, words

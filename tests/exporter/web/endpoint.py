@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from msgspec import structs
 
 from exporter.config.web import WebConfig
+from exporter.metrics.exposition import ScrapeOptions
 from exporter.status.rows import Status
 from exporter.web.listener import Listener
 
@@ -29,8 +30,8 @@ class Service:
     def ready(self) -> bool:
         return self.is_ready
 
-    def metrics(self, content_type: str, created: bool, names: frozenset[str]) -> bytes:
-        self.asked.append((content_type, created, names))
+    def metrics(self, options: ScrapeOptions) -> bytes:
+        self.asked.append((options.content_type, options.created, options.names))
         return self.body
 
     def health(self) -> Mapping[str, Any]:

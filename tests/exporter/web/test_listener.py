@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.config.web import RateLimit, WebConfig
+from exporter.metrics.exposition import ScrapeOptions
 from exporter.web import connection
 from exporter.web import listener as listener_module
 from tests.exporter.web.endpoint import BODY, Client, Service, listening, parted, received
@@ -174,10 +175,10 @@ def test_requests_at_the_same_time_share_a_rendering() -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     class Slow(Service):
-        def metrics(self, content_type: str, created: bool, names: frozenset[str]) -> bytes:
+        def metrics(self, options: ScrapeOptions) -> bytes:
             begun.set()
             assert go_on.wait(10)
-            return super().metrics(content_type, created, names)
+            return super().metrics(options)
 
     service = Slow()
     with listening(service) as listener:

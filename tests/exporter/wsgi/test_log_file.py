@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config.log_file import Rotation
 from exporter.wsgi.log_file import LogFile
 
 
@@ -27,7 +26,7 @@ def file_size_limit(size: int) -> Iterator[None]:
 
 def test_rotation_keeps_so_many_files_and_every_line(tmp_path: Path) -> None:
     path = tmp_path / "proxy.log"
-    file = LogFile(str(path), Rotation(max_bytes=30, backups=2))
+    file = LogFile(str(path), max_bytes=30, backups=2)
     for number in range(10):
         assert file.append(b"line number %d\n" % number) == 14
     file.close()
@@ -46,7 +45,7 @@ def test_no_rotation_by_default(tmp_path: Path) -> None:
 def test_a_symlink_stays_and_its_file_is_rotated(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "proxy.log").symlink_to(tmp_path / "disk/current")
-    file = LogFile(str(tmp_path / "proxy.log"), Rotation(max_bytes=1))
+    file = LogFile(str(tmp_path / "proxy.log"), max_bytes=1)
     file.append(b"1\n")
     file.append(b"2\n")
     file.close()
@@ -58,7 +57,7 @@ def test_a_pipe_is_never_rotated(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    file = LogFile(str(path), Rotation(max_bytes=1))
+    file = LogFile(str(path), max_bytes=1)
     file.append(b"1\n")
     file.append(b"2\n")
     file.close()
@@ -72,14 +71,14 @@ def test_a_file_that_cannot_be_renamed_is_written_on(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(os, "replace", refuse)
     path = tmp_path / "proxy.log"
-    file = LogFile(str(path), Rotation(max_bytes=1))
+    file = LogFile(str(path), max_bytes=1)
     assert [file.append(b"1\n"), file.append(b"2\n")] == [2, 2]
     file.close()
     assert path.read_bytes() == b"1\n2\n"
 
 
 def write_numbers(path: str, writer: int, lines: int) -> None:
-    file = LogFile(path, Rotation(max_bytes=2000, backups=1000))
+    file = LogFile(path, max_bytes=2000, backups=1000)
     for number in range(lines):
         assert file.append(b"%d %d\n" % (writer, number))
 
@@ -114,7 +113,7 @@ def test_a_cut_write_leaves_whole_lines(tmp_path: Path) -> None:
 
 def test_an_exclusive_file_has_one_writer_also_over_its_rotation(tmp_path: Path) -> None:
     path = tmp_path / "receive.log"
-    first = LogFile(str(path), Rotation(max_bytes=1), is_exclusive=True)
+    first = LogFile(str(path), max_bytes=1, is_exclusive=True)
     second = LogFile(str(path), is_exclusive=True)
     assert first.append(b"1\n")
     assert second.append(b"2\n") == 0
@@ -133,7 +132,7 @@ def test_a_rotation_that_another_process_holds_up_does_not_stop_the_writing(tmp_
     path.write_bytes(b"1\n")
     with path.open() as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        file = LogFile(str(path), Rotation(max_bytes=1))
+        file = LogFile(str(path), max_bytes=1)
         assert file.append(b"2\n") == 2
     assert path.read_bytes() == b"1\n2\n"
     file.close()

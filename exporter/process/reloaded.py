@@ -1,0 +1,47 @@
+"""Reads files again when they have changed."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+class Reloaded(Generic[T]):
+    """What was read from files. If a changed file cannot be used, the old value stays in use: an editor may be
+    replacing the file, or an issuer writes a certificate and its key one after the other.
+    """
+
+    def __init__(self, name: str, files: Iterable[str], read: Callable[[], T]) -> None:
+        """`name` is for log messages. Raises what `read` raises: OSError or ValueError."""
+        self._name, self._files, self._read = name, tuple(files), read
+        self._versions = self._file_versions()
+        self._value = read()
+
+    def current(self) -> T:
+        """The value, read again if a file has changed."""
+        versions = self._file_versions()
+        if versions != self._versions:
+            self._versions = versions
+            try:
+                self._value = self._read()
+                _log.info("the changed %s is in use", self._name)
+            except (OSError, ValueError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                _log.error("the changed %s is not used, the old one stays in use: %s", self._name, reason)
+        return self._value
+
+    def _file_versions(self) -> list[tuple[int, ...]]:
+        return [*map(_version, self._files)]
+
+
+def _version(file: str) -> tuple[int, ...]:
+    """Numbers that change when the file is replaced or written; () if there is no such file."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
