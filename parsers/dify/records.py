@@ -23,13 +23,14 @@ from parsers.dify.message import HTTPX_CALLER, TASK_CALLERS, MessageReader, Reco
 from parsers.lines import whole_lines
 from parsers.plugin_daemon import SERVICE as PLUGIN_DAEMON
 from parsers.values.numbers import SECOND, many_nanoseconds
+from parsers.values.patterns import lazy
 from parsers.values.times import Minutes
 
 #: A text that each of these lines contains.
 _SIGN, _JSON_SIGN = b".py:", b'"caller"'
 #: The time, the level and the thread if the level is not INFO, the caller, the trace id and the message; the last group
 #: is any other line.
-_LINES = re.compile(
+_LINES = lazy(
     rb"^(.{10} .{6}[0-5][0-9]\.[0-9]{3}) (?:INFO ++\[[^\]\n]*+\]"
     rb"|(DEBUG|WARNING|WARN|ERROR|CRITICAL) ++\[([^\]\n]*+)\]) "
     rb"\[([^\]:\n]++):[0-9]++\] ([0-9a-f]{8,32}+)? - (.*)$|^(.+)$",
@@ -54,7 +55,7 @@ _FOREIGN = frozenset({PLUGIN_DAEMON, proxy.SERVICE, receiver.SERVICE})
 
 #: Matches every message. The groups capture the name of a task and the seconds that it took; the second group is empty
 #: for a task that the worker has only received.
-_TASKS = re.compile(
+_TASKS = lazy(
     rb"^Task ([\w.]{1,512}+)\[[^\]\s]{1,256}+\] (?:received|succeeded in ([0-9]{1,6}+(?:\.[0-9]++)?)s:.*)$|^.*$",
     re.MULTILINE,
 )
