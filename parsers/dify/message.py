@@ -53,6 +53,9 @@ _SERVED = re.compile(rb'\S{1,128} - - \[[0-9 :-]{19}\] "(.*)" (\d{3}) (\d{1,18}|
 _HTTPX = lazy(rb'HTTP Request: [A-Z]+ https?://[^/\s"]*(/[^\s"]*) "HTTP/[0-9.]+ (\d{3})\b.*"')
 HTTPX_CALLER = b"_client.py"
 
+#: The file that logs the beginning of a run.
+RUN_CALLER = b"workflow_execute_task.py"
+
 #: The files that log the messages of Celery.
 TASK_CALLERS = (b"trace.py", b"strategy.py", b"request.py")
 
@@ -82,7 +85,7 @@ class MessageReader:
             b"handler.py": self._served,
             HTTPX_CALLER: _httpx,
             **dict.fromkeys(TASK_CALLERS, _task),
-            b"workflow_execute_task.py": _run,
+            RUN_CALLER: _run,
             **dict.fromkeys(runs.ERROR_CALLERS, _trace_error),
         }
 
