@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from parsers.values.patterns import lazy
+
 #: Fixed words of log formats. Everything else is shown by its shape only.
 _VOCABULARY = frozenset(
     """GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH HTTP DEBUG INFO WARN WARNING ERROR CRITICAL PANIC
@@ -11,11 +13,11 @@ _VOCABULARY = frozenset(
     stdout stderr level msg status method path latency_ms client_ip upstream client server request host
     Traceback Task succeeded received raised unexpected AUDIT""".split()
 )
-_WORD = re.compile(r"[A-Za-z_]+|[0-9]+|[^\x00-\x7f]+|[\x00-\x1f\x7f]+")
+_WORD = lazy(r"[A-Za-z_]+|[0-9]+|[^\x00-\x7f]+|[\x00-\x1f\x7f]+")
 _LONGEST = 160
 
 #: An address: its scheme, the user and password, the host and path, and the query.
-_CREDENTIALS = re.compile(
+_CREDENTIALS = lazy(
     r"(\b[a-z][a-z0-9+.-]*://)(?:[^\s/]*@|[^\s/@:]*:(?!\d*/)\S*@)?([^\s?#]*)(?:[?#]\S*)?", re.IGNORECASE
 )
 

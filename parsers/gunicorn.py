@@ -17,6 +17,7 @@ from parsers.lines import Outcome
 from parsers.parser import Parser
 from parsers.values.http import FAILURES
 from parsers.values.numbers import MICROSECOND, MILLISECOND, SECOND
+from parsers.values.patterns import lazy
 from parsers.values.times import iso, zone
 
 #: gunicorn's own default.
@@ -24,7 +25,7 @@ DEFAULT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 #: The format that our documentation recommends.
 TIMED = DEFAULT + " %(L)s"
 
-_ATOM = re.compile(r"%\(([^()]+)\)[sd]|%(%)")
+_ATOM = lazy(r"%\(([^()]+)\)[sd]|%(%)")
 _ROLES = {
     "r": roles.REQUEST,
     "m": roles.METHOD,
@@ -51,27 +52,25 @@ _SHAPES = {
 _EXTENTS = {"u": Extent.FIRST, "r": Extent.LAST, "U": Extent.LAST, "{x-forwarded-for}i": Extent.CLIENTS}
 
 #: `[2026-11-23 08:53:05 +0000] [11056] [INFO] Booting worker with pid: 11058`. A log shipper may remove the time.
-ERROR_LOG_LINE = re.compile(
-    rb"(?:\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4})\] )?\[\d+\] \[([A-Z]+)\] (.*)", re.DOTALL
-)
+ERROR_LOG_LINE = lazy(rb"(?:\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4})\] )?\[\d+\] \[([A-Z]+)\] (.*)", re.DOTALL)
 #: What gevent prints behind the traceback of an exception that nothing caught (gevent/hub.py, print_exception):
 #: `2026-12-01T02:36:56Z <Greenlet at 0x7f1a7e09c720: boom> failed with ValueError`, or the environment of a request.
-GEVENT_FAILURE = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) [<{(].* failed with [A-Za-z_]\w*", re.DOTALL)
+GEVENT_FAILURE = lazy(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ) [<{(].* failed with [A-Za-z_]\w*", re.DOTALL)
 #: No record begins with these; the lines of tracebacks and bodies do.
 INDENTS = b" \t"
-_TRACEBACK = re.compile(
+_TRACEBACK = lazy(
     rb"\s|Traceback \(most recent call last\):|During handling of the above |The above exception was "
     rb"|[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)\b"
     rb"|<gevent\._socket3\.socket "  # a request that gevent/pywsgi.py cannot read
 )
 #: Records of the application on the same standard output, which the dify parser reads.
-_APPLICATION = re.compile(
+_APPLICATION = lazy(
     rb'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.,]\d{1,3}(?:\.\d{3})? [A-Z]+ +\[|\{"ts": ?"'
     rb"|[0-9A-Za-z][0-9A-Za-z:/.,+ _-]{0,47}?[.,]\d{1,3}(?:\.\d{3})? [A-Z]+ +\["  # another LOG_DATEFORMAT
 )
 
 #: Messages that repeat an earlier record.
-_REPEATED = re.compile(rb"Worker \(pid:\d+\) (?:was sent SIG|exited)|Shutting down: |Reason: ")
+_REPEATED = lazy(rb"Worker \(pid:\d+\) (?:was sent SIG|exited)|Shutting down: |Reason: ")
 
 _NO_DURATION = (
     "this gunicorn format carries no duration: latency metrics stay empty; "

@@ -5,7 +5,7 @@ previous record. A line that begins like a record of any program is not a contin
 parser, it is unparsed.
 """
 
-import re
+from parsers.values.patterns import lazy
 
 _DAY_OF_WEEK = rb"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{0,6},? )?"
 _MONTH = rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
@@ -35,10 +35,10 @@ _OTHERS = (
     rb"(?:time|ts|timestamp|level|lvl)=\S",
     rb"[A-Za-z0-9][\w.-]{0,63}[-_]\d{1,3} {1,40}\| ",
 )
-_BEGINS = re.compile(rb"[\[(\"']?(?:" + b"|".join(_TIMES) + rb")|" + b"|".join((*_LEVELS, *_OTHERS)))
+_BEGINS = lazy(rb"[\[(\"']?(?:" + b"|".join(_TIMES) + rb")|" + b"|".join((*_LEVELS, *_OTHERS)))
 
 #: The first key of a JSON record: a time, a level, or a key of Docker or journald.
-_JSON = re.compile(
+_JSON = lazy(
     rb'\{ ?"(?:'
     rb'(?:time|ts|t|timestamp|@timestamp|datetime|date|asctime|created)" ?: ?"?\d'
     rb'|(?:level|levelname|lvl|severity|log_level)" ?: ?"'

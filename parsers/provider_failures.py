@@ -9,12 +9,12 @@ Therefore only three facts decide, in this order: a status code at the beginning
 words of a known library; the name of the exception; and the fixed beginning of a library's connection error.
 """
 
-import re
 from collections.abc import Mapping
 
 from msgspec import Struct
 
 from parsers.values import json as lenient_json
+from parsers.values.patterns import lazy
 
 #: An error of more bytes is not decoded as JSON; only its beginning is read.
 _MAX_LENGTH = 1 << 16
@@ -61,7 +61,7 @@ _TYPE_BY_SDK_WORDS = {
 SDK_ERRORS = "|".join(_TYPE_BY_SDK_WORDS)
 
 #: The words that the SDK puts in front of the text of a model's error.
-_SDK_WORDS = re.compile(
+_SDK_WORDS = lazy(
     r"(?:\[[\w.-]{1,64}\] )?"
     rf"(?:Error: |({SDK_ERRORS}) Error(?:, |$)"
     r"|(Incorrect (?:model credentials|API key) provided))"
@@ -72,7 +72,7 @@ _SDK_WORDS = re.compile(
 #: 429 - …` (openai, anthropic), `429 Client Error: …` (requests), `Client error '429 …` (httpx), `429
 #: RESOURCE_EXHAUSTED. …` (google-genai), `Failed to invoke model qwen-max, status code: 429, …` (tongyi),
 #: `HTTP 429: …`, `Rerank API Error 429: …`.
-_STATUS_CODE = re.compile(
+_STATUS_CODE = lazy(
     r"(?:[A-Z][A-Za-z]*(?: [A-Za-z]+){0,6} (?:failed|returned) (?:with )?(?:HTTP |status(?: code)?:? ?)"
     r"|Failed to invoke model [\w./:@-]{1,128}, status code: "
     r"|An error occurred during credentials validation: status code "
@@ -88,13 +88,13 @@ _STATUS_CODE = re.compile(
 #: The name of an exception at the beginning of a text: `litellm.RateLimitError: …`, `An error occurred
 #: (ThrottlingException) …` (botocore), `{'type': 'error', 'error': {'type': 'overloaded_error'…` (anthropic, inside a
 #: stream).
-_TYPE_IN_TEXT = re.compile(
+_TYPE_IN_TEXT = lazy(
     r"(?:(?:[a-z_]{1,32}\.){0,4}(?=[A-Z]\w{1,63}: )|An error occurred \((?=\w{1,64}\))"
     r"|\{'type': 'error', 'error': \{(?:'details': None, )?'type': ')(\w{1,64})"
 )
 
 #: The beginnings of connection errors of the same libraries.
-_CONNECTION_FAILED = re.compile(
+_CONNECTION_FAILED = lazy(
     r"Response ended prematurely"
     r"|HTTPS?ConnectionPool\(host="
     r"|\(?['\"]Connection (?:aborted|broken)"
@@ -115,11 +115,11 @@ _CONNECTION_FAILED = re.compile(
 )
 
 #: `{'code': -500, 'message': '…', 'data': None}`, Python's repr of the daemon's answer (api/core/plugin/impl/base.py).
-_REPR = re.compile(rb"\{'code': -?\d{1,6}, 'message': '")
+_REPR = lazy(rb"\{'code': -?\d{1,6}, 'message': '")
 #: `req_id: 83e845f0fb PluginInvokeError: {…}`, a plugin error as text (api/core/plugin/impl/exc.py).
-_AS_TEXT = re.compile(rb"(?:req_id: [^\s:]{0,64} )?(\w{1,64}Error): ")
+_AS_TEXT = lazy(rb"(?:req_id: [^\s:]{0,64} )?(\w{1,64}Error): ")
 #: The beginning of an error up to the provider's text, after all backslashes are removed.
-_HEAD = re.compile(rb'(?:\{"message":")?\{"args":\{(?:"description":"|\},"error_type":"(\w{1,64})","message":")')
+_HEAD = lazy(rb'(?:\{"message":")?\{"args":\{(?:"description":"|\},"error_type":"(\w{1,64})","message":")')
 
 
 class _Error(Struct, frozen=True, gc=False):

@@ -116,7 +116,8 @@ class Joins:
         error = self.errors.get(trace_id)
         if error is not None and error.at < at:
             del self.errors[trace_id]
-        self.waiting.pop(trace_id, None)
+        if trace_id in self.waiting:  # to pop nothing takes five times as long
+            del self.waiting[trace_id]
         self.waiting[trace_id] = opened
         yield from evicted(self.waiting, self.capacity)
 
@@ -126,8 +127,8 @@ class Joins:
         Returns the runs that are now final.
         """
         trace_id = closed.trace_id
-        if (before := self.held.pop(trace_id, None)) is not None:
-            yield before
+        if trace_id in self.held:
+            yield self.held.pop(trace_id)
         ended = Ended(trace_id, closed.status, closed.duration, at, file)
         if (opened := self.waiting.pop(trace_id, None)) is not None:
             ended = ended.began(opened)

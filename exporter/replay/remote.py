@@ -13,8 +13,9 @@ from typing import Any, cast
 
 from exporter.messages import address
 from exporter.replay.errors import InputError
+from parsers.values.patterns import lazy
 
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_ADDRESS = lazy(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 #: How many bytes are fetched at once.
 _FETCH = 8 << 20

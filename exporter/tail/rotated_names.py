@@ -13,6 +13,8 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
+from parsers.values.patterns import lazy
+
 _DATE = "|".join((
     r"\d{8}(?:\d\d)?",  # logrotate dateext, daily and hourly
     r"\d{8}-\d{10}",  # logrotate dateformat -%Y%m%d-%s
@@ -30,11 +32,11 @@ _DATED = rf"[.-](?:{_DATE})(?:[.-]\d{{1,5}})?"
 _BEHIND = rf"(?:\.\d{{1,5}}|{_DATED}|-\d{{10}}\.backup)"
 _BEFORE = rf"(?:[.-]\d{{1,5}}|{_DATED})"
 
-_BEHIND_NAME = re.compile(_BEHIND + r"(?:\.gz)?")
-_BEFORE_ENDING = re.compile(_BEFORE)
-_ROTATED = re.compile(rf"(.+?){_BEHIND}(?:\.gz)?", re.DOTALL)
-_UNDATED = re.compile(r"(.+)\.\d{1,5}(?:\.gz)?", re.DOTALL)
-_NUMBER = re.compile(r"(?<!\d)[.-](\d{1,5})(?:\.\D[^.]*)?(?:\.gz)?$")
+_BEHIND_NAME = lazy(_BEHIND + r"(?:\.gz)?")
+_BEFORE_ENDING = lazy(_BEFORE)
+_ROTATED = lazy(rf"(.+?){_BEHIND}(?:\.gz)?", re.DOTALL)
+_UNDATED = lazy(r"(.+)\.\d{1,5}(?:\.gz)?", re.DOTALL)
+_NUMBER = lazy(r"(?<!\d)[.-](\d{1,5})(?:\.\D[^.]*)?(?:\.gz)?$")
 
 
 def rotated_names(log: str, names: Sequence[str]) -> list[str]:

@@ -8,9 +8,9 @@ Therefore times with an offset of zero and seconds since the epoch are in the co
 counts as it is written.
 """
 
-import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
+from parsers.values.patterns import lazy
 from parsers.values.times import MONTHS, epoch
 
 _WEEKDAY = r"(?:[A-Z][a-z]{2,8},? +)?"
@@ -27,11 +27,11 @@ _DATES = (
 _CLOCK = r"(?P<H>\d\d?):?(?P<M>\d\d)(?::?(?P<S>\d\d))?(?: ?(?P<half>[AaPp])[Mm])?"
 _ZONE = r"(?: ?(?P<zone>Z|UTC|GMT|[+-]\d\d:?\d\d))?"
 _FORMS = (
-    *(re.compile(rf"{date}(?:[T _:-]| - |, )?{_CLOCK}{_ZONE}") for date in _DATES),
+    *(lazy(rf"{date}(?:[T _:-]| - |, )?{_CLOCK}{_ZONE}") for date in _DATES),
     # ctime(3), strftime's %c
-    re.compile(rf"{_WEEKDAY}{_MONTH} +(?P<d>\d\d?) {_CLOCK}{_ZONE} (?P<Y>\d{{4}})"),
+    lazy(rf"{_WEEKDAY}{_MONTH} +(?P<d>\d\d?) {_CLOCK}{_ZONE} (?P<Y>\d{{4}})"),
 )
-_EPOCH = re.compile(r"1\d{9}")
+_EPOCH = lazy(r"1\d{9}")
 _CENTURY = 2000
 
 

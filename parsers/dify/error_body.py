@@ -5,12 +5,12 @@ for the event. Every ValueError has the code `invalid_param`; in that case only 
 the cause. The message may quote a prompt, so these functions return nothing but one of CAUSES.
 """
 
-import re
 from collections.abc import Mapping
 
 from parsers.batch import OTHER
 from parsers.provider_failures import KINDS as PROVIDER_KINDS
 from parsers.provider_failures import SDK_ERRORS, kind_of_plugin_error
+from parsers.values.patterns import lazy
 
 #: An app's limit of concurrent requests (app/features/rate_limiting): Dify refused the request, no provider failed.
 CONCURRENCY_LIMIT = "concurrency_limit"
@@ -65,10 +65,10 @@ CODES = frozenset(
 _MAX_LENGTH = 1 << 14
 
 #: What Dify puts before the error of a node: in chatflows (advanced_chat/generate_task_pipeline.py), before Dify 1.0.
-_PREFIX = re.compile(r"(?:Run failed: )?(?:Node [^:\n]{1,128} run failed: )?")
+_PREFIX = lazy(r"(?:Run failed: )?(?:Node [^:\n]{1,128} run failed: )?")
 
 #: A plugin's error as text, as JSON (in a stream), or as the text of a model's error with the words of the SDK.
-_PLUGIN_ERROR = re.compile(
+_PLUGIN_ERROR = lazy(
     r"(?:req_id: [^\s:]{0,64} )?Plugin\w{1,48}Error: "
     r'|\{"(?:args|error_type)":'
     rf"|\[[\w./-]{{1,128}}\] (?:Error: |(?:{SDK_ERRORS}) Error(?:, |$)"
@@ -77,7 +77,7 @@ _PLUGIN_ERROR = re.compile(
 
 #: Fixed words of Dify's own errors, at the beginning of a message.
 _CAUSE_BY_WORDS = tuple(
-    (re.compile(pattern), cause)
+    (lazy(pattern), cause)
     for pattern, cause in (
         (
             r"Too many requests\. Please try again later\. The current maximum concurrent requests allowed for ",

@@ -13,6 +13,7 @@ from parsers.dify.error_body import CAUSE_BY_CODE
 from parsers.lines import without_colors
 from parsers.provider_failures import KINDS as PROVIDER_KINDS
 from parsers.provider_failures import SDK_ERRORS, kind_of_plugin_error, kind_of_plugin_failure
+from parsers.values.patterns import lazy
 
 #: From api/core/plugin/impl/base.py (`reponse` in Dify 1.7.2 to 1.9). The daemon's answer follows, with the plugin's
 #: error inside.
@@ -44,14 +45,14 @@ _UNLOGGED_PLUGIN_ERROR = re.compile(rb"Plugin\w{1,48}Error: ")
 _OF_APPS = b"base_app_generate_response_converter.py"
 #: Such a message where the exception is a plugin's error, which base.py has logged before: its own text
 #: (api/core/plugin/impl/exc.py), or the text that the plugin SDK gives to a model's error.
-_LOGGED_PLUGIN_ERROR = re.compile(
+_LOGGED_PLUGIN_ERROR = lazy(
     rb"req_id: [^\s:]{0,64} Plugin\w{1,48}Error: "
     rb"|\[[\w./-]{1,128}\] (?:Error: |(?:" + SDK_ERRORS.encode() + rb") Error(?:, |\Z)"
     rb"|Incorrect (?:model credentials|API key) provided)"
 )
 
 #: Dify logs `Request to Plugin Daemon Service failed` for every httpx.RequestError, whatever the cause.
-_DAEMON_NOT_REACHED = re.compile(rb"(?:Stream r|R)equest to Plugin Daemon Service failed")
+_DAEMON_NOT_REACHED = lazy(rb"(?:Stream r|R)equest to Plugin Daemon Service failed")
 
 #: Since Dify 1.9 the engine runs nodes in threads of these names (the second since graphon 0.8), and logs the failure
 #: of a node once more if it ends the run. JSON lines and source installs do not tell the thread; most of them are of
@@ -67,7 +68,7 @@ _RAISED_IN_NODE = re.compile(_NODE_RAISED)
 
 #: The kind by the beginning of the message, tried in this order.
 _KINDS = tuple(
-    (re.compile(pattern), kind)
+    (lazy(pattern), kind)
     for pattern, kind in (
         (rb"Exception on ", "unhandled_exception"),
         (rb"Node \S{1,128} failed with(?: ABORT|out a continuation) strategy|" + _NODE_RAISED, "node_failed"),
@@ -105,7 +106,7 @@ _FAILED_TASK = re.compile(
 )
 
 #: The name of an exception, or one of Dify's error codes, at the beginning of the message.
-_NAMED = re.compile(rb"(?:req_id: [^\s:]{0,64} )?(?:[A-Za-z_]\w{0,63}\.){0,8}([A-Za-z_]\w{0,63})(?:: |\b)")
+_NAMED = lazy(rb"(?:req_id: [^\s:]{0,64} )?(?:[A-Za-z_]\w{0,63}\.){0,8}([A-Za-z_]\w{0,63})(?:: |\b)")
 _KIND_OF_NAME = {
     **{code.encode(): cause for code, cause in CAUSE_BY_CODE.items()},
     b"too_many_requests": "rate_limited",
@@ -115,21 +116,19 @@ _KIND_OF_NAME = {
     b"ModelCurrentlyNotSupportError": "model_not_supported",
 }
 #: Exceptions of Dify's model runtime and plugin client.
-_OF_PROVIDER = re.compile(rb"(?:Invoke|Plugin)\w{1,56}Error|InvokeError")
+_OF_PROVIDER = lazy(rb"(?:Invoke|Plugin)\w{1,56}Error|InvokeError")
 
 #: The line of an exception in a stack trace: httpx (httpx/_exceptions.py); requests in older versions of Dify.
-_EXCEPTION = re.compile(rb"^(?:httpx|httpcore|requests\.exceptions)\.(\w{1,64})(?:: (.{0,512}))?", re.MULTILINE)
+_EXCEPTION = lazy(rb"^(?:httpx|httpcore|requests\.exceptions)\.(\w{1,64})(?:: (.{0,512}))?", re.MULTILINE)
 _CAUSES = (
-    (re.compile(rb"\w*Timeout\n|.*timed out", re.DOTALL), "upstream_timeout"),
+    (lazy(rb"\w*Timeout\n|.*timed out", re.DOTALL), "upstream_timeout"),
     (
-        re.compile(
-            rb".*(?:\[Errno -[2-5]\]|Name or service not known|name resolution|nodename nor servname)", re.DOTALL
-        ),
+        lazy(rb".*(?:\[Errno -[2-5]\]|Name or service not known|name resolution|nodename nor servname)", re.DOTALL),
         "upstream_unresolved",
     ),
-    (re.compile(rb".*(?:\[Errno 111\]|Connection refused)", re.DOTALL), "upstream_refused"),
+    (lazy(rb".*(?:\[Errno 111\]|Connection refused)", re.DOTALL), "upstream_refused"),
     (
-        re.compile(
+        lazy(
             rb"(?:ReadError|WriteError|RemoteProtocolError)\n|.*(?:\[Errno 104\]|\[Errno 32\]|Connection reset"
             rb"|Connection aborted|Broken pipe|disconnected)",
             re.DOTALL,

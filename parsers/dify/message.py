@@ -19,6 +19,7 @@ from parsers.dropped import dropped
 from parsers.plugin_daemon.operations import operation_of
 from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import MILLISECOND, nanoseconds
+from parsers.values.patterns import lazy
 
 
 class RecordHead(Struct, frozen=True, gc=False):
@@ -40,23 +41,26 @@ class RecordHead(Struct, frozen=True, gc=False):
 _ERRORS = frozenset({b"ERROR", b"CRITICAL"})
 
 #: `METHOD PATH STATUS MILLISECONDS TRACE`, the path decoded and unescaped (api/extensions/ext_request_logging.py).
-_ACCESS = re.compile(rb"(\S++) (/.*|-) (\d{3}|-) (\d{1,12}(?:\.\d{1,9})?|-)(?: \S*)?", re.DOTALL)
+_ACCESS = lazy(rb"(\S++) (/.*|-) (\d{3}|-) (\d{1,12}(?:\.\d{1,9})?|-)(?: \S*)?", re.DOTALL)
 #: The beginning of an access line that a newline in the path has split.
-_CUT_ACCESS = re.compile(rb"(\S++) /")
+_CUT_ACCESS = lazy(rb"(\S++) /")
 
 #: `ADDRESS - - [TIME] "REQUEST LINE" STATUS BYTES SECONDS`, written at the end of the response (gevent/pywsgi.py,
 #: format_request). A client can write a quote into the request line, so the line is read from its end.
 _SERVED = re.compile(rb'\S{1,128} - - \[[0-9 :-]{19}\] "(.*)" (\d{3}) (\d{1,18}|-) (\d{1,9}\.\d{6}|-)', re.DOTALL)
 
 #: From httpx/_client.py: the path and the status code.
-_HTTPX = re.compile(rb'HTTP Request: [A-Z]+ https?://[^/\s"]*(/[^\s"]*) "HTTP/[0-9.]+ (\d{3})\b.*"')
+_HTTPX = lazy(rb'HTTP Request: [A-Z]+ https?://[^/\s"]*(/[^\s"]*) "HTTP/[0-9.]+ (\d{3})\b.*"')
 HTTPX_CALLER = b"_client.py"
+
+#: The file that logs the beginning of a run.
+RUN_CALLER = b"workflow_execute_task.py"
 
 #: The files that log the messages of Celery.
 TASK_CALLERS = (b"trace.py", b"strategy.py", b"request.py")
 
 #: From celery/app/trace.py. A task that raises an exception it declared (`throws`) is logged at INFO but has failed.
-_TASK = re.compile(
+_TASK = lazy(
     rb"Task ([\w.]{1,512})\[[^\]\s]{1,256}\] "
     rb"(succeeded in ([0-9.]+(?:e-?\d+)?)s:|raised (?:un)?expected:|INTERNAL ERROR:|retry:|ignored|rejected|reject )"
 )
@@ -67,8 +71,8 @@ _TASK_STATUS = {
 #: A task that was killed at its time limit. No record of trace.py follows (celery/worker/request.py).
 _TASK_KILLED = re.compile(rb"Hard time limit \([^()\s]{1,32}\) exceeded for ([\w.]{1,512})\[[^\]\s]{1,256}\]\s*")
 #: From celery/app/trace.py (LOG_RECEIVED), written by celery/worker/strategy.py.
-_TASK_RECEIVED = re.compile(rb"Task ([\w.]{1,512})\[[^\]\s]{1,256}\] received\s*")
-_TASK_NAME = re.compile(r"[\w.]{1,128}")
+_TASK_RECEIVED = lazy(rb"Task ([\w.]{1,512})\[[^\]\s]{1,256}\] received\s*")
+_TASK_NAME = lazy(r"[\w.]{1,128}")
 
 
 class MessageReader:
@@ -81,7 +85,7 @@ class MessageReader:
             b"handler.py": self._served,
             HTTPX_CALLER: _httpx,
             **dict.fromkeys(TASK_CALLERS, _task),
-            b"workflow_execute_task.py": _run,
+            RUN_CALLER: _run,
             **dict.fromkeys(runs.ERROR_CALLERS, _trace_error),
         }
 

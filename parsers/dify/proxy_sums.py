@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from msgspec import structs
 
 from parsers.access.routes import INVALID, STATIC, RouteInformation, Routes
-from parsers.batch import UNKNOWN, DroppedLines, Failure, FirstToken, Record, Request, Usage, UsageMissing
+from parsers.batch import LONG_PROMPT, UNKNOWN, DroppedLines, Failure, FirstToken, Record, Request, Usage, UsageMissing
 from parsers.dify.error_body import CAUSE_BY_CODE, CAUSES, CONCURRENCY_LIMIT, KINDS
 from parsers.dify.labels import app_id_of, name_of
 from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, UsageEntry
@@ -24,12 +24,26 @@ _LABELS = attrgetter("method", "route", "status_code", "outcome", "error_kind", 
 
 
 class _Requests(NamedTuple):
-    """Requests with equal labels: method, route, status code and failure; the cause of their failure."""
+    """Requests with equal labels: method, route, status code and failure; the cause of their failure.
+
+    The columns have one entry per request: two durations in seconds, and a size in bytes. They do not keep the lines,
+    because memory that is used again at once is still in the processor's cache.
+    """
 
     labels: tuple[str, str, str, str]
     cause: str
     needs_usage: bool
-    lines: list[ProxyAttributes]
+    durations: list[float | None]
+    first_bytes: list[float | None]
+    response_sizes: list[int | None]
+
+
+class _Usages(NamedTuple):
+    """Columns of usages with equal labels. If only totals are known, the column of input tokens contains them."""
+
+    input_tokens: list[int]
+    output_tokens: list[int]
+    prices: list[Any]
 
 
 class ProxySums:
@@ -43,8 +57,8 @@ class ProxySums:
         self._lost_lines = 0
         self._requests: dict[tuple[Any, ...], _Requests] = {}
         self._first_tokens: defaultdict[tuple[str | None, str | None], list[float]] = defaultdict(list)
-        #: Entries by time, app, labels, and which of their amounts are known.
-        self._usages: defaultdict[tuple[Any, ...], list[UsageEntry]] = defaultdict(list)
+        #: Regular usages by time, which of their amounts are known, and labels.
+        self._usages: defaultdict[tuple[Any, ...], _Usages] = defaultdict(lambda: _Usages([], [], []))
         self._records: list[Record] = []
 
     def add(self, lines: Sequence[ProxyAttributes], at: int | None) -> None:
@@ -56,7 +70,9 @@ class ProxySums:
             labels, usage = _LABELS(line), line.usage
             if (requests := self._requests.get(labels)) is None:
                 requests = self._requests[labels] = self._begin(line)
-            requests.lines.append(line)
+            requests.durations.append(line.duration)
+            requests.first_bytes.append(line.time_to_first_byte)
+            requests.response_sizes.append(line.response_size)
             if line.time_to_first_token is not None:
                 self._first_tokens[line.app_id, usage[0].model if usage else None].append(line.time_to_first_token)
             is_complete = self._add_usage(line, at) if usage else False
@@ -69,22 +85,26 @@ class ProxySums:
         method, cause = method_of(line.method.encode()), _cause(line)
         is_answered = status_code.startswith("2") and line.outcome in ("", "ok")
         needs_usage = is_answered and method == "POST" and _reports_usage(self._routes.information(route))
-        return _Requests((method, route, status_code, _failure(line, status_code, cause)), cause, needs_usage, [])
+        return _Requests(
+            (method, route, status_code, _failure(line, status_code, cause)), cause, needs_usage, [], [], []
+        )
 
     def _add_usage(self, line: ProxyAttributes, at: int | None) -> bool:
         """Add the usage of a request. Return whether all of its entries are regular, so that none is missing.
 
-        Regular amounts are two counts without a total, or only a total.
+        Regular amounts are two counts without a total, or only a total. A long prompt without a price is added alone.
         """
         is_complete = True
         for entry in line.usage:
-            is_split = entry.total_tokens is None
-            has_tokens = (
-                entry.input_tokens and entry.output_tokens if is_split else entry.total_tokens and _has_total(entry)
-            )
-            if self._strict and has_tokens:
+            is_split, price = entry.total_tokens is None, entry.total_price
+            prompt = entry.input_tokens if is_split else entry.total_tokens
+            has_tokens = prompt and (entry.output_tokens if is_split else _has_total(entry))
+            if self._strict and has_tokens and (price is not None or prompt <= LONG_PROMPT):
                 labels = line.app_id, entry.provider, entry.model, entry.currency
-                self._usages[at, is_split, entry.total_price is not None, labels].append(entry)
+                usages = self._usages[at, is_split, price is not None, labels]
+                usages.input_tokens.append(prompt)
+                usages.output_tokens.append(entry.output_tokens)
+                usages.prices.append(price)
             else:
                 is_complete = False
                 self._records += _usage(entry, app_id_of(line.app_id), at)
@@ -95,9 +115,9 @@ class ProxySums:
         for requests in self._requests.values():
             found.append(_request(requests))
             if requests.cause in KINDS:
-                found.append(Failure(requests.cause, len(requests.lines)))
-        for (at, is_split, has_price, labels), entries in self._usages.items():
-            found += _usages(entries, labels, at, is_split, has_price)
+                found.append(Failure(requests.cause, len(requests.durations)))
+        for (at, is_split, has_price, labels), usages in self._usages.items():
+            found += _sum_of(usages, labels, at, is_split, has_price)
         found += self._records
         for (app_id, model), times in self._first_tokens.items():
             found.append(_first_token(app_id_of(app_id), name_of(model), _nanoseconds(times)))
@@ -113,14 +133,13 @@ def _nanoseconds(times: Iterable[float | None]) -> tuple[int, ...]:
 
 
 def _request(requests: _Requests) -> Request:
-    lines = requests.lines
-    sizes = [line.response_size for line in lines if line.response_size is not None]
+    sizes = [size for size in requests.response_sizes if size is not None]
     return Request(
         *requests.labels,
-        len(lines),
+        len(requests.durations),
         response_bytes=sum(sizes) if sizes else None,
-        durations=_nanoseconds([line.duration for line in lines]),
-        first_bytes=_nanoseconds([line.time_to_first_byte for line in lines]),
+        durations=_nanoseconds(requests.durations),
+        first_bytes=_nanoseconds(requests.first_bytes),
     )
 
 
@@ -130,23 +149,24 @@ def _first_token(app_id: str, model: str, times: tuple[int, ...]) -> FirstToken:
     return FirstToken(app_id, model, None, len(times), times)
 
 
-def _usages(
-    entries: Sequence[UsageEntry], labels: tuple[Any, ...], at: int | None, is_split: bool, has_price: bool
+def _sum_of(
+    usages: _Usages, labels: tuple[Any, ...], at: int | None, is_split: bool, has_price: bool
 ) -> Iterator[Record]:
-    """Return the sum of regular entries with equal labels, or one record each if one of their prices is none."""
+    """Return the sum of regular usages with equal labels, or one record each if one of their prices is none."""
     app_id, provider, model, currency = labels
-    costs = costs_of([entry.total_price for entry in entries]) if has_price else None
+    inputs, outputs, prices = usages
+    costs = costs_of(prices) if has_price else None
     if has_price and costs is None:
-        for entry in entries:
-            yield from _usage(entry, app_id_of(app_id), at)
+        for prompt, output_tokens, price in zip(inputs, outputs, prices, strict=True):
+            counts = (prompt, output_tokens, None) if is_split else (None, None, prompt)
+            yield from _usage(UsageEntry(provider, model, *counts, price, currency), app_id_of(app_id), at)
         return
     cost, names = None if costs is None else total(costs), (app_id_of(app_id), name_of(provider), name_of(model))
-    usage = Usage(*names, cost=cost, currency=currency_of(currency), at=at, count=len(entries))
+    usage = Usage(*names, cost=cost, currency=currency_of(currency), at=at, count=len(inputs))
     if is_split:
-        input_tokens, output_tokens = sum([e.input_tokens for e in entries]), sum([e.output_tokens for e in entries])
-        yield structs.replace(usage, input_tokens=input_tokens, output_tokens=output_tokens)
+        yield structs.replace(usage, input_tokens=sum(inputs), output_tokens=sum(outputs))
     else:
-        yield structs.replace(usage, unsplit_tokens=sum([e.total_tokens for e in entries]))
+        yield structs.replace(usage, unsplit_tokens=sum(inputs))
 
 
 def _reports_usage(kind: RouteInformation) -> bool:

@@ -19,17 +19,26 @@ from parsers import blocks
 from parsers.batch import Invocation, Record, Task, TaskReceived
 from parsers.blocks import BlockResult, TimedLine, read_lines, times_of_texts
 from parsers.dify import proxy, receiver, runs
-from parsers.dify.message import HTTPX_CALLER, TASK_CALLERS, MessageReader, RecordHead, httpx_calls, task_name
+from parsers.dify.message import (
+    HTTPX_CALLER,
+    RUN_CALLER,
+    TASK_CALLERS,
+    MessageReader,
+    RecordHead,
+    httpx_calls,
+    task_name,
+)
 from parsers.lines import whole_lines
 from parsers.plugin_daemon import SERVICE as PLUGIN_DAEMON
 from parsers.values.numbers import SECOND, many_nanoseconds
+from parsers.values.patterns import lazy
 from parsers.values.times import Minutes
 
 #: A text that each of these lines contains.
 _SIGN, _JSON_SIGN = b".py:", b'"caller"'
 #: The time, the level and the thread if the level is not INFO, the caller, the trace id and the message; the last group
 #: is any other line.
-_LINES = re.compile(
+_LINES = lazy(
     rb"^(.{10} .{6}[0-5][0-9]\.[0-9]{3}) (?:INFO ++\[[^\]\n]*+\]"
     rb"|(DEBUG|WARNING|WARN|ERROR|CRITICAL) ++\[([^\]\n]*+)\]) "
     rb"\[([^\]:\n]++):[0-9]++\] ([0-9a-f]{8,32}+)? - (.*)$|^(.+)$",
@@ -54,13 +63,15 @@ _FOREIGN = frozenset({PLUGIN_DAEMON, proxy.SERVICE, receiver.SERVICE})
 
 #: Matches every message. The groups capture the name of a task and the seconds that it took; the second group is empty
 #: for a task that the worker has only received.
-_TASKS = re.compile(
+_TASKS = lazy(
     rb"^Task ([\w.]{1,512}+)\[[^\]\s]{1,256}+\] (?:received|succeeded in ([0-9]{1,6}+(?:\.[0-9]++)?)s:.*)$|^.*$",
     re.MULTILINE,
 )
 
 #: Takes the number of a message, and returns the head of its record.
 _Head = Callable[[int], RecordHead]
+#: Takes the number of a message, and returns the trace id and the time of its record.
+_Origin = Callable[[int], tuple[str, int | None]]
 #: What a reader of messages returns: records, each with the number of its first message, and the numbers of the
 #: messages that must be read alone.
 _Found = tuple[Sequence[tuple[int, Record]], Sequence[int]]
@@ -92,13 +103,18 @@ class RecordReader:
 
         minutes = Minutes(self._local)
 
+        def origin(number: int) -> tuple[str, int | None]:
+            time, _, _, _, trace_id, *_ = rows[number]
+            return trace_id.decode(), minutes.at(time)
+
         def head(number: int) -> RecordHead:
-            time, level, thread, caller, trace_id, *_ = rows[number]
-            return RecordHead(level, caller, trace_id.decode(), messages[number], minutes.at(time), thread=thread)
+            trace_id, at = origin(number)
+            return RecordHead(levels[number], callers[number], trace_id, messages[number], at, thread=rows[number][2])
 
         others = b"".join([row[-1] + b"\n" for row in found if row[-1]])
         rest = others + b"\n" * (whole_lines(block, True)[1] - len(found)) + colored
-        return BlockResult(self._records(levels, callers, messages, head), times, len(rows), rest)
+        records = self._records(levels, callers, messages, (head, origin))
+        return BlockResult(records, times, len(rows), rest)
 
     def json(self, block: bytes) -> BlockResult:
         """Read the records in JSON of a block of whole lines."""
@@ -118,12 +134,15 @@ class RecordReader:
             files = {caller: caller.partition(":")[0].encode() for caller in {line.caller for line in lines}}
             callers = [files[line.caller] for line in lines]
 
-            def head(number: int) -> RecordHead:
-                line, level, caller = lines[number], levels[number], callers[number]
-                at, stack_trace = minutes.at(line.ts.encode()), line.stack_trace.encode()
-                return RecordHead(level, caller, line.trace_id, messages[number], at, stack_trace)
+            def origin(number: int) -> tuple[str, int | None]:
+                line = lines[number]
+                return line.trace_id, minutes.at(line.ts.encode())
 
-            records.extend(self._records(levels, callers, messages, head))
+            def head(number: int) -> RecordHead:
+                (trace_id, at), stack_trace = origin(number), lines[number].stack_trace.encode()
+                return RecordHead(levels[number], callers[number], trace_id, messages[number], at, stack_trace)
+
+            records.extend(self._records(levels, callers, messages, (head, origin)))
             return lines
 
         return read_lines(block, _JSON_SIGN, _decode, take)._replace(records=records)
@@ -133,9 +152,10 @@ class RecordReader:
         levels: Sequence[bytes],
         callers: Sequence[bytes],
         messages: Sequence[bytes],
-        head: _Head,
+        lines: tuple[_Head, _Origin],
     ) -> Sequence[Record]:
-        """Return the records of lines, given in columns. A level is empty for INFO. `head` gives the head of a line."""
+        """Return the records of lines, given in columns. A level is empty for INFO."""
+        head, origin = lines
         alone = [number for number, level in enumerate(levels) if level]
         numbers, odd_levels = defaultdict[bytes, list[int]](list), set(alone)
         for number, caller in enumerate(callers):
@@ -144,7 +164,7 @@ class RecordReader:
         found = list[tuple[int, Sequence[Record]]]()
         for caller, members in numbers.items():
             if (read := _READERS.get(caller)) is not None:
-                records, odd = read([messages[number] for number in members], _heads_of(members, head))
+                records, odd = read([messages[number] for number in members], _origins_of(members, origin))
                 found += [(members[position], (record,)) for position, record in records]
                 alone += [members[position] for position in odd]
             elif self._reader.reads(caller):
@@ -154,12 +174,12 @@ class RecordReader:
         return [record for _, records in found for record in records]
 
 
-def _heads_of(numbers: Sequence[int], head: _Head) -> _Head:
-    """Return the heads of some of the messages, numbered among them."""
-    return lambda position: head(numbers[position])
+def _origins_of(numbers: Sequence[int], origin: _Origin) -> _Origin:
+    """Return the origins of some of the messages, numbered among them."""
+    return lambda position: origin(numbers[position])
 
 
-def _tasks(messages: Sequence[bytes], head: _Head) -> _Found:
+def _tasks(messages: Sequence[bytes], origin: _Origin) -> _Found:
     """Read the messages of Celery. The end of a task that executes a run also ends the run."""
     matches = _TASKS.findall(b"\n".join(messages))
     if len(matches) > len(messages):  # a newline inside a message
@@ -176,12 +196,18 @@ def _tasks(messages: Sequence[bytes], head: _Head) -> _Found:
         records.append((numbers[0], Task(task_name(task), "succeeded", None, len(numbers), tuple(durations))))
         if task.endswith(runs.RUN_TASK):
             for number, duration in zip(numbers, durations, strict=True):
-                end = head(number)
-                records += [(number, run) for run in runs.closed(end.trace_id, task, "succeeded", duration, end.at)]
+                trace_id, at = origin(number)
+                records += [(number, run) for run in runs.closed(trace_id, task, "succeeded", duration, at)]
     return records, alone
 
 
-def _calls(messages: Sequence[bytes], _: _Head) -> _Found:
+def _runs(messages: Sequence[bytes], origin: _Origin) -> _Found:
+    """Read the messages of the task that executes runs."""
+    found = [(number, *origin(number), message) for number, message in enumerate(messages)]
+    return [(number, run) for number, trace_id, at, message in found for run in runs.opened(trace_id, message, at)], ()
+
+
+def _calls(messages: Sequence[bytes], _: _Origin) -> _Found:
     """Read the messages of httpx. Few of them differ, and their records depend on nothing else."""
     calls = Counter[tuple[str, str]]()
     for message, count in Counter(messages).items():
@@ -191,7 +217,8 @@ def _calls(messages: Sequence[bytes], _: _Head) -> _Found:
 
 
 #: The readers of messages by the files that log them.
-_READERS: Mapping[bytes, Callable[[Sequence[bytes], _Head], _Found]] = {
+_READERS: Mapping[bytes, Callable[[Sequence[bytes], _Origin], _Found]] = {
     **dict.fromkeys(TASK_CALLERS, _tasks),
     HTTPX_CALLER: _calls,
+    RUN_CALLER: _runs,
 }

@@ -23,6 +23,7 @@ from parsers.blocks import BlockResult, TimedLine, read_lines, times_of_texts
 from parsers.dify.runs import failure_of_stream
 from parsers.lines import whole_lines
 from parsers.values.numbers import MILLISECOND
+from parsers.values.patterns import lazy
 from parsers.values.times import zone
 
 _REQUEST = rb"([!-~]++ /[^ \t\n\r\f\v?#%\\\x1b]*+) ([0-9]{3}) ([0-9]{1,6}+\.[0-9]{1,9}+)(?: [0-9A-Za-z-]*+)?"
@@ -35,7 +36,7 @@ _LINE = (
 #: One match per line, with the groups of `_LINE`, all empty for a line that is no access line. The group of the time
 #: contains the first letter of a POST request, and the group of the trace id is empty: those requests that need their
 #: time and trace id get them later.
-_MESSAGES = re.compile(rb"^(?:(?=(P)))?()" + _REQUEST + rb"$|^.*$", re.MULTILINE)
+_MESSAGES = lazy(rb"^(?:(?=(P)))?()" + _REQUEST + rb"$|^.*$", re.MULTILINE)
 
 _CALLER = "ext_request_logging.py:"
 #: Texts that every access line contains. A block without them is not searched by pattern.
@@ -61,7 +62,7 @@ class DifyAccessReader:
     """Reads the access lines of a block. It keeps the routes and no other state."""
 
     def __init__(self, routes: Routes, timezone: str) -> None:
-        line, every = re.compile(_LINE, re.MULTILINE), re.compile(_LINE + rb"|^(.+)$", re.MULTILINE)
+        line, every = lazy(_LINE, re.MULTILINE), lazy(_LINE + rb"|^(.+)$", re.MULTILINE)
         format = Format((), "", line, every, ("time", "trace_id", *_COLUMNS), (), 0)
         self._routes, self._timezone = routes, timezone
         accepted = [each for each in routes.templates if failure_of_stream(routes, "POST", each, "200")]

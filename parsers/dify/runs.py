@@ -14,12 +14,13 @@ from collections.abc import Mapping
 
 from parsers.access.routes import Routes
 from parsers.batch import RUN_KINDS, UNKNOWN, Accepted, Closed, ErrorLevel, Opened, TraceError
+from parsers.values.patterns import lazy
 from parsers.values.times import iso_of
 
 #: The name of the task that executes a run, without its module.
 RUN_TASK = "workflow_based_app_execution_task"
 #: Everything behind `user=` may be text of the user.
-_PARAMETERS = re.compile(
+_PARAMETERS = lazy(
     rb"workflow_based_app_execution_task run with params: app_id='([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})' "
     rb"workflow_id='[^']*' tenant_id='[^']*' app_mode=<AppMode\.\w+: '([a-z-]+)'>"
 )
@@ -28,19 +29,19 @@ _STATUS = {"succeeded": "finished", "failed": "failed", "ignored": "finished"}
 
 #: For each file that logs errors: how the message begins, and what has failed.
 _ERRORS: Mapping[bytes, tuple[re.Pattern[bytes], ErrorLevel]] = {
-    b"workflow_entry.py": (re.compile(rb"Unknown Error when workflow entry running"), "run"),
-    b"graph.py": (re.compile(rb"Failed to create node instance\b"), "run"),
-    b"app_generator.py": (re.compile(rb"(?:(?:Unknown|Validation) )?Error when generating\b"), "run"),
+    b"workflow_entry.py": (lazy(rb"Unknown Error when workflow entry running"), "run"),
+    b"graph.py": (lazy(rb"Failed to create node instance\b"), "run"),
+    b"app_generator.py": (lazy(rb"(?:(?:Unknown|Validation) )?Error when generating\b"), "run"),
     b"base.py": (
-        re.compile(
+        lazy(
             rb"Error in stream res?ponse for plugin\b|Failed to request plugin daemon\b"
             rb"|(?:Stream r|R)equest to Plugin Daemon Service failed\b"
         ),
         "plugin",
     ),
-    b"error_handler.py": (re.compile(rb"Node \S{1,128} failed with ABORT strategy\b"), "run"),
-    b"node_failure.py": (re.compile(rb"Node \S{1,128} failed without a continuation strategy\b"), "run"),  # graphon 0.8
-    b"node.py": (re.compile(rb"http request node \S{1,128} failed to run\b"), "node"),
+    b"error_handler.py": (lazy(rb"Node \S{1,128} failed with ABORT strategy\b"), "run"),
+    b"node_failure.py": (lazy(rb"Node \S{1,128} failed without a continuation strategy\b"), "run"),  # graphon 0.8
+    b"node.py": (lazy(rb"http request node \S{1,128} failed to run\b"), "node"),
 }
 #: The files whose records may be such errors.
 ERROR_CALLERS = tuple(_ERRORS)

@@ -1,6 +1,5 @@
 """Read single JSON lines (api/core/logging/structured_formatter.py), written by orjson or by json.dumps."""
 
-import re
 from datetime import UTC
 from typing import Any
 
@@ -15,6 +14,7 @@ from parsers.heads import begins_json_record
 from parsers.lines import Outcome
 from parsers.plugin_daemon import SERVICE as PLUGIN_DAEMON
 from parsers.values import json as lenient_json
+from parsers.values.patterns import lazy
 from parsers.values.times import iso
 
 _NOTHING = msgspec.Raw(b"")
@@ -34,9 +34,9 @@ class _StructuredLine(Struct, frozen=True, gc=False):
 _decode = lenient_json.decoder(_StructuredLine)
 
 #: Dify's JSON lines begin with one of these keys. Other lines that begin with a brace are pretty-printed bodies.
-_ENVELOPE = re.compile(rb'\{"(?:ts|severity|service|caller|message|trace_id)": ?"')
+_ENVELOPE = lazy(rb'\{"(?:ts|severity|service|caller|message|trace_id)": ?"')
 #: The beginning of a line with a time, which a pretty-printed body does not have.
-_TIMED = re.compile(rb'\{"ts": ?"\d{4}-')
+_TIMED = lazy(rb'\{"ts": ?"\d{4}-')
 
 
 def read(line: bytes, reader: MessageReader) -> Outcome:

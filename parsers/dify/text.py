@@ -12,6 +12,7 @@ from parsers.gunicorn import ERROR_LOG_LINE, GEVENT_FAILURE, INDENTS, error_log_
 from parsers.heads import begins_record
 from parsers.lines import Outcome, without_colors
 from parsers.values.numbers import MILLISECOND
+from parsers.values.patterns import lazy
 from parsers.values.times import iso
 
 #: Without LOG_DATEFORMAT the time has milliseconds already, and the format adds them once more, behind `.` or `,`.
@@ -23,15 +24,15 @@ _REST = rb"(?:\[([^\]\n]*+)\] (?=\[))?\[([^\]:\n]++):\d+\] ?(?:([0-9a-f]{8,32}) 
 
 #: `TIME LEVEL [thread] [file:line] trace - message`. Before Dify 1.11 there is no trace id; source installs have
 #: neither thread nor dash. The trace id may be empty.
-_HEAD = re.compile(_TIME + rb" " + _LEVEL + _REST, re.DOTALL)
-_HEAD_OF_OTHER_TIME = re.compile(_OTHER_TIME + rb" " + _LEVEL + _REST, re.DOTALL)
+_HEAD = lazy(_TIME + rb" " + _LEVEL + _REST, re.DOTALL)
+_HEAD_OF_OTHER_TIME = lazy(_OTHER_TIME + rb" " + _LEVEL + _REST, re.DOTALL)
 #: `[2024-07-10 13:58:35,803: INFO/MainProcess] message`: Celery before worker_hijack_root_logger=False.
-_CELERY = re.compile(rb"\[" + _TIME + rb": ([A-Z]+)/[^\]\n]*+\] (.*)", re.DOTALL)
+_CELERY = lazy(rb"\[" + _TIME + rb": ([A-Z]+)/[^\]\n]*+\] (.*)", re.DOTALL)
 #: `ERROR:app:Exception on …`: Python's basicConfig, Dify 0.3 to 0.6.
-_BASIC = re.compile(rb"(DEBUG|INFO|WARNING|ERROR|CRITICAL):([\w.]++):(.*)", re.DOTALL)
+_BASIC = lazy(rb"(DEBUG|INFO|WARNING|ERROR|CRITICAL):([\w.]++):(.*)", re.DOTALL)
 #: Lines that others print into the log: Dify's migrations before the api starts (api/migrations/alembic.ini), and gRPC
 #: inside the clients of some vector stores (absl/log: `I0000 00:00:1732359600.123456 10 fork_posix.cc:77] …`).
-_OF_OTHERS = re.compile(
+_OF_OTHERS = lazy(
     rb"[A-Z]{4,5} +\[(?:alembic|sqlalchemy|flask_migrate)[\w.]*\] "
     rb"|[IWEF]\d{4} \d\d:\d\d:\d{2,10}\.\d{6,9} +\d+ \w+\.(?:cc|h):\d+\] "
 )

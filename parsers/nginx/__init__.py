@@ -17,6 +17,7 @@ from parsers.lines import Outcome, by_line
 from parsers.nginx import advice, error, log_format
 from parsers.parser import Parser
 from parsers.values.http import FAILURES
+from parsers.values.patterns import lazy
 from parsers.values.times import zone
 
 #: The role of each variable. If several variables have the same role, the first one is used.
@@ -36,8 +37,8 @@ _ROLES = {
     "time_local": roles.TIME_COMMON,
 }
 
-_HEXADECIMAL = re.compile(rb"\\x([0-9A-Fa-f]{2})")
-_JSON_ESCAPE = re.compile(rb'\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|(["\\/bfnrt]))')
+_HEXADECIMAL = lazy(rb"\\x([0-9A-Fa-f]{2})")
+_JSON_ESCAPE = lazy(rb'\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|(["\\/bfnrt]))')
 _JSON_CHARACTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 

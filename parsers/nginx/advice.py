@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from parsers.access import roles
 from parsers.access.format import FormatPiece
 from parsers.nginx.log_format import is_json, own_variables
+from parsers.values.patterns import lazy
 
 _TIMED = "add the dify-timed log_format, see deploy/nginx"
 _NO_DURATION = f"this nginx format carries no $request_time: latency metrics stay empty; {_TIMED}"
@@ -27,8 +28,8 @@ _REWRITTEN = (
     "pages change; add $request or $request_uri"
 )
 
-_PATHS = re.compile(r"uri|url|path|request_line", re.IGNORECASE)
-_STATUSES = re.compile(r"status|response_code|http_code", re.IGNORECASE)
+_PATHS = lazy(r"uri|url|path|request_line", re.IGNORECASE)
+_STATUSES = lazy(r"status|response_code|http_code", re.IGNORECASE)
 
 #: What to change so that a line with an escaped quote fits.
 ESCAPE_JSON = (

@@ -6,21 +6,22 @@ from datetime import tzinfo
 from parsers.batch import Failure
 from parsers.dropped import with_dropped_time
 from parsers.lines import Outcome
+from parsers.values.patterns import lazy
 from parsers.values.times import iso
 
-_HEAD = re.compile(rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[(\w+)\] \d+#\d+: (?:\*\d+ )?(.*)", re.DOTALL)
+_HEAD = lazy(rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[(\w+)\] \d+#\d+: (?:\*\d+ )?(.*)", re.DOTALL)
 _COUNTED = frozenset({b"error", b"crit", b"alert", b"emerg"})
 
 #: Lines without a time: `nginx: [emerg] …`, and those of the scripts in nginx' own image.
-_UNTIMED = re.compile(rb"nginx: (?:\[|(?:the )?configuration )|/docker-entrypoint\.sh: |\d\d-[a-z0-9-]+\.sh: ")
+_UNTIMED = lazy(rb"nginx: (?:\[|(?:the )?configuration )|/docker-entrypoint\.sh: |\d\d-[a-z0-9-]+\.sh: ")
 
 #: The kind of a message by its words, tried in this order (texts of ngx_http_upstream.c and its neighbours).
 _KINDS = (
-    (re.compile(rb"host not found in upstream|could not be resolved|no resolver defined"), "upstream_unresolved"),
-    (re.compile(rb"upstream timed out|\(110: [^(]*upstream"), "upstream_timeout"),
-    (re.compile(rb"client intended to send too large|too large chunked body"), "request_too_large"),
-    (re.compile(rb"no live upstreams|connect\(\) [^()]*failed \((?!104)"), "upstream_refused"),
-    (re.compile(rb"upstream prematurely closed|\((?:104|32): [^(]*upstream"), "upstream_reset"),
+    (lazy(rb"host not found in upstream|could not be resolved|no resolver defined"), "upstream_unresolved"),
+    (lazy(rb"upstream timed out|\(110: [^(]*upstream"), "upstream_timeout"),
+    (lazy(rb"client intended to send too large|too large chunked body"), "request_too_large"),
+    (lazy(rb"no live upstreams|connect\(\) [^()]*failed \((?!104)"), "upstream_refused"),
+    (lazy(rb"upstream prematurely closed|\((?:104|32): [^(]*upstream"), "upstream_reset"),
 )
 
 KINDS = frozenset({kind for _, kind in _KINDS} | {"other"})

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 
 from parsers.access.format import Extent, FormatPiece, Variable
 from parsers.access.request_line import REGULAR
+from parsers.values.patterns import lazy
 
 #: `log_format main` in Dify's docker/nginx/nginx.conf.template.
 DIFY = (
@@ -58,21 +59,21 @@ _EXTENTS_BY_PREFIX = (
 _BEGINS = {"request_uri": b"/", "uri": b"/", "document_uri": b"/", "is_args": b"?"}
 
 #: The first name and its colon in a JSON object.
-_JSON_NAME = re.compile(rb'\{\s*"[^"]*"\s*:')
+_JSON_NAME = lazy(rb'\{\s*"[^"]*"\s*:')
 
 #: Those of nginx' own variables (ngx_http_variables.c and modules) whose names contain words for a path or a status.
-_NGINX_OWN = re.compile(
+_NGINX_OWN = lazy(
     r"request|request_uri|uri|document_uri|request_filename|realpath_root|document_root|fastcgi_(?:path_info|script_name)"
     r"|status|(?:upstream|http|sent_http|sent_trailer|upstream_http|arg|cookie|ssl|session_log|gzip|limit)_\w+"
 )
 
 _ESCAPES = ("default", "json", "none")
-_COMMENTS = re.compile(r"(?:\s*#[^\n]*(?:\n|$))*")
-_TOKEN = re.compile(r"""\s*(?:#[^\n]*|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s'";#][^\s'";]*))""", re.DOTALL)
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
+_COMMENTS = lazy(r"(?:\s*#[^\n]*(?:\n|$))*")
+_TOKEN = lazy(r"""\s*(?:#[^\n]*|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s'";#][^\s'";]*))""", re.DOTALL)
+_VARIABLE = lazy(r"\$(?:\{(\w+)\}|(\w+))", re.ASCII)
 
 #: Escapes of nginx.conf, inside quotes and outside (ngx_conf_read_token in src/core/ngx_conf_file.c).
-_ESCAPED = re.compile(r"""\\(["'\\trn])""")
+_ESCAPED = lazy(r"""\\(["'\\trn])""")
 _CHARACTERS = {"t": "\t", "r": "\r", "n": "\n"}
 
 

@@ -27,17 +27,18 @@ from parsers.plugin_daemon.operations import operation_of
 from parsers.values import json as lenient_json
 from parsers.values.http import status_code_of
 from parsers.values.numbers import MICROSECOND, MILLISECOND, SECOND, nanoseconds
+from parsers.values.patterns import lazy
 from parsers.values.times import iso, zone
 
 _GIN_PARTS = (
     rb"\[GIN\] ", rb"(\d{4}/\d\d/\d\d - \d\d:\d\d:\d\d) ", rb"\| *(\d{3}) ", rb"\| *([0-9a-z.\xc2\xb5\xce\xbc]+) ",
     rb"\| *[^ |]* *\| *", rb'[^ "]+ +', rb'"((?:[^"\\]|\\.)*)"',
 )  # fmt: skip
-_GIN = re.compile(b"".join(_GIN_PARTS), re.DOTALL)
-_GO_LOG = re.compile(rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) (?:[\w./-]+\.go:\d+:? ?)?(.*)", re.DOTALL)
+_GIN = lazy(b"".join(_GIN_PARTS), re.DOTALL)
+_GO_LOG = lazy(rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) (?:[\w./-]+\.go:\d+:? ?)?(.*)", re.DOTALL)
 #: `[START] IP TRACE METHOD PATH "USER" STATUS DURATION map[…]` behind the time of Go's logger. The user id may contain
 #: any text, so the last match of its end counts.
-_TIMED_ACCESS = re.compile(
+_TIMED_ACCESS = lazy(
     rb"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\] [^ ]{1,64} [^ ]{0,64} [A-Z]{1,16} (/[^ \"]*+) \"(?:.*)\" "
     rb"(\d{3}) ([0-9a-z.\xc2\xb5\xce\xbc]{1,32}) map\[",
     re.DOTALL,
@@ -46,26 +47,26 @@ _TEXT_PARTS = (
     rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.?\d*(?:Z|[+-]\d\d:\d\d)) ", rb"([A-Z]+) ", rb"dify-plugin-daemon ",
     rb"([\w./-]+):\d+ ?", rb"(.*)",
 )  # fmt: skip
-_TEXT = re.compile(b"".join(_TEXT_PARTS), re.DOTALL)
+_TEXT = lazy(b"".join(_TEXT_PARTS), re.DOTALL)
 #: The beginning of an access line in an unknown format, behind the time of Go's logger.
-_SECOND_TIME = re.compile(rb"\[\d{4}-\d\d-\d\d \d\d:")
+_SECOND_TIME = lazy(rb"\[\d{4}-\d\d-\d\d \d\d:")
 #: Records of the sandbox, written by Go's slog. They contain nothing to count.
-_SANDBOX = re.compile(rb'\{"time":"[^"]*","level":"[A-Z]+","msg":')
-_JSON_HEAD = re.compile(rb'\{"(?:attributes|caller|identity|message|service|severity|span_id|trace_id|ts)":')
+_SANDBOX = lazy(rb'\{"time":"[^"]*","level":"[A-Z]+","msg":')
+_JSON_HEAD = lazy(rb'\{"(?:attributes|caller|identity|message|service|severity|span_id|trace_id|ts)":')
 #: key=value in any order. A value with blanks is quoted by the rules of Go.
-_PAIR = re.compile(rb'(?<!\w)(\w+)=("(?:[^"\\]|\\.)*"|[^ "]*)', re.DOTALL)
+_PAIR = lazy(rb'(?<!\w)(\w+)=("(?:[^"\\]|\\.)*"|[^ "]*)', re.DOTALL)
 #: An access line, up to the end of the line: the text of a client before it (a user id is not quoted) can neither hide
 #: nor forge one.
-_ACCESS = re.compile(rb'(?<!\S)HTTP request((?: \w++=(?:"[^"\\]*+(?:\\.[^"\\]*+)*"|[^ "]*+))+)\Z', re.DOTALL)
+_ACCESS = lazy(rb'(?<!\S)HTTP request((?: \w++=(?:"[^"\\]*+(?:\\.[^"\\]*+)*"|[^ "]*+))+)\Z', re.DOTALL)
 #: The file that logs it (pkg/utils/log/middleware.go).
 _ACCESS_CALLER = b"middleware.go"
-_GO_DURATION = re.compile(rb"([0-9.]+)(h|ms|m|s|\xc2\xb5s|\xce\xbcs|us|ns)")
+_GO_DURATION = lazy(rb"([0-9.]+)(h|ms|m|s|\xc2\xb5s|\xce\xbcs|us|ns)")
 _GO_UNITS = {
     b"h": 3600 * SECOND, b"m": 60 * SECOND, b"s": SECOND, b"ms": MILLISECOND,
     b"\xc2\xb5s": MICROSECOND, b"\xce\xbcs": MICROSECOND, b"us": MICROSECOND, b"ns": 1,
 }  # fmt: skip
 
-_LATENCY = re.compile(rb"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+_LATENCY = lazy(rb"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 
 _ERRORS = frozenset({b"ERROR", b"FATAL", b"PANIC"})
 

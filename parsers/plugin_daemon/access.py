@@ -20,6 +20,7 @@ from parsers.lines import whole_lines
 from parsers.plugin_daemon.operations import operation_of
 from parsers.values.http import status_code_of
 from parsers.values.numbers import MAX_SECONDS, MILLISECOND, many_nanoseconds
+from parsers.values.patterns import lazy
 from parsers.values.times import iso
 
 #: A text that each of these lines contains.
@@ -27,7 +28,7 @@ _SIGN, _JSON_SIGN = b" HTTP request ", b'"HTTP request"'
 
 #: The time, the path without its query, the status code and the milliseconds; the last group is any other line. The
 #: attributes have any order, and the last one of a name counts. A value that is quoted makes it another line.
-_LINES = re.compile(
+_LINES = lazy(
     rb"^([0-9-]{10}T[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,9}+)?)Z [A-Z]++ dify-plugin-daemon [\w./-]++:[0-9]++ "
     rb'(?:(?:trace_id|tenant_id|user_id)=[^ "\n\x1b]*+ )*HTTP request'
     rb'(?: (?:path=([^ "?\r\n\x1b]*+)[^ "\r\n\x1b]*+|status=([0-9]{3})(?=[ \r\n]|\Z)'
@@ -37,7 +38,7 @@ _LINES = re.compile(
     re.MULTILINE,
 )
 #: Times of JSON lines, without their last Z.
-_TIMES = re.compile(rb"(?:[0-9-]{10}T[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,9}+)?\n)*")
+_TIMES = lazy(rb"(?:[0-9-]{10}T[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,9}+)?\n)*")
 _MINUTE = len("2026-11-23T08:53")
 
 

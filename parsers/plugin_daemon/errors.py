@@ -14,28 +14,29 @@ from parsers.batch import OTHER
 from parsers.provider_failures import KINDS as PROVIDER_KINDS
 from parsers.provider_failures import kind_of_plugin_failure
 from parsers.values import json as lenient_json
+from parsers.values.patterns import lazy
 
 #: From internal/core/io_tunnel/generic.go: one record per failed call of a plugin.
 PLUGIN_ERROR = b"plugin returned error response"
 
 _VALUE = rb'("[^"\\]*+(?:\\.[^"\\]*+)*"|[^ "]*+)(?= |\Z)'
 #: The attributes of a plugin's error, and an empty `args`.
-_OF_PLUGIN_ERROR = re.compile(
+_OF_PLUGIN_ERROR = lazy(
     rb" (?:(session_id|action|plugin|runtime_type|error_type|message)=" + _VALUE + rb"|args=map\[\](?= |\Z))", re.DOTALL
 )
 #: Go prints the keys of a map sorted. The plugin SDK puts the text of a model's error into `description`.
-_DESCRIPTION = re.compile(rb" args=map\[description:(.{0,1024})", re.DOTALL)
+_DESCRIPTION = lazy(rb" args=map\[description:(.{0,1024})", re.DOTALL)
 
 #: Any other record: words of the daemon, then attributes up to the end of the line.
-_WORDS_AND_ATTRIBUTES = re.compile(rb"[A-Za-z][A-Za-z ,]{1,127}?((?: \w{1,64}=" + _VALUE + rb")*)\Z", re.DOTALL)
-_ATTRIBUTE = re.compile(rb" (\w{1,64})=" + _VALUE, re.DOTALL)
+_WORDS_AND_ATTRIBUTES = lazy(rb"[A-Za-z][A-Za-z ,]{1,127}?((?: \w{1,64}=" + _VALUE + rb")*)\Z", re.DOTALL)
+_ATTRIBUTE = lazy(rb" (\w{1,64})=" + _VALUE, re.DOTALL)
 
 #: Up to 0.5.2: `failed to update the master: i/o timeout`.
-_OLD_WORDS = re.compile(rb"(?:failed to [a-z ]{1,64}|PluginDaemonInternalServerError): (.{1,512})\Z", re.DOTALL)
+_OLD_WORDS = lazy(rb"(?:failed to [a-z ]{1,64}|PluginDaemonInternalServerError): (.{1,512})\Z", re.DOTALL)
 
 #: The ends of the errors of Go's net package and of the daemon.
 _CAUSES = tuple(
-    (re.compile(rb"(?:^|.*[ :])(?:" + pattern + rb")\Z", re.DOTALL), kind)
+    (lazy(rb"(?:^|.*[ :])(?:" + pattern + rb")\Z", re.DOTALL), kind)
     for pattern, kind in (
         (rb"i/o timeout|context deadline exceeded|connection pool timeout|killed by timeout", "upstream_timeout"),
         (rb"connection refused", "upstream_refused"),

@@ -14,16 +14,17 @@ from parsers.plugin_daemon.access import invocation
 from parsers.plugin_daemon.operations import operation_of_end
 from parsers.values.http import status_code_of
 from parsers.values.numbers import MICROSECOND, MILLISECOND, SECOND, many_nanoseconds
+from parsers.values.patterns import lazy
 from parsers.values.times import iso
 
 #: The last group is any other line. The distinct times are checked later, each one once.
-_LINES = re.compile(
+_LINES = lazy(
     rb"^\[GIN\] (.{10} - .{8}) \| *+([0-9]{3}) \| *+([0-9]{1,6}+(?:\.[0-9]{1,9}+)?)(ms|s|\xc2\xb5s) \| *+"
     rb'[^ |\n\x1b]*+ *+\| *+[^ "\n\x1b]++ ++"(?:/(?:plugin/[^/"\\\n\x1b]++|v2/invoke)/dispatch(/[^?"\\\n\x1b]*+))?'
     rb'(?:"|[^"\\\n\x1b]*+")\r?$|^(.+)$',
     re.MULTILINE,
 )
-_TIME = re.compile(rb"\d{4}/\d\d/\d\d - \d\d:[0-5]\d:[0-5]\d")
+_TIME = lazy(rb"\d{4}/\d\d/\d\d - \d\d:[0-5]\d:[0-5]\d")
 #: A text that every such line contains. A block without it is not searched by pattern.
 _SIGN = b"[GIN] "
 _UNITS = {b"s": SECOND, b"ms": MILLISECOND, b"\xc2\xb5s": MICROSECOND}

@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from parsers import blocks as block
-from parsers.batch import ERROR_KINDS, Active, DroppedLines, Failure, FirstToken, Request, Usage, UsageMissing
+from parsers.batch import (
+    ERROR_KINDS,
+    LONG_PROMPT,
+    Active,
+    DroppedLines,
+    Failure,
+    FirstToken,
+    Request,
+    Usage,
+    UsageMissing,
+)  # fmt: skip
 from parsers.dify import Dify
 from parsers.dify.error_body import CAUSES, CONCURRENCY_LIMIT
 from parsers.dify.proxy import SERVICE, ProxyAttributes, ProxyLine, UsageEntry, decode, encode
@@ -475,3 +485,15 @@ def test_requests_with_equal_labels_are_one_record() -> None:
     assert records[0] == Active("w1", 5, AT + 10**6)
     assert [getattr(record, "count", 1) for record in records] == [1, 100, 100, 100]
     assert records[2].cost == Decimal("0.1289")
+
+
+def test_long_prompts_without_a_price_are_not_summed_up() -> None:
+    """A price list may charge more for long prompts, and a sum does not show how long they were."""
+    prompts = (LONG_PROMPT, LONG_PROMPT + 1)
+    requests = [changed(usage=(UsageEntry("openai", "gpt-4.1", prompt, 1),)) for prompt in prompts]
+    lines = [
+        ProxyLine(ts="2026-11-23T08:53:31.404Z", service=SERVICE, message="", attributes=each) for each in requests
+    ]
+    records = Dify().parse(b"".join(map(encode, lines * 20))).records
+    usages = [(record.input_tokens, record.count) for record in records if isinstance(record, Usage)]
+    assert sorted(usages) == [(LONG_PROMPT + 1, 1)] * 20 + [(20 * LONG_PROMPT, 20)]
