@@ -55,7 +55,9 @@ def expanded(name: str) -> list[str]:
     if "*" not in name.partition("?")[0]:
         return [name]
     system, path = _resolved(name)
-    found = sorted(_answer(name, lambda: system.glob(path)))
+    # Else they leave out a folder that they cannot list. Object stores have no folders, and do not take this argument.
+    strict = {"on_error": "raise"} if name.startswith(("hdfs:", "webhdfs:")) else {}
+    found = sorted(_answer(name, lambda: system.glob(path, **strict)))
     if not found:
         raise InputError(f"{address(name)}: nothing matches")
     begin = name.removesuffix(path)

@@ -117,6 +117,7 @@ def test_a_cluster_counts_as_this_machine_does(hdfs: Hdfs, archives: Path, tmp_p
     [
         ("none.log", "does not exist"),
         ("logs/*.bz2", "nothing matches"),
+        ("none/*", "does not exist"),
         ("logs", "is a folder: name the files in it, with a * if need be"),
         ("private/in/a.log", "may not be read: the credentials are missing or do not suffice"),
         ("private/*", "may not be read: the credentials are missing or do not suffice"),
@@ -160,9 +161,10 @@ def test_a_server_that_goes_away_is_a_sentence(hdfs: Hdfs, tmp_path: Path) -> No
         code, output, sentence = command.ended()
         assert (code, output) == (2, "")
         assert sentence.startswith(f"dify-exporter: {address}: ")
-    running = [Command(NOBODY, tmp_path, "report", address) for address in addresses]
-    native, web = [command.ended() for command in running]
-    assert native[2] == (
-        f"dify-exporter: {addresses[0]}: the NameNode cannot be reached: Connection refused (os error 111)"
-    )
-    assert web == (2, "", f"dify-exporter: {addresses[1]}: the server cannot be reached")
+    for path in ("logs/access.log", "logs/*"):
+        addresses = hdfs.addresses(path)
+        running = [Command(NOBODY, tmp_path, "report", address) for address in addresses]
+        native, web = [command.ended() for command in running]
+        reason = "the NameNode cannot be reached: Connection refused (os error 111)"
+        assert native == (2, "", f"dify-exporter: {addresses[0]}: {reason}")
+        assert web == (2, "", f"dify-exporter: {addresses[1]}: the server cannot be reached")
