@@ -147,8 +147,12 @@ def _resolved(name: str) -> tuple[Any, str]:
 
 def _refuse_errors(answer: Any, **_: object) -> None:
     """fsspec would take an error of a DataNode for the content of the file."""
-    if "op=OPEN" in answer.url:
-        answer.raise_for_status()
+    if answer.status_code < 400 or "op=OPEN" not in answer.url:
+        return
+    if "AccessControlException" in answer.text:
+        raise PermissionError
+    # 403 is also the status of a block that is lost.
+    raise RuntimeError(f"the server answers with the status {answer.status_code}")
 
 
 def _answer(name: str, question: Callable[[], _T]) -> _T:
