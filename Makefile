@@ -175,6 +175,17 @@ $(COLLECTOR)/otelcol: tests/system/collector/go.mod tests/system/collector/main.
 	cp -R tests/system/collector $(COLLECTOR)/source
 	cd $(COLLECTOR)/source && go build -mod=mod -trimpath -ldflags "-s -w" -o ../otelcol .
 
+# Test with a real HDFS. Maven gets Hadoop once (110 MB), and Java runs it.
+.PHONY: test-hdfs
+HDFS := $(CURDIR)/.hdfs
+test-hdfs: .venv/test $(HDFS)
+	HDFS=$(HDFS) $(BIN)/pytest tests/system/test_hdfs.py
+
+$(HDFS): tests/system/hdfs/pom.xml
+	@command -v mvn >/dev/null || { echo "Maven and Java are needed (Debian: maven, default-jdk-headless)"; exit 1; }
+	rm -rf $@
+	mvn --quiet --batch-mode --file $< dependency:copy-dependencies -DoutputDirectory=$@
+
 # Test the chart and the kustomizations in a real Kubernetes API server. Go builds it once, which takes ten minutes or more.
 .PHONY: test-kubernetes
 KUBERNETES := $(CURDIR)/.kubernetes

@@ -20,11 +20,12 @@ settings.register_profile("fast", deadline=None, max_examples=settings.get_profi
 settings.load_profile("untimed")
 
 _SYSTEM = Path(__file__).with_name("system")
-#: These need programs that Debian does not have. A make target builds them with Go, and sets the variable.
+#: These need programs that Debian does not have. A make target gets them, and sets the variable.
 _NEEDS = {
     _SYSTEM / "test_prometheus3.py": "PROMETHEUS3",
     _SYSTEM / "test_collector.py": "COLLECTOR",
     _SYSTEM / "test_kubernetes.py": "KUBERNETES",
+    _SYSTEM / "test_hdfs.py": "HDFS",
 }
 
 

@@ -70,9 +70,9 @@ def replay(config_path: Path, files: tuple[str, ...], output: str, **options: An
     config = load_if_named(config_path, not files)
     ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets, is_stored=False)
     notes, code = Notes(say, len(files or config.sources)), 0
-    jobs = _jobs(files, described, config, notes)
     tune_memory()
     with workers_or_stop(options["processes"], options["cluster"], files) as workers:
+        jobs = _jobs(files, described, config, notes)  # opens addresses, so it comes after the fork
         try:
             with progress(jobs) as advance:
                 for step in run(jobs, ledger, config.limits.line_length, span, notes, workers):

@@ -6,29 +6,43 @@ shows only `exporter.messages.address`.
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from io import BufferedReader, RawIOBase
-from typing import Any, cast
+from threading import Thread
+from typing import Any, TypeVar, cast
 
 from exporter.messages import address
 from exporter.replay.errors import InputError
 from parsers.values.patterns import lazy
+
+_T = TypeVar("_T")
 
 _ADDRESS = lazy(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 #: How many bytes are fetched at once.
 _FETCH = 8 << 20
 
+#: For how many seconds a filesystem may be silent. Those of HDFS would wait for ever for a server that hangs.
+_PATIENCE = 300.0
+
+#: Settings of the client of HDFS: it looks for a NameNode for half a minute. Its default is three minutes.
+_HDFS = {"dfs.client.failover.max.attempts": "5"}
+
+#: How it writes most errors: `RPCError("java.Class", "what happened\n\tat …")`.
+_HDFS_ERROR = re.compile(r'\w+\("(?:[\w.$]+", ")?(.*?)(?:\\n|: \[|"\)$)')
+
 #: What distinguishes two versions of an object, in the order of preference: the names of the filesystems.
 _VERSIONS = (
     "ETag", "etag", "generation", "md5Hash", "LastModified", "last_modified", "Last-Modified", "mtime",
-    "modificationTime",
+    "modificationTime", "modification_time",
 )  # fmt: skip
 
 #: Packages whose logs are switched off: they log each retry, and a traceback of an error that becomes a sentence here.
 _TALKATIVE = ("gcsfs", "s3fs", "fsspec", "azure")
 
+_UNREACHABLE = "the server cannot be reached"
 _REFUSED = "may not be read: the credentials are missing or do not suffice"
 
 
@@ -41,12 +55,16 @@ def expanded(name: str) -> list[str]:
     """The addresses that a pattern matches, sorted; an address without `*` matches itself. Raises InputError."""
     if "*" not in name.partition("?")[0]:
         return [name]
-    with _errors(name):
-        system, path = _resolved(name)
-        found = sorted(system.glob(path))
+    system, path = _resolved(name)
+    # Else they leave out a folder that they cannot list. Object stores have no folders, and do not take this argument.
+    strict = {"on_error": "raise"} if name.startswith(("hdfs:", "webhdfs:")) else {}
+    found = sorted(_answer(name, lambda: system.glob(path, **strict)))
     if not found:
         raise InputError(f"{address(name)}: nothing matches")
     begin = name.removesuffix(path)
+    for each in found:
+        if _resolved(begin + each)[1] != each:  # it would name another file, such as /a for /a#1
+            raise InputError(f"{address(name)}: matches a file whose name no address can hold: {each}")
     return [begin + each for each in found]
 
 
@@ -54,9 +72,10 @@ def expanded(name: str) -> list[str]:
 def opened(name: str) -> Iterator[BufferedReader]:
     """Open an address. Raises InputError, also for an error while it is read, or if it was replaced meanwhile."""
     before = version(name)
-    with _errors(name):
-        system, path = _resolved(name)
-        file = system.open(path, "rb", block_size=_FETCH, cache_type="readahead")
+    system, path = _resolved(name)
+    # The client of HDFS buffers by itself. With a block size it gives a file that cannot be read.
+    buffers = {} if system.protocol == "hdfs" else {"block_size": _FETCH, "cache_type": "readahead"}
+    file = _answer(name, lambda: system.open(path, "rb", **buffers))
     with file, BufferedReader(_RemoteFile(name, file), 1 << 20) as reader:
         yield cast(BufferedReader, reader)
     if version(name) != before:
@@ -72,10 +91,11 @@ def size(file: BufferedReader) -> int | None:
 
 def version(name: str) -> str:
     """What distinguishes the present content of an address from another one, without reading it. Raises InputError."""
-    with _errors(name):
-        system, path = _resolved(name)
-        system.invalidate_cache()
-        details = system.info(path)
+    system, path = _resolved(name)
+    system.invalidate_cache()
+    details = _answer(name, lambda: system.info(path))
+    if details.get("type") == "directory":
+        raise InputError(f"{address(name)}: is a folder: name the files in it, with a * if need be")
     found = next((str(details[key]) for key in _VERSIONS if details.get(key)), "")
     return f"{details.get('size')} {found}"
 
@@ -92,28 +112,68 @@ class _RemoteFile(RawIOBase):
         return self.size is not None
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return int(self._file.seek(offset, whence))
+        self._file.seek(offset, whence)
+        return self.tell()
 
     def tell(self) -> int:
         return int(self._file.tell())
 
     def readinto(self, buffer: Any) -> int:
-        with _errors(self._name):
-            block = self._file.read(len(buffer))
+        block = _answer(self._name, lambda: self._file.read(len(buffer)))
+        if not block and self.size is not None and self.tell() < self.size:
+            raise InputError(f"{address(self._name)}: ends after {self.tell()} of its {self.size} bytes")
         buffer[: len(block)] = block
         return len(block)
 
 
 def _resolved(name: str) -> tuple[Any, str]:
-    """The filesystem of an address, and the path in it."""
+    """The filesystem of an address, and the path in it. Raises InputError."""
+    scheme = name.partition(":")[0]
+    extra = "hdfs" if scheme == "hdfs" else "remote"
     try:
         from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+
+        if scheme == "hdfs":  # else fsspec takes pyarrow's client, which says of all files of a lost server: not found
+            import hdfs_native  # noqa: F401
     except ImportError:
-        raise InputError(f"{address(name)}: install dify-exporter[remote] to read such addresses") from None
+        raise InputError(f"{address(name)}: install dify-exporter[{extra}] to read such addresses") from None
     for package in _TALKATIVE:
         logging.getLogger(package).setLevel(logging.CRITICAL + 1)
-    system, path = url_to_fs(name)
+    with _errors(name):
+        system, path = url_to_fs(name, **(_HDFS if scheme == "hdfs" else {}))
+    if scheme == "webhdfs":
+        system.session.hooks["response"] = [_refuse_errors]
     return system, path
+
+
+def _refuse_errors(answer: Any, **_: object) -> None:
+    """fsspec would take an error of a DataNode for the content of the file."""
+    if answer.status_code < 400 or "op=OPEN" not in answer.url:
+        return
+    if "AccessControlException" in answer.text:
+        raise PermissionError
+    # 403 is also the status of a block that is lost.
+    raise RuntimeError(f"the server answers with the status {answer.status_code}")
+
+
+def _answer(name: str, question: Callable[[], _T]) -> _T:
+    """What a filesystem answers. Raises InputError, also if it does not answer at all."""
+    answer: Future[_T] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(question())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    Thread(target=ask, daemon=True).start()  # Ctrl-C ends this wait, and would not end a call into Rust
+    with _errors(name):
+        try:
+            return answer.result(_PATIENCE)
+        except TimeoutError:
+            if answer.done():
+                raise
+            raise InputError(f"{address(name)}: the server has not answered for {_PATIENCE:.0f} s") from None
 
 
 @contextmanager
@@ -131,15 +191,22 @@ def _problem(error: Exception, name: str) -> str:
     # The filesystem of HTTP raises FileNotFoundError for any other error too.
     cause = error.__cause__ if isinstance(error, FileNotFoundError) else error
     status = _status(cause)
-    if isinstance(error, PermissionError) or status in (401, 403):
+    if isinstance(error, PermissionError) or status in (401, 403) or "AccessControlException" in str(error):
         return _REFUSED
     if status == 404 or (isinstance(error, FileNotFoundError) and not isinstance(cause, OSError) and status is None):
         return "does not exist"
     if isinstance(error, FileNotFoundError):
-        return "the server cannot be reached" if status is None else f"the server answers with the status {status}"
+        return _UNREACHABLE if status is None else f"the server answers with the status {status}"
+    if type(error).__name__ == "ConnectionError":  # of requests, by which fsspec speaks WebHDFS
+        return _UNREACHABLE
+    if "NameNode hosts" in str(error) or "fs.defaultFS" in str(error):
+        return "names no NameNode: write hdfs://HOST:PORT/…, or set HADOOP_CONF_DIR to the folder of hdfs-site.xml"
+    if name.startswith("hdfs:") and isinstance(error, OSError):
+        return f"the NameNode cannot be reached: {_reason(error, name)}"
     if isinstance(error, ImportError):
         return f"a package is missing: {error}"
-    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    is_plain = isinstance(error, ValueError) or type(error) in (OSError, RuntimeError)
+    kind = "" if is_plain else f"{type(error).__name__}: "
     return f"cannot be read: {kind}{_reason(error, name)}"
 
 
@@ -152,7 +219,10 @@ def _status(error: object) -> int | None:
 
 def _reason(error: Exception, name: str) -> str:
     """What an error says, without the address and without the secrets of it."""
-    text = " ".join(str(error).split())
+    text = str(error)
+    if isinstance(error, RuntimeError) and (found := _HDFS_ERROR.match(text)):
+        text = found[1]
+    text = " ".join(text.split())
     for part in sorted(re.split(r"[/?&#=:@]+", name), key=len, reverse=True):
         if len(part) > 3 and part not in address(name):
             text = text.replace(part, "…")

@@ -102,9 +102,9 @@ def local(processes: int, has_addresses: bool) -> Iterator[Workers]:
 
 def _end(executor: Executor) -> None:
     """End the processes at once, whatever they are doing."""
-    executor.shutdown(wait=False, cancel_futures=True)
     for process in multiprocessing.active_children():
         process.kill()
+    executor.shutdown(cancel_futures=True)  # without this wait, Python's own end could write to a closed pipe
 
 
 def _begin() -> None:

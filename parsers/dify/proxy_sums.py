@@ -158,8 +158,11 @@ def _sum_of(
     costs = costs_of(prices) if has_price else None
     if has_price and costs is None:
         for prompt, output_tokens, price in zip(inputs, outputs, prices, strict=True):
-            counts = (prompt, output_tokens, None) if is_split else (None, None, prompt)
-            yield from _usage(UsageEntry(provider, model, *counts, price, currency), app_id_of(app_id), at)
+            if is_split:
+                entry = UsageEntry(provider, model, prompt, output_tokens, None, price, currency)
+            else:
+                entry = UsageEntry(provider, model, None, None, prompt, price, currency)
+            yield from _usage(entry, app_id_of(app_id), at)
         return
     cost, names = None if costs is None else total(costs), (app_id_of(app_id), name_of(provider), name_of(model))
     usage = Usage(*names, cost=cost, currency=currency_of(currency), at=at, count=len(inputs))

@@ -1,8 +1,10 @@
 """Archives at addresses give the numbers of local files; what goes wrong is a sentence without credentials."""
 
 import gzip
+import multiprocessing
 import socket
 import struct
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -14,9 +16,11 @@ import fsspec
 import pytest
 from backports import zstd
 from click.testing import CliRunner, Result
+from fsspec.implementations.memory import MemoryFile
 
 from exporter.cli import main
 from exporter.messages import address
+from exporter.replay import remote
 from tests.golden import ROOT
 
 LOG = (ROOT / "samples" / "nginx-dify-timed.log").read_bytes()
@@ -86,11 +90,72 @@ def test_of_equal_ones_the_file_of_this_machine_is_read(bucket: fsspec.AbstractF
         ("memory://logs/*.gz", "memory://logs/*.gz: nothing matches"),
         ("nothing://me:canary@host/a?canary", "nothing://host/a: cannot be read: Protocol not known: nothing"),
         ("gs://bucket/a.log", "gs://bucket/a.log: a package is missing: Please install gcsfs to access Google Storage"),
+        ("memory://old", "memory://old: is a folder: name the files in it, with a * if need be"),
+        (
+            "hdfs://me@namenode/a.log",
+            "hdfs://namenode/a.log: names no NameNode: write hdfs://HOST:PORT/…, or set HADOOP_CONF_DIR to the folder of "
+            "hdfs-site.xml",
+        ),
     ],
 )
-def test_what_cannot_be_read_is_a_sentence(command: str, name: str, sentence: str) -> None:
+def test_what_cannot_be_read_is_a_sentence(
+    bucket: fsspec.AbstractFileSystem, command: str, name: str, sentence: str
+) -> None:
+    bucket.pipe("/old/a.log", LOG)
     found = run(command, name)
     assert (found.exit_code, found.stdout, found.stderr) == (2, "", f"dify-exporter: {sentence}\n")
+
+
+@pytest.mark.parametrize(("package", "extra", "name"), [
+    ("fsspec.core", "remote", "s3://bucket/a.log"),
+    ("hdfs_native", "hdfs", "hdfs://namenode:8020/a.log"),
+])  # fmt: skip
+def test_a_missing_package_is_a_sentence(monkeypatch: pytest.MonkeyPatch, package: str, extra: str, name: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    found = run("report", name)
+    assert (found.exit_code, found.stdout, found.stderr) == (
+        2, "", f"dify-exporter: {name}: install dify-exporter[{extra}] to read such addresses\n",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["hdfs", "webhdfs"])
+def test_a_server_that_hangs_is_a_sentence(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    """The clients of HDFS have no limit of their own."""
+    monkeypatch.setattr(remote, "_PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        name = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/a.log"
+        found = run("report", name)
+    assert (found.exit_code, found.stdout, found.stderr) == (
+        2, "", f"dify-exporter: {name}: the server has not answered for 0 s\n",
+    )  # fmt: skip
+
+
+def test_an_archive_that_ends_too_early_is_a_sentence(
+    bucket: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.pipe("/a.log", LOG)
+    monkeypatch.setattr(MemoryFile, "size", len(LOG) + 1)
+    found = run("report", "memory://a.log")
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert f"dify-exporter: memory://a.log: ends after {len(LOG)} of its {len(LOG) + 1} bytes\n" in found.stderr
+
+
+def test_the_processes_start_before_an_address_is_opened(
+    bucket: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A filesystem may start threads, such as the one of HDFS. A process that is forked beside them hangs."""
+    bucket.pipe("/logs/a.log", LOG)
+    seen: list[int] = []
+    expanded = remote.expanded
+
+    def counting(name: str) -> list[str]:
+        seen.append(len(multiprocessing.active_children()))
+        return expanded(name)
+
+    monkeypatch.setattr(remote, "expanded", counting)
+    for command in (["replay"], ["report"], ["backfill", "--output", "-"]):
+        assert run(*command, "memory://logs/*", "--processes", "2").exit_code == 0
+    assert seen == [2, 2, 2]
 
 
 @pytest.mark.parametrize(
