@@ -13,6 +13,7 @@ from exporter import catalogue as c
 from exporter.ledger import post
 from exporter.ledger.budgets import Budget
 from exporter.ledger.ledger import Ledger
+from exporter.ledger.postings import Tally
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits, Series
 from parsers import batch as b
@@ -169,3 +170,14 @@ def test_a_label_set_that_comes_again_and_again_costs_few_calls(name: str, cap: 
     for _ in range(2):
         ledger.enter("s", Dify().parse(b"".join(lines)))
     assert calls_per_line(ledger, lines) < most
+
+
+@pytest.mark.parametrize("kind", ["apps", "first tokens", "missing"])
+def test_a_process_that_parses_sends_records_of_many_apps_as_they_are(kind: str) -> None:
+    """Their sums would be larger, and each would be entered by itself."""
+    tally = Tally("s", {}, has_history=True)
+    many = tuple(flood(kind, f"app-{number}") for number in range(1000))
+    assert tally.post(many) == many
+    assert tally.taken() is None
+    assert tally.post([flood(kind, "app")] * 1000) == ()
+    assert tally.taken() is not None
