@@ -18,7 +18,7 @@ from parsers.values.http import status_class_of
 _MAX_WORKERS = 1024
 
 #: Kinds of runs that a worker's task executes.
-WORKER_KINDS = ("workflow", "advanced-chat")
+WORKER_KINDS = frozenset(("workflow", "advanced-chat"))
 
 
 def _request(ledger: SourceLedger, record: b.Request) -> None:

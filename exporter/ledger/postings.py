@@ -11,6 +11,7 @@ has no caps, because only the ledger knows which label sets came before.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 from msgspec import Struct, structs
 
@@ -35,6 +36,11 @@ _ADDITIVE = frozenset(
         b.DroppedLines, b.DroppedValue, b.ReceivedItems,
     )
 )  # fmt: skip
+
+#: The types of records whose labels have an app, and whose order does not matter.
+_OF_APPS = (b.UsageMissing, b.FirstToken, b.Usage)
+#: Fewer records are always added up.
+_MANY = 256
 
 _METRICS = {metric.name: metric for metric in METRICS}
 
@@ -79,8 +85,11 @@ class Tally:
         )
 
     def post(self, records: Sequence[b.Record]) -> tuple[b.Record, ...]:
-        """Add records up. Returns those whose order matters, which are not added."""
-        kept = []
+        """Add records up. Returns those that are not added: their order matters, or most of them have labels of their
+        own, so that sums would only be larger.
+        """
+        kept = list[b.Record]()
+        records, diverse = _split(records)
         # A usage without a time has that of the usage before it.
         has_times = all(record.at is not None for record in records if isinstance(record, b.Usage))
         for record in records:
@@ -91,7 +100,7 @@ class Tally:
                 self._usages[key] = _plus(self._usages[key], record) if key in self._usages else record
             else:
                 kept.append(record)
-        return tuple(kept)
+        return (*kept, *diverse)
 
     def taken(self) -> Postings | None:
         """The sums since the last call; None if there is nothing."""
@@ -107,6 +116,25 @@ class Tally:
             return None
         self._begin()
         return Postings(counters, histograms, history, usages)
+
+
+def _split(records: Sequence[b.Record]) -> tuple[Sequence[b.Record], Sequence[b.Record]]:
+    """The other records, and those of the types of which most have labels of their own."""
+    of_apps: dict[type, list[Any]] = {kind: [] for kind in _OF_APPS}
+    for record in records:
+        if type(record) in of_apps:
+            of_apps[type(record)].append(record)
+    diverse = {
+        kind
+        for kind, found in of_apps.items()
+        if len(found) > _MANY and len({record.app_id for record in found}) > len(found) // 2
+    }
+    if not diverse:
+        return records, ()
+    return (
+        [record for record in records if type(record) not in diverse],
+        [record for record in records if type(record) in diverse],
+    )
 
 
 def _known(usage: b.Usage) -> tuple[bool, ...]:

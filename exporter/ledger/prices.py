@@ -1,6 +1,7 @@
 """The price list: the cost of tokens if the log reports no price."""
 
 import re
+from collections.abc import Set
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import combinations
@@ -146,8 +147,9 @@ class Prices:
         for price in sorted(prices, key=lambda p: (bool(p.provider), p.since), reverse=True):
             self._by_model.setdefault(price.model, []).append(price)
 
-    def knows(self, model: str) -> bool:
-        return model in self._by_model
+    def known(self, models: Set[str]) -> set[str]:
+        """Those of the models that have a price at any time."""
+        return {model for model in self._by_model if model in models}
 
     def find(self, usage: Usage, at: int) -> Price | None:
         """The price at the time `at` (nanoseconds since the epoch); None if the list has none."""

@@ -15,7 +15,7 @@ from typing import Any
 from exporter import catalogue as c
 from exporter.ledger.fold import METRICS_OF, WORKER_KINDS, count, count_unpriced, count_usage, observe
 from exporter.ledger.source_ledger import SourceLedger
-from exporter.ledger.sum_targets import labels_of, targets_of
+from exporter.ledger.sum_targets import columns_of, targets_of
 from exporter.ledger.sums import Sums, Target, filled
 from exporter.ledger.waiting_usages import sum_up_usages
 from parsers import batch as b
@@ -70,10 +70,13 @@ def sum_up(ledger: SourceLedger, records: Sequence[b.Record]) -> Sequence[b.Reco
 def _sum_up_counted(ledger: SourceLedger, kind: Any, records: Sequence[Any]) -> list[b.Record]:
     """Add records of one type that count in one counter and one histogram at most. Returns those that cannot wait."""
     if kind is b.Run:
-        ledger.has_telemetry |= any(record.kind in WORKER_KINDS for record in records)
+        ledger.has_telemetry |= not WORKER_KINDS.isdisjoint(map(attrgetter("kind"), records))
     counter, histogram = METRICS_OF[kind]
     if histogram is None:
         return _add_counted(ledger, (counter,), records)
+    durations = list(map(attrgetter("duration"), records))
+    if None not in durations:
+        return _add_counted(ledger, (counter, histogram), records)
     timed = [bool(record.durations) or record.duration is not None for record in records]
     rest = _add_counted(ledger, (counter, histogram), list(compress(records, timed)))
     if counter is None or all(timed):
@@ -87,23 +90,23 @@ def _add_counted(ledger: SourceLedger, metrics: Sequence[c.Metric | None], recor
     if not records:
         return []
     used = [metric for metric in metrics if metric is not None]
-    targets = [targets_of(ledger, metric, labels_of(records, metric.labels[1:])) for metric in used]
+    targets = [targets_of(ledger, metric, columns_of(records, metric.labels[1:])) for metric in used]
     rest = []
-    if any(None in each for each in targets):
+    if not all(map(ledger.series.is_full, used)):
         waits = [None not in each for each in zip(*targets, strict=True)]
         rest = [record for record, can_wait in zip(records, waits, strict=True) if not can_wait]
         records, targets = list(compress(records, waits)), [list(compress(each, waits)) for each in targets]
+        if not records:
+            return rest
     for metric, found in zip(used, targets, strict=True):
         if metric.kind == "counter":
             _add_counts(ledger.waiting.counts[metric], found, list(map(attrgetter("count"), records)))
         else:
-            durations = [record.durations or (record.duration,) for record in records]
-            ledger.waiting.size_of_durations += sum(map(len, durations))
-            _add_durations(ledger.waiting.durations[metric], found, durations)
+            ledger.waiting.size_of_durations += _add_durations(ledger.waiting.durations[metric], found, records)
     return rest
 
 
-def _add_counts(sums: Counter[Target], targets: Sequence[Target], counts: Sequence[int]) -> None:
+def _add_counts(sums: Counter[Target], targets: Sequence[Any], counts: Sequence[int]) -> None:
     if counts.count(1) == len(counts):
         sums.update(targets)
         return
@@ -111,8 +114,15 @@ def _add_counts(sums: Counter[Target], targets: Sequence[Target], counts: Sequen
         sums[target] += number
 
 
-def _add_durations(
-    sums: defaultdict[Target, list[int]], targets: Sequence[Target], durations: Sequence[Sequence[int]]
-) -> None:
-    for target, more in zip(targets, durations, strict=True):
+def _add_durations(sums: defaultdict[Target, list[int]], targets: Sequence[Any], records: Sequence[Any]) -> int:
+    """Add the durations of records to the sums that are their targets. Returns how many they are."""
+    many = list(map(attrgetter("durations"), records))
+    if not any(many) and targets.count(targets[0]) == len(targets):
+        sums[targets[0]] += map(attrgetter("duration"), records)
+        return len(records)
+    number = 0
+    for target, record, durations in zip(targets, records, many, strict=True):
+        more = durations or (record.duration,)
         sums[target] += more
+        number += len(more)
+    return number

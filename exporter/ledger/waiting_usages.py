@@ -4,22 +4,21 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from decimal import Decimal
 from itertools import compress
-from operator import attrgetter
+from operator import attrgetter, not_
 from typing import Any
 
 from exporter import catalogue as c
-from exporter.ledger.series import Labels
 from exporter.ledger.source_ledger import SourceLedger, event_time
-from exporter.ledger.sum_targets import labels_of, not_in, targets_of
-from exporter.ledger.sums import UsageGroup, UsageSum
+from exporter.ledger.sum_targets import columns_of, stay, targets_of
+from exporter.ledger.sums import Target, UsageGroup, UsageSum
 from parsers import batch as b
 from parsers.values.numbers import SECOND
 
 #: Usages of the same quarter of an hour have the same budget windows and prices. In nanoseconds.
 _QUARTER = 900 * SECOND
 
-_USAGE_LABELS = attrgetter("app_id", "provider", "model")
-_OTHERS, _REFUSED = (b.OTHER, b.OTHER, b.OTHER), ("", "", "")
+_LABELS = ("app_id", "provider", "model")
+_REFUSED = ("", "", "")
 
 
 def sum_up_usages(ledger: SourceLedger, usages: Sequence[b.Usage]) -> list[b.Usage]:
@@ -29,8 +28,8 @@ def sum_up_usages(ledger: SourceLedger, usages: Sequence[b.Usage]) -> list[b.Usa
         members = group
         at = min(map(attrgetter("at"), members))
         windows = ledger.budgets.windows(event_time(ledger, at))
-        models = set(map(attrgetter("model"), members)) if members[0].cost is None else ()
-        if known := set(filter(ledger.prices.knows, models)):
+        models = set(map(attrgetter("model"), members)) if members[0].cost is None else set[str]()
+        if known := ledger.prices.known(models):
             priced = [usage for usage in members if usage.model in known]
             ids = set(map(id, priced))
             members = [usage for usage in members if id(usage) not in ids]
@@ -43,17 +42,19 @@ def sum_up_usages(ledger: SourceLedger, usages: Sequence[b.Usage]) -> list[b.Usa
 
 def _by_shape(usages: Sequence[b.Usage]) -> Collection[tuple[Any, Sequence[b.Usage]]]:
     """Group usages by their quarter of an hour and their fields of `UsageGroup`."""
+    times = list(map(attrgetter("at"), usages))
+    is_one_time = times.count(times[0]) == len(times)  # telemetry is summed up by quarters already
+    amounts = [list(map(attrgetter(name), usages)) for name in UsageGroup._fields[3:7]]
     columns: list[list[Any]] = [
-        [usage.at // _QUARTER for usage in usages],  # type: ignore[operator]
+        [times[0] // _QUARTER] * len(times) if is_one_time else [time // _QUARTER for time in times],
         list(map(attrgetter("currency"), usages)),
-        *(list(map(type, map(attrgetter(name), usages))) for name in UsageGroup._fields[3:7]),
+        *(list(map(type, each)) for each in amounts),
     ]
-    has_tokens: list[bool] = [True] * len(usages)
-    if type(None) in columns[2]:
-        has_tokens = [
-            usage.cost is not None or bool(usage.input_tokens or usage.output_tokens or usage.unsplit_tokens)
-            for usage in usages
-        ]
+    costs, *tokens = amounts
+    has_tokens = [True] * len(usages)
+    if None in costs and not any(None not in each and 0 not in each for each in tokens):
+        is_zero = zip(*(map(not_, each) for each in tokens), strict=True)
+        has_tokens = [cost is not None or not all(each) for cost, each in zip(costs, is_zero, strict=True)]
     columns.append(has_tokens)
     if all(column.count(column[0]) == len(column) for column in columns):  # a tuple per usage costs more
         return [([column[0] for column in columns], usages)]
@@ -75,24 +76,18 @@ def _grouped(records: Sequence[Any], keys: Sequence[Any]) -> Collection[tuple[An
 
 def _add_usages(ledger: SourceLedger, group: UsageGroup, at: int, usages: Sequence[b.Usage]) -> list[b.Usage]:
     """Add usages to the sums of their group. Returns those that cannot wait."""
+    usages = _add_refused(ledger, group, at, usages) if usages else usages
     if not usages:
         return []
-    sums = ledger.waiting.usages[group]
-    labels: list[Labels] = list(map(_USAGE_LABELS, usages))
-    unknown = set(labels).difference(sums)
-    refused = _refused_usages(ledger, group, unknown) if unknown else ()
-    if refused:
-        _add_refused(ledger, group, at, [usage for usage, each in zip(usages, labels, strict=True) if each in refused])
-        kept = [each not in refused for each in labels]
-        usages, labels = list(compress(usages, kept)), list(compress(labels, kept))
-    rest = []
-    for usage, each in zip(usages, labels, strict=True):
-        entry = sums.get(each)
+    sums, rest = ledger.waiting.usages[group], []
+    for usage in usages:
+        labels = usage.app_id, usage.provider, usage.model
+        entry = sums.get(labels)
         if entry is None:
             if not _can_wait(ledger, usage):
                 rest.append(usage)
                 continue
-            entry = sums[each] = _new_sum()
+            entry = sums[labels] = _new_sum()
         entry[0] += usage.input_tokens or 0
         entry[1] += usage.output_tokens or 0
         entry[2] += usage.unsplit_tokens or 0
@@ -102,15 +97,52 @@ def _add_usages(ledger: SourceLedger, group: UsageGroup, at: int, usages: Sequen
     return rest
 
 
-def _add_refused(ledger: SourceLedger, group: UsageGroup, at: int, usages: Sequence[b.Usage]) -> None:
-    """Add usages whose open labels are refused to one sum, and their unpriced tokens to one per model."""
+def _add_refused(ledger: SourceLedger, group: UsageGroup, at: int, usages: Sequence[b.Usage]) -> Sequence[b.Usage]:
+    """Add the usages whose open labels are refused to one sum, and their unpriced tokens to one per model.
+
+    These are in no series of tokens or costs, and never will be. Returns the others.
+    """
+    series, has_cost = ledger.series, group.cost is not type(None)
+    if not series.is_full(c.TOKENS_USED) or (has_cost and not series.is_full(c.COST)):
+        return usages
+    if group.quarter is not None and not has_cost:  # they have a price
+        return usages
+    columns = columns_of(usages, _LABELS)
+    labels = list(zip(*columns, strict=True))
+    known = series.label_sets(ledger.source, (c.TOKENS_USED, c.COST), len(_LABELS))
+    stays = stay(known, labels, columns, _LABELS, series)
+    if ledger.budgets.has_filters:
+        stays = [
+            each or ledger.budgets.filters(ledger.source, *names) for each, names in zip(stays, labels, strict=True)
+        ]
+    is_unpriced = not has_cost and group.has_tokens
+    targets: Sequence[Any] = ()
+    if not has_cost:
+        targets = targets_of(ledger, c.UNPRICED_TOKENS, columns[1:])
+        if not series.is_full(c.UNPRICED_TOKENS):
+            stays = [each or target is None for each, target in zip(stays, targets, strict=True)]
+    if False not in stays:
+        return usages
+    others: Sequence[b.Usage] = ()
+    if True in stays:
+        others, refused = list(compress(usages, stays)), list(map(not_, stays))
+        usages, targets = list(compress(usages, refused)), list(compress(targets, refused))
     folded = group._replace(refused=True)
     _see(ledger, folded, at)
     _add_columns(ledger.waiting.usages[folded].setdefault(_REFUSED, _new_sum()), usages)
-    if group.cost is not type(None) or not group.has_tokens:
+    if is_unpriced:
+        _add_unpriced(ledger.waiting.unpriced, targets, usages)
+    return others
+
+
+def _add_unpriced(unpriced: defaultdict[Target, list[int]], targets: Sequence[Any], usages: Sequence[b.Usage]) -> None:
+    """Add the tokens of usages and the number of usages to the sums that are their targets."""
+    if targets.count(targets[0]) == len(targets):
+        _add_columns(found := _new_sum(), usages)
+        sums = unpriced[targets[0]]
+        sums[0] += sum(found[:3])
+        sums[1] += found[4]
         return
-    targets = targets_of(ledger, c.UNPRICED_TOKENS, labels_of(usages, ("provider", "model")))
-    unpriced = ledger.waiting.unpriced
     for target, usage in zip(targets, usages, strict=True):
         sums = unpriced[target]
         sums[0] += (usage.input_tokens or 0) + (usage.output_tokens or 0) + (usage.unsplit_tokens or 0)
@@ -131,25 +163,6 @@ def _add_columns(entry: UsageSum, usages: Sequence[b.Usage]) -> None:
     for number, name in enumerate(names):
         if getattr(usages[0], name) is not None:
             entry[number] += sum(map(attrgetter(name), usages))
-
-
-def _refused_usages(ledger: SourceLedger, group: UsageGroup, labels: set[Labels]) -> Collection[Labels]:
-    """Of these labels those that occur in no series of tokens or costs and never will."""
-    series, budgets = ledger.series, ledger.budgets
-    has_cost = group.cost is not type(None)
-    if not series.is_full(c.TOKENS_USED) or (has_cost and not series.is_full(c.COST)):
-        return ()
-    known = series.label_sets(ledger.source, (c.TOKENS_USED, c.COST), 3)
-    unknown = set(not_in(known, labels, series)) - {_OTHERS}
-    if budgets.has_filters:
-        unknown = {each for each in unknown if not budgets.filters(ledger.source, *each)}
-    if has_cost:
-        return unknown
-    if group.quarter is not None:
-        return ()
-    free = [*unknown]
-    targets = targets_of(ledger, c.UNPRICED_TOKENS, [each[1:] for each in free])
-    return {each for each, target in zip(free, targets, strict=True) if target is not None}
 
 
 def _can_wait(ledger: SourceLedger, usage: b.Usage) -> bool:

@@ -18,8 +18,8 @@ from parsers.values.http import status_class_of
 
 Summary = dict[str, dict[str, Any]]
 
-#: More rows than anybody reads. To lay out a row takes a millisecond, and a flood of labels can fill a metric.
-_MOST_ROWS = 500
+#: More rows than anybody reads. To lay out a row takes a millisecond, and a flood of labels can fill several metrics.
+_MOST_ROWS = 100
 
 
 def summarise(snapshot: Snapshot) -> Summary:

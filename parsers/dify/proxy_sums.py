@@ -2,17 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
-
-from msgspec import structs
 
 from parsers.access.routes import INVALID, STATIC, RouteInformation, Routes
 from parsers.batch import LONG_PROMPT, UNKNOWN, DroppedLines, Failure, FirstToken, Record, Request, Usage, UsageMissing
 from parsers.dify.error_body import CAUSE_BY_CODE, CAUSES, CONCURRENCY_LIMIT, KINDS
 from parsers.dify.labels import app_id_of, name_of
 from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, UsageEntry
-from parsers.dify.spending import costs_of, total
+from parsers.dify.spending import CallColumns, costs_of
+from parsers.dify.sums import UsageSums, add_calls, is_diverse, summed_usages, usages_of
 from parsers.dify.tokens import TokenCounts
 from parsers.dropped import dropped, dropped_values
 from parsers.values.currencies import currency_of
@@ -38,14 +38,6 @@ class _Requests(NamedTuple):
     response_sizes: list[int | None]
 
 
-class _Usages(NamedTuple):
-    """Columns of usages with equal labels. If only totals are known, the column of input tokens contains them."""
-
-    input_tokens: list[int]
-    output_tokens: list[int]
-    prices: list[Any]
-
-
 class ProxySums:
     """Sums of lines whose numbers are checked, by the labels of their records, in the order of the lines.
 
@@ -55,10 +47,13 @@ class ProxySums:
     def __init__(self, routes: Routes, strict: bool) -> None:
         self._routes, self._strict = routes, strict
         self._lost_lines = 0
+        #: Requests by the attributes of their lines. Those of many routes or methods have one label, so one entry.
         self._requests: dict[tuple[Any, ...], _Requests] = {}
+        self._by_labels: dict[tuple[Any, ...], _Requests] = {}
         self._first_tokens: defaultdict[tuple[str | None, str | None], list[float]] = defaultdict(list)
-        #: Regular usages by time, which of their amounts are known, and labels.
-        self._usages: defaultdict[tuple[Any, ...], _Usages] = defaultdict(lambda: _Usages([], [], []))
+        #: Entries with their apps, by time and which of their amounts are known.
+        self._usages: defaultdict[tuple[int | None, bool, bool], list[tuple[str | None, UsageEntry]]]
+        self._usages = defaultdict(list)
         self._records: list[Record] = []
 
     def add(self, lines: Sequence[ProxyAttributes], at: int | None) -> None:
@@ -69,7 +64,8 @@ class ProxySums:
                 continue
             labels, usage = _LABELS(line), line.usage
             if (requests := self._requests.get(labels)) is None:
-                requests = self._requests[labels] = self._begin(line)
+                begun = self._begin(line)
+                requests = self._requests[labels] = self._by_labels.setdefault(begun[:3], begun)
             requests.durations.append(line.duration)
             requests.first_bytes.append(line.time_to_first_byte)
             requests.response_sizes.append(line.response_size)
@@ -100,11 +96,7 @@ class ProxySums:
             prompt = entry.input_tokens if is_split else entry.total_tokens
             has_tokens = prompt and (entry.output_tokens if is_split else _has_total(entry))
             if self._strict and has_tokens and (price is not None or prompt <= LONG_PROMPT):
-                labels = line.app_id, entry.provider, entry.model, entry.currency
-                usages = self._usages[at, is_split, price is not None, labels]
-                usages.input_tokens.append(prompt)
-                usages.output_tokens.append(entry.output_tokens)
-                usages.prices.append(price)
+                self._usages[at, is_split, price is not None].append((line.app_id, entry))
             else:
                 is_complete = False
                 self._records += _usage(entry, app_id_of(line.app_id), at)
@@ -112,12 +104,12 @@ class ProxySums:
 
     def records(self) -> list[Record]:
         found: list[Record] = [DroppedLines(self._lost_lines)] if self._lost_lines else []
-        for requests in self._requests.values():
+        for requests in self._by_labels.values():
             found.append(_request(requests))
             if requests.cause in KINDS:
                 found.append(Failure(requests.cause, len(requests.durations)))
-        for (at, is_split, has_price, labels), usages in self._usages.items():
-            found += _sum_of(usages, labels, at, is_split, has_price)
+        for (at, is_split, has_price), usages in self._usages.items():
+            found += _usages(usages, at, is_split, has_price)
         found += self._records
         for (app_id, model), times in self._first_tokens.items():
             found.append(_first_token(app_id_of(app_id), name_of(model), _nanoseconds(times)))
@@ -149,27 +141,32 @@ def _first_token(app_id: str, model: str, times: tuple[int, ...]) -> FirstToken:
     return FirstToken(app_id, model, None, len(times), times)
 
 
-def _sum_of(
-    usages: _Usages, labels: tuple[Any, ...], at: int | None, is_split: bool, has_price: bool
+def _usages(
+    usages: Sequence[tuple[str | None, UsageEntry]], at: int | None, is_split: bool, has_price: bool
 ) -> Iterator[Record]:
-    """Return the sum of regular usages with equal labels, or one record each if one of their prices is none."""
-    app_id, provider, model, currency = labels
-    inputs, outputs, prices = usages
-    costs = costs_of(prices) if has_price else None
-    if has_price and costs is None:
-        for prompt, output_tokens, price in zip(inputs, outputs, prices, strict=True):
-            if is_split:
-                entry = UsageEntry(provider, model, prompt, output_tokens, None, price, currency)
+    """Return the sums of regular entries, given with their apps. An entry whose price is none is read alone."""
+    costs = costs_of([entry.total_price for _, entry in usages]) if has_price else [None] * len(usages)
+    if costs is None:
+        regular = list[tuple[str | None, UsageEntry]]()
+        for app_id, entry in usages:
+            if money(entry.total_price) is None:
+                yield from _usage(entry, app_id_of(app_id), at)
             else:
-                entry = UsageEntry(provider, model, None, None, prompt, price, currency)
-            yield from _usage(entry, app_id_of(app_id), at)
+                regular.append((app_id, entry))
+        yield from _usages(regular, at, is_split, has_price) if regular else ()
         return
-    cost, names = None if costs is None else total(costs), (app_id_of(app_id), name_of(provider), name_of(model))
-    usage = Usage(*names, cost=cost, currency=currency_of(currency), at=at, count=len(inputs))
     if is_split:
-        yield structs.replace(usage, input_tokens=sum(inputs), output_tokens=sum(outputs))
+        inputs, outputs = [entry.input_tokens for _, entry in usages], [entry.output_tokens for _, entry in usages]
     else:
-        yield structs.replace(usage, unsplit_tokens=sum(inputs))
+        inputs, outputs = [entry.total_tokens for _, entry in usages], [0] * len(usages)
+    keys = [(app_id, entry.provider, entry.model, entry.currency, None) for app_id, entry in usages]
+    calls = CallColumns(costs, inputs, outputs, is_split)
+    if is_diverse(keys):
+        yield from usages_of(keys, calls, repeat(1), at)
+        return
+    sums: UsageSums = {}
+    add_calls(sums, keys, calls)
+    yield from summed_usages(sums, is_split, at)
 
 
 def _reports_usage(kind: RouteInformation) -> bool:

@@ -188,14 +188,20 @@ def _tasks(messages: Sequence[bytes], origin: _Origin) -> _Found:
     for number, (name, seconds) in enumerate(matches):
         (ended if seconds else received)[name].append(number)
     alone = received.pop(b"", ())
+    timed = [number for numbers in ended.values() for number in numbers]
+    durations = dict(zip(timed, many_nanoseconds([matches[number][1] for number in timed], SECOND), strict=True))
     records = list[tuple[int, Record]]()
     for name, numbers in received.items():
         records.append((numbers[0], TaskReceived(task_name(name.decode()), len(numbers))))
     for name, numbers in ended.items():
-        task, durations = name.decode(), many_nanoseconds([matches[number][1] for number in numbers], SECOND)
-        records.append((numbers[0], Task(task_name(task), "succeeded", None, len(numbers), tuple(durations))))
+        task, found = name.decode(), tuple([durations[number] for number in numbers])
+        label = task_name(task)
+        if len(found) == 1:
+            records.append((numbers[0], Task(label, "succeeded", found[0])))
+        else:
+            records.append((numbers[0], Task(label, "succeeded", None, len(found), found)))
         if task.endswith(runs.RUN_TASK):
-            for number, duration in zip(numbers, durations, strict=True):
+            for number, duration in zip(numbers, found, strict=True):
                 trace_id, at = origin(number)
                 records += [(number, run) for run in runs.closed(trace_id, task, "succeeded", duration, at)]
     return records, alone

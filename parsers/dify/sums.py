@@ -26,6 +26,9 @@ _MODEL = attrgetter("app_id", "model")
 #: Beyond this number of keys, a part of a block may be diverse.
 _MANY_KEYS = 256
 
+#: [input tokens, output tokens, prices] by the labels of a usage.
+UsageSums = dict[Any, list[Any]]
+
 _TimedRecord = NodeRun | Run | FirstToken
 _FIRST_TOKEN = FirstToken(UNKNOWN, UNKNOWN)
 
@@ -42,8 +45,8 @@ class EventSums:
         self._timed: defaultdict[_TimedRecord, defaultdict[Any, list[float | None]]] = defaultdict(
             lambda: defaultdict(list)
         )
-        #: [input tokens, output tokens, prices] by time and kind of amounts, and within those by the labels of a usage.
-        self._usages: defaultdict[tuple[Any, ...], dict[Any, list[Any]]] = defaultdict(dict)
+        #: By time and kind of amounts.
+        self._usages: defaultdict[tuple[Any, ...], UsageSums] = defaultdict(dict)
         #: Records of single events, by the keys of `_timed` and `_usages`.
         self._single: defaultdict[Any, list[Record]] = defaultdict(list)
         self._records: list[Record] = []
@@ -54,12 +57,15 @@ class EventSums:
         `at` is their time in nanoseconds since the epoch; for a block it is the begin of its quarter of an hour.
         """
         can_be_inside = kind.inside is not TelemetryEvent.inside
+        by_rule = defaultdict[CountRule, list[Any]](list)  # most of many subjects or statuses count the same
         for (subject, status), members in grouped(events, _GROUP):
             inside = [event for event in members if event.inside or event.inside_message] if can_be_inside else ()
             own = [event for event in members if not (event.inside or event.inside_message)] if inside else members
             for part, is_inside in ((own, False), (inside, True)):
                 if part:
-                    self._count(part, kind.counts(EventFacts(subject, status, is_inside)), at)
+                    by_rule[kind.counts(EventFacts(subject, status, is_inside))] += part
+        for rule, part in by_rule.items():
+            self._count(part, rule, at)
 
     def _count(self, events: Sequence[Any], counts: CountRule, at: int | None) -> None:
         if counts.first_token:
@@ -77,7 +83,7 @@ class EventSums:
     def _add_durations(self, record: _TimedRecord, keys: Sequence[Any], seconds: Sequence[float | None]) -> None:
         """Add durations by the labels that the record takes from its event."""
         groups = self._timed[record]
-        if keys and _is_diverse(keys):
+        if keys and is_diverse(keys):
             durations = [None if each is None else round(each * SECOND) for each in seconds]
             self._single[record] += _timed(record, keys, (durations, repeat(1), repeat(())))
             return
@@ -116,17 +122,10 @@ class EventSums:
             return
         amounts = at, calls.is_split, type(calls.costs[0])
         usages, keys = self._usages[amounts], list(map(_USAGE_LABELS, events))
-        if _is_diverse(keys):
-            self._single[amounts] += _usages(keys, calls, repeat(1), at)
+        if is_diverse(keys):
+            self._single[amounts] += usages_of(keys, calls, repeat(1), at)
             return
-        columns = zip(keys, calls.input_tokens, calls.output_tokens, calls.costs, strict=True)
-        for key, input_tokens, output_tokens, cost in columns:
-            if (usage := usages.get(key)) is None:
-                usages[key] = [input_tokens, output_tokens, [cost]]
-                continue
-            usage[0] += input_tokens
-            usage[1] += output_tokens
-            usage[2].append(cost)
+        add_calls(usages, keys, calls)
 
     def _add_usage(self, event: Any, counts: CountRule, at: int | None) -> None:
         found = TokenCounts(event.input_tokens, event.output_tokens, event.total_tokens)
@@ -154,9 +153,7 @@ class EventSums:
             found += self._single.get(amounts, ())
             if usages:
                 at, is_split, _ = amounts
-                inputs, outputs, costs = zip(*usages.values(), strict=True)
-                calls = CallColumns(list(map(total, costs)), inputs, outputs, is_split)
-                found += _usages(usages.keys(), calls, map(len, costs), at)
+                found += summed_usages(usages, is_split, at)
         return found + self._records
 
 
@@ -174,14 +171,34 @@ def _known_amounts(event: Any) -> tuple[bool, ...]:
     )
 
 
-def _is_diverse(keys: Sequence[Any]) -> bool:
+def is_diverse(keys: Sequence[Any]) -> bool:
     """Return whether keys are many and most of them occur once. Then a record for each event costs less than to sum
     them up. A few keys are summed up, because they occur again in the next part of the block.
     """
     return len(keys) > _MANY_KEYS and len(set(keys)) > max(_MANY_KEYS, len(keys) // 2)
 
 
-def _usages(keys: Collection[Any], calls: CallColumns, counts: Iterable[int], at: int | None) -> Iterator[Usage]:
+def add_calls(sums: UsageSums, keys: Iterable[Any], calls: CallColumns) -> None:
+    """Add calls to the sums of their keys."""
+    for key, input_tokens, output_tokens, cost in zip(
+        keys, calls.input_tokens, calls.output_tokens, calls.costs, strict=True
+    ):
+        if (usage := sums.get(key)) is None:
+            sums[key] = [input_tokens, output_tokens, [cost]]
+            continue
+        usage[0] += input_tokens
+        usage[1] += output_tokens
+        usage[2].append(cost)
+
+
+def summed_usages(sums: UsageSums, is_split: bool, at: int | None) -> Iterator[Usage]:
+    """Return a record for each sum."""
+    inputs, outputs, costs = zip(*sums.values(), strict=True)
+    calls = CallColumns(list(map(total, costs)), inputs, outputs, is_split)
+    return usages_of(sums.keys(), calls, map(len, costs), at)
+
+
+def usages_of(keys: Collection[Any], calls: CallColumns, counts: Iterable[int], at: int | None) -> Iterator[Usage]:
     """Return a record for each entry of the columns. `keys` are the labels, `counts` the numbers of calls."""
     app_ids, providers, models, currencies, cost_currencies = zip(*keys, strict=True)
     codes = [code or cost_code for code, cost_code in zip(currencies, cost_currencies, strict=True)]

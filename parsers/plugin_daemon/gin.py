@@ -34,7 +34,7 @@ def read(block: bytes, local: tzinfo) -> BlockResult:
     """Read the access lines of a block of whole lines. `local` is the zone of their times."""
     if _SIGN not in block:
         return BlockResult((), (), 0, block)
-    groups: defaultdict[tuple[bytes, ...], list[bytes]] = defaultdict(list)
+    groups: defaultdict[tuple[bytes, bytes, str], list[bytes]] = defaultdict(list)
     found, times, others = _LINES.findall(block), set[bytes](), list[bytes]()
     for time, status, number, unit, end, other in found:
         if other:
@@ -42,15 +42,15 @@ def read(block: bytes, local: tzinfo) -> BlockResult:
             continue
         times.add(time)
         if end:
-            groups[status, unit, end].append(number)
+            groups[status, unit, operation_of_end(end[1:])].append(number)
     known = [iso(time.replace(b" - ", b" "), local) for time in times if _TIME.fullmatch(time)]
     if (
         not times or None in known or len(known) < len(times)
     ):  # the reader of single lines counts how many lines have a wrong time
         return BlockResult((), (), 0, block)
     records = [
-        invocation(operation_of_end(end[1:]), status_code_of(status), many_nanoseconds(numbers, _UNITS[unit]))
-        for (status, unit, end), numbers in groups.items()
+        invocation(operation, status_code_of(status), many_nanoseconds(numbers, _UNITS[unit]))
+        for (status, unit, operation), numbers in groups.items()
     ]
     rest = b"".join(others) + b"\n" * (whole_lines(block, True)[1] - len(found))
     return BlockResult(records, known, len(found) - len(others), rest)

@@ -13,6 +13,7 @@ from exporter import catalogue as c
 from exporter.ledger import post
 from exporter.ledger.budgets import Budget
 from exporter.ledger.ledger import Ledger
+from exporter.ledger.postings import Tally
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits, Series
 from parsers import batch as b
@@ -93,11 +94,15 @@ def flood(kind: str, label: str) -> b.Record:
         "runs": b.Run("chat", label, "succeeded", 5),
         "first tokens": b.FirstToken(label, "m", 5),
         "missing": b.UsageMissing(label, "zero"),
+        "tasks": b.Task(label, "succeeded", 5),
+        "received": b.TaskReceived(label),
     }
     return of[kind]
 
 
-@pytest.mark.parametrize("kind", ["apps", "models", "providers", "runs", "first tokens", "missing"])
+@pytest.mark.parametrize(
+    "kind", ["apps", "models", "providers", "runs", "first tokens", "missing", "tasks", "received"]
+)
 def test_work_beyond_the_cap_does_not_grow_with_labels(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = new_ledger(10)
     ledger.enter("s", b.Batch(records=tuple(flood(kind, f"first-{number}") for number in range(50))))
@@ -148,7 +153,7 @@ def calls_per_line(ledger: Ledger, lines: list[bytes]) -> float:
     return calls / len(lines)
 
 
-@pytest.mark.parametrize(("name", "most"), [("node", 8), ("message", 36)])
+@pytest.mark.parametrize(("name", "most"), [("node", 7), ("message", 12)])
 def test_a_line_of_an_unknown_app_costs_few_calls(name: str, most: int) -> None:
     """Beyond the cap the work is done by columns: a record for each line, but few calls for it."""
     ledger = Ledger(Limits(series_per_counter=10, series_per_histogram=10), lambda: NOW)
@@ -165,3 +170,14 @@ def test_a_label_set_that_comes_again_and_again_costs_few_calls(name: str, cap: 
     for _ in range(2):
         ledger.enter("s", Dify().parse(b"".join(lines)))
     assert calls_per_line(ledger, lines) < most
+
+
+@pytest.mark.parametrize("kind", ["apps", "first tokens", "missing"])
+def test_a_process_that_parses_sends_records_of_many_apps_as_they_are(kind: str) -> None:
+    """Their sums would be larger, and each would be entered by itself."""
+    tally = Tally("s", {}, has_history=True)
+    many = tuple(flood(kind, f"app-{number}") for number in range(1000))
+    assert tally.post(many) == many
+    assert tally.taken() is None
+    assert tally.post([flood(kind, "app")] * 1000) == ()
+    assert tally.taken() is not None
