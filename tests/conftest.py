@@ -33,6 +33,12 @@ def _is_fast_half(config: pytest.Config) -> bool:
     return bool(config.option.markexpr == "not system")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """With `-n auto`, the whole suite has three workers for two cores: its system tests often wait for a program."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if _is_fast_half(config) else cores + cores // 2
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if _is_fast_half(config):
         settings.load_profile("fast")

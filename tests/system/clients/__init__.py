@@ -47,8 +47,9 @@ def _install(name: str) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (path / "ready").exists():
             run = {"check": True, "capture_output": True, "text": True}
-            subprocess.run([sys.executable, "-m", "venv", path], **run)
-            subprocess.run([path / "bin/pip", "install", "--quiet", PACKAGES[name]], **run)
+            subprocess.run([sys.executable, "-m", "venv", "--without-pip", path], **run)
+            pip = [sys.executable, "-m", "pip", "--python", path / "bin/python", "install", "--quiet", "--no-compile"]
+            subprocess.run([*pip, PACKAGES[name]], **run)
             (path / "ready").touch()
 
 
