@@ -4,10 +4,14 @@ import gc
 import os
 import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.system.programs import until
 
 # Bytecode is kept, whatever the environment says: without it each worker would rewrite the assertions of all tests again,
 # and each program that a test starts would compile the exporter again.
@@ -77,3 +81,11 @@ def pytest_collection_finish() -> None:
     """Keep the thousands of tests out of the garbage collector: it would look at all of them again and again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_thread_is_left_behind() -> Iterator[None]:
+    """A thread that goes on after its test takes the processor from all later tests."""
+    before = set(threading.enumerate())
+    yield
+    until("the threads of the tests to end", lambda: set(threading.enumerate()) <= before, 20)

@@ -136,6 +136,7 @@ def test_a_damaged_state_is_set_aside_and_its_sources_count_as_never_seen(tmp_pa
     warnings = [line for line in exporter.process.lines if "set aside as" in line]
     assert len(warnings) == 1
     assert "level=warning" in warnings[0]
+    assert state.with_name(f"{state.name}.damaged").exists()
     assert not any("set aside" in line for line in count(tmp_path, 100).process.lines)
 
 

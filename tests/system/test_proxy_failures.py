@@ -234,27 +234,29 @@ def test_a_client_that_never_pauses_blocks_nobody(tmp_path: Path, name: str) -> 
     """All that the worker could do next is there already, in tiny pieces, and no end of it."""
     head, more = BUSY[name]
 
-    def answer(connection: socket.socket, _: bytes) -> None:
-        if not more:
-            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        while True:
-            connection.sendall(TINY) if not more else connection.recv(1 << 20)
-
-    def keep_on(connection: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                connection.sendall(more) if more else connection.recv(1 << 20)
-
     def drop(connection: socket.socket) -> None:
         with suppress(OSError):
             while connection.recv(1 << 20):
                 pass
 
+    def answer(connection: socket.socket, _: bytes) -> None:
+        if more:
+            drop(connection)
+            raise StopIteration
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            connection.sendall(TINY)
+
+    def keep_on(connection: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection.sendall(more)
+
     with recording() as recorder, proxying(tmp_path, recorder.url) as proxy:
         recorder.answer, recorder.reads_bodies = answer, False
         with socket.create_connection(proxy.address, timeout=20) as connection, ThreadPoolExecutor(2) as pool:
             connection.sendall(head)
-            pool.submit(keep_on, connection)
+            pool.submit(keep_on if more else drop, connection)
             if name == "asks":
                 pool.submit(drop, connection)
             time.sleep(0.5)
