@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -89,3 +89,12 @@ def no_thread_is_left_behind() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     until("the threads of the tests to end", lambda: set(threading.enumerate()) <= before, 20)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI, a system test that this machine cannot run fails: nothing is left out in silence."""
+    report = yield
+    if report.skipped and "CI" in os.environ and item.get_closest_marker("system"):
+        report.outcome, report.longrepr = "failed", f"skipped in CI: {report.longrepr}"
+    return report
