@@ -5,7 +5,6 @@ The modules beside this file run in those environments: they import nothing of o
 
 import fcntl
 import json
-import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
