@@ -217,7 +217,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
             "probes": [probe],
             "blackbox": [stack.enter_context(blackbox(folder))],
         }
-        lay_out(folder / "prometheus", targets, speed=1, every="1s")
+        lay_out(folder / "prometheus", targets, speed=1, every="3s")
         remember(folder, exporter, f"http://{dify}/health")
         server = stack.enter_context(operators_prometheus(folder / "prometheus"))
         stack.enter_context(growing(folder / "samples", samples))
@@ -230,7 +230,7 @@ def growing(folder: Path, samples: Mapping[str, str]) -> Iterator[None]:
     stopping = threading.Event()
 
     def write() -> None:
-        while not stopping.wait(1):
+        while not stopping.wait(3):
             for name, lines in samples.items():
                 with (folder / name).open("a", encoding="latin-1") as file:
                     file.write(lines)
