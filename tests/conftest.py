@@ -4,14 +4,11 @@ import gc
 import os
 import signal
 import sys
-import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-
-from tests.system.programs import until
 
 # Bytecode is kept, whatever the environment says: without it each worker would rewrite the assertions of all tests again,
 # and each program that a test starts would compile the exporter again.
@@ -81,14 +78,6 @@ def pytest_collection_finish() -> None:
     """Keep the thousands of tests out of the garbage collector: it would look at all of them again and again."""
     gc.collect()
     gc.freeze()
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_thread_is_left_behind() -> Iterator[None]:
-    """A thread that goes on after its test takes the processor from all later tests."""
-    before = set(threading.enumerate())
-    yield
-    until("the threads of the tests to end", lambda: set(threading.enumerate()) <= before, 20)
 
 
 @pytest.hookimpl(wrapper=True)
