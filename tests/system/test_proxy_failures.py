@@ -117,8 +117,9 @@ def test_a_signal_in_the_middle_of_a_line_loses_no_line(url: str, tmp_path: Path
 
 
 def test_a_full_disk_costs_lines_and_no_request(url: str, tmp_path: Path) -> None:
-    """A limit on the file's size cuts a write where a full disk would."""
-    with proxying(tmp_path, url, command=("prlimit", "--fsize=4096")) as proxy:
+    """A limit on the file's size cuts a write where a full disk would. It would cut written bytecode, too."""
+    limited = ("env", "PYTHONDONTWRITEBYTECODE=1", "prlimit", "--fsize=4096")
+    with proxying(tmp_path, url, command=limited) as proxy:
         assert [ask(proxy) for _ in range(12)] == [200] * 12
         written = len(proxy.lines())
         assert 2 <= written < 12
