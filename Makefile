@@ -4,6 +4,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# A module is compiled when it is first imported. Most of the installed ones never are.
+INSTALL := $(BIN)/pip install --quiet --no-compile
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .PHONY: run test lint unit golden docs dashboards demo drill clean
@@ -12,9 +14,9 @@ LIVE ?= 1
 run: .venv/run
 	$(if $(filter 0,$(LIVE)),$(BIN)/dify-exporter serve,$(BIN)/python -m samples.live)
 
-test: .venv/test lint
-	$(MAKE) --no-print-directory programs .venv/bin/helm
-	$(BIN)/python -m tests.system.clients
+# The tests are collected twice: the first time compiles what they import, while a core is idle.
+test:
+	$(MAKE) --no-print-directory -j4 lint programs .venv/bin/helm clients compiled
 	$(BIN)/pytest -n auto --dist worksteal
 
 lint: .venv/test
@@ -22,6 +24,10 @@ lint: .venv/test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+.PHONY: compiled
+compiled: .venv/test
+	-@$(BIN)/pytest --collect-only --quiet > /dev/null
 
 # Run only the fast tests.
 unit: .venv/test
@@ -43,7 +49,7 @@ soak-receive: .venv/test
 .PHONY: fuzz
 MINUTES ?= 5
 fuzz: .venv/test
-	$(BIN)/pip install --quiet --group fuzz
+	$(INSTALL) --group fuzz
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 # Run the whole stack on this machine, also the proxy and the receiver, with a small Dify, traffic and recipients of alerts.
@@ -63,7 +69,7 @@ drill: .venv/demo
 # it.
 .PHONY: prices
 prices: .venv/test
-	$(BIN)/pip install --quiet --upgrade genai-prices
+	$(INSTALL) --upgrade genai-prices
 	$(BIN)/python -m deploy.prices
 
 # Test with Prometheus 3 and a new Alertmanager. Go builds them once, which takes minutes. LOAD is how many seconds
@@ -117,14 +123,14 @@ docs: .venv/test
 # Lock the versions that CI and the image install, with hashes. The package itself uses version ranges.
 .PHONY: lock
 lock: .venv/python
-	$(BIN)/pip install --quiet uv
+	$(INSTALL) uv
 	$(BIN)/uv pip compile pyproject.toml --extra proxy --extra receive --generate-hashes --universal --python-version 3.11 --no-annotate \
 	  --no-emit-index-url --custom-compile-command 'make lock' --upgrade --quiet --output-file requirements.lock
 
 # Look for known vulnerabilities of the locked versions. Exit code 1: there are some. 2: no database can be reached.
 .PHONY: audit
 audit: .venv/python
-	$(BIN)/pip install --quiet --group release
+	$(INSTALL) --group release
 	$(BIN)/python -m tests.advisories
 
 # Build the files of a release and test them like a user: install the wheel into a new environment, with locked
@@ -132,7 +138,7 @@ audit: .venv/python
 .PHONY: dist
 dist: .venv/python
 	rm -rf dist
-	$(BIN)/pip install --quiet --group release
+	$(INSTALL) --group release
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
 	$(PYTHON) -m venv --clear dist/.venv
@@ -150,17 +156,17 @@ clean:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(SUDO) sh -c 'apt-get update && apt-get install -y python3-venv'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --upgrade pip
+	$(INSTALL) --upgrade pip
 	touch $@
 
 # In CI the dependencies of the package and its proxy come from the lock, with hashes.
 .venv/run: .venv/python pyproject.toml $(if $(CI),requirements.lock)
-	$(if $(CI),$(BIN)/pip install --quiet --require-hashes --requirement requirements.lock)
-	$(BIN)/pip install --quiet --editable . $(if $(CI),--no-deps)
+	$(if $(CI),$(INSTALL) --require-hashes --requirement requirements.lock)
+	$(INSTALL) --editable . $(if $(CI),--no-deps)
 	touch $@
 
 .venv/test: .venv/run
-	$(BIN)/pip install --quiet --group test --group lint
+	$(INSTALL) --group test --group lint
 	touch $@
 # Test with a real OpenTelemetry Collector. Go builds it once, which takes minutes.
 .PHONY: test-collector
@@ -206,7 +212,7 @@ $(KUBERNETES)/kube-apiserver: tests/system/kubernetes/go.mod
 	mv $(KUBERNETES)/server $(KUBERNETES)/etcd
 
 .venv/demo: .venv/run
-	$(BIN)/pip install --quiet --group demo
+	$(INSTALL) --group demo
 	touch $@
 
 # The programs that the system tests need, and their Debian packages. With RUNLEVEL=1 no service starts.
@@ -215,11 +221,16 @@ PROGRAMS := git curl nginx prometheus promtool mtail prometheus-alertmanager amt
 PACKAGES := git curl nginx-light prometheus mtail prometheus-alertmanager prometheus-blackbox-exporter logrotate gettext-base \
   systemd openssl docker-compose chromium chromium-driver
 .PHONY: programs
-programs:
+programs: .venv/python
 	@for program in $(PROGRAMS); do PATH="$$PATH:/usr/sbin" command -v $$program >/dev/null || missing="$$missing $$program"; done; \
 	[ -z "$$missing" ] || $(SUDO) sh -c 'apt-get update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -y --no-install-recommends $(PACKAGES)' \
 	  || echo "could not install:$$missing; the tests that need them will be skipped"
+
+# The clients of Dify's tracing, which some system tests start.
+.PHONY: clients
+clients: .venv/test
+	$(BIN)/python -m tests.system.clients
 
 # The chart is rendered by helm, and kubectl reads the kustomizations.
 .venv/bin/helm: .venv/test

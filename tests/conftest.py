@@ -2,7 +2,9 @@
 
 import gc
 import os
+import signal
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,11 @@ from hypothesis import settings
 # and each program that a test starts would compile the exporter again.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# A shell ignores these for what it runs in the background, and every program that a test starts would inherit that.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 # No timed assertions: a machine that does other things is slow, not wrong.
 settings.register_profile("untimed", deadline=None)
@@ -31,6 +38,12 @@ _NEEDS = {
 
 def _is_fast_half(config: pytest.Config) -> bool:
     return bool(config.option.markexpr == "not system")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """With `-n auto`, the whole suite has three workers for two cores: its system tests often wait for a program."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if _is_fast_half(config) else cores + cores // 2
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,3 +78,12 @@ def pytest_collection_finish() -> None:
     """Keep the thousands of tests out of the garbage collector: it would look at all of them again and again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI, a system test that this machine cannot run fails: nothing is left out in silence."""
+    report = yield
+    if report.skipped and "CI" in os.environ and item.get_closest_marker("system"):
+        report.outcome, report.longrepr = "failed", f"skipped in CI: {report.longrepr}"
+    return report

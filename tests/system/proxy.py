@@ -118,23 +118,25 @@ class Recorder:
             self.closed_by_peer.set()
 
     def _read(self, connection: socket.socket) -> bytes:
-        """The head of a request and as much of its body as its framing says."""
+        """The head of a request and as much of its body as its framing says; nothing if the peer has closed before."""
         request = b""
         try:
-            while b"\r\n\r\n" not in request:
+            while not self._is_whole(request):
                 if not (block := connection.recv(65536)):
                     return b""
                 request += block
-            body_at = request.index(b"\r\n\r\n") + 4
-            length = re.search(rb"(?i)\r\ncontent-length: (\d+)", request)
-            while self.reads_bodies and length and len(request) < body_at + int(length[1]):
-                request += connection.recv(65536)
-            chunked = re.search(rb"(?i)\r\ntransfer-encoding:", request)
-            while self.reads_bodies and chunked and not request.endswith(b"0\r\n\r\n"):
-                request += connection.recv(65536)
         except OSError:
             return b""
         return request
+
+    def _is_whole(self, request: bytes) -> bool:
+        head, separator, body = request.partition(b"\r\n\r\n")
+        if not separator or not self.reads_bodies:
+            return bool(separator)
+        length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+        if re.search(rb"(?i)\r\ntransfer-encoding:", head):
+            return request.endswith(b"0\r\n\r\n")
+        return not length or len(body) >= int(length[1])
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)

@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -19,7 +18,7 @@ from msgspec import Struct
 
 from tests.system.clients import Client
 from tests.system.exporter import COMMAND, Exporter
-from tests.system.programs import Process, running, until
+from tests.system.programs import Process, free_port, running, until
 from tests.system.receiver import Receiver, facts, receiving
 from tests.system.soak import number
 from tests.system.stack import Prometheus, prometheus
@@ -64,7 +63,7 @@ class Found(Struct):
 
 def kill_again_and_again(folder: Path, terms: Terms) -> Found:
     """The whole run, while Prometheus scrapes. Raises AssertionError where a program does not come up."""
-    target = _free_address()
+    target = f"127.0.0.1:{free_port()}"
     (folder / "exporter.toml").write_text(
         f'[exporter]\nlisten = "{target}"\nstart_at = "beginning"\npoll_interval = 0.05\n{_SOURCES}'
     )
@@ -86,7 +85,7 @@ def kill_again_and_again(folder: Path, terms: Terms) -> Found:
 
 def _send_and_kill(folder: Path, terms: Terms, found: Found) -> dict[str, list[int]]:
     """Returns the books of the clients."""
-    dice, listen, stopped = random.Random(terms.seed), _free_address(), threading.Event()
+    dice, listen, stopped = random.Random(terms.seed), f"127.0.0.1:{free_port()}", threading.Event()
     settings = "log_max_bytes = 60000\nlog_backups = 900\n"
     books: list[dict[str, list[int]]] = []
 
@@ -112,12 +111,6 @@ def _send_and_kill(folder: Path, terms: Terms, found: Found) -> dict[str, list[i
         stopped.set()
         sender.join()
     return {key: tokens for each in books for key, tokens in each.items()}
-
-
-def _free_address() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def _life(receiver: Receiver, folder: Path, dice: random.Random, seconds: float) -> None:

@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -27,7 +26,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.system.attackers import attackers
 from tests.system.exporter import COMMAND, Exporter
-from tests.system.programs import Process, running, until
+from tests.system.programs import Process, free_port, running, until
 from tests.system.stack import Prometheus, prometheus
 
 _STEP = 0.01
@@ -188,9 +187,7 @@ def number(server: Prometheus, expression: str) -> int:
 def soak(folder: Path, terms: Terms) -> Found:
     """The whole run. Raises AssertionError where the exporter does not come up or does not catch up."""
     found, rng = Found(), random.Random(terms.seed)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        target = f"127.0.0.1:{free.getsockname()[1]}"
+    target = f"127.0.0.1:{free_port()}"
     (folder / "exporter.toml").write_text(
         f'[exporter]\nlisten = "{target}"\nstart_at = "beginning"\n'
         '[[source]]\nname = "nginx"\npaths = ["access.log"]\nparser = "nginx"\nformat = "dify-timed"\n'

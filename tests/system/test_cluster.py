@@ -76,10 +76,10 @@ class Command:
         """Whether it has opened so many logs."""
         return self._errors.read_text().count(": read as ") >= number
 
-    def ended(self) -> tuple[int | None, str, str]:
-        """Its exit code, its output, and the last thing that it said."""
+    def ended(self) -> tuple[int | None, str, list[str]]:
+        """Its exit code, its output, and what it said."""
         output, _ = self._process.communicate(timeout=200)
-        return self._process.returncode, output, (self._errors.read_text().splitlines() or [""])[-1]
+        return self._process.returncode, output, self._errors.read_text().splitlines()
 
 
 @pytest.fixture
@@ -130,8 +130,8 @@ def test_a_cluster_counts_as_this_machine_does(archives: Path, environment: dict
             return Command(environment, tmp_path, *command, "s3://logs/old/*", "--cluster", cluster.address)
 
         lost, kept = cluster.workers(2)
-        found = [each.ended() for each in [start(command) for command in commands]]
-        assert [each[:2] for each in found] == [(0, each.stdout) for each in here]
+        found = [each.ended() for each in [start(command) for command in commands[1:]]]
+        assert [each[:2] for each in found] == [(0, each.stdout) for each in here[1:]]
         # A worker is lost with the pieces that it was parsing.
         lost.send(signal.SIGSTOP)
         replay = start(commands[0])
@@ -143,16 +143,17 @@ def test_a_cluster_counts_as_this_machine_does(archives: Path, environment: dict
         shutil.copytree(ROOT / "exporter", tmp_path / "exporter", ignore=shutil.ignore_patterns("__pycache__"))
         (tmp_path / "exporter" / "__init__.py").write_text('__version__ = "0.0.9"\n')
         [other] = cluster.workers(PYTHONPATH=str(tmp_path))
-        code, output, sentence = start(commands[0]).ended()
+        code, output, said = start(commands[0]).ended()
         assert (code, output) == (2, "")
-        assert re.search(r"the worker \S+ has dify-exporter 0\.0\.9, and this machine dify-exporter \S+: ", sentence)
+        assert re.search(r"the worker \S+ has dify-exporter 0\.0\.9, and this machine dify-exporter \S+: ", said[-1])
         # The scheduler goes away.
         other.send(signal.SIGSTOP)
         replay = start(commands[0])
         until("pieces that are given out", lambda: replay.has_opened(3), 200)
         cluster.scheduler.send(signal.SIGKILL)
         gone = f"dify-exporter: {cluster.address}: the scheduler is gone; there is no result"
-        assert replay.ended() == (2, "", gone)
+        code, output, said = replay.ended()
+        assert (code, output, said[-1]) == (2, "", gone)
 
 
 class Refusing(BaseHTTPRequestHandler):
@@ -190,5 +191,7 @@ def test_what_may_not_be_read_is_said_without_credentials(environment: dict[str,
         started = [Command(environment, tmp_path, "replay", name, "--output", "metrics") for name in expected]
         found = [command.ended() for command in started]
         server.shutdown()
-    assert [(code, sentence) for code, _, sentence in found] == [*expected.values()]
+    for (wanted, sentence), (code, _, said) in zip(expected.values(), found, strict=True):
+        # fsspec ends its connections by force after 0.1 s: on a slow machine it then says something, too.
+        assert (code, said.count(sentence)) == (wanted, 1), said
     assert not any("canary" in path.read_text() for path in tmp_path.glob("errors-*"))

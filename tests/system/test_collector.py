@@ -5,7 +5,6 @@ What a real Dify sent goes through the collector; the exporter tails its file, w
 
 import http.client
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 
 from tests.real_dify.trace_requests import BOOKS, TraceRequest, requests
 from tests.system.exporter import Exporter, serving
-from tests.system.programs import running, until
+from tests.system.programs import free_port, running, until
 
 _CONFIG = """
 receivers: {{otlp: {{protocols: {{http: {{endpoint: "{address}"}}}}}}}}
@@ -30,9 +29,7 @@ _SOURCE = '[[source]]\nname = "collector"\npaths = ["spans.json"]\nparser = "otl
 @contextmanager
 def collecting(folder: Path, processors: str) -> Iterator[str]:
     """A collector that writes spans.json in the folder. Yields its address; at the end it has written everything."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     (folder / "collector.yaml").write_text(_CONFIG.format(address=address, processors=processors))
     with running([os.environ["COLLECTOR"], "--config", "collector.yaml"], folder) as collector:
         collector.said("Everything is ready")

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ from tests.system.stack import prometheus
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-def samples_exporter(tmp_path: Path):
+@pytest.fixture(scope="module")
+def samples_exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter]:
+    tmp_path = tmp_path_factory.mktemp("samples")
     shutil.copytree(ROOT / "samples", tmp_path / "samples")
     config = (ROOT / "exporter.toml").read_text()
     text = re.sub(r"(?m)^listen = .*$", 'listen = "127.0.0.1:0"', config)

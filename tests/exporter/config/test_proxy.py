@@ -26,16 +26,21 @@ WRONG = {
 }
 
 
+def problem(folder: Path, table: str, text: str) -> str:
+    """The only problem of a configuration with this table, which repeats no secret."""
+    file = folder / "exporter.toml"
+    file.write_text(f"[{table}]\n{text}\n")
+    with pytest.raises(ConfigError) as refusal:
+        load(file)
+    (found,) = refusal.value.problems
+    assert "CANARY" not in found
+    return found
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_settings_are_one_sentence(name: str, tmp_path: Path) -> None:
     text, sentence = WRONG[name]
-    file = tmp_path / "exporter.toml"
-    file.write_text(f"[proxy]\n{text}\n")
-    with pytest.raises(ConfigError) as refusal:
-        load(file)
-    (problem,) = refusal.value.problems
-    assert sentence in problem
-    assert "CANARY" not in problem
+    assert sentence in problem(tmp_path, "proxy", text)
 
 
 def run(command: str, folder: Path, text: str) -> tuple[int, str]:

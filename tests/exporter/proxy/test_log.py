@@ -1,7 +1,6 @@
 """Lines and heartbeats: always whole, in the current file of the path, and counted if they cannot be written."""
 
 import os
-import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from exporter.proxy.log import RequestLog
 from exporter.wsgi.log_file import LogFile
 from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, decode
+from tests.exporter.wsgi.test_log_file import file_size_limit
 
 REQUEST = ProxyAttributes(
     event=REQUEST_EVENT, worker="", active_requests=0, method="GET", route="other", status_code=200
@@ -118,16 +118,11 @@ def test_a_pipe_without_a_reader_does_not_block(log: RequestLog, tmp_path: Path)
 
 
 def test_a_partial_line_is_removed(log: RequestLog, tmp_path: Path) -> None:
-    """RLIMIT_FSIZE shortens a write, as a full disk does."""
     path = tmp_path / "proxy.log"
     log.write(REQUEST, "1", "")
     size = path.stat().st_size
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, hard))
-    try:
+    with file_size_limit(size + 100):
         log.write(REQUEST, "2", "")
         assert path.stat().st_size == size
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     log.write(REQUEST, "3", "")
     assert [found.dropped_lines for found in attributes(path)] == [0, 1]

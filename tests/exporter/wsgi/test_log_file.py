@@ -4,6 +4,7 @@ import fcntl
 import multiprocessing
 import os
 import resource
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +16,15 @@ from exporter.wsgi.log_file import LogFile
 
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
-    """RLIMIT_FSIZE shortens a write, as a full disk does."""
+    """RLIMIT_FSIZE shortens a write, as a full disk does. Bytecode is not written meanwhile: it would be cut, too."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    sys.dont_write_bytecode = True
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        sys.dont_write_bytecode = False
 
 
 def test_rotation_keeps_so_many_files_and_every_line(tmp_path: Path) -> None:
