@@ -223,6 +223,7 @@ def mounted(folder: Path, *options: str) -> Iterator[list[str]]:
     yield words
 
 
+@pytest.mark.privileged
 def test_a_full_disk_shows_the_live_numbers_and_recovers(tmp_path: Path) -> None:
     """C35: a 64 kB tmpfs, filled and freed by a program that shares its view."""
     write(tmp_path, 10)
@@ -271,6 +272,7 @@ def fill(path: Path) -> None:
             pass
 
 
+@pytest.mark.privileged
 def test_a_read_only_state_is_exit_2(tmp_path: Path) -> None:
     """C36, also for root."""
     write(tmp_path, 1)

@@ -96,6 +96,7 @@ def test_a_week_of_kills_and_rotations(tmp_path: Path) -> None:
     assert sum(book[LINES,] for book in days(tmp_path).values()) == log.lines  # type: ignore[misc]
 
 
+@pytest.mark.privileged
 def test_days_survive_a_full_and_a_read_only_disk(tmp_path: Path) -> None:
     with mounted(tmp_path / "state", "-o size=64k") as words:
         command = [*words, sys.executable, "-m", "tests.system.history_disk", str(tmp_path / "state")]

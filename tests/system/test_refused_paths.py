@@ -62,6 +62,7 @@ def test_d41_check_says_what_is_there(folder: Path, name: str) -> None:
     assert f"is a {_KINDS[name]}" in done.stdout + done.stderr
 
 
+@pytest.mark.privileged
 def test_d44_without_any_inotify_instance_all_is_counted_within_a_poll(tmp_path: Path) -> None:
     """In a user namespace of its own, whose limit is 0."""
     namespace = [find("unshare"), "--user", "--map-root-user", "sh", "-c"]
