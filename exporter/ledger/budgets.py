@@ -125,7 +125,7 @@ class Budgets:
             if cost is not None:
                 _add(self.spent[key], (start, code), cost)
 
-    def see(self, at: int) -> None:
+    def note_time(self, at: int) -> None:
         """Remember from which time on each budget knows what was spent. `at` is the time of a line in nanoseconds."""
         for budget, key in self._budgets:
             seen, spent = (self._window(budget, key, at), SEEN), self.spent[key]

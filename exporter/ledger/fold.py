@@ -73,7 +73,7 @@ def count_usage(ledger: SourceLedger, record: b.Usage, at: int, refused: bool = 
     if cost is None and (price := ledger.prices.find(record, at)) is not None:
         (cost, unpriced), currency, basis = price.priced(record), price.currency, "price_list"
     ledger.budgets.spend(ledger.source, record, cost, currency, at)
-    ledger.budgets.see(at)
+    ledger.budgets.note_time(at)
     if cost is not None:
         series.add(c.COST, (ledger.source, record.app_id, *model, currency, basis), cost, record.count, refused=refused)
         books.add(book.COST, (record.app_id, *model, currency), cost)

@@ -101,7 +101,7 @@ class History:
         """Close the days that no file will reach any more."""
         now = round(self._clock() * SECOND)
         for source, reached in sources.items():
-            if reached.is_settled(now):
+            if reached.knows_all_files(now):
                 newest = (each.newest for each in reached.active(now))
                 floor = min((self._day(at) for at in newest if at is not None), default=NO_DAY)
                 due = [day for day in sorted(self._days(source))[:-NEWEST_DAYS] if day < floor]
