@@ -115,7 +115,7 @@ def _add_counts(sums: Counter[Target], targets: Sequence[Any], counts: Sequence[
 
 
 def _add_durations(sums: defaultdict[Target, list[int]], targets: Sequence[Any], records: Sequence[Any]) -> int:
-    """Add the durations of records to the sums that are their targets. Returns how many they are."""
+    """Add the durations of records to the sums that are their targets. Returns the number of durations."""
     many = list(map(attrgetter("durations"), records))
     if not any(many) and targets.count(targets[0]) == len(targets):
         sums[targets[0]] += map(attrgetter("duration"), records)
