@@ -82,6 +82,7 @@ class Book(ChangeTracker[Labels, Entry]):
 
 
 def sum_of(before: Entry | None, more: Entry) -> Entry:
+    """The sum of two numbers or of two histograms; `more` if there is nothing before."""
     if before is None:
         return more
     if isinstance(before, dict) and isinstance(more, dict):

@@ -1,4 +1,4 @@
-"""What the records that wait for others change: the ends of runs, failures of accepted requests, apps of spans."""
+"""Which record that waits for others changes which series: ends of runs, failures of requests, apps of spans."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -86,7 +86,7 @@ def _with_app(ledger: SourceLedger, records: Iterable[AppRecord]) -> None:
 
 
 def advance(ledger: SourceLedger, last: int, newest: int | None) -> None:
-    """Advance the event time of the current file, and end the joins that are due by then. See `Reached`."""
+    """Advance the event time of the current file, and end the joins that are due by then. Times: see `Reached`."""
     last, now = event_time(ledger, last), event_time(ledger, None)
     ledger.last_at = max(ledger.last_at, last)
     ledger.reached.advance(ledger.file, last, newest, now)

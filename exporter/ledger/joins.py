@@ -101,7 +101,7 @@ class Joins:
         error = self.errors.get(trace_id)
         if error is not None and error.at < at:
             del self.errors[trace_id]
-        if trace_id in self.waiting:  # to pop nothing takes five times as long
+        if trace_id in self.waiting:  # `pop` of a missing key takes five times as long
             del self.waiting[trace_id]
         self.waiting[trace_id] = opened
         yield from evicted(self.waiting, self.capacity)
@@ -130,7 +130,9 @@ class Joins:
     def accept(self, accepted: Accepted) -> int:
         """Add accepted requests. Returns how many have failed, because their error record was read before them."""
         failed = self.streams.add(accepted, self.errors, self.capacity)
-        for trace_id in failed - self.waiting.keys():  # an error fails one request, and the run that is still open
+        for trace_id in (
+            failed - self.waiting.keys()
+        ):  # one request has failed by the error, and perhaps a run that is open
             del self.errors[trace_id]
         return len(failed)
 

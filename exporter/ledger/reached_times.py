@@ -35,7 +35,7 @@ class ReachedTimes:
         self._files: dict[str, Reached] = {}
 
     def begin(self, now: int) -> None:
-        """Note that lines are read, which may have no time."""
+        """Note that lines are being read, with or without a time."""
         if self._read_since is None:
             self._read_since = now
 

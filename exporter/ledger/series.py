@@ -75,7 +75,7 @@ class Series:
         return len(self._series_of(metric)) >= self._cap(metric)
 
     def adds_no_series(self, metric: Metric, labels: Labels) -> bool:
-        """Whether an observation with these labels cannot add a series, except one with the labels `other`."""
+        """Whether an observation with these labels adds no series, except one whose open labels are `other`."""
         return labels in self._series_of(metric) or self.is_full(metric)
 
     def label_sets(self, source: str, metrics: tuple[Metric, ...], length: int) -> Set[Labels]:
@@ -114,7 +114,7 @@ class Series:
     def observe(self, metric: Metric, labels: Labels, values: Sequence[int], *, refused: bool = False) -> None:
         """Observe one or more durations in nanoseconds. `refused` is the same as in `add`.
 
-        They wait until somebody needs the histograms, or there are many, because many at once cost less.
+        They wait until the histograms are needed or many durations wait, because many at once cost less.
         """
         series, waiting = self._histograms[metric], self._waiting[metric]
         if refused or labels not in series:

@@ -16,7 +16,7 @@ _MOST_WAITING = 1 << 16
 class SourceBooks:
     """The books of one source, for the functions that fold records. Without a history it takes nothing.
 
-    Numbers wait in sums until somebody needs the books, another book begins, or there are many: many records and many
+    Numbers wait in sums until the books are needed, another book begins, or many of them wait: many records and many
     windows have equal labels. `record_time` is the time in nanoseconds of records that belong to another time than the
     lines being read, else None.
     """
@@ -79,7 +79,7 @@ class SourceBooks:
         return sums
 
     def put(self, entries: Entries) -> None:
-        """Add sums that other books have taken."""
+        """Add the sums that `taken` of other books returned."""
         for labels, entry in entries.items():
             self._sums[labels] = sum_of(self._sums.get(labels), entry)
 

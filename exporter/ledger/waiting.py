@@ -3,7 +3,7 @@
 A record can wait if it cannot add a series: each of its series exists, or its metric is full, so that its open labels
 become `other`. The order of such records does not matter. So those with equal labels are summed up, and the sums are
 entered when somebody needs the numbers. A label set that comes again and again then costs one addition per record, and
-of a flood of distinct labels only one sum is left.
+a flood of distinct labels leaves only one sum.
 """
 
 from collections import Counter, defaultdict

@@ -97,12 +97,12 @@ def _add_usages(ledger: SourceLedger, group: UsageGroup, at: int, usages: Sequen
 def _add_refused(ledger: SourceLedger, group: UsageGroup, at: int, usages: Sequence[b.Usage]) -> Sequence[b.Usage]:
     """Add the usages whose open labels are refused to one sum, and their unpriced tokens to one per model.
 
-    These are in no series of tokens or costs, and never will be. Returns the others.
+    No series of tokens or costs has their labels, and none ever will. Returns the other usages.
     """
     series, has_cost = ledger.series, group.cost is not type(None)
     if not series.is_full(c.TOKENS_USED) or (has_cost and not series.is_full(c.COST)):
         return usages
-    if group.quarter is not None and not has_cost:  # they have a price
+    if group.quarter is not None and not has_cost:  # these usages have a price
         return usages
     columns = columns_of(usages, _LABELS)
     labels = list(zip(*columns, strict=True))
