@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from exporter.ledger import exponential
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.series import Labels, Limits, cleaned, folded
+from exporter.ledger.series import Labels, Limits, cleaned, folded, is_clean
 from parsers.batch import OTHER
 
 #: The tables of a book, with their label names. LINES counts all lines, UNPARSED those that were not understood,
@@ -69,13 +69,11 @@ class Book(ChangeTracker[Labels, Entry]):
 
     def _admit(self, labels: Labels, cap: int) -> Labels:
         """The label set under which a number counts: cleaned, and folded if the table is full."""
-        name, values = labels[0], labels[1:]
-        values = cleaned(
-            values if all(values) else tuple([label or OTHER for label in values]), self._limits.label_length
-        )
-        labels = (name, *values)
+        name, length = labels[0], self._limits.label_length
+        if not is_clean(labels, length):
+            labels = (name, *cleaned(tuple([value or OTHER for value in labels[1:]]), length))
         if labels not in self and self._sizes[name] >= cap:
-            labels = (name, *folded(TABLES[name], values))
+            labels = (name, *folded(TABLES[name], labels[1:]))
         if labels not in self:
             self._sizes[name] += 1
         return labels
