@@ -39,7 +39,7 @@ class Envelope(Parser, frozen=True):
         return None
 
     def parse_stored(self, block: bytes) -> tuple[Batch, bytes]:
-        """Parse the lines that the inner parser can read without unwrapping. Return their batch and the other lines."""
+        """Parse those whole lines that the inner parser reads as they are stored. Return their batch and the others."""
         return Batch(), block
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
