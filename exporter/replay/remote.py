@@ -63,8 +63,8 @@ def expanded(name: str) -> list[str]:
         raise InputError(f"{address(name)}: nothing matches")
     begin = name.removesuffix(path)
     for each in found:
-        if _resolved(begin + each)[1] != each:  # the address would name another file: /a#1 is read as /a
-            raise InputError(f"{address(name)}: matches a file whose name cannot be part of an address: {each}")
+        if _resolved(begin + each)[1] != each:  # it would name another file, such as /a for /a#1
+            raise InputError(f"{address(name)}: matches a file whose name no address can hold: {each}")
     return [begin + each for each in found]
 
 

@@ -132,7 +132,7 @@ def test_what_cannot_be_read_is_a_sentence(hdfs: Hdfs, tmp_path: Path, path: str
 
 def test_a_name_with_a_hash_is_not_that_of_another_file(hdfs: Hdfs, tmp_path: Path) -> None:
     found = Command(NOBODY, tmp_path, "report", f"{hdfs.native}/odd/*").ended()
-    reason = "matches a file whose name cannot be part of an address: /odd/a#1.log"
+    reason = "matches a file whose name no address can hold: /odd/a#1.log"
     assert found == (2, "", f"dify-exporter: {hdfs.native}/odd/*: {reason}")
 
 
