@@ -1,6 +1,6 @@
 """The entry point of `dify-exporter`. Signals are blocked before the slow imports, so that none is lost."""
 
-import _signal  # type: ignore[import-not-found]  # `signal` has imports of its own: Ctrl-C would end in a traceback
+import _signal  # type: ignore[import-not-found]  # importing `signal` imports more: Ctrl-C there would print a traceback
 import gc
 import io
 import os

@@ -46,7 +46,7 @@ def some(texts: Sequence[str], most: int) -> str:
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """A number with the words behind it, for one and for any other number: `many`, or `one` with an s."""
+    """A number and its noun: `one` for 1, otherwise `many`, which is `one` with an s unless it is given."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 

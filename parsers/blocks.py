@@ -15,7 +15,7 @@ from msgspec import Meta, Struct, structs
 
 from parsers.batch import Batch, Record
 from parsers.lines import Outcome, by_line
-from parsers.values.numbers import SECOND
+from parsers.values.numbers import QUARTER
 from parsers.values.times import iso, newest_known, oldest_known
 
 #: A block with many lines of a kind has the first of them within so many bytes.
@@ -181,7 +181,7 @@ class _Quarters(dict[str, int | None]):
 
     def __missing__(self, minute: str) -> int | None:
         at = iso(f"{minute}:00Z".encode(), UTC)
-        self[minute] = quarter = None if at is None else at - at % (900 * SECOND)
+        self[minute] = quarter = None if at is None else at - at % QUARTER
         return quarter
 
 

@@ -103,7 +103,7 @@ def _behind_nuls(text: bytes, outcome: Outcome, read: Callable[[bytes], Outcome]
 
 
 def together(some: Batch, others: Batch) -> Batch:
-    """Return the batch of a block, of which `some` lines, all of them parsed, were read apart from the `others`."""
+    """Return the batch of a block whose lines were read in two parts. `some` has no unparsed lines."""
     return structs.replace(
         others,
         consumed=some.consumed + others.consumed,

@@ -116,8 +116,8 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
         return ()
 
 
-#: What the methods of a parser give: the collection, if it is one, and the type of its elements or of the value.
-_GIVEN: Mapping[str, tuple[Callable[[Any], Any] | None, type]] = {
+#: What each method of a parser returns: the collection, if it is one, and the type of its elements or of the value.
+_RETURNED: Mapping[str, tuple[Callable[[Any], Any] | None, type]] = {
     "advice": (tuple, Advice),
     "error_kinds": (frozenset, str),
     "failure_reasons": (frozenset, str),
@@ -129,13 +129,14 @@ _GIVEN: Mapping[str, tuple[Callable[[Any], Any] | None, type]] = {
 }
 
 
-def ask(parser: Parser, method: str, *arguments: Any) -> tuple[Any, str]:
-    """Call a method of a parser. Return what it gives, and "".
+def checked_call(parser: Parser, method: str, *arguments: Any) -> tuple[Any, str]:
+    """Call a method of a parser. Return its value, and "".
 
-    The parser of another package may raise, or give something else. Then return what the method of `Parser` gives, and
-    a sentence for the operator. The text of an exception is left out, because it may hold a part of the log.
+    The parser of another package may raise an exception or return a value of another type. Then return the value of the
+    same method of `Parser`, and a sentence for the operator. The text of an exception is left out, because it may
+    contain a part of the log.
     """
-    collection, element = _GIVEN[method]
+    collection, element = _RETURNED[method]
     try:
         given = getattr(parser, method)(*arguments)
         given = collection(given) if collection else given
@@ -151,15 +152,15 @@ def ask(parser: Parser, method: str, *arguments: Any) -> tuple[Any, str]:
 
 
 def advice_of(parser: Parser, sample: Batch, log: bytes) -> tuple[Advice, ...]:
-    """Return the advice of a parser, and what is wrong with its methods that describe a log."""
-    given, *faults = ask(parser, "advice", sample, log)
-    faults += [ask(parser, method, sample)[1] for method in ("error_kinds", "failure_reasons")]
-    faults += [ask(parser, "ignores_continuations")[1]]
+    """Return the advice of a parser, and the faults of its methods that describe a log."""
+    given, *faults = checked_call(parser, "advice", sample, log)
+    faults += [checked_call(parser, method, sample)[1] for method in ("error_kinds", "failure_reasons")]
+    faults += [checked_call(parser, "ignores_continuations")[1]]
     return (*given, *(Advice(fault) for fault in faults if fault))
 
 
 def _misfit(given: Any, expected: type) -> str:
-    """Return the type of what is given, "" if it is the expected one."""
+    """Return the type of a value, "" if it is the expected one."""
     if not isinstance(given, expected):
         return type(given).__name__
     types = (type(given.sentence), type(given.elsewhere)) if isinstance(given, Advice) else (str, frozenset)

@@ -152,9 +152,9 @@ def seed(folder: Path) -> None:
     for body in RESPONSES:
         for number in range(len(PARSERS), len(PARSERS) + len(_RESPONSES)):
             write(folder, bytes([number]) + places + body)
-    for door in ("phoenix", "langfuse", "native"):
-        for sent in requests(door):
-            number = len(TARGETS) - (1 if door == "langfuse" else 3)
+    for channel in ("phoenix", "langfuse", "native"):
+        for sent in requests(channel):
+            number = len(TARGETS) - (1 if channel == "langfuse" else 3)
             write(folder, bytes([number]) + places + sent.body[:_LONGEST])
     for line in (ROOT / "samples/collector.log").read_bytes().splitlines():
         write(folder, bytes([len(TARGETS) - 2]) + places + line)

@@ -18,7 +18,7 @@ from exporter.ledger.budgets import TOKENS
 from exporter.ledger.snapshot import Snapshot
 from exporter.tail.source_config import SourceConfig
 from parsers.batch import Batch
-from parsers.parser import ask
+from parsers.parser import checked_call
 
 K = TypeVar("K")
 
@@ -122,10 +122,10 @@ def _implied(source: SourceConfig, found: set[str], active: bool, sample: Batch)
     if active:
         yield c.ACTIVE_REQUESTS.name
         yield c.DROPPED_LINES.name
-    for kind in ask(source.parser, "error_kinds", sample)[0]:
+    for kind in checked_call(source.parser, "error_kinds", sample)[0]:
         yield f'{c.ERRORS.name}{{kind="{kind}"}}'
     if c.FAILED_REQUESTS.name in found:
-        for reason in ask(source.parser, "failure_reasons", sample)[0]:
+        for reason in checked_call(source.parser, "failure_reasons", sample)[0]:
             yield f'{c.FAILED_REQUESTS.name}{{reason="{reason}"}}'
 
 

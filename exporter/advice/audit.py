@@ -19,7 +19,7 @@ _CURRENT_DAYS = 90
 
 
 def audit(config: Config, records: Mapping[str, Sequence[Record]]) -> Iterator[Finding]:
-    """Check the budgets, and the usage in the last lines of the logs: their `records`, by source."""
+    """Check the budgets and the usage. `records` are those of the last lines of the logs, by source."""
     yield from _unknown_sources(config)
     yield from _old_prices(config.prices_date, datetime.now(UTC).date())
     usages = {name: found for name, each in records.items() if (found := [*_usages(each)])}

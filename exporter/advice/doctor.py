@@ -26,7 +26,7 @@ from exporter.tail.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
 from parsers.advice import Advice, merged, record_types
 from parsers.batch import Batch, DroppedValue, OfSpan, Record
 from parsers.envelope import inner_of
-from parsers.parser import Parser, advice_of, ask
+from parsers.parser import Parser, advice_of, checked_call
 from parsers.regex import Regex
 from parsers.values.numbers import SECOND
 
@@ -94,7 +94,7 @@ def examine(source: SourceConfig, read_files: Examined) -> Iterator[Finding]:
             if not read.strip():
                 yield Finding(f"{file}: {'has only blank lines' if read else 'is empty'}")
                 continue
-            batch, fault = ask(source.parser, "parse", read, True)
+            batch, fault = checked_call(source.parser, "parse", read, True)
             if fault:
                 yield Finding(f"{file}: {fault}", problem=True)
             read_files.batches.append(batch)
@@ -150,14 +150,14 @@ def examine_proxy(config: Config, folder: Path) -> Iterator[Finding]:
     """All findings about `[proxy]`. Relative paths are relative to `folder`."""
     settings = config.proxy.with_absolute_paths(folder)
     yield Finding(f"listens on {settings.listen}, forwards to {settings.upstream}, and writes {settings.log}")
-    yield from _unusable(settings, "requests and tokens", config)
+    yield from _wsgi_problems(settings, "requests and tokens", config)
 
 
 def examine_receiver(config: Config, folder: Path) -> Iterator[Finding]:
     """All findings about `[receive]`. Relative paths are relative to `folder`."""
     settings = config.receive.with_absolute_paths(folder)
     yield Finding(f"listens on {settings.listen}, and writes {settings.log}")
-    yield from _unusable(settings, "tokens and runs", config)
+    yield from _wsgi_problems(settings, "tokens and runs", config)
     if not settings.token_file and not is_loopback(parse_address(settings.listen)[0]):
         yield Finding(
             f"everybody who reaches {settings.listen} may send: set a token_file, or let only Dify's network reach it"
@@ -169,7 +169,7 @@ def examine_receiver(config: Config, folder: Path) -> Iterator[Finding]:
         )
 
 
-def _unusable(settings: WsgiConfig, what: str, config: Config) -> Iterator[Finding]:
+def _wsgi_problems(settings: WsgiConfig, what: str, config: Config) -> Iterator[Finding]:
     for sentence in settings.problems():
         yield Finding(sentence, problem=True)
     if not any(fnmatch(settings.log, path) for source in config.sources for path in source.paths):
@@ -209,7 +209,7 @@ def _file(file: str, parser: Parser, sample: bytes, batch: Batch) -> Iterator[Fi
         known = detect(line, guesses()) if batch.observed else None
         looks = f"; it looks like {known[0]}" if known else ""
         yield Finding(f"unparsed ({reason}), for example: {redact(line)}{looks}", problem=unparsed * 20 > batch.lines)
-        for remedy in filter(None, ask(parser, "remedy", line)):
+        for remedy in filter(None, checked_call(parser, "remedy", line)):
             yield Finding(remedy, problem=unparsed * 20 > batch.lines)
     found = detect(sample, guesses())
     if not batch.observed:
@@ -224,7 +224,11 @@ def _recognition(parser: Parser, batch: Batch) -> Iterator[Finding]:
 
     A log without any record is reported by `_file`.
     """
-    if batch.observed and ask(parser, "ignores_continuations")[0] and not recognised(batch.lines, batch.ignored):
+    if (
+        batch.observed
+        and checked_call(parser, "ignores_continuations")[0]
+        and not recognised(batch.lines, batch.ignored)
+    ):
         yield Finding(
             f"{batch.ignored:,} of {batch.lines:,} lines are ignored, because they begin no record that this parser "
             "knows: see docs/runbooks/DifyExporterIgnoringLines.md",
@@ -250,7 +254,7 @@ def _event_times(parser: Parser, file: str, sample: bytes, batch: Batch) -> Iter
 def _is_better(parser: Parser, batch: Batch, guess: Guess, guessed: Batch) -> bool:
     """Whether a guessed parser finds far more records than the configured one.
 
-    With the same lines read, an option such as `native` only chooses among their records.
+    If both read the same lines, they differ only in an option such as `native`, which selects among their records.
     """
     is_same = parser_name(guess.parser) == parser_name(parser) and guessed.unparsed == batch.unparsed
     return not is_same and record_count(guessed) > 2 * record_count(batch)

@@ -20,7 +20,7 @@ from exporter.messages import counted, printable, redact
 from exporter.replay.detect import Guess, detect, guesses, nearest, parser_name
 from exporter.tail.encoding import UTF_8_BOM
 from parsers.batch import Batch, DroppedValue, OfSpan
-from parsers.parser import ask
+from parsers.parser import checked_call
 from parsers.values.numbers import SECOND
 
 _DURATIONS = {"durations", "first_bytes", "handler_durations", "duration"}
@@ -81,12 +81,12 @@ def _report_mismatch(text: bytes, candidates: list[Guess]) -> NoReturn:
         begin = max(0, column - _CONTEXT)
         click.echo(f"nearest: {guess}; the line stops matching at column {column + 1}:")
         click.echo(f"  {redact(text[begin:])}\n  {' ' * (column - begin)}^")
-        for remedy in filter(None, ask(guess.parser, "remedy", text)):
+        for remedy in filter(None, checked_call(guess.parser, "remedy", text)):
             click.echo(printable(remedy))
     else:
         click.echo("its beginning matches no known format; in a log of Dify such a line belongs to the record before")
     for each in candidates:
-        faults = ask(each.parser, "parse", text, True)[1], ask(each.parser, "matched_length", text)[1]
+        faults = checked_call(each.parser, "parse", text, True)[1], checked_call(each.parser, "matched_length", text)[1]
         for fault in filter(None, faults if each.envelope == "none" else ()):
             click.echo(f"{each}: {fault}")
     raise SystemExit(1)

@@ -15,7 +15,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def limits(since: str | None, until: str | None, local: tzinfo) -> tuple[int | None, int | None]:
-    """Both options in nanoseconds since the epoch, in the time zone `local` unless they name one. Raises ValueError."""
+    """Both options in nanoseconds since the epoch. A time that names no time zone is in `local`. Raises ValueError."""
     found = _moment("--since", since, local), _moment("--until", until, local)
     check_order(*found)
     return found

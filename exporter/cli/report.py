@@ -120,7 +120,7 @@ def _limits(options: dict[str, Any], local: tzinfo) -> tuple[int | None, int | N
     if text is None:
         return limits(options["since"], options["until"], local)
     if options["since"] or options["until"]:
-        raise ValueError("--month is a span of its own: leave out --since and --until")
+        raise ValueError("--month cannot be combined with --since or --until: leave them out")
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text) or not "1971" <= text < "2261":
         raise ValueError(f'--month: expected a month such as 2026-11, found "{text}"')
     first = datetime.fromisoformat(f"{text}-01").date()

@@ -121,7 +121,7 @@ def _document(path: Path, problems: Problems, named_by: str = "--config") -> dic
 def _named_document(file: Path, named_by: str, problems: Problems) -> tuple[dict[str, Any], Problems]:
     """Read another file that the configuration names.
 
-    Returns its content, which is empty if it cannot be read, and what collects its problems with those before.
+    Returns its content, which is empty if it cannot be read, and the problems that were found so far, with its own.
     """
     of_file = Problems(str(file), problems.sentences)
     try:
@@ -137,7 +137,7 @@ def _one(document: Table, name: str, struct: type[S], problems: Problems) -> S:
 def _many(
     document: Table, name: str, struct: type[S], problems: Problems, key_of: Callable[[S], Hashable], what: str
 ) -> tuple[S, ...]:
-    """Convert the tables `[[name]]`. No two of them may have the same key; `what` names it."""
+    """Convert the tables `[[name]]`. No two of them may have the same key; messages call it `what`."""
     tables = enumerate(document.get(name, []), 1)
     converted = (convert(table, struct, f"[[{name}]] {number}", problems) for number, table in tables)
     found = tuple(item for item in converted if item is not None)

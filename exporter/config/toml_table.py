@@ -28,7 +28,7 @@ _NAMES = {
     "str": "a string", "int": "an integer", "float": "a number", "bool": "true or false", "date": "a date",
     "array": "an array", "list": "an array", "object": "a table", "dict": "a table",
 }  # fmt: skip
-#: The beginnings of msgspec's messages, and of ours.
+#: The beginnings of msgspec's messages, and what replaces each of them.
 _BEGINNINGS = {
     "Expected ": "expected ",
     "Object missing required field ": "expected the key ",
@@ -42,7 +42,7 @@ class Problems:
     """Collects the problems of a file."""
 
     def __init__(self, file: str, sentences: list[str] | None = None) -> None:
-        """`sentences` are those of the files before."""
+        """`sentences` are the problems of the files that were read before."""
         self._file = file
         self.sentences: list[str] = [] if sentences is None else sentences
 
@@ -87,7 +87,7 @@ def convert(table: Table, struct: type[T], where: str, problems: Problems, hidde
             msgspec.convert(value, fields[key].type)
         except msgspec.ValidationError as error:
             place, found_value = _inside(key, value, error)
-            # A struct in an array names what it found.
+            # The error of a struct in an array already names the value.
             sentence = error.__cause__ or _mismatch(error, fields[key].type, found_value)
             problems.add(where, f"{place}: {sentence}")
         else:
@@ -155,9 +155,10 @@ def _mismatch(error: msgspec.ValidationError, wanted: object, found: object) -> 
 
 
 def _inside(key: str, value: Any, error: msgspec.ValidationError) -> tuple[str, object]:
-    """The place of a problem inside the value of a key, in words, and what is there: msgspec writes "… - at `$[0].to`".
+    """Find the value inside the value of a key that has the problem. Returns its place in words, and the value.
 
-    It does not name the key of a problem inside a table with any keys, so for such a problem it is the whole table.
+    msgspec writes the place as "… - at `$[0].to`". In a table with arbitrary keys it does not name the key, so then the
+    whole table is returned.
     """
     place = key
     for number, name in re.findall(r"\[(\d+)\]|\.([\w-]+)", str(error).partition(" - at `$")[2]):

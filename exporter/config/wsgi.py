@@ -14,9 +14,10 @@ LogName = Annotated[FileName, Meta(min_length=1)]
 
 
 class WsgiConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """The shared keys. From `log_max_bytes` on the log is renamed to .1, and .1 to .2, up to `.log_backups`.
+    """The shared keys.
 
-    With 0 the rotation is left to logrotate.
+    A log of `log_max_bytes` or more is renamed to .1, and .1 to .2, and so on up to `log_backups`. With a
+    `log_max_bytes` of 0 the log is never renamed, so that logrotate can rotate it.
     """
 
     #: The keys that name files.

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from exporter.ledger import exponential
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.series import Labels, Limits, clean, is_clean
+from exporter.ledger.series import Labels, Limits, cleaned, folded, is_clean
 from parsers.batch import OTHER
 
 #: The tables of a book, with their label names. LINES counts all lines, UNPARSED those that were not understood,
@@ -30,9 +30,6 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     DURATIONS: ("route", "status_class"),
     FIRST_TOKENS: ("app_id", "model"),
 }
-
-#: The labels that become `other` when a table is full.
-_OPEN = frozenset({"route", "app_id", "provider", "model"})
 
 #: The time zone, the day (ISO 8601, or NO_DAY) and the source of a book.
 BookKey = tuple[str, str, str]
@@ -74,16 +71,16 @@ class Book(ChangeTracker[Labels, Entry]):
         """The label set under which a number counts: cleaned, and folded if the table is full."""
         name, length = labels[0], self._limits.label_length
         if not is_clean(labels, length):
-            labels = (name, *(clean(value, length) if value else OTHER for value in labels[1:]))
+            labels = (name, *cleaned(tuple([value or OTHER for value in labels[1:]]), length))
         if labels not in self and self._sizes[name] >= cap:
-            named = zip(TABLES[name], labels[1:], strict=True)
-            labels = (name, *(OTHER if label in _OPEN else value for label, value in named))
+            labels = (name, *folded(TABLES[name], labels[1:]))
         if labels not in self:
             self._sizes[name] += 1
         return labels
 
 
 def sum_of(before: Entry | None, more: Entry) -> Entry:
+    """The sum of two numbers or of two histograms; `more` if there is nothing before."""
     if before is None:
         return more
     if isinstance(before, dict) and isinstance(more, dict):

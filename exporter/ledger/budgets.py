@@ -72,7 +72,7 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True):
         """The start of the window that contains the time `at`, and the start of the next window, in nanoseconds."""
         return span_of(self.window, zone(self.timezone), at)
 
-    def takes(self, source: str, usage: Usage) -> bool:
+    def includes(self, source: str, usage: Usage) -> bool:
         """Whether a usage counts in this budget."""
         wanted = self.match
         return (
@@ -87,9 +87,8 @@ class Budgets:
     """The spent amounts of all budgets. Not thread-safe: the ledger locks."""
 
     def __init__(self, budgets: Iterable[Budget] = ()) -> None:
-        self._windows: dict[
-            str, tuple[int, int]
-        ] = {}  # the last window of each budget: nearly every line is in the same one
+        #: The last window of each budget. Nearly every line is in the same one.
+        self._windows: dict[str, tuple[int, int]] = {}
         self.spent: dict[str, ChangeTracker[tuple[int, str], int | Decimal]] = {}
         self.configure(budgets)
 
@@ -108,7 +107,7 @@ class Budgets:
     def filters(self, source: str, app_id: str, provider: str, model: str) -> bool:
         """Whether a budget with a filter on app, provider or model includes the usages with these labels."""
         usage = Usage(app_id, provider, model)
-        return any(budget.takes(source, usage) for budget in self._filtering)
+        return any(budget.includes(source, usage) for budget in self._filtering)
 
     def windows(self, at: int) -> tuple[int, ...]:
         """The starts of the windows of all budgets that contain the time `at`, in nanoseconds."""
@@ -118,15 +117,15 @@ class Budgets:
         """Add a usage and its cost in the currency `code`. `at` is its time in nanoseconds."""
         tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0) + (usage.unsplit_tokens or 0)
         for budget, key in self._budgets:
-            if not budget.takes(source, usage):
+            if not budget.includes(source, usage):
                 continue
             start = self._window(budget, key, at)
             _add(self.spent[key], (start, TOKENS), tokens)
             if cost is not None:
                 _add(self.spent[key], (start, code), cost)
 
-    def see(self, at: int) -> None:
-        """Remember from which time on each budget knows what was spent. `at` is the time of a line in nanoseconds."""
+    def note_time(self, at: int) -> None:
+        """Note that a line of the time `at` (nanoseconds) was read: each budget knows what was spent from then on."""
         for budget, key in self._budgets:
             seen, spent = (self._window(budget, key, at), SEEN), self.spent[key]
             if at < spent.get(seen, at + 1):

@@ -25,10 +25,10 @@ _MAX = 2**63 - 1
 
 _MILLISECOND = 1_000_000
 
-#: So many durations at once are faster to count by bucket than one by one.
+#: From this number of durations on, counting by bucket is faster than one by one.
 _MANY = 64
 
-#: How many durations are remembered with their number.
+#: The largest number of durations in the cache.
 _REMEMBERED = 8192
 
 

@@ -50,13 +50,13 @@ def _count_requests(ledger: SourceLedger, record: b.Request, answered: tuple[str
 
 
 def _usage(ledger: SourceLedger, record: b.Usage) -> None:
-    # A known time is not remembered here: records that can wait are not entered in their order.
+    # A known time is not stored as `usage_at`: records that can wait are not entered in their order.
     at = usage_time(ledger, None) if record.at is None else event_time(ledger, record.at)
     count_usage(ledger, record, at)
 
 
 def count_usage(ledger: SourceLedger, record: b.Usage, at: int, refused: bool = False) -> None:
-    """`at` is the time in nanoseconds that selects the budget window and the price.
+    """Count a usage. `at` is the time in nanoseconds that selects the budget window and the price.
 
     `refused` is the same as in `Series.add`. The unpriced tokens of refused usages are counted by themselves.
     """
@@ -73,7 +73,7 @@ def count_usage(ledger: SourceLedger, record: b.Usage, at: int, refused: bool = 
     if cost is None and (price := ledger.prices.find(record, at)) is not None:
         (cost, unpriced), currency, basis = price.priced(record), price.currency, "price_list"
     ledger.budgets.spend(ledger.source, record, cost, currency, at)
-    ledger.budgets.see(at)
+    ledger.budgets.note_time(at)
     if cost is not None:
         series.add(c.COST, (ledger.source, record.app_id, *model, currency, basis), cost, record.count, refused=refused)
         books.add(book.COST, (record.app_id, *model, currency), cost)
@@ -82,7 +82,7 @@ def count_usage(ledger: SourceLedger, record: b.Usage, at: int, refused: bool = 
 
 
 def count_unpriced(ledger: SourceLedger, labels: Labels, tokens: int, usages: int, refused: bool = False) -> None:
-    """`labels` are the app, the provider and the model. `refused` is the same as in `Series.add`."""
+    """Count tokens without a price. `labels` are app, provider and model. `refused` is the same as in `Series.add`."""
     ledger.series.add(c.UNPRICED_TOKENS, (ledger.source, *labels[1:]), tokens, usages, refused=refused)
     ledger.books.add(book.UNPRICED_TOKENS, labels, tokens)
 
@@ -108,7 +108,7 @@ def _run(ledger: SourceLedger, record: b.Run) -> None:
 
 
 def count_run(ledger: SourceLedger, record: b.Run, at: int | None = None) -> None:
-    """`at` is the time in nanoseconds of a run that ended before the lines that are being entered."""
+    """Count a run. `at` is its end in nanoseconds if it ended before the lines that are being entered."""
     _count_and_observe(ledger, record, at)
 
 

@@ -1,4 +1,4 @@
-"""What the records that wait for others change: the ends of runs, failures of accepted requests, apps of spans."""
+"""Which record that waits for others changes which series: ends of runs, failures of requests, apps of spans."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -12,10 +12,7 @@ from exporter.ledger.joins import MAX_AGE, Ended
 from exporter.ledger.source_ledger import SourceLedger, event_time
 from exporter.ledger.span_apps import AppRecord
 from parsers import batch as b
-from parsers.values.numbers import SECOND
-
-#: Times in one quarter of an hour lie on the same day in every time zone.
-_QUARTER = 900 * SECOND
+from parsers.values.numbers import QUARTER
 
 
 def _opened(ledger: SourceLedger, record: b.Opened) -> None:
@@ -37,7 +34,7 @@ def _count_ended(ledger: SourceLedger, found: Iterable[Ended]) -> None:
     for each in found:
         outcome = "" if ledger.has_telemetry else each.outcome
         status = "failed" if "failed" in (each.status, outcome) else outcome or each.status
-        groups.setdefault((each.kind, each.app_id, status, each.at // _QUARTER), []).append(each)
+        groups.setdefault((each.kind, each.app_id, status, each.at // QUARTER), []).append(each)
     for (kind, app_id, status, _), ended in groups.items():
         durations = tuple([each.duration for each in ended if each.duration is not None])
         count_run(ledger, b.Run(kind, app_id, status, None, len(ended), durations), at=ended[0].at)
@@ -83,13 +80,13 @@ def _with_app(ledger: SourceLedger, records: Iterable[AppRecord]) -> None:
     for record in records:
         if record.app_id == b.UNKNOWN:
             ledger.series.add(c.JOINS_EXPIRED, (ledger.source,))
-        ledger.books.moved_to = (record.at if isinstance(record, b.Usage) else None) or ledger.last_at or None
+        ledger.books.record_time = (record.at if isinstance(record, b.Usage) else None) or ledger.last_at or None
         COUNTED[type(record)](ledger, record)
-    ledger.books.moved_to = None
+    ledger.books.record_time = None
 
 
 def advance(ledger: SourceLedger, last: int, newest: int | None) -> None:
-    """Advance the event time of the current file, and end the joins that are due by then. See `Reached`."""
+    """Advance the event time of the current file, and end the joins that are due by then. Times: see `Reached`."""
     last, now = event_time(ledger, last), event_time(ledger, None)
     ledger.last_at = max(ledger.last_at, last)
     ledger.reached.advance(ledger.file, last, newest, now)

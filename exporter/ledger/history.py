@@ -56,7 +56,7 @@ class History:
         self.rereads = False
         self.books: dict[BookKey, Book] = {}
         self.closed: ChangeTracker[str, str] = ChangeTracker()
-        #: Functions that enter what waits outside of the books.
+        #: Functions that enter the numbers that wait outside the books.
         self.waiting: list[Callable[[], None]] = []
         self._clock, self._unit = clock, unit
         self._forgotten: set[BookKey] = set()
@@ -98,10 +98,10 @@ class History:
             enter()
 
     def close_days(self, sources: Mapping[str, ReachedTimes]) -> None:
-        """Close the days that no file will reach any more."""
+        """Close the days that are older than everything that is being read."""
         now = round(self._clock() * SECOND)
         for source, reached in sources.items():
-            if reached.is_settled(now):
+            if reached.knows_all_files(now):
                 newest = (each.newest for each in reached.active(now))
                 floor = min((self._day(at) for at in newest if at is not None), default=NO_DAY)
                 due = [day for day in sorted(self._days(source))[:-NEWEST_DAYS] if day < floor]

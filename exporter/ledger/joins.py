@@ -9,8 +9,7 @@ A client can choose the trace id (the header `traceparent`), so several runs can
 counts as exactly one run; only the beginning and the error that are joined to it may then belong to another run.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from msgspec import Struct, structs
 
@@ -79,22 +78,8 @@ class Joins:
         self.streams = Streams()
         self.spans = SpanApps()
 
-    @property
-    def tables(self) -> dict[str, ChangeTracker[Any, Any]]:
-        """All tables by their names in the state, see `exporter.ledger.state`."""
-        return {
-            "waiting": self.waiting,
-            "held": self.held,
-            "errors": self.errors,
-            "streams": self.streams.blocks,
-            "span_apps": self.spans.known,
-            "of_spans": self.spans.waiting,
-        }
-
-    def restore(self, stored: Mapping[str, Mapping[Any, Any]]) -> None:
-        """Restore the stored entries of all tables."""
-        for name, table in self.tables.items():
-            table.enter(dict(sorted(stored[name].items(), key=_by_arrival)))
+    def restored(self) -> None:
+        """Count what the tables hold, after stored entries were entered into them."""
         self.streams.restored()
         self.spans.restored()
 
@@ -116,7 +101,7 @@ class Joins:
         error = self.errors.get(trace_id)
         if error is not None and error.at < at:
             del self.errors[trace_id]
-        if trace_id in self.waiting:  # to pop nothing takes five times as long
+        if trace_id in self.waiting:  # `pop` of a missing key takes five times as long
             del self.waiting[trace_id]
         self.waiting[trace_id] = opened
         yield from evicted(self.waiting, self.capacity)
@@ -145,7 +130,9 @@ class Joins:
     def accept(self, accepted: Accepted) -> int:
         """Add accepted requests. Returns how many have failed, because their error record was read before them."""
         failed = self.streams.add(accepted, self.errors, self.capacity)
-        for trace_id in failed - self.waiting.keys():  # an error fails one request, and the run that is still open
+        for trace_id in (
+            failed - self.waiting.keys()
+        ):  # one request has failed by the error, and perhaps a run that is open
             del self.errors[trace_id]
         return len(failed)
 
@@ -197,11 +184,6 @@ class Joins:
             if reached.assumed(ended.file, ended.at, now) >= ended.at + HOLD:
                 yield self.held.pop(ended.trace_id)
 
-    def forget_changes(self) -> None:
-        """Drop the record of what has changed, which grows with every run, if no state is stored."""
-        for table in self.tables.values():
-            table.changes()
-
     def finalize_all(self) -> Iterator[Ended]:
         """Remove and return all held runs, because nothing more will be read."""
         while self.held:
@@ -219,9 +201,3 @@ class Joins:
             if first.at is None or first.at > now - MAX_AGE:
                 return
             yield self.waiting.pop(first.trace_id)
-
-
-def _by_arrival(entry: tuple[Any, Any]) -> int:
-    """The key of a stored entry to sort by: its time in nanoseconds, or the number of a block."""
-    key, value = entry
-    return key if isinstance(key, int) else value.at or 0

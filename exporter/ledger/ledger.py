@@ -267,9 +267,9 @@ class Ledger:
         post(ledger, batch.records)
         ledger.joins.streams.trim(ledger.joins.capacity)
         if not self._is_stored:
-            ledger.joins.forget_changes()
+            ledger.forget_changes()
         if batch.last_at is not None:
-            self._budgets.see(event_time(ledger, batch.last_at))
+            self._budgets.note_time(event_time(ledger, batch.last_at))
             advance(ledger, batch.last_at, each.at)
             ledger.usage_at = max(ledger.usage_at, event_time(ledger, batch.last_at))
 

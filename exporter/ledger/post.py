@@ -16,7 +16,7 @@ FOLDS: Mapping[type, Callable[[SourceLedger, Any], None]] = {**COUNTED, **JOINED
 
 
 def post(ledger: SourceLedger, records: Sequence[b.Record]) -> None:
-    """Enter the records of a batch, or let them wait."""
+    """Enter the records of a batch, or add them to the sums that wait."""
     for record in sum_up(ledger, _with_times(ledger, records)):
         FOLDS[type(record)](ledger, record)
 

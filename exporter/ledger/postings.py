@@ -37,9 +37,9 @@ _ADDITIVE = frozenset(
     )
 )  # fmt: skip
 
-#: The types of records whose labels have an app, and whose order does not matter.
+#: The record types that have an app as a label, and whose order does not matter.
 _OF_APPS = (b.UsageMissing, b.FirstToken, b.Usage)
-#: Fewer records are always added up.
+#: Fewer records of a type than this are always added up.
 _MANY = 256
 
 _METRICS = {metric.name: metric for metric in METRICS}
@@ -85,8 +85,8 @@ class Tally:
         )
 
     def post(self, records: Sequence[b.Record]) -> tuple[b.Record, ...]:
-        """Add records up. Returns those that are not added: their order matters, or most of them have labels of their
-        own, so that sums would only be larger.
+        """Add records up. Returns those that are not added: records whose order matters, and those of a type of which
+        most have an app of their own, because the sums would be larger than the records.
         """
         kept = list[b.Record]()
         records, diverse = _split(records)
@@ -119,7 +119,7 @@ class Tally:
 
 
 def _split(records: Sequence[b.Record]) -> tuple[Sequence[b.Record], Sequence[b.Record]]:
-    """The other records, and those of the types of which most have labels of their own."""
+    """Separate the records of the types of which most have an app of their own. Returns the others first."""
     of_apps: dict[type, list[Any]] = {kind: [] for kind in _OF_APPS}
     for record in records:
         if type(record) in of_apps:

@@ -18,7 +18,7 @@ _QUARTERS = re.compile(r"(?:[01][0-9]|2[0-3]):(?:00|15|30|45)")
 
 
 class Tier(Struct, frozen=True, forbid_unknown_fields=True):
-    """The price per million tokens of a call with more than `above` input tokens. It is that of all its tokens."""
+    """The price per million tokens of a call with more than `above` input tokens. It applies to all its tokens."""
 
     above: Annotated[int, Meta(ge=LONG_PROMPT, le=MAX_COUNT, examples=[200_000])]
     input: Annotated[Amount, Meta(examples=["4.00"])]
@@ -148,7 +148,7 @@ class Prices:
             self._by_model.setdefault(price.model, []).append(price)
 
     def known(self, models: Set[str]) -> set[str]:
-        """Those of the models that have a price at any time."""
+        """The models among these that have a price at any time."""
         return {model for model in self._by_model if model in models}
 
     def find(self, usage: Usage, at: int) -> Price | None:

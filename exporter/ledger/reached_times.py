@@ -35,7 +35,7 @@ class ReachedTimes:
         self._files: dict[str, Reached] = {}
 
     def begin(self, now: int) -> None:
-        """Note that lines are read, which may have no time."""
+        """Note that lines are being read, with or without a time."""
         if self._read_since is None:
             self._read_since = now
 
@@ -51,7 +51,7 @@ class ReachedTimes:
         """The files that are being read."""
         return (each for each in self._files.values() if now - each.read_at < ACTIVE)
 
-    def is_settled(self, now: int) -> bool:
+    def knows_all_files(self, now: int) -> bool:
         """Whether the source was read for at least `ACTIVE`, so that all files that are being read are known."""
         return self._read_since is not None and now - self._read_since >= ACTIVE
 

@@ -74,8 +74,8 @@ class Series:
         """Whether the metric has reached its cap, so that the open labels of a new label set become `other`."""
         return len(self._series_of(metric)) >= self._cap(metric)
 
-    def is_settled(self, metric: Metric, labels: Labels) -> bool:
-        """Whether an observation with these labels cannot add a series, except one with the labels `other`."""
+    def adds_no_series(self, metric: Metric, labels: Labels) -> bool:
+        """Whether an observation with these labels adds no series, except one whose open labels are `other`."""
         return labels in self._series_of(metric) or self.is_full(metric)
 
     def label_sets(self, source: str, metrics: tuple[Metric, ...], length: int) -> Set[Labels]:
@@ -114,7 +114,7 @@ class Series:
     def observe(self, metric: Metric, labels: Labels, values: Sequence[int], *, refused: bool = False) -> None:
         """Observe one or more durations in nanoseconds. `refused` is the same as in `add`.
 
-        They wait until somebody needs the histograms, or there are many, because many at once cost less.
+        They wait until the histograms are needed or many durations wait, because many at once cost less.
         """
         series, waiting = self._histograms[metric], self._waiting[metric]
         if refused or labels not in series:
@@ -148,15 +148,12 @@ class Series:
         self, metric: Metric, labels: Labels, series: Mapping[Labels, object], observations: int, refused: bool
     ) -> Labels:
         """The label set under which an observation counts: cleaned, and folded if the metric is full."""
-        if not self.is_clean(labels):
-            labels = tuple(clean(value, self.limits.label_length) for value in labels)
+        labels = cleaned(labels, self.limits.label_length)
         full = len(series) >= self._cap(metric) and not OPEN_LABELS.isdisjoint(metric.labels)
         if refused or (full and labels not in series):
-            named = zip(metric.labels, labels, strict=True)
-            folded = tuple([OTHER if name in OPEN_LABELS else value for name, value in named])
-            if folded != labels:
+            before, labels = labels, folded(metric.labels, labels)
+            if labels != before:
                 self.add(FOLDED_OBSERVATIONS, (metric.name,), observations)
-            labels = folded
         if labels not in series:
             self.created[metric][labels] = self._clock()
         return labels
@@ -169,14 +166,23 @@ class Series:
 
 
 def is_clean(labels: Sequence[str], length: int) -> bool:
-    """Whether `clean` changes none of these labels."""
+    """Whether `cleaned` changes none of these labels."""
     text = "".join(labels)
     # For ASCII, translate takes a sixth of the time of isprintable.
     is_printable = not text.encode().translate(None, _PRINTABLE) if text.isascii() else text.isprintable()
     return is_printable and all(labels) and (len(text) <= length or max(map(len, labels)) <= length)
 
 
-def clean(value: str, length: int) -> str:
-    """Make a label value valid: bounded, printable UTF-8, not empty. One bad value would break a whole scrape."""
+def cleaned(labels: Labels, length: int) -> Labels:
+    """The label set with valid values: bounded, printable UTF-8, not empty. One bad value would break every scrape."""
+    return labels if is_clean(labels, length) else tuple(_clean(value, length) for value in labels)
+
+
+def folded(names: Sequence[str], labels: Labels) -> Labels:
+    """The label set under which a full table counts a new one: its open labels become `other`."""
+    return tuple([OTHER if name in OPEN_LABELS else value for name, value in zip(names, labels, strict=True)])
+
+
+def _clean(value: str, length: int) -> str:
     value = value[:length].encode("utf-8", "replace").decode()
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value) or UNKNOWN

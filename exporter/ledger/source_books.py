@@ -16,12 +16,12 @@ _MOST_WAITING = 1 << 16
 class SourceBooks:
     """The books of one source, for the functions that fold records. Without a history it takes nothing.
 
-    Numbers wait in sums until somebody needs the books, another book begins, or there are many: many records and many
-    windows have equal labels. `moved_to` is the time in nanoseconds of records that belong to another time than the
+    Numbers wait in sums until the books are needed, another book begins, or many of them wait: many records and many
+    windows have equal labels. `record_time` is the time in nanoseconds of records that belong to another time than the
     lines being read, else None.
     """
 
-    moved_to: int | None = None
+    record_time: int | None = None
 
     def __init__(self, history: History, source: str) -> None:
         self._history, self._source = history, source
@@ -46,7 +46,7 @@ class SourceBooks:
         """Add to a number. `at` is given for an event that ended at another time than the lines being read."""
         if not self._history.enabled:
             return
-        key, at = (table, *labels), self.moved_to if at is None else at
+        key, at = (table, *labels), self.record_time if at is None else at
         if at is None:
             self._sums[key] = sum_of(self._sums.get(key), amount)
         else:
@@ -54,8 +54,8 @@ class SourceBooks:
 
     def observe(self, table: str, labels: Labels, durations: Sequence[int]) -> None:
         """Add durations in nanoseconds. There must be at least one."""
-        if self.moved_to is not None and self._history.enabled:
-            self._book(self.moved_to).add((table, *labels), exponential.counted(durations))
+        if self.record_time is not None and self._history.enabled:
+            self._book(self.record_time).add((table, *labels), exponential.counted(durations))
         elif self._history.enabled:
             self._durations[table, *labels] += durations
             self._waiting += len(durations)
@@ -79,7 +79,7 @@ class SourceBooks:
         return sums
 
     def put(self, entries: Entries) -> None:
-        """Add sums that other books have taken."""
+        """Add the sums that `taken` of other books returned."""
         for labels, entry in entries.items():
             self._sums[labels] = sum_of(self._sums.get(labels), entry)
 

@@ -51,19 +51,35 @@ class SourceLedger(Struct):
     @property
     def tables(self) -> dict[str, ChangeTracker[Any, Any]]:
         """All stored tables, by their fields of `exporter.ledger.state.State`."""
+        joins = self.joins
         return {
             "positions": self.positions,
             "searched_paths": self.searched_paths,
             "active": self.active,
-            **self.joins.tables,
+            "waiting": joins.waiting,
+            "held": joins.held,
+            "errors": joins.errors,
+            "streams": joins.streams.blocks,
+            "span_apps": joins.spans.known,
+            "of_spans": joins.spans.waiting,
         }
 
     def restore(self, stored: Mapping[str, Mapping[Any, Any]]) -> None:
         """Restore the stored entries of all tables."""
-        self.positions.enter(stored["positions"])
-        self.searched_paths.enter(stored["searched_paths"])
-        self.active.enter(stored["active"])
-        self.joins.restore(stored)
+        for name, table in self.tables.items():
+            table.enter(dict(sorted(stored[name].items(), key=_by_arrival)))
+        self.joins.restored()
+
+    def forget_changes(self) -> None:
+        """Drop the record of what has changed, which grows with every run, if no state is stored."""
+        for table in self.tables.values():
+            table.changes()
+
+
+def _by_arrival(entry: tuple[Any, Any]) -> int:
+    """The key of a stored entry to sort by: its time in nanoseconds, or the number of a block; 0 if it has neither."""
+    key, value = entry
+    return key if isinstance(key, int) else getattr(value, "at", None) or 0
 
 
 def event_time(ledger: SourceLedger, at: int | None) -> int:

@@ -110,6 +110,7 @@ class State(Struct, omit_defaults=True):
 
 
 def widened(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The entries, with each integer beyond 64 bits as a Decimal."""
     return {key: _wide(value) for key, value in values.items()}
 
 

@@ -1,12 +1,12 @@
 """Chooses the sums into which records with given labels are added (see `exporter.ledger.waiting`)."""
 
 from collections.abc import Collection, Sequence
-from itertools import compress, repeat
+from itertools import compress
 from operator import attrgetter, not_
 from typing import Any
 
 from exporter import catalogue as c
-from exporter.ledger.series import Labels, Series, clean
+from exporter.ledger.series import Labels, Series, cleaned
 from exporter.ledger.source_ledger import SourceLedger
 from exporter.ledger.sums import Target
 from parsers import batch as b
@@ -21,19 +21,19 @@ def columns_of(records: Sequence[Any], names: Sequence[str]) -> Columns:
 
 
 def targets_of(ledger: SourceLedger, metric: c.Metric, columns: Columns) -> Sequence[Target | None]:
-    """The sum of each record, by the columns of its labels without the source.
+    """The target of each record: the labels of its sum. `columns` are its labels without the source.
 
-    It is the labels themselves, or None instead of each open label if the metric refuses them. It is None for labels
-    that could add a series; a full metric has none of these.
+    If the metric refuses the labels, each open label of the target is None. If the labels could add a series, so that
+    the record cannot wait, the target is None; this cannot happen if the metric is full.
     """
     series, source = ledger.series, ledger.source
     labels = list(zip(*columns, strict=True))
     if not series.is_full(metric):
-        settled = {each for each in set(labels) if series.is_settled(metric, (source, *each))}
-        return [each if each in settled else None for each in labels]
+        safe = {each for each in set(labels) if series.adds_no_series(metric, (source, *each))}
+        return [each if each in safe else None for each in labels]
     names = metric.labels[1:]
-    stays = stay(series.label_sets(source, (metric,), len(names)), labels, columns, names, series)
-    if False not in stays:
+    keeps = keep_labels(series.label_sets(source, (metric,), len(names)), labels, columns, names, series)
+    if False not in keeps:
         return labels
     nothing = [None] * len(labels)
     kept: list[Sequence[Any]] = [
@@ -43,31 +43,31 @@ def targets_of(ledger: SourceLedger, metric: c.Metric, columns: Columns) -> Sequ
         folded: list[Target] = [tuple([column[0] for column in kept])] * len(labels)
     else:
         folded = list(zip(*kept, strict=True))
-    if True not in stays:
+    if True not in keeps:
         return folded
-    return [each if kept else fold for kept, fold, each in zip(stays, folded, labels, strict=True)]
+    return [each if kept else fold for kept, fold, each in zip(keeps, folded, labels, strict=True)]
 
 
-def stay(
+def keep_labels(
     known: Collection[Labels], labels: Sequence[Labels], columns: Columns, names: Sequence[str], series: Series
 ) -> Sequence[bool]:
-    """Whether each of these label sets is in `known`, perhaps after it was cleaned. The others can be refused.
+    """Whether each of these label sets keeps its labels. The open labels of the others become `other`.
 
-    `columns` are the columns of the label sets, and `names` their names. A label set whose open labels are all `other`
-    is not refused.
+    It does if it is in `known`, perhaps after it was cleaned, or if all of its open labels are `other` already.
+    `columns` are the columns of the label sets, and `names` their names.
     """
-    stays = list(map(known.__contains__, labels))
-    if False not in stays:
-        return stays
+    keeps = list(map(known.__contains__, labels))
+    if False not in keeps:
+        return keeps
     # Nearly always there is nothing to clean. Then all values of a column are checked at once.
-    unknown = list(map(not_, stays))
-    values = [list(compress(column, unknown)) for column in columns] if True in stays else columns
+    unknown = list(map(not_, keeps))
+    values = [list(compress(column, unknown)) for column in columns] if True in keeps else columns
     if not any(b.OTHER in each for each in values) and all(map(series.is_clean, values)):
-        return stays
+        return keeps
     is_open = [name in c.OPEN_LABELS for name in names]
     others = (b.OTHER,) * sum(is_open)
-    staying = {}
+    kept = {}
     for each in set(compress(labels, unknown)):
-        cleaned = each if series.is_clean(each) else tuple(map(clean, each, repeat(series.limits.label_length)))
-        staying[each] = cleaned in known or tuple(compress(cleaned, is_open)) == others
-    return [is_known or staying[each] for is_known, each in zip(stays, labels, strict=True)]
+        valid = cleaned(each, series.limits.label_length)
+        kept[each] = valid in known or tuple(compress(valid, is_open)) == others
+    return [is_known or kept[each] for is_known, each in zip(keeps, labels, strict=True)]

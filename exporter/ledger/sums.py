@@ -23,7 +23,7 @@ def filled(target: Target) -> Labels:
 class UsageGroup(NamedTuple):
     """What the usages of one sum have in common, apart from their labels.
 
-    * `windows` of all budgets, and the `quarter` of an hour if the price depends on it.
+    * `windows`: the start of the window of each budget; `quarter`: the quarter of an hour if the price depends on it.
     * `currency`, and the types of `cost` and of the token counts, which say which of them are known.
     * `has_tokens`: False if all token counts are 0 or not known, and the cost is not known.
     * `refused`: their open labels are "" because all of them become `other`.

@@ -3,7 +3,7 @@
 A record can wait if it cannot add a series: each of its series exists, or its metric is full, so that its open labels
 become `other`. The order of such records does not matter. So those with equal labels are summed up, and the sums are
 entered when somebody needs the numbers. A label set that comes again and again then costs one addition per record, and
-of a flood of distinct labels only one sum is left.
+a flood of distinct labels leaves only one sum.
 """
 
 from collections import Counter, defaultdict
@@ -115,7 +115,7 @@ def _add_counts(sums: Counter[Target], targets: Sequence[Any], counts: Sequence[
 
 
 def _add_durations(sums: defaultdict[Target, list[int]], targets: Sequence[Any], records: Sequence[Any]) -> int:
-    """Add the durations of records to the sums that are their targets. Returns how many they are."""
+    """Add the durations of records to the sums that are their targets. Returns the number of durations."""
     many = list(map(attrgetter("durations"), records))
     if not any(many) and targets.count(targets[0]) == len(targets):
         sums[targets[0]] += map(attrgetter("duration"), records)

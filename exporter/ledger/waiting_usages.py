@@ -9,13 +9,10 @@ from typing import Any
 
 from exporter import catalogue as c
 from exporter.ledger.source_ledger import SourceLedger, event_time
-from exporter.ledger.sum_targets import columns_of, stay, targets_of
+from exporter.ledger.sum_targets import columns_of, keep_labels, targets_of
 from exporter.ledger.sums import Target, UsageGroup, UsageSum
 from parsers import batch as b
-from parsers.values.numbers import SECOND
-
-#: Usages of the same quarter of an hour have the same budget windows and prices. In nanoseconds.
-_QUARTER = 900 * SECOND
+from parsers.values.numbers import QUARTER
 
 _LABELS = ("app_id", "provider", "model")
 _REFUSED = ("", "", "")
@@ -46,7 +43,7 @@ def _by_shape(usages: Sequence[b.Usage]) -> Collection[tuple[Any, Sequence[b.Usa
     is_one_time = times.count(times[0]) == len(times)  # telemetry is summed up by quarters already
     amounts = [list(map(attrgetter(name), usages)) for name in UsageGroup._fields[3:7]]
     columns: list[list[Any]] = [
-        [times[0] // _QUARTER] * len(times) if is_one_time else [time // _QUARTER for time in times],
+        [times[0] // QUARTER] * len(times) if is_one_time else [time // QUARTER for time in times],
         list(map(attrgetter("currency"), usages)),
         *(list(map(type, each)) for each in amounts),
     ]
@@ -93,42 +90,42 @@ def _add_usages(ledger: SourceLedger, group: UsageGroup, at: int, usages: Sequen
         entry[2] += usage.unsplit_tokens or 0
         entry[3] += usage.cost or 0
         entry[4] += usage.count
-    _see(ledger, group, at)
+    _note_time(ledger, group, at)
     return rest
 
 
 def _add_refused(ledger: SourceLedger, group: UsageGroup, at: int, usages: Sequence[b.Usage]) -> Sequence[b.Usage]:
     """Add the usages whose open labels are refused to one sum, and their unpriced tokens to one per model.
 
-    These are in no series of tokens or costs, and never will be. Returns the others.
+    No series of tokens or costs has their labels, and none ever will. Returns the other usages.
     """
     series, has_cost = ledger.series, group.cost is not type(None)
     if not series.is_full(c.TOKENS_USED) or (has_cost and not series.is_full(c.COST)):
         return usages
-    if group.quarter is not None and not has_cost:  # they have a price
+    if group.quarter is not None and not has_cost:  # these usages have a price
         return usages
     columns = columns_of(usages, _LABELS)
     labels = list(zip(*columns, strict=True))
     known = series.label_sets(ledger.source, (c.TOKENS_USED, c.COST), len(_LABELS))
-    stays = stay(known, labels, columns, _LABELS, series)
+    keeps = keep_labels(known, labels, columns, _LABELS, series)
     if ledger.budgets.has_filters:
-        stays = [
-            each or ledger.budgets.filters(ledger.source, *names) for each, names in zip(stays, labels, strict=True)
+        keeps = [
+            each or ledger.budgets.filters(ledger.source, *names) for each, names in zip(keeps, labels, strict=True)
         ]
     is_unpriced = not has_cost and group.has_tokens
     targets: Sequence[Any] = ()
     if not has_cost:
         targets = targets_of(ledger, c.UNPRICED_TOKENS, columns[1:])
         if not series.is_full(c.UNPRICED_TOKENS):
-            stays = [each or target is None for each, target in zip(stays, targets, strict=True)]
-    if False not in stays:
+            keeps = [each or target is None for each, target in zip(keeps, targets, strict=True)]
+    if False not in keeps:
         return usages
     others: Sequence[b.Usage] = ()
-    if True in stays:
-        others, refused = list(compress(usages, stays)), list(map(not_, stays))
+    if True in keeps:
+        others, refused = list(compress(usages, keeps)), list(map(not_, keeps))
         usages, targets = list(compress(usages, refused)), list(compress(targets, refused))
     folded = group._replace(refused=True)
-    _see(ledger, folded, at)
+    _note_time(ledger, folded, at)
     _add_columns(ledger.waiting.usages[folded].setdefault(_REFUSED, _new_sum()), usages)
     if is_unpriced:
         _add_unpriced(ledger.waiting.unpriced, targets, usages)
@@ -149,7 +146,7 @@ def _add_unpriced(unpriced: defaultdict[Target, list[int]], targets: Sequence[An
         sums[1] += usage.count
 
 
-def _see(ledger: SourceLedger, group: UsageGroup, at: int) -> None:
+def _note_time(ledger: SourceLedger, group: UsageGroup, at: int) -> None:
     at = event_time(ledger, at)
     ledger.waiting.times[group] = min(at, ledger.waiting.times.get(group, at))
 
@@ -169,12 +166,12 @@ def _can_wait(ledger: SourceLedger, usage: b.Usage) -> bool:
     """Whether no usage with these labels can add a series."""
     series, labels = ledger.series, (ledger.source, usage.app_id, usage.provider, usage.model)
     tokens = {"input": usage.input_tokens, "output": usage.output_tokens, "unsplit": usage.unsplit_tokens}
-    if not all(series.is_settled(c.TOKENS_USED, (*labels, name)) for name in tokens if tokens[name] is not None):
+    if not all(series.adds_no_series(c.TOKENS_USED, (*labels, name)) for name in tokens if tokens[name] is not None):
         return False
     if usage.cost is not None:
-        return series.is_settled(c.COST, (*labels, usage.currency, "reported"))
+        return series.adds_no_series(c.COST, (*labels, usage.currency, "reported"))
     price = ledger.prices.find(usage, event_time(ledger, usage.at))
     if price is None:
-        return series.is_settled(c.UNPRICED_TOKENS, (ledger.source, usage.provider, usage.model))
+        return series.adds_no_series(c.UNPRICED_TOKENS, (ledger.source, usage.provider, usage.model))
     is_priced = price.cost(usage) is not None
-    return is_priced and series.is_settled(c.COST, (*labels, price.currency, "price_list"))
+    return is_priced and series.adds_no_series(c.COST, (*labels, price.currency, "price_list"))

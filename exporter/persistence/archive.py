@@ -110,7 +110,7 @@ def read(folder: Path) -> tuple[dict[BookKey, Entries], list[str]]:
         refuse_special(path)
         if not path.exists():
             return {}, []
-        # Only a connection that may write can roll back what a process that was killed has written in part.
+        # Only a writable connection can roll back the incomplete transaction of a killed process.
         mode = "rw" if os.access(path, os.W_OK) else "ro"
         uri = f"{path.absolute().as_uri()}?mode={mode}"
         with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT)) as database:

@@ -40,8 +40,8 @@ _SMALL_JOURNAL = 16 * 1024
 class LockedError(Exception):
     """Another exporter uses this state folder. `holder` is the process id that it wrote into the lock file."""
 
-    def __init__(self, folder: Path, holder: str) -> None:
-        super().__init__(f"the state in {folder} is in use by the exporter with process id {holder or 'unknown'}")
+    def __init__(self, folder: Path, pid: str) -> None:
+        super().__init__(f"the state in {folder} is in use by the exporter with process id {pid or 'unknown'}")
 
 
 class Checkpoint:
@@ -142,7 +142,7 @@ def read_state(folder: Path) -> tuple[State | None, list[str]]:
 def _newest(folder: Path, unusable: Callable[[Path, OSError | ValueError], str]) -> tuple[int, State | None, list[str]]:
     """The number and the state of the newest good file, and a sentence for each damage.
 
-    `unusable` gives the sentence for a file of which nothing can be used. Raises PermissionError.
+    `unusable` returns the sentence for a file that cannot be used at all. Raises PermissionError.
     """
     newest: tuple[int, State | None] = 0, None
     sentences = []
@@ -167,13 +167,13 @@ def _locked(folder: Path) -> int:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
-        holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+        pid = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
         os.close(lock)
-        raise LockedError(folder, holder) from None
+        raise LockedError(folder, pid) from None
     except OSError as error:  # a file system without locks: waiting would never help
         os.close(lock)
         raise OSError(error.errno, error.strerror, str(folder / _LOCK)) from None
-    with suppress(OSError):  # on a full disk only the holder's process id is missing
+    with suppress(OSError):  # on a full disk only the process id is missing
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
     return lock

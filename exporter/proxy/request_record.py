@@ -16,7 +16,7 @@ _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}
 class RequestRecord:
     """The record of one request. It counts as active until `finish`, which writes the line.
 
-    A response of the proxy itself has a `status_code`, but no time to first byte of Dify.
+    If the proxy itself responds, `status_code` is set, and the time to Dify's first byte is not known.
     """
 
     def __init__(self, environ: Mapping[str, Any], route: str, app_id: str | None, log: RequestLog) -> None:

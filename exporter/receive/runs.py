@@ -1,8 +1,8 @@
-"""Runs that two doors send under different keys.
+"""Runs that two channels send under different keys.
 
 A tracing provider sends a run with its id. ENABLE_OTEL sends it as a span that does not know the id; only the span of
-its start node does. While that one has not come, a run of one door may be a run that the other door has sent already.
-Such a run waits: the log has its draft, which does not count, so that a restart does not lose it.
+its start node does. Until that span arrives, a run of one channel may be a run that the other channel has sent already.
+Such a run waits: its draft is in the log and does not count, so that a restart does not lose the run.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from parsers.tracing import Fact, run_of_draft
 
 #: Seconds that a run waits for its start node. Dify sends both within five seconds, a client tries again for ten.
 WAIT_SECONDS = 30.0
-#: Seconds for which a run may come through the other door: the provider OpenTelemetry tries for five minutes.
+#: Seconds for which a run may come through the other channel: the provider OpenTelemetry tries for five minutes.
 _PAIR_SECONDS = 600.0
 _LIMIT = 10_000
 
@@ -32,7 +32,7 @@ class Runs:
     def must_wait(self, fact: Fact) -> bool:
         """Whether the fact may be a run that is in the log under its other key.
 
-        That is a run of the same app that came through the other door, and whose start node has not come.
+        That is a run of the same app that came through the other channel, and whose start node has not come.
         """
         if fact.run_app is None or self._keys.has_alias(fact.key):
             return False
@@ -74,7 +74,7 @@ class Runs:
 
 
 class _Unpaired:
-    """Runs of one door, oldest first, with their app ("" if unknown) and the time when they came."""
+    """Runs of one channel, oldest first, with their app ("" if unknown) and the time when they came."""
 
     def __init__(self) -> None:
         self._runs: dict[str, tuple[str, float]] = {}

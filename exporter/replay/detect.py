@@ -11,7 +11,7 @@ from exporter.replay.log_formats import derived
 from parsers.batch import Batch, DroppedValue
 from parsers.envelope import ENVELOPES, Compose, Envelope, services, with_options
 from parsers.envelope.pieces import LinePiece
-from parsers.parser import Parser, ask, registered
+from parsers.parser import Parser, checked_call, registered
 
 #: How many services a message names.
 _MAX_NAMED = 10
@@ -79,7 +79,7 @@ def detect(sample: bytes, candidates: Iterable[Guess]) -> tuple[Guess, Batch] | 
 
 
 def _best(sample: bytes, candidates: Iterable[Guess]) -> tuple[Guess, Batch] | None:
-    parsed = ((guess, ask(guess.parser, "parse", sample, True)[0]) for guess in candidates)
+    parsed = ((guess, checked_call(guess.parser, "parse", sample, True)[0]) for guess in candidates)
     found = ((guess, batch) for guess, batch in parsed if batch.observed)
     return max(found, key=lambda each: (record_count(each[1]), each[1].observed), default=None)
 
@@ -119,7 +119,7 @@ def nearest(line: bytes, candidates: Iterator[Guess]) -> tuple[Guess, int]:
         guess, length = found
         return length > 0 and not parser_name(guess.parser).startswith("regex"), length
 
-    return max(((guess, ask(guess.parser, "matched_length", line)[0]) for guess in candidates), key=rank)
+    return max(((guess, checked_call(guess.parser, "matched_length", line)[0]) for guess in candidates), key=rank)
 
 
 def several_services(parser: Parser, sample: bytes) -> str | None:

@@ -24,13 +24,13 @@ _ADDRESS = lazy(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 #: How many bytes are fetched at once.
 _FETCH = 8 << 20
 
-#: For how many seconds a filesystem may be silent. Those of HDFS would wait for ever for a server that hangs.
-_PATIENCE = 300.0
+#: A filesystem must respond within so many seconds. The clients of HDFS have no timeout for a server that hangs.
+_TIMEOUT = 300.0
 
-#: Settings of the client of HDFS: it looks for a NameNode for half a minute. Its default is three minutes.
+#: Settings of the HDFS client: it tries to reach a NameNode for half a minute, instead of three minutes.
 _HDFS = {"dfs.client.failover.max.attempts": "5"}
 
-#: How it writes most errors: `RPCError("java.Class", "what happened\n\tat …")`.
+#: The form of most of its errors: `RPCError("java.Class", "what happened\n\tat …")`.
 _HDFS_ERROR = re.compile(r'\w+\("(?:[\w.$]+", ")?(.*?)(?:\\n|: \[|"\)$)')
 
 #: What distinguishes two versions of an object, in the order of preference: the names of the filesystems.
@@ -56,9 +56,9 @@ def expanded(name: str) -> list[str]:
     if "*" not in name.partition("?")[0]:
         return [name]
     system, path = _resolved(name)
-    # Else they leave out a folder that they cannot list. Object stores have no folders, and do not take this argument.
+    # Without it they leave out a folder that they cannot list. Object stores have no folders and refuse the argument.
     strict = {"on_error": "raise"} if name.startswith(("hdfs:", "webhdfs:")) else {}
-    found = sorted(_answer(name, lambda: system.glob(path, **strict)))
+    found = sorted(_call(name, lambda: system.glob(path, **strict)))
     if not found:
         raise InputError(f"{address(name)}: nothing matches")
     begin = name.removesuffix(path)
@@ -73,9 +73,9 @@ def opened(name: str) -> Iterator[BufferedReader]:
     """Open an address. Raises InputError, also for an error while it is read, or if it was replaced meanwhile."""
     before = version(name)
     system, path = _resolved(name)
-    # The client of HDFS buffers by itself. With a block size it gives a file that cannot be read.
+    # The HDFS client has a buffer of its own. With a block size it returns a file that cannot be read.
     buffers = {} if system.protocol == "hdfs" else {"block_size": _FETCH, "cache_type": "readahead"}
-    file = _answer(name, lambda: system.open(path, "rb", **buffers))
+    file = _call(name, lambda: system.open(path, "rb", **buffers))
     with file, BufferedReader(_RemoteFile(name, file), 1 << 20) as reader:
         yield cast(BufferedReader, reader)
     if version(name) != before:
@@ -93,7 +93,7 @@ def version(name: str) -> str:
     """What distinguishes the present content of an address from another one, without reading it. Raises InputError."""
     system, path = _resolved(name)
     system.invalidate_cache()
-    details = _answer(name, lambda: system.info(path))
+    details = _call(name, lambda: system.info(path))
     if details.get("type") == "directory":
         raise InputError(f"{address(name)}: is a folder: name the files in it, with a * if need be")
     found = next((str(details[key]) for key in _VERSIONS if details.get(key)), "")
@@ -119,7 +119,7 @@ class _RemoteFile(RawIOBase):
         return int(self._file.tell())
 
     def readinto(self, buffer: Any) -> int:
-        block = _answer(self._name, lambda: self._file.read(len(buffer)))
+        block = _call(self._name, lambda: self._file.read(len(buffer)))
         if not block and self.size is not None and self.tell() < self.size:
             raise InputError(f"{address(self._name)}: ends after {self.tell()} of its {self.size} bytes")
         buffer[: len(block)] = block
@@ -133,7 +133,7 @@ def _resolved(name: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
-        if scheme == "hdfs":  # else fsspec takes pyarrow's client, which says of all files of a lost server: not found
+        if scheme == "hdfs":  # otherwise fsspec uses pyarrow's client: to it, every file of a lost server is not found
             import hdfs_native  # noqa: F401
     except ImportError:
         raise InputError(f"{address(name)}: install dify-exporter[{extra}] to read such addresses") from None
@@ -146,34 +146,34 @@ def _resolved(name: str) -> tuple[Any, str]:
     return system, path
 
 
-def _refuse_errors(answer: Any, **_: object) -> None:
-    """fsspec would take an error of a DataNode for the content of the file."""
-    if answer.status_code < 400 or "op=OPEN" not in answer.url:
+def _refuse_errors(response: Any, **_: object) -> None:
+    """Raise the error of a DataNode. fsspec would return the error page as the content of the file."""
+    if response.status_code < 400 or "op=OPEN" not in response.url:
         return
-    if "AccessControlException" in answer.text:
+    if "AccessControlException" in response.text:
         raise PermissionError
     # 403 is also the status of a block that is lost.
-    raise RuntimeError(f"the server answers with the status {answer.status_code}")
+    raise RuntimeError(f"the server answers with the status {response.status_code}")
 
 
-def _answer(name: str, question: Callable[[], _T]) -> _T:
-    """What a filesystem answers. Raises InputError, also if it does not answer at all."""
-    answer: Future[_T] = Future()
+def _call(name: str, request: Callable[[], _T]) -> _T:
+    """Call a filesystem. Raises InputError if it fails, or does not respond in time."""
+    response: Future[_T] = Future()
 
-    def ask() -> None:
+    def run() -> None:
         try:
-            answer.set_result(question())
+            response.set_result(request())
         except BaseException as error:
-            answer.set_exception(error)
+            response.set_exception(error)
 
-    Thread(target=ask, daemon=True).start()  # Ctrl-C ends this wait, and would not end a call into Rust
+    Thread(target=run, daemon=True).start()  # Ctrl-C cannot interrupt a call into Rust, only the wait for a thread
     with _errors(name):
         try:
-            return answer.result(_PATIENCE)
+            return response.result(_TIMEOUT)
         except TimeoutError:
-            if answer.done():
+            if response.done():
                 raise
-            raise InputError(f"{address(name)}: the server has not answered for {_PATIENCE:.0f} s") from None
+            raise InputError(f"{address(name)}: the server has not answered for {_TIMEOUT:.0f} s") from None
 
 
 @contextmanager
@@ -197,7 +197,7 @@ def _problem(error: Exception, name: str) -> str:
         return "does not exist"
     if isinstance(error, FileNotFoundError):
         return _UNREACHABLE if status is None else f"the server answers with the status {status}"
-    if type(error).__name__ == "ConnectionError":  # of requests, by which fsspec speaks WebHDFS
+    if type(error).__name__ == "ConnectionError":  # of the package requests, which fsspec uses for WebHDFS
         return _UNREACHABLE
     if "NameNode hosts" in str(error) or "fs.defaultFS" in str(error):
         return "names no NameNode: write hdfs://HOST:PORT/…, or set HADOOP_CONF_DIR to the folder of hdfs-site.xml"
@@ -218,7 +218,7 @@ def _status(error: object) -> int | None:
 
 
 def _reason(error: Exception, name: str) -> str:
-    """What an error says, without the address and without the secrets of it."""
+    """The text of an error, without the address and without its secrets."""
     text = str(error)
     if isinstance(error, RuntimeError) and (found := _HDFS_ERROR.match(text)):
         text = found[1]

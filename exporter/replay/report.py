@@ -18,7 +18,7 @@ from parsers.values.http import status_class_of
 
 Summary = dict[str, dict[str, Any]]
 
-#: More rows than anybody reads. To lay out a row takes a millisecond, and a flood of labels can fill several metrics.
+#: The largest number of rows of a table: a row takes a millisecond, and a flood of labels can fill several metrics.
 _MOST_ROWS = 100
 
 

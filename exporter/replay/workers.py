@@ -16,7 +16,7 @@ from exporter.replay.errors import WorkersError
 from exporter.replay.feed import BLOCK
 from exporter.replay.inputs import Input
 from exporter.replay.pieces import Piece, Plan, Result, parse_piece, version
-from parsers.parser import ask
+from parsers.parser import checked_call
 
 #: How many pieces per processor are parsed, or wait for earlier ones. It bounds the memory for results.
 _AHEAD = 3
@@ -26,7 +26,7 @@ _LARGE, _LARGE_PACKED = 1 << 25, 1 << 20
 
 
 class Workers:
-    """The processes of this machine. Without processors they take no input."""
+    """The processes of this machine. With 0 processors they accept no input."""
 
     #: The size of a piece in bytes.
     piece_size = BLOCK
@@ -53,7 +53,7 @@ class Workers:
 
     def located(self, plan: Plan, log: Input) -> Plan:
         """The plan with what a worker opens: a local file, which may be renamed, or a version of an object."""
-        ask(plan.parser, "prepare")  # once, so that the processes share the memory
+        checked_call(plan.parser, "prepare")  # once, so that the processes share the memory
         if log.descriptor is None:
             return structs.replace(plan, version=version(plan.file))
         return structs.replace(plan, file=f"/proc/{os.getpid()}/fd/{log.descriptor}")
@@ -80,7 +80,7 @@ NO_WORKERS = Workers(Executor, 0)
 
 @contextmanager
 def local(processes: int, has_addresses: bool) -> Iterator[Workers]:
-    """Processes that start with the first piece; none if there is only one. They end with the context."""
+    """Processes that start with the first piece and end with the context; NO_WORKERS for fewer than two processes."""
     if processes < 2:
         yield NO_WORKERS
         return
@@ -104,7 +104,7 @@ def _end(executor: Executor) -> None:
     """End the processes at once, whatever they are doing."""
     for process in multiprocessing.active_children():
         process.kill()
-    executor.shutdown(cancel_futures=True)  # without this wait, Python's own end could write to a closed pipe
+    executor.shutdown(cancel_futures=True)  # without this wait, the interpreter could write to a closed pipe at its end
 
 
 def _begin() -> None:

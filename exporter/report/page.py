@@ -23,7 +23,7 @@ def page(report: Report) -> bytes:
             tiles=_tiles(report),
             charts=charts(report),
             size=(WIDTH, HEIGHT),
-            # The reasons of failures come first: below the rows of many days and apps nobody would see them.
+            # The reasons of failures come first: they would be hard to find below the rows of many days and apps.
             sections=sorted(sections(report), key=lambda section: section.title != FAILURES),
             incomplete=report["incomplete"],
             group=", ".join(report["group"]),

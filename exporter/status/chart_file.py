@@ -26,7 +26,7 @@ _Points = Mapping[str, Sequence[Point]]
 
 
 def save(folder: Path, points: _Points) -> None:
-    """Replace the file. Times are stored on the wall clock, because the monotonic one starts with the machine."""
+    """Replace the file. Times are stored by the wall clock, because the monotonic one starts with the machine."""
     new, data = folder / f"{NAME}.new", msgspec.msgpack.encode(_shifted(points, time.time() - time.monotonic()))
     try:
         new.unlink(missing_ok=True)

@@ -118,7 +118,7 @@ class StatusMonitor:
         )
 
     def _missing(self, config: Config) -> dict[str, tuple[str, ...]]:
-        """What neither a source nor another one contains, by the name of the source."""
+        """For each source, by name: sentences on what its log lacks and no other source contains either."""
         samples = {source.name: self._failures.sample(source.name) for source in config.sources}
         known = {each for sample in samples.values() for each in record_types(sample.records)}
         return {

@@ -45,8 +45,8 @@ class FileOpener:
         self._from_end = self._from_end and error != "missing"
         modified = found.st_mtime_ns if found else 0
         named = None if found is None else identity_of(found)
-        holder = None if named is None else self._source.index.holder(named, self._table)
-        is_of_another = holder is not None and holder.state is FileState.FOLLOWED
+        owner = None if named is None else self._source.index.owner(named, self._table)
+        is_of_another = owner is not None and owner.state is FileState.FOLLOWED
         for position in self._search.preexisting(self._source.folders.poll_stamp, modified):
             if is_of_another or position.identity == named:
                 continue
@@ -69,7 +69,7 @@ class FileOpener:
             back.opened.closing = False
             self._table.transition(back, Event.NAMED)
             return ""
-        other = self._source.index.holder(named, self._table)
+        other = self._source.index.owner(named, self._table)
         if other is not None and other.state is FileState.FOLLOWED:
             self._from_end = False
             return ""

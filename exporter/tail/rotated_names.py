@@ -28,7 +28,7 @@ _DATE = "|".join((
 _DATED = rf"[.-](?:{_DATE})(?:[.-]\d{{1,5}})?"
 
 #: logrotate, savelog(8), Python's RotatingFileHandler, Docker; before the ending also log4j2. With `create`, logrotate
-#: renames a log to `.backup` that the writer has opened anew in between (logrotate.c, createOutputFile).
+#: renames a log to `.backup` if the writer has created it again in between (logrotate.c, createOutputFile).
 _BEHIND = rf"(?:\.\d{{1,5}}|{_DATED}|-\d{{10}}\.backup)"
 _BEFORE = rf"(?:[.-]\d{{1,5}}|{_DATED})"
 

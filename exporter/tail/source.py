@@ -29,7 +29,7 @@ from exporter.tail.unparsed_log import UnparsedLogger
 from exporter.tail.validation import MalformedError, is_built_in, validate_batch
 from exporter.tail.wake import Wake
 from parsers.batch import Batch
-from parsers.parser import ask
+from parsers.parser import checked_call
 
 #: Length in bytes of the example of an unparsed line.
 _EXAMPLE = 200
@@ -78,7 +78,7 @@ class Source:
         self.first_pass = FirstPass()
         self._has_set_searched = False
         self._unparsed = UnparsedLogger(config.name, clock)
-        self.recognition = Recognition(config.name, ask(config.parser, "ignores_continuations")[0], clock)
+        self.recognition = Recognition(config.name, checked_call(config.parser, "ignores_continuations")[0], clock)
         self._event_times = EventTimeCheck(config.name, config.parser, time.time)
         self._read_errors = ReadErrors(config.name, self._count_error)
         self._encodings = EncodingLogger(config.name)

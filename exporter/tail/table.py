@@ -45,7 +45,7 @@ class GenerationIndex:
     def of(self, key: Identity | bytes) -> list[Generation]:
         return list(self._by_key.get(key, {}).values())
 
-    def holder(self, identity: Identity, but: "GenerationTable") -> Generation | None:
+    def owner(self, identity: Identity, but: "GenerationTable") -> Generation | None:
         """Return the generation of another path that must read this file: an open one, else a missing one."""
         held = self._elsewhere(identity, but)
         held = [g for g in held if g.state in OPEN] or [g for g in held if g.state is FileState.MISSING]
@@ -169,7 +169,7 @@ class GenerationTable:
                 return generation
         return None if waits else next(iter(self._to_post.values()), None)
 
-    def is_settled(self, generation: Generation) -> bool:
+    def is_alone(self, generation: Generation) -> bool:
         """Return whether no other generation is open, missing, or to be posted."""
         return self.opened == [generation] and not self._by_state[FileState.MISSING] and not self._to_post
 

@@ -169,7 +169,7 @@ class Tracker:
         self.quiet_signature = None
         if followed is None or self.error or self._given is not None or not followed.opened.is_quiet(now):
             return
-        if followed.posted and self._search.has_ended and self._table.is_settled(followed):
+        if followed.posted and self._search.has_ended and self._table.is_alone(followed):
             self.quiet_signature = followed.opened.signature
 
     def _search_files(self, now: float) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 ENCODINGS = ("gzip", "x-gzip", "deflate")
 
 _PIECE_BYTES = 65536
-_WINDOW_BITS = 47  # zlib finds out itself whether it is gzip or zlib
+_WINDOW_BITS = 47  # zlib detects whether it is gzip or zlib
 
 
 class Inflater:

@@ -21,7 +21,7 @@ _LONGEST_LINE = 1 << 20
 class LogFile:
     """Opens its path at the first append, and again when the path leads to another file.
 
-    From `max_bytes` on the file is renamed to .1, and .1 to .2, up to `.backups`; with 0 it never is.
+    A file of `max_bytes` or more is renamed to .1, and .1 to .2, and so on up to `backups`; with 0 it is never renamed.
     If `is_exclusive`, the file is locked (flock) as long as it is open, and nothing is written to a file that another
     process has locked.
     """

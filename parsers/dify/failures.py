@@ -55,7 +55,7 @@ _LOGGED_PLUGIN_ERROR = lazy(
 _DAEMON_NOT_REACHED = lazy(rb"(?:Stream r|R)equest to Plugin Daemon Service failed")
 
 #: Since Dify 1.9 the engine runs nodes in threads of these names (the second since graphon 0.8), and logs the failure
-#: of a node once more if it ends the run. JSON lines and source installs do not tell the thread; most of them are of
+#: of a node once more if it ends the run. JSON lines and source installs do not name the thread; most of them are from
 #: such versions.
 _ENGINE_THREADS = (b"GraphWorker", b"EngineWorker")
 #: An exception inside a node (core/workflow/nodes, or the same files of the package graphon).
@@ -86,8 +86,8 @@ _KINDS = tuple(
 _OF_TITLES = frozenset((b"graph_engine.py", b"workflow_engine_manager.py"))
 _TITLED_NODE = re.compile(rb"Node .{0,512} run failed(?:: |\Z)", re.DOTALL)
 
-#: A task that has failed in the files of api/tasks and api/schedule, where Celery then says `succeeded`. A task that
-#: raises the exception again is counted by Celery's own record.
+#: What the files of api/tasks and api/schedule log about a failed task, although Celery then logs `succeeded`. A task
+#: that raises the exception again is counted by Celery's own record.
 _TASK_FILE = re.compile(rb"\w{1,64}_tasks?\.py")
 _FAILED_TASK = re.compile(
     rb"(?:add document|create segment|enable segments?) to index failed"

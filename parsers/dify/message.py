@@ -121,8 +121,8 @@ class MessageReader:
     def _served(self, head: RecordHead) -> list[Record]:
         """Read a line of gevent-websocket (geventwebsocket/handler.py), the server of Dify's images since 1.14.2.
 
-        It has the whole duration, also of a stream. The same request may have an access line of Dify, so it is not
-        counted here.
+        Its duration is that of the whole response, also of a stream. The same request may have an access line of Dify,
+        so it is not counted here.
         """
         match = _SERVED.fullmatch(head.message)
         if match is None:

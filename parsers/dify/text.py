@@ -30,8 +30,8 @@ _HEAD_OF_OTHER_TIME = lazy(_OTHER_TIME + rb" " + _LEVEL + _REST, re.DOTALL)
 _CELERY = lazy(rb"\[" + _TIME + rb": ([A-Z]+)/[^\]\n]*+\] (.*)", re.DOTALL)
 #: `ERROR:app:Exception on …`: Python's basicConfig, Dify 0.3 to 0.6.
 _BASIC = lazy(rb"(DEBUG|INFO|WARNING|ERROR|CRITICAL):([\w.]++):(.*)", re.DOTALL)
-#: Lines that others print into the log: Dify's migrations before the api starts (api/migrations/alembic.ini), and gRPC
-#: inside the clients of some vector stores (absl/log: `I0000 00:00:1732359600.123456 10 fork_posix.cc:77] …`).
+#: Lines that other programs write into the log: Dify's migrations before the api starts (api/migrations/alembic.ini),
+#: and gRPC inside the clients of some vector stores (absl/log: `I0000 00:00:1732359600.123456 10 fork_posix.cc:77] …`).
 _OF_OTHERS = lazy(
     rb"[A-Z]{4,5} +\[(?:alembic|sqlalchemy|flask_migrate)[\w.]*\] "
     rb"|[IWEF]\d{4} \d\d:\d\d:\d{2,10}\.\d{6,9} +\d+ \w+\.(?:cc|h):\d+\] "

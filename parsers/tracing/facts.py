@@ -67,7 +67,7 @@ class ModelCall(NamedTuple):
 class Origin(NamedTuple):
     """Where a fact comes from. `at` is its end in nanoseconds; the ids of a span are "" where there is no span.
 
-    `self_` is the span where other spans ask it for their app, `parent` the span whose app the fact has.
+    `self_` is the span itself if other spans look up their app in it, `parent` the span whose app the fact has.
     """
 
     dialect: str
@@ -85,7 +85,7 @@ class Origin(NamedTuple):
         return Fact(key, self.dialect, line, rest)
 
     def link(self, event: str) -> Fact:
-        """Return what a span says that has nothing else to say: its app, for the spans that ask for it."""
+        """Return the fact of a span without any other fact: its app, which other spans look up."""
         return self.fact(event, f"span:{self.self_}", {})
 
 
@@ -143,7 +143,7 @@ def node_fact(node: Node, origin: Origin) -> Fact | None:
 
 
 def _start_fact(key: str, run: dict[str, Any], run_id: str, parent: str, origin: Origin) -> Fact:
-    """The span of the run is the parent. Its two keys stay known, also where another door has sent the node before."""
+    """The span of the run is the parent. Its two keys stay known, also if another channel has sent the node before."""
     name = {RUN_ID: run_id}
     fact = origin.fact(NODE, key, run | name, origin.fact(NODE, start_key(parent), name))
     return fact._replace(alias=run_alias(parent, run_id))
@@ -160,7 +160,7 @@ class Outcome(NamedTuple):
 def workflow_fact(key: str, mode: str, outcome: Outcome, origin: Origin) -> Fact | None:
     """The run of a workflow or chatflow; `mode` is `workflow`, `advanced-chat` or `unknown`.
 
-    A run that waits for a person only names the app of its nodes, if they ask its span.
+    A run that waits for a person only names the app of its nodes, if they look it up in its span.
     """
     if outcome.status == _WAITING:
         return origin.link(NODE) if origin.self_ else None

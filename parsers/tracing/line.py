@@ -3,11 +3,11 @@
 `parsers.dify.receiver` reads them. The names are those of Dify's telemetry (`parsers.dify.telemetry`), and:
 
 * `dify.span.key`: the key of the fact; `dify.span.dialect`: one of TRACING_DIALECTS.
-* `dify.span.self`: the span itself (trace id and span id), where other spans ask it for their app.
-* `dify.span.parent`: the parent span, where the app of the line is that of the parent.
+* `dify.span.self`: the span itself (trace id and span id), if other spans look up their app in it.
+* `dify.span.parent`: the parent span, if the app of the line is that of the parent.
 * `dify.workflow.run_id`: the run that the node starts. The parent is the span of that run.
 * `dify.span.draft`: the attributes of a run that may be in the log under another key. It does not count yet.
-* A line without a status counts no run: it only has tokens, or the app of a span.
+* A line without a status counts no run: it has only tokens, or the app of a span.
 """
 
 import json

@@ -21,20 +21,21 @@ class TooManyItems(ValueError):  # noqa: N818
 class Fact(NamedTuple):
     """An item with a fact.
 
-    * `key`: identifies the fact across doors, workers and retries. A fact whose key is known is not written again.
+    * `key`: identifies the fact across channels, workers and retries. A fact whose key is known is not written again.
     * `dialect`: one of TRACING_DIALECTS (parsers.batch).
     * `line`: a whole ASCII line of JSON with its newline.
     * `rest`: what must be written instead of `line` if `key` is known and the key of `rest` is not: the tokens of a
       further attempt of a node, or the app of a span that a retry sends under a new id. `line` contains `rest`.
     * `alias`: two keys that this item shows to be those of one run. The first one is the key of a span, the second one
-      is the key that other doors use. Spans of both doors come in any order.
-    * `run_app`: the id of the app, if this is a run that another door may send under another key; "" for an unknown
+      is the key that other channels use. Spans of both channels come in any order.
+    * `run_app`: the id of the app, if this is a run that another channel may send under another key; "" for an unknown
       app, None for any other fact.
 
-    So the writer does for each fact: if it has an alias, from then on the first key means the second one, and if one of
-    the two is known, so is the other. Replace `key` if it has an alias. If it is not known, write `line`, and remember
-    `key` and the key of `rest`; else if there is a `rest` and its key is not known, write the line of `rest`, and
-    remember its key; else the item is a duplicate. An item gives at most one fact, and a fact at most one line.
+    For each fact the writer does the following. If the fact has an alias, from then on the first key means the second,
+    and if one of the two is known, so is the other. Replace `key` if it has an alias. If `key` is not known, write
+    `line`, and remember `key` and the key of `rest`. Otherwise, if there is a `rest` whose key is not known, write the
+    line of `rest` and remember its key. Otherwise the item is a duplicate. An item has at most one fact, and each fact
+    at most one line.
 
     A run that may be in the log under its other key waits: instead of `line` its draft is written (`draft_of`), and the
     line later, if the keys are not found to be the same.

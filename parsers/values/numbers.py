@@ -9,6 +9,8 @@ import msgspec
 
 #: Units of time, in nanoseconds.
 SECOND = 1_000_000_000
+#: Times in the same quarter of an hour lie on the same day in every time zone, and have the same prices.
+QUARTER = 900 * SECOND
 MILLISECOND = 1_000_000
 MICROSECOND = 1_000
 NANOSECOND = 1

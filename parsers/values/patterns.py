@@ -1,6 +1,7 @@
 """Regular expressions that are compiled when they are first used.
 
-The program has more than two hundred. A log needs a few of them, and to compile all would take an eighth of a start.
+The program has more than two hundred of them, and a log needs only a few. Compiling all of them would take an eighth
+of the time of a start.
 """
 
 import re

@@ -12,7 +12,7 @@ import pytest
 from exporter import catalogue as c
 from exporter.ledger.snapshot import Snapshot
 from tests.parsers.tracing.writer import Writer, counted, tokens
-from tests.real_dify.trace_requests import BOOKS, DOORS, TraceRequest, in_pieces, requests
+from tests.real_dify.trace_requests import BOOKS, CHANNELS, TraceRequest, in_pieces, requests
 
 #: The statuses of messages and native runs in the books' words: a stopped message is sent as a normal one.
 _MESSAGES = {"succeeded": "normal", "stopped": "normal"}
@@ -43,60 +43,61 @@ Way = Callable[[Sequence[TraceRequest]], list[TraceRequest]]
 
 
 @cache
-def snapshot_of(door: str, way: Way = as_sent) -> Snapshot:
+def snapshot_of(channel: str, way: Way = as_sent) -> Snapshot:
     writer = Writer()
-    for request in way(requests(door)):
+    for request in way(requests(channel)):
         writer.take(request.read())
     writer.wait()
     return counted(writer.lines)
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("way", WAYS)
-def test_each_token_counts_once_for_its_app_and_model(door: str, way: Way) -> None:
+def test_each_token_counts_once_for_its_app_and_model(channel: str, way: Way) -> None:
     wanted = {}
-    for row in BOOKS[door]["tokens_that_this_door_shows"]:
+    for row in BOOKS[channel]["tokens_that_this_channel_shows"]:
         wanted[row["app_id"], row["model"], "input"] = row["input"]
         wanted[row["app_id"], row["model"], "output"] = row["output"]
-    assert tokens(snapshot_of(door, way)) == wanted
+    assert tokens(snapshot_of(channel, way)) == wanted
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_prices_are_those_of_the_books_to_the_last_digit(door: str) -> None:
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_prices_are_those_of_the_books_to_the_last_digit(channel: str) -> None:
     found: Counter[tuple[str, str]] = Counter()
-    for (_, app_id, _, _, currency, basis), cost in snapshot_of(door, twice).counters[c.COST].items():
+    for (_, app_id, _, _, currency, basis), cost in snapshot_of(channel, twice).counters[c.COST].items():
         assert basis == "reported"
         found[app_id, currency] += cost  # type: ignore[assignment]  # Decimal
-    app_ids = {row["app"]: row["app_id"] for row in BOOKS[door]["tokens_that_this_door_shows"]}
+    app_ids = {row["app"]: row["app_id"] for row in BOOKS[channel]["tokens_that_this_channel_shows"]}
     wanted = {
-        (app_ids[row["app"]], row["currency"]): Decimal(str(row["price"])) for row in BOOKS[door]["node_price_by_app"]
+        (app_ids[row["app"]], row["currency"]): Decimal(str(row["price"]))
+        for row in BOOKS[channel]["node_price_by_app"]
     }
-    if door in ("langfuse", "both"):
-        wanted |= {(app, "unknown"): Decimal(price) for app, price in BOOKS[door]["message_price_by_app"].items()}
+    if channel in ("langfuse", "both"):
+        wanted |= {(app, "unknown"): Decimal(price) for app, price in BOOKS[channel]["message_price_by_app"].items()}
     assert dict(found) == wanted
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("way", WAYS)
-def test_each_run_counts_once(door: str, way: Way) -> None:
+def test_each_run_counts_once(channel: str, way: Way) -> None:
     wanted: Counter[tuple[str, str]] = Counter()
-    for row in BOOKS[door]["runs"]:
+    for row in BOOKS[channel]["runs"]:
         if row["sent"]:
-            wanted[row["kind"], _status_of(door, row["kind"], row["outcome"])] += row["n"]
-    for row in BOOKS[door]["other_runs_in_database"]:
-        wanted["workflow", _status_of(door, "workflow", row["status"])] += 1
+            wanted[row["kind"], _status_of(channel, row["kind"], row["outcome"])] += row["n"]
+    for row in BOOKS[channel]["other_runs_in_database"]:
+        wanted["workflow", _status_of(channel, "workflow", row["status"])] += 1
     found: Counter[tuple[str, str]] = Counter()
-    for (_, kind, _, status), count in snapshot_of(door, way).counters[c.RUNS].items():
+    for (_, kind, _, status), count in snapshot_of(channel, way).counters[c.RUNS].items():
         found[kind, status] += int(count)
-    if door == "both":  # the door whose request comes first decides the status
+    if channel == "both":  # the channel whose request comes first decides the status
         found, wanted = _by_kind(found), _by_kind(wanted)
     assert found == wanted
 
 
-def _status_of(door: str, kind: str, outcome: str) -> str:
+def _status_of(channel: str, kind: str, outcome: str) -> str:
     if kind in ("chat", "completion", "agent-chat"):
         return _MESSAGES.get(outcome, outcome)
-    return _NATIVE.get(outcome, outcome) if door == "native" else outcome
+    return _NATIVE.get(outcome, outcome) if channel == "native" else outcome
 
 
 def _by_kind(runs: Counter[tuple[str, str]]) -> Any:
@@ -106,38 +107,38 @@ def _by_kind(runs: Counter[tuple[str, str]]) -> Any:
     return found
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("channel", CHANNELS)
 @pytest.mark.parametrize("way", WAYS)
-def test_each_node_counts_once(door: str, way: Way) -> None:
+def test_each_node_counts_once(channel: str, way: Way) -> None:
     wanted: Counter[tuple[str, str]] = Counter()
-    for row in BOOKS[door]["nodes_by_app_type_status"]:
+    for row in BOOKS[channel]["nodes_by_app_type_status"]:
         if row["sent"]:
-            wanted[row["type"], "unknown" if door == "native" else row["status"]] += row["n"]
+            wanted[row["type"], "unknown" if channel == "native" else row["status"]] += row["n"]
     found: Counter[tuple[str, str]] = Counter()
-    for (_, node_type, status), count in snapshot_of(door, way).counters[c.NODE_RUNS].items():
+    for (_, node_type, status), count in snapshot_of(channel, way).counters[c.NODE_RUNS].items():
         found[node_type, status] += int(count)
-    if door == "both":
+    if channel == "both":
         found, wanted = _by_kind(found), _by_kind(wanted)
     assert found == wanted
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_nothing_counts_again_after_a_restart(door: str) -> None:
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_nothing_counts_again_after_a_restart(channel: str) -> None:
     """The keys are found again in the log, so Dify may send the same requests to the next process."""
     before = Writer()
-    for request in requests(door):
+    for request in requests(channel):
         before.take(request.read())
     after = Writer(before.lines)
-    for request in requests(door):
+    for request in requests(channel):
         after.take(request.read())
     assert after.lines == before.lines
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_no_text_of_a_user_is_in_a_line(door: str) -> None:
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_no_text_of_a_user_is_in_a_line(channel: str) -> None:
     """Every question begins with RID, every answer consists of words w0, w1, ..."""
     writer = Writer()
-    for request in requests(door):
+    for request in requests(channel):
         writer.take(request.read())
     log = b"".join(writer.lines)
     for text in (b"RID", b"w0", b"helpful", b"user-", b"PluginInvokeError", b"/app/"):

@@ -1,4 +1,4 @@
-"""The tracing requests that a real Dify sent, by door (see README.md), and the books of what each door shows."""
+"""The tracing requests that a real Dify sent, by channel (see README.md), and the books of what each channel shows."""
 
 import base64
 import gzip
@@ -11,8 +11,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from parsers.tracing import Reading, read_langfuse, read_otlp
 from tests.real_dify.forms import HERE
 
-DOORS = ("phoenix", "langfuse", "native", "both")
-BOOKS: dict[str, Any] = json.loads((HERE / "traces" / "expected.json").read_text())["doors"]
+CHANNELS = ("phoenix", "langfuse", "native", "both")
+BOOKS: dict[str, Any] = json.loads((HERE / "traces" / "expected.json").read_text())["channels"]
 
 
 class TraceRequest(NamedTuple):
@@ -29,8 +29,8 @@ class TraceRequest(NamedTuple):
 
 
 @cache
-def requests(door: str) -> tuple[TraceRequest, ...]:
-    lines = gzip.decompress((HERE / "traces" / f"{door}.jsonl.gz").read_bytes()).splitlines()
+def requests(channel: str) -> tuple[TraceRequest, ...]:
+    lines = gzip.decompress((HERE / "traces" / f"{channel}.jsonl.gz").read_bytes()).splitlines()
     rows = [json.loads(line) for line in lines]
     return tuple(TraceRequest(row["t"], row["path"], base64.b64decode(row["body"])) for row in rows)
 

@@ -77,7 +77,7 @@ class Command:
         return self._errors.read_text().count(": read as ") >= number
 
     def ended(self) -> tuple[int | None, str, list[str]]:
-        """Its exit code, its output, and what it said."""
+        """Its exit code, its output, and its messages."""
         output, _ = self._process.communicate(timeout=200)
         return self._process.returncode, output, self._errors.read_text().splitlines()
 
@@ -192,6 +192,6 @@ def test_what_may_not_be_read_is_said_without_credentials(environment: dict[str,
         found = [command.ended() for command in started]
         server.shutdown()
     for (wanted, sentence), (code, _, said) in zip(expected.values(), found, strict=True):
-        # fsspec ends its connections by force after 0.1 s: on a slow machine it then says something, too.
+        # fsspec ends its connections by force after 0.1 s: on a slow machine it then prints a message, too.
         assert (code, said.count(sentence)) == (wanted, 1), said
     assert not any("canary" in path.read_text() for path in tmp_path.glob("errors-*"))

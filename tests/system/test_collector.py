@@ -54,21 +54,21 @@ def tokens(exporter: Exporter) -> dict[tuple[str, ...], int]:
     return found
 
 
-@pytest.mark.parametrize("door", ["phoenix", "native"])
+@pytest.mark.parametrize("channel", ["phoenix", "native"])
 @pytest.mark.parametrize("processors", ["", "batch"])
-def test_what_a_real_dify_sent_is_counted_as_in_its_books(tmp_path: Path, door: str, processors: str) -> None:
+def test_what_a_real_dify_sent_is_counted_as_in_its_books(tmp_path: Path, channel: str, processors: str) -> None:
     wanted = {
         (row["app_id"], row["model"], token_type): row[token_type]
-        for row in BOOKS[door]["tokens_that_this_door_shows"]
+        for row in BOOKS[channel]["tokens_that_this_channel_shows"]
         for token_type in ("input", "output")
     }
     with serving(tmp_path, _SOURCE, exporter_keys='start_at = "beginning"') as exporter:
         with collecting(tmp_path, processors) as address:
-            send(address, requests(door))
+            send(address, requests(channel))
         until("all tokens", lambda: tokens(exporter) == wanted)
         written = sum(path.stat().st_size for path in tmp_path.glob("spans*.json"))
         until("all bytes", lambda: exporter.value("dify_exporter_read_bytes_total") == written)
         assert tokens(exporter) == wanted
         assert exporter.value("dify_exporter_lines_total", outcome="unparsed") == 0
         assert exporter.value("dify_exporter_lost_bytes_total") == 0
-    assert door == "phoenix" or [*tmp_path.glob("spans-*-size.json")]  # enough for a rotation
+    assert channel == "phoenix" or [*tmp_path.glob("spans-*-size.json")]  # enough for a rotation

@@ -226,7 +226,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
 
 @contextmanager
 def growing(folder: Path, samples: Mapping[str, str]) -> Iterator[None]:
-    """The samples are written again and again: on a slow machine, what was written once is soon older than every rate."""
+    """Write the samples again and again: on a slow machine, samples written once would soon be older than any rate."""
     stopping = threading.Event()
 
     def write() -> None:

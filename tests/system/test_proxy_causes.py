@@ -172,7 +172,7 @@ def test_each_failure_is_counted_once_and_by_its_cause(proxy: Proxy, tmp_path: P
     assert {line.get("dify.error.code") for line in lines} >= {"other", "invalid_param", "provider_quota_exceeded"}
 
 
-def test_the_door_for_openais_clients(proxy: Proxy) -> None:
+def test_the_interface_for_openais_clients(proxy: Proxy) -> None:
     cases = ["429", "limit", "before 1.0"], ["quota", "stream 429", "stream 503"]
     with openai.OpenAI(base_url=f"{proxy.url}/v1", api_key="CANARY", max_retries=0, timeout=10) as client:
         for stream, names in zip((False, True), cases, strict=True):

@@ -131,7 +131,7 @@ def test_a_full_disk_costs_lines_and_no_request(url: str, tmp_path: Path) -> Non
 
 
 def dropped(proxy: Proxy) -> int:
-    """How many lines the proxy says that it could not write."""
+    """The number of lines that the proxy could not write, as it reports."""
     events = ("dify.proxy.request", "dify.proxy.heartbeat")
     return sum(line["dify.proxy.dropped_lines"] for event in events for line in proxy.lines(event))
 

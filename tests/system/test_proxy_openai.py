@@ -1,4 +1,4 @@
-"""The door for OpenAI's clients, with the official one."""
+"""The interface for OpenAI's clients, with the official one."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -98,7 +98,7 @@ def test_bad_input_is_one_sentence(proxy: Proxy, body: str) -> None:
     assert answer.json()["error"]["code"] == "invalid_request_error"
 
 
-def test_the_door_is_closed_by_default(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_interface_is_off_by_default(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("closed")
     with dify_running(folder) as url, proxying(folder, url) as closed:
         assert requests.post(f"{closed.url}/v1/chat/completions", json={}, timeout=10).status_code == 404

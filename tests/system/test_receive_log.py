@@ -9,7 +9,7 @@ import pytest
 from exporter import catalogue as c
 from tests.parsers.tracing.spans import NATIVE, OTEL, Node, Workflow, native, otel, requests_of
 from tests.parsers.tracing.writer import Writer, counted
-from tests.real_dify.trace_requests import BOOKS, DOORS, requests
+from tests.real_dify.trace_requests import BOOKS, CHANNELS, requests
 from tests.system.clients import Client
 from tests.system.exporter import serving
 from tests.system.programs import until
@@ -20,33 +20,33 @@ BEGINNING = 'start_at = "beginning"'
 HALF = b'{"ts":"2026-11-30T00:00:00.000Z","severity":"INFO","service":"dify-exporter-rec'
 
 
-def send(receiver: Receiver, door: str) -> None:
-    for request in requests(door):
+def send(receiver: Receiver, channel: str) -> None:
+    for request in requests(channel):
         content_type = "application/json" if request.path.endswith("/ingestion") else "application/x-protobuf"
         status = receiver.post(request.path, request.body, Content_Type=content_type)
         assert status == (207 if request.path.endswith("/ingestion") else 200)
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_what_a_real_dify_sent_is_counted_as_in_its_books(tmp_path: Path, door: str) -> None:
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_what_a_real_dify_sent_is_counted_as_in_its_books(tmp_path: Path, channel: str) -> None:
     """Everything is sent three times: before a kill, after it, and again; the exporter tails all along."""
     settings = "native = true\nlog_max_bytes = 4000\nlog_backups = 99\n"
     with receiving(tmp_path, settings) as receiver, serving(tmp_path, SOURCE, exporter_keys=BEGINNING) as exporter:
         until("the first line", lambda: exporter.value("dify_exporter_lines_total") > 0)
-        send(receiver, door)
+        send(receiver, channel)
         os.kill(receiver.worker, 9)
-        send_again = until("another worker", lambda: _can_send(receiver, door))
+        send_again = until("another worker", lambda: _can_send(receiver, channel))
         assert send_again
-        send(receiver, door)
+        send(receiver, channel)
         writer = Writer()
-        for request in requests(door):
+        for request in requests(channel):
             writer.take(request.read())
         runs = sum(counted(writer.lines).counters[c.RUNS].values())
         found = [line for line in lines(receiver.log) if line["message"] != "dify.receiver.heartbeat"]
         assert len(found) == len(writer.lines)
         wanted = {
             (row["app_id"], row["model"], token_type): row[token_type]
-            for row in BOOKS[door]["tokens_that_this_door_shows"]
+            for row in BOOKS[channel]["tokens_that_this_channel_shows"]
             for token_type in ("input", "output")
         }
         until(
@@ -64,7 +64,7 @@ def test_what_a_real_dify_sent_is_counted_as_in_its_books(tmp_path: Path, door: 
         assert len([*tmp_path.glob("receive.log.*")]) >= 2
 
 
-def test_a_run_of_two_doors_counts_once_over_a_kill_between_its_spans(tmp_path: Path) -> None:
+def test_a_run_of_two_channels_counts_once_over_a_kill_between_its_spans(tmp_path: Path) -> None:
     """The start node, which says that the two runs are one, comes to the next receiver."""
     run, app, node = (f"990e8400-0000-4000-8000-00000000000{digit}" for digit in "def")
     found = [Workflow(run, app, (Node(node, "start"),))]
@@ -82,9 +82,9 @@ def test_a_run_of_two_doors_counts_once_over_a_kill_between_its_spans(tmp_path: 
         assert exporter.value("dify_exporter_lines_total", outcome="unparsed") == 0
 
 
-def _can_send(receiver: Receiver, door: str) -> bool:
+def _can_send(receiver: Receiver, channel: str) -> bool:
     try:
-        send(receiver, door)
+        send(receiver, channel)
     except OSError:
         return False
     return True

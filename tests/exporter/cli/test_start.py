@@ -15,7 +15,7 @@ print(*sorted(sys.modules.keys() - before))
 
 
 def test_nothing_is_imported_before_the_signals_are_blocked() -> None:
-    """An interrupt during an import would end in a traceback of Python's."""
+    """An interrupt during an import would print a traceback."""
     command = [sys.executable, "-I", "-c", IMPORTS, str(ROOT)]
     imported = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert {*imported} <= {"exporter", "exporter.__main__", "_signal", "gc"}

@@ -1,4 +1,4 @@
-"""The doors of the receiver through its WSGI callable: statuses, bodies, tokens, limits."""
+"""The channels of the receiver through its WSGI callable: statuses, bodies, tokens, limits."""
 
 import base64
 import gzip
@@ -159,7 +159,7 @@ def basic(user: str, password: str) -> str:
     "value",
     ["Bearer secret-CANARY", "bearer  secret-CANARY ", basic("public", "secret-CANARY"), basic("", "secret-CANARY")],
 )
-def test_the_token_opens_the_doors(guarded: Receiver, value: str) -> None:
+def test_each_path_accepts_the_token(guarded: Receiver, value: str) -> None:
     assert guarded.ask("GET", "/api/public/projects", HTTP_AUTHORIZATION=value).status == 200
     assert guarded.post("/v1/traces", SPANS, HTTP_AUTHORIZATION=value).status == 200
 

@@ -79,7 +79,7 @@ def test_only_the_rest_of_a_known_fact_is_written(log: FactLog, path: Path) -> N
     assert facts(path) == ["node:1", "usage:1:20"]
 
 
-def test_a_run_that_another_door_has_sent_is_no_second_run(log: FactLog, path: Path) -> None:
+def test_a_run_that_another_channel_has_sent_is_no_second_run(log: FactLog, path: Path) -> None:
     """The span of a run does not know the run's id; its start node does. They come in any order, or in one request."""
     runner, start = fact("span:r1"), fact("node:s1")._replace(alias=("span:r1", "run:1"))
     assert log.write(reading(start))

@@ -1,4 +1,4 @@
-"""A run that comes through two doors counts once, in whatever order its three spans come, and over restarts.
+"""A run that comes through two channels counts once, in whatever order its three spans come, and over restarts.
 
 A provider sends the run with its id, ENABLE_OTEL the span of the run without it; the start node's span knows both.
 """
@@ -64,7 +64,7 @@ def runs_of(lines: Iterable[bytes]) -> Counter[str]:
 
 @PROVIDERS
 @pytest.mark.parametrize("seed", range(4))
-def test_three_doors_in_any_order_with_restarts(provider: str, seed: int) -> None:
+def test_three_channels_in_any_order_with_restarts(provider: str, seed: int) -> None:
     """The spans of ENABLE_OTEL come at two paths; a part comes again, of the provider's also with new ids of spans."""
     chance = random.Random(seed)
     bodies = [*of_enable_otel(STORY) * 2, *of_provider(provider, STORY), *of_provider(provider, STORY, 3)[::2]]
@@ -121,7 +121,7 @@ def test_the_span_of_the_run_never_comes() -> None:
 
 
 @pytest.mark.parametrize("name", ["provided", "runner"])
-def test_a_run_of_one_door_does_not_wait(name: str) -> None:
+def test_a_run_of_one_channel_does_not_wait(name: str) -> None:
     spans, writer = spans_of(workflow()), Writer()
     writer.take(spans[name])
     assert runs_of(writer.lines) == {APP: 1}

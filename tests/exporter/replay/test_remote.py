@@ -121,7 +121,7 @@ def test_a_missing_package_is_a_sentence(monkeypatch: pytest.MonkeyPatch, packag
 @pytest.mark.parametrize("scheme", ["hdfs", "webhdfs"])
 def test_a_server_that_hangs_is_a_sentence(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     """The clients of HDFS have no limit of their own."""
-    monkeypatch.setattr(remote, "_PATIENCE", 0.2)
+    monkeypatch.setattr(remote, "_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         name = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/a.log"
         found = run("report", name)

@@ -503,7 +503,10 @@ def test_standard_input() -> None:
             ("x", "--since", "1971-02-01", "--until", "2260-01-01", "--compare"),
             "--compare: the span before would begin",
         ),
-        (("x", "--month", "2026-11", "--since", "1d"), "--month is a span of its own: leave out --since and --until"),
+        (
+            ("x", "--month", "2026-11", "--since", "1d"),
+            "--month cannot be combined with --since or --until: leave them out",
+        ),
         (("x", "--compare"), "--compare needs the beginning of the span: add --month or --since"),
         (("x", "--since", "1d", "--until", "2d"), "--since must be before --until: this span of time is empty"),
         (("x", "--currency", "gold"), '--currency: expected a currency code such as "USD" or "RMB", found \'gold\''),

@@ -7,7 +7,7 @@ import pytest
 from parsers.advice import Advice
 from parsers.batch import ERROR_KINDS, FAILURE_REASONS, Batch
 from parsers.envelope.envelope import Envelope
-from parsers.parser import Parser, advice_of, ask, registered
+from parsers.parser import Parser, advice_of, checked_call, registered
 
 
 class Foreign(Parser, frozen=True):
@@ -82,7 +82,7 @@ def test_a_fault_is_one_sentence_and_the_answer_of_the_base_class(method: str, g
     arguments, expected = METHODS[method]
     bare = Faulty(given=given)
     for parser in (bare,) if method in ("parse", "prepare", "matched_length") else (bare, Envelope(parser=bare)):
-        answer, sentence = ask(parser, method, *arguments)
+        answer, sentence = checked_call(parser, method, *arguments)
         assert answer == expected
         assert sentence.startswith(f"this parser has a fault: {method} {found}")
         assert sentence.endswith("; ask its author")
@@ -105,4 +105,4 @@ def test_faults_of_the_methods_that_describe_a_log_are_advice() -> None:
 @pytest.mark.parametrize("parser", [cls(**options) for cls in registered().values() for options in cls.guesses])
 def test_the_methods_of_built_in_parsers_have_no_fault(parser: Parser) -> None:
     for method, (arguments, _) in METHODS.items():
-        assert ask(parser, method, *arguments) == (getattr(parser, method)(*arguments), "")
+        assert checked_call(parser, method, *arguments) == (getattr(parser, method)(*arguments), "")
