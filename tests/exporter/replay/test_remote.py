@@ -7,8 +7,10 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedReader
 from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
@@ -296,6 +298,28 @@ def test_what_goes_wrong_at_a_web_server_is_a_sentence(web: str, manner: str, se
     said = found.stderr.splitlines()[-1]
     assert said.startswith(f"dify-exporter: {web}/{manner}/a.log: {sentence}")
     assert "canary" not in found.stderr
+
+
+@pytest.mark.parametrize("command", [("replay",), ("report",), ("backfill", "--output", "-")], ids=lambda each: each[0])
+def test_an_address_that_fails_is_opened_once(
+    bucket: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """Some clients try for half a minute to reach a server that is gone."""
+    bucket.pipe("/a.log", LOG)
+    asked: list[str] = []
+    opened = remote.opened
+
+    def counting(name: str) -> AbstractContextManager[BufferedReader]:
+        asked.append(name)
+        return opened(name)
+
+    monkeypatch.setattr(remote, "opened", counting)
+    found = run(*command, "memory://gone/1", "memory://a.log", "memory://gone/2")
+    assert found.exit_code == 2
+    assert "memory://gone/1: does not exist\n" in found.stderr
+    assert ("memory://gone/2: does not exist\n" in found.stderr) == (command == ("replay",))
+    assert asked.count("memory://gone/1") == 1
+    assert asked.count("memory://gone/2") == (command == ("replay",))
 
 
 def test_a_web_server_that_is_gone_is_a_sentence() -> None:
