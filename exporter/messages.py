@@ -18,7 +18,8 @@ _LONGEST = 160
 
 #: An address: its scheme (on Azure with the container), the user and password, the host and path, and the query.
 _CREDENTIALS = lazy(
-    r"(\b(?:(?:abfss?|az)://[\w$-]+@(?![^\s/]*@)|[a-z][a-z0-9+.-]*://))(?:[^\s/]*@|[^\s/@:]*:(?!\d*/)\S*@)?([^\s?#]*)(?:[?#]\S*)?", re.IGNORECASE
+    r"(\b(?:(?:abfss?|az)://[\w$-]+@(?![^\s/]*@)|[a-z][a-z0-9+.-]*://))(?:[^\s/]*@|[^\s/@:]*:(?!\d*/)\S*@)?([^\s?#]*)(?:[?#]\S*)?",
+    re.IGNORECASE,
 )
 
 

@@ -21,8 +21,8 @@ def named_files(
 ) -> list[str]:
     """The files and addresses to read. `say` is called for each copy, whose lines would count twice.
 
-    `failed` is called for a pattern that matches no address, and for what cannot be read if there are several files: some
-    clients try for half a minute to reach a server that is gone, so it is asked once. A single file is not opened.
+    `failed` is called for a pattern that matches no address, and, of several files, for each one that cannot be read:
+    some clients try for half a minute to reach a server that is gone, so it is asked once.
     """
     files: list[str] = []
     for name in names:
@@ -38,9 +38,7 @@ def named_files(
     return _without_copies(list(dict.fromkeys(files)), say, failed)
 
 
-def _without_copies(
-    files: list[str], say: Callable[[str], None], failed: Callable[[InputError], None]
-) -> list[str]:
+def _without_copies(files: list[str], say: Callable[[str], None], failed: Callable[[InputError], None]) -> list[str]:
     """A file is a copy if all of its bytes, unpacked, are the beginning of another file."""
     if len(files) < 2:
         return files

@@ -5,7 +5,6 @@ shows only `exporter.messages.address`.
 """
 
 import logging
-import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -63,8 +62,8 @@ def expanded(name: str) -> list[str]:
     if not found:
         raise InputError(f"{address(name)}: nothing matches")
     # The end that both have is the pattern; before it, the address may hold more, such as the account of a container.
-    end = len(os.path.commonprefix((name[::-1], path[::-1])))
-    begin, folder = name[: len(name) - end], path[: len(path) - end]
+    start = next((start for start in range(len(path)) if name.endswith(path[start:])), len(path))
+    begin, folder = name.removesuffix(path[start:]), path[:start]
     names = [begin + each.removeprefix(folder) for each in found]
     for each, its_name in zip(found, names, strict=True):
         if _resolved(its_name)[1] != each:  # it would name another file, such as /a for /a#1

@@ -131,7 +131,11 @@ _EXCEPTION = lazy(rb"^(?:httpx|httpcore|requests\.exceptions)\.(\w{1,64})(?:: (.
 _CAUSES = (
     (lazy(rb"\w*Timeout\n|.*(?:timed out|Timeout (?:connecting|reading|writing))", re.DOTALL), "upstream_timeout"),
     (
-        lazy(rb".*(?:\[Errno -[2-5]\]|Error -[2-5] connecting|Name or service not known|name resolution|nodename nor servname)", re.DOTALL),
+        lazy(
+            rb".*(?:\[Errno -[2-5]\]|Error -[2-5] connecting|Name or service not known|name resolution"
+            rb"|nodename nor servname)",
+            re.DOTALL,
+        ),
         "upstream_unresolved",
     ),
     (lazy(rb".*(?:\[Errno 111\]|Connection refused)", re.DOTALL), "upstream_refused"),
@@ -164,10 +168,8 @@ def failures_of_record(caller: bytes, message: bytes, stack_trace: bytes, thread
         return [Failure(kind_of_plugin_error(message[plugin_error.end() :]))]
     if message.startswith(_REPEATS) or caller in _DEBUG_FILES:
         return []
-    if _DAEMON_NOT_REACHED.match(message):
-        return [Failure(_last_cause(stack_trace))]
-    if caller in _OF_BROKER and (broker := _BROKER_NOT_REACHED.match(message)):
-        return [Failure(_cause(message[broker.end() :][:512]))]
+    if cause := _cause_of(caller, message, stack_trace):
+        return [Failure(cause)]
     if _RAISED_IN_NODE.match(message) and (not thread or thread.startswith(_ENGINE_THREADS)):
         return []
     if caller in _OF_TITLES and _TITLED_NODE.match(message):
@@ -191,11 +193,16 @@ def _kind_of_name(message: bytes) -> str:
     return kind_of_plugin_failure(named[1].decode(), message[named.end() :][:1024].decode("utf-8", "replace"))
 
 
-def _last_cause(stack_trace: bytes) -> str:
-    """Return why the plugin daemon was not reached, from the last exception of the stack trace.
+def _cause_of(caller: bytes, message: bytes, stack_trace: bytes) -> str:
+    """Return why the plugin daemon or the broker was not reached; "" for any other record.
 
-    Without a stack trace the cause is `other`: in text logs a record consists of its first line only.
+    That of the daemon is the last exception of the stack trace. Without one the cause is `other`: in text logs a record
+    consists of its first line only.
     """
+    if caller in _OF_BROKER and (broker := _BROKER_NOT_REACHED.match(message)):
+        return _cause(message[broker.end() :][:512])
+    if not _DAEMON_NOT_REACHED.match(message):
+        return ""
     last = deque(_EXCEPTION.finditer(stack_trace), maxlen=1)
     if not last:
         return OTHER

@@ -255,7 +255,15 @@ concurrent.futures.process.BrokenProcessPool
 
 
 @pytest.mark.parametrize(
-    "line", [b"GET /v1/chat-messages 200 0.1", b"api.example.com: GET / 200", b"FROM", b"[SQL] x", b"LINE: x", b"plugins loaded"]
+    "line",
+    [
+        b"GET /v1/chat-messages 200 0.1",
+        b"api.example.com: GET / 200",
+        b"FROM",
+        b"[SQL] x",
+        b"LINE: x",
+        b"plugins loaded",
+    ],
 )
 def test_a_line_of_another_format_is_unparsed(line: bytes) -> None:
     assert Gunicorn().parse(line + b"\n").unparsed == {"format": 1}

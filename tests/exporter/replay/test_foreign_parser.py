@@ -11,7 +11,7 @@ from exporter.backfill.merge import Steps, merged
 from exporter.ledger.history import History, HistoryConfig
 from exporter.ledger.ledger import Ledger
 from exporter.replay.errors import InputError
-from exporter.replay.jobs import Job, Listener, Opened, run
+from exporter.replay.jobs import Job, run
 from exporter.replay.notes import Notes
 from exporter.replay.pieces import Plan
 from exporter.replay.span import ALWAYS, Span
@@ -19,8 +19,8 @@ from exporter.replay.workers import NO_WORKERS, Workers
 from exporter.tail.source_config import SourceConfig
 from parsers.batch import Batch, Invocation
 from parsers.parser import Parser
-from tests.golden import NOW, config
 from tests.exporter.replay.test_pieces import Threads
+from tests.golden import NOW, config
 
 FAULTS = {
     "raises": "parse raised KeyError",
