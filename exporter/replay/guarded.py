@@ -14,6 +14,14 @@ def parse_whole(parser: Parser, log: bytes) -> Batch:
     return _valid(parser, len(log), lambda: parser.parse(log, final=True))
 
 
+def parse_or_refuse(parser: Parser, log: bytes) -> tuple[Batch, str]:
+    """Like `parse_whole`, and "". Of a parser with a fault, all lines are unparsed, and the fault is a sentence."""
+    try:
+        return parse_whole(parser, log), ""
+    except ParserError as error:
+        return Parser().parse(log, final=True), str(error)
+
+
 def parse_parts(parser: Parser, line_length: int) -> Parse:
     """The `parse_part` of a parser. It raises ParserError."""
 
@@ -30,7 +38,7 @@ def _valid(parser: Parser, size: int, parse: Callable[[], Batch]) -> Batch:
     except MalformedError as error:
         wrong = str(error)
     except Exception as error:
-        wrong = f"parse raised {type(error).__name__}"
+        wrong = f"parse raised {type(error).__name__}, expected Batch"
     else:
         return batch
     raise ParserError(f"this parser has a fault: {wrong}; ask its author")

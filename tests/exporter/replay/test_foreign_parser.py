@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from exporter.advice.doctor import Examined, examine
 from exporter.backfill.merge import Steps, merged
 from exporter.ledger.history import History, HistoryConfig
 from exporter.ledger.ledger import Ledger
+from exporter.replay.detect import Guess, detect
 from exporter.replay.errors import InputError
 from exporter.replay.jobs import Job, run
 from exporter.replay.notes import Notes
@@ -76,6 +78,17 @@ def in_a_span(job: Job, workers: Workers) -> None:
 def backfilled(job: Job, workers: Workers) -> None:
     for _ in merged([job], Plan("", "", Parser(), 1 << 20), Steps(60), lambda _: None, workers):
         pass
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_check_and_the_detection_of_formats_say_it_too(tmp_path: Path, fault: str) -> None:
+    log, parser = tmp_path / "a.log", Faulty(fault=fault, at=b"")
+    log.write_bytes(b"CANARY\n" * 9)
+    found = list(examine(SourceConfig("foreign", (str(log),), parser), Examined()))
+    assert found[0].problem
+    assert found[0].text.startswith(f"{log}: this parser has a fault: {FAULTS[fault]}")
+    assert not any("CANARY" in each.text for each in found)
+    assert detect(log.read_bytes(), [Guess(parser, "foreign")]) is None
 
 
 @pytest.mark.parametrize("read", [replayed, in_a_span, backfilled])
