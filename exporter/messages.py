@@ -16,9 +16,10 @@ _VOCABULARY = frozenset(
 _WORD = lazy(r"[A-Za-z_]+|[0-9]+|[^\x00-\x7f]+|[\x00-\x1f\x7f]+")
 _LONGEST = 160
 
-#: An address: its scheme, the user and password, the host and path, and the query.
+#: An address: its scheme (on Azure with the container), the user and password, the host and path, and the query.
 _CREDENTIALS = lazy(
-    r"(\b[a-z][a-z0-9+.-]*://)(?:[^\s/]*@|[^\s/@:]*:(?!\d*/)\S*@)?([^\s?#]*)(?:[?#]\S*)?", re.IGNORECASE
+    r"(\b(?:(?:abfss?|az)://[\w$-]+@(?![^\s/]*@)|[a-z][a-z0-9+.-]*://))(?:[^\s/]*@|[^\s/@:]*:(?!\d*/)\S*@)?([^\s?#]*)(?:[?#]\S*)?",
+    re.IGNORECASE,
 )
 
 

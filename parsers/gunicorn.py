@@ -61,6 +61,9 @@ INDENTS = b" \t"
 _TRACEBACK = lazy(
     rb"\s|Traceback \(most recent call last\):|During handling of the above |The above exception was "
     rb"|[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt)\b"
+    rb"|(?:[A-Za-z_]\w*\.)+[A-Z]\w*(?:: |\Z)"  # another exception, such as werkzeug.exceptions.NotFound
+    rb"|\[(?:SQL|parameters|generated in): |\(Background on this error at: |(?:FROM|WHERE|VALUES|SET) \S"  # SQLAlchemy
+    rb"|LINE \d{1,6}: |(?:DETAIL|HINT|CONTEXT|QUERY):  "  # PostgreSQL
     rb"|<gevent\._socket3\.socket "  # a request that gevent/pywsgi.py cannot read
 )
 #: Records of the application on the same standard output, which the dify parser reads.

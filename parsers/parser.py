@@ -123,7 +123,6 @@ _RETURNED: Mapping[str, tuple[Callable[[Any], Any] | None, type]] = {
     "failure_reasons": (frozenset, str),
     "ignores_continuations": (None, bool),
     "matched_length": (None, int),
-    "parse": (None, Batch),
     "prepare": (None, NoneType),
     "remedy": (None, str),
 }

@@ -17,6 +17,7 @@ from exporter.config.wsgi import WsgiConfig
 from exporter.messages import counted, redact
 from exporter.replay.detect import Guess, detect, guesses, parser_name, record_count, several_services
 from exporter.replay.errors import InputError
+from exporter.replay.guarded import parse_or_refuse
 from exporter.replay.inputs import SAMPLE_BYTES, last_lines
 from exporter.tail.globs import tailed
 from exporter.tail.permissions import file_problem, log_problem
@@ -94,7 +95,7 @@ def examine(source: SourceConfig, read_files: Examined) -> Iterator[Finding]:
             if not read.strip():
                 yield Finding(f"{file}: {'has only blank lines' if read else 'is empty'}")
                 continue
-            batch, fault = checked_call(source.parser, "parse", read, True)
+            batch, fault = parse_or_refuse(source.parser, read)
             if fault:
                 yield Finding(f"{file}: {fault}", problem=True)
             read_files.batches.append(batch)

@@ -3,11 +3,12 @@
 import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 
 from msgspec import Struct
 
 from exporter.ledger.postings import Postings
+from exporter.replay.errors import ParserError
+from exporter.replay.guarded import parse_parts
 from exporter.replay.jobs import Job, Listener, Reader, resolved
 from exporter.replay.pieces import Plan
 from exporter.replay.workers import Workers
@@ -52,10 +53,13 @@ def merged(
     """
     begins = []
     for job in sorted(jobs, key=lambda job: job.file):  # the result does not depend on their order
-        if (found := resolved(job, say)) is not None:
-            known, sample = found
-            assert known.source is not None
-            begins.append((_first_step(known.source.parser, sample, plan.line_length, step), known))
+        try:
+            if (found := resolved(job, say)) is not None:
+                known, sample = found
+                assert known.source is not None
+                begins.append((_first_step(known.source.parser, sample, plan.line_length, step), known))
+        except ParserError as error:
+            raise error.of(job.file) from None
     begins.sort(key=lambda begin: begin[0])
     with Reader([job for _, job in begins], plan, Listener(say), workers) as reader:
         logs = [_timed(reader.read(number), job, step, end) for number, (end, job) in enumerate(begins)]
@@ -79,5 +83,5 @@ def _timed(
 
 def _first_step(parser: Parser, sample: bytes, line_length: int, step: Steps) -> int:
     """The end of the first step of a log, from its beginning."""
-    slices = Slicer(partial(parser.parse_part, line_length=line_length), step).slices(sample, False, (), time.time_ns())
+    slices = Slicer(parse_parts(parser, line_length), step).slices(sample, False, (), time.time_ns())
     return next((step(each.at)[1] for each in slices if each.at is not None), _BEGINNING)

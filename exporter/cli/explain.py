@@ -18,6 +18,7 @@ from exporter.ledger.ledger import Ledger
 from exporter.ledger.snapshot import Snapshot
 from exporter.messages import counted, printable, redact
 from exporter.replay.detect import Guess, detect, guesses, nearest, parser_name
+from exporter.replay.guarded import parse_or_refuse
 from exporter.tail.encoding import UTF_8_BOM
 from parsers.batch import Batch, DroppedValue, OfSpan
 from parsers.parser import checked_call
@@ -86,7 +87,7 @@ def _report_mismatch(text: bytes, candidates: list[Guess]) -> NoReturn:
     else:
         click.echo("its beginning matches no known format; in a log of Dify such a line belongs to the record before")
     for each in candidates:
-        faults = checked_call(each.parser, "parse", text, True)[1], checked_call(each.parser, "matched_length", text)[1]
+        faults = parse_or_refuse(each.parser, text)[1], checked_call(each.parser, "matched_length", text)[1]
         for fault in filter(None, faults if each.envelope == "none" else ()):
             click.echo(f"{each}: {fault}")
     raise SystemExit(1)

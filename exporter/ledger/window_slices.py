@@ -53,7 +53,7 @@ class WindowSlices:
         try:
             slices = list(slicer.slices(window.data, window.final, window.position.skip_streams, now, batch))
             for each in slices if len(slices) > 1 else ():
-                validate_batch(window, each.batch)
+                validate_batch(len(window.data), each.batch)
         except Exception:  # a third-party parser may raise anything
             return []
         consumed = sum(each.batch.consumed for each in slices)

@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 _JSON = "application/json"
 _PROTOBUF = "application/x-protobuf"
+#: The methods of requests that bring something.
+_BRINGING = frozenset({"POST", "PUT", "PATCH"})
 #: Seconds. OpenTelemetry's client gives a batch up after 10 s (opentelemetry-python, OTLPSpanExporter), so that it
 #: must come soon; Langfuse's client tries three times in all (fern's client), so that it must come late.
 _RETRY_OTLP, _RETRY_LANGFUSE = "2", "5"
@@ -144,7 +146,9 @@ class App:
         return reading
 
     def _refusal(self, environ: Environ, path: str, error: RefusedError) -> _Response:
-        if error.status_code in (400, 401, 413, 415):
+        if error.status_code in (400, 401, 413, 415) or (
+            error.status_code in (404, 405) and environ["REQUEST_METHOD"] in _BRINGING
+        ):  # the client of another tracing service may be what was configured in Dify
             self._log.count("rejected", {"none": 1})
         fields: list[Field] = []
         if error.status_code == 401:

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from exporter.messages import some
+from exporter.replay.guarded import parse_or_refuse
 from exporter.replay.log_formats import derived
 from parsers.batch import Batch, DroppedValue
 from parsers.envelope import ENVELOPES, Compose, Envelope, services, with_options
@@ -79,7 +80,7 @@ def detect(sample: bytes, candidates: Iterable[Guess]) -> tuple[Guess, Batch] | 
 
 
 def _best(sample: bytes, candidates: Iterable[Guess]) -> tuple[Guess, Batch] | None:
-    parsed = ((guess, checked_call(guess.parser, "parse", sample, True)[0]) for guess in candidates)
+    parsed = ((guess, parse_or_refuse(guess.parser, sample)[0]) for guess in candidates)
     found = ((guess, batch) for guess, batch in parsed if batch.observed)
     return max(found, key=lambda each: (record_count(each[1]), each[1].observed), default=None)
 

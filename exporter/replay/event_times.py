@@ -8,6 +8,7 @@ from functools import cache
 from msgspec import Struct
 
 from exporter.messages import counted
+from exporter.replay.guarded import parse_whole
 from parsers.batch import Batch
 from parsers.parser import Parser
 from parsers.slices import BACK, MOST_DOUBTS
@@ -19,13 +20,13 @@ def first_time(parser: Parser, sample: bytes) -> int | None:
     """The time of the first line with a time in a sample, in nanoseconds since the epoch; None if no line has one.
 
     The shortest beginning with a time is found by an exponential search and a bisection, so a first line at n is found
-    by O(log n) parses of at most 2 n lines.
+    by O(log n) parses of at most 2 n lines. Raises ParserError.
     """
     ends = [newline.end() for newline in re.finditer(rb"\n", sample)] or [len(sample)]
 
     @cache
     def newest(lines: int) -> int | None:
-        return parser.parse(sample[: ends[lines - 1]], final=True).last_at
+        return parse_whole(parser, sample[: ends[lines - 1]]).last_at
 
     lines = 1
     while newest(lines) is None:

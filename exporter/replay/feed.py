@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 
 from msgspec import Struct, structs
 
+from exporter.replay.guarded import parse_parts
 from exporter.tail.encoding import UTF_8_BOM
 from parsers.batch import Batch
 from parsers.lines import before_too_long
@@ -44,11 +44,11 @@ def feed(
 
     With `span_of`, each slice belongs to one span of event time; else a window is not cut. A line of more than
     `line_length` bytes is one unparsed line (`too_long`). If the part does not end the log, an unfinished record at its
-    end is not consumed.
+    end is not consumed. Raises ParserError.
     """
     usual = max(line_length, BLOCK)
     most = 2 * line_length if parser.joined else usual
-    parse = partial(parser.parse_part, line_length=line_length)
+    parse = parse_parts(parser, line_length)
     slicer = _Uncut(parse) if span_of is None else Slicer(parse, span_of)
     window, over, skip = b"", False, part.skip
     wanted, is_first = 0, part.first

@@ -14,9 +14,10 @@ from exporter.ledger.ledger import Ledger
 from exporter.ledger.postings import Postings
 from exporter.messages import address
 from exporter.replay.detect import Guess, detect, several_services, unrecognised
-from exporter.replay.errors import InputError
+from exporter.replay.errors import InputError, ParserError
 from exporter.replay.event_times import first_time
 from exporter.replay.feed import Part, feed
+from exporter.replay.guarded import parse_whole
 from exporter.replay.inputs import open_input
 from exporter.replay.pieces import Parsed, Piece, Plan, Result, cut
 from exporter.replay.span import Span
@@ -84,7 +85,7 @@ class Listener:
         self.say = say
 
     def opened(self, log: Opened) -> None:
-        """A log was opened. Its first step follows."""
+        """A log was opened. Its first step follows. An InputError that this raises becomes that of the log."""
 
     def failed(self, error: InputError) -> None:
         """An input, or the rest of it, cannot be read, or its format is not recognised. Raises the error."""
@@ -178,6 +179,7 @@ class Reader:
                     yield log.found.source, structs.replace(each, at=at), postings
         except InputError as error:
             name = address(log.job.file)
+            error = error.of(log.job.file) if isinstance(error, ParserError) else error
             self._listener.failed(InputError(f"{name}: cannot be read: {log.damage[0]}") if log.damage else error)
         else:
             for reason in log.damage[:1]:
@@ -194,10 +196,10 @@ class Reader:
                 self._listener.say(f"{address(job.file)}: is empty")
                 return
             found = _recognised(job, opened.sample, self._listener.say)
+            self._listener.opened(found)
         except InputError as error:
             log.error = error
             return
-        self._listener.opened(found)
         log.found = found
         plan = structs.replace(self._plan, file=job.file, source=found.source, parser=found.parser)
         if job.may_grow or not self._workers.takes(opened, len(self._jobs) == 1):
@@ -252,7 +254,7 @@ class Reader:
 def resolved(job: Job, say: Callable[[str], None]) -> tuple[Job, bytes] | None:
     """The job with its detected parser as a source, and the beginning of the file; None for an empty file.
 
-    Raises InputError.
+    Raises InputError; a ParserError for a fault of the parser.
     """
     with open_input(job.file, lambda _: None) as log:
         if not log.sample:
@@ -267,12 +269,12 @@ def _recognised(job: Job, sample: bytes, say: Callable[[str], None]) -> Opened:
     """Detect the parser of a log, unless it is configured or named. Raises InputError."""
     if job.source is not None:
         parser = job.source.parser
-        return Opened(job.file, job.source.name, parser, sample, parser.parse(sample, final=True))
+        return Opened(job.file, job.source.name, parser, sample, parse_whole(parser, sample))
     first, *others = job.candidates
     found = detect(sample, job.candidates) if others else None
     if found is None and others and first.name != job.candidates[-1].name:
         raise InputError(f"{address(job.file)}: {unrecognised(sample)}")
-    guess, batch = found or (first, first.parser.parse(sample, final=True))
+    guess, batch = found or (first, parse_whole(first.parser, sample))
     if others:
         say(f"{address(job.file)}: read as {guess}")
         if (sentence := several_services(guess.parser, sample)) is not None:

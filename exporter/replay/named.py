@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from glob import glob, has_magic
 
 from exporter.messages import address
@@ -22,7 +21,8 @@ def named_files(
 ) -> list[str]:
     """The files and addresses to read. `say` is called for each copy, whose lines would count twice.
 
-    `failed` is called for a pattern that matches no address. What cannot be read is kept, so that reading it says why.
+    `failed` is called for a pattern that matches no address, and, of several files, for each one that cannot be read:
+    some clients try for half a minute to reach a server that is gone, so it is asked once.
     """
     files: list[str] = []
     for name in names:
@@ -35,16 +35,20 @@ def named_files(
             files += sorted(glob(name, recursive=True)) or [name]
         else:
             files.append(name)
-    return _without_copies(list(dict.fromkeys(files)), say)
+    return _without_copies(list(dict.fromkeys(files)), say, failed)
 
 
-def _without_copies(files: list[str], say: Callable[[str], None]) -> list[str]:
+def _without_copies(files: list[str], say: Callable[[str], None], failed: Callable[[InputError], None]) -> list[str]:
     """A file is a copy if all of its bytes, unpacked, are the beginning of another file."""
     if len(files) < 2:
         return files
     kept: list[tuple[str, bytes]] = []
     for file in files:
-        sample = _sample(file)
+        try:
+            sample = _sample(file)
+        except InputError as error:
+            failed(error)
+            continue
         for number, (other, begin) in enumerate(kept):
             length = min(len(sample), len(begin))
             if not length or sample[:length] != begin[:length]:
@@ -63,12 +67,11 @@ def _without_copies(files: list[str], say: Callable[[str], None]) -> list[str]:
 
 
 def _sample(file: str) -> bytes:
-    """The beginning of a file; nothing for a pipe, which can be read only once."""
+    """The beginning of a file; nothing for a pipe, which can be read only once. Raises InputError."""
     if not remote.is_remote(file) and (not os.path.isfile(file) or file.startswith(("/dev/", "/proc/"))):
         return b""
-    with suppress(InputError), open_input(file, on_damage=lambda _: None) as log:
+    with open_input(file, on_damage=lambda _: None) as log:
         return log.sample
-    return b""
 
 
 def _copy_of(file: str, other: str) -> str:

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from exporter.replay.errors import InputError
 from exporter.replay.event_times import EventTimes
+from exporter.replay.guarded import parse_whole
 from exporter.replay.inputs import SAMPLE_BYTES, last_lines
 from exporter.replay.jobs import Listener, Opened, Step
 from exporter.tail.time_zones import AHEAD, ahead_of_the_clock
@@ -38,7 +39,9 @@ class Notes(Listener):
         return bool(self.times) or not self.skipped
 
     def opened(self, log: Opened) -> None:
-        self.times.setdefault(log.source, EventTimes()).begin(log.parser, log.sample)
+        times = self.times.get(log.source, EventTimes())
+        times.begin(log.parser, log.sample)
+        self.times[log.source] = times
         if log.detected is not None:
             given = advice_of(log.parser, log.batch, log.sample)
             self._advice |= dict.fromkeys((str(log.detected), each) for each in given)
@@ -79,5 +82,5 @@ def _newest(log: Opened) -> tuple[bytes, int | None]:
     if len(log.sample) >= SAMPLE_BYTES and os.path.isfile(log.file):
         with suppress(InputError):
             lines = last_lines(log.file)
-            return lines, log.parser.parse(lines, final=True).last_at
+            return lines, parse_whole(log.parser, lines).last_at
     return log.sample, log.batch.last_at

@@ -61,11 +61,14 @@ def expanded(name: str) -> list[str]:
     found = sorted(_call(name, lambda: system.glob(path, **strict)))
     if not found:
         raise InputError(f"{address(name)}: nothing matches")
-    begin = name.removesuffix(path)
-    for each in found:
-        if _resolved(begin + each)[1] != each:  # it would name another file, such as /a for /a#1
+    # The end that both have is the pattern; before it, the address may hold more, such as the account of a container.
+    start = next((start for start in range(len(path)) if name.endswith(path[start:])), len(path))
+    begin, folder = name.removesuffix(path[start:]), path[:start]
+    names = [begin + each.removeprefix(folder) for each in found]
+    for each, its_name in zip(found, names, strict=True):
+        if _resolved(its_name)[1] != each:  # it would name another file, such as /a for /a#1
             raise InputError(f"{address(name)}: matches a file whose name no address can hold: {each}")
-    return [begin + each for each in found]
+    return names
 
 
 @contextmanager

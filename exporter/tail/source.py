@@ -212,7 +212,7 @@ class Source:
             skip = window.position.skip_streams
             parser = self._config.parser
             batch = parser.parse_part(window.data, window.final, skip, self._context.lengths.line)
-            validate_batch(window, batch, is_built_in(parser))
+            validate_batch(len(window.data), batch, is_built_in(parser))
         except Exception as error:  # a third-party parser may raise anything
             detail = f" ({error})" if isinstance(error, MalformedError) else ""
             tracker.error = f"parser: {type(error).__name__}{detail}"

@@ -118,19 +118,31 @@ _KIND_OF_NAME = {
 #: Exceptions of Dify's model runtime and plugin client.
 _OF_PROVIDER = lazy(rb"(?:Invoke|Plugin)\w{1,56}Error|InvokeError")
 
+#: The files in which Celery logs that it does not reach the broker, and how it begins; the cause follows. `trace.py` is
+#: the file of all records in Celery's own format, which does not tell the file.
+_OF_BROKER = frozenset((b"consumer.py", b"beat.py", b"worker.py", b"trace.py"))
+_BROKER_NOT_REACHED = lazy(
+    rb"consumer: Cannot connect to \S{1,512}: |beat(?: pidbox)?: Connection error: "
+    rb"|Unrecoverable error: (?:Operational|Connection|Timeout|ConnectionRefused|ConnectionReset)Error\("
+)
+
 #: The line of an exception in a stack trace: httpx (httpx/_exceptions.py); requests in older versions of Dify.
 _EXCEPTION = lazy(rb"^(?:httpx|httpcore|requests\.exceptions)\.(\w{1,64})(?:: (.{0,512}))?", re.MULTILINE)
 _CAUSES = (
-    (lazy(rb"\w*Timeout\n|.*timed out", re.DOTALL), "upstream_timeout"),
+    (lazy(rb"\w*Timeout\n|.*(?:timed out|Timeout (?:connecting|reading|writing))", re.DOTALL), "upstream_timeout"),
     (
-        lazy(rb".*(?:\[Errno -[2-5]\]|Name or service not known|name resolution|nodename nor servname)", re.DOTALL),
+        lazy(
+            rb".*(?:\[Errno -[2-5]\]|Error -[2-5] connecting|Name or service not known|name resolution"
+            rb"|nodename nor servname)",
+            re.DOTALL,
+        ),
         "upstream_unresolved",
     ),
     (lazy(rb".*(?:\[Errno 111\]|Connection refused)", re.DOTALL), "upstream_refused"),
     (
         lazy(
             rb"(?:ReadError|WriteError|RemoteProtocolError)\n|.*(?:\[Errno 104\]|\[Errno 32\]|Connection reset"
-            rb"|Connection aborted|Broken pipe|disconnected)",
+            rb"|Connection aborted|Connection closed by server|Broken pipe|disconnected)",
             re.DOTALL,
         ),
         "upstream_reset",
@@ -156,8 +168,8 @@ def failures_of_record(caller: bytes, message: bytes, stack_trace: bytes, thread
         return [Failure(kind_of_plugin_error(message[plugin_error.end() :]))]
     if message.startswith(_REPEATS) or caller in _DEBUG_FILES:
         return []
-    if _DAEMON_NOT_REACHED.match(message):
-        return [Failure(_cause_of(stack_trace))]
+    if cause := _cause_of(caller, message, stack_trace):
+        return [Failure(cause)]
     if _RAISED_IN_NODE.match(message) and (not thread or thread.startswith(_ENGINE_THREADS)):
         return []
     if caller in _OF_TITLES and _TITLED_NODE.match(message):
@@ -181,13 +193,21 @@ def _kind_of_name(message: bytes) -> str:
     return kind_of_plugin_failure(named[1].decode(), message[named.end() :][:1024].decode("utf-8", "replace"))
 
 
-def _cause_of(stack_trace: bytes) -> str:
-    """Return why the plugin daemon was not reached, from the last exception of the stack trace.
+def _cause_of(caller: bytes, message: bytes, stack_trace: bytes) -> str:
+    """Return why the plugin daemon or the broker was not reached; "" for any other record.
 
-    Without a stack trace the cause is `other`: in text logs a record consists of its first line only.
+    That of the daemon is the last exception of the stack trace. Without one the cause is `other`: in text logs a record
+    consists of its first line only.
     """
+    if caller in _OF_BROKER and (broker := _BROKER_NOT_REACHED.match(message)):
+        return _cause(message[broker.end() :][:512])
+    if not _DAEMON_NOT_REACHED.match(message):
+        return ""
     last = deque(_EXCEPTION.finditer(stack_trace), maxlen=1)
     if not last:
         return OTHER
-    text = last[0][1] + b"\n" + (last[0][2] or b"")
+    return _cause(last[0][1] + b"\n" + (last[0][2] or b""))
+
+
+def _cause(text: bytes) -> str:
     return next((kind for pattern, kind in _CAUSES if pattern.match(text)), OTHER)

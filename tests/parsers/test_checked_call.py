@@ -57,7 +57,6 @@ class Faulty(Parser, frozen=True):
 
 
 METHODS = {
-    "parse": ((b"CANARY\nx", True), Batch(8, lines=2, unparsed={"format": 2}, examples={"format": b"CANARY"})),
     "prepare": ((), None),
     "matched_length": ((b"CANARY",), 0),
     "ignores_continuations": ((), False),
@@ -81,7 +80,7 @@ METHODS = {
 def test_a_fault_is_one_sentence_and_the_answer_of_the_base_class(method: str, given: object, found: str) -> None:
     arguments, expected = METHODS[method]
     bare = Faulty(given=given)
-    for parser in (bare,) if method in ("parse", "prepare", "matched_length") else (bare, Envelope(parser=bare)):
+    for parser in (bare,) if method in ("prepare", "matched_length") else (bare, Envelope(parser=bare)):
         answer, sentence = checked_call(parser, method, *arguments)
         assert answer == expected
         assert sentence.startswith(f"this parser has a fault: {method} {found}")

@@ -194,6 +194,44 @@ def test_a_task_killed_at_its_time_limit_has_failed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("Error 111 connecting to redis:6379. Connection refused.", "upstream_refused"),
+        ("Error -2 connecting to redis:6379. Name or service not known.", "upstream_unresolved"),
+        ("Error -3 connecting to redis:6379. Temporary failure in name resolution.", "upstream_unresolved"),
+        ("Error -5 connecting to redis:6379. No address associated with hostname.", "upstream_unresolved"),
+        ("Timeout connecting to server", "upstream_timeout"),
+        ("Timeout reading from redis:6379", "upstream_timeout"),
+        ("Error 110 connecting to redis:6379. Connection timed out.", "upstream_timeout"),
+        ("Error 104 while writing to socket. Connection reset by peer.", "upstream_reset"),
+        ("Error while reading from redis:6379 : (104, 'Connection reset by peer')", "upstream_reset"),
+        ("Connection closed by server.", "upstream_reset"),
+        ("[Errno 111] Connection refused", "upstream_refused"),  # amqp
+        ("timed out", "upstream_timeout"),
+        ("invalid username-password pair or user is disabled.", "other"),
+        ("Error 113 connecting to redis:6379. No route to host.", "other"),
+    ],
+)
+def test_the_broker_that_is_not_reached_has_the_kind_of_its_cause(reason: str, kind: str) -> None:
+    """The records of celery 4.4 to 5.7, with the texts of redis-py 3 to 8."""
+    connecting = f"consumer: Cannot connect to redis://:**@redis:6379/1: {reason}."
+    assert kinds_of(text("consumer.py", connecting)) == [kind]
+    assert kinds_of(f"[2026-11-29 23:30:06,856: ERROR/MainProcess] {connecting}") == [kind]
+    trying = json_line("consumer.py", f"{connecting}\nTrying again in 2.00 seconds... (1/100)\n")
+    assert kinds_of(trying) == [kind]
+    assert kinds_of(text("beat.py", f"beat: Connection error: {reason}. Trying again in 2.0 seconds...")) == [kind]
+    assert kinds_of(text("worker.py", f"Unrecoverable error: OperationalError({reason!r})")) == [kind]
+    assert kinds_of(text("worker.py", f"Unrecoverable error: ConnectionError({reason!r})")) == [kind]
+
+
+def test_only_celery_itself_tells_why_the_broker_was_not_reached() -> None:
+    """The text behind an unknown task, or of a failed run, can be of a user."""
+    assert kinds_of(text("worker.py", "Unrecoverable error: ValueError('Connection refused')")) == ["other"]
+    assert kinds_of(text("consumer.py", "Received unregistered task of type 'Connection refused'.")) == ["other"]
+    assert kinds_of(text("tool.py", "consumer: Cannot connect to Connection refused")) == ["other"]
+
+
+@pytest.mark.parametrize(
     ("exception", "kind"),
     [
         ("httpx.ConnectError: [Errno 111] Connection refused", "upstream_refused"),

@@ -222,3 +222,48 @@ def test_time_is_linear_on_hostile_lines(format: str) -> None:
         ):
             parser.parse(beginning + noise * (131_072 // len(noise)) + b"\n")
         assert time.process_time() - begun < 3, noise
+
+
+def test_the_end_of_a_traceback_of_a_database_or_a_framework_is_ignored() -> None:
+    """What SQLAlchemy 2.0 with psycopg2 2.9, Werkzeug and requests print behind a traceback, on the same stdout."""
+    log = b"""\
+Traceback (most recent call last):
+  File "/app/api/.venv/lib/python3.12/site-packages/sqlalchemy/engine/base.py", line 1967, in _exec_single_context
+    self.dialect.do_execute(
+psycopg2.errors.UndefinedTable: relation "apps" does not exist
+LINE 2: FROM apps
+             ^
+DETAIL:  Key (id)=(1) is not present in table "apps".
+HINT:  No function matches the given name.
+CONTEXT:  while locking tuple (0,1) in relation "apps"
+
+The above exception was the direct cause of the following exception:
+
+sqlalchemy.exc.ProgrammingError: (psycopg2.errors.UndefinedTable) relation "apps" does not exist
+[SQL: SELECT apps.id AS apps_id, apps.name AS apps_name
+FROM apps LEFT OUTER JOIN sites ON apps.id = sites.app_id
+WHERE apps.id = %(id_1)s AND apps.status = %(status_1)s ORDER BY apps.id
+ LIMIT %(param_1)s]
+[parameters: {'id_1': '5', 'param_1': 1}]
+(Background on this error at: https://sqlalche.me/e/20/f405)
+werkzeug.exceptions.NotFound: 404 Not Found: The requested URL was not found on the server.
+requests.exceptions.ReadTimeout: HTTPConnectionPool(host='sandbox', port=8194): Read timed out.
+concurrent.futures.process.BrokenProcessPool
+"""
+    batch = Gunicorn().parse(log)
+    assert (batch.lines, batch.ignored, batch.unparsed) == (log.count(b"\n"), log.count(b"\n"), {})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /v1/chat-messages 200 0.1",
+        b"api.example.com: GET / 200",
+        b"FROM",
+        b"[SQL] x",
+        b"LINE: x",
+        b"plugins loaded",
+    ],
+)
+def test_a_line_of_another_format_is_unparsed(line: bytes) -> None:
+    assert Gunicorn().parse(line + b"\n").unparsed == {"format": 1}

@@ -131,10 +131,23 @@ def test_what_can_never_be_read(receiver: Receiver, name: str) -> None:
     assert len(receiver.lines()) == 1
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/traces/", "//v1/traces", "/api/public/health", "/-/ready"])
+#: Where the clients of LangSmith, Opik, MLflow, W&B Weave and Arize Phoenix (its own interface) send traces.
+FOREIGN = [
+    "/runs/multipart", "/runs/batch", "/api/v1/private/spans/batch", "/api/2.0/mlflow/traces", "/call/upsert_batch",
+    "/v1/projects/x/spans", "/api/public/traces",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/traces/", "//v1/traces", "/api/public/health", "/-/ready", "/CANARY", *FOREIGN]
+)
 def test_anything_else_is_404(guarded: Receiver, path: str) -> None:
-    assert guarded.post(path, SPANS).status == 404
-    assert guarded.items() == {}
+    reply = guarded.post(path, SPANS, "multipart/form-data; boundary=CANARY")
+    assert (reply.status, json.loads(reply.body)["message"]) == (404, "the receiver has no such path")
+    assert b"CANARY" not in reply.body
+    assert guarded.ask("GET", path).status == guarded.ask("HEAD", path).status == 404
+    assert guarded.items() == {("none", "rejected"): 1}  # what probes and scanners ask for brings nothing
+    assert b"CANARY" not in guarded.path.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,20 @@ import struct
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedReader
 from pathlib import Path
 from threading import Thread
+from typing import Any, ClassVar
 
 import fsspec
 import pytest
 from backports import zstd
 from click.testing import CliRunner, Result
-from fsspec.implementations.memory import MemoryFile
+from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
+from fsspec.registry import _registry
 
 from exporter.cli import main
 from exporter.messages import address
@@ -47,6 +51,32 @@ def test_a_pattern_gives_the_numbers_of_the_local_files(bucket: fsspec.AbstractF
     assert found.exit_code == 0, found.output
     assert found.stdout == run("replay", *(str(tmp_path / name) for name in contents), "--output", "metrics").stdout
     assert "memory://logs/b.log.gz: read as" in found.stderr
+
+
+class Azure(MemoryFileSystem):
+    """An address may name the account behind the container, as in adlfs/spec.py (_strip_protocol)."""
+
+    protocol = "abfs"
+    store: ClassVar[dict[str, Any]] = {}
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        container, at, rest = path.removeprefix("abfs://").partition("@")
+        path = container + rest[rest.find("/") :] if at else container
+        return "/" + path.strip("/")
+
+
+@pytest.mark.parametrize("account", ["", "@account", "@account.dfs.core.windows.net", "@mylogs"])
+def test_the_account_of_a_pattern_is_that_of_each_file(monkeypatch: pytest.MonkeyPatch, account: str) -> None:
+    monkeypatch.setitem(_registry, "abfs", Azure)
+    monkeypatch.setattr(Azure, "store", {})
+    Azure().pipe("/logs/2026/a.log", LOG)
+    Azure().pipe("/logs/2026/b.log", LOG)
+    names = [f"abfs://logs{account}/2026/{file}" for file in ("a.log", "b.log")]
+    assert remote.expanded(f"abfs://logs{account}/2026/*.log") == names
+    assert remote.expanded(f"abfs://logs{account}/*/?.log") == names
+    found = run("report", f"abfs://logs{account}/20*/*")
+    assert f"{names[1]}: is a copy of {names[0]} and is counted once" in found.stderr
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstd.compress], ids=["gzip", "zstd"])
@@ -167,6 +197,11 @@ def test_the_processes_start_before_an_address_is_opened(
         ("https://host/a.gz?se=2026-01-01T00:00:00Z&sig=x%2F", "https://host/a.gz"),
         ("hdfs://me@host/a and HTTP://x:y@z/#t", "hdfs://host/a and HTTP://z/"),
         ("/var/log/a@b.log?", "/var/log/a@b.log?"),
+        ("abfs://logs@account/a.gz?sv=x", "abfs://logs@account/a.gz"),
+        ("ABFSS://logs@account/a@b.gz", "ABFSS://logs@account/a@b.gz"),
+        ("az://me:secret@account/a.gz", "az://account/a.gz"),
+        ("abfs://me:sec/ret@account/a.gz", "abfs://account/a.gz"),
+        ("abfs://logs@me:secret@account/a.gz", "abfs://account/a.gz"),
     ],
 )
 def test_no_address_shows_credentials(text: str, shown: str) -> None:
@@ -263,6 +298,28 @@ def test_what_goes_wrong_at_a_web_server_is_a_sentence(web: str, manner: str, se
     said = found.stderr.splitlines()[-1]
     assert said.startswith(f"dify-exporter: {web}/{manner}/a.log: {sentence}")
     assert "canary" not in found.stderr
+
+
+@pytest.mark.parametrize("command", [("replay",), ("report",), ("backfill", "--output", "-")], ids=lambda each: each[0])
+def test_an_address_that_fails_is_opened_once(
+    bucket: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """Some clients try for half a minute to reach a server that is gone."""
+    bucket.pipe("/a.log", LOG)
+    asked: list[str] = []
+    opened = remote.opened
+
+    def counting(name: str) -> AbstractContextManager[BufferedReader]:
+        asked.append(name)
+        return opened(name)
+
+    monkeypatch.setattr(remote, "opened", counting)
+    found = run(*command, "memory://gone/1", "memory://a.log", "memory://gone/2")
+    assert found.exit_code == 2
+    assert "memory://gone/1: does not exist\n" in found.stderr
+    assert ("memory://gone/2: does not exist\n" in found.stderr) == (command == ("replay",))
+    assert asked.count("memory://gone/1") == 1
+    assert asked.count("memory://gone/2") == (command == ("replay",))
 
 
 def test_a_web_server_that_is_gone_is_a_sentence() -> None:

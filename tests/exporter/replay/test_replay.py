@@ -76,13 +76,13 @@ def test_what_cannot_be_read_is_skipped_and_the_rest_counts(tmp_path: Path) -> N
     (tmp_path / "unknown.log").write_bytes(b"hello\nworld\n")
     (tmp_path / "utf16.log").write_bytes(Path(DIFY).read_text("latin-1").encode("utf-16"))
     (tmp_path / "cut.gz").write_bytes(gzip.compress(os.urandom(9999))[:-99])
-    files = [str(tmp_path / name) for name in ("unknown.log", "utf16.log", "none.log", "cut.gz")]
+    files = [str(tmp_path / name) for name in ("utf16.log", "unknown.log", "none.log", "cut.gz")]
     result = run(files[0], DIFY, *files[1:], "--output", "json")
     assert result.exit_code == 2
     assert json.loads(result.stdout)["nginx"] == found(DIFY)["nginx"]
     skipped = [line for line in result.stderr.splitlines() if line.startswith("skipped: ")]
     assert [sentence.split(":")[1].strip() for sentence in skipped] == files
-    assert "is UTF-16; only UTF-8 is read" in skipped[1]
+    assert "is UTF-16; only UTF-8 is read" in skipped[0]
     assert result.stderr.splitlines()[-1] == "4 skipped: the sentences above the result say why"
 
 
