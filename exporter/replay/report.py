@@ -146,7 +146,7 @@ def _counts(snapshot: Snapshot, metric: c.Metric, source: str) -> dict[str, int]
 
 
 def _requests(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
-    """Rows by route and status class, with the quantiles of whole requests. `requests` is None if they are only timed."""
+    """Rows by route and status class, with the quantiles of whole requests. Without a count they are only timed."""
     requests = snapshot.counters[c.REQUESTS]
 
     def by_route_and_class(labels: Labels) -> tuple[str, str]:
