@@ -46,6 +46,9 @@ def test_an_alert_that_no_source_feeds_says_what_to_add() -> None:
     assert plain["DifySlowFirstToken"].startswith("no source reports times to the first token; put dify-exporter proxy")
     timed = verdicts(b.Request("GET", "/v1/info", "200", durations=(5,)))
     assert timed["DifyHighLatency"] == ""
+    only_timed = verdicts(b.Request("GET", "/v1/info", "200", count=0, durations=(5,)))
+    assert only_timed["DifyHighLatency"] == ""
+    assert only_timed["DifyHighErrorRate"].startswith("no source reports requests")
     streamed = verdicts(b.FirstToken("app", "model", 5))
     assert streamed["DifySlowFirstToken"] == ""
     assert streamed["DifyHighErrorRate"].startswith("no source reports requests")

@@ -114,7 +114,7 @@ def available_metrics(snapshot: Snapshot, config: Config, sample: Callable[[str]
 
 def _implied(source: SourceConfig, found: set[str], active: bool, sample: Batch) -> Iterator[str]:
     """The further metrics that a source with the metrics `found` has."""
-    if c.REQUESTS.name in found:
+    if found & {c.REQUESTS.name, c.REQUEST_DURATION.name}:
         yield c.ROUTE_INFO.name
     if c.TOKENS_USED.name in found:
         yield c.USAGE_MISSING.name

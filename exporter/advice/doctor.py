@@ -25,7 +25,7 @@ from exporter.tail.recognition import recognised
 from exporter.tail.source_config import SourceConfig
 from exporter.tail.time_zones import AHEAD, ahead_of_the_clock, behind_the_clock
 from parsers.advice import Advice, merged, record_types
-from parsers.batch import Batch, DroppedValue, OfSpan, Record
+from parsers.batch import Batch, DroppedValue, OfSpan, Record, Request
 from parsers.envelope import inner_of
 from parsers.parser import Parser, advice_of, checked_call
 from parsers.regex import Regex
@@ -283,6 +283,8 @@ def _record_types(batch: Batch) -> str:
     kinds: Counter[str] = Counter()
     for record in batch.records:
         inner = OfSpan.inner(record)
-        if (kind := _RECORD_NAMES.get(type(inner).__name__)) and (count := getattr(inner, "count", 1)):
+        if isinstance(inner, Request) and not inner.count and inner.durations:
+            kinds["durations of requests"] += len(inner.durations)
+        elif (kind := _RECORD_NAMES.get(type(inner).__name__)) and (count := getattr(inner, "count", 1)):
             kinds[kind] += count
     return ", ".join(f"{kind} ({count:,})" for kind, count in kinds.items()) or "nothing"

@@ -24,7 +24,8 @@ _CATCHING_UP_SECONDS = 10.0
 def computed_gauges(snapshot: Snapshot, config: Config, now: float) -> dict[c.Metric, dict[Labels, float]]:
     """The gauges that follow from a snapshot and the configuration alone. `now` is in seconds since the epoch."""
     routes = route_table(config.routes.extra)
-    seen = sorted({labels[2] for labels in snapshot.counters[c.REQUESTS]})
+    requests = *snapshot.counters[c.REQUESTS], *snapshot.histograms[c.REQUEST_DURATION]  # some are only timed
+    seen = sorted({labels[2] for labels in requests})
     return {
         c.ACTIVE_REQUESTS: {(source,): float(number) for source, number in snapshot.active.items()},
         c.ROUTE_INFO: {(route, *routes.information(route)): 1.0 for route in seen},

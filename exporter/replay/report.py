@@ -146,19 +146,21 @@ def _counts(snapshot: Snapshot, metric: c.Metric, source: str) -> dict[str, int]
 
 
 def _requests(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
-    """Rows by route and status class, with the quantiles of whole requests."""
+    """Rows by route and status class, with the quantiles of whole requests. Without a count they are only timed."""
+    requests = snapshot.counters[c.REQUESTS]
 
-    def by_route_and_class(item: tuple[Labels, Any]) -> tuple[str, str]:
-        (_, _, route, status_code), _ = item
+    def by_route_and_class(labels: Labels) -> tuple[str, str]:
+        _, _, route, status_code = labels
         return route, status_class_of(status_code)
 
-    own = [item for item in snapshot.counters[c.REQUESTS].items() if item[0][0] == source]
-    rows = []
+    own = {labels for labels in (*requests, *snapshot.histograms[c.REQUEST_DURATION]) if labels[0] == source}
+    rows: list[dict[str, Any]] = []
     for (route, status), group in groupby(sorted(own, key=by_route_and_class), by_route_and_class):
-        items = list(group)
-        counts = _merged(snapshot, c.REQUEST_DURATION, [labels for labels, _ in items])
-        rows.append({"route": route, "status": status, "requests": sum(n for _, n in items)} | quantiles(counts))
-    return sorted(rows, key=lambda row: -row["requests"])
+        members = list(group)
+        number = sum(requests.get(labels, 0) for labels in members) or None
+        counts = _merged(snapshot, c.REQUEST_DURATION, members)
+        rows.append({"route": route, "status": status, "requests": number} | quantiles(counts))
+    return sorted(rows, key=lambda row: -(row["requests"] or 0))
 
 
 def _usage(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:

@@ -18,6 +18,12 @@ from tests.golden import ROOT
 
 SAMPLES = ROOT / "samples"
 
+#: The log of an api with gevent-websocket and without ENABLE_REQUEST_LOGGING; the second request was not finished.
+SERVED = """\
+2026-11-23 08:53:05.123 INFO [Dummy-1] [handler.py:242]  - ::1 - - [2026-11-23 08:53:05] "GET /v1/info HTTP/1.1" 200 9 0.250000
+2026-11-23 08:53:06.123 INFO [Dummy-2] [handler.py:242]  - ::1 - - [2026-11-23 08:53:06] "GET /v1/info HTTP/1.1" 200 9 -
+"""
+
 
 def findings(parser: Parser, *paths: Path | str) -> list[Finding]:
     source, read = SourceConfig("x", tuple(str(path) for path in paths), parser), Examined()
@@ -39,6 +45,13 @@ def test_a_good_log_says_what_it_yields_and_what_it_cannot() -> None:
         "log_format, see deploy/nginx",
     ]
     assert problems(Nginx(), log) == []
+
+
+def test_requests_that_are_only_timed_are_no_requests(tmp_path: Path) -> None:
+    (tmp_path / "x.log").write_text(SERVED)
+    first, *rest = findings(Dify(), tmp_path / "x.log")
+    assert first.text.endswith("2 lines: 2 observed, 0 ignored, 0 unparsed; yields durations of requests (1)")
+    assert any("no requests: set ENABLE_REQUEST_LOGGING=true" in finding.text for finding in rest)
 
 
 @pytest.mark.parametrize(

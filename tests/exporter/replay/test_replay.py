@@ -271,6 +271,18 @@ def test_durations_without_a_status_are_in_tables_of_their_own() -> None:
     assert row["count"] == 13
 
 
+def test_requests_that_are_only_timed_are_shown_without_a_number(tmp_path: Path) -> None:
+    """Their line is that of gevent-websocket. Other lines count the requests, if ENABLE_REQUEST_LOGGING is set."""
+    head = "2026-11-23 08:53:05.123 INFO [Dummy-1] "
+    timed = f'{head}[handler.py:242]  - ::1 - - [2026-11-23 08:53:05] "GET {{}} HTTP/1.1" 200 9 0.250000\n'
+    counted = f"{head}[ext_request_logging.py:73] {'0a' * 16} - GET /v1/info 200 240.0 \n"
+    (tmp_path / "x.log").write_text(timed.format("/v1/parameters") + counted + timed.format("/v1/info"))
+    both, only_timed = found(str(tmp_path / "x.log"))["dify"]["requests"]
+    assert (both["route"], both["requests"], both["p50"]) == ("/v1/info", 1, pytest.approx(0.25, rel=0.05))
+    assert (only_timed["route"], only_timed["requests"]) == ("/v1/parameters", None)
+    assert only_timed["p50"] == pytest.approx(0.25, rel=0.05)
+
+
 def test_quantiles_of_three_requests_are_those_of_the_three(tmp_path: Path) -> None:
     line = (
         '172.18.0.1 - - [23/Nov/2026:08:53:10 +0000] "GET /v1/info HTTP/1.1" 200 1 "-" "x" "-" rt={} '
