@@ -66,12 +66,11 @@ def _lost(ledger: SourceLedger, record: b.Opened) -> None:
 
 def _span_app(ledger: SourceLedger, record: b.SpanApp) -> None:
     span = structs.replace(record, at=event_time(ledger, record.at))
-    ledger.joins.decided += ledger.joins.spans.add_span(span, ledger.joins.capacity)
+    ledger.joins.decided += ledger.joins.spans.add_span(span)
 
 
 def _of_span(ledger: SourceLedger, record: b.OfSpan) -> None:
-    at = event_time(ledger, record.at)
-    ledger.joins.decided += ledger.joins.spans.add_record(record, at, ledger.joins.capacity)
+    ledger.joins.decided += ledger.joins.spans.add_record(record.parent, record.record, event_time(ledger, record.at))
 
 
 def enter_decided(ledger: SourceLedger) -> None:
@@ -79,7 +78,7 @@ def enter_decided(ledger: SourceLedger) -> None:
 
     A usage that has waited belongs to the day of its own time.
     """
-    decided, ledger.joins.decided = ledger.joins.decided, []
+    decided, ledger.joins.decided = [*ledger.joins.decided, *ledger.joins.spans.trim(ledger.joins.capacity)], []
     if expired := sum(record.count for record in decided if record.app_id == b.UNKNOWN):
         ledger.series.add(c.JOINS_EXPIRED, (ledger.source,), expired)
     groups: defaultdict[int, list[AppRecord]] = defaultdict(list)
