@@ -85,13 +85,13 @@ def enter_decided(ledger: SourceLedger) -> None:
     for record in decided:
         at = (record.at if isinstance(record, b.Usage) else None) or usage_time(ledger, None)
         groups[at // QUARTER].append(structs.replace(record, at=at) if isinstance(record, b.Usage) else record)
-    for quarter, records in groups.items():
+    for quarter, members in groups.items():
         is_moved = not ledger.books.includes(quarter * QUARTER)
         if is_moved:
             enter_waiting(ledger)
             ledger.books.record_time = quarter * QUARTER
-        for record in sum_up(ledger, records):
-            COUNTED[type(record)](ledger, record)
+        for rest in sum_up(ledger, members):
+            COUNTED[type(rest)](ledger, rest)
         if is_moved:
             enter_waiting(ledger)
             ledger.books.record_time = None

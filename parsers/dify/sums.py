@@ -198,9 +198,7 @@ def add_calls(sums: UsageSums, keys: Iterable[Any], calls: CallColumns) -> None:
         usage[2].append(cost)
 
 
-def summed_usages(
-    sums: UsageSums, is_split: bool, at: int | None, owners_of: LabelsOf = app_ids_of
-) -> Iterator[Usage]:
+def summed_usages(sums: UsageSums, is_split: bool, at: int | None, owners_of: LabelsOf = app_ids_of) -> Iterator[Usage]:
     """Return a record for each sum. `owners_of` gives the labels of the first column of the keys."""
     inputs, outputs, costs = zip(*sums.values(), strict=True)
     calls = CallColumns(list(map(total, costs)), inputs, outputs, is_split)
