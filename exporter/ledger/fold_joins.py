@@ -84,7 +84,8 @@ def enter_decided(ledger: SourceLedger) -> None:
     groups: defaultdict[int, list[AppRecord]] = defaultdict(list)
     for record in decided:
         at = (record.at if isinstance(record, b.Usage) else None) or usage_time(ledger, None)
-        groups[at // QUARTER].append(structs.replace(record, at=at) if isinstance(record, b.Usage) else record)
+        has_time = not isinstance(record, b.Usage) or record.at == at
+        groups[at // QUARTER].append(record if has_time else structs.replace(record, at=at))
     for quarter, members in groups.items():
         is_moved = not ledger.books.includes(quarter * QUARTER)
         if is_moved:
