@@ -1,6 +1,7 @@
 """A dictionary that records its changes, so that the cost of a commit depends on the changes, not on the size."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import TypeVar, overload
 
 K = TypeVar("K")
@@ -49,5 +50,6 @@ class ChangeTracker(dict[K, V]):
 
 def evicted(table: ChangeTracker[K, V], capacity: int) -> Iterator[V]:
     """Remove and return the oldest entries beyond the capacity."""
-    while len(table) > capacity:
-        yield table.pop(next(iter(table)))
+    if len(table) > capacity:
+        for key in list(islice(table, len(table) - capacity)):
+            yield table.pop(key)

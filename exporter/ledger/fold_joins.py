@@ -1,5 +1,6 @@
 """Which record that waits for others changes which series: ends of runs, failures of requests, apps of spans."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -7,10 +8,11 @@ from msgspec import structs
 
 from exporter import catalogue as c
 from exporter.ledger import book
-from exporter.ledger.fold import COUNTED, count_run
+from exporter.ledger.fold import COUNTED, count_run, usage_time
 from exporter.ledger.joins import MAX_AGE, Ended
 from exporter.ledger.source_ledger import SourceLedger, event_time
 from exporter.ledger.span_apps import AppRecord
+from exporter.ledger.waiting import enter_waiting, sum_up
 from parsers import batch as b
 from parsers.values.numbers import QUARTER
 
@@ -64,25 +66,36 @@ def _lost(ledger: SourceLedger, record: b.Opened) -> None:
 
 def _span_app(ledger: SourceLedger, record: b.SpanApp) -> None:
     span = structs.replace(record, at=event_time(ledger, record.at))
-    _with_app(ledger, ledger.joins.spans.add_span(span, ledger.joins.capacity))
+    ledger.joins.decided += ledger.joins.spans.add_span(span)
 
 
 def _of_span(ledger: SourceLedger, record: b.OfSpan) -> None:
-    at = event_time(ledger, record.at)
-    _with_app(ledger, ledger.joins.spans.add_record(record, at, ledger.joins.capacity))
+    ledger.joins.decided += ledger.joins.spans.add_record(record.parent, record.record, event_time(ledger, record.at))
 
 
-def _with_app(ledger: SourceLedger, records: Iterable[AppRecord]) -> None:
-    """Count records whose app is decided. It stays unknown if no line named it in time.
+def enter_decided(ledger: SourceLedger) -> None:
+    """Count the records whose app is decided. It stays unknown if no line named it in time.
 
-    A record that has waited belongs to the day of its own time.
+    A usage that has waited belongs to the day of its own time.
     """
-    for record in records:
-        if record.app_id == b.UNKNOWN:
-            ledger.series.add(c.JOINS_EXPIRED, (ledger.source,))
-        ledger.books.record_time = (record.at if isinstance(record, b.Usage) else None) or ledger.last_at or None
-        COUNTED[type(record)](ledger, record)
-    ledger.books.record_time = None
+    decided, ledger.joins.decided = [*ledger.joins.decided, *ledger.joins.spans.trim(ledger.joins.capacity)], []
+    if expired := sum(record.count for record in decided if record.app_id == b.UNKNOWN):
+        ledger.series.add(c.JOINS_EXPIRED, (ledger.source,), expired)
+    groups: defaultdict[int, list[AppRecord]] = defaultdict(list)
+    for record in decided:
+        at = (record.at if isinstance(record, b.Usage) else None) or usage_time(ledger, None)
+        has_time = not isinstance(record, b.Usage) or record.at == at
+        groups[at // QUARTER].append(record if has_time else structs.replace(record, at=at))
+    for quarter, members in groups.items():
+        is_moved = not ledger.books.includes(quarter * QUARTER)
+        if is_moved:
+            enter_waiting(ledger)
+            ledger.books.record_time = quarter * QUARTER
+        for rest in sum_up(ledger, members):
+            COUNTED[type(rest)](ledger, rest)
+        if is_moved:
+            enter_waiting(ledger)
+            ledger.books.record_time = None
 
 
 def advance(ledger: SourceLedger, last: int, newest: int | None) -> None:
@@ -95,7 +108,8 @@ def advance(ledger: SourceLedger, last: int, newest: int | None) -> None:
         by_all = ledger.reached.by_all(now)
         for lost in ledger.joins.expire(by_all):
             _lost(ledger, lost)
-        _with_app(ledger, ledger.joins.spans.expire(by_all - MAX_AGE))
+        ledger.joins.decided += ledger.joins.spans.expire(by_all - MAX_AGE)
+        enter_decided(ledger)
 
 
 def finalize_runs(ledger: SourceLedger, now: int | None) -> None:
@@ -105,7 +119,8 @@ def finalize_runs(ledger: SourceLedger, now: int | None) -> None:
     """
     _count_ended(ledger, ledger.joins.finalize_all() if now is None else ledger.joins.finalize(ledger.reached, now))
     if now is None:
-        _with_app(ledger, ledger.joins.spans.release_all())
+        ledger.joins.decided += ledger.joins.spans.release_all()
+        enter_decided(ledger)
 
 
 #: The record types that wait for others, or that others wait for.

@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 
 from exporter.ledger.change_tracker import ChangeTracker, evicted
 from exporter.ledger.reached_times import ReachedTimes
-from exporter.ledger.span_apps import SpanApps
+from exporter.ledger.span_apps import AppRecord, SpanApps
 from exporter.ledger.streams import Streams
 from parsers.batch import UNKNOWN, Accepted, Closed, ErrorLevel, Opened, TraceError
 from parsers.values.numbers import SECOND
@@ -77,6 +77,8 @@ class Joins:
         self.errors: ChangeTracker[str, TraceError] = ChangeTracker()
         self.streams = Streams()
         self.spans = SpanApps()
+        #: Records whose app is decided, until they are counted together.
+        self.decided: list[AppRecord] = []
 
     def restored(self) -> None:
         """Count what the tables hold, after stored entries were entered into them."""

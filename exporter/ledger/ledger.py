@@ -100,10 +100,17 @@ class Ledger:
         with self._lock:
             return list(self._source_ledger(source).searched_paths)
 
+    def searched_until(self, source: str) -> int:
+        """A time in nanoseconds: each log that existed until then, where the searched paths match, was seen."""
+        with self._lock:
+            return self._source_ledger(source).searched_until
+
     def set_searched_paths(self, source: str, paths: Iterable[str]) -> None:
         """Replace the searched paths of a source."""
         with self._lock:
-            searched = self._source_ledger(source).searched_paths
+            ledger = self._source_ledger(source)
+            ledger.has_searched, searched = True, ledger.searched_paths
+            ledger.searched_until = max(ledger.searched_until, event_time(ledger, None))
             wanted = dict.fromkeys(paths, True)
             for path in searched.keys() - wanted.keys():
                 del searched[path]
@@ -128,6 +135,8 @@ class Ledger:
             self._series.add(c.TRUNCATIONS, (window.source,), window.events.truncations)
             self._series.add(c.LOST_BYTES, (window.source,), window.events.lost_bytes)
             position = ledger.positions[window.file] = window.after(batch.consumed, batch.skip)
+            if ledger.has_searched:
+                ledger.searched_until = max(ledger.searched_until, event_time(ledger, None), position.modified)
             for file in window.events.forget:
                 ledger.positions.pop(file, None)
                 ledger.reached.forget(file)
@@ -217,6 +226,7 @@ class Ledger:
             for name in names:
                 ledger = self._source_ledger(name)
                 ledger.last_at = kept.last_at.get(name, 0)
+                ledger.searched_until = kept.searched_until.get(name, 0)
                 ledger.restore({field: present(getattr(kept, field).get(name, {})) for field in SOURCE_TABLES})
             for source, _, _, status in self._series.counters[c.RUNS]:
                 if status == "succeeded":  # only telemetry reports this status
@@ -295,6 +305,7 @@ class Ledger:
             histograms=by_name((m.name, table) for m, table in series.histograms.items()),
             created=by_name((m.name, table) for m, table in series.created.items()),
             last_at={source: each.last_at for source, each in ledgers if each.last_at},
+            searched_until={source: each.searched_until for source, each in ledgers if each.searched_until},
             spent=by_name(self._budgets.spent.items()),
             **by_field,
         )

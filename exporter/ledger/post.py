@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import structs
 
 from exporter.ledger.fold import COUNTED, usage_time
-from exporter.ledger.fold_joins import JOINED
+from exporter.ledger.fold_joins import JOINED, enter_decided
 from exporter.ledger.source_ledger import SourceLedger
 from exporter.ledger.waiting import sum_up
 from parsers import batch as b
@@ -19,6 +19,7 @@ def post(ledger: SourceLedger, records: Sequence[b.Record]) -> None:
     """Enter the records of a batch, or add them to the sums that wait."""
     for record in sum_up(ledger, _with_times(ledger, records)):
         FOLDS[type(record)](ledger, record)
+    enter_decided(ledger)
 
 
 def _with_times(ledger: SourceLedger, records: Sequence[b.Record]) -> Sequence[b.Record]:

@@ -42,6 +42,10 @@ class SourceBooks:
             self.enter_waiting()
         self._key = key
 
+    def includes(self, at: int) -> bool:
+        """Whether the book of the batch has the records of this time, in nanoseconds, or there is no book at all."""
+        return not self._history.enabled or self._history.key(self._source, at) == self._key
+
     def add(self, table: str, labels: Labels, amount: int | Decimal, at: int | None = None) -> None:
         """Add to a number. `at` is given for an event that ended at another time than the lines being read."""
         if not self._history.enabled:

@@ -22,6 +22,8 @@ class SourceLedger(Struct):
     """Everything that the records of one source can change.
 
     `positions` are those of its file generations, `searched_paths` its paths that were searched completely (the keys),
+    `searched_until` the time of the wall clock until which each log that appeared there was seen (nanoseconds; 0 if
+    nothing was searched), `has_searched` whether this process has searched the paths,
     `active` the requests of each proxy worker, `reached` how far its files were read.
 
     `clock` returns the wall clock in seconds. `last_at` is the newest event time, and `usage_at` is the time at which
@@ -42,6 +44,8 @@ class SourceLedger(Struct):
     positions: ChangeTracker[str, Position] = field(default_factory=ChangeTracker)
     searched_paths: ChangeTracker[str, bool] = field(default_factory=ChangeTracker)
     active: ChangeTracker[str, Active] = field(default_factory=ChangeTracker)
+    searched_until: int = 0
+    has_searched: bool = False
     last_at: int = 0
     file: str = ""
     has_telemetry: bool = False

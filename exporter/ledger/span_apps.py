@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from msgspec import Struct, structs
 
 from exporter.ledger.change_tracker import ChangeTracker, evicted
-from parsers.batch import UNKNOWN, FirstToken, OfSpan, SpanApp, Usage, UsageMissing
+from parsers.batch import UNKNOWN, FirstToken, SpanApp, Usage, UsageMissing
 
 #: The largest number of parents along which an app is looked up.
 _MAX_PARENTS = 32
@@ -30,8 +30,8 @@ class SpanApps:
     """The spans of one source.
 
     `known` holds what is known of spans, `waiting` the records that wait, by the span they wait for. Each has at most
-    as many entries (`waiting`: records) as the capacity; the oldest ones leave first. The methods return the records
-    whose app is decided: it is UNKNOWN if the line of the span never came.
+    as many entries (`waiting`: records) as the capacity after `trim`; the oldest ones leave first. The methods return
+    the records whose app is decided: it is UNKNOWN if the line of the span never came.
     """
 
     def __init__(self) -> None:
@@ -43,34 +43,46 @@ class SpanApps:
         """Count the records that wait, after stored entries were entered into the tables."""
         self._size = sum(len(each.records) for each in self.waiting.values())
 
-    def add_span(self, span: SpanApp, capacity: int) -> Iterator[AppRecord]:
+    def add_span(self, span: SpanApp) -> Iterator[AppRecord]:
         """Add what a line says about a span, unless it is known. Returns the records that waited for it."""
         before = self.known.get(span.span)
         if before is not None and span.app_id in (before.app_id, UNKNOWN):
             return
         self.known.pop(span.span, None)
         self.known[span.span] = span
-        if len(self.known) > capacity:
-            for _ in evicted(self.known, capacity):
-                pass
         waiting = self._release(span.span)
         for record in waiting.records if waiting else ():
-            yield from self._add(span.span, record, waiting.at if waiting else 0)
+            yield from self.add_record(span.span, record, waiting.at if waiting else 0)
 
-    def add_record(self, of_span: OfSpan, at: int, capacity: int) -> Iterator[AppRecord]:
-        """Add a record at time `at` (nanoseconds). Returns it if its app is known, and records that no longer fit."""
-        yield from self._add(of_span.parent, of_span.record, at)
-        while self._size > capacity:
-            yield from self._release_oldest()
-
-    def _add(self, span: str, record: AppRecord, at: int) -> Iterator[AppRecord]:
+    def add_record(self, span: str, record: AppRecord, at: int) -> tuple[AppRecord, ...]:
+        """Add a record at time `at` (nanoseconds). Returns it if its app is known."""
         app_id, missing = self._look_up(span)
         if not missing:
-            yield structs.replace(record, app_id=app_id)
-            return
+            return (structs.replace(record, app_id=app_id),)
         before = self.waiting.get(missing)
-        self.waiting[missing] = Waiting(before.at if before else at, (*(before.records if before else ()), record))
+        if before is None:
+            self.waiting[missing] = Waiting(at, (record,))
+        else:
+            self.waiting[missing] = Waiting(before.at, (*before.records, record))
         self._size += 1
+        return ()
+
+    def trim(self, capacity: int) -> Iterator[AppRecord]:
+        """Remove the oldest entries beyond the capacity. Returns their records.
+
+        It is called once for many records, because the oldest keys of a dictionary are found behind all removed ones.
+        """
+        for _ in evicted(self.known, capacity):
+            pass
+        oldest, size = list[str](), self._size
+        for span, waiting in self.waiting.items() if size > capacity else ():
+            if size <= capacity:
+                break
+            oldest.append(span)
+            size -= len(waiting.records)
+        for span in oldest:
+            if released := self._release(span):
+                yield from released.records
 
     def _look_up(self, span: str) -> tuple[str, str]:
         """Return the app of a span, and the span whose line is missing; "" if none is."""

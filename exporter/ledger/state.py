@@ -43,9 +43,10 @@ class State(Struct, omit_defaults=True):
     Keyed by metric: `schemas`, `counters`, `histograms` and `created` (seconds since the epoch).
 
     Keyed by source: `positions` by file generation, `searched_paths` (percent-encoded paths that were searched for
-    files already), `active` by worker, `last_at` (the newest event time in nanoseconds), and the tables of the joins
-    (see `exporter.ledger.joins`): `waiting`, `held` and `errors` by trace id, `streams` by block number, `span_apps`
-    (what is known of spans) and `of_spans` (the records that wait for the app of a span) by span.
+    files already), `searched_until` (see `exporter.ledger.source_ledger`), `active` by worker, `last_at` (the newest
+    event time in nanoseconds), and the tables of the joins (see `exporter.ledger.joins`): `waiting`, `held` and
+    `errors` by trace id, `streams` by block number, `span_apps` (what is known of spans) and `of_spans` (the records
+    that wait for the app of a span) by span.
 
     Keyed by budget: `spent`.
 
@@ -68,6 +69,7 @@ class State(Struct, omit_defaults=True):
     active: dict[str, dict[str, Active | None]] = {}
     spent: dict[str, dict[tuple[int, str], int | Decimal | None]] = {}
     last_at: dict[str, int] = {}
+    searched_until: dict[str, int] = {}
     history: dict[BookKey, dict[Labels, Entry | None] | None] = {}
     closed: dict[str, str] = {}
 
@@ -96,6 +98,7 @@ class State(Struct, omit_defaults=True):
         """Apply a change to this state."""
         self.schemas.update(change.schemas)
         self.last_at.update(change.last_at)
+        self.searched_until.update(change.searched_until)
         self.closed.update(change.closed)
         for field in _TABLES:
             tables: dict[Any, dict[Any, Any]] = getattr(self, field)
@@ -127,7 +130,7 @@ def keep_compatible(
     """
     warnings = []
     kept = State(history=state.history, closed=state.closed)
-    for field in (*SOURCE_TABLES, "last_at"):
+    for field in (*SOURCE_TABLES, "last_at", "searched_until"):
         setattr(kept, field, {name: each for name, each in getattr(state, field).items() if name in sources})
     for name, schema in state.schemas.items():
         why = _incompatibility(schema, schemas.get(name))

@@ -2,19 +2,20 @@
 
 import codecs
 from collections.abc import Mapping
+from functools import cache, partial
 from typing import Any
 
 from parsers.values import json as lenient_json
 
-_read = lenient_json.reader(object)
+_reader = cache(partial(lenient_json.reader, object))
 
 
-def decode_object(text: bytes) -> dict[str, Any]:
-    """The JSON object in `text`, {} if `text` is no JSON object.
+def decode_object(text: bytes, longest_repaired: int | None = None) -> dict[str, Any]:
+    """The JSON object in `text`, {} if `text` is no JSON object. Longer JSON than `longest_repaired` must be valid.
 
     Dify writes a blocking response with json.dumps (api/libs/helper.py), so NaN and half surrogate pairs may be in it.
     """
-    document = _read(text.removeprefix(codecs.BOM_UTF8))
+    document = _reader(longest_repaired)(text.removeprefix(codecs.BOM_UTF8))
     return document if isinstance(document, dict) else {}
 
 

@@ -14,11 +14,16 @@ from exporter.proxy.errors import UpstreamError
 from exporter.proxy.headers import Fields
 from exporter.proxy.json_object import decode_object, nested
 from exporter.wsgi.errors import RefusedError
+from parsers.values.json import has_more_tokens
 
 PATH = "/v1/chat/completions"
 
 #: Limit of a request's body, and of a response's body or of one of its events.
 _MAX_BYTES = 16 << 20
+#: Limit of the strings, commas and opening brackets of a request: 16 MiB of `{}` would become 1.2 GiB of objects.
+_MAX_TOKENS = 200_000
+#: A longer request must be valid JSON.
+_LONGEST_REPAIRED = 1 << 20
 _UNSUPPORTED = ("tools", "functions", "audio")
 
 
@@ -114,7 +119,10 @@ def _completion_request(pieces: Iterable[bytes]) -> dict[str, Any]:
         body += piece
         if len(body) > _MAX_BYTES:
             raise RefusedError(413, "the request is too large", close=True)
-    request = decode_object(bytes(body))
+    text = bytes(body)
+    if has_more_tokens(text, _MAX_TOKENS):
+        raise RefusedError(413, f"the request has more than {_MAX_TOKENS} JSON tokens")
+    request = decode_object(text, _LONGEST_REPAIRED)
     unsupported = [name for name in _UNSUPPORTED if request.get(name)]
     if request.get("n", 1) != 1:
         unsupported.append("n")

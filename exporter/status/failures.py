@@ -121,6 +121,9 @@ class ObservedLedger:
     def searched_paths(self, source: str) -> list[str]:
         return self._ledger.searched_paths(source)
 
+    def searched_until(self, source: str) -> int:
+        return self._ledger.searched_until(source)
+
     def set_searched_paths(self, source: str, paths: Iterable[str]) -> None:
         self._ledger.set_searched_paths(source, paths)
 

@@ -45,6 +45,8 @@ class LedgerPort(Protocol):
 
     def searched_paths(self, source: str) -> Iterable[str]: ...
 
+    def searched_until(self, source: str) -> int: ...
+
     def set_searched_paths(self, source: str, paths: Iterable[str]) -> None: ...
 
     def post(self, window: Window, batch: Batch) -> Position: ...
@@ -74,7 +76,8 @@ class Source:
         first_number = 1 + max((p.number for p in stored.values()), default=0)
         self._context = SourceContext(config, clock, options.line_length, first_number)
         searched_before = map(decoded, ledger.searched_paths(config.name))
-        self._trackers = TrackerSet(self._context, stored, list(searched_before), start_at == "end")
+        searched_until = ledger.searched_until(config.name)
+        self._trackers = TrackerSet(self._context, stored, list(searched_before), searched_until, start_at == "end")
         self.first_pass = FirstPass()
         self._has_set_searched = False
         self._unparsed = UnparsedLogger(config.name, clock)

@@ -8,14 +8,15 @@ from exporter.tail.globs import Globs
 from exporter.tail.position import Position, decoded
 from exporter.tail.source_context import SourceContext
 from exporter.tail.tracker import Tracker
+from parsers.values.numbers import SECOND
 
 
 class TrackerSet:
     """The trackers of one source.
 
     `stored` are the positions in the ledger, by key. `searched_before` are the configured paths of an earlier process
-    that has searched them. `from_end`: without stored positions, of the files that exist at the start only new bytes
-    are read.
+    that has searched them, until `searched_until` (wall clock, nanoseconds). `from_end`: without stored positions, of
+    the files that exist at the start only new bytes are read.
     """
 
     def __init__(
@@ -23,12 +24,14 @@ class TrackerSet:
         context: SourceContext,
         stored: Mapping[str, Position],
         searched_before: Iterable[str],
+        searched_until: int,
         from_end: bool,
     ) -> None:
         self._context, self._stored = context, stored
         self._globs = Globs(context.config.paths, context.config.log_patterns, context.folders)
+        self._newest = max((position.modified for position in stored.values()), default=0)
         # A file that appeared while the exporter was down, where it found none before, is read from its beginning.
-        self._searched_paths = frozenset(searched_before)
+        self._searched_paths, self._searched_until = frozenset(searched_before), searched_until
         self._searched_before = Globs(self._searched_paths, context.config.log_patterns, context.folders)
         self._from_end = from_end and not stored
         self._wanted: frozenset[str] = frozenset()
@@ -50,7 +53,6 @@ class TrackerSet:
         wanted = self._globs.paths(self._by_path.keys())
         if is_first:
             self._restore(wanted)
-        newest = max((position.modified for position in self._stored.values()), default=0) if is_first else 0
         for path in wanted - self._by_path.keys() if wanted is not self._wanted else ():
             from_end = is_first and self._from_end and os.path.lexists(path) and not self._searched_before.covers(path)
             self._by_path[path] = Tracker(
@@ -59,7 +61,7 @@ class TrackerSet:
                 None,
                 from_end,
                 trusted=is_first and not self._stored,
-                absent_since=newest if is_first and path in self._searched_paths else None,
+                absent_since=self._absent_since(path) if is_first else None,
             )
         self._wanted = wanted
         dropped = []
@@ -70,6 +72,16 @@ class TrackerSet:
             elif tracker.is_gone and path not in wanted:
                 tracker.forget()
         return dropped
+
+    def _absent_since(self, path: str) -> int | None:
+        """Return since when rotated files of a path without positions are new. None if nobody has searched the path.
+
+        Of a plain path the positions tell which rotated files were there. Those of a log that only a glob matched were
+        forgotten with the log, so only the files of a later second are new.
+        """
+        if path in self._searched_paths:
+            return self._newest
+        return max(self._newest, self._searched_until + SECOND) if self._searched_before.covers(path) else None
 
     def _restore(self, wanted: frozenset[str]) -> None:
         """Create the trackers of the stored positions. Positions of paths that are no longer configured are dropped.

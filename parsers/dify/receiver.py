@@ -6,18 +6,17 @@ may be that of another span, whose line comes earlier or later: the ledger joins
 
 from collections import Counter
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
-from msgspec import field
+from msgspec import field, structs
 
 from parsers import batch as b
 from parsers.blocks import TimedLine
 from parsers.dify.error_body import KINDS as CAUSES
 from parsers.dify.events import EventReader
 from parsers.dify.labels import app_id_of, node_type_of, status_of
-from parsers.dify.sums import EventSums, grouped
+from parsers.dify.sums import EventSums
 from parsers.dify.telemetry import (
     CALLING_MODES,
     CALLING_NODES,
@@ -133,10 +132,9 @@ class ReceivedSums(EventSums):
         if own:
             super().add(kind, own, at)
         if len(own) < len(events):
-            for parent, members in grouped([each for each in events if _awaits_app(each)], attrgetter("parent")):
-                sums = EventSums(self._strict)
-                sums.add(kind, members, at)
-                self._joined += [_of_span(parent, record, at) for record in sums.records()]
+            sums = EventSums(self._strict, "parent", _span_of)
+            sums.add(kind, [each for each in events if _awaits_app(each)], at)
+            self._joined += [_of_span(record, at) for record in sums.records()]
 
     def records(self) -> list[b.Record]:
         failures = [b.Failure(kind, count) for kind, count in self._failures.items()]
@@ -147,9 +145,14 @@ def _awaits_app(event: ReceivedEvent) -> bool:
     return event.app_id is None and event.own_span is None and bool(event.parent)
 
 
-def _of_span(parent: str, record: b.Record, at: int | None) -> b.Record:
+def _span_of(parent: str) -> str:
+    return parent[:_ID_LENGTH]
+
+
+def _of_span(record: b.Record, at: int | None) -> b.Record:
+    """Return a record that has a span for its app as one that waits for the app of this span."""
     if isinstance(record, b.Usage | b.FirstToken | b.UsageMissing):
-        return b.OfSpan(parent[:_ID_LENGTH], record, at)
+        return b.OfSpan(record.app_id, structs.replace(record, app_id=b.UNKNOWN), at)
     return record
 
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import repeat
 from operator import attrgetter
 from typing import Any
@@ -17,17 +18,14 @@ from parsers.values.numbers import SECOND, money
 
 _GROUP = attrgetter("subject", "status")
 
-#: The labels of a usage.
-_USAGE_LABELS = attrgetter("app_id", "provider", "model", "currency", "cost_currency")
-
-#: The labels of a time to the first token.
-_MODEL = attrgetter("app_id", "model")
-
 #: Beyond this number of keys, a part of a block may be diverse.
 _MANY_KEYS = 256
 
 #: [input tokens, output tokens, prices] by the labels of a usage.
 UsageSums = dict[Any, list[Any]]
+
+#: Gives the label of each value of a column.
+LabelsOf = Callable[[Collection[Any]], Iterable[str]]
 
 _TimedRecord = NodeRun | Run | FirstToken
 _FIRST_TOKEN = FirstToken(UNKNOWN, UNKNOWN)
@@ -37,10 +35,17 @@ class EventSums:
     """Sums of durations per record, and of tokens and money per label set of a usage.
 
     With `strict` the events come from a block, so their types are known and they are summed up in columns.
+
+    `owner` is the field of an event that names the app of its usage, and `owner_of` gives the label of its value. Both
+    differ for events that name only the span whose app they have.
     """
 
-    def __init__(self, strict: bool) -> None:
+    def __init__(self, strict: bool, owner: str = "app_id", owner_of: Callable[[Any], str] = app_id_of) -> None:
         self._strict = strict
+        self._owner, self._owner_of = attrgetter(owner), owner_of
+        self._owners_of: LabelsOf = app_ids_of if owner_of is app_id_of else partial(map, owner_of)
+        self._first_token_labels = attrgetter(owner, "model")
+        self._usage_labels = attrgetter(owner, "provider", "model", "currency", "cost_currency")
         #: Durations in seconds by record, and per record by the labels that it takes from its event.
         self._timed: defaultdict[_TimedRecord, defaultdict[Any, list[float | None]]] = defaultdict(
             lambda: defaultdict(list)
@@ -70,7 +75,8 @@ class EventSums:
     def _count(self, events: Sequence[Any], counts: CountRule, at: int | None) -> None:
         if counts.first_token:
             known = [event for event in events if event.first_token is not None]
-            self._add_durations(_FIRST_TOKEN, list(map(_MODEL, known)), [event.first_token for event in known])
+            keys = list(map(self._first_token_labels, known))
+            self._add_durations(_FIRST_TOKEN, keys, [event.first_token for event in known])
         if isinstance(counts.run, NodeRun):
             self._timed[counts.run][None] += [event.duration for event in events]
         elif counts.run:
@@ -85,7 +91,7 @@ class EventSums:
         groups = self._timed[record]
         if keys and is_diverse(keys):
             durations = [None if each is None else round(each * SECOND) for each in seconds]
-            self._single[record] += _timed(record, keys, (durations, repeat(1), repeat(())))
+            self._single[record] += _timed(record, keys, (durations, repeat(1), repeat(())), self._owners_of)
             return
         for key, each in zip(keys, seconds, strict=True):
             groups[key].append(each)
@@ -121,9 +127,9 @@ class EventSums:
                 self._add_usages(by_length[False], counts, at)
             return
         amounts = at, calls.is_split, type(calls.costs[0])
-        usages, keys = self._usages[amounts], list(map(_USAGE_LABELS, events))
+        usages, keys = self._usages[amounts], list(map(self._usage_labels, events))
         if is_diverse(keys):
-            self._single[amounts] += usages_of(keys, calls, repeat(1), at)
+            self._single[amounts] += usages_of(keys, calls, repeat(1), at, self._owners_of)
             return
         add_calls(usages, keys, calls)
 
@@ -135,11 +141,11 @@ class EventSums:
         if any(tokens) or cost:
             model = name_of(event.provider), name_of(event.model)
             currency = event.currency or event.cost_currency or event.usage_currency or event.usage.currency
-            labels = app_id_of(event.app_id), *model
+            owner = self._owner_of(self._owner(event))
             is_call = counts.is_call and cost is None and (tokens[0] or 0) > LONG_PROMPT  # it matters only then
-            self._records.append(Usage(*labels, *tokens, cost, currency_of(currency), at, is_call=is_call))
+            self._records.append(Usage(owner, *model, *tokens, cost, currency_of(currency), at, is_call=is_call))
         if counts.needs_usage and (reason := found.missing):
-            self._records.append(UsageMissing(app_id_of(event.app_id), reason))
+            self._records.append(UsageMissing(self._owner_of(self._owner(event)), reason))
 
     def records(self) -> list[Record]:
         found: list[Record] = []
@@ -148,12 +154,13 @@ class EventSums:
         for record, groups in by_count:
             found += self._single.get(record, ())
             if groups:
-                found += _timed(record, groups.keys(), zip(*map(_durations, groups.values()), strict=True))
+                durations = zip(*map(_durations, groups.values()), strict=True)
+                found += _timed(record, groups.keys(), durations, self._owners_of)
         for amounts, usages in self._usages.items():
             found += self._single.get(amounts, ())
             if usages:
                 at, is_split, _ = amounts
-                found += summed_usages(usages, is_split, at)
+                found += summed_usages(usages, is_split, at, self._owners_of)
         return found + self._records
 
 
@@ -191,22 +198,28 @@ def add_calls(sums: UsageSums, keys: Iterable[Any], calls: CallColumns) -> None:
         usage[2].append(cost)
 
 
-def summed_usages(sums: UsageSums, is_split: bool, at: int | None) -> Iterator[Usage]:
-    """Return a record for each sum."""
+def summed_usages(sums: UsageSums, is_split: bool, at: int | None, owners_of: LabelsOf = app_ids_of) -> Iterator[Usage]:
+    """Return a record for each sum. `owners_of` gives the labels of the first column of the keys."""
     inputs, outputs, costs = zip(*sums.values(), strict=True)
     calls = CallColumns(list(map(total, costs)), inputs, outputs, is_split)
-    return usages_of(sums.keys(), calls, map(len, costs), at)
+    return usages_of(sums.keys(), calls, map(len, costs), at, owners_of)
 
 
-def usages_of(keys: Collection[Any], calls: CallColumns, counts: Iterable[int], at: int | None) -> Iterator[Usage]:
+def usages_of(
+    keys: Collection[Any],
+    calls: CallColumns,
+    counts: Iterable[int],
+    at: int | None,
+    owners_of: LabelsOf = app_ids_of,
+) -> Iterator[Usage]:
     """Return a record for each entry of the columns. `keys` are the labels, `counts` the numbers of calls."""
-    app_ids, providers, models, currencies, cost_currencies = zip(*keys, strict=True)
+    owners, providers, models, currencies, cost_currencies = zip(*keys, strict=True)
     codes = [code or cost_code for code, cost_code in zip(currencies, cost_currencies, strict=True)]
     labels = {code: currency_of(code) for code in set(codes)}
     unknown = repeat(None)
     return map(
         Usage,
-        app_ids_of(app_ids),
+        owners_of(owners),
         names_of(providers),
         names_of(models),
         calls.input_tokens if calls.is_split else unknown,
@@ -219,14 +232,16 @@ def usages_of(keys: Collection[Any], calls: CallColumns, counts: Iterable[int], 
     )
 
 
-def _timed(record: _TimedRecord, keys: Collection[Any], timed: Iterable[Iterable[Any]]) -> Iterator[_TimedRecord]:
+def _timed(
+    record: _TimedRecord, keys: Collection[Any], timed: Iterable[Iterable[Any]], owners_of: LabelsOf
+) -> Iterator[_TimedRecord]:
     """Return a record for each key, with its labels. `timed` are the columns duration, count and durations."""
     if isinstance(record, NodeRun):
         return map(NodeRun, repeat(record.node_type), repeat(record.status), *timed)
     if isinstance(record, Run):
         return map(Run, repeat(record.kind), app_ids_of(keys), repeat(record.status), *timed)
-    app_ids, models = zip(*keys, strict=True)
-    return map(FirstToken, app_ids_of(app_ids), names_of(models), *timed)
+    owners, models = zip(*keys, strict=True)
+    return map(FirstToken, owners_of(owners), names_of(models), *timed)
 
 
 def _durations(seconds: Sequence[float | None]) -> tuple[int | None, int, tuple[int, ...]]:

@@ -7,6 +7,7 @@ numbers beyond the range of a float, and bytes that are not UTF-8.
 import json
 import re
 from collections.abc import Callable
+from itertools import islice
 from math import isfinite
 from typing import TypeVar
 
@@ -21,6 +22,9 @@ _TOKEN = re.compile(
     r"|-?(?:[0-9][-+.0-9eE]*+|NaN|Infinity)",
     re.DOTALL,
 )
+#: A string, and what separates values. A string is matched in parts of up to 1,000 escapes: the engine remembers each
+#: repetition of a group. No part is tried twice, so this takes linear time.
+_COUNTED = re.compile(rb'(?:"|\\.)[^"\\]*+(?:\\.[^"\\]*+){0,999}"?|[,{\[]', re.DOTALL)
 _ESCAPE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
 )
@@ -59,6 +63,11 @@ def reader(type: type[T], longest: int | None = None) -> Callable[[bytes | msgsp
             return None
 
     return read
+
+
+def has_more_tokens(text: bytes, most: int) -> bool:
+    """Return whether a JSON text has more strings, commas and opening brackets than `most`, which take memory."""
+    return next(islice(_COUNTED.finditer(text), most, None), None) is not None
 
 
 def matched_length(line: bytes) -> int:

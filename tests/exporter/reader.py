@@ -1,6 +1,7 @@
 """A source of one path with a parser that collects lines, a ledger that checks positions, and a manual clock."""
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,9 +29,13 @@ _LINES = Lines()
 
 
 class MemoryLedger:
-    """A small ledger. `lines` are the parsed lines, `unparsed` the reasons of the others, `paths` the searched paths."""
+    """A small ledger. `lines` are the parsed lines, `unparsed` the reasons of the others, `paths` the searched paths.
+
+    `searched` is the time until which they were searched.
+    """
 
     def __init__(self) -> None:
+        self.searched, self.has_searched = 0, False
         self.kept: dict[str, Position] = {}
         self.paths: tuple[str, ...] = ()
         self.lines: list[str] = []
@@ -44,8 +49,11 @@ class MemoryLedger:
     def searched_paths(self, source: str) -> tuple[str, ...]:
         return self.paths
 
+    def searched_until(self, source: str) -> int:
+        return self.searched
+
     def set_searched_paths(self, source: str, paths: Iterable[str]) -> None:
-        self.paths = tuple(paths)
+        self.paths, self.searched, self.has_searched = tuple(paths), max(self.searched, time.time_ns()), True
 
     def post(self, window: Window, batch: Batch) -> Position:
         posted = self.kept.get(window.file)
@@ -57,6 +65,8 @@ class MemoryLedger:
         self.truncations += window.events.truncations
         self.lost_bytes += window.events.lost_bytes
         position = self.kept[window.file] = window.after(batch.consumed, batch.skip)
+        if self.has_searched:
+            self.searched = max(self.searched, time.time_ns(), position.modified)
         for key in window.events.forget:
             self.kept.pop(key, None)
         return position
@@ -80,6 +90,7 @@ class Reader:
         self.start()
 
     def start(self) -> None:
+        self.ledger.has_searched = False
         options = SourceOptions(self._settings, line_length=self._line_length)
         self.source = Source(options, self.ledger, lambda: self.now, self._start_at)
 

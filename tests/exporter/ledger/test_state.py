@@ -48,6 +48,20 @@ def test_only_paths_that_are_still_searched_are_kept() -> None:
     assert ledger.changes().empty
 
 
+def test_a_window_moves_the_time_of_the_search_only_behind_a_search_of_this_process() -> None:
+    """Else a file that appeared while the exporter was down, and is not read yet, would look older than the search."""
+    now = [1e9]
+    ledger = Ledger(Limits(), lambda: now[0])
+    ledger.restore(stored(), ["a", "b"])
+    now[0], window = 2e9, Window("a", "f", Position("a", 1, 0, 0, offset=10), b"x" * 10)
+    position = ledger.post(window, b.Batch(10, 1))
+    assert ledger.searched_until("a") == 10**9 * SECOND
+    ledger.set_searched_paths("a", ["/log"])
+    now[0] = 3e9
+    ledger.post(Window("a", "f", position, b"x" * 10), b.Batch(10, 1))
+    assert ledger.searched_until("a") == 3 * 10**9 * SECOND
+
+
 def test_series_keep_their_creation_times() -> None:
     ledger = Ledger(Limits(), lambda: 2e9)
     ledger.restore(stored(), ["a", "b"])

@@ -1,10 +1,12 @@
 """Responses of Dify in the format of OpenAI."""
 
 import json
+import tracemalloc
 
 import pytest
 
 from exporter.proxy.openai import CompletionTranslator
+from exporter.wsgi.errors import RefusedError
 
 REQUEST = json.dumps({"messages": [{"role": "user", "content": "hi"}]}).encode()
 
@@ -18,3 +20,24 @@ def test_an_odd_value_in_a_response_does_not_empty_it(odd: bytes) -> None:
     answer = json.loads(completion.finish())
     assert answer["choices"][0]["message"]["content"] == "hello"
     assert answer["usage"]["total_tokens"] == 3
+
+
+@pytest.mark.parametrize("value", ["{}", "[]", '{"a":[]}', '""', "NaN", '{"role":"user"}'])
+def test_a_request_of_very_many_values_is_refused_before_it_takes_memory(value: str) -> None:
+    body = b'{"messages":[%s]}' % ",".join([value] * 300_000).encode()
+    tracemalloc.start()
+    with pytest.raises(RefusedError, match="more than 200000 JSON tokens") as refused:
+        CompletionTranslator([body])
+    used = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert refused.value.status_code == 413
+    assert used < 3 * len(body) + 1_000_000
+
+
+def test_a_long_text_is_not_repaired_and_a_valid_one_of_any_length_is_passed_on() -> None:
+    """Each half surrogate that is repaired takes some hundred bytes for a moment."""
+    head, tail = b'{"messages":[{"role":"user","content":"', b'"}]}'
+    with pytest.raises(RefusedError):
+        CompletionTranslator([head + rb"\ud800" * 200_000 + tail])
+    (sent,) = CompletionTranslator([head + rb"\u4e2d" * 200_000 + tail]).body
+    assert json.loads(sent)["query"] == "\u4e2d" * 200_000

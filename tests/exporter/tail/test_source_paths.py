@@ -1,11 +1,15 @@
 """Which files a source reads where paths change, or one file has several: the same, an awaited one, another one."""
 
+import gzip
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.exporter.reader import Reader, append
+from parsers.values.numbers import SECOND
+from tests.exporter.reader import Reader, age, append
 
 
 @pytest.mark.parametrize("path", ["a.log", "*.log"])
@@ -47,6 +51,106 @@ def test_d41_what_appears_and_is_rotated_while_down_is_read(
     assert reader.ledger.lines == [*map(str, range(rotations)), "new"]
     reader.restart()
     assert reader.wait(8) == []
+
+
+def _rotates(log: Path, to: str) -> None:
+    append(log, f"{to}\n")
+    log.rename(log.with_name(to))
+
+
+def _packs(log: Path, to: str) -> None:
+    _rotates(log, to)
+    rotated = log.with_name(to)
+    log.with_name(f"{to}.gz").write_bytes(gzip.compress(rotated.read_bytes()))
+    shutil.copystat(rotated, log.with_name(f"{to}.gz"))
+    rotated.unlink()
+
+
+@pytest.mark.parametrize("is_quiet", [False, True])
+@pytest.mark.parametrize(
+    ("rotate", "names"),
+    [
+        (_rotates, ["a.log.1"]),
+        (_rotates, ["a.log.3", "a.log.2", "a.log.1"]),
+        (_rotates, ["a.log-20261130", "a.log-20261201"]),
+        (_rotates, ["a-20261130.log"]),  # a match itself
+        (_packs, ["a.log.1"]),
+        (_packs, ["a.log-20261201"]),
+    ],
+)
+def test_what_appears_in_a_glob_and_is_rotated_while_down_is_read(
+    tmp_path: Path, rotate: Callable[[Path, str], None], names: list[str], is_quiet: bool
+) -> None:
+    """Rotated files that were there before are never read, even if no log beside them was."""
+    for name, text in (("b.log", "before\n"), ("a.log.7", "ancient\n"), ("a.log-20261129", "old\n")):
+        append(tmp_path / name, text)
+    if is_quiet:  # nothing was posted for an hour before the files beside it were written
+        age(tmp_path / "b.log", 3600)
+    reader = Reader(tmp_path / "*.log", start_at="end")
+    reader.wait(8)
+    reader.stop()
+    reader.ledger.searched -= 3 * SECOND  # the exporter was down for some seconds before
+    for name in ("a.log.7", "a.log-20261129"):
+        age(tmp_path / name, 10)
+    for name in names:
+        rotate(tmp_path / "a.log", name)
+    append(tmp_path / "a.log", "new\n")
+    append(tmp_path / "b.log", "more\n")
+    reader.start()
+    reader.wait(12)
+    assert sorted(reader.ledger.lines) == sorted([*names, "new", "more"])
+    reader.restart()
+    assert reader.wait(8) == []
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_log_that_may_be_a_rotated_file_of_a_new_one_is_read_once(tmp_path: Path, is_known: bool) -> None:
+    append(tmp_path / "b.log", "b\n")
+    if is_known:
+        append(tmp_path / "a-1.log", "known\n")
+    reader = Reader(tmp_path / "*.log")
+    reader.wait(3)
+    reader.stop()
+    reader.ledger.searched -= 3 * SECOND
+    append(tmp_path / "a-1.log", "one\n")
+    append(tmp_path / "a.log", "two\n")
+    reader.start()
+    reader.wait(12)
+    append(tmp_path / "a-1.log", "three\n")
+    reader.wait(8)
+    assert sorted(reader.ledger.lines) == sorted(["b", "one", "two", "three", *(["known"] if is_known else [])])
+
+
+def test_a_log_of_a_glob_that_was_read_and_is_gone_is_not_read_again_when_its_name_comes_back(tmp_path: Path) -> None:
+    reader = Reader(tmp_path / "*.log")
+    append(tmp_path / "b.log", "b\n")
+    age(tmp_path / "b.log", 3600)
+    append(tmp_path / "a.log", "one\n")
+    reader.wait(3)
+    (tmp_path / "a.log").rename(tmp_path / "a.log.1")
+    reader.wait(30)
+    reader.stop()
+    # As after a longer time.
+    reader.ledger.kept = {key: each for key, each in reader.ledger.kept.items() if each.path.endswith("b.log")}
+    append(tmp_path / "a.log", "two\n")
+    reader.start()
+    assert reader.wait(12) == ["two"]
+
+
+def test_a_crash_in_the_first_pass_does_not_hide_what_was_rotated_before_it(tmp_path: Path) -> None:
+    append(tmp_path / "b.log", "b\n")
+    reader = Reader(tmp_path / "*.log")
+    reader.wait(3)
+    reader.stop()
+    reader.ledger.searched -= 3 * SECOND
+    _rotates(tmp_path / "a.log", "a.log.1")
+    append(tmp_path / "a.log", "new\n")
+    append(tmp_path / "b.log", "more\n")
+    reader.start()
+    reader.ledger.kept = {key: each for key, each in reader.ledger.kept.items() if each.path.endswith("b.log")}
+    reader.start()
+    reader.wait(12)
+    assert sorted(reader.ledger.lines) == ["a.log.1", "b", "more", "new"]
 
 
 @pytest.mark.parametrize("moved", [False, True])
