@@ -11,6 +11,7 @@ from parsers.access import columns, heads, words
 from parsers.access import rows as access
 from parsers.batch import Batch
 from parsers.envelope import Docker
+from parsers.frame import Frame
 from parsers.nginx import Nginx
 from parsers.nginx.log_format import COMBINED, DIFY, TIMED
 from parsers.values.times import common_log
@@ -116,8 +117,8 @@ def test_columns_and_rows_give_the_same_result(format: str, data: st.DataObject)
 class UnwrappedDocker(Docker, frozen=True):
     """Docker's records, of which each is unwrapped by itself."""
 
-    def parse_stored(self, block: bytes) -> tuple[Batch, bytes]:
-        return Batch(), block
+    def frame(self, line: bytes) -> Frame | None:
+        return None
 
     def contents(self, block: bytes) -> tuple[bytes, int] | None:
         return None
@@ -240,7 +241,8 @@ def test_regular_records_of_docker_are_read_as_they_are_stored(stream: str) -> N
     line = b'192.0.2.1 - - [24/Nov/2026:09:04:19 +0000] "GET /v1/info?a=1&b=2 HTTP/1.1" 200 7 "-" "<a&b>" "-"'
     times = [f"2026-11-24T09:04:19{'.123456789'[:digits]}Z" for digits in (10, 9, 2, 0)]
     log = b"".join([record(line, stream=stream, time=time) + b"\n" for time in times]) * 2_000
-    batch, rest = PARSERS[DIFY].parse_docker(log + record(b"notice") + b"\n")
+    window = log + record(b"notice") + b"\n"
+    batch, rest = PARSERS[DIFY].parse_stored(window, len(window), Docker(parser=PARSERS[DIFY]).frame, in_json=True)
     assert (batch.lines, batch.consumed, rest) == (8_000, len(log), record(b"notice") + b"\n")
 
 
