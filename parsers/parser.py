@@ -66,9 +66,9 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
     def parse_stored(self, window: bytes, size: int, frame_of: FrameOf, *, in_json: bool) -> tuple[Batch, bytes]:
         """Parse those lines of an envelope that this parser can read as they are stored.
 
-        The first `size` bytes of `window` are whole physical lines. With `in_json` their contents are escaped as in
-        JSON. Return the batch of the lines that are read, and all others. A parser that always needs the unwrapped lines
-        does not override this method.
+        The first `size` bytes of `window` are whole physical lines. `frame_of` says what is stored around a content.
+        With `in_json` the contents are escaped as in JSON. Return the batch of the lines that are read, and all others.
+        A parser that always needs the unwrapped lines does not override this method.
         """
         return Batch(), window[:size]
 

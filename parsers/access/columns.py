@@ -26,7 +26,7 @@ UNKNOWN = -1
 BEFORE, BEHIND = 8, 256
 
 #: The size of a part in bytes. Its columns stay in the second-level cache. A smaller part costs more calls per line.
-_PART = 1 << 20
+_PART = 3 << 19
 
 #: How many frames are tried in a part, and the share of its lines, 1 / `_WORTH`, that a further one is worth. The time
 #: of a line of CRI has up to nine digits of a second: nine of ten lines have nine, nine of a hundred have eight.
