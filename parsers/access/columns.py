@@ -28,6 +28,9 @@ BEFORE, BEHIND = 8, 256
 #: The size of a part in bytes. Its columns stay in the second-level cache. A smaller part costs more calls per line.
 _PART = 3 << 19
 
+#: A head of more bytes may end behind the padding of a block that ends with a short line.
+_WIDEST = BEHIND // 2
+
 #: How many frames are tried in a part, and the share of its lines, 1 / `_WORTH`, that a further one is worth. The time
 #: of a line of CRI has up to nine digits of a second: nine of ten lines have nine, nine of a hundred have eight.
 _MOST_FRAMES, _WORTH = 16, 256
@@ -141,7 +144,8 @@ class ColumnReader:
         for _ in range(_MOST_FRAMES):
             if len(left) * _WORTH <= len(begins):
                 break
-            if (frame := frame_of(self.data[begins[left[0]] : ends[left[0]]])) is None:
+            frame = frame_of(self.data[begins[left[0]] : ends[left[0]]])
+            if frame is None or len(frame.head) > _WIDEST:
                 left = left[1:]
                 continue
             begin, tail = begins[left], tails[left]
@@ -154,7 +158,7 @@ class ColumnReader:
             for offset, byte in frame.excluded:
                 are_like &= self.bytes[begin + offset] != byte
             contents[left], self.fits[left] = begin, are_like
-            left = left[~are_like]
+            left = left[1:][~are_like[1:]]
         self.edges[0] = contents
 
     def _check_frames(self) -> None:

@@ -34,8 +34,8 @@ _PREFIX = re.compile(
     + (rb"(?:" + _ADDED_TIME + rb")?")
 )
 
-#: The usual prefix: that of `docker compose logs` without options.
-_USUAL = re.compile(rb"(" + _NAME + rb") {0,250}\| (?!\x1b)")
+#: The usual prefix, that of `docker compose logs` without options, in front of what is no more of a prefix.
+_USUAL = re.compile(rb"(" + _NAME + rb") {0,250}\| (?!\x1b|.{10}T)")
 #: Matches every line. The groups capture the container and the text behind the prefix of a line that has the usual
 #: prefix and no added time; they are empty for any other line.
 _USUAL_LINE = re.compile(rb"^(" + _NAME + rb"+) {0,250}+\| (?!\x1b|" + _ADDED_TIME + rb")(.*\n)|^.*\n", re.MULTILINE)
@@ -72,7 +72,7 @@ class Compose(Envelope, frozen=True):
     """
 
     def piece(self, line: bytes) -> LinePiece | None:
-        if (usual := _USUAL.match(line)) is not None and line[usual.end() + 10 : usual.end() + 11] != b"T":
+        if (usual := _USUAL.match(line)) is not None:
             return LinePiece(line[usual.end() :], _streams_of(self.parser.services)[usual[1]])
         match = _PREFIX.match(line)
         assert match is not None  # every part is optional

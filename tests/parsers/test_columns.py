@@ -281,6 +281,23 @@ def test_a_content_that_the_usual_way_changes_is_not_read_where_it_is_stored(
     assert (summed([found]), found.examples) == (summed([unwrapped]), unwrapped.examples)
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        partial(compose, prefix="x" * 250 + " " * 250 + "| "),
+        partial(cri, time="2026-11-24T09:04:19." + "1" * 900 + "Z"),
+    ],
+)
+def test_a_long_head_is_compared_with_no_byte_behind_the_block(
+    wrap: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "_LARGE", 1)
+    line = b'192.0.2.1 - - [24/Nov/2026:09:04:19 +0000] "GET / HTTP/1.1" 200 7 "-" "curl" "-"\n'
+    usual = compose if wrap.func is compose else cri  # type: ignore[attr-defined]
+    found = {compose: Compose, cri: Cri}[usual](parser=PARSERS[DIFY]).parse(wrap(line) + usual(line))
+    assert (found.lines, found.unparsed) == (2, {})
+
+
 FRACTIONS = [".123456789"[:digits] for digits in (10, 9, 2, 0)]
 
 
