@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from parsers.advice import Advice
 from parsers.batch import ERROR_KINDS, FAILURE_REASONS, Batch
+from parsers.frame import FrameOf
 from parsers.lines import by_line
 
 ENTRY_POINTS = "dify_exporter.parsers"
@@ -62,13 +63,14 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
         del skip, line_length
         return self.parse(window, final)
 
-    def parse_docker(self, block: bytes) -> tuple[Batch, bytes]:
-        """Parse those records of Docker's json-file driver that this parser can read as they are stored.
+    def parse_stored(self, window: bytes, size: int, frame_of: FrameOf, *, in_json: bool) -> tuple[Batch, bytes]:
+        """Parse those lines of an envelope that this parser can read as they are stored.
 
-        `block` has whole physical lines. Return the batch of these records, and all other lines. A parser that always
-        needs the unwrapped lines does not override this method.
+        The first `size` bytes of `window` are whole physical lines. `frame_of` says what is stored around a content.
+        With `in_json` the contents are escaped as in JSON. Return the batch of the lines that are read, and all others.
+        A parser that always needs the unwrapped lines does not override this method.
         """
-        return Batch(), block
+        return Batch(), window[:size]
 
     def prepare(self) -> None:
         """Import what large windows need. It is called once, before the processes that parse a large log are forked."""

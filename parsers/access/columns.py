@@ -18,6 +18,7 @@ from msgspec import Struct
 from parsers.access.heads import Head, grouped
 from parsers.access.plan import SECONDS, STATUS, TEXT, TIME, WORD, ColumnPlan, Field
 from parsers.access.words import Bytes, Flags, Numbers, Words, each, every_word, hold, offsets_of, texts_of
+from parsers.frame import ANY_DIGIT, FrameOf
 
 UNKNOWN = -1
 
@@ -25,7 +26,14 @@ UNKNOWN = -1
 BEFORE, BEHIND = 8, 256
 
 #: The size of a part in bytes. Its columns stay in the second-level cache. A smaller part costs more calls per line.
-_PART = 1 << 20
+_PART = 3 << 19
+
+#: A head of more bytes may end behind the padding of a block that ends with a short line.
+_WIDEST = BEHIND // 2
+
+#: How many frames are tried in a part, and the share of its lines, 1 / `_WORTH`, that a further one is worth. The time
+#: of a line of CRI has up to nine digits of a second: nine of ten lines have nine, nine of a hundred have eight.
+_MOST_FRAMES, _WORTH = 16, 256
 
 _QUOTE, _NEWLINE, _RETURN, _BLANK, _QUESTION, _DASH, _BACKSLASH = b'"\n\r ?-\\'
 _VERSIONS = [int.from_bytes(b"HTTP/" + version, "little") for version in (b"1.1", b"1.0", b"2.0", b"3.0")]
@@ -58,15 +66,15 @@ class ColumnReader:
     the right widths, and `edges` the offsets of their beginnings, their quotes and their ends. `fits` says for each of
     them whether it still matches the plan.
 
-    `head` and `escape` are the numbers of bytes that are stored before a line and before each of its quotes. `tail` is
-    the number of marks (see `_marks`) behind its last quote, with the newline.
+    In an envelope, `frame_of` gives what is stored around a line, `escape` is the number of bytes that are stored
+    before each of its quotes, and `tail` the number of marks (see `_marks`) behind its last quote, with the newline.
     """
 
-    head, escape, tail = 0, 0, 1
+    escape, tail = 0, 1
     #: The bytes that a word and the query of a regular request do not contain.
     word_lacks, query_lacks = b"", b" \\"
 
-    def __init__(self, plan: ColumnPlan, block: memoryview) -> None:
+    def __init__(self, plan: ColumnPlan, block: memoryview, frame_of: FrameOf | None) -> None:
         self.plan = plan
         end = b"" if block[-1] == _NEWLINE else b"\n"
         self.data = b"".join((bytes(BEFORE), block, end, bytes(BEHIND)))
@@ -78,7 +86,7 @@ class ColumnReader:
         self.ends: Numbers = marks[last]
         self.begins: Numbers = np.append(BEFORE, self.ends + 1)[:-1]
         size = 2 * len(plan.cells) + self.tail
-        is_regular = (counts == size) & (self.bytes[self.begins] != _RETURN)
+        is_regular = counts == size
         if not is_regular.all():
             is_kept = np.repeat(is_regular, counts)
             marks, kinds = marks[is_kept], kinds[is_kept]
@@ -88,6 +96,9 @@ class ColumnReader:
         self.numbers: dict[str, Numbers] = {}
         self.statuses = np.zeros(len(self.lines), np.int64)
         self.time_at: Numbers | None = None
+        if frame_of is not None:
+            self._find_contents(frame_of)
+        self.fits &= self.bytes[self.edges[0]] != _RETURN
 
     def columns(self, is_compared: Callable[[bytes], bool]) -> Columns:
         self._check_frames()
@@ -119,11 +130,36 @@ class ColumnReader:
 
     def _gap(self, number: int) -> tuple[Numbers, Numbers]:
         """Return the offsets of what is between two values with quotes."""
-        return self.edges[2 * number] + (1 if number else self.head), self.edges[2 * number + 1] - self.escape
+        return self.edges[2 * number] + (1 if number else 0), self.edges[2 * number + 1] - self.escape
 
     def _cell(self, number: int) -> tuple[Numbers, Numbers]:
         """Return the offsets of a value with quotes."""
         return self.edges[2 * number + 1] + 1, self.edges[2 * number + 2] - self.escape
+
+    def _find_contents(self, frame_of: FrameOf) -> None:
+        """Let each line begin behind its head. Lines without one of the usual frames no longer fit."""
+        begins, tails, ends = self.edges[0], self._gap(len(self.plan.cells))[1], self.edges[-1]
+        left, contents = np.flatnonzero(self.fits), begins.copy()
+        self.fits[:] = False
+        for _ in range(_MOST_FRAMES):
+            if len(left) * _WORTH <= len(begins):
+                break
+            frame = frame_of(self.data[begins[left[0]] : ends[left[0]]])
+            if frame is None or len(frame.head) > _WIDEST:
+                left = left[1:]
+                continue
+            begin, tail = begins[left], tails[left]
+            are_like = self.equals(begin, frame.head, has_digits=True)
+            if frame.tail:
+                end = ends[left] - len(frame.end)
+                are_like &= self.equals(tail, frame.tail) & self.equals(end, frame.end)
+                are_like &= end - tail >= len(frame.tail)
+            begin += len(frame.head)
+            for offset, byte in frame.excluded:
+                are_like &= self.bytes[begin + offset] != byte
+            contents[left], self.fits[left] = begin, are_like
+            left = left[1:][~are_like[1:]]
+        self.edges[0] = contents
 
     def _check_frames(self) -> None:
         """Drop lines with a gap of a wrong width, so that all fields of the remaining lines are inside their line."""
@@ -157,16 +193,24 @@ class ColumnReader:
                 self._read_number(field.kind, field.name, at + width, width)
             at = at + (field.width or width)
 
-    def equals(self, at: Numbers, text: bytes) -> Flags:
-        """Return for each offset whether this text begins there."""
+    def equals(self, at: Numbers, text: bytes, *, has_digits: bool = False) -> Flags:
+        """Return for each offset whether this text begins there. With `has_digits` ANY_DIGIT in it is any digit."""
         if len(text) == 1:
             is_byte: Flags = self.bytes[at] == text[0]
             return is_byte
         found = np.ones(len(at), bool)
         for begin in range(0, len(text), 8):
             part = text[begin : begin + 8]
-            mask = np.uint64((1 << 8 * len(part)) - 1)
-            found &= (self.words[at + begin] & mask) == np.uint64(int.from_bytes(part, "little"))
+            word = self.words[at + begin]
+            if len(part) < 8:
+                word &= np.uint64((1 << 8 * len(part)) - 1)
+            if has_digits and ANY_DIGIT in part:
+                word ^= np.uint64(int.from_bytes(part.replace(b"\0", b"0"), "little"))
+                limits = bytes(0x80 - 10 if byte == ANY_DIGIT else 0x7F for byte in part)
+                word |= word + np.uint64(int.from_bytes(limits, "little"))
+                found &= word & each(0x80) == 0
+            else:
+                found &= word == np.uint64(int.from_bytes(part, "little"))
         return found
 
     def _lacks(self, at: Numbers, width: Numbers, bytes_: bytes) -> None:
@@ -273,7 +317,8 @@ def read(
     window: bytes,
     size: int,
     is_compared: Callable[[bytes], bool],
-    reader: Callable[[ColumnPlan, memoryview], ColumnReader],
+    reader: type[ColumnReader],
+    frame_of: FrameOf | None,
 ) -> Iterator[Columns]:
     """Read the columns of the first `size` bytes of a window, whole lines, in parts. `is_compared` is
     `Routes.compares`.
@@ -281,5 +326,5 @@ def read(
     begin, step, view = 0, size // (size // _PART + 1), memoryview(window)
     while begin < size:
         end = window.find(b"\n", begin + step, size) + 1 or size
-        yield reader(plan, view[begin:end]).columns(is_compared)
+        yield reader(plan, view[begin:end], frame_of).columns(is_compared)
         begin = end

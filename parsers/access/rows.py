@@ -36,6 +36,7 @@ from parsers.access.row_numbers import durations_of, sum_of_sizes
 from parsers.access.shapes import SHAPE, share_route
 from parsers.batch import UNKNOWN, Batch, DroppedValue, Record, Request
 from parsers.dropped import dropped_values
+from parsers.frame import FrameOf
 from parsers.lines import Outcome, by_line, together, whole_lines, without_empty_lines
 from parsers.values.http import failure_of, method_of, status_code_of
 from parsers.values.numbers import SECOND, many_nanoseconds
@@ -87,7 +88,7 @@ class AccessReader(Struct, frozen=True, dict=True):
     def prepare(self) -> None:
         """Load numpy if this format is read by columns."""
         if self._plan is not None:
-            from parsers.access import docker_columns, tally  # noqa: F401
+            from parsers.access import json_columns, tally  # noqa: F401
 
     def parse(self, window: bytes, final: bool, read_other: Callable[[bytes], Outcome]) -> Batch:
         """Parse the whole lines of a window.
@@ -95,20 +96,23 @@ class AccessReader(Struct, frozen=True, dict=True):
         `read_other` reads a line of another format: the server's other lines in the same stream.
         """
         consumed = len(window) if final else window.rfind(b"\n") + 1
-        regular, others = self.parse_columns(window, consumed, in_docker=False)
+        regular, others = self.parse_columns(window, consumed)
         return together(regular, self._parse_rows(others, read_other))
 
-    def parse_columns(self, window: bytes, size: int, *, in_docker: bool) -> tuple[Batch, bytes]:
+    def parse_columns(
+        self, window: bytes, size: int, frame_of: FrameOf | None = None, *, in_json: bool = False
+    ) -> tuple[Batch, bytes]:
         """Parse regular lines by columns, if the first `size` bytes of a window, whole lines, are many.
 
-        Return their batch, and all other lines. With `in_docker` the lines are records of Docker's json-file driver.
+        Return their batch, and all other lines. `frame_of` and `in_json` say how an envelope stores the lines
+        (`Parser.parse_stored`).
         """
         if size < _LARGE or self._plan is None:
             return Batch(), window[:size]
-        from parsers.access import columns, docker_columns, tally
+        from parsers.access import columns, json_columns, tally
 
-        reader = docker_columns.DockerColumnReader if in_docker else columns.ColumnReader
-        parts = list(columns.read(self._plan, window, size, self.routes.compares, reader))
+        reader = json_columns.JsonColumnReader if in_json else columns.ColumnReader
+        parts = list(columns.read(self._plan, window, size, self.routes.compares, reader, frame_of))
         times = [self._parse_time(text) for part in parts for text in part.times]
         if None in times:  # the columns do not know how many lines have this time
             return Batch(), window[:size]

@@ -16,6 +16,7 @@ from typing import Final
 
 from parsers.envelope.envelope import Envelope
 from parsers.envelope.pieces import LinePiece, PhysicalLine
+from parsers.frame import Frame
 
 _ANSI = rb"(?:\x1b\[[0-9;]{0,20}m){0,4}"
 _NAME = rb"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}"
@@ -33,11 +34,14 @@ _PREFIX = re.compile(
     + (rb"(?:" + _ADDED_TIME + rb")?")
 )
 
-#: The usual prefix: that of `docker compose logs` without options.
-_USUAL = re.compile(rb"(" + _NAME + rb") {0,250}\| (?!\x1b)")
+#: The usual prefix, that of `docker compose logs` without options, in front of what is no more of a prefix.
+_USUAL = re.compile(rb"(" + _NAME + rb") {0,250}\| (?!\x1b|.{10}T)")
 #: Matches every line. The groups capture the container and the text behind the prefix of a line that has the usual
 #: prefix and no added time; they are empty for any other line.
 _USUAL_LINE = re.compile(rb"^(" + _NAME + rb"+) {0,250}+\| (?!\x1b|" + _ADDED_TIME + rb")(.*\n)|^.*\n", re.MULTILINE)
+
+#: Bytes of a content that may be more of a prefix: an escape sequence or an added time.
+_MORE_PREFIX: Final = ((0, 0x1B), (10, ord("T")))
 
 #: The stream of all pieces that another service of Dify wrote.
 _OTHER_SERVICE: Final = "other"
@@ -68,7 +72,7 @@ class Compose(Envelope, frozen=True):
     """
 
     def piece(self, line: bytes) -> LinePiece | None:
-        if (usual := _USUAL.match(line)) is not None and line[usual.end() + 10 : usual.end() + 11] != b"T":
+        if (usual := _USUAL.match(line)) is not None:
             return LinePiece(line[usual.end() :], _streams_of(self.parser.services)[usual[1]])
         match = _PREFIX.match(line)
         assert match is not None  # every part is optional
@@ -77,6 +81,12 @@ class Compose(Envelope, frozen=True):
         if line.startswith(b"\0"):
             raise ValueError("NULs in place of the prefix")
         return None if _COMMAND_MESSAGE.match(line) else LinePiece(line[match.end() :])
+
+    def frame(self, line: bytes) -> Frame | None:
+        usual = _USUAL.match(line)
+        if usual is None or _streams_of(self.parser.services)[usual[1]] == _OTHER_SERVICE:
+            return None
+        return Frame(usual[0], excluded=_MORE_PREFIX)
 
     def contents(self, block: bytes) -> tuple[bytes, int] | None:
         found = _USUAL_LINE.findall(block)

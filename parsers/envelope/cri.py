@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from parsers.envelope.envelope import Envelope
 from parsers.envelope.pieces import LinePiece
+from parsers.frame import ANY_DIGIT, Frame
 
 _LINE = re.compile(
     rb"\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) (stdout|stderr) ([PF])(?::[^ ]*)?(?: (.*))?", re.DOTALL
@@ -19,6 +20,10 @@ _WHOLE_LINE = re.compile(
     rb"^\d{4}-\d\d-\d\dT[0-9:.]++(?:Z|[+-]\d\d:\d\d) std(?:out|err) F(?::[^ \n]*+)?(?: |(?=\n))(.*\n)|^.*\n",
     re.MULTILINE,
 )
+
+_ANY_DIGITS = bytes.maketrans(b"0123456789", bytes([ANY_DIGIT]) * 10)
+#: The usual head of a line in one piece.
+_HEAD = re.compile(rb"\d{4}-\d\d-\d\dT[0-9:.]+(?:Z|[+-]\d\d:\d\d) std(?:out|err) F ")
 
 
 def cri_piece(line: bytes) -> LinePiece | None:
@@ -36,6 +41,10 @@ class Cri(Envelope, frozen=True):
         if (piece := cri_piece(line)) is None:
             raise ValueError("not a CRI line")
         return piece
+
+    def frame(self, line: bytes) -> Frame | None:
+        head = _HEAD.match(line)
+        return head and Frame(head[0].translate(_ANY_DIGITS))
 
     def contents(self, block: bytes) -> tuple[bytes, int] | None:
         found = _WHOLE_LINE.findall(block)

@@ -7,9 +7,9 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta, Struct
 
-from parsers.batch import Batch
 from parsers.envelope.envelope import Envelope
 from parsers.envelope.pieces import LinePiece
+from parsers.frame import Frame
 from parsers.values import json as lenient_json
 
 #: Docker splits a line every 16 KiB (moby daemon/logger/copier.go). Bytes that are not UTF-8 become longer in JSON, so
@@ -28,7 +28,7 @@ class _WholeLine(Struct, frozen=True, gc=False):
     log: Annotated[str, Meta(min_length=1)]
 
 
-_USUAL_RECORD = re.compile(rb'{"log":".*\\n","stream":"std(?:out|err)","time":"[^"\n]*"}\n')
+_USUAL_RECORD = re.compile(rb'({"log":").*(\\n","stream":"std(?:out|err)","time":")[^"]*("})')
 _HEADS = (b'{"log":', b'{"stream":', b'{"time":')
 _decode = lenient_json.decoder(_DockerLine)
 _decode_whole = msgspec.json.Decoder(_WholeLine).decode
@@ -57,6 +57,7 @@ class Docker(Envelope, frozen=True):
     """The lines of a container as Docker's json-file driver stores them."""
 
     joined: ClassVar[bool] = True
+    in_json: ClassVar[bool] = True
 
     def matched_length(self, line: bytes) -> int:
         return Envelope.matched_length(self, line) or (
@@ -66,9 +67,10 @@ class Docker(Envelope, frozen=True):
     def piece(self, line: bytes) -> LinePiece | None:
         return docker_piece(line)
 
-    def parse_stored(self, block: bytes) -> tuple[Batch, bytes]:
+    def frame(self, line: bytes) -> Frame | None:
         # Docker's options `labels`, `env` and `tag` add a member to each record. Such a log is unwrapped.
-        return self.parser.parse_docker(block) if _USUAL_RECORD.match(block) else (Batch(), block)
+        record = _USUAL_RECORD.fullmatch(line)
+        return record and Frame(record[1], record[2], record[3])
 
     def contents(self, block: bytes) -> tuple[bytes, int] | None:
         try:

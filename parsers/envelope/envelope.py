@@ -13,6 +13,7 @@ from msgspec import structs
 from parsers.advice import Advice
 from parsers.batch import Batch
 from parsers.envelope.pieces import ConsumedLines, LinePiece, PhysicalLine, WindowLimits, join, single_line_records
+from parsers.frame import Frame
 from parsers.lines import EXAMPLE_LENGTH, before_too_long, together
 from parsers.parser import Parser
 
@@ -21,6 +22,9 @@ class Envelope(Parser, frozen=True):
     """Joins the pieces of each stream and passes whole lines to the inner `parser`."""
 
     parser: Parser
+
+    #: Whether contents are escaped as in JSON.
+    in_json: ClassVar[bool] = False
 
     guesses: ClassVar[tuple[dict[str, Any], ...]] = ()
 
@@ -38,9 +42,9 @@ class Envelope(Parser, frozen=True):
         """
         return None
 
-    def parse_stored(self, block: bytes) -> tuple[Batch, bytes]:
-        """Parse those whole lines that the inner parser reads as they are stored. Return their batch and the others."""
-        return Batch(), block
+    def frame(self, line: bytes) -> Frame | None:
+        """Return what is stored around the content of a line in the usual form, None for any other line."""
+        return None
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
         """Parse records of any length. Nothing behind the first unfinished record is consumed."""
@@ -79,7 +83,7 @@ class Envelope(Parser, frozen=True):
 
     def _parse(self, window: bytes, limits: WindowLimits) -> Batch:
         whole = len(window) if limits.final else window.rfind(b"\n") + 1
-        batch = self._parse_block(window[:whole], limits)
+        batch = self._parse_block(window, whole, limits)
         if batch is not None:
             return batch
         physical = window[:whole].split(b"\n")
@@ -98,12 +102,15 @@ class Envelope(Parser, frozen=True):
         consumed = whole if consumed_lines.cut == len(physical) else _size(physical[: consumed_lines.cut])
         return _counted(inner, physical, lines, consumed_lines, consumed)
 
-    def _parse_block(self, block: bytes, limits: WindowLimits) -> Batch | None:
-        """Parse whole lines that are all in the usual form; None if they are not."""
-        has_too_long = limits.line_length is not None and before_too_long(block, limits.line_length) < len(block)
-        if limits.skip or has_too_long or b"\0" in block or not block.endswith(b"\n"):
+    def _parse_block(self, window: bytes, size: int, limits: WindowLimits) -> Batch | None:
+        """Parse the first `size` bytes, whole lines, if they are all in the usual form; None if they are not."""
+        has_too_long = limits.line_length is not None and before_too_long(window, limits.line_length) < size
+        if limits.skip or has_too_long or window.find(b"\0", 0, size) >= 0 or window[size - 1 : size] != b"\n":
             return None
-        stored, rest = self.parse_stored(block)
+        if self.frame(window[: window.index(b"\n")]) is not None:
+            stored, rest = self.parser.parse_stored(window, size, self.frame, in_json=self.in_json)
+        else:
+            stored, rest = Batch(), window[:size]
         contents = self.contents(rest)
         if contents is None:
             return None

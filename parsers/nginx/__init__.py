@@ -13,6 +13,7 @@ from parsers.access.routes import table
 from parsers.access.rows import AccessReader
 from parsers.advice import Advice
 from parsers.batch import Batch
+from parsers.frame import FrameOf
 from parsers.lines import Outcome, by_line
 from parsers.nginx import advice, error, log_format
 from parsers.parser import Parser
@@ -94,10 +95,10 @@ class Nginx(Parser, frozen=True):
             return by_line(window, final, self._error)
         return self._access.parse(window, final, self._error)
 
-    def parse_docker(self, block: bytes) -> tuple[Batch, bytes]:
-        return (
-            (Batch(), block) if self._access is None else self._access.parse_columns(block, len(block), in_docker=True)
-        )
+    def parse_stored(self, window: bytes, size: int, frame_of: FrameOf, *, in_json: bool) -> tuple[Batch, bytes]:
+        if self._access is None:
+            return Batch(), window[:size]
+        return self._access.parse_columns(window, size, frame_of, in_json=in_json)
 
     def prepare(self) -> None:
         if self._access is not None:

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -9,8 +11,8 @@ from hypothesis import strategies as st
 
 from parsers.access import columns, heads, words
 from parsers.access import rows as access
-from parsers.batch import Batch
-from parsers.envelope import Docker
+from parsers.envelope import Compose, Cri, Docker, Envelope
+from parsers.frame import Frame
 from parsers.nginx import Nginx
 from parsers.nginx.log_format import COMBINED, DIFY, TIMED
 from parsers.values.times import common_log
@@ -40,8 +42,8 @@ SECONDS = [
     "0:123",
 ]
 USUAL = {
-    "remote_addr": ["192.0.2.1", "2001:db8::1", "1", "", "a b", "x" * 60, "a-", "\r1", "é"],
-    "host": ["dify.example", "a|b", "", "x" * 49, "a b c d e f g h"],
+    "remote_addr": ["192.0.2.1", "2026-11-24T09:04:19Z", "2001:db8::1", "1", "", "a b", "x" * 60, "a-", "\r1", "é"],
+    "host": ["dify.example", "2026-11-24T09:04:19Z ", "\x1b[0m", "a|b", "", "x" * 49, "a b c d e f g h"],
     "remote_user": ["-", "", "user", "a b", "- [24/Nov/2026:09:04:19 +0000]"],
     "time_local": ["24/Nov/2026:09:04:19 +0000", "24/Nov/2026:09:04:20 +0000", "24/Nov/2026:01:00:00 +0000", "31/Foo/2026:99:99:99 +0000", "24/Nov/2026 09:04:19 +0000", ""],
     "status": ["200", "404", "599", "999", "000", "20", "2000", "2.0", "abc", "", "-"],
@@ -113,14 +115,20 @@ def test_columns_and_rows_give_the_same_result(format: str, data: st.DataObject)
     assert (found.consumed, found.lines) == (rows.consumed, rows.lines)
 
 
-class UnwrappedDocker(Docker, frozen=True):
-    """Docker's records, of which each is unwrapped by itself."""
+def one_by_one(envelope: type[Envelope]) -> type[Envelope]:
+    """Return the envelope with each line unwrapped by itself."""
 
-    def parse_stored(self, block: bytes) -> tuple[Batch, bytes]:
-        return Batch(), block
+    class Plain(envelope, frozen=True):  # type: ignore[misc, valid-type]
+        def frame(self, line: bytes) -> Frame | None:
+            return None
 
-    def contents(self, block: bytes) -> tuple[bytes, int] | None:
-        return None
+        def contents(self, block: bytes) -> tuple[bytes, int] | None:
+            return None
+
+    return Plain
+
+
+PLAIN = {envelope: one_by_one(envelope) for envelope in (Docker, Cri, Compose)}
 
 
 #: Texts that a record gets in place of one of its own, or in addition: they make it invalid, or change its line.
@@ -138,16 +146,43 @@ def record(line: bytes, end: str = "\n", stream: str = "stdout", time: str = "20
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e").encode()
 
 
+def cri(line: bytes, time: str = "2026-11-24T09:04:19.123456789Z", stream: str = "stdout", tag: str = "F") -> bytes:
+    """Wrap a line as container runtimes do for Kubernetes."""
+    return f"{time} {stream} {tag} ".encode() + line
+
+
+def compose(line: bytes, prefix: str = "nginx-1  | ") -> bytes:
+    """Wrap a line as `docker compose logs` prints it."""
+    return prefix.encode() + line
+
+
+WRAPS: dict[type[Envelope], Callable[[bytes], bytes]] = {Docker: record, Cri: cri, Compose: compose}
+
+#: What a head may be: usual ones, and those that the usual way reads or refuses.
+TIMES = [
+    "2026-11-24T09:04:19.123456789Z",
+    "2026-11-24T09:04:19.1Z",
+    "2026-11-24T09:04:19Z",
+    "2026-11-24T09:04:19.123456789+00:00",
+    "",
+    "x" * 200,
+]
+TAGS = ["F"] * 9 + ["P", "F:x", "f", "F ", ""]
+PREFIXES = ["nginx-1  | ", "nginx-12 | ", "web-1 | ", "redis-1  | ", "nginx-1  |", "nginx-1  | \x1b[0m", "\x1b[36mnginx-1  | \x1b[0m", "nginx-1  | 2026-11-24T09:04:19Z ", ""]  # fmt: skip
+
+
 @st.composite
-def records(draw: st.DrawFn, format: str) -> bytes:
-    """Return a line as Docker stores it, or a broken record."""
-    times = ["2026-11-24T09:04:19.123456789Z", "2026-11-24T09:04:19.1Z", "2026-11-24T09:04:19Z", "", "x" * 200]
-    text = record(
-        draw(lines(format)) + draw(st.sampled_from([b"", b"", b"", b"?a=1&b=<2>", b"\\"])),
-        draw(st.sampled_from(["\n"] * 9 + ["", "\r\n", "\n\n"])),
-        draw(st.sampled_from(["stdout", "stdout", "stderr", "", "other"])),
-        draw(st.sampled_from(times[:1] * 9 + times)),
-    )
+def records(draw: st.DrawFn, envelope: type[Envelope], format: str) -> bytes:
+    """Return a line as an envelope stores it, or a broken record."""
+    line = draw(lines(format)) + draw(st.sampled_from([b"", b"", b"", b"?a=1&b=<2>", b"\\", b"\r"]))
+    stream = draw(st.sampled_from(["stdout", "stdout", "stderr", "", "other"]))
+    time = draw(st.sampled_from(TIMES[:1] * 9 + TIMES))
+    if envelope is Docker:
+        text = record(line, draw(st.sampled_from(["\n"] * 9 + ["", "\r\n", "\n\n"])), stream, time)
+    elif envelope is Cri:
+        text = cri(line, time, stream, draw(st.sampled_from(TAGS)))
+    else:
+        text = compose(line, draw(st.sampled_from(PREFIXES[:1] * 9 + PREFIXES)))
     if draw(st.integers(0, 3)):
         return text
     begin = draw(
@@ -157,51 +192,50 @@ def records(draw: st.DrawFn, format: str) -> bytes:
     return text[:begin] + draw(st.sampled_from(SPLINTERS)) + text[begin + draw(st.integers(0, 2)) :]
 
 
+@pytest.mark.parametrize("envelope", WRAPS)
 @pytest.mark.parametrize("format", FORMATS[1::2])
 @given(data=st.data())
-def test_records_of_docker_read_by_columns_give_the_result_of_unwrapped_ones(format: str, data: st.DataObject) -> None:
+def test_lines_read_where_they_are_stored_give_the_result_of_unwrapped_ones(
+    format: str, envelope: type[Envelope], data: st.DataObject
+) -> None:
     parser = PARSERS[format]
-    log = b"\n".join(data.draw(st.lists(records(format), max_size=12))) + data.draw(st.sampled_from([b"", b"\n"]))
-    unwrapped = UnwrappedDocker(parser=parser).parse(log, final=True)
+    stored = data.draw(st.lists(records(envelope, format), max_size=12))
+    log = b"\n".join(stored) + data.draw(st.sampled_from([b"", b"\n"]))
+    unwrapped = PLAIN[envelope](parser=parser).parse(log, final=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(access, "_LARGE", 1)
         patch.setattr(columns, "_PART", data.draw(st.sampled_from([1, 500, 1 << 20])))
+        patch.setattr(columns, "_MOST_FRAMES", data.draw(st.sampled_from([1, 16])))
         patch.setattr(words, "_SEARCHED", data.draw(st.sampled_from([7, 1 << 18])))
-        found = Docker(parser=parser).parse(log, final=True)
+        found = envelope(parser=parser).parse(log, final=True)
     assert summed([found]) == summed([unwrapped])
     assert found.examples == unwrapped.examples
 
 
 #: Where a splinter gets into a record: in its head, line, tail and end.
-PLACES = [
-    b'"log',
-    b':"',
-    b"192",
-    b"/info",
-    b"?a",
-    b"curl",
-    rb"-\"\n",
-    b'","stream',
-    b"out",
-    b"time",
-    b"09:04:19.1",
-    b'"}',
-    b"}",
-]
+PLACES = {
+    Docker: [b'"log', b':"', b"192", b"/info", b"?a", b"curl", rb"-\"\n", b'","stream', b"out", b"time", b"09:04:19.1", b'"}', b"}"],
+    Cri: [b"2026", b"6-11", b"T09", b"89Z", b"Z std", b"out", b"F ", b" 192", b"/info", b"?a", b"curl"],
+    Compose: [b"nginx", b"-1", b"  | ", b"| ", b" 192", b"/info", b"?a", b"curl"],
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_a_splinter_in_a_record_is_not_overlooked(place: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("envelope", "place"), [(envelope, place) for envelope, places in PLACES.items() for place in places]
+)
+def test_a_splinter_in_a_record_is_not_overlooked(
+    envelope: type[Envelope], place: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also not if another record has a quote too many, which a quote that is missing here would make up for."""
     monkeypatch.setattr(access, "_LARGE", 1)
-    line = b'192.0.2.1 - - [24/Nov/2026:09:04:19 +0000] "GET /v1/info?a=b HTTP/1.1" 200 7 "-" "curl" "-"'
-    usual = record(line)
+    wrap = WRAPS[envelope]
+    usual = wrap(b'192.0.2.1 - - [24/Nov/2026:09:04:19 +0000] "GET /v1/info?a=b HTTP/1.1" 200 7 "-" "curl" "-"')
     other = usual.replace(b"curl", b'cu"rl')
     for splinter in SPLINTERS:
         for begin in (usual.index(place), usual.index(place) + len(place)):
             odd = usual[:begin] + splinter + usual[begin + 1 :]
-            log = b"\n".join([usual, odd, other, b""] if begin % 2 else [usual, odd, record(b"notice"), b""])
-            found, unwrapped = (kind(parser=PARSERS[DIFY]).parse(log) for kind in (Docker, UnwrappedDocker))
+            log = b"\n".join([usual, odd, other, b""] if begin % 2 else [usual, odd, wrap(b"notice"), b""])
+            found, unwrapped = (kind(parser=PARSERS[DIFY]).parse(log) for kind in (envelope, PLAIN[envelope]))
             assert (summed([found]), found.examples) == (summed([unwrapped]), unwrapped.examples), odd
 
 
@@ -220,7 +254,7 @@ def test_escapes_that_columns_do_not_know_are_left_to_the_usual_way(
     text = usual[8 : usual.index(rb"\n")]
     extra = usual.replace(b"curl", b'cu"rl')
     log = b"\n".join([usual, usual.replace(text, odd), extra if rb"\t" in odd else usual, b""])
-    found, unwrapped = (kind(parser=Nginx(format=format)).parse(log) for kind in (Docker, UnwrappedDocker))
+    found, unwrapped = (kind(parser=Nginx(format=format)).parse(log) for kind in (Docker, PLAIN[Docker]))
     assert (summed([found]), found.examples) == (summed([unwrapped]), unwrapped.examples)
 
 
@@ -230,18 +264,62 @@ def test_a_record_without_the_beginning_of_its_time_is_not_valid(time: str, monk
     monkeypatch.setattr(access, "_LARGE", 1)
     usual = record(b'192.0.2.1 - - [24/Nov/2026:09:04:19 +0000] "GET / HTTP/1.1" 200 7 "-" "curl" "-"', time=time)
     log = b"\n".join([usual.replace(b'"' + time.encode() + b'"}', b'"}'), usual.replace(b"curl", b'cu"rl'), b""])
-    found, unwrapped = (kind(parser=PARSERS[DIFY]).parse(log) for kind in (Docker, UnwrappedDocker))
+    found, unwrapped = (kind(parser=PARSERS[DIFY]).parse(log) for kind in (Docker, PLAIN[Docker]))
     assert (summed([found]), found.unparsed) == (summed([unwrapped]), {"envelope": 2})
 
 
-@pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_regular_records_of_docker_are_read_as_they_are_stored(stream: str) -> None:
-    """Also those with characters that Docker escapes, and with any number of digits in its time."""
+@pytest.mark.parametrize("envelope", WRAPS)
+@pytest.mark.parametrize("address", [b"2026-11-24T09:04:19Z", b"\x1b[0m", b"\r1", b"nginx-1  | 1"])
+def test_a_content_that_the_usual_way_changes_is_not_read_where_it_is_stored(
+    envelope: type[Envelope], address: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For example, `docker compose logs --timestamps` adds a time behind the usual prefix."""
+    monkeypatch.setattr(access, "_LARGE", 1)
+    line = b'%s - - [24/Nov/2026:09:04:19 +0000] "GET / HTTP/1.1" 200 7 "-" "curl" "-"'
+    log = b"".join([WRAPS[envelope](line % each) + b"\n" for each in (b"192.0.2.1", address)])
+    found, unwrapped = (kind(parser=PARSERS[DIFY]).parse(log) for kind in (envelope, PLAIN[envelope]))
+    assert (summed([found]), found.examples) == (summed([unwrapped]), unwrapped.examples)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        partial(compose, prefix="x" * 250 + " " * 250 + "| "),
+        partial(cri, time="2026-11-24T09:04:19." + "1" * 900 + "Z"),
+    ],
+)
+def test_a_long_head_is_compared_with_no_byte_behind_the_block(
+    wrap: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "_LARGE", 1)
+    line = b'192.0.2.1 - - [24/Nov/2026:09:04:19 +0000] "GET / HTTP/1.1" 200 7 "-" "curl" "-"\n'
+    usual = compose if wrap.func is compose else cri  # type: ignore[attr-defined]
+    found = {compose: Compose, cri: Cri}[usual](parser=PARSERS[DIFY]).parse(wrap(line) + usual(line))
+    assert (found.lines, found.unparsed) == (2, {})
+
+
+FRACTIONS = [".123456789"[:digits] for digits in (10, 9, 2, 0)]
+
+
+@pytest.mark.parametrize(
+    ("envelope", "wraps"),
+    [
+        (Docker, [partial(record, stream=stream, time=f"2026-11-24T09:04:19{fraction}Z") for stream in ("stdout", "stderr") for fraction in FRACTIONS]),
+        (Cri, [partial(cri, stream=stream, time=f"2026-11-24T09:04:1{n}{fraction}Z") for stream in ("stdout", "stderr") for n, fraction in enumerate(FRACTIONS)]),
+        (Cri, [partial(cri, time=f"2026-11-2{n}T09:04:19.123456789+01:00") for n in range(8)]),
+        (Compose, [partial(compose, prefix=prefix) for prefix in ("nginx-1  | ", "nginx-12 | ", "shop-1   | ", "proxy-1  | ") * 2]),
+    ],
+)  # fmt: skip
+def test_regular_lines_are_read_where_they_are_stored(
+    envelope: type[Envelope], wraps: Sequence[Callable[[bytes], bytes]]
+) -> None:
+    """Also those with characters that Docker escapes, with any number of digits in a time, and of several containers."""
     line = b'192.0.2.1 - - [24/Nov/2026:09:04:19 +0000] "GET /v1/info?a=1&b=2 HTTP/1.1" 200 7 "-" "<a&b>" "-"'
-    times = [f"2026-11-24T09:04:19{'.123456789'[:digits]}Z" for digits in (10, 9, 2, 0)]
-    log = b"".join([record(line, stream=stream, time=time) + b"\n" for time in times]) * 2_000
-    batch, rest = PARSERS[DIFY].parse_docker(log + record(b"notice") + b"\n")
-    assert (batch.lines, batch.consumed, rest) == (8_000, len(log), record(b"notice") + b"\n")
+    log = b"".join([wrap(line) + b"\n" for wrap in wraps]) * 1_000
+    window, parser = log + (notice := wraps[0](b"notice") + b"\n"), PARSERS[DIFY]
+    frame = envelope(parser=parser).frame
+    batch, rest = parser.parse_stored(window + b"unfinished", len(window), frame, in_json=envelope.in_json)
+    assert (batch.lines, batch.consumed, rest) == (8_000, len(log), notice)
 
 
 def test_the_oldest_and_the_newest_time_of_a_date_are_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-r"""Read access lines by columns inside Docker's records, as they are stored.
+r"""Read access lines by columns inside the records of Docker's json-file driver, as they are stored.
 
 In a record, `{"log":"…\n","stream":"stdout","time":"…Z"}`, each quote of the line is `\"`. So the escapes split the
 line as its quotes split the bare line, and nothing has to be unwrapped. A record with any other escape is left to the
@@ -11,11 +11,6 @@ import numpy as np
 from parsers.access.columns import BEFORE, BEHIND, ColumnReader
 from parsers.access.words import Bytes, Flags, Numbers, count_of, offsets_of
 
-_HEAD = b'{"log":"'
-#: The text behind the line up to the time is `_TAIL`, one of the words `_STREAMS`, and `_TIME`.
-_TAIL, _TIME, _END = rb'\n","stream":"st', b'ime":"', b'"}'
-_STREAMS = np.array([int.from_bytes(text, "little") for text in (b'dout","t', b'derr","t')], np.uint64)
-_TAIL_SIZE = len(_TAIL) + 8 + len(_TIME)
 #: The number of quotes of a record that are not part of its line.
 _QUOTES = 12
 
@@ -24,13 +19,13 @@ _HTML = np.array([int.from_bytes(escape, "little") for escape in (rb"\u0026", rb
 _SIX_BYTES = np.uint64((1 << 48) - 1)
 
 
-class DockerColumnReader(ColumnReader):
+class JsonColumnReader(ColumnReader):
     """Reads one block of records. The marks of a line are what is behind a backslash, and control characters.
 
     So a record with another control character than its newline, which is not valid, has too many marks.
     """
 
-    head, escape, tail = len(_HEAD), 1, 2
+    escape, tail = 1, 2
     word_lacks, query_lacks = b"\\", b" "
 
     def _marks(self) -> tuple[Numbers, Bytes]:
@@ -46,18 +41,10 @@ class DockerColumnReader(ColumnReader):
         return are_quotes
 
     def _check_frames(self) -> None:
-        """Drop also records that are not exactly as Docker writes them."""
-        begin, tail, end = self.edges[0], self.edges[-2] - 1, self.edges[-1]
-        self.fits &= self.equals(begin, _HEAD) & self._are_tails(tail)
-        self.fits &= self.equals(end - len(_END), _END) & (end - tail >= _TAIL_SIZE + len(_END))
         super()._check_frames()
         if self._has_other_quotes():
             self.fits[:] = False
             self._drop()
-
-    def _are_tails(self, at: Numbers) -> Flags:
-        is_stream: Flags = np.isin(self.words[at + len(_TAIL)], _STREAMS)
-        return is_stream & self.equals(at, _TAIL) & self.equals(at + len(_TAIL) + 8, _TIME)
 
     def _has_other_quotes(self) -> bool:
         """Return whether one of the lines has a quote without a backslash inside, so that its record is not valid."""
