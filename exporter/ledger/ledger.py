@@ -108,13 +108,7 @@ class Ledger:
     def set_searched_paths(self, source: str, paths: Iterable[str]) -> None:
         """Replace the searched paths of a source."""
         with self._lock:
-            ledger = self._source_ledger(source)
-            ledger.has_searched, searched = True, ledger.searched_paths
-            ledger.searched_until = max(ledger.searched_until, event_time(ledger, None))
-            wanted = dict.fromkeys(paths, True)
-            for path in searched.keys() - wanted.keys():
-                del searched[path]
-            searched.enter({path: True for path in wanted if path not in searched})
+            self._source_ledger(source).set_searched_paths(paths)
 
     def post(self, window: Window, batch: Batch) -> Position:
         """Enter a batch and return the position behind it.
@@ -135,8 +129,7 @@ class Ledger:
             self._series.add(c.TRUNCATIONS, (window.source,), window.events.truncations)
             self._series.add(c.LOST_BYTES, (window.source,), window.events.lost_bytes)
             position = ledger.positions[window.file] = window.after(batch.consumed, batch.skip)
-            if ledger.has_searched:
-                ledger.searched_until = max(ledger.searched_until, event_time(ledger, None), position.modified)
+            ledger.note_search(position.modified)
             for file in window.events.forget:
                 ledger.positions.pop(file, None)
                 ledger.reached.forget(file)

@@ -1,6 +1,6 @@
 """What the records of one source can change, and the time at which they count."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -73,6 +73,20 @@ class SourceLedger(Struct):
         for name, table in self.tables.items():
             table.enter(dict(sorted(stored[name].items(), key=_by_arrival)))
         self.joins.restored()
+
+    def set_searched_paths(self, paths: Iterable[str]) -> None:
+        """Replace the searched paths. This process has searched them now."""
+        wanted = dict.fromkeys(paths, True)
+        for path in self.searched_paths.keys() - wanted.keys():
+            del self.searched_paths[path]
+        self.searched_paths.enter({path: True for path in wanted if path not in self.searched_paths})
+        self.has_searched = True
+        self.note_search()
+
+    def note_search(self, modified: int = 0) -> None:
+        """Move `searched_until` to now, or to the time at which a file was modified, if this process has searched."""
+        if self.has_searched:
+            self.searched_until = max(self.searched_until, event_time(self, None), modified)
 
     def forget_changes(self) -> None:
         """Drop the record of what has changed, which grows with every run, if no state is stored."""

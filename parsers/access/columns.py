@@ -15,15 +15,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from msgspec import Struct
 
+from parsers.access.block import BEFORE, BEHIND, Block
 from parsers.access.heads import Head, grouped
 from parsers.access.plan import SECONDS, STATUS, TEXT, TIME, WORD, ColumnPlan, Field
-from parsers.access.words import Bytes, Flags, Numbers, Words, each, every_word, hold, offsets_of, texts_of
-from parsers.frame import ANY_DIGIT, FrameOf
+from parsers.access.words import Bytes, Flags, Numbers, hold, offsets_of, texts_of
+from parsers.frame import FrameOf
 
 UNKNOWN = -1
-
-#: The number of bytes before a block, and behind it.
-BEFORE, BEHIND = 8, 256
 
 #: The size of a part in bytes. Its columns stay in the second-level cache. A smaller part costs more calls per line.
 _PART = 3 << 19
@@ -59,8 +57,8 @@ class Columns(Struct, frozen=True):
     empty_lines: int
 
 
-class ColumnReader:
-    """Reads one block. A word of eight bytes may begin anywhere, so the block has padding on both sides.
+class ColumnReader(Block):
+    """Reads the columns of one block.
 
     `begins` and `ends` are the offsets of all lines, `lines` the numbers of those with the right number of quotes and
     the right widths, and `edges` the offsets of their beginnings, their quotes and their ends. `fits` says for each of
@@ -75,11 +73,8 @@ class ColumnReader:
     word_lacks, query_lacks = b"", b" \\"
 
     def __init__(self, plan: ColumnPlan, block: memoryview, frame_of: FrameOf | None) -> None:
+        super().__init__(block)
         self.plan = plan
-        end = b"" if block[-1] == _NEWLINE else b"\n"
-        self.data = b"".join((bytes(BEFORE), block, end, bytes(BEHIND)))
-        self.bytes = np.frombuffer(self.data, np.uint8)
-        self.words: Words = every_word(self.data)
         marks, kinds = self._marks()
         last = np.flatnonzero(kinds == _NEWLINE)
         counts = np.diff(last, prepend=-1)
@@ -193,26 +188,6 @@ class ColumnReader:
                 self._read_number(field.kind, field.name, at + width, width)
             at = at + (field.width or width)
 
-    def equals(self, at: Numbers, text: bytes, *, has_digits: bool = False) -> Flags:
-        """Return for each offset whether this text begins there. With `has_digits` ANY_DIGIT in it is any digit."""
-        if len(text) == 1:
-            is_byte: Flags = self.bytes[at] == text[0]
-            return is_byte
-        found = np.ones(len(at), bool)
-        for begin in range(0, len(text), 8):
-            part = text[begin : begin + 8]
-            word = self.words[at + begin]
-            if len(part) < 8:
-                word &= np.uint64((1 << 8 * len(part)) - 1)
-            if has_digits and ANY_DIGIT in part:
-                word ^= np.uint64(int.from_bytes(part.replace(b"\0", b"0"), "little"))
-                limits = bytes(0x80 - 10 if byte == ANY_DIGIT else 0x7F for byte in part)
-                word |= word + np.uint64(int.from_bytes(limits, "little"))
-                found &= word & each(0x80) == 0
-            else:
-                found &= word == np.uint64(int.from_bytes(part, "little"))
-        return found
-
     def _lacks(self, at: Numbers, width: Numbers, bytes_: bytes) -> None:
         """Mark lines whose `width` bytes at `at` contain one of these bytes as not matching the plan."""
         lines = np.flatnonzero(self.fits & (width > 0))
@@ -230,23 +205,7 @@ class ColumnReader:
         self.statuses = number
 
     def _read_number(self, kind: str, name: str, end: Numbers, width: Numbers, *, may_be_unknown: bool = False) -> None:
-        """Read numbers of at most eight decimal digits. With SECONDS one is a dot, with three digits behind it.
-
-        The first digit is the lowest byte of a word. Neighbours are combined: bytes to pairs, pairs to fours, fours to
-        one number.
-        """
-        word = self.words[end - 8] ^ each(0x30)
-        before = np.clip(8 - width, 0, 7).astype(np.uint64) * np.uint64(8)
-        word = word >> before << before
-        least, fits = 1, width <= 8
-        if kind == SECONDS:
-            least = 5
-            fits &= (word >> np.uint64(32)) & np.uint64(0xFF) == ord(".") ^ 0x30
-            word = ((word & np.uint64(0xFFFFFFFF)) << np.uint64(8)) | (word & np.uint64(0xFFFFFF << 40))
-        fits &= (width >= least) & ((word | (word + each(0x80 - 10))) & each(0x80) == 0)
-        for digits, mask in ((1, 0x00FF00FF00FF00FF), (2, 0x0000FFFF0000FFFF), (4, 0xFFFFFFFF)):
-            word = (word * np.uint64(10**digits) + (word >> np.uint64(8 * digits))) & np.uint64(mask)
-        number = word.view(np.int64)
+        number, fits = self.numbers_at(end, width, has_milliseconds=kind == SECONDS)
         if may_be_unknown:
             unknown = (width == 1) & (self.bytes[end - 1] == _DASH)
             number[unknown] = UNKNOWN

@@ -8,7 +8,8 @@ daemon/logger/jsonfilelog/jsonlog/jsonlogbytes.go). A test checks that both ways
 
 import numpy as np
 
-from parsers.access.columns import BEFORE, BEHIND, ColumnReader
+from parsers.access.block import BEFORE, BEHIND
+from parsers.access.columns import ColumnReader
 from parsers.access.words import Bytes, Flags, Numbers, count_of, offsets_of
 
 #: The number of quotes of a record that are not part of its line.

@@ -220,6 +220,7 @@ PLACES = {
 }  # fmt: skip
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("envelope", "place"), [(envelope, place) for envelope, places in PLACES.items() for place in places]
 )

@@ -10,6 +10,8 @@ from benchmarks.options import OPTIONS
 from parsers.batch import Batch, Invocation, NodeRun, Request, Run
 from parsers.parser import registered
 
+pytestmark = pytest.mark.system  # many combinations
+
 LINES = 1000
 
 

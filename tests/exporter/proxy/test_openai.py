@@ -22,6 +22,7 @@ def test_an_odd_value_in_a_response_does_not_empty_it(odd: bytes) -> None:
     assert answer["usage"]["total_tokens"] == 3
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("value", ["{}", "[]", '{"a":[]}', '""', "NaN", '{"role":"user"}'])
 def test_a_request_of_very_many_values_is_refused_before_it_takes_memory(value: str) -> None:
     body = b'{"messages":[%s]}' % ",".join([value] * 300_000).encode()

@@ -97,6 +97,7 @@ def report_of(weeks: tuple[list[Event], list[str]]) -> Reports:
     return report
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(("timezone", "by"), SPANS)
 def test_rows_by_source_are_those_of_the_bookkeeping(
     weeks: tuple[list[Event], list[str]], report_of: Reports, by: str, timezone: str

@@ -88,6 +88,7 @@ def _events_dropped(watch: FolderWatcher, folder: Path, patch: pytest.MonkeyPatc
     patch.setattr(BaseObserver, "dispatch_events", lambda observer, queue: queue.get(block=True))
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("harm", [_observer_stopped, _folder_made_anew, _linked_elsewhere, _events_dropped])
 def test_d44_b28_watchdogs_silences_cost_a_poll_and_no_line(
     harm: Callable[[FolderWatcher, Path, pytest.MonkeyPatch], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

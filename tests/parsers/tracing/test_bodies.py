@@ -323,6 +323,7 @@ def test_a_hostile_body_takes_little_memory(body: bytes) -> None:
     assert peak < 100_000 + 4 * len(body)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     "body",
     [
@@ -349,6 +350,7 @@ def test_a_hostile_json_body_takes_little_memory_and_time(body: bytes) -> None:
     assert time.process_time() - begun < 4
 
 
+@pytest.mark.system
 @pytest.mark.parametrize(
     "piece",
     [b'\\"', b'"",', b"x", b"{},", b"[],", b",1", b"\\ud800"],
