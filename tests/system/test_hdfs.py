@@ -127,13 +127,13 @@ def test_a_cluster_counts_as_this_machine_does(hdfs: Hdfs, archives: Path, tmp_p
 def test_what_cannot_be_read_is_a_sentence(hdfs: Hdfs, tmp_path: Path, path: str, sentence: str) -> None:
     for address in hdfs.addresses(path):
         found = Command(NOBODY, tmp_path, "report", address).ended()
-        assert found == (2, "", f"dify-exporter: {address}: {sentence}")
+        assert found == (2, "", [f"dify-exporter: {address}: {sentence}"])
 
 
 def test_a_name_with_a_hash_is_not_that_of_another_file(hdfs: Hdfs, tmp_path: Path) -> None:
     found = Command(NOBODY, tmp_path, "report", f"{hdfs.native}/odd/*").ended()
     reason = "matches a file whose name no address can hold: /odd/a#1.log"
-    assert found == (2, "", f"dify-exporter: {hdfs.native}/odd/*: {reason}")
+    assert found == (2, "", [f"dify-exporter: {hdfs.native}/odd/*: {reason}"])
 
 
 def test_an_archive_whose_block_is_lost_gives_no_numbers(hdfs: Hdfs, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_an_archive_whose_block_is_lost_gives_no_numbers(hdfs: Hdfs, tmp_path: P
     for block in hdfs.blocks() - before:
         block.unlink()
     for address in hdfs.addresses("lost/a.log"):
-        code, output, sentence = Command(NOBODY, tmp_path, "report", address).ended()
+        code, output, (sentence,) = Command(NOBODY, tmp_path, "report", address).ended()
         assert (code, output) == (2, "")
         assert sentence.startswith(f"dify-exporter: {address}: cannot be read: ")
         assert "\\n" not in sentence
@@ -158,13 +158,13 @@ def test_a_server_that_goes_away_is_a_sentence(hdfs: Hdfs, tmp_path: Path) -> No
         pass
     hdfs.process.send(signal.SIGKILL)
     for address, command in zip(addresses, running, strict=True):
-        code, output, sentence = command.ended()
+        code, output, sentences = command.ended()
         assert (code, output) == (2, "")
-        assert sentence.startswith(f"dify-exporter: {address}: ")
+        assert sentences[-1].startswith(f"dify-exporter: {address}: ")
     for path in ("logs/access.log", "logs/*"):
         addresses = hdfs.addresses(path)
         running = [Command(NOBODY, tmp_path, "report", address) for address in addresses]
         native, web = [command.ended() for command in running]
         reason = "the NameNode cannot be reached: Connection refused (os error 111)"
-        assert native == (2, "", f"dify-exporter: {addresses[0]}: {reason}")
-        assert web == (2, "", f"dify-exporter: {addresses[1]}: the server cannot be reached")
+        assert native == (2, "", [f"dify-exporter: {addresses[0]}: {reason}"])
+        assert web == (2, "", [f"dify-exporter: {addresses[1]}: the server cannot be reached"])
