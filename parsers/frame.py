@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-#: Stands for any digit in the head of a frame. No block with a NUL is read as it is stored.
+#: Stands for any digit in the head of a frame. A block with a NUL byte is always unwrapped first.
 ANY_DIGIT = 0
 
 

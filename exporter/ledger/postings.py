@@ -85,8 +85,10 @@ class Tally:
         )
 
     def post(self, records: Sequence[b.Record]) -> tuple[b.Record, ...]:
-        """Add records up. Returns those that are not added: records whose order matters, and those of a type of which
-        most have an app of their own, because the sums would be larger than the records.
+        """Add records up. Returns the records that are not added.
+
+        These are records whose order matters. If most records of a type have different apps, they are not added
+        either, because the sums would be larger than the records.
         """
         kept = list[b.Record]()
         records, diverse = _split(records)
@@ -119,7 +121,7 @@ class Tally:
 
 
 def _split(records: Sequence[b.Record]) -> tuple[Sequence[b.Record], Sequence[b.Record]]:
-    """Separate the records of the types of which most have an app of their own. Returns the others first."""
+    """Return two parts: the records to add up, and those of the types whose records mostly have different apps."""
     of_apps: dict[type, list[Any]] = {kind: [] for kind in _OF_APPS}
     for record in records:
         if type(record) in of_apps:

@@ -16,9 +16,9 @@ _MOST_WAITING = 1 << 16
 class SourceBooks:
     """The books of one source, for the functions that fold records. Without a history it takes nothing.
 
-    Numbers wait in sums until the books are needed, another book begins, or many of them wait: many records and many
-    windows have equal labels. `record_time` is the time in nanoseconds of records that belong to another time than the
-    lines being read, else None.
+    Numbers wait in sums, because many records and many windows have equal labels. They are entered when the books are
+    needed, when another book begins, or when too many of them wait. `record_time` is the time in nanoseconds of records
+    that belong to another time than the lines being read, else None.
     """
 
     record_time: int | None = None

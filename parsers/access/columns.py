@@ -33,7 +33,7 @@ _WIDEST = BEHIND // 2
 #: of a line of CRI has up to nine digits of a second: nine of ten lines have nine, nine of a hundred have eight.
 _MOST_FRAMES, _WORTH = 16, 256
 
-_QUOTE, _NEWLINE, _RETURN, _BLANK, _QUESTION, _DASH, _BACKSLASH = b'"\n\r ?-\\'
+_QUOTE, _NEWLINE, _RETURN, _BLANK, _QUESTION, _DASH = b'"\n\r ?-'
 _VERSIONS = [int.from_bytes(b"HTTP/" + version, "little") for version in (b"1.1", b"1.0", b"2.0", b"3.0")]
 
 #: A $time_local whose time of day exists. Within one date and zone, such texts sort like their times.

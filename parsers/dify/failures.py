@@ -17,7 +17,7 @@ from parsers.values.patterns import lazy
 
 #: From api/core/plugin/impl/base.py (`reponse` in Dify 1.7.2 to 1.9). The daemon's answer follows, with the plugin's
 #: error inside.
-_PLUGIN_ERROR = re.compile(rb"Error in stream res?ponse for plugin ")
+_PLUGIN_ERROR = lazy(rb"Error in stream res?ponse for plugin ")
 
 #: Records that do not count, each with the record before it that does.
 _REPEATS = (
@@ -41,7 +41,7 @@ _OF_EXCEPTIONS = frozenset(
     (b"tool_engine.py", b"retrieval_service.py", b"knowledge_index_node.py", b"base_app_generate_response_converter.py")
 )
 #: A plugin's error of Dify up to 1.7.1, where base.py does not log it. Later versions begin it with `req_id: `.
-_UNLOGGED_PLUGIN_ERROR = re.compile(rb"Plugin\w{1,48}Error: ")
+_UNLOGGED_PLUGIN_ERROR = lazy(rb"Plugin\w{1,48}Error: ")
 _OF_APPS = b"base_app_generate_response_converter.py"
 #: Such a message where the exception is a plugin's error, which base.py has logged before: its own text
 #: (api/core/plugin/impl/exc.py), or the text that the plugin SDK gives to a model's error.
@@ -64,7 +64,7 @@ _NODE_RAISED = (
     rb"|Worker failed while executing node |Container handler failed to start node "
     rb"|Failed to invoke parameter extractor model|Failed to extract text from DOCX"
 )
-_RAISED_IN_NODE = re.compile(_NODE_RAISED)
+_RAISED_IN_NODE = lazy(_NODE_RAISED)
 
 #: The kind by the beginning of the message, tried in this order.
 _KINDS = tuple(
@@ -84,12 +84,12 @@ _KINDS = tuple(
 
 #: The files of up to Dify 1.8 that log the failure of a node by its title, which is free text.
 _OF_TITLES = frozenset((b"graph_engine.py", b"workflow_engine_manager.py"))
-_TITLED_NODE = re.compile(rb"Node .{0,512} run failed(?:: |\Z)", re.DOTALL)
+_TITLED_NODE = lazy(rb"Node .{0,512} run failed(?:: |\Z)", re.DOTALL)
 
 #: What the files of api/tasks and api/schedule log about a failed task, although Celery then logs `succeeded`. A task
 #: that raises the exception again is counted by Celery's own record.
-_TASK_FILE = re.compile(rb"\w{1,64}_tasks?\.py")
-_FAILED_TASK = re.compile(
+_TASK_FILE = lazy(rb"\w{1,64}_tasks?\.py")
+_FAILED_TASK = lazy(
     rb"(?:add document|create segment|enable segments?) to index failed"
     rb"|(?:delete segment|remove (?:document|segment)) from index failed"
     rb"|Build index for (?:annotation|batch import annotations) failed"

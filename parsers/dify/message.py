@@ -47,7 +47,7 @@ _CUT_ACCESS = lazy(rb"(\S++) /")
 
 #: `ADDRESS - - [TIME] "REQUEST LINE" STATUS BYTES SECONDS`, written at the end of the response (gevent/pywsgi.py,
 #: format_request). A client can write a quote into the request line, so the line is read from its end.
-_SERVED = re.compile(rb'\S{1,128} - - \[[0-9 :-]{19}\] "(.*)" (\d{3}) (\d{1,18}|-) (\d{1,9}\.\d{6}|-)', re.DOTALL)
+_SERVED = lazy(rb'\S{1,128} - - \[[0-9 :-]{19}\] "(.*)" (\d{3}) (\d{1,18}|-) (\d{1,9}\.\d{6}|-)', re.DOTALL)
 
 #: From httpx/_client.py: the path and the status code.
 _HTTPX = lazy(rb'HTTP Request: [A-Z]+ https?://[^/\s"]*(/[^\s"]*) "HTTP/[0-9.]+ (\d{3})\b.*"')
@@ -69,7 +69,7 @@ _TASK_STATUS = {
     b"retry:": "retried", b"ignored": "ignored", b"rejected": "rejected", b"reject": "rejected",
 }  # fmt: skip
 #: A task that was killed at its time limit. No record of trace.py follows (celery/worker/request.py).
-_TASK_KILLED = re.compile(rb"Hard time limit \([^()\s]{1,32}\) exceeded for ([\w.]{1,512})\[[^\]\s]{1,256}\]\s*")
+_TASK_KILLED = lazy(rb"Hard time limit \([^()\s]{1,32}\) exceeded for ([\w.]{1,512})\[[^\]\s]{1,256}\]\s*")
 #: From celery/app/trace.py (LOG_RECEIVED), written by celery/worker/strategy.py.
 _TASK_RECEIVED = lazy(rb"Task ([\w.]{1,512})\[[^\]\s]{1,256}\] received\s*")
 _TASK_NAME = lazy(r"[\w.]{1,128}")

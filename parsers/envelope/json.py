@@ -30,8 +30,6 @@ _FRONT = re.compile(rb"[^\s{}]{1,64}\t[^\s{}]{1,255}\t(?={)|[^\s{}]{1,255}: \[\d
 #: The number of streams that can be distinguished. It bounds the size of `Batch.skip`.
 _STREAMS = 64
 
-_TEXTS = ("log", "message", "MESSAGE", "line")
-
 
 class _ShippedLine(Struct, frozen=True, gc=False):
     """The members that may contain the line, and those that show whether it is a piece and its container."""

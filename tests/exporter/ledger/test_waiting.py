@@ -1,6 +1,5 @@
 """A flood of distinct labels is counted as before and costs no more work than known labels."""
 
-import sys
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +17,7 @@ from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits, Series
 from parsers import batch as b
 from parsers.dify import Dify
+from tests.work import calls_of
 
 NOW = 1_790_000_000.0
 AT = 1_789_999_000_000_000_000
@@ -139,18 +139,7 @@ def telemetry(name: str, number: int) -> bytes:
 
 def calls_per_line(ledger: Ledger, lines: list[bytes]) -> float:
     """The calls of Python functions to parse and enter these lines."""
-    calls = 0
-
-    def count(_: object, event: str, __: object) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    sys.setprofile(count)
-    try:
-        ledger.enter("s", Dify().parse(b"".join(lines)))
-    finally:
-        sys.setprofile(None)
-    return calls / len(lines)
+    return calls_of(lambda: ledger.enter("s", Dify().parse(b"".join(lines)))) / len(lines)
 
 
 @pytest.mark.parametrize(("name", "most"), [("node", 7), ("message", 12)])

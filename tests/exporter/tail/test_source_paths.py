@@ -53,6 +53,14 @@ def test_d41_what_appears_and_is_rotated_while_down_is_read(
     assert reader.wait(8) == []
 
 
+def _was_down(reader: Reader, seconds: int = 3) -> Reader:
+    """Let a reader read for some seconds and stop it, as if it had been down for three seconds then."""
+    reader.wait(seconds)
+    reader.stop()
+    reader.ledger.searched -= 3 * SECOND
+    return reader
+
+
 def _rotates(log: Path, to: str) -> None:
     append(log, f"{to}\n")
     log.rename(log.with_name(to))
@@ -86,10 +94,7 @@ def test_what_appears_in_a_glob_and_is_rotated_while_down_is_read(
         append(tmp_path / name, text)
     if is_quiet:  # nothing was posted for an hour before the files beside it were written
         age(tmp_path / "b.log", 3600)
-    reader = Reader(tmp_path / "*.log", start_at="end")
-    reader.wait(8)
-    reader.stop()
-    reader.ledger.searched -= 3 * SECOND  # the exporter was down for some seconds before
+    reader = _was_down(Reader(tmp_path / "*.log", start_at="end"), seconds=8)
     for name in ("a.log.7", "a.log-20261129"):
         age(tmp_path / name, 10)
     for name in names:
@@ -108,10 +113,7 @@ def test_a_log_that_may_be_a_rotated_file_of_a_new_one_is_read_once(tmp_path: Pa
     append(tmp_path / "b.log", "b\n")
     if is_known:
         append(tmp_path / "a-1.log", "known\n")
-    reader = Reader(tmp_path / "*.log")
-    reader.wait(3)
-    reader.stop()
-    reader.ledger.searched -= 3 * SECOND
+    reader = _was_down(Reader(tmp_path / "*.log"))
     append(tmp_path / "a-1.log", "one\n")
     append(tmp_path / "a.log", "two\n")
     reader.start()
@@ -139,10 +141,7 @@ def test_a_log_of_a_glob_that_was_read_and_is_gone_is_not_read_again_when_its_na
 
 def test_a_crash_in_the_first_pass_does_not_hide_what_was_rotated_before_it(tmp_path: Path) -> None:
     append(tmp_path / "b.log", "b\n")
-    reader = Reader(tmp_path / "*.log")
-    reader.wait(3)
-    reader.stop()
-    reader.ledger.searched -= 3 * SECOND
+    reader = _was_down(Reader(tmp_path / "*.log"))
     _rotates(tmp_path / "a.log", "a.log.1")
     append(tmp_path / "a.log", "new\n")
     append(tmp_path / "b.log", "more\n")
