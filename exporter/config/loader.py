@@ -25,7 +25,7 @@ from exporter.messages import unknown
 from exporter.process.special_files import is_stream, refuse_special
 from exporter.tail.source_config import SourceConfig
 from parsers.envelope import ENVELOPES
-from parsers.parser import registered
+from parsers.parser import construction_fault, registered
 from parsers.values.numbers import MAX_SECONDS, SECOND
 
 S = TypeVar("S", bound=Struct)
@@ -91,7 +91,11 @@ def convert_source(
     for key in (key for key in table if key not in common | parser_keys):
         problems.add(where, unknown("key", key, common | parser_keys))
     options = {k: v for k, v in table.items() if k in parser_keys}
-    parser = convert(options, struct, where, problems, hidden)
+    try:
+        parser = convert(options, struct, where, problems, hidden)
+    except Exception as error:  # a third-party parser may raise anything
+        problems.add(where, construction_fault(error))
+        return None
     if parser is None or keys is None or len(problems.sentences) > found:
         return None
     if keys.envelope != "none":
