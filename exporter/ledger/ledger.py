@@ -189,7 +189,9 @@ class Ledger:
         """The books that are complete and wait for the archive. They do not change any more."""
         with self._lock:
             self._history.enter_waiting()
-            return {**self._history.closed_books(frozenset(self._ledgers))}
+            ledgers, rereads = self._ledgers.items(), self._history.rereads
+            continued = (name for name, each in ledgers if not rereads or each.positions or each.searched_paths)
+            return {**self._history.closed_books(frozenset(continued))}
 
     def forget_days(self, keys: Iterable[BookKey]) -> None:
         """Remove books that are in the archive."""
