@@ -53,8 +53,12 @@ class Ended(Struct, frozen=True):
         return structs.replace(self, opened_at=opened.at, kind=opened.kind, app_id=opened.app_id)
 
     def owns(self, error: TraceError) -> bool:
-        """Whether an error of this trace id occurred between the beginning of the run and `HOLD` after its end."""
-        return (self.opened_at is None or error.at >= self.opened_at) and error.at <= self.at + HOLD
+        """Whether an error of this trace id occurred between the beginning of the run and `HOLD` after its end.
+
+        If the clock was set back during the run, the time of its beginning says nothing.
+        """
+        begun = self.opened_at
+        return (begun is None or begun > self.at or error.at >= begun) and error.at <= self.at + HOLD
 
     def failed(self, error: TraceError) -> "Ended":
         """A copy with the outcome that the error causes. A failed run stays failed."""
@@ -171,10 +175,11 @@ class Joins:
     def release(self, file: str, at: int) -> Iterator[Ended]:
         """Remove and return the runs of a file that are final because the file has reached the event time `at`.
 
-        While a backlog is read, the wall clock says nothing about them.
+        While a backlog is read, the wall clock says nothing about them. Where the clock of the log was set back, the
+        file has reached an earlier time.
         """
         for ended in [each for each in self.held.values() if each.file == file]:
-            if ended.at <= at - HOLD - _DISORDER:
+            if abs(at - ended.at) >= HOLD + _DISORDER:
                 yield self.held.pop(ended.trace_id)
 
     def finalize(self, reached: ReachedTimes, now: int) -> Iterator[Ended]:
