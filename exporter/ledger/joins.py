@@ -67,7 +67,7 @@ class Ended(Struct, frozen=True):
 
 
 class Joins:
-    """The joins of one source. Each table is in the order of arrival and has at most `capacity` entries.
+    """The joins of one source. Each table is in the order of arrival and has at most `capacity` entries after `trim`.
 
     `waiting` holds runs that have begun, `held` runs that have ended, and `errors` error records whose run has not
     ended yet. The methods return the runs that leave the tables: an `Opened` without an end is a lost run, an `Ended`
@@ -94,11 +94,18 @@ class Joins:
         """Whether anything waits for its other half, and can become too old."""
         return bool(self.waiting or self.errors or self.spans.known or self.spans.waiting)
 
-    def open(self, opened: Opened) -> Iterator[Opened]:
-        """Add the beginning of a run. A retry of the same task replaces the earlier beginning and drops its errors.
+    def trim(self) -> tuple[list[Opened], list[Ended]]:
+        """Remove the oldest entries beyond the capacity. Returns the runs that no longer fit.
 
-        Returns the runs that no longer fit.
+        It is called once per batch: the oldest key of a dictionary is behind all removed ones.
         """
+        for _ in evicted(self.errors, self.capacity):
+            pass
+        self.streams.trim(self.capacity)
+        return list(evicted(self.waiting, self.capacity)), list(evicted(self.held, self.capacity))
+
+    def open(self, opened: Opened) -> None:
+        """Add the beginning of a run. A retry of the same task replaces the earlier beginning and drops its errors."""
         trace_id, at = opened.trace_id, opened.at or 0
         ended = self.held.get(trace_id)
         if ended is not None and ended.opened_at is None and at <= ended.at:
@@ -110,7 +117,6 @@ class Joins:
         if trace_id in self.waiting:  # `pop` of a missing key takes five times as long
             del self.waiting[trace_id]
         self.waiting[trace_id] = opened
-        yield from evicted(self.waiting, self.capacity)
 
     def close(self, closed: Closed, at: int, file: str) -> Iterator[Ended]:
         """Add the end of a run at time `at` in nanoseconds, read from the file generation `file`.
@@ -131,7 +137,6 @@ class Joins:
             del self.errors[trace_id]
             ended = ended.failed(error) if ended.owns(error) else ended
         self.held[trace_id] = ended
-        yield from evicted(self.held, self.capacity)
 
     def accept(self, accepted: Accepted) -> int:
         """Add accepted requests. Returns how many have failed, because their error record was read before them."""
@@ -169,8 +174,6 @@ class Joins:
             worst = max((before, error), key=lambda each: _RANKS[each.level])
             error = structs.replace(worst, at=max(before.at, error.at))
         self.errors[trace_id] = error
-        for _ in evicted(self.errors, self.capacity):
-            pass
 
     def release(self, file: str, at: int) -> Iterator[Ended]:
         """Remove and return the runs of a file that are final because the file has reached the event time `at`.

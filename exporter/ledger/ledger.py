@@ -15,7 +15,7 @@ from exporter import catalogue as c
 from exporter.ledger.book import BEHIND, LINES, UNPARSED, BookKey, Entries
 from exporter.ledger.budgets import Budget, Budgets
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.fold_joins import advance, finalize_runs
+from exporter.ledger.fold_joins import advance, finalize_runs, trim
 from exporter.ledger.history import History, HistoryConfig
 from exporter.ledger.joins import Joins
 from exporter.ledger.post import post
@@ -270,7 +270,7 @@ class Ledger:
         if each.is_behind:
             ledger.books.add(BEHIND, (), batch.lines)
         post(ledger, batch.records)
-        ledger.joins.streams.trim(ledger.joins.capacity)
+        trim(ledger)
         if not self._is_stored:
             ledger.forget_changes()
         if batch.last_at is not None:
