@@ -4,6 +4,7 @@ beginning.
 
 import importlib.util
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import msgspec
 from exporter.cli.options import stop
 from exporter.config.address import parse_address
 from exporter.config.wsgi import WsgiConfig
+from exporter.process.signals import BLOCKED
 
 
 def require(what: str, extra: str, packages: dict[str, str]) -> None:
@@ -45,4 +47,5 @@ def execute(table: str, settings: WsgiConfig, config_path: Path, **startup: obje
         file.write(msgspec.json.encode({"settings": settings, **startup}))
         file.seek(0)
         os.set_inheritable(file.fileno(), True)
+        signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)  # until its slow imports are done: see read_startup
         os.execv(sys.executable, [sys.executable, "-P", "-m", f"exporter.{table}", str(file.fileno())])

@@ -19,7 +19,7 @@ from exporter.proxy.request_record import RequestRecord
 from exporter.proxy.response_reader import ResponseReader, is_event_stream, is_worth_reading
 from exporter.proxy.translator import PassThrough, Translator
 from exporter.proxy.upstream import Upstream, UpstreamResponse
-from exporter.wsgi.body import RequestBody
+from exporter.wsgi.body import RequestBody, SharedMemory
 from exporter.wsgi.errors import ClientDisconnected, RefusedError, abort_error
 from exporter.wsgi.responses import (
     CLOSE_CONNECTION,
@@ -48,6 +48,7 @@ class App:
             settings.upstream, settings.upstream_ca, settings.connect_timeout, settings.read_timeout
         )
         self._settings, self._routes, self._log, self._monitor = settings, routes, log, monitor
+        self._memory = SharedMemory()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["RAW_URI"] == HEALTH_PATH:
@@ -91,10 +92,12 @@ class App:
         target = origin_form(environ["RAW_URI"])
         body = RequestBody(environ)
         try:
-            translator = CompletionTranslator(body) if self._is_completion(environ) else PassThrough(target, body)
-            host = self.upstream.host(host_of(environ))
-            fields = [("Host", host), *translator.request_fields(request_fields(environ))]
-            response = self.upstream.send(environ["REQUEST_METHOD"], translator.target, fields, translator.body)
+            with self._memory.share() as hold:
+                is_completion = self._is_completion(environ)
+                translator = CompletionTranslator(body, hold) if is_completion else PassThrough(target, body)
+                host = self.upstream.host(host_of(environ))
+                fields = [("Host", host), *translator.request_fields(request_fields(environ))]
+                response = self.upstream.send(environ["REQUEST_METHOD"], translator.target, fields, translator.body)
         finally:
             record.request_bytes = body.size
         has_two_framings = response.field("content-length") and response.field("transfer-encoding")

@@ -7,7 +7,7 @@ call is a new conversation.
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from exporter.proxy.errors import UpstreamError
@@ -32,9 +32,12 @@ class CompletionTranslator:
 
     target = "/v1/chat-messages"
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        """`pieces` is the request's body. Raises RefusedError if a Dify app does not support the request."""
-        request = _completion_request(pieces)
+    def __init__(self, pieces: Iterable[bytes], hold: Callable[[int], None]) -> None:
+        """`pieces` is the request's body, and `hold` is called with its size in memory (`wsgi.body.SharedMemory`).
+
+        Raises RefusedError if a Dify app does not support the request, or if there is not enough memory.
+        """
+        request = _completion_request(pieces, hold)
         self._model = request.get("model") if isinstance(request.get("model"), str) else "dify"
         self._is_streaming = request.get("stream") is True
         self._include_usage = nested(request, "stream_options").get("include_usage") is True
@@ -50,13 +53,16 @@ class CompletionTranslator:
             "auto_generate_name": False,
             "files": files,
         }
-        self.body = [json.dumps(message).encode()]
+        body = json.dumps(message).encode()
+        hold(len(body))
+        self._length = len(body)
+        self.body = iter([body])  # an iterator that has ended holds nothing, however long the response takes
 
     def request_fields(self, received: Fields) -> Fields:
         """The fields of the request to Dify. Accept-Encoding is removed: the response must not be compressed."""
         replaced = {"content-type", "accept-encoding", "content-length", "transfer-encoding"}
         kept = [(name, value) for name, value in received if name.lower() not in replaced]
-        return [*kept, ("Content-Type", "application/json"), ("Content-Length", str(len(self.body[0])))]
+        return [*kept, ("Content-Type", "application/json"), ("Content-Length", str(self._length))]
 
     def response_fields(self, status_code: int, received: Fields) -> Fields:
         """The fields of the response to the client."""
@@ -113,12 +119,13 @@ class CompletionTranslator:
         return {"id": f"chatcmpl-{message_id}", "object": kind, "created": self._created, "model": self._model}
 
 
-def _completion_request(pieces: Iterable[bytes]) -> dict[str, Any]:
+def _completion_request(pieces: Iterable[bytes], hold: Callable[[int], None]) -> dict[str, Any]:
     body = bytearray()
     for piece in pieces:
         body += piece
         if len(body) > _MAX_BYTES:
             raise RefusedError(413, "the request is too large", close=True)
+        hold(len(body))
     text = bytes(body)
     if has_more_tokens(text, _MAX_TOKENS):
         raise RefusedError(413, f"the request has more than {_MAX_TOKENS} JSON tokens")

@@ -6,10 +6,11 @@ import traceback
 from collections.abc import Callable, Iterable
 
 from exporter.config.receive import ReceiveConfig
-from exporter.receive.body import SharedMemory, read_body, received
+from exporter.receive.body import read_body, received
 from exporter.receive.fact_log import FactLog
 from exporter.receive.open_requests import OpenRequests
 from exporter.receive.token import Token
+from exporter.wsgi.body import SharedMemory
 from exporter.wsgi.errors import ClientDisconnected, RefusedError, abort_error
 from exporter.wsgi.responses import (
     CLOSE_CONNECTION,

@@ -53,14 +53,19 @@ def guesses(
 ) -> Iterator[Guess]:
     """All possible parsers, the most common first. A given name, options or envelope is not guessed.
 
-    Raises ValueError or TypeError if the named parser refuses the options.
+    Raises ValueError or TypeError if the named parser refuses the options; one of another package may raise anything.
     """
     known = registered(name)
     names = [name] if name else [*_COMMON, *(other for other in known if other not in _COMMON)]
     for each in names:
         hidden = {"routes": routes} if "routes" in known[each].__struct_fields__ else {}
         for guessed in (options,) if options else known[each].guesses:
-            parser = known[each](**guessed, **hidden)
+            try:
+                parser = known[each](**guessed, **hidden)
+            except Exception:
+                if name is None:
+                    continue
+                raise
             yield from (
                 Guess(parser if e == "none" else ENVELOPES[e](parser=parser), each, guessed, e)
                 for e in ([envelope] if envelope else ["none", *ENVELOPES])

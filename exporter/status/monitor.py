@@ -9,9 +9,11 @@ from typing import Any
 from msgspec import Struct
 
 from exporter import __version__
+from exporter import catalogue as c
 from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
+from exporter.ledger.snapshot import Snapshot
 from exporter.metrics.exemplars import Exemplars
 from exporter.status import chart_file
 from exporter.status.days import day_rows, today_row
@@ -22,8 +24,20 @@ from exporter.status.rows import Status, budget_rows, model_rows, source_rows
 from exporter.status.traffic import recent, route_rows, traffic_rows
 from exporter.tail.source import LedgerPort, Source
 from exporter.tail.source_config import SourceConfig
+from parsers import batch as b
 from parsers.advice import record_types
 from parsers.parser import advice_of
+
+#: The records that a series proves, from its labels without the source: what a log reported before the last restart.
+_PROVEN: Mapping[c.Metric, Callable[..., b.Record]] = {
+    c.REQUESTS: b.Request,
+    c.TOKENS_USED: lambda *labels: b.Usage(*labels[:-1]),
+    c.USAGE_MISSING: b.UsageMissing,
+    c.RUNS: b.Run,
+    c.TASKS: b.Task,
+    c.TASKS_RECEIVED: b.TaskReceived,
+    c.RECEIVER_ITEMS: lambda dialect, outcome: b.ReceivedItems(dialect, outcome, 1),
+}
 
 #: Seconds between two writes of the charts. An exporter that is killed loses at most the points of this time.
 _SAVE_INTERVAL = 300.0
@@ -96,7 +110,8 @@ class StatusMonitor:
         now = time.time()
         snapshot, points = self._ledger.snapshot(now), self._history.points(chart_range)
         period = recent(snapshot, time.monotonic(), self._history)
-        days = day_rows(self._ledger.books())
+        days, samples = day_rows(self._ledger.books()), self._samples(config, snapshot)
+        missing = _missing(config, snapshot, samples)
         return Status(
             version=__version__,
             now=now,
@@ -105,7 +120,7 @@ class StatusMonitor:
             reload_problems=lifecycle.reload_problems,
             loaded_at=lifecycle.loaded_at,
             chart_range=chart_range,
-            sources=source_rows(self._sources, config, self._missing(config), snapshot, points, self._failures),
+            sources=source_rows(self._sources, config, missing, snapshot, points, self._failures),
             span=period.span,
             routes=route_rows(period),
             traffic=traffic_rows(period),
@@ -114,18 +129,24 @@ class StatusMonitor:
             models=model_rows(snapshot, config),
             budgets=budget_rows(snapshot, config, now),
             failures=tuple(map(failure_row, self._failures.failures())),
-            verdicts=tuple(alerts.evaluate(alerts.available_metrics(snapshot, config, self._failures.sample))),
+            verdicts=tuple(alerts.evaluate(alerts.available_metrics(snapshot, config, samples.__getitem__))),
         )
 
-    def _missing(self, config: Config) -> dict[str, tuple[str, ...]]:
-        """For each source, by name: sentences on what its log lacks and no other source contains either."""
-        samples = {source.name: self._failures.sample(source.name) for source in config.sources}
-        known = {each for sample in samples.values() for each in record_types(sample.records)}
+    def _samples(self, config: Config, snapshot: Snapshot) -> dict[str, b.Batch]:
+        """For each source, by name: a record of each type that its log is known to contain.
+
+        The state knows it since the first start, and the buffer of failures since the last one.
+        """
+        found: dict[str, dict[type, b.Record]] = {source.name: {} for source in config.sources}
+        for metric, record in _PROVEN.items():
+            for source, *labels in snapshot.counters[metric]:
+                proof = record(*labels)
+                found.setdefault(source, {}).setdefault(type(proof), proof)
+        for source in snapshot.active:
+            found.setdefault(source, {})[b.Active] = b.Active("", 0, None)
         return {
-            source.name: tuple(
-                each.sentence for each in advice_of(source.parser, samples[source.name], b"") if each.is_needed(known)
-            )
-            for source in config.sources
+            name: b.Batch(records=tuple({**known, **self._failures.samples(name)}.values()))
+            for name, known in found.items()
         }
 
     def _progress(self) -> tuple[int, int]:
@@ -148,3 +169,19 @@ class StatusMonitor:
     def _save(self) -> None:
         if self._folder is not None:
             chart_file.save(self._folder, self._history.all_points())
+
+
+def _missing(config: Config, snapshot: Snapshot, samples: Mapping[str, b.Batch]) -> dict[str, tuple[str, ...]]:
+    """For each source, by name: sentences on what its log lacks and no other source contains either.
+
+    A source without an observed line gets no advice: it is not known yet which kind of log it is.
+    """
+    known = {each for sample in samples.values() for each in record_types(sample.records)}
+    return {
+        source.name: tuple(
+            each.sentence
+            for each in advice_of(source.parser, samples[source.name], b"")
+            if each.is_needed(known) and snapshot.counters[c.LINES].get((source.name, "observed"))
+        )
+        for source in config.sources
+    }
