@@ -22,7 +22,7 @@ from parsers.access.routes import table
 from parsers.advice import Advice
 from parsers.batch import UNKNOWN, Batch, DroppedValue, FirstToken, Record, Request, Usage
 from parsers.dify.tokens import TokenCounts
-from parsers.dropped import dropped
+from parsers.dropped import NOT_KNOWN, dropped
 from parsers.lines import Outcome, by_line
 from parsers.parser import Parser
 from parsers.values.currencies import currency_of
@@ -57,8 +57,8 @@ _NO_PATH = (
 _MAX_MATCHED = 4096
 
 #: What the load balancers of AWS and HAProxy write instead of a duration or status code that is not known.
-_NONE = "-1"
-_MAY_BE_NONE = frozenset({"duration", "first_byte", "first_token", "status_code"})
+_NONE = NOT_KNOWN | {"-1"}
+_MAY_BE_NONE = frozenset({"duration", "time_to_first_byte", "time_to_first_token", "status_code"})
 
 Groups = dict[str, str | None]
 #: Makes a record of the texts of the groups and of their parsed values; None where the line has no such record.
@@ -66,7 +66,7 @@ RecordMaker = Callable[["Regex", Groups, Mapping[str, Any]], Record | None]
 
 
 class Regex(Parser, frozen=True):
-    """Parses lines by `pattern`, which may match anywhere in a line.
+    """Parses lines by `pattern`, which may match anywhere in a line. A line that matches without a group is ignored.
 
     * `duration_unit`: the unit of durations.
     * `time_format`: a format of strptime, "epoch", or "" for a time that `parsers.values.times.any_time` can parse.
@@ -157,7 +157,10 @@ class Regex(Parser, frozen=True):
             return "timeout"
         if match is None:
             return "format"
-        groups = match.groupdict()
+        found = match.groupdict()
+        if all(text is None for text in found.values()):
+            return None
+        groups = {n: None if t in (_NONE if n in _MAY_BE_NONE else NOT_KNOWN) else t for n, t in found.items()}
         values = {name: parse(text) for name, parse in self._value_parsers.items() if (text := groups[name])}
         records = [record for make in self._makers if (record := make(self, groups, values)) is not None]
         if None in values.values():
@@ -193,7 +196,7 @@ class Regex(Parser, frozen=True):
 
 def _dropped_values(groups: Groups, values: Mapping[str, object]) -> Iterator[DroppedValue]:
     for name, value in values.items():
-        if value is None and not (groups[name] == _NONE and _FIELDS[name] in _MAY_BE_NONE):
+        if value is None:
             yield from dropped(_FIELDS[name], groups[name], None)
 
 
