@@ -17,9 +17,9 @@ TIMED = (
     DIFY + ' rt=$request_time uct="$upstream_connect_time" uht="$upstream_header_time" '
     'urt="$upstream_response_time" us="$upstream_status"'
 )
-COMBINED = (
-    '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"'
-)
+#: The common log format of other servers.
+COMMON = '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent'
+COMBINED = COMMON + ' "$http_referer" "$http_user_agent"'
 #: The default of ingress-nginx (internal/ingress/controller/config).
 INGRESS = (
     COMBINED + " $request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name] "
