@@ -89,6 +89,31 @@ def test_it_finds_what_is_there(machine: Path, tmp_path: Path) -> None:
     assert "no such file yet" in result.output
 
 
+def test_the_panels_that_manage_nginx(tmp_path: Path) -> None:
+    """The layouts of BaoTa (/www/server) and of 1Panel, whose OpenResty runs in a container, in its versions 1 and 2."""
+    root = tmp_path / "root"
+    files = {
+        "www/server/nginx/conf/nginx.conf": "http {\n  server { access_log /www/wwwlogs/access.log; }\n"
+        "include /www/server/panel/vhost/nginx/*.conf;\n}\n",
+        "www/server/panel/vhost/nginx/dify.example.org.conf": "server {\n  access_log  /www/wwwlogs/dify.example.org.log;\n"
+        "  error_log  /www/wwwlogs/dify.example.org.error.log;\n}\n",
+        "opt/1panel/www/sites/dify.example.org/log/access.log": (SAMPLES / "nginx-dify.log").read_text(errors="replace"),
+        "opt/1panel/apps/openresty/openresty/www/sites/old/log/access.log": "",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    init(tmp_path, root)
+    sources = {source.paths[0].removeprefix(str(root)): source for source in load(tmp_path / "exporter.toml").sources}
+    assert {path: getattr(source.parser, "format") for path, source in sources.items()} == {
+        "/www/wwwlogs/access.log": "combined",
+        "/www/wwwlogs/dify.example.org.log": "combined",
+        "/www/wwwlogs/dify.example.org.error.log": "error",
+        "/opt/1panel/www/sites/dify.example.org/log/access.log": "dify",
+        "/opt/1panel/apps/openresty/openresty/www/sites/old/log/access.log": "dify",
+    }
+
+
 def test_a_machine_without_logs_gets_a_beginning(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "put your paths in" in init(tmp_path, tmp_path / "empty")
