@@ -56,9 +56,12 @@ _NO_PATH = (
 #: `matched_length` reads at most this many bytes of a line.
 _MAX_MATCHED = 4096
 
-#: What the load balancers of AWS and HAProxy write instead of a duration or status code that is not known.
-_NONE = NOT_KNOWN | {"-1"}
-_MAY_BE_NONE = frozenset({"duration", "time_to_first_byte", "time_to_first_token", "status_code"})
+#: The texts of a value that is not known, by the name of its group. AWS and HAProxy write -1. The status is 0 where
+#: Envoy sent no response, and of a websocket in Traefik.
+_NONE = {
+    **dict.fromkeys(("duration", "time_to_first_byte", "time_to_first_token"), NOT_KNOWN | {"-1"}),
+    "status_code": NOT_KNOWN | {"-1", "0"},
+}
 
 Groups = dict[str, str | None]
 #: Makes a record of the texts of the groups and of their parsed values; None where the line has no such record.
@@ -160,7 +163,7 @@ class Regex(Parser, frozen=True):
         found = match.groupdict()
         if all(text is None for text in found.values()):
             return None
-        groups = {n: None if t in (_NONE if n in _MAY_BE_NONE else NOT_KNOWN) else t for n, t in found.items()}
+        groups = {name: None if text in _NONE.get(name, NOT_KNOWN) else text for name, text in found.items()}
         values = {name: parse(text) for name, parse in self._value_parsers.items() if (text := groups[name])}
         records = [record for make in self._makers if (record := make(self, groups, values)) is not None]
         if None in values.values():

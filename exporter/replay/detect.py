@@ -147,15 +147,10 @@ def several_services(parser: Parser, sample: bytes) -> str | None:
 def unrecognised(sample: bytes) -> str:
     """A sentence about a log that no parser fits: what to do."""
     own = "pass nginx's own log_format with --parser nginx --format '…'"
+    others = "see docs/other-logs.md, or pass one line to `dify-exporter explain`"
     if sample.lstrip().startswith(b"{"):
-        return (
-            f"no known format matches its JSON lines; if nginx writes them, {own}, else pass one line to "
-            "`dify-exporter explain`"
-        )
-    return (
-        f"no known format matches any line at its beginning; name the parser with --parser, {own}, or pass one line to "
-        "`dify-exporter explain`"
-    )
+        return f"no known format matches its JSON lines; if nginx writes them, {own}, else {others}"
+    return f"no known format matches any line at its beginning; name the parser with --parser, {own}, {others}"
 
 
 def parser_name(parser: Parser) -> str:

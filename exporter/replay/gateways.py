@@ -11,9 +11,9 @@ _TIME = r"(?P<time>\d\d/\w{3}/\d{4}:[^]]+)"
 _TEXT = r'(?:[^"\\]|\\.)*'
 
 
-def _member(names: str, value: str) -> str:
-    """A member of a JSON object with one of the names, wherever it stands."""
-    return rf'(?=.*?"(?:{names})":"?{value})'
+def _member(name: str, value: str) -> str:
+    """A member of a JSON object, wherever it stands."""
+    return rf'(?=.*?"{name}":"?{value})'
 
 
 def _regex(pattern: str, unit: str) -> tuple[str, Mapping[str, str]]:
@@ -41,7 +41,7 @@ GATEWAYS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     # pkg/middlewares/accesslog/logger_formatters.go
     "Traefik": _regex(
         r'^\S+ - [^[]* \[' + _TIME + r'\] "(?P<method>\S+) (?P<path>.*?) \S+" (?P<status_code>\d+) (?P<bytes>\d+|-) '
-        r'.* (?P<duration>\d+)ms$|^\d{4}-\d\d-\d\dT\S+ [A-Z]{3} |^time="',
+        r".* (?P<duration>\d+)ms$|^(?!\S+ - )",
         "ms",
     ),
     "Traefik, JSON": _regex(
@@ -70,10 +70,10 @@ GATEWAYS: Mapping[str, tuple[str, Mapping[str, str]]] = {
         + _member("bytes_sent", r"(?P<bytes>\d+)")
         + _member("duration", r"(?P<duration>\d+)")
         + _member("method", r'(?P<method>[^",]*)')
-        + _member("path|x-envoy-origin-path", r'(?P<path>[^",]*)')
+        + _member("(?:path|x-envoy-origin-path)", r'(?P<path>[^",]*)')
         + _member("response_code", r"(?P<status_code>\d+)")
         + _member("start_time", r'(?P<time>[^"]*)')
-        + _member("upstream_service_time|x-envoy-upstream-service-time", r'(?P<time_to_first_byte>[^",]*)'),
+        + _member("(?:x-envoy-)?upstream.service.time", r'(?P<time_to_first_byte>[^",]*)'),
         "ms",
     ),
     # option httplog and option httpslog: doc/configuration.txt, 8.2.3
@@ -85,9 +85,9 @@ GATEWAYS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     ),
     # LogFormat "%h %l %u %t \"%r\" %>s %B \"%{Referer}i\" \"%{User-Agent}i\" rt=%D ttfb=%^FB"
     "Apache httpd": _regex(
-        r"^\S+ \S+ [^[]*\[" + _TIME + r'\] "(?:(?P<method>\S+) (?P<path>\S+) HTTP/[\d.]+|' + _TEXT + r')" '
+        r"^\S+ - [^[]*\[" + _TIME + r'\] "(?:(?P<method>\S+) (?P<path>\S+) HTTP/[\d.]+|' + _TEXT + r')" '
         r'(?P<status_code>\d+) (?P<bytes>\d+|-) "' + _TEXT + '" "' + _TEXT + '" '
-        r"rt=(?P<duration>\d+) ttfb=(?P<time_to_first_byte>\d+|-)$",
+        r"rt=(?P<duration>\d+) ttfb=(?P<time_to_first_byte>\d+|-)$|^\[\w{3} \w{3} \d\d [\d:.]+ \d{4}\] \[",
         "us",
     ),
     # docs.aws.amazon.com, "Access log entries" of the Application Load Balancer
@@ -100,10 +100,11 @@ GATEWAYS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "Cloudflare Logpush": _regex(
         r"^\{"
         + _member("ClientRequestMethod", r'(?P<method>[^"]*)')
-        + _member("ClientRequestURI|ClientRequestPath", r'(?P<path>[^"]*)')
+        + _member("ClientRequest(?:URI|Path)", r'(?P<path>[^"]*)')
         + _member("EdgeResponseStatus", r"(?P<status_code>\d+)")
         + _member("EdgeStartTimestamp", r'(?P<time>[^",}]*)')
-        + r'(?:(?=.*?"EdgeResponseBytes":(?P<bytes>\d+)))?(?:(?=.*?"EdgeTimeToFirstByteMs":(?P<time_to_first_byte>\d+)))?',
+        + rf'(?:{_member("EdgeResponseBytes", "(?P<bytes>[0-9]+)")})?'
+        + rf'(?:{_member("EdgeTimeToFirstByteMs", "(?P<time_to_first_byte>[0-9]+)")})?',
         "ms",
     ),
 }

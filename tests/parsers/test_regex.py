@@ -44,7 +44,10 @@ def records(parser: Regex, line: str) -> list[Record]:
             (r"(?P<method>\S+) (?P<path>\S+) (?P<status_code>\S+)", f"{none} {none} {none}", [Request("unknown", "unknown", "unknown")])
             for none in ("-", "null")
         ),
-        (r"(?P<status_code>\S+) (?P<bytes>\S+)", "-1 93", [Request("unknown", "unknown", "unknown", response_bytes=93)]),
+        *(
+            (r"(?P<status_code>\S+) (?P<bytes>\S+)", f"{none} 0", [Request("unknown", "unknown", "unknown", response_bytes=0)])
+            for none in ("-1", "0", "-", "null")
+        ),
         (
             r"(?P<model>\S+) (?P<provider>\S+) (?P<app_id>\S+) (?P<input_tokens>\S+) (?P<output_tokens>\S+) (?P<cost>\S+) (?P<currency>\S+)",
             f"gpt-4.1 openai {APP} 12 34 0.0012890 USD",
