@@ -74,8 +74,8 @@ _REMEDIES = {
 
 
 _UNKNOWN_FORMAT = (
-    "no other parser fits either; `dify-exporter explain` shows where a line stops matching, and docs/other-logs.md has "
-    "the formats of gateways"
+    "no other parser fits either; `dify-exporter explain` shows where a line stops matching, and docs/other-logs.md "
+    "has the formats of gateways"
 )
 
 

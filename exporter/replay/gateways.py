@@ -40,7 +40,7 @@ GATEWAYS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     ),
     # pkg/middlewares/accesslog/logger_formatters.go
     "Traefik": _regex(
-        r'^\S+ - [^[]* \[' + _TIME + r'\] "(?P<method>\S+) (?P<path>.*?) \S+" (?P<status_code>\d+) (?P<bytes>\d+|-) '
+        r"^\S+ - [^[]* \[" + _TIME + r'\] "(?P<method>\S+) (?P<path>.*?) \S+" (?P<status_code>\d+) (?P<bytes>\d+|-) '
         r".* (?P<duration>\d+)ms$|^(?!\S+ - )",
         "ms",
     ),
@@ -103,8 +103,8 @@ GATEWAYS: Mapping[str, tuple[str, Mapping[str, str]]] = {
         + _member("ClientRequest(?:URI|Path)", r'(?P<path>[^"]*)')
         + _member("EdgeResponseStatus", r"(?P<status_code>\d+)")
         + _member("EdgeStartTimestamp", r'(?P<time>[^",}]*)')
-        + rf'(?:{_member("EdgeResponseBytes", "(?P<bytes>[0-9]+)")})?'
-        + rf'(?:{_member("EdgeTimeToFirstByteMs", "(?P<time_to_first_byte>[0-9]+)")})?',
+        + rf"(?:{_member('EdgeResponseBytes', '(?P<bytes>[0-9]+)')})?"
+        + rf"(?:{_member('EdgeTimeToFirstByteMs', '(?P<time_to_first_byte>[0-9]+)')})?",
         "ms",
     ),
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 from exporter.cli import main
 from exporter.config.loader import load
@@ -97,7 +98,9 @@ def test_the_panels_that_manage_nginx(tmp_path: Path) -> None:
         "include /www/server/panel/vhost/nginx/*.conf;\n}\n",
         "www/server/panel/vhost/nginx/dify.example.org.conf": "server {\n  access_log  /www/wwwlogs/dify.example.org.log;\n"
         "  error_log  /www/wwwlogs/dify.example.org.error.log;\n}\n",
-        "opt/1panel/www/sites/dify.example.org/log/access.log": (SAMPLES / "nginx-dify.log").read_text(errors="replace"),
+        "opt/1panel/www/sites/dify.example.org/log/access.log": (SAMPLES / "nginx-dify.log").read_text(
+            errors="replace"
+        ),
         "opt/1panel/apps/openresty/openresty/www/sites/old/log/access.log": "",
     }
     for name, text in files.items():
@@ -105,7 +108,7 @@ def test_the_panels_that_manage_nginx(tmp_path: Path) -> None:
         (root / name).write_text(text)
     init(tmp_path, root)
     sources = {source.paths[0].removeprefix(str(root)): source for source in load(tmp_path / "exporter.toml").sources}
-    assert {path: getattr(source.parser, "format") for path, source in sources.items()} == {
+    assert {path: structs.asdict(source.parser)["format"] for path, source in sources.items()} == {
         "/www/wwwlogs/access.log": "combined",
         "/www/wwwlogs/dify.example.org.log": "combined",
         "/www/wwwlogs/dify.example.org.error.log": "error",
