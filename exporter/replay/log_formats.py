@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from parsers.nginx.log_format import COMBINED, COMMON, DIFY, TIMED
+from parsers.nginx.log_format import COMBINED, COMMON, DIFY, REST, TIMED
 
 #: A key of a JSON object and its value: a text, a number, a literal, or nothing where nginx knows no number.
 _MEMBER = re.compile(
@@ -37,7 +37,7 @@ _USUAL = tuple(
     f"log_format usual escape={escape} '{host}{format}';"
     for escape in ("default", "json")
     for host in ("", "$host ")
-    for format in (TIMED, DIFY, COMBINED, COMMON, f"{COMMON} $rest")
+    for format in (TIMED, DIFY, COMBINED, COMMON, f"{COMMON} ${REST}")
 )
 
 

@@ -27,6 +27,8 @@ INGRESS = (
 )
 BUILT_IN = {"dify-timed": TIMED, "dify": DIFY, "combined": COMBINED, "ingress-nginx": INGRESS}
 ERROR = "error"
+#: The variable of a derived format for what its lines contain behind what is known.
+REST = "rest"
 
 #: Values in exactly the form that nginx writes. Text of a client behind a request rarely has this form.
 _SHAPES = {

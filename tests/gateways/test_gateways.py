@@ -167,6 +167,16 @@ def test_init_writes_a_source_that_check_takes(tmp_path: Path) -> None:
     assert result.stdout.count(" 0 unparsed; yields requests") == len(LOGS)
 
 
+def test_a_format_that_stops_early_says_so() -> None:
+    """nginx with a log_format of one's own: its requests are counted, and what to do for its durations is one sentence."""
+    line = b'10.0.0.1 - - [24/Nov/2026:11:11:42 +0000] "GET /v1/info HTTP/1.1" 200 905 "-" "x" 0.125 0.124\n'
+    found = detect(line, guesses())
+    assert found is not None
+    assert counted(found[1]) == {("/v1/info", "200"): 1}
+    (advice,) = found[0].parser.advice(found[1])
+    assert "copy the whole log_format from nginx.conf" in advice.sentence
+
+
 def test_no_header_of_a_client_becomes_part_of_a_format() -> None:
     """A JSON line with an array is not turned into a log_format: Caddy's headers are in arrays."""
     line = '{"ts":1.5,"uri":"/v1/info","method":"GET","headers":{"Authorization":["Bearer CANARY"]},"status":200}\n'
