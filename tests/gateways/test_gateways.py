@@ -116,7 +116,36 @@ def test_it_is_recognised_in_the_output_of_a_container(name: str, envelope: str)
     found = detect("".join(line + "\n" for line in wrapped).encode(), guesses())
     assert found is not None
     assert (found[0].name, found[0].options, found[0].envelope) == (*GATEWAYS[LOGS[name][0]], envelope)
-    assert found[1].unparsed == {}
+    assert (found[1].observed, found[1].ignored, found[1].unparsed) == (len(lines) - LOGS[name][2], LOGS[name][2], {})
+
+
+@pytest.mark.parametrize(
+    ("gateway", "line"),
+    [
+        ("Traefik", 'time="2026-12-01T10:22:40Z" level=info msg="Configuration loaded from flags."'),  # version 2
+        ("Envoy", '2026-12-01T10:24:34.598332Z\tinfo\tFLAG: --concurrency="0"'),  # Istio's pilot-agent
+        ("HAProxy", "127.0.0.1:44600 [01/Dec/2026:10:33:41.777] dify/1: SSL handshake failure"),
+        ("HAProxy", 'Server dify/dead is DOWN, reason: Layer4 connection problem, info: "Connection refused"'),
+    ],
+)
+def test_other_messages_of_a_program_are_ignored(gateway: str, line: str) -> None:
+    parser, options = GATEWAYS[gateway]
+    batch = registered(parser)[parser](**options).parse(f"{line}\n".encode())
+    assert (batch.observed, batch.ignored, batch.unparsed) == (0, 1, {})
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_an_access_line_that_is_cut_is_not_ignored(gateway: str) -> None:
+    """Only what the pattern knows as a message is ignored: half an access line is `unparsed`."""
+    parser, options = GATEWAYS[gateway]
+    file = next(
+        (name for name, (known, *_) in LOGS.items() if known == gateway), {"A": "aws-alb"}.get(gateway[0], "cloudflare")
+    )
+    built = registered(parser)[parser](**options)
+    lines = (HERE / f"{file}.log").read_bytes().splitlines()
+    line = next(line for line in lines if built.parse(line + b"\n").observed)
+    batch = built.parse(line[: len(line) // 4] + b"\n")
+    assert (batch.observed, batch.ignored, batch.unparsed) == (0, 0, {"format": 1})
 
 
 @pytest.mark.parametrize(
