@@ -42,4 +42,6 @@ def _name(path: str, guess: Guess) -> str:
     folder = os.path.basename(os.path.dirname(path))
     if folder in _FOLDERS:
         return folder.replace("_", "-")
+    if guess.name == "regex":
+        return "gateway"
     return "nginx-error" if guess.options.get("format") == "error" else guess.name

@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from glob import glob
+from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from exporter.replay.errors import InputError
 from exporter.replay.inputs import last_lines
 from exporter.tail.permissions import file_problem
 
-#: The usual log paths: LOG_FILE of Dify's docker/docker-compose.yaml, and the folders of deploy/dify-logs.compose.yaml.
+#: The usual log paths, also as globs: LOG_FILE of Dify's docker/docker-compose.yaml, the folders of
+#: deploy/dify-logs.compose.yaml, and the sites of 1Panel in its versions 1 and 2.
 _USUAL: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("nginx", "var/log/nginx/access.log", {"parser": "nginx"}),
     ("nginx-error", "var/log/nginx/error.log", {"parser": "nginx", "format": "error"}),
@@ -26,6 +27,8 @@ _USUAL: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("nginx", "opt/dify/docker/volumes/logs/nginx/access.log", {"parser": "nginx", "format": "dify-timed"}),
     ("api", "opt/dify/docker/volumes/logs/api/server.log", {"parser": "dify"}),
     ("worker", "opt/dify/docker/volumes/logs/worker/server.log", {"parser": "dify"}),
+    ("nginx", "opt/1panel/www/sites/*/log/access.log", {"parser": "nginx"}),
+    ("nginx", "opt/1panel/apps/openresty/openresty/www/sites/*/log/access.log", {"parser": "nginx"}),
 )
 _CONTAINERS = "var/lib/docker/containers/*/config.v2.json"
 #: Parsers by a part of the name of a container, its service or its image.
@@ -60,11 +63,9 @@ def survey(root: Path, named: Iterable[FoundLog] = ()) -> tuple[list[FoundLog], 
 
 
 def _usual(root: Path) -> Iterator[FoundLog]:
-    for name, path, usual in _USUAL:
-        if os.path.isfile(root / path):
-            yield FoundLog(
-                name, str(root / path), _detected_options(str(root / path)) or usual, "where this log usually is"
-            )
+    for name, pattern, usual in _USUAL:
+        for path in filter(os.path.isfile, sorted(glob(f"{escape(str(root))}/{pattern}"))):
+            yield FoundLog(name, path, _detected_options(path) or usual, "where this log usually is")
 
 
 def _forbidden(root: Path) -> Iterator[UnusableLog]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 from exporter.cli import main
 from exporter.config.loader import load
@@ -87,6 +88,33 @@ def test_it_finds_what_is_there(machine: Path, tmp_path: Path) -> None:
     assert "every key and value is valid" in result.output
     assert result.exit_code == 1  # the access logs are still to come
     assert "no such file yet" in result.output
+
+
+def test_the_panels_that_manage_nginx(tmp_path: Path) -> None:
+    """The layouts of BaoTa (/www/server) and of 1Panel, whose OpenResty runs in a container, in its versions 1 and 2."""
+    root = tmp_path / "root"
+    files = {
+        "www/server/nginx/conf/nginx.conf": "http {\n  server { access_log /www/wwwlogs/access.log; }\n"
+        "include /www/server/panel/vhost/nginx/*.conf;\n}\n",
+        "www/server/panel/vhost/nginx/dify.example.org.conf": "server {\n  access_log  /www/wwwlogs/dify.example.org.log;\n"
+        "  error_log  /www/wwwlogs/dify.example.org.error.log;\n}\n",
+        "opt/1panel/www/sites/dify.example.org/log/access.log": (SAMPLES / "nginx-dify.log").read_text(
+            errors="replace"
+        ),
+        "opt/1panel/apps/openresty/openresty/www/sites/old/log/access.log": "",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    init(tmp_path, root)
+    sources = {source.paths[0].removeprefix(str(root)): source for source in load(tmp_path / "exporter.toml").sources}
+    assert {path: structs.asdict(source.parser)["format"] for path, source in sources.items()} == {
+        "/www/wwwlogs/access.log": "combined",
+        "/www/wwwlogs/dify.example.org.log": "combined",
+        "/www/wwwlogs/dify.example.org.error.log": "error",
+        "/opt/1panel/www/sites/dify.example.org/log/access.log": "dify",
+        "/opt/1panel/apps/openresty/openresty/www/sites/old/log/access.log": "dify",
+    }
 
 
 def test_a_machine_without_logs_gets_a_beginning(tmp_path: Path) -> None:
