@@ -26,16 +26,13 @@ Device, inode and fingerprints identify a file; a name only says where to look.
 """
 
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from msgspec import structs
 
 from exporter.tail.file_reader import FileReader, Lengths
 from exporter.tail.open_file import OpenFile
 from exporter.tail.position import NO_EVENTS, Identity, Position, RotationEvents, Window
-
-if TYPE_CHECKING:
-    from exporter.tail.table import GenerationTable
 
 
 class FileState(Enum):
@@ -62,6 +59,16 @@ class Event(Enum):
 OPEN = frozenset({FileState.FOLLOWED, FileState.DRAINING})
 
 
+class Table(Protocol):
+    """The generations of one path."""
+
+    path: str
+
+    def transition(self, generation: "Generation", event: Event) -> None: ...
+
+    def remove(self, generation: "Generation") -> None: ...
+
+
 class Generation:
     """The life of one file of a log.
 
@@ -71,7 +78,7 @@ class Generation:
     window. `table` is the one of its path.
     """
 
-    table: "GenerationTable"
+    table: Table
 
     def __init__(self, key: str, position: Position, state: FileState, restored: bool = False) -> None:
         self.key, self.position, self.state, self.restored = key, position, state, restored

@@ -6,15 +6,11 @@ Their lines are not counted again, whatever the name of the copy (B29).
 
 import os
 from functools import cache
-from typing import TYPE_CHECKING
 
 from exporter.tail.fingerprint import is_beginning, matches
-from exporter.tail.generation import OPEN, FileState, Generation
+from exporter.tail.generation import OPEN, FileState, Generation, Table
 from exporter.tail.open_file import OpenFile
 from exporter.tail.position import FINGERPRINT, PREFIX, Fingerprint, Identity, decoded
-
-if TYPE_CHECKING:
-    from exporter.tail.table import GenerationTable
 
 
 class GenerationIndex:
@@ -45,17 +41,17 @@ class GenerationIndex:
     def of(self, key: Identity | bytes) -> list[Generation]:
         return list(self._by_key.get(key, {}).values())
 
-    def owner(self, identity: Identity, but: "GenerationTable") -> Generation | None:
+    def owner(self, identity: Identity, but: Table) -> Generation | None:
         """Return the generation of another path that must read this file: an open one, else a missing one."""
         held = self._elsewhere(identity, but)
         held = [g for g in held if g.state in OPEN] or [g for g in held if g.state is FileState.MISSING]
         return held[0] if held else None
 
-    def is_open(self, identity: Identity, but: "GenerationTable | None" = None) -> bool:
+    def is_open(self, identity: Identity, but: Table | None = None) -> bool:
         """Return whether any path reads this file. A file that may be a copy is not counted."""
         return any(g.state in OPEN and not g.may_be_copy for g in self._elsewhere(identity, but))
 
-    def was_read(self, file: OpenFile, identity: Identity, but: "GenerationTable") -> bool:
+    def was_read(self, file: OpenFile, identity: Identity, but: Table) -> bool:
         """Return whether another path reads or has read the file, or one that it is a copy of.
 
         The inode alone may be reused (B27).
@@ -69,7 +65,7 @@ class GenerationIndex:
         copied = self.copied_bytes(file, size, but)
         return copied is None or copied == size > 0
 
-    def copied_bytes(self, file: OpenFile, size: int, but: "GenerationTable") -> int | None:
+    def copied_bytes(self, file: OpenFile, size: int, but: Table) -> int | None:
         """Return how many of the first `size` bytes of a file are a copy of another path's generation.
 
         Return None if this cannot be decided yet, because the file may be the copy that another path is missing.
@@ -85,7 +81,7 @@ class GenerationIndex:
                 return copied
         return 0
 
-    def _elsewhere(self, key: Identity | bytes, but: "GenerationTable | None") -> list[Generation]:
+    def _elsewhere(self, key: Identity | bytes, but: Table | None) -> list[Generation]:
         return [g for g in self.of(key) if g.table is not but and g.state is not FileState.DROPPED]
 
 
