@@ -25,7 +25,7 @@ from exporter.metrics.gauges import checkpoint_gauges, computed_gauges, reload_g
 from exporter.persistence.archive import Archive
 from exporter.persistence.checkpoint import Checkpoint
 from exporter.persistence.committer import Committer
-from exporter.process.fd_limit import raise_fd_limit
+from exporter.process.limits import raise_fd_limit
 from exporter.status.monitor import Lifecycle, StatusMonitor
 from exporter.status.rows import Status
 from exporter.tail.source import LedgerPort

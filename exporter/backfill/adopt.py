@@ -25,11 +25,12 @@ from exporter.ledger.state import State
 from exporter.persistence.checkpoint import Checkpoint
 from exporter.tail.fingerprint import position_at, start_of
 from exporter.tail.generation import FileState
-from exporter.tail.log_context import LogContext
 from exporter.tail.open_file import OpenFile, identity_of, open_log
 from exporter.tail.position import FINGERPRINT, Position
+from exporter.tail.search import Search
 from exporter.tail.source_config import SourceConfig
 from exporter.tail.source_context import SourceContext
+from exporter.tail.table import GenerationTable
 from parsers.batch import Batch
 
 #: A rotated file may still grow for so many seconds: a program writes to it until it opens the new one.
@@ -163,19 +164,20 @@ class Adoption:
         """The positions of a source by key: of its logs, and of all files that have rotated names now."""
         shared = SourceContext(source, time.monotonic)
         for log in dict.fromkeys(owner.log for owner in self._owners if owner.source is source):
-            context = LogContext(log, shared, {})
-            for position in self._end_positions(log, context):
-                generation = context.new(position, FileState.DONE)
+            table = GenerationTable(log, shared)
+            for position in self._end_positions(table):
+                generation = table.new(position, FileState.DONE)
                 yield generation.key, generation.position
 
-    def _end_positions(self, log: str, context: LogContext) -> Iterator[Position]:
+    def _end_positions(self, table: GenerationTable) -> Iterator[Position]:
+        log = table.path
         growing = {
-            file: structs.replace(each.position(), target=context.target() if os.path.abspath(file) == log else "")
+            file: structs.replace(each.position(), target=table.target() if os.path.abspath(file) == log else "")
             for file, each in self._followed.items()
             if each.owner.log == log
         }
         known = {position.identity for position in growing.values()}
-        for position in context.search.preexisting(0, max((p.modified for p in growing.values()), default=0)):
+        for position in Search(table).preexisting(0, max((p.modified for p in growing.values()), default=0)):
             if position.identity not in known:
                 yield structs.replace(position, done=True)
         yield from growing.values()

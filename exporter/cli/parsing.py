@@ -11,7 +11,7 @@ import click
 
 from exporter.cli.options import stop
 from exporter.messages import printable
-from exporter.process.freed_memory import keep_freed_memory
+from exporter.process.limits import keep_freed_memory
 from exporter.replay import workers
 from exporter.replay.errors import WorkersError
 from exporter.replay.jobs import Job

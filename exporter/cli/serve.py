@@ -11,7 +11,7 @@ from exporter.config.requirements import NO_SOURCE
 from exporter.config.settings import Config
 from exporter.persistence.checkpoint import Checkpoint, LockedError
 from exporter.process import logs, signals
-from exporter.process.freed_memory import keep_freed_memory
+from exporter.process.limits import keep_freed_memory
 from exporter.service import Service
 
 #: Seconds to wait for another exporter that still uses the state.

@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from exporter import catalogue as c
-from exporter.ledger.calendar import span_of
+from exporter.ledger.calendar import Spans, span_of
 from exporter.ledger.change_tracker import ChangeTracker
 from exporter.ledger.money import Amount, Exchange, amount, currency
 from exporter.ledger.prices import same_provider
@@ -73,7 +73,6 @@ class Budget(Struct, frozen=True, forbid_unknown_fields=True):
         return span_of(self.window, zone(self.timezone), at)
 
     def includes(self, source: str, usage: Usage) -> bool:
-        """Whether a usage counts in this budget."""
         wanted = self.match
         return (
             wanted.get("source", source) == source
@@ -87,21 +86,18 @@ class Budgets:
     """The spent amounts of all budgets. Not thread-safe: the ledger locks."""
 
     def __init__(self, budgets: Iterable[Budget] = ()) -> None:
-        #: The last window of each budget. Nearly every line is in the same one.
-        self._windows: dict[str, tuple[int, int]] = {}
         self.spent: dict[str, ChangeTracker[tuple[int, str], int | Decimal]] = {}
         self.configure(budgets)
 
     def configure(self, budgets: Iterable[Budget]) -> None:
         """Replace the budgets. A budget with an unchanged definition keeps its spent amounts."""
-        self._budgets = [(budget, budget.key) for budget in budgets]
-        self._filtering = [budget for budget, _ in self._budgets if budget.match.keys() - {"source"}]
-        for _, key in self._budgets:
+        self._budgets = [(each, each.key, Spans(each.window, zone(each.timezone))) for each in budgets]
+        self._filtering = [budget for budget, _, _ in self._budgets if budget.match.keys() - {"source"}]
+        for _, key, _ in self._budgets:
             self.spent.setdefault(key, ChangeTracker())
 
     @property
     def has_filters(self) -> bool:
-        """Whether any budget has a filter on app, provider or model."""
         return bool(self._filtering)
 
     def filters(self, source: str, app_id: str, provider: str, model: str) -> bool:
@@ -111,33 +107,26 @@ class Budgets:
 
     def windows(self, at: int) -> tuple[int, ...]:
         """The starts of the windows of all budgets that contain the time `at`, in nanoseconds."""
-        return tuple(self._window(budget, key, at) for budget, key in self._budgets)
+        return tuple(window_of(at)[0] for _, _, window_of in self._budgets)
 
     def spend(self, source: str, usage: Usage, cost: Decimal | None, code: str, at: int) -> None:
         """Add a usage and its cost in the currency `code`. `at` is its time in nanoseconds."""
         tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0) + (usage.unsplit_tokens or 0)
-        for budget, key in self._budgets:
+        for budget, key, window_of in self._budgets:
             if not budget.includes(source, usage):
                 continue
-            start = self._window(budget, key, at)
+            start, _ = window_of(at)
             _add(self.spent[key], (start, TOKENS), tokens)
             if cost is not None:
                 _add(self.spent[key], (start, code), cost)
 
     def note_time(self, at: int) -> None:
         """Note that a line of the time `at` (nanoseconds) was read: each budget knows what was spent from then on."""
-        for budget, key in self._budgets:
-            seen, spent = (self._window(budget, key, at), SEEN), self.spent[key]
+        for _, key, window_of in self._budgets:
+            seen, spent = (window_of(at)[0], SEEN), self.spent[key]
             if at < spent.get(seen, at + 1):
                 spent.pop(seen, None)
                 _add(spent, seen, at)
-
-    def _window(self, budget: Budget, key: str, at: int) -> int:
-        """The start of the window that contains `at`."""
-        start, end = self._windows.get(key, (0, 0))
-        if not start <= at < end:
-            start, _ = self._windows[key] = budget.window_of(at)
-        return start
 
     def restore(self, stored: Mapping[str, Spent]) -> list[str]:
         """Restore stored amounts. Returns a warning for each budget that no longer exists."""

@@ -21,7 +21,6 @@ class Spans:
         self._last = 0, 0
 
     def __call__(self, at: int) -> tuple[int, int]:
-        """The span that contains the time `at`, see `span_of`."""
         begin, end = self._last
         if not begin <= at < end:
             begin, end = self._last = span_of(self._unit, self._local, at)

@@ -38,7 +38,6 @@ class ChangeTracker(dict[K, V]):
         return dict.pop(self, key, *default)
 
     def enter(self, entries: Mapping[K, V]) -> None:
-        """Set many entries."""
         super().update(entries)
         self._changed.update(entries)
 
@@ -49,7 +48,6 @@ class ChangeTracker(dict[K, V]):
 
 
 def evicted(table: ChangeTracker[K, V], capacity: int) -> Iterator[V]:
-    """Remove and return the oldest entries beyond the capacity."""
     if len(table) > capacity:
         for key in list(islice(table, len(table) - capacity)):
             yield table.pop(key)

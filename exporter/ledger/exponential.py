@@ -82,20 +82,8 @@ class Numbers(dict[int, int]):
 
 
 def merge(counts: dict[int, int], more: Mapping[int, int]) -> None:
-    """Add the counts of another histogram to `counts`."""
     for number, count in more.items():
         counts[number] = counts.get(number, 0) + count
-
-
-_NUMBERS = Numbers(BOUNDS)
-
-
-def counted(durations: Sequence[int]) -> dict[int, int]:
-    """The histogram of durations. There must be at least one."""
-    counts: dict[int, int] = {}
-    for number, count in _NUMBERS.counts(sorted(durations)):
-        counts[number] = counts.get(number, 0) + count
-    return counts
 
 
 def quantile(q: float, counts: Mapping[int, int]) -> float | None:
@@ -113,5 +101,4 @@ def quantile(q: float, counts: Mapping[int, int]) -> float | None:
 
 
 def middle(number: int) -> float:
-    """The middle of a bucket in seconds."""
     return float(2 ** ((number + ZERO_INDEX - 0.5) / 8)) if number else 0.0

@@ -1,9 +1,9 @@
-"""Which record changes which series: one function per record type, and one table of these functions.
+"""Which record changes which series, and which table of the history has the same numbers.
 
 Records that wait for others are in `exporter.ledger.fold_joins`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import structs
@@ -12,6 +12,7 @@ from exporter import catalogue as c
 from exporter.ledger import book
 from exporter.ledger.series import Labels
 from exporter.ledger.source_ledger import SourceLedger, event_time
+from exporter.ledger.sums import Sums
 from parsers import batch as b
 from parsers.values.http import status_class_of
 
@@ -20,36 +21,80 @@ _MAX_WORKERS = 1024
 #: Kinds of runs that a worker's task executes.
 WORKER_KINDS = frozenset(("workflow", "advanced-chat"))
 
+#: The counters and histograms of records that change nothing else. Their fields have the names of the labels.
+METRICS_OF: Mapping[type, tuple[c.Metric, ...]] = {
+    b.UsageMissing: (c.USAGE_MISSING,),
+    b.FirstToken: (c.TIME_TO_FIRST_TOKEN,),
+    b.Run: (c.RUNS, c.RUN_DURATION),
+    b.NodeRun: (c.NODE_RUNS, c.NODE_RUN_DURATION),
+    b.Task: (c.TASKS, c.TASK_DURATION),
+    b.TaskReceived: (c.TASKS_RECEIVED,),
+    b.Invocation: (c.MODEL_INVOCATIONS, c.MODEL_INVOCATION_DURATION),
+    b.Failure: (c.ERRORS,),
+    b.DroppedValue: (c.DROPPED_VALUES,),
+    b.ReceivedItems: (c.RECEIVER_ITEMS,),
+}
 
-def _request(ledger: SourceLedger, record: b.Request) -> None:
-    source, series, books = ledger.source, ledger.series, ledger.books
-    answered = record.route, status_class_of(record.status_code)
+
+def _by_class(labels: Labels) -> Labels:
+    return labels[1], status_class_of(labels[2])
+
+
+def _same(labels: Labels) -> Labels:
+    return labels
+
+
+#: The tables of the history for metrics, and what makes the labels of a metric, without the source, those of the table.
+BOOKS: Mapping[c.Metric, tuple[str, Callable[[Labels], Labels | None]]] = {
+    c.REQUESTS: (book.REQUESTS, _by_class),
+    c.REQUEST_DURATION: (book.DURATIONS, _by_class),
+    c.FAILED_REQUESTS: (book.FAILED_REQUESTS, _same),
+    c.RUNS: (book.RUNS, _same),
+    c.TIME_TO_FIRST_TOKEN: (book.FIRST_TOKENS, _same),
+    c.ERRORS: (book.ERRORS, _same),
+    c.UNPRICED_TOKENS: (book.UNPRICED_TOKENS, lambda labels: ("", *labels)),  # those of refused usages
+    c.DROPPED_VALUES: (book.DROPPED_TIMES, lambda labels: () if labels == ("time",) else None),
+}
+
+
+def _request(sums: Sums, record: b.Request) -> None:
+    labels = record.method, record.route, record.status_code
     if record.count:
-        _count_requests(ledger, record, answered)
+        sums.count(c.REQUESTS, labels, record.count)
+        if record.failure:
+            sums.count(c.FAILED_REQUESTS, (record.route, record.failure), record.count)
     if record.response_bytes is not None:
-        series.add(c.RESPONSE_BYTES, (source, record.route), record.response_bytes, record.count)
+        sums.count(c.RESPONSE_BYTES, (record.route,), record.response_bytes, record.count)
     if record.durations:
-        series.observe(c.REQUEST_DURATION, (source, record.method, record.route, record.status_code), record.durations)
-        books.observe(book.DURATIONS, answered, record.durations)
+        sums.observe(c.REQUEST_DURATION, labels, record.durations)
     if record.first_bytes:
-        series.observe(c.TIME_TO_FIRST_BYTE, (source, record.method, record.route), record.first_bytes)
+        sums.observe(c.TIME_TO_FIRST_BYTE, labels[:2], record.first_bytes)
     if record.handler_durations:
-        series.observe(c.HANDLER_DURATION, (source, record.method, record.route), record.handler_durations)
+        sums.observe(c.HANDLER_DURATION, labels[:2], record.handler_durations)
 
 
-def _count_requests(ledger: SourceLedger, record: b.Request, answered: tuple[str, str]) -> None:
-    source, series, books = ledger.source, ledger.series, ledger.books
-    series.add(c.REQUESTS, (source, record.method, record.route, record.status_code), record.count, record.count)
-    books.add(book.REQUESTS, answered, record.count)
-    if (source, record.route, b.FAILURE_REASONS[0]) not in series.counters[c.FAILED_REQUESTS]:
-        for reason in b.FAILURE_REASONS:
-            series.add(c.FAILED_REQUESTS, (source, record.route, reason), 0, 0)
-    if record.failure:
-        series.add(c.FAILED_REQUESTS, (source, record.route, record.failure), record.count, record.count)
-        books.add(book.FAILED_REQUESTS, (record.route, record.failure), record.count)
+def _dropped_lines(sums: Sums, record: b.DroppedLines) -> None:
+    sums.count(c.DROPPED_LINES, (), record.lines)
 
 
-def _usage(ledger: SourceLedger, record: b.Usage) -> None:
+def _count_and_observe(sums: Sums, record: Any) -> None:
+    for metric in METRICS_OF[type(record)]:
+        labels = tuple([getattr(record, name) for name in metric.labels[1:]])
+        if metric.kind == "counter":
+            sums.count(metric, labels, record.count)
+        elif record.durations or record.duration is not None:
+            sums.observe(metric, labels, record.durations or (record.duration,))
+
+
+#: The record types that count by themselves. Their order does not matter, so that they are summed up.
+COUNTED: Mapping[type, Callable[[Sums, Any], None]] = {
+    **dict.fromkeys(METRICS_OF, _count_and_observe),
+    b.Request: _request,
+    b.DroppedLines: _dropped_lines,
+}
+
+
+def enter_usage(ledger: SourceLedger, record: b.Usage) -> None:
     # A known time is not stored as `usage_at`: records that can wait are not entered in their order.
     at = usage_time(ledger, None) if record.at is None else event_time(ledger, record.at)
     count_usage(ledger, record, at)
@@ -58,7 +103,7 @@ def _usage(ledger: SourceLedger, record: b.Usage) -> None:
 def count_usage(ledger: SourceLedger, record: b.Usage, at: int, refused: bool = False) -> None:
     """Count a usage. `at` is the time in nanoseconds that selects the budget window and the price.
 
-    `refused` is the same as in `Series.add`. The unpriced tokens of refused usages are counted by themselves.
+    `refused` is the same as in `Series.add`. The unpriced tokens of refused usages wait in a sum of their own.
     """
     series, books, model = ledger.series, ledger.books, (record.provider, record.model)
     tokens = {"input": record.input_tokens, "output": record.output_tokens, "unsplit": record.unsplit_tokens}
@@ -78,13 +123,8 @@ def count_usage(ledger: SourceLedger, record: b.Usage, at: int, refused: bool = 
         series.add(c.COST, (ledger.source, record.app_id, *model, currency, basis), cost, record.count, refused=refused)
         books.add(book.COST, (record.app_id, *model, currency), cost)
     if unpriced and not refused:
-        count_unpriced(ledger, (record.app_id, *model), unpriced, record.count)
-
-
-def count_unpriced(ledger: SourceLedger, labels: Labels, tokens: int, usages: int, refused: bool = False) -> None:
-    """Count tokens without a price. `labels` are app, provider and model. `refused` is the same as in `Series.add`."""
-    ledger.series.add(c.UNPRICED_TOKENS, (ledger.source, *labels[1:]), tokens, usages, refused=refused)
-    ledger.books.add(book.UNPRICED_TOKENS, labels, tokens)
+        series.add(c.UNPRICED_TOKENS, (ledger.source, *model), unpriced, record.count)
+        books.add(book.UNPRICED_TOKENS, (record.app_id, *model), unpriced)
 
 
 def usage_time(ledger: SourceLedger, at: int | None) -> int:
@@ -101,106 +141,19 @@ def usage_time(ledger: SourceLedger, at: int | None) -> int:
     return known
 
 
-def _run(ledger: SourceLedger, record: b.Run) -> None:
-    """Count a run that telemetry reports."""
-    ledger.has_telemetry = ledger.has_telemetry or record.kind in WORKER_KINDS
-    count_run(ledger, record)
+def count_run(ledger: SourceLedger, record: b.Run, at: int | None) -> None:
+    """Count runs that ended at the time `at` in nanoseconds, perhaps before the lines that are being entered."""
+    labels = record.kind, record.app_id, record.status
+    ledger.series.add(c.RUNS, (ledger.source, *labels), record.count, record.count)
+    ledger.books.add(book.RUNS, labels, record.count, at)
+    if record.durations:
+        ledger.waiting.observe(c.RUN_DURATION, labels[:2], record.durations)
 
 
-def count_run(ledger: SourceLedger, record: b.Run, at: int | None = None) -> None:
-    """Count a run. `at` is its end in nanoseconds if it ended before the lines that are being entered."""
-    _count_and_observe(ledger, record, at)
-
-
-#: The counter and the histogram of records that change nothing else. Their fields have the names of the labels.
-METRICS_OF: Mapping[type, tuple[c.Metric | None, c.Metric | None]] = {
-    b.UsageMissing: (c.USAGE_MISSING, None),
-    b.FirstToken: (None, c.TIME_TO_FIRST_TOKEN),
-    b.Run: (c.RUNS, c.RUN_DURATION),
-    b.NodeRun: (c.NODE_RUNS, c.NODE_RUN_DURATION),
-    b.Task: (c.TASKS, c.TASK_DURATION),
-    b.TaskReceived: (c.TASKS_RECEIVED, None),
-    b.Invocation: (c.MODEL_INVOCATIONS, c.MODEL_INVOCATION_DURATION),
-}
-
-#: The tables of the history for these metrics.
-_BOOKS = {c.RUNS: book.RUNS, c.TIME_TO_FIRST_TOKEN: book.FIRST_TOKENS}
-
-
-def _count_and_observe(ledger: SourceLedger, record: Any, at: int | None = None) -> None:
-    counter, histogram = METRICS_OF[type(record)]
-    if counter is not None:
-        count(ledger, counter, _labels(record, counter), record.count, at=at)
-    if histogram is not None and (durations := record.durations or _one(record.duration)):
-        observe(ledger, histogram, _labels(record, histogram), durations)
-
-
-def _labels(record: Any, metric: c.Metric) -> Labels:
-    return tuple([getattr(record, name) for name in metric.labels[1:]])
-
-
-def count(
-    ledger: SourceLedger, metric: c.Metric, labels: Labels, number: int, *, at: int | None = None, refused: bool = False
-) -> None:
-    """Add a number of records to a counter and to its table of the history.
-
-    `at` is the same as in `SourceBooks.add`, and `refused` as in `Series.add`.
-    """
-    ledger.series.add(metric, (ledger.source, *labels), number, number, refused=refused)
-    if metric in _BOOKS:
-        ledger.books.add(_BOOKS[metric], labels, number, at)
-
-
-def observe(
-    ledger: SourceLedger, metric: c.Metric, labels: Labels, durations: Sequence[int], *, refused: bool = False
-) -> None:
-    """Add durations in nanoseconds to a histogram and to its table of the history."""
-    ledger.series.observe(metric, (ledger.source, *labels), durations, refused=refused)
-    if metric in _BOOKS:
-        ledger.books.observe(_BOOKS[metric], labels, durations)
-
-
-def _one(duration: int | None) -> tuple[int, ...]:
-    return () if duration is None else (duration,)
-
-
-def _failure(ledger: SourceLedger, record: b.Failure) -> None:
-    ledger.series.add(c.ERRORS, (ledger.source, record.kind), record.count)
-    ledger.books.add(book.ERRORS, (record.kind,), record.count)
-
-
-def _active(ledger: SourceLedger, record: b.Active) -> None:
+def enter_active(ledger: SourceLedger, record: b.Active) -> None:
     """Keep the newest number of a worker. The records of a batch have any order."""
     newest = structs.replace(record, at=event_time(ledger, record.at))
     before = ledger.active.pop(record.worker, newest)
     ledger.active[record.worker] = before if (before.at or 0) > (newest.at or 0) else newest
     while len(ledger.active) > _MAX_WORKERS:
         del ledger.active[next(iter(ledger.active))]
-
-
-def _dropped_lines(ledger: SourceLedger, record: b.DroppedLines) -> None:
-    ledger.series.add(c.DROPPED_LINES, (ledger.source,), record.lines)
-
-
-def _dropped_value(ledger: SourceLedger, record: b.DroppedValue) -> None:
-    ledger.series.add(c.DROPPED_VALUES, (ledger.source, record.field), record.count)
-    if record.field == "time":
-        ledger.books.add(book.DROPPED_TIMES, (), record.count)
-
-
-def _received_items(ledger: SourceLedger, record: b.ReceivedItems) -> None:
-    ledger.series.add(c.RECEIVER_ITEMS, (ledger.source, record.dialect, record.outcome), record.count)
-
-
-#: The record types that count by themselves.
-COUNTED: Mapping[type, Callable[[SourceLedger, Any], None]] = {
-    **dict.fromkeys(METRICS_OF, _count_and_observe),
-    b.Run: _run,
-    b.Request: _request,
-    b.Usage: _usage,
-    b.Failure: _failure,
-    b.Active: _active,
-    b.DroppedLines: _dropped_lines,
-    b.DroppedValue: _dropped_value,
-    b.ReceivedItems: _received_items,
-}

@@ -1,14 +1,13 @@
-"""Which record that waits for others changes which series: ends of runs, failures of requests, apps of spans."""
+"""Enters the records of a batch. Some wait for others: ends of runs, failures of requests, apps of spans."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import structs
 
 from exporter import catalogue as c
-from exporter.ledger import book
-from exporter.ledger.fold import COUNTED, count_run, usage_time
+from exporter.ledger.fold import count_run, enter_active, enter_usage, usage_time
 from exporter.ledger.joins import MAX_AGE, Ended
 from exporter.ledger.source_ledger import SourceLedger, event_time
 from exporter.ledger.span_apps import AppRecord
@@ -54,8 +53,7 @@ def _accepted(ledger: SourceLedger, record: b.Accepted) -> None:
 
 def _failed_requests(ledger: SourceLedger, route: str, failure: str, count: int) -> None:
     """Count failures of requests that are already in the request counter."""
-    ledger.series.add(c.FAILED_REQUESTS, (ledger.source, route, failure), count, count)
-    ledger.books.add(book.FAILED_REQUESTS, (route, failure), count)
+    ledger.waiting.count(c.FAILED_REQUESTS, (route, failure), count)
 
 
 def _count_lost(ledger: SourceLedger, found: Iterable[b.Opened]) -> None:
@@ -97,12 +95,12 @@ def enter_decided(ledger: SourceLedger) -> None:
         has_time = not isinstance(record, b.Usage) or record.at == at
         groups[at // QUARTER].append(record if has_time else structs.replace(record, at=at))
     for quarter, members in groups.items():
-        is_moved = not ledger.books.includes(quarter * QUARTER)
+        is_moved = ledger.books.key_of(quarter * QUARTER) != ledger.books.key
         if is_moved:
             enter_waiting(ledger)
             ledger.books.record_time = quarter * QUARTER
         for rest in sum_up(ledger, members):
-            COUNTED[type(rest)](ledger, rest)
+            JOINED[type(rest)](ledger, rest)
         if is_moved:
             enter_waiting(ledger)
             ledger.books.record_time = None
@@ -114,10 +112,11 @@ def advance(ledger: SourceLedger, last: int, newest: int | None) -> None:
     ledger.last_at = max(ledger.last_at, last)
     ledger.reached.advance(ledger.file, last, newest, now)
     _count_ended(ledger, ledger.joins.release(ledger.file, last))
-    if ledger.joins.has_open:
+    joins = ledger.joins
+    if joins.waiting or joins.errors or joins.spans.known or joins.spans.waiting:
         by_all = ledger.reached.by_all(now)
-        _count_lost(ledger, ledger.joins.expire(by_all))
-        ledger.joins.decided += ledger.joins.spans.expire(by_all - MAX_AGE)
+        _count_lost(ledger, joins.expire(by_all))
+        joins.decided += joins.spans.expire(by_all - MAX_AGE)
         enter_decided(ledger)
 
 
@@ -126,13 +125,13 @@ def finalize_runs(ledger: SourceLedger, now: int | None) -> None:
 
     If `now` is None, nothing more will be read, so all ended runs are final.
     """
-    _count_ended(ledger, ledger.joins.finalize_all() if now is None else ledger.joins.finalize(ledger.reached, now))
+    _count_ended(ledger, ledger.joins.finalize(ledger.reached, now))
     if now is None:
-        ledger.joins.decided += ledger.joins.spans.release_all()
+        ledger.joins.decided += ledger.joins.spans.expire(None)
         enter_decided(ledger)
 
 
-#: The record types that wait for others, or that others wait for.
+#: The record types whose order matters: they wait for others, or others wait for them.
 JOINED: Mapping[type, Callable[[SourceLedger, Any], None]] = {
     b.Opened: _opened,
     b.Closed: _closed,
@@ -140,4 +139,25 @@ JOINED: Mapping[type, Callable[[SourceLedger, Any], None]] = {
     b.Accepted: _accepted,
     b.SpanApp: _span_app,
     b.OfSpan: _of_span,
+    b.Usage: enter_usage,
+    b.Active: enter_active,
 }
+
+
+def post(ledger: SourceLedger, records: Sequence[b.Record]) -> None:
+    """Enter the records of a batch, or add them to the sums that wait."""
+    for record in sum_up(ledger, _with_times(ledger, records)):
+        JOINED[type(record)](ledger, record)
+    enter_decided(ledger)
+
+
+def _with_times(ledger: SourceLedger, records: Sequence[b.Record]) -> Sequence[b.Record]:
+    times = [record.at for record in records if type(record) is b.Usage]
+    if None in times:
+        return [
+            structs.replace(record, at=usage_time(ledger, record.at)) if isinstance(record, b.Usage) else record
+            for record in records
+        ]
+    if times:
+        usage_time(ledger, times[-1])
+    return records

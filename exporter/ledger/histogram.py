@@ -34,7 +34,6 @@ class Histogram(Struct, frozen=True, array_like=True, gc=False):
         return self.zeros + sum(self.cells)
 
     def plus(self, more: "Histogram") -> "Histogram":
-        """The durations of both."""
         first, cells = self.first, self.cells
         if more.cells:
             first, cells = _room(self, more.first, more.first + len(more.cells) - 1)
@@ -100,6 +99,14 @@ class Layout:
         for cell in reversed(self._split[begin:end]):
             counts[cell - first - 1] += counts.pop(cell - first)
         return self._bucket[first], counts
+
+    def counted(self, histogram: Histogram) -> dict[int, int]:
+        """The number of durations by exponential bucket, without the empty ones."""
+        counts: dict[int, int] = {0: histogram.zeros} if histogram.zeros else {}
+        if histogram.cells:
+            first, cells = self.exponential(histogram)
+            counts.update((number, count) for number, count in enumerate(cells, first) if count)
+        return counts
 
 
 def _room(before: Histogram, lowest: int, highest: int) -> tuple[int, list[int]]:

@@ -56,8 +56,6 @@ class History:
         self.rereads = False
         self.books: dict[BookKey, Book] = {}
         self.closed: ChangeTracker[str, str] = ChangeTracker()
-        #: Functions that enter the numbers that wait outside the books.
-        self.waiting: list[Callable[[], None]] = []
         self._clock, self._unit = clock, unit
         self._forgotten: set[BookKey] = set()
         self._keys: dict[int, str] = {}
@@ -66,12 +64,15 @@ class History:
     def configure(self, config: HistoryConfig, limits: Limits) -> None:
         self.config, self._limits = config, limits
         self._local: tzinfo = zone(config.timezone)
-        self.span_of = Spans(self._unit, self._local)
+        self._spans = Spans(self._unit, self._local)
         self._keys.clear()
 
     @property
     def enabled(self) -> bool:
         return self.config.days > 0
+
+    def span_of(self, at: int) -> tuple[int, int]:
+        return self._spans(at)
 
     def key(self, source: str, at: int | None, is_doubtful: bool = False) -> BookKey:
         """The key of the book in which a time counts, in nanoseconds. The time None is now.
@@ -87,15 +88,9 @@ class History:
         return self.config.timezone, day, source
 
     def book(self, key: BookKey) -> Book:
-        """The book with this key, which is added if there is none."""
         if key not in self.books:
             self.books[key] = Book(self._limits)
         return self.books[key]
-
-    def enter_waiting(self) -> None:
-        """Enter what the sources have summed up into the books. Before this call, the books are not complete."""
-        for enter in self.waiting:
-            enter()
 
     def close_days(self, sources: Mapping[str, ReachedTimes]) -> None:
         """Close the days that are older than everything that is being read."""
@@ -104,8 +99,10 @@ class History:
             if reached.knows_all_files(now):
                 newest = (each.newest for each in reached.active(now))
                 floor = min((self._day(at) for at in newest if at is not None), default=NO_DAY)
-                due = [day for day in sorted(self._days(source))[:-NEWEST_DAYS] if day < floor]
-                if due:
+                closed, of_source = self.closed.get(source, ""), (self.config.timezone, source)
+                days = [day for zone_name, day, name in self.books if (zone_name, name) == of_source]
+                newest_last = sorted(day for day in days if closed < day != NO_DAY)
+                if due := [day for day in newest_last[:-NEWEST_DAYS] if day < floor]:
                     self.closed[source] = due[-1]
 
     def closed_books(self, sources: frozenset[str]) -> dict[BookKey, Book]:
@@ -143,15 +140,6 @@ class History:
         self._forgotten = set()
         return gone | {key: changed for key, book in self.books.items() if (changed := book.changes())}
 
-    def _days(self, source: str) -> list[str]:
-        """The open days of a source."""
-        closed = self.closed.get(source, "")
-        return [
-            day
-            for zone_name, day, name in self.books
-            if name == source and zone_name == self.config.timezone and closed < day != NO_DAY
-        ]
-
     def _day(self, at: int) -> str:
         """The name of the span of a time: a date, or an hour with its offset from UTC."""
         begin, _ = self.span_of(at)
@@ -163,3 +151,26 @@ class History:
             name = moment.date().isoformat() if self._unit == "day" else moment.isoformat(timespec="minutes")
             self._keys[begin] = name
         return name
+
+
+class SourceBooks:
+    """The books of one source, for the functions that fold records. Without a history it takes nothing.
+
+    `key` is the book of the lines that are being read. `record_time` is the time in nanoseconds of records that belong
+    to another time than these lines, else None.
+    """
+
+    def __init__(self, history: History, source: str) -> None:
+        self._history, self._source = history, source
+        self.key: BookKey | None = None
+        self.record_time: int | None = None
+
+    def key_of(self, at: int | None, is_doubtful: bool = False) -> BookKey | None:
+        """The book of an event time in nanoseconds (see `History.key`), None without a history."""
+        return self._history.key(self._source, at, is_doubtful) if self._history.enabled else None
+
+    def add(self, table: str, labels: Labels, entry: Entry, at: int | None = None) -> None:
+        """Add to a number or a histogram. `at` is given for an event of another time than the lines being read."""
+        at = self.record_time if at is None else at
+        if (key := self.key_of(at) if at is not None or self.key is None else self.key) is not None:
+            self._history.book(key).add((table, *labels), entry)

@@ -49,7 +49,6 @@ class Ended(Struct, frozen=True):
     app_id: str = UNKNOWN
 
     def began(self, opened: Opened) -> "Ended":
-        """A copy with the beginning of the run."""
         return structs.replace(self, opened_at=opened.at, kind=opened.kind, app_id=opened.app_id)
 
     def owns(self, error: TraceError) -> bool:
@@ -88,11 +87,6 @@ class Joins:
         """Count what the tables hold, after stored entries were entered into them."""
         self.streams.restored()
         self.spans.restored()
-
-    @property
-    def has_open(self) -> bool:
-        """Whether anything waits for its other half, and can become too old."""
-        return bool(self.waiting or self.errors or self.spans.known or self.spans.waiting)
 
     def trim(self) -> tuple[list[Opened], list[Ended]]:
         """Remove the oldest entries beyond the capacity. Returns the runs that no longer fit.
@@ -141,9 +135,7 @@ class Joins:
     def accept(self, accepted: Accepted) -> int:
         """Add accepted requests. Returns how many have failed, because their error record was read before them."""
         failed = self.streams.add(accepted, self.errors, self.capacity)
-        for trace_id in (
-            failed - self.waiting.keys()
-        ):  # one request has failed by the error, and perhaps a run that is open
+        for trace_id in failed - self.waiting.keys():  # a run that is open may fail by the error too
             del self.errors[trace_id]
         return len(failed)
 
@@ -185,19 +177,14 @@ class Joins:
             if abs(at - ended.at) >= HOLD + _DISORDER:
                 yield self.held.pop(ended.trace_id)
 
-    def finalize(self, reached: ReachedTimes, now: int) -> Iterator[Ended]:
+    def finalize(self, reached: ReachedTimes, now: int | None) -> Iterator[Ended]:
         """Remove and return the runs that are final at `now` (wall clock, nanoseconds), even if no line follows.
 
-        If the clock was set back by more than HOLD, they are final too.
+        If the clock was set back by more than HOLD, they are final too. None if nothing more will be read.
         """
         for ended in list(self.held.values()):
-            if reached.assumed(ended.file, ended.at, now) >= ended.at + HOLD:
+            if now is None or reached.assumed(ended.file, ended.at, now) >= ended.at + HOLD:
                 yield self.held.pop(ended.trace_id)
-
-    def finalize_all(self) -> Iterator[Ended]:
-        """Remove and return all held runs, because nothing more will be read."""
-        while self.held:
-            yield self.held.pop(next(iter(self.held)))
 
     def expire(self, now: int) -> Iterator[Opened]:
         """Remove and return the runs that began more than a day before `now`, see `ReachedTimes.by_all`.

@@ -6,7 +6,6 @@ where the last one ended is refused. So every snapshot, shown or stored, counts 
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any
 
 from msgspec import structs
@@ -15,21 +14,19 @@ from exporter import catalogue as c
 from exporter.ledger.book import BEHIND, LINES, UNPARSED, BookKey, Entries
 from exporter.ledger.budgets import Budget, Budgets
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.fold_joins import advance, finalize_runs, trim
-from exporter.ledger.history import History, HistoryConfig
+from exporter.ledger.fold_joins import advance, finalize_runs, post, trim
+from exporter.ledger.history import History, HistoryConfig, SourceBooks
 from exporter.ledger.joins import Joins
-from exporter.ledger.post import post
 from exporter.ledger.postings import Postings
 from exporter.ledger.prices import Price, Prices
 from exporter.ledger.reached_times import ReachedTimes
 from exporter.ledger.series import Labels, Limits, Series
 from exporter.ledger.snapshot import Snapshot, present, snapshot_of
-from exporter.ledger.source_books import SourceBooks
 from exporter.ledger.source_ledger import SourceLedger, event_time
 from exporter.ledger.state import SOURCE_TABLES, MetricSchema, State, keep_compatible
 from exporter.ledger.waiting import enter_waiting
-from exporter.ledger.window_slices import WindowSlices
-from exporter.tail.position import Position, Window
+from exporter.ledger.window_slices import cut
+from exporter.tail.position import Position, Searched, Window
 from parsers.batch import Batch
 from parsers.slices import Parse, Slice
 from parsers.values.numbers import SECOND
@@ -51,6 +48,8 @@ class Ledger:
         self._lock = threading.Lock()
         self._is_stored, self._clock, self._limits = is_stored, clock, limits
         self._series = Series(limits, clock, buckets)
+        #: The upper bounds of the classic buckets in seconds, by the name of the histogram.
+        self.bounds = {metric.name: bounds for metric, bounds in self._series.bounds.items()}
         self._prices = Prices(tuple(prices))
         self._budgets = Budgets(budgets)
         self.keep_history(History(HistoryConfig(days=0), limits, clock))
@@ -62,7 +61,7 @@ class Ledger:
 
     def keep_history(self, history: History) -> None:
         """Keep a history from the first batch on. Without this call there is none."""
-        self._history, self._windows = history, WindowSlices(history, self._clock)
+        self._history = history
 
     def configure(
         self, limits: Limits, prices: Iterable[Price], budgets: Iterable[Budget], history: HistoryConfig
@@ -84,29 +83,19 @@ class Ledger:
         `parse` parses a part of a window again if the window has lines of several days.
         """
         with self._lock:
-            self._source_ledger(source)
-            self._windows.open(source, parse)
+            ledger = self._source_ledger(source)
+            ledger.parse, ledger.slicers = parse, {}
 
     def positions(self, source: str) -> dict[str, Position]:
-        """The positions from which reading continues, by file generation."""
         with self._lock:
             return dict(self._source_ledger(source).positions)
 
-    def searched_paths(self, source: str) -> list[str]:
-        """The paths that were searched completely: each file that existed there has a position.
-
-        A file that appears there later is new, so it is read from its beginning.
-        """
+    def searched(self, source: str) -> Searched:
         with self._lock:
-            return list(self._source_ledger(source).searched_paths)
-
-    def searched_until(self, source: str) -> int:
-        """A time in nanoseconds: each log that existed until then, where the searched paths match, was seen."""
-        with self._lock:
-            return self._source_ledger(source).searched_until
+            ledger = self._source_ledger(source)
+            return Searched(tuple(ledger.searched_paths), ledger.searched_until)
 
     def set_searched_paths(self, source: str, paths: Iterable[str]) -> None:
-        """Replace the searched paths of a source."""
         with self._lock:
             self._source_ledger(source).set_searched_paths(paths)
 
@@ -115,9 +104,10 @@ class Ledger:
 
         Raises ValueError for a window that does not begin where the last one ended.
         """
-        slices = self._windows.cut(window, batch)
         with self._lock:
             ledger = self._source_ledger(window.source)
+        slices = cut(ledger, self._history, window, batch, round(self._clock() * SECOND))
+        with self._lock:
             posted = ledger.positions.get(window.file)
             if posted is not None and posted.offset != window.position.offset:
                 raise ValueError(f"window begins at {window.position.offset}, posted up to {posted.offset}")
@@ -133,12 +123,12 @@ class Ledger:
             for file in window.events.forget:
                 ledger.positions.pop(file, None)
                 ledger.reached.forget(file)
-                self._windows.forget(window.source, file)
+                ledger.slicers.pop(file, None)
             return position
 
-    def enter(self, source: str, batch: Batch, at: int | None = None, is_doubtful: bool = False) -> None:
-        """Enter a batch without a position. `at` and `is_doubtful` are those of its slice."""
-        self.enter_slice(source, Slice(batch, at, is_doubtful))
+    def enter(self, source: str, batch: Batch, at: int | None = None) -> None:
+        """Enter a batch without a position. `at` is the time of its slice."""
+        self.enter_slice(source, Slice(batch, at))
 
     def enter_slice(self, source: str, each: Slice, postings: Postings | None = None) -> None:
         """Enter a slice without a position, as a replay does. `postings` are the sums of other records of it."""
@@ -168,7 +158,7 @@ class Ledger:
         """
         with self._lock:
             self._finalize_runs(self._clock())
-            self._history.enter_waiting()
+            self._enter_waiting()
             # A source without positions is not tailed: the lines of a backfill may be of any day.
             self._history.close_days({name: each.reached for name, each in self._ledgers.items() if each.positions})
             state = self._state(ChangeTracker.changes)
@@ -176,32 +166,25 @@ class Ledger:
             return state
 
     @property
-    def bounds(self) -> dict[str, tuple[float, ...]]:
-        """The upper bounds of the classic buckets in seconds, by the name of the histogram."""
-        return {metric.name: bounds for metric, bounds in self._series.bounds.items()}
-
-    @property
     def history_days(self) -> int:
-        """The number of days that the archive keeps."""
         return self._history.config.days
 
     def closed_days(self) -> dict[BookKey, Entries]:
         """The books that are complete and wait for the archive. They do not change any more."""
         with self._lock:
-            self._history.enter_waiting()
+            self._enter_waiting()
             ledgers, rereads = self._ledgers.items(), self._history.rereads
             continued = (name for name, each in ledgers if not rereads or each.positions or each.searched_paths)
             return {**self._history.closed_books(frozenset(continued))}
 
     def forget_days(self, keys: Iterable[BookKey]) -> None:
-        """Remove books that are in the archive."""
         with self._lock:
             self._history.forget(keys)
 
     def books(self) -> dict[BookKey, Entries]:
         """All books that are not in the archive."""
         with self._lock:
-            self._history.enter_waiting()
+            self._enter_waiting()
             return {key: {**book} for key, book in self._history.books.items()}
 
     def restore(self, state: State, sources: Iterable[str]) -> list[str]:
@@ -244,7 +227,6 @@ class Ledger:
                 SourceBooks(self._history, source),
                 ReachedTimes(round(self._clock() * SECOND)),
             )
-            ledger.books.enter_records = partial(enter_waiting, ledger)
             for metric, label_sets in c.INITIAL:
                 for labels in label_sets:
                     self._series.add(metric, (source, *labels), 0)
@@ -260,7 +242,10 @@ class Ledger:
             add(c.UNPARSED_LINES, (source, reason), count)
         if batch.last_at is not None and not ledger.last_at:
             ledger.last_at = event_time(ledger, batch.last_at)  # for usages without a time in the first batch
-        ledger.books.begin(each.at or ledger.last_at or None, each.is_doubtful)
+        key = ledger.books.key_of(each.at or ledger.last_at or None, each.is_doubtful)
+        if key != ledger.books.key:
+            enter_waiting(ledger)
+            ledger.books.key = key
         if postings is not None:
             postings.enter(ledger)
         if batch.lines:
@@ -271,8 +256,8 @@ class Ledger:
             ledger.books.add(BEHIND, (), batch.lines)
         post(ledger, batch.records)
         trim(ledger)
-        if not self._is_stored:
-            ledger.forget_changes()
+        for table in () if self._is_stored else ledger.tables.values():
+            table.changes()  # the record of what has changed grows with every run
         if batch.last_at is not None:
             self._budgets.note_time(event_time(ledger, batch.last_at))
             advance(ledger, batch.last_at, each.at)

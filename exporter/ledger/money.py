@@ -49,7 +49,6 @@ class Exchange:
         self._rates = {ANCHOR: Decimal(1), **{_canonical(code): rate for code, rate in rates.items()}}
 
     def convert(self, value: Decimal, code: str, into: str) -> Decimal | None:
-        """The value in another currency; None if a rate is missing."""
         code, into = _canonical(code), _canonical(into)
         if code == into:
             return value

@@ -148,7 +148,6 @@ class Prices:
             self._by_model.setdefault(price.model, []).append(price)
 
     def known(self, models: Set[str]) -> set[str]:
-        """The models among these that have a price at any time."""
         return {model for model in self._by_model if model in models}
 
     def find(self, usage: Usage, at: int) -> Price | None:

@@ -40,15 +40,12 @@ class ReachedTimes:
             self._read_since = now
 
     def advance(self, file: str, last: int, newest: int | None, now: int) -> None:
-        """Enter the times of lines that were read; see `Reached`."""
         self._files[file] = Reached(last, newest, now)
 
     def forget(self, file: str) -> None:
-        """Drop a file generation that is no longer read."""
         self._files.pop(file, None)
 
     def active(self, now: int) -> Iterator[Reached]:
-        """The files that are being read."""
         return (each for each in self._files.values() if now - each.read_at < ACTIVE)
 
     def knows_all_files(self, now: int) -> bool:

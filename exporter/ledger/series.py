@@ -11,13 +11,10 @@ from msgspec import Struct
 
 from exporter.catalogue import FOLDED_OBSERVATIONS, METRICS, OPEN_LABELS, Metric
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.histogram import EMPTY, Histogram, layout
+from exporter.ledger.histogram import Histogram, layout
 from parsers.batch import OTHER, UNKNOWN
 
 Labels = tuple[str, ...]
-
-#: The largest number of durations that wait. It bounds their memory, and how long it takes to count them: some ms.
-_MAX_WAITING = 1 << 14
 
 #: The printable characters of ASCII.
 _PRINTABLE = bytes(range(0x20, 0x7F))
@@ -54,25 +51,22 @@ class Series:
         self._clock = clock
         metrics = [m for m in METRICS if m.durable]
         self.bounds = {m: (buckets or {}).get(m.name, m.buckets) for m in metrics if m.kind == "histogram"}
-        self._layouts = {m: layout(bounds) for m, bounds in self.bounds.items()}
+        self.layouts = {m: layout(bounds) for m, bounds in self.bounds.items()}
         self.counters: dict[Metric, ChangeTracker[Labels, int | Decimal]] = {
             m: ChangeTracker() for m in metrics if m.kind == "counter"
         }
-        self._histograms: dict[Metric, ChangeTracker[Labels, Histogram]] = {m: ChangeTracker() for m in self.bounds}
-        self._waiting: dict[Metric, dict[Labels, list[int]]] = {m: {} for m in self.bounds}
-        self._waiting_size = 0
+        self.histograms: dict[Metric, ChangeTracker[Labels, Histogram]] = {m: ChangeTracker() for m in self.bounds}
         self._label_sets: dict[tuple[str, tuple[Metric, ...]], tuple[int, frozenset[Labels]]] = {}
         self.created: dict[Metric, ChangeTracker[Labels, float]] = {m: ChangeTracker() for m in metrics}
 
-    @property
-    def histograms(self) -> Mapping[Metric, ChangeTracker[Labels, Histogram]]:
-        """All histograms, with everything that was observed."""
-        self._count_waiting()
-        return self._histograms
+    def room(self, metric: Metric) -> int:
+        """How many label sets the metric can add. If there is no room, the open labels of a new one become `other`."""
+        if metric in self.histograms:
+            return self.limits.series_per_histogram - len(self.histograms[metric])
+        return self.limits.series_per_counter - len(self.counters[metric])
 
     def is_full(self, metric: Metric) -> bool:
-        """Whether the metric has reached its cap, so that the open labels of a new label set become `other`."""
-        return len(self._series_of(metric)) >= self._cap(metric)
+        return self.room(metric) <= 0
 
     def adds_no_series(self, metric: Metric, labels: Labels) -> bool:
         """Whether an observation with these labels adds no series, except one whose open labels are `other`."""
@@ -92,10 +86,6 @@ class Series:
             self._label_sets[source, metrics] = size, known
         return known
 
-    def is_clean(self, labels: Sequence[str]) -> bool:
-        """Whether labels need no cleaning: they are printable, not empty and not too long."""
-        return is_clean(labels, self.limits.label_length)
-
     def add(
         self, metric: Metric, labels: Labels, amount: int | Decimal = 1, observations: int = 1, *, refused: bool = False
     ) -> None:
@@ -111,45 +101,19 @@ class Series:
             return
         series[labels] = series.get(labels, 0) + amount
 
-    def observe(self, metric: Metric, labels: Labels, values: Sequence[int], *, refused: bool = False) -> None:
-        """Observe one or more durations in nanoseconds. `refused` is the same as in `add`.
-
-        They wait until the histograms are needed or many durations wait, because many at once cost less.
-        """
-        series, waiting = self._histograms[metric], self._waiting[metric]
+    def observe(self, metric: Metric, labels: Labels, durations: Histogram, *, refused: bool = False) -> None:
+        """Add one or more durations, counted by the layout of the metric. `refused` is the same as in `add`."""
+        series = self.histograms[metric]
         if refused or labels not in series:
-            labels = self._admit(metric, labels, series, len(values), refused)
-            series.setdefault(labels, EMPTY)
-        if labels in waiting:
-            waiting[labels] += values
-        else:
-            waiting[labels] = [*values]
-        self._waiting_size += len(values)
-        if self._waiting_size > _MAX_WAITING:
-            self._count_waiting()
-
-    def add_histogram(self, metric: Metric, labels: Labels, histogram: Histogram) -> None:
-        """Observe durations that are counted already, with the same bounds."""
-        series = self._histograms[metric]
-        if labels not in series:
-            labels = self._admit(metric, labels, series, histogram.count, refused=False)
-        series[labels] = series.get(labels, EMPTY).plus(histogram)
-
-    def _count_waiting(self) -> None:
-        """Count the observed durations in their histograms."""
-        for metric, waiting in self._waiting.items() if self._waiting_size else ():
-            series, layout = self._histograms[metric], self._layouts[metric]
-            for labels, values in waiting.items():
-                series[labels] = layout.observe(series[labels], values)
-            waiting.clear()
-        self._waiting_size = 0
+            labels = self._admit(metric, labels, series, durations.count, refused)
+        series[labels] = series[labels].plus(durations) if labels in series else durations
 
     def _admit(
         self, metric: Metric, labels: Labels, series: Mapping[Labels, object], observations: int, refused: bool
     ) -> Labels:
         """The label set under which an observation counts: cleaned, and folded if the metric is full."""
         labels = cleaned(labels, self.limits.label_length)
-        full = len(series) >= self._cap(metric) and not OPEN_LABELS.isdisjoint(metric.labels)
+        full = self.is_full(metric) and not OPEN_LABELS.isdisjoint(metric.labels)
         if refused or (full and labels not in series):
             before, labels = labels, folded(metric.labels, labels)
             if labels != before:
@@ -159,10 +123,7 @@ class Series:
         return labels
 
     def _series_of(self, metric: Metric) -> Mapping[Labels, object]:
-        return self._histograms[metric] if metric in self._histograms else self.counters[metric]
-
-    def _cap(self, metric: Metric) -> int:
-        return self.limits.series_per_histogram if metric in self._histograms else self.limits.series_per_counter
+        return self.histograms[metric] if metric in self.histograms else self.counters[metric]
 
 
 def is_clean(labels: Sequence[str], length: int) -> bool:

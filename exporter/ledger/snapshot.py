@@ -79,5 +79,4 @@ def _active(workers: Iterable[Active], now: int) -> int:
 
 
 def present(entries: Mapping[K, V | None]) -> dict[K, V]:
-    """The entries that were not removed."""
     return {key: value for key, value in entries.items() if value is not None}

@@ -7,14 +7,15 @@ from msgspec import Struct, field
 
 from exporter.ledger.budgets import Budgets
 from exporter.ledger.change_tracker import ChangeTracker
+from exporter.ledger.history import SourceBooks
 from exporter.ledger.joins import Joins
 from exporter.ledger.prices import Prices
 from exporter.ledger.reached_times import ReachedTimes
 from exporter.ledger.series import Series
-from exporter.ledger.source_books import SourceBooks
 from exporter.ledger.sums import Sums
 from exporter.tail.position import Position
 from parsers.batch import Active
+from parsers.slices import Parse, Slicer
 from parsers.values.numbers import SECOND
 
 
@@ -29,8 +30,8 @@ class SourceLedger(Struct):
     `clock` returns the wall clock in seconds. `last_at` is the newest event time, and `usage_at` is the time at which
     a usage without a time counts; both are in nanoseconds, and 0 if none is known yet. `file` is the file generation
     of the batch that is being entered, "" in a replay. `has_telemetry` is True if telemetry reports the same runs as
-    the worker's tasks. `books` are those of the history by day.
-    `waiting` are the sums of records that are not entered yet.
+    the worker's tasks. `books` are those of the history by day. `waiting` are the sums of records that are not entered
+    yet. `parse` parses a part of a window, and `slicers` have the running maximum of the event times of each file.
     """
 
     source: str
@@ -51,6 +52,8 @@ class SourceLedger(Struct):
     has_telemetry: bool = False
     usage_at: int = 0
     waiting: Sums = field(default_factory=Sums)
+    parse: Parse | None = None
+    slicers: dict[str, Slicer] = field(default_factory=dict)
 
     @property
     def tables(self) -> dict[str, ChangeTracker[Any, Any]]:
@@ -69,13 +72,14 @@ class SourceLedger(Struct):
         }
 
     def restore(self, stored: Mapping[str, Mapping[Any, Any]]) -> None:
-        """Restore the stored entries of all tables."""
+        def by_arrival(entry: tuple[Any, Any]) -> int:  # its time in nanoseconds, or the number of a block
+            return entry[0] if isinstance(entry[0], int) else getattr(entry[1], "at", None) or 0
+
         for name, table in self.tables.items():
-            table.enter(dict(sorted(stored[name].items(), key=_by_arrival)))
+            table.enter(dict(sorted(stored[name].items(), key=by_arrival)))
         self.joins.restored()
 
     def set_searched_paths(self, paths: Iterable[str]) -> None:
-        """Replace the searched paths. This process has searched them now."""
         wanted = dict.fromkeys(paths, True)
         for path in self.searched_paths.keys() - wanted.keys():
             del self.searched_paths[path]
@@ -87,17 +91,6 @@ class SourceLedger(Struct):
         """Move `searched_until` to now, or to the time at which a file was modified, if this process has searched."""
         if self.has_searched:
             self.searched_until = max(self.searched_until, event_time(self, None), modified)
-
-    def forget_changes(self) -> None:
-        """Drop the record of what has changed, which grows with every run, if no state is stored."""
-        for table in self.tables.values():
-            table.changes()
-
-
-def _by_arrival(entry: tuple[Any, Any]) -> int:
-    """The key of a stored entry to sort by: its time in nanoseconds, or the number of a block; 0 if it has neither."""
-    key, value = entry
-    return key if isinstance(key, int) else getattr(value, "at", None) or 0
 
 
 def event_time(ledger: SourceLedger, at: int | None) -> int:

@@ -50,20 +50,17 @@ class SpanApps:
             return
         self.known.pop(span.span, None)
         self.known[span.span] = span
-        waiting = self._release(span.span)
-        for record in waiting.records if waiting else ():
-            yield from self.add_record(span.span, record, waiting.at if waiting else 0)
+        at = self.waiting[span.span].at if span.span in self.waiting else 0
+        for record in self._release(span.span):
+            yield from self.add_record(span.span, record, at)
 
     def add_record(self, span: str, record: AppRecord, at: int) -> tuple[AppRecord, ...]:
         """Add a record at time `at` (nanoseconds). Returns it if its app is known."""
         app_id, missing = self._look_up(span)
         if not missing:
             return (structs.replace(record, app_id=app_id),)
-        before = self.waiting.get(missing)
-        if before is None:
-            self.waiting[missing] = Waiting(at, (record,))
-        else:
-            self.waiting[missing] = Waiting(before.at, (*before.records, record))
+        before = self.waiting.get(missing, Waiting(at, ()))
+        self.waiting[missing] = Waiting(before.at, (*before.records, record))
         self._size += 1
         return ()
 
@@ -81,8 +78,7 @@ class SpanApps:
             oldest.append(span)
             size -= len(waiting.records)
         for span in oldest:
-            if released := self._release(span):
-                yield from released.records
+            yield from self._release(span)
 
     def _look_up(self, span: str) -> tuple[str, str]:
         """Return the app of a span, and the span whose line is missing; "" if none is."""
@@ -95,23 +91,17 @@ class SpanApps:
             span = known.parent
         return UNKNOWN, ""
 
-    def _release(self, span: str) -> Waiting | None:
-        waiting = self.waiting.pop(span, None)
-        self._size -= len(waiting.records) if waiting else 0
-        return waiting
+    def _release(self, span: str) -> tuple[AppRecord, ...]:
+        records = self.waiting.pop(span).records if span in self.waiting else ()
+        self._size -= len(records)
+        return records
 
-    def _release_oldest(self) -> tuple[AppRecord, ...]:
-        waiting = self._release(next(iter(self.waiting)))
-        return waiting.records if waiting else ()
+    def expire(self, before: int | None) -> Iterator[AppRecord]:
+        """Remove and return the records that have waited since `before` (event time, nanoseconds). Forget old spans.
 
-    def expire(self, before: int) -> Iterator[AppRecord]:
-        """Remove and return the records that have waited since `before` (event time, nanoseconds). Forget old spans."""
-        while self.known and (next(iter(self.known.values())).at or 0) <= before:
+        None if nothing more will be read: then all records are returned.
+        """
+        while before is not None and self.known and (next(iter(self.known.values())).at or 0) <= before:
             del self.known[next(iter(self.known))]
-        while self.waiting and next(iter(self.waiting.values())).at <= before:
-            yield from self._release_oldest()
-
-    def release_all(self) -> Iterator[AppRecord]:
-        """Remove and return all records, because nothing more will be read."""
-        while self.waiting:
-            yield from self._release_oldest()
+        while self.waiting and (before is None or next(iter(self.waiting.values())).at <= before):
+            yield from self._release(next(iter(self.waiting)))

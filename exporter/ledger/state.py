@@ -95,7 +95,6 @@ class State(Struct, omit_defaults=True):
         return not any(getattr(self, field) for field in _TABLES)
 
     def update(self, change: "State") -> None:
-        """Apply a change to this state."""
         self.schemas.update(change.schemas)
         self.last_at.update(change.last_at)
         self.searched_until.update(change.searched_until)

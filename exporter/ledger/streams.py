@@ -7,7 +7,7 @@ A client that is traced itself sends one trace id with many requests (the header
 a block of its own, and an error belongs to the newest request that it can belong to.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct, structs
 
@@ -54,9 +54,8 @@ class Streams:
     def __init__(self) -> None:
         self.blocks: ChangeTracker[int, Block] = ChangeTracker()
         self._size = 0
-        #: The newest block per trace id, and the blocks before it, newest first. Both are empty before the first error.
-        self._newest: dict[str, int] | None = None
-        self._before: dict[str, tuple[int, ...]] = {}
+        #: The blocks of each trace id, newest first; some may be dropped by now. None before the first error.
+        self._numbers: dict[str, tuple[int, ...]] | None = None
 
     def restored(self) -> None:
         """Count the requests that wait, after stored blocks were entered."""
@@ -77,84 +76,66 @@ class Streams:
                     del times[trace_id]
                 failed.update(early)
             number = self._put(number, added, size)
-            if self._newest is not None:
-                self._index(self._newest, number, times)
+            if self._numbers is not None:
+                _index(self._numbers, number, times)
         return failed
-
-    def _index(self, newest: dict[str, int], number: int, times: Mapping[str, str]) -> None:
-        """Remember the block of these requests."""
-        for trace_id in newest.keys() & times.keys():
-            self._before[trace_id] = (newest[trace_id], *self._before.get(trace_id, ()))[: _SEARCHED - 1]
-        newest.update(dict.fromkeys(times, number))
 
     def _put(self, number: int, added: Block, size: int) -> int:
         """Add a block, or merge it into the newest one if it fits. Returns the number of the newest block."""
         last = self.blocks.get(number)
-        merged = structs.replace(added, times={})
+        self._size += len(added.times)
         if (
             last is not None
-            and structs.replace(last, times={}) == merged
+            and structs.replace(last, times=added.times) == added
             and len(last.times) + len(added.times) <= size
             and last.times.keys().isdisjoint(added.times)
         ):
             added = structs.replace(added, times=last.times | added.times)
-            self._size -= len(last.times)
         else:
             number += 1
         self.blocks[number] = added
-        self._size += len(added.times)
         return number
 
     def trim(self, capacity: int) -> None:
         """Drop the oldest blocks beyond the capacity."""
+        numbers = self._numbers or {}
         while self._size > capacity:
             number = next(iter(self.blocks))
             dropped = self.blocks.pop(number).times
             self._size -= len(dropped)
-            if self._newest is not None:
-                for trace_id in [each for each in dropped if self._newest.get(each) == number]:
-                    del self._newest[trace_id]
-                    self._before.pop(trace_id, None)
+            for trace_id in dropped if numbers else ():
+                if numbers.get(trace_id, ())[:1] == (number,):
+                    del numbers[trace_id]
 
     def fail(self, error: TraceError) -> tuple[str, str] | None:
         """Remove the newest request of this trace id that failed by the error. Returns its route and failure."""
-        if self._newest is None:
-            self._newest = {}
+        trace_id = error.trace_id
+        if self._numbers is None:
+            self._numbers = {}
             for number, block in self.blocks.items():
-                self._index(self._newest, number, block.times)
-        newest = self._newest.get(error.trace_id)
-        if newest is None:
-            return None
-        numbers = [newest, *(each for each in self._before.get(error.trace_id, ()) if each in self.blocks)]
+                _index(self._numbers, number, block.times)
+        numbers = [each for each in self._numbers.get(trace_id, ()) if each in self.blocks]
         found = next((each for each in numbers if self.blocks[each].fails(error)), None)
         if found is None:
             return None
-        numbers.remove(found)
-        self._set_blocks_of(self._newest, error.trace_id, numbers)
-        return self._remove(found, error.trace_id)
-
-    def _set_blocks_of(self, newest: dict[str, int], trace_id: str, numbers: Sequence[int]) -> None:
-        """Remember the blocks of a trace id, newest first."""
-        if numbers:
-            newest[trace_id], before = numbers[0], tuple(numbers[1:])
+        if rest := tuple(each for each in numbers if each != found):
+            self._numbers[trace_id] = rest
         else:
-            del newest[trace_id]
-            before = ()
-        if before:
-            self._before[trace_id] = before
+            del self._numbers[trace_id]
+        block = self.blocks[found]
+        if times := {each: time for each, time in block.times.items() if each != trace_id}:
+            self.blocks[found] = structs.replace(block, times=times)
         else:
-            self._before.pop(trace_id, None)
-
-    def _remove(self, number: int, trace_id: str) -> tuple[str, str]:
-        """Remove a request from its block. Returns its route and failure."""
-        block = self.blocks[number]
-        times = {each: time for each, time in block.times.items() if each != trace_id}
-        if times:
-            self.blocks[number] = structs.replace(block, times=times)
-        else:
-            del self.blocks[number]
+            del self.blocks[found]
         self._size -= 1
         return block.route, block.failure
+
+
+def _index(numbers: dict[str, tuple[int, ...]], number: int, times: Mapping[str, str]) -> None:
+    added: dict[str, tuple[int, ...]] = dict.fromkeys(times, (number,))
+    for trace_id in numbers.keys() & times.keys():
+        added[trace_id] = (number, *numbers[trace_id])[:_SEARCHED]
+    numbers.update(added)
 
 
 def _unique(accepted: Accepted, size: int) -> Iterator[dict[str, str]]:
@@ -162,16 +143,16 @@ def _unique(accepted: Accepted, size: int) -> Iterator[dict[str, str]]:
     trace_ids, moments = accepted.trace_ids.split("\n"), accepted.times.split("\n")
     for begin in range(0, len(trace_ids), size):
         requests = trace_ids[begin : begin + size], moments[begin : begin + size]
-        times = dict(zip(*requests, strict=False))
-        while len(times) < len(requests[0]):
-            unique, repeated = dict[str, str](), list[tuple[str, str]]()
-            for trace_id, time in zip(*requests, strict=False):
-                if trace_id in unique:
-                    repeated.append((trace_id, time))
-                else:
-                    unique[trace_id] = time
-            yield unique
-            requests = [each for each, _ in repeated], [time for _, time in repeated]
-            times = dict(repeated)
-        if times:
+        while requests[0]:
+            times = dict(zip(*requests, strict=False))
+            repeated: tuple[list[str], list[str]] = [], []
+            if len(times) < len(requests[0]):
+                times.clear()
+                for trace_id, time in zip(*requests, strict=False):
+                    if trace_id in times:
+                        repeated[0].append(trace_id)
+                        repeated[1].append(time)
+                    else:
+                        times[trace_id] = time
             yield times
+            requests = repeated

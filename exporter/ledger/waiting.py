@@ -1,109 +1,124 @@
 """Sums up the records of a source that need not be entered at once.
 
-A record can wait if it cannot add a series: each of its series exists, or its metric is full, so that its open labels
-become `other`. The order of such records does not matter. So those with equal labels are summed up, and the sums are
-entered when somebody needs the numbers. A label set that comes again and again then costs one addition per record, and
-a flood of distinct labels leaves only one sum.
+The order of records that count by themselves does not matter. So those with equal labels are summed up, and the sums
+are entered when somebody needs the numbers, or when another day begins. If a metric is full, so that the open labels of
+a new label set become `other`, such records have one sum. A label set that comes again and again then costs one
+addition per record, and a flood of distinct labels leaves only one sum. Many durations at once cost less, too.
+
+A usage can wait if it cannot add a series: each of its series exists, or its metric is full.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import compress, groupby
+from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
 from exporter import catalogue as c
-from exporter.ledger.fold import METRICS_OF, WORKER_KINDS, count, count_unpriced, count_usage, observe
+from exporter.ledger.book import Entry
+from exporter.ledger.fold import BOOKS, COUNTED, METRICS_OF, WORKER_KINDS, count_usage
+from exporter.ledger.histogram import EMPTY, Histogram
+from exporter.ledger.series import Labels
 from exporter.ledger.source_ledger import SourceLedger
-from exporter.ledger.sum_targets import columns_of, targets_of
-from exporter.ledger.sums import Sums, Target, filled
+from exporter.ledger.sums import Sums, Target, columns_of, filled, targets_of
 from exporter.ledger.waiting_usages import sum_up_usages
 from parsers import batch as b
 
-#: The largest numbers of sums and of durations of a source that wait. Each of them bounds the memory to some MB.
-_MOST_SUMS, _MOST_DURATIONS = 1 << 15, 1 << 17
+#: The largest number of sums of a source that wait. It bounds the memory to some MB.
+_MOST_SUMS = 1 << 15
+#: So many records are added at once at least, before a metric is full.
+_LEAST = 256
 
 
 def enter_waiting(ledger: SourceLedger) -> None:
     """Enter the sums into the series, the budgets and the history."""
-    waiting = ledger.waiting
-    if waiting.size:
-        ledger.waiting = Sums()
-        for usage, refused in waiting.usage_records():
-            count_usage(ledger, usage, usage.at or 0, refused)
-        for labels, (tokens, number) in waiting.unpriced.items():
-            count_unpriced(ledger, ("", *filled(labels)), tokens, number, None in labels)
-        for metric, counts in waiting.counts.items():
-            for labels, number in counts.items():
-                count(ledger, metric, filled(labels), number, refused=None in labels)
-        _enter_durations(ledger, waiting)
+    waiting, series, source = ledger.waiting, ledger.series, ledger.source
+    if not waiting.size:
+        return
+    ledger.waiting = Sums()
+    for usage, refused in waiting.usage_records():
+        count_usage(ledger, usage, usage.at or 0, refused)
+    for _, route, _ in waiting.counts.get(c.REQUESTS, ()):
+        if (source, route, b.FAILURE_REASONS[0]) not in series.counters[c.FAILED_REQUESTS]:
+            for reason in b.FAILURE_REASONS:
+                series.add(c.FAILED_REQUESTS, (source, route or "", reason), 0, 0)
+    for metric, counts in waiting.counts.items():
+        for labels, amount in counts.items():
+            records = waiting.records.get((metric, labels), amount)
+            series.add(metric, (source, *filled(labels)), amount, records, refused=None in labels)
+            _enter_in_book(ledger, metric, filled(labels), amount)
+    _enter_durations(ledger, waiting)
 
 
 def _enter_durations(ledger: SourceLedger, waiting: Sums) -> None:
-    for metric, durations in waiting.durations.items():
-        for labels, found in durations.items():
-            observe(ledger, metric, filled(labels), found, refused=None in labels)
+    for metric, sums in waiting.durations.items():
+        layout = ledger.series.layouts[metric]
+        for labels, durations in sums.items():
+            enter_durations(ledger, metric, filled(labels), layout.observe(EMPTY, durations), None in labels)
+    waiting.durations.clear()
+    waiting.size_of_durations = 0
+
+
+def enter_durations(
+    ledger: SourceLedger, metric: c.Metric, labels: Labels, durations: Histogram, refused: bool = False
+) -> None:
+    """Enter durations of a label set into the series and the history."""
+    ledger.series.observe(metric, (ledger.source, *labels), durations, refused=refused)
+    if metric in BOOKS and ledger.books.key is not None:
+        _enter_in_book(ledger, metric, labels, ledger.series.layouts[metric].counted(durations))
+
+
+def _enter_in_book(ledger: SourceLedger, metric: c.Metric, labels: Labels, entry: Entry) -> None:
+    """Enter what a metric has counted into its table of the history. `labels` are those behind the source."""
+    table, labels_of = BOOKS.get(metric, ("", None))
+    if labels_of is not None and (found := labels_of(labels)) is not None:
+        ledger.books.add(table, found, entry)
 
 
 def sum_up(ledger: SourceLedger, records: Sequence[b.Record]) -> Sequence[b.Record]:
-    """Add the records that can wait to the sums. Returns the others, which must be entered by themselves.
+    """Add the records that can wait to the sums. Returns those that must be entered by themselves.
 
     Each usage must have a time.
     """
     by_kind = defaultdict[Any, list[Any]](list)
     for kind, members in groupby(records, type):  # parsers return many records of one type behind each other
-        by_kind[kind if kind is b.Usage or kind in METRICS_OF else None] += members
-    rest = set(map(id, by_kind.pop(None, ())))
+        by_kind[kind if kind is b.Usage or kind in COUNTED else None] += members
+    others, usages = by_kind.pop(None, []), by_kind.pop(b.Usage, [])
+    alone = set(map(id, sum_up_usages(ledger, usages))) if usages else ()
     for kind, found in by_kind.items():
-        kept = sum_up_usages(ledger, found) if kind is b.Usage else _sum_up_counted(ledger, kind, found)
-        rest.update(map(id, kept))
-    waiting = ledger.waiting
-    if waiting.size > _MOST_SUMS:
+        if kind is b.Run:
+            ledger.has_telemetry |= not WORKER_KINDS.isdisjoint(map(attrgetter("kind"), found))
+        for metric in METRICS_OF.get(kind, ()):
+            _sum_up_in(ledger, metric, found)
+        for record in () if kind in METRICS_OF else found:
+            COUNTED[kind](ledger.waiting, record)
+    if ledger.waiting.size > _MOST_SUMS:
         enter_waiting(ledger)
-    elif waiting.size_of_durations > _MOST_DURATIONS:
-        _enter_durations(ledger, waiting)
-        waiting.durations.clear()
-        waiting.size_of_durations = 0
-    return [record for record in records if id(record) in rest] if rest else ()
+    elif ledger.waiting.has_many_durations:
+        _enter_durations(ledger, ledger.waiting)
+    return others + [usage for usage in usages if id(usage) in alone] if alone else others
 
 
-def _sum_up_counted(ledger: SourceLedger, kind: Any, records: Sequence[Any]) -> list[b.Record]:
-    """Add records of one type that count in one counter and one histogram at most. Returns those that cannot wait."""
-    if kind is b.Run:
-        ledger.has_telemetry |= not WORKER_KINDS.isdisjoint(map(attrgetter("kind"), records))
-    counter, histogram = METRICS_OF[kind]
-    if histogram is None:
-        return _add_counted(ledger, (counter,), records)
-    durations = list(map(attrgetter("duration"), records))
-    if None not in durations:
-        return _add_counted(ledger, (counter, histogram), records)
-    timed = [bool(record.durations) or record.duration is not None for record in records]
-    rest = _add_counted(ledger, (counter, histogram), list(compress(records, timed)))
-    if counter is None or all(timed):
-        return rest
-    untimed = [record for record, is_timed in zip(records, timed, strict=True) if not is_timed]
-    return rest + _add_counted(ledger, (counter,), untimed)
-
-
-def _add_counted(ledger: SourceLedger, metrics: Sequence[c.Metric | None], records: Sequence[Any]) -> list[b.Record]:
-    """Add records of one type to their sums in these metrics. Returns those that cannot wait."""
-    if not records:
-        return []
-    used = [metric for metric in metrics if metric is not None]
-    targets = [targets_of(ledger, metric, columns_of(records, metric.labels[1:])) for metric in used]
-    rest = []
-    if not all(map(ledger.series.is_full, used)):
-        waits = [None not in each for each in zip(*targets, strict=True)]
-        rest = [record for record, can_wait in zip(records, waits, strict=True) if not can_wait]
-        records, targets = list(compress(records, waits)), [list(compress(each, waits)) for each in targets]
-        if not records:
-            return rest
-    for metric, found in zip(used, targets, strict=True):
-        if metric.kind == "counter":
-            _add_counts(ledger.waiting.counts[metric], found, list(map(attrgetter("count"), records)))
+def _sum_up_in(ledger: SourceLedger, metric: c.Metric, records: Sequence[Any]) -> None:
+    """Add records of one type to the sums of one of its metrics."""
+    is_counter, series = metric.kind == "counter", ledger.series
+    if not is_counter and None in list(map(attrgetter("duration"), records)):
+        records = [record for record in records if record.durations or record.duration is not None]
+    names, begin = metric.labels[1:], 0
+    while begin < len(records):
+        sums = ledger.waiting.counts[metric] if is_counter else ledger.waiting.durations[metric]
+        room = series.room(metric)
+        part = records[begin : begin + max(room - len(sums), _LEAST)] if room > 0 else records[begin:]
+        begin += len(part)
+        targets = targets_of(series, ledger.source, metric, columns_of(part, names))
+        if is_counter:
+            _add_counts(ledger.waiting.counts[metric], targets, list(map(attrgetter("count"), part)))
         else:
-            ledger.waiting.size_of_durations += _add_durations(ledger.waiting.durations[metric], found, records)
-    return rest
+            ledger.waiting.size_of_durations += _add_durations(ledger.waiting.durations[metric], targets, part)
+        if 0 < room <= len(sums) >= ledger.waiting.checked[metric] + min(room, _LEAST):
+            ledger.waiting.checked[metric] = len(sums)
+            if len(sums.keys() - series.label_sets(ledger.source, (metric,), len(names))) >= room:
+                enter_waiting(ledger)  # so that the metric is full: beyond the cap, many records have one sum
 
 
 def _add_counts(sums: Counter[Target], targets: Sequence[Any], counts: Sequence[int]) -> None:

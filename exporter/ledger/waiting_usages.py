@@ -9,8 +9,7 @@ from typing import Any
 
 from exporter import catalogue as c
 from exporter.ledger.source_ledger import SourceLedger, event_time
-from exporter.ledger.sum_targets import columns_of, keep_labels, targets_of
-from exporter.ledger.sums import Target, UsageGroup, UsageSum
+from exporter.ledger.sums import Sums, UsageGroup, UsageSum, columns_of, keep_labels, targets_of
 from parsers import batch as b
 from parsers.values.numbers import QUARTER
 
@@ -28,11 +27,10 @@ def sum_up_usages(ledger: SourceLedger, usages: Sequence[b.Usage]) -> list[b.Usa
         models = set(map(attrgetter("model"), members)) if members[0].cost is None else set[str]()
         if known := ledger.prices.known(models):
             priced = [usage for usage in members if usage.model in known]
-            ids = set(map(id, priced))
-            members = [usage for usage in members if id(usage) not in ids]
-            long = [usage for usage in priced if _prompt(usage) > b.LONG_PROMPT]
+            members = [usage for usage in members if usage.model not in known]
             short = [usage for usage in priced if _prompt(usage) <= b.LONG_PROMPT]
-            rest += [*long, *_add_usages(ledger, UsageGroup(windows, quarter, *shape), at, short)]
+            rest += [usage for usage in priced if _prompt(usage) > b.LONG_PROMPT]
+            rest += _add_usages(ledger, UsageGroup(windows, quarter, *shape), at, short)
         rest += _add_usages(ledger, UsageGroup(windows, None, *shape), at, members)
     return rest
 
@@ -55,24 +53,17 @@ def _by_shape(usages: Sequence[b.Usage]) -> Collection[tuple[Any, Sequence[b.Usa
     columns.append(has_tokens)
     if all(column.count(column[0]) == len(column) for column in columns):  # a tuple per usage costs more
         return [([column[0] for column in columns], usages)]
-    return _grouped(usages, list(zip(*columns, strict=True)))
+    groups = defaultdict[Any, list[b.Usage]](list)
+    for shape, usage in zip(zip(*columns, strict=True), usages, strict=True):
+        groups[shape].append(usage)
+    return groups.items()
 
 
 def _prompt(usage: b.Usage) -> int:
     return (usage.input_tokens or 0) + (usage.unsplit_tokens or 0)
 
 
-def _grouped(records: Sequence[Any], keys: Sequence[Any]) -> Collection[tuple[Any, Sequence[Any]]]:
-    if keys and keys.count(keys[0]) == len(keys):
-        return [(keys[0], records)]
-    groups = defaultdict[Any, list[Any]](list)
-    for key, record in zip(keys, records, strict=True):
-        groups[key].append(record)
-    return groups.items()
-
-
 def _add_usages(ledger: SourceLedger, group: UsageGroup, at: int, usages: Sequence[b.Usage]) -> list[b.Usage]:
-    """Add usages to the sums of their group. Returns those that cannot wait."""
     usages = _add_refused(ledger, group, at, usages) if usages else usages
     if not usages:
         return []
@@ -99,25 +90,25 @@ def _add_refused(ledger: SourceLedger, group: UsageGroup, at: int, usages: Seque
 
     No series of tokens or costs has their labels, and none ever will. Returns the other usages.
     """
-    series, has_cost = ledger.series, group.cost is not type(None)
+    series, source, has_cost = ledger.series, ledger.source, group.cost is not type(None)
     if not series.is_full(c.TOKENS_USED) or (has_cost and not series.is_full(c.COST)):
         return usages
     if group.quarter is not None and not has_cost:  # these usages have a price
         return usages
     columns = columns_of(usages, _LABELS)
     labels = list(zip(*columns, strict=True))
-    known = series.label_sets(ledger.source, (c.TOKENS_USED, c.COST), len(_LABELS))
+    known = series.label_sets(source, (c.TOKENS_USED, c.COST), len(_LABELS))
     keeps = keep_labels(known, labels, columns, _LABELS, series)
     if ledger.budgets.has_filters:
-        keeps = [
-            each or ledger.budgets.filters(ledger.source, *names) for each, names in zip(keeps, labels, strict=True)
-        ]
+        keeps = [each or ledger.budgets.filters(source, *names) for each, names in zip(keeps, labels, strict=True)]
     is_unpriced = not has_cost and group.has_tokens
     targets: Sequence[Any] = ()
     if not has_cost:
-        targets = targets_of(ledger, c.UNPRICED_TOKENS, columns[1:])
+        targets = targets_of(series, source, c.UNPRICED_TOKENS, columns[1:])
         if not series.is_full(c.UNPRICED_TOKENS):
-            keeps = [each or target is None for each, target in zip(keeps, targets, strict=True)]
+            models = {names[1:] for names in labels}
+            added = {each for each in models if not series.adds_no_series(c.UNPRICED_TOKENS, (source, *each))}
+            keeps = [each or names[1:] in added for each, names in zip(keeps, labels, strict=True)]
     if False not in keeps:
         return usages
     others: Sequence[b.Usage] = ()
@@ -128,22 +119,19 @@ def _add_refused(ledger: SourceLedger, group: UsageGroup, at: int, usages: Seque
     _note_time(ledger, folded, at)
     _add_columns(ledger.waiting.usages[folded].setdefault(_REFUSED, _new_sum()), usages)
     if is_unpriced:
-        _add_unpriced(ledger.waiting.unpriced, targets, usages)
+        _add_unpriced(ledger.waiting, targets, usages)
     return others
 
 
-def _add_unpriced(unpriced: defaultdict[Target, list[int]], targets: Sequence[Any], usages: Sequence[b.Usage]) -> None:
+def _add_unpriced(sums: Sums, targets: Sequence[Any], usages: Sequence[b.Usage]) -> None:
     """Add the tokens of usages and the number of usages to the sums that are their targets."""
     if targets.count(targets[0]) == len(targets):
         _add_columns(found := _new_sum(), usages)
-        sums = unpriced[targets[0]]
-        sums[0] += sum(found[:3])
-        sums[1] += found[4]
+        sums.count(c.UNPRICED_TOKENS, targets[0], sum(found[:3]), found[4])
         return
     for target, usage in zip(targets, usages, strict=True):
-        sums = unpriced[target]
-        sums[0] += (usage.input_tokens or 0) + (usage.output_tokens or 0) + (usage.unsplit_tokens or 0)
-        sums[1] += usage.count
+        tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0) + (usage.unsplit_tokens or 0)
+        sums.count(c.UNPRICED_TOKENS, target, tokens, usage.count)
 
 
 def _note_time(ledger: SourceLedger, group: UsageGroup, at: int) -> None:

@@ -7,12 +7,10 @@ from exporter.ledger.histogram import Histogram, Layout
 
 
 def merged(layout: Layout, histograms: Iterable[Histogram]) -> dict[int, int]:
-    """The sum of histograms of one layout, by exponential bucket. Buckets may be empty."""
+    """The sum of histograms of one layout, by exponential bucket."""
     sums: dict[int, int] = {}
     for histogram in histograms:
-        first, counts = layout.exponential(histogram)
-        exponential.merge(sums, dict(enumerate(counts, first)))
-        exponential.merge(sums, {0: histogram.zeros})
+        exponential.merge(sums, layout.counted(histogram))
     return sums
 
 

@@ -125,7 +125,6 @@ def read(folder: Path) -> tuple[dict[BookKey, Entries], list[str]]:
 
 
 def _has_more(database: sqlite3.Connection, key: BookKey, entries: Entries) -> bool:
-    """Whether the archive has a row of this key with more lines."""
     stored = database.execute("SELECT book FROM days WHERE (timezone, day, source) = (?, ?, ?)", key).fetchone()
     try:
         return stored is not None and lines_of(_decode(*stored)) > lines_of(entries)
@@ -134,7 +133,6 @@ def _has_more(database: sqlite3.Connection, key: BookKey, entries: Entries) -> b
 
 
 def lines_of(entries: Entries) -> int:
-    """The number of lines in a book."""
     lines = entries.get((LINES,), 0)
     return 0 if isinstance(lines, dict) else int(lines)
 

@@ -17,7 +17,6 @@ import fcntl
 import os
 import struct
 import zlib
-from collections.abc import Callable
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -68,14 +67,9 @@ class Checkpoint:
     def load(self) -> tuple[State | None, list[str]]:
         """Read the newest good state, and one sentence for each damage. The state is None at the first start.
 
-        Raises PermissionError for a file that belongs to another user.
+        A file that cannot be used is set aside. Raises PermissionError for a file that belongs to another user.
         """
-
-        def set_aside(path: Path, error: OSError | ValueError) -> str:
-            path.replace(path.with_name(path.name + ".damaged"))
-            return f"{path} cannot be used: {error}; it was set aside as {path.name}.damaged"
-
-        self._number, state, warnings = _newest(self.folder, set_aside)
+        self._number, state, warnings = _newest(self.folder, sets_aside=True)
         if state is None and warnings:
             warnings.append(
                 f"no state in {self.folder} can be used: counters and the newest {NEWEST_DAYS} days of the history "
@@ -129,20 +123,14 @@ def read_state(folder: Path) -> tuple[State | None, list[str]]:
 
     Raises OSError for a file that cannot be read.
     """
-
-    def refuse(path: Path, error: OSError | ValueError) -> str:
-        if isinstance(error, OSError):
-            raise error
-        return f"{path} cannot be used: {error}"
-
-    _, state, problems = _newest(folder, refuse)
+    _, state, problems = _newest(folder, sets_aside=False)
     return state, [] if state else problems
 
 
-def _newest(folder: Path, unusable: Callable[[Path, OSError | ValueError], str]) -> tuple[int, State | None, list[str]]:
+def _newest(folder: Path, sets_aside: bool) -> tuple[int, State | None, list[str]]:
     """The number and the state of the newest good file, and a sentence for each damage.
 
-    `unusable` returns the sentence for a file that cannot be used at all. Raises PermissionError.
+    Raises PermissionError, and OSError if a file that cannot be read is not set aside.
     """
     newest: tuple[int, State | None] = 0, None
     sentences = []
@@ -152,10 +140,13 @@ def _newest(folder: Path, unusable: Callable[[Path, OSError | ValueError], str])
             number, state, damage = _decode(path.read_bytes())
         except FileNotFoundError:
             continue
-        except PermissionError:
-            raise
         except (OSError, ValueError) as error:
-            sentences.append(unusable(path, error))
+            if isinstance(error, PermissionError) or (isinstance(error, OSError) and not sets_aside):
+                raise
+            sentences.append(f"{path} cannot be used: {error}")
+            if sets_aside:
+                path.replace(path.with_name(path.name + ".damaged"))
+                sentences[-1] += f"; it was set aside as {path.name}.damaged"
             continue
         newest = max(newest, (number, state), key=lambda each: each[0])
         sentences += [f"{path} is damaged {damage}: it is used up to there"] if damage else []

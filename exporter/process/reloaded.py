@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
+from exporter.process.special_files import stat_signature
+
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
@@ -22,7 +24,6 @@ class Reloaded(Generic[T]):
         self._value = read()
 
     def current(self) -> T:
-        """The value, read again if a file has changed."""
         versions = self._file_versions()
         if versions != self._versions:
             self._versions = versions
@@ -41,7 +42,6 @@ class Reloaded(Generic[T]):
 def _version(file: str) -> tuple[int, ...]:
     """Numbers that change when the file is replaced or written; () if there is no such file."""
     try:
-        found = os.stat(file)
+        return stat_signature(os.stat(file))
     except OSError:
         return ()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -24,7 +24,6 @@ class InterruptedCommand(KeyboardInterrupt):
 
 
 def exit_code(error: KeyboardInterrupt) -> int:
-    """The exit code that shells use for the signal that ends a command."""
     return error.code if isinstance(error, InterruptedCommand) else 128 + signal.SIGINT
 
 

@@ -1,4 +1,4 @@
-"""Recognises what is no regular file. Opening a FIFO waits for another program, and reading a device may never end."""
+"""What a path names. Opening a FIFO waits for another program, and reading a device may never end."""
 
 import errno
 import os
@@ -22,6 +22,11 @@ def refuse_special(path: Path) -> None:
         return
     if kind != stat.S_IFREG:
         raise OSError(errno.EINVAL, f"it is {KINDS.get(kind, 'no file')}, expected a regular file", str(path))
+
+
+def stat_signature(found: os.stat_result) -> tuple[int, ...]:
+    """Return what changes whenever a file changes, except within one tick of its time stamps."""
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def is_stream(name: str) -> bool:

@@ -6,7 +6,7 @@ import gevent
 from msgspec import Struct
 
 from exporter.config.receive import ReceiveConfig
-from exporter.process.memory_limit import limit_growth
+from exporter.process.limits import limit_growth
 from exporter.receive.app import App
 from exporter.receive.fact_log import FactLog
 from exporter.receive.open_requests import OpenRequests

@@ -159,7 +159,7 @@ def _parse(plan: Plan, piece: Piece) -> Result:
 
 
 def _result(plan: Plan, piece: Piece, begin: int, slices: Iterable[Slice]) -> Result:
-    position, skip, tally = begin, piece.skip, Tally(plan.source, plan.buckets, plan.has_history)
+    position, skip, tally = begin, piece.skip, Tally(plan.buckets)
     parsed: list[Parsed] = []
     last: Slice | None = None
     for each in slices:

@@ -16,7 +16,7 @@ from msgspec import Struct
 from exporter.ledger.ledger import Ledger
 from exporter.messages import redact
 from exporter.metrics.exemplars import TRACE_ID, Exemplars
-from exporter.tail.position import FINGERPRINT, Fingerprint, Identity, Position, Window, decoded
+from exporter.tail.position import FINGERPRINT, Fingerprint, Identity, Position, Searched, Window, decoded
 from parsers import batch as b
 from parsers.parser import Parser
 from parsers.values.numbers import SECOND
@@ -118,11 +118,8 @@ class ObservedLedger:
     def positions(self, source: str) -> dict[str, Position]:
         return self._ledger.positions(source)
 
-    def searched_paths(self, source: str) -> list[str]:
-        return self._ledger.searched_paths(source)
-
-    def searched_until(self, source: str) -> int:
-        return self._ledger.searched_until(source)
+    def searched(self, source: str) -> Searched:
+        return self._ledger.searched(source)
 
     def set_searched_paths(self, source: str, paths: Iterable[str]) -> None:
         self._ledger.set_searched_paths(source, paths)

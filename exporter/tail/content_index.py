@@ -11,10 +11,11 @@ from contextlib import closing, suppress
 
 from msgspec import Struct
 
+from exporter.process.special_files import stat_signature
 from exporter.tail.folder_listings import FolderListings, Listing
-from exporter.tail.open_file import FILE_ERRORS, Unpacking, identity_of, open_log, stat_signature
+from exporter.tail.generation_index import GenerationIndex
+from exporter.tail.open_file import FILE_ERRORS, Unpacking, identity_of, open_log
 from exporter.tail.position import PREFIX, Fingerprint
-from exporter.tail.table import GenerationIndex
 
 
 class _File(Struct, frozen=True):

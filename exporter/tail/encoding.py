@@ -1,11 +1,6 @@
 """Detects the encoding of a log that is not UTF-8."""
 
-import logging
 import re
-
-from exporter.tail.position import Window
-
-_log = logging.getLogger(__name__)
 
 UTF_8_BOM = b"\xef\xbb\xbf"
 
@@ -36,29 +31,9 @@ def encoding_of(data: bytes, offset: int = 0) -> str:
 
 
 def remedy(encoding: str) -> str:
-    """Return what to do about a log in an unsupported encoding."""
     if encoding == "binary":
         return "more than a tenth of its bytes are NUL: name a log"
     return (
         "only UTF-8 is read: write the log with `Out-File -Encoding utf8` instead of PowerShell's `>`, or convert it "
         f"with `iconv -f {encoding} -t UTF-8`"
     )
-
-
-class EncodingLogger:
-    """Logs once per file of a source that the file is not UTF-8. Its lines are unparsed."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._known: set[str] = set()
-
-    def record(self, path: str, window: Window) -> bool:
-        """Check a window of the file at `path`. Return whether a new fault was logged."""
-        encoding = encoding_of(window.data, window.position.offset)
-        if not window.position.offset and not encoding:
-            self._known.discard(path)
-        if not encoding or path in self._known:
-            return False
-        self._known.add(path)
-        _log.warning("is %s: source=%s path=%s; %s", encoding, self._source, path, remedy(encoding))
-        return True

@@ -11,13 +11,14 @@ from msgspec import structs
 
 from exporter.tail.fingerprint import first_position, head_matches, matches, position_at
 from exporter.tail.generation import Event, FileState, Generation
-from exporter.tail.log_context import LogContext
 from exporter.tail.open_file import FILE_ERRORS, OpenFile, Unpacking, error_reason, identity_of, open_current
 from exporter.tail.position import FINGERPRINT, Identity, Position
+from exporter.tail.search import Search
+from exporter.tail.table import GenerationTable
 
 
 class FileOpener:
-    """Opens the files of one path.
+    """Opens the files of one path. `is_unpacking`: the file is unpacked first, and the next look can be made at once.
 
     `from_end`: of the file that exists at the start only new bytes are read. If the path names no such file, or one
     that another path reads, a later file is new, so it is read from its beginning. `trusted`: that file is no copy.
@@ -25,11 +26,14 @@ class FileOpener:
     nanoseconds) are new too; None if there was none.
     """
 
-    def __init__(self, context: LogContext, from_end: bool, trusted: bool, absent_since: int | None) -> None:
-        self._context, self._from_end, self._trusted = context, from_end, trusted
-        self._source, self._table, self._search = context.source, context.table, context.search
+    def __init__(
+        self, table: GenerationTable, search: Search, from_end: bool, trusted: bool, absent_since: int | None
+    ) -> None:
+        self.is_unpacking = False
+        self._table, self._search, self._from_end, self._trusted = table, search, from_end, trusted
+        self._source, self._had_files = table.source, not table.is_empty()
         self._was_absent = absent_since is not None
-        self._has_looked = context.had_files or self._was_absent
+        self._has_looked = self._had_files or self._was_absent
         self._search.ignore_until(absent_since or 0)
         self._unpacking: OpenFile | None = None
 
@@ -50,7 +54,7 @@ class FileOpener:
         for position in self._search.preexisting(self._source.folders.poll_stamp, modified):
             if is_of_another or position.identity == named:
                 continue
-            generation = self._context.new(structs.replace(position, done=True), FileState.DONE)
+            generation = self._table.new(structs.replace(position, done=True), FileState.DONE)
             generation.must_post = True
             self._table.add(generation)
 
@@ -62,6 +66,7 @@ class FileOpener:
 
     def open_named(self, found: os.stat_result, now: float) -> str:
         """Open the file that the path names now. Return the reason if it cannot be read, else ""."""
+        self.is_unpacking = False
         self.leave()
         named = identity_of(found)
         back = next((g for g in self._table.opened if g.position.identity == named), None)
@@ -85,7 +90,7 @@ class FileOpener:
         try:
             self._begin(file, now)
         except Unpacking:
-            self._unpacking, self._context.has_more = file, True
+            self._unpacking, self.is_unpacking = file, True
         except FILE_ERRORS as error:
             file.close()
             return error_reason(error)
@@ -101,14 +106,14 @@ class FileOpener:
         if self._unpacking is not None and identity_of(self._unpacking.stat()) != named:
             self.close()
         file, self._unpacking = self._unpacking, None
-        return file or open_current(self._context.path)
+        return file or open_current(self._table.path)
 
     def _begin(self, file: OpenFile, now: float) -> None:
         """Decide where to start reading the file. Raise FILE_ERRORS, Unpacking."""
         generation, renamed = self._resumed(file), False
         if generation is None:
-            generation = self._context.new(self._search.start_of(file), FileState.FOLLOWED)
-            if self._context.had_files:
+            generation = self._table.new(self._search.start_of(file), FileState.FOLLOWED)
+            if self._had_files:
                 inode = file.stat().st_ino
                 # If the file has the inode of a missing generation, it was truncated, not renamed.
                 renamed = not any(g.position.inode == inode and not g.position.compressed for g in self._table.missing)
@@ -121,12 +126,10 @@ class FileOpener:
         generation.may_be_copy = not (self._trusted or generation.position.offset)
         self._trusted = False
         # Nothing was read of the file, so it may be another file with a reused inode (B27).
-        if (self._context.had_files or self._was_absent) and not generation.position.tail.length:
-            self._context.search_unseen(now, renamed)
-        self._context.had_files = True
-        generation.position = structs.replace(
-            generation.position, path=self._context.quoted, target=self._context.target()
-        )
+        if (self._had_files or self._was_absent) and not generation.position.tail.length:
+            self._search.search_unseen(now, renamed)
+        self._had_files = True
+        generation.position = structs.replace(generation.position, path=self._table.quoted, target=self._table.target())
         generation.open(file, self._source.lengths, now)
         if generation in self._table:
             self._table.transition(generation, Event.NAMED)
@@ -147,7 +150,7 @@ class FileOpener:
             if generation.restored and self._is_cut_short(file, position):
                 self._table.transition(generation, Event.FORGOTTEN)
                 at_end = structs.replace(position_at(file, position, file.size()), skip="")
-                return self._context.new(at_end, FileState.FOLLOWED)
+                return self._table.new(at_end, FileState.FOLLOWED)
         return next((g for g in self._table.missing if self._was_moved(file, g)), None)
 
     def _is_cut_short(self, file: OpenFile, position: Position) -> bool:
@@ -175,15 +178,15 @@ class FileOpener:
             if not known.position.tail.length:  # else only its bytes can say whether it grew
                 known.position = structs.replace(known.position, size=found.st_size, modified=found.st_mtime_ns)
             return
-        offset = found.st_size if self._from_end and not self._context.had_files else 0
+        offset = found.st_size if self._from_end and not self._had_files else 0
         position = structs.replace(
-            first_position(found), offset=offset, size=found.st_size, target=self._context.target()
+            first_position(found), offset=offset, size=found.st_size, target=self._table.target()
         )
-        generation = self._context.new(position, FileState.MISSING)
+        generation = self._table.new(position, FileState.MISSING)
         generation.must_post = True
-        if self._context.had_files:
+        if self._had_files:
             generation.count(rotations=1)
-            self._context.search_unseen(now)
-        self._context.had_files = True
+            self._search.search_unseen(now, renamed=True)
+        self._had_files = True
         self._table.add(generation)
         self._search.search_missing(now)

@@ -9,9 +9,10 @@ import os
 
 from msgspec import Struct, structs
 
+from exporter.process.special_files import stat_signature
 from exporter.tail.encoding import UTF_8_BOM
 from exporter.tail.fingerprint import head_matches
-from exporter.tail.open_file import SETTLED, OpenFile, PackedError, stat_signature
+from exporter.tail.open_file import SETTLED, OpenFile, PackedError
 from exporter.tail.permissions import is_gzip
 from exporter.tail.position import FINGERPRINT, Position, Window
 
@@ -50,7 +51,8 @@ class FileReader:
     `grown_at` is the monotonic time in seconds of the last observed growth, `changed_at` that of the last observed
     change. `reached_eof`: the file was read to its end at least once. `idle`: the last read found nothing new.
     `closing`: the rest of the file is read for the last time. `verified_size` is the size at which the bytes before the
-    position were last found unchanged; a larger size may belong to other content.
+    position were last found unchanged; a larger size may belong to other content. `expected` is the size before the
+    file was opened again.
     """
 
     def __init__(self, file: OpenFile, found: os.stat_result, position: Position, lengths: Lengths, now: float) -> None:
@@ -59,7 +61,7 @@ class FileReader:
         self.reached_eof = self.idle = self.closing = False
         self.verified_size = max(position.size, position.offset)
         self.signature: tuple[int, ...] | None = None if file.packed else stat_signature(found)
-        self._expected = position.size
+        self.expected = position.size
         self._lengths = lengths
         self._smallest = self._limit = min(LIVE_WINDOW, lengths.window)
         self._not_consumed: tuple[int, int, bool] | None = None
@@ -73,14 +75,6 @@ class FileReader:
             return self.file.stat().st_nlink
         except OSError:
             return 1
-
-    def shortfall(self, position: Position) -> int:
-        """Return how many bytes the file that was found again lacks, compared with its size before it went missing."""
-        return max(0, self._expected - position.size)
-
-    def last_seen(self, position: Position) -> Position:
-        """Return the position with the verified size. Before the first read there is nothing to verify."""
-        return structs.replace(position, size=self.verified_size) if position.offset else position
 
     def observe(self, position: Position, now: float, at_path: os.stat_result | None) -> tuple[Position, int]:
         """Return the position with the present size, and how many unread bytes were cut off the end of the file.
@@ -106,17 +100,11 @@ class FileReader:
         return structs.replace(position, size=size), cut
 
     def has_changed(self) -> bool:
-        """Return whether the file has changed since `observe`. Raise OSError."""
         return stat_signature(self.file.stat()) != self.signature
 
     def is_quiet(self, now: float) -> bool:
         """Return whether the file has nothing to read and its time stamps have been unchanged for SETTLED seconds."""
         return self.idle and self.reached_eof and not self.closing and now - self.changed_at > SETTLED
-
-    def replace_file(self, file: OpenFile) -> None:
-        """Continue with a new descriptor of the same file, after an error such as ESTALE (D43)."""
-        self.file.close()
-        self.file, self.signature = file, None
 
     def read(self, source: str, key: str, position: Position) -> Window | None:
         """Return the next window of the generation `key`, None if there is nothing new.

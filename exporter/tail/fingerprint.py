@@ -10,7 +10,6 @@ from exporter.tail.position import FINGERPRINT, PREFIX, SKIP_LINE, Fingerprint, 
 
 
 def head_matches(file: OpenFile, position: Position) -> bool:
-    """Return whether the file begins with the same bytes as the generation of this position."""
     return position.head.matches(file.read(0, position.head.length))
 
 
@@ -69,5 +68,4 @@ def start_of(file: OpenFile) -> Position:
 
 
 def first_position(found: os.stat_result) -> Position:
-    """Return the position at the beginning of a plain file with this stat result."""
     return Position("", 0, found.st_dev, found.st_ino, modified=found.st_mtime_ns)

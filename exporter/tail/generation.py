@@ -26,12 +26,13 @@ Device, inode and fingerprints identify a file; a name only says where to look.
 """
 
 from enum import Enum, auto
+from typing import Protocol
 
 from msgspec import structs
 
 from exporter.tail.file_reader import FileReader, Lengths
 from exporter.tail.open_file import OpenFile
-from exporter.tail.position import NO_EVENTS, Position, RotationEvents, Window
+from exporter.tail.position import NO_EVENTS, Identity, Position, RotationEvents, Window
 
 
 class FileState(Enum):
@@ -43,27 +44,29 @@ class FileState(Enum):
 
 
 class Event(Enum):
-    NAMED = auto()
-    LEFT = auto()
-    FOUND = auto()
-    LOST = auto()
-    FINISHED = auto()
-    NOT_FOUND = auto()
-    FORGOTTEN = auto()
+    """The states in which an event may happen, and the state that follows."""
 
+    NAMED = frozenset({FileState.DRAINING, FileState.MISSING, FileState.DONE}), FileState.FOLLOWED
+    LEFT = frozenset({FileState.FOLLOWED}), FileState.DRAINING
+    FOUND = frozenset({FileState.MISSING}), FileState.DRAINING
+    LOST = frozenset({FileState.FOLLOWED, FileState.DRAINING}), FileState.MISSING
+    FINISHED = frozenset({FileState.DRAINING}), FileState.DONE
+    NOT_FOUND = frozenset({FileState.MISSING}), FileState.DONE
+    FORGOTTEN = frozenset(FileState) - {FileState.DROPPED}, FileState.DROPPED
 
-TRANSITIONS: dict[Event, tuple[frozenset[FileState], FileState]] = {
-    Event.NAMED: (frozenset({FileState.DRAINING, FileState.MISSING, FileState.DONE}), FileState.FOLLOWED),
-    Event.LEFT: (frozenset({FileState.FOLLOWED}), FileState.DRAINING),
-    Event.FOUND: (frozenset({FileState.MISSING}), FileState.DRAINING),
-    Event.LOST: (frozenset({FileState.FOLLOWED, FileState.DRAINING}), FileState.MISSING),
-    Event.FINISHED: (frozenset({FileState.DRAINING}), FileState.DONE),
-    Event.NOT_FOUND: (frozenset({FileState.MISSING}), FileState.DONE),
-    Event.FORGOTTEN: (frozenset(FileState) - {FileState.DROPPED}, FileState.DROPPED),
-}
 
 #: The file of a generation in one of these states is open.
 OPEN = frozenset({FileState.FOLLOWED, FileState.DRAINING})
+
+
+class Table(Protocol):
+    """The generations of one path."""
+
+    path: str
+
+    def transition(self, generation: "Generation", event: Event) -> None: ...
+
+    def remove(self, generation: "Generation") -> None: ...
 
 
 class Generation:
@@ -72,18 +75,20 @@ class Generation:
     `posted`: the ledger has received a window of this generation since its file was opened. `must_post`: the file is
     not open, and the ledger must still receive the position. `restored`: the position was stored by an earlier process.
     `may_be_copy`: the file may be a copy of another path's generation. `events` are counted with the generation's next
-    window.
+    window. `table` is the one of its path.
     """
+
+    table: Table
 
     def __init__(self, key: str, position: Position, state: FileState, restored: bool = False) -> None:
         self.key, self.position, self.state, self.restored = key, position, state, restored
         self.reader: FileReader | None = None
         self.events = NO_EVENTS
         self.posted = self.must_post = self.may_be_copy = False
+        self.index_keys: list[Identity | bytes] = []
 
     @property
     def opened(self) -> FileReader:
-        """Return the reader of a generation that is FOLLOWED or DRAINING."""
         assert self.reader is not None, f"{self.key} is {self.state.name}"
         return self.reader
 

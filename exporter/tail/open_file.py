@@ -20,7 +20,7 @@ import os
 import stat
 import zlib
 
-from exporter.process.fd_limit import fd_limit
+from exporter.process.limits import fd_limit
 from exporter.process.special_files import KINDS
 from exporter.tail.permissions import is_packed
 from exporter.tail.position import FINGERPRINT, Identity
@@ -65,7 +65,6 @@ class OpenFile:
         return os.fstat(self.descriptor)
 
     def size(self) -> int:
-        """Return the number of uncompressed bytes."""
         return self.stat().st_size
 
     def read(self, offset: int, size: int) -> bytes:
@@ -199,8 +198,3 @@ def error_reason(error: Exception) -> str:
 
 def identity_of(found: os.stat_result) -> Identity:
     return found.st_dev, found.st_ino
-
-
-def stat_signature(found: os.stat_result) -> tuple[int, ...]:
-    """Return what changes whenever a file changes, except within one tick of its time stamps."""
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

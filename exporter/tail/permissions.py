@@ -27,7 +27,6 @@ _MOST_UNPACKED = 1 << 24
 
 
 def is_gzip(head: bytes) -> bool:
-    """Return whether a file with this beginning is gzip."""
     return head.startswith(_GZIP)
 
 

@@ -92,6 +92,15 @@ def decoded(path: str) -> str:
     return os.fsdecode(unquote_to_bytes(path))
 
 
+class Searched(Struct, frozen=True):
+    """The percent-encoded paths that were searched completely, so that each file that existed there has a position; and
+    the wall clock in nanoseconds until which each log that appeared there was seen. What appears later is new.
+    """
+
+    paths: tuple[str, ...] = ()
+    until: int = 0
+
+
 class RotationEvents(Struct, frozen=True):
     """What the ledger counts together with a window, and the keys of the generations that it forgets."""
 

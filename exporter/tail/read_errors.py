@@ -3,6 +3,9 @@
 import logging
 from collections.abc import Callable
 
+from exporter.tail.encoding import encoding_of, remedy
+from exporter.tail.position import Window
+
 _log = logging.getLogger(__name__)
 
 #: What an operator can do about each reason.
@@ -24,6 +27,7 @@ class ReadErrors:
     def __init__(self, source: str, count: Callable[[str], None]) -> None:
         self._source, self._count = source, count
         self._present: dict[str, str] = {}
+        self._encoded: set[str] = set()
 
     def update(self, path: str, error: str) -> None:
         """Set the present error of a path, "" for none. Report it if it has changed."""
@@ -33,6 +37,16 @@ class ReadErrors:
 
     def forget(self, path: str) -> None:
         self._present.pop(path, None)
+
+    def check_encoding(self, path: str, window: Window) -> None:
+        """Report once that a file is not UTF-8. Its lines are unparsed."""
+        encoding = encoding_of(window.data, window.position.offset)
+        if not window.position.offset and not encoding:
+            self._encoded.discard(path)
+        if encoding and path not in self._encoded:
+            self._encoded.add(path)
+            self._count("encoding")
+            _log.warning("is %s: source=%s path=%s; %s", encoding, self._source, path, remedy(encoding))
 
     def report(self, path: str, error: str) -> None:
         """Log and count an error. A missing file is not counted: it may appear later."""

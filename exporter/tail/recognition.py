@@ -34,7 +34,6 @@ class Recognition:
         self._warned = False
 
     def add(self, batch: Batch) -> None:
-        """Count the lines of a batch."""
         if self._can_fail:
             self._lines += batch.lines
             self._ignored += batch.ignored

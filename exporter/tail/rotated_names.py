@@ -40,7 +40,6 @@ _NUMBER = lazy(r"(?<!\d)[.-](\d{1,5})(?:\.\D[^.]*)?(?:\.gz)?$")
 
 
 def rotated_names(log: str, names: Sequence[str]) -> list[str]:
-    """Return the rotated names of a log among the sorted names in its folder."""
     stem, ending = os.path.splitext(log)
     return [name for name in _beginning_with(stem, names) if _is_rotated(name[len(stem) :], ending)]
 

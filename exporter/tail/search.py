@@ -9,19 +9,18 @@ A file is opened only if its inode, size or mtime make it a candidate. A file th
 opened again until it changes. Times are monotonic seconds.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 
 from msgspec import structs
 
-from exporter.tail.candidate import Candidate, may_be_missing, may_be_unseen, oldest_mtime
 from exporter.tail.fingerprint import is_copy, matches, position_at, start_of
 from exporter.tail.generation import FileState, Generation
 from exporter.tail.open_file import FILE_ERRORS, OpenFile, Unpacking, identity_of, open_log
 from exporter.tail.position import Identity, Position
 from exporter.tail.search_deadlines import SearchDeadlines
-from exporter.tail.search_folders import SearchFolders
-from exporter.tail.table import GenerationIndex, GenerationTable, positions
+from exporter.tail.search_folders import Candidate, SearchFolders, may_be_missing, may_be_unseen, oldest_mtime
+from exporter.tail.table import GenerationTable, positions
 from parsers.values.numbers import SECOND
 
 #: Seconds after which a file that does not grow is no unfinished copy.
@@ -32,23 +31,18 @@ _AMBIGUOUS = 64
 
 
 class Search:
-    """The search for generations of one path. `new` makes an unseen generation from its position and state.
+    """The search for generations of one path.
 
     `renamed`: unseen generations were renamed, rather than copied and truncated. `is_unpacking`: the next look can be
     made at once. `look_stamp` is the stamp of the last look at the path; only folder listings made after it are used.
     """
 
-    def __init__(
-        self,
-        table: GenerationTable,
-        index: GenerationIndex,
-        folders: SearchFolders,
-        new: Callable[[Position, FileState], Generation],
-    ) -> None:
+    def __init__(self, table: GenerationTable) -> None:
         self.renamed = True
         self.is_unpacking = False
         self.look_stamp = 0
-        self._table, self._index, self._folders, self._new = table, index, folders, new
+        self._table, self._index = table, table.source.index
+        self._folders = SearchFolders(table.path, table.source)
         known = positions(table)
         # The ledger has everything with an older mtime (nanoseconds), or it existed before the first look at the path.
         self._known_until = max((p.modified for p in known), default=0)
@@ -86,14 +80,19 @@ class Search:
         """Return the first position of a new generation. Its low-water mtime is that of the known generations."""
         return structs.replace(start_of(file), modified=self._known_until)
 
-    def search_unseen(self, now: float, modified: int, renamed: bool) -> None:
-        """Start to search for unknown generations that are newer than the mtime `modified`."""
+    def search_unseen(self, now: float, renamed: bool, modified: int | None = None) -> None:
+        """Search for unseen generations: the path names another file, or its file was truncated, so that further
+        generations may have been created and rotated in between (B17).
+
+        They are newer than the mtime `modified`, by default than all open generations.
+        """
         self.renamed = renamed
+        if modified is None:
+            modified = max((p.modified for p in positions(self._table.opened)), default=0)
         self.ignore_until(modified)
         self._deadlines.search_unseen(now)
 
     def search_missing(self, now: float) -> None:
-        """Start to search for one more missing generation."""
         self._deadlines.search_missing(now)
         self._rejected.clear()
 
@@ -241,7 +240,8 @@ class Search:
         """Match the file with the missing generations that were never read, or recognise an unseen generation."""
         size = file.size()  # once: the file may grow while it is compared
         all_known = positions([*self._table.done, *self._table.missing, *self._table.opened])
-        known = positions(self._table.read_from(candidate.identity)) + all_known  # most often it is the same file
+        # Most often it is the same file.
+        known = [g.position for g in self._index.of(candidate.identity) if g.table is self._table] + all_known
         if is_copy(file, size, known, [g.opened.file for g in self._table.opened]):
             self._rejected[candidate.identity] = candidate
             return None
@@ -262,13 +262,12 @@ class Search:
         gone = [g for g in unread if g.position.size <= size and self._is_gone(g.position)]
         if gone:
             return max(gone, key=lambda g: (g.position.size, g.key))
-        return self._new(self.start_of(file), FileState.DRAINING)
+        return self._table.new(self.start_of(file), FileState.DRAINING)
 
     def _is_open(self, identity: Identity) -> bool:
         return any(identity == g.position.identity for g in self._table.opened)
 
     def _is_gone(self, position: Position) -> bool:
-        """Return whether the inode was reused, or the file shrank."""
         return self._is_open(position.identity) or self._folders.present.get(position.identity, -1) < position.size
 
     def _may_grow(self, candidate: Candidate, size: int, now: float) -> bool:

@@ -31,7 +31,6 @@ class SearchDeadlines:
 
     @property
     def is_searching_missing(self) -> bool:
-        """Return whether the search for missing generations is still running."""
         return self._looked_at < self._missing_until
 
     def search_unseen(self, now: float) -> None:

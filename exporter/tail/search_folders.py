@@ -1,17 +1,51 @@
-"""Lists the files that may be generations of one log."""
+"""Lists the files that may be generations of one log, and checks their inode, size and mtime before they are opened."""
 
 import glob
 import os
 import stat
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 
-from exporter.tail.candidate import Candidate
+from msgspec import Struct
+
 from exporter.tail.folder_listings import Listing
 from exporter.tail.open_file import identity_of
 from exporter.tail.position import Identity, Position, decoded
-from exporter.tail.rotated_names import expanded, is_numbered_before_ending, matching_names, rotated_names
+from exporter.tail.rotated_names import (
+    expanded,
+    is_numbered_before_ending,
+    matching_names,
+    number_of,
+    rotated_names,
+)
 from exporter.tail.source_context import SourceContext
+from exporter.tail.table import GenerationTable, positions
 from parsers.values.numbers import SECOND
+
+#: Nanoseconds by which a clock may have been set back since a plain file was last seen.
+_DAY = 86400 * SECOND
+
+
+class Candidate(Struct, frozen=True):
+    """A file beside a log. `modified` is its mtime in nanoseconds. `rotated`: it has a rotated name of the log."""
+
+    path: str
+    identity: Identity
+    modified: int
+    size: int
+    rotated: bool
+
+    @property
+    def folder(self) -> str:
+        return os.path.dirname(self.path)
+
+    @property
+    def is_packed(self) -> bool:
+        return self.path.endswith(".gz")
+
+    @property
+    def age(self) -> tuple[int, int, str]:
+        """A sort key: the oldest file first. Of files with the same mtime, the highest number is the oldest."""
+        return self.modified, -number_of(os.path.basename(self.path)), self.path
 
 
 class SearchFolders:
@@ -35,16 +69,13 @@ class SearchFolders:
         self.present: dict[Identity, int] = {}
 
     def confirm(self, folder: str) -> None:
-        """Note that the folder contains a file of this log."""
         self._confirmed.add(folder)
         self._unconfirmed.discard(folder)
 
     def is_confirmed(self, folder: str) -> bool:
-        """Return whether the folder is known to contain files of this log."""
         return folder not in self._unconfirmed
 
     def is_ambiguous(self, candidate: Candidate) -> bool:
-        """Return whether a rotated name may belong to a separate log."""
         return is_numbered_before_ending(self._name, os.path.basename(candidate.path))
 
     def candidates(self, since: int, missing: Collection[Position] = (), oldest: int = 0) -> list[Candidate]:
@@ -120,3 +151,39 @@ class SearchFolders:
 def _finished(folder: str, names: Iterable[str], listing: Listing) -> Iterator[tuple[str, int]]:
     """Yield path and inode of each file that gzip is not writing."""
     return ((os.path.join(folder, name), listing.inodes[name]) for name in names if not listing.is_unfinished(name))
+
+
+def oldest_mtime(known_until: int, table: GenerationTable) -> int:
+    """Return the smallest mtime (nanoseconds, whole seconds) that a file to be found can have."""
+    return min([known_until, *(p.modified - _DAY for p in positions(table.missing))]) // SECOND * SECOND
+
+
+def may_be_unseen(candidate: Candidate, known_until: int, table: GenerationTable) -> bool:
+    """Return whether the file is newer than all known generations, by its mtime or as the file that was truncated.
+
+    mtimes are compared in seconds, because some tools restore an mtime in whole seconds.
+    """
+    unreadable = [p for p in positions(table.done) if not p.head.length]  # files that existed before the first look
+    if any(p.identity == candidate.identity and p.modified == candidate.modified for p in unreadable):
+        return False
+    if not candidate.is_packed and any(p.identity == candidate.identity for p in positions(table.missing)):
+        return True
+    return candidate.modified // SECOND >= known_until // SECOND
+
+
+def may_be_missing(candidate: Candidate, known_until: int, table: GenerationTable) -> bool:
+    """Return whether the file may hold a missing generation.
+
+    Programs that pack a file keep its mtime, so an old `.gz` is rejected without unpacking it.
+    """
+    missing = positions(table.missing)
+    if not missing:
+        return False
+    if any(p.identity == candidate.identity for p in missing):
+        return True
+    if not (candidate.rotated or candidate.is_packed or any(candidate.size >= p.size for p in missing)):
+        return False
+    earliest = min(known_until, *(p.modified for p in missing))
+    if candidate.rotated and not candidate.is_packed:
+        earliest -= _DAY
+    return candidate.modified // SECOND >= earliest // SECOND

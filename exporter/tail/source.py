@@ -14,10 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from exporter.tail.encoding import EncodingLogger
+from exporter.process.special_files import stat_signature
 from exporter.tail.first_pass import FirstPass
-from exporter.tail.open_file import stat_signature
-from exporter.tail.position import Position, Window, decoded, encoded
+from exporter.tail.position import Position, Searched, Window, encoded
 from exporter.tail.read_errors import ReadErrors
 from exporter.tail.recognition import Recognition
 from exporter.tail.source_config import SourceOptions
@@ -43,9 +42,7 @@ class LedgerPort(Protocol):
 
     def positions(self, source: str) -> Mapping[str, Position]: ...
 
-    def searched_paths(self, source: str) -> Iterable[str]: ...
-
-    def searched_until(self, source: str) -> int: ...
+    def searched(self, source: str) -> Searched: ...
 
     def set_searched_paths(self, source: str, paths: Iterable[str]) -> None: ...
 
@@ -75,16 +72,13 @@ class Source:
         stored = ledger.positions(config.name)
         first_number = 1 + max((p.number for p in stored.values()), default=0)
         self._context = SourceContext(config, clock, options.line_length, first_number)
-        searched_before = map(decoded, ledger.searched_paths(config.name))
-        searched_until = ledger.searched_until(config.name)
-        self._trackers = TrackerSet(self._context, stored, list(searched_before), searched_until, start_at == "end")
+        self._trackers = TrackerSet(self._context, stored, ledger.searched(config.name), start_at == "end")
         self.first_pass = FirstPass()
         self._has_set_searched = False
         self._unparsed = UnparsedLogger(config.name, clock)
         self.recognition = Recognition(config.name, checked_call(config.parser, "ignores_continuations")[0], clock)
         self._event_times = EventTimeCheck(config.name, config.parser, time.time)
         self._read_errors = ReadErrors(config.name, self._count_error)
-        self._encodings = EncodingLogger(config.name)
         self._ready: list[Tracker] = []
         self._next_poll: float | None = None
         self._stop = threading.Event()
@@ -106,7 +100,6 @@ class Source:
 
     @property
     def lag(self) -> int:
-        """Return the number of known bytes that are not posted yet."""
         return sum(tracker.lag for tracker in self._trackers.present)
 
     @property
@@ -116,7 +109,6 @@ class Source:
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """Return the folders to watch for changes."""
         found = {os.path.dirname(tracker.path) for tracker in self._trackers.present}
         return (*found, *{os.path.dirname(path) for path in self._config.paths} - found)
 
@@ -209,8 +201,7 @@ class Source:
             return Batch(consumed=len(window.data), lines=1, unparsed=reason, examples=example)
         if window.kind or not window.data:
             return Batch(consumed=len(window.data))
-        if self._encodings.record(tracker.path, window):
-            self._count_error("encoding")
+        self._read_errors.check_encoding(tracker.path, window)
         try:
             skip = window.position.skip_streams
             parser = self._config.parser

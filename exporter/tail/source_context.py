@@ -6,8 +6,8 @@ from collections.abc import Callable
 from exporter.tail.content_index import ContentIndex
 from exporter.tail.file_reader import Lengths
 from exporter.tail.folder_listings import FolderListings
+from exporter.tail.generation_index import GenerationIndex
 from exporter.tail.source_config import SourceConfig
-from exporter.tail.table import GenerationIndex
 
 
 class SourceContext:

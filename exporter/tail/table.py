@@ -1,86 +1,29 @@
-"""The table of one path's generations, and the index of all generations of a source."""
+"""The table of one path's generations."""
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import structs
 
-from exporter.tail.fingerprint import matches
-from exporter.tail.generation import OPEN, TRANSITIONS, Event, FileState, Generation
-from exporter.tail.open_file import OpenFile
-from exporter.tail.position import NO_EVENTS, Fingerprint, Identity, Position, Window
-
-
-class GenerationIndex:
-    """All generations of one source, by (device, inode) and by the fingerprint of their first bytes.
-
-    Arguments named `but` are the table of one path; the result has generations of other paths only.
-    """
-
-    def __init__(self) -> None:
-        self._by_key: dict[Identity | bytes, dict[str, Generation]] = {}
-        self._keys_of: dict[str, list[Identity | bytes]] = {}
-        self._tables: dict[str, GenerationTable] = {}
-
-    def update(self, generation: Generation, table: "GenerationTable") -> None:
-        """Update the index after a change of a generation's identity, first bytes or table."""
-        position, name = generation.position, generation.key
-        keys = [key for key in (position.identity, position.prefix.lookup_key) if key]
-        if self._keys_of.get(name) != keys:
-            self.discard(name)
-            self._keys_of[name] = keys
-            for key in keys:
-                self._by_key.setdefault(key, {})[name] = generation
-        self._tables[name] = table
-
-    def discard(self, name: str) -> None:
-        self._tables.pop(name, None)
-        for key in self._keys_of.pop(name, ()):
-            del self._by_key[key][name]
-            if not self._by_key[key]:
-                del self._by_key[key]
-
-    def table_of(self, generation: Generation) -> "GenerationTable":
-        return self._tables[generation.key]
-
-    def of(self, key: Identity | bytes) -> list[Generation]:
-        return list(self._by_key.get(key, {}).values())
-
-    def owner(self, identity: Identity, but: "GenerationTable") -> Generation | None:
-        """Return the generation of another path that must read this file: an open one, else a missing one."""
-        held = self._elsewhere(identity, but)
-        held = [g for g in held if g.state in OPEN] or [g for g in held if g.state is FileState.MISSING]
-        return held[0] if held else None
-
-    def is_open(self, identity: Identity, but: "GenerationTable | None" = None) -> bool:
-        """Return whether any path reads this file. A file that may be a copy is not counted."""
-        return any(g.state in OPEN and not g.may_be_copy for g in self._elsewhere(identity, but))
-
-    def was_read(self, identity: Identity, file: OpenFile, but: "GenerationTable") -> bool:
-        """Return whether another path reads the file or has read its bytes. The inode alone may be reused (B27)."""
-        return self.is_open(identity, but) or any(
-            g.reader is None and g.position.tail.length and matches(file, g.position)
-            for g in self._elsewhere(identity, but)
-        )
-
-    def alike(self, prefix: Fingerprint, but: "GenerationTable") -> list[Generation]:
-        """Return generations of other paths that begin with the same 32 bytes."""
-        return self._elsewhere(prefix.lookup_key, but)
-
-    def _elsewhere(self, key: Identity | bytes, but: "GenerationTable | None") -> list[Generation]:
-        return [g for g in self.of(key) if self._tables[g.key] is not but and g.state is not FileState.DROPPED]
+from exporter.tail.generation import OPEN, Event, FileState, Generation
+from exporter.tail.position import NO_EVENTS, Position, Window, encoded
+from exporter.tail.source_context import SourceContext
 
 
 class GenerationTable:
-    """The generations of one path, by state.
+    """The generations of one path, by state. `stored` are the positions of an earlier process.
 
     Within a state they are in the order in which they entered it, so the oldest is first. The FOLLOWED generation is
     read last. Each query costs time in proportion to the size of its result.
     """
 
-    def __init__(self, index: GenerationIndex) -> None:
-        self._index = index
+    def __init__(self, path: str, source: SourceContext, stored: Mapping[str, Position] = {}) -> None:
+        self.path, self.source, self.quoted = path, source, encoded(path)
         self._by_state: dict[FileState, dict[str, Generation]] = {state: {} for state in FileState}
         self._to_post: dict[str, Generation] = {}
+        for key, position in stored.items():
+            state = FileState.DONE if position.done else FileState.MISSING
+            self.add(Generation(key, position, state, restored=not position.done))
 
     def __iter__(self) -> Iterator[Generation]:
         return iter([g for generations in self._by_state.values() for g in generations.values()])
@@ -104,9 +47,15 @@ class GenerationTable:
     def done(self) -> list[Generation]:
         return [*self._by_state[FileState.DONE].values()]
 
-    def read_from(self, identity: Identity) -> list[Generation]:
-        """Return the generations of this path with this device and inode."""
-        return [g for g in self._index.of(identity) if g in self]
+    def new(self, position: Position, state: FileState) -> Generation:
+        """Create a generation of this path with a new key. The caller adds it."""
+        number = next(self.source.numbers)
+        position = structs.replace(position, path=self.quoted, number=number)
+        return Generation(f"{self.quoted}#{number}", position, state)
+
+    def target(self) -> str:
+        real = self.source.folders.real(self.path)
+        return "" if real == os.path.abspath(self.path) else encoded(real)
 
     def add(self, generation: Generation, instead_of: Generation | None = None) -> None:
         """Add a generation at the end, or in the place of another one, which is about to leave their state."""
@@ -119,8 +68,8 @@ class GenerationTable:
         self._update(generation)
 
     def transition(self, generation: Generation, event: Event) -> None:
-        """Change the state of a generation; no other code does. Raise ValueError if TRANSITIONS does not allow it."""
-        states, target = TRANSITIONS[event]
+        """Change the state of a generation; no other code does. Raise ValueError if the event does not allow it."""
+        states, target = event.value
         if generation.state not in states:
             raise ValueError(f"{event.name} is no event for {generation.key}, which is {generation.state.name}")
         del self._by_state[generation.state][generation.key]
@@ -132,16 +81,15 @@ class GenerationTable:
 
     def adopt(self, generation: Generation) -> None:
         """Move a generation from another path of the source to this path, as MISSING."""
-        table = self._index.table_of(generation)
         if generation.state in OPEN:
-            table.transition(generation, Event.LOST)
-        table.remove(generation)
+            generation.table.transition(generation, Event.LOST)
+        generation.table.remove(generation)
         self.add(generation)
 
     def remove(self, generation: Generation) -> None:
         del self._by_state[generation.state][generation.key]
         self._to_post.pop(generation.key, None)
-        self._index.discard(generation.key)
+        self.source.index.discard(generation)
 
     def acknowledge(self, window: Window, position: Position, consumed: int) -> Generation | None:
         """Store that the ledger has posted a window. Return its generation, None if this path no longer has it."""
@@ -185,7 +133,8 @@ class GenerationTable:
             self._to_post[generation.key] = generation
         else:
             self._to_post.pop(generation.key, None)
-        self._index.update(generation, self)
+        generation.table = self
+        self.source.index.update(generation)
 
 
 def positions(generations: Iterable[Generation]) -> list[Position]:

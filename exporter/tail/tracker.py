@@ -15,13 +15,13 @@ from collections.abc import Mapping
 
 from msgspec import structs
 
-from exporter.tail.copies import copied_bytes
 from exporter.tail.file_opener import FileOpener
 from exporter.tail.generation import Event, FileState, Generation
-from exporter.tail.log_context import LogContext
 from exporter.tail.open_file import OpenFile, error_reason, identity_of
 from exporter.tail.position import Position, Window
+from exporter.tail.search import Search
 from exporter.tail.source_context import SourceContext
+from exporter.tail.table import GenerationTable
 from exporter.tail.window_reader import WindowReader
 
 _log = logging.getLogger(__name__)
@@ -55,22 +55,21 @@ class Tracker:
         self.lag = self.backlog = 0
         self.reads = self.is_forgotten = False
         self.quiet_signature: tuple[int, ...] | None = None
-        self._context = LogContext(path, source, stored or {})
-        self._source, self._table, self._search = source, self._context.table, self._context.search
-        self._opener = FileOpener(self._context, from_end, trusted, absent_since)
-        self._reader = WindowReader(self._context)
+        self._source, self._table = source, GenerationTable(path, source, stored or {})
+        self._search = Search(self._table)
+        self._opener = FileOpener(self._table, self._search, from_end, trusted, absent_since)
+        self._reader = WindowReader(self._table, self._search)
         self._found: os.stat_result | None = None
         self._given: Window | None = None
 
     @property
     def has_more(self) -> bool:
-        """Return whether the next window may be requested at once."""
-        return self._context.has_more
+        return self._reader.has_more
 
     @property
     def waits(self) -> bool:
         """Return whether reading waits until an older generation is found, or the search for it has ended."""
-        return self._search.waits or self._context.awaits_copy_check
+        return self._search.waits or self._reader.awaits_copy_check
 
     @property
     def is_gone(self) -> bool:
@@ -85,7 +84,7 @@ class Tracker:
     def look(self, now: float) -> None:
         """Stat the path and detect a rotation (B13-B18, B27, B28, B31). An OSError is stored in `error`."""
         self._found = None
-        self._context.has_more = self._context.awaits_copy_check = False
+        self._reader.has_more = self._reader.awaits_copy_check = False
         if self.is_forgotten:
             return
         found, error = None, ""
@@ -98,8 +97,9 @@ class Tracker:
         followed = self._table.followed
         if found is not None and (followed is None or followed.position.identity != identity_of(found)):
             error, found = self._opener.open_named(found, now), None  # the file has grown since
+            self._reader.has_more = self._opener.is_unpacking
         elif error == "missing" and followed is not None:
-            self._context.search_unseen(now)
+            self._search.search_unseen(now, renamed=True)
             self._opener.leave()
         for generation in self._table.opened:
             if not generation.position.offset:
@@ -109,7 +109,18 @@ class Tracker:
     def window(self) -> Window | None:
         """Return the next window, None if there is nothing new. An OSError is stored in `error`."""
         now = self._source.clock()
-        self._given = self._next_window(now)
+        if not self.is_forgotten:
+            self._search_files(now)
+        self._reader.error = ""
+        window = self._reader.next(now, self._found)
+        self.error = self._reader.error or self.error
+        # After a truncation or a read error, a copy may exist by now: it is read before an empty window is posted.
+        if window is None and not self._reader.has_more:
+            waits = self._search.waits and not self.is_forgotten
+            if (known := self._table.next_to_post(waits)) is not None:
+                name, position = self._source.config.name, known.position
+                window = Window(name, known.key, position, closes=position.done)
+        self._given = None if window is None else self._table.with_events(window)
         self._publish(now)
         return self._given
 
@@ -119,8 +130,9 @@ class Tracker:
         assert window is not None, "only a window is acknowledged"
         generation = self._table.acknowledge(window, position, consumed)
         if generation is not None and generation.reader is not None and window.closes:
-            if shortfall := generation.reader.shortfall(generation.position):
-                generation.count(lost_bytes=shortfall)
+            # A file that was found again may be shorter than before it went missing.
+            if (lost := generation.reader.expected - generation.position.size) > 0:
+                generation.count(lost_bytes=lost)
             generation.position = structs.replace(generation.position, done=True)
             self._table.transition(generation, Event.FINISHED)
         self._publish(self._source.clock())
@@ -140,28 +152,10 @@ class Tracker:
         self._opener.close()
 
     def __del__(self) -> None:
-        """Close all descriptors with the tracker."""
         if hasattr(self, "_given"):
             self.close()
 
-    def _next_window(self, now: float) -> Window | None:
-        if not self.is_forgotten:
-            self._search_files(now)
-        self._reader.error = ""
-        window = self._reader.next(now, self._found)
-        self.error = self._reader.error or self.error
-        if window is not None:
-            return self._table.with_events(window)
-        # After a truncation or a read error, a copy may exist by now: it is read before an empty window is posted.
-        waits = self._search.waits and not self.is_forgotten
-        known = None if self._context.has_more else self._table.next_to_post(waits)
-        if known is None:
-            return None
-        empty = Window(self._source.config.name, known.key, known.position, closes=known.position.done)
-        return self._table.with_events(empty)
-
     def _publish(self, now: float) -> None:
-        """Update the attributes that other threads read."""
         followed, opened = self._table.followed, self._table.opened
         self.reads = followed is not None
         self.lag = sum(g.position.unread for g in (*opened, *self._table.missing))
@@ -179,7 +173,7 @@ class Tracker:
             except OSError:  # the next look finds the file again
                 file.close()
                 break
-        self._context.has_more |= self._search.is_unpacking
+        self._reader.has_more |= self._search.is_unpacking
         for generation in self._search.not_found() if self._table.missing else ():
             self._lose(generation)
         for generation in self._table.done[:-_REMEMBERED]:
@@ -189,10 +183,10 @@ class Tracker:
     def _insert(self, generation: Generation, file: OpenFile, now: float) -> None:
         """Open a generation that was found; it is read before the followed one. Ignore a file of another path."""
         is_missing = generation in self._table
-        if not is_missing and self._was_read(file):
+        if not is_missing and self._source.index.was_read(file, identity_of(file.stat()), self._table):
             file.close()
             return
-        generation.position = structs.replace(generation.position, path=self._context.quoted)
+        generation.position = structs.replace(generation.position, path=self._table.quoted)
         generation.open(file, self._source.lengths, now)
         if is_missing:
             self._table.transition(generation, Event.FOUND)
@@ -200,14 +194,6 @@ class Tracker:
             renamed = self._search.renamed
             generation.count(rotations=renamed, truncations=not renamed)
             self._table.add(generation)
-
-    def _was_read(self, file: OpenFile) -> bool:
-        """Return whether another path reads or has read this file, or one that this file is a copy of (B29)."""
-        index, size = self._source.index, file.size()
-        if index.was_read(identity_of(file.stat()), file, self._table):
-            return True
-        copied = copied_bytes(file, size, self.path, index, self._table)
-        return copied is None or copied == size > 0
 
     def _lose(self, generation: Generation) -> None:
         position = generation.position

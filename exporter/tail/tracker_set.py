@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from exporter.tail.globs import Globs
-from exporter.tail.position import Position, decoded
+from exporter.tail.position import Position, Searched, decoded
 from exporter.tail.source_context import SourceContext
 from exporter.tail.tracker import Tracker
 from parsers.values.numbers import SECOND
@@ -14,24 +14,22 @@ from parsers.values.numbers import SECOND
 class TrackerSet:
     """The trackers of one source.
 
-    `stored` are the positions in the ledger, by key. `searched_before` are the configured paths of an earlier process
-    that has searched them, until `searched_until` (wall clock, nanoseconds). `from_end`: without stored positions, of
-    the files that exist at the start only new bytes are read.
+    `stored` are the positions in the ledger, by key. `searched` are the configured paths that an earlier process has
+    searched. `from_end`: without stored positions, of the files that exist at the start only new bytes are read.
     """
 
     def __init__(
         self,
         context: SourceContext,
         stored: Mapping[str, Position],
-        searched_before: Iterable[str],
-        searched_until: int,
+        searched: Searched,
         from_end: bool,
     ) -> None:
         self._context, self._stored = context, stored
         self._globs = Globs(context.config.paths, context.config.log_patterns, context.folders)
         self._newest = max((position.modified for position in stored.values()), default=0)
         # A file that appeared while the exporter was down, where it found none before, is read from its beginning.
-        self._searched_paths, self._searched_until = frozenset(searched_before), searched_until
+        self._searched_paths, self._searched_until = frozenset(map(decoded, searched.paths)), searched.until
         self._searched_before = Globs(self._searched_paths, context.config.log_patterns, context.folders)
         self._from_end = from_end and not stored
         self._wanted: frozenset[str] = frozenset()

@@ -52,21 +52,17 @@ def _validate_records(batch: b.Batch) -> None:
     except msgspec.ValidationError as error:
         raise MalformedError(f"a record is malformed: {error}") from None
     for record in batch.records:
-        _validate_record(record)
+        usage = b.OfSpan.inner(record)
+        if isinstance(usage, b.Usage):
+            if usage.cost is not None and not (usage.cost.is_finite() and usage.cost >= 0):
+                raise MalformedError("a cost is negative or not finite")
+            if usage.currency not in (b.UNKNOWN, b.OTHER, currency_of(usage.currency)):
+                raise MalformedError("a currency is no code such as USD")
+        if isinstance(record, b.Accepted) and not _is_zone(record.timezone):
+            raise MalformedError("a time zone is unknown")
+        if isinstance(record, _STORED) and not _is_unicode(record):
+            raise MalformedError("a text is not Unicode")
     if batch.skip and not _is_unicode(batch.skip):
-        raise MalformedError("a text is not Unicode")
-
-
-def _validate_record(record: b.Record) -> None:
-    usage = b.OfSpan.inner(record)
-    if isinstance(usage, b.Usage):
-        if usage.cost is not None and not (usage.cost.is_finite() and usage.cost >= 0):
-            raise MalformedError("a cost is negative or not finite")
-        if usage.currency not in (b.UNKNOWN, b.OTHER, currency_of(usage.currency)):
-            raise MalformedError("a currency is no code such as USD")
-    if isinstance(record, b.Accepted) and not _is_zone(record.timezone):
-        raise MalformedError("a time zone is unknown")
-    if isinstance(record, _STORED) and not _is_unicode(record):
         raise MalformedError("a text is not Unicode")
 
 

@@ -9,27 +9,22 @@ import os
 import threading
 from collections.abc import Iterable
 
-from watchdog.events import (
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
+from watchdog import events
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 
 _log = logging.getLogger(__name__)
 
 #: Events of changes only: reading a file raises events, too, and would wake the source again.
-_CHANGES: list[type[FileSystemEvent]] = [FileModifiedEvent, FileMovedEvent, FileCreatedEvent, FileDeletedEvent]
+_CHANGES: list[type[events.FileSystemEvent]] = [
+    events.FileModifiedEvent, events.FileMovedEvent, events.FileCreatedEvent, events.FileDeletedEvent,
+]  # fmt: skip
 
 #: Shortest time in seconds between two wake-ups, so that a busy log is not read line by line.
 _REST = 0.02
 
 
-class Wake(FileSystemEventHandler):
+class Wake(events.FileSystemEventHandler):
     """A wake-up signal. One source waits for it, watchdog's thread sets it, and any thread may end it."""
 
     def __init__(self) -> None:
@@ -38,8 +33,7 @@ class Wake(FileSystemEventHandler):
         self._lock = threading.Lock()
         self._paths: set[str] = set()
 
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        """Wake the source: this file has changed."""
+    def on_any_event(self, event: events.FileSystemEvent) -> None:
         with self._lock:
             self._paths.add(os.fsdecode(event.src_path))
         self._set.set()

@@ -5,14 +5,13 @@ import os
 
 from msgspec import structs
 
-from exporter.tail.copies import copied_bytes
 from exporter.tail.file_reader import Truncated
 from exporter.tail.fingerprint import position_at, start_of
 from exporter.tail.generation import Event, FileState, Generation
-from exporter.tail.log_context import LogContext
 from exporter.tail.open_file import FILE_ERRORS, Unpacking, error_reason, identity_of, open_current
 from exporter.tail.position import NO_EVENTS, PREFIX, Position, Window
-from exporter.tail.search import STILL
+from exporter.tail.search import STILL, Search
+from exporter.tail.table import GenerationTable
 
 _log = logging.getLogger(__name__)
 
@@ -26,13 +25,15 @@ _ORPHANED = 3600.0
 class WindowReader:
     """Chooses which open file of a path is read next.
 
-    `error` is the reason of the last failed read. The tracker clears it before each window.
+    `error` is the reason of the last failed read. The tracker clears it before each window, and the flags before each
+    look. `has_more`: the next window may be requested at once. `awaits_copy_check`: a file is not read until the tail
+    knows that it is no copy.
     """
 
-    def __init__(self, context: LogContext) -> None:
+    def __init__(self, table: GenerationTable, search: Search) -> None:
         self.error = ""
-        self._context, self._turn = context, 0
-        self._source, self._table, self._search = context.source, context.table, context.search
+        self.has_more = self.awaits_copy_check = False
+        self._source, self._table, self._search, self._turn = table.source, table, search, 0
 
     def next(self, now: float, found: os.stat_result | None) -> Window | None:
         """Return the next window, None if there is nothing to read.
@@ -94,24 +95,25 @@ class WindowReader:
         except Truncated:
             self._on_truncation(generation, now)
         except Unpacking:
-            self._context.has_more = True
+            self.has_more = True
         except FILE_ERRORS as error:
             self._on_read_error(generation, error, now)
         else:
             if cut:  # counted after the read, which has verified the bytes before the offset
                 generation.count(truncations=1, lost_bytes=cut)
-            if found is not None and found.st_mtime_ns != generation.position.modified and self._is_complete():
-                generation.position = structs.replace(generation.position, modified=found.st_mtime_ns)
+            if found is not None and found.st_mtime_ns != generation.position.modified:
+                self._raise_modified(generation, found.st_mtime_ns)
         return window
+
+    def _raise_modified(self, generation: Generation, modified: int) -> None:
+        """Raise the low-water mtime, if the ledger has everything that is older than the followed generation."""
+        older = (g for g in self._table.opened if g is not self._table.followed)
+        if not self._search.waits and all(g.posted for g in older):
+            generation.position = structs.replace(generation.position, modified=modified)
 
     def _search_copy(self, now: float) -> None:
         """Search for the copy of a never-read file that has changed: it may have been truncated and filled again."""
-        self._search.search_unseen(now, 0, renamed=False)
-
-    def _is_complete(self) -> bool:
-        """Return whether the ledger has everything that is older than the followed generation."""
-        older = (g for g in self._table.opened if g is not self._table.followed)
-        return not self._search.waits and all(g.posted for g in older)
+        self._search.search_unseen(now, renamed=False, modified=0)
 
     def _is_finished(self, generation: Generation, now: float) -> bool:
         """Return whether a rotated file was read to its end and has not grown for the grace period (B14, B16)."""
@@ -125,7 +127,10 @@ class WindowReader:
 
         The old generation is missing: its unread bytes may be in the copy that the rotator made.
         """
-        known, start = generation.opened.last_seen(generation.position), self._search.start_of(generation.opened.file)
+        reader, known = generation.opened, generation.position
+        start = self._search.start_of(reader.file)
+        if known.offset:  # before the first read, there is nothing that verifies the size
+            known = structs.replace(known, size=reader.verified_size)
         try:
             fresh = self._begin_anew(generation, structs.replace(start, target=known.target), Event.LOST, now)
         except OSError as error:
@@ -134,16 +139,16 @@ class WindowReader:
         fresh.count(truncations=1)
         generation.position = known
         self._search.search_missing(now)
-        self._search.search_unseen(now, known.modified, renamed=False)
+        self._search.search_unseen(now, renamed=False, modified=known.modified)
 
     def _begin_anew(self, generation: Generation, position: Position, event: Event, now: float) -> Generation:
         """Continue in the same open file as a new generation, which takes the place of this one. Raise OSError."""
-        fresh = self._context.new(position, generation.state)
+        fresh = self._table.new(position, generation.state)
         fresh.open(generation.opened.file, self._source.lengths, now)
         generation.reader = None  # the open file belongs to `fresh` now
         self._table.add(fresh, instead_of=generation)
         self._table.transition(generation, event)
-        self._context.has_more = True
+        self.has_more = True
         return fresh
 
     def _on_read_error(self, generation: Generation, error: Exception, now: float) -> None:
@@ -152,14 +157,16 @@ class WindowReader:
         if generation.state is not FileState.FOLLOWED:
             self._table.transition(generation, Event.LOST)
             self._search.search_missing(now)
-            self._context.has_more = True
+            self.has_more = True
             return
         try:
-            file = open_current(self._context.path)
+            file = open_current(self._table.path)
         except OSError:
             return
         if identity_of(file.stat()) == generation.position.identity:
-            generation.opened.replace_file(file)
+            reader = generation.opened
+            reader.file.close()
+            reader.file, reader.signature = file, None
         else:
             file.close()
 
@@ -169,11 +176,11 @@ class WindowReader:
         size = reader.file.size()
         if index.is_open(generation.position.identity, self._table):
             self._table.transition(generation, Event.FORGOTTEN)  # another path was missing this file
-            self._context.has_more = True
+            self.has_more = True
             return False
-        copied = copied_bytes(reader.file, size, self._context.path, index, self._table)
+        copied = index.copied_bytes(reader.file, size, self._table)
         if copied is None or (copied == size and now - reader.changed_at < STILL):
-            self._context.awaits_copy_check = bool(size)
+            self.awaits_copy_check = bool(size)
             return not size
         if size >= PREFIX or copied:
             generation.may_be_copy = False
@@ -186,4 +193,4 @@ class WindowReader:
         file = generation.opened.file
         fresh = self._begin_anew(generation, position_at(file, start_of(file), copied), Event.FORGOTTEN, now)
         fresh.events, generation.events = generation.events, NO_EVENTS
-        _log.info("skipped bytes that are a copy of another file: path=%s bytes=%d", self._context.path, copied)
+        _log.info("skipped bytes that are a copy of another file: path=%s bytes=%d", self._table.path, copied)

@@ -19,7 +19,7 @@ from contextlib import suppress
 from functools import partial
 
 from exporter.config.web import WebConfig
-from exporter.process.fd_limit import fd_limit
+from exporter.process.limits import fd_limit
 from exporter.web import connection
 from exporter.web.auth import Authenticator
 from exporter.web.message import HttpRequest, Response

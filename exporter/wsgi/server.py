@@ -22,7 +22,7 @@ from gunicorn.workers.base_async import AsyncWorker
 from gunicorn.workers.ggevent import GeventWorker
 
 from exporter.config.address import parse_address
-from exporter.process.fd_limit import fd_limit
+from exporter.process.limits import fd_limit
 from exporter.wsgi.active_requests import ActiveRequests
 from exporter.wsgi.errors import RefusedError
 from exporter.wsgi.responses import CLOSE_CONNECTION, Application

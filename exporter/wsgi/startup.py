@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from exporter.process.fd_limit import raise_fd_limit
+from exporter.process.limits import raise_fd_limit
 from exporter.process.signals import unblock
 
 T = TypeVar("T")

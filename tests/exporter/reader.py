@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from exporter.tail.position import Position, Window
+from exporter.tail.position import Position, Searched, Window
 from exporter.tail.source import Source
 from exporter.tail.source_config import SourceConfig, SourceOptions
 from parsers.batch import Batch, Failure
@@ -31,11 +31,11 @@ _LINES = Lines()
 class MemoryLedger:
     """A small ledger. `lines` are the parsed lines, `unparsed` the reasons of the others, `paths` the searched paths.
 
-    `searched` is the time until which they were searched.
+    `searched_until` is the time until which they were searched.
     """
 
     def __init__(self) -> None:
-        self.searched, self.has_searched = 0, False
+        self.searched_until, self.has_searched = 0, False
         self.kept: dict[str, Position] = {}
         self.paths: tuple[str, ...] = ()
         self.lines: list[str] = []
@@ -46,14 +46,15 @@ class MemoryLedger:
         """Encode and decode the positions as the state file does."""
         return msgspec.msgpack.decode(msgspec.msgpack.encode(self.kept), type=dict[str, Position])
 
-    def searched_paths(self, source: str) -> tuple[str, ...]:
-        return self.paths
-
-    def searched_until(self, source: str) -> int:
-        return self.searched
+    def searched(self, source: str) -> Searched:
+        return Searched(self.paths, self.searched_until)
 
     def set_searched_paths(self, source: str, paths: Iterable[str]) -> None:
-        self.paths, self.searched, self.has_searched = tuple(paths), max(self.searched, time.time_ns()), True
+        self.paths, self.searched_until, self.has_searched = (
+            tuple(paths),
+            max(self.searched_until, time.time_ns()),
+            True,
+        )
 
     def post(self, window: Window, batch: Batch) -> Position:
         posted = self.kept.get(window.file)
@@ -66,7 +67,7 @@ class MemoryLedger:
         self.lost_bytes += window.events.lost_bytes
         position = self.kept[window.file] = window.after(batch.consumed, batch.skip)
         if self.has_searched:
-            self.searched = max(self.searched, time.time_ns(), position.modified)
+            self.searched_until = max(self.searched_until, time.time_ns(), position.modified)
         for key in window.events.forget:
             self.kept.pop(key, None)
         return position

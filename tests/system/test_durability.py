@@ -15,6 +15,7 @@ import pytest
 
 from exporter.ledger import exponential
 from tests.durations import access_lines, books
+from tests.durations import counted as by_bucket
 from tests.exporter.metrics.metrics_proto import families, native_buckets
 from tests.system import soak
 from tests.system.exporter import COMMAND, Exporter, serving
@@ -81,7 +82,7 @@ def test_every_bucket_is_exact_after_kills(tmp_path: Path) -> None:
     assert histograms.keys() == {book.route for book in found}
     for book in found:
         histogram, counts = histograms[book.route], dict[int, int]()
-        exponential.merge(counts, exponential.counted(book.durations))
+        exponential.merge(counts, by_bucket(book.durations))
         assert histogram.sample_sum == sum(book.durations) / 10**9
         assert native_buckets(histogram) == {n + exponential.ZERO_INDEX: count for n, count in counts.items()}
         for bucket in histogram.bucket:

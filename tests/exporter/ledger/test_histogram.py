@@ -6,9 +6,9 @@ from functools import reduce
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from exporter.ledger import exponential
 from exporter.ledger.histogram import EMPTY, Histogram, Layout
 from parsers.values.numbers import SECOND
+from tests.durations import counted
 
 DURATIONS = st.lists(
     st.integers(0, 2**63 - 1) | st.integers(0, 3000).map(lambda ms: ms * 1_000_000) | st.integers(0, 20), min_size=1
@@ -17,12 +17,6 @@ DURATIONS = st.lists(
 BOUNDS = st.lists(
     st.floats(1e-9, 1e5) | st.sampled_from([0.5, 1.0, 2.0, 1.01, 1.02, 1.03, 1e-9, 2e-9]), min_size=1, max_size=20
 ).map(lambda bounds: sorted(set(bounds)))
-
-
-def exponential_of(layout: Layout, histogram: Histogram) -> dict[int, int]:
-    first, counts = layout.exponential(histogram)
-    found = {number: count for number, count in enumerate(counts, first) if count}
-    return found | ({0: histogram.zeros} if histogram.zeros else {})
 
 
 @given(BOUNDS, st.lists(DURATIONS, min_size=1, max_size=4))
@@ -35,9 +29,9 @@ def test_both_views_are_exact(bounds: list[float], parts: list[list[int]]) -> No
         assert before.cells == copy
         added = histogram.since(before)
         assert (added.count, added.total) == (len(durations), sum(durations))
-        assert exponential_of(layout, added) == exponential_of(layout, layout.observe(EMPTY, durations))
+        assert layout.counted(added) == layout.counted(layout.observe(EMPTY, durations))
     every = sorted(duration for durations in parts for duration in durations)
-    assert exponential_of(layout, histogram) == exponential.counted(every)
+    assert layout.counted(histogram) == counted(every)
     added = [layout.observe(EMPTY, durations) for durations in parts]
     assert reduce(Histogram.plus, added) == histogram
     assert layout.cumulative(histogram) == [

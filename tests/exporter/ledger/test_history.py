@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.ledger import book as tables
-from exporter.ledger import source_books
+from exporter.ledger import waiting
 from exporter.ledger.book import Book
 from exporter.ledger.history import NEWEST_DAYS, NO_DAY, History, HistoryConfig
 from exporter.ledger.ledger import Ledger
@@ -29,6 +29,7 @@ from exporter.report.gather import from_history
 from exporter.tail.position import Position, RotationEvents, Window
 from parsers.batch import Batch, Closed, Failure, OfSpan, Opened, Request, SpanApp, Usage
 from parsers.nginx import Nginx
+from parsers.slices import Slice
 
 PARSER = Nginx(format='$msec "$request" $status $request_time')
 START = 1_790_000_000
@@ -174,9 +175,9 @@ def test_a_time_that_is_not_believed_counts_in_no_day(tmp_path: Path) -> None:
     assert rig.lines()[NO_DAY] == 1
 
 
-@pytest.mark.parametrize("most", [0, source_books._MOST_WAITING])
+@pytest.mark.parametrize("most", [0, waiting._MOST_SUMS])
 def test_numbers_that_wait_belong_to_the_day_of_their_batch(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_books, "_MOST_WAITING", most)
+    monkeypatch.setattr(waiting, "_MOST_SUMS", most)
     ledger = Ledger(Limits(), lambda: START + 10 * DAY)
     ledger.keep_history(History(HistoryConfig(), Limits(), lambda: START + 10 * DAY))
     for day, duration in ((0, 1), (0, 2), (1, 3), (0, 4)):
@@ -320,7 +321,8 @@ def test_usages_of_the_future_do_not_push_real_days_out(tmp_path: Path, ahead: i
     for number in range(NEWEST_DAYS + 1):
         at = round(rig.now + (ahead + number) * DAY) * 10**9
         usage = Usage("unknown", "p", "m", 1, 2, at=at)
-        rig.ledger.enter("nginx", Batch(1, 1, records=(OfSpan(f"s{number}", usage, at),), last_at=at), is_doubtful=True)
+        batch = Batch(1, 1, records=(OfSpan(f"s{number}", usage, at),), last_at=at)
+        rig.ledger.enter_slice("nginx", Slice(batch, None, is_doubtful=True))
         rig.ledger.enter("nginx", Batch(1, 1, records=(SpanApp(f"s{number}", "app"),)))
     rig.now += 61
     rig.post(line(rig.now), "g")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter import catalogue as c
-from exporter.ledger.histogram import layout
+from exporter.ledger.histogram import EMPTY, layout
 from exporter.ledger.series import Limits, Series
 
 
@@ -24,7 +24,11 @@ def test_counters_add_exactly() -> None:
 
 def test_a_bucket_holds_its_upper_bound() -> None:
     series = new_series()
-    series.observe(c.NODE_RUN_DURATION, ("s", "llm"), [500_000_000, 500_000_001, 10**13])
+    series.observe(
+        c.NODE_RUN_DURATION,
+        ("s", "llm"),
+        series.layouts[c.NODE_RUN_DURATION].observe(EMPTY, [500_000_000, 500_000_001, 10**13]),
+    )
     found = series.histograms[c.NODE_RUN_DURATION]["s", "llm"]
     assert layout(c.RUN_BUCKETS).cumulative(found) == [1, *[2] * 10, 3]
     assert found.total == 500_000_000 + 500_000_001 + 10**13
@@ -57,8 +61,12 @@ def test_closed_labels_never_fold() -> None:
 
 def test_histograms_fold_and_count_each_observation() -> None:
     series = new_series(series_per_histogram=1)
-    series.observe(c.TIME_TO_FIRST_TOKEN, ("s", "app-1", "m"), [1, 2])
-    series.observe(c.TIME_TO_FIRST_TOKEN, ("s", "app-2", "m"), [3, 4, 5])
+    series.observe(
+        c.TIME_TO_FIRST_TOKEN, ("s", "app-1", "m"), series.layouts[c.TIME_TO_FIRST_TOKEN].observe(EMPTY, [1, 2])
+    )
+    series.observe(
+        c.TIME_TO_FIRST_TOKEN, ("s", "app-2", "m"), series.layouts[c.TIME_TO_FIRST_TOKEN].observe(EMPTY, [3, 4, 5])
+    )
     assert series.histograms[c.TIME_TO_FIRST_TOKEN]["s", "other", "other"].count == 3
     assert series.counters[c.FOLDED_OBSERVATIONS] == {("dify_time_to_first_token_seconds",): 3}
 

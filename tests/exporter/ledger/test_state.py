@@ -40,7 +40,7 @@ def test_everything_is_restored() -> None:
 def test_only_paths_that_are_still_searched_are_kept() -> None:
     ledger = new_ledger()
     ledger.restore(stored(), ["a", "b"])
-    assert ledger.searched_paths("a") == ["/log", "/typo"]
+    assert ledger.searched("a").paths == ("/log", "/typo")
     ledger.changes()
     ledger.set_searched_paths("a", ["/log"])
     assert ledger.changes().searched_paths == {"a": {"/typo": None}}
@@ -55,11 +55,11 @@ def test_a_window_moves_the_time_of_the_search_only_behind_a_search_of_this_proc
     ledger.restore(stored(), ["a", "b"])
     now[0], window = 2e9, Window("a", "f", Position("a", 1, 0, 0, offset=10), b"x" * 10)
     position = ledger.post(window, b.Batch(10, 1))
-    assert ledger.searched_until("a") == 10**9 * SECOND
+    assert ledger.searched("a").until == 10**9 * SECOND
     ledger.set_searched_paths("a", ["/log"])
     now[0] = 3e9
     ledger.post(Window("a", "f", position, b"x" * 10), b.Batch(10, 1))
-    assert ledger.searched_until("a") == 3 * 10**9 * SECOND
+    assert ledger.searched("a").until == 3 * 10**9 * SECOND
 
 
 def test_series_keep_their_creation_times() -> None:
@@ -77,7 +77,7 @@ def test_a_source_that_is_gone_is_dropped_with_its_series() -> None:
     snapshot = ledger.snapshot(0)
     assert {labels[0] for labels in snapshot.counters[c.REQUESTS]} == {"b"}
     assert ledger.positions("a") == ledger.positions("new") == {}
-    assert ledger.searched_paths("a") == []
+    assert ledger.searched("a").paths == ()
     assert ledger.positions("b") != {}
 
 

@@ -121,7 +121,7 @@ def test_postings_count_as_the_records_do(
     piece = max(1000, Path(log).stat().st_size // 12)
     found = counted(files, source, few, DAYS, piece)
     assert counted(files, source, Limits(), DAYS, piece) == counted(files, source, Limits(), DAYS, 0)
-    monkeypatch.setattr(postings, "_ADDITIVE", frozenset())
+    monkeypatch.setattr(postings, "COUNTED", {})
     assert found == counted(files, source, few, DAYS, piece)
     assert b"dify_exporter_lines_total{" in found[0]
 

@@ -57,7 +57,7 @@ def _was_down(reader: Reader, seconds: int = 3) -> Reader:
     """Let a reader read for some seconds and stop it, as if it had been down for three seconds then."""
     reader.wait(seconds)
     reader.stop()
-    reader.ledger.searched -= 3 * SECOND
+    reader.ledger.searched_until -= 3 * SECOND
     return reader
 
 
