@@ -187,10 +187,11 @@ def _why_missing(path: str) -> str:
     problem = file_problem(Path(*parts[: first + 1]))
     if problem and not problem.endswith(os.strerror(errno.ENOENT)):
         return problem
+    if "\\" in path:
+        return f"{path}: looks like a path of Windows; write it as Linux names the file, such as /mnt/c/dify/access.log"
     return (
-        f"{path}: no such file yet; serve waits for it. A Dify container keeps its logs inside unless /app/logs is a "
-        "mounted volume; use a different host folder for the api and for the worker: "
-        "`volumes: [./volumes/logs/api:/app/logs]`"
+        f"{path}: no such file yet; serve waits for it. Dify's containers keep their logs inside until volumes are "
+        "mounted: deploy/dify-logs.compose.yaml mounts a folder of its own for each service"
     )
 
 

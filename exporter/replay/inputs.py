@@ -88,7 +88,7 @@ def open_file(name: str) -> Iterator[BufferedReader]:
         else:
             with _open(name) as file:
                 yield file
-    except PermissionError as error:
+    except (PermissionError, IsADirectoryError) as error:
         raise InputError(file_problem(Path(name)) or f"{name}: cannot be read: {error.strerror}") from error
     except _read_errors() as error:
         reason = getattr(error, "strerror", None) or str(error)

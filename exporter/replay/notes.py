@@ -42,7 +42,7 @@ class Notes(Listener):
         times = self.times.get(log.source, EventTimes())
         times.begin(log.parser, log.sample)
         self.times[log.source] = times
-        if log.detected is not None:
+        if log.detected is not None and log.batch.observed + log.batch.ignored:
             given = advice_of(log.parser, log.batch, log.sample)
             self._advice |= dict.fromkeys((str(log.detected), each) for each in given)
             self._known |= record_types(log.batch.records)

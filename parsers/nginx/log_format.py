@@ -84,8 +84,9 @@ def pieces(format: str) -> tuple[tuple[FormatPiece, ...], str]:
     text = _COMMENTS.sub("", BUILT_IN.get(format, format), count=1).strip()
     if re.fullmatch(r"[\w.-]*", text):
         near = get_close_matches(text, [*BUILT_IN, ERROR], n=1)
-        hint = f'did you mean "{near[0]}"?' if near else f"expected one of {', '.join([*BUILT_IN, ERROR])}"
-        raise ValueError(f'format: unknown name "{text}", {hint} (or nginx\' log_format itself)')
+        names = f"expected one of {', '.join([*BUILT_IN, ERROR])}, or"
+        hint = f'did you mean "{near[0]}"? If not,' if near else names
+        raise ValueError(f'format: unknown name "{text}", {hint} copy the log_format directive from nginx.conf')
     escape = "default"
     if re.match(r"log_format\s", text):
         text, escape = _directive(text)

@@ -265,9 +265,9 @@ def test_explain_knows_whose_line_it_is(order: tuple[str, str], tmp_path: Path) 
     keys = '"message":"local runtime ready","service":"%s","severity":"%s","ts":"2026-11-29T08:00:01.1Z"}'
     for severity in ("INFO", "ERROR"):
         line = '{"attributes":{},"caller":"x.go:1",' + keys % ("dify-plugin-daemon", severity)
-        assert run("explain", "--config", config, line).stdout.startswith('taken by source "daemon" (plugin-daemon)')
+        assert run("explain", "--config", config, line).stdout.startswith('read by source "daemon" (plugin-daemon)')
         line = '{"caller":"x.py:1",' + keys % ("langgenius/dify", severity)
-        assert run("explain", "--config", config, line).stdout.startswith('taken by source "api" (dify)')
+        assert run("explain", "--config", config, line).stdout.startswith('read by source "api" (dify)')
 
 
 def test_case_34_as_it_came(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ REAL = ROOT / "tests/real_dify"
 
 #: The beginnings of the sentences.
 REQUESTS, TOKENS, RUNS = "no requests: set ENABLE", "no tokens, no cost: community", "no runs and no Celery tasks"
-DURATION, FIRST_BYTE = "this nginx format carries no $request_time", "this nginx format carries no $upstream_header"
+DURATION, FIRST_BYTE = "this nginx format has no $request_time", "this nginx format has no $upstream_header"
 BEAT = "everything but errors: this is the log of Celery beat"
 
 
@@ -75,7 +75,7 @@ EXPECTED: dict[str, tuple[Parser, bytes, tuple[str, ...]]] = {
     "gunicorn": (
         Gunicorn(),
         b'127.0.0.1 - - [29/Nov/2026:08:00:01 +0000] "GET /v1/info HTTP/1.1" 200 5 "-" "-"\n',
-        ("this gunicorn format carries no duration", "this gunicorn format writes the decoded user name"),
+        ("this gunicorn format has no duration", "this gunicorn format writes the decoded user name"),
     ),
     "empty": (Dify(), b"", ()),
     "blank": (Dify(), b"\n\n", ()),
