@@ -206,7 +206,7 @@ def _file(file: str, parser: Parser, sample: bytes, batch: Batch) -> Iterator[Fi
     unparsed = sum(batch.unparsed.values())
     where = " at its end" if len(sample) > SAMPLE_BYTES // 2 else ""
     yield Finding(
-        f"{file}: {batch.lines:,} lines{where}: {batch.observed:,} observed, {batch.ignored:,} ignored, "
+        f"{file}: {counted(batch.lines, 'line')}{where}: {batch.observed:,} observed, {batch.ignored:,} ignored, "
         f"{unparsed:,} unparsed; yields {_record_types(batch)}"
     )
     yield from _dropped(parser, batch)

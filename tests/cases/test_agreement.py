@@ -111,7 +111,7 @@ def test_serve_replay_and_check_read_the_same_files(tmp_path: Path) -> None:
     config = configured(tmp_path, 'name = "s"\npaths = ["*.log*"]\nparser = "nginx"')
     assert requests_of(run("replay", "--config", config, "--output", "metrics").stdout) == 2
     checked = run("check", "--config", config).stdout
-    assert re.findall(r"(\S+): 1 lines: 1 observed", checked) == [str(tmp_path / "a.log"), str(tmp_path / "b.log")]
+    assert re.findall(r"(\S+): 1 line: 1 observed", checked) == [str(tmp_path / "a.log"), str(tmp_path / "b.log")]
     ledger = Counted()
     options = SourceOptions(SourceConfig("s", (f"{tmp_path}/*.log*",), Nginx()))
     source = Source(options, ledger, CLOCK, "beginning")
@@ -151,7 +151,7 @@ def test_case_37_each_log_is_read_or_named(tmp_path: Path) -> None:
     ]
     assert "remove gzip from this access_log" in left_out
     checked = run("check", "--config", str(tmp_path / "out.toml")).stdout
-    assert f"{root}/var/log/nginx/dify.example.org.access.log: 1 lines: 1 observed" in checked
+    assert f"{root}/var/log/nginx/dify.example.org.access.log: 1 line: 1 observed" in checked
 
 
 @pytest.fixture

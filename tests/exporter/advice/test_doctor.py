@@ -93,7 +93,7 @@ def test_a_sample_that_fits_is_no_problem(log: str) -> None:
 def test_an_unparsed_line_is_shown_without_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "x.log").write_text("2026-11-23 08:53:08.820 CANARY sk-secret POST user@example.org\n")
     first, second, *_ = findings(Dify(), tmp_path / "x.log")
-    assert first.text.endswith("1 lines: 0 observed, 0 ignored, 1 unparsed; yields nothing")
+    assert first.text.endswith("1 line: 0 observed, 0 ignored, 1 unparsed; yields nothing")
     assert second == Finding(
         "unparsed (format), for example: 0000-00-00 00:00:00.000 xxxxxx xx-xxxxxx POST xxxx@xxxxxxx.xxx", True
     )
