@@ -161,4 +161,4 @@ def _print(snapshot: Snapshot, config: Config, notes: Notes, output: str) -> Non
     show(summary, Console(width=None if sys.stdout.isatty() else _WIDTH))
     for (source, reason), line in notes.examples.items():
         click.echo(f"{source}: unparsed ({reason}), for example: {redact(line)}")
-    click.echo(f"label sets: {cardinality(snapshot)}")
+    click.echo(f"label sets per metric: {cardinality(snapshot)}")

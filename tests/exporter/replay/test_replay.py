@@ -252,7 +252,7 @@ def test_tables_for_people() -> None:
         "│ /v1/chat-messages │ quota_exceeded │        1 │",
         "│ gpt-4.1       │ 3,731 │  1,381 │         │ 0.010312 USD  │",
         "dify: unparsed (format), for example: 0000-00-00 00:00:00.0 xxxxxx xxxx",
-        "label sets: dify_failed_requests_total has ",
+        "label sets per metric: dify_failed_requests_total has ",
     ):  # fmt: skip
         assert text in result.stdout
     assert re.search(r"│ node_failed +│ +1 │", result.stdout)
