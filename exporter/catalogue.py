@@ -89,7 +89,7 @@ UNPRICED_TOKENS = _counter(
     "dify_unpriced_tokens_total", "Tokens for which neither the log nor the price list has a price.",
     "source", "provider", "model")
 USAGE_MISSING = _counter(
-    "dify_usage_missing_total", "Responses that must contain token usage and contain none, zero or inconsistent numbers.",
+    "dify_usage_missing_total", "Responses that must contain token usage but have none, zero or inconsistent numbers.",
     "source", "app_id", "reason")
 TIME_TO_FIRST_TOKEN = _histogram(
     "dify_time_to_first_token_seconds", "Time to the first token of a streamed response.", FIRST_BUCKETS,

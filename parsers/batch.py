@@ -117,7 +117,7 @@ class Usage(Struct, frozen=True, gc=False, tag=True):
     quarter therefore belong to the same day and have the same price.
 
     The price of a call can depend on the length of its prompt. So if the log reports no price, a record with a `count`
-    above 1 sums only usages of at most LONG_PROMPT tokens of input, or in total where only a total is known.
+    above 1 sums only usages of at most LONG_PROMPT input tokens (total tokens if only the total is known).
 
     * `app_id`: the UUID of a Dify app, or UNKNOWN.
     * `provider`, `model`: names as Dify writes them, at most 128 characters, or UNKNOWN.

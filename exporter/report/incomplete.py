@@ -23,8 +23,8 @@ def sentences(gathered: Gathered, shown: list[Dated], query: Query, now: int) ->
         yield from _of_source(source, gathered, shown, query)
     for source, lines in sorted(gathered.late.items()):
         yield (
-            f"source {source}: {counted(lines, 'line is', 'lines are')} in no row, because of a time that is not "
-            "believed, or of a day that was already closed"
+            f"source {source}: {counted(lines, 'line is', 'lines are')} in no row, because their time is "
+            "implausible, or their day was already closed"
         )
 
 
