@@ -142,7 +142,7 @@ class Usage(Struct, frozen=True, gc=False, tag=True):
 
 
 class UsageMissing(Struct, frozen=True, gc=False, tag=True):
-    """`count` model calls that had to report their usage and did not.
+    """`count` model calls that must report their usage but did not.
 
     `reason` is `absent` (no token count), `zero` (all counts are 0) or `inconsistent` (a value is not a count, or the
     total is not the sum of its parts).
@@ -368,7 +368,7 @@ TRACING_OUTCOMES = ("written", "duplicate", "ignored", "rejected")
 
 
 class ReceivedItems(Struct, frozen=True, gc=False, tag=True):
-    """How many items (spans and events) the receiver got, by their dialect and what became of them."""
+    """How many items (spans and events) the receiver got, by dialect and outcome."""
 
     dialect: str
     outcome: str

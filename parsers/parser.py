@@ -48,7 +48,7 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
     joined: ClassVar[bool] = False
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
-        """Parse the whole records at the beginning of `window`. It never raises. This method takes no line.
+        """Parse the whole records at the beginning of `window`. It never raises. Here, each line is unparsed.
 
         With `final` the log ends here, so an unfinished last line counts as a whole one.
         """

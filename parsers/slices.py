@@ -65,7 +65,7 @@ class Slice(Struct, frozen=True, gc=False):
 
 
 def later(reached: int | None, at: int | None) -> int | None:
-    """Return the running maximum after a slice that reached `at`. Behind a jump back, a log begins anew."""
+    """Return the running maximum after a slice that reached `at`. After a jump back it is `at` itself."""
     if at is None or reached is None:
         return reached if at is None else at
     return at if at < reached - BACK else max(reached, at)

@@ -29,7 +29,7 @@ _TOKEN_SOURCES = f"{_RECEIVER}, {_PROXY}, or tail the enterprise telemetry"
 
 
 def of_other_source(metric: str) -> str:
-    """How alerts.json names a metric that a source must report which is not the log of the receiver."""
+    """The name in alerts.json of a metric that another source than the receiver's log must report."""
     return f'{metric}{{source="other"}}'
 
 

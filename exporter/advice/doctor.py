@@ -80,7 +80,7 @@ _UNKNOWN_FORMAT = (
 
 
 def examine(source: SourceConfig, read_files: Examined) -> Iterator[Finding]:
-    """All findings about a source, but for what its log does not contain. What is read is added to `read_files`."""
+    """All findings about a source, except what its log lacks (see `absent`). What is read is added to `read_files`."""
     examined, tailed_files = set[object](), tailed(source)
     for path in source.paths:
         files = sorted(tailed_files & {*glob(path)})

@@ -14,7 +14,7 @@ _MOST_WAITING = 1 << 16
 
 
 class SourceBooks:
-    """The books of one source, for the functions that fold records. Without a history it takes nothing.
+    """The books of one source, for the functions that fold records. Without a history it stores nothing.
 
     Numbers wait in sums, because many records and many windows have equal labels. They are entered when the books are
     needed, when another book begins, or when too many of them wait. `record_time` is the time in nanoseconds of records

@@ -1,4 +1,4 @@
-"""A limit on the memory of this process. What a hostile body becomes in memory is not known from its size."""
+"""A limit on the memory of this process. The size of a hostile body does not show how much memory it needs."""
 
 import re
 import resource
@@ -11,7 +11,7 @@ _DATA = re.compile(r"VmData:\s*(\d+) kB")
 def limit_growth(size: int) -> None:
     """Let this process allocate `size` more bytes at most. Beyond that an allocation raises MemoryError.
 
-    Linux counts what the process may write and nobody else sees (RLIMIT_DATA). Elsewhere there is no limit.
+    On Linux this is the private writable memory (RLIMIT_DATA). Elsewhere there is no limit.
     """
     with suppress(OSError, ValueError):
         found = _DATA.search(Path("/proc/self/status").read_text())

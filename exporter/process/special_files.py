@@ -1,4 +1,5 @@
-"""Recognises what is no regular file. Opening a FIFO waits for another program, and reading a device may never end."""
+"""Recognises paths that are not regular files. Opening a FIFO waits for another program, and reading a device may never
+end."""
 
 import errno
 import os

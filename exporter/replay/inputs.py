@@ -166,7 +166,7 @@ def _zstd() -> Any:
 
 
 def _damages() -> tuple[type[Exception], ...]:
-    """What is raised where a packed input is cut or damaged. It is asked only once something was raised."""
+    """The exceptions of a cut or damaged packed input. Called only after an exception, because it imports modules."""
     zstd = _zstd()
     return EOFError, zlib.error, gzip.BadGzipFile, *(() if zstd is None else (zstd.ZstdError,))
 

@@ -1,4 +1,4 @@
-"""What a replay says beside its figures: skipped inputs, missing signals, event times, examples of unparsed lines.
+"""What a replay prints besides its figures: skipped inputs, missing data, event times, examples of unparsed lines.
 
 Advice is given once, when all logs are read: what one log lacks, another one may contain.
 """

@@ -1,4 +1,4 @@
-"""What is not whole in a report: one sentence for each, so that no gap is taken for silence."""
+"""What is missing in a report: one sentence for each gap, so that nobody takes a gap for a time without events."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta

@@ -1,4 +1,4 @@
-"""What the reading of a request gives: facts, and the numbers of items that are none."""
+"""The result of reading a request: its facts, and the numbers of items without a fact."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
