@@ -191,7 +191,10 @@ def test_relative_paths_and_included_formats(root: Path, tmp_path: Path) -> None
         ("error_log syslog:server=unix:/dev/log;", "nginx sends it to syslog"),
         ("access_log /var/log/a.log combined gzip=5;", "remove gzip from this access_log"),
         ("access_log /var/log/nginx/$host.log combined;", "would read"),
-        ("access_log /var/log/a.log unheard;", "no log_format unheard is in the files of this configuration"),
+        (
+            "access_log /var/log/a.log unheard;",
+            "no log_format unheard is in these files: copy it into `format` of a [[source]]",
+        ),
         (
             "log_format odd '$host'; access_log /var/log/a.log odd;",
             "log_format odd cannot be read: format: expected $status",
