@@ -6,7 +6,8 @@
 # DASHBOARDS_URL and RUNBOOKS_URL if these variables are set. On standard error it names the channels that are on. If
 # something is wrong it prints one sentence there and exits with 1.
 set -eu
-config=$1 secrets=$2
+usage="usage: alertmanager-secrets.sh ALERTMANAGER.YML FOLDER_OF_SECRETS"
+config=${1:?$usage} secrets=${2:?$usage}
 : "${DASHBOARDS_URL:=}" "${RUNBOOKS_URL:=}"
 
 refuse() {

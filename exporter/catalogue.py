@@ -55,23 +55,23 @@ REQUESTS = _counter(
     "dify_requests_total", "HTTP requests that ended.",
     "source", "method", "route", "status_code")
 FAILED_REQUESTS = _counter(
-    "dify_failed_requests_total", "Requests that failed, at most once each, also inside an answer of status 200.",
+    "dify_failed_requests_total", "Requests that failed, at most once each, also inside a response with status 200.",
     "source", "route", "reason")
 REQUEST_DURATION = _histogram(
-    "dify_request_duration_seconds", "Whole request, to the last byte.", REQUEST_BUCKETS,
+    "dify_request_duration_seconds", "Duration of a request, to the last byte.", REQUEST_BUCKETS,
     "source", "method", "route", "status_code")
 TIME_TO_FIRST_BYTE = _histogram(
-    "dify_time_to_first_byte_seconds", "Time to the first byte of the upstream's answer.", FIRST_BUCKETS,
+    "dify_time_to_first_byte_seconds", "Time to the first byte of the upstream's response.", FIRST_BUCKETS,
     "source", "method", "route")
 HANDLER_DURATION = _histogram(
     "dify_handler_duration_seconds",
-    "Dify's own access line: whole for a blocking answer, only its acceptance for a stream.", REQUEST_BUCKETS,
+    "Duration in Dify's own access line; of a stream only the time until it starts.", REQUEST_BUCKETS,
     "source", "method", "route")
 RESPONSE_BYTES = _counter(
     "dify_response_bytes_total", "Bytes of response bodies.",
     "source", "route")
 ACTIVE_REQUESTS = _gauge(
-    "dify_active_requests", "Requests that the proxy's workers hold now.",
+    "dify_active_requests", "Requests that are in progress in the proxy's workers.",
     "source")
 ROUTE_INFO = _gauge(
     "dify_route_info", "What kind of route a template is; always 1.",
@@ -80,22 +80,22 @@ APP_INFO = _gauge(
     "dify_app_info", "Configured name and team of an app; always 1.",
     "app_id", "name", "team")
 TOKENS_USED = _counter(
-    "dify_tokens_used_total", "Tokens that models used; token_type is unsplit where only their sum is known.",
+    "dify_tokens_used_total", "Tokens that models used; token_type unsplit: only their sum is known.",
     "source", "app_id", "provider", "model", "token_type")
 COST = _counter(
-    "dify_cost_total", "Money that models cost, reported by the log or computed from the price list.",
+    "dify_cost_total", "Cost of model calls, reported by the log or computed from the price list.",
     "source", "app_id", "provider", "model", "currency", "basis")
 UNPRICED_TOKENS = _counter(
-    "dify_unpriced_tokens_total", "Tokens that neither the log nor the price list gives a price.",
+    "dify_unpriced_tokens_total", "Tokens for which neither the log nor the price list has a price.",
     "source", "provider", "model")
 USAGE_MISSING = _counter(
-    "dify_usage_missing_total", "Answers that had to carry token usage and carried none, zero or nonsense.",
+    "dify_usage_missing_total", "Responses that must contain token usage but have none, zero or inconsistent numbers.",
     "source", "app_id", "reason")
 TIME_TO_FIRST_TOKEN = _histogram(
-    "dify_time_to_first_token_seconds", "Time to the first token of a streamed answer.", FIRST_BUCKETS,
+    "dify_time_to_first_token_seconds", "Time to the first token of a streamed response.", FIRST_BUCKETS,
     "source", "app_id", "model")
 RUNS = _counter(
-    "dify_runs_total", "App runs that ended; finished is a worker's run without an error record of its trace id.",
+    "dify_runs_total", "App runs that ended; status finished: a worker's run whose trace id has no error record.",
     "source", "kind", "app_id", "status")
 RUN_DURATION = _histogram(
     "dify_run_duration_seconds", "Duration of an app run.", RUN_BUCKETS,
@@ -110,7 +110,7 @@ TASKS = _counter(
     "dify_tasks_total", "Celery tasks that ended.",
     "source", "task", "status")
 TASKS_RECEIVED = _counter(
-    "dify_tasks_received_total", "Celery tasks that a worker received from the queue; each retry once more.",
+    "dify_tasks_received_total", "Celery tasks that a worker received from the queue; each retry counts again.",
     "source", "task")
 TASK_DURATION = _histogram(
     "dify_task_duration_seconds", "Duration of a Celery task, without its time in the queue.", REQUEST_BUCKETS,
@@ -119,7 +119,7 @@ MODEL_INVOCATIONS = _counter(
     "dify_model_invocations_total", "Calls to models and tools through the plugin daemon.",
     "source", "operation", "status_code")
 MODEL_INVOCATION_DURATION = _histogram(
-    "dify_model_invocation_duration_seconds", "Duration of a call through the plugin daemon, whole stream.",
+    "dify_model_invocation_duration_seconds", "Duration of a call through the plugin daemon, to the end of a stream.",
     REQUEST_BUCKETS, "source", "operation")
 ERRORS = _counter(
     "dify_errors_total", "Error records, and causes of failures that our proxy saw; each failure once per level.",
@@ -128,34 +128,34 @@ BUDGET_LIMIT = _gauge(
     "dify_budget_limit", "Limit of the budget in its unit.",
     "budget", "window", "unit")
 BUDGET_SPENT = _gauge(
-    "dify_budget_spent", "Spent in the current window of the budget, in its unit.",
+    "dify_budget_spent", "Amount spent in the current window of the budget, in its unit.",
     "budget", "window", "unit")
 BUDGET_PROJECTED = _gauge(
-    "dify_budget_projected", "Projected for the window's end from this window's rate; absent until 5 % of it was seen.",
+    "dify_budget_projected", "Amount projected for the end of the window; absent until 5 % of the window was seen.",
     "budget", "window", "unit")
 BUDGET_WINDOW_END = _gauge(
     "dify_budget_window_end_timestamp_seconds", "When the current window of the budget ends.",
     "budget", "window", "unit")
 LINES = _counter(
-    "dify_exporter_lines_total", "Physical lines read, by what became of them.",
+    "dify_exporter_lines_total", "Physical lines read, by outcome.",
     "source", "outcome")
 UNPARSED_LINES = _counter(
-    "dify_exporter_unparsed_lines_total", "Lines that no format took, by reason.",
+    "dify_exporter_unparsed_lines_total", "Lines that match no format, by reason.",
     "source", "reason")
 DROPPED_VALUES = _counter(
     "dify_exporter_dropped_values_total", "Values of counted lines that could not be understood and were left out.",
     "source", "field")
 READ_BYTES = _counter(
-    "dify_exporter_read_bytes_total", "Bytes of the logs that are counted.",
+    "dify_exporter_read_bytes_total", "Bytes of the logs that were read and counted.",
     "source")
 LAG_BYTES = _gauge(
     "dify_exporter_lag_bytes", "Bytes of the logs that are not yet counted.",
     "source")
 LAST_LINE = _gauge(
-    "dify_exporter_last_line_timestamp_seconds", "Newest event time, at most now.",
+    "dify_exporter_last_line_timestamp_seconds", "Newest event time, never later than now.",
     "source")
 CATCHING_UP = _gauge(
-    "dify_exporter_catching_up", "1 while more than 1 MiB or 10 s of event time behind.",
+    "dify_exporter_catching_up", "1 while the source is more than 1 MiB or 10 s of event time behind.",
     "source")
 SOURCE_UP = _gauge(
     "dify_exporter_source_up", "1 while at least one path matches and all are readable.",
@@ -167,7 +167,7 @@ SOURCE_FILES = _gauge(
     "dify_exporter_source_files", "Files that are read.",
     "source")
 SOURCE_ERRORS = _counter(
-    "dify_exporter_source_errors_total", "Troubles with the files of a source, by reason.",
+    "dify_exporter_source_errors_total", "Errors with the files of a source, by reason.",
     "source", "reason")
 ROTATIONS = _counter(
     "dify_exporter_rotations_total", "Rotations found.",
@@ -176,7 +176,7 @@ TRUNCATIONS = _counter(
     "dify_exporter_truncations_total", "Truncations found.",
     "source")
 LOST_BYTES = _counter(
-    "dify_exporter_lost_bytes_total", "Bytes that vanished before they could be read.",
+    "dify_exporter_lost_bytes_total", "Bytes that were deleted or overwritten before they could be read.",
     "source")
 FOLDED_OBSERVATIONS = _counter(
     "dify_exporter_folded_observations_total", "Observations whose open labels became `other` at the metric's cap.",
@@ -196,7 +196,7 @@ DROPPED_LINES = _counter(
     "dify_proxy_dropped_lines_total", "Lines that the proxy could not write.",
     "source")
 RECEIVER_ITEMS = _counter(
-    "dify_receiver_items_total", "Spans and events that the receiver got, by dialect and what became of them.",
+    "dify_receiver_items_total", "Spans and events that the receiver got, by dialect and outcome.",
     "source", "dialect", "outcome")
 BUILD_INFO = _gauge(
     "dify_exporter_build_info", "Versions of the exporter and of Python; always 1.",

@@ -117,7 +117,7 @@ class Usage(Struct, frozen=True, gc=False, tag=True):
     quarter therefore belong to the same day and have the same price.
 
     The price of a call can depend on the length of its prompt. So if the log reports no price, a record with a `count`
-    above 1 sums only usages of at most LONG_PROMPT tokens of input, or in total where only a total is known.
+    above 1 sums only usages of at most LONG_PROMPT input tokens (total tokens if only the total is known).
 
     * `app_id`: the UUID of a Dify app, or UNKNOWN.
     * `provider`, `model`: names as Dify writes them, at most 128 characters, or UNKNOWN.
@@ -142,7 +142,7 @@ class Usage(Struct, frozen=True, gc=False, tag=True):
 
 
 class UsageMissing(Struct, frozen=True, gc=False, tag=True):
-    """`count` model calls that had to report their usage and did not.
+    """`count` model calls that must report their usage but did not.
 
     `reason` is `absent` (no token count), `zero` (all counts are 0) or `inconsistent` (a value is not a count, or the
     total is not the sum of its parts).
@@ -368,7 +368,7 @@ TRACING_OUTCOMES = ("written", "duplicate", "ignored", "rejected")
 
 
 class ReceivedItems(Struct, frozen=True, gc=False, tag=True):
-    """How many items (spans and events) the receiver got, by their dialect and what became of them."""
+    """How many items (spans and events) the receiver got, by dialect and outcome."""
 
     dialect: str
     outcome: str

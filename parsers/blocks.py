@@ -158,8 +158,8 @@ def _are_times(texts: Sequence[str]) -> bool:
 def by_quarter(lines: Sequence[L]) -> Iterator[tuple[int | None, tuple[str, str], Sequence[L]]]:
     """Group lines by quarter of an hour.
 
-    Each item has the first nanosecond of the quarter since the epoch (None for times that do not exist, such as in a
-    13th month), the oldest and the newest time in it as they are written, and its lines.
+    Each item has four parts: the first nanosecond of the quarter since the epoch (None for times that do not exist,
+    such as in a 13th month), the oldest and the newest time in it as they are written, and its lines.
     """
     times, quarters = [line.ts for line in lines], _Quarters()
     if not times:

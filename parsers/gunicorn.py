@@ -76,10 +76,10 @@ _APPLICATION = lazy(
 _REPEATED = lazy(rb"Worker \(pid:\d+\) (?:was sent SIG|exited)|Shutting down: |Reason: ")
 
 _NO_DURATION = (
-    "this gunicorn format carries no duration: latency metrics stay empty; "
+    "this gunicorn format has no duration: latency metrics stay empty; "
     "add %(L)s to --access-logformat in GUNICORN_CMD_ARGS; if Apache httpd writes this log, see docs/other-logs.md"
 )
-_NO_PATH = "this gunicorn format carries no request path: the route of every request is unknown; add %(r)s"
+_NO_PATH = "this gunicorn format has no request path: the route of every request is unknown; add %(r)s"
 _DECODED = (
     "this gunicorn format writes the decoded path: a client can break a line in two and forge the second; "
     "use %(r)s instead of %(U)s"

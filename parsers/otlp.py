@@ -1,8 +1,8 @@
 """Parse the file of an OpenTelemetry Collector (exporter `file`, `format: json`): one OTLP message per line.
 
-The spans are read as our receiver reads them (`parsers.tracing`). What the receiver knows from request to request, a
-parser does not: a fact that comes twice in one line counts once, one that comes again in a later line counts again.
-So a batch that Dify sent twice, and each attempt of a retried native node, counts twice as a node.
+The spans are read as our receiver reads them (`parsers.tracing`). Unlike the receiver, a parser remembers nothing
+between lines. A fact that comes twice in one line counts once; if it comes again in a later line, it counts again. So a
+batch that Dify sent twice, and each attempt of a retried native node, counts twice as a node.
 """
 
 from collections import Counter

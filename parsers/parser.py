@@ -48,7 +48,7 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
     joined: ClassVar[bool] = False
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
-        """Parse the whole records at the beginning of `window`. It never raises. This method takes no line.
+        """Parse the whole records at the beginning of `window`. It never raises. Here, each line is unparsed.
 
         With `final` the log ends here, so an unfinished last line counts as a whole one.
         """
@@ -112,8 +112,8 @@ class Parser(Struct, frozen=True, dict=True, forbid_unknown_fields=True, kw_only
     def advice(self, sample: Batch, log: bytes = b"") -> tuple[Advice, ...]:
         """Return advice for the operator: what this log does not contain, and how to change that.
 
-        The advice depends on the options, on `sample`, the batch of a part of the log, and perhaps on `log`, the text
-        of this part; b"" if that is not known.
+        The advice depends on the options and on `sample`, the batch of a part of the log. It may also depend on `log`,
+        the text of this part (b"" if it is not known).
         """
         del sample, log
         return ()

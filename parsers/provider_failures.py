@@ -5,8 +5,8 @@ A plugin answers with `error_type`, the name of a Python exception, and `message
 `[provider] Rate Limit Error, ` or the words of another mapped type, otherwise with `[provider] Error: `
 (interfaces/model/ai_model.py, _transform_invoke_error). The rest is the provider's text and may quote a prompt.
 
-Therefore only three facts decide, in this order: a status code at the beginning of the provider's text, in the fixed
-words of a known library; the name of the exception; and the fixed beginning of a library's connection error.
+Therefore only three facts decide, in this order: 1. a status code at the beginning of the provider's text, in the fixed
+words of a known library; 2. the name of the exception; 3. the fixed beginning of a library's connection error.
 """
 
 from collections.abc import Mapping

@@ -7,8 +7,9 @@ parser of a third party can be sliced too.
 Rules: the running maximum of the event times decides. The cut is before the first record whose time is at or behind the
 boundary, so records that are out of order by seconds move nothing far. A record without a time goes with the record
 before it. A time that is more than a day ahead of the clock, or of the records around it, moves nothing; its record is
-a slice of its own, which `is_doubtful` marks. Where the clock has jumped back by more than BACK, the log begins anew; a
-single record that is so far behind goes with the record before it, as a slice of its own, which `is_behind` marks.
+a slice of its own, which `is_doubtful` marks. If the clock has jumped back by more than BACK, the later records are at
+their own times. A single record that is so far behind is at the time of the record before it, as a slice of its own,
+which `is_behind` marks.
 
 Plan: single lines are parsed to find a line that is probably the first one behind the boundary. The part before it is
 parsed once and checked by its `last_at`. Only if that check fails, the exact cut is found by bisection.
@@ -36,10 +37,10 @@ BACK = 16 * 3600 * 10**9
 #: Before every time.
 _NEVER = -(2**63)
 
-#: How many records behind a record decide whether its time is believed.
+#: How many records behind a record decide whether its time is plausible.
 _WITNESSES = 15
 
-#: The number of unbelievable times per window above which the rest of the window is not searched any further.
+#: The number of implausible times per window above which the rest of the window is not searched any further.
 MOST_DOUBTS = 64
 
 #: The size in bytes of the part before a probable cut that is parsed by itself, because it may have records that are
@@ -53,8 +54,8 @@ _STEP = 4096
 class Slice(Struct, frozen=True, gc=False):
     """A batch that belongs to one span of event time.
 
-    `at` is the newest believed event time up to its end, in nanoseconds since the epoch; None if no record had a time.
-    `is_doubtful` marks a record whose time is not believed, `is_behind` one that is far behind the records around it.
+    `at` is the newest plausible event time up to its end, in nanoseconds since the epoch; None if no record had a time.
+    `is_doubtful` marks a record whose time is implausible, `is_behind` one that is far behind the records around it.
     """
 
     batch: Batch
@@ -64,7 +65,7 @@ class Slice(Struct, frozen=True, gc=False):
 
 
 def later(reached: int | None, at: int | None) -> int | None:
-    """Return the running maximum after a slice that reached `at`. Behind a jump back, a log begins anew."""
+    """Return the running maximum after a slice that reached `at`. After a jump back it is `at` itself."""
     if at is None or reached is None:
         return reached if at is None else at
     return at if at < reached - BACK else max(reached, at)
@@ -222,14 +223,14 @@ class _Cutter:
                 stop = middle
 
     def _cross(self) -> Iterator[Slice]:
-        """Look at the first record. Begin at its time, or return it as a slice if its time is not believed."""
+        """Look at the first record. Begin at its time, or return it as a slice if its time is implausible."""
         record, slicer = self._first_record(self._begin, self._skip), self._slicer
         if not record.consumed:
             # No record ends in this window, or it is not searched any further.
             self._begin = len(self._window)
         elif record.last_at is None or slicer.holds(record):
             yield from self._doubt(self._take(record))
-        elif self._is_believed(record, record.last_at):
+        elif self._is_plausible(record, record.last_at):
             slicer.reached = record.last_at
             self._first, self._length = self._begin, self._begin - self._first
         else:
@@ -244,7 +245,7 @@ class _Cutter:
             self._begin = len(self._window)
             yield Slice(rest, self._slicer.reached)
 
-    def _is_believed(self, record: Batch, at: int) -> bool:
+    def _is_plausible(self, record: Batch, at: int) -> bool:
         reached = self._slicer.reached
         if at > self._now + DAY:
             return False

@@ -20,8 +20,8 @@ HEAD = """\
 * `source` is the name of the `[[source]]` that the number comes from. The same request appears in nginx's log and in
   Dify's log, so sum only within one source.
 * A label that the log does not contain is `unknown`, never empty. A value outside of a closed set is `other`.
-* The open labels are route, app_id, provider, model and task. Beyond the caps of `[limits]` they become `other`; totals
-  stay exact.
+* The open labels are route, app_id, provider, model and task: their values are not a closed set. When a metric has as
+  many label sets as `[limits]` allows, new values of these labels become `other`; totals stay exact.
 * Counters marked *durable* survive a restart.
 * `process_*` and `python_info` come from `prometheus_client`.
 
@@ -38,7 +38,7 @@ source install: the same request id).
 | `failed` | Dify logged that the run failed |
 | `partial-succeeded` | Dify logged only a failure of a model, a plugin or a node |
 | `finished` | Dify logged no failure |
-| `lost` | no end was logged within a day, or `[limits] open_joins` pushed the run out |
+| `lost` | no end was logged within a day, or more than `[limits] open_joins` runs were open |
 
 **Streams.** Two kinds of failures happen after the status 200 was sent. Both need `ENABLE_REQUEST_LOGGING=true` and a
 trace id in the line:
@@ -47,7 +47,7 @@ trace id in the line:
   and an error of the model or of the app follows it.
 * `run_failed`: a workflow that the api itself ran and that failed.
 
-The logs contain no more than that. Therefore:
+The logs do not contain more about the outcome. Therefore:
 
 | what happened | how it is counted |
 |---|---|
@@ -59,8 +59,8 @@ The logs contain no more than that. Therefore:
 | a sandbox or plugin failed and Dify did not log it | not counted |
 
 With `ENABLE_OTEL=true` a client can choose the trace id (`traceparent`). If a client uses one id for everything, its runs
-and requests are still counted correctly and fail at most once each, but an error may be assigned to another request of
-the same client.
+and requests are still counted correctly, and each fails at most once. But an error may be assigned to another request
+of the same client.
 
 An enterprise worker's JSON log reports a streaming run twice: the Celery task as `finished`, and the telemetry with the
 outcome. The recording rules `source_app:dify_runs:…` count such a run once.

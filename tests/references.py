@@ -47,9 +47,9 @@ MEANINGS: dict[str, dict[str, str]] = {
         "state": 'folder that keeps the counters across restarts; "" keeps no state. Needs a restart',
         "web_config": "file with TLS settings and passwords, see below",
         "poll_interval": "seconds between two checks of a file for which no file system event arrived",
-        "start_at": "where a source without a saved position starts in the files that exist at its first start. Newer files "
-        "are read from their beginning, also those created while the exporter was down",
-        "first_pass_timeout": "seconds after which /metrics answers although the first pass has not read everything",
+        "start_at": "where a new source starts in the files that exist at its first start. Newer files are read from their "
+        "beginning, also those created while the exporter was down",
+        "first_pass_timeout": "seconds after which /metrics answers even if the first pass has not read everything",
         "prices": "file with more [[price]] tables",
     },
     "[[source]]": {
@@ -70,7 +70,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "timezone": _TIMEZONE,
     },
     'parser = "otlp"': {
-        "native": "whether the spans of ENABLE_OTEL are read: workflows only, and a tenth of them by default"
+        "native": "also read the spans of ENABLE_OTEL, which exist for workflows only; by default Dify sends a tenth of them"
     },
     'parser = "plugin-daemon"': {"timezone": _TIMEZONE},
     'parser = "regex"': {
@@ -84,11 +84,12 @@ MEANINGS: dict[str, dict[str, str]] = {
     },
     "[routes]": {"extra": "route templates in addition to Dify's own, such as `/gateway/{tenant}/chat`"},
     "[limits]": {
-        "series_per_counter": "label sets per counter; beyond this cap, open labels become `other`",
-        "series_per_histogram": "label sets per histogram; beyond this cap, open labels become `other`",
+        "series_per_counter": "label sets per counter; above this number, new values of the open labels (route, app_id, provider, model, task) "
+        "become `other`",
+        "series_per_histogram": "the same per histogram",
         "label_length": "characters per label value",
         "line_length": "bytes per line; a longer line counts as unparsed (`too_long`)",
-        "open_joins": "runs, error records and answered streams that may wait for their outcome: this number of each",
+        "open_joins": "number of runs that may wait for their outcome; as many error records and answered streams may wait too",
     },
     "[[price]]": {
         "model": "name of the model as in the log",
@@ -97,8 +98,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "currency": "currency code such as USD",
         "provider": 'name of the provider as in the log, or the last part of that name; "" matches every provider',
         "from": "first day on which the price is valid",
-        "tiers": "prices of calls with a long prompt, see the next table",
-        "hours": "prices at some hours of the day, see the table after it",
+        "tiers": "prices of calls with a long prompt, see `[[price]] tiers` below",
+        "hours": "prices at some hours of the day, see `[[price]] hours` below",
     },
     "[[price]] tiers": {
         "above": "a call with more input tokens than this has this price, for all its tokens",
@@ -117,7 +118,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "unit": "a currency, or `tokens`",
         "limit": "amount in `unit`",
         "timezone": "time zone of the calendar window",
-        "match": 'which usage counts in the budget: `{ app_id = "…" }`; also source, provider and model',
+        "match": 'which usage counts in the budget, by source, app_id, provider or model: `{ app_id = "…" }`',
     },
     "[apps]": {"name": "display name of the app", "team": "team that receives the app's alerts"},
     "[history]": {
@@ -130,10 +131,10 @@ MEANINGS: dict[str, dict[str, str]] = {
         "upstream_ca": "file with the CA certificate of an https upstream",
         "workers": "number of processes",
         "connect_timeout": "seconds to connect to the upstream",
-        "read_timeout": "seconds between two pieces of a response",
+        "read_timeout": "seconds without a byte from the upstream or the client",
         "log": "file that the proxy writes and `serve` tails",
         **_ROTATION,
-        "apps": "sha256 (hex) of an API key → app id",
+        "apps": "app ids by the SHA-256 (hex) of their API keys",
         "trust_app_header": "use the request header X-Dify-App-Id for keys that `apps` does not contain",
         "openai": "serve POST /v1/chat/completions in OpenAI's format",
     },
@@ -141,7 +142,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "listen": "host:port",
         "log": "file that the receiver writes and `serve` tails",
         **_ROTATION,
-        "token_file": "file that holds a token; then each request must carry it (Bearer, or the password of Basic)",
+        "token_file": "file that contains a token; then each request must have it (Bearer, or the password of Basic)",
         "native": "also read the spans of `ENABLE_OTEL`",
     },
     "[tls_server_config]": {

@@ -24,12 +24,15 @@ K = TypeVar("K")
 
 _PROXY = "put dify-exporter proxy in front of Dify's api (docs/proxy.md)"
 _RECEIVER = "let Dify send its traces to dify-exporter receive (docs/receiver.md)"
-_PROBES = "only probes of blackbox_exporter make it fire, and this exporter does not see them"
+_PROBES = (
+    "they need probes of blackbox_exporter, which this exporter cannot see",
+    "run blackbox_exporter as deploy/ does. Without a scrape job named dify-probe, DifyServiceDown always fires",
+)
 _TOKEN_SOURCES = f"{_RECEIVER}, {_PROXY}, or tail the enterprise telemetry"
 
 
 def of_other_source(metric: str) -> str:
-    """How alerts.json names a metric that a source must report which is not the log of the receiver."""
+    """The name in alerts.json of a metric that another source than the receiver's log must report."""
     return f'{metric}{{source="other"}}'
 
 
@@ -68,11 +71,8 @@ _REMEDIES: Mapping[str, tuple[str, str]] = {
         "no budget is configured for tokens or cost that a source reports",
         "add a [[budget]] to the configuration",
     ),
-    "probe_success": (
-        _PROBES,
-        "run blackbox_exporter as deploy/ does. DifyServiceDown also fires if no scrape job is named dify-probe",
-    ),
-    "probe_ssl_earliest_cert_expiry": (_PROBES, "run blackbox_exporter as deploy/ does"),
+    "probe_success": _PROBES,
+    "probe_ssl_earliest_cert_expiry": _PROBES,
 }
 
 #: Metrics of Prometheus and Alertmanager themselves, which exist in a stack like deploy/.

@@ -80,7 +80,7 @@ _UNKNOWN_FORMAT = (
 
 
 def examine(source: SourceConfig, read_files: Examined) -> Iterator[Finding]:
-    """All findings about a source, but for what its log does not contain. What is read is added to `read_files`."""
+    """All findings about a source, except what its log lacks (see `absent`). What is read is added to `read_files`."""
     examined, tailed_files = set[object](), tailed(source)
     for path in source.paths:
         files = sorted(tailed_files & {*glob(path)})
@@ -187,10 +187,11 @@ def _why_missing(path: str) -> str:
     problem = file_problem(Path(*parts[: first + 1]))
     if problem and not problem.endswith(os.strerror(errno.ENOENT)):
         return problem
+    if "\\" in path:
+        return f"{path}: looks like a path of Windows; write it as Linux names the file, such as /mnt/c/dify/access.log"
     return (
-        f"{path}: no such file yet; serve waits for it. A Dify container keeps its logs inside unless /app/logs is a "
-        "mounted volume; use a different host folder for the api and for the worker: "
-        "`volumes: [./volumes/logs/api:/app/logs]`"
+        f"{path}: no such file yet; serve waits for it. Dify's containers keep their logs inside until volumes are "
+        "mounted: deploy/dify-logs.compose.yaml mounts a folder of its own for each service"
     )
 
 
@@ -205,7 +206,7 @@ def _file(file: str, parser: Parser, sample: bytes, batch: Batch) -> Iterator[Fi
     unparsed = sum(batch.unparsed.values())
     where = " at its end" if len(sample) > SAMPLE_BYTES // 2 else ""
     yield Finding(
-        f"{file}: {batch.lines:,} lines{where}: {batch.observed:,} observed, {batch.ignored:,} ignored, "
+        f"{file}: {counted(batch.lines, 'line')}{where}: {batch.observed:,} observed, {batch.ignored:,} ignored, "
         f"{unparsed:,} unparsed; yields {_record_types(batch)}"
     )
     yield from _dropped(parser, batch)

@@ -124,7 +124,7 @@ def _source(log: _Log, formats: dict[str, str], plain: Iterable[str]) -> FoundLo
     format = formats.get(log.format, log.format)
     if format != "combined":
         if log.format not in formats:
-            return f"no log_format {log.format} is in the files of this configuration"
+            return f"no log_format {log.format} is in these files: copy it into `format` of a [[source]]"
         try:
             Nginx(format=format)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""Lets `serve` go on where a backfill ends: it writes the state that `serve` would have written there.
+"""Lets `serve` continue where a backfill ends: it writes the state that `serve` would have written there.
 
 Operations: `open` before the files are read, `read` for each batch, `store` at the end.
 Goals: each line of a log is counted once, by the backfill or by `serve`. Nothing is stored unless the whole backfill

@@ -1,7 +1,7 @@
 """Writes samples with their times in OpenMetrics, as `promtool tsdb create-blocks-from openmetrics` reads them.
 
-The samples of a series are in the order of time, but not together: a file of any length is written with the memory of
-one scrape. promtool accepts that; a scrape would not.
+The samples of a series are in the order of time, but not next to each other. So a file of any length is written with
+the memory of one scrape. promtool accepts that order; a scrape would not.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Set

@@ -84,7 +84,7 @@ def _print_alerts(verdicts: list[alerts.Verdict], empty: list[str]) -> None:
     for sources, names in alerts.by_source(verdicts).items():
         _echo(f"{some(sources, _NAMED_SOURCES) or 'no source needed'}: {', '.join(names)}")
     for why, names in alerts.by_reason(verdicts).items():
-        _echo(f"{', '.join(names)} cannot fire: {why}")
+        _echo(f"{', '.join(names)} cannot fire from these sources: {why}")
     if empty:
         _echo(f"{', '.join(empty)}: no line yet, so the result may change; run check again when there is one")
 

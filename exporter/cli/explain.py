@@ -76,7 +76,7 @@ def _read_line(line: str | None) -> bytes:
 
 
 def _report_mismatch(text: bytes, candidates: list[Guess]) -> NoReturn:
-    click.echo("no parser takes this line")
+    click.echo("no parser reads this line")
     guess, column = nearest(text, iter(candidates))
     if column:
         begin = max(0, column - _CONTEXT)
@@ -85,7 +85,9 @@ def _report_mismatch(text: bytes, candidates: list[Guess]) -> NoReturn:
         for remedy in filter(None, checked_call(guess.parser, "remedy", text)):
             click.echo(printable(remedy))
     else:
-        click.echo("its beginning matches no known format; in a log of Dify such a line belongs to the record before")
+        click.echo(
+            "its beginning matches no known format; in a log of Dify, such a line continues the record before it"
+        )
     for each in candidates:
         faults = parse_or_refuse(each.parser, text)[1], checked_call(each.parser, "matched_length", text)[1]
         for fault in filter(None, faults if each.envelope == "none" else ()):
@@ -94,7 +96,7 @@ def _report_mismatch(text: bytes, candidates: list[Guess]) -> NoReturn:
 
 
 def _report_match(guess: Guess, batch: Batch, config: Config) -> None:
-    click.echo(f"taken by {guess}")
+    click.echo(f"read by {guess}")
     if batch.last_at is not None:
         click.echo(f"event time {_time(batch.last_at)}")
     dropped = [record for record in batch.records if isinstance(record, DroppedValue)]

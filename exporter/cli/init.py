@@ -27,7 +27,7 @@ state = ".dify-exporter/state"     # this folder keeps the counters over a resta
 _NOTHING = """\
 
 # No log of Dify was found. This is the usual path of the nginx access log; `serve` waits until the file exists.
-# A Dify container keeps its logs inside unless /app/logs is a mounted volume.
+# Dify's containers keep their logs inside until volumes are mounted: see deploy/dify-logs.compose.yaml.
 [[source]]
 name = "nginx"
 paths = ["/var/log/nginx/access.log"]
@@ -95,7 +95,9 @@ def init(config_path: Path, files: tuple[str, ...], force: bool, root: Path) -> 
         sources = counted(len(found), "source")
         click.echo(f"{config_path} is written with {sources}; `dify-exporter check` reports what they provide")
     else:
-        click.echo(f"no log of Dify was found: {config_path} is written with one example source, so put your paths in")
+        click.echo(
+            f"no log of Dify was found: {config_path} is written with an example source: replace its path by yours"
+        )
     click.echo("tokens and cost of Dify's community edition: see docs/receiver.md; the file has its tables as comments")
     if left_out:
         raise SystemExit(2)

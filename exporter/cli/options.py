@@ -1,5 +1,6 @@
 """Shared by several commands: the option --config, and how an error ends a command."""
 
+import os
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,6 +29,13 @@ def stop(*sentences: str) -> NoReturn:
     for sentence in sentences:
         click.echo(f"dify-exporter: {printable(sentence)}", err=True)
     raise SystemExit(2)
+
+
+def cannot_listen(key: str, address: str, error: OSError) -> NoReturn:
+    """End the command because it cannot listen on the address that the configuration's `key` gives."""
+    # asyncio repeats the address in `strerror`. The errors of name resolution have negative numbers.
+    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
+    stop(f"{key}: cannot listen on {address}: {reason}; set a free port and an address of this machine")
 
 
 def load_or_stop(path: Path) -> Config:

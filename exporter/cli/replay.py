@@ -129,6 +129,8 @@ def _say_notes(snapshot: Snapshot, notes: Notes, span: Span, output: str) -> Non
         )
     lines = snapshot.counters[c.LINES]
     for source, times in notes.times.items():
+        if lines.get((source, "unparsed")) and not any(lines.get((source, each)) for each in ("observed", "ignored")):
+            say(f"{source}: no line fits the parser; `dify-exporter replay FILE` without other options detects it")
         if span != ALWAYS and not any(count for (name, _), count in lines.items() if name == source):
             say(f"{source}: no event lies in the time of {_options(span)}; in the log: {times}")
         elif output == "metrics":
@@ -159,4 +161,4 @@ def _print(snapshot: Snapshot, config: Config, notes: Notes, output: str) -> Non
     show(summary, Console(width=None if sys.stdout.isatty() else _WIDTH))
     for (source, reason), line in notes.examples.items():
         click.echo(f"{source}: unparsed ({reason}), for example: {redact(line)}")
-    click.echo(f"label sets: {cardinality(snapshot)}")
+    click.echo(f"label sets per metric: {cardinality(snapshot)}")

@@ -6,7 +6,7 @@ from typing import Never
 
 import click
 
-from exporter.cli.options import config_option, load_or_stop, state_folder, stop
+from exporter.cli.options import cannot_listen, config_option, load_or_stop, state_folder, stop
 from exporter.config.requirements import NO_SOURCE
 from exporter.config.settings import Config
 from exporter.persistence.checkpoint import Checkpoint, LockedError
@@ -44,7 +44,7 @@ def serve(config_path: Path, log_format: logs.Form) -> None:
     try:
         service.listen()
     except OSError as error:
-        stop(f"{config_path}: [exporter] listen: cannot listen on {config.exporter.listen}: {error.strerror}")
+        cannot_listen(f"{config_path}: [exporter] listen", config.exporter.listen, error)
     try:
         _run(service, config, config_path)
     except OSError as error:

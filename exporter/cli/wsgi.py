@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import msgspec
 
-from exporter.cli.options import stop
+from exporter.cli.options import cannot_listen, stop
 from exporter.config.address import parse_address
 from exporter.config.wsgi import WsgiConfig
 from exporter.process.signals import BLOCKED
@@ -40,7 +40,7 @@ def execute(table: str, settings: WsgiConfig, config_path: Path, **startup: obje
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
-        stop(f"{where} listen: cannot listen on {settings.listen}: {error.strerror or error}")
+        cannot_listen(f"{where} listen", settings.listen, error)
     # The settings are passed in an unnamed file: they may exceed the length limit of an argument, and other users of
     # the machine can read arguments.
     with tempfile.TemporaryFile() as file:

@@ -2,8 +2,8 @@
 
 A book holds the numbers of one source on one day of event time. The newest days are in the state, in the same commit as
 the positions, so each line is in exactly one book. An older day is closed: it is written to the archive
-(`exporter.persistence.archive`) and then leaves the state. A line of a closed day, and a line whose time is not
-believed, count in the book `NO_DAY` of its source.
+(`exporter.persistence.archive`) and then leaves the state. The book `NO_DAY` of a source counts the lines of closed
+days and of implausible times.
 
 A day is closed when it is not among the newest days of its source, and older than all files that are being read. So a
 source that catches up with several old logs at once fills whole days.
@@ -27,13 +27,13 @@ from parsers.values.times import zone
 NEWEST_DAYS = 8
 
 #: The name, also in the state, of the book of lines that count in no day: those of a closed day, and those whose time
-#: is not believed.
+#: is implausible.
 NO_DAY = "late"
 
 #: No event of Dify is older than 2000-01-01. A clock that was not set yet says 1970.
 _OLDEST = 946_684_800 * SECOND
 
-#: A time that is further ahead of the clock is not believed: days in the future would push the real ones out.
+#: A time that is further ahead of the clock is implausible: days in the future would replace the real ones.
 _MAX_AHEAD = 86_400 * SECOND
 
 
@@ -77,8 +77,8 @@ class History:
     def key(self, source: str, at: int | None, is_doubtful: bool = False) -> BookKey:
         """The key of the book in which a time counts, in nanoseconds. The time None is now.
 
-        This is the book NO_DAY for a line that is too late, because its day is closed, and for a time that is not
-        believed: `is_doubtful` by the lines around it (`parsers.slices`), or too far from the clock.
+        The key is NO_DAY for a line whose day is closed already, and for an implausible time: `is_doubtful` by the
+        lines around it (`parsers.slices`), or too far from the clock.
         """
         now = round(self._clock() * SECOND)
         at = now if at is None else at

@@ -1,8 +1,8 @@
 """Postings: what many records of one source and one span of event time add up to.
 
-A process that parses a part of a log sends postings instead of records, so what is sent and what is left to do in the
-ledger does not grow with the number of lines. Records whose order matters (the halves of joins, runs) are sent as they
-are. Postings and records together change the ledger as the records alone would.
+A process that parses a part of a log sends postings instead of records. So neither their size nor the work in the
+ledger grows with the number of lines. Records whose order matters (the halves of joins, runs) are sent as they are.
+Postings and records together change the ledger as the records alone would.
 
 They are the sums of `exporter.ledger.sums`, with histograms instead of durations. They have no caps, because only the
 ledger knows which label sets came before.

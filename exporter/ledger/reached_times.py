@@ -13,7 +13,7 @@ ACTIVE = 60 * SECOND
 class Reached(Struct, frozen=True):
     """How far a file was read. `read_at` is the wall clock when its last lines with a time were read.
 
-    `last` is the event time of these lines. `newest` is the newest event time of the file that is believed (see
+    `last` is the event time of these lines. `newest` is the newest plausible event time of the file (see
     `parsers.slices`), None before the first one. All times are in nanoseconds since the epoch.
     """
 

@@ -22,10 +22,10 @@ from parsers.values.numbers import SECOND
 class SourceLedger(Struct):
     """Everything that the records of one source can change.
 
-    `positions` are those of its file generations, `searched_paths` its paths that were searched completely (the keys),
-    `searched_until` the time of the wall clock until which each log that appeared there was seen (nanoseconds; 0 if
-    nothing was searched), `has_searched` whether this process has searched the paths,
-    `active` the requests of each proxy worker, `reached` how far its files were read.
+    `positions` are those of its file generations. `searched_paths` has its paths that were searched completely, as
+    keys. Until `searched_until` (wall clock, nanoseconds; 0 if nothing was searched), each log that appeared there was
+    seen. `has_searched`: this process has searched the paths. `active` has the requests of each proxy worker. `reached`
+    says how far its files were read.
 
     `clock` returns the wall clock in seconds. `last_at` is the newest event time, and `usage_at` is the time at which
     a usage without a time counts; both are in nanoseconds, and 0 if none is known yet. `file` is the file generation

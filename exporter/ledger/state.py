@@ -42,11 +42,11 @@ class State(Struct, omit_defaults=True):
 
     Keyed by metric: `schemas`, `counters`, `histograms` and `created` (seconds since the epoch).
 
-    Keyed by source: `positions` by file generation, `searched_paths` (percent-encoded paths that were searched for
-    files already), `searched_until` (see `exporter.ledger.source_ledger`), `active` by worker, `last_at` (the newest
-    event time in nanoseconds), and the tables of the joins (see `exporter.ledger.joins`): `waiting`, `held` and
-    `errors` by trace id, `streams` by block number, `span_apps` (what is known of spans) and `of_spans` (the records
-    that wait for the app of a span) by span.
+    These are keyed by source: `positions` by file generation; `searched_paths`, percent-encoded, and `searched_until`
+    (see `exporter.ledger.source_ledger`); `active` by worker; `last_at`, the newest event time in nanoseconds. So are
+    the tables of the joins (see `exporter.ledger.joins`): `waiting`, `held` and `errors` by trace id; `streams` by
+    block number; by span, `span_apps` (what is known of spans) and `of_spans` (the records that wait for the app of a
+    span).
 
     Keyed by budget: `spent`.
 

@@ -5,7 +5,7 @@ in between writes the same row again. Only the report reads it. A file that cann
 begins; days that cannot be written stay in the state.
 
 A row is never replaced by one of fewer lines. Such a row comes from a source that lost its state, or that was not
-configured for a part of the day: then it read only a part of the day's lines again.
+configured for a part of the day. It then read only a part of the day's lines again.
 """
 
 import logging

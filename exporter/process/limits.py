@@ -36,8 +36,8 @@ def keep_freed_memory() -> None:
 def limit_growth(size: int) -> None:
     """Let this process allocate `size` more bytes at most. Beyond that an allocation raises MemoryError.
 
-    What a hostile body becomes in memory is not known from its size. Linux counts what the process may write and nobody
-    else sees (RLIMIT_DATA). Elsewhere there is no limit.
+    The size of a hostile body does not show how much memory it needs. On Linux this is the private writable memory
+    (RLIMIT_DATA). Elsewhere there is no limit.
     """
     with suppress(OSError, ValueError):
         found = _DATA.search(Path("/proc/self/status").read_text())

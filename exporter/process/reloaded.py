@@ -13,8 +13,8 @@ _log = logging.getLogger(__name__)
 
 
 class Reloaded(Generic[T]):
-    """A value that is read from files. If a changed file cannot be used, the old value stays in use, because an editor
-    may be replacing the file, or an issuer may have written a certificate and not yet its key.
+    """A value that is read from files. If a changed file cannot be used, the old value stays in use. An editor may be
+    replacing the file, or an issuer may have written a certificate and not yet its key.
     """
 
     def __init__(self, name: str, files: Iterable[str], read: Callable[[], T]) -> None:

@@ -98,7 +98,7 @@ class App:
         if environ["REQUEST_METHOD"] != self._method(path):
             raise RefusedError(405, f"expected {self._method(path)}")
         if self._token and not self._token.is_in(str(environ.get("HTTP_AUTHORIZATION", ""))):
-            raise RefusedError(401, "the Authorization header does not carry the token")
+            raise RefusedError(401, "the Authorization header does not contain the token")
         if not self._requests.admit(environ["gunicorn.socket"]):
             raise RefusedError(503, "too many open requests")
 

@@ -26,7 +26,7 @@ class FactLog:
         self._logged_at = 0.0
 
     def find_again(self, newest_first: Iterable[bytes]) -> None:
-        """Remember what the lines of a log make known, until there are enough keys."""
+        """Remember the keys of the facts in a log's lines, until there are enough keys."""
         keys: dict[str, None] = {}
         others: list[Known] = []
         for known in map(known_by, newest_first):
@@ -47,7 +47,8 @@ class FactLog:
         self._write_due_runs()
 
     def write(self, reading: Reading) -> bool:
-        """Write the new facts of one request. Returns False if not all of them are in the file: it must come again.
+        """Write the new facts of one request. Returns False if not all of them are in the file: the client must try
+        again.
 
         All lines are one write. If it is cut, its whole lines stay, because a reader may have seen them already.
         Nothing here switches to another greenlet, so two requests with the same fact cannot both find it new.

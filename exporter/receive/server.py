@@ -39,7 +39,7 @@ class ReceiveServer(Server):
 
 
 class ReceiveWorker(Worker):
-    """The worker. It serves when no other process writes the log, and when it knows the facts in it."""
+    """The worker. It begins to serve when no other process writes the log, and when it has read the facts in it."""
 
     def start_application(self) -> Application:
         assert isinstance(self.app, ReceiveServer)

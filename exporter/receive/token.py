@@ -1,4 +1,4 @@
-"""Who may send: a client whose Authorization header carries the token."""
+"""Who may send: a client whose Authorization header contains the token."""
 
 import hmac
 from functools import partial
@@ -16,7 +16,7 @@ class Token:
         self._token = Reloaded(f"token in {token_file}", [token_file], partial(read_token, token_file))
 
     def is_in(self, authorization: str) -> bool:
-        """Whether the value of an Authorization header carries the token: as Bearer, or as the password of Basic.
+        """Whether the value of an Authorization header contains the token: as Bearer, or as the password of Basic.
 
         Langfuse's clients send Basic, with the public key as the user and the secret key as the password.
         """

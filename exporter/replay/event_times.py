@@ -19,8 +19,8 @@ from parsers.values.times import newest_known, oldest_known
 def first_time(parser: Parser, sample: bytes) -> int | None:
     """The time of the first line with a time in a sample, in nanoseconds since the epoch; None if no line has one.
 
-    The shortest beginning with a time is found by an exponential search and a bisection, so a first line at n is found
-    by O(log n) parses of at most 2 n lines. Raises ParserError.
+    An exponential search and a bisection find the shortest beginning that has a time. If the first such line is line n,
+    this takes O(log n) parses of at most 2 n lines. Raises ParserError.
     """
     ends = [newline.end() for newline in re.finditer(rb"\n", sample)] or [len(sample)]
 
@@ -58,10 +58,10 @@ class EventTimes(Struct):
 
 
 def ahead(source: str, lines: int) -> str:
-    """The sentence about lines of a source whose time is not believed. Each one counts with the line before it."""
+    """The sentence about lines of a source whose time is implausible. Each one counts with the line before it."""
     return (
-        f"source {source}: {counted(lines, 'line has', 'lines have')} a time that is not believed, because it is more "
-        "than a day ahead of the clock or of the times around it; counted with the line before"
+        f"source {source}: {counted(lines, 'line has', 'lines have')} an implausible time, more than a day ahead of "
+        "the clock or of the times around it; counted with the line before"
     )
 
 

@@ -1,4 +1,4 @@
-"""Parses with a parser of any package: what it must not do becomes one sentence, without a byte of the log."""
+"""Parses with a parser of any package. If the parser breaks a rule, one sentence says so, without a byte of the log."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,8 @@ def parse_whole(parser: Parser, log: bytes) -> Batch:
 
 
 def parse_or_refuse(parser: Parser, log: bytes) -> tuple[Batch, str]:
-    """Like `parse_whole`, and "". Of a parser with a fault, all lines are unparsed, and the fault is a sentence."""
+    """Like `parse_whole`, and "". If the parser has a fault: a batch of unparsed lines only, and a sentence about the
+    fault."""
     try:
         return parse_whole(parser, log), ""
     except ParserError as error:

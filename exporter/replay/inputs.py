@@ -88,7 +88,7 @@ def open_file(name: str) -> Iterator[BufferedReader]:
         else:
             with _open(name) as file:
                 yield file
-    except PermissionError as error:
+    except (PermissionError, IsADirectoryError) as error:
         raise InputError(file_problem(Path(name)) or f"{name}: cannot be read: {error.strerror}") from error
     except _read_errors() as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -166,7 +166,7 @@ def _zstd() -> Any:
 
 
 def _damages() -> tuple[type[Exception], ...]:
-    """What is raised where a packed input is cut or damaged. It is asked only once something was raised."""
+    """The exceptions of a cut or damaged packed input. Called only after an exception, because it imports modules."""
     zstd = _zstd()
     return EOFError, zlib.error, gzip.BadGzipFile, *(() if zstd is None else (zstd.ZstdError,))
 

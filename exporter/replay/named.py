@@ -22,8 +22,8 @@ def named_files(
     """The files and addresses to read; a pattern matches no folder. `say` is called for each copy, whose lines would
     count twice.
 
-    `failed` is called for a pattern that matches no address, and, of several files, for each one that cannot be read:
-    some clients try for half a minute to reach a server that is gone, so it is asked once.
+    `failed` is called for a pattern that matches no address. If there are several files, it is also called for each one
+    that cannot be read. Such a file is opened once, because some clients try for half a minute to reach a server.
     """
     files: list[str] = []
     for name in names:

@@ -1,4 +1,4 @@
-"""What a replay says beside its figures: skipped inputs, missing signals, event times, examples of unparsed lines.
+"""What a replay prints besides its figures: skipped inputs, missing data, event times, examples of unparsed lines.
 
 Advice is given once, when all logs are read: what one log lacks, another one may contain.
 """
@@ -42,7 +42,7 @@ class Notes(Listener):
         times = self.times.get(log.source, EventTimes())
         times.begin(log.parser, log.sample)
         self.times[log.source] = times
-        if log.detected is not None:
+        if log.detected is not None and log.batch.observed + log.batch.ignored:
             given = advice_of(log.parser, log.batch, log.sample)
             self._advice |= dict.fromkeys((str(log.detected), each) for each in given)
             self._known |= record_types(log.batch.records)

@@ -30,7 +30,7 @@ class Failures:
     def as_data(self, before: "Failures | None" = None) -> list[dict[str, Any]]:
         """One entry per source, figure and reason, the most frequent first. `before` are those of the span before.
 
-        `share` is the part of all requests or runs of the source; error records are no part of anything.
+        `share` is the part of all requests or runs of the source; error records have none.
         """
         keys = self.counts.keys() | (before.counts.keys() if before else set())
         return [

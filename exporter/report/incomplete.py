@@ -1,4 +1,4 @@
-"""What is not whole in a report: one sentence for each, so that no gap is taken for silence."""
+"""What is missing in a report: one sentence for each gap, so that nobody takes a gap for a time without events."""
 
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -23,8 +23,8 @@ def sentences(gathered: Gathered, shown: list[Dated], query: Query, now: int) ->
         yield from _of_source(source, gathered, shown, query)
     for source, lines in sorted(gathered.late.items()):
         yield (
-            f"source {source}: {counted(lines, 'line is', 'lines are')} in no row, because of a time that is not "
-            "believed, or of a day that was already closed"
+            f"source {source}: {counted(lines, 'line is', 'lines are')} in no row, because their time is "
+            "implausible, or their day was already closed"
         )
 
 

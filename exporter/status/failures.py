@@ -2,7 +2,7 @@
 
 Counters report how many failures there are; an operator also needs to read one of them. A batch contains only sums of
 failures, so the last lines of its window are parsed again, one by one. This happens at most once per second and source,
-for at most 400 lines, and on a busy machine less often, so that a backlog is read as fast as without it.
+for at most 400 lines. On a busy machine it happens less often, so that a backlog is read as fast as without it.
 """
 
 import logging

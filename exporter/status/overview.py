@@ -150,7 +150,9 @@ def _budgets(status: Status) -> Iterator[Finding]:
             yield Finding("bad", f"Budget {row.name} is overspent: {used}.", "tokens-and-cost")
         elif row.projected is not None and row.projected > BUDGET_PROJECTED_RATIO * row.limit:
             projected = f"{humanize.share(row.projected, row.limit)} of {limit}"
-            sentence = f"Budget {row.name} will be overspent if spending goes on like this: {projected} is projected."
+            sentence = (
+                f"Budget {row.name} will be overspent if spending continues at this rate: {projected} is projected."
+            )
             yield Finding("waiting", sentence, "tokens-and-cost")
         elif row.spent > BUDGET_SPENT_RATIO * row.limit:
             yield Finding("waiting", f"Budget {row.name} is almost spent: {used}.", "tokens-and-cost")

@@ -1,7 +1,7 @@
 """An index of the files that no path reads, by inode and by their first bytes.
 
-A missing generation may have any name by now. The index reads the first bytes of each file once, until the file
-changes, however many generations are missing; and only if the file is new enough to be one of them.
+A missing generation may have any name by now. However many generations are missing, the index reads the first bytes of
+a file once, and again only when it has changed. It skips files that are too old to be one of them.
 """
 
 import os
@@ -48,8 +48,9 @@ class ContentIndex:
     def paths(
         self, folder: str, since: int, inodes: Collection[int], prefixes: Collection[bytes], oldest: int
     ) -> Iterator[str]:
-        """Yield the paths of the files with one of these inodes, and of those whose first 32 bytes have one of these
-        digests and whose mtime is at least `oldest` (nanoseconds), from a listing made after the stamp `since`.
+        """Yield the paths of the files with one of these inodes, from a listing made after the stamp `since`. Also
+        yield those of files whose first 32 bytes have one of these digests and whose mtime is at least `oldest`
+        (nanoseconds).
         """
         known = self._folder(folder, since)
         yield from (known.by_inode[inode] for inode in inodes if inode in known.by_inode)

@@ -1,8 +1,8 @@
 """Reads the next window of one open file, and checks that the file still has the bytes that were read before.
 
-A file was *truncated* when it no longer has the bytes that were posted: the file is smaller than before, or its
-beginning or the bytes before the position have changed. They are compared after each read. This also detects a file
-that was emptied and filled again beyond the position, even between two system calls of one read.
+A file was *truncated* if it no longer has the bytes that were posted. Then it is smaller than before, or its beginning
+or the bytes before the position have changed. They are compared after each read. This also detects a file that was
+emptied and filled again beyond the position, even between two system calls of one read.
 """
 
 import os

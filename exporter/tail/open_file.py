@@ -86,9 +86,9 @@ class OpenFile:
 class PackedFile(OpenFile):
     """An open gzip file.
 
-    `size` and `read` raise FILE_ERRORS if the file is damaged or incomplete, Unpacking until it was unpacked to its end
-    once, and PackedError if it grows after that: then nginx compresses it while it writes it. The first 256 bytes can
-    be read without waiting for the end.
+    `size` and `read` raise FILE_ERRORS if the file is damaged or incomplete, and Unpacking until it was unpacked to its
+    end once. If it grows after that, nginx compresses it while it writes it, and they raise PackedError. The first 256
+    bytes can be read without waiting for the end.
     """
 
     packed = True

@@ -98,7 +98,7 @@ class Search:
 
     @property
     def waits(self) -> bool:
-        """Return whether an older generation may still be found: a small file may be an unfinished copy, or names moved
+        """Return whether an older generation may still be found. A small file may be an unfinished copy. Or names moved
         while they were listed, so that a file may have been overlooked.
         """
         return self._names_moved or self._waits_for_unseen

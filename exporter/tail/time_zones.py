@@ -31,8 +31,9 @@ _NAMES = (
 
 
 def whole_offset(at: int, seen: float) -> int | None:
-    """Return by how many seconds the event time `at` (nanoseconds) is ahead of the moment `seen` at which its line was
-    written (seconds since the epoch), as a multiple of 15 minutes. Return None if it is no offset of a time zone.
+    """Return the seconds by which the event time `at` (nanoseconds) is ahead of `seen`, as a multiple of 15 minutes.
+    `seen` is the moment at which the line was written (seconds since the epoch). Return None if this is not an offset
+    of a time zone.
     """
     difference = at / SECOND - seen
     offset = round(difference / _QUARTER) * _QUARTER

@@ -74,8 +74,8 @@ class TrackerSet:
     def _absent_since(self, path: str) -> int | None:
         """Return since when rotated files of a path without positions are new. None if nobody has searched the path.
 
-        Of a plain path the positions tell which rotated files were there. Those of a log that only a glob matched were
-        forgotten with the log, so only the files of a later second are new.
+        The positions of a plain path show which rotated files existed. The positions of a log that only a glob matched
+        were dropped with the log, so only the files of a later second are new.
         """
         if path in self._searched_paths:
             return self._newest

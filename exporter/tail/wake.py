@@ -82,7 +82,7 @@ class FolderWatcher:
                 _log.info("folder is polled, not watched: folder=%s reason=%s", folder, error.strerror)
 
     def remove(self, wake: Wake) -> None:
-        """Stop to wake a source. Folders that no other source needs are not watched any more."""
+        """Stop waking a source. Folders that no other source needs are no longer watched."""
         for watch in self._watches.pop(wake, set()):
             if self._observer is None:
                 return

@@ -96,7 +96,8 @@ class LogFile:
         return stat.S_ISREG(found.st_mode) and found.st_size >= self._max_bytes
 
     def _rotate(self) -> bool:
-        """Rename the file to .1. Returns False if it keeps its name: another process renames it, or nobody can."""
+        """Rename the file to .1. Returns False if it keeps its name: another process renames it, or the rename
+        failed."""
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if self._is_current():  # else another process has renamed it before it gave the lock back

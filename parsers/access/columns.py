@@ -60,12 +60,12 @@ class Columns(Struct, frozen=True):
 class ColumnReader(Block):
     """Reads the columns of one block.
 
-    `begins` and `ends` are the offsets of all lines, `lines` the numbers of those with the right number of quotes and
-    the right widths, and `edges` the offsets of their beginnings, their quotes and their ends. `fits` says for each of
-    them whether it still matches the plan.
+    `begins` and `ends` are the offsets of all lines. `lines` has the numbers of the lines with the right number of
+    quotes and the right widths. `edges` has the offsets of their beginnings, their quotes and their ends. `fits` says
+    for each of them whether it still matches the plan.
 
-    In an envelope, `frame_of` gives what is stored around a line, `escape` is the number of bytes that are stored
-    before each of its quotes, and `tail` the number of marks (see `_marks`) behind its last quote, with the newline.
+    In an envelope, `frame_of` gives what is stored around a line. `escape` is the number of bytes that are stored
+    before each quote of the line. `tail` is the number of marks (see `_marks`) behind its last quote, with the newline.
     """
 
     escape, tail = 0, 1

@@ -1,7 +1,7 @@
 """Advice for operators: what a log of Dify, of our proxy or of our receiver does not contain, and where to get it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from parsers import batch as b
 from parsers.advice import Advice, record_types
@@ -48,12 +48,12 @@ _NO_RUNS = Advice(
 )
 
 
-def on(log: bytes, records: Iterable[b.Record]) -> tuple[Advice, ...]:
+def on(log: bytes, records: Collection[b.Record]) -> tuple[Advice, ...]:
     """Return the advice on a log with these records. `log` is a part of its text; b"" if that is not known."""
     types = record_types(records)
     if types <= {b.Failure} and _BEAT.search(log):
         return (_OF_BEAT,)
-    if b.ReceivedItems in types:
+    if any(isinstance(record, b.ReceivedItems) for record in records):  # a heartbeat has one of count 0
         return () if b.Usage in types else (_OF_RECEIVER,)
     if b.Active in types:
         if b.Request not in types:

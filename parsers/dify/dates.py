@@ -1,7 +1,7 @@
 """Parse event times in any LOG_DATEFORMAT (api/extensions/ext_logging.py: time.strftime of the wall clock in LOG_TZ).
 
-A time is None if it is not certain: if the year is missing (a parser has no clock), or if day and month could be
-swapped (`03/04/2026`; `29/11/2026` and `11/29/2026` are both understood). The line counts all the same.
+A time is None if it is not certain. This is so if the year is missing (a parser has no clock), or if day and month
+could be swapped: `03/04/2026`, but not `29/11/2026` and `11/29/2026`. The line counts all the same.
 
 Dify passes a wall clock without a zone to strftime, so `%z` is always +0000, and `%s` counts as if LOG_TZ were UTC.
 Therefore times with an offset of zero and seconds since the epoch are in the configured time zone. Any other offset

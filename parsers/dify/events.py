@@ -29,7 +29,7 @@ class _EventLine(TimedLine, frozen=True, gc=False, kw_only=True):
 class EventReader:
     """Reads the events of a table. It keeps decoders and no other state.
 
-    `line` has the other members of their lines, `sign` is a text that each of these contains, and `sums` adds up the
+    `line` has the other members of their lines. `sign` is a text that each of these lines contains. `sums` adds up the
     events; its argument is whether they come from a block.
     """
 

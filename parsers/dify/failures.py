@@ -54,10 +54,10 @@ _LOGGED_PLUGIN_ERROR = lazy(
 #: Dify logs `Request to Plugin Daemon Service failed` for every httpx.RequestError, whatever the cause.
 _DAEMON_NOT_REACHED = lazy(rb"(?:Stream r|R)equest to Plugin Daemon Service failed")
 
-#: Since Dify 1.9 the engine runs nodes in threads of these names (the second since graphon 0.8), and logs the failure
-#: of a node once more if it ends the run. JSON lines and source installs do not name the thread; most of them are from
-#: such versions. A source install of Dify up to 1.8 writes the same words in the same files, and only once; nothing but
-#: line numbers tells it apart. So its exceptions in nodes do not count as `node_failed`; its failed runs do count.
+#: Since Dify 1.9 the engine runs nodes in threads of these names (the second since graphon 0.8). It logs the failure of
+#: a node once more if this failure ends the run. JSON lines and source installs do not name the thread; most of them
+#: are from such versions. A source install of Dify up to 1.8 writes the same words in the same files, and only once;
+#: only line numbers distinguish it. So its exceptions in nodes do not count as `node_failed`; its failed runs do count.
 _ENGINE_THREADS = (b"GraphWorker", b"EngineWorker")
 #: An exception inside a node (core/workflow/nodes, or the same files of the package graphon).
 _NODE_RAISED = (

@@ -34,8 +34,8 @@ _LINE = (
     rb"(?:(?=.{35}P)([0-9a-f]{32})|[0-9a-f]{8,32}+(?! - P))? - " + _REQUEST + rb"\r?$"
 )
 #: One match per line, with the groups of `_LINE`, all empty for a line that is no access line. The group of the time
-#: contains the first letter of a POST request, and the group of the trace id is empty: those requests that need their
-#: time and trace id get them later.
+#: contains the first letter of a POST request, and the group of the trace id is empty. Requests that need their time
+#: and trace id get them later.
 _MESSAGES = lazy(rb"^(?:(?=(P)))?()" + _REQUEST + rb"$|^.*$", re.MULTILINE)
 
 _CALLER = "ext_request_logging.py:"

@@ -1,6 +1,6 @@
 """Read the lines of Dify's log that decide the outcome of a run or of a streamed response.
 
-Neither the end of a worker's task nor an access line shows the outcome: the task of a failed run "succeeds", and the
+Neither the end of a worker's task nor an access line shows the outcome. The task of a failed run "succeeds", and the
 status of a stream is sent before its first token. The error records with the same trace id show it. This module reads
 both; the ledger joins them, because they are different lines in any order.
 

@@ -72,8 +72,8 @@ class Nginx(Parser, frozen=True):
     def _pieces(self) -> tuple[tuple[FormatPiece, ...], str]:
         """The pieces of the access log's format, and its escape mode.
 
-        In a JSON format without escape=json both nginx' own escape (`\\x22`) and JSON's (`\\"`) are understood. Neither
-        leaves a quote without a backslash inside a value, so a value ends at the same place in both.
+        In a JSON format without escape=json, both nginx's own escape (`\\x22`) and JSON's (`\\"`) are understood. Both
+        write a backslash before or instead of each quote inside a value, so a value ends at the same place in both.
         """
         pieces, escape = log_format.pieces(self.format)
         return pieces, "json" if escape == "default" and log_format.is_json(pieces) else escape
@@ -138,7 +138,7 @@ def _default(value: bytes) -> bytes:
 
 
 def _json(value: bytes) -> bytes:
-    """Undo the escapes of JSON, and nginx' own, which JSON does not have."""
+    """Undo the escapes of JSON, and nginx's own, which JSON does not have."""
     if b"\\" not in value:
         return value
 

@@ -9,14 +9,14 @@ from parsers.nginx.log_format import REST, is_json, own_variables
 from parsers.values.patterns import lazy
 
 _TIMED = "add the dify-timed log_format, see deploy/nginx"
-_NO_DURATION = f"this nginx format carries no $request_time: latency metrics stay empty; {_TIMED}"
-_NO_FIRST_BYTE = f"this nginx format carries no $upstream_header_time: time to first byte stays empty; {_TIMED}"
+_NO_DURATION = f"this nginx format has no $request_time: latency metrics stay empty; {_TIMED}"
+_NO_FIRST_BYTE = f"this nginx format has no $upstream_header_time: time to first byte stays empty; {_TIMED}"
 _STOPS_EARLY = (
     "this format does not say what its lines contain behind the bytes: for durations copy the whole log_format from "
     "nginx.conf, or see docs/other-logs.md for another gateway"
 )
 _NO_TIME = (
-    "this nginx format carries no time: the age of its newest line is unknown, and --since counts every line; "
+    "this nginx format has no time: the age of its newest line is unknown, and --since counts every line; "
     "add $time_iso8601"
 )
 _FORGEABLE = (
@@ -24,11 +24,11 @@ _FORGEABLE = (
     "use escape=json or leave escape out"
 )
 _JSON_UNESCAPED = (
-    "this nginx format is JSON and carries no escape=json: nginx then writes a quote as \\x22, which other JSON "
+    "this nginx format is JSON and has no escape=json: nginx then writes a quote as \\x22, which other JSON "
     "parsers refuse; use log_format NAME escape=json '…';, in nginx.conf and here"
 )
 _REWRITTEN = (
-    "this nginx format carries no path as the client asked for it, only $uri, which nginx' rewrites, index and error "
+    "this nginx format has no path as the client asked for it, only $uri, which nginx's rewrites, index and error "
     "pages change; add $request or $request_uri"
 )
 
@@ -49,7 +49,7 @@ def sentences(pieces: Sequence[FormatPiece], escape: str, variable_roles: Collec
             yield _REWRITTEN
         else:
             yield (
-                "this nginx format carries no request path: the route of every request is unknown; "
+                "this nginx format has no request path: the route of every request is unknown; "
                 f"add $request, or $request_uri and $request_method{_not_nginx(pieces, _PATHS)}"
             )
     if isinstance(pieces[-1], Variable) and pieces[-1].name == REST:
@@ -61,7 +61,7 @@ def sentences(pieces: Sequence[FormatPiece], escape: str, variable_roles: Collec
             yield _NO_FIRST_BYTE
     if roles.STATUS not in variable_roles:
         yield (
-            "this nginx format carries no $status: every request has status unknown; "
+            "this nginx format has no $status: every request has status unknown; "
             f"add $status{_not_nginx(pieces, _STATUSES)}"
         )
     if not any(role.startswith("time_") for role in variable_roles):

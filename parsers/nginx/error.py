@@ -1,4 +1,4 @@
-"""Parse nginx' error log (ngx_log.c, ngx_log_error): `TIME [LEVEL] PID#TID: *CONNECTION MESSAGE, client: …`."""
+"""Parse nginx's error log (ngx_log.c, ngx_log_error): `TIME [LEVEL] PID#TID: *CONNECTION MESSAGE, client: …`."""
 
 import re
 from datetime import tzinfo
@@ -12,7 +12,7 @@ from parsers.values.times import iso
 _HEAD = lazy(rb"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) \[(\w+)\] \d+#\d+: (?:\*\d+ )?(.*)", re.DOTALL)
 _COUNTED = frozenset({b"error", b"crit", b"alert", b"emerg"})
 
-#: Lines without a time: `nginx: [emerg] …`, and those of the scripts in nginx' own image.
+#: Lines without a time: `nginx: [emerg] …`, and those of the scripts in nginx's own image.
 _UNTIMED = lazy(rb"nginx: (?:\[|(?:the )?configuration )|/docker-entrypoint\.sh: |\d\d-[a-z0-9-]+\.sh: ")
 
 #: The kind of a message by its words, tried in this order (texts of ngx_http_upstream.c and its neighbours).

@@ -1,4 +1,4 @@
-"""Parse nginx' log_format (ngx_http_log_module): a built-in name, a bare string, quoted strings, or the directive."""
+"""Parse nginx's log_format (ngx_http_log_module): a built-in name, a bare string, quoted strings, or the directive."""
 
 import re
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ _BEGINS = {"request_uri": b"/", "uri": b"/", "document_uri": b"/", "is_args": b"
 #: The first name and its colon in a JSON object.
 _JSON_NAME = lazy(rb'\{\s*"[^"]*"\s*:')
 
-#: Those of nginx' own variables (ngx_http_variables.c and modules) whose names contain words for a path or a status.
+#: Those of nginx's own variables (ngx_http_variables.c and modules) whose names contain words for a path or a status.
 _NGINX_OWN = lazy(
     r"request|request_uri|uri|document_uri|request_filename|realpath_root|document_root|fastcgi_(?:path_info|script_name)"
     r"|status|(?:upstream|http|sent_http|sent_trailer|upstream_http|arg|cookie|ssl|session_log|gzip|limit)_\w+"
@@ -84,8 +84,9 @@ def pieces(format: str) -> tuple[tuple[FormatPiece, ...], str]:
     text = _COMMENTS.sub("", BUILT_IN.get(format, format), count=1).strip()
     if re.fullmatch(r"[\w.-]*", text):
         near = get_close_matches(text, [*BUILT_IN, ERROR], n=1)
-        hint = f'did you mean "{near[0]}"?' if near else f"expected one of {', '.join([*BUILT_IN, ERROR])}"
-        raise ValueError(f'format: unknown name "{text}", {hint} (or nginx\' log_format itself)')
+        names = f"expected one of {', '.join([*BUILT_IN, ERROR])}, or"
+        hint = f'did you mean "{near[0]}"? If not,' if near else names
+        raise ValueError(f'format: unknown name "{text}", {hint} copy the log_format directive from nginx.conf')
     escape = "default"
     if re.match(r"log_format\s", text):
         text, escape = _directive(text)
@@ -130,7 +131,7 @@ def _split(text: str) -> list[FormatPiece]:
 def _with_whole_times(pieces: list[FormatPiece]) -> list[FormatPiece]:
     """Accept whole seconds too, unless a request without quotes is followed by a client's text without quotes.
 
-    In that case only the decimals distinguish nginx' own duration from a number that the client wrote.
+    In that case only the decimals distinguish nginx's own duration from a number that the client wrote.
     """
     has_open_request = False
     for before, piece, following in zip([b"", *pieces], pieces, [*pieces[1:], b""], strict=False):

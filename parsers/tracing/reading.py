@@ -1,4 +1,4 @@
-"""What the reading of a request gives: facts, and the numbers of items that are none."""
+"""The result of reading a request: its facts, and the numbers of items without a fact."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -37,8 +37,8 @@ class Fact(NamedTuple):
     line of `rest` and remember its key. Otherwise the item is a duplicate. An item has at most one fact, and each fact
     at most one line.
 
-    A run that may be in the log under its other key waits: instead of `line` its draft is written (`draft_of`), and the
-    line later, if the keys are not found to be the same.
+    A run that may be in the log under its other key waits. Its draft is written first (`draft_of`), and `line` later,
+    unless the two keys turn out to be those of one run.
     """
 
     key: str

@@ -1,8 +1,8 @@
 """Decode an ExportTraceServiceRequest in protobuf (opentelemetry-proto, collector/trace/v1, trace/v1 and common/v1).
 
 Nearly all spans of ENABLE_OTEL belong to SQL statements and Redis commands: the name of their scope is enough to drop
-them. Of the other spans only the wanted attributes are decoded, and prompts are passed over where they lie. A library
-would build an object of each value first: of a hostile body of 64 MiB, more than a gigabyte.
+them. Of the other spans only the wanted attributes are decoded; prompts are skipped without a copy. A library would
+build an object of each value first: of a hostile body of 64 MiB, more than a gigabyte.
 
 `MAX_FIELDS` bounds the time: Dify's largest requests (512 spans, 10 % of them its own) have about 10,000 fields.
 """

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from parsers.values.numbers import MICROSECOND, MILLISECOND, SECOND
 
@@ -33,9 +33,11 @@ def zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # OSError: a name that is a folder, such as "Europe"
-        raise ValueError(
-            f"timezone: unknown time zone {name!r}, expected a name such as UTC or Asia/Shanghai"
-        ) from None
+        from difflib import get_close_matches  # only a message needs it
+
+        near = get_close_matches(name, available_timezones(), n=1, cutoff=0.8)
+        hint = f'did you mean "{near[0]}"?' if near else "expected a name such as UTC or Asia/Shanghai"
+        raise ValueError(f'timezone: unknown time zone "{name}", {hint}') from None
 
 
 def epoch(moment: datetime, local: tzinfo) -> int:

@@ -111,7 +111,7 @@ def test_serve_replay_and_check_read_the_same_files(tmp_path: Path) -> None:
     config = configured(tmp_path, 'name = "s"\npaths = ["*.log*"]\nparser = "nginx"')
     assert requests_of(run("replay", "--config", config, "--output", "metrics").stdout) == 2
     checked = run("check", "--config", config).stdout
-    assert re.findall(r"(\S+): 1 lines: 1 observed", checked) == [str(tmp_path / "a.log"), str(tmp_path / "b.log")]
+    assert re.findall(r"(\S+): 1 line: 1 observed", checked) == [str(tmp_path / "a.log"), str(tmp_path / "b.log")]
     ledger = Counted()
     options = SourceOptions(SourceConfig("s", (f"{tmp_path}/*.log*",), Nginx()))
     source = Source(options, ledger, CLOCK, "beginning")
@@ -151,7 +151,7 @@ def test_case_37_each_log_is_read_or_named(tmp_path: Path) -> None:
     ]
     assert "remove gzip from this access_log" in left_out
     checked = run("check", "--config", str(tmp_path / "out.toml")).stdout
-    assert f"{root}/var/log/nginx/dify.example.org.access.log: 1 lines: 1 observed" in checked
+    assert f"{root}/var/log/nginx/dify.example.org.access.log: 1 line: 1 observed" in checked
 
 
 @pytest.fixture
@@ -191,7 +191,10 @@ def test_relative_paths_and_included_formats(root: Path, tmp_path: Path) -> None
         ("error_log syslog:server=unix:/dev/log;", "nginx sends it to syslog"),
         ("access_log /var/log/a.log combined gzip=5;", "remove gzip from this access_log"),
         ("access_log /var/log/nginx/$host.log combined;", "would read"),
-        ("access_log /var/log/a.log unheard;", "no log_format unheard is in the files of this configuration"),
+        (
+            "access_log /var/log/a.log unheard;",
+            "no log_format unheard is in these files: copy it into `format` of a [[source]]",
+        ),
         (
             "log_format odd '$host'; access_log /var/log/a.log odd;",
             "log_format odd cannot be read: format: expected $status",
@@ -265,9 +268,9 @@ def test_explain_knows_whose_line_it_is(order: tuple[str, str], tmp_path: Path) 
     keys = '"message":"local runtime ready","service":"%s","severity":"%s","ts":"2026-11-29T08:00:01.1Z"}'
     for severity in ("INFO", "ERROR"):
         line = '{"attributes":{},"caller":"x.go:1",' + keys % ("dify-plugin-daemon", severity)
-        assert run("explain", "--config", config, line).stdout.startswith('taken by source "daemon" (plugin-daemon)')
+        assert run("explain", "--config", config, line).stdout.startswith('read by source "daemon" (plugin-daemon)')
         line = '{"caller":"x.py:1",' + keys % ("langgenius/dify", severity)
-        assert run("explain", "--config", config, line).stdout.startswith('taken by source "api" (dify)')
+        assert run("explain", "--config", config, line).stdout.startswith('read by source "api" (dify)')
 
 
 def test_case_34_as_it_came(tmp_path: Path) -> None:

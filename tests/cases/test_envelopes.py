@@ -94,7 +94,7 @@ def test_24_a_time_in_front_of_each_line() -> None:
     check = run("check", "--config", str(folder / "exporter.toml"))
     assert 'this looks like parser = "dify", envelope = "compose"' in check.stdout
     explained = run("explain", "--config", str(folder / "exporter.toml"), (folder / "in.log").read_text())
-    assert 'taken by parser = "dify", envelope = "compose"' in explained.stdout
+    assert 'read by parser = "dify", envelope = "compose"' in explained.stdout
     result = run("replay", str(folder / "in.log"), "--output", "json")
     assert [row["requests"] for row in json.loads(result.stdout)["dify"]["requests"]] == [1]
 

@@ -62,7 +62,7 @@ def regex(pattern: str, **options: str) -> str:
     return "\n".join([f"parser = \"regex\"\npattern = '''{pattern}'''", *(f'{k} = "{v}"' for k, v in options.items())])
 
 
-# Case 02 and 46: a format that carries no path.
+# Case 02 and 46: a format that has no path.
 
 
 def test_case_02_a_path_in_a_variable_of_the_users_own() -> None:
@@ -73,7 +73,7 @@ def test_case_02_a_path_in_a_variable_of_the_users_own() -> None:
     assert value("dify_response_bytes_total") == 237
     assert value("dify_exporter_last_line_timestamp_seconds") == 1_795_940_694
     result = checked(CASES["02"])
-    assert "carries no request path: the route of every request is unknown; add $request, or $request_uri" in result
+    assert "has no request path: the route of every request is unknown; add $request, or $request_uri" in result
     assert "$request_uri_without_args: not a variable of nginx itself" in result
 
 
@@ -87,14 +87,14 @@ def test_case_46_a_request_line_of_apisix() -> None:
     assert value("dify_tokens_used_total", model="gpt-4", token_type="output") == 8
     assert value("dify_exporter_dropped_values_total") == 0
     result = checked(CASES["46"])
-    assert result.count("carries no request path") == 1
+    assert result.count("has no request path") == 1
     assert "$request_line: not a variable of nginx itself" in result
 
 
 @pytest.mark.parametrize(
     ("format", "line", "sentence"),
     [
-        ("$request_method $status $msec", "POST 200 1795939201.327", "carries no request path"),
+        ("$request_method $status $msec", "POST 200 1795939201.327", "has no request path"),
         (
             "$my_path $original_uri $status $msec",
             "/v1/info /v1/info 200 1795939201.327",
@@ -105,13 +105,13 @@ def test_case_46_a_request_line_of_apisix() -> None:
             "200 - - 1795939201.327",
             "add $request, or $request_uri and $request_method\n",
         ),
-        ("$request_method $uri $status $msec", "GET /v1/info 200 1795939201.327", "only $uri, which nginx' rewrites"),
+        ("$request_method $uri $status $msec", "GET /v1/info 200 1795939201.327", "only $uri, which nginx's rewrites"),
         (
             '"$request" $loggable_status $upstream_cache_status $msec',
             '"GET /v1/info HTTP/1.1" 200 MISS 1795939201.327',
-            "carries no $status: every request has status unknown; add $status ($loggable_status: not a variable",
+            "has no $status: every request has status unknown; add $status ($loggable_status: not a variable",
         ),
-        ('"$request" $status', '"GET /v1/info HTTP/1.1" 200', "carries no time"),
+        ('"$request" $status', '"GET /v1/info HTTP/1.1" 200', "has no time"),
     ],
 )
 def test_what_a_format_lacks_is_said_with_what_to_add(
@@ -141,7 +141,7 @@ def test_what_is_commented_out_is_no_part_of_the_format(log: Callable[..., Path]
     if "'$request_method ' #" in comment:
         (folder / "in.log").write_text("GET 200 1795939201.327\n")
     assert replayed(folder)("dify_requests_total", route="unknown", status_code="200") == 1
-    assert "carries no request path" in checked(folder)
+    assert "has no request path" in checked(folder)
 
 
 # Case 07: quotes.

@@ -23,7 +23,7 @@ def run(*arguments: str, given: bytes | None = None) -> Result:
 
 def test_a_line_its_fields_and_the_series_it_increases() -> None:
     assert run(ACCESS).stdout.splitlines() == [
-        'taken by parser = "dify"',
+        'read by parser = "dify"',
         "event time 2026-11-23T08:53:08.820+00:00",
         "",
         "Request",
@@ -46,16 +46,16 @@ def test_a_line_its_fields_and_the_series_it_increases() -> None:
 def test_standard_input_in_an_envelope() -> None:
     result = run(given=b'{"log":"%s\\n","stream":"stdout"}\n' % ACCESS.encode())
     assert result.exit_code == 0
-    assert result.stdout.startswith('taken by parser = "dify", envelope = "docker"\n')
+    assert result.stdout.startswith('read by parser = "dify", envelope = "docker"\n')
 
 
 def test_the_configured_sources_come_first(elsewhere: Path) -> None:
     (elsewhere / "exporter.toml").write_text(CONFIG)
     result = run("m 200 /gateway/acme?CANARY")
-    assert result.stdout.startswith('taken by source "mine" (regex)\n')
+    assert result.stdout.startswith('read by source "mine" (regex)\n')
     assert "  route = /gateway/{tenant}\n" in result.stdout
     assert "CANARY" not in result.output
-    assert run(ACCESS).stdout.startswith('taken by parser = "dify"\n')
+    assert run(ACCESS).stdout.startswith('read by parser = "dify"\n')
     assert 'route="/gateway/{tenant}"' in run(ACCESS.replace("/v1/chat-messages", "/gateway/x")).stdout
 
 
@@ -87,7 +87,7 @@ def test_a_line_that_no_parser_takes_shows_where_it_stops_matching(line: str, ne
     column = line.index(broken)
     first, second, shown, caret = result.stdout.splitlines()
     assert (first, second) == (
-        "no parser takes this line",
+        "no parser reads this line",
         f"nearest: {nearest}; the line stops matching at column {column + 1}:",
     )
     begin = max(0, column - 100)
@@ -103,8 +103,8 @@ def test_a_line_that_matches_no_format(line: str) -> None:
     assert (result.exit_code, result.stdout.splitlines()) == (
         1,
         [
-            "no parser takes this line",
-            "its beginning matches no known format; in a log of Dify such a line belongs to the record before",
+            "no parser reads this line",
+            "its beginning matches no known format; in a log of Dify, such a line continues the record before it",
         ],
     )
 

@@ -145,7 +145,7 @@ def test_times() -> None:
         ({"format": "%(s)s\n%(r)s"}, "format: a line break inside; each request must be one line"),
         (
             {"timezone": "Mars"},
-            "timezone: unknown time zone 'Mars', expected a name such as UTC or Asia/Shanghai",
+            'timezone: unknown time zone "Mars", expected a name such as UTC or Asia/Shanghai',
         ),
     ],
 )
@@ -157,7 +157,7 @@ def test_a_bad_option_is_refused(options: dict[str, str], sentence: str) -> None
 
 def test_advice_names_what_a_format_lacks() -> None:
     no_duration, user = Gunicorn().advice(Batch())
-    assert no_duration.sentence.startswith("this gunicorn format carries no duration: latency metrics stay empty")
+    assert no_duration.sentence.startswith("this gunicorn format has no duration: latency metrics stay empty")
     assert user.sentence.startswith("this gunicorn format writes the decoded user name")
     assert Gunicorn(format=TIMED).advice(Batch()) == (user,)
     assert Gunicorn(format=TIMED.replace("%(u)s", "-")).advice(Batch()) == ()

@@ -15,7 +15,10 @@ from tests.parsers.test_nginx_access import HEAD, INGRESS, JSON, request
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"format": "diffy"}, 'format: unknown name "diffy", did you mean "dify"? (or nginx\' log_format itself)'),
+        (
+            {"format": "diffy"},
+            'format: unknown name "diffy", did you mean "dify"? If not, copy the log_format directive from nginx.conf',
+        ),
         ({"format": "$request_time"}, "format: expected $status or $request among its variables"),
         ({"format": "$request_method $remote_addr"}, "format: expected $status or $request among its variables"),
         (
@@ -25,7 +28,11 @@ from tests.parsers.test_nginx_access import HEAD, INGRESS, JSON, request
         ({"format": "${uri}${args} $x"}, "format: found uri and args with no text between them"),
         (
             {"timezone": "Mars"},
-            "timezone: unknown time zone 'Mars', expected a name such as UTC or Asia/Shanghai",
+            'timezone: unknown time zone "Mars", expected a name such as UTC or Asia/Shanghai',
+        ),
+        (
+            {"timezone": "America/Sao_Paolo"},
+            'timezone: unknown time zone "America/Sao_Paolo", did you mean "America/Sao_Paulo"?',
         ),
     ],
 )
@@ -41,12 +48,12 @@ def test_neighbouring_variables_that_are_not_needed_are_accepted() -> None:
 
 def test_advice_names_what_a_format_lacks() -> None:
     assert [each.sentence.split(":")[0] for each in Nginx().advice(Batch())] == [
-        "this nginx format carries no $request_time",
-        "this nginx format carries no $upstream_header_time",
+        "this nginx format has no $request_time",
+        "this nginx format has no $upstream_header_time",
     ]
     assert Nginx(format="dify-timed").advice(Batch()) == Nginx(format="error").advice(Batch()) == ()
     assert Nginx(format="$request_uri $request_time $upstream_header_time $msec").advice(Batch()) == (
-        Advice("this nginx format carries no $status: every request has status unknown; add $status"),
+        Advice("this nginx format has no $status: every request has status unknown; add $status"),
     )
     forgeable = "log_format n escape=none '$msec $request_uri $status $request_time $upstream_header_time';"
     assert Nginx(format=forgeable).advice(Batch()) == (

@@ -57,15 +57,21 @@ def test_a_format_is_read_as_nginx_reads_it(format: str, meant: tuple[str, str])
 @pytest.mark.parametrize(
     ("format", "sentence"),
     [
-        ("diffy", 'format: unknown name "diffy", did you mean "dify"? (or nginx\' log_format itself)'),
-        ("dify_timed", 'format: unknown name "dify_timed", did you mean "dify-timed"? (or nginx\' log_format itself)'),
+        (
+            "diffy",
+            'format: unknown name "diffy", did you mean "dify"? If not, copy the log_format directive from nginx.conf',
+        ),
+        (
+            "dify_timed",
+            'format: unknown name "dify_timed", did you mean "dify-timed"? If not, copy the log_format directive from nginx.conf',
+        ),
         (
             "xyz",
-            'format: unknown name "xyz", expected one of dify-timed, dify, combined, ingress-nginx, error (or nginx\' log_format itself)',
+            'format: unknown name "xyz", expected one of dify-timed, dify, combined, ingress-nginx, error, or copy the log_format directive from nginx.conf',
         ),
         (
             "",
-            'format: unknown name "", expected one of dify-timed, dify, combined, ingress-nginx, error (or nginx\' log_format itself)',
+            'format: unknown name "", expected one of dify-timed, dify, combined, ingress-nginx, error, or copy the log_format directive from nginx.conf',
         ),
         ("a b c", 'format: no variable such as $status in "a b c"'),
         ("log_format a 'b';", 'format: no variable such as $status in "b"'),

@@ -166,7 +166,7 @@ def test_a_line_that_needs_all_memory_is_unparsed() -> None:
         ({"timeout": 11}, "timeout must be above 0 and at most 10 seconds, found 11"),
         (
             {"timezone": "Mars"},
-            "timezone: unknown time zone 'Mars', expected a name such as UTC or Asia/Shanghai",
+            'timezone: unknown time zone "Mars", expected a name such as UTC or Asia/Shanghai',
         ),
         ({"time_format": "%Q"}, "time_format: 'Q' is a bad directive in format '%Q'"),
         ({"time_format": "%Y %"}, "time_format: stray %"),

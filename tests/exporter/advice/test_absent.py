@@ -22,7 +22,7 @@ REAL = ROOT / "tests/real_dify"
 
 #: The beginnings of the sentences.
 REQUESTS, TOKENS, RUNS = "no requests: set ENABLE", "no tokens, no cost: community", "no runs and no Celery tasks"
-DURATION, FIRST_BYTE = "this nginx format carries no $request_time", "this nginx format carries no $upstream_header"
+DURATION, FIRST_BYTE = "this nginx format has no $request_time", "this nginx format has no $upstream_header"
 BEAT = "everything but errors: this is the log of Celery beat"
 
 
@@ -45,6 +45,10 @@ IDLE_WORKER = b"2026-11-29 23:29:02.679 INFO [MainThread] [mingle.py:40]  - ming
 IDLE_PROXY = b"".join(
     line for line in sample("dify-proxy").splitlines(True) if json.loads(line)["message"] == "heartbeat"
 )
+IDLE_RECEIVER = (
+    b'{"ts":"2026-12-01T10:15:08.791Z","severity":"INFO","service":"dify-exporter-receive","caller":"receive","message":'
+    b'"dify.receiver.heartbeat","attributes":{"dify.event.name":"dify.receiver.heartbeat","dify.receiver.items":[]}}\n'
+)
 ERRORS_ALONE = b"2026-11-29 08:00:01.100 ERROR [Dummy-1] [x.py:1]  - Provider returned error 429\n"
 
 EXPECTED: dict[str, tuple[Parser, bytes, tuple[str, ...]]] = {
@@ -66,6 +70,7 @@ EXPECTED: dict[str, tuple[Parser, bytes, tuple[str, ...]]] = {
     "proxy": (Dify(), sample("dify-proxy"), ()),
     "proxy-idle": (Dify(), IDLE_PROXY, ("no requests: none has reached the proxy",)),
     "receiver": (Dify(), sample("receiver"), ()),
+    "receiver-idle": (Dify(), IDLE_RECEIVER, ("no tokens: nothing that was received has any",)),
     "collector": (Otlp(native=True), sample("collector"), ()),
     "plugin-daemon": (PluginDaemon(), sample("plugin-daemon-text"), ("the plugin daemon's log names no model",)),
     "plugin-daemon-json": (PluginDaemon(), sample("plugin-daemon-json"), ("the plugin daemon's log names no model",)),
@@ -75,7 +80,7 @@ EXPECTED: dict[str, tuple[Parser, bytes, tuple[str, ...]]] = {
     "gunicorn": (
         Gunicorn(),
         b'127.0.0.1 - - [29/Nov/2026:08:00:01 +0000] "GET /v1/info HTTP/1.1" 200 5 "-" "-"\n',
-        ("this gunicorn format carries no duration", "this gunicorn format writes the decoded user name"),
+        ("this gunicorn format has no duration", "this gunicorn format writes the decoded user name"),
     ),
     "empty": (Dify(), b"", ()),
     "blank": (Dify(), b"\n\n", ()),

@@ -39,9 +39,9 @@ def test_a_good_log_says_what_it_yields_and_what_it_cannot() -> None:
     first, *rest = findings(Nginx(), log)
     assert first == Finding(f"{log}: 41 lines: 41 observed, 0 ignored, 0 unparsed; yields requests (41)")
     assert [finding.text for finding in rest] == [
-        "x: this nginx format carries no $request_time: latency metrics stay empty; add the dify-timed log_format, "
+        "x: this nginx format has no $request_time: latency metrics stay empty; add the dify-timed log_format, "
         "see deploy/nginx",
-        "x: this nginx format carries no $upstream_header_time: time to first byte stays empty; add the dify-timed "
+        "x: this nginx format has no $upstream_header_time: time to first byte stays empty; add the dify-timed "
         "log_format, see deploy/nginx",
     ]
     assert problems(Nginx(), log) == []
@@ -93,7 +93,7 @@ def test_a_sample_that_fits_is_no_problem(log: str) -> None:
 def test_an_unparsed_line_is_shown_without_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "x.log").write_text("2026-11-23 08:53:08.820 CANARY sk-secret POST user@example.org\n")
     first, second, *_ = findings(Dify(), tmp_path / "x.log")
-    assert first.text.endswith("1 lines: 0 observed, 0 ignored, 1 unparsed; yields nothing")
+    assert first.text.endswith("1 line: 0 observed, 0 ignored, 1 unparsed; yields nothing")
     assert second == Finding(
         "unparsed (format), for example: 0000-00-00 00:00:00.000 xxxxxx xx-xxxxxx POST xxxx@xxxxxxx.xxx", True
     )
@@ -152,8 +152,15 @@ def test_what_is_not_there_is_said_with_the_volume_that_dify_needs(tmp_path: Pat
     for path, finding in zip(paths[:2], (first, second), strict=True):
         assert finding.problem
         assert finding.text.startswith(f"{path}: no such file yet; serve waits for it. ")
-        assert "volumes: [./volumes/logs/api:/app/logs]" in finding.text
+        assert "deploy/dify-logs.compose.yaml mounts a folder" in finding.text
     assert third == Finding(f"{paths[2]}: is empty")
+
+
+def test_a_path_of_windows_is_said_as_such() -> None:
+    assert problems(Dify(), Path("/srv/C:\\dify\\api.log")) == [
+        "/srv/C:\\dify\\api.log: looks like a path of Windows; write it as Linux names the file, "
+        "such as /mnt/c/dify/access.log"
+    ]
 
 
 def test_a_folder_in_place_of_a_file_is_a_problem(tmp_path: Path) -> None:

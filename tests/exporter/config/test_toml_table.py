@@ -53,7 +53,7 @@ REFUSED = {
     ),
     "time zone": (
         SOURCE + 'timezone = "Mars/Olympus"\n',
-        "[[source]] \"nginx\": timezone: unknown time zone 'Mars/Olympus', expected a name such as UTC or Asia/Shanghai",
+        '[[source]] "nginx": timezone: unknown time zone "Mars/Olympus", expected a name such as UTC or Asia/Shanghai',
     ),
     "no paths": (
         SOURCE.replace('["access.log"]', "[]"),
@@ -167,7 +167,7 @@ REFUSED = {
     ),
     "budget's zone": (
         "[[budget]]\nname='b'\nwindow='month'\nunit='USD'\nlimit='5'\ntimezone='Mars/Olympus'\n",
-        "[[budget]] 1: timezone: unknown time zone 'Mars/Olympus', expected a name such as UTC or Asia/Shanghai",
+        '[[budget]] 1: timezone: unknown time zone "Mars/Olympus", expected a name such as UTC or Asia/Shanghai',
     ),
     "budget's unit": (
         "[[budget]]\nname='b'\nwindow='month'\nunit='dollars'\nlimit='5'\n",

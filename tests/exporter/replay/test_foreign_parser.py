@@ -176,7 +176,7 @@ ASK = "this parser has a fault: its constructor raised KeyError; ask its author"
         ("Unconstructible", ["check", "--config", "exporter.toml"], 2, f'[[source]] "a": {ASK}'),
         ("Unconstructible", ["replay", "--parser", "foreign", "a.log"], 2, f"--parser foreign: {ASK}"),
         ("Unconstructible", ["check"], 1, "no line fits the parser; no other parser fits either"),
-        ("Unconstructible", ["explain", "x"], 1, "no parser takes this line"),
+        ("Unconstructible", ["explain", "x"], 1, "no parser reads this line"),
         ("Absent", ["check", "--config", "exporter.toml"], 2, '[[source]] "a": the parser "foreign" cannot be loaded'),
         ("Absent", ["check"], 2, 'the parser "foreign" cannot be loaded (AttributeError): '),
         ("FAULTS", ["check"], 2, 'the parser "foreign" cannot be loaded (TypeError): '),

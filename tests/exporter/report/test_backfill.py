@@ -155,8 +155,8 @@ def test_a_wrong_clock_is_named(tmp_path: Path) -> None:
     result = run(str(tmp_path / "access.log"), "--output", "-")
     assert result.exit_code == 0, result.output
     assert result.stderr.splitlines()[1:] == [
-        "source nginx: 2 lines have a time that is not believed, because it is more than a day ahead of the clock or "
-        "of the times around it; counted with the line before",
+        "source nginx: 2 lines have an implausible time, more than a day ahead of the clock or of the times around "
+        "it; counted with the line before",
         "source nginx: 1 line has a time that is more than 16 hours before the times around it; counted with the line before",
     ]
     samples = [each for name, each in series_of(result.stdout).items() if name.startswith("dify_requests_total")]

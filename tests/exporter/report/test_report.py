@@ -360,14 +360,14 @@ def test_what_is_not_whole_is_said(tmp_path: Path) -> None:
         f"{now.date().isoformat()}: the day is not over",
         f"{silent}: source nginx has no line, and it has lines before and after",
         "source nginx: 1 time was not understood: such a line counts with the line before it",
-        "source nginx: 2 lines are in no row, because of a time that is not believed, or of a day that was already closed",
+        "source nginx: 2 lines are in no row, because their time is implausible, or their day was already closed",
     ]
 
 
 DAY_OF = datetime(2026, 5, 2, 10, tzinfo=UTC)
 MINUTES = [DAY_OF + timedelta(minutes=number) for number in range(60)]
 BEHIND = "source nginx: {} a time that is more than 16 hours before the times around it; counted with the line before"
-IN_NO_ROW = "source nginx: {} in no row, because of a time that is not believed, or of a day that was already closed"
+IN_NO_ROW = "source nginx: {} in no row, because their time is implausible, or their day was already closed"
 
 
 @pytest.mark.parametrize(

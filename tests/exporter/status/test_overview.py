@@ -79,7 +79,7 @@ def test_everything_works() -> None:
         (
             {"budgets": (structs.replace(BUDGET, projected=550.0),)},
             "waiting",
-            "Budget monthly will be overspent if spending goes on like this: 110 % of 500.00 USD per month is projected.",
+            "Budget monthly will be overspent if spending continues at this rate: 110 % of 500.00 USD per month is projected.",
         ),
         (
             {"budgets": (structs.replace(BUDGET, spent=410.0, projected=None),)},
