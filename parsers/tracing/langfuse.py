@@ -45,6 +45,8 @@ _NOTHING = Raw(b"{}")
 
 DIALECT = "langfuse"
 
+#: The nodes that are generations with a chat model.
+_CHAT_NODES = ("llm", "question-classifier", "parameter-extractor")
 _TYPES = ("trace-create", "span-create", "generation-create")
 
 #: The length of an event id that is answered.
@@ -100,7 +102,7 @@ def read_langfuse(body: bytes) -> Reading:
     if len(request.batch) > MAX_ITEMS:
         raise TooManyItems(f"the request has {len(request.batch)} events, at most {MAX_ITEMS} are read")
     items, event_ids = list[Item](), list[str]()
-    following = _NO_BODY
+    following = None if len(request.batch) > 1 else _NO_BODY
     for event in map(_read_event, reversed(request.batch)):
         if event is not None and isinstance(event.id, str):
             event_ids.append(event.id[:_ID_LENGTH])
@@ -114,9 +116,9 @@ def _body_of(event: _Event) -> _Body | None:
     return _read_body(event.body) if event.type in _TYPES else _NO_BODY
 
 
-def _item(event: _Event, body: _Body, following: _Body) -> Item:
-    """`following` is the body of the next event."""
-    if event.type == "span-create" and (node_id := _node_id(body)) and _node_id(following) == node_id:
+def _item(event: _Event, body: _Body, following: _Body | None) -> Item:
+    """`following` is the body of the next event, None behind the last one of a batch."""
+    if event.type == "span-create" and body.metadata and _is_repeated(body, body.metadata, following):
         return Ignored(DIALECT)
     metadata = body.metadata or Metadata()
     at = _time(body.end_time) or _time(event.timestamp)
@@ -178,8 +180,14 @@ def _message_usage(body: _Body, metadata: Metadata, origin: Origin) -> Item | No
     return message_usage_fact(message_id, mode, _call(body, metadata), origin) if message_id else None
 
 
-def _node_id(body: _Body) -> Any:
-    return body.metadata and body.metadata.node_execution_id
+def _is_repeated(span: _Body, metadata: Metadata, following: _Body | None) -> bool:
+    """Whether the next event is the generation of the same node. It may be the first one of the next request: before
+    1.6, Dify named the span of a node by its type.
+    """
+    if following is not None:
+        next_id = following.metadata.node_execution_id if following.metadata else None
+        return next_id is not None and next_id == metadata.node_execution_id
+    return metadata.node_type in _CHAT_NODES and metadata.node_type == span.name and metadata.status == "succeeded"
 
 
 def _call(body: _Body, metadata: Metadata) -> ModelCall:
