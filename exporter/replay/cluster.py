@@ -88,9 +88,12 @@ def connected(scheduler: str) -> Iterator[Workers]:
         from distributed.comm.addressing import get_address_host_port
     except ImportError:
         raise WorkersError("--cluster: Dask is missing: install dify-exporter[cluster]") from None
-    logging.disable()  # Dask logs lost connections with their tracebacks
     try:
         get_address_host_port(scheduler, strict=True)
+    except ValueError:  # its text quotes a password that the address may hold
+        raise WorkersError("--cluster: expected the address of a scheduler of Dask, such as tcp://HOST:8786") from None
+    logging.disable()  # Dask logs lost connections with their tracebacks
+    try:
         client: Any = Client(scheduler, timeout=_PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, TimeoutError) as error:
         raise WorkersError(f"--cluster {scheduler}: no scheduler of Dask answers there: {error}") from None

@@ -40,12 +40,15 @@ async def serve(
     while True:
         is_head = False
         try:
-            request = await _read_request(http, reader, peer)
-            if request is None:
-                return
+            async with asyncio.timeout(TIMEOUT):
+                head = await _next_event(http, reader)
+                if not isinstance(head, h11.Request):
+                    return  # the client has closed, or h11 waits for the next cycle
+                is_head = head.method == b"HEAD"
+                if not await _discard_body(http, reader):
+                    return
             on_progress(0)
-            is_head = request.method == "HEAD"
-            response = await respond(request)
+            response = await respond(_http_request(head, peer))
         except h11.RemoteProtocolError as error:
             response = _error_response(error)
         except TimeoutError:
@@ -59,29 +62,21 @@ async def serve(
         http.start_next_cycle()
 
 
-async def _read_request(http: h11.Connection, reader: asyncio.StreamReader, peer: str) -> HttpRequest | None:
-    """The next request; its body is read and discarded. None if the client has closed."""
-    request: h11.Request | None = None
+async def _next_event(http: h11.Connection, reader: asyncio.StreamReader) -> object:
+    """The next event of h11; NEED_DATA from a client that waits for a response before it sends its body."""
+    while (event := http.next_event()) is h11.NEED_DATA and not http.they_are_waiting_for_100_continue:
+        http.receive_data(await reader.read(4096))
+    return event
+
+
+async def _discard_body(http: h11.Connection, reader: asyncio.StreamReader) -> bool:
+    """Read the body of a request; no page uses one. Returns False if the client has closed."""
     size = 0
-    async with asyncio.timeout(TIMEOUT):
-        while True:
-            event = http.next_event()
-            if event is h11.NEED_DATA:
-                if http.they_are_waiting_for_100_continue:
-                    break  # no page uses a body: respond at once, which ends the connection
-                http.receive_data(await reader.read(4096))
-            elif isinstance(event, h11.Request):
-                request = event
-            elif isinstance(event, h11.Data):
-                size += len(event.data)
-                if size > _MAX_BODY_BYTES:
-                    raise h11.RemoteProtocolError("the body is too large", error_status_hint=413)
-            elif isinstance(event, h11.EndOfMessage):
-                break
-            else:  # the connection is closed, or h11 waits for the next cycle
-                return None
-    assert request is not None
-    return _http_request(request, peer)
+    while isinstance(event := await _next_event(http, reader), h11.Data):
+        size += len(event.data)
+        if size > _MAX_BODY_BYTES:
+            raise h11.RemoteProtocolError("the body is too large", error_status_hint=413)
+    return isinstance(event, h11.EndOfMessage) or event is h11.NEED_DATA
 
 
 def _http_request(request: h11.Request, peer: str) -> HttpRequest:

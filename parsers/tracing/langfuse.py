@@ -2,6 +2,7 @@
 
 A workflow is a `trace-create`, a chatflow and every node a `span-create`, a node with a chat model a
 `generation-create`. A message is a `trace-create` with its mode as second tag, and a `generation-create` named `llm`.
+Before Dify 1.6 such a node is a `span-create`, then a `generation-create`; only the latter has input and output tokens.
 """
 
 from collections.abc import Callable
@@ -44,6 +45,10 @@ _NOTHING = Raw(b"{}")
 
 DIALECT = "langfuse"
 
+#: The nodes that are generations with a chat model.
+_CHAT_NODES = ("llm", "question-classifier", "parameter-extractor")
+_TYPES = ("trace-create", "span-create", "generation-create")
+
 #: The length of an event id that is answered.
 _ID_LENGTH = 256
 
@@ -82,6 +87,8 @@ class _Request(Struct, frozen=True, gc=False):
     batch: list[Raw]
 
 
+_NO_BODY = _Body()
+
 _read_request = lenient_json.reader(_Request, LONGEST_REPAIRED)
 _read_event = lenient_json.reader(_Event, LONGEST_REPAIRED)
 _read_body = lenient_json.reader(_Body, LONGEST_REPAIRED)
@@ -95,21 +102,24 @@ def read_langfuse(body: bytes) -> Reading:
     if len(request.batch) > MAX_ITEMS:
         raise TooManyItems(f"the request has {len(request.batch)} events, at most {MAX_ITEMS} are read")
     items, event_ids = list[Item](), list[str]()
-    for raw in request.batch:
-        if (event := _read_event(raw)) is None:
-            items.append(Rejected(DIALECT))
-            continue
-        if isinstance(event.id, str):
+    following = None if len(request.batch) > 1 else _NO_BODY
+    for event in map(_read_event, reversed(request.batch)):
+        if event is not None and isinstance(event.id, str):
             event_ids.append(event.id[:_ID_LENGTH])
-        items.append(_item(event))
-    return reading_of(items, event_ids=event_ids)
+        read = _body_of(event) if event is not None else None
+        items.append(Rejected(DIALECT) if event is None or read is None else _item(event, read, following))
+        following = read or _NO_BODY
+    return reading_of(reversed(items), event_ids=event_ids[::-1])
 
 
-def _item(event: _Event) -> Item:
-    if event.type not in ("trace-create", "span-create", "generation-create"):
+def _body_of(event: _Event) -> _Body | None:
+    return _read_body(event.body) if event.type in _TYPES else _NO_BODY
+
+
+def _item(event: _Event, body: _Body, following: _Body | None) -> Item:
+    """`following` is the body of the next event, None behind the last one of a batch."""
+    if event.type == "span-create" and body.metadata and _is_repeated(body, body.metadata, following):
         return Ignored(DIALECT)
-    if (body := _read_body(event.body)) is None:
-        return Rejected(DIALECT)
     metadata = body.metadata or Metadata()
     at = _time(body.end_time) or _time(event.timestamp)
     read = _reader(event.type, body, metadata)
@@ -168,6 +178,16 @@ def _message_usage(body: _Body, metadata: Metadata, origin: Origin) -> Item | No
     message_id = identifier_of(metadata.message_id)
     mode = metadata.conversation_mode
     return message_usage_fact(message_id, mode, _call(body, metadata), origin) if message_id else None
+
+
+def _is_repeated(span: _Body, metadata: Metadata, following: _Body | None) -> bool:
+    """Whether the next event is the generation of the same node. It may be the first one of the next request: before
+    1.6, Dify named the span of a node by its type.
+    """
+    if following is not None:
+        next_id = following.metadata.node_execution_id if following.metadata else None
+        return next_id is not None and next_id == metadata.node_execution_id
+    return metadata.node_type in _CHAT_NODES and metadata.node_type == span.name and metadata.status == "succeeded"
 
 
 def _call(body: _Body, metadata: Metadata) -> ModelCall:

@@ -174,6 +174,16 @@ def test_what_cannot_be_read_is_a_sentence(
     assert (found.exit_code, found.stdout, found.stderr) == (2, "", f"dify-exporter: {sentence}\n")
 
 
+@pytest.mark.parametrize(
+    "scheduler", ["tcp://me:canary@127.0.0.1:9", "me:canary@host:9", "canary://host:9", "tcp://canary"]
+)
+def test_the_address_of_no_scheduler_is_not_repeated(tmp_path: Path, scheduler: str) -> None:
+    (tmp_path / "a.log").write_bytes(LOG)
+    found = run("report", str(tmp_path / "a.log"), "--cluster", scheduler)
+    sentence = "dify-exporter: --cluster: expected the address of a scheduler of Dask, such as tcp://HOST:8786\n"
+    assert (found.exit_code, found.stdout, found.stderr) == (2, "", sentence)
+
+
 @pytest.mark.parametrize(("package", "extra", "name"), [
     ("fsspec.core", "remote", "s3://bucket/a.log"),
     ("hdfs_native", "hdfs", "hdfs://namenode:8020/a.log"),

@@ -57,6 +57,16 @@ PROBES = [
     ("connect", b"CONNECT a:443 HTTP/1.1" + HOST, [404]),
     ("a method of 5,000 letters", b"G" * 5000 + b" /metrics HTTP/1.1" + HOST, [405]),
     ("too many names", b"GET /metrics?" + b"name[]=a&" * 1000 + b" HTTP/1.1" + HOST, [400]),
+    # a HEAD that is refused: its response has no body either
+    ("head, fragment", b"HEAD /metrics#a HTTP/1.1" + HOST, [400]),
+    ("head, HTTP/2", b"HEAD /metrics HTTP/2.0" + HOST, [505]),
+    ("head, a bad chunk", b"HEAD / HTTP/1.1\r\nTransfer-Encoding: chunked" + HOST + b"zz\r\n", [400]),
+    (
+        "head, two framings",
+        b"HEAD / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked" + HOST + b"0\r\n\r\n",
+        [400],
+    ),
+    ("head, a body of 70 kB", b"HEAD / HTTP/1.1\r\nContent-Length: 70000" + HOST + b"a" * 70_000, [413]),
     # what is no HTTP/1.1
     ("HTTP/0.9", b"GET /\r\n\r\n", [400]),
     ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", [505]),
@@ -84,11 +94,12 @@ PROBES = [
 
 
 @pytest.mark.parametrize(("request_", "statuses"), [p[1:] for p in PROBES], ids=[p[0] for p in PROBES])
-def test_probe(request_: bytes, statuses: list[int]) -> None:
+def test_probe(request_: bytes, statuses: list[int], caplog: pytest.LogCaptureFixture) -> None:
     with listening() as listener:
         answer = Client(listener).send(request_)
     assert [int(found) for found in re.findall(rb"HTTP/1\.1 (\d{3})", answer)] == statuses
     assert b"evil" not in answer
+    assert not caplog.records
 
 
 def test_a_smuggled_request_gets_no_response() -> None:
@@ -203,7 +214,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
-    ("sent", "answer"), [(b"", b""), (b"GET / HT", b"408"), (b"GET / HTTP/1.1\r\nHost: a\r\n", b"408")]
+    ("sent", "answer"),
+    [
+        (b"", b""),
+        (b"GET / HT", b"408"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n", b"408"),
+        (b"HEAD / HTTP/1.1\r\nContent-Length: 5" + HOST, b"408"),
+    ],
 )
 def test_an_incomplete_request_times_out(sent: bytes, answer: bytes) -> None:
     with listening() as listener, Client(listener).connect() as slow:
@@ -306,8 +323,9 @@ def test_ipv6() -> None:
         ).map(b"".join),
     )
 )  # fmt: skip
-def test_any_bytes_get_responses_or_nothing(shared: Client, sent: bytes) -> None:
+def test_any_bytes_get_responses_or_nothing(shared: Client, caplog: pytest.LogCaptureFixture, sent: bytes) -> None:
     answer = shared.send(sent)
+    assert not caplog.records
     assert not answer or answer.startswith(b"HTTP/1.1 ")
     assert b"HTTP/1.1 500" not in answer
     assert shared.get("/-/healthy")[0] == 200

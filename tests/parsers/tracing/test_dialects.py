@@ -1,9 +1,12 @@
 """The same story gives the same tokens, runs and nodes in every dialect, whatever is sent again, late or in between."""
 
+import json
 import random
+import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import islice
 
 import pytest
 
@@ -236,6 +239,38 @@ def test_a_message_without_usage_is_a_run_only() -> None:
         for body in requests(dialect, [message]):
             writer.take(read(body))
         assert [type(each) for each in batch_of(writer.lines).records] == [Run]
+
+
+def node_before_1_6(batches: Sequence[int]) -> Writer:
+    """A run of an llm node and of a tool in requests of so many events, as Dify 0.7 to 1.5 sends it."""
+    app, run, llm, tool = (str(uuid.UUID(int=number)) for number in (1, 2, 3, 4))
+    metadata = {"app_id": app, "workflow_run_id": run, "status": "succeeded", "total_tokens": 107, "total_price": "0.5"}
+    of_llm = metadata | {"node_type": "llm", "node_execution_id": llm, "currency": "USD"}
+    of_tool = metadata | {"node_type": "tool", "node_execution_id": tool, "currency": "USD"}
+    times = {"startTime": "2026-09-21T14:15:00Z", "endTime": "2026-09-21T14:15:01Z", "traceId": run}
+    usage = {"input": 100, "output": 7, "total": 107, "unit": "TOKENS"}
+    generation = {"name": "llm", "model": "gpt-4.1", "parentObservationId": llm, "usage": usage, "metadata": of_llm}
+    events = [
+        ("trace-create", {"id": run, "name": "workflow", "tags": ["workflow"], "metadata": metadata}),
+        ("span-create", {"id": llm, "name": "llm", "metadata": of_llm, **times}),
+        ("generation-create", {"id": "random", **generation, **times}),
+        ("span-create", {"id": tool, "name": "tool", "metadata": of_tool, **times}),
+    ]
+    writer, rest = Writer(), iter(events)
+    for size in batches:
+        batch = [{"type": kind, "timestamp": times["endTime"], "body": body} for kind, body in islice(rest, size)]
+        writer.take(read_langfuse(json.dumps({"batch": batch}).encode()))
+    return writer
+
+
+@pytest.mark.parametrize("batches", [(4,), (1, 2, 1), (1, 3), (3, 1), (2, 2)])
+def test_a_node_that_comes_as_span_and_generation_counts_once(batches: Sequence[int]) -> None:
+    found = counted(node_before_1_6(batches).lines)
+    assert sum(found.counters[c.NODE_RUNS].values()) == 2
+    of_llm = {labels[4]: count for labels, count in found.counters[c.TOKENS_USED].items() if labels[3] == "gpt-4.1"}
+    assert of_llm == {"input": 100, "output": 7}
+    assert sum(found.counters[c.TOKENS_USED].values()) == 2 * 107
+    assert sum(found.counters[c.COST].values()) == 1
 
 
 def test_without_native_the_spans_of_enable_otel_are_ignored() -> None:
