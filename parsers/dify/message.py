@@ -12,9 +12,8 @@ from msgspec import Struct
 from parsers.access.request_line import method_and_route
 from parsers.access.routes import Routes
 from parsers.batch import OTHER, UNKNOWN, Invocation, Record, Request, Task, TaskReceived
-from parsers.dify import runs
+from parsers.dify import proxy_sums, runs
 from parsers.dify.failures import failures_of_record
-from parsers.dify.proxy_records import ProxyReader
 from parsers.dropped import dropped
 from parsers.plugin_daemon.operations import operation_of
 from parsers.values.http import failure_of, method_of, status_code_of
@@ -79,7 +78,7 @@ class MessageReader:
     """Turns record heads into records. It keeps the routes and no other state."""
 
     def __init__(self, routes: Routes) -> None:
-        self.routes, self.proxy = routes, ProxyReader(routes)
+        self.routes, self.proxy = routes, proxy_sums.reader(routes)
         self._callers: Mapping[bytes, Callable[[RecordHead], list[Record]]] = {
             b"ext_request_logging.py": self._access,
             b"handler.py": self._served,
