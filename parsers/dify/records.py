@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from parsers import blocks
 from parsers.batch import Invocation, Record, Task, TaskReceived
-from parsers.blocks import BlockResult, TimedLine, read_lines, times_of_texts
+from parsers.blocks import BlockResult, TimedLine, read_lines, read_rows, times_of_texts
 from parsers.dify import proxy, receiver, runs
 from parsers.dify.message import (
     HTTPX_CALLER,
@@ -28,7 +28,6 @@ from parsers.dify.message import (
     httpx_calls,
     task_name,
 )
-from parsers.lines import whole_lines
 from parsers.plugin_daemon import SERVICE as PLUGIN_DAEMON
 from parsers.values.numbers import SECOND, many_nanoseconds
 from parsers.values.patterns import lazy
@@ -92,11 +91,9 @@ class RecordReader:
             lines = [line + b"\n" for line in block.removesuffix(b"\n").split(b"\n")]
             colored = b"".join([line for line in lines if b"\x1b" in line])
             block = b"".join([line for line in lines if b"\x1b" not in line])
-        found = _LINES.findall(block)
-        rows = [row for row in found if not row[-1]]
-        times = times_of_texts([row[0] for row in rows], self._local)
-        if not times:
-            return BlockResult((), (), 0, block + colored)
+        rows, result = read_rows(block, _LINES, lambda times: times_of_texts(times, self._local))
+        if not rows:
+            return result._replace(rest=result.rest + colored)
         _, levels, _, callers, _, messages, _ = zip(*rows, strict=True)
         if b"\r\n" in block:
             messages = tuple([message.removesuffix(b"\r") for message in messages])
@@ -111,10 +108,8 @@ class RecordReader:
             trace_id, at = origin(number)
             return RecordHead(levels[number], callers[number], trace_id, messages[number], at, thread=rows[number][2])
 
-        others = b"".join([row[-1] + b"\n" for row in found if row[-1]])
-        rest = others + b"\n" * (whole_lines(block, True)[1] - len(found)) + colored
         records = self._records(levels, callers, messages, (head, origin))
-        return BlockResult(records, times, len(rows), rest)
+        return result._replace(records=records, rest=result.rest + colored)
 
     def json(self, block: bytes) -> BlockResult:
         """Read the records in JSON of a block of whole lines."""

@@ -21,7 +21,7 @@ from parsers.dropped import dropped, with_dropped_time
 from parsers.heads import begins_json_record, begins_record
 from parsers.lines import Outcome, without_colors
 from parsers.parser import Parser
-from parsers.plugin_daemon import access, gin
+from parsers.plugin_daemon import access
 from parsers.plugin_daemon.errors import KINDS, PLUGIN_ERROR, kind_of_json, kind_of_text
 from parsers.plugin_daemon.operations import operation_of
 from parsers.values import json as lenient_json
@@ -123,7 +123,7 @@ class PluginDaemon(Parser, frozen=True):
         return zone(self.timezone)
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
-        readers = (lambda block: gin.read(block, self._zone), access.text, access.json)
+        readers = (lambda block: access.gin(block, self._zone), access.text, access.json)
         return parse_blocks(window, final, readers, self._line)
 
     def matched_length(self, line: bytes) -> int:
