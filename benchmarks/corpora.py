@@ -14,7 +14,8 @@ from typing import Any
 from msgspec import structs
 
 from parsers.dify.proxy import SERVICE, ProxyAttributes, ProxyHeartbeat, ProxyLine, UsageEntry, encode
-from parsers.tracing.facts import ModelCall, Node, Origin, Outcome, message_fact, node_fact, workflow_fact
+from parsers.tracing.calls import ModelCall
+from parsers.tracing.facts import Node, Origin, Outcome, message_fact, node_fact, workflow_fact
 
 _SEED = 20261124
 
