@@ -44,7 +44,7 @@ _OPERATIONS = {
     b"datasource/online_drive_download_file": "invoke_online_drive_download_file",
 }
 
-_DISPATCH = re.compile(rb"/(?:plugin/[^/]+|v2/invoke)/dispatch/([^?]*)", re.DOTALL)
+_DISPATCH = re.compile(rb"/(?:plugin/[^/?]+|v2/invoke)/dispatch/([^?]*)", re.DOTALL)
 
 
 def operation_of(path: bytes) -> str | None:

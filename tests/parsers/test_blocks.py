@@ -189,7 +189,7 @@ DAEMON = line_of(
         "path": [
             f" path=/plugin/{UUID}/dispatch/llm/invoke", f" path=/plugin/{UUID}/dispatch/llm/invoke?user=status=5", " path=/health/check", "",
             f' path="/plugin/{UUID}/dispatch/llm/invoke"', " path=/v2/invoke/dispatch/x", " path=", " xpath=/plugin/a/dispatch/llm/invoke",
-            " path=/plugin/a/dispatch/llm/inv\u00e9", " path=?x",
+            " path=/plugin/a/dispatch/llm/inv\u00e9", " path=?x", " path=/plugin/a?b/dispatch/llm/invoke",
         ],
         "status": [" status=200", " status=500", " status=99", " status=", "", " status=2000", " status=200 status=404"],
         "more": ["", " method=POST client_ip=::1", " x", " =", "  method=POST", " method=POST ", " latency_ms=7", ' q="a b"', "\x1b[0m"],
@@ -206,7 +206,7 @@ DAEMON_JSON = line_of(
         "latency": ['"latency_ms":3368', '"latency_ms":1.5', '"latency_ms":-1', '"latency_ms":"5"', '"latency_ms":1e300', '"latency_ms":null', '"x":1'],
         "path": [
             f'"path":"/plugin/{UUID}/dispatch/llm/invoke"', f'"path":"/plugin/{UUID}/dispatch/llm/invoke?user=CANARY"', '"path":"/health/check"', '"path":null', '"path":""',
-            '"path":"/v2/invoke/dispatch/x\\n"', '"path":"/plugin/a/dispatch/\\ud800"', '"x":1',
+            '"path":"/plugin/a?b/dispatch/llm/invoke"', '"path":"/v2/invoke/dispatch/x\\n"', '"path":"/plugin/a/dispatch/\\ud800"', '"x":1',
         ],
         "status": ['"status":200', '"status":500', '"status":-1', '"status":true', '"status":200.0', '"status":"200"', '"status":null', '"status":9999', '"x":1'],
         "more": ["", ',"y":NaN', ',"status":404'],
