@@ -103,13 +103,16 @@ class Message:
         return Event(name, attributes)
 
     def _add_attribute(self, attributes: dict[str, Any], pair: Range, wanted: frozenset[str]) -> None:
-        """Add an attribute if it is wanted. Of a repeated one the first counts."""
-        members = {number: value for number, _, value in self._fields(pair)}
-        key, value = self._text(members.get(1, _NOTHING)), members.get(2, _NOTHING)
+        """Add an attribute if it is wanted. Of a repeated one the first counts. The depth of all is checked."""
+        key, value = self._pair(pair)
         if key in wanted and key not in attributes:
             attributes[key] = self._value(value)
-        elif self._is_nested(value):
-            self._check_depth(value, 1)
+        elif value[0] < value[1] and self._body[value[0]] in (0x2A, 0x32):  # the tags of lists and maps
+            self._value(value)
+
+    def _pair(self, inside: Range) -> tuple[str, Range]:
+        members = {number: value for number, _, value in self._fields(inside)}
+        return self._text(members.get(1, _NOTHING)), members.get(2, _NOTHING)
 
     def _value(self, inside: Range, depth: int = 1) -> Any:
         """Return a text, truth value, number or map; None for a list, for bytes, and where there is no value."""
@@ -122,30 +125,14 @@ class Message:
             if number == 4 and kind == _FIXED64:
                 return struct.unpack("<d", self._body[slice(*found)])[0]
             if number in (5, 6) and kind == _BYTES:
-                self._check_depth(inside, depth)
-                return self._map(found, depth + 1) if number == 6 else None
+                if depth > MAX_DEPTH:
+                    raise TooManyItems(f"an attribute is nested deeper than {MAX_DEPTH} levels")
+                members = [member for _, _, member in self._fields(found)]
+                if number == 6:
+                    return {key: self._value(value, depth + 1) for key, value in map(self._pair, members)}
+                for member in members:
+                    self._value(member, depth + 1)
         return None
-
-    def _map(self, inside: Range, depth: int) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        for _, _, pair in self._fields(inside):
-            members = {number: value for number, _, value in self._fields(pair)}
-            values[self._text(members.get(1, _NOTHING))] = self._value(members.get(2, _NOTHING), depth)
-        return values
-
-    def _is_nested(self, value: Range) -> bool:
-        return value[0] < value[1] and self._body[value[0]] in (0x2A, 0x32)  # the tags of lists and maps
-
-    def _check_depth(self, value: Range, depth: int) -> None:
-        if depth > MAX_DEPTH:
-            raise TooManyItems(f"an attribute is nested deeper than {MAX_DEPTH} levels")
-        for number, kind, nested in self._fields(value):
-            if number in (5, 6) and kind == _BYTES:
-                for _, _, each in self._fields(nested):
-                    members = [each] if number == 5 else [found for _, _, found in self._fields(each)]
-                    for member in members:
-                        if self._is_nested(member):
-                            self._check_depth(member, depth + 1)
 
     def _fields(self, inside: Range) -> Iterator[tuple[int, int, Range]]:
         """Return number, wire type and the range of the value of each field."""
