@@ -1,6 +1,6 @@
 """Read the lines of our proxy, and sum them up by the labels of their records: requests, tokens, prices, durations."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
@@ -128,19 +128,14 @@ class ProxySums:
         return [*found, *self._usages.records(), *self._missing, *self._first_tokens.records()]
 
 
-def _nanoseconds(times: Iterable[float | None]) -> tuple[int, ...]:
-    return tuple([round(time * SECOND) for time in times if time is not None])
-
-
 def _request(requests: _Requests) -> Request:
     sizes = [size for size in requests.response_sizes if size is not None]
-    return Request(
-        *requests.labels,
-        len(requests.durations),
-        response_bytes=sum(sizes) if sizes else None,
-        durations=_nanoseconds(requests.durations),
-        first_bytes=_nanoseconds(requests.first_bytes),
+    durations, first_bytes = (
+        tuple([round(time * SECOND) for time in times if time is not None])
+        for times in (requests.durations, requests.first_bytes)
     )
+    size = sum(sizes) if sizes else None
+    return Request(*requests.labels, len(requests.durations), size, durations, first_bytes)
 
 
 def _reports_usage(kind: RouteInformation) -> bool:

@@ -77,14 +77,7 @@ def matched_length(line: bytes) -> int:
 
 
 def _head(record: _StructuredLine, at: int | None) -> RecordHead:
-    severity = record.severity if isinstance(record.severity, str) else ""
-    caller = record.caller if isinstance(record.caller, str) else ""
-    trace_id = record.trace_id if isinstance(record.trace_id, str) else ""
-    return RecordHead(
-        severity.encode(),
-        caller.partition(":")[0].encode(),
-        trace_id[:64],
-        record.message.encode(),
-        at,
-        record.stack_trace.encode() if isinstance(record.stack_trace, str) else b"",
-    )
+    values = record.severity, record.caller, record.trace_id, record.stack_trace
+    severity, caller, trace_id, stack_trace = (value if isinstance(value, str) else "" for value in values)
+    file = caller.partition(":")[0].encode()
+    return RecordHead(severity.encode(), file, trace_id[:64], record.message.encode(), at, stack_trace.encode())
