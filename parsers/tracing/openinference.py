@@ -15,7 +15,6 @@ from parsers.tracing.content import Metadata, metadata_of
 from parsers.tracing.facts import (
     CONTAINERS,
     Node,
-    Origin,
     Outcome,
     message_fact,
     message_usage_fact,
@@ -61,55 +60,32 @@ class _Known:
 
     def __init__(self, span: Span, metadata: Metadata, dialect: str) -> None:
         self._span, self._attributes, self._metadata = span, span.attributes, metadata
-        app_ids = metadata.app_id, span.attributes.get("dify.app_id"), span.resource.get("dify.app_id")
+        attributes, entity = span.attributes, metadata.trace_entity_type
+        app_ids = metadata.app_id, attributes.get("dify.app_id"), span.resource.get("dify.app_id")
         app_id = next((each for each in map(uuid_of, app_ids) if each), None)
-        self._node_id = first(
-            span.attributes.get("dify.node.execution_id"), metadata.node_execution_id, metadata.node_id
-        )
-        self._node_type = first(metadata.node_type, span.attributes.get("dify.node.type"))
-        self._run_id = first(metadata.workflow_run_id, span.attributes.get("dify.workflow.run_id"))
-        self._is_unified = "dify.span.id" in span.attributes
-        self._origin = self._with_spans(origin_of(span, dialect, app_id))
-
-    def _with_spans(self, origin: Origin) -> Origin:
-        """Add the spans along which a node finds its app."""
-        if not self._is_unified:
-            return origin
-        is_asked = self._is_link or self._is_workflow or self._is_container
-        parent = None if origin.app_id else self._span.parent
-        return origin._replace(self_=self._span.reference if is_asked else None, parent=parent)
-
-    @property
-    def _is_container(self) -> bool:
-        is_aggregate = self._attributes.get("aggregate_usage") is True
-        return is_aggregate or node_type_of(self._node_type) in CONTAINERS or self._metadata.is_workflow_tool
-
-    @property
-    def _entity(self) -> object:
-        return self._metadata.trace_entity_type
-
-    @property
-    def _is_llm(self) -> bool:
-        return self._attributes.get("openinference.span.kind") == "LLM" or self._span.name == "llm"
-
-    @property
-    def _is_link(self) -> bool:
-        """Whether the span is a wrapper between an iteration and its nodes."""
-        is_synthetic = any(self._attributes.get(f"dify.{name}.synthetic") is True for name in ("span", "wrapper"))
-        is_wrapper = is_synthetic and not self._is_llm and not self._is_message and not self._node_type
-        return is_wrapper and self._is_unified and bool(self._span.span_id)
-
-    @property
-    def _is_message(self) -> bool:
-        is_named = self._span.name in ("message", "llm") or self._attributes.get("dify.span.type") == "message"
-        return self._entity == "message" or (self._entity is None and is_named)
-
-    @property
-    def _is_workflow(self) -> bool:
-        if self._node_type or not self._run_id:
-            return False
-        is_named = self._span.name.startswith("workflow") or self._attributes.get("dify.span.type") == "workflow"
-        return self._entity == "workflow" or (self._entity is None and is_named)
+        self._node_id = first(attributes.get("dify.node.execution_id"), metadata.node_execution_id, metadata.node_id)
+        self._node_type = first(metadata.node_type, attributes.get("dify.node.type"))
+        self._run_id = first(metadata.workflow_run_id, attributes.get("dify.workflow.run_id"))
+        kind = attributes.get("dify.span.type")
+        is_message = span.name in ("message", "llm") or kind == "message"
+        is_workflow = span.name.startswith("workflow") or kind == "workflow"
+        self._is_llm = attributes.get("openinference.span.kind") == "LLM" or span.name == "llm"
+        self._is_message = entity == "message" or (entity is None and is_message)
+        is_of_run = not self._node_type and bool(self._run_id)
+        self._is_workflow = is_of_run and (entity == "workflow" or (entity is None and is_workflow))
+        is_aggregate = attributes.get("aggregate_usage") is True
+        is_outer = node_type_of(self._node_type) in CONTAINERS or metadata.is_workflow_tool
+        self._is_container = is_aggregate or is_outer
+        # A wrapper between an iteration and its nodes.
+        is_synthetic = any(attributes.get(f"dify.{name}.synthetic") is True for name in ("span", "wrapper"))
+        is_wrapper = is_synthetic and not (self._is_llm or self._is_message or self._node_type)
+        is_unified = "dify.span.id" in attributes
+        self._is_link = is_wrapper and is_unified and bool(span.span_id)
+        self._origin = origin_of(span, dialect, app_id)
+        if is_unified:  # a node finds its app along these spans
+            is_asked = self._is_link or self._is_workflow or self._is_container
+            parent = None if self._origin.app_id else span.parent
+            self._origin = self._origin._replace(self_=span.reference if is_asked else None, parent=parent)
 
     def reader(self) -> Callable[[], Item | None] | None:
         """Return the function that makes the fact, None if there is none."""
