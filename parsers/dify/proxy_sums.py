@@ -5,7 +5,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
-from parsers.access.routes import INVALID, STATIC, RouteInformation, Routes
+from parsers.access.routes import INVALID, STATIC, RouteInformation, Routes, table
 from parsers.batch import UNKNOWN, Active, DroppedLines, Failure, Record, Request, UsageMissing
 from parsers.blocks import TimedLine, time_of
 from parsers.dify.error_body import CAUSE_BY_CODE, CAUSES, CONCURRENCY_LIMIT, KINDS
@@ -212,6 +212,10 @@ class _ProxyLine(TimedLine, frozen=True, gc=False):
     message: str
 
 
+#: Its sums know no routes of a user.
+_READER = EventReader((ProxyAttributes, ProxyHeartbeat), _ProxyLine, EVENT, partial(ProxySums, table()))
+
+
 def reader(routes: Routes) -> EventReader:
     """Return the reader of the proxy's lines."""
-    return EventReader((ProxyAttributes, ProxyHeartbeat), _ProxyLine, EVENT, partial(ProxySums, routes))
+    return _READER.with_sums(partial(ProxySums, routes))

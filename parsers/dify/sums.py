@@ -8,8 +8,8 @@ from typing import Any
 
 from parsers.batch import UNKNOWN, FirstToken, NodeRun, Record, Run
 from parsers.dify.labels import app_ids_of, name_of, names_of
-from parsers.dify.telemetry import CountRule, EventFacts, TelemetryEvent
-from parsers.dify.usages import KEY_FIELDS, LabelsOf, UsageSums, grouped, has_amounts, is_diverse
+from parsers.dify.telemetry import NO_PRICE, CountRule, EventFacts, TelemetryEvent
+from parsers.dify.usages import KEY_FIELDS, LabelsOf, UsageSums, grouped, is_diverse
 from parsers.values.numbers import SECOND
 
 _GROUP = attrgetter("subject", "status")
@@ -96,7 +96,16 @@ class EventSums:
         if rule.needs_model:
             events = [event for event in events if name_of(event.model) != UNKNOWN]
         if self._strict and rule.has_usage and not rule.needs_usage:
-            events = list(filter(has_amounts, events))
+            # Without a call per event. In a block, wrong values that would have to be reported do not occur.
+            events = [
+                event
+                for event in events
+                if event.total_tokens
+                or event.input_tokens
+                or event.output_tokens
+                or event.price is not None
+                or event.usage != NO_PRICE
+            ]
         if rule.has_usage and events:
             self._usages.add(list(map(self._usage_key, events)), events, at, rule)
 

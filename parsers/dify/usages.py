@@ -136,12 +136,6 @@ def _usages(
     )
 
 
-def has_amounts(call: Any) -> bool:
-    """Return whether a call of a block, so of known types, reports any usage."""
-    tokens = call.total_tokens or call.input_tokens or call.output_tokens
-    return bool(tokens) or call.price is not None or call.usage != NO_PRICE
-
-
 def _known_amounts(pair: tuple[Any, Any]) -> tuple[bool, ...]:
     """Return which amounts of a call are known, and whether its prompt is long; its key is not looked at."""
     call = pair[1]
