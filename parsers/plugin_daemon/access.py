@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from parsers import blocks
 from parsers.batch import Invocation
 from parsers.blocks import DIGITS, BlockResult, read_rows
-from parsers.plugin_daemon.operations import operation_of
+from parsers.plugin_daemon.operations import operation_of, operation_of_end
 from parsers.values.http import status_code_of
 from parsers.values.numbers import MAX_SECONDS, MICROSECOND, MILLISECOND, SECOND, many_nanoseconds
 from parsers.values.patterns import lazy
@@ -25,11 +25,12 @@ from parsers.values.times import iso
 #: A text that each of these lines contains.
 _GIN_SIGN, _SIGN, _JSON_SIGN = b"[GIN] ", b" HTTP request ", b'"HTTP request"'
 
-#: The groups of both patterns: the time, the status code, the duration and its unit, the path without its query; the
-#: last group is any other line.
+#: The groups of both patterns: the time, the status code, the duration and its unit, the path without its query (of gin
+#: only what is behind `dispatch`); the last group is any other line.
 _GIN = lazy(
     rb"^\[GIN\] (.{10} - .{6}[0-5][0-9]) \| *+([0-9]{3}) \| *+([0-9]{1,6}+(?:\.[0-9]{1,9}+)?)(ms|s|\xc2\xb5s) \| *+"
-    rb'[^ |\n\x1b]*+ *+\| *+[^ "\n\x1b]++ ++"([^?"\\\n\x1b]*+)(?:"|[^"\\\n\x1b]*+")\r?$|^(.+)$',
+    rb'[^ |\n\x1b]*+ *+\| *+[^ "\n\x1b]++ ++"(?:/(?:plugin/[^/?"\\\n\x1b]++|v2/invoke)/dispatch(/[^?"\\\n\x1b]*+))?'
+    rb'(?:"|[^"\\\n\x1b]*+")\r?$|^(.+)$',
     re.MULTILINE,
 )
 #: The attributes have any order, and the last one of a name counts. A value that is quoted makes it another line.
@@ -69,16 +70,20 @@ _decode = msgspec.json.Decoder(_Line).decode
 
 def gin(block: bytes, local: tzinfo) -> BlockResult:
     """Read gin's access lines of a block of whole lines. `local` is the zone of their times."""
-    return _in_text(block, _GIN_SIGN, _GIN, lambda times: _ends_of_gin(times, local))
+    return _in_text(block, _GIN_SIGN, _GIN, lambda times: _ends_of_gin(times, local), operation_of_end)
 
 
 def text(block: bytes) -> BlockResult:
     """Read the access lines in text of a block of whole lines."""
-    return _in_text(block, _SIGN, _TEXT, _ends)
+    return _in_text(block, _SIGN, _TEXT, _ends, operation_of)
 
 
 def _in_text(
-    block: bytes, sign: bytes, pattern: re.Pattern[bytes], ends: Callable[[Sequence[bytes]], Sequence[int | None]]
+    block: bytes,
+    sign: bytes,
+    pattern: re.Pattern[bytes],
+    ends: Callable[[Sequence[bytes]], Sequence[int | None]],
+    operation: Callable[[bytes], str | None],
 ) -> BlockResult:
     if sign not in block:
         return BlockResult((), (), 0, block)
@@ -87,7 +92,7 @@ def _in_text(
     for _, status, number, unit, path, _ in rows:
         groups[path, status, unit].append(number)
     durations = {key: many_nanoseconds(texts, _UNITS[key[2]]) for key, texts in groups.items()}
-    return result._replace(records=_calls(durations))
+    return result._replace(records=_calls(durations, operation))
 
 
 def json(block: bytes) -> BlockResult:
@@ -110,7 +115,7 @@ def json(block: bytes) -> BlockResult:
         rest += [raw for raw, line in zip(raws, found, strict=True) if line is None]
     if not lines:
         return BlockResult((), (), 0, block)
-    return BlockResult(_calls(groups), times, lines - len(rest), b"".join(rest))
+    return BlockResult(_calls(groups, operation_of), times, lines - len(rest), b"".join(rest))
 
 
 def _ends(times: Sequence[bytes]) -> Sequence[int | None]:
@@ -126,13 +131,16 @@ def _ends(times: Sequence[bytes]) -> Sequence[int | None]:
 
 def _ends_of_gin(times: Sequence[bytes], local: tzinfo) -> Sequence[int | None]:
     """Return the distinct times, which need not sort like texts; nothing if any of them does not exist."""
-    if b"".join(times).translate(DIGITS) != _GIN_TIME * len(times):
+    distinct = set(times)
+    if b"".join(distinct).translate(DIGITS) != _GIN_TIME * len(distinct):
         return ()
-    found = [iso(time.replace(b" - ", b" "), local) for time in set(times)]
+    found = [iso(time.replace(b" - ", b" "), local) for time in distinct]
     return () if None in found else found
 
 
-def _calls(groups: Mapping[tuple[bytes, bytes, bytes], Sequence[int]]) -> Sequence[Invocation]:
+def _calls(
+    groups: Mapping[tuple[bytes, bytes, bytes], Sequence[int]], operation_of: Callable[[bytes], str | None]
+) -> Sequence[Invocation]:
     """Return the calls of models and tools. `groups` are durations by path, status and unit."""
     calls = defaultdict[tuple[str, str], list[int]](list)
     for (path, status, _), durations in groups.items():

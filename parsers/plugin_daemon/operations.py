@@ -51,3 +51,8 @@ def operation_of(path: bytes) -> str | None:
     """Return the operation of a dispatch path, `other` for an unknown operation, None for any other path."""
     match = _DISPATCH.match(path)
     return _OPERATIONS.get(match[1], OTHER) if match else None
+
+
+def operation_of_end(end: bytes) -> str | None:
+    """Return the operation for the end of a dispatch path, behind `dispatch`; None for an empty text."""
+    return _OPERATIONS.get(end[1:], OTHER) if end else None
