@@ -13,8 +13,9 @@ from typing import Any
 
 from msgspec import structs
 
-from parsers.dify.proxy import HEARTBEAT_EVENT, REQUEST_EVENT, SERVICE, ProxyAttributes, ProxyLine, UsageEntry, encode
-from parsers.tracing.facts import ModelCall, Node, Origin, Outcome, message_fact, node_fact, workflow_fact
+from parsers.dify.proxy import SERVICE, ProxyAttributes, ProxyHeartbeat, ProxyLine, UsageEntry, encode
+from parsers.tracing.calls import ModelCall
+from parsers.tracing.facts import Node, Origin, Outcome, message_fact, node_fact, workflow_fact
 
 _SEED = 20261124
 
@@ -185,7 +186,7 @@ def proxy(chance: random.Random) -> Iterator[str]:
             service=SERVICE,
             caller="proxy",
             message="heartbeat",
-            attributes=ProxyAttributes(event=HEARTBEAT_EVENT, **state),
+            attributes=ProxyHeartbeat(**state),
         )
         if chance.random() > 0.1:
             line = structs.replace(line, trace_id=f"{chance.getrandbits(128):032x}", **_proxied(chance, apps, state))
@@ -201,7 +202,6 @@ def _proxied(chance: random.Random, apps: list[str], state: dict[str, Any]) -> d
     price = f"{chance.randrange(1, 200_000) / 10**7:.7f}"
     entry = UsageEntry(provider, model, chance.randrange(20, 4000), chance.randrange(1, 900), None, price, "USD")
     attributes = ProxyAttributes(
-        event=REQUEST_EVENT,
         method="POST" if is_call else "GET",
         route=route,
         status_code=status,

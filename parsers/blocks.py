@@ -4,22 +4,26 @@ Readers of blocks are fast and strict. They leave a line that is not exactly as 
 end to the reader of single lines.
 """
 
+import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, tzinfo
 from io import BytesIO
-from typing import Annotated, NamedTuple, TypeVar
+from operator import itemgetter
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from msgspec import Meta, Struct, structs
 
 from parsers.batch import Batch, Record
-from parsers.lines import Outcome, by_line
+from parsers.lines import Outcome, by_line, whole_lines
 from parsers.values.numbers import QUARTER
 from parsers.values.times import iso, newest_known, oldest_known
 
 #: A block with many lines of a kind has the first of them within so many bytes.
 _SEARCHED = 1 << 18
+
+_LAST = itemgetter(-1)
 
 #: The number of lines from which reading as a block is faster.
 MANY = 16
@@ -212,3 +216,21 @@ def _ends_of_minutes(times: list[bytes]) -> list[bytes]:
 def time_of(text: str) -> int | None:
     """Parse a time as Dify writes it in JSON."""
     return iso(text.encode(), UTC)
+
+
+def read_rows(
+    block: bytes, pattern: re.Pattern[bytes], times_of: Callable[[list[bytes]], Collection[int | None]]
+) -> tuple[Sequence[Any], BlockResult]:
+    """Return the rows of those text lines of a block that a pattern finds, and a result without records.
+
+    The first group of the pattern is the time; the last group is any other line. `times_of` returns nothing for texts
+    that are no times, and then no line is read.
+    """
+    found, others = pattern.findall(block), list[bytes]()
+    rows = found
+    if any(map(_LAST, found)):
+        rows, others = [row for row in found if not row[-1]], [row[-1] + b"\n" for row in found if row[-1]]
+    if not (times := times_of([row[0] for row in rows])):
+        return (), BlockResult((), (), 0, block)
+    empty = whole_lines(block, True)[1] - len(found)
+    return rows, BlockResult((), times, len(rows), b"".join(others) + b"\n" * empty)

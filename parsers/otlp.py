@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from parsers.advice import Advice
 from parsers.batch import Batch, ReceivedItems, Record, Usage
-from parsers.dify import receiver
+from parsers.dify.receiver import KINDS, RECEIVED
 from parsers.lines import Outcome, by_line
 from parsers.parser import Parser
 from parsers.tracing import Fact, Reading, TooManyItems, UnreadableBody, read_otlp
@@ -73,7 +73,7 @@ class Otlp(Parser, frozen=True):
         return "" if is_text or line.startswith(_TRACES) else _BINARY
 
     def error_kinds(self, sample: Batch) -> frozenset[str]:
-        return receiver.KINDS
+        return KINDS
 
     def failure_reasons(self, sample: Batch) -> frozenset[str]:
         return frozenset()
@@ -99,7 +99,7 @@ def _records(reading: Reading) -> tuple[list[Record], int | None]:
         known.update(each.key for each in _parts(written))
         line = _decode(written.line)
         at = iso(line.ts.encode(), UTC)
-        found += receiver.records(line.attributes, at)
+        found += RECEIVED.records(line.attributes, at) or ()
         newest = at if newest is None else max(newest, at or 0)
     for outcome, counts in (("ignored", reading.ignored), ("rejected", reading.rejected)):
         outcomes.update({(dialect, outcome): count for dialect, count in counts.items()})

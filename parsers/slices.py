@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct
 
 from parsers.batch import Batch
+from parsers.values.times import newest_known
 
 #: Parses a window: its bytes, whether the log ends with it, and the `skip` of the batch before it.
 Parse = Callable[[bytes, bool, tuple[str, ...]], Batch]
@@ -83,7 +84,7 @@ class Slicer:
     ) -> Iterator[Slice]:
         """Return the slices of a window. `now` is the clock in nanoseconds; `whole` is its batch, if it is known."""
         if whole is not None and self.holds(whole):
-            yield self._slice(whole)
+            yield self.take(whole)
         elif whole is None or whole.consumed:
             yield from _Cutter(self, self._parse, (window, final), skip, now).slices(whole)
 
@@ -104,10 +105,11 @@ class Slicer:
         """Return whether a time is too far behind the running maximum, or behind a newer time of its batch."""
         return at < (newest if self.reached is None else max(self.reached, newest)) - BACK
 
-    def _slice(self, batch: Batch) -> Slice:
-        if batch.last_at is not None and (self.reached is None or batch.last_at > self.reached):
-            self.reached = batch.last_at
-        return Slice(batch, self.reached)
+    def take(self, batch: Batch, is_doubtful: bool = False, is_behind: bool = False) -> Slice:
+        """Return the slice of a batch. The time of a doubtful one moves nothing."""
+        if not is_doubtful:
+            self.reached = newest_known((self.reached, batch.last_at))
+        return Slice(batch, self.reached, is_doubtful, is_behind)
 
 
 class _Cutter:
@@ -147,10 +149,7 @@ class _Cutter:
     def _take(self, batch: Batch, is_doubtful: bool = False, is_behind: bool = False) -> Slice:
         self._begin += batch.consumed
         self._skip = batch.skip
-        slicer = self._slicer
-        if not is_doubtful and batch.last_at is not None and (slicer.reached is None or batch.last_at > slicer.reached):
-            slicer.reached = batch.last_at
-        return Slice(batch, slicer.reached, is_doubtful, is_behind)
+        return self._slicer.take(batch, is_doubtful, is_behind)
 
     def _probable_cut(self) -> int:
         """Return the offset of a line that is probably the first one behind the boundary, and behind `begin`.

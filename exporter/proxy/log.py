@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from msgspec import structs
 
 from exporter.wsgi.log_file import LogFile
-from parsers.dify.proxy import HEARTBEAT_EVENT, SERVICE, ProxyAttributes, ProxyLine, encode
+from parsers.dify.proxy import SERVICE, ProxyAttributes, ProxyHeartbeat, ProxyLine, encode
 
 _HEARTBEAT_SECONDS = 10.0
-_HEARTBEAT = ProxyAttributes(event=HEARTBEAT_EVENT, worker="", active_requests=0)
+_HEARTBEAT = ProxyHeartbeat()
 
 
 class RequestLog:

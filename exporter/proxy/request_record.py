@@ -7,7 +7,7 @@ from typing import Any
 
 from exporter.proxy.log import RequestLog
 from exporter.proxy.response_reader import ResponseReader, ResponseSummary
-from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes
+from parsers.dify.proxy import ProxyAttributes
 from parsers.values.http import method_of
 
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -55,7 +55,6 @@ class RequestRecord:
         first_token_at = summary.first_token_at
         status_code = 499 if self.outcome == "client_closed" else self.status_code
         attributes = ProxyAttributes(
-            event=REQUEST_EVENT,
             worker="",
             active_requests=0,
             method=self._method,

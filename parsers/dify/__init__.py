@@ -4,6 +4,7 @@ A record consists of its first line. A line that begins no record (of a tracebac
 record has to wait for the lines behind it.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from parsers import batch as b
 from parsers import gunicorn
 from parsers.access.routes import table
 from parsers.advice import Advice, record_types
-from parsers.blocks import parse_blocks
+from parsers.blocks import BlockResult, parse_blocks
 from parsers.dify import advice, error_body, failures, receiver, structured, text
 from parsers.dify.events import EVENTS
 from parsers.dify.message import MessageReader
@@ -37,7 +38,7 @@ class Dify(Parser, frozen=True):
     routes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _ = self._zone, self._reader, self._requests, self._records
+        _ = self._zone, self._block_readers
 
     @cached_property
     def _zone(self) -> Any:
@@ -48,25 +49,13 @@ class Dify(Parser, frozen=True):
         return MessageReader(table(self.routes))
 
     @cached_property
-    def _requests(self) -> DifyAccessReader:
-        return DifyAccessReader(table(self.routes), self.timezone)
-
-    @cached_property
-    def _records(self) -> RecordReader:
-        return RecordReader(self._reader, self._zone)
+    def _block_readers(self) -> tuple[Callable[[bytes], BlockResult], ...]:
+        access, records = DifyAccessReader(table(self.routes), self.timezone), RecordReader(self._reader, self._zone)
+        events = EVENTS.read, RECEIVED.read, self._reader.proxy.read
+        return *events, access.json, access.text, records.json, records.text
 
     def parse(self, window: bytes, final: bool = False) -> b.Batch:
-        access, records = self._requests, self._records
-        readers = (
-            EVENTS.read,
-            RECEIVED.read,
-            self._reader.proxy.read,
-            access.json,
-            access.text,
-            records.json,
-            records.text,
-        )
-        return parse_blocks(window, final, readers, self._line)
+        return parse_blocks(window, final, self._block_readers, self._line)
 
     def _line(self, line: bytes) -> Outcome:
         if line.startswith(b"{"):

@@ -1,44 +1,46 @@
-"""Read telemetry events by the table in telemetry.py: a whole block at once, or a single line.
+"""Read JSON lines with typed attributes, such as telemetry events: a whole block at once, or a single line.
 
-Almost every line of an enterprise worker's log is such an event. The lines of a block are decoded by the types of the
-table and summed up. Any other line, or a line that is not exactly as expected, is left to the reader of single lines,
-which drops only the wrong value. A test checks that both give the same result.
+The lines of a block are decoded by the types of the events' structs and summed up. Any other line, or a line that is
+not exactly as expected, is left to the reader of single lines, which drops only the wrong value. A test checks that
+both give the same result.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Union
+from copy import copy
+from functools import partial
+from typing import Any, Literal, Protocol, Union, get_args, get_origin
 
 import msgspec
-from msgspec import defstruct, structs
+from msgspec import Struct, defstruct, structs
 
 from parsers.batch import Record
 from parsers.blocks import BlockResult, TimedLine, read_lines
-from parsers.dify.sums import EventSums, grouped
-from parsers.dify.telemetry import NO_PRICE, TABLE, Seconds, TelemetryEvent, Text, UsagePrice
+from parsers.dify.sums import EventSums
+from parsers.dify.telemetry import TABLE, Seconds, TokenCount
 from parsers.dropped import dropped
 from parsers.values import json as lenient_json
-from parsers.values.numbers import seconds
+from parsers.values.numbers import seconds, token_count
 
 _read_attributes = lenient_json.reader(dict[str, Any])
 
 
-class _EventLine(TimedLine, frozen=True, gc=False, kw_only=True):
-    message: Literal["telemetry.span_detail", "telemetry.metric_only"]
+class Sums(Protocol):
+    """Sums of events. Its argument is whether they come from a block, so that their types are known."""
+
+    def add_lines(self, lines: Sequence[Any], quarter: int) -> None: ...
+    def add(self, kind: Any, events: Sequence[Any], at: int | None) -> None: ...
+    def records(self) -> list[Record]: ...
 
 
 class EventReader:
     """Reads the events of a table. It keeps decoders and no other state.
 
     `line` has the other members of their lines. `sign` is a text that each of these lines contains. `sums` adds up the
-    events; its argument is whether they come from a block.
+    events.
     """
 
     def __init__(
-        self,
-        table: Sequence[type[TelemetryEvent]],
-        line: type[TimedLine] = _EventLine,
-        sign: bytes = b'"telemetry.',
-        sums: Callable[[bool], EventSums] = EventSums,
+        self, table: Sequence[type[Struct]], line: type[TimedLine], sign: bytes, sums: Callable[[bool], Sums]
     ) -> None:
         attributes = [("attributes", Union[tuple(table)])]  # noqa: UP007 - its members are known here
         decoded = defstruct("_Line", attributes, bases=(line,), frozen=True, gc=False)
@@ -46,25 +48,27 @@ class EventReader:
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(decoded).decode
         self._lenient = {str(kind.__struct_config__.tag): (kind, _plan(kind)) for kind in table}
 
-    def records(self, raw: bytes, at: int | None) -> Sequence[Record]:
-        """Return the records of one event from the attributes of its line; none for an event outside the table.
+    def with_sums(self, sums: Callable[[bool], Sums]) -> "EventReader":
+        """Return a reader with other sums and the same decoders, which are made at import."""
+        reader = copy(self)
+        reader._sums = sums
+        return reader
+
+    def records(self, raw: bytes, at: int | None) -> Sequence[Record] | None:
+        """Return the records of one event from the attributes of its line; None for attributes without an event's name.
 
         `at` is the time of the line, in nanoseconds since the epoch.
         """
-        if (attributes := _read_attributes(raw)) is None:
-            return ()
-        name = attributes.get("dify.event.name")
-        if not isinstance(name, str) or name not in self._lenient:
+        attributes = _read_attributes(raw)
+        name = attributes and attributes.get("dify.event.name")
+        if attributes is None or not isinstance(name, str):
+            return None
+        if name not in self._lenient:
             return ()
         kind, plan = self._lenient[name]
-        values, dropped_records = {}, list[Record]()
-        for each in plan.keys() & attributes.keys():
-            field, convert = plan[each]
-            values[field] = value = convert(attributes[each])
-            if convert is seconds:
-                dropped_records += dropped(field, attributes[each], value)
-        event = kind(**values)
-        if event.is_copy:
+        values, dropped_records = _values(attributes, plan)
+        event: Any = kind(**values)
+        if getattr(event, "is_copy", False):
             return ()
         sums = self._sums(False)
         sums.add(kind, (event,), at)
@@ -75,31 +79,70 @@ class EventReader:
         sums = self._sums(True)
 
         def take(lines: Sequence[Any], quarter: int) -> Sequence[Any]:
-            for kind, events in grouped([line.attributes for line in lines], type):
-                sums.add(kind, events, quarter)
+            sums.add_lines(lines, quarter)
             return lines
 
         return read_lines(block, self._sign, self._decode, take)._replace(records=sums.records())
 
 
-def _plan(kind: type[TelemetryEvent]) -> Mapping[str, tuple[str, Callable[[Any], Any]]]:
-    """Return for each attribute its field, and the conversion of a value of any type."""
-    return {each.encode_name: (each.name, _CONVERSIONS.get(each.type, _unchanged)) for each in structs.fields(kind)}
+#: For the name of an attribute: its field, and the conversion of a value of any type. The conversion returns None for
+#: a value that is not understood.
+_Plan = Mapping[str, tuple[str, Callable[[Any], Any]]]
+
+#: The fields whose wrong values are reported, with the field of their DroppedValue.
+_REPORTED = {
+    "duration": "duration",
+    "first_token": "first_token",
+    "time_to_first_token": "first_token",
+    "time_to_first_byte": "first_byte",
+    "status_code": "status_code",
+    "response_size": "bytes",
+}
+#: The fields that keep a value of any type. A wrong count or price is reported later.
+_KEPT = ("input_tokens", "output_tokens", "total_tokens", "price", "links")
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _plan(kind: type[Struct]) -> _Plan:
+    return {each.encode_name: (each.name, _conversion(each.name, each.type)) for each in structs.fields(kind)}
 
 
-def _usage_price(value: object) -> UsagePrice:
-    return UsagePrice(value.get("total_price"), _text(value.get("currency"))) if isinstance(value, dict) else NO_PRICE
+def _conversion(name: str, kind: Any) -> Callable[[Any], Any]:
+    if name in _KEPT or kind in (None, type(None), Any):
+        return lambda value: value
+    if kind in (Seconds, TokenCount):
+        return seconds if kind == Seconds else token_count
+    if get_origin(kind) is tuple:
+        convert = _conversion(name, get_args(kind)[0])
+        return lambda value: (
+            tuple(convert(each) for each in value if isinstance(each, dict)) if isinstance(value, list) else None
+        )
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        plan, make = _plan(kind), kind
+        return lambda value: make(**_values(value, plan)[0]) if isinstance(value, dict) else None
+    return partial(_typed, kind)
 
 
-def _unchanged(value: object) -> object:
-    return value
+def _typed(kind: Any, value: object) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return None
 
 
-#: Counts and prices are not converted here: a wrong count is later reported as inconsistent, a wrong price is dropped.
-_CONVERSIONS: dict[Any, Callable[[Any], Any]] = {Text: _text, Seconds: seconds, UsagePrice: _usage_price}
+def _values(attributes: Mapping[str, Any], plan: _Plan) -> tuple[dict[str, Any], list[Record]]:
+    """Return the values of the fields, and the records of those that are not understood."""
+    values, dropped_records = dict[str, Any](), list[Record]()
+    for each in plan.keys() & attributes.keys():
+        name, convert = plan[each]
+        if (value := convert(attributes[each])) is not None:
+            values[name] = value
+        elif name in _REPORTED:
+            dropped_records += dropped(_REPORTED[name], attributes[each], None)
+    return values, dropped_records
 
-EVENTS = EventReader(TABLE)
+
+class _TelemetryLine(TimedLine, frozen=True, gc=False, kw_only=True):
+    message: Literal["telemetry.span_detail", "telemetry.metric_only"]
+
+
+EVENTS = EventReader(TABLE, _TelemetryLine, b'"telemetry.', EventSums)

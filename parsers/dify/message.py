@@ -5,16 +5,15 @@ nothing: patterns are anchored at the beginning of the message, the one of acces
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
 from parsers.access.request_line import method_and_route
 from parsers.access.routes import Routes
 from parsers.batch import OTHER, UNKNOWN, Invocation, Record, Request, Task, TaskReceived
-from parsers.dify import runs
+from parsers.dify import proxy_sums, runs
 from parsers.dify.failures import failures_of_record
-from parsers.dify.proxy_records import ProxyReader
 from parsers.dropped import dropped
 from parsers.plugin_daemon.operations import operation_of
 from parsers.values.http import failure_of, method_of, status_code_of
@@ -79,13 +78,13 @@ class MessageReader:
     """Turns record heads into records. It keeps the routes and no other state."""
 
     def __init__(self, routes: Routes) -> None:
-        self.routes, self.proxy = routes, ProxyReader(routes)
-        self._callers: Mapping[bytes, Callable[[RecordHead], list[Record]]] = {
+        self.routes, self.proxy = routes, proxy_sums.reader(routes)
+        self._callers: Mapping[bytes, Callable[[RecordHead], Sequence[Record]]] = {
             b"ext_request_logging.py": self._access,
             b"handler.py": self._served,
-            HTTPX_CALLER: _httpx,
+            HTTPX_CALLER: lambda head: httpx_calls(head.message),
             **dict.fromkeys(TASK_CALLERS, _task),
-            RUN_CALLER: _run,
+            RUN_CALLER: lambda head: runs.opened(head.trace_id, head.message, head.at),
             **dict.fromkeys(runs.ERROR_CALLERS, _trace_error),
         }
 
@@ -96,7 +95,7 @@ class MessageReader:
     def records(self, head: RecordHead) -> list[Record]:
         """Return the records of a head. A head of the level ERROR or CRITICAL also gives its failure."""
         read = self._callers.get(head.caller)
-        records = read(head) if read else []
+        records = [*read(head)] if read else []
         if head.level in _ERRORS:
             records += failures_of_record(head.caller, head.message, head.stack_trace, head.thread)
         return records
@@ -149,10 +148,6 @@ def httpx_calls(message: bytes) -> list[Invocation]:
     return [Invocation(operation, status_code_of(match[2]))] if match and operation else []
 
 
-def _httpx(head: RecordHead) -> list[Record]:
-    return [*httpx_calls(head.message)]
-
-
 def _task(head: RecordHead) -> list[Record]:
     """Read the end of a Celery task (celery/app/trace.py), or that a worker has received it.
 
@@ -179,9 +174,5 @@ def task_name(name: str) -> str:
     return name if _TASK_NAME.fullmatch(name) else OTHER
 
 
-def _run(head: RecordHead) -> list[Record]:
-    return [*runs.opened(head.trace_id, head.message, head.at)]
-
-
-def _trace_error(head: RecordHead) -> list[Record]:
-    return [*runs.trace_errors(head.level, head.caller, head.trace_id, head.message, head.at)]
+def _trace_error(head: RecordHead) -> Sequence[Record]:
+    return runs.trace_errors(head.level, head.caller, head.trace_id, head.message, head.at)

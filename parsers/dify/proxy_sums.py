@@ -1,23 +1,29 @@
-"""Sum up the lines of our proxy by the labels of their records: requests, tokens, prices, times to the first token."""
+"""Read the lines of our proxy, and sum them up by the labels of their records: requests, tokens, prices, durations."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat
+from collections.abc import Sequence
+from functools import partial
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from parsers.access.routes import INVALID, STATIC, RouteInformation, Routes
-from parsers.batch import LONG_PROMPT, UNKNOWN, DroppedLines, Failure, FirstToken, Record, Request, Usage, UsageMissing
+from parsers.access.routes import INVALID, STATIC, RouteInformation, Routes, table
+from parsers.batch import UNKNOWN, Active, DroppedLines, Failure, Record, Request, UsageMissing
+from parsers.blocks import TimedLine, time_of
 from parsers.dify.error_body import CAUSE_BY_CODE, CAUSES, CONCURRENCY_LIMIT, KINDS
-from parsers.dify.labels import app_id_of, name_of
-from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, UsageEntry
-from parsers.dify.spending import CallColumns, costs_of
-from parsers.dify.sums import UsageSums, add_calls, is_diverse, summed_usages, usages_of
+from parsers.dify.events import EventReader
+from parsers.dify.labels import app_id_of
+from parsers.dify.proxy import ProxyAttributes, ProxyHeartbeat, UsageEntry
+from parsers.dify.sums import FIRST_TOKEN, DurationSums
+from parsers.dify.telemetry import CountRule
 from parsers.dify.tokens import TokenCounts
-from parsers.dropped import dropped, dropped_values
-from parsers.values.currencies import currency_of
+from parsers.dify.usages import UsageSums
 from parsers.values.http import failure_of, method_of, status_code_of
-from parsers.values.numbers import SECOND, money
+from parsers.values.numbers import SECOND
+
+#: A text that each line contains.
+EVENT = b'"dify.proxy.'
+
+#: Missing usage is looked for in the whole request.
+_USAGE = CountRule(has_usage=True)
 
 #: The attributes that decide the labels of a request.
 _LABELS = attrgetter("method", "route", "status_code", "outcome", "error_kind", "error_code")
@@ -39,134 +45,97 @@ class _Requests(NamedTuple):
 
 
 class ProxySums:
-    """Sums of lines whose numbers are checked, by the labels of their records, in the order of the lines.
+    """Sums of lines by the labels of their records, in the order of the lines.
 
-    With `strict` the types of all usages are known too, so that regular ones are summed up in columns.
+    With `strict` the lines come from a block, so their types are known.
     """
 
     def __init__(self, routes: Routes, strict: bool) -> None:
         self._routes, self._strict = routes, strict
         self._lost_lines = 0
+        #: The newest time of each worker, as text in a block, and its requests.
+        self._workers: dict[str, tuple[Any, int]] = {}
         #: Requests by the attributes of their lines. Those of many routes or methods have one label, so one entry.
         self._requests: dict[tuple[Any, ...], _Requests] = {}
         self._by_labels: dict[tuple[Any, ...], _Requests] = {}
-        self._first_tokens: defaultdict[tuple[str | None, str | None], list[float]] = defaultdict(list)
-        #: Entries with their apps, by time and which of their amounts are known.
-        self._usages: defaultdict[tuple[int | None, bool, bool], list[tuple[str | None, UsageEntry]]]
-        self._usages = defaultdict(list)
-        self._records: list[Record] = []
+        self._first_tokens, self._usages = DurationSums(), UsageSums(strict)
+        self._missing: list[Record] = []
 
-    def add(self, lines: Sequence[ProxyAttributes], at: int | None) -> None:
-        """Add lines. `at` is their time in nanoseconds since the epoch, or the begin of its quarter of an hour."""
-        self._lost_lines += sum([line.dropped_lines for line in lines if line.dropped_lines])
+    def add_lines(self, lines: Sequence[Any], quarter: int) -> None:
+        """Add lines of one quarter of an hour. `quarter` is its first nanosecond since the epoch."""
         for line in lines:
-            if line.event != REQUEST_EVENT:
-                continue
-            labels, usage = _LABELS(line), line.usage
-            if (requests := self._requests.get(labels)) is None:
-                begun = self._begin(line)
-                requests = self._requests[labels] = self._by_labels.setdefault(begun[:3], begun)
-            requests.durations.append(line.duration)
-            requests.first_bytes.append(line.time_to_first_byte)
-            requests.response_sizes.append(line.response_size)
-            if line.time_to_first_token is not None:
-                self._first_tokens[line.app_id, usage[0].model if usage else None].append(line.time_to_first_token)
-            is_complete = self._add_usage(line, at) if usage else False
-            if requests.needs_usage and not is_complete and (reason := _missing_reason(usage)):
-                self._records.append(UsageMissing(app_id_of(line.app_id), reason))
+            self._add_worker(line.attributes, line.ts)
+        self._add([line.attributes for line in lines], quarter)
 
-    def _begin(self, line: ProxyAttributes) -> _Requests:
-        route, status = _route(line.route, self._routes), line.status_code
+    def add(self, kind: type[ProxyAttributes], events: Sequence[ProxyAttributes], at: int | None) -> None:
+        """Add the event of a single line. `at` is its time in nanoseconds since the epoch."""
+        del kind
+        self._add_worker(events[0], at)
+        self._add(events, at)
+
+    def _add_worker(self, event: ProxyAttributes, time: Any) -> None:
+        if event.worker and event.active_requests is not None:
+            worker = event.worker[:64]
+            if worker not in self._workers or time >= self._workers[worker][0]:
+                self._workers[worker] = time, event.active_requests
+
+    def _add(self, events: Sequence[ProxyAttributes], at: int | None) -> None:
+        self._lost_lines += sum([event.dropped_lines for event in events if event.dropped_lines])
+        first_tokens, calls = list[tuple[Any, float]](), list[tuple[Any, UsageEntry]]()
+        for event in events:
+            if type(event) is ProxyHeartbeat:
+                continue
+            labels, usage = _LABELS(event), event.usage
+            if (requests := self._requests.get(labels)) is None:
+                begun = self._begin(event)
+                requests = self._requests[labels] = self._by_labels.setdefault(begun[:3], begun)
+            requests.durations.append(event.duration)
+            requests.first_bytes.append(event.time_to_first_byte)
+            requests.response_sizes.append(event.response_size)
+            if event.time_to_first_token is not None:
+                first_tokens.append(((event.app_id, usage[0].model if usage else None), event.time_to_first_token))
+            for entry in usage:
+                calls.append(((event.app_id, entry.provider, entry.model, entry.currency, None), entry))
+            is_complete = self._strict and bool(usage) and all(map(_is_regular, usage))
+            if requests.needs_usage and not is_complete and (reason := _missing_reason(usage)):
+                self._missing.append(UsageMissing(app_id_of(event.app_id), reason))
+        if first_tokens:
+            keys, seconds = zip(*first_tokens, strict=True)
+            self._first_tokens.add(FIRST_TOKEN, keys, seconds)
+        if calls:
+            labels, entries = zip(*calls, strict=True)
+            self._usages.add(labels, entries, at, _USAGE)
+
+    def _begin(self, event: ProxyAttributes) -> _Requests:
+        route, status = _route(event.route, self._routes), event.status_code
         status_code = status_code_of(b"" if status is None else b"%d" % status)
-        method, cause = method_of(line.method.encode()), _cause(line)
-        is_answered = status_code.startswith("2") and line.outcome in ("", "ok")
+        method, cause = method_of(event.method.encode()), _cause(event)
+        is_answered = status_code.startswith("2") and event.outcome in ("", "ok")
         needs_usage = is_answered and method == "POST" and _reports_usage(self._routes.information(route))
         return _Requests(
-            (method, route, status_code, _failure(line, status_code, cause)), cause, needs_usage, [], [], []
+            (method, route, status_code, _failure(event, status_code, cause)), cause, needs_usage, [], [], []
         )
 
-    def _add_usage(self, line: ProxyAttributes, at: int | None) -> bool:
-        """Add the usage of a request. Return whether all of its entries are regular, so that none is missing.
-
-        Regular amounts are two counts without a total, or only a total. A long prompt without a price is added alone.
-        """
-        is_complete = True
-        for entry in line.usage:
-            is_split, price = entry.total_tokens is None, entry.total_price
-            prompt = entry.input_tokens if is_split else entry.total_tokens
-            has_tokens = prompt and (entry.output_tokens if is_split else _has_total(entry))
-            if self._strict and has_tokens and (price is not None or prompt <= LONG_PROMPT):
-                self._usages[at, is_split, price is not None].append((line.app_id, entry))
-            else:
-                is_complete = False
-                self._records += _usage(entry, app_id_of(line.app_id), at)
-        return is_complete
-
     def records(self) -> list[Record]:
-        found: list[Record] = [DroppedLines(self._lost_lines)] if self._lost_lines else []
-        for requests in self._by_labels.values():
-            found.append(_request(requests))
-            if requests.cause in KINDS:
-                found.append(Failure(requests.cause, len(requests.durations)))
-        for (at, is_split, has_price), usages in self._usages.items():
-            found += _usages(usages, at, is_split, has_price)
-        found += self._records
-        for (app_id, model), times in self._first_tokens.items():
-            found.append(_first_token(app_id_of(app_id), name_of(model), _nanoseconds(times)))
-        return found
-
-
-def _has_total(entry: UsageEntry) -> bool:
-    return entry.input_tokens is None and entry.output_tokens is None
-
-
-def _nanoseconds(times: Iterable[float | None]) -> tuple[int, ...]:
-    return tuple([round(time * SECOND) for time in times if time is not None])
+        found: list[Record] = []
+        for worker, (time, requests) in self._workers.items():
+            found.append(Active(worker, requests, time_of(time) if isinstance(time, str) else time))
+        found += [DroppedLines(self._lost_lines)] if self._lost_lines else []
+        for each in self._by_labels.values():
+            found.append(_request(each))
+            if each.cause in KINDS:
+                found.append(Failure(each.cause, len(each.durations)))
+        return [*found, *self._usages.records(), *self._missing, *self._first_tokens.records()]
 
 
 def _request(requests: _Requests) -> Request:
     sizes = [size for size in requests.response_sizes if size is not None]
-    return Request(
-        *requests.labels,
-        len(requests.durations),
-        response_bytes=sum(sizes) if sizes else None,
-        durations=_nanoseconds(requests.durations),
-        first_bytes=_nanoseconds(requests.first_bytes),
+    durations, first_bytes = (
+        tuple([round(time * SECOND) for time in times if time is not None])
+        for times in (requests.durations, requests.first_bytes)
     )
-
-
-def _first_token(app_id: str, model: str, times: tuple[int, ...]) -> FirstToken:
-    if len(times) == 1:
-        return FirstToken(app_id, model, times[0])
-    return FirstToken(app_id, model, None, len(times), times)
-
-
-def _usages(
-    usages: Sequence[tuple[str | None, UsageEntry]], at: int | None, is_split: bool, has_price: bool
-) -> Iterator[Record]:
-    """Return the sums of regular entries, given with their apps. An entry whose price is none is read alone."""
-    costs = costs_of([entry.total_price for _, entry in usages]) if has_price else [None] * len(usages)
-    if costs is None:
-        regular = list[tuple[str | None, UsageEntry]]()
-        for app_id, entry in usages:
-            if money(entry.total_price) is None:
-                yield from _usage(entry, app_id_of(app_id), at)
-            else:
-                regular.append((app_id, entry))
-        yield from _usages(regular, at, is_split, has_price) if regular else ()
-        return
-    if is_split:
-        inputs, outputs = [entry.input_tokens for _, entry in usages], [entry.output_tokens for _, entry in usages]
-    else:
-        inputs, outputs = [entry.total_tokens for _, entry in usages], [0] * len(usages)
-    keys = [(app_id, entry.provider, entry.model, entry.currency, None) for app_id, entry in usages]
-    calls = CallColumns(costs, inputs, outputs, is_split)
-    if is_diverse(keys):
-        yield from usages_of(keys, calls, repeat(1), at)
-        return
-    sums: UsageSums = {}
-    add_calls(sums, keys, calls)
-    yield from summed_usages(sums, is_split, at)
+    size = sum(sizes) if sizes else None
+    return Request(*requests.labels, len(requests.durations), size, durations, first_bytes)
 
 
 def _reports_usage(kind: RouteInformation) -> bool:
@@ -185,16 +154,6 @@ def _route(route: str, routes: Routes) -> str:
     return route if is_known else routes.of_path(route.encode())
 
 
-def _usage(entry: UsageEntry, app_id: str, at: int | None) -> Iterable[Record]:
-    cost = money(entry.total_price)
-    yield from dropped("price", entry.total_price, cost)
-    yield from dropped_values("tokens", entry.token_counts.invalid)
-    tokens = entry.token_counts.split
-    if any(tokens) or cost:
-        model = name_of(entry.provider), name_of(entry.model)
-        yield Usage(app_id, *model, *tokens, cost, currency_of(entry.currency), at)
-
-
 def _missing_reason(usage: Sequence[UsageEntry]) -> str:
     """Return why the usage of a whole request (one entry per model) is missing or wrong; "" if it is complete."""
     needed = [entry for entry in usage if not _is_empty_total(entry)]
@@ -204,6 +163,11 @@ def _missing_reason(usage: Sequence[UsageEntry]) -> str:
     if "inconsistent" in reasons:
         return "inconsistent"
     return "absent" if not reasons else "" if "" in reasons else "zero" if "zero" in reasons else "absent"
+
+
+def _is_regular(entry: UsageEntry) -> bool:
+    """Return whether the usage of an entry, whose types are known, is complete in the usual form."""
+    return bool(entry.input_tokens and entry.output_tokens) and entry.total_tokens is None
 
 
 def _is_empty_total(entry: UsageEntry) -> bool:
@@ -241,3 +205,17 @@ def _failure(attributes: ProxyAttributes, status_code: str, cause: str) -> str:
         return _FAILURE_BY_CAUSE.get(cause, "provider_error")
     is_broken = attributes.outcome in ("upstream_reset", "upstream_refused")
     return failure_of(status_code) or ("stream_error" if is_broken else "")
+
+
+class _ProxyLine(TimedLine, frozen=True, gc=False):
+    service: Literal["dify-exporter-proxy"]
+    message: str
+
+
+#: Its sums know no routes of a user.
+_READER = EventReader((ProxyAttributes, ProxyHeartbeat), _ProxyLine, EVENT, partial(ProxySums, table()))
+
+
+def reader(routes: Routes) -> EventReader:
+    """Return the reader of the proxy's lines."""
+    return _READER.with_sums(partial(ProxySums, routes))

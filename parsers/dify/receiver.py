@@ -5,10 +5,9 @@ may be that of another span, whose line comes earlier or later: the ledger joins
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-import msgspec
 from msgspec import field, structs
 
 from parsers import batch as b
@@ -22,13 +21,11 @@ from parsers.dify.telemetry import (
     CALLING_NODES,
     CountRule,
     EventFacts,
-    ModelCall,
     Price,
     Seconds,
     TelemetryEvent,
     Text,
 )
-from parsers.values import json as lenient_json
 from parsers.values.numbers import token_count
 
 SERVICE = "dify-exporter-receive"
@@ -43,7 +40,7 @@ KINDS = CAUSES | {"node_failed", "run_failed"}
 _ID_LENGTH = 64
 
 
-class ReceivedEvent(ModelCall, frozen=True, gc=False):
+class ReceivedEvent(TelemetryEvent, frozen=True, gc=False):
     """The attributes of all lines. `span` and `parent` are ids of spans, each with that of its trace."""
 
     first_token: Seconds = field(default=None, name="gen_ai.server.time_to_first_token")
@@ -101,7 +98,13 @@ def _run(facts: EventFacts) -> b.Run | None:
     return b.Run(facts.subject if facts.subject in b.RUN_KINDS else b.UNKNOWN, b.UNKNOWN, status)
 
 
-TABLE = (ReceivedNode, ReceivedMessage, ReceivedWorkflow)
+class ReceivedHeartbeat(TelemetryEvent, frozen=True, gc=False, tag=HEARTBEAT):
+    """The numbers of items since the heartbeat before."""
+
+    items: None = field(default=None, name="dify.receiver.items")
+
+
+TABLE = (ReceivedNode, ReceivedMessage, ReceivedWorkflow, ReceivedHeartbeat)
 
 
 class _ReceivedLine(TimedLine, frozen=True, gc=False, kw_only=True):
@@ -120,6 +123,9 @@ class ReceivedSums(EventSums):
         self._joined: list[b.Record] = []
 
     def add(self, kind: type[TelemetryEvent], events: Sequence[Any], at: int | None) -> None:
+        if kind is ReceivedHeartbeat:
+            self._joined += _received(events[0].items)
+            return
         self._failures.update([event.error for event in events if event.error in KINDS])
         parents = [event.parent for event in events]
         has_parents = parents.count(None) < len(parents)
@@ -132,7 +138,7 @@ class ReceivedSums(EventSums):
         if own:
             super().add(kind, own, at)
         if len(own) < len(events):
-            sums = EventSums(self._strict, "parent", _span_of)
+            sums = EventSums(self._strict, "parent", _spans_of)
             sums.add(kind, [each for each in events if _awaits_app(each)], at)
             self._joined += [_of_span(record, at) for record in sums.records()]
 
@@ -145,8 +151,8 @@ def _awaits_app(event: ReceivedEvent) -> bool:
     return event.app_id is None and event.own_span is None and bool(event.parent)
 
 
-def _span_of(parent: str) -> str:
-    return parent[:_ID_LENGTH]
+def _spans_of(parents: Iterable[str]) -> list[str]:
+    return [parent[:_ID_LENGTH] for parent in parents]
 
 
 def _of_span(record: b.Record, at: int | None) -> b.Record:
@@ -164,27 +170,20 @@ def _span_app(event: ReceivedEvent, at: int | None) -> b.SpanApp | None:
     return b.SpanApp(parent, app_id, "", at) if parent and app_id != b.UNKNOWN else None
 
 
-RECEIVED = EventReader(TABLE, _ReceivedLine, b'"dify-exporter-receive"', ReceivedSums)
-
-_read_items = lenient_json.reader(dict[str, Any])
-
-
-def records(raw: msgspec.Raw, at: int | None) -> Sequence[b.Record]:
-    """Return the records of one line of the receiver, from the JSON of its attributes."""
-    if HEARTBEAT.encode() not in bytes(raw):
-        return RECEIVED.records(raw, at)
-    if (attributes := _read_items(raw)) is None:
+def _received(items: object) -> Sequence[b.ReceivedItems]:
+    """Return the numbers of items in a heartbeat."""
+    if not isinstance(items, list):
         return ()
-    items = attributes.get("dify.receiver.items")
-    if attributes.get("dify.event.name") != HEARTBEAT or not isinstance(items, list):
-        return RECEIVED.records(raw, at)
-    found = [each for item in items if isinstance(item, dict) and (each := _items(item)) is not None]
+    found = [each for item in items if isinstance(item, dict) and (each := _item(item)) is not None]
     # The counter must exist before the first item, or no alert sees a receiver that never gets one.
     has_written = any(each.outcome == "written" for each in found)
     return found if has_written else [*found, b.ReceivedItems("none", "written", 0)]
 
 
-def _items(item: dict[str, Any]) -> b.ReceivedItems | None:
+def _item(item: dict[str, Any]) -> b.ReceivedItems | None:
     dialect, outcome, count = item.get("dialect"), item.get("outcome"), token_count(item.get("count"))
     is_known = dialect in b.TRACING_DIALECTS and outcome in b.TRACING_OUTCOMES and count
     return b.ReceivedItems(str(dialect), str(outcome), count) if is_known and count else None
+
+
+RECEIVED = EventReader(TABLE, _ReceivedLine, b'"dify-exporter-receive"', ReceivedSums)

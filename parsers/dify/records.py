@@ -10,14 +10,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, tzinfo
 from operator import itemgetter
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from parsers import blocks
 from parsers.batch import Invocation, Record, Task, TaskReceived
-from parsers.blocks import BlockResult, TimedLine, read_lines, times_of_texts
+from parsers.blocks import BlockResult, TimedLine, read_lines, read_rows, times_of_texts
 from parsers.dify import proxy, receiver, runs
 from parsers.dify.message import (
     HTTPX_CALLER,
@@ -28,7 +28,6 @@ from parsers.dify.message import (
     httpx_calls,
     task_name,
 )
-from parsers.lines import whole_lines
 from parsers.plugin_daemon import SERVICE as PLUGIN_DAEMON
 from parsers.values.numbers import SECOND, many_nanoseconds
 from parsers.values.patterns import lazy
@@ -68,12 +67,26 @@ _TASKS = lazy(
     re.MULTILINE,
 )
 
-#: Takes the number of a message, and returns the head of its record.
-_Head = Callable[[int], RecordHead]
-#: Takes the number of a message, and returns the trace id and the time of its record.
-_Origin = Callable[[int], tuple[str, int | None]]
-#: What a reader of messages returns: records, each with the number of its first message, and the numbers of the
-#: messages that must be read alone.
+
+class _Columns(NamedTuple):
+    """The records of lines. A level is empty for INFO.
+
+    `origin` takes the number of a record, and returns its trace id and its time; `more` its stack trace and its thread.
+    """
+
+    levels: Sequence[bytes]
+    callers: Sequence[bytes]
+    messages: Sequence[bytes]
+    origin: Callable[[int], tuple[str, int | None]]
+    more: Callable[[int], tuple[bytes, bytes]]
+
+    def head(self, number: int) -> RecordHead:
+        level, caller, message = self.levels[number], self.callers[number], self.messages[number]
+        trace_id, at = self.origin(number)
+        return RecordHead(level, caller, trace_id, message, at, *self.more(number))
+
+
+#: Records, each with the number of its first message, and the numbers of the messages that must be read alone.
 _Found = tuple[Sequence[tuple[int, Record]], Sequence[int]]
 
 
@@ -92,11 +105,9 @@ class RecordReader:
             lines = [line + b"\n" for line in block.removesuffix(b"\n").split(b"\n")]
             colored = b"".join([line for line in lines if b"\x1b" in line])
             block = b"".join([line for line in lines if b"\x1b" not in line])
-        found = _LINES.findall(block)
-        rows = [row for row in found if not row[-1]]
-        times = times_of_texts([row[0] for row in rows], self._local)
-        if not times:
-            return BlockResult((), (), 0, block + colored)
+        rows, result = read_rows(block, _LINES, lambda times: times_of_texts(times, self._local))
+        if not rows:
+            return result._replace(rest=result.rest + colored)
         _, levels, _, callers, _, messages, _ = zip(*rows, strict=True)
         if b"\r\n" in block:
             messages = tuple([message.removesuffix(b"\r") for message in messages])
@@ -104,17 +115,12 @@ class RecordReader:
         minutes = Minutes(self._local)
 
         def origin(number: int) -> tuple[str, int | None]:
-            time, _, _, _, trace_id, *_ = rows[number]
-            return trace_id.decode(), minutes.at(time)
+            row = rows[number]
+            return row[4].decode(), minutes.at(row[0])
 
-        def head(number: int) -> RecordHead:
-            trace_id, at = origin(number)
-            return RecordHead(levels[number], callers[number], trace_id, messages[number], at, thread=rows[number][2])
-
-        others = b"".join([row[-1] + b"\n" for row in found if row[-1]])
-        rest = others + b"\n" * (whole_lines(block, True)[1] - len(found)) + colored
-        records = self._records(levels, callers, messages, (head, origin))
-        return BlockResult(records, times, len(rows), rest)
+        columns = _Columns(levels, callers, messages, origin, lambda number: (b"", rows[number][2]))
+        records = self._records(columns)
+        return result._replace(records=records, rest=result.rest + colored)
 
     def json(self, block: bytes) -> BlockResult:
         """Read the records in JSON of a block of whole lines."""
@@ -138,92 +144,79 @@ class RecordReader:
                 line = lines[number]
                 return line.trace_id, minutes.at(line.ts.encode())
 
-            def head(number: int) -> RecordHead:
-                (trace_id, at), stack_trace = origin(number), lines[number].stack_trace.encode()
-                return RecordHead(levels[number], callers[number], trace_id, messages[number], at, stack_trace)
-
-            records.extend(self._records(levels, callers, messages, (head, origin)))
+            columns = _Columns(
+                levels, callers, messages, origin, lambda number: (lines[number].stack_trace.encode(), b"")
+            )
+            records.extend(self._records(columns))
             return lines
 
         return read_lines(block, _JSON_SIGN, _decode, take)._replace(records=records)
 
-    def _records(
-        self,
-        levels: Sequence[bytes],
-        callers: Sequence[bytes],
-        messages: Sequence[bytes],
-        lines: tuple[_Head, _Origin],
-    ) -> Sequence[Record]:
-        """Return the records of lines, given in columns. A level is empty for INFO."""
-        head, origin = lines
-        alone = [number for number, level in enumerate(levels) if level]
+    def _records(self, columns: _Columns) -> Sequence[Record]:
+        alone = [number for number, level in enumerate(columns.levels) if level]
         numbers, odd_levels = defaultdict[bytes, list[int]](list), set(alone)
-        for number, caller in enumerate(callers):
+        for number, caller in enumerate(columns.callers):
             if number not in odd_levels:
                 numbers[caller].append(number)
         found = list[tuple[int, Sequence[Record]]]()
         for caller, members in numbers.items():
             if (read := _READERS.get(caller)) is not None:
-                records, odd = read([messages[number] for number in members], _origins_of(members, origin))
-                found += [(members[position], (record,)) for position, record in records]
-                alone += [members[position] for position in odd]
+                records, odd = read(members, columns)
+                found += [(number, (record,)) for number, record in records]
+                alone += odd
             elif self._reader.reads(caller):
                 alone += members
-        found += [(number, self._reader.records(head(number))) for number in alone]
+        found += [(number, self._reader.records(columns.head(number))) for number in alone]
         found.sort(key=itemgetter(0))
         return [record for _, records in found for record in records]
 
 
-def _origins_of(numbers: Sequence[int], origin: _Origin) -> _Origin:
-    """Return the origins of some of the messages, numbered among them."""
-    return lambda position: origin(numbers[position])
-
-
-def _tasks(messages: Sequence[bytes], origin: _Origin) -> _Found:
+def _tasks(numbers: Sequence[int], columns: _Columns) -> _Found:
     """Read the messages of Celery. The end of a task that executes a run also ends the run."""
-    matches = _TASKS.findall(b"\n".join(messages))
-    if len(matches) > len(messages):  # a newline inside a message
-        return (), range(len(messages))
+    matches = _TASKS.findall(b"\n".join([columns.messages[number] for number in numbers]))
+    if len(matches) > len(numbers):  # a newline inside a message
+        return (), numbers
     received, ended = defaultdict[bytes, list[int]](list), defaultdict[bytes, list[int]](list)
-    for number, (name, seconds) in enumerate(matches):
-        (ended if seconds else received)[name].append(number)
-    alone = received.pop(b"", ())
-    timed = [number for numbers in ended.values() for number in numbers]
-    durations = dict(zip(timed, many_nanoseconds([matches[number][1] for number in timed], SECOND), strict=True))
-    records = list[tuple[int, Record]]()
-    for name, numbers in received.items():
-        records.append((numbers[0], TaskReceived(task_name(name.decode()), len(numbers))))
-    for name, numbers in ended.items():
-        task, found = name.decode(), tuple([durations[number] for number in numbers])
-        label = task_name(task)
-        if len(found) == 1:
-            records.append((numbers[0], Task(label, "succeeded", found[0])))
+    timed, texts = list[int](), list[bytes]()
+    for number, (name, seconds) in zip(numbers, matches, strict=True):
+        if seconds:
+            ended[name].append(number)
+            timed.append(number)
+            texts.append(seconds)
         else:
-            records.append((numbers[0], Task(label, "succeeded", None, len(found), found)))
+            received[name].append(number)
+    alone, durations = received.pop(b"", ()), dict(zip(timed, many_nanoseconds(texts, SECOND), strict=True))
+    records = list[tuple[int, Record]]()
+    for name, members in received.items():
+        records.append((members[0], TaskReceived(task_name(name.decode()), len(members))))
+    for name, members in ended.items():
+        task, found = name.decode(), tuple([durations[number] for number in members])
+        one, many = (found[0], ()) if len(found) == 1 else (None, found)
+        records.append((members[0], Task(task_name(task), "succeeded", one, len(found), many)))
         if task.endswith(runs.RUN_TASK):
-            for number, duration in zip(numbers, found, strict=True):
-                trace_id, at = origin(number)
+            for number, duration in zip(members, found, strict=True):
+                trace_id, at = columns.origin(number)
                 records += [(number, run) for run in runs.closed(trace_id, task, "succeeded", duration, at)]
     return records, alone
 
 
-def _runs(messages: Sequence[bytes], origin: _Origin) -> _Found:
+def _runs(numbers: Sequence[int], columns: _Columns) -> _Found:
     """Read the messages of the task that executes runs."""
-    found = [(number, *origin(number), message) for number, message in enumerate(messages)]
+    found = [(number, *columns.origin(number), columns.messages[number]) for number in numbers]
     return [(number, run) for number, trace_id, at, message in found for run in runs.opened(trace_id, message, at)], ()
 
 
-def _calls(messages: Sequence[bytes], _: _Origin) -> _Found:
+def _calls(numbers: Sequence[int], columns: _Columns) -> _Found:
     """Read the messages of httpx. Few of them differ, and their records depend on nothing else."""
     calls = Counter[tuple[str, str]]()
-    for message, count in Counter(messages).items():
+    for message, count in Counter([columns.messages[number] for number in numbers]).items():
         for call in httpx_calls(message):
             calls[call.operation, call.status_code] += count
-    return [(0, Invocation(*labels, None, count)) for labels, count in calls.items()], ()
+    return [(numbers[0], Invocation(*labels, None, count)) for labels, count in calls.items()], ()
 
 
 #: The readers of messages by the files that log them.
-_READERS: Mapping[bytes, Callable[[Sequence[bytes], _Origin], _Found]] = {
+_READERS: Mapping[bytes, Callable[[Sequence[int], _Columns], _Found]] = {
     **dict.fromkeys(TASK_CALLERS, _tasks),
     HTTPX_CALLER: _calls,
     RUN_CALLER: _runs,

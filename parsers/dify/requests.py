@@ -19,9 +19,8 @@ from parsers.access.roles import Roles
 from parsers.access.routes import Routes
 from parsers.access.rows import AccessReader, Row
 from parsers.batch import Accepted, Record
-from parsers.blocks import BlockResult, TimedLine, read_lines, times_of_texts
+from parsers.blocks import BlockResult, TimedLine, read_lines, read_rows, times_of_texts
 from parsers.dify.runs import failure_of_stream
-from parsers.lines import whole_lines
 from parsers.values.numbers import MILLISECOND
 from parsers.values.patterns import lazy
 from parsers.values.times import zone
@@ -55,7 +54,7 @@ class _AccessLine(TimedLine, frozen=True, gc=False):
 
 _decode = msgspec.json.Decoder(_AccessLine).decode
 
-_P, _HEAD, _LAST = itemgetter(0), itemgetter(2), itemgetter(-1)
+_P, _HEAD = itemgetter(0), itemgetter(2)
 
 
 class DifyAccessReader:
@@ -73,16 +72,11 @@ class DifyAccessReader:
 
     def text(self, block: bytes) -> BlockResult:
         """Read the access lines in text from a block of whole lines."""
-        rows = self._access.format.every.findall(block) if _SIGN in block else []
-        regular, others = rows, list[bytes]()
-        if any(map(_LAST, rows)):
-            regular, others = [row for row in rows if not row[-1]], [row[-1] + b"\n" for row in rows if row[-1]]
-        times = times_of_texts([row[0] for row in regular], self._access.local)
-        if not times:
+        if _SIGN not in block:
             return BlockResult((), (), 0, block)
-        empty = whole_lines(block, True)[1] - len(rows)
-        records = self._records(regular, self._timezone)
-        return BlockResult(records, times, len(regular), b"".join(others) + b"\n" * empty)
+        local = self._access.local
+        rows, result = read_rows(block, self._access.format.every, lambda times: times_of_texts(times, local))
+        return result._replace(records=self._records(rows, self._timezone)) if rows else result
 
     def json(self, block: bytes) -> BlockResult:
         """Read the access lines in JSON from a block of whole lines."""

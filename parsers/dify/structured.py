@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from parsers.dify import proxy, proxy_records, receiver
-from parsers.dify.events import EVENTS
+from parsers.dify import proxy, proxy_sums, receiver
+from parsers.dify.events import EVENTS, EventReader
 from parsers.dify.message import MessageReader, RecordHead
 from parsers.dropped import with_dropped_time
 from parsers.heads import begins_json_record
@@ -52,21 +52,24 @@ def read(line: bytes, reader: MessageReader) -> Outcome:
     if record.service == PLUGIN_DAEMON:
         return "format"
     at = iso(record.ts.encode("ascii", "replace"), UTC)
-    if record.attributes:
-        if record.service == proxy.SERVICE:
-            return _proxied(record, at, reader)
-        if record.message.startswith("telemetry."):
-            return with_dropped_time(EVENTS.records(record.attributes, at), record.ts, at), at
-        if record.service == receiver.SERVICE:
-            return with_dropped_time(receiver.records(record.attributes, at), record.ts, at), at
-        if proxy_records.EVENT in bytes(record.attributes):
-            return _proxied(record, at, reader)
-    return with_dropped_time(reader.records(_head(record, at)), record.ts, at), at
+    events = _events_of(record, reader)
+    found = events.records(record.attributes, at) if events else reader.records(_head(record, at))
+    if found is None and events is reader.proxy:
+        return "json"
+    return with_dropped_time(found or (), record.ts, at), at
 
 
-def _proxied(record: _StructuredLine, at: int | None, reader: MessageReader) -> Outcome:
-    found = reader.proxy.records(record.attributes, at)
-    return "json" if found is None else (with_dropped_time(found, record.ts, at), at)
+def _events_of(record: _StructuredLine, reader: MessageReader) -> EventReader | None:
+    """Return the reader of the line's attributes; None if its message is to be read."""
+    if not record.attributes:
+        return None
+    if record.service == proxy.SERVICE:
+        return reader.proxy
+    if record.message.startswith("telemetry."):
+        return EVENTS
+    if record.service == receiver.SERVICE:
+        return receiver.RECEIVED
+    return reader.proxy if proxy_sums.EVENT in bytes(record.attributes) else None
 
 
 def matched_length(line: bytes) -> int:
@@ -74,14 +77,7 @@ def matched_length(line: bytes) -> int:
 
 
 def _head(record: _StructuredLine, at: int | None) -> RecordHead:
-    severity = record.severity if isinstance(record.severity, str) else ""
-    caller = record.caller if isinstance(record.caller, str) else ""
-    trace_id = record.trace_id if isinstance(record.trace_id, str) else ""
-    return RecordHead(
-        severity.encode(),
-        caller.partition(":")[0].encode(),
-        trace_id[:64],
-        record.message.encode(),
-        at,
-        record.stack_trace.encode() if isinstance(record.stack_trace, str) else b"",
-    )
+    values = record.severity, record.caller, record.trace_id, record.stack_trace
+    severity, caller, trace_id, stack_trace = (value if isinstance(value, str) else "" for value in values)
+    file = caller.partition(":")[0].encode()
+    return RecordHead(severity.encode(), file, trace_id[:64], record.message.encode(), at, stack_trace.encode())

@@ -55,13 +55,54 @@ class EventFacts(NamedTuple):
     is_inside: bool
 
 
-class TelemetryEvent(Struct, frozen=True, gc=False, tag_field="dify.event.name"):
-    """The common attributes of all events. Values with the same meaning have the same name in all events.
+class UsagePrice(Struct, frozen=True, gc=False):
+    """The members of generation C's `dify.usage` that count."""
+
+    price: Price = field(default=None, name="total_price")
+    currency: Text = None
+
+
+NO_PRICE = UsagePrice()
+
+
+class Tokens(Struct, frozen=True, gc=False, omit_defaults=True):
+    """The model and the tokens of a call, as our proxy and our receiver name them too.
 
     None means not known. The reader of blocks decodes by these types, and leaves a line with any other type to the
     reader of single lines. That reader replaces a value of another type by None, or keeps it if the type of the field
     is None. A field of type None is therefore never set in a block.
     """
+
+    provider: Text = field(default=None, name="gen_ai.provider.name")
+    model: Text = field(default=None, name="gen_ai.request.model")
+    input_tokens: TokenCount = field(default=None, name="gen_ai.usage.input_tokens")
+    output_tokens: TokenCount = field(default=None, name="gen_ai.usage.output_tokens")
+    total_tokens: TokenCount = field(default=None, name="gen_ai.usage.total_tokens")
+
+
+class ModelCall(Tokens, frozen=True, gc=False, kw_only=True):
+    """A model call.
+
+    Generations A and B have its price in an attribute of the event, C in `dify.usage`, an object or dotted names.
+    """
+
+    cost_currency: Text = field(default=None, name="dify.cost.currency")
+    usage: UsagePrice = field(default=NO_PRICE, name="dify.usage")
+    usage_price: None = field(default=None, name="dify.usage.total_price")
+    usage_currency: None = field(default=None, name="dify.usage.currency")
+
+    @property
+    def price(self) -> Price:
+        """The price in an attribute of the event itself, like `currency`."""
+        return None
+
+    @property
+    def currency(self) -> Text:
+        return None
+
+
+class TelemetryEvent(ModelCall, frozen=True, gc=False, tag_field="dify.event.name"):
+    """The common attributes of all events. Values with the same meaning have the same name in all events."""
 
     app_id: Text = field(default=None, name="dify.app_id")
     span: Any = field(default=None, name="dify.span.name")
@@ -107,43 +148,7 @@ class TelemetryEvent(Struct, frozen=True, gc=False, tag_field="dify.event.name")
         return self.metrics_from_parent is True or (has_number and self.span.endswith(f" attempt {attempt + 1}"))
 
 
-class UsagePrice(Struct, frozen=True, gc=False):
-    """The members of generation C's `dify.usage` that count."""
-
-    price: Price = field(default=None, name="total_price")
-    currency: Text = None
-
-
-NO_PRICE = UsagePrice()
-
-
-class ModelCall(TelemetryEvent, frozen=True, gc=False):
-    """A model call.
-
-    Generations A and B have its price in an attribute of the event, C in `dify.usage`, an object or dotted names.
-    """
-
-    input_tokens: TokenCount = field(default=None, name="gen_ai.usage.input_tokens")
-    output_tokens: TokenCount = field(default=None, name="gen_ai.usage.output_tokens")
-    total_tokens: TokenCount = field(default=None, name="gen_ai.usage.total_tokens")
-    provider: Text = field(default=None, name="gen_ai.provider.name")
-    model: Text = field(default=None, name="gen_ai.request.model")
-    cost_currency: Text = field(default=None, name="dify.cost.currency")
-    usage: UsagePrice = field(default=NO_PRICE, name="dify.usage")
-    usage_price: None = field(default=None, name="dify.usage.total_price")
-    usage_currency: None = field(default=None, name="dify.usage.currency")
-
-    @property
-    def price(self) -> Price:
-        """The price in an attribute of the event itself, like `currency`."""
-        return None
-
-    @property
-    def currency(self) -> Text:
-        return None
-
-
-class NodeExecution(ModelCall, frozen=True, gc=False, tag="dify.node.execution"):
+class NodeExecution(TelemetryEvent, frozen=True, gc=False, tag="dify.node.execution"):
     subject: Text = field(default=None, name="dify.node.type")
     status: Text = field(default=None, name="dify.node.status")
     duration: Seconds = field(default=None, name="dify.node.elapsed_time")
@@ -173,7 +178,7 @@ class DraftNodeExecution(NodeExecution, frozen=True, gc=False, tag="dify.node.ex
     pass
 
 
-class MessageRun(ModelCall, frozen=True, gc=False, tag="dify.message.run"):
+class MessageRun(TelemetryEvent, frozen=True, gc=False, tag="dify.message.run"):
     subject: Text = field(default=None, name="dify.conversation.mode")
     status: Text = field(default=None, name="dify.message.status")
     inside: Text = field(default=None, name="dify.workflow.run_id")
@@ -202,7 +207,7 @@ class WorkflowRun(TelemetryEvent, frozen=True, gc=False, tag="dify.workflow.run"
         return CountRule(Run("advanced-chat" if facts.is_inside else "workflow", UNKNOWN, status_of(facts.status)))
 
 
-class PromptGeneration(ModelCall, frozen=True, gc=False, tag="dify.prompt_generation.execution"):
+class PromptGeneration(TelemetryEvent, frozen=True, gc=False, tag="dify.prompt_generation.execution"):
     subject: Text = field(default=None, name="dify.prompt_generation.operation_type")
     price: Price = field(default=None, name="dify.prompt_generation.total_price")
     currency: Text = field(default=None, name="dify.prompt_generation.currency")
@@ -216,7 +221,7 @@ class PromptGeneration(ModelCall, frozen=True, gc=False, tag="dify.prompt_genera
         return CountRule(has_usage=facts.subject not in ("llm", "agent"))
 
 
-class SuggestedQuestion(ModelCall, frozen=True, gc=False, tag="dify.suggested_question.generation"):
+class SuggestedQuestion(TelemetryEvent, frozen=True, gc=False, tag="dify.suggested_question.generation"):
     @staticmethod
     def counts(facts: EventFacts) -> CountRule:  # noqa: ARG004
         return CountRule(has_usage=True)

@@ -51,10 +51,7 @@ def read(line: bytes, local: tzinfo, reader: MessageReader) -> Outcome:
     if b"\x1b" in line:
         line = without_colors(line)
     if match := _HEAD.fullmatch(line):
-        time, milliseconds, level, thread, caller, trace_id, message = match.groups()
-        at = _at(iso(time, local), milliseconds)
-        head = RecordHead(level, caller, (trace_id or b"").decode(), message, at, thread=thread or b"")
-        return with_dropped_time(reader.records(head), time, at), at
+        return _of_head(match, iso(match[1], local), reader)
     if match := _CELERY.fullmatch(line):
         time, milliseconds, level, message = match.groups()
         at = _at(iso(time, local), milliseconds)
@@ -68,12 +65,16 @@ def read(line: bytes, local: tzinfo, reader: MessageReader) -> Outcome:
     if match := _BASIC.fullmatch(line):
         return reader.records(RecordHead(match[1], match[2], "", match[3], None)), None
     if match := _HEAD_OF_OTHER_TIME.fullmatch(line):
-        time, milliseconds, level, thread, caller, trace_id, message = match.groups()
-        at = _at(time_in_any_format(time, local), milliseconds)
-        head = RecordHead(level, caller, (trace_id or b"").decode(), message, at, thread=thread or b"")
-        return with_dropped_time(reader.records(head), time, at), at
+        return _of_head(match, time_in_any_format(match[1], local), reader)
     is_record = begins_record(line) and not _OF_OTHERS.match(line)
     return "format" if is_record or b"\0" in line else None
+
+
+def _of_head(match: re.Match[bytes], second: int | None, reader: MessageReader) -> Outcome:
+    time, milliseconds, level, thread, caller, trace_id, message = match.groups()
+    at = _at(second, milliseconds)
+    head = RecordHead(level, caller, (trace_id or b"").decode(), message, at, thread=thread or b"")
+    return with_dropped_time(reader.records(head), time, at), at
 
 
 def matched_length(line: bytes) -> int:

@@ -17,7 +17,7 @@ class TokenCounts(Struct, frozen=True, gc=False):
     @property
     def split(self) -> tuple[int | None, int | None, int | None]:
         """Input, output and unsplit tokens. Unsplit tokens are those of the total beyond input and output."""
-        input_tokens, output_tokens, total = (token_count(value) for value in (self.input, self.output, self.total))
+        input_tokens, output_tokens, total = map(token_count, self._values)
         parts = (input_tokens or 0) + (output_tokens or 0)
         if not parts:
             return None, None, total
@@ -26,9 +26,7 @@ class TokenCounts(Struct, frozen=True, gc=False):
     @property
     def invalid(self) -> list[Any]:
         """The values that are not counts."""
-        return [
-            value for value in (self.input, self.output, self.total) if value is not None and token_count(value) is None
-        ]
+        return [value for value in self._values if value is not None and token_count(value) is None]
 
     @property
     def missing(self) -> str:
@@ -36,17 +34,14 @@ class TokenCounts(Struct, frozen=True, gc=False):
 
         It is `absent`, `zero`, or `inconsistent`: a value is not a count, or the total is not the sum of its parts.
         """
-        values = [value for value in (self.input, self.output, self.total) if value is not None]
-        if not values:
+        if self._values == (None, None, None):
             return "absent"
-        counts = [token_count(value) for value in values]
-        if None in counts or not self._adds_up:
+        *parts, total = map(token_count, self._values)
+        known = [part for part in parts if part is not None]
+        if self.invalid or (known and total is not None and total != sum(known)):
             return "inconsistent"
-        return "zero" if not any(counts) else ""
+        return "" if any(known) or total else "zero"
 
     @property
-    def _adds_up(self) -> bool:
-        """Whether the total is the sum of its parts. It is True if the log does not report both."""
-        parts = [count for count in (token_count(self.input), token_count(self.output)) if count is not None]
-        total = token_count(self.total)
-        return total is None or not parts or total == sum(parts)
+    def _values(self) -> tuple[Any, Any, Any]:
+        return self.input, self.output, self.total

@@ -7,6 +7,7 @@ duration is that of the whole stream.
 """
 
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -21,7 +22,7 @@ from parsers.dropped import dropped, with_dropped_time
 from parsers.heads import begins_json_record, begins_record
 from parsers.lines import Outcome, without_colors
 from parsers.parser import Parser
-from parsers.plugin_daemon import access, gin
+from parsers.plugin_daemon import access
 from parsers.plugin_daemon.errors import KINDS, PLUGIN_ERROR, kind_of_json, kind_of_text
 from parsers.plugin_daemon.operations import operation_of
 from parsers.values import json as lenient_json
@@ -123,7 +124,7 @@ class PluginDaemon(Parser, frozen=True):
         return zone(self.timezone)
 
     def parse(self, window: bytes, final: bool = False) -> Batch:
-        readers = (lambda block: gin.read(block, self._zone), access.text, access.json)
+        readers = (lambda block: access.gin(block, self._zone), access.text, access.json)
         return parse_blocks(window, final, readers, self._line)
 
     def matched_length(self, line: bytes) -> int:
@@ -147,67 +148,65 @@ class PluginDaemon(Parser, frozen=True):
     def _line(self, line: bytes) -> Outcome:
         if b"\x1b" in line:
             line = without_colors(line)
-        if line.startswith(b"[GIN] "):
-            return self._gin(line)
-        if line.startswith(b"{"):
-            return self._json(line)
-        if match := _TEXT.fullmatch(line):
-            return self._text(match)
-        if match := _GO_LOG.fullmatch(line):
-            at = iso(match[1], self._zone)
-            if line.endswith(b"]") and (access := _TIMED_ACCESS.match(match[2])):
-                duration = go_duration(access[3])
-                return with_dropped_time(_invocation(access[1], access[2], access[3], duration), match[1], at), at
-            if _SECOND_TIME.match(match[2]):
-                return "format"
-            return with_dropped_time(_go_log(match[2]), match[1], at), at
-        return "format" if begins_record(line) or b"\0" in line else None
+        found = _json(line) if line.startswith(b"{") else _text(line)
+        if found is None or isinstance(found, str):
+            return found
+        time, records = found
+        at = iso(time.replace(b" - ", b" "), self._zone)
+        return with_dropped_time(records, time, at), at
 
-    def _gin(self, line: bytes) -> Outcome:
-        match = _GIN.fullmatch(line)
-        if match is None:
-            # At its start gin prints a legend of colors and its routes with the same prefix.
-            return "format" if line[6:10].isdigit() else None
-        at = iso(match[1].replace(b" - ", b" "), self._zone)
-        return with_dropped_time(_invocation(match[4], match[2], match[3], go_duration(match[3])), match[1], at), at
 
-    def _text(self, match: re.Match[bytes]) -> Outcome:
-        time, severity, caller, message = match.groups()
-        at = iso(time, self._zone)
-        # The known parts of the identity precede the message, in this order.
-        message = re.sub(rb'^(?:(?:trace_id|tenant_id|user_id)=(?:"(?:[^"\\]|\\.)*"|[^ "]*) )*', b"", message)
-        # The provider's text at the end of a plugin's error may imitate an access line, and a user id may imitate
-        # such an error.
-        is_error = severity in _ERRORS and message.startswith(PLUGIN_ERROR) and not caller.endswith(_ACCESS_CALLER)
-        access = None if is_error else _ACCESS.search(message)
-        if access is None:
-            failure = (Failure(kind_of_text(message)),) if severity in _ERRORS else ()
-            return with_dropped_time(failure, time, at), at
-        pairs = {pair[1]: pair[2].strip(b'"') for pair in _PAIR.finditer(access[1])}
-        milliseconds = pairs.get(b"latency_ms", b"")
-        duration = nanoseconds(milliseconds, MILLISECOND) if _LATENCY.fullmatch(milliseconds) else None
-        status = pairs.get(b"status", b"")
-        return with_dropped_time(_invocation(pairs.get(b"path", b""), status, milliseconds, duration), time, at), at
+#: The time of a line as it is written, and its records; or as in Outcome.
+_Found = tuple[bytes, Sequence[Record]] | None | str
 
-    def _json(self, line: bytes) -> Outcome:
-        try:
-            record = _decode(line)
-        except msgspec.ValidationError:
-            return "format" if begins_json_record(line) and not _SANDBOX.match(line) else None
-        except (ValueError, RecursionError):
-            return "json" if _JSON_HEAD.match(line) else None
-        if record.service != SERVICE:
-            return "format"
-        at = iso(record.ts.encode("ascii", "replace"), self._zone)
-        if record.message != "HTTP request":
-            is_error = record.severity.encode("ascii", "replace") in _ERRORS
-            failure = (Failure(kind_of_json(record.message, record.attributes)),) if is_error else ()
-            return with_dropped_time(failure, record.ts, at), at
-        if (access := _read_access(record.attributes)) is None:
-            return with_dropped_time((), record.ts, at), at
-        path = access.path.encode() if isinstance(access.path, str) else b""
-        duration = nanoseconds(access.latency_ms, MILLISECOND)
-        return with_dropped_time(_invocation(path, access.status, access.latency_ms, duration), record.ts, at), at
+
+def _text(line: bytes) -> _Found:
+    if line.startswith(b"[GIN] "):
+        if match := _GIN.fullmatch(line):
+            return match[1], _invocation(match[4], match[2], match[3], go_duration(match[3]))
+        # At its start gin prints a legend of colors and its routes with the same prefix.
+        return "format" if line[6:10].isdigit() else None
+    if match := _TEXT.fullmatch(line):
+        return match[1], _message(match[2], match[3], match[4])
+    if match := _GO_LOG.fullmatch(line):
+        if line.endswith(b"]") and (access := _TIMED_ACCESS.match(match[2])):
+            return match[1], _invocation(access[1], access[2], access[3], go_duration(access[3]))
+        return "format" if _SECOND_TIME.match(match[2]) else (match[1], _go_log(match[2]))
+    return "format" if begins_record(line) or b"\0" in line else None
+
+
+def _message(severity: bytes, caller: bytes, message: bytes) -> Sequence[Record]:
+    # The known parts of the identity precede the message, in this order.
+    message = re.sub(rb'^(?:(?:trace_id|tenant_id|user_id)=(?:"(?:[^"\\]|\\.)*"|[^ "]*) )*', b"", message)
+    # The provider's text at the end of a plugin's error may imitate an access line, and a user id may imitate
+    # such an error.
+    is_error = severity in _ERRORS and message.startswith(PLUGIN_ERROR) and not caller.endswith(_ACCESS_CALLER)
+    access = None if is_error else _ACCESS.search(message)
+    if access is None:
+        return (Failure(kind_of_text(message)),) if severity in _ERRORS else ()
+    pairs = {pair[1]: pair[2].strip(b'"') for pair in _PAIR.finditer(access[1])}
+    milliseconds = pairs.get(b"latency_ms", b"")
+    duration = nanoseconds(milliseconds, MILLISECOND) if _LATENCY.fullmatch(milliseconds) else None
+    return _invocation(pairs.get(b"path", b""), pairs.get(b"status", b""), milliseconds, duration)
+
+
+def _json(line: bytes) -> _Found:
+    try:
+        record = _decode(line)
+    except msgspec.ValidationError:
+        return "format" if begins_json_record(line) and not _SANDBOX.match(line) else None
+    except (ValueError, RecursionError):
+        return "json" if _JSON_HEAD.match(line) else None
+    if record.service != SERVICE:
+        return "format"
+    time = record.ts.encode("ascii", "replace")
+    if record.message != "HTTP request":
+        is_error = record.severity.encode("ascii", "replace") in _ERRORS
+        return time, (Failure(kind_of_json(record.message, record.attributes)),) if is_error else ()
+    if (access := _read_access(record.attributes)) is None:
+        return time, ()
+    path = access.path.encode() if isinstance(access.path, str) else b""
+    return time, _invocation(path, access.status, access.latency_ms, nanoseconds(access.latency_ms, MILLISECOND))
 
 
 def _invocation(path: bytes, status: object, latency: object, duration: int | None) -> tuple[Record, ...]:

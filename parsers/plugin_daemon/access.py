@@ -1,4 +1,4 @@
-"""Read the access lines of a whole block at once, in the formats of the plugin daemon from version 0.5.3 on.
+"""Read the access lines of a whole block at once: gin's lines, and the text and JSON lines from version 0.5.3 on.
 
 Any other line, or a line that is not exactly as expected, is left to `parsers.plugin_daemon`. A test checks that both
 give the same result.
@@ -6,8 +6,8 @@ give the same result.
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from datetime import UTC
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, tzinfo
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,29 +15,38 @@ from msgspec import Meta, Struct
 
 from parsers import blocks
 from parsers.batch import Invocation
-from parsers.blocks import BlockResult
-from parsers.lines import whole_lines
-from parsers.plugin_daemon.operations import operation_of
+from parsers.blocks import DIGITS, BlockResult, read_rows
+from parsers.plugin_daemon.operations import operation_of, operation_of_end
 from parsers.values.http import status_code_of
-from parsers.values.numbers import MAX_SECONDS, MILLISECOND, many_nanoseconds
+from parsers.values.numbers import MAX_SECONDS, MICROSECOND, MILLISECOND, SECOND, many_nanoseconds
 from parsers.values.patterns import lazy
 from parsers.values.times import iso
 
 #: A text that each of these lines contains.
-_SIGN, _JSON_SIGN = b" HTTP request ", b'"HTTP request"'
+_GIN_SIGN, _SIGN, _JSON_SIGN = b"[GIN] ", b" HTTP request ", b'"HTTP request"'
 
-#: The time, the path without its query, the status code and the milliseconds; the last group is any other line. The
-#: attributes have any order, and the last one of a name counts. A value that is quoted makes it another line.
-_LINES = lazy(
-    rb"^([0-9-]{10}T[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,9}+)?)Z [A-Z]++ dify-plugin-daemon [\w./-]++:[0-9]++ "
-    rb'(?:(?:trace_id|tenant_id|user_id)=[^ "\n\x1b]*+ )*HTTP request'
-    rb'(?: (?:path=([^ "?\r\n\x1b]*+)[^ "\r\n\x1b]*+|status=([0-9]{3})(?=[ \r\n]|\Z)'
-    rb"|latency_ms=([0-9]{1,9}+(?:\.[0-9]{1,9}+)?)(?=[ \r\n]|\Z)"
-    rb'|(?!path=|status=|latency_ms=)\w++=[^ "\r\n\x1b]*+))+'
-    rb"(?(2)(?(3)(?(4)|(?!))|(?!))|(?!))\r?$|^(.+)$",
+#: The groups of both patterns: the time, the status code, the duration and its unit, the path without its query (of gin
+#: only what is behind `dispatch`); the last group is any other line.
+_GIN = lazy(
+    rb"^\[GIN\] (.{10} - .{6}[0-5][0-9]) \| *+([0-9]{3}) \| *+([0-9]{1,6}+(?:\.[0-9]{1,9}+)?)(ms|s|\xc2\xb5s) \| *+"
+    rb'[^ |\n\x1b]*+ *+\| *+[^ "\n\x1b]++ ++"(?:/(?:plugin/[^/?"\\\n\x1b]++|v2/invoke)/dispatch(/[^?"\\\n\x1b]*+))?'
+    rb'(?:"|[^"\\\n\x1b]*+")\r?$|^(.+)$',
     re.MULTILINE,
 )
-#: Times of JSON lines, without their last Z.
+#: The attributes have any order, and the last one of a name counts. A value that is quoted makes it another line.
+_TEXT = lazy(
+    rb"^([0-9-]{10}T[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,9}+)?)Z [A-Z]++ dify-plugin-daemon [\w./-]++:[0-9]++ "
+    rb'(?:(?:trace_id|tenant_id|user_id)=[^ "\n\x1b]*+ )*HTTP request'
+    rb"(?: (?:status=([0-9]{3})(?=[ \r\n]|\Z)|latency_ms=([0-9]{1,9}+(?:\.[0-9]{1,9}+)?)()(?=[ \r\n]|\Z)"
+    rb'|path=([^ "?\r\n\x1b]*+)[^ "\r\n\x1b]*+'
+    rb'|(?!path=|status=|latency_ms=)\w++=[^ "\r\n\x1b]*+))+'
+    rb"(?(2)(?(3)(?(5)|(?!))|(?!))|(?!))\r?$|^(.+)$",
+    re.MULTILINE,
+)
+_UNITS = {b"s": SECOND, b"ms": MILLISECOND, b"\xc2\xb5s": MICROSECOND, b"": MILLISECOND}
+
+_GIN_TIME = b"0000/00/00 - 00:00:00"
+#: Times without their last Z, each with a newline.
 _TIMES = lazy(rb"(?:[0-9-]{10}T[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,9}+)?\n)*")
 _MINUTE = len("2026-11-23T08:53")
 
@@ -59,25 +68,36 @@ class _Line(Struct, frozen=True, gc=False):
 _decode = msgspec.json.Decoder(_Line).decode
 
 
+def gin(block: bytes, local: tzinfo) -> BlockResult:
+    """Read gin's access lines of a block of whole lines. `local` is the zone of their times."""
+    return _in_text(block, _GIN_SIGN, _GIN, lambda times: _ends_of_gin(times, local), operation_of_end)
+
+
 def text(block: bytes) -> BlockResult:
     """Read the access lines in text of a block of whole lines."""
-    found = _LINES.findall(block) if _SIGN in block else []
-    rows = [row for row in found if not row[-1]]
-    times = _ends([row[0] for row in rows])
-    if not times:
+    return _in_text(block, _SIGN, _TEXT, _ends, operation_of)
+
+
+def _in_text(
+    block: bytes,
+    sign: bytes,
+    pattern: re.Pattern[bytes],
+    ends: Callable[[Sequence[bytes]], Sequence[int | None]],
+    operation: Callable[[bytes], str | None],
+) -> BlockResult:
+    if sign not in block:
         return BlockResult((), (), 0, block)
-    groups = defaultdict[tuple[bytes, bytes], list[bytes]](list)
-    for _, path, status, milliseconds, _ in rows:
-        groups[path, status].append(milliseconds)
-    durations = {key: many_nanoseconds(texts, MILLISECOND) for key, texts in groups.items()}
-    others = b"".join([row[-1] + b"\n" for row in found if row[-1]])
-    rest = others + b"\n" * (whole_lines(block, True)[1] - len(found))
-    return BlockResult(_calls(durations), times, len(rows), rest)
+    rows, result = read_rows(block, pattern, ends)
+    groups = defaultdict[tuple[bytes, bytes, bytes], list[bytes]](list)
+    for _, status, number, unit, path, _ in rows:
+        groups[path, status, unit].append(number)
+    durations = {key: many_nanoseconds(texts, _UNITS[key[2]]) for key, texts in groups.items()}
+    return result._replace(records=_calls(durations, operation))
 
 
 def json(block: bytes) -> BlockResult:
     """Read the access lines in JSON of a block of whole lines."""
-    groups = defaultdict[tuple[bytes, bytes], list[int]](list)
+    groups = defaultdict[tuple[bytes, bytes, bytes], list[int]](list)
     times, lines, rest = list[int | None](), 0, list[bytes]()
     for raws in blocks.parts_of(block, _JSON_SIGN):
         found = blocks.decoded(raws, _decode)
@@ -90,12 +110,12 @@ def json(block: bytes) -> BlockResult:
         times += ends
         for line in known:
             each = line.attributes
-            key = each.path.partition("?")[0].encode(), b"%d" % each.status
+            key = each.path.partition("?")[0].encode(), b"%d" % each.status, b""
             groups[key].append(round(each.latency_ms * MILLISECOND))
         rest += [raw for raw, line in zip(raws, found, strict=True) if line is None]
     if not lines:
         return BlockResult((), (), 0, block)
-    return BlockResult(_calls(groups), times, lines - len(rest), b"".join(rest))
+    return BlockResult(_calls(groups, operation_of), times, lines - len(rest), b"".join(rest))
 
 
 def _ends(times: Sequence[bytes]) -> Sequence[int | None]:
@@ -109,17 +129,26 @@ def _ends(times: Sequence[bytes]) -> Sequence[int | None]:
     return () if None in [iso(minute, UTC) for minute in minutes] else (iso(min(times), UTC), iso(max(times), UTC))
 
 
-def _calls(groups: Mapping[tuple[bytes, bytes], Sequence[int]]) -> Sequence[Invocation]:
-    """Return the calls of models and tools. `groups` are durations by path and status."""
+def _ends_of_gin(times: Sequence[bytes], local: tzinfo) -> Sequence[int | None]:
+    """Return the distinct times, which need not sort like texts; nothing if any of them does not exist."""
+    distinct = set(times)
+    if b"".join(distinct).translate(DIGITS) != _GIN_TIME * len(distinct):
+        return ()
+    found = [iso(time.replace(b" - ", b" "), local) for time in distinct]
+    return () if None in found else found
+
+
+def _calls(
+    groups: Mapping[tuple[bytes, bytes, bytes], Sequence[int]], operation_of: Callable[[bytes], str | None]
+) -> Sequence[Invocation]:
+    """Return the calls of models and tools. `groups` are durations by path, status and unit."""
     calls = defaultdict[tuple[str, str], list[int]](list)
-    for (path, status), durations in groups.items():
+    for (path, status, _), durations in groups.items():
         if (operation := operation_of(path)) is not None:
             calls[operation, status_code_of(status)] += durations
-    return [invocation(*labels, durations) for labels, durations in calls.items()]
-
-
-def invocation(operation: str, status_code: str, durations: Sequence[int]) -> Invocation:
-    """Return the record of calls that took so many nanoseconds."""
-    if len(durations) == 1:
-        return Invocation(operation, status_code, durations[0])
-    return Invocation(operation, status_code, None, len(durations), tuple(durations))
+    return [
+        Invocation(*labels, durations[0])
+        if not durations[1:]
+        else Invocation(*labels, None, len(durations), (*durations,))
+        for labels, durations in calls.items()
+    ]

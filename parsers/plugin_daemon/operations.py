@@ -44,7 +44,7 @@ _OPERATIONS = {
     b"datasource/online_drive_download_file": "invoke_online_drive_download_file",
 }
 
-_DISPATCH = re.compile(rb"/(?:plugin/[^/]+|v2/invoke)/dispatch/([^?]*)", re.DOTALL)
+_DISPATCH = re.compile(rb"/(?:plugin/[^/?]+|v2/invoke)/dispatch/([^?]*)", re.DOTALL)
 
 
 def operation_of(path: bytes) -> str | None:
@@ -53,6 +53,6 @@ def operation_of(path: bytes) -> str | None:
     return _OPERATIONS.get(match[1], OTHER) if match else None
 
 
-def operation_of_end(end: bytes) -> str:
-    """Return the operation for the end of a dispatch path, behind `dispatch/`; `other` for an unknown one."""
-    return _OPERATIONS.get(end, OTHER)
+def operation_of_end(end: bytes) -> str | None:
+    """Return the operation for the end of a dispatch path, behind `dispatch`; None for an empty text."""
+    return _OPERATIONS.get(end[1:], OTHER) if end else None

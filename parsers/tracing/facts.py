@@ -4,14 +4,12 @@ from typing import Any, NamedTuple
 
 from parsers.batch import RUN_KINDS, UNKNOWN
 from parsers.dify.labels import node_type_of
+from parsers.tracing.calls import ModelCall
 from parsers.tracing.line import (
-    INPUT_TOKENS,
     LLM_SUFFIX,
     MESSAGE,
     NODE,
-    OUTPUT_TOKENS,
     RUN_ID,
-    TOTAL_TOKENS,
     WORKFLOW,
     encode,
     run_alias,
@@ -21,47 +19,13 @@ from parsers.tracing.line import (
 from parsers.tracing.outcome import kind_of_failure
 from parsers.tracing.reading import Fact
 from parsers.tracing.span import Span
-from parsers.tracing.values import NO_NUMBER, count_of, name_of, price_of, seconds_of, uuid_of
-from parsers.values.currencies import is_currency
-from parsers.values.numbers import money
+from parsers.tracing.values import seconds_of, uuid_of
 
-#: The nodes that call a model themselves; only of these the output is read.
-MODEL_NODES = frozenset({"llm", "question-classifier", "parameter-extractor", "agent", "agent-v2"})
 #: The nodes whose tokens are those of the nodes inside.
 CONTAINERS = frozenset({"iteration", "loop"})
 
 #: A run or node that waits for a person. The same id comes again when it has ended.
 _WAITING = "paused"
-
-Counts = tuple[Any, Any, Any]
-
-
-class ModelCall(NamedTuple):
-    """The usage of a node or message as the item reports it: nothing of it is checked yet."""
-
-    provider: Any = None
-    model: Any = None
-    tokens: Counts = (None, None, None)
-    price: Any = None
-    currency: Any = None
-    first_token: Any = None
-
-    def attributes(self, owner: str, is_required: bool = False) -> dict[str, Any]:
-        """Return the attributes of the line of its owner (`node` or `message`); none for a call without usage, unless
-        it `is_required`.
-        """
-        tokens, price = tuple(map(count_of, self.tokens)), price_of(self.price)
-        has_price = price is not None and money(price) != 0
-        if not (is_required or has_price or any(tokens)):
-            return {}
-        return {
-            "gen_ai.provider.name": name_of(self.provider),
-            "gen_ai.request.model": name_of(self.model),
-            **dict(zip((INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS), tokens, strict=True)),
-            f"dify.{owner}.total_price": price if has_price or any(tokens) else None,
-            f"dify.{owner}.currency": self.currency if is_currency(self.currency) else None,
-            "gen_ai.server.time_to_first_token": seconds_of(self.first_token),
-        }
 
 
 class Origin(NamedTuple):
@@ -91,12 +55,6 @@ class Origin(NamedTuple):
 
 def origin_of(span: Span, dialect: str, app_id: object) -> Origin:
     return Origin(dialect, span.end, uuid_of(app_id), span.trace_id, span.span_id)
-
-
-def first_known(*triples: Counts) -> Counts:
-    """Return the first token counts (input, output, total) that are more than zero, else the first known ones."""
-    known = [triple for triple in triples if any(value is not None for value in triple)]
-    return next((triple for triple in known if any(triple)), known[0] if known else (None, None, None))
 
 
 class Node(NamedTuple):
@@ -201,9 +159,3 @@ def message_usage_fact(message_id: str, mode: object, call: ModelCall, origin: O
     key = f"message:{message_id}{LLM_SUFFIX}"
     known_mode = mode if isinstance(mode, str) and mode in RUN_KINDS else None
     return origin.fact(MESSAGE, key, {"dify.conversation.mode": known_mode, **usage})
-
-
-def is_number(value: object) -> bool:
-    """Return whether a value from an item is a number above 0."""
-    number = seconds_of(value)
-    return number not in (None, NO_NUMBER) and number > 0

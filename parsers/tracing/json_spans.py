@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Raw, Struct
 
 from parsers.tracing.json_limits import LONGEST_REPAIRED, check_tokens
 from parsers.tracing.reading import MAX_DEPTH, MAX_ITEMS, TooManyItems, UnreadableBody
-from parsers.tracing.span import ATTRIBUTES, EVENT_ATTRIBUTES, RESOURCE_ATTRIBUTES, Event, Span
+from parsers.tracing.span import ATTRIBUTES, EVENT_ATTRIBUTES, RESOURCE_ATTRIBUTES, Event, Scope, Span
 from parsers.values import json as lenient_json
 
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]{1,32}")
@@ -32,25 +33,16 @@ class _Pair(Struct, frozen=True, gc=False):
 
 
 class _Pairs(Struct, frozen=True, gc=False):
+    """A map, a resource or an event."""
+
     values: list[_Pair] | None = None
-
-
-class _Resource(Struct, frozen=True, gc=False):
     attributes: list[_Pair] | None = None
-
-
-class _Scope(Struct, frozen=True, gc=False):
     name: str | None = None
 
 
 class _Status(Struct, frozen=True, gc=False):
     code: Any = None
     message: Any = None
-
-
-class _Event(Struct, frozen=True, gc=False):
-    name: str = ""
-    attributes: list[_Pair] | None = None
 
 
 class _Span(Struct, frozen=True, gc=False, rename="camel"):
@@ -62,21 +54,21 @@ class _Span(Struct, frozen=True, gc=False, rename="camel"):
     end_time_unix_nano: Any = None
     attributes: list[_Pair] | None = None
     status: _Status | None = None
-    events: list[_Event] | None = None
+    events: list[_Pairs] | None = None
 
 
 class _ScopeSpans(Struct, frozen=True, gc=False):
-    scope: _Scope | None = None
+    scope: _Pairs | None = None
     spans: list[Raw] | None = None
 
 
 class _ResourceSpans(Struct, frozen=True, gc=False, rename="camel"):
-    resource: _Resource | None = None
+    resource: _Pairs | None = None
     scope_spans: list[_ScopeSpans] | None = None
 
 
-class _Request(Struct, frozen=True, gc=False):
-    resource_spans: list[_ResourceSpans] | None = field(default=None, name="resourceSpans")
+class _Request(Struct, frozen=True, gc=False, rename="camel"):
+    resource_spans: list[_ResourceSpans] | None = None
 
 
 _read_request = lenient_json.reader(_Request, LONGEST_REPAIRED)
@@ -84,43 +76,25 @@ _read_span = lenient_json.reader(_Span, LONGEST_REPAIRED)
 _read_pairs = lenient_json.reader(_Pairs, LONGEST_REPAIRED)
 
 
-class ScopeSpans(NamedTuple):
-    """The spans of one scope, not yet decoded."""
-
-    resource: Mapping[str, Any]
-    name: str
-    spans: Sequence[Raw]
-
-
-class Message:
-    """The bytes of one request."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def scope_spans(self) -> Iterator[ScopeSpans]:
-        """Raises UnreadableBody and TooManyItems."""
-        check_tokens(self._body)
-        if (request := _read_request(self._body)) is None:
-            raise UnreadableBody("the body is no JSON of an ExportTraceServiceRequest")
-        count = 0
-        for each in request.resource_spans or ():
-            resource = _attributes(each.resource.attributes if each.resource else None, RESOURCE_ATTRIBUTES)
-            for scope in each.scope_spans or ():
-                count += len(scope.spans or ())
-                if count > MAX_ITEMS:
-                    raise TooManyItems(f"the request has more than {MAX_ITEMS} spans")
-                yield ScopeSpans(resource, (scope.scope.name if scope.scope else None) or "", scope.spans or ())
-
-    def spans_of(self, scope: ScopeSpans) -> Iterator[Span]:
-        """Raises UnreadableBody and TooManyItems."""
-        for raw in scope.spans:
-            if (span := _read_span(raw)) is None:
-                raise UnreadableBody("a span of the JSON body has values of a wrong type")
-            yield _span(span, scope)
+def scopes(body: bytes) -> Iterator[Scope]:
+    """Raises UnreadableBody and TooManyItems."""
+    check_tokens(body)
+    if (request := _read_request(body)) is None:
+        raise UnreadableBody("the body is no JSON of an ExportTraceServiceRequest")
+    count = 0
+    for each in request.resource_spans or ():
+        resource = _attributes(each.resource.attributes if each.resource else None, RESOURCE_ATTRIBUTES)
+        for scope in each.scope_spans or ():
+            name, spans = (scope.scope.name if scope.scope else None) or "", scope.spans or ()
+            count += len(spans)
+            if count > MAX_ITEMS:
+                raise TooManyItems(f"the request has more than {MAX_ITEMS} spans")
+            yield Scope(name, len(spans), map(partial(_span, name, resource), spans))
 
 
-def _span(span: _Span, scope: ScopeSpans) -> Span:
+def _span(scope: str, resource: Mapping[str, Any], raw: Raw) -> Span:
+    if (span := _read_span(raw)) is None:
+        raise UnreadableBody("a span of the JSON body has values of a wrong type")
     status = span.status or _Status()
     return Span(
         _id(span.trace_id, 32),
@@ -130,11 +104,11 @@ def _span(span: _Span, scope: ScopeSpans) -> Span:
         _integer(span.start_time_unix_nano) or 0,
         _integer(span.end_time_unix_nano) or 0,
         _attributes(span.attributes, ATTRIBUTES),
-        scope.resource,
-        scope.name,
+        resource,
+        scope,
         status.code in (2, "STATUS_CODE_ERROR"),
         status.message if isinstance(status.message, str) else "",
-        tuple(Event(event.name, _attributes(event.attributes, EVENT_ATTRIBUTES)) for event in span.events or ()),
+        tuple(Event(event.name or "", _attributes(event.attributes, EVENT_ATTRIBUTES)) for event in span.events or ()),
     )
 
 

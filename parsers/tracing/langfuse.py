@@ -11,18 +11,9 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
+from parsers.tracing.calls import ModelCall, first_known
 from parsers.tracing.content import Metadata
-from parsers.tracing.facts import (
-    ModelCall,
-    Node,
-    Origin,
-    Outcome,
-    first_known,
-    message_fact,
-    message_usage_fact,
-    node_fact,
-    workflow_fact,
-)
+from parsers.tracing.facts import Node, Origin, Outcome, message_fact, message_usage_fact, node_fact, workflow_fact
 from parsers.tracing.json_limits import LONGEST_REPAIRED, check_tokens
 from parsers.tracing.line import is_time
 from parsers.tracing.outcome import status_of

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from parsers.dify.receiver import HEARTBEAT, SERVICE
 from parsers.tracing.reading import Fact
@@ -26,6 +26,7 @@ from parsers.values.times import LATEST
 NODE, MESSAGE, WORKFLOW = "dify.node.execution", "dify.message.run", "dify.workflow.run"
 INPUT_TOKENS, OUTPUT_TOKENS = "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"
 TOTAL_TOKENS = "gen_ai.usage.total_tokens"
+_TOKENS = (INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS)
 
 #: The end of the key of a message's tokens.
 LLM_SUFFIX = ":llm"
@@ -71,7 +72,7 @@ def is_time(at: int) -> bool:
 
 def usage_key(node_id: str, attributes: Mapping[str, Any]) -> str | None:
     """Return the key of the tokens of a node's attempt, None if there are none."""
-    counts = [token_count(attributes.get(name)) for name in (INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS)]
+    counts = [token_count(attributes.get(name)) for name in _TOKENS]
     total = (counts[0] or 0) + (counts[1] or 0) or counts[2]
     return f"{_USAGE_KEY}{node_id}:{total}" if total else None
 
@@ -109,24 +110,9 @@ def run_of_draft(draft: bytes) -> Fact:
     return Fact(key, attributes.get("dify.span.dialect", ""), _encode_json(line), run_app=attributes.get("dify.app_id"))
 
 
-class _Attributes(Struct, frozen=True, gc=False):
-    key: str = field(name="dify.span.key")
-    event: Any = field(default=None, name="dify.event.name")
-    draft: Any = field(default=None, name=_DRAFT)
-    app_id: Any = field(default=None, name="dify.app_id")
-    self_: Any = field(default=None, name="dify.span.self")
-    parent: Any = field(default=None, name="dify.span.parent")
-    run_id: Any = field(default=None, name=RUN_ID)
-    status: Any = field(default=None, name="dify.workflow.status")
-    input: Any = field(default=None, name=INPUT_TOKENS)
-    output: Any = field(default=None, name=OUTPUT_TOKENS)
-    total: Any = field(default=None, name=TOTAL_TOKENS)
-    price: Any = field(default=None, name="dify.message.total_price")
-
-
 class _Line(Struct, frozen=True, gc=False):
     service: str
-    attributes: _Attributes
+    attributes: dict[str, Any]
 
 
 _decode = msgspec.json.Decoder(_Line).decode
@@ -150,29 +136,26 @@ def known_by(line: bytes) -> Known:
         decoded = _decode(line)
     except (ValueError, RecursionError):
         return Known()
-    if decoded.service != SERVICE:
-        return Known()
     attributes = decoded.attributes
-    keys, (kind, _, node_id) = [attributes.key], attributes.key.partition(":")
-    alias = None
-    if isinstance(attributes.run_id, str) and isinstance(attributes.parent, str):
-        alias = run_alias(attributes.parent, attributes.run_id)
-        keys.append(start_key(attributes.parent))
-    counts = attributes.input, attributes.output, attributes.total
-    if kind == "node":
-        names = INPUT_TOKENS, OUTPUT_TOKENS, TOTAL_TOKENS
-        attempt = usage_key(node_id, dict(zip(names, counts, strict=True)))
-        keys += [attempt] if attempt else []
-    has_usage = any(each is not None for each in (*counts, attributes.price))
+    texts = {name: value for name, value in attributes.items() if isinstance(value, str)}
+    if decoded.service != SERVICE or (key := texts.get("dify.span.key")) is None:
+        return Known()
+    keys, (kind, _, node_id), alias = [key], key.partition(":"), None
+    parent, run_id, own_span = (texts.get(name) for name in ("dify.span.parent", RUN_ID, "dify.span.self"))
+    if parent is not None and run_id is not None:
+        alias = run_alias(parent, run_id)
+        keys.append(start_key(parent))
+    if kind == "node" and (attempt := usage_key(node_id, attributes)):
+        keys.append(attempt)
+    has_usage = any(attributes.get(name) is not None for name in (*_TOKENS, "dify.message.total_price"))
     if kind == "message" and has_usage and not node_id.endswith(LLM_SUFFIX):
-        keys.append(attributes.key + LLM_SUFFIX)
+        keys.append(key + LLM_SUFFIX)
     # A line with another key than that of its span also names the app of that span.
-    if isinstance(attributes.self_, str) and not attributes.key.removeprefix(_DRAFT_KEY).startswith("span:"):
-        keys.append(f"span:{attributes.self_}")
-    is_run = attributes.event == WORKFLOW and attributes.status is not None
-    app_id = attributes.app_id if isinstance(attributes.app_id, str) else ""
-    draft = line if kind == "draft" and isinstance(attributes.draft, dict) else None
-    return Known(tuple(keys), alias, app_id if is_run else None, draft)
+    if own_span is not None and not key.removeprefix(_DRAFT_KEY).startswith("span:"):
+        keys.append(f"span:{own_span}")
+    is_run = texts.get("dify.event.name") == WORKFLOW and attributes.get("dify.workflow.status") is not None
+    draft = line if kind == "draft" and isinstance(attributes.get(_DRAFT), dict) else None
+    return Known(tuple(keys), alias, texts.get("dify.app_id", "") if is_run else None, draft)
 
 
 def heartbeat_line(items: Mapping[tuple[str, str], int], at: int) -> bytes:

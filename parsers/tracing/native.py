@@ -7,18 +7,9 @@ its events. Each attempt of a node is a span of its own, with the same execution
 from parsers.batch import UNKNOWN
 from parsers.dify.labels import node_type_of
 from parsers.dify.receiver import FINISHED
-from parsers.tracing.content import Output, Usage, model_in, output_in
-from parsers.tracing.facts import (
-    CONTAINERS,
-    MODEL_NODES,
-    ModelCall,
-    Node,
-    Outcome,
-    first_known,
-    node_fact,
-    origin_of,
-    workflow_fact,
-)
+from parsers.tracing.calls import call_of_node
+from parsers.tracing.content import Metadata, Output, output_in
+from parsers.tracing.facts import CONTAINERS, Node, Outcome, node_fact, origin_of, workflow_fact
 from parsers.tracing.line import is_time
 from parsers.tracing.reading import Ignored, Item, Rejected
 from parsers.tracing.span import Span
@@ -55,22 +46,8 @@ def item(span: Span) -> Item:
 
 def _node(span: Span) -> Item:
     attributes, node_type = span.attributes, node_type_of(span.attributes.get("node.type"))
-    is_model = node_type in MODEL_NODES
-    usage = output_in(attributes.get("output.value")).model_usage if is_model else Usage()
+    call = call_of_node(attributes, Metadata(), node_type)
     start = output_in(attributes.get("output.value")) if node_type in _STARTS else Output()
-    own = tuple(attributes.get(f"gen_ai.usage.{name}_tokens") for name in ("input", "output", "total"))
-    provider, model = attributes.get("gen_ai.provider.name"), attributes.get("gen_ai.request.model")
-    if is_model and not model:
-        named = model_in(attributes.get("input.value"))
-        provider, model = provider or named.model_provider, named.model_name
-    call = ModelCall(
-        provider,
-        model,
-        first_known((own[0], own[1], own[2]), (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens)),
-        usage.total_price,
-        usage.currency,
-        usage.time_to_first_token,
-    )
     node_id = identifier_of(attributes.get("node.execution_id"))
     if node_id is None and not span.span_id:
         return Rejected(DIALECT)

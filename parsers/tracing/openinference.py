@@ -10,16 +10,12 @@ from typing import Any
 
 from parsers.batch import UNKNOWN
 from parsers.dify.labels import node_type_of
-from parsers.tracing.content import Metadata, Usage, metadata_of, model_in, output_in, usage_of
+from parsers.tracing.calls import call_of_node, call_of_span, first
+from parsers.tracing.content import Metadata, metadata_of
 from parsers.tracing.facts import (
     CONTAINERS,
-    MODEL_NODES,
-    ModelCall,
     Node,
-    Origin,
     Outcome,
-    first_known,
-    is_number,
     message_fact,
     message_usage_fact,
     node_fact,
@@ -30,7 +26,7 @@ from parsers.tracing.line import LLM_SUFFIX, NODE, is_time
 from parsers.tracing.outcome import status_of, status_of_span
 from parsers.tracing.reading import Ignored, Item, Rejected
 from parsers.tracing.span import Span
-from parsers.tracing.values import identifier_of, uuid_of
+from parsers.tracing.values import identifier_of, seconds_of, uuid_of
 
 _MARKS = frozenset({"openinference.span.kind", "dify.span.id", "metadata", "dify_trace_id"})
 
@@ -64,55 +60,32 @@ class _Known:
 
     def __init__(self, span: Span, metadata: Metadata, dialect: str) -> None:
         self._span, self._attributes, self._metadata = span, span.attributes, metadata
-        app_ids = metadata.app_id, span.attributes.get("dify.app_id"), span.resource.get("dify.app_id")
+        attributes, entity = span.attributes, metadata.trace_entity_type
+        app_ids = metadata.app_id, attributes.get("dify.app_id"), span.resource.get("dify.app_id")
         app_id = next((each for each in map(uuid_of, app_ids) if each), None)
-        self._node_id = _first(
-            span.attributes.get("dify.node.execution_id"), metadata.node_execution_id, metadata.node_id
-        )
-        self._node_type = _first(metadata.node_type, span.attributes.get("dify.node.type"))
-        self._run_id = _first(metadata.workflow_run_id, span.attributes.get("dify.workflow.run_id"))
-        self._is_unified = "dify.span.id" in span.attributes
-        self._origin = self._with_spans(origin_of(span, dialect, app_id))
-
-    def _with_spans(self, origin: Origin) -> Origin:
-        """Add the spans along which a node finds its app."""
-        if not self._is_unified:
-            return origin
-        is_asked = self._is_link or self._is_workflow or self._is_container
-        parent = None if origin.app_id else self._span.parent
-        return origin._replace(self_=self._span.reference if is_asked else None, parent=parent)
-
-    @property
-    def _is_container(self) -> bool:
-        is_aggregate = self._attributes.get("aggregate_usage") is True
-        return is_aggregate or node_type_of(self._node_type) in CONTAINERS or self._metadata.is_workflow_tool
-
-    @property
-    def _entity(self) -> object:
-        return self._metadata.trace_entity_type
-
-    @property
-    def _is_llm(self) -> bool:
-        return self._attributes.get("openinference.span.kind") == "LLM" or self._span.name == "llm"
-
-    @property
-    def _is_link(self) -> bool:
-        """Whether the span is a wrapper between an iteration and its nodes."""
-        is_synthetic = any(self._attributes.get(f"dify.{name}.synthetic") is True for name in ("span", "wrapper"))
-        is_wrapper = is_synthetic and not self._is_llm and not self._is_message and not self._node_type
-        return is_wrapper and self._is_unified and bool(self._span.span_id)
-
-    @property
-    def _is_message(self) -> bool:
-        is_named = self._span.name in ("message", "llm") or self._attributes.get("dify.span.type") == "message"
-        return self._entity == "message" or (self._entity is None and is_named)
-
-    @property
-    def _is_workflow(self) -> bool:
-        if self._node_type or not self._run_id:
-            return False
-        is_named = self._span.name.startswith("workflow") or self._attributes.get("dify.span.type") == "workflow"
-        return self._entity == "workflow" or (self._entity is None and is_named)
+        self._node_id = first(attributes.get("dify.node.execution_id"), metadata.node_execution_id, metadata.node_id)
+        self._node_type = first(metadata.node_type, attributes.get("dify.node.type"))
+        self._run_id = first(metadata.workflow_run_id, attributes.get("dify.workflow.run_id"))
+        kind = attributes.get("dify.span.type")
+        is_message = span.name in ("message", "llm") or kind == "message"
+        is_workflow = span.name.startswith("workflow") or kind == "workflow"
+        self._is_llm = attributes.get("openinference.span.kind") == "LLM" or span.name == "llm"
+        self._is_message = entity == "message" or (entity is None and is_message)
+        is_of_run = not self._node_type and bool(self._run_id)
+        self._is_workflow = is_of_run and (entity == "workflow" or (entity is None and is_workflow))
+        is_aggregate = attributes.get("aggregate_usage") is True
+        is_outer = node_type_of(self._node_type) in CONTAINERS or metadata.is_workflow_tool
+        self._is_container = is_aggregate or is_outer
+        # A wrapper between an iteration and its nodes.
+        is_synthetic = any(attributes.get(f"dify.{name}.synthetic") is True for name in ("span", "wrapper"))
+        is_wrapper = is_synthetic and not (self._is_llm or self._is_message or self._node_type)
+        is_unified = "dify.span.id" in attributes
+        self._is_link = is_wrapper and is_unified and bool(span.span_id)
+        self._origin = origin_of(span, dialect, app_id)
+        if is_unified:  # a node finds its app along these spans
+            is_asked = self._is_link or self._is_workflow or self._is_container
+            parent = None if self._origin.app_id else span.parent
+            self._origin = self._origin._replace(self_=span.reference if is_asked else None, parent=parent)
 
     def reader(self) -> Callable[[], Item | None] | None:
         """Return the function that makes the fact, None if there is none."""
@@ -129,13 +102,13 @@ class _Known:
     @property
     def _message_id(self) -> str | None:
         span_id = self._attributes.get("dify.span.id")
-        message_id = _first(self._metadata.message_id, self._attributes.get("dify.message.id"), span_id)
+        message_id = first(self._metadata.message_id, self._attributes.get("dify.message.id"), span_id)
         return identifier_of(message_id.removesuffix(LLM_SUFFIX)) if isinstance(message_id, str) else None
 
     @property
     def _mode(self) -> Any:
         metadata = self._metadata
-        return _first(
+        return first(
             metadata.conversation_mode, metadata.conversation_model, self._attributes.get("dify.conversation.mode"),
             "agent-chat" if metadata.agent_based is True else None,
         )  # fmt: skip
@@ -155,39 +128,8 @@ class _Known:
     def _outcome(self, seconds: Any) -> Outcome:
         return Outcome(self._status, seconds, self._error)
 
-    def _call(self, usage: Usage) -> ModelCall:
-        attributes, metadata = self._attributes, self._metadata
-        reported = usage_of(attributes.get("dify.usage"))
-        provider = _first(
-            attributes.get("gen_ai.provider.name"), attributes.get("llm.provider"),
-            metadata.model_provider, metadata.ls_provider,
-        )  # fmt: skip
-        model = _first(
-            attributes.get("gen_ai.request.model"), attributes.get("llm.model_name"),
-            metadata.model_name, metadata.ls_model_name,
-        )  # fmt: skip
-        return ModelCall(
-            provider,
-            model,
-            first_known(
-                _attribute_counts(attributes, "gen_ai.usage.{}_tokens", ("input", "output", "total")),
-                _attribute_counts(attributes, "llm.token_count.{}", ("prompt", "completion", "total")),
-                (reported.prompt_tokens, reported.completion_tokens, reported.total_tokens),
-                (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens),
-                (metadata.prompt_tokens, metadata.completion_tokens, metadata.total_tokens),
-            ),
-            _first(metadata.total_price, reported.total_price, usage.total_price, attributes.get("llm.cost.total")),
-            _first(metadata.currency, reported.currency, usage.currency),
-            _first(reported.time_to_first_token, usage.time_to_first_token),
-        )
-
     def _node(self) -> Item | None:
-        attributes = self._attributes
-        is_model = node_type_of(self._node_type) in MODEL_NODES
-        call = self._call(output_in(attributes.get("output.value")).model_usage if is_model else Usage())
-        if is_model and not call.model:
-            named = model_in(attributes.get("input.value"))
-            call = call._replace(provider=call.provider or named.model_provider, model=named.model_name)
+        call = call_of_node(self._attributes, self._metadata, self._node_type)
         node_id = identifier_of(self._node_id)
         node = Node(node_id, self._node_type, self._status, self._span.seconds, call, self._error, self._is_container)
         return node_fact(node, self._origin)
@@ -196,26 +138,17 @@ class _Known:
         metadata, run_id = self._metadata, identifier_of(self._run_id)
         conversation = metadata.conversation_id or self._attributes.get("dify.conversation.id")
         mode = "advanced-chat" if conversation else "workflow"
-        seconds = _first(metadata.workflow_run_elapsed_time, metadata.elapsed_time, self._span.seconds)
+        seconds = first(metadata.workflow_run_elapsed_time, metadata.elapsed_time, self._span.seconds)
         return workflow_fact(f"run:{run_id}", mode, self._outcome(seconds), self._origin) if run_id else None
 
     def _message(self) -> Item | None:
         """The rewrite of Dify's tracing has the tokens here, and repeats them on the span `llm` (a copy)."""
-        call = self._call(Usage()) if isinstance(self._attributes.get("dify.usage"), dict) else None
+        has_tokens = isinstance(self._attributes.get("dify.usage"), dict)
+        call = call_of_span(self._attributes, self._metadata) if has_tokens else None
         return message_fact(self._message_id or "", self._mode, self._outcome(self._span.seconds), self._origin, call)
 
     def _message_usage(self) -> Item | None:
-        call, first_token = self._call(Usage()), self._metadata.first_token
-        if is_number(first_token):
-            call = call._replace(first_token=first_token)
+        call = call_of_span(self._attributes, self._metadata)
+        if (seconds_of(self._metadata.first_token) or 0) > 0:
+            call = call._replace(first_token=self._metadata.first_token)
         return message_usage_fact(self._message_id or "", self._mode, call, self._origin)
-
-
-def _first(*values: Any) -> Any:
-    """Return the first value that is neither missing nor an empty text."""
-    return next((value for value in values if value is not None and value != ""), None)
-
-
-def _attribute_counts(attributes: Any, pattern: str, names: tuple[str, str, str]) -> tuple[Any, Any, Any]:
-    first, second, third = (attributes.get(pattern.format(name)) for name in names)
-    return first, second, third

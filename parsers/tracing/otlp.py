@@ -1,8 +1,5 @@
 """Read OTLP/HTTP trace requests (opentelemetry-proto, docs/specification.md) in protobuf and JSON."""
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeVar
-
 from parsers.tracing import json_spans, native, openinference, wire
 from parsers.tracing.reading import Ignored, Item, Reading, reading_of
 from parsers.tracing.span import Span
@@ -16,31 +13,10 @@ def read_otlp(body: bytes, *, is_json: bool, native: bool) -> Reading:
 
     Raises UnreadableBody and TooManyItems.
     """
-    noise, spans = _spans(json_spans.Message(body)) if is_json else _spans(wire.Message(body))
-    return reading_of((_item(span, native) for span in spans), noise)
-
-
-class _Scope(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def spans(self) -> Sequence[object]: ...
-
-
-S = TypeVar("S", bound=_Scope)
-
-
-class _Message(Protocol[S]):
-    def scope_spans(self) -> Iterator[S]: ...
-    def spans_of(self, scope: S, /) -> Iterator[Span]: ...
-
-
-def _spans(message: _Message[S]) -> tuple[int, Iterator[Span]]:
-    """Return the number of spans that are dropped by their scope, and the others."""
-    scopes = list(message.scope_spans())
-    noise = sum(len(scope.spans) for scope in scopes if scope.name.startswith(_NOISE))
+    scopes = list(json_spans.scopes(body) if is_json else wire.Message(body).scopes())
+    noise = sum(scope.size for scope in scopes if scope.name.startswith(_NOISE))
     own = [scope for scope in scopes if not scope.name.startswith(_NOISE)]
-    return noise, (span for scope in own for span in message.spans_of(scope))
+    return reading_of((_item(span, native) for scope in own for span in scope.spans), noise)
 
 
 def _item(span: Span, is_native_on: bool) -> Item:

@@ -1,6 +1,6 @@
 """A span as the dialects need it: ids, times, the listed attributes, and what decides its outcome."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 #: The attributes that are read. The values of all others are never looked at.
@@ -62,3 +62,14 @@ class Span(NamedTuple):
     def seconds(self) -> float | None:
         """The duration in seconds, None if a time is missing. It is negative if the times are."""
         return round((self.end - self.start) / 1e9, 9) if self.start and self.end else None
+
+
+class Scope(NamedTuple):
+    """The spans of one instrumentation scope. They are decoded one by one, if at all.
+
+    Decoding them raises UnreadableBody and TooManyItems.
+    """
+
+    name: str
+    size: int
+    spans: Iterable[Span]

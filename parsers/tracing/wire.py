@@ -9,10 +9,10 @@ build an object of each value first: of a hostile body of 64 MiB, more than a gi
 
 import struct
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from parsers.tracing.reading import MAX_DEPTH, MAX_ITEMS, TooManyItems, UnreadableBody
-from parsers.tracing.span import ATTRIBUTES, EVENT_ATTRIBUTES, RESOURCE_ATTRIBUTES, Event, Span
+from parsers.tracing.span import ATTRIBUTES, EVENT_ATTRIBUTES, RESOURCE_ATTRIBUTES, Event, Scope, Span
 
 #: The largest number of fields that are looked at in one request.
 MAX_FIELDS = 1_000_000
@@ -21,15 +21,9 @@ _MAX_EVENTS = 128
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
+#: Where the value of a field begins and ends in the body.
 Range = tuple[int, int]
-
-
-class ScopeSpans(NamedTuple):
-    """The spans of one scope: where they and their resources begin and end in the body."""
-
-    resource: Range
-    name: str
-    spans: list[Range]
+_NOTHING = (0, 0)
 
 
 class Message:
@@ -39,38 +33,37 @@ class Message:
         self._body = body
         self._left = MAX_FIELDS
 
-    def scope_spans(self) -> Iterator[ScopeSpans]:
+    def scopes(self) -> Iterator[Scope]:
         """Raises UnreadableBody and TooManyItems."""
         count = 0
         for number, _, resource_spans in self._fields((0, len(self._body))):
             if number != 1:
                 continue
-            resource = next((found for member, _, found in self._fields(resource_spans) if member == 1), (0, 0))
+            resource = next((found for member, _, found in self._fields(resource_spans) if member == 1), _NOTHING)
             for member, _, found in self._fields(resource_spans):
                 if member == 2:
                     scope = self._scope(found, resource)
-                    count += max(1, len(scope.spans))
+                    count += max(1, scope.size)
                     if count > MAX_ITEMS:
                         raise TooManyItems(f"the request has more than {MAX_ITEMS} spans")
                     yield scope
 
-    def _scope(self, inside: Range, resource: Range) -> ScopeSpans:
+    def _scope(self, inside: Range, resource: Range) -> Scope:
         name, spans = "", list[Range]()
         for number, _, found in self._fields(inside):
             if number == 1:
                 name = next((self._text(value) for member, _, value in self._fields(found) if member == 1), "")
             elif number == 2 and len(spans) <= MAX_ITEMS:
                 spans.append(found)
-        return ScopeSpans(resource, name, spans)
+        return Scope(name, len(spans), self._spans(name, spans, resource))
 
-    def spans_of(self, scope: ScopeSpans) -> Iterator[Span]:
-        """Raises UnreadableBody and TooManyItems."""
+    def _spans(self, scope: str, spans: list[Range], resource: Range) -> Iterator[Span]:
         attributes: dict[str, Any] = {}
-        for number, _, found in self._fields(scope.resource):
+        for number, _, found in self._fields(resource):
             if number == 1:
                 self._add_attribute(attributes, found, RESOURCE_ATTRIBUTES)
-        for found in scope.spans:
-            yield self._span(found, scope.name, attributes)
+        for found in spans:
+            yield self._span(found, scope, attributes)
 
     def _span(self, inside: Range, scope: str, resource: dict[str, Any]) -> Span:
         first: dict[int, Range] = {}
@@ -83,20 +76,19 @@ class Message:
                 events.append(self._event(found))
             else:
                 first.setdefault(number, found)
-        nothing = (0, 0)
-        status = {number: found for number, _, found in self._fields(first.get(15, nothing))}
+        status = {number: found for number, _, found in self._fields(first.get(15, _NOTHING))}
         return Span(
-            self._id(first.get(1, nothing), 16),
-            self._id(first.get(2, nothing), 8),
-            self._id(first.get(4, nothing), 8),
-            self._text(first.get(5, nothing)),
-            self._number(first.get(7, nothing)),
-            self._number(first.get(8, nothing)),
+            self._id(first.get(1, _NOTHING), 16),
+            self._id(first.get(2, _NOTHING), 8),
+            self._id(first.get(4, _NOTHING), 8),
+            self._text(first.get(5, _NOTHING)),
+            self._number(first.get(7, _NOTHING)),
+            self._number(first.get(8, _NOTHING)),
             attributes,
             resource,
             scope,
-            self._body[slice(*status.get(3, nothing))] == b"\2",
-            self._text(status.get(2, nothing)),
+            self._body[slice(*status.get(3, _NOTHING))] == b"\2",
+            self._text(status.get(2, _NOTHING)),
             tuple(events),
         )
 
@@ -111,13 +103,16 @@ class Message:
         return Event(name, attributes)
 
     def _add_attribute(self, attributes: dict[str, Any], pair: Range, wanted: frozenset[str]) -> None:
-        """Add an attribute if it is wanted. Of a repeated one the first counts."""
-        members = {number: value for number, _, value in self._fields(pair)}
-        key, value = self._text(members.get(1, (0, 0))), members.get(2, (0, 0))
+        """Add an attribute if it is wanted. Of a repeated one the first counts. The depth of all is checked."""
+        key, value = self._pair(pair)
         if key in wanted and key not in attributes:
             attributes[key] = self._value(value)
-        elif self._is_nested(value):
-            self._check_depth(value, 1)
+        elif value[0] < value[1] and self._body[value[0]] in (0x2A, 0x32):  # the tags of lists and maps
+            self._value(value)
+
+    def _pair(self, inside: Range) -> tuple[str, Range]:
+        members = {number: value for number, _, value in self._fields(inside)}
+        return self._text(members.get(1, _NOTHING)), members.get(2, _NOTHING)
 
     def _value(self, inside: Range, depth: int = 1) -> Any:
         """Return a text, truth value, number or map; None for a list, for bytes, and where there is no value."""
@@ -130,30 +125,14 @@ class Message:
             if number == 4 and kind == _FIXED64:
                 return struct.unpack("<d", self._body[slice(*found)])[0]
             if number in (5, 6) and kind == _BYTES:
-                self._check_depth(inside, depth)
-                return self._map(found, depth + 1) if number == 6 else None
+                if depth > MAX_DEPTH:
+                    raise TooManyItems(f"an attribute is nested deeper than {MAX_DEPTH} levels")
+                members = [member for _, _, member in self._fields(found)]
+                if number == 6:
+                    return {key: self._value(value, depth + 1) for key, value in map(self._pair, members)}
+                for member in members:
+                    self._value(member, depth + 1)
         return None
-
-    def _map(self, inside: Range, depth: int) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        for _, _, pair in self._fields(inside):
-            members = {number: value for number, _, value in self._fields(pair)}
-            values[self._text(members.get(1, (0, 0)))] = self._value(members.get(2, (0, 0)), depth)
-        return values
-
-    def _is_nested(self, value: Range) -> bool:
-        return value[0] < value[1] and self._body[value[0]] in (0x2A, 0x32)  # the tags of lists and maps
-
-    def _check_depth(self, value: Range, depth: int) -> None:
-        if depth > MAX_DEPTH:
-            raise TooManyItems(f"an attribute is nested deeper than {MAX_DEPTH} levels")
-        for number, kind, nested in self._fields(value):
-            if number in (5, 6) and kind == _BYTES:
-                for _, _, each in self._fields(nested):
-                    members = [each] if number == 5 else [found for _, _, found in self._fields(each)]
-                    for member in members:
-                        if self._is_nested(member):
-                            self._check_depth(member, depth + 1)
 
     def _fields(self, inside: Range) -> Iterator[tuple[int, int, Range]]:
         """Return number, wire type and the range of the value of each field."""

@@ -11,10 +11,12 @@ from msgspec import field, structs
 
 from parsers import blocks as block
 from parsers.batch import UNKNOWN, NodeRun, Record, Usage, UsageMissing
+from parsers.blocks import TimedLine
 from parsers.dify import Dify
 from parsers.dify.events import EventReader
-from parsers.dify.spending import costs_of, total
-from parsers.dify.telemetry import TABLE, CountRule, EventFacts, ModelCall, Price, Seconds, Text
+from parsers.dify.sums import EventSums
+from parsers.dify.telemetry import TABLE, CountRule, EventFacts, Price, Seconds, TelemetryEvent, Text
+from parsers.dify.usages import costs_of, total
 from parsers.values.numbers import money
 from tests.parsers.laws import summed
 
@@ -201,7 +203,7 @@ def test_nodes_with_equal_labels_are_one_record() -> None:
     assert batch.records[1].input_tokens == 162_200
 
 
-class Poll(ModelCall, frozen=True, gc=False, tag="dify.poll.execution"):
+class Poll(TelemetryEvent, frozen=True, gc=False, tag="dify.poll.execution"):
     """An event that Dify does not have."""
 
     status: Text = field(default=None, name="dify.poll.status")
@@ -213,8 +215,12 @@ class Poll(ModelCall, frozen=True, gc=False, tag="dify.poll.execution"):
         return CountRule(NodeRun("poll", facts.status or "none"), has_usage=True, needs_usage=facts.status == "done")
 
 
+class _PollLine(TimedLine, frozen=True, gc=False, kw_only=True):
+    message: str
+
+
 def test_both_readers_read_an_event_added_to_the_table() -> None:
-    readers = EventReader((*TABLE, Poll))
+    readers = EventReader((*TABLE, Poll), _PollLine, b'"telemetry.', EventSums)
     polls = [
         {"dify.poll.status": status, "dify.poll.time": time, "dify.poll.total_price": "0.25", "gen_ai.usage.total_tokens": total}
         for status, time, total in (("done", 0.5, 4), ("done", 1.5, 5), ("done", 2.5, None), (None, None, 7))

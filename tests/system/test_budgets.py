@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, ProxyLine, UsageEntry, encode
+from parsers.dify.proxy import ProxyAttributes, ProxyLine, UsageEntry, encode
 from tests.system.exporter import COMMAND, Exporter, serving
 from tests.system.programs import running, until
 
@@ -38,10 +38,10 @@ match = { model = "gpt-4.1" }
 def line(at: datetime, model: str = "gpt-4.1", price: str | None = None, currency: str | None = None) -> bytes:
     usage = UsageEntry(
         provider="langgenius/openai/openai", model=model, input_tokens=1000, output_tokens=500,
-        total_price=price, currency=currency,
+        price=price, currency=currency,
     )  # fmt: skip
     attributes = ProxyAttributes(
-        event=REQUEST_EVENT, method="POST", route="/v1/chat-messages", status_code=200, worker="w", active_requests=1,
+        method="POST", route="/v1/chat-messages", status_code=200, worker="w", active_requests=1,
         usage=(usage,),
     )  # fmt: skip
     return encode(

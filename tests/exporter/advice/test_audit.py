@@ -7,7 +7,7 @@ import pytest
 
 from exporter.advice.audit import audit
 from exporter.config.loader import load
-from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, ProxyLine, UsageEntry, encode
+from parsers.dify.proxy import ProxyAttributes, ProxyLine, UsageEntry, encode
 from parsers.tracing import heartbeat_line
 from parsers.tracing.line import MESSAGE, TOTAL_TOKENS
 from parsers.tracing.line import encode as fact_line
@@ -17,9 +17,9 @@ BUDGET = '[[budget]]\nname = "monthly"\nwindow = "month"\nunit = "USD"\nlimit = 
 
 
 def line(model: str = "m", cost: str | None = None, currency: str | None = None) -> str:
-    usage = UsageEntry(model=model, input_tokens=1, output_tokens=2, total_price=cost, currency=currency)
+    usage = UsageEntry(model=model, input_tokens=1, output_tokens=2, price=cost, currency=currency)
     attributes = ProxyAttributes(
-        event=REQUEST_EVENT, method="POST", route="/v1/chat-messages", status_code=200, worker="w", active_requests=1,
+        method="POST", route="/v1/chat-messages", status_code=200, worker="w", active_requests=1,
         usage=(usage,),
     )  # fmt: skip
     message = "POST /v1/chat-messages 200 1.0"

@@ -5,16 +5,16 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from exporter.proxy.log import RequestLog
 from exporter.wsgi.log_file import LogFile
-from parsers.dify.proxy import REQUEST_EVENT, ProxyAttributes, decode
+from parsers.dify.proxy import ProxyAttributes, ProxyLine
 from tests.exporter.wsgi.test_log_file import file_size_limit
 
-REQUEST = ProxyAttributes(
-    event=REQUEST_EVENT, worker="", active_requests=0, method="GET", route="other", status_code=200
-)
+decode = msgspec.json.Decoder(ProxyLine).decode
+REQUEST = ProxyAttributes(worker="", active_requests=0, method="GET", route="other", status_code=200)
 
 
 class Clock:

@@ -104,9 +104,8 @@ def test_our_decoder_agrees_with_the_library(
 ) -> None:
     span = SpanWriter(3).span(b"t" * 16, b"p" * 8, name, attributes)
     span.start_time_unix_nano, span.status.code, span.status.message = start, code, message  # type: ignore[assignment]
-    decoder = wire.Message(request_of([span], "scope"))
-    (scope,) = decoder.scope_spans()
-    (found,) = decoder.spans_of(scope)
+    (scope,) = wire.Message(request_of([span], "scope")).scopes()
+    (found,) = scope.spans
     assert (found.name, found.start, found.end) == (span.name, span.start_time_unix_nano, span.end_time_unix_nano)
     assert (found.trace_id, found.span_id, found.parent_id) == (
         span.trace_id.hex(),
