@@ -20,7 +20,7 @@ from parsers.frame import Frame
 
 _ANSI = rb"(?:\x1b\[[0-9;]{0,20}m){0,4}"
 _NAME = rb"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}"
-_TIME = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d) "
+_TIME = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9}+)?(?:Z|[+-]\d\d:\d\d) "
 #: Lines of the plugin daemon itself also begin with a time, but their severity follows it.
 _ADDED_TIME = _TIME + rb"(?!(?:DEBUG|INFO|WARN|ERROR|PANIC|FATAL) [^ \[])"
 

@@ -10,11 +10,13 @@ from exporter.replay import feed as module
 from exporter.replay.feed import feed
 from exporter.replay.span import ALWAYS, Span
 from parsers.batch import Batch
+from parsers.envelope import Cri
 from parsers.nginx import Nginx
 from parsers.slices import later
 from tests.parsers.laws import batches_of, summed
 
 PARSER = Nginx(format='"$request" $status')
+CRI = Cri(parser=PARSER)
 LIMIT = 40
 LINES = st.sampled_from(
     [b"", b"x", b'"GET / HTTP/1.1" 200', b"y" * (LIMIT - 2), b"y" * (LIMIT - 1), b"y" * LIMIT, b"z" * 500]
@@ -44,6 +46,36 @@ def test_each_line_is_read_once(lines: list[bytes], ended: bool, block: int, spa
         found = batches_of(feed(io.BytesIO(log).read, PARSER, LIMIT, span_of=span.boundaries))
     assert summed(found) == summed(expected(lines, ended))
     assert sum(batch.consumed for batch in found) == len(log)
+
+
+@given(
+    lines=st.lists(st.sampled_from([(b"stdout", b"P"), (b"stdout", b"F"), (b"stderr", b"P"), (b"stderr", b"F")])),
+    ended=st.booleans(),
+    block=st.integers(1, 300),
+)
+def test_records_of_several_lines_are_read_once(lines: list[tuple[bytes, bytes]], ended: bool, block: int) -> None:
+    pieces = {b"P": b'"GET / ', b"F": b'HTTP/1.1" 200'}
+    log = b"\n".join(b"2026-11-23T08:53:31Z %b %b %b" % (stream, tag, pieces[tag]) for stream, tag in lines)
+    log += b"\n" if ended and lines else b""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BLOCK", block)
+        found = batches_of(feed(io.BytesIO(log).read, CRI, 10_000))
+    assert summed(found) == summed([CRI.parse(log, True)])
+
+
+def test_a_window_ends_with_a_whole_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = list[bytes]()
+
+    class Seen(Nginx, frozen=True):
+        def parse(self, window: bytes, final: bool = False) -> Batch:
+            windows.append(window)
+            return Nginx.parse(self, window, final)
+
+    monkeypatch.setattr(module, "BLOCK", 100)
+    log = b'"GET / HTTP/1.1" 200\n' * 50
+    assert sum(batch.lines for batch in batches_of(feed(io.BytesIO(log).read, Seen(format=PARSER.format), LIMIT))) == 50
+    assert b"".join(windows) == log
+    assert all(window.endswith(b"\n") for window in windows if window)
 
 
 @settings(max_examples=2 * settings.default.max_examples)
