@@ -9,28 +9,26 @@ from collections.abc import Iterable, Iterator
 from gevent import GreenletExit
 
 from exporter.config.proxy import ProxyConfig
-from exporter.proxy.disconnect_monitor import DisconnectMonitor
-from exporter.proxy.errors import UpstreamError
+from exporter.proxy import openai
 from exporter.proxy.headers import api_key, end_to_end, host_of, origin_form, request_fields
-from exporter.proxy.log import RequestLog
-from exporter.proxy.openai import PATH as OPENAI_PATH
-from exporter.proxy.openai import CompletionTranslator, completion_error
-from exporter.proxy.request_record import RequestRecord
+from exporter.proxy.log import RequestLog, RequestRecord
 from exporter.proxy.response_reader import ResponseReader, is_event_stream, is_worth_reading
-from exporter.proxy.translator import PassThrough, Translator
-from exporter.proxy.upstream import Upstream, UpstreamResponse
-from exporter.wsgi.body import RequestBody
-from exporter.wsgi.errors import ClientDisconnected, RefusedError, abort_error
+from exporter.proxy.translator import Translator
+from exporter.proxy.upstream import Upstream, UpstreamError, UpstreamResponse
+from exporter.wsgi.active_requests import ActiveRequests
+from exporter.wsgi.body import RequestBody, yield_cpu
 from exporter.wsgi.responses import (
     CLOSE_CONNECTION,
     HEALTH_PATH,
+    ClientDisconnected,
     Environ,
+    RefusedError,
     StartResponse,
+    abort_error,
     has_unread_body,
     respond,
     respond_healthy,
 )
-from exporter.wsgi.yield_cpu import yield_cpu
 from parsers.access.routes import Routes
 from parsers.batch import UNKNOWN
 from parsers.dify.labels import app_id_of
@@ -42,28 +40,25 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds
 class App:
     """The WSGI application of one worker."""
 
-    def __init__(self, settings: ProxyConfig, routes: Routes, log: RequestLog, monitor: DisconnectMonitor) -> None:
+    def __init__(self, settings: ProxyConfig, routes: Routes, log: RequestLog, requests: ActiveRequests) -> None:
         """Raises OSError if the CA bundle cannot be read."""
         self.upstream = Upstream(
             settings.upstream, settings.upstream_ca, settings.connect_timeout, settings.read_timeout
         )
-        self._settings, self._routes, self._log, self._monitor = settings, routes, log, monitor
+        self._settings, self._routes, self._log, self._requests = settings, routes, log, requests
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["RAW_URI"] == HEALTH_PATH:
             return respond_healthy(environ, start_response)
         environ["gunicorn.socket"].settimeout(self._settings.read_timeout)
-        target = CompletionTranslator.target if self._is_completion(environ) else environ["RAW_URI"]
+        target = openai.TARGET if self._is_completion(environ) else environ["RAW_URI"]
         route = self._routes.of_target(target.encode("latin-1"))
         record = RequestRecord(environ, route, self._app_id(environ), self._log)
-        self._monitor.add(environ["gunicorn.socket"])
+        self._requests.add(environ["gunicorn.socket"])
         try:
             response, translator = self._forward(environ, record)
         except RefusedError as error:
             return self._send_error(environ, start_response, record, error)
-        except UpstreamError as error:
-            record.outcome = error.outcome
-            return self._send_error(environ, start_response, record, error.refusal())
         except ClientDisconnected:
             record.outcome = "client_closed"
             self._finish(environ, record)
@@ -80,18 +75,22 @@ class App:
 
     def _is_completion(self, environ: Environ) -> bool:
         path = environ["RAW_URI"].partition("?")[0]
-        return self._settings.openai and path == OPENAI_PATH and environ["REQUEST_METHOD"] == "POST"
+        return self._settings.openai and path == openai.PATH and environ["REQUEST_METHOD"] == "POST"
 
     def _forward(self, environ: Environ, record: RequestRecord) -> tuple[UpstreamResponse, Translator]:
         """Send the request to Dify and wait for the head of the response.
 
-        Raises RefusedError, UpstreamError or ClientDisconnected.
+        Raises RefusedError (an UpstreamError if Dify fails) or ClientDisconnected.
         """
         _refuse_unsupported(environ)
         target = origin_form(environ["RAW_URI"])
         body = RequestBody(environ)
         try:
-            translator = CompletionTranslator(body) if self._is_completion(environ) else PassThrough(target, body)
+            translator = (
+                openai.CompletionTranslator(body)
+                if self._is_completion(environ)
+                else Translator(target, body, body.framing)
+            )
             host = self.upstream.host(host_of(environ))
             fields = [("Host", host), *translator.request_fields(request_fields(environ))]
             response = self.upstream.send(environ["REQUEST_METHOD"], translator.target, fields, translator.body)
@@ -145,17 +144,18 @@ class App:
     def _send_error(
         self, environ: Environ, start_response: StartResponse, record: RequestRecord, error: RefusedError
     ) -> list[bytes]:
-        body = completion_error(error.code, str(error)) if self._is_completion(environ) else error.body()
+        body = openai.completion_error(error.code, str(error)) if self._is_completion(environ) else error.body()
         if error.close or has_unread_body(environ):
             environ[CLOSE_CONNECTION]()
         pieces = respond(environ, start_response, error.status, "application/json; charset=utf-8", body)
         record.status_code = error.status_code
+        record.outcome = error.outcome if isinstance(error, UpstreamError) else record.outcome
         record.response_bytes = sum(map(len, pieces))
         self._finish(environ, record)
         return pieces
 
     def _finish(self, environ: Environ, record: RequestRecord) -> None:
-        self._monitor.remove(environ["gunicorn.socket"])
+        self._requests.remove(environ["gunicorn.socket"])
         record.finish()
 
     def _reset_if_unframed(self, environ: Environ, response: UpstreamResponse) -> None:

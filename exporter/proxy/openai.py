@@ -10,13 +10,15 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from exporter.proxy.errors import UpstreamError
 from exporter.proxy.headers import Fields
 from exporter.proxy.json_object import decode_object, nested
-from exporter.wsgi.errors import RefusedError
+from exporter.proxy.translator import Translator
+from exporter.proxy.upstream import UpstreamError
+from exporter.wsgi.responses import RefusedError
 from parsers.values.json import has_more_tokens
 
 PATH = "/v1/chat/completions"
+TARGET = "/v1/chat-messages"
 
 #: Limit of a request's body, and of a response's body or of one of its events.
 _MAX_BYTES = 16 << 20
@@ -27,10 +29,8 @@ _LONGEST_REPAIRED = 1 << 20
 _UNSUPPORTED = ("tools", "functions", "audio")
 
 
-class CompletionTranslator:
-    """A `Translator` for one chat completion."""
-
-    target = "/v1/chat-messages"
+class CompletionTranslator(Translator):
+    """Translates one chat completion."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         """`pieces` is the request's body. Raises RefusedError if a Dify app does not support the request."""
@@ -50,30 +50,27 @@ class CompletionTranslator:
             "auto_generate_name": False,
             "files": files,
         }
-        self.body = [json.dumps(message).encode()]
+        body = json.dumps(message).encode()
+        super().__init__(TARGET, [body], [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
 
     def request_fields(self, received: Fields) -> Fields:
-        """The fields of the request to Dify. Accept-Encoding is removed: the response must not be compressed."""
-        replaced = {"content-type", "accept-encoding", "content-length", "transfer-encoding"}
-        kept = [(name, value) for name, value in received if name.lower() not in replaced]
-        return [*kept, ("Content-Type", "application/json"), ("Content-Length", str(len(self.body[0])))]
+        replaced = {"content-type", "accept-encoding", "content-length", "transfer-encoding"}  # no compressed response
+        return super().request_fields([(name, value) for name, value in received if name.lower() not in replaced])
 
     def response_fields(self, status_code: int, received: Fields) -> Fields:
-        """The fields of the response to the client."""
         self._has_failed = status_code >= 400
         self._is_streaming = self._is_streaming and not self._has_failed
         kept = [(n, v) for n, v in received if n.lower() not in ("content-type", "content-length", "content-encoding")]
         return [*kept, ("Content-Type", "text/event-stream" if self._is_streaming else "application/json")]
 
     def feed(self, piece: bytes) -> bytes:
-        """Translate a piece of Dify's response. Raises UpstreamError if a body or an event exceeds 16 MiB."""
+        """Raises UpstreamError if a body or an event exceeds 16 MiB."""
         self._rest += piece
         if len(self._rest) > _MAX_BYTES:
             raise UpstreamError("upstream_reset")
         return self._events() if self._is_streaming else b""
 
     def finish(self) -> bytes:
-        """The rest of the response, after Dify's response has ended."""
         document = decode_object(self._rest)
         if self._is_streaming:
             return b""

@@ -14,9 +14,8 @@ from urllib.parse import urlsplit
 import h11
 from gevent import monkey
 
-from exporter.proxy.errors import UpstreamError
 from exporter.proxy.headers import Fields
-from exporter.wsgi.errors import RefusedError
+from exporter.wsgi.responses import RefusedError
 
 #: Dify's gunicorn closes an idle connection after 2 s. A connection that is reused earlier does not race with that.
 _MAX_IDLE_SECONDS = 1.0
@@ -29,8 +28,22 @@ _LOG_INTERVAL = 60.0
 #: Errors of a non-blocking socket that has no data yet.
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError)
 
+_REFUSALS = {
+    "upstream_timeout": (504, "Dify did not answer in time"),
+    "upstream_refused": (502, "no connection to Dify"),
+    "upstream_reset": (502, "Dify closed the connection without a complete answer"),
+}
+
 _log = logging.getLogger("gunicorn.error")
 _poll = monkey.get_original("select", "poll")  # gevent's version switches to the event loop even with timeout 0
+
+
+class UpstreamError(RefusedError):
+    """Dify did not respond, or its response is incomplete. `outcome` is the value for the log line."""
+
+    def __init__(self, outcome: str) -> None:
+        super().__init__(*_REFUSALS[outcome])
+        self.outcome = outcome
 
 
 class UpstreamResponse:
@@ -133,26 +146,14 @@ class Upstream:
         try:
             plain = socket.create_connection(self._address, connect_timeout)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connected = self._wrapped_in_tls(plain) if self._tls else plain
+            connected = self._tls.wrap_socket(plain, server_hostname=self._address[0]) if self._tls else plain
         except (OSError, UnicodeError) as error:  # refused, name not resolved, certificate not valid
-            self._log_failure(error)
+            if time.monotonic() - self._logged_at >= _LOG_INTERVAL:  # the client does not get the reason
+                self._logged_at = time.monotonic()
+                _log.warning("no connection to Dify at %s: %s", self._authority, error)
             raise UpstreamError("upstream_timeout" if isinstance(error, TimeoutError) else "upstream_refused") from None
         connected.settimeout(read_timeout)
         return _Connection(connected)
-
-    def _log_failure(self, error: Exception) -> None:
-        """Log the reason at most once per minute. The client does not get it."""
-        if time.monotonic() - self._logged_at >= _LOG_INTERVAL:
-            self._logged_at = time.monotonic()
-            _log.warning("no connection to Dify at %s: %s", self._authority, error)
-
-    def _wrapped_in_tls(self, plain: socket.socket) -> socket.socket:
-        assert self._tls is not None
-        try:
-            return self._tls.wrap_socket(plain, server_hostname=self._address[0])
-        except BaseException:
-            plain.close()
-            raise
 
 
 class _Connection:

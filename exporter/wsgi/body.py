@@ -1,8 +1,10 @@
-"""The body of a client's request, read piece by piece and checked against its declared length."""
+"""The body of a client's request, read piece by piece, fairly to other requests, and checked against its length."""
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import gevent
 from gunicorn.http.errors import (
     ChunkMissingTerminator,
     InvalidChunkExtension,
@@ -11,11 +13,27 @@ from gunicorn.http.errors import (
     ParseException,
 )
 
-from exporter.wsgi.errors import ClientDisconnected, RefusedError
-from exporter.wsgi.yield_cpu import yield_cpu
+from exporter.wsgi.responses import ClientDisconnected, RefusedError
 
+_MAX_RUN_SECONDS = 0.02
+_MIN_SLEEP_SECONDS = 1e-6  # with 0 the event loop would not poll the sockets
 _PIECE_BYTES = 65536
 _BAD_FRAMING = (ParseException, InvalidChunkSize, ChunkMissingTerminator, InvalidChunkExtension)
+
+
+class _CpuYielder:
+    def __init__(self) -> None:
+        self._yielded_at = 0.0
+
+    def yield_cpu(self) -> None:
+        if time.monotonic() - self._yielded_at > _MAX_RUN_SECONDS:
+            gevent.sleep(_MIN_SLEEP_SECONDS)
+            self._yielded_at = time.monotonic()
+
+
+#: Let the other greenlets run if this worker has not done so for 20 ms. Call it in each loop over bytes that may
+#: already be in memory: gunicorn kills a worker that does not yield for 30 s, with all its requests.
+yield_cpu = _CpuYielder().yield_cpu
 
 
 class RequestBody:

@@ -1,7 +1,11 @@
-"""The types of a WSGI application, and the responses that the proxy and the receiver make alike."""
+"""The types of a WSGI application, and the ways in which a program of ours ends a request itself."""
 
+import errno
+import json
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from gevent import GreenletExit
 
 Environ = dict[str, Any]
 Field = tuple[str, str]
@@ -30,3 +34,55 @@ def respond(
 def has_unread_body(environ: Environ) -> bool:
     """Whether the request has a body, so that the connection must close if nobody reads it."""
     return "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ
+
+
+#: The reason phrase of each status, and its code in the body of the response.
+_STATUSES = {
+    400: ("Bad Request", "bad_request"),
+    401: ("Unauthorized", "unauthorized"),
+    404: ("Not Found", "not_found"),
+    405: ("Method Not Allowed", "method_not_allowed"),
+    413: ("Content Too Large", "too_large"),
+    414: ("URI Too Long", "uri_too_long"),
+    415: ("Unsupported Media Type", "unsupported_media_type"),
+    417: ("Expectation Failed", "expectation_failed"),
+    431: ("Request Header Fields Too Large", "headers_too_large"),
+    500: ("Internal Server Error", "internal_server_error"),
+    501: ("Not Implemented", "not_implemented"),
+    502: ("Bad Gateway", "bad_gateway"),
+    503: ("Service Unavailable", "unavailable"),
+    504: ("Gateway Timeout", "gateway_timeout"),
+}
+
+
+class RefusedError(Exception):
+    """The program responds itself, in the shape of Dify's errors (api/libs/external_api.py).
+
+    `close` is True if the client's connection must close afterwards, because the bytes that follow cannot be trusted.
+    """
+
+    def __init__(self, status_code: int, message: str, close: bool = False, code: str = "") -> None:
+        """`code` replaces the usual code of the status."""
+        super().__init__(message)
+        self.status_code, self.close = status_code, close
+        phrase, usual = _STATUSES[status_code]
+        self.status, self.code = f"{status_code} {phrase}", code or usual
+
+    def body(self) -> bytes:
+        """The JSON body of the response."""
+        return json.dumps({"code": self.code, "message": str(self), "status": self.status_code}).encode() + b"\n"
+
+
+class ClientDisconnected(GreenletExit):
+    """Thrown into the greenlet of a request when its client disconnects, or is too slow.
+
+    GreenletExit is no Exception, so no `except Exception` handles it as an error of the program.
+    """
+
+
+def abort_error() -> OSError:
+    """The error that makes gunicorn close the client's connection at once.
+
+    gunicorn sends nothing more, so the client can see that a started response is incomplete.
+    """
+    return BrokenPipeError(errno.EPIPE, "the connection is aborted")

@@ -24,8 +24,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from exporter.config.address import parse_address
 from exporter.process.fd_limit import fd_limit
 from exporter.wsgi.active_requests import ActiveRequests
-from exporter.wsgi.errors import RefusedError
-from exporter.wsgi.responses import CLOSE_CONNECTION, Application
+from exporter.wsgi.responses import CLOSE_CONNECTION, Application, RefusedError
 
 _socket = monkey.get_original("socket", "socket")  # gevent's shutdown raises an error in the greenlet that reads
 
@@ -114,7 +113,7 @@ class Worker(GeventWorker):
             super().run()
         finally:  # also after the master has died: abort the active requests, so that each ends as it should
             periodic_tasks.kill()
-            gevent.killall(self.requests.greenlets(), timeout=_ABORT_SECONDS)
+            gevent.killall([*self.requests.greenlets.values()], timeout=_ABORT_SECONDS)
             self.ended()
 
     def handle(self, listener: Any, client: socket.socket, addr: Any) -> None:
@@ -167,7 +166,7 @@ class Worker(GeventWorker):
 
     def _close_idle_clients(self, number: int) -> None:
         """Close so many connections without an active request: idle ones, and those whose head does not come."""
-        idle = (client for client in self._clients if not self.requests.has_request(client))
+        idle = (client for client in self._clients if client not in self.requests.greenlets)
         for client in list(islice(idle, number)):
             with contextlib.suppress(OSError), _socket(fileno=os.dup(client.fileno())) as same:
                 same.shutdown(socket.SHUT_RD)

@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from exporter.proxy.openai import CompletionTranslator
-from exporter.wsgi.errors import RefusedError
+from exporter.wsgi.responses import RefusedError
 
 REQUEST = json.dumps({"messages": [{"role": "user", "content": "hi"}]}).encode()
 

@@ -1,0 +1,21 @@
+"""The process that `dify-exporter proxy` or `receive` starts. gevent must patch before anything imports `ssl`."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import os  # noqa: E402
+import sys  # noqa: E402
+from importlib import import_module  # noqa: E402
+
+import msgspec  # noqa: E402
+
+from exporter.process.fd_limit import raise_fd_limit  # noqa: E402
+
+if __name__ == "__main__":
+    table, descriptor = sys.argv[1:]
+    server = import_module(f"exporter.{table}.server")
+    with os.fdopen(int(descriptor), "rb") as file:  # cli/wsgi.py has written it
+        startup = msgspec.json.decode(file.read(), type=server.Startup)
+    raise_fd_limit()
+    server.Master(*startup).run()
