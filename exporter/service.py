@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,7 @@ from prometheus_client.registry import Collector
 from exporter import catalogue as c
 from exporter.config.address import is_loopback, parse_address
 from exporter.config.loader import ConfigError, load
-from exporter.config.requirements import reload_problems
-from exporter.config.settings import Config
+from exporter.config.settings import NO_SOURCE, Config
 from exporter.ledger.history import History
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.snapshot import Snapshot
@@ -105,7 +104,7 @@ class Service:
                 return ("the exporter is starting or stopping: reload again when it is ready",)
             try:
                 config = load(self._file)
-                self._reload_problems = tuple(reload_problems(self._file, self._config, config))
+                self._reload_problems = tuple(_reload_problems(self._file, self._config, config))
                 if not self._reload_problems:
                     self._listener.configure(config.web)
             except ConfigError as error:
@@ -197,3 +196,17 @@ class Service:
 
 def _source_options(config: Config) -> list[SourceOptions]:
     return [SourceOptions(each, config.exporter.poll_interval, config.limits.line_length) for each in config.sources]
+
+
+def _reload_problems(file: Path, old: Config, new: Config) -> Iterator[str]:
+    """One sentence for each reason why a running exporter cannot change from the old to the new configuration."""
+    for key in ("listen", "state"):
+        if getattr(old.exporter, key) != getattr(new.exporter, key):
+            yield f"{file}: [exporter]: {key} cannot change while the exporter runs: restart it, or undo the change"
+    if old.buckets != new.buckets:
+        yield (
+            f"{file}: [buckets] cannot change while the exporter runs, because histograms would start again at 0: "
+            "restart it, or undo the change"
+        )
+    if not new.sources:
+        yield f"{file}: {NO_SOURCE}"

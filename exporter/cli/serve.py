@@ -7,8 +7,7 @@ from typing import Never
 import click
 
 from exporter.cli.options import config_option, load_or_stop, state_folder, stop
-from exporter.config.requirements import NO_SOURCE
-from exporter.config.settings import Config
+from exporter.config.settings import NO_SOURCE, Config
 from exporter.persistence.checkpoint import Checkpoint, LockedError
 from exporter.process import logs, signals
 from exporter.process.freed_memory import keep_freed_memory

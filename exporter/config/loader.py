@@ -10,12 +10,10 @@ from typing import Any, TypeVar
 from msgspec import Struct, structs
 
 from exporter import catalogue
-from exporter.config.proxy import ProxyConfig
-from exporter.config.receive import ReceiveConfig
 from exporter.config.settings import AppConfig, Config, ExporterConfig, RoutesConfig, SourceKeys
-from exporter.config.tls import tls_context
 from exporter.config.toml_table import Problems, Table, convert, known_tables, shown, toml_type
-from exporter.config.web import WebConfig, convert_web_config
+from exporter.config.web import WebConfig, convert_web_config, tls_context
+from exporter.config.wsgi import ProxyConfig, ReceiveConfig
 from exporter.ledger.budgets import Budget
 from exporter.ledger.history import HistoryConfig
 from exporter.ledger.money import ANCHOR, Exchange, amount, currency, same_currencies

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from gevent import GreenletExit
 
-from exporter.config.proxy import ProxyConfig
+from exporter.config.wsgi import ProxyConfig
 from exporter.proxy import openai
 from exporter.proxy.headers import api_key, end_to_end, host_of, origin_form, request_fields
 from exporter.proxy.log import RequestLog, RequestRecord

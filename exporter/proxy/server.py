@@ -6,7 +6,7 @@ from typing import Any
 
 from gevent import monkey
 
-from exporter.config.proxy import ProxyConfig
+from exporter.config.wsgi import ProxyConfig
 from exporter.proxy.app import App
 from exporter.proxy.log import RequestLog, RequestRecord
 from exporter.wsgi.active_requests import ActiveRequests

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from exporter.config.receive import ReceiveConfig, read_token
+from exporter.config.wsgi import ReceiveConfig, read_token
 from exporter.credentials import basic_credentials
 from exporter.process.reloaded import Reloaded
 from exporter.receive.body import SharedMemory, read_body, received

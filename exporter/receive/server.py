@@ -4,7 +4,7 @@ import logging
 
 import gevent
 
-from exporter.config.receive import ReceiveConfig
+from exporter.config.wsgi import ReceiveConfig
 from exporter.process.memory_limit import limit_growth
 from exporter.receive.app import App, OpenRequests
 from exporter.receive.fact_log import FactLog

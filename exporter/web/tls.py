@@ -4,7 +4,7 @@ import ssl
 from functools import partial
 from typing import Any
 
-from exporter.config.tls import TlsConfig, tls_context
+from exporter.config.web import TlsConfig, tls_context
 from exporter.process.reloaded import Reloaded
 
 

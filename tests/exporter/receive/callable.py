@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from exporter.config.receive import ReceiveConfig
+from exporter.config.wsgi import ReceiveConfig
 from exporter.receive.app import App, OpenRequests
 from exporter.receive.fact_log import FactLog
 from exporter.wsgi.log_file import LogFile
