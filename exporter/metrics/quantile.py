@@ -1,18 +1,34 @@
 """Quantiles of durations for people. They come from exponential buckets and are within 5 % of exact, as printed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
+from exporter import catalogue as c
 from exporter.ledger import exponential
-from exporter.ledger.histogram import Histogram, Layout
+from exporter.ledger.histogram import EMPTY
+from exporter.ledger.histogram import layout as layout_of
+from exporter.ledger.series import Labels
+from exporter.ledger.snapshot import Snapshot
+
+K = TypeVar("K")
 
 
-def merged(layout: Layout, histograms: Iterable[Histogram]) -> dict[int, int]:
-    """The sum of histograms of one layout, by exponential bucket. Buckets may be empty."""
-    sums: dict[int, int] = {}
-    for histogram in histograms:
-        first, counts = layout.exponential(histogram)
-        exponential.merge(sums, dict(enumerate(counts, first)))
-        exponential.merge(sums, {0: histogram.zeros})
+def merged(
+    snapshot: Snapshot, metric: c.Metric, group_of: Callable[[Labels], K | None], earlier: Snapshot | None = None
+) -> dict[K, dict[int, int]]:
+    """The counts of a histogram by group and exponential bucket, without what was counted in an earlier snapshot.
+
+    A series without a group, and one that has not changed, is left out. Buckets may be empty.
+    """
+    before, layout = earlier.histograms[metric] if earlier else {}, layout_of(snapshot.bounds[metric])
+    sums: dict[K, dict[int, int]] = {}
+    for labels, histogram in snapshot.histograms[metric].items():
+        known = before.get(labels, EMPTY)
+        if histogram is not known and (group := group_of(labels)) is not None:
+            increase = histogram.since(known) if known is not EMPTY else histogram
+            first, counts = layout.exponential(increase)
+            exponential.merge(sums.setdefault(group, {}), dict(enumerate(counts, first)))
+            exponential.merge(sums[group], {0: increase.zeros})
     return sums
 
 

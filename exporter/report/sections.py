@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from msgspec import Struct
-
 from exporter.metrics.quantile import approximate
+from exporter.replay.terminal import Section
 from exporter.report.build import Report
 
 #: The title of each section, and its columns: heading, figure, and the key inside of the figure; or, for a number, the
@@ -48,15 +47,6 @@ _FAILURES = {"failed_requests": "requests", "failed_runs": "runs", "errors": "er
 
 #: The title of the section on the reasons of failures.
 FAILURES = "Why they failed"
-
-
-class Section(Struct, frozen=True):
-    """A table of texts. The first `labels` columns are labels, the others are numbers."""
-
-    title: str
-    labels: int
-    columns: list[str]
-    rows: list[list[str]]
 
 
 def sections(report: Report) -> list[Section]:

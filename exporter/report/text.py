@@ -3,17 +3,16 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from exporter.messages import printable
-from exporter.replay.terminal import Row, print_table
+from exporter.replay.terminal import print_section
 from exporter.report.build import Report
-from exporter.report.sections import Section, label_names, sections
+from exporter.report.sections import label_names, sections
 
 #: The width of tables that are written into a file or a pipe.
 _WIDTH = 80
@@ -84,28 +83,7 @@ def show(report: Report, width: int | None) -> str:
     if not found:
         console.print(_NOTHING)
     for section in found:
-        table = Table(title=section.title, title_justify="left", title_style="bold")
-        for number, column in enumerate(section.columns):
-            table.add_column(Text(column), justify="left" if number < section.labels else "right", overflow="fold")
-        for number, row in enumerate(section.rows):
-            is_before_sum = number == len(section.rows) - 2 and section.rows[-1][:1] == ["all"]
-            table.add_row(*(Text(printable_lines(cell)) for cell in row), end_section=is_before_sum)
-        if width is None:
-            console.print(table)
-        else:
-            print_table(console, table, (_stacked(section, row) for row in section.rows))
+        print_section(console, section, may_stack=width is not None)
     for sentence in report["incomplete"]:
         console.print(Text(f"incomplete: {printable(sentence)}"))
     return file.getvalue()
-
-
-def _stacked(section: Section, row: Sequence[str]) -> Row:
-    figures = zip(section.columns[section.labels :], row[section.labels :], strict=True)
-    return (
-        [printable(cell) for cell in row[: section.labels] if cell],
-        [f"{column} {printable(cell.replace(chr(10), ', '))}" for column, cell in figures if cell],
-    )
-
-
-def printable_lines(text: str) -> str:
-    return "\n".join(printable(line) for line in text.split("\n"))

@@ -7,7 +7,6 @@ from msgspec import Struct
 
 from exporter import catalogue as c
 from exporter.ledger.exponential import merge, quantile
-from exporter.ledger.histogram import EMPTY, Histogram, layout
 from exporter.ledger.snapshot import Snapshot
 from exporter.metrics.quantile import merged
 from exporter.status.history import History
@@ -138,11 +137,4 @@ def _counts_by_route(period: Period, metric: c.Metric) -> Counter[tuple[str, ...
 
 def _buckets_by_route(period: Period, metric: c.Metric) -> dict[tuple[str, ...], dict[int, int]]:
     """The increase of the exponential buckets of a histogram in the period, by source and route."""
-    increases: dict[tuple[str, ...], list[Histogram]] = {}
-    earlier_values = period.earlier.histograms[metric] if period.earlier else {}
-    for labels, histogram in period.snapshot.histograms[metric].items():
-        before = earlier_values.get(labels, EMPTY)
-        if histogram is not before:
-            increases.setdefault((labels[0], labels[2]), []).append(histogram.since(before))
-    cells = layout(period.snapshot.bounds[metric])
-    return {key: merged(cells, found) for key, found in increases.items()}
+    return merged(period.snapshot, metric, lambda labels: (labels[0], labels[2]), period.earlier)

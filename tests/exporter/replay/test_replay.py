@@ -249,7 +249,7 @@ def test_tables_for_people() -> None:
         "91 lines: 69 observed, 19 ignored, 3 unparsed (format: 3)",
         "│ /v1/chat-messages │ 2xx    │       24 │ ",
         "│ /v1/chat-messages │ quota_exceeded │        1 │",
-        "│ gpt-4.1       │ 3,731 │  1,381 │         │ 0.010312 USD  │",
+        "│ gpt-4.1       │ 3,731 │  1,381 │         │  0.010312 USD │",
         "dify: unparsed (format), for example: 0000-00-00 00:00:00.0 xxxxxx xxxx",
         "label sets: dify_failed_requests_total has ",
     ):  # fmt: skip
