@@ -45,7 +45,11 @@ def load(folder: Path) -> dict[str, list[Point]]:
     if it cannot be used.
     """
     try:
-        stored = msgspec.msgpack.decode(_read(folder / NAME), type=dict[str, list[Point]])
+        refuse_special(folder / NAME)
+        with (folder / NAME).open("rb") as file:
+            if os.fstat(file.fileno()).st_size > _MAX_SIZE << 20:
+                raise OSError(f"it is larger than {_MAX_SIZE} MiB")
+            stored = msgspec.msgpack.decode(file.read(), type=dict[str, list[Point]])
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
@@ -53,16 +57,7 @@ def load(folder: Path) -> dict[str, list[Point]]:
         return {}
     now = time.monotonic()
     oldest, found = now - max(RANGES.values()), _shifted(stored, now - time.time())
-    return {name: [point for point in points if oldest <= point.at <= now] for name, points in found.items()}
-
-
-def _read(path: Path) -> bytes:
-    """Raises OSError."""
-    refuse_special(path)
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size > _MAX_SIZE << 20:
-            raise OSError(f"it is larger than {_MAX_SIZE} MiB")
-        return file.read()
+    return {name: [p for p in points if oldest <= p.at <= now] for name, points in found.items() if name in RANGES}
 
 
 def _shifted(points: _Points, seconds: float) -> dict[str, list[Point]]:

@@ -47,32 +47,21 @@ class History:
     """The points and snapshots. One thread adds them; any thread may read them."""
 
     def __init__(self) -> None:
-        self._points: dict[str, list[Point]] = {name: [] for name in RANGES}
+        #: The points of each range, the oldest first. Those of an earlier process may be put there before any is added.
+        self.points: dict[str, list[Point]] = {name: [] for name in RANGES}
         self._snapshots: deque[tuple[float, Snapshot]] = deque(maxlen=_MAX_SNAPSHOTS)
 
     def step(self) -> float:
         """Seconds from the newest point to the next one."""
-        return _step(self._points["1h"], _HOUR)
+        return _step(self.points["1h"], _HOUR)
 
     def add(self, at: float, snapshot: Snapshot) -> None:
         """Add a point. `at` is in seconds, on a monotonic clock."""
         point = Point(at, totals_by_source(snapshot))
         for name, length in RANGES.items():
-            self._points[name] = [*_thinned(self._points[name], at, length), point]
+            self.points[name] = [*_thinned(self.points[name], at, length), point]
         if not self._snapshots or at - self._snapshots[-1][0] >= _SNAPSHOT_INTERVAL:
             self._snapshots.append((at, snapshot))
-
-    def restore(self, points: Mapping[str, Sequence[Point]]) -> None:
-        """Continue with the points of an earlier process, before any is added. Names are keys of RANGES."""
-        self._points = {name: list(points.get(name, ())) for name in RANGES}
-
-    def all_points(self) -> Mapping[str, Sequence[Point]]:
-        """The points of all ranges."""
-        return dict(self._points)
-
-    def points(self, name: str = "1h") -> Sequence[Point]:
-        """All points of a range, the oldest first. `name` is a key of RANGES."""
-        return self._points[name]
 
     def oldest_snapshot(self) -> tuple[float, Snapshot] | None:
         """The time and the oldest snapshot, which is five minutes old after the first five minutes; None at first."""

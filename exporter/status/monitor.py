@@ -22,7 +22,7 @@ from exporter.status.rows import Status, budget_rows, model_rows, source_rows
 from exporter.status.traffic import recent, route_rows, traffic_rows
 from exporter.tail.source import LedgerPort, Source
 from exporter.tail.source_config import SourceConfig
-from parsers.advice import record_types
+from parsers.advice import merged, record_types
 from parsers.parser import advice_of
 
 #: Seconds between two writes of the charts. An exporter that is killed loses at most the points of this time.
@@ -61,7 +61,7 @@ class StatusMonitor:
         """`folder` is the state folder; None if there is none."""
         self._folder = folder
         if folder is not None:
-            self._history.restore(chart_file.load(folder))
+            self._history.points |= chart_file.load(folder)
         self._thread.start()
 
     def stop(self) -> None:
@@ -94,7 +94,7 @@ class StatusMonitor:
     def status(self, config: Config, lifecycle: Lifecycle, chart_range: str) -> Status:
         """The data of the status page. `chart_range` is a key of `RANGES`."""
         now = time.time()
-        snapshot, points = self._ledger.snapshot(now), self._history.points(chart_range)
+        snapshot, points = self._ledger.snapshot(now), self._history.points[chart_range]
         period = recent(snapshot, time.monotonic(), self._history)
         days = day_rows(self._ledger.books())
         return Status(
@@ -105,7 +105,8 @@ class StatusMonitor:
             reload_problems=lifecycle.reload_problems,
             loaded_at=lifecycle.loaded_at,
             chart_range=chart_range,
-            sources=source_rows(self._sources, config, self._missing(config), snapshot, points, self._failures),
+            sources=source_rows(self._sources, config, snapshot, points, self._failures.unparsed()),
+            missing=self._missing(config),
             span=period.span,
             routes=route_rows(period),
             traffic=traffic_rows(period),
@@ -117,23 +118,17 @@ class StatusMonitor:
             verdicts=tuple(alerts.evaluate(alerts.available_metrics(snapshot, config, self._failures.sample))),
         )
 
-    def _missing(self, config: Config) -> dict[str, tuple[str, ...]]:
-        """For each source, by name: sentences on what its log lacks and no other source contains either."""
-        samples = {source.name: self._failures.sample(source.name) for source in config.sources}
-        known = {each for sample in samples.values() for each in record_types(sample.records)}
-        return {
-            source.name: tuple(
-                each.sentence for each in advice_of(source.parser, samples[source.name], b"") if each.is_needed(known)
-            )
-            for source in config.sources
-        }
+    def _missing(self, config: Config) -> dict[str, list[str]]:
+        """What the log of a source lacks and no other source contains: each sentence with the names of the sources."""
+        samples = [(source, self._failures.sample(source.name)) for source in config.sources]
+        known = {each for _, sample in samples for each in record_types(sample.records)}
+        advice = ((source.name, each) for source, sample in samples for each in advice_of(source.parser, sample, b""))
+        return dict(merged(advice, known))
 
     def _progress(self) -> tuple[int, int]:
         """Of the bytes that existed at the start, how many are read, and how many there were."""
-        done, known = (
-            sum(column) for column in zip((0, 0), *(s.first_pass.progress() for s in self._sources), strict=True)
-        )
-        return done, known
+        progress = [source.first_pass.progress() for source in self._sources]
+        return sum(done for done, _ in progress), sum(known for _, known in progress)
 
     def _run(self) -> None:
         saved_at = time.monotonic()
@@ -147,4 +142,4 @@ class StatusMonitor:
 
     def _save(self) -> None:
         if self._folder is not None:
-            chart_file.save(self._folder, self._history.all_points())
+            chart_file.save(self._folder, self._history.points)
