@@ -101,7 +101,6 @@ def examine(source: SourceConfig, read_files: Examined) -> Iterator[Finding]:
             read_files.batches.append(batch)
             read_files.log = read_files.log or read
             yield from _file(file, source.parser, read, batch)
-            yield from _recognition(source.parser, batch)
             yield from _event_times(source.parser, file, read, batch)
             if (sentence := several_services(source.parser, read)) is not None:
                 yield Finding(f"{file}: {sentence}")
@@ -216,20 +215,10 @@ def _file(file: str, parser: Parser, sample: bytes, batch: Batch) -> Iterator[Fi
     if not batch.observed:
         hint = f"this looks like {found[0]}" if found else _UNKNOWN_FORMAT
         yield Finding(f"no line fits the parser; {hint}", problem=True)
-    elif found is not None and _is_better(parser, batch, *found):
+        return
+    if found is not None and _is_better(parser, batch, *found):
         yield Finding(f"another parser finds more records; this looks like {found[0]}", problem=True)
-
-
-def _recognition(parser: Parser, batch: Batch) -> Iterator[Finding]:
-    """A finding if most lines are ignored because they begin no record.
-
-    A log without any record is reported by `_file`.
-    """
-    if (
-        batch.observed
-        and checked_call(parser, "ignores_continuations")[0]
-        and not recognised(batch.lines, batch.ignored)
-    ):
+    if checked_call(parser, "ignores_continuations")[0] and not recognised(batch.lines, batch.ignored):
         yield Finding(
             f"{batch.ignored:,} of {batch.lines:,} lines are ignored, because they begin no record that this parser "
             "knows: see docs/runbooks/DifyExporterIgnoringLines.md",

@@ -2,14 +2,14 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from glob import escape, glob
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
-from exporter.advice.found import FoundLog, UnusableLog
 from exporter.advice.nginx_conf import Directive, directives
 from parsers.nginx import Nginx
 
@@ -33,6 +33,30 @@ _CONTAINER = (
 )
 
 
+class FoundLog(Struct, frozen=True):
+    """A log that can be tailed.
+
+    `path` and `options` are the keys of its `[[source]]`, and `origin` says where it was found.
+    """
+
+    name: str
+    path: str
+    options: Mapping[str, Any]
+    origin: str
+
+
+class UnusableLog(Struct, frozen=True):
+    """A log that cannot be tailed. `what` is the directive that names it, `where` the place of the directive.
+
+    `why` is the reason. `path` is "" if the log is not a file.
+    """
+
+    what: str
+    where: str
+    why: str
+    path: str = ""
+
+
 class _Log(Struct, frozen=True):
     """An access_log or error_log directive that names a file. `condition` is its `if=` parameter."""
 
@@ -42,9 +66,9 @@ class _Log(Struct, frozen=True):
     condition: str
 
 
-def logs(root: Path) -> tuple[list[FoundLog], list[UnusableLog]]:
-    """All access_log and error_log directives below `root`: the usable logs, and the unusable ones."""
-    found, left_out, formats, named = dict[str, FoundLog](), list[UnusableLog](), dict[str, str](), list[_Log]()
+def logs(root: Path) -> Iterator[FoundLog | UnusableLog]:
+    """The logs of all access_log and error_log directives below `root`."""
+    found, formats, named = dict[str, FoundLog](), dict[str, str](), list[_Log]()
     for prefixes, directive in _directives(root):
         if directive.name == "log_format" and len(directive.words) > 2:
             formats[directive.words[1]] = directive.source
@@ -54,11 +78,14 @@ def logs(root: Path) -> tuple[list[FoundLog], list[UnusableLog]]:
     plain |= {str(root / path) for path in _DEFAULTS if os.path.lexists(root / path)}
     for log in named:
         source = _source(log, formats, plain)
-        if isinstance(source, str):
-            left_out.append(_left_out(log, source))
-        elif (known := found.setdefault(source.path, source)).options != source.options:
-            left_out.append(_left_out(log, f"this file is already read with the log_format of {known.origin}"))
-    return list(found.values()), left_out
+        if isinstance(source, FoundLog):
+            known = found.setdefault(source.path, source)
+            if known.options == source.options:
+                yield source
+                continue
+            source = f"this file is already read with the log_format of {known.origin}"
+        directive = log.directive
+        yield UnusableLog(" ".join(directive.words), f"{directive.file}, line {directive.line}", source, log.path)
 
 
 def _directives(root: Path) -> Iterator[tuple[tuple[str, ...], Directive]]:
@@ -137,8 +164,3 @@ def _source(log: _Log, formats: dict[str, str], plain: Iterable[str]) -> FoundLo
 def _matches(pattern: str, path: str) -> bool:
     parts, patterns = path.split(os.sep), pattern.split(os.sep)
     return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
-
-
-def _left_out(log: _Log, why: str) -> UnusableLog:
-    directive = log.directive
-    return UnusableLog(" ".join(directive.words), f"{directive.file}, line {directive.line}", why, log.path)

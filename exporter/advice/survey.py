@@ -9,14 +9,19 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from exporter.advice.found import FoundLog, UnusableLog
-from exporter.advice.nginx_logs import logs
-from exporter.replay.detect import detect, guesses
+from exporter.advice.doctor import read_end
+from exporter.advice.nginx_logs import FoundLog, UnusableLog, logs
+from exporter.replay.detect import detect, guesses, several_services, unrecognised
 from exporter.replay.errors import InputError
 from exporter.replay.inputs import last_lines
 from exporter.tail.permissions import file_problem
+
+#: Where logs were found that are named to `init`.
+NAMED = "named on the command line"
+#: Dify's api and worker write files of the same name into folders of these names.
+_FOLDERS = ("api", "worker", "worker_beat", "plugin_daemon")
 
 #: The usual log paths: LOG_FILE of Dify's docker/docker-compose.yaml, and the folders of deploy/dify-logs.compose.yaml.
 _USUAL: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
@@ -27,6 +32,7 @@ _USUAL: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("api", "opt/dify/docker/volumes/logs/api/server.log", {"parser": "dify"}),
     ("worker", "opt/dify/docker/volumes/logs/worker/server.log", {"parser": "dify"}),
 )
+_USUALLY = "where this log usually is"
 _CONTAINERS = "var/lib/docker/containers/*/config.v2.json"
 #: Parsers by a part of the name of a container, its service or its image.
 _SERVICES = {
@@ -38,41 +44,53 @@ _SERVICES = {
 }
 
 
-def survey(root: Path, named: Iterable[FoundLog] = ()) -> tuple[list[FoundLog], list[UnusableLog]]:
-    """Search below `root`. Returns the usable logs, each once, and the logs that cannot be tailed.
-
-    `named` are logs that are known already.
-    """
-    of_nginx, unusable = logs(root)
-    unusable += _forbidden(root)
+def survey(root: Path, files: Iterable[str]) -> tuple[list[FoundLog], list[UnusableLog]]:
+    """Search in `files` and below `root`. Returns the usable logs, each once, and those that cannot be tailed."""
+    of_nginx = [*logs(root)]
+    logs_found = [*map(_named, files), *of_nginx, *_usual(root), *_of_docker(root)]
+    unusable = [log for log in logs_found if isinstance(log, UnusableLog)]
+    unusable_paths = {log.path for log in unusable if log.where != NAMED}
     found: dict[str, FoundLog] = {}
     names: set[str] = set()
-    unusable_paths = {log.path for log in unusable}
-    for each in (*named, *of_nginx, *_usual(root), *_of_docker(root)):
-        if each.path in found or (each.path in unusable_paths and each not in of_nginx):
+    for each in logs_found:
+        if isinstance(each, UnusableLog) or each.path in found:
+            continue
+        if each.path in unusable_paths and each not in of_nginx:
             continue
         name, number = each.name, 2
         while name in names:
             name, number = f"{each.name}-{number}", number + 1
         names.add(name)
-        found[each.path] = FoundLog(name, each.path, each.options, each.origin)
+        found[each.path] = structs.replace(each, name=name)
     return list(found.values()), unusable
 
 
-def _usual(root: Path) -> Iterator[FoundLog]:
+def _named(file: str) -> FoundLog | UnusableLog:
+    """The log with this path, detected as `replay` detects it."""
+    path = os.path.abspath(file)
+    try:
+        sample = read_end(path)
+    except InputError as error:
+        return UnusableLog(file, NAMED, str(error).removeprefix(f"{path}: "), path)
+    if (detected := detect(sample, guesses())) is None:
+        why = unrecognised(sample) if sample.strip() else "is empty, so its format is not known"
+        return UnusableLog(file, NAMED, why, path)
+    guess, _ = detected
+    folder = os.path.basename(os.path.dirname(path))
+    name = "nginx-error" if guess.options.get("format") == "error" else guess.name
+    services = several_services(guess.parser, sample)
+    origin = f"{NAMED}; it {services}" if services else NAMED
+    return FoundLog(folder.replace("_", "-") if folder in _FOLDERS else name, path, guess.keys, origin)
+
+
+def _usual(root: Path) -> Iterator[FoundLog | UnusableLog]:
+    """The logs at the usual paths, and those that this user may not look at, or that are no files."""
     for name, path, usual in _USUAL:
-        if os.path.isfile(root / path):
-            yield FoundLog(
-                name, str(root / path), _detected_options(str(root / path)) or usual, "where this log usually is"
-            )
-
-
-def _forbidden(root: Path) -> Iterator[UnusableLog]:
-    """The usual paths that this user may not look at, or that are no files."""
-    for _, path, _ in _USUAL:
-        problem = None if os.path.isfile(root / path) else file_problem(root / path)
-        if problem and not problem.endswith(os.strerror(errno.ENOENT)):
-            yield UnusableLog(f"/{path}", "where this log usually is", problem, str(root / path))
+        file = str(root / path)
+        if os.path.isfile(file):
+            yield FoundLog(name, file, _detected_options(file) or usual, _USUALLY)
+        elif (problem := file_problem(root / path)) and not problem.endswith(os.strerror(errno.ENOENT)):
+            yield UnusableLog(f"/{path}", _USUALLY, problem, file)
 
 
 def _of_docker(root: Path) -> Iterator[FoundLog]:

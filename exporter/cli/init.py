@@ -5,9 +5,8 @@ from pathlib import Path
 
 import click
 
-from exporter.advice.found import FoundLog
-from exporter.advice.named_logs import named_logs
-from exporter.advice.survey import survey
+from exporter.advice.nginx_logs import FoundLog
+from exporter.advice.survey import NAMED, survey
 from exporter.cli.options import config_option, stop
 from exporter.config.loader import ConfigError, load
 from exporter.messages import counted, printable
@@ -73,8 +72,7 @@ def init(config_path: Path, files: tuple[str, ...], force: bool, root: Path) -> 
     """
     if os.path.exists(config_path) and not force:
         stop(f"{config_path} exists: replace it with --force, or name another file with --config")
-    named, left_out = named_logs(files)
-    found, unusable = survey(root.absolute(), named)
+    found, unusable = survey(root.absolute(), files)
     text = _HEAD + "".join(map(_table, found)) + ("" if found else _NOTHING) + _TOKENS
     temporary = config_path.with_name(config_path.name + ".new")
     try:
@@ -88,7 +86,7 @@ def init(config_path: Path, files: tuple[str, ...], force: bool, root: Path) -> 
         stop(*error.problems)
     for each in found:
         click.echo(printable(f"{each.name}: {each.path} ({each.origin})"))
-    for log in (*left_out, *unusable):
+    for log in unusable:
         click.echo(printable(f"left out: {log.what} ({log.where}): {log.why}"))
     if found:
         sources = counted(len(found), "source")
@@ -96,7 +94,7 @@ def init(config_path: Path, files: tuple[str, ...], force: bool, root: Path) -> 
     else:
         click.echo(f"no log of Dify was found: {config_path} is written with one example source, so put your paths in")
     click.echo("tokens and cost of Dify's community edition: see docs/receiver.md; the file has its tables as comments")
-    if left_out:
+    if any(log.where == NAMED for log in unusable):
         raise SystemExit(2)
 
 

@@ -47,7 +47,8 @@ async def serve(
             is_head = request.method == "HEAD"
             response = await respond(request)
         except h11.RemoteProtocolError as error:
-            response = _error_response(error)
+            status = HTTPStatus(error.error_status_hint)  # only its phrase, because h11's messages may quote the client
+            response = text(status, f"{status.phrase}.", connection="close")
         except TimeoutError:
             if http.trailing_data[0] == b"" and http.their_state is h11.IDLE:
                 return  # an idle keep-alive connection
@@ -81,10 +82,6 @@ async def _read_request(http: h11.Connection, reader: asyncio.StreamReader, peer
             else:  # the connection is closed, or h11 waits for the next cycle
                 return None
     assert request is not None
-    return _http_request(request, peer)
-
-
-def _http_request(request: h11.Request, peer: str) -> HttpRequest:
     if not request.http_version.startswith(b"1."):
         raise h11.RemoteProtocolError("unsupported HTTP version", error_status_hint=505)
     headers = {bytes(name): bytes(value) for name, value in reversed(request.headers)}
@@ -109,12 +106,6 @@ def _path_and_query(target: str) -> tuple[str, str]:
         return url.path or "/", url.query
     path, _, query = target.partition("?")
     return path, query
-
-
-def _error_response(error: h11.RemoteProtocolError) -> Response:
-    """A response with the phrase of the status only: h11's messages may quote the client."""
-    status = HTTPStatus(error.error_status_hint)
-    return text(status, f"{status.phrase}.", connection="close")
 
 
 async def _send(
