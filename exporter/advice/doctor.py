@@ -16,8 +16,7 @@ from exporter.config.settings import Config
 from exporter.config.wsgi import WsgiConfig
 from exporter.messages import counted, redact
 from exporter.replay.detect import Guess, detect, guesses, parser_name, record_count, several_services
-from exporter.replay.errors import InputError
-from exporter.replay.guarded import parse_or_refuse
+from exporter.replay.errors import InputError, parse_or_refuse
 from exporter.replay.inputs import SAMPLE_BYTES, last_lines
 from exporter.tail.globs import tailed
 from exporter.tail.permissions import file_problem, log_problem

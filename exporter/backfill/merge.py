@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from msgspec import Struct
 
 from exporter.ledger.postings import Postings
-from exporter.replay.errors import ParserError
-from exporter.replay.guarded import parse_parts
+from exporter.replay.errors import ParserError, parse_parts
 from exporter.replay.jobs import Job, Listener, Reader, resolved
 from exporter.replay.pieces import Plan
 from exporter.replay.workers import Workers

@@ -14,10 +14,9 @@ from typing import Any
 import click
 from msgspec import structs
 
-from exporter.backfill.adopt import AdoptError, Adoption
+from exporter.backfill.adopt import AdoptError, Adoption, Owner, Owners
 from exporter.backfill.blocks import BlocksError, DayBlocks
 from exporter.backfill.openmetrics import END, Write
-from exporter.backfill.owners import Owner, Owners
 from exporter.backfill.run import Options
 from exporter.backfill.run import backfill as write_samples
 from exporter.catalogue import METRICS

@@ -18,7 +18,7 @@ from exporter.ledger.ledger import Ledger
 from exporter.ledger.snapshot import Snapshot
 from exporter.messages import counted, printable, redact
 from exporter.replay.detect import Guess, detect, guesses, nearest, parser_name
-from exporter.replay.guarded import parse_or_refuse
+from exporter.replay.errors import parse_or_refuse
 from exporter.tail.encoding import UTF_8_BOM
 from parsers.batch import Batch, DroppedValue, OfSpan
 from parsers.parser import checked_call

@@ -10,8 +10,7 @@ from typing import Any
 import click
 
 from exporter import catalogue as c
-from exporter.cli.moments import limits
-from exporter.cli.options import candidates_or_stop, config_option, load_if_named, stop
+from exporter.cli.options import candidates_or_stop, config_option, limits, load_if_named, stop
 from exporter.cli.parsing import cluster_option, processes_option, progress, say, tune_memory, workers_or_stop
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger

@@ -12,8 +12,16 @@ from typing import Any
 import click
 from msgspec import structs
 
-from exporter.cli.moments import OLDEST, check_order, limits
-from exporter.cli.options import candidates_or_stop, config_option, load_if_named, state_folder, stop
+from exporter.cli.options import (
+    OLDEST,
+    candidates_or_stop,
+    check_order,
+    config_option,
+    limits,
+    load_if_named,
+    state_folder,
+    stop,
+)
 from exporter.cli.parsing import cluster_option, processes_option, progress, say, tune_memory, workers_or_stop
 from exporter.config.settings import Config
 from exporter.ledger.calendar import midnight

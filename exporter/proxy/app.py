@@ -15,11 +15,11 @@ from exporter.proxy.log import RequestLog, RequestRecord
 from exporter.proxy.response_reader import ResponseReader, is_event_stream, is_worth_reading
 from exporter.proxy.translator import Translator
 from exporter.proxy.upstream import Upstream, UpstreamError, UpstreamResponse
-from exporter.wsgi.active_requests import ActiveRequests
 from exporter.wsgi.body import RequestBody, yield_cpu
 from exporter.wsgi.responses import (
     CLOSE_CONNECTION,
     HEALTH_PATH,
+    ActiveRequests,
     ClientDisconnected,
     Environ,
     RefusedError,

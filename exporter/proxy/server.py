@@ -9,9 +9,8 @@ from gevent import monkey
 from exporter.config.wsgi import ProxyConfig
 from exporter.proxy.app import App
 from exporter.proxy.log import RequestLog, RequestRecord
-from exporter.wsgi.active_requests import ActiveRequests
 from exporter.wsgi.log_file import LogFile
-from exporter.wsgi.responses import Application, RefusedError
+from exporter.wsgi.responses import ActiveRequests, Application, RefusedError
 from exporter.wsgi.server import Server, Worker
 from parsers.access.routes import INVALID, table
 

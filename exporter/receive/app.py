@@ -14,10 +14,10 @@ from exporter.credentials import basic_credentials
 from exporter.process.reloaded import Reloaded
 from exporter.receive.body import SharedMemory, read_body, received
 from exporter.receive.fact_log import FactLog
-from exporter.wsgi.active_requests import ActiveRequests
 from exporter.wsgi.responses import (
     CLOSE_CONNECTION,
     HEALTH_PATH,
+    ActiveRequests,
     ClientDisconnected,
     Environ,
     Field,

@@ -5,8 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, takewhile
 
-from exporter.receive.known_keys import LIMIT, KnownKeys
-from exporter.receive.runs import Runs
+from exporter.receive.runs import LIMIT, KnownKeys, Runs
 from exporter.wsgi.log_file import LogFile
 from parsers.tracing import Fact, Known, Reading, draft_of, heartbeat_line, is_draft, known_by
 

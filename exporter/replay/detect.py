@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from exporter.messages import some
-from exporter.replay.guarded import parse_or_refuse
+from exporter.replay.errors import parse_or_refuse
 from exporter.replay.log_formats import derived
 from parsers.batch import Batch, DroppedValue
 from parsers.envelope import ENVELOPES, Compose, Envelope, services, with_options

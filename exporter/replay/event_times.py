@@ -8,7 +8,7 @@ from functools import cache
 from msgspec import Struct
 
 from exporter.messages import counted
-from exporter.replay.guarded import parse_whole
+from exporter.replay.errors import parse_whole
 from parsers.batch import Batch
 from parsers.parser import Parser
 from parsers.slices import BACK, MOST_DOUBTS

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct, structs
 
-from exporter.replay.guarded import parse_parts
+from exporter.replay.errors import parse_parts
 from exporter.tail.encoding import UTF_8_BOM
 from parsers.batch import Batch
 from parsers.lines import before_too_long

@@ -14,10 +14,9 @@ from exporter.ledger.ledger import Ledger
 from exporter.ledger.postings import Postings
 from exporter.messages import address
 from exporter.replay.detect import Guess, detect, several_services, unrecognised
-from exporter.replay.errors import InputError, ParserError
+from exporter.replay.errors import InputError, ParserError, parse_whole
 from exporter.replay.event_times import first_time
 from exporter.replay.feed import Part, feed
-from exporter.replay.guarded import parse_whole
 from exporter.replay.inputs import open_input
 from exporter.replay.pieces import Parsed, Piece, Plan, Result, cut
 from exporter.replay.span import Span

@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from exporter.replay.errors import InputError
+from exporter.replay.errors import InputError, parse_whole
 from exporter.replay.event_times import EventTimes
-from exporter.replay.guarded import parse_whole
 from exporter.replay.inputs import SAMPLE_BYTES, last_lines
 from exporter.replay.jobs import Listener, Opened, Step
 from exporter.tail.time_zones import AHEAD, ahead_of_the_clock

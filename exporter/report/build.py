@@ -12,8 +12,7 @@ from exporter.ledger.prices import Price
 from exporter.ledger.series import Labels
 from exporter.messages import unknown
 from exporter.report import incomplete
-from exporter.report.failures import Failures
-from exporter.report.figures import Row, Rows, figures_of
+from exporter.report.figures import Failures, Row, Rows, figures_of
 from exporter.report.gather import Dated, Gathered
 from exporter.report.query import Query
 

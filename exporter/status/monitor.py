@@ -14,12 +14,11 @@ from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exemplars import Exemplars
 from exporter.status import chart_file
-from exporter.status.days import day_rows, today_row
 from exporter.status.failures import FailureBuffer, ObservedLedger
 from exporter.status.history import History
 from exporter.status.places import failure_row
 from exporter.status.rows import Status, budget_rows, model_rows, source_rows
-from exporter.status.traffic import recent, route_rows, traffic_rows
+from exporter.status.traffic import day_rows, recent, route_rows, today_row, traffic_rows
 from exporter.tail.source import LedgerPort, Source
 from exporter.tail.source_config import SourceConfig
 from parsers.advice import merged, record_types

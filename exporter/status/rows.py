@@ -12,11 +12,10 @@ from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger import budgets
 from exporter.ledger.snapshot import Snapshot
-from exporter.status.days import DayRow
 from exporter.status.failures import UnparsedLine
 from exporter.status.history import Point, Totals, rates, totals_by_source
 from exporter.status.places import FailureRow
-from exporter.status.traffic import RouteRow, TrafficRow
+from exporter.status.traffic import DayRow, RouteRow, TrafficRow
 
 if TYPE_CHECKING:
     from exporter.tail.source import Source

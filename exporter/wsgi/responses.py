@@ -2,9 +2,11 @@
 
 import errno
 import json
+import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import gevent
 from gevent import GreenletExit
 
 Environ = dict[str, Any]
@@ -86,3 +88,21 @@ def abort_error() -> OSError:
     gunicorn sends nothing more, so the client can see that a started response is incomplete.
     """
     return BrokenPipeError(errno.EPIPE, "the connection is aborted")
+
+
+class ActiveRequests:
+    """The client sockets of the active requests of one worker, oldest first, each with the greenlet that serves it."""
+
+    def __init__(self) -> None:
+        self.greenlets: dict[socket.socket, Any] = {}
+
+    def add(self, client: socket.socket) -> None:
+        """The current greenlet serves a request of this client."""
+        self.greenlets[client] = gevent.getcurrent()
+
+    def remove(self, client: socket.socket) -> None:
+        self.greenlets.pop(client, None)
+
+    def abort(self, client: socket.socket) -> None:
+        """End the request: ClientDisconnected is thrown into its greenlet."""
+        self.greenlets.pop(client).kill(ClientDisconnected, block=False)

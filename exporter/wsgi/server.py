@@ -23,8 +23,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from exporter.config.address import parse_address
 from exporter.process.fd_limit import fd_limit
-from exporter.wsgi.active_requests import ActiveRequests
-from exporter.wsgi.responses import CLOSE_CONNECTION, Application, RefusedError
+from exporter.wsgi.responses import CLOSE_CONNECTION, ActiveRequests, Application, RefusedError
 
 _socket = monkey.get_original("socket", "socket")  # gevent's shutdown raises an error in the greenlet that reads
 

@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from exporter.cli import main
-from exporter.cli.moments import limits
+from exporter.cli.options import limits
 from exporter.replay import report
 from exporter.replay.inputs import SAMPLE_BYTES
 from exporter.replay.report import show
