@@ -48,7 +48,9 @@ class Service:
             history = History(config.history, config.limits, time.time)
             history.rereads = config.exporter.start_at == "beginning"
             self._ledger.keep_history(history)
-        self._supervisor = Supervisor(self._open_ledger, self._count_error)
+        self._supervisor = Supervisor(
+            self._open_ledger, lambda source, reason: self._ledger.count(c.SOURCE_ERRORS, (source, reason))
+        )
         self._exemplars = Exemplars(config.limits, config.buckets)
         self._monitor = StatusMonitor(self._ledger, self._supervisor, self._exemplars, self.ready)
         self._stopping = threading.Event()
@@ -172,9 +174,6 @@ class Service:
         parse = partial(source.parser.parse_part, line_length=self._config.limits.line_length)
         self._ledger.open(source.name, parse)
         return self._monitor.observed_ledger(source)
-
-    def _count_error(self, source: str, reason: str) -> None:
-        self._ledger.count(c.SOURCE_ERRORS, (source, reason))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         state, warnings = checkpoint.load()

@@ -20,7 +20,7 @@ from exporter.backfill.openmetrics import END, Write
 from exporter.backfill.run import Options
 from exporter.backfill.run import backfill as write_samples
 from exporter.catalogue import METRICS
-from exporter.cli.options import candidates_or_stop, config_option, load_if_named, state_folder, stop
+from exporter.cli.options import candidates_or_stop, config_option, load_if_named, state_folder, stop, stop_on
 from exporter.cli.parsing import cluster_option, processes_option, progress, say, tune_memory, workers_or_stop
 from exporter.config.settings import Config
 from exporter.persistence.checkpoint import Checkpoint, LockedError
@@ -122,9 +122,8 @@ def _write(
 def _sentences() -> Iterator[None]:
     """End the command with one sentence for what is wrong."""
     try:
-        yield
-    except (InputError, AdoptError) as error:
-        stop(str(error))
+        with stop_on(InputError, AdoptError):
+            yield
     except BlocksError as error:
         stop(f"promtool has failed: {error}")
     except OSError as error:

@@ -10,6 +10,7 @@ from exporter.advice.survey import NAMED, survey
 from exporter.cli.options import config_option, stop
 from exporter.config.loader import ConfigError, load
 from exporter.messages import counted, printable
+from exporter.replay.detect import toml
 
 _HEAD = """\
 # dify-exporter's configuration; every key is described in docs/configuration.md.
@@ -100,19 +101,4 @@ def init(config_path: Path, files: tuple[str, ...], force: bool, root: Path) -> 
 
 def _table(found: FoundLog) -> str:
     keys = {"name": found.name, "paths": [found.path], **found.options}
-    lines = [f"{key} = {_toml(value)}" for key, value in keys.items()]
-    return f"\n# {found.origin}\n[[source]]\n" + "\n".join(lines) + "\n"
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    text = str(value)
-    if "\n" in text and "'''" not in text and "\r" not in text:
-        return f"'''\n{text}\n'''"
-    if "'" not in text and text.isprintable():
-        return f"'{text}'" if '"' in text or "\\" in text else f'"{text}"'
-    if text.isprintable() and "'''" not in text and not text.endswith("'"):
-        return f"'''{text}'''"
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
+    return f"\n# {found.origin}\n[[source]]\n" + "".join(f"{key} = {toml(value)}\n" for key, value in keys.items())

@@ -2,6 +2,8 @@
 
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import NoReturn
@@ -33,6 +35,15 @@ def stop(*sentences: str) -> NoReturn:
     for sentence in sentences:
         click.echo(f"dify-exporter: {printable(sentence)}", err=True)
     raise SystemExit(2)
+
+
+@contextmanager
+def stop_on(*errors: type[Exception]) -> Iterator[None]:
+    """End the command with the sentence of such an error."""
+    try:
+        yield
+    except errors as error:
+        stop(str(error))
 
 
 def load_or_stop(path: Path) -> Config:

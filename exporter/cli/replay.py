@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from exporter import catalogue as c
-from exporter.cli.options import candidates_or_stop, config_option, limits, load_if_named, stop
+from exporter.cli.options import candidates_or_stop, config_option, limits, load_if_named, stop, stop_on
 from exporter.cli.parsing import cluster_option, processes_option, progress, say, tune_memory, workers_or_stop
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
@@ -62,10 +62,8 @@ def replay(config_path: Path, files: tuple[str, ...], output: str, **options: An
     described = options["parser_name"], options["format_"], options["envelope"]
     if not files and any(described):
         stop("--parser, --format and --envelope describe FILES, and no FILE is named")
-    try:
+    with stop_on(ValueError):
         span = Span(*limits(options["since"], options["until"], UTC))
-    except ValueError as error:
-        stop(str(error))
     config = load_if_named(config_path, not files)
     ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets, is_stored=False)
     notes, code = Notes(say, len(files or config.sources)), 0
@@ -79,12 +77,11 @@ def replay(config_path: Path, files: tuple[str, ...], output: str, **options: An
                     notes.add(step)
         except KeyboardInterrupt as error:
             code = exit_code(error)
+            say("interrupted: the result covers only what was read until then")
     if not notes.has_read:
         stop(*(notes.skipped if notes.inputs == 1 else ["no input could be read"]))
     snapshot = ledger.snapshot(None)
     _say_notes(snapshot, notes, span, output)
-    if code:
-        say("interrupted: the result covers only what was read until then")
     _print(snapshot, config, notes, output)
     if notes.skipped and notes.inputs > 1:
         say(f"{len(notes.skipped)} skipped: the sentences above the result say why")
@@ -129,14 +126,11 @@ def _say_notes(snapshot: Snapshot, notes: Notes, span: Span, output: str) -> Non
     lines = snapshot.counters[c.LINES]
     for source, times in notes.times.items():
         if span != ALWAYS and not any(count for (name, _), count in lines.items() if name == source):
-            say(f"{source}: no event lies in the time of {_options(span)}; in the log: {times}")
+            options = {"--since": span.since, "--until": span.until}
+            named = " and ".join(name for name, at in options.items() if at is not None)
+            say(f"{source}: no event lies in the time of {named}; in the log: {times}")
         elif output == "metrics":
             say(f"{source}: {times}")
-
-
-def _options(span: Span) -> str:
-    options = {"--since": span.since, "--until": span.until}
-    return " and ".join(name for name, at in options.items() if at is not None)
 
 
 def _print(snapshot: Snapshot, config: Config, notes: Notes, output: str) -> None:

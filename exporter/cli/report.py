@@ -21,6 +21,7 @@ from exporter.cli.options import (
     load_if_named,
     state_folder,
     stop,
+    stop_on,
 )
 from exporter.cli.parsing import cluster_option, processes_option, progress, say, tune_memory, workers_or_stop
 from exporter.config.settings import Config
@@ -72,7 +73,7 @@ def report(config_path: Path, files: tuple[str, ...], **options: Any) -> None:
       dify-exporter report /var/log/nginx/access.log* --by hour
     """
     config = load_if_named(config_path, not files)
-    try:
+    with stop_on(ValueError):
         query = _query(config, options)
         settings = build.Options(
             compare=options["compare"],
@@ -81,8 +82,6 @@ def report(config_path: Path, files: tuple[str, ...], **options: Any) -> None:
             exchange=config.exchange,
             apps=config.apps,
         )
-    except ValueError as error:
-        stop(str(error))
     if files:
         gathered, known = _from_files(files, query, config, options)
     else:
@@ -163,18 +162,15 @@ def _from_files(
     wanted = structs.replace(query, since=query.before().since) if options["compare"] else query
     candidates = candidates_or_stop(config.routes.extra)
     notes = _Notes(say)
-    with workers_or_stop(options["processes"], options["cluster"], files) as workers:
-        try:
-            jobs = [Job(file, candidates=candidates) for file in named_files(files, notes.damaged)]
-            with progress(jobs) as advance:
+    with workers_or_stop(options["processes"], options["cluster"], files) as workers, stop_on(InputError):
+        jobs = [Job(file, candidates=candidates) for file in named_files(files, notes.damaged)]
+        with progress(jobs) as advance:
 
-                def took(step: Step) -> None:
-                    advance(step.batch)
-                    notes.times.add(step.batch)
+            def took(step: Step) -> None:
+                advance(step.batch)
+                notes.times.add(step.batch)
 
-                gathered = gather.from_logs(jobs, wanted, config, notes, workers, took)
-        except InputError as error:
-            stop(str(error))
+            gathered = gather.from_logs(jobs, wanted, config, notes, workers, took)
     return structs.replace(gathered, sentences=tuple(notes.sentences)), f"in the logs: {notes.times}"
 
 

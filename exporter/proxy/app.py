@@ -82,7 +82,11 @@ class App:
 
         Raises RefusedError (an UpstreamError if Dify fails) or ClientDisconnected.
         """
-        _refuse_unsupported(environ)
+        if environ["REQUEST_METHOD"] == "CONNECT":
+            raise RefusedError(405, "this proxy does not support CONNECT", close=True)
+        if "websocket" in str(environ.get("HTTP_UPGRADE", "")).lower():
+            message = "this proxy does not support WebSockets: send /socket.io/ to Dify's api_websocket directly"
+            raise RefusedError(501, message, close=True, code="websocket_not_supported")
         target = origin_form(environ["RAW_URI"])
         body = RequestBody(environ)
         try:
@@ -120,7 +124,10 @@ class App:
             record.response_bytes += len(last)
         except UpstreamError as error:
             record.outcome = error.outcome
-            self._reset_if_unframed(environ, response)
+            if environ["SERVER_PROTOCOL"] == "HTTP/1.0" and not response.field("content-length"):
+                # Only the end of the connection marks the end of the body: after an ordinary close, the client would
+                # take the incomplete body for a complete one.
+                environ["gunicorn.socket"].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             raise abort_error() from None
         except ClientDisconnected:
             record.outcome = "client_closed"
@@ -158,14 +165,6 @@ class App:
         self._requests.remove(environ["gunicorn.socket"])
         record.finish()
 
-    def _reset_if_unframed(self, environ: Environ, response: UpstreamResponse) -> None:
-        """Make the close a TCP reset if only the end of the connection marks the end of the body (HTTP/1.0).
-
-        After an ordinary close the client would take the incomplete body for a complete one.
-        """
-        if environ["SERVER_PROTOCOL"] == "HTTP/1.0" and not response.field("content-length"):
-            environ["gunicorn.socket"].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-
     def _app_id(self, environ: Environ) -> str | None:
         """The app id from the `apps` setting, else from the X-Dify-App-Id header if `trust_app_header` is on."""
         if key := api_key(environ):
@@ -174,11 +173,3 @@ class App:
                 return app_id
         app_id = app_id_of(environ.get("HTTP_X_DIFY_APP_ID")) if self._settings.trust_app_header else UNKNOWN
         return None if app_id == UNKNOWN else app_id
-
-
-def _refuse_unsupported(environ: Environ) -> None:
-    if environ["REQUEST_METHOD"] == "CONNECT":
-        raise RefusedError(405, "this proxy does not support CONNECT", close=True)
-    if "websocket" in str(environ.get("HTTP_UPGRADE", "")).lower():
-        message = "this proxy does not support WebSockets: send /socket.io/ to Dify's api_websocket directly"
-        raise RefusedError(501, message, close=True, code="websocket_not_supported")

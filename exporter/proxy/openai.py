@@ -68,7 +68,10 @@ class CompletionTranslator(Translator):
         self._rest += piece
         if len(self._rest) > _MAX_BYTES:
             raise UpstreamError("upstream_reset")
-        return self._events() if self._is_streaming else b""
+        if not self._is_streaming:
+            return b""
+        *lines, self._rest = self._rest.split(b"\n")
+        return b"".join(self._event(decode_object(line[5:])) for line in lines if line.startswith(b"data:"))
 
     def finish(self) -> bytes:
         document = decode_object(self._rest)
@@ -80,10 +83,6 @@ class CompletionTranslator(Translator):
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         usage = _usage(nested(document, "metadata", "usage"))
         return json.dumps(self._head(document, "chat.completion") | {"choices": [choice], "usage": usage}).encode()
-
-    def _events(self) -> bytes:
-        *lines, self._rest = self._rest.split(b"\n")
-        return b"".join(self._event(decode_object(line[5:])) for line in lines if line.startswith(b"data:"))
 
     def _event(self, event: dict[str, Any]) -> bytes:
         name = event.get("event")

@@ -44,9 +44,7 @@ _SLOW_SECONDS = 5.0
 _RETRY_OTLP, _RETRY_LANGFUSE = "2", "5"
 #: What Langfuse's `auth_check` and Dify's link to the project need (langfuse, api/resources/projects).
 _NAMED = {"id": "dify-exporter", "name": "dify-exporter"}
-_PROJECTS = {
-    "data": [{**_NAMED, "organization": _NAMED, "metadata": {}}],
-}
+_PROJECTS = json.dumps({"data": [{**_NAMED, "organization": _NAMED, "metadata": {}}]}).encode()
 
 #: Status, content type, body, and further header fields.
 _Response = tuple[str, str, bytes, *tuple[Field, ...]]
@@ -87,7 +85,11 @@ class App:
             "/v1/traces": ("POST", self._traces, _RETRY_OTLP),
             "/v1/metrics": ("POST", self._ignored, _RETRY_OTLP),
             "/v1/logs": ("POST", self._ignored, _RETRY_OTLP),
-            "/api/public/projects": ("GET", self._projects, _RETRY_LANGFUSE),
+            "/api/public/projects": (
+                "GET",
+                lambda _: ("200 OK", _JSON, _PROJECTS),
+                _RETRY_LANGFUSE,
+            ),
             "/api/public/ingestion": ("POST", self._ingestion, _RETRY_LANGFUSE),
             "/api/public/otel/v1/traces": ("POST", self._traces, _RETRY_OTLP),
         }
@@ -145,9 +147,6 @@ class App:
         self._log.count("ignored", {"none": 1})
         return _success(content_type)
 
-    def _projects(self, environ: Environ) -> _Response:
-        return "200 OK", _JSON, json.dumps(_PROJECTS).encode()
-
     def _write(self, read: Callable[[], Reading]) -> Reading:
         try:
             reading = read()
@@ -179,7 +178,8 @@ class App:
         elif error.status_code == 503:
             fields = [("Retry-After", self._endpoints[path][2])]
         if _media_type(environ) == _PROTOBUF:
-            return error.status, _PROTOBUF, _protobuf_status(str(error)), *fields
+            text = str(error).encode()[:127]  # google.rpc.Status with its field 2, `message`, as OTLP/HTTP wants it
+            return error.status, _PROTOBUF, bytes([0x12, len(text)]) + text, *fields
         return error.status, _JSON, error.body(), *fields
 
 
@@ -208,9 +208,3 @@ def _content_type(environ: Environ, *expected: str) -> str:
 def _success(content_type: str) -> _Response:
     """An ExportTraceServiceResponse (or that of metrics or logs) without partial success."""
     return "200 OK", content_type, b"{}" if content_type == _JSON else b""
-
-
-def _protobuf_status(message: str) -> bytes:
-    """A google.rpc.Status with its field 2, `message`, as OTLP/HTTP wants failures to be reported."""
-    text = message.encode()[:127]
-    return bytes([0x12, len(text)]) + text

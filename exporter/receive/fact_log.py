@@ -55,7 +55,10 @@ class FactLog:
         new, duplicates = self._new_facts(reading.facts)
         written = self._append(new)
         for fact in written:
-            self._remember(fact)
+            for key in _keys(fact):
+                self._keys.add(key)
+            if is_draft(fact):
+                self._runs.wait(fact.line)
             self._items[fact.dialect, "written"] += 1
         is_complete = len(written) == len(new)
         if is_complete:
@@ -119,12 +122,6 @@ class FactLog:
             if part.run_app is not None:
                 self._runs.add(part.key, part.run_app)
         return new, duplicates
-
-    def _remember(self, fact: Fact) -> None:
-        for key in _keys(fact):
-            self._keys.add(key)
-        if is_draft(fact):
-            self._runs.wait(fact.line)
 
     def _write_due_runs(self) -> None:
         """If they cannot be written, they stay due: the log has their drafts."""

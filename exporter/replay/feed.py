@@ -46,9 +46,8 @@ def feed(
     `line_length` bytes is one unparsed line (`too_long`). If the part does not end the log, an unfinished record at its
     end is not consumed. Raises ParserError.
     """
-    usual = max(line_length, BLOCK)
+    usual, parse = max(line_length, BLOCK), parse_parts(parser, line_length)
     most = 2 * line_length if parser.joined else usual
-    parse = parse_parts(parser, line_length)
     slicer = _Uncut(parse) if span_of is None else Slicer(parse, span_of)
     window, over, skip = b"", False, part.skip
     wanted, is_first = 0, part.first

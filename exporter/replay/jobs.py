@@ -213,8 +213,14 @@ class Reader:
         """The parsed pieces of a log in their order."""
         yield from ((each, None) for each in log.slices)
         position, skip = 0, tuple[str, ...]()
-        while (following := self._next_piece(log)) is not None:
-            piece, future = following
+        while True:
+            if not log.futures and (following := next(log.pieces, None)) is not None:
+                self._give(log, following)
+            while self._unfinished < self._workers.capacity and self._give_ahead():
+                pass
+            if not log.futures:
+                return
+            piece, future = log.futures.popleft()
             result = self._workers.result(future)
             self._unfinished -= 1
             if result.begin != position or skip:
@@ -224,13 +230,6 @@ class Reader:
             if result.damage:
                 log.damage = [result.damage]
             yield from result.parsed
-
-    def _next_piece(self, log: _Log) -> "tuple[Piece, Future[Result]] | None":
-        if not log.futures and (piece := next(log.pieces, None)) is not None:
-            self._give(log, piece)
-        while self._unfinished < self._workers.capacity and self._give_ahead():
-            pass
-        return log.futures.popleft() if log.futures else None
 
     def _give_ahead(self) -> bool:
         """Give the workers the next piece, perhaps of the next log. Returns False if there is none yet."""

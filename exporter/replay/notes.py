@@ -45,7 +45,11 @@ class Notes(Listener):
             given = advice_of(log.parser, log.batch, log.sample)
             self._advice |= dict.fromkeys((str(log.detected), each) for each in given)
             self._known |= record_types(log.batch.records)
-        newest, at = _newest(log)
+        newest, at = log.sample, log.batch.last_at
+        if len(newest) >= SAMPLE_BYTES and os.path.isfile(log.file):
+            with suppress(InputError):
+                lines = last_lines(log.file)
+                newest, at = lines, parse_whole(log.parser, lines).last_at
         now = time.time()
         if at is not None and at / SECOND - now > AHEAD:
             self.say(
@@ -74,12 +78,3 @@ class Notes(Listener):
         """What no log contains, with the kinds of log that could."""
         for sentence, kinds in merged(self._advice, self._known):
             yield f"{' and '.join(kinds)}: absent: {sentence}"
-
-
-def _newest(log: Opened) -> tuple[bytes, int | None]:
-    """The last lines of a log and their newest time; the beginning of a log that cannot be read at its end."""
-    if len(log.sample) >= SAMPLE_BYTES and os.path.isfile(log.file):
-        with suppress(InputError):
-            lines = last_lines(log.file)
-            return lines, parse_whole(log.parser, lines).last_at
-    return log.sample, log.batch.last_at
