@@ -153,7 +153,6 @@ def evaluate(available: Mapping[str, frozenset[str]]) -> list[Verdict]:
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """How many alerts can fire, as a sentence."""
     can_fire = sum(not verdict.why for verdict in verdicts)
     return f"{can_fire} of the {len(verdicts)} shipped alerts can fire with these sources"
 

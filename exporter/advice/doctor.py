@@ -45,7 +45,6 @@ class Examined(Struct):
     log: bytes = b""
 
     def records(self) -> tuple[Record, ...]:
-        """The records of all files."""
         return tuple(record for batch in self.batches for record in batch.records)
 
 

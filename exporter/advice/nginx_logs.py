@@ -147,7 +147,6 @@ class _Log(Struct, frozen=True):
 
 
 def logs(root: Path) -> Iterator[FoundLog | UnusableLog]:
-    """The logs of all access_log and error_log directives below `root`."""
     found, formats, named = dict[str, FoundLog](), dict[str, str](), list[_Log]()
     for prefixes, directive in _directives(root):
         if directive.name == "log_format" and len(directive.words) > 2:

@@ -157,7 +157,6 @@ class Adoption:
         return file in self._followed
 
     def read(self, file: str, batch: Batch) -> None:
-        """Take note that a batch of a file was read."""
         if (followed := self._followed.get(file)) is not None and batch.consumed:
             followed.offset += batch.consumed
             followed.last = batch

@@ -120,7 +120,6 @@ def _write(
 
 @contextmanager
 def _sentences() -> Iterator[None]:
-    """End the command with one sentence for what is wrong."""
     try:
         with stop_on(InputError, AdoptError):
             yield

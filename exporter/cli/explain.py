@@ -144,6 +144,5 @@ def _increases(snapshot: Snapshot) -> list[tuple[str, str]]:
 
 
 def _series(name: str, names: tuple[str, ...], labels: tuple[str, ...]) -> str:
-    """The series as in PromQL, without the label `source`."""
     inner = ",".join(f'{key}="{value}"' for key, value in zip(names, labels, strict=True) if key != "source")
     return f"{name}{{{inner}}}" if inner else name

@@ -47,7 +47,6 @@ def receive(config_path: Path) -> None:
 
 
 def _require(what: str, extra: str, *packages: str) -> None:
-    """End the command if a package is missing."""
     if any(importlib.util.find_spec(package) is None for package in packages):
         *others, last = packages
         stop(f"{what} needs {', '.join(others)} and {last}: install dify-exporter[{extra}]")

@@ -60,8 +60,6 @@ class SourceKeys(Struct, frozen=True):
 
 
 class RoutesConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """The keys of `[routes]`."""
-
     extra: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -69,8 +67,6 @@ class RoutesConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AppConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """The name and the team of one app in `[apps]`."""
-
     name: str = ""
     team: str = ""
 

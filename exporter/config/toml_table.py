@@ -39,8 +39,6 @@ _TYPE = re.compile(r"`([\w| ]+)`( matching regex .*)?")
 
 
 class Problems:
-    """Collects the problems of a file."""
-
     def __init__(self, file: str, sentences: list[str] | None = None) -> None:
         """`sentences` are the problems of the files that were read before."""
         self._file = file

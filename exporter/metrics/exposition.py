@@ -115,7 +115,6 @@ def render(
 
 
 def head(metric: c.Metric, open_metrics: bool) -> tuple[str, str]:
-    """The two lines before the samples of a metric."""
     name = metric.name.removesuffix("_total") if open_metrics and metric.kind == "counter" else metric.name
     return f"# HELP {name} {metric.help}\n", f"# TYPE {name} {metric.kind}\n"
 

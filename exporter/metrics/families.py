@@ -27,7 +27,6 @@ def selected(snapshot: Snapshot, gauges: Gauges, names: Container[str]) -> Itera
 
 
 def of_process(collectors: Iterable["Collector"], names: Container[str]) -> Iterator["Metric"]:
-    """The families of collectors, selected as above."""
     for family in (family for collector in collectors for family in collector.collect()):
         if not names or family.name in names or any(sample.name in names for sample in family.samples):
             yield family

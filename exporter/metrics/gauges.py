@@ -65,5 +65,5 @@ def reload_gauges(is_successful: bool, loaded_at: float) -> dict[c.Metric, dict[
 
 
 def checkpoint_gauges(errors: int, stored_at: float) -> dict[c.Metric, dict[Labels, float]]:
-    """The metrics of the state on disk. `stored_at` is in seconds since the epoch."""
+    """`stored_at` is in seconds since the epoch."""
     return {c.CHECKPOINT_ERRORS: {(): float(errors)}, c.CHECKPOINT_TIMESTAMP: {(): stored_at}}

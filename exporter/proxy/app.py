@@ -38,8 +38,6 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds
 
 
 class App:
-    """The WSGI application of one worker."""
-
     def __init__(self, settings: ProxyConfig, routes: Routes, log: RequestLog, requests: ActiveRequests) -> None:
         """Raises OSError if the CA bundle cannot be read."""
         self.upstream = Upstream(

@@ -37,11 +37,9 @@ class BoundedJson:
         self._error_texts = 0
 
     def __bool__(self) -> bool:
-        """Whether any byte of the document has arrived."""
         return bool(self._kept)
 
     def feed(self, piece: bytes) -> None:
-        """Add the next piece of the document."""
         at = 0
         while at < len(piece) and not self._is_too_long:
             at = self._outside_string(piece, at) if self._string_start < 0 else self._inside_string(piece, at)

@@ -48,7 +48,6 @@ class RequestLog:
         self._append(_HEARTBEAT, "heartbeat", "")
 
     def close(self) -> None:
-        """Close the file."""
         self._file.close()
 
     def _append(self, attributes: ProxyAttributes, message: str, trace_id: str) -> bool:
@@ -91,13 +90,11 @@ class RequestRecord:
         log.active += 1
 
     def response_started(self, status_code: int, reader: ResponseReader | None) -> None:
-        """Record that the head of Dify's response has arrived. `reader` will get the body."""
         self.status_code = status_code
         self._reader = reader
         self._time_to_first_byte = time.monotonic() - self._started_at
 
     def body_received(self, piece: bytes) -> None:
-        """Read a piece of the body of Dify's response."""
         if self._reader:
             self._reader.feed(piece, time.monotonic())
 

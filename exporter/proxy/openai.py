@@ -30,8 +30,6 @@ _UNSUPPORTED = ("tools", "functions", "audio")
 
 
 class CompletionTranslator(Translator):
-    """Translates one chat completion."""
-
     def __init__(self, pieces: Iterable[bytes]) -> None:
         """`pieces` is the request's body. Raises RefusedError if a Dify app does not support the request."""
         request = _completion_request(pieces)
@@ -167,7 +165,6 @@ def _bad_request(message: str) -> RefusedError:
 
 
 def completion_error(code: str, message: str) -> bytes:
-    """An error in the shape of OpenAI's."""
     return json.dumps({"error": {"message": message, "type": code, "param": None, "code": code}}).encode()
 
 

@@ -127,7 +127,6 @@ class Upstream:
             connection.close()
 
     def close_expired(self) -> None:
-        """Close the idle connections that can no longer be reused."""
         expired = [connection for connection in self._idle if not connection.is_reusable()]
         self._idle = [connection for connection in self._idle if connection not in expired]
         for connection in expired:

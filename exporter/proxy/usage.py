@@ -97,7 +97,6 @@ class UsageTotals:
             self._message.model = _name(model)
 
     def set_workflow(self, total: object) -> None:
-        """Set the `total_tokens` of the whole workflow run."""
         self.is_workflow = True
         if total is not None:
             self._workflow = _model_usage({"total_tokens": total})

@@ -16,7 +16,6 @@ class FactLog:
     """Writes facts whose keys are not known. `clock` returns seconds since the epoch."""
 
     def __init__(self, file: LogFile, limit: int = LIMIT, clock: Callable[[], float] = time.time) -> None:
-        """`limit` is the largest number of known keys."""
         self._file = file
         self._keys = KnownKeys(limit)
         self._runs = Runs(self._keys, clock)
@@ -131,5 +130,4 @@ class FactLog:
 
 
 def _keys(fact: Fact) -> list[str]:
-    """The keys that the line of a fact makes known."""
     return [fact.key, *(_keys(fact.rest) if fact.rest else ())]

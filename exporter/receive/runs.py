@@ -97,12 +97,10 @@ class Runs:
             self._unpaired[_is_of_span(key)].add(key, app_id, self._clock())
 
     def pair(self, alias: tuple[str, str]) -> None:
-        """The two keys are those of one run."""
         for key in alias:
             self._unpaired[_is_of_span(key)].remove(key)
 
     def wait(self, draft: bytes) -> None:
-        """Add a run whose draft is in the log."""
         key = run_of_draft(draft).key
         if key not in self._keys:
             self._drafts[key] = draft, self._clock()
@@ -119,7 +117,6 @@ class Runs:
                 yield run_of_draft(draft)
 
     def written(self, run: Fact) -> None:
-        """The run is in the log."""
         del self._drafts[run.key]
         self.add(run.key, run.run_app or "")
 

@@ -26,8 +26,6 @@ Startup = tuple[ReceiveConfig]
 
 
 class Master(Server):
-    """The master of the receiver's worker."""
-
     def __init__(self, settings: ReceiveConfig) -> None:
         self.settings = settings
         super().__init__(settings.listen, _MAX_CONNECTIONS, workers=1, worker_class=ReceiveWorker)

@@ -43,11 +43,9 @@ class EventTimes(Struct):
     last: int | None = None
 
     def begin(self, parser: Parser, sample: bytes) -> None:
-        """Take the first time of a log with this beginning."""
         self.first = oldest_known((self.first, first_time(parser, sample)))
 
     def add(self, batch: Batch) -> None:
-        """Take the newest time of a batch."""
         self.last = newest_known((self.last, batch.last_at))
         self.first = oldest_known((self.first, batch.last_at))
 

@@ -210,7 +210,6 @@ class Reader:
         log.pieces = cut(opened.size, self._workers.piece_size)
 
     def _parsed(self, log: _Log) -> Iterator[Parsed]:
-        """The parsed pieces of a log in their order."""
         yield from ((each, None) for each in log.slices)
         position, skip = 0, tuple[str, ...]()
         while True:

@@ -58,13 +58,11 @@ class Notes(Listener):
             )
 
     def add(self, step: Step) -> None:
-        """A step was taken."""
         self.times[step.source].add(step.batch)
         for reason, line in step.batch.examples.items() if step.counted else ():
             self.examples.setdefault((step.source, reason), line)
 
     def failed(self, error: InputError) -> None:
-        """Skip the input, or the rest of it."""
         self.skipped.append(str(error))
         if self.inputs > 1:
             self.say(f"skipped: {error}")

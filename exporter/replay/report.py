@@ -44,7 +44,6 @@ def summarise(snapshot: Snapshot) -> Summary:
 
 
 def show(summary: Summary, console: Console) -> None:
-    """Print all tables that are not empty."""
     for source, found in summary.items():
         lines = found["lines"]
         console.rule(f"[bold]{source}[/]")
@@ -166,7 +165,6 @@ def _usage(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
 
 
 def _rows(snapshot: Snapshot, counter: c.Metric, source: str, counted: str = "count") -> list[dict[str, Any]]:
-    """The label sets of a counter that are not 0, each with its count under the name `counted`."""
     return [
         dict(zip(counter.labels[1:], labels[1:], strict=True)) | {counted: int(count)}
         for labels, count in sorted(snapshot.counters[counter].items())
@@ -175,7 +173,6 @@ def _rows(snapshot: Snapshot, counter: c.Metric, source: str, counted: str = "co
 
 
 def _durations(snapshot: Snapshot, metric: c.Metric, names: tuple[str, ...], source: str) -> list[dict[str, Any]]:
-    """The number and the quantiles of a metric's durations by the labels `names`."""
     places = [metric.labels.index(name) for name in names]
 
     def group_of(labels: Labels) -> Labels | None:

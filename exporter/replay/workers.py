@@ -101,7 +101,6 @@ def local(processes: int, has_addresses: bool) -> Iterator[Workers]:
 
 
 def _end(executor: Executor) -> None:
-    """End the processes at once, whatever they are doing."""
     for process in multiprocessing.active_children():
         process.kill()
     executor.shutdown(cancel_futures=True)  # without this wait, the interpreter could write to a closed pipe at its end

@@ -64,12 +64,10 @@ class Row(Struct):
 
 
 def money(amounts: Money) -> dict[str, str]:
-    """Decimal strings by currency."""
     return {code: f"{amount.normalize():f}" for code, amount in sorted(amounts.items())}
 
 
 def figures_of(group: Iterable[str]) -> list[str]:
-    """The figures that have all labels of a group."""
     wanted = set(group)
     return [name for table, names in FIGURES.items() if wanted <= labels_of(table) for name in names]
 
@@ -142,7 +140,6 @@ class Rows:
         spent[code] = spent.get(code, Decimal(0)) + amount
 
     def _suppose(self, row: Row, token_type: str, tokens: int, day: str) -> None:
-        """Add what these tokens would have cost with each other model."""
         for model, prices in self._prices.items():
             price = next((each for each in prices if each.since.isoformat() <= day), None)
             if price is None or (token_type == "unsplit" and Decimal(price.input) != Decimal(price.output)):

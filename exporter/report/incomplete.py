@@ -65,7 +65,6 @@ def _of_source(source: str, gathered: Gathered, shown: list[Dated], query: Query
 
 
 def _number(book: Dated, table: str) -> int:
-    """A number of a book that has no labels."""
     number = book.entries.get((table,), 0)
     assert not isinstance(number, dict)
     return int(number)

@@ -151,7 +151,6 @@ def _short(time: str) -> str:
 
 
 def page(report: Report) -> bytes:
-    """The HTML document in UTF-8."""
     return (
         _template()
         .render(

@@ -72,12 +72,11 @@ class FailureBuffer:
         self._samples: dict[str, dict[type, b.Record]] = {}  # by source and type of record
 
     def failures(self) -> list[FailureEntry]:
-        """All failures in the buffer, the newest first."""
+        """The newest first."""
         with self._lock:
             return sorted(self._failures, key=lambda failure: failure.at, reverse=True)
 
     def unparsed(self) -> list[UnparsedLine]:
-        """The last unparsed line of each source and reason."""
         with self._lock:
             return list(self._unparsed.values())
 

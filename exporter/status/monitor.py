@@ -72,7 +72,6 @@ class StatusMonitor:
         return ObservedLedger(self._ledger, self._failures, self._exemplars, settings.parser)
 
     def health(self, lifecycle: Lifecycle) -> Mapping[str, Any]:
-        """The JSON object of /health."""
         done, known = self._progress()
         return {
             "status": "ok" if lifecycle.ready else "starting",

@@ -60,7 +60,6 @@ class Chart(Struct, frozen=True):
 
 
 def page(status: Status) -> bytes:
-    """The HTML document in UTF-8."""
     return (
         _template()
         .render(

@@ -35,7 +35,6 @@ class FailureRow(Struct, frozen=True):
 
 
 def failure_row(failure: FailureEntry) -> FailureRow:
-    """Look for the file that has the line now."""
     path = next((path for path in (failure.file, *_rotated(failure.file)) if _has_line(path, failure)), "")
     return FailureRow(failure, command(path, failure.offset, failure.is_packed) if path else "")
 

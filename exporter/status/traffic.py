@@ -115,12 +115,10 @@ def traffic_rows(period: Period) -> tuple[TrafficRow, ...]:
 
 
 def is_served(route: str) -> bool:
-    """Whether requests of a route are requests to Dify."""
     return route not in _NOT_SERVED
 
 
 def is_failure(route: str, reason: str) -> bool:
-    """Whether a failed request counts as a failure of Dify."""
     return is_served(route) and reason != "client_closed"
 
 
@@ -137,7 +135,6 @@ def _increases(
 
 
 def _counts_by_route(period: Period, metric: c.Metric) -> Counter[tuple[str, ...]]:
-    """The increase of a counter by source and route."""
     route = metric.labels.index("route")
     return _increases(period, metric, lambda labels: (labels[0], labels[route]))
 

@@ -90,7 +90,6 @@ class Listener:
         done.result()
 
     def close(self) -> None:
-        """Close all connections and stop the thread."""
         self._loop.call_soon_threadsafe(self._accepting.cancel)
         self._thread.join()
 

@@ -71,7 +71,6 @@ class RefusedError(Exception):
         self.status, self.code = f"{status_code} {phrase}", code or usual
 
     def body(self) -> bytes:
-        """The JSON body of the response."""
         return json.dumps({"code": self.code, "message": str(self), "status": self.status_code}).encode() + b"\n"
 
 
