@@ -15,8 +15,7 @@ import click
 from msgspec import structs
 
 from exporter.backfill.adopt import AdoptError, Adoption, Owner, Owners
-from exporter.backfill.blocks import BlocksError, DayBlocks
-from exporter.backfill.openmetrics import END, Write
+from exporter.backfill.openmetrics import END, BlocksError, DayBlocks, Write
 from exporter.backfill.run import Options
 from exporter.backfill.run import backfill as write_samples
 from exporter.catalogue import METRICS
@@ -31,8 +30,8 @@ from exporter.replay.named import named_files
 from exporter.replay.workers import Workers
 from parsers.batch import Batch
 
-#: Makes the written samples visible. It calls its argument just before, and no interrupt can come between the two.
-_Finish = Callable[[Callable[[], None]], None]
+#: Ends the samples, and returns the function that makes them visible.
+_Finish = Callable[[], Callable[[], object]]
 
 #: The destination of the samples: the function that writes them, and the one that finishes. Samples that were not
 #: finished are removed. Raises OSError, BlocksError.
@@ -115,7 +114,14 @@ def _write(
                 adoption.read(file, batch)
 
         state = write_samples(jobs, config, options, write, say, entered, workers)
-        finish(lambda: adoption.store(state, options.step) if adoption is not None else None)
+        publish = finish()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)  # no interrupt can come between the two
+        try:
+            if adoption is not None:
+                adoption.store(state, options.step)
+            publish()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -178,10 +184,10 @@ def _target_or_stop(output: str | None, blocks: Path | None) -> _Target:
 
 @contextmanager
 def _standard_output() -> Iterator[tuple[Write, _Finish]]:
-    def finish(store: Callable[[], None]) -> None:
+    def finish() -> Callable[[], object]:
         sys.stdout.write(END)
         sys.stdout.flush()
-        store()
+        return lambda: None
 
     yield lambda text, _: sys.stdout.write(text), finish
 
@@ -190,13 +196,11 @@ def _standard_output() -> Iterator[tuple[Write, _Finish]]:
 def _file(path: Path) -> Iterator[tuple[Write, _Finish]]:
     temporary = Path(f"{path}.tmp")
 
-    def finish(store: Callable[[], None]) -> None:
+    def finish() -> Callable[[], object]:
         file.write(END)
         file.flush()
         os.fsync(file.fileno())
-        with _uninterrupted():
-            store()
-            temporary.replace(path)
+        return lambda: temporary.replace(path)
 
     try:
         with temporary.open("w", encoding="utf-8") as file:
@@ -211,24 +215,17 @@ def _blocks(target: Path, promtool: str) -> Iterator[tuple[Write, _Finish]]:
     folder = Path(mkdtemp(prefix=".backfill-", dir=target))
     days = DayBlocks(promtool, folder)
 
-    def finish(store: Callable[[], None]) -> None:
+    def finish() -> Callable[[], object]:
         made = days.finish()
-        with _uninterrupted():
-            store()
+
+        def publish() -> None:
             for block in made:
                 block.replace(target / block.name)
-        say(f"{target}: {len(made)} blocks written")
+            say(f"{target}: {len(made)} blocks written")
+
+        return publish
 
     try:
         yield days.write, finish
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

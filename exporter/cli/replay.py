@@ -20,11 +20,10 @@ from exporter.metrics.exposition import render
 from exporter.metrics.gauges import computed_gauges
 from exporter.process.signals import exit_code
 from exporter.replay.errors import InputError
-from exporter.replay.event_times import shown
+from exporter.replay.event_times import ALWAYS, Span, shown
 from exporter.replay.jobs import Job, jobs_of, run
 from exporter.replay.named import named_files
 from exporter.replay.notes import Notes
-from exporter.replay.span import ALWAYS, Span
 
 #: The width of tables that are written into a file or a pipe.
 _WIDTH = 140

@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from exporter.proxy.bounded_json import decode_object, nested
 from exporter.proxy.headers import Fields
-from exporter.proxy.json_object import decode_object, nested
 from exporter.proxy.translator import Translator
 from exporter.proxy.upstream import UpstreamError
 from exporter.wsgi.responses import RefusedError

@@ -11,9 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from exporter.proxy.bounded_json import BoundedJson
+from exporter.proxy.bounded_json import BoundedJson, decode_object, nested
 from exporter.proxy.headers import Fields
-from exporter.proxy.json_object import decode_object, nested
 from exporter.proxy.usage import UsageTotals
 from exporter.wsgi.inflater import ENCODINGS, Inflater
 from parsers.access.routes import RouteInformation

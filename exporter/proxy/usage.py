@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from exporter.proxy.json_object import nested
+from exporter.proxy.bounded_json import nested
 from parsers.dify.proxy import UsageEntry
 from parsers.dify.tokens import TokenCounts
 from parsers.values.currencies import is_currency

@@ -7,8 +7,7 @@ import gevent
 from exporter.config.wsgi import ReceiveConfig
 from exporter.process.memory_limit import limit_growth
 from exporter.receive.app import App, OpenRequests
-from exporter.receive.fact_log import FactLog
-from exporter.receive.written_lines import newest_first
+from exporter.receive.fact_log import FactLog, newest_first
 from exporter.wsgi.log_file import LogFile
 from exporter.wsgi.responses import Application
 from exporter.wsgi.server import Server, Worker

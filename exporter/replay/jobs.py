@@ -15,11 +15,10 @@ from exporter.ledger.postings import Postings
 from exporter.messages import address
 from exporter.replay.detect import Guess, detect, several_services, unrecognised
 from exporter.replay.errors import InputError, ParserError, parse_whole
-from exporter.replay.event_times import first_time
+from exporter.replay.event_times import Span, first_time
 from exporter.replay.feed import Part, feed
 from exporter.replay.inputs import open_input
 from exporter.replay.pieces import Parsed, Piece, Plan, Result, cut
-from exporter.replay.span import Span
 from exporter.replay.workers import NO_WORKERS, Workers
 from exporter.tail.globs import tailed
 from exporter.tail.permissions import log_problem

@@ -11,9 +11,8 @@ from exporter.ledger.money import Exchange
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Labels
 from exporter.messages import unknown
-from exporter.report import incomplete
 from exporter.report.figures import Failures, Row, Rows, figures_of
-from exporter.report.gather import Dated, Gathered
+from exporter.report.gather import Dated, Gathered, incomplete, incomplete_before
 from exporter.report.query import Query
 
 Report = dict[str, Any]
@@ -50,14 +49,14 @@ def build(query: Query, gathered: Gathered, options: Options, now: int) -> Repor
     rows = _rows(query, shown, options)
     data = [_labels(query, key) | row.as_data(figures, options.prices) for key, row in sorted(rows.rows.items())]
     totals = rows.total.as_data(figures, options.prices)
-    failures, sentences = None, list(incomplete.sentences(gathered, shown, query, now))
+    failures, sentences = None, list(incomplete(gathered, shown, query, now))
     if options.compare:
         before = query.before()
         books = [each for each in gathered.books if before.contains(each.begin)]
         earlier, failures = _rows(before, books, options), Failures(books)
         data = _compared(query, before, (rows, earlier), options)
         totals["previous"] = earlier.total.as_data(figures, options.prices)
-        sentences += incomplete.before(gathered, before)
+        sentences += incomplete_before(gathered, before)
     since, until = _limits(query, shown)
     return {
         "since": since,

@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct, structs
 
 from exporter.ledger.calendar import midnight, span_of
-from exporter.replay.span import Span
+from exporter.replay.event_times import Span
 from parsers.values.numbers import SECOND
 
 By = Literal["total", "month", "week", "day", "hour"]

@@ -13,7 +13,7 @@ from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exemplars import Exemplars
-from exporter.status import chart_file
+from exporter.status import history
 from exporter.status.failures import FailureBuffer, ObservedLedger
 from exporter.status.history import History
 from exporter.status.places import failure_row
@@ -60,7 +60,7 @@ class StatusMonitor:
         """`folder` is the state folder; None if there is none."""
         self._folder = folder
         if folder is not None:
-            self._history.points |= chart_file.load(folder)
+            self._history.points |= history.load(folder)
         self._thread.start()
 
     def stop(self) -> None:
@@ -140,4 +140,4 @@ class StatusMonitor:
 
     def _save(self) -> None:
         if self._folder is not None:
-            chart_file.save(self._folder, self._history.points)
+            history.save(self._folder, self._history.points)

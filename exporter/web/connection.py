@@ -4,14 +4,47 @@ h11 rejects malformed requests, conflicting or repeated framing (request smuggli
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlsplit
 
 import h11
+from msgspec import Struct
 
-from exporter.web.message import HttpRequest, Response, text
+
+class HttpRequest(Struct, frozen=True):
+    """A request without its body. `headers` has lower-case names and the first value of each.
+
+    `peer` is the client's address without its port.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[bytes, bytes]
+    peer: str
+
+    def header(self, name: str) -> str:
+        """The value of a header, "" if it is missing. `name` is in lower case."""
+        return self.headers.get(name.encode(), b"").decode("latin-1")
+
+
+class Response(Struct, frozen=True):
+    """A response. `headers` excludes Content-Type, Content-Length and the headers of every response."""
+
+    status: int
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+    headers: Mapping[str, str] = {}
+
+
+def text(status: int, sentence: str, **headers: str) -> Response:
+    """A response of one sentence. The keyword `retry_after` becomes the header `Retry-After`."""
+    named: dict[str, Any] = {name.replace("_", "-").title(): value for name, value in headers.items()}
+    return Response(status, sentence.encode() + b"\n", headers=named)
+
 
 #: Seconds for a whole request to arrive, and for a client to accept the next piece of a response.
 TIMEOUT = 10.0

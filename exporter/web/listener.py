@@ -24,7 +24,7 @@ from exporter.process.fd_limit import fd_limit
 from exporter.process.reloaded import Reloaded
 from exporter.web import connection
 from exporter.web.auth import Authenticator
-from exporter.web.message import HttpRequest, Response
+from exporter.web.connection import HttpRequest, Response
 from exporter.web.pages import Backend, Pages
 
 _log = logging.getLogger(__name__)

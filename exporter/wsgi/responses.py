@@ -4,6 +4,7 @@ import errno
 import json
 import socket
 from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from typing import Any
 
 import gevent
@@ -38,23 +39,8 @@ def has_unread_body(environ: Environ) -> bool:
     return "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ
 
 
-#: The reason phrase of each status, and its code in the body of the response.
-_STATUSES = {
-    400: ("Bad Request", "bad_request"),
-    401: ("Unauthorized", "unauthorized"),
-    404: ("Not Found", "not_found"),
-    405: ("Method Not Allowed", "method_not_allowed"),
-    413: ("Content Too Large", "too_large"),
-    414: ("URI Too Long", "uri_too_long"),
-    415: ("Unsupported Media Type", "unsupported_media_type"),
-    417: ("Expectation Failed", "expectation_failed"),
-    431: ("Request Header Fields Too Large", "headers_too_large"),
-    500: ("Internal Server Error", "internal_server_error"),
-    501: ("Not Implemented", "not_implemented"),
-    502: ("Bad Gateway", "bad_gateway"),
-    503: ("Service Unavailable", "unavailable"),
-    504: ("Gateway Timeout", "gateway_timeout"),
-}
+#: The codes in the body of a response, where the code is not the phrase of the status.
+_CODES = {413: "too_large", 414: "uri_too_long", 431: "headers_too_large", 503: "unavailable"}
 
 
 class RefusedError(Exception):
@@ -67,8 +53,9 @@ class RefusedError(Exception):
         """`code` replaces the usual code of the status."""
         super().__init__(message)
         self.status_code, self.close = status_code, close
-        phrase, usual = _STATUSES[status_code]
-        self.status, self.code = f"{status_code} {phrase}", code or usual
+        phrase = HTTPStatus(status_code).phrase
+        self.status = f"{status_code} {phrase}"
+        self.code = code or _CODES.get(status_code) or phrase.lower().replace(" ", "_")
 
     def body(self) -> bytes:
         return json.dumps({"code": self.code, "message": str(self), "status": self.status_code}).encode() + b"\n"

@@ -10,9 +10,8 @@ import pytest
 
 from exporter.ledger.series import Limits
 from exporter.metrics.exemplars import Exemplars
-from exporter.status import chart_file
-from exporter.status.chart_file import NAME, load, save
-from exporter.status.history import RANGES, History, Point, Totals, rates
+from exporter.status import history as chart_file
+from exporter.status.history import NAME, RANGES, History, Point, Totals, load, rates, save
 from exporter.status.monitor import StatusMonitor
 from tests.exporter.status.test_history import NOW, new_ledger, request
 from tests.special_files import MAKE
