@@ -1,5 +1,9 @@
-"""Quantiles of durations for people. They come from exponential buckets and are within 5 % of exact, as printed."""
+"""Sums of a snapshot by any group of labels, and quantiles of durations for people.
 
+Quantiles come from exponential buckets and are within 5 % of exact, as printed.
+"""
+
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -11,6 +15,17 @@ from exporter.ledger.series import Labels
 from exporter.ledger.snapshot import Snapshot
 
 K = TypeVar("K")
+
+
+def counted(
+    snapshot: Snapshot, metric: c.Metric, group_of: Callable[[Labels], K | None], earlier: Snapshot | None = None
+) -> Counter[K]:
+    """The increase of a counter since an earlier snapshot, by group. A series without a group is left out."""
+    before, sums = earlier.counters[metric] if earlier else {}, Counter[K]()
+    for labels, value in snapshot.counters[metric].items():
+        if (increase := int(value - before.get(labels, 0))) and (group := group_of(labels)) is not None:
+            sums[group] += increase
+    return sums
 
 
 def merged(

@@ -1,6 +1,5 @@
 """The result of a replay, as plain data for JSON and as tables for the terminal."""
 
-from collections import Counter
 from decimal import Decimal
 from typing import Any
 
@@ -9,7 +8,7 @@ from rich.console import Console
 from exporter import catalogue as c
 from exporter.ledger.series import Labels
 from exporter.ledger.snapshot import Snapshot
-from exporter.metrics.quantile import approximate, merged, quantiles
+from exporter.metrics.quantile import approximate, counted, merged, quantiles
 from exporter.replay.terminal import Section, print_section
 from parsers.values.http import status_class_of
 
@@ -135,10 +134,7 @@ def _requests(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
         name, _, route, status_code = labels
         return (route, status_class_of(status_code)) if name == source else None
 
-    numbers: Counter[tuple[str, str]] = Counter()
-    for labels, count in snapshot.counters[c.REQUESTS].items():
-        if (group := route_and_class(labels)) is not None:
-            numbers[group] += int(count)
+    numbers = counted(snapshot, c.REQUESTS, route_and_class)
     durations = merged(snapshot, c.REQUEST_DURATION, route_and_class)
     rows = [
         {"route": route, "status": status, "requests": numbers[route, status] or None}
