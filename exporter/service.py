@@ -75,7 +75,11 @@ class Service:
     def start(self, checkpoint: Checkpoint | None) -> None:
         """Restore the state and start the sources. Raises PermissionError if the state cannot be read."""
         if checkpoint is not None:
-            self._restore(checkpoint)
+            state, warnings = checkpoint.load()
+            if state is not None:
+                warnings += self._ledger.restore(state, [each.name for each in self._config.sources])
+            for warning in warnings:
+                _log.warning("state: %s", warning)
         archive = None if checkpoint is None else Archive(checkpoint.folder, time.time)
         self._committer = Committer(
             self._ledger, checkpoint, time.time, self._render, lambda: archive.store(self._ledger) if archive else None
@@ -174,13 +178,6 @@ class Service:
         parse = partial(source.parser.parse_part, line_length=self._config.limits.line_length)
         self._ledger.open(source.name, parse)
         return self._monitor.observed_ledger(source)
-
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        state, warnings = checkpoint.load()
-        if state is not None:
-            warnings += self._ledger.restore(state, [each.name for each in self._config.sources])
-        for warning in warnings:
-            _log.warning("state: %s", warning)
 
     def _render(self, snapshot: Snapshot, options: ScrapeOptions) -> bytes:
         now = time.time()

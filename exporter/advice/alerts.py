@@ -106,10 +106,15 @@ def available_metrics(snapshot: Snapshot, config: Config, sample: Callable[[str]
     for source in config.sources:
         metrics = found[source.name]
         metrics |= {*_implied(source, metrics, source.name in snapshot.active, sample(source.name))}
-    own = _metrics_without_source(config, set().union(*found.values()))
+    own = {metric.name for metric in c.METRICS if metric.name.startswith("dify_exporter_")} | _PROMETHEUS_METRICS
+    if not config.exporter.state:
+        own -= {c.CHECKPOINT_ERRORS.name, c.CHECKPOINT_TIMESTAMP.name}
+    reported = set().union(*found.values())
+    if any((c.TOKENS_USED if budget.unit == TOKENS else c.COST).name in reported for budget in config.budgets):
+        own |= {c.BUDGET_LIMIT.name, c.BUDGET_SPENT.name, c.BUDGET_PROJECTED.name}
     others = [metrics for metrics in found.values() if c.RECEIVER_ITEMS.name not in metrics]
     own |= {of_other_source(metric) for metrics in others for metric in metrics}
-    return {"": own, **{name: frozenset(metrics) for name, metrics in found.items()}}
+    return {"": frozenset(own), **{name: frozenset(metrics) for name, metrics in found.items()}}
 
 
 def _implied(source: SourceConfig, found: set[str], active: bool, sample: Batch) -> Iterator[str]:
@@ -127,15 +132,6 @@ def _implied(source: SourceConfig, found: set[str], active: bool, sample: Batch)
     if c.FAILED_REQUESTS.name in found:
         for reason in checked_call(source.parser, "failure_reasons", sample)[0]:
             yield f'{c.FAILED_REQUESTS.name}{{reason="{reason}"}}'
-
-
-def _metrics_without_source(config: Config, found: set[str]) -> frozenset[str]:
-    own = {metric.name for metric in c.METRICS if metric.name.startswith("dify_exporter_")}
-    if not config.exporter.state:
-        own -= {c.CHECKPOINT_ERRORS.name, c.CHECKPOINT_TIMESTAMP.name}
-    if any((c.TOKENS_USED if budget.unit == TOKENS else c.COST).name in found for budget in config.budgets):
-        own |= {c.BUDGET_LIMIT.name, c.BUDGET_SPENT.name, c.BUDGET_PROJECTED.name}
-    return frozenset(own | _PROMETHEUS_METRICS)
 
 
 def evaluate(available: Mapping[str, frozenset[str]]) -> list[Verdict]:

@@ -61,11 +61,10 @@ _RECORD_NAMES = {
 #: What to do about values of a `regex` source that were not understood, by field.
 _REMEDIES = {
     "time": 'set its format: time_format = "epoch", or one of strptime such as "%d/%b/%Y:%H:%M:%S %z"',
-    "duration": "let the group hold the number alone; duration_unit names its unit",
-    "first_byte": "let the group hold the number alone; duration_unit names its unit",
-    "first_token": "let the group hold the number alone; duration_unit names its unit",
-    "bytes": "let the group hold the digits alone",
-    "tokens": "let the group hold the digits alone",
+    **dict.fromkeys(
+        ("duration", "first_byte", "first_token"), "let the group hold the number alone; duration_unit names its unit"
+    ),
+    **dict.fromkeys(("bytes", "tokens"), "let the group hold the digits alone"),
     "price": "let the group hold the amount alone, without the currency's sign",
     "status_code": "let the group hold the three digits alone",
 }

@@ -73,14 +73,14 @@ class Owners:
         name = os.path.basename(file)
         return [
             owner
-            for path, owner in self._by_path.items()
-            if path == owner.log
-            and (name.removesuffix(".gz") == os.path.basename(path) or rotated_names(os.path.basename(path), [name]))
+            for path, owner in self.logs.items()
+            if name.removesuffix(".gz") == os.path.basename(path) or rotated_names(os.path.basename(path), [name])
         ]
 
-    def logs_of(self, source: SourceConfig) -> list[str]:
-        """The logs of a source that exist, and those without a glob."""
-        return [path for path, owner in self._by_path.items() if path == owner.log and owner.source is source]
+    @property
+    def logs(self) -> dict[str, Owner]:
+        """The owners of the logs that exist, and of those without a glob, by path."""
+        return {path: owner for path, owner in self._by_path.items() if path == owner.log}
 
 
 #: A rotated file may still grow for so many seconds: a program writes to it until it opens the new one.
@@ -126,8 +126,13 @@ class Adoption:
         self._owners = [*owners.values()]
         self._sources = {owner.source.name: owner.source for owner in self._owners}
         self._identities = {file: identity_of(os.stat(file)) for file in owners if os.path.isfile(file)}
-        for source in self._sources.values():
-            self._check_logs(source, known, owners)
+        named = {os.path.abspath(file) for file in owners}
+        for log, owner in known.logs.items():
+            if owner.source.name in self._sources and os.path.isfile(log) and log not in named:
+                raise AdoptError(
+                    f'source "{owner.source.name}": its log {log} is not among the files: name it too, so that `serve` '
+                    "goes on where the backfill ends"
+                )
         for file, owner in owners.items():
             if file in self._identities and self._may_grow(file, owner):
                 opened = open_log(file)
@@ -181,15 +186,6 @@ class Adoption:
             )
         self._stored.update(_added(self._stored, adopted))
         self._checkpoint.save(self._stored)
-
-    def _check_logs(self, source: SourceConfig, known: Owners, files: Iterable[str]) -> None:
-        named = {os.path.abspath(file) for file in files}
-        for log in known.logs_of(source):
-            if os.path.isfile(log) and log not in named:
-                raise AdoptError(
-                    f'source "{source.name}": its log {log} is not among the files: name it too, so that `serve` '
-                    "goes on where the backfill ends"
-                )
 
     def _may_grow(self, file: str, owner: Owner) -> bool:
         if file.endswith(".gz"):

@@ -12,7 +12,6 @@ from exporter.replay.jobs import Job, Listener, Reader, resolved
 from exporter.replay.pieces import Plan
 from exporter.replay.workers import Workers
 from parsers.batch import Batch
-from parsers.parser import Parser
 from parsers.slices import Slice, Slicer, SpanOf
 from parsers.values.numbers import SECOND
 
@@ -56,7 +55,9 @@ def merged(
             if (found := resolved(job, say)) is not None:
                 known, sample = found
                 assert known.source is not None
-                begins.append((_first_step(known.source.parser, sample, plan.line_length, step), known))
+                parse = parse_parts(known.source.parser, plan.line_length)
+                times = (each.at for each in Slicer(parse, step).slices(sample, False, (), time.time_ns()))
+                begins.append((next((step(at)[1] for at in times if at is not None), _BEGINNING), known))
         except ParserError as error:
             raise error.of(job.file) from None
     begins.sort(key=lambda begin: begin[0])
@@ -78,9 +79,3 @@ def _timed(
         if each.at is not None:
             end = max(end, step(each.at)[1])
         yield end, job, each, postings
-
-
-def _first_step(parser: Parser, sample: bytes, line_length: int, step: Steps) -> int:
-    """The end of the first step of a log, from its beginning."""
-    slices = Slicer(parse_parts(parser, line_length), step).slices(sample, False, (), time.time_ns())
-    return next((step(each.at)[1] for each in slices if each.at is not None), _BEGINNING)

@@ -63,7 +63,10 @@ class Writer:
             self._repeated += _REPEAT
             self._all(self._repeated, frozenset())
         self.state.update(change)
-        changed: dict[Key, Value] = {(metric, labels): value for metric, labels, value in _changes(change)}
+        changed: dict[Key, Value] = {}
+        for metric in c.METRICS:
+            table: Mapping[Labels, Value] = change.counters.get(metric.name) or change.histograms.get(metric.name) or {}
+            changed |= {(metric, labels): table[labels] for labels in sorted(table)}
         for metric, values in self._gauges(self.state, end).items():
             known = ((metric, labels) for labels in values)
             changed |= {key: values[key[1]] for key in known if self._shown.get(key) != values[key[1]]}
@@ -93,13 +96,6 @@ class Writer:
             self._write("".join(_histogram(metric, text, value, self.state.schemas[metric.name].bounds, at)), at)
         else:
             self._write(f"{metric.name}{f'{{{text}}}' if text else ''} {number(value)} {at}\n", at)
-
-
-def _changes(change: State) -> Iterator[tuple[c.Metric, Labels, Value]]:
-    for metric in c.METRICS:
-        table: Mapping[Labels, Value] = change.counters.get(metric.name) or change.histograms.get(metric.name) or {}
-        for labels, value in sorted(table.items(), key=lambda item: item[0]):
-            yield metric, labels, value
 
 
 def _histogram(

@@ -175,12 +175,9 @@ def _flat(row: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}_")
         else:
-            yield prefix + name, _without_formula(value)
-
-
-def _without_formula(value: Any) -> Any:
-    """Spreadsheets run a text that begins like a formula, and a model's name comes from a log."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+            # Spreadsheets run a text that begins like a formula, and a model's name comes from a log.
+            is_formula = isinstance(value, str) and value[:1] in ("=", "+", "-", "@")
+            yield prefix + name, f"'{value}" if is_formula else value
 
 
 def as_markdown(report: Report) -> str:
