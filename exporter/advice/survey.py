@@ -1,14 +1,15 @@
 """Finds the logs of Dify on a machine for `init`, each with the options of its `[[source]]`."""
 
 import errno
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from glob import glob
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct, structs
 
 from exporter.advice.doctor import read_end
@@ -95,40 +96,36 @@ def _usual(root: Path) -> Iterator[FoundLog | UnusableLog]:
 
 def _of_docker(root: Path) -> Iterator[FoundLog]:
     """The containers of Dify, and the nginx container, which belongs to the same compose project."""
-    containers = list(filter(None, map(_container, sorted(glob(str(root / _CONTAINERS))))))
-    projects = {each.project for each in containers if "dify" in each.image} - {""}
-    for each in containers:
-        called = f"{each.service} {each.name} {each.image}"
+    containers: dict[Path, _Container] = {}
+    for description in map(Path, sorted(glob(str(root / _CONTAINERS)))):
+        with suppress(OSError, ValueError):  # a container that is not understood is left out
+            containers[description.parent] = msgspec.json.decode(description.read_bytes(), type=_Container)
+    projects = {each.config.of_compose("project") for each in containers.values() if "dify" in each.config.image} - {""}
+    for folder, each in containers.items():
+        name, service = each.name.lstrip("/"), each.config.of_compose("service")
+        called, path = f"{service} {name} {each.config.image}", str(folder / "*-json.log")
         parser = next((parser for word, parser in _SERVICES.items() if word in called), "")
-        if not parser or not ("dify" in called or each.project in projects):
+        if not parser or not ("dify" in called or each.config.of_compose("project") in projects):
             continue
-        options = next(filter(None, map(_detected_options, glob(each.path))), {"parser": parser, "envelope": "docker"})
-        name = re.sub(r"[^a-z0-9-]+", "-", (each.service or each.name).lower())
-        yield FoundLog(
-            name, each.path, options, f"container {each.name}; its folder changes when the container is recreated"
-        )
+        options = next(filter(None, map(_detected_options, glob(path))), {"parser": parser, "envelope": "docker"})
+        origin = f"container {name}; its folder changes when the container is recreated"
+        yield FoundLog(re.sub(r"[^a-z0-9-]+", "-", (service or name).lower()), path, options, origin)
 
 
-class _Container(Struct, frozen=True):
-    """`service` and `project` come from Docker Compose, "" without it. `path` is a glob for its log."""
+class _Settings(Struct, rename="pascal"):
+    image: str
+    labels: dict[str, str] | None = None
+
+    def of_compose(self, name: str) -> str:
+        """A label of Docker Compose, "" without it."""
+        return (self.labels or {}).get(f"com.docker.compose.{name}", "")
+
+
+class _Container(Struct, rename="pascal"):
+    """What is needed of the config.v2.json of a container."""
 
     name: str
-    image: str
-    service: str
-    project: str
-    path: str
-
-
-def _container(description: str) -> _Container | None:
-    """Read the config.v2.json of a container; None if it is not understood."""
-    try:
-        config = json.loads(Path(description).read_text("utf-8", "replace"))
-        labels = config["Config"].get("Labels") or {}
-        service, project = (str(labels.get(f"com.docker.compose.{each}", "")) for each in ("service", "project"))
-        path = str(Path(description).parent / "*-json.log")
-        return _Container(str(config["Name"]).lstrip("/"), str(config["Config"]["Image"]), service, project, path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+    config: _Settings
 
 
 def _detected_options(path: str) -> Mapping[str, Any]:

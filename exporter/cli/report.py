@@ -33,6 +33,7 @@ from exporter.replay.event_times import EventTimes
 from exporter.replay.jobs import Job, Listener, Opened, Step
 from exporter.replay.named import named_files
 from exporter.report import build, gather
+from exporter.report.figures import Options
 from exporter.report.query import GROUPS, Query
 from parsers.values.times import zone
 
@@ -75,7 +76,7 @@ def report(config_path: Path, files: tuple[str, ...], **options: Any) -> None:
     config = load_if_named(config_path, not files)
     with stop_on(ValueError):
         query = _query(config, options)
-        settings = build.Options(
+        settings = Options(
             compare=options["compare"],
             prices=build.prices_of(options["models"], config),
             currency=options["currency"] and checked_currency("--currency: expected", options["currency"]),

@@ -40,9 +40,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds
 class App:
     def __init__(self, settings: ProxyConfig, routes: Routes, log: RequestLog, requests: ActiveRequests) -> None:
         """Raises OSError if the CA bundle cannot be read."""
-        self.upstream = Upstream(
-            settings.upstream, settings.upstream_ca, settings.connect_timeout, settings.read_timeout
-        )
+        self.upstream = Upstream(settings)
         self._settings, self._routes, self._log, self._requests = settings, routes, log, requests
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import h11
 from gevent import monkey
 
+from exporter.config.wsgi import ProxyConfig
 from exporter.proxy.headers import Fields
 from exporter.wsgi.responses import RefusedError
 
@@ -73,14 +74,13 @@ class UpstreamResponse:
 class Upstream:
     """Dify's address and a pool of idle connections to it."""
 
-    def __init__(self, url: str, ca: str, connect_timeout: float, read_timeout: float) -> None:
-        """`ca` is the path of a CA bundle, "" for the system's bundle. Times in seconds. Raises OSError."""
-        parts = urlsplit(url)
+    def __init__(self, settings: ProxyConfig) -> None:
+        """Raises OSError if the CA bundle cannot be read."""
+        parts, self._settings = urlsplit(settings.upstream), settings
         is_https = parts.scheme == "https"
         self._address = parts.hostname or "", parts.port or (443 if is_https else 80)
-        self._tls = ssl.create_default_context(cafile=ca or None) if is_https else None
+        self._tls = ssl.create_default_context(cafile=settings.upstream_ca or None) if is_https else None
         self._authority = parts.netloc.rpartition("@")[2]
-        self._timeouts = connect_timeout, read_timeout
         self._idle: list[_Connection] = []
         self._logged_at = -_LOG_INTERVAL
 
@@ -141,9 +141,8 @@ class Upstream:
         return self._connect()
 
     def _connect(self) -> "_Connection":
-        connect_timeout, read_timeout = self._timeouts
         try:
-            plain = socket.create_connection(self._address, connect_timeout)
+            plain = socket.create_connection(self._address, self._settings.connect_timeout)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connected = self._tls.wrap_socket(plain, server_hostname=self._address[0]) if self._tls else plain
         except (OSError, UnicodeError) as error:  # refused, name not resolved, certificate not valid
@@ -151,7 +150,7 @@ class Upstream:
                 self._logged_at = time.monotonic()
                 _log.warning("no connection to Dify at %s: %s", self._authority, error)
             raise UpstreamError("upstream_timeout" if isinstance(error, TimeoutError) else "upstream_refused") from None
-        connected.settimeout(read_timeout)
+        connected.settimeout(self._settings.read_timeout)
         return _Connection(connected)
 
 

@@ -140,20 +140,15 @@ def _model_usage(usage: Mapping[str, Any]) -> ModelUsage:
 
 
 def _sum(parts: Iterable[ModelUsage]) -> ModelUsage:
+    """The sum of the known values; provider, model and currency are those of the last part that has them."""
     whole = ModelUsage()
     for part in parts:
-        whole.provider, whole.model = part.provider, part.model
-        whole.input, whole.output = _plus(whole.input, part.input), _plus(whole.output, part.output)
-        whole.unsplit = _plus(whole.unsplit, part.unsplit)
-        if part.price is not None:
-            whole.price = part.price + (whole.price or 0)
-        whole.currency = part.currency or whole.currency
+        whole.provider, whole.model, whole.currency = part.provider, part.model, part.currency or whole.currency
         whole.is_inconsistent = whole.is_inconsistent or part.is_inconsistent
+        for name in ("input", "output", "unsplit", "price"):
+            if (more := getattr(part, name)) is not None:
+                setattr(whole, name, more + (getattr(whole, name) or 0))
     return whole
-
-
-def _plus(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one + (other or 0)
 
 
 def _difference(whole: ModelUsage, parts: ModelUsage) -> ModelUsage:

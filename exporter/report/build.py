@@ -1,31 +1,18 @@
 """Builds a report: plain data, as `--output json` prints it. All other outputs are made from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from msgspec import Struct
-
-from exporter.config.settings import AppConfig, Config
+from exporter.config.settings import Config
 from exporter.ledger.calendar import Unit, span_of
-from exporter.ledger.money import Exchange
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Labels
 from exporter.messages import unknown
-from exporter.report.figures import Failures, Row, Rows, figures_of
+from exporter.report.figures import Failures, Options, Row, Rows, figures_of
 from exporter.report.gather import Dated, Gathered, incomplete, incomplete_before
 from exporter.report.query import Query
 
 Report = dict[str, Any]
-
-
-class Options(Struct, frozen=True):
-    """What a report shows beside its rows. `prices` are those of the models of `--what-if`, the newest first."""
-
-    compare: bool = False
-    prices: Mapping[str, list[Price]] = {}
-    currency: str = ""
-    exchange: Exchange = Exchange()
-    apps: Mapping[str, AppConfig] = {}
 
 
 def prices_of(models: Sequence[str], config: Config) -> dict[str, list[Price]]:
@@ -72,7 +59,7 @@ def build(query: Query, gathered: Gathered, options: Options, now: int) -> Repor
 
 
 def _rows(query: Query, books: Sequence[Dated], options: Options) -> Rows:
-    rows = Rows(query.group, options.apps, (options.exchange, options.currency), options.prices)
+    rows = Rows(query.group, options)
     for each in books:
         rows.add(query.time_of(each.begin), each.source, each.entries, each.day)
     return rows

@@ -39,6 +39,16 @@ QUANTILES = ("duration", "time_to_first_token")
 Money = dict[str, Decimal]
 
 
+class Options(Struct, frozen=True):
+    """What a report shows beside its rows. `prices` are those of the models of `--what-if`, the newest first."""
+
+    compare: bool = False
+    prices: Mapping[str, list[Price]] = {}
+    currency: str = ""
+    exchange: Exchange = Exchange()
+    apps: Mapping[str, AppConfig] = {}
+
+
 class Row(Struct):
     """The sums of one row. Only figures that were counted have a value."""
 
@@ -84,20 +94,12 @@ class Rows:
     `unpriced` counts, for each model of a comparison of prices, the tokens that have no price there.
     """
 
-    def __init__(
-        self,
-        group: tuple[str, ...],
-        apps: Mapping[str, AppConfig],
-        exchange: tuple[Exchange, str],
-        prices: Mapping[str, list[Price]],
-    ) -> None:
-        """`exchange` is the table of rates and the currency of the report, or "". `prices` are the newest first."""
+    def __init__(self, group: tuple[str, ...], options: Options) -> None:
         self.rows: dict[Labels, Row] = {}
         self.total = Row()
         self.unpriced: dict[str, int] = {}
         self.without_rate: set[str] = set()
-        self._group, self._apps, self._prices = group, apps, prices
-        self._exchange, self._currency = exchange
+        self._group, self._options = group, options
         self._tables = {table for table in FIGURES if set(group) <= labels_of(table)}
 
     def add(self, time: str, source: str, entries: Entries, day: str) -> None:
@@ -106,7 +108,7 @@ class Rows:
             if table in self._tables:
                 labels = dict(zip(book.TABLES[table], values, strict=True), source=source)
                 if "app_id" in labels:
-                    app = self._apps.get(labels["app_id"], AppConfig())
+                    app = self._options.apps.get(labels["app_id"], AppConfig())
                     labels |= {"app": app.name or labels["app_id"], "team": app.team or UNKNOWN}
                 key = (time, *(labels[name] for name in self._group))
                 if key not in self.rows:
@@ -131,16 +133,16 @@ class Rows:
                 _add(row, "server_errors", amount if labels["status_class"] == "5xx" else 0)
 
     def _spend(self, spent: Money, code: str, amount: Decimal) -> None:
-        if self._currency:
-            converted = self._exchange.convert(amount, code, self._currency)
+        if currency := self._options.currency:
+            converted = self._options.exchange.convert(amount, code, currency)
             if converted is None:
                 self.without_rate.add(code)
             else:
-                code, amount = self._currency, converted
+                code, amount = currency, converted
         spent[code] = spent.get(code, Decimal(0)) + amount
 
     def _suppose(self, row: Row, token_type: str, tokens: int, day: str) -> None:
-        for model, prices in self._prices.items():
+        for model, prices in self._options.prices.items():
             price = next((each for each in prices if each.since.isoformat() <= day), None)
             if price is None or (token_type == "unsplit" and Decimal(price.input) != Decimal(price.output)):
                 self.unpriced[model] = self.unpriced.get(model, 0) + tokens

@@ -15,7 +15,6 @@ import ssl
 import threading
 from asyncio import sslproto
 from collections.abc import Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 
@@ -76,18 +75,11 @@ class Listener:
 
     def configure(self, config: WebConfig) -> None:
         """Apply a reloaded configuration to new connections and requests. Raises ValueError as `__init__` does."""
-        done: Future[None] = Future()
 
-        def apply() -> None:
-            try:
-                self._apply(config)
-            except ValueError as error:
-                done.set_exception(error)
-            else:
-                done.set_result(None)
+        async def apply() -> None:
+            self._apply(config)
 
-        self._loop.call_soon_threadsafe(apply)
-        done.result()
+        asyncio.run_coroutine_threadsafe(apply(), self._loop).result()
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._accepting.cancel)
