@@ -4,11 +4,10 @@ import secrets
 import select
 from typing import Any
 
-from gevent import monkey
-
 from exporter.config.wsgi import ProxyConfig
 from exporter.proxy.app import App
 from exporter.proxy.log import RequestLog, RequestRecord
+from exporter.proxy.upstream import new_poll
 from exporter.wsgi.log_file import LogFile
 from exporter.wsgi.responses import ActiveRequests, Application, RefusedError
 from exporter.wsgi.server import Server, Worker
@@ -17,8 +16,6 @@ from parsers.access.routes import INVALID, table
 _MAX_CONNECTIONS = 4096
 #: On Linux POLLRDHUP reports that the peer has closed even if unread bytes precede the close.
 _DISCONNECTED = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
-
-_poll = monkey.get_original("select", "poll")  # gevent's version switches to the event loop even with timeout 0
 
 #: What `dify-exporter proxy` passes: the settings, with absolute paths, and the extra routes.
 Startup = tuple[ProxyConfig, tuple[str, ...]]
@@ -66,7 +63,7 @@ class ProxyWorker(Worker):
 
     def check_clients(self) -> None:
         """End the requests of clients that disconnect while Dify works: nothing reads from their sockets meanwhile."""
-        poll, clients = _poll(), {client.fileno(): client for client in self.requests.greenlets}
+        poll, clients = new_poll(), {client.fileno(): client for client in self.requests.greenlets}
         for descriptor in clients:
             poll.register(descriptor, _DISCONNECTED)
         for descriptor, _ in poll.poll(0):

@@ -36,7 +36,7 @@ _REFUSALS = {
 }
 
 _log = logging.getLogger("gunicorn.error")
-_poll = monkey.get_original("select", "poll")  # gevent's version switches to the event loop even with timeout 0
+new_poll = monkey.get_original("select", "poll")  # gevent's version switches to the event loop even with timeout 0
 
 
 class UpstreamError(RefusedError):
@@ -229,7 +229,7 @@ class _Connection:
         """Whether the idle connection is younger than the limit and Dify has not closed it."""
         if time.monotonic() - self._idle_since > _MAX_IDLE_SECONDS:
             return False
-        poll = _poll()
+        poll = new_poll()
         poll.register(self._socket.fileno(), select.POLLIN)
         return not poll.poll(0)  # an idle connection is readable only when the peer has closed it
 

@@ -14,9 +14,8 @@ from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exemplars import Exemplars
 from exporter.status import history
-from exporter.status.failures import FailureBuffer, ObservedLedger
+from exporter.status.failures import FailureBuffer, ObservedLedger, failure_row
 from exporter.status.history import History
-from exporter.status.places import failure_row
 from exporter.status.rows import Status, budget_rows, model_rows, source_rows
 from exporter.status.traffic import day_rows, recent, route_rows, today_row, traffic_rows
 from exporter.tail.source import LedgerPort, Source

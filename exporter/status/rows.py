@@ -12,9 +12,8 @@ from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger import budgets
 from exporter.ledger.snapshot import Snapshot
-from exporter.status.failures import UnparsedLine
+from exporter.status.failures import FailureRow, UnparsedLine
 from exporter.status.history import Point, Totals, rates, totals_by_source
-from exporter.status.places import FailureRow
 from exporter.status.traffic import DayRow, RouteRow, TrafficRow
 
 if TYPE_CHECKING:

@@ -21,19 +21,18 @@ _PIECE_BYTES = 65536
 _BAD_FRAMING = (ParseException, InvalidChunkSize, ChunkMissingTerminator, InvalidChunkExtension)
 
 
-class _CpuYielder:
-    def __init__(self) -> None:
-        self._yielded_at = 0.0
-
-    def yield_cpu(self) -> None:
-        if time.monotonic() - self._yielded_at > _MAX_RUN_SECONDS:
-            gevent.sleep(_MIN_SLEEP_SECONDS)
-            self._yielded_at = time.monotonic()
+_yielded_at = [0.0]
 
 
-#: Let the other greenlets run if this worker has not done so for 20 ms. Call it in each loop over bytes that may
-#: already be in memory: gunicorn kills a worker that does not yield for 30 s, with all its requests.
-yield_cpu = _CpuYielder().yield_cpu
+def yield_cpu() -> None:
+    """Let the other greenlets run if this worker has not done so for 20 ms: gevent switches only when one waits.
+
+    Call it in each loop over bytes that may already be in memory: gunicorn kills a worker that does not yield for 30 s,
+    with all its requests.
+    """
+    if time.monotonic() - _yielded_at[0] > _MAX_RUN_SECONDS:
+        gevent.sleep(_MIN_SLEEP_SECONDS)
+        _yielded_at[0] = time.monotonic()
 
 
 class RequestBody:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from exporter.advice.doctor import Examined, examine
-from exporter.backfill.merge import Steps, merged
+from exporter.backfill.run import Steps, merged
 from exporter.ledger.history import History, HistoryConfig
 from exporter.ledger.ledger import Ledger
 from exporter.replay.detect import Guess, detect

@@ -14,11 +14,10 @@ from msgspec import structs
 
 from exporter.advice.alerts import Verdict
 from exporter.metrics.quantile import approximate
-from exporter.status.failures import FailureEntry, UnparsedLine
+from exporter.status.failures import FailureEntry, FailureRow, UnparsedLine
 from exporter.status.history import Totals
 from exporter.status.humanize import age, rate, share, size
 from exporter.status.page import POLICY, SCRIPT, STYLE, page
-from exporter.status.places import FailureRow
 from exporter.status.rows import BudgetRow, ModelRow, SourceRow
 from exporter.status.traffic import DayRow, RouteRow, TrafficRow
 from exporter.tail.position import Fingerprint
