@@ -1,4 +1,4 @@
-"""Merges logs by event time, enters them into a ledger step by step, and writes what it would have shown after each one.
+"""Merges logs by event time, enters them into a ledger by steps, and writes what it would have shown after each step.
 
 Of each log, only one window is in memory, and a log is opened when its time has come.
 """
