@@ -71,16 +71,15 @@ def replay(config_path: Path, files: tuple[str, ...], output: str, **options: An
         jobs = _jobs(files, described, config, notes)  # opens addresses, so it comes after the fork
         try:
             with progress(jobs) as advance:
-                for step in run(jobs, ledger, config.limits.line_length, span, notes, workers):
-                    advance(step.batch)
-                    notes.add(step)
+                for source, batch, counted in run(jobs, ledger, config.limits.line_length, span, notes, workers):
+                    advance(batch)
+                    notes.add(source, batch, counted)
         except KeyboardInterrupt as error:
             code = exit_code(error)
-            say("interrupted: the result covers only what was read until then")
     if not notes.has_read:
         stop(*(notes.skipped if notes.inputs == 1 else ["no input could be read"]))
     snapshot = ledger.snapshot(None)
-    _say_notes(snapshot, notes, span, output)
+    _say_notes(snapshot, notes, span, output, is_interrupted=bool(code))
     _print(snapshot, config, notes, output)
     if notes.skipped and notes.inputs > 1:
         say(f"{len(notes.skipped)} skipped: the sentences above the result say why")
@@ -108,7 +107,7 @@ def _jobs(
     return jobs
 
 
-def _say_notes(snapshot: Snapshot, notes: Notes, span: Span, output: str) -> None:
+def _say_notes(snapshot: Snapshot, notes: Notes, span: Span, output: str, *, is_interrupted: bool) -> None:
     """Print what the logs lack, the values that were not understood, and which times they hold.
 
     The times are only printed if no line of a source counts, or if the output does not contain them.
@@ -130,6 +129,8 @@ def _say_notes(snapshot: Snapshot, notes: Notes, span: Span, output: str) -> Non
             say(f"{source}: no event lies in the time of {named}; in the log: {times}")
         elif output == "metrics":
             say(f"{source}: {times}")
+    if is_interrupted:
+        say("interrupted: the result covers only what was read until then")
 
 
 def _print(snapshot: Snapshot, config: Config, notes: Notes, output: str) -> None:

@@ -30,11 +30,12 @@ from exporter.ledger.money import currency as checked_currency
 from exporter.messages import unknown
 from exporter.replay.errors import InputError
 from exporter.replay.event_times import EventTimes
-from exporter.replay.jobs import Job, Listener, Opened, Step
+from exporter.replay.jobs import Job, Listener, Opened
 from exporter.replay.named import named_files
 from exporter.report import build, gather
 from exporter.report.figures import Options
 from exporter.report.query import GROUPS, Query
+from parsers.batch import Batch
 from parsers.values.times import zone
 
 
@@ -167,9 +168,9 @@ def _from_files(
         jobs = [Job(file, candidates=candidates) for file in named_files(files, notes.damaged)]
         with progress(jobs) as advance:
 
-            def took(step: Step) -> None:
-                advance(step.batch)
-                notes.times.add(step.batch)
+            def took(batch: Batch) -> None:
+                advance(batch)
+                notes.times.add(batch)
 
             gathered = gather.from_logs(jobs, wanted, config, notes, workers, took)
     return structs.replace(gathered, sentences=tuple(notes.sentences)), f"in the logs: {notes.times}"

@@ -40,14 +40,6 @@ class Job(Struct, frozen=True):
     may_grow: bool = False
 
 
-class Step(Struct, frozen=True):
-    """A batch of a source. `counted` is False for a batch outside of the time span."""
-
-    source: str
-    batch: Batch
-    counted: bool
-
-
 class Opened(Struct, frozen=True):
     """A log whose parser is known. `sample` is its beginning, and `batch` is the batch of the sample.
 
@@ -101,8 +93,10 @@ def run(
     span: Span,
     listener: Listener,
     workers: Workers = NO_WORKERS,
-) -> Iterator[Step]:
-    """Enter all batches into the ledger, one per step. A caller that stops has entered exactly the steps it has seen.
+) -> Iterator[tuple[str, Batch, bool]]:
+    """Enter all batches into the ledger, each before it is returned with its source, and with whether it counts.
+
+    A batch outside of the time span does not count. A caller that stops has entered exactly what it has seen.
 
     Raises InputError, unless the listener takes it, and WorkersError.
     """
@@ -112,7 +106,7 @@ def run(
                 counted = span.contains(each.at)
                 if counted:
                     ledger.enter_slice(source, each, postings)
-                yield Step(source, each.batch, counted)
+                yield source, each.batch, counted
 
 
 def plan_of(ledger: Ledger, line_length: int, span_of: SpanOf | None) -> Plan:

@@ -11,9 +11,10 @@ from contextlib import suppress
 from exporter.replay.errors import InputError, parse_whole
 from exporter.replay.event_times import EventTimes
 from exporter.replay.inputs import SAMPLE_BYTES, last_lines
-from exporter.replay.jobs import Listener, Opened, Step
+from exporter.replay.jobs import Listener, Opened
 from exporter.tail.time_zones import AHEAD, ahead_of_the_clock
 from parsers.advice import Advice, merged, record_types
+from parsers.batch import Batch
 from parsers.parser import advice_of
 from parsers.values.numbers import SECOND
 
@@ -57,10 +58,10 @@ class Notes(Listener):
                 "that source into a configuration and name it with --config"
             )
 
-    def add(self, step: Step) -> None:
-        self.times[step.source].add(step.batch)
-        for reason, line in step.batch.examples.items() if step.counted else ():
-            self.examples.setdefault((step.source, reason), line)
+    def add(self, source: str, batch: Batch, counted: bool) -> None:
+        self.times[source].add(batch)
+        for reason, line in batch.examples.items() if counted else ():
+            self.examples.setdefault((source, reason), line)
 
     def failed(self, error: InputError) -> None:
         self.skipped.append(str(error))

@@ -20,9 +20,10 @@ from exporter.messages import counted, some
 from exporter.persistence import archive
 from exporter.persistence.checkpoint import read_state
 from exporter.replay.event_times import Span, behind
-from exporter.replay.jobs import Job, Listener, Step, run
+from exporter.replay.jobs import Job, Listener, run
 from exporter.replay.workers import Workers
 from exporter.report.query import Query
+from parsers.batch import Batch
 from parsers.values.numbers import SECOND
 from parsers.values.times import zone
 
@@ -68,7 +69,7 @@ def from_logs(
     config: Config,
     listener: Listener,
     workers: Workers,
-    advance: Callable[[Step], None],
+    advance: Callable[[Batch], None],
 ) -> Gathered:
     """The books of logs, which are read once. A book is a day, or an hour if the report is by hour.
 
@@ -79,8 +80,8 @@ def from_logs(
     ledger = Ledger(config.limits, time.time, config.buckets, config.prices, is_stored=False)
     ledger.keep_history(History(HistoryConfig(timezone, 1), config.limits, time.time, unit))
     span = Span(query.since, query.until, Spans(unit, query.local))
-    for step in run(jobs, ledger, config.limits.line_length, span, listener, workers):
-        advance(step)
+    for _, batch, _ in run(jobs, ledger, config.limits.line_length, span, listener, workers):
+        advance(batch)
     ledger.snapshot(None)  # all runs have ended
     return _gathered(ledger.books())
 
