@@ -20,7 +20,7 @@ from exporter.ledger.histogram import EMPTY, Histogram, layout
 from exporter.ledger.series import Labels
 from exporter.ledger.state import State
 from exporter.metrics.exposition import ESCAPES, head, number
-from exporter.metrics.families import Gauges
+from exporter.metrics.gauges import Gauges
 from parsers.values.numbers import SECOND
 
 #: Prometheus forgets a series whose last sample is five minutes old, so each one is repeated after so many seconds.

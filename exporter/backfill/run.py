@@ -17,8 +17,7 @@ from exporter.ledger.ledger import Ledger
 from exporter.ledger.postings import Postings
 from exporter.ledger.snapshot import snapshot_of
 from exporter.ledger.state import State
-from exporter.metrics.families import Gauges
-from exporter.metrics.gauges import computed_gauges
+from exporter.metrics.gauges import Gauges, computed_gauges
 from exporter.replay import event_times
 from exporter.replay.errors import ParserError, parse_parts
 from exporter.replay.jobs import Job, Listener, Reader, plan_of, resolved

@@ -20,7 +20,7 @@ from exporter.ledger.series import Labels
 from exporter.ledger.snapshot import Snapshot
 from exporter.metrics import protobuf
 from exporter.metrics.exemplars import NONE, BySeries, Exemplar
-from exporter.metrics.families import Gauges, of_process, selected
+from exporter.metrics.gauges import Gauges, of_process, selected
 from parsers.values.numbers import SECOND
 
 if TYPE_CHECKING:

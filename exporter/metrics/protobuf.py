@@ -19,7 +19,7 @@ from exporter.ledger.histogram import Histogram, layout
 from exporter.ledger.series import Labels
 from exporter.ledger.snapshot import Snapshot
 from exporter.metrics.exemplars import BySeries, Exemplar
-from exporter.metrics.families import Gauges, of_process, selected
+from exporter.metrics.gauges import Gauges, of_process, selected
 from exporter.metrics.varints import columns, differences, size, varint
 from parsers.values.numbers import SECOND
 

@@ -20,8 +20,7 @@ from exporter.status.history import RANGES
 from exporter.status.page import POLICY, page
 from exporter.status.rows import Status
 from exporter.web.auth import Authenticator, BusyError
-from exporter.web.connection import HttpRequest, Response, text
-from exporter.web.negotiation import accepts_gzip, select_content_type
+from exporter.web.connection import HttpRequest, Response, accepts_gzip, select_content_type, text
 
 _log = logging.getLogger(__name__)
 
