@@ -66,7 +66,8 @@ class Writer:
         changed: dict[Key, Value] = {}
         for metric in c.METRICS:
             table: Mapping[Labels, Value] = change.counters.get(metric.name) or change.histograms.get(metric.name) or {}
-            changed |= {(metric, labels): table[labels] for labels in sorted(table)}
+            for labels in sorted(table) if table else ():
+                changed[metric, labels] = table[labels]
         for metric, values in self._gauges(self.state, end).items():
             known = ((metric, labels) for labels in values)
             changed |= {key: values[key[1]] for key in known if self._shown.get(key) != values[key[1]]}
