@@ -81,6 +81,8 @@ class Service:
             for warning in warnings:
                 _log.warning("state: %s", warning)
         archive = None if checkpoint is None else Archive(checkpoint.folder, time.time)
+        if archive is not None:
+            archive.store(self._ledger)  # before a source that is added again reads its lines again
         self._committer = Committer(
             self._ledger, checkpoint, time.time, self._render, lambda: archive.store(self._ledger) if archive else None
         )

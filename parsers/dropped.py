@@ -16,7 +16,7 @@ _WORDS = frozenset(
 _LETTERS = re.compile(r"(?:[^\W\d_]|[^\x20-\x7e])+")
 
 #: How nginx, Apache and JSON write that a value is not known.
-_NOT_KNOWN = frozenset({"", "-", "[-]", "null"})
+NOT_KNOWN = frozenset({"", "-", "[-]", "null"})
 
 #: An integer with more bits is not written out, because Python refuses to print very long integers.
 _PRINTED_BITS = 128
@@ -33,7 +33,7 @@ def dropped(field: str, value: object, parsed: object) -> tuple[DroppedValue, ..
 
 def dropped_values(field: str, values: Sequence[object]) -> tuple[DroppedValue, ...]:
     """Return one record for all `values` of a field that were not understood."""
-    texts = [text for value in values if (text := _text(value)).strip() not in _NOT_KNOWN]
+    texts = [text for value in values if (text := _text(value)).strip() not in NOT_KNOWN]
     return (DroppedValue(field, len(texts), _masked(texts[0])),) if texts else ()
 
 

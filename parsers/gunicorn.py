@@ -77,7 +77,7 @@ _REPEATED = lazy(rb"Worker \(pid:\d+\) (?:was sent SIG|exited)|Shutting down: |R
 
 _NO_DURATION = (
     "this gunicorn format carries no duration: latency metrics stay empty; "
-    "add %(L)s to --access-logformat in GUNICORN_CMD_ARGS"
+    "add %(L)s to --access-logformat in GUNICORN_CMD_ARGS; if Apache httpd writes this log, see docs/other-logs.md"
 )
 _NO_PATH = "this gunicorn format carries no request path: the route of every request is unknown; add %(r)s"
 _DECODED = (

@@ -15,7 +15,8 @@ Because of these laws, `parsers.slices` can cut the log of any parser at boundar
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.metadata import EntryPoints, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from operator import attrgetter
 from types import NoneType
 from typing import Any, ClassVar
 
@@ -152,6 +153,11 @@ def checked_call(parser: Parser, method: str, *arguments: Any) -> tuple[Any, str
     return getattr(Parser, method)(parser, *arguments), sentence
 
 
+def construction_fault(error: Exception) -> str:
+    """Return the sentence for an exception of a constructor that is no ValueError or TypeError about an option."""
+    return f"this parser has a fault: its constructor raised {type(error).__name__}; ask its author"
+
+
 def advice_of(parser: Parser, sample: Batch, log: bytes) -> tuple[Advice, ...]:
     """Return the advice of a parser, and the faults of its methods that describe a log."""
     given, *faults = checked_call(parser, "advice", sample, log)
@@ -168,16 +174,33 @@ def _misfit(given: Any, expected: type) -> str:
     return "" if types == (str, frozenset) else f"Advice({', '.join(each.__name__ for each in types)})"
 
 
+class PackageError(Exception):
+    """The parser of an installed package cannot be loaded. The message is one sentence."""
+
+
 @cache
 def registered(only: str | None = None) -> Mapping[str, type[Parser]]:
     """Load all registered parsers, or only the one with this name, and return them by name, sorted.
 
-    The metadata of all installed packages is read once per process. A package that fails to load raises its own
-    ImportError.
+    The metadata of all installed packages is read once per process. Raises PackageError.
     """
     points = _points().select(name=only) if only else _points()
-    found = {point.name: point.load() for point in points}
-    return dict(sorted(found.items()))
+    return {point.name: _loaded(point) for point in sorted(points, key=attrgetter("name"))}
+
+
+def _loaded(point: EntryPoint) -> type[Parser]:
+    if point.module.startswith("parsers."):
+        found: type[Parser] = point.load()
+        return found
+    try:
+        found = point.load()
+        wrong = "" if issubclass(found, Parser) else "is no subclass of Parser"
+    except Exception as error:  # a third-party module may raise anything
+        wrong = f"cannot be loaded ({type(error).__name__})"
+    if not wrong:
+        return found
+    package = f"the package {point.dist.name}" if point.dist else "its package"
+    raise PackageError(f'the parser "{point.name}" {wrong}: {point.value}; update or remove {package}')
 
 
 @cache

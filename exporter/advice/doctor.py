@@ -70,7 +70,10 @@ _REMEDIES = {
 }
 
 
-_UNKNOWN_FORMAT = "no other parser fits either; `dify-exporter explain` shows where a line stops matching"
+_UNKNOWN_FORMAT = (
+    "no other parser fits either; `dify-exporter explain` shows where a line stops matching, and docs/other-logs.md "
+    "has the formats of gateways"
+)
 
 
 def examine(source: SourceConfig, read_files: Examined) -> Iterator[Finding]:

@@ -98,6 +98,7 @@ _MAIN = {
     "etc/nginx/nginx.conf": ("usr/share/nginx", "etc/nginx", "usr/local/nginx"),
     "usr/local/nginx/conf/nginx.conf": ("usr/local/nginx",),
     "usr/local/openresty/nginx/conf/nginx.conf": ("usr/local/openresty/nginx",),
+    "www/server/nginx/conf/nginx.conf": ("www/server/nginx",),  # BaoTa
 }
 #: Files that are read even if no main file includes them.
 _OTHERS = ("etc/nginx/conf.d/*.conf", "etc/nginx/sites-enabled/*")

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from glob import glob
+from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ NAMED = "named on the command line"
 #: Dify's api and worker write files of the same name into folders of these names.
 _FOLDERS = ("api", "worker", "worker_beat", "plugin_daemon")
 
-#: The usual log paths: LOG_FILE of Dify's docker/docker-compose.yaml, and the folders of deploy/dify-logs.compose.yaml.
+#: The usual log paths, also as globs: LOG_FILE of Dify's docker/docker-compose.yaml, the folders of
+#: deploy/dify-logs.compose.yaml, and the sites of 1Panel in its versions 1 and 2.
 _USUAL: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("nginx", "var/log/nginx/access.log", {"parser": "nginx"}),
     ("nginx-error", "var/log/nginx/error.log", {"parser": "nginx", "format": "error"}),
@@ -32,6 +33,8 @@ _USUAL: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("nginx", "opt/dify/docker/volumes/logs/nginx/access.log", {"parser": "nginx", "format": "dify-timed"}),
     ("api", "opt/dify/docker/volumes/logs/api/server.log", {"parser": "dify"}),
     ("worker", "opt/dify/docker/volumes/logs/worker/server.log", {"parser": "dify"}),
+    ("nginx", "opt/1panel/www/sites/*/log/access.log", {"parser": "nginx"}),
+    ("nginx", "opt/1panel/apps/openresty/openresty/www/sites/*/log/access.log", {"parser": "nginx"}),
 )
 _USUALLY = "where this log usually is"
 _CONTAINERS = "var/lib/docker/containers/*/config.v2.json"
@@ -79,6 +82,7 @@ def _named(file: str) -> FoundLog | UnusableLog:
     guess, _ = detected
     folder = os.path.basename(os.path.dirname(path))
     name = "nginx-error" if guess.options.get("format") == "error" else guess.name
+    name = "gateway" if guess.name == "regex" else name
     services = several_services(guess.parser, sample)
     origin = f"{NAMED}; it {services}" if services else NAMED
     return FoundLog(folder.replace("_", "-") if folder in _FOLDERS else name, path, guess.keys, origin)
@@ -86,12 +90,12 @@ def _named(file: str) -> FoundLog | UnusableLog:
 
 def _usual(root: Path) -> Iterator[FoundLog | UnusableLog]:
     """The logs at the usual paths, and those that this user may not look at, or that are no files."""
-    for name, path, usual in _USUAL:
-        file = str(root / path)
-        if os.path.isfile(file):
-            yield FoundLog(name, file, _detected_options(file) or usual, _USUALLY)
-        elif (problem := file_problem(root / path)) and not problem.endswith(os.strerror(errno.ENOENT)):
-            yield UnusableLog(f"/{path}", _USUALLY, problem, file)
+    for name, pattern, usual in _USUAL:
+        for path in filter(os.path.isfile, sorted(glob(f"{escape(str(root))}/{pattern}"))):
+            yield FoundLog(name, path, _detected_options(path) or usual, _USUALLY)
+        problem = None if os.path.isfile(root / pattern) else file_problem(root / pattern)
+        if problem and not problem.endswith(os.strerror(errno.ENOENT)):
+            yield UnusableLog(f"/{pattern}", _USUALLY, problem, str(root / pattern))
 
 
 def _of_docker(root: Path) -> Iterator[FoundLog]:

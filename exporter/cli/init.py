@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
@@ -75,15 +76,15 @@ def init(config_path: Path, files: tuple[str, ...], force: bool, root: Path) -> 
         stop(f"{config_path} exists: replace it with --force, or name another file with --config")
     found, unusable = survey(root.absolute(), files)
     text = _HEAD + "".join(map(_table, found)) + ("" if found else _NOTHING) + _TOKENS
-    temporary = config_path.with_name(config_path.name + ".new")
     try:
-        temporary.write_text(text, "utf-8")
-        load(temporary)
-        temporary.replace(config_path)
+        with TemporaryDirectory(dir=config_path.parent, prefix=".dify-exporter-") as folder:
+            temporary = Path(folder, config_path.name)
+            temporary.write_text(text, "utf-8")
+            load(temporary)
+            temporary.replace(config_path)
     except OSError as error:
-        stop(f"{error.filename}: cannot be written: {error.strerror}")
+        stop(f"{config_path}: cannot be written: {error.strerror}")
     except ConfigError as error:
-        os.unlink(temporary)
         stop(*error.problems)
     for each in found:
         click.echo(printable(f"{each.name}: {each.path} ({each.origin})"))

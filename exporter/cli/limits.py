@@ -1,4 +1,4 @@
-"""Ends a command with one sentence if the machine cannot provide a thread, memory, or room for its output."""
+"""Ends a command with one sentence if a thread, memory, room for its output or a parser cannot be had."""
 
 import errno
 import os
@@ -10,6 +10,7 @@ from io import UnsupportedOperation
 from typing import NoReturn
 
 from exporter.cli.options import stop
+from parsers.parser import PackageError
 
 #: The message of CPython if pthread_create fails (Modules/_threadmodule.c).
 _NO_THREAD = "can't start new thread"
@@ -50,6 +51,8 @@ def sentences() -> Iterator[None]:
         if not isinstance(error, MemoryError) and not any(part in str(error) for part in (_NOT_MAPPED, _NO_ERROR)):
             raise
         _stop_without_memory()
+    except PackageError as error:
+        stop(str(error))
     except BrokenPipeError:  # the rest of the output was not taken
         stop_without_reader()
     except OSError as error:

@@ -14,7 +14,7 @@ from exporter.config.settings import Config
 from exporter.messages import printable, unknown
 from exporter.replay.detect import Guess, guesses
 from parsers.envelope import ENVELOPES
-from parsers.parser import registered
+from parsers.parser import construction_fault, registered
 from parsers.values.numbers import SECOND
 from parsers.values.times import LATEST
 
@@ -84,6 +84,8 @@ def candidates_or_stop(
         found = tuple(guesses(parser, {"format": format_} if format_ else None, envelope, extra_routes))
     except (ValueError, TypeError) as error:
         stop(f"--parser {parser}: {error}")
+    except Exception as error:
+        stop(f"--parser {parser}: {construction_fault(error)}")
     if not found:
         stop(f"--parser {parser}: it needs options: write them into a [[source]] and replay it with --config")
     return found

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -14,6 +15,7 @@ import msgspec
 from exporter.cli.options import config_option, load_or_stop, stop
 from exporter.config.address import parse_address
 from exporter.config.wsgi import WsgiConfig
+from exporter.process.signals import BLOCKED
 
 
 @click.command(short_help="Run the proxy in front of Dify; it logs what Dify's own logs do not contain.")
@@ -73,4 +75,5 @@ def _execute(table: str, config_path: Path, settings: WsgiConfig, *further: obje
         file.write(msgspec.json.encode((settings, *further)))
         file.seek(0)
         os.set_inheritable(file.fileno(), True)
+        signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)  # until its slow imports are done: see wsgi/__main__.py
         os.execv(sys.executable, [sys.executable, "-P", "-m", "exporter.wsgi", table, str(file.fileno())])

@@ -23,7 +23,7 @@ from exporter.messages import unknown
 from exporter.process.special_files import is_stream, refuse_special
 from exporter.tail.source_config import SourceConfig
 from parsers.envelope import ENVELOPES
-from parsers.parser import registered
+from parsers.parser import PackageError, construction_fault, registered
 from parsers.values.numbers import MAX_SECONDS, SECOND
 
 S = TypeVar("S", bound=Struct)
@@ -79,7 +79,11 @@ def convert_source(
     found = len(problems.sentences)
     keys = convert({k: v for k, v in table.items() if k in common}, SourceKeys, where, problems)
     # Only the named parser is imported: all of them take a fifth of the start.
-    known = registered(str(table.get("parser"))) or registered()
+    try:
+        known = registered(str(table.get("parser"))) or registered()
+    except PackageError as error:
+        problems.add(where, str(error))
+        return None
     named = {"parser": known, "envelope": ["none", *ENVELOPES]}
     for key, names in named.items():
         if isinstance(name := table.get(key), str) and name not in names:
@@ -92,7 +96,11 @@ def convert_source(
     for key in (key for key in table if key not in common | parser_keys):
         problems.add(where, unknown("key", key, common | parser_keys))
     options = {k: v for k, v in table.items() if k in parser_keys}
-    parser = convert(options, struct, where, problems, hidden)
+    try:
+        parser = convert(options, struct, where, problems, hidden)
+    except Exception as error:  # a third-party parser may raise anything
+        problems.add(where, construction_fault(error))
+        return None
     if parser is None or keys is None or len(problems.sentences) > found:
         return None
     if keys.envelope != "none":

@@ -19,8 +19,7 @@ from parsers.values.numbers import QUARTER
 
 def _opened(ledger: SourceLedger, record: b.Opened) -> None:
     at = event_time(ledger, record.at)
-    for lost in ledger.joins.open(record if at == record.at else structs.replace(record, at=at)):
-        _lost(ledger, lost)
+    ledger.joins.open(record if at == record.at else structs.replace(record, at=at))
 
 
 def _closed(ledger: SourceLedger, record: b.Closed) -> None:
@@ -59,9 +58,20 @@ def _failed_requests(ledger: SourceLedger, route: str, failure: str, count: int)
     ledger.books.add(book.FAILED_REQUESTS, (route, failure), count)
 
 
-def _lost(ledger: SourceLedger, record: b.Opened) -> None:
-    ledger.series.add(c.JOINS_EXPIRED, (ledger.source,))
-    count_run(ledger, b.Run(record.kind, record.app_id, "lost"), at=record.at)
+def _count_lost(ledger: SourceLedger, found: Iterable[b.Opened]) -> None:
+    groups: dict[tuple[str, str, int], list[b.Opened]] = {}
+    for each in found:
+        groups.setdefault((each.kind, each.app_id, (each.at or 0) // QUARTER), []).append(each)
+    for (kind, app_id, _), lost in groups.items():
+        ledger.series.add(c.JOINS_EXPIRED, (ledger.source,), len(lost))
+        count_run(ledger, b.Run(kind, app_id, "lost", None, len(lost)), at=lost[0].at)
+
+
+def trim(ledger: SourceLedger) -> None:
+    """Count the runs that no longer fit into the joins."""
+    lost, ended = ledger.joins.trim()
+    _count_lost(ledger, lost)
+    _count_ended(ledger, ended)
 
 
 def _span_app(ledger: SourceLedger, record: b.SpanApp) -> None:
@@ -106,8 +116,7 @@ def advance(ledger: SourceLedger, last: int, newest: int | None) -> None:
     _count_ended(ledger, ledger.joins.release(ledger.file, last))
     if ledger.joins.has_open:
         by_all = ledger.reached.by_all(now)
-        for lost in ledger.joins.expire(by_all):
-            _lost(ledger, lost)
+        _count_lost(ledger, ledger.joins.expire(by_all))
         ledger.joins.decided += ledger.joins.spans.expire(by_all - MAX_AGE)
         enter_decided(ledger)
 

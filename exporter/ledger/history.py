@@ -109,7 +109,7 @@ class History:
                     self.closed[source] = due[-1]
 
     def closed_books(self, sources: frozenset[str]) -> dict[BookKey, Book]:
-        """The books that are complete and wait for the archive.
+        """The books that are complete and wait for the archive. `sources` are those whose books continue.
 
         Books of another time zone, and of a source that is not configured, stay for some days, because they continue
         if the zone or the source is configured again. If the source then reads its logs again, its books do not

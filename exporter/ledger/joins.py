@@ -53,8 +53,12 @@ class Ended(Struct, frozen=True):
         return structs.replace(self, opened_at=opened.at, kind=opened.kind, app_id=opened.app_id)
 
     def owns(self, error: TraceError) -> bool:
-        """Whether an error of this trace id occurred between the beginning of the run and `HOLD` after its end."""
-        return (self.opened_at is None or error.at >= self.opened_at) and error.at <= self.at + HOLD
+        """Whether an error of this trace id occurred between the beginning of the run and `HOLD` after its end.
+
+        If the clock was set back during the run, the time of its beginning says nothing.
+        """
+        begun = self.opened_at
+        return (begun is None or begun > self.at or error.at >= begun) and error.at <= self.at + HOLD
 
     def failed(self, error: TraceError) -> "Ended":
         """A copy with the outcome that the error causes. A failed run stays failed."""
@@ -63,7 +67,7 @@ class Ended(Struct, frozen=True):
 
 
 class Joins:
-    """The joins of one source. Each table is in the order of arrival and has at most `capacity` entries.
+    """The joins of one source. Each table is in the order of arrival and has at most `capacity` entries after `trim`.
 
     `waiting` holds runs that have begun, `held` runs that have ended, and `errors` error records whose run has not
     ended yet. The methods return the runs that leave the tables: an `Opened` without an end is a lost run, an `Ended`
@@ -90,11 +94,18 @@ class Joins:
         """Whether anything waits for its other half, and can become too old."""
         return bool(self.waiting or self.errors or self.spans.known or self.spans.waiting)
 
-    def open(self, opened: Opened) -> Iterator[Opened]:
-        """Add the beginning of a run. A retry of the same task replaces the earlier beginning and drops its errors.
+    def trim(self) -> tuple[list[Opened], list[Ended]]:
+        """Remove the oldest entries beyond the capacity. Returns the runs that no longer fit.
 
-        Returns the runs that no longer fit.
+        It is called once per batch: the oldest key of a dictionary is behind all removed ones.
         """
+        for _ in evicted(self.errors, self.capacity):
+            pass
+        self.streams.trim(self.capacity)
+        return list(evicted(self.waiting, self.capacity)), list(evicted(self.held, self.capacity))
+
+    def open(self, opened: Opened) -> None:
+        """Add the beginning of a run. A retry of the same task replaces the earlier beginning and drops its errors."""
         trace_id, at = opened.trace_id, opened.at or 0
         ended = self.held.get(trace_id)
         if ended is not None and ended.opened_at is None and at <= ended.at:
@@ -106,7 +117,6 @@ class Joins:
         if trace_id in self.waiting:  # `pop` of a missing key takes five times as long
             del self.waiting[trace_id]
         self.waiting[trace_id] = opened
-        yield from evicted(self.waiting, self.capacity)
 
     def close(self, closed: Closed, at: int, file: str) -> Iterator[Ended]:
         """Add the end of a run at time `at` in nanoseconds, read from the file generation `file`.
@@ -127,7 +137,6 @@ class Joins:
             del self.errors[trace_id]
             ended = ended.failed(error) if ended.owns(error) else ended
         self.held[trace_id] = ended
-        yield from evicted(self.held, self.capacity)
 
     def accept(self, accepted: Accepted) -> int:
         """Add accepted requests. Returns how many have failed, because their error record was read before them."""
@@ -165,16 +174,15 @@ class Joins:
             worst = max((before, error), key=lambda each: _RANKS[each.level])
             error = structs.replace(worst, at=max(before.at, error.at))
         self.errors[trace_id] = error
-        for _ in evicted(self.errors, self.capacity):
-            pass
 
     def release(self, file: str, at: int) -> Iterator[Ended]:
         """Remove and return the runs of a file that are final because the file has reached the event time `at`.
 
-        While a backlog is read, the wall clock says nothing about them.
+        While a backlog is read, the wall clock says nothing about them. Where the clock of the log was set back, the
+        file has reached an earlier time.
         """
         for ended in [each for each in self.held.values() if each.file == file]:
-            if ended.at <= at - HOLD - _DISORDER:
+            if abs(at - ended.at) >= HOLD + _DISORDER:
                 yield self.held.pop(ended.trace_id)
 
     def finalize(self, reached: ReachedTimes, now: int) -> Iterator[Ended]:

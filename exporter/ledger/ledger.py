@@ -15,7 +15,7 @@ from exporter import catalogue as c
 from exporter.ledger.book import BEHIND, LINES, UNPARSED, BookKey, Entries
 from exporter.ledger.budgets import Budget, Budgets
 from exporter.ledger.change_tracker import ChangeTracker
-from exporter.ledger.fold_joins import advance, finalize_runs
+from exporter.ledger.fold_joins import advance, finalize_runs, trim
 from exporter.ledger.history import History, HistoryConfig
 from exporter.ledger.joins import Joins
 from exporter.ledger.post import post
@@ -189,7 +189,9 @@ class Ledger:
         """The books that are complete and wait for the archive. They do not change any more."""
         with self._lock:
             self._history.enter_waiting()
-            return {**self._history.closed_books(frozenset(self._ledgers))}
+            ledgers, rereads = self._ledgers.items(), self._history.rereads
+            continued = (name for name, each in ledgers if not rereads or each.positions or each.searched_paths)
+            return {**self._history.closed_books(frozenset(continued))}
 
     def forget_days(self, keys: Iterable[BookKey]) -> None:
         """Remove books that are in the archive."""
@@ -268,7 +270,7 @@ class Ledger:
         if each.is_behind:
             ledger.books.add(BEHIND, (), batch.lines)
         post(ledger, batch.records)
-        ledger.joins.streams.trim(ledger.joins.capacity)
+        trim(ledger)
         if not self._is_stored:
             ledger.forget_changes()
         if batch.last_at is not None:

@@ -15,7 +15,7 @@ from exporter.proxy.log import RequestLog, RequestRecord
 from exporter.proxy.response_reader import ResponseReader, is_event_stream, is_worth_reading
 from exporter.proxy.translator import Translator
 from exporter.proxy.upstream import Upstream, UpstreamError, UpstreamResponse
-from exporter.wsgi.body import RequestBody, yield_cpu
+from exporter.wsgi.body import RequestBody, SharedMemory, yield_cpu
 from exporter.wsgi.responses import (
     CLOSE_CONNECTION,
     HEALTH_PATH,
@@ -42,6 +42,7 @@ class App:
         """Raises OSError if the CA bundle cannot be read."""
         self.upstream = Upstream(settings)
         self._settings, self._routes, self._log, self._requests = settings, routes, log, requests
+        self._memory = SharedMemory()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["RAW_URI"] == HEALTH_PATH:
@@ -86,14 +87,14 @@ class App:
         target = origin_form(environ["RAW_URI"])
         body = RequestBody(environ)
         try:
-            translator = (
-                openai.CompletionTranslator(body)
-                if self._is_completion(environ)
-                else Translator(target, body, body.framing)
-            )
-            host = self.upstream.host(host_of(environ))
-            fields = [("Host", host), *translator.request_fields(request_fields(environ))]
-            response = self.upstream.send(environ["REQUEST_METHOD"], translator.target, fields, translator.body)
+            with self._memory.share() as hold:
+                is_completion = self._is_completion(environ)
+                translator = (
+                    openai.CompletionTranslator(body, hold) if is_completion else Translator(target, body, body.framing)
+                )
+                host = self.upstream.host(host_of(environ))
+                fields = [("Host", host), *translator.request_fields(request_fields(environ))]
+                response = self.upstream.send(environ["REQUEST_METHOD"], translator.target, fields, translator.body)
         finally:
             record.request_bytes = body.size
         has_two_framings = response.field("content-length") and response.field("transfer-encoding")

@@ -7,7 +7,7 @@ call is a new conversation.
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from exporter.proxy.bounded_json import decode_object, nested
@@ -30,9 +30,12 @@ _UNSUPPORTED = ("tools", "functions", "audio")
 
 
 class CompletionTranslator(Translator):
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        """`pieces` is the request's body. Raises RefusedError if a Dify app does not support the request."""
-        request = _completion_request(pieces)
+    def __init__(self, pieces: Iterable[bytes], hold: Callable[[int], None]) -> None:
+        """`pieces` is the request's body, and `hold` is called with its size in memory (`wsgi.body.SharedMemory`).
+
+        Raises RefusedError if a Dify app does not support the request, or if there is not enough memory.
+        """
+        request = _completion_request(pieces, hold)
         self._model = request.get("model") if isinstance(request.get("model"), str) else "dify"
         self._is_streaming = request.get("stream") is True
         self._include_usage = nested(request, "stream_options").get("include_usage") is True
@@ -49,7 +52,9 @@ class CompletionTranslator(Translator):
             "files": files,
         }
         body = json.dumps(message).encode()
-        super().__init__(TARGET, [body], [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        hold(len(body))
+        framing = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        super().__init__(TARGET, iter([body]), framing)  # an iterator that has ended holds nothing
 
     def request_fields(self, received: Fields) -> Fields:
         replaced = {"content-type", "accept-encoding", "content-length", "transfer-encoding"}  # no compressed response
@@ -107,12 +112,13 @@ class CompletionTranslator(Translator):
         return {"id": f"chatcmpl-{message_id}", "object": kind, "created": self._created, "model": self._model}
 
 
-def _completion_request(pieces: Iterable[bytes]) -> dict[str, Any]:
+def _completion_request(pieces: Iterable[bytes], hold: Callable[[int], None]) -> dict[str, Any]:
     body = bytearray()
     for piece in pieces:
         body += piece
         if len(body) > _MAX_BYTES:
             raise RefusedError(413, "the request is too large", close=True)
+        hold(len(body))
     text = bytes(body)
     if has_more_tokens(text, _MAX_TOKENS):
         raise RefusedError(413, f"the request has more than {_MAX_TOKENS} JSON tokens")

@@ -12,8 +12,9 @@ from functools import partial
 from exporter.config.wsgi import ReceiveConfig, read_token
 from exporter.credentials import basic_credentials
 from exporter.process.reloaded import Reloaded
-from exporter.receive.body import SharedMemory, read_body, received
+from exporter.receive.body import read_body, received
 from exporter.receive.fact_log import FactLog
+from exporter.wsgi.body import SharedMemory
 from exporter.wsgi.responses import (
     CLOSE_CONNECTION,
     HEALTH_PATH,

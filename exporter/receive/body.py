@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import gevent
 
-from exporter.wsgi.body import RequestBody, yield_cpu
+from exporter.wsgi.body import RequestBody, SharedMemory, yield_cpu
 from exporter.wsgi.inflater import ENCODINGS, Inflater
 from exporter.wsgi.responses import ClientDisconnected, Environ, RefusedError
 
@@ -15,24 +15,6 @@ MAX_BYTES = 64 << 20
 #: A client that sends nothing for so long, or is not done after so long, loses its connection.
 _MAX_SILENCE_SECONDS = 10.0
 _MAX_SECONDS = 60.0
-#: What each request may hold of its body although the shared memory is full.
-_OWN_BYTES = 256 << 10
-
-
-class SharedMemory:
-    """What all requests together may hold of their bodies, beyond the first bytes of each."""
-
-    def __init__(self, free: int = MAX_BYTES) -> None:
-        self._free = free
-
-    def take(self, size: int) -> None:
-        """Raises RefusedError (503) if there is not enough."""
-        if size > self._free:
-            raise RefusedError(503, "too many large bodies at once", close=True)
-        self._free -= size
-
-    def give_back(self, size: int) -> None:
-        self._free += size
 
 
 def read_body(environ: Environ, memory: SharedMemory) -> bytes:
@@ -44,21 +26,18 @@ def read_body(environ: Environ, memory: SharedMemory) -> bytes:
     pieces: Iterator[bytes] = received(environ)
     if encoding in ENCODINGS:
         pieces = _inflated(pieces)
-    buffer, size, taken = io.BytesIO(), 0, 0
+    buffer, size = io.BytesIO(), 0
     try:
-        for piece in pieces:
-            size += len(piece)
-            if size > MAX_BYTES:
-                raise _too_large()
-            if (missing := size - _OWN_BYTES - taken) > 0:
-                memory.take(missing)
-                taken += missing
-            buffer.write(piece)
-        return buffer.getvalue()  # not a copy: BytesIO hands its bytes over
+        with memory.share() as hold:
+            for piece in pieces:
+                size += len(piece)
+                if size > MAX_BYTES:
+                    raise _too_large()
+                hold(size)
+                buffer.write(piece)
+            return buffer.getvalue()  # not a copy: BytesIO hands its bytes over
     except MemoryError:
         raise RefusedError(503, "not enough memory", close=True) from None
-    finally:
-        memory.give_back(taken)
 
 
 def received(environ: Environ) -> Iterator[bytes]:

@@ -8,9 +8,10 @@ from msgspec import Struct
 
 from exporter.messages import some
 from exporter.replay.errors import parse_or_refuse
+from exporter.replay.gateways import GATEWAYS
 from exporter.replay.log_formats import derived
 from parsers.batch import Batch, DroppedValue
-from parsers.envelope import ENVELOPES, Compose, Envelope, services, with_options
+from parsers.envelope import ENVELOPES, Compose, Envelope, inner_of, services
 from parsers.envelope.pieces import LinePiece
 from parsers.parser import Parser, checked_call, registered
 
@@ -53,14 +54,19 @@ def guesses(
 ) -> Iterator[Guess]:
     """All possible parsers, the most common first. A given name, options or envelope is not guessed.
 
-    Raises ValueError or TypeError if the named parser refuses the options.
+    Raises ValueError or TypeError if the named parser refuses the options; one of another package may raise anything.
     """
     known = registered(name)
     names = [name] if name else [*_COMMON, *(other for other in known if other not in _COMMON)]
     for each in names:
         hidden = {"routes": routes} if "routes" in known[each].__struct_fields__ else {}
         for guessed in (options,) if options else known[each].guesses:
-            parser = known[each](**guessed, **hidden)
+            try:
+                parser = known[each](**guessed, **hidden)
+            except Exception:
+                if name is None:
+                    continue
+                raise
             yield from (
                 Guess(parser if e == "none" else ENVELOPES[e](parser=parser), each, guessed, e)
                 for e in ([envelope] if envelope else ["none", *ENVELOPES])
@@ -70,13 +76,14 @@ def guesses(
 def detect(sample: bytes, candidates: Iterable[Guess]) -> tuple[Guess, Batch] | None:
     """The candidate that finds the most records in a sample; None if none observes a single line.
 
-    If they do not fit most of its lines, and nginx's format is to be detected, formats are derived from the lines.
+    If they do not fit most of its lines, and nginx's format is to be detected, the formats of gateways and those that
+    are derived from the lines are tried too.
     """
     tried = list(candidates)
     found = _best(sample, tried)
     if found is not None and 2 * sum(found[1].unparsed.values()) < found[1].lines:
         return found
-    return _best(sample, chain([found[0]] if found else [], _derived_guesses(sample, tried)))
+    return _best(sample, chain([found[0]] if found else [], _further_guesses(sample, tried)))
 
 
 def _best(sample: bytes, candidates: Iterable[Guess]) -> tuple[Guess, Batch] | None:
@@ -85,18 +92,21 @@ def _best(sample: bytes, candidates: Iterable[Guess]) -> tuple[Guess, Batch] | N
     return max(found, key=lambda each: (record_count(each[1]), each[1].observed), default=None)
 
 
-def _derived_guesses(sample: bytes, tried: Iterable[Guess]) -> Iterator[Guess]:
-    """nginx parsers, in the tried envelopes, whose formats are derived from the beginning of the sample.
+def _further_guesses(sample: bytes, tried: Iterable[Guess]) -> Iterator[Guess]:
+    """The formats of gateways, and those that are derived from the beginning of the sample, in the tried envelopes.
 
-    There is none if nginx's format is given.
+    There is none if nginx's format is given, and none of another parser if the parser is given.
     """
     of_nginx = [guess for guess in tried if guess.name == "nginx" and not guess.source]
     formats = [guess.options for guess in of_nginx]
+    is_open = len({guess.name for guess in tried}) > 1
     for guess in of_nginx if any(options != formats[0] for options in formats) else ():
         if guess.options == formats[0]:
-            for format in derived(_first_contents(guess.parser, sample)):
-                options = {"format": format}
-                yield Guess(with_options(guess.parser, options), guess.name, options, guess.envelope)
+            contents = list(_first_contents(guess.parser, sample))
+            routes = getattr(inner_of(guess.parser), "routes", ())
+            for name, options in chain(GATEWAYS.values(), (("nginx", {"format": each}) for each in derived(contents))):
+                if is_open or name == "nginx":
+                    yield from guesses(name, options, guess.envelope, routes)
 
 
 def _first_contents(parser: Parser, sample: bytes) -> Iterator[str]:
@@ -137,15 +147,10 @@ def several_services(parser: Parser, sample: bytes) -> str | None:
 def unrecognised(sample: bytes) -> str:
     """A sentence about a log that no parser fits: what to do."""
     own = "pass nginx's own log_format with --parser nginx --format '…'"
+    others = "see docs/other-logs.md, or pass one line to `dify-exporter explain`"
     if sample.lstrip().startswith(b"{"):
-        return (
-            f"no known format matches its JSON lines; if nginx writes them, {own}, else pass one line to "
-            "`dify-exporter explain`"
-        )
-    return (
-        f"no known format matches any line at its beginning; name the parser with --parser, {own}, or pass one line to "
-        "`dify-exporter explain`"
-    )
+        return f"no known format matches its JSON lines; if nginx writes them, {own}, else {others}"
+    return f"no known format matches any line at its beginning; name the parser with --parser, {own}, {others}"
 
 
 def parser_name(parser: Parser) -> str:

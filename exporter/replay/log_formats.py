@@ -1,9 +1,9 @@
-"""Derives nginx's log_format from the lines of a log: JSON of any keys, and a built-in format behind a virtual host."""
+"""Derives nginx's log_format from the lines of a log: JSON of any keys, and the usual formats of Apache httpd."""
 
 import re
 from collections.abc import Iterable, Iterator
 
-from parsers.nginx.log_format import COMBINED, DIFY, TIMED
+from parsers.nginx.log_format import COMBINED, COMMON, DIFY, REST, TIMED
 
 #: A key of a JSON object and its value: a text, a number, a literal, or nothing where nginx knows no number.
 _MEMBER = re.compile(
@@ -31,8 +31,14 @@ _VARIABLES: tuple[tuple[str, str, str], ...] = (
 #: Variables that a key without a known meaning must not be named after.
 _WITH_MEANING = {"uri", "document_uri", "bytes_sent", *(v for _, _, vs in _VARIABLES for v in vs.split(" $"))}
 
-#: Built-in formats that may have a host in front, also with a port, as in Apache's vhost_combined.
-_BEHIND_HOST = (TIMED, DIFY, COMBINED)
+#: The usual formats, with a host in front (also with a port, as in Apache's vhost_combined) or without. Apache writes a
+#: quote inside a value as JSON does. The last format reads the requests of any log that begins like them.
+_USUAL = tuple(
+    f"log_format usual escape={escape} '{host}{format}';"
+    for escape in ("default", "json")
+    for host in ("", "$host ")
+    for format in (TIMED, DIFY, COMBINED, COMMON, f"{COMMON} ${REST}")
+)
 
 
 def derived(lines: Iterable[str]) -> Iterator[str]:
@@ -43,7 +49,7 @@ def derived(lines: Iterable[str]) -> Iterator[str]:
                 yield found
                 return
         elif '] "' in line:
-            yield from (f"$host {format}" for format in _BEHIND_HOST)
+            yield from _USUAL
             return
 
 
@@ -60,8 +66,9 @@ def _json(line: str) -> str | None:
         return f'"{key}"{colon}' + (f'"${variable}"' if value.startswith('"') else f"${variable}")
 
     format = _MEMBER.sub(member, line)
-    # A quote or a dollar in a key would end or change the directive.
-    if "status" not in found or not found & {"request", "request_uri"} or "'" in format or "$" in _MEMBER.sub("", line):
+    # A quote or a dollar in a key would end or change the directive, and an array holds values of the line.
+    rest = _MEMBER.sub("", line)
+    if "status" not in found or not found & {"request", "request_uri"} or "'" in format or "$" in rest or "[" in rest:
         return None
     return f"log_format json escape=json '{format}';"
 

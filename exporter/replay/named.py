@@ -19,7 +19,8 @@ def _raise(error: InputError) -> None:
 def named_files(
     names: Iterable[str], say: Callable[[str], None], failed: Callable[[InputError], None] = _raise
 ) -> list[str]:
-    """The files and addresses to read. `say` is called for each copy, whose lines would count twice.
+    """The files and addresses to read; a pattern matches no folder. `say` is called for each copy, whose lines would
+    count twice.
 
     `failed` is called for a pattern that matches no address, and, of several files, for each one that cannot be read:
     some clients try for half a minute to reach a server that is gone, so it is asked once.
@@ -32,7 +33,7 @@ def named_files(
             except InputError as error:
                 failed(error)
         elif not os.path.exists(name) and has_magic(name):
-            files += sorted(glob(name, recursive=True)) or [name]
+            files += sorted(each for each in glob(name, recursive=True) if not os.path.isdir(each)) or [name]
         else:
             files.append(name)
     return _without_copies(list(dict.fromkeys(files)), say, failed)

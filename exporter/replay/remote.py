@@ -51,15 +51,17 @@ def is_remote(name: str) -> bool:
 
 
 def expanded(name: str) -> list[str]:
-    """The addresses that a pattern matches, sorted; an address without `*` matches itself. Raises InputError."""
+    """The files that a pattern matches, sorted; an address without `*` matches itself. Raises InputError."""
     if "*" not in name.partition("?")[0]:
         return [name]
     system, path = _resolved(name)
     # Without it they leave out a folder that they cannot list. Object stores have no folders and refuse the argument.
     strict = {"on_error": "raise"} if name.startswith(("hdfs:", "webhdfs:")) else {}
-    found = sorted(_call(name, lambda: system.glob(path, **strict)))
+    matched = _call(name, lambda: system.glob(path, detail=True, **strict))
+    # An object whose name ends with a slash is a folder that a web page of the store has made.
+    found = sorted(each for each, its in matched.items() if its.get("type") != "directory" and each[-1] != "/")
     if not found:
-        raise InputError(f"{address(name)}: nothing matches")
+        raise InputError(f"{address(name)}: no file matches")
     # The end that both have is the pattern; before it, the address may hold more, such as the account of a container.
     start = next((start for start in range(len(path)) if name.endswith(path[start:])), len(path))
     begin, folder = name.removesuffix(path[start:]), path[:start]

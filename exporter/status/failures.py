@@ -90,10 +90,10 @@ class FailureBuffer:
         with self._lock:
             return list(self._unparsed.values())
 
-    def sample(self, source: str) -> b.Batch:
-        """One record of each type that a source has produced."""
+    def samples(self, source: str) -> dict[type, b.Record]:
+        """One record of each type that a source has produced since the start."""
         with self._lock:
-            return b.Batch(records=tuple(self._samples.get(source, {}).values()))
+            return self._samples.get(source, {}).copy()
 
     def record(self, window: Window, batch: b.Batch, parser: Parser) -> int | None:
         """Record the failures and unparsed lines of a batch that was just posted.

@@ -9,9 +9,11 @@ from typing import Any
 from msgspec import Struct
 
 from exporter import __version__
+from exporter import catalogue as c
 from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
+from exporter.ledger.snapshot import Snapshot
 from exporter.metrics.exemplars import Exemplars
 from exporter.status import history
 from exporter.status.failures import FailureBuffer, ObservedLedger, failure_row
@@ -20,8 +22,20 @@ from exporter.status.rows import Status, budget_rows, model_rows, source_rows
 from exporter.status.traffic import day_rows, recent, route_rows, today_row, traffic_rows
 from exporter.tail.source import LedgerPort, Source
 from exporter.tail.source_config import SourceConfig
+from parsers import batch as b
 from parsers.advice import merged, record_types
 from parsers.parser import advice_of
+
+#: The records that a series proves, from its labels without the source: what a log reported before the last restart.
+_PROVEN: Mapping[c.Metric, Callable[..., b.Record]] = {
+    c.REQUESTS: b.Request,
+    c.TOKENS_USED: lambda *labels: b.Usage(*labels[:-1]),
+    c.USAGE_MISSING: b.UsageMissing,
+    c.RUNS: b.Run,
+    c.TASKS: b.Task,
+    c.TASKS_RECEIVED: b.TaskReceived,
+    c.RECEIVER_ITEMS: lambda dialect, outcome: b.ReceivedItems(dialect, outcome, 1),
+}
 
 #: Seconds between two writes of the charts. An exporter that is killed loses at most the points of this time.
 _SAVE_INTERVAL = 300.0
@@ -93,7 +107,8 @@ class StatusMonitor:
         now = time.time()
         snapshot, points = self._ledger.snapshot(now), self._history.points[chart_range]
         period = recent(snapshot, time.monotonic(), self._history)
-        days = day_rows(self._ledger.books())
+        days, samples = day_rows(self._ledger.books()), self._samples(config, snapshot)
+        missing = _missing(config, snapshot, samples)
         return Status(
             version=__version__,
             now=now,
@@ -103,7 +118,7 @@ class StatusMonitor:
             loaded_at=lifecycle.loaded_at,
             chart_range=chart_range,
             sources=source_rows(self._sources, config, snapshot, points, self._failures.unparsed()),
-            missing=self._missing(config),
+            missing=missing,
             span=period.span,
             routes=route_rows(period),
             traffic=traffic_rows(period),
@@ -112,15 +127,25 @@ class StatusMonitor:
             models=model_rows(snapshot, config),
             budgets=budget_rows(snapshot, config, now),
             failures=tuple(map(failure_row, self._failures.failures())),
-            verdicts=tuple(alerts.evaluate(alerts.available_metrics(snapshot, config, self._failures.sample))),
+            verdicts=tuple(alerts.evaluate(alerts.available_metrics(snapshot, config, samples.__getitem__))),
         )
 
-    def _missing(self, config: Config) -> dict[str, list[str]]:
-        """What the log of a source lacks and no other source contains: each sentence with the names of the sources."""
-        samples = [(source, self._failures.sample(source.name)) for source in config.sources]
-        known = {each for _, sample in samples for each in record_types(sample.records)}
-        advice = ((source.name, each) for source, sample in samples for each in advice_of(source.parser, sample, b""))
-        return dict(merged(advice, known))
+    def _samples(self, config: Config, snapshot: Snapshot) -> dict[str, b.Batch]:
+        """For each source, by name: a record of each type that its log is known to contain.
+
+        The state knows it since the first start, and the buffer of failures since the last one.
+        """
+        found: dict[str, dict[type, b.Record]] = {source.name: {} for source in config.sources}
+        for metric, record in _PROVEN.items():
+            for source, *labels in snapshot.counters[metric]:
+                proof = record(*labels)
+                found.setdefault(source, {}).setdefault(type(proof), proof)
+        for source in snapshot.active:
+            found.setdefault(source, {})[b.Active] = b.Active("", 0, None)
+        return {
+            name: b.Batch(records=tuple({**known, **self._failures.samples(name)}.values()))
+            for name, known in found.items()
+        }
 
     def _progress(self) -> tuple[int, int]:
         """Of the bytes that existed at the start, how many are read, and how many there were."""
@@ -140,3 +165,18 @@ class StatusMonitor:
     def _save(self) -> None:
         if self._folder is not None:
             history.save(self._folder, self._history.points)
+
+
+def _missing(config: Config, snapshot: Snapshot, samples: Mapping[str, b.Batch]) -> dict[str, list[str]]:
+    """What the log of a source lacks and no other source contains: each sentence with the names of the sources.
+
+    A source without an observed line gets no advice: it is not known yet which kind of log it is.
+    """
+    known = {each for sample in samples.values() for each in record_types(sample.records)}
+    advice = (
+        (source.name, each)
+        for source in config.sources
+        if snapshot.counters[c.LINES].get((source.name, "observed"))
+        for each in advice_of(source.parser, samples[source.name], b"")
+    )
+    return dict(merged(advice, known))

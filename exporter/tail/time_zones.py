@@ -51,7 +51,10 @@ def fitting(parser: Parser, log: bytes, at: int, offset: int) -> str | None:
     hours = wanted // timedelta(hours=1)
     for name in (*_NAMES, f"Etc/GMT{-hours:+d}"):  # in POSIX names, west is positive
         if _offset(name, moment) == wanted:
-            moved = with_options(parser, {"timezone": name}).parse(log, final=True).last_at
+            try:
+                moved = with_options(parser, {"timezone": name}).parse(log, final=True).last_at
+            except Exception:  # a third-party parser may raise anything
+                return None
             return name if moved == at - offset * SECOND else None
     return None
 
@@ -123,7 +126,8 @@ class EventTimeCheck:
 
 def _timezone(parser: Parser) -> str | None:
     """Return the `timezone` of a parser, or of the parser in its envelope; None if it has no such option."""
-    return getattr(inner_of(parser), "timezone", None)
+    configured = getattr(inner_of(parser), "timezone", None)
+    return configured if isinstance(configured, str) else None
 
 
 def _offset(name: str, moment: datetime) -> timedelta | None:

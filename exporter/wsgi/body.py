@@ -1,7 +1,8 @@
-"""The body of a client's request, read piece by piece, fairly to other requests, and checked against its length."""
+"""The body of a client's request: read piece by piece, checked against its declared length, and bounded in memory."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import gevent
@@ -18,6 +19,8 @@ from exporter.wsgi.responses import ClientDisconnected, RefusedError
 _MAX_RUN_SECONDS = 0.02
 _MIN_SLEEP_SECONDS = 1e-6  # with 0 the event loop would not poll the sockets
 _PIECE_BYTES = 65536
+#: What all requests of a worker may hold of their bodies together, beyond what each one may hold by itself.
+_SHARED_BYTES, _OWN_BYTES = 64 << 20, 256 << 10
 _BAD_FRAMING = (ParseException, InvalidChunkSize, ChunkMissingTerminator, InvalidChunkExtension)
 
 
@@ -73,3 +76,31 @@ class RequestBody:
             raise RefusedError(400, "the body's chunks are malformed", close=True) from None
         except (NoMoreData, OSError):
             raise ClientDisconnected from None
+
+
+class SharedMemory:
+    """Limits what all requests together hold of their bodies."""
+
+    def __init__(self, free: int = _SHARED_BYTES) -> None:
+        self._free = free
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """Yield a function that notes how many bytes a request holds until the end of the context.
+
+        It raises RefusedError (503) if there is not enough memory.
+        """
+        taken = 0
+
+        def hold(size: int) -> None:
+            nonlocal taken
+            missing = max(0, size - _OWN_BYTES - taken)
+            if missing > self._free:
+                raise RefusedError(503, "too many large bodies at once", close=True)
+            self._free -= missing
+            taken += missing
+
+        try:
+            yield hold
+        finally:
+            self._free += taken

@@ -56,7 +56,8 @@ _DAEMON_NOT_REACHED = lazy(rb"(?:Stream r|R)equest to Plugin Daemon Service fail
 
 #: Since Dify 1.9 the engine runs nodes in threads of these names (the second since graphon 0.8), and logs the failure
 #: of a node once more if it ends the run. JSON lines and source installs do not name the thread; most of them are from
-#: such versions.
+#: such versions. A source install of Dify up to 1.8 writes the same words in the same files, and only once; nothing but
+#: line numbers tells it apart. So its exceptions in nodes do not count as `node_failed`; its failed runs do count.
 _ENGINE_THREADS = (b"GraphWorker", b"EngineWorker")
 #: An exception inside a node (core/workflow/nodes, or the same files of the package graphon).
 _NODE_RAISED = (

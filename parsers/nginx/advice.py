@@ -4,13 +4,17 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 
 from parsers.access import roles
-from parsers.access.format import FormatPiece
-from parsers.nginx.log_format import is_json, own_variables
+from parsers.access.format import FormatPiece, Variable
+from parsers.nginx.log_format import REST, is_json, own_variables
 from parsers.values.patterns import lazy
 
 _TIMED = "add the dify-timed log_format, see deploy/nginx"
 _NO_DURATION = f"this nginx format carries no $request_time: latency metrics stay empty; {_TIMED}"
 _NO_FIRST_BYTE = f"this nginx format carries no $upstream_header_time: time to first byte stays empty; {_TIMED}"
+_STOPS_EARLY = (
+    "this format does not say what its lines contain behind the bytes: for durations copy the whole log_format from "
+    "nginx.conf, or see docs/other-logs.md for another gateway"
+)
 _NO_TIME = (
     "this nginx format carries no time: the age of its newest line is unknown, and --since counts every line; "
     "add $time_iso8601"
@@ -48,10 +52,13 @@ def sentences(pieces: Sequence[FormatPiece], escape: str, variable_roles: Collec
                 "this nginx format carries no request path: the route of every request is unknown; "
                 f"add $request, or $request_uri and $request_method{_not_nginx(pieces, _PATHS)}"
             )
-    if roles.DURATION not in variable_roles:
-        yield _NO_DURATION
-    if roles.FIRST_BYTE not in variable_roles:
-        yield _NO_FIRST_BYTE
+    if isinstance(pieces[-1], Variable) and pieces[-1].name == REST:
+        yield _STOPS_EARLY
+    else:
+        if roles.DURATION not in variable_roles:
+            yield _NO_DURATION
+        if roles.FIRST_BYTE not in variable_roles:
+            yield _NO_FIRST_BYTE
     if roles.STATUS not in variable_roles:
         yield (
             "this nginx format carries no $status: every request has status unknown; "

@@ -17,9 +17,9 @@ TIMED = (
     DIFY + ' rt=$request_time uct="$upstream_connect_time" uht="$upstream_header_time" '
     'urt="$upstream_response_time" us="$upstream_status"'
 )
-COMBINED = (
-    '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent"'
-)
+#: The common log format of other servers.
+COMMON = '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent'
+COMBINED = COMMON + ' "$http_referer" "$http_user_agent"'
 #: The default of ingress-nginx (internal/ingress/controller/config).
 INGRESS = (
     COMBINED + " $request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name] "
@@ -27,6 +27,8 @@ INGRESS = (
 )
 BUILT_IN = {"dify-timed": TIMED, "dify": DIFY, "combined": COMBINED, "ingress-nginx": INGRESS}
 ERROR = "error"
+#: The variable of a derived format for what its lines contain behind what is known.
+REST = "rest"
 
 #: Values in exactly the form that nginx writes. Text of a client behind a request rarely has this form.
 _SHAPES = {

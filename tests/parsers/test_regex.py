@@ -40,6 +40,14 @@ def records(parser: Regex, line: str) -> list[Record]:
         ),
         (r"(?P<path>\S+)( (?P<status_code>\d+))?", "/v1/info", [Request("unknown", "/v1/info", "unknown")]),
         (r"(?P<status_code>\d+)", "x 200 y", [Request("unknown", "unknown", "200")]),
+        *(
+            (r"(?P<method>\S+) (?P<path>\S+) (?P<status_code>\S+)", f"{none} {none} {none}", [Request("unknown", "unknown", "unknown")])
+            for none in ("-", "null")
+        ),
+        *(
+            (r"(?P<status_code>\S+) (?P<bytes>\S+)", f"{none} 0", [Request("unknown", "unknown", "unknown", response_bytes=0)])
+            for none in ("-1", "0", "-", "null")
+        ),
         (
             r"(?P<model>\S+) (?P<provider>\S+) (?P<app_id>\S+) (?P<input_tokens>\S+) (?P<output_tokens>\S+) (?P<cost>\S+) (?P<currency>\S+)",
             f"gpt-4.1 openai {APP} 12 34 0.0012890 USD",
@@ -103,6 +111,21 @@ def test_the_routes_of_a_deployment() -> None:
 def test_a_line_that_does_not_match_is_unparsed() -> None:
     batch = Regex(pattern=r"^(?P<status_code>\d{3})$").parse(b"x\n\xff\xfe\n\n200\n")
     assert (batch.observed, batch.ignored, batch.unparsed) == (1, 1, {"format": 2})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line", "counts"),
+    [
+        (r"^GET (?P<status_code>\d+)|^\[notice\]", "[notice] start", (0, 1)),
+        (r"AUDIT (?P<status_code>\d+)|^", "any other line", (0, 1)),
+        (r"^(?P<path>\S*) (?P<status_code>\d*)$", " ", (1, 0)),  # empty groups: the line is about a request
+        (r"^(?P<status_code>\d+)|^(?P<time>\S+) start", "- start", (1, 0)),
+    ],
+)
+def test_a_line_that_matches_without_a_group_is_ignored(pattern: str, line: str, counts: tuple[int, int]) -> None:
+    batch = Regex(pattern=pattern).parse(line.encode() + b"\n")
+    assert (batch.observed, batch.ignored) == counts
+    assert batch.unparsed == {}
 
 
 def test_a_slow_line_is_unparsed() -> None:

@@ -28,6 +28,7 @@ def main(folder: Path) -> None:
         assert rig.lines() == expected, use
     assert restart(rig) == expected, "after a restart on the full disk"
     (folder / "full").unlink()
+    rig.archive = archive.Archive(folder, lambda: rig.now)  # a failure is logged once
     rig.checkpoint.save(rig.ledger.changes())
     subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
     subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)

@@ -1,4 +1,4 @@
-"""Signals in the first moments of `serve`, while it still imports: a rolling update or a reload does not wait for it."""
+"""Signals in the first moments of a program, while it still imports: they are not lost, and print no traceback."""
 
 import signal
 import sys
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.exporter import Exporter
-from tests.system.programs import running
+from tests.system.exporter import COMMAND, Exporter
+from tests.system.programs import running, until
 
 CONFIG = '[exporter]\nlisten = "127.0.0.1:0"\n[[source]]\nname = "a"\npaths = ["a.log"]\nparser = "nginx"\n'
 
@@ -26,3 +26,18 @@ def test_a_signal_is_heard_however_early(number: signal.Signals, imported: str, 
         else:
             assert process.ended() == 0
             assert not any("Traceback" in line for line in process.lines)
+
+
+TABLES = {"proxy": 'upstream = "http://127.0.0.1:9"\n', "receive": ""}
+
+
+@pytest.mark.parametrize("moment", ["cmdline", "maps"], ids=["begun", "importing gevent"])
+@pytest.mark.parametrize("table", TABLES)
+def test_an_early_interrupt_leaves_no_traceback(tmp_path: Path, table: str, moment: str) -> None:
+    (tmp_path / "exporter.toml").write_text(f'[{table}]\nlisten = "127.0.0.1:0"\nlog = "its.log"\n{TABLES[table]}')
+    with running([COMMAND, table], tmp_path) as process:
+        wanted = {"cmdline": f"exporter.{table}", "maps": "gevent"}[moment].encode()
+        until(f"{table} to replace its process", lambda: wanted in Path(f"/proc/{process.pid}/{moment}").read_bytes())
+        process.send(signal.SIGINT)
+        assert process.ended() in (-signal.SIGINT, 0)
+    assert process.lines == [] or "Listening at" in "\n".join(process.lines)

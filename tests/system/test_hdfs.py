@@ -116,7 +116,7 @@ def test_a_cluster_counts_as_this_machine_does(hdfs: Hdfs, archives: Path, tmp_p
     ("path", "sentence"),
     [
         ("none.log", "does not exist"),
-        ("logs/*.bz2", "nothing matches"),
+        ("logs/*.bz2", "no file matches"),
         ("none/*", "does not exist"),
         ("logs", "is a folder: name the files in it, with a * if need be"),
         ("private/in/a.log", "may not be read: the credentials are missing or do not suffice"),

@@ -74,7 +74,7 @@ def test_the_logs_of_dify_yield_no_states_of_the_proxy(log: str) -> None:
         (
             Dify(),
             "gateway.log",
-            "no line fits the parser; no other parser fits either; `dify-exporter explain` shows where a line stops matching",
+            "no line fits the parser; no other parser fits either; `dify-exporter explain` shows where a line stops matching, and docs/other-logs.md has the formats of gateways",
         ),
     ],
 )

@@ -1,14 +1,20 @@
 """`init` on made-up machines: what it finds, and that `check` takes what it writes."""
 
 import json
+import os
+import resource
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 from exporter.cli import main
 from exporter.config.loader import load
+from exporter.config.settings import Config
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 TIMED = "log_format timed-2 '$remote_addr [$time_local] \"$request\" $status $body_bytes_sent $request_time';"
@@ -84,6 +90,33 @@ def test_it_finds_what_is_there(machine: Path, tmp_path: Path) -> None:
     assert "no such file yet" in result.output
 
 
+def test_the_panels_that_manage_nginx(tmp_path: Path) -> None:
+    """The layouts of BaoTa (/www/server) and of 1Panel, whose OpenResty runs in a container, in its versions 1 and 2."""
+    root = tmp_path / "root"
+    files = {
+        "www/server/nginx/conf/nginx.conf": "http {\n  server { access_log /www/wwwlogs/access.log; }\n"
+        "include /www/server/panel/vhost/nginx/*.conf;\n}\n",
+        "www/server/panel/vhost/nginx/dify.example.org.conf": "server {\n  access_log  /www/wwwlogs/dify.example.org.log;\n"
+        "  error_log  /www/wwwlogs/dify.example.org.error.log;\n}\n",
+        "opt/1panel/www/sites/dify.example.org/log/access.log": (SAMPLES / "nginx-dify.log").read_text(
+            errors="replace"
+        ),
+        "opt/1panel/apps/openresty/openresty/www/sites/old/log/access.log": "",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    init(tmp_path, root)
+    sources = {source.paths[0].removeprefix(str(root)): source for source in load(tmp_path / "exporter.toml").sources}
+    assert {path: structs.asdict(source.parser)["format"] for path, source in sources.items()} == {
+        "/www/wwwlogs/access.log": "combined",
+        "/www/wwwlogs/dify.example.org.log": "combined",
+        "/www/wwwlogs/dify.example.org.error.log": "error",
+        "/opt/1panel/www/sites/dify.example.org/log/access.log": "dify",
+        "/opt/1panel/apps/openresty/openresty/www/sites/old/log/access.log": "dify",
+    }
+
+
 def test_a_machine_without_logs_gets_a_beginning(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "put your paths in" in init(tmp_path, tmp_path / "empty")
@@ -98,15 +131,55 @@ def test_an_existing_file_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "exporter.toml").read_text() == "precious"
     init(tmp_path, tmp_path, "--force")
     assert "precious" not in (tmp_path / "exporter.toml").read_text()
-    assert not (tmp_path / "exporter.toml.new").exists()
+    assert os.listdir(tmp_path) == ["exporter.toml"]
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    result = CliRunner().invoke(
-        main, ["init", "--config", str(tmp_path / "none/exporter.toml"), "--root", str(tmp_path)]
-    )
-    assert result.exit_code == 2
-    assert "cannot be written: No such file or directory" in result.stderr
+@contextmanager
+def no_room() -> Iterator[None]:
+    """No file may be longer than 10 bytes: a write fails as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("file", "made", "around", "sentence"),
+    [
+        ("none/exporter.toml", "other", nullcontext, "cannot be written: No such file or directory"),
+        ("/proc/exporter.toml", "other", nullcontext, "cannot be written: "),  # no user can write there
+        ("exporter.toml", "exporter.toml", nullcontext, "is a directory"),
+        ("exporter.toml", "other", no_room, "cannot be written: File too large"),
+    ],
+)
+def test_a_file_that_cannot_be_written(
+    tmp_path: Path, file: str, made: str, around: Callable[[], AbstractContextManager[None]], sentence: str
+) -> None:
+    (tmp_path / made).mkdir()
+    for force in ([], ["--force"]):
+        with around():
+            arguments = ["init", "--config", str(tmp_path / file), "--root", str(tmp_path), *force]
+            result = CliRunner().invoke(main, arguments)
+        assert (result.exit_code, type(result.exception)) == (2, SystemExit), result.output
+        assert sentence in result.stderr
+        assert file in result.stderr
+        assert os.listdir(tmp_path) == [made]
+
+
+def test_two_at_once_both_write_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one begins and ends while the first one has written its file and has not put it into place."""
+
+    def load_late(path: Path) -> Config:
+        monkeypatch.undo()
+        init(tmp_path, tmp_path)
+        return load(path)
+
+    monkeypatch.setattr("exporter.cli.init.load", load_late)
+    init(tmp_path, tmp_path)
+    assert load(tmp_path / "exporter.toml").sources
+    assert os.listdir(tmp_path) == ["exporter.toml"]
 
 
 def test_named_files_are_detected_as_replay_detects_them(tmp_path: Path) -> None:

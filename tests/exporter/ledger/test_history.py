@@ -26,7 +26,7 @@ from exporter.persistence import archive
 from exporter.persistence.archive import Archive
 from exporter.persistence.checkpoint import Checkpoint
 from exporter.report.gather import from_history
-from exporter.tail.position import Position, Window
+from exporter.tail.position import Position, RotationEvents, Window
 from parsers.batch import Batch, Closed, Failure, OfSpan, Opened, Request, SpanApp, Usage
 from parsers.nginx import Nginx
 
@@ -60,10 +60,15 @@ class Rig:
         state, _ = self.checkpoint.load()
         if state is not None:
             self.ledger.restore(state, sources or ("nginx",))
+            self.archive.store(self.ledger)
         configured = sources or ("nginx",)
         self.offset = Counter({file: at.offset for file, at in self.ledger.positions(configured[0]).items()})
         for source in configured:
             self.ledger.open(source, lambda window, final, skip: self.parser.parse(window, final))
+
+    def restart(self, *sources: str) -> None:
+        self.checkpoint.close()
+        self.begin(*sources)
 
     def post(self, log: bytes, file: str = "f") -> None:
         """Post the unread rest of a log."""
@@ -392,10 +397,10 @@ def test_days_stay_in_the_state_while_the_archive_cannot_be_written(
 def test_a_crash_between_the_archive_and_the_state_writes_the_same_day_again(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     close_all(rig)
-    rig.checkpoint.close()
-    rig.begin()
-    assert len(rig.ledger.books()) == 12
     before = rig.lines()
+    for _ in range(2):  # the second process dies before its first commit
+        rig.restart()
+        assert (len(rig.ledger.books()), rig.lines()) == (8, before)
     rig.commit()
     assert (len(rig.ledger.books()), rig.lines()) == (8, before)
 
@@ -410,29 +415,58 @@ def test_the_books_of_a_source_that_is_gone_go_to_the_archive(tmp_path: Path) ->
     assert len(other.closed_days()) == 1
 
 
-@pytest.mark.parametrize("rereads", [False, True])
-def test_a_source_that_is_removed_and_added_again_on_a_day(tmp_path: Path, rereads: bool) -> None:
-    """If reading continues at the end of its log, its day continues. If the log is read again, the larger count stays."""
+@pytest.mark.parametrize("stored", ["nothing", "the state", "the archive", "both"])
+@pytest.mark.parametrize("rereads", [(False, False), (True, True), (False, True)], ids=["end", "beginning", "changed"])
+def test_a_source_that_is_removed_and_added_again_on_a_day(
+    tmp_path: Path, rereads: tuple[bool, bool], stored: str
+) -> None:
+    """If reading continues at the end of its log, its day continues. If the log is read again, the larger count stays.
+
+    The process without the source is killed when it has stored this much.
+    """
     rig = Rig(tmp_path)
     today = round(rig.now) // 86_400 * 86_400
     log = b"".join(line(today + number) for number in range(10))
 
-    rig.rereads = rereads
-    rig.checkpoint.close()
-    rig.begin()
+    rig.rereads, finally_rereads = rereads
+    rig.restart()
     rig.post(log)
     rig.commit()
-    rig.checkpoint.close()
-    rig.begin("another")
-    rig.commit()
-    rig.commit()  # the day has left the state
-    rig.checkpoint.close()
-    rig.begin()
-    assert not rig.offset
+    rig.restart("another")
+    if stored != "nothing":
+        rig.checkpoint.save(rig.ledger.changes())
+    if stored in ("the archive", "both"):
+        rig.archive.store(rig.ledger)
+    if stored == "both":
+        rig.commit()  # the day has left the state
+    rig.rereads = finally_rereads
+    rig.restart()
+    assert bool(rig.offset) == (stored == "nothing")
     more = b"".join(line(today + 100 + number) for number in range(7))
-    rig.post(log + more if rereads else more)
+    log = log + more if finally_rereads or rig.offset else more
+    for _ in range(2):
+        rig.post(log)
+        rig.commit()
+        assert [each.entries[tables.LINES,] for each in from_history(tmp_path).books] == [17]
+        rig.restart()
+
+
+def test_a_source_whose_files_are_gone_continues_its_day_with_the_next_file(tmp_path: Path) -> None:
+    """It was not removed, so a new file has only new lines."""
+    rig = Rig(tmp_path)
+    rig.rereads = True
+    rig.restart()
+    today = round(rig.now) // 86_400 * 86_400
+    rig.post(line(today))
+    rig.ledger.set_searched_paths("nginx", ["/log"])
+    events = RotationEvents(forget=("f",))
+    rig.ledger.post(Window("nginx", "f", Position("f", 1, 1, 1, offset=rig.offset["f"]), b"", events=events), Batch())
     rig.commit()
-    assert [each.entries[tables.LINES,] for each in from_history(tmp_path).books] == [17]
+    rig.restart()
+    assert not rig.ledger.positions("nginx")
+    rig.post(line(today + 1), "g")
+    rig.commit()
+    assert [each.entries[tables.LINES,] for each in from_history(tmp_path).books] == [2]
 
 
 def test_numbers_beyond_64_bits_are_stored(tmp_path: Path) -> None:
@@ -441,7 +475,6 @@ def test_numbers_beyond_64_bits_are_stored(tmp_path: Path) -> None:
         "x", Batch(1, 1, records=(Usage("a", "b", "c", 2**63 - 1),) * 4, last_at=START * 10**9), START * 10**9
     )
     rig.commit()
-    rig.checkpoint.close()
-    rig.begin()
+    rig.restart("x")
     [book] = [book for (_, _, source), book in rig.ledger.books().items() if source == "x"]
     assert book[tables.TOKENS, "a", "b", "c", "input"] == 4 * (2**63 - 1)

@@ -99,6 +99,21 @@ def test_a_clock_that_is_set_back_holds_no_run() -> None:
     assert rig.runs() == {("workflow", APP, "finished"): 1}
 
 
+@pytest.mark.parametrize("hours", [1, 15, 17])
+def test_a_clock_of_the_log_that_is_set_back_holds_no_run_and_hides_no_failure(hours: int) -> None:
+    jump = hours * 3600 * SECOND
+    rig = Rig()
+    rig.clock.now += 20 * 3600
+    rig.post(opened("t", jump), closed("t", jump + SECOND), opened("u", jump), at=jump + SECOND)
+    rig.post(error("t", jump), at=jump - SECOND)  # out of order
+    assert rig.runs() == {}
+    rig.post(error("u", SECOND), at=SECOND)
+    assert rig.runs() == {("workflow", APP, "failed"): 1}
+    rig.post(closed("u", 2 * SECOND), at=2 * SECOND)
+    rig.post(at=9 * SECOND)
+    assert rig.runs() == {("workflow", APP, "failed"): 2}
+
+
 @pytest.mark.parametrize("late", [1, 59, 1999])
 def test_an_error_behind_the_end_decides(late: int) -> None:
     rig = Rig()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from exporter.receive import app as app_module
-from exporter.receive.body import MAX_BYTES, SharedMemory
+from exporter.receive.body import MAX_BYTES
 from tests.exporter.receive.callable import GENERATION, JSON, NODE, PROTOBUF, SPANS, Receiver
 from tests.exporter.wsgi.test_log_file import file_size_limit
 
@@ -263,18 +263,10 @@ def test_too_many_open_requests_are_503(receiver: Receiver) -> None:
 
 
 def test_large_bodies_share_their_memory(receiver: Receiver) -> None:
-    memory = receiver.app._memory
-    memory.take(MAX_BYTES - (256 << 10))
     small, large = SPANS + b" " * (300 << 10), SPANS + b" " * (600 << 10)
-    assert receiver.post("/v1/traces", small).status == 200
-    assert receiver.post("/v1/traces", large).status == 503
-    assert receiver.post("/v1/traces", small).status == 200
-    memory.give_back(MAX_BYTES - (256 << 10))
+    with receiver.app._memory.share() as hold:
+        hold(MAX_BYTES)
+        assert receiver.post("/v1/traces", small).status == 200
+        assert receiver.post("/v1/traces", large).status == 503
+        assert receiver.post("/v1/traces", small).status == 200
     assert receiver.post("/v1/traces", large).status == 200
-
-
-def test_shared_memory_is_bounded() -> None:
-    memory = SharedMemory(10)
-    memory.take(10)
-    with pytest.raises(Exception, match="too many large bodies"):
-        memory.take(1)

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
 from exporter.advice.doctor import Examined, examine
 from exporter.backfill.run import Steps, merged
+from exporter.cli import main
 from exporter.ledger.history import History, HistoryConfig
 from exporter.ledger.ledger import Ledger
 from exporter.replay.detect import Guess, detect
@@ -19,8 +23,10 @@ from exporter.replay.notes import Notes
 from exporter.replay.pieces import Plan
 from exporter.replay.workers import NO_WORKERS, Workers
 from exporter.tail.source_config import SourceConfig
+from exporter.tail.time_zones import EventTimeCheck
 from parsers.batch import Batch, Invocation
-from parsers.parser import Parser
+from parsers.nginx import Nginx
+from parsers.parser import ENTRY_POINTS, Parser, registered
 from tests.exporter.replay.test_pieces import Threads
 from tests.golden import NOW, config
 
@@ -110,3 +116,77 @@ def test_a_fault_of_a_parser_is_one_sentence(
             assert sentence.startswith(f"{log}: this parser has a fault: {FAULTS[fault]}")
             assert sentence.endswith("; ask its author")
             assert "CANARY" not in sentence
+
+
+class InAnotherZone(Parser, frozen=True):
+    """It reads nginx's log, and has a fault in every zone but the usual one. `timezone` may also be a number."""
+
+    fault: str
+    timezone: Any = "UTC"
+
+    def __post_init__(self) -> None:
+        if self.fault == "constructor" and self.timezone not in ("UTC", 5):
+            raise KeyError(self.timezone)
+
+    def parse(self, window: bytes, final: bool = False) -> Any:
+        if self.timezone in ("UTC", 5):
+            return Nginx().parse(window, final)
+        return Faulty(fault=self.fault, at=b"").parse(window, final)
+
+
+@pytest.mark.parametrize("timezone", ["UTC", 5])
+@pytest.mark.parametrize("fault", ["constructor", *FAULTS])
+def test_a_wrong_clock_is_still_a_warning(caplog: pytest.LogCaptureFixture, fault: str, timezone: object) -> None:
+    parser, ahead = InAnotherZone(fault=fault, timezone=timezone), datetime.fromtimestamp(NOW + 8 * 3600, UTC)
+    log = b'10.1.1.1 - - [%s] "GET /v1/info HTTP/1.1" 200 5 "-" "-" "-"\n' % f"{ahead:%d/%b/%Y:%H:%M:%S +0000}".encode()
+    EventTimeCheck("foreign", parser, lambda: NOW).look(log, parser.parse(log).last_at, True)
+    assert "8 hours ahead of the clock: no timezone of its [[source]] explains that" in caplog.text
+
+
+class Unconstructible(Parser, frozen=True):
+    def __post_init__(self) -> None:
+        raise KeyError("CANARY")
+
+
+def run_with(found: object, tmp_path: Path, *arguments: str) -> Result:
+    """Run a command in a folder with one log, where a package has registered `found` as its parser."""
+    point = EntryPoint("foreign", f"{__name__}:{found}", ENTRY_POINTS)
+    points = EntryPoints([*entry_points(group=ENTRY_POINTS), point])
+    log = tmp_path / "a.log"
+    log.write_bytes(b"CANARY\n")
+    parser = "foreign" if "--config" in arguments else "dify"
+    text = f'[[source]]\nname = "a"\npaths = ["a.log"]\nparser = "{parser}"\n'
+    (tmp_path / "exporter.toml").write_text(text)
+    registered.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("parsers.parser._points", lambda: points)
+        patch.chdir(tmp_path)
+        try:
+            return CliRunner().invoke(main, arguments)
+        finally:
+            registered.cache_clear()
+
+
+ASK = "this parser has a fault: its constructor raised KeyError; ask its author"
+
+
+@pytest.mark.parametrize(
+    ("found", "arguments", "code", "sentence"),
+    [
+        ("Unconstructible", ["check", "--config", "exporter.toml"], 2, f'[[source]] "a": {ASK}'),
+        ("Unconstructible", ["replay", "--parser", "foreign", "a.log"], 2, f"--parser foreign: {ASK}"),
+        ("Unconstructible", ["check"], 1, "no line fits the parser; no other parser fits either"),
+        ("Unconstructible", ["explain", "x"], 1, "no parser takes this line"),
+        ("Absent", ["check", "--config", "exporter.toml"], 2, '[[source]] "a": the parser "foreign" cannot be loaded'),
+        ("Absent", ["check"], 2, 'the parser "foreign" cannot be loaded (AttributeError): '),
+        ("FAULTS", ["check"], 2, 'the parser "foreign" cannot be loaded (TypeError): '),
+        ("Path", ["check"], 2, 'the parser "foreign" is no subclass of Parser: '),
+    ],
+)
+def test_a_parser_that_cannot_be_made_is_one_sentence(
+    tmp_path: Path, found: str, arguments: list[str], code: int, sentence: str
+) -> None:
+    ended = run_with(found, tmp_path, *arguments)
+    assert (ended.exit_code, type(ended.exception)) == (code, SystemExit), ended.output
+    assert sentence in ended.output
+    assert "CANARY" not in ended.output

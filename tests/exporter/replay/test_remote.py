@@ -25,6 +25,7 @@ from fsspec.registry import _registry
 from exporter.cli import main
 from exporter.messages import address
 from exporter.replay import remote
+from exporter.replay.named import named_files
 from tests.golden import ROOT
 
 LOG = (ROOT / "samples" / "nginx-dify-timed.log").read_bytes()
@@ -51,6 +52,43 @@ def test_a_pattern_gives_the_numbers_of_the_local_files(bucket: fsspec.AbstractF
     assert found.exit_code == 0, found.output
     assert found.stdout == run("replay", *(str(tmp_path / name) for name in contents), "--output", "metrics").stdout
     assert "memory://logs/b.log.gz: read as" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matched"),
+    [
+        ("logs/*", ["logs/a", "logs/b"]),
+        ("logs/*/*", ["logs/sub/c"]),
+        ("logs/**", ["logs/a", "logs/b", "logs/sub/c", "logs/sub/deep/d"]),
+        ("*/a", ["logs/a"]),
+    ],
+)
+def test_a_pattern_matches_files_and_no_folders_here_and_there(
+    bucket: fsspec.AbstractFileSystem,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pattern: str,
+    matched: list[str],
+) -> None:
+    for name in ("a", "b", "sub/c", "sub/deep/d"):
+        content = name.encode() + LOG
+        bucket.pipe(f"/logs/{name}", content)
+        (tmp_path / "logs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "logs" / name).write_bytes(content)
+    (tmp_path / "logs/empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert named_files([pattern], print) == matched
+    assert named_files([f"memory://{pattern}"], print) == [f"memory://{name}" for name in matched]
+
+
+def test_a_pattern_that_matches_only_folders_matches_nothing(
+    bucket: fsspec.AbstractFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.pipe("/logs/sub/a", LOG)
+    (tmp_path / "logs/sub").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert "logs/*: cannot be read: No such file" in run("replay", "logs/*").stderr
+    assert "memory://logs/*: no file matches" in run("replay", "memory://logs/*").stderr
 
 
 class Azure(MemoryFileSystem):
@@ -117,7 +155,7 @@ def test_of_equal_ones_the_file_of_this_machine_is_read(bucket: fsspec.AbstractF
     ("name", "sentence"),
     [
         ("memory://logs/none.log", "memory://logs/none.log: does not exist"),
-        ("memory://logs/*.gz", "memory://logs/*.gz: nothing matches"),
+        ("memory://logs/*.gz", "memory://logs/*.gz: no file matches"),
         ("nothing://me:canary@host/a?canary", "nothing://host/a: cannot be read: Protocol not known: nothing"),
         ("gs://bucket/a.log", "gs://bucket/a.log: a package is missing: Please install gcsfs to access Google Storage"),
         ("memory://old", "memory://old: is a folder: name the files in it, with a * if need be"),

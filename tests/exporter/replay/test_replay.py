@@ -314,7 +314,7 @@ def test_what_the_caps_made_other_is_said(tmp_path: Path) -> None:
         (("none.log",), None, "none.log: cannot be read: No such file or directory"),
         (("/",), None, "/: cannot be read: Is a directory"),
         (("-",), gzip.compress(os.urandom(9999))[:-99], "-: cannot be read: Compressed file ended before the end-of-stream marker was reached"),
-        (("-",), b"hello\nworld\n", "-: no known format matches any line at its beginning; name the parser with --parser, pass nginx's own log_format with --parser nginx --format '…', or pass one line to `dify-exporter explain`"),
+        (("-",), b"hello\nworld\n", "-: no known format matches any line at its beginning; name the parser with --parser, pass nginx's own log_format with --parser nginx --format '…', see docs/other-logs.md, or pass one line to `dify-exporter explain`"),
         (("x", "--parser", "ngnix"), None, '--parser: unknown parser "ngnix", did you mean "nginx"?'),
         (("x", "--parser", "nginx", "--format", "diffy"), None, '--parser nginx: format: unknown name "diffy", did you mean "dify"? (or nginx\' log_format itself)'),
         (("x", "--envelope", "dockr"), None, '--envelope: unknown envelope "dockr", did you mean "docker"?'),

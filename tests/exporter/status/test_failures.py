@@ -101,5 +101,5 @@ def test_unparsed_lines_are_redacted() -> None:
 def test_a_sample_has_each_type_of_record() -> None:
     buffer, parser = FailureBuffer(Clock()), Nginx(format="combined")
     buffer.record(window(GOOD * 2), parser.parse(GOOD * 2), parser)
-    assert [type(record).__name__ for record in buffer.sample("s").records] == ["Request"]
-    assert buffer.sample("other").records == ()
+    assert [kind.__name__ for kind in buffer.samples("s")] == ["Request"]
+    assert buffer.samples("other") == {}
