@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,7 @@ from prometheus_client.registry import Collector
 from exporter import catalogue as c
 from exporter.config.address import is_loopback, parse_address
 from exporter.config.loader import ConfigError, load
-from exporter.config.requirements import reload_problems
-from exporter.config.settings import Config
+from exporter.config.settings import NO_SOURCE, Config
 from exporter.ledger.history import History
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.snapshot import Snapshot
@@ -49,7 +48,9 @@ class Service:
             history = History(config.history, config.limits, time.time)
             history.rereads = config.exporter.start_at == "beginning"
             self._ledger.keep_history(history)
-        self._supervisor = Supervisor(self._open_ledger, self._count_error)
+        self._supervisor = Supervisor(
+            self._open_ledger, lambda source, reason: self._ledger.count(c.SOURCE_ERRORS, (source, reason))
+        )
         self._exemplars = Exemplars(config.limits, config.buckets)
         self._monitor = StatusMonitor(self._ledger, self._supervisor, self._exemplars, self.ready)
         self._stopping = threading.Event()
@@ -74,7 +75,11 @@ class Service:
     def start(self, checkpoint: Checkpoint | None) -> None:
         """Restore the state and start the sources. Raises PermissionError if the state cannot be read."""
         if checkpoint is not None:
-            self._restore(checkpoint)
+            state, warnings = checkpoint.load()
+            if state is not None:
+                warnings += self._ledger.restore(state, [each.name for each in self._config.sources])
+            for warning in warnings:
+                _log.warning("state: %s", warning)
         archive = None if checkpoint is None else Archive(checkpoint.folder, time.time)
         if archive is not None:
             archive.store(self._ledger)  # before a source that is added again reads its lines again
@@ -107,7 +112,7 @@ class Service:
                 return ("the exporter is starting or stopping: reload again when it is ready",)
             try:
                 config = load(self._file)
-                self._reload_problems = tuple(reload_problems(self._file, self._config, config))
+                self._reload_problems = tuple(_reload_problems(self._file, self._config, config))
                 if not self._reload_problems:
                     self._listener.configure(config.web)
             except ConfigError as error:
@@ -176,16 +181,6 @@ class Service:
         self._ledger.open(source.name, parse)
         return self._monitor.observed_ledger(source)
 
-    def _count_error(self, source: str, reason: str) -> None:
-        self._ledger.count(c.SOURCE_ERRORS, (source, reason))
-
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        state, warnings = checkpoint.load()
-        if state is not None:
-            warnings += self._ledger.restore(state, [each.name for each in self._config.sources])
-        for warning in warnings:
-            _log.warning("state: %s", warning)
-
     def _render(self, snapshot: Snapshot, options: ScrapeOptions) -> bytes:
         now = time.time()
         gauges = computed_gauges(snapshot, self._config, now)
@@ -199,3 +194,17 @@ class Service:
 
 def _source_options(config: Config) -> list[SourceOptions]:
     return [SourceOptions(each, config.exporter.poll_interval, config.limits.line_length) for each in config.sources]
+
+
+def _reload_problems(file: Path, old: Config, new: Config) -> Iterator[str]:
+    """One sentence for each reason why a running exporter cannot change from the old to the new configuration."""
+    for key in ("listen", "state"):
+        if getattr(old.exporter, key) != getattr(new.exporter, key):
+            yield f"{file}: [exporter]: {key} cannot change while the exporter runs: restart it, or undo the change"
+    if old.buckets != new.buckets:
+        yield (
+            f"{file}: [buckets] cannot change while the exporter runs, because histograms would start again at 0: "
+            "restart it, or undo the change"
+        )
+    if not new.sources:
+        yield f"{file}: {NO_SOURCE}"

@@ -11,8 +11,8 @@ from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
 from exporter.metrics.exposition import render
 from exporter.metrics.gauges import computed_gauges
+from exporter.replay.event_times import ALWAYS
 from exporter.replay.jobs import Listener, jobs_of, run
-from exporter.replay.span import ALWAYS
 from exporter.tail.source_config import SourceConfig
 
 ROOT = Path(__file__).parents[1]

@@ -18,11 +18,9 @@ from click.testing import CliRunner
 from msgspec import Struct, inspect
 
 from exporter.cli import main
-from exporter.config.proxy import ProxyConfig
-from exporter.config.receive import ReceiveConfig
 from exporter.config.settings import AppConfig, ExporterConfig, RoutesConfig, SourceKeys
-from exporter.config.tls import TlsConfig
-from exporter.config.web import HeadersConfig, RateLimit
+from exporter.config.web import HeadersConfig, RateLimit, TlsConfig
+from exporter.config.wsgi import ProxyConfig, ReceiveConfig
 from exporter.ledger.budgets import Budget
 from exporter.ledger.history import HistoryConfig
 from exporter.ledger.prices import Hours, Price, Tier

@@ -106,10 +106,15 @@ def available_metrics(snapshot: Snapshot, config: Config, sample: Callable[[str]
     for source in config.sources:
         metrics = found[source.name]
         metrics |= {*_implied(source, metrics, source.name in snapshot.active, sample(source.name))}
-    own = _metrics_without_source(config, set().union(*found.values()))
+    own = {metric.name for metric in c.METRICS if metric.name.startswith("dify_exporter_")} | _PROMETHEUS_METRICS
+    if not config.exporter.state:
+        own -= {c.CHECKPOINT_ERRORS.name, c.CHECKPOINT_TIMESTAMP.name}
+    reported = set().union(*found.values())
+    if any((c.TOKENS_USED if budget.unit == TOKENS else c.COST).name in reported for budget in config.budgets):
+        own |= {c.BUDGET_LIMIT.name, c.BUDGET_SPENT.name, c.BUDGET_PROJECTED.name}
     others = [metrics for metrics in found.values() if c.RECEIVER_ITEMS.name not in metrics]
     own |= {of_other_source(metric) for metrics in others for metric in metrics}
-    return {"": own, **{name: frozenset(metrics) for name, metrics in found.items()}}
+    return {"": frozenset(own), **{name: frozenset(metrics) for name, metrics in found.items()}}
 
 
 def _implied(source: SourceConfig, found: set[str], active: bool, sample: Batch) -> Iterator[str]:
@@ -129,15 +134,6 @@ def _implied(source: SourceConfig, found: set[str], active: bool, sample: Batch)
             yield f'{c.FAILED_REQUESTS.name}{{reason="{reason}"}}'
 
 
-def _metrics_without_source(config: Config, found: set[str]) -> frozenset[str]:
-    own = {metric.name for metric in c.METRICS if metric.name.startswith("dify_exporter_")}
-    if not config.exporter.state:
-        own -= {c.CHECKPOINT_ERRORS.name, c.CHECKPOINT_TIMESTAMP.name}
-    if any((c.TOKENS_USED if budget.unit == TOKENS else c.COST).name in found for budget in config.budgets):
-        own |= {c.BUDGET_LIMIT.name, c.BUDGET_SPENT.name, c.BUDGET_PROJECTED.name}
-    return frozenset(own | _PROMETHEUS_METRICS)
-
-
 def evaluate(available: Mapping[str, frozenset[str]]) -> list[Verdict]:
     """The verdicts on all shipped alerts, in the order of the rules."""
     verdicts, rules = [], files("exporter.advice").joinpath("alerts.json").read_bytes()
@@ -153,7 +149,6 @@ def evaluate(available: Mapping[str, frozenset[str]]) -> list[Verdict]:
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """How many alerts can fire, as a sentence."""
     can_fire = sum(not verdict.why for verdict in verdicts)
     return f"{can_fire} of the {len(verdicts)} shipped alerts can fire with these sources"
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from exporter.advice.doctor import Finding
@@ -20,9 +20,18 @@ _CURRENT_DAYS = 90
 
 def audit(config: Config, records: Mapping[str, Sequence[Record]]) -> Iterator[Finding]:
     """Check the budgets and the usage. `records` are those of the last lines of the logs, by source."""
-    yield from _unknown_sources(config)
-    yield from _old_prices(config.prices_date, datetime.now(UTC).date())
-    usages = {name: found for name, each in records.items() if (found := [*_usages(each)])}
+    known = [source.name for source in config.sources]
+    for budget in config.budgets:
+        if (name := budget.match.get("source")) is not None and name not in known:  # nothing is spent, no alert fires
+            yield Finding(f"budget {budget.name} stays 0: match: {unknown('source', name, known)}", problem=True)
+    if config.prices_date is not None and (age := (datetime.now(UTC).date() - config.prices_date).days) > _CURRENT_DAYS:
+        yield Finding(
+            f"the price list is of {config.prices_date}, {age} days ago: prices may have changed since then, so "
+            "take the list of a newer release, or run `make prices`",
+            problem=True,
+        )
+    inner = {name: map(OfSpan.inner, each) for name, each in records.items()}
+    usages = {name: found for name, each in inner.items() if (found := [r for r in each if isinstance(r, Usage)])}
     yield from _counted_twice({name: each for name, each in records.items() if name in usages})
     prices = Prices(config.prices)
     if not usages:
@@ -34,37 +43,18 @@ def audit(config: Config, records: Mapping[str, Sequence[Record]]) -> Iterator[F
     ]
     yield from _without_rate(config, currencies)
     unpriced = sorted({model for _, model, code in currencies if code is None} - {UNKNOWN})
-    yield from _unpriced(unpriced, has_list=config.prices_date is not None)
+    if unpriced:
+        start = "add one, see docs/money.md" if config.prices_date else "start with the list in deploy/prices.toml"
+        yield Finding(
+            f"some tokens of {some(unpriced, _NAMED_MODELS)} have no price: the log reports none, and no "
+            f"[[price]] gives one ({start})"
+        )
     everywhere = [budget.name for budget in config.budgets if "source" not in budget.match]
     if everywhere and len(usages) > 1:
         yield Finding(
             f"budget {', '.join(everywhere)} sums over the sources {', '.join(usages)}; if two of them report the "
             f'same calls, choose one: match = {{ source = "{next(iter(usages))}" }}'
         )
-
-
-def _old_prices(listed: date | None, today: date) -> Iterator[Finding]:
-    """A price list whose prices may have changed since its date."""
-    if listed is not None and (today - listed).days > _CURRENT_DAYS:
-        yield Finding(
-            f"the price list is of {listed}, {(today - listed).days} days ago: prices may have changed since then, so "
-            "take the list of a newer release, or run `make prices`",
-            problem=True,
-        )
-
-
-def _unknown_sources(config: Config) -> Iterator[Finding]:
-    """Budgets that match an unknown source. Nothing is ever spent in them, and no alert reports this."""
-    known = [source.name for source in config.sources]
-    for budget in config.budgets:
-        if (name := budget.match.get("source")) is not None and name not in known:
-            yield Finding(f"budget {budget.name} stays 0: match: {unknown('source', name, known)}", problem=True)
-
-
-def _usages(records: Iterable[Record]) -> Iterator[Usage]:
-    for record in map(OfSpan.inner, records):
-        if isinstance(record, Usage):
-            yield record
 
 
 def _counted_twice(records: Mapping[str, Iterable[Record]]) -> Iterator[Finding]:
@@ -100,12 +90,3 @@ def _currency(prices: Prices, usage: Usage) -> str | None:
         return usage.currency
     price = prices.find(usage, time.time_ns() if usage.at is None else max(0, min(usage.at, time.time_ns())))
     return price.currency if price is not None and price.priced(usage)[0] is not None else None
-
-
-def _unpriced(models: Sequence[str], *, has_list: bool) -> Iterator[Finding]:
-    if models:
-        start = "add one, see docs/money.md" if has_list else "start with the list in deploy/prices.toml"
-        yield Finding(
-            f"some tokens of {some(models, _NAMED_MODELS)} have no price: the log reports none, and no "
-            f"[[price]] gives one ({start})"
-        )

@@ -16,8 +16,7 @@ from exporter.config.settings import Config
 from exporter.config.wsgi import WsgiConfig
 from exporter.messages import counted, redact
 from exporter.replay.detect import Guess, detect, guesses, parser_name, record_count, several_services
-from exporter.replay.errors import InputError
-from exporter.replay.guarded import parse_or_refuse
+from exporter.replay.errors import InputError, parse_or_refuse
 from exporter.replay.inputs import SAMPLE_BYTES, last_lines
 from exporter.tail.globs import tailed
 from exporter.tail.permissions import file_problem, log_problem
@@ -46,7 +45,6 @@ class Examined(Struct):
     log: bytes = b""
 
     def records(self) -> tuple[Record, ...]:
-        """The records of all files."""
         return tuple(record for batch in self.batches for record in batch.records)
 
 
@@ -63,11 +61,10 @@ _RECORD_NAMES = {
 #: What to do about values of a `regex` source that were not understood, by field.
 _REMEDIES = {
     "time": 'set its format: time_format = "epoch", or one of strptime such as "%d/%b/%Y:%H:%M:%S %z"',
-    "duration": "let the group hold the number alone; duration_unit names its unit",
-    "first_byte": "let the group hold the number alone; duration_unit names its unit",
-    "first_token": "let the group hold the number alone; duration_unit names its unit",
-    "bytes": "let the group hold the digits alone",
-    "tokens": "let the group hold the digits alone",
+    **dict.fromkeys(
+        ("duration", "first_byte", "first_token"), "let the group hold the number alone; duration_unit names its unit"
+    ),
+    **dict.fromkeys(("bytes", "tokens"), "let the group hold the digits alone"),
     "price": "let the group hold the amount alone, without the currency's sign",
     "status_code": "let the group hold the three digits alone",
 }
@@ -104,7 +101,6 @@ def examine(source: SourceConfig, read_files: Examined) -> Iterator[Finding]:
             read_files.batches.append(batch)
             read_files.log = read_files.log or read
             yield from _file(file, source.parser, read, batch)
-            yield from _recognition(source.parser, batch)
             yield from _event_times(source.parser, file, read, batch)
             if (sentence := several_services(source.parser, read)) is not None:
                 yield Finding(f"{file}: {sentence}")
@@ -220,20 +216,10 @@ def _file(file: str, parser: Parser, sample: bytes, batch: Batch) -> Iterator[Fi
     if not batch.observed:
         hint = f"this looks like {found[0]}" if found else _UNKNOWN_FORMAT
         yield Finding(f"no line fits the parser; {hint}", problem=True)
-    elif found is not None and _is_better(parser, batch, *found):
+        return
+    if found is not None and _is_better(parser, batch, *found):
         yield Finding(f"another parser finds more records; this looks like {found[0]}", problem=True)
-
-
-def _recognition(parser: Parser, batch: Batch) -> Iterator[Finding]:
-    """A finding if most lines are ignored because they begin no record.
-
-    A log without any record is reported by `_file`.
-    """
-    if (
-        batch.observed
-        and checked_call(parser, "ignores_continuations")[0]
-        and not recognised(batch.lines, batch.ignored)
-    ):
+    if checked_call(parser, "ignores_continuations")[0] and not recognised(batch.lines, batch.ignored):
         yield Finding(
             f"{batch.ignored:,} of {batch.lines:,} lines are ignored, because they begin no record that this parser "
             "knows: see docs/runbooks/DifyExporterIgnoringLines.md",

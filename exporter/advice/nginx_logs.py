@@ -1,17 +1,97 @@
-"""Finds the logs that an nginx configuration names: those that can be tailed, and why the others cannot."""
+"""Finds the logs that an nginx configuration names: those that can be tailed, and why the others cannot.
+
+The configuration is read as nginx does (src/core/ngx_conf_file.c): words, quotes, comments, blocks, includes.
+"""
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from glob import escape, glob
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
-from exporter.advice.found import FoundLog, UnusableLog
-from exporter.advice.nginx_conf import Directive, directives
 from parsers.nginx import Nginx
+
+#: White space or a comment, a quoted word, the end of a directive, or an unquoted word.
+_TOKEN = re.compile(
+    r"\s+|#[^\n]*"
+    r'|"((?:[^"\\]|\\.)*)"'
+    r"|'((?:[^'\\]|\\.)*)'"
+    r"|([;{}])"
+    r"|((?:\$\{\w+\}|\\.|[^\s;{}\"'#\\])(?:\$\{\w+\}|\\.|[^\s;{}\\])*)",
+    re.DOTALL,
+)
+_ESCAPED = re.compile(r"""\\(["'\\trn])""")
+_CHARACTERS = {"t": "\t", "r": "\r", "n": "\n"}
+
+#: The largest number of files of one configuration.
+_MAX_FILES = 1000
+
+
+class Directive(Struct, frozen=True):
+    """A directive. `words` are without quotes, `source` is its text, and `file` and `line` are its place."""
+
+    words: tuple[str, ...]
+    source: str
+    file: str
+    line: int
+
+    @property
+    def name(self) -> str:
+        return self.words[0]
+
+
+def directives(root: Path, main: Path) -> Iterator[Directive]:
+    """All directives of a configuration and its included files, in their order. Blocks are not distinguished.
+
+    A relative include is relative to the folder of the main file, an absolute one to `root`. Unreadable files are
+    skipped.
+    """
+    waiting, seen = [main], set[Path]()
+    while waiting and len(seen) < _MAX_FILES:
+        file = waiting.pop(0)
+        if file in seen:
+            continue
+        seen.add(file)
+        included = list[Path]()
+        for directive in _parse(_read(file), str(file)):
+            if directive.name == "include" and len(directive.words) > 1:
+                pattern = directive.words[1]
+                where = root / pattern.lstrip("/") if pattern.startswith("/") else main.parent / pattern
+                included += map(Path, sorted(glob(str(where))))
+            else:
+                yield directive
+        waiting = included + waiting
+
+
+def _parse(text: str, file: str) -> Iterator[Directive]:
+    words, begin, end, line, counted = list[str](), 0, 0, 1, 0
+    while match := _TOKEN.match(text, end):
+        end = match.end()
+        double, single, sign, plain = match.groups()
+        if sign:
+            if words:
+                line += text.count("\n", counted, begin)
+                counted = begin
+                yield Directive(tuple(words), text[begin:end], file, line)
+            words = []
+            continue
+        word = next((each for each in (double, single, plain) if each is not None), None)
+        if word is not None:
+            if not words:
+                begin = match.start()
+            words.append(_ESCAPED.sub(lambda match: _CHARACTERS.get(match[1], match[1]), word))
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text("utf-8", "replace")
+    except OSError:
+        return ""
+
 
 #: Main files, each with the prefixes for relative log paths (`nginx -V`). Debian and the image come first.
 _MAIN = {
@@ -34,6 +114,30 @@ _CONTAINER = (
 )
 
 
+class FoundLog(Struct, frozen=True):
+    """A log that can be tailed.
+
+    `path` and `options` are the keys of its `[[source]]`, and `origin` says where it was found.
+    """
+
+    name: str
+    path: str
+    options: Mapping[str, Any]
+    origin: str
+
+
+class UnusableLog(Struct, frozen=True):
+    """A log that cannot be tailed. `what` is the directive that names it, `where` the place of the directive.
+
+    `why` is the reason. `path` is "" if the log is not a file.
+    """
+
+    what: str
+    where: str
+    why: str
+    path: str = ""
+
+
 class _Log(Struct, frozen=True):
     """An access_log or error_log directive that names a file. `condition` is its `if=` parameter."""
 
@@ -43,9 +147,8 @@ class _Log(Struct, frozen=True):
     condition: str
 
 
-def logs(root: Path) -> tuple[list[FoundLog], list[UnusableLog]]:
-    """All access_log and error_log directives below `root`: the usable logs, and the unusable ones."""
-    found, left_out, formats, named = dict[str, FoundLog](), list[UnusableLog](), dict[str, str](), list[_Log]()
+def logs(root: Path) -> Iterator[FoundLog | UnusableLog]:
+    found, formats, named = dict[str, FoundLog](), dict[str, str](), list[_Log]()
     for prefixes, directive in _directives(root):
         if directive.name == "log_format" and len(directive.words) > 2:
             formats[directive.words[1]] = directive.source
@@ -55,11 +158,14 @@ def logs(root: Path) -> tuple[list[FoundLog], list[UnusableLog]]:
     plain |= {str(root / path) for path in _DEFAULTS if os.path.lexists(root / path)}
     for log in named:
         source = _source(log, formats, plain)
-        if isinstance(source, str):
-            left_out.append(_left_out(log, source))
-        elif (known := found.setdefault(source.path, source)).options != source.options:
-            left_out.append(_left_out(log, f"this file is already read with the log_format of {known.origin}"))
-    return list(found.values()), left_out
+        if isinstance(source, FoundLog):
+            known = found.setdefault(source.path, source)
+            if known.options == source.options:
+                yield source
+                continue
+            source = f"this file is already read with the log_format of {known.origin}"
+        directive = log.directive
+        yield UnusableLog(" ".join(directive.words), f"{directive.file}, line {directive.line}", source, log.path)
 
 
 def _directives(root: Path) -> Iterator[tuple[tuple[str, ...], Directive]]:
@@ -138,8 +244,3 @@ def _source(log: _Log, formats: dict[str, str], plain: Iterable[str]) -> FoundLo
 def _matches(pattern: str, path: str) -> bool:
     parts, patterns = path.split(os.sep), pattern.split(os.sep)
     return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
-
-
-def _left_out(log: _Log, why: str) -> UnusableLog:
-    directive = log.directive
-    return UnusableLog(" ".join(directive.words), f"{directive.file}, line {directive.line}", why, log.path)

@@ -1,22 +1,28 @@
 """Finds the logs of Dify on a machine for `init`, each with the options of its `[[source]]`."""
 
 import errno
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+import msgspec
+from msgspec import Struct, structs
 
-from exporter.advice.found import FoundLog, UnusableLog
-from exporter.advice.nginx_logs import logs
-from exporter.replay.detect import detect, guesses
+from exporter.advice.doctor import read_end
+from exporter.advice.nginx_logs import FoundLog, UnusableLog, logs
+from exporter.replay.detect import detect, guesses, several_services, unrecognised
 from exporter.replay.errors import InputError
 from exporter.replay.inputs import last_lines
 from exporter.tail.permissions import file_problem
+
+#: Where logs were found that are named to `init`.
+NAMED = "named on the command line"
+#: Dify's api and worker write files of the same name into folders of these names.
+_FOLDERS = ("api", "worker", "worker_beat", "plugin_daemon")
 
 #: The usual log paths, also as globs: LOG_FILE of Dify's docker/docker-compose.yaml, the folders of
 #: deploy/dify-logs.compose.yaml, and the sites of 1Panel in its versions 1 and 2.
@@ -30,6 +36,7 @@ _USUAL: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
     ("nginx", "opt/1panel/www/sites/*/log/access.log", {"parser": "nginx"}),
     ("nginx", "opt/1panel/apps/openresty/openresty/www/sites/*/log/access.log", {"parser": "nginx"}),
 )
+_USUALLY = "where this log usually is"
 _CONTAINERS = "var/lib/docker/containers/*/config.v2.json"
 #: Parsers by a part of the name of a container, its service or its image.
 _SERVICES = {
@@ -41,77 +48,88 @@ _SERVICES = {
 }
 
 
-def survey(root: Path, named: Iterable[FoundLog] = ()) -> tuple[list[FoundLog], list[UnusableLog]]:
-    """Search below `root`. Returns the usable logs, each once, and the logs that cannot be tailed.
-
-    `named` are logs that are known already.
-    """
-    of_nginx, unusable = logs(root)
-    unusable += _forbidden(root)
+def survey(root: Path, files: Iterable[str]) -> tuple[list[FoundLog], list[UnusableLog]]:
+    """Search in `files` and below `root`. Returns the usable logs, each once, and those that cannot be tailed."""
+    of_nginx = [*logs(root)]
+    logs_found = [*map(_named, files), *of_nginx, *_usual(root), *_of_docker(root)]
+    unusable = [log for log in logs_found if isinstance(log, UnusableLog)]
+    unusable_paths = {log.path for log in unusable if log.where != NAMED}
     found: dict[str, FoundLog] = {}
     names: set[str] = set()
-    unusable_paths = {log.path for log in unusable}
-    for each in (*named, *of_nginx, *_usual(root), *_of_docker(root)):
-        if each.path in found or (each.path in unusable_paths and each not in of_nginx):
+    for each in logs_found:
+        if isinstance(each, UnusableLog) or each.path in found:
+            continue
+        if each.path in unusable_paths and each not in of_nginx:
             continue
         name, number = each.name, 2
         while name in names:
             name, number = f"{each.name}-{number}", number + 1
         names.add(name)
-        found[each.path] = FoundLog(name, each.path, each.options, each.origin)
+        found[each.path] = structs.replace(each, name=name)
     return list(found.values()), unusable
 
 
-def _usual(root: Path) -> Iterator[FoundLog]:
+def _named(file: str) -> FoundLog | UnusableLog:
+    """The log with this path, detected as `replay` detects it."""
+    path = os.path.abspath(file)
+    try:
+        sample = read_end(path)
+    except InputError as error:
+        return UnusableLog(file, NAMED, str(error).removeprefix(f"{path}: "), path)
+    if (detected := detect(sample, guesses())) is None:
+        why = unrecognised(sample) if sample.strip() else "is empty, so its format is not known"
+        return UnusableLog(file, NAMED, why, path)
+    guess, _ = detected
+    folder = os.path.basename(os.path.dirname(path))
+    name = "nginx-error" if guess.options.get("format") == "error" else guess.name
+    name = "gateway" if guess.name == "regex" else name
+    services = several_services(guess.parser, sample)
+    origin = f"{NAMED}; it {services}" if services else NAMED
+    return FoundLog(folder.replace("_", "-") if folder in _FOLDERS else name, path, guess.keys, origin)
+
+
+def _usual(root: Path) -> Iterator[FoundLog | UnusableLog]:
+    """The logs at the usual paths, and those that this user may not look at, or that are no files."""
     for name, pattern, usual in _USUAL:
         for path in filter(os.path.isfile, sorted(glob(f"{escape(str(root))}/{pattern}"))):
-            yield FoundLog(name, path, _detected_options(path) or usual, "where this log usually is")
-
-
-def _forbidden(root: Path) -> Iterator[UnusableLog]:
-    """The usual paths that this user may not look at, or that are no files."""
-    for _, path, _ in _USUAL:
-        problem = None if os.path.isfile(root / path) else file_problem(root / path)
+            yield FoundLog(name, path, _detected_options(path) or usual, _USUALLY)
+        problem = None if os.path.isfile(root / pattern) else file_problem(root / pattern)
         if problem and not problem.endswith(os.strerror(errno.ENOENT)):
-            yield UnusableLog(f"/{path}", "where this log usually is", problem, str(root / path))
+            yield UnusableLog(f"/{pattern}", _USUALLY, problem, str(root / pattern))
 
 
 def _of_docker(root: Path) -> Iterator[FoundLog]:
     """The containers of Dify, and the nginx container, which belongs to the same compose project."""
-    containers = list(filter(None, map(_container, sorted(glob(str(root / _CONTAINERS))))))
-    projects = {each.project for each in containers if "dify" in each.image} - {""}
-    for each in containers:
-        called = f"{each.service} {each.name} {each.image}"
+    containers: dict[Path, _Container] = {}
+    for description in map(Path, sorted(glob(str(root / _CONTAINERS)))):
+        with suppress(OSError, ValueError):  # a container that is not understood is left out
+            containers[description.parent] = msgspec.json.decode(description.read_bytes(), type=_Container)
+    projects = {each.config.of_compose("project") for each in containers.values() if "dify" in each.config.image} - {""}
+    for folder, each in containers.items():
+        name, service = each.name.lstrip("/"), each.config.of_compose("service")
+        called, path = f"{service} {name} {each.config.image}", str(folder / "*-json.log")
         parser = next((parser for word, parser in _SERVICES.items() if word in called), "")
-        if not parser or not ("dify" in called or each.project in projects):
+        if not parser or not ("dify" in called or each.config.of_compose("project") in projects):
             continue
-        options = next(filter(None, map(_detected_options, glob(each.path))), {"parser": parser, "envelope": "docker"})
-        name = re.sub(r"[^a-z0-9-]+", "-", (each.service or each.name).lower())
-        yield FoundLog(
-            name, each.path, options, f"container {each.name}; its folder changes when the container is recreated"
-        )
+        options = next(filter(None, map(_detected_options, glob(path))), {"parser": parser, "envelope": "docker"})
+        origin = f"container {name}; its folder changes when the container is recreated"
+        yield FoundLog(re.sub(r"[^a-z0-9-]+", "-", (service or name).lower()), path, options, origin)
 
 
-class _Container(Struct, frozen=True):
-    """`service` and `project` come from Docker Compose, "" without it. `path` is a glob for its log."""
+class _Settings(Struct, rename="pascal"):
+    image: str
+    labels: dict[str, str] | None = None
+
+    def of_compose(self, name: str) -> str:
+        """A label of Docker Compose, "" without it."""
+        return (self.labels or {}).get(f"com.docker.compose.{name}", "")
+
+
+class _Container(Struct, rename="pascal"):
+    """What is needed of the config.v2.json of a container."""
 
     name: str
-    image: str
-    service: str
-    project: str
-    path: str
-
-
-def _container(description: str) -> _Container | None:
-    """Read the config.v2.json of a container; None if it is not understood."""
-    try:
-        config = json.loads(Path(description).read_text("utf-8", "replace"))
-        labels = config["Config"].get("Labels") or {}
-        service, project = (str(labels.get(f"com.docker.compose.{each}", "")) for each in ("service", "project"))
-        path = str(Path(description).parent / "*-json.log")
-        return _Container(str(config["Name"]).lstrip("/"), str(config["Config"]["Image"]), service, project, path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+    config: _Settings
 
 
 def _detected_options(path: str) -> Mapping[str, Any]:

@@ -19,19 +19,70 @@ from decimal import Decimal
 from msgspec import Struct, structs
 
 from exporter import catalogue as c
-from exporter.backfill.owners import Owner, Owners
 from exporter.ledger.budgets import SEEN
 from exporter.ledger.state import State
 from exporter.persistence.checkpoint import Checkpoint
 from exporter.tail.fingerprint import position_at, start_of
 from exporter.tail.generation import FileState
+from exporter.tail.globs import Globs
 from exporter.tail.open_file import OpenFile, identity_of, open_log
 from exporter.tail.position import FINGERPRINT, Position
+from exporter.tail.rotated_names import originals, rotated_names
 from exporter.tail.search import Search
+from exporter.tail.search_folders import SearchFolders
 from exporter.tail.source_config import SourceConfig
 from exporter.tail.source_context import SourceContext
 from exporter.tail.table import GenerationTable
 from parsers.batch import Batch
+
+
+class Owner(Struct, frozen=True):
+    """A source, and the path of its log. The file at this path is the log itself, any other file a rotated one."""
+
+    source: SourceConfig
+    log: str
+
+
+class Owners:
+    """The owners of the files that exist now."""
+
+    def __init__(self, sources: Iterable[SourceConfig]) -> None:
+        self._by_path: dict[str, Owner] = {}
+        self._globs: list[tuple[SourceConfig, Globs]] = []
+        for source in sources:
+            context = SourceContext(source, time.monotonic)
+            globs = Globs(source.paths, source.log_patterns, context.folders)
+            self._globs.append((source, globs))
+            for log in sorted(globs.paths()):
+                rotated = SearchFolders(log, context).candidates(0)
+                for path in (log, *(os.path.abspath(each.path) for each in rotated)):
+                    self._by_path.setdefault(path, Owner(source, log))
+
+    def of(self, file: str) -> Owner | None:
+        """The owner of a file beside its log, or in a folder that `log_patterns` names."""
+        path = os.path.abspath(file)
+        if path in self._by_path:
+            return self._by_path[path]
+        for source, globs in self._globs:  # the log itself may not exist
+            for log in originals(path, source.log_patterns):
+                if globs.covers(log):
+                    return Owner(source, log)
+        return None
+
+    def named_like(self, file: str) -> list[Owner]:
+        """The owners of logs in any folder that have the name of the file, or a name from which it was rotated."""
+        name = os.path.basename(file)
+        return [
+            owner
+            for path, owner in self.logs.items()
+            if name.removesuffix(".gz") == os.path.basename(path) or rotated_names(os.path.basename(path), [name])
+        ]
+
+    @property
+    def logs(self) -> dict[str, Owner]:
+        """The owners of the logs that exist, and of those without a glob, by path."""
+        return {path: owner for path, owner in self._by_path.items() if path == owner.log}
+
 
 #: A rotated file may still grow for so many seconds: a program writes to it until it opens the new one.
 _MAY_GROW = 3600.0
@@ -76,8 +127,13 @@ class Adoption:
         self._owners = [*owners.values()]
         self._sources = {owner.source.name: owner.source for owner in self._owners}
         self._identities = {file: identity_of(os.stat(file)) for file in owners if os.path.isfile(file)}
-        for source in self._sources.values():
-            self._check_logs(source, known, owners)
+        named = {os.path.abspath(file) for file in owners}
+        for log, owner in known.logs.items():
+            if owner.source.name in self._sources and os.path.isfile(log) and log not in named:
+                raise AdoptError(
+                    f'source "{owner.source.name}": its log {log} is not among the files: name it too, so that `serve` '
+                    "goes on where the backfill ends"
+                )
         for file, owner in owners.items():
             if file in self._identities and self._may_grow(file, owner):
                 opened = open_log(file)
@@ -107,7 +163,6 @@ class Adoption:
         return file in self._followed
 
     def read(self, file: str, batch: Batch) -> None:
-        """Take note that a batch of a file was read."""
         if (followed := self._followed.get(file)) is not None and batch.consumed:
             followed.offset += batch.consumed
             followed.last = batch
@@ -132,15 +187,6 @@ class Adoption:
             )
         self._stored.update(_added(self._stored, adopted))
         self._checkpoint.save(self._stored)
-
-    def _check_logs(self, source: SourceConfig, known: Owners, files: Iterable[str]) -> None:
-        named = {os.path.abspath(file) for file in files}
-        for log in known.logs_of(source):
-            if os.path.isfile(log) and log not in named:
-                raise AdoptError(
-                    f'source "{source.name}": its log {log} is not among the files: name it too, so that `serve` '
-                    "goes on where the backfill ends"
-                )
 
     def _may_grow(self, file: str, owner: Owner) -> bool:
         if file.endswith(".gz"):

@@ -25,7 +25,8 @@ class _Commands(click.Group):
             return None
         if cmd_name != "serve":  # `serve` handles its signals itself
             signals.unblock()
-        command: click.Command = getattr(import_module(f"exporter.cli.{cmd_name}"), cmd_name)
+        module = "wsgi" if cmd_name in ("proxy", "receive") else cmd_name
+        command: click.Command = getattr(import_module(f"exporter.cli.{module}"), cmd_name)
         gc.freeze()
         gc.enable()
         return command

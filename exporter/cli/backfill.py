@@ -14,14 +14,12 @@ from typing import Any
 import click
 from msgspec import structs
 
-from exporter.backfill.adopt import AdoptError, Adoption
-from exporter.backfill.blocks import BlocksError, DayBlocks
-from exporter.backfill.openmetrics import END, Write
-from exporter.backfill.owners import Owner, Owners
+from exporter.backfill.adopt import AdoptError, Adoption, Owner, Owners
+from exporter.backfill.openmetrics import END, BlocksError, DayBlocks, Write
 from exporter.backfill.run import Options
 from exporter.backfill.run import backfill as write_samples
 from exporter.catalogue import METRICS
-from exporter.cli.options import candidates_or_stop, config_option, load_if_named, state_folder, stop
+from exporter.cli.options import candidates_or_stop, config_option, load_if_named, state_folder, stop, stop_on
 from exporter.cli.parsing import cluster_option, processes_option, progress, say, tune_memory, workers_or_stop
 from exporter.config.settings import Config
 from exporter.persistence.checkpoint import Checkpoint, LockedError
@@ -32,8 +30,8 @@ from exporter.replay.named import named_files
 from exporter.replay.workers import Workers
 from parsers.batch import Batch
 
-#: Makes the written samples visible. It calls its argument just before, and no interrupt can come between the two.
-_Finish = Callable[[Callable[[], None]], None]
+#: Ends the samples, and returns the function that makes them visible.
+_Finish = Callable[[], Callable[[], object]]
 
 #: The destination of the samples: the function that writes them, and the one that finishes. Samples that were not
 #: finished are removed. Raises OSError, BlocksError.
@@ -116,16 +114,21 @@ def _write(
                 adoption.read(file, batch)
 
         state = write_samples(jobs, config, options, write, say, entered, workers)
-        finish(lambda: adoption.store(state, options.step) if adoption is not None else None)
+        publish = finish()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)  # no interrupt can come between the two
+        try:
+            if adoption is not None:
+                adoption.store(state, options.step)
+            publish()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
 def _sentences() -> Iterator[None]:
-    """End the command with one sentence for what is wrong."""
     try:
-        yield
-    except (InputError, AdoptError) as error:
-        stop(str(error))
+        with stop_on(InputError, AdoptError):
+            yield
     except BlocksError as error:
         stop(f"promtool has failed: {error}")
     except OSError as error:
@@ -181,10 +184,10 @@ def _target_or_stop(output: str | None, blocks: Path | None) -> _Target:
 
 @contextmanager
 def _standard_output() -> Iterator[tuple[Write, _Finish]]:
-    def finish(store: Callable[[], None]) -> None:
+    def finish() -> Callable[[], object]:
         sys.stdout.write(END)
         sys.stdout.flush()
-        store()
+        return lambda: None
 
     yield lambda text, _: sys.stdout.write(text), finish
 
@@ -193,13 +196,11 @@ def _standard_output() -> Iterator[tuple[Write, _Finish]]:
 def _file(path: Path) -> Iterator[tuple[Write, _Finish]]:
     temporary = Path(f"{path}.tmp")
 
-    def finish(store: Callable[[], None]) -> None:
+    def finish() -> Callable[[], object]:
         file.write(END)
         file.flush()
         os.fsync(file.fileno())
-        with _uninterrupted():
-            store()
-            temporary.replace(path)
+        return lambda: temporary.replace(path)
 
     try:
         with temporary.open("w", encoding="utf-8") as file:
@@ -214,24 +215,17 @@ def _blocks(target: Path, promtool: str) -> Iterator[tuple[Write, _Finish]]:
     folder = Path(mkdtemp(prefix=".backfill-", dir=target))
     days = DayBlocks(promtool, folder)
 
-    def finish(store: Callable[[], None]) -> None:
+    def finish() -> Callable[[], object]:
         made = days.finish()
-        with _uninterrupted():
-            store()
+
+        def publish() -> None:
             for block in made:
                 block.replace(target / block.name)
-        say(f"{target}: {len(made)} blocks written")
+            say(f"{target}: {len(made)} blocks written")
+
+        return publish
 
     try:
         yield days.write, finish
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

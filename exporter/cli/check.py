@@ -13,9 +13,8 @@ from exporter.advice import alerts
 from exporter.advice.audit import audit
 from exporter.advice.doctor import Examined, Finding, absent, examine, examine_proxy, examine_receiver, overlaps
 from exporter.cli.options import config_option, load_or_stop
-from exporter.config.proxy import ProxyConfig
-from exporter.config.receive import ReceiveConfig
-from exporter.config.requirements import NO_SOURCE
+from exporter.config.settings import NO_SOURCE
+from exporter.config.wsgi import ProxyConfig, ReceiveConfig
 from exporter.ledger.ledger import Ledger
 from exporter.messages import counted, printable, some
 from exporter.replay.detect import parser_name

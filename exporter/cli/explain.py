@@ -18,7 +18,7 @@ from exporter.ledger.ledger import Ledger
 from exporter.ledger.snapshot import Snapshot
 from exporter.messages import counted, printable, redact
 from exporter.replay.detect import Guess, detect, guesses, nearest, parser_name
-from exporter.replay.guarded import parse_or_refuse
+from exporter.replay.errors import parse_or_refuse
 from exporter.tail.encoding import UTF_8_BOM
 from parsers.batch import Batch, DroppedValue, OfSpan
 from parsers.parser import checked_call
@@ -146,6 +146,5 @@ def _increases(snapshot: Snapshot) -> list[tuple[str, str]]:
 
 
 def _series(name: str, names: tuple[str, ...], labels: tuple[str, ...]) -> str:
-    """The series as in PromQL, without the label `source`."""
     inner = ",".join(f'{key}="{value}"' for key, value in zip(names, labels, strict=True) if key != "source")
     return f"{name}{{{inner}}}" if inner else name

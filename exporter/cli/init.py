@@ -6,12 +6,12 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from exporter.advice.found import FoundLog
-from exporter.advice.named_logs import named_logs
-from exporter.advice.survey import survey
+from exporter.advice.nginx_logs import FoundLog
+from exporter.advice.survey import NAMED, survey
 from exporter.cli.options import config_option, stop
 from exporter.config.loader import ConfigError, load
 from exporter.messages import counted, printable
+from exporter.replay.detect import toml
 
 _HEAD = """\
 # dify-exporter's configuration; every key is described in docs/configuration.md.
@@ -74,8 +74,7 @@ def init(config_path: Path, files: tuple[str, ...], force: bool, root: Path) -> 
     """
     if os.path.exists(config_path) and not force:
         stop(f"{config_path} exists: replace it with --force, or name another file with --config")
-    named, left_out = named_logs(files)
-    found, unusable = survey(root.absolute(), named)
+    found, unusable = survey(root.absolute(), files)
     text = _HEAD + "".join(map(_table, found)) + ("" if found else _NOTHING) + _TOKENS
     try:
         with TemporaryDirectory(dir=config_path.parent, prefix=".dify-exporter-") as folder:
@@ -89,7 +88,7 @@ def init(config_path: Path, files: tuple[str, ...], force: bool, root: Path) -> 
         stop(*error.problems)
     for each in found:
         click.echo(printable(f"{each.name}: {each.path} ({each.origin})"))
-    for log in (*left_out, *unusable):
+    for log in unusable:
         click.echo(printable(f"left out: {log.what} ({log.where}): {log.why}"))
     if found:
         sources = counted(len(found), "source")
@@ -99,25 +98,10 @@ def init(config_path: Path, files: tuple[str, ...], force: bool, root: Path) -> 
             f"no log of Dify was found: {config_path} is written with an example source: replace its path by yours"
         )
     click.echo("tokens and cost of Dify's community edition: see docs/receiver.md; the file has its tables as comments")
-    if left_out:
+    if any(log.where == NAMED for log in unusable):
         raise SystemExit(2)
 
 
 def _table(found: FoundLog) -> str:
     keys = {"name": found.name, "paths": [found.path], **found.options}
-    lines = [f"{key} = {_toml(value)}" for key, value in keys.items()]
-    return f"\n# {found.origin}\n[[source]]\n" + "\n".join(lines) + "\n"
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    text = str(value)
-    if "\n" in text and "'''" not in text and "\r" not in text:
-        return f"'''\n{text}\n'''"
-    if "'" not in text and text.isprintable():
-        return f"'{text}'" if '"' in text or "\\" in text else f'"{text}"'
-    if text.isprintable() and "'''" not in text and not text.endswith("'"):
-        return f"'''{text}'''"
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
+    return f"\n# {found.origin}\n[[source]]\n" + "".join(f"{key} = {toml(value)}\n" for key, value in keys.items())

@@ -5,11 +5,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 import click
 
-from exporter.cli.options import stop
+from exporter.cli.options import stop_on
 from exporter.messages import printable
 from exporter.process.limits import keep_freed_memory
 from exporter.replay import workers
@@ -35,17 +35,11 @@ cluster_option = click.option(
 @contextmanager
 def workers_or_stop(processes: int, cluster: str | None, files: Iterable[str]) -> Iterator[workers.Workers]:
     """The processes that parse the files: of a cluster, or of this machine. If they fail, end without a result."""
-    try:
-        with _cluster(cluster) if cluster else workers.local(processes, any(map(is_remote, files))) as found:
-            yield found
-    except WorkersError as error:
-        stop(str(error))
-
-
-def _cluster(scheduler: str) -> AbstractContextManager[workers.Workers]:
-    from exporter.replay.cluster import connected  # slow, and only needed here
-
-    return connected(scheduler)
+    if cluster:
+        from exporter.replay.cluster import connected  # slow, and only needed here
+    started = connected(cluster) if cluster else workers.local(processes, any(map(is_remote, files)))
+    with stop_on(WorkersError), started as found:
+        yield found
 
 
 def tune_memory() -> None:

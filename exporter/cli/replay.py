@@ -10,8 +10,7 @@ from typing import Any
 import click
 
 from exporter import catalogue as c
-from exporter.cli.moments import limits
-from exporter.cli.options import candidates_or_stop, config_option, load_if_named, stop
+from exporter.cli.options import candidates_or_stop, config_option, limits, load_if_named, stop, stop_on
 from exporter.cli.parsing import cluster_option, processes_option, progress, say, tune_memory, workers_or_stop
 from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
@@ -21,11 +20,10 @@ from exporter.metrics.exposition import render
 from exporter.metrics.gauges import computed_gauges
 from exporter.process.signals import exit_code
 from exporter.replay.errors import InputError
-from exporter.replay.event_times import shown
+from exporter.replay.event_times import ALWAYS, Span, shown
 from exporter.replay.jobs import Job, jobs_of, run
 from exporter.replay.named import named_files
 from exporter.replay.notes import Notes
-from exporter.replay.span import ALWAYS, Span
 
 #: The width of tables that are written into a file or a pipe.
 _WIDTH = 140
@@ -63,10 +61,8 @@ def replay(config_path: Path, files: tuple[str, ...], output: str, **options: An
     described = options["parser_name"], options["format_"], options["envelope"]
     if not files and any(described):
         stop("--parser, --format and --envelope describe FILES, and no FILE is named")
-    try:
+    with stop_on(ValueError):
         span = Span(*limits(options["since"], options["until"], UTC))
-    except ValueError as error:
-        stop(str(error))
     config = load_if_named(config_path, not files)
     ledger = Ledger(config.limits, time.time, config.buckets, config.prices, config.budgets, is_stored=False)
     notes, code = Notes(say, len(files or config.sources)), 0
@@ -75,17 +71,15 @@ def replay(config_path: Path, files: tuple[str, ...], output: str, **options: An
         jobs = _jobs(files, described, config, notes)  # opens addresses, so it comes after the fork
         try:
             with progress(jobs) as advance:
-                for step in run(jobs, ledger, config.limits.line_length, span, notes, workers):
-                    advance(step.batch)
-                    notes.add(step)
+                for source, batch, counted in run(jobs, ledger, config.limits.line_length, span, notes, workers):
+                    advance(batch)
+                    notes.add(source, batch, counted)
         except KeyboardInterrupt as error:
             code = exit_code(error)
     if not notes.has_read:
         stop(*(notes.skipped if notes.inputs == 1 else ["no input could be read"]))
     snapshot = ledger.snapshot(None)
-    _say_notes(snapshot, notes, span, output)
-    if code:
-        say("interrupted: the result covers only what was read until then")
+    _say_notes(snapshot, notes, span, output, is_interrupted=bool(code))
     _print(snapshot, config, notes, output)
     if notes.skipped and notes.inputs > 1:
         say(f"{len(notes.skipped)} skipped: the sentences above the result say why")
@@ -113,7 +107,7 @@ def _jobs(
     return jobs
 
 
-def _say_notes(snapshot: Snapshot, notes: Notes, span: Span, output: str) -> None:
+def _say_notes(snapshot: Snapshot, notes: Notes, span: Span, output: str, *, is_interrupted: bool) -> None:
     """Print what the logs lack, the values that were not understood, and which times they hold.
 
     The times are only printed if no line of a source counts, or if the output does not contain them.
@@ -132,14 +126,13 @@ def _say_notes(snapshot: Snapshot, notes: Notes, span: Span, output: str) -> Non
         if lines.get((source, "unparsed")) and not any(lines.get((source, each)) for each in ("observed", "ignored")):
             say(f"{source}: no line fits the parser; `dify-exporter replay FILE` without other options detects it")
         if span != ALWAYS and not any(count for (name, _), count in lines.items() if name == source):
-            say(f"{source}: no event lies in the time of {_options(span)}; in the log: {times}")
+            options = {"--since": span.since, "--until": span.until}
+            named = " and ".join(name for name, at in options.items() if at is not None)
+            say(f"{source}: no event lies in the time of {named}; in the log: {times}")
         elif output == "metrics":
             say(f"{source}: {times}")
-
-
-def _options(span: Span) -> str:
-    options = {"--since": span.since, "--until": span.until}
-    return " and ".join(name for name, at in options.items() if at is not None)
+    if is_interrupted:
+        say("interrupted: the result covers only what was read until then")
 
 
 def _print(snapshot: Snapshot, config: Config, notes: Notes, output: str) -> None:

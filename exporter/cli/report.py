@@ -12,8 +12,17 @@ from typing import Any
 import click
 from msgspec import structs
 
-from exporter.cli.moments import OLDEST, check_order, limits
-from exporter.cli.options import candidates_or_stop, config_option, load_if_named, state_folder, stop
+from exporter.cli.options import (
+    OLDEST,
+    candidates_or_stop,
+    check_order,
+    config_option,
+    limits,
+    load_if_named,
+    state_folder,
+    stop,
+    stop_on,
+)
 from exporter.cli.parsing import cluster_option, processes_option, progress, say, tune_memory, workers_or_stop
 from exporter.config.settings import Config
 from exporter.ledger.calendar import midnight
@@ -21,10 +30,12 @@ from exporter.ledger.money import currency as checked_currency
 from exporter.messages import unknown
 from exporter.replay.errors import InputError
 from exporter.replay.event_times import EventTimes
-from exporter.replay.jobs import Job, Listener, Opened, Step
+from exporter.replay.jobs import Job, Listener, Opened
 from exporter.replay.named import named_files
 from exporter.report import build, gather
+from exporter.report.figures import Options
 from exporter.report.query import GROUPS, Query
+from parsers.batch import Batch
 from parsers.values.times import zone
 
 
@@ -64,17 +75,15 @@ def report(config_path: Path, files: tuple[str, ...], **options: Any) -> None:
       dify-exporter report /var/log/nginx/access.log* --by hour
     """
     config = load_if_named(config_path, not files)
-    try:
+    with stop_on(ValueError):
         query = _query(config, options)
-        settings = build.Options(
+        settings = Options(
             compare=options["compare"],
             prices=build.prices_of(options["models"], config),
             currency=options["currency"] and checked_currency("--currency: expected", options["currency"]),
             exchange=config.exchange,
             apps=config.apps,
         )
-    except ValueError as error:
-        stop(str(error))
     if files:
         gathered, known = _from_files(files, query, config, options)
     else:
@@ -155,18 +164,15 @@ def _from_files(
     wanted = structs.replace(query, since=query.before().since) if options["compare"] else query
     candidates = candidates_or_stop(config.routes.extra)
     notes = _Notes(say)
-    with workers_or_stop(options["processes"], options["cluster"], files) as workers:
-        try:
-            jobs = [Job(file, candidates=candidates) for file in named_files(files, notes.damaged)]
-            with progress(jobs) as advance:
+    with workers_or_stop(options["processes"], options["cluster"], files) as workers, stop_on(InputError):
+        jobs = [Job(file, candidates=candidates) for file in named_files(files, notes.damaged)]
+        with progress(jobs) as advance:
 
-                def took(step: Step) -> None:
-                    advance(step.batch)
-                    notes.times.add(step.batch)
+            def took(batch: Batch) -> None:
+                advance(batch)
+                notes.times.add(batch)
 
-                gathered = gather.from_logs(jobs, wanted, config, notes, workers, took)
-        except InputError as error:
-            stop(str(error))
+            gathered = gather.from_logs(jobs, wanted, config, notes, workers, took)
     return structs.replace(gathered, sentences=tuple(notes.sentences)), f"in the logs: {notes.times}"
 
 

@@ -2,13 +2,11 @@
 
 import time
 from pathlib import Path
-from typing import Never
 
 import click
 
 from exporter.cli.options import cannot_listen, config_option, load_or_stop, state_folder, stop
-from exporter.config.requirements import NO_SOURCE
-from exporter.config.settings import Config
+from exporter.config.settings import NO_SOURCE, Config
 from exporter.persistence.checkpoint import Checkpoint, LockedError
 from exporter.process import logs, signals
 from exporter.process.limits import keep_freed_memory
@@ -46,19 +44,14 @@ def serve(config_path: Path, log_format: logs.Form) -> None:
     except OSError as error:
         cannot_listen(f"{config_path}: [exporter] listen", config.exporter.listen, error)
     try:
-        _run(service, config, config_path)
+        service.start(_checkpoint(config, config_path, service))
+        while True:
+            if signals.wait_for_reload(within=None if service.ready() else 0.2):
+                service.reload()
     except OSError as error:
         stop(f"{config_path}: [exporter] state: cannot be used at {error.filename}: {error.strerror}")
-    except signals.EndedError:
+    except signals.EndedError:  # a signal
         service.stop()
-
-
-def _run(service: Service, config: Config, config_path: Path) -> Never:
-    """Run until a signal raises EndedError. Raises OSError if the state cannot be used."""
-    service.start(_checkpoint(config, config_path, service))
-    while True:
-        if signals.wait_for_reload(within=None if service.ready() else 0.2):
-            service.reload()
 
 
 def _checkpoint(config: Config, config_path: Path, service: Service) -> Checkpoint | None:

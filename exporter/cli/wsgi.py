@@ -1,6 +1,4 @@
-"""The start of the proxy and of the receiver: each replaces this process by one that gevent has patched from its
-beginning.
-"""
+"""`dify-exporter proxy` and `dify-exporter receive`: each replaces this process by one that gevent has patched."""
 
 import importlib.util
 import os
@@ -11,23 +9,53 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
+import click
 import msgspec
 
-from exporter.cli.options import cannot_listen, stop
+from exporter.cli.options import cannot_listen, config_option, load_or_stop, stop
 from exporter.config.address import parse_address
 from exporter.config.wsgi import WsgiConfig
 from exporter.process.signals import BLOCKED
 
 
-def require(what: str, extra: str, packages: dict[str, str]) -> None:
-    """End the command if a package is missing. `packages` maps the names of modules to names of packages."""
-    if any(importlib.util.find_spec(module) is None for module in packages):
-        *others, last = packages.values()
+@click.command(short_help="Run the proxy in front of Dify; it logs what Dify's own logs do not contain.")
+@config_option
+def proxy(config_path: Path) -> None:
+    """Run the WSGI proxy in front of Dify; it writes a log that `serve` can tail.
+
+    \b
+    Examples:
+      dify-exporter proxy
+      dify-exporter proxy --config /etc/dify-exporter/exporter.toml
+    """
+    config = load_or_stop(config_path)
+    _require("the proxy", "proxy", "gunicorn", "gevent", "h11")
+    _execute("proxy", config_path, config.proxy, config.routes.extra)
+
+
+@click.command(short_help="Run the receiver of Dify's own tracing; it logs tokens, cost and runs.")
+@config_option
+def receive(config_path: Path) -> None:
+    """Run the receiver of the traces that Dify sends; it writes a log that `serve` can tail.
+
+    \b
+    Examples:
+      dify-exporter receive
+      dify-exporter receive --config /etc/dify-exporter/exporter.toml
+    """
+    config = load_or_stop(config_path)
+    _require("the receiver", "receive", "gunicorn", "gevent")
+    _execute("receive", config_path, config.receive)
+
+
+def _require(what: str, extra: str, *packages: str) -> None:
+    if any(importlib.util.find_spec(package) is None for package in packages):
+        *others, last = packages
         stop(f"{what} needs {', '.join(others)} and {last}: install dify-exporter[{extra}]")
 
 
-def execute(table: str, settings: WsgiConfig, config_path: Path, **startup: object) -> NoReturn:
-    """Run the module `exporter.TABLE` with the settings of the table and `startup`, or end the command if it cannot."""
+def _execute(table: str, config_path: Path, settings: WsgiConfig, *further: object) -> NoReturn:
+    """Run the server in `exporter.TABLE` with its `Startup`, or end the command if it cannot run."""
     where = f"{config_path}: [{table}]"
     settings = settings.with_absolute_paths(config_path.absolute().parent)
     if findings := [f"{where} {problem}" for problem in settings.problems()]:
@@ -44,8 +72,8 @@ def execute(table: str, settings: WsgiConfig, config_path: Path, **startup: obje
     # The settings are passed in an unnamed file: they may exceed the length limit of an argument, and other users of
     # the machine can read arguments.
     with tempfile.TemporaryFile() as file:
-        file.write(msgspec.json.encode({"settings": settings, **startup}))
+        file.write(msgspec.json.encode((settings, *further)))
         file.seek(0)
         os.set_inheritable(file.fileno(), True)
-        signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)  # until its slow imports are done: see read_startup
-        os.execv(sys.executable, [sys.executable, "-P", "-m", f"exporter.{table}", str(file.fileno())])
+        signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)  # until its slow imports are done: see wsgi/__main__.py
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "exporter.wsgi", table, str(file.fileno())])

@@ -10,12 +10,10 @@ from typing import Any, TypeVar
 from msgspec import Struct, structs
 
 from exporter import catalogue
-from exporter.config.proxy import ProxyConfig
-from exporter.config.receive import ReceiveConfig
 from exporter.config.settings import AppConfig, Config, ExporterConfig, RoutesConfig, SourceKeys
-from exporter.config.tls import tls_context
 from exporter.config.toml_table import Problems, Table, convert, known_tables, shown, toml_type
-from exporter.config.web import WebConfig, convert_web_config
+from exporter.config.web import WebConfig, convert_web_config, tls_context
+from exporter.config.wsgi import ProxyConfig, ReceiveConfig
 from exporter.ledger.budgets import Budget
 from exporter.ledger.history import HistoryConfig
 from exporter.ledger.money import ANCHOR, Exchange, amount, currency, same_currencies
@@ -45,7 +43,10 @@ class ConfigError(Exception):
 def load(path: Path) -> Config:
     """Read and check a configuration file. Raises ConfigError with all its problems."""
     problems = Problems(str(path))
-    document = known_tables(_document(path, problems), problems, _TABLES, _ARRAYS)
+    content = _document(path, problems)
+    if problems.sentences:
+        raise ConfigError(problems.sentences)
+    document = known_tables(content, problems, _TABLES, _ARRAYS)
     exporter = _one(document, "exporter", ExporterConfig, problems)
     routes = _one(document, "routes", RoutesConfig, problems)
     prices, prices_date = _prices(path, document, exporter, problems)
@@ -108,6 +109,7 @@ def convert_source(
 
 
 def _document(path: Path, problems: Problems, named_by: str = "--config") -> dict[str, Any]:
+    """The content of a file; {} after adding a problem if it cannot be read."""
     try:
         if not is_stream(str(path)):
             refuse_special(path)
@@ -123,19 +125,7 @@ def _document(path: Path, problems: Problems, named_by: str = "--config") -> dic
         problems.add("", f"is not valid TOML: {error}")
     except RecursionError:
         problems.add("", "is not valid TOML: its tables and arrays are nested too deeply")
-    raise ConfigError(problems.sentences)
-
-
-def _named_document(file: Path, named_by: str, problems: Problems) -> tuple[dict[str, Any], Problems]:
-    """Read another file that the configuration names.
-
-    Returns its content, which is empty if it cannot be read, and the problems that were found so far, with its own.
-    """
-    of_file = Problems(str(file), problems.sentences)
-    try:
-        return _document(file, of_file, named_by), of_file
-    except ConfigError:
-        return {}, of_file
+    return {}
 
 
 def _one(document: Table, name: str, struct: type[S], problems: Problems) -> S:
@@ -175,8 +165,8 @@ def _web(path: Path, exporter: ExporterConfig, problems: Problems) -> WebConfig:
     if not exporter.web_config:
         return WebConfig()
     file = path.absolute().parent / exporter.web_config
-    document, of_file = _named_document(file, "[exporter] web_config", problems)
-    web = convert_web_config(document, file.parent, of_file)
+    of_file = Problems(str(file), problems.sentences)
+    web = convert_web_config(_document(file, of_file, "[exporter] web_config"), file.parent, of_file)
     try:
         if web.tls is not None:
             tls_context(web.tls)
@@ -196,7 +186,8 @@ def _prices(
     if not exporter.prices:
         return own, None
     file = path.absolute().parent / exporter.prices
-    price_file, of_file = _named_document(file, "[exporter] prices", problems)
+    of_file = Problems(str(file), problems.sentences)
+    price_file = _document(file, of_file, "[exporter] prices")
     if type(as_of := price_file.pop("date", None)) not in (date, NoneType):
         of_file.add("", f"date: expected a date such as 2026-11-30, found {toml_type(as_of)}")
     return (*own, *_price_list(known_tables(price_file, of_file, (), ["price"]), of_file)), as_of

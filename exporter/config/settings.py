@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from exporter.config.address import parse_address
-from exporter.config.proxy import ProxyConfig
-from exporter.config.receive import ReceiveConfig
 from exporter.config.toml_table import FileName, Seconds
 from exporter.config.web import WebConfig
+from exporter.config.wsgi import ProxyConfig, ReceiveConfig
 from exporter.ledger.budgets import Budget
 from exporter.ledger.history import HistoryConfig
 from exporter.ledger.money import Exchange
@@ -18,6 +17,9 @@ from exporter.ledger.prices import Price
 from exporter.ledger.series import Limits
 from exporter.tail.source_config import SourceConfig
 from parsers.access.routes import table as route_table
+
+#: What `serve` and `check` say of a configuration without a source.
+NO_SOURCE = "no [[source]] table, expected at least one; see exporter.toml for examples"
 
 Text = Annotated[str, Meta(min_length=1, examples=["nginx"])]
 
@@ -58,8 +60,6 @@ class SourceKeys(Struct, frozen=True):
 
 
 class RoutesConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """The keys of `[routes]`."""
-
     extra: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -67,8 +67,6 @@ class RoutesConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AppConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """The name and the team of one app in `[apps]`."""
-
     name: str = ""
     team: str = ""
 

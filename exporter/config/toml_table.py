@@ -39,8 +39,6 @@ _TYPE = re.compile(r"`([\w| ]+)`( matching regex .*)?")
 
 
 class Problems:
-    """Collects the problems of a file."""
-
     def __init__(self, file: str, sentences: list[str] | None = None) -> None:
         """`sentences` are the problems of the files that were read before."""
         self._file = file
@@ -85,17 +83,15 @@ def convert(table: Table, struct: type[T], where: str, problems: Problems, hidde
             continue
         try:
             msgspec.convert(value, fields[key].type)
+            good[key] = value
         except msgspec.ValidationError as error:
             place, found_value = _inside(key, value, error)
             # The error of a struct in an array already names the value.
             sentence = error.__cause__ or _mismatch(error, fields[key].type, found_value)
             problems.add(where, f"{place}: {sentence}")
-        else:
-            good[key] = value
     required = {key: _example(field.type) for key, field in fields.items() if field.required}
-    for key in required:
-        if key not in table:
-            problems.add(where, f"{key} is missing")
+    for key in (key for key in required if key not in table):
+        problems.add(where, f"{key} is missing")
     examples = {key: example for key, example in required.items() if example is not None}
     if {*good, *examples} >= set(required):
         for sentence in _struct_problems({**examples, **good}, examples, {*required, *(hidden or {})}, struct):

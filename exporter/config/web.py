@@ -7,17 +7,42 @@ client CA must be files, OpenSSL chooses cipher suites and curves, and there is 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct, to_builtins
 
-from exporter.config.tls import TlsConfig
-from exporter.config.toml_table import Problems, convert, known_tables, toml_type
+from exporter.config.toml_table import FileName, Problems, convert, known_tables, toml_type
 from exporter.messages import unknown
+
+if TYPE_CHECKING:
+    import ssl
+
+Text = Annotated[str, Meta(min_length=1)]
+Version = Literal["TLS12", "TLS13"]
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 #: Cost 4 to 18. A higher cost would make a request wait for minutes.
 _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|1[0-8])\$[./A-Za-z0-9]{53}")
+
+
+class TlsConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The keys of `[tls_server_config]`. File names are absolute after loading."""
+
+    cert_file: Annotated[FileName, Meta(min_length=1)]
+    key_file: Annotated[FileName, Meta(min_length=1)]
+    client_auth_type: Literal["NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert"] = "NoClientCert"
+    client_ca_file: FileName = ""
+    client_allowed_sans: tuple[Text, ...] = ()
+    min_version: Version = "TLS12"
+    max_version: Version = "TLS13"
+
+    def __post_init__(self) -> None:
+        if (self.client_auth_type != "NoClientCert") != bool(self.client_ca_file):
+            raise ValueError("client_ca_file and a client_auth_type other than NoClientCert need each other")
+        if self.client_allowed_sans and self.client_auth_type != "RequireAndVerifyClientCert":
+            raise ValueError('client_allowed_sans needs client_auth_type = "RequireAndVerifyClientCert"')
+        if self.min_version > self.max_version:
+            raise ValueError("min_version is above max_version")
 
 
 class RateLimit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,6 +100,37 @@ class WebConfig(Struct, frozen=True):
 
 
 _TABLES = ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")
+
+
+def tls_context(tls: TlsConfig) -> "ssl.SSLContext":
+    """Build the server's TLS context. Raises ValueError if a file is missing, is no PEM, or the key does not fit."""
+    import ssl  # slow, and few commands need it
+
+    versions = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = versions[tls.min_version]
+    context.maximum_version = versions[tls.max_version]
+    context.set_alpn_protocols(["http/1.1"])
+    for name in ("cert_file", "key_file", "client_ca_file"):
+        try:
+            if file := getattr(tls, name):
+                open(file, "rb").close()
+        except OSError as error:
+            raise ValueError(f"{name}: {file} cannot be read: {error.strerror}") from None
+    try:
+        # Without a password argument OpenSSL would ask for one on the terminal.
+        context.load_cert_chain(tls.cert_file, tls.key_file, password="")
+    except (ssl.SSLError, ValueError) as error:
+        why = getattr(error, "reason", None) or "the key is protected by a password, or is no PEM"
+        raise ValueError(f"{tls.cert_file} and {tls.key_file} are not a certificate and its key: {why}") from None
+    if tls.client_ca_file:
+        try:
+            context.load_verify_locations(tls.client_ca_file)
+        except ssl.SSLError as error:
+            raise ValueError(f"{tls.client_ca_file} holds no certificate: {error.reason}") from None
+        is_required = tls.client_auth_type == "RequireAndVerifyClientCert"
+        context.verify_mode = ssl.CERT_REQUIRED if is_required else ssl.CERT_OPTIONAL
+    return context
 
 
 def convert_web_config(document: Mapping[str, Any], folder: Path, problems: Problems) -> WebConfig:

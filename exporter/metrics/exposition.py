@@ -20,7 +20,7 @@ from exporter.ledger.series import Labels
 from exporter.ledger.snapshot import Snapshot
 from exporter.metrics import protobuf
 from exporter.metrics.exemplars import NONE, BySeries, Exemplar
-from exporter.metrics.families import Gauges, of_process, selected
+from exporter.metrics.gauges import Gauges, of_process, selected
 from parsers.values.numbers import SECOND
 
 if TYPE_CHECKING:
@@ -115,7 +115,6 @@ def render(
 
 
 def head(metric: c.Metric, open_metrics: bool) -> tuple[str, str]:
-    """The two lines before the samples of a metric."""
     name = metric.name.removesuffix("_total") if open_metrics and metric.kind == "counter" else metric.name
     return f"# HELP {name} {metric.help}\n", f"# TYPE {name} {metric.kind}\n"
 

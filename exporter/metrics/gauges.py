@@ -1,7 +1,7 @@
-"""The gauges that are computed for each scrape instead of being counted."""
+"""Which metrics a scrape shows, in any of its forms, and the gauges that are computed for it, not counted."""
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from exporter import __version__
@@ -14,7 +14,32 @@ from parsers.access.routes import table as route_table
 from parsers.batch import UNKNOWN
 
 if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+    from prometheus_client.registry import Collector
+
     from exporter.tail.source import Source
+
+
+_ENDINGS = ("", "_bucket", "_count", "_sum")
+
+#: The values of metrics that are not durable, by metric and label values.
+Gauges = Mapping[c.Metric, Mapping[Labels, float]]
+
+
+def selected(snapshot: Snapshot, gauges: Gauges, names: Container[str]) -> Iterator[c.Metric]:
+    """The metrics that have series. If `names` is not empty, only those with such a name or a sample of such a name."""
+    for metric in c.METRICS:
+        if names and not any(metric.name + ending in names for ending in _ENDINGS):
+            continue
+        if snapshot.counters.get(metric) or gauges.get(metric) or snapshot.histograms.get(metric):
+            yield metric
+
+
+def of_process(collectors: Iterable["Collector"], names: Container[str]) -> Iterator["Metric"]:
+    for family in (family for collector in collectors for family in collector.collect()):
+        if not names or family.name in names or any(sample.name in names for sample in family.samples):
+            yield family
+
 
 #: A source is catching up if its backlog is larger or its newest event is older.
 _CATCHING_UP_BYTES = 1 << 20
@@ -65,5 +90,5 @@ def reload_gauges(is_successful: bool, loaded_at: float) -> dict[c.Metric, dict[
 
 
 def checkpoint_gauges(errors: int, stored_at: float) -> dict[c.Metric, dict[Labels, float]]:
-    """The metrics of the state on disk. `stored_at` is in seconds since the epoch."""
+    """`stored_at` is in seconds since the epoch."""
     return {c.CHECKPOINT_ERRORS: {(): float(errors)}, c.CHECKPOINT_TIMESTAMP: {(): stored_at}}

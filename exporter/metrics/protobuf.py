@@ -19,7 +19,7 @@ from exporter.ledger.histogram import Histogram, layout
 from exporter.ledger.series import Labels
 from exporter.ledger.snapshot import Snapshot
 from exporter.metrics.exemplars import BySeries, Exemplar
-from exporter.metrics.families import Gauges, of_process, selected
+from exporter.metrics.gauges import Gauges, of_process, selected
 from exporter.metrics.varints import columns, differences, size, varint
 from parsers.values.numbers import SECOND
 
@@ -100,7 +100,6 @@ def _family(name: str, help: str, kind: str, metrics: Iterable[bytes]) -> bytes:
 
 
 def _metric(labels: bytes, kind: str, value: bytes) -> bytes:
-    """A Metric as a field of its family."""
     field = bytes((_TYPES[kind][1] << 3 | 2,))
     length = varint(len(value))
     return b"".join((b"\x22", varint(len(labels) + 1 + len(length) + len(value)), labels, field, length, value))
@@ -228,7 +227,6 @@ def _timestamp(tag: bytes, at: float) -> bytes:
 
 
 def _pairs(labels: Iterable[tuple[str, str]]) -> bytes:
-    """Label pairs as fields of a Metric."""
     bodies = (_text(b"\x0a", name) + _text(b"\x12", value) for name, value in labels)
     return b"".join(b"\x0a" + varint(len(body)) + body for body in bodies)
 

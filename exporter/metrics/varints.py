@@ -16,7 +16,6 @@ _LANES = {1: (8, "B"), 2: (16, "H"), 3: (32, "I"), 4: (32, "I")} | dict.fromkeys
 
 @lru_cache(maxsize=1 << 14)
 def varint(number: int) -> bytes:
-    """Encode one number of at least 0."""
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)
@@ -26,7 +25,6 @@ def varint(number: int) -> bytes:
 
 
 def size(number: int) -> int:
-    """The length of a number's varint in bytes."""
     return (number.bit_length() + 6) // 7 or 1
 
 

@@ -8,29 +8,27 @@ from collections.abc import Iterable, Iterator
 
 from gevent import GreenletExit
 
-from exporter.config.proxy import ProxyConfig
-from exporter.proxy.disconnect_monitor import DisconnectMonitor
-from exporter.proxy.errors import UpstreamError
+from exporter.config.wsgi import ProxyConfig
+from exporter.proxy import openai
 from exporter.proxy.headers import api_key, end_to_end, host_of, origin_form, request_fields
-from exporter.proxy.log import RequestLog
-from exporter.proxy.openai import PATH as OPENAI_PATH
-from exporter.proxy.openai import CompletionTranslator, completion_error
-from exporter.proxy.request_record import RequestRecord
+from exporter.proxy.log import RequestLog, RequestRecord
 from exporter.proxy.response_reader import ResponseReader, is_event_stream, is_worth_reading
-from exporter.proxy.translator import PassThrough, Translator
-from exporter.proxy.upstream import Upstream, UpstreamResponse
-from exporter.wsgi.body import RequestBody, SharedMemory
-from exporter.wsgi.errors import ClientDisconnected, RefusedError, abort_error
+from exporter.proxy.translator import Translator
+from exporter.proxy.upstream import Upstream, UpstreamError, UpstreamResponse
+from exporter.wsgi.body import RequestBody, SharedMemory, yield_cpu
 from exporter.wsgi.responses import (
     CLOSE_CONNECTION,
     HEALTH_PATH,
+    ActiveRequests,
+    ClientDisconnected,
     Environ,
+    RefusedError,
     StartResponse,
+    abort_error,
     has_unread_body,
     respond,
     respond_healthy,
 )
-from exporter.wsgi.yield_cpu import yield_cpu
 from parsers.access.routes import Routes
 from parsers.batch import UNKNOWN
 from parsers.dify.labels import app_id_of
@@ -40,31 +38,24 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 seconds
 
 
 class App:
-    """The WSGI application of one worker."""
-
-    def __init__(self, settings: ProxyConfig, routes: Routes, log: RequestLog, monitor: DisconnectMonitor) -> None:
+    def __init__(self, settings: ProxyConfig, routes: Routes, log: RequestLog, requests: ActiveRequests) -> None:
         """Raises OSError if the CA bundle cannot be read."""
-        self.upstream = Upstream(
-            settings.upstream, settings.upstream_ca, settings.connect_timeout, settings.read_timeout
-        )
-        self._settings, self._routes, self._log, self._monitor = settings, routes, log, monitor
+        self.upstream = Upstream(settings)
+        self._settings, self._routes, self._log, self._requests = settings, routes, log, requests
         self._memory = SharedMemory()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if environ["RAW_URI"] == HEALTH_PATH:
             return respond_healthy(environ, start_response)
         environ["gunicorn.socket"].settimeout(self._settings.read_timeout)
-        target = CompletionTranslator.target if self._is_completion(environ) else environ["RAW_URI"]
+        target = openai.TARGET if self._is_completion(environ) else environ["RAW_URI"]
         route = self._routes.of_target(target.encode("latin-1"))
         record = RequestRecord(environ, route, self._app_id(environ), self._log)
-        self._monitor.add(environ["gunicorn.socket"])
+        self._requests.add(environ["gunicorn.socket"])
         try:
             response, translator = self._forward(environ, record)
         except RefusedError as error:
             return self._send_error(environ, start_response, record, error)
-        except UpstreamError as error:
-            record.outcome = error.outcome
-            return self._send_error(environ, start_response, record, error.refusal())
         except ClientDisconnected:
             record.outcome = "client_closed"
             self._finish(environ, record)
@@ -81,20 +72,26 @@ class App:
 
     def _is_completion(self, environ: Environ) -> bool:
         path = environ["RAW_URI"].partition("?")[0]
-        return self._settings.openai and path == OPENAI_PATH and environ["REQUEST_METHOD"] == "POST"
+        return self._settings.openai and path == openai.PATH and environ["REQUEST_METHOD"] == "POST"
 
     def _forward(self, environ: Environ, record: RequestRecord) -> tuple[UpstreamResponse, Translator]:
         """Send the request to Dify and wait for the head of the response.
 
-        Raises RefusedError, UpstreamError or ClientDisconnected.
+        Raises RefusedError (an UpstreamError if Dify fails) or ClientDisconnected.
         """
-        _refuse_unsupported(environ)
+        if environ["REQUEST_METHOD"] == "CONNECT":
+            raise RefusedError(405, "this proxy does not support CONNECT", close=True)
+        if "websocket" in str(environ.get("HTTP_UPGRADE", "")).lower():
+            message = "this proxy does not support WebSockets: send /socket.io/ to Dify's api_websocket directly"
+            raise RefusedError(501, message, close=True, code="websocket_not_supported")
         target = origin_form(environ["RAW_URI"])
         body = RequestBody(environ)
         try:
             with self._memory.share() as hold:
                 is_completion = self._is_completion(environ)
-                translator = CompletionTranslator(body, hold) if is_completion else PassThrough(target, body)
+                translator = (
+                    openai.CompletionTranslator(body, hold) if is_completion else Translator(target, body, body.framing)
+                )
                 host = self.upstream.host(host_of(environ))
                 fields = [("Host", host), *translator.request_fields(request_fields(environ))]
                 response = self.upstream.send(environ["REQUEST_METHOD"], translator.target, fields, translator.body)
@@ -124,7 +121,10 @@ class App:
             record.response_bytes += len(last)
         except UpstreamError as error:
             record.outcome = error.outcome
-            self._reset_if_unframed(environ, response)
+            if environ["SERVER_PROTOCOL"] == "HTTP/1.0" and not response.field("content-length"):
+                # Only the end of the connection marks the end of the body: after an ordinary close, the client would
+                # take the incomplete body for a complete one.
+                environ["gunicorn.socket"].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             raise abort_error() from None
         except ClientDisconnected:
             record.outcome = "client_closed"
@@ -148,26 +148,19 @@ class App:
     def _send_error(
         self, environ: Environ, start_response: StartResponse, record: RequestRecord, error: RefusedError
     ) -> list[bytes]:
-        body = completion_error(error.code, str(error)) if self._is_completion(environ) else error.body()
+        body = openai.completion_error(error.code, str(error)) if self._is_completion(environ) else error.body()
         if error.close or has_unread_body(environ):
             environ[CLOSE_CONNECTION]()
         pieces = respond(environ, start_response, error.status, "application/json; charset=utf-8", body)
         record.status_code = error.status_code
+        record.outcome = error.outcome if isinstance(error, UpstreamError) else record.outcome
         record.response_bytes = sum(map(len, pieces))
         self._finish(environ, record)
         return pieces
 
     def _finish(self, environ: Environ, record: RequestRecord) -> None:
-        self._monitor.remove(environ["gunicorn.socket"])
+        self._requests.remove(environ["gunicorn.socket"])
         record.finish()
-
-    def _reset_if_unframed(self, environ: Environ, response: UpstreamResponse) -> None:
-        """Make the close a TCP reset if only the end of the connection marks the end of the body (HTTP/1.0).
-
-        After an ordinary close the client would take the incomplete body for a complete one.
-        """
-        if environ["SERVER_PROTOCOL"] == "HTTP/1.0" and not response.field("content-length"):
-            environ["gunicorn.socket"].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
     def _app_id(self, environ: Environ) -> str | None:
         """The app id from the `apps` setting, else from the X-Dify-App-Id header if `trust_app_header` is on."""
@@ -177,11 +170,3 @@ class App:
                 return app_id
         app_id = app_id_of(environ.get("HTTP_X_DIFY_APP_ID")) if self._settings.trust_app_header else UNKNOWN
         return None if app_id == UNKNOWN else app_id
-
-
-def _refuse_unsupported(environ: Environ) -> None:
-    if environ["REQUEST_METHOD"] == "CONNECT":
-        raise RefusedError(405, "this proxy does not support CONNECT", close=True)
-    if "websocket" in str(environ.get("HTTP_UPGRADE", "")).lower():
-        message = "this proxy does not support WebSockets: send /socket.io/ to Dify's api_websocket directly"
-        raise RefusedError(501, message, close=True, code="websocket_not_supported")

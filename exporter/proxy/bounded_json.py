@@ -1,10 +1,35 @@
-"""Shortens a JSON document of any length so that it fits into bounded memory.
+"""Reads JSON objects of an unexpected shape, and documents of any length in bounded memory.
 
 Each string of more than 512 bytes is replaced by "~"; all other bytes are kept. A string under `message` or `error`
 keeps its first 4096 bytes instead, because the cause of a failure is written there (parsers/dify/error_body.py).
 """
 
+import codecs
 import re
+from collections.abc import Mapping
+from functools import cache, partial
+from typing import Any
+
+from parsers.values import json as lenient_json
+
+_reader = cache(partial(lenient_json.reader, object))
+
+
+def decode_object(text: bytes, longest_repaired: int | None = None) -> dict[str, Any]:
+    """The JSON object in `text`, {} if `text` is no JSON object. Longer JSON than `longest_repaired` must be valid.
+
+    Dify writes a blocking response with json.dumps (api/libs/helper.py), so NaN and half surrogate pairs may be in it.
+    """
+    document = _reader(longest_repaired)(text.removeprefix(codecs.BOM_UTF8))
+    return document if isinstance(document, dict) else {}
+
+
+def nested(value: object, *names: str) -> Mapping[str, Any]:
+    """The object under these names, one inside the other; {} if there is none."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
+
 
 _MAX_STRING_BYTES = 512
 _MAX_DOCUMENT_BYTES = 262144
@@ -37,11 +62,9 @@ class BoundedJson:
         self._error_texts = 0
 
     def __bool__(self) -> bool:
-        """Whether any byte of the document has arrived."""
         return bool(self._kept)
 
     def feed(self, piece: bytes) -> None:
-        """Add the next piece of the document."""
         at = 0
         while at < len(piece) and not self._is_too_long:
             at = self._outside_string(piece, at) if self._string_start < 0 else self._inside_string(piece, at)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from exporter.wsgi.errors import RefusedError
+from exporter.wsgi.responses import RefusedError
 
 Fields = list[tuple[str, str]]
 

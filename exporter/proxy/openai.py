@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from exporter.proxy.errors import UpstreamError
+from exporter.proxy.bounded_json import decode_object, nested
 from exporter.proxy.headers import Fields
-from exporter.proxy.json_object import decode_object, nested
-from exporter.wsgi.errors import RefusedError
+from exporter.proxy.translator import Translator
+from exporter.proxy.upstream import UpstreamError
+from exporter.wsgi.responses import RefusedError
 from parsers.values.json import has_more_tokens
 
 PATH = "/v1/chat/completions"
+TARGET = "/v1/chat-messages"
 
 #: Limit of a request's body, and of a response's body or of one of its events.
 _MAX_BYTES = 16 << 20
@@ -27,11 +29,7 @@ _LONGEST_REPAIRED = 1 << 20
 _UNSUPPORTED = ("tools", "functions", "audio")
 
 
-class CompletionTranslator:
-    """A `Translator` for one chat completion."""
-
-    target = "/v1/chat-messages"
-
+class CompletionTranslator(Translator):
     def __init__(self, pieces: Iterable[bytes], hold: Callable[[int], None]) -> None:
         """`pieces` is the request's body, and `hold` is called with its size in memory (`wsgi.body.SharedMemory`).
 
@@ -55,31 +53,30 @@ class CompletionTranslator:
         }
         body = json.dumps(message).encode()
         hold(len(body))
-        self._length = len(body)
-        self.body = iter([body])  # an iterator that has ended holds nothing, however long the response takes
+        framing = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        super().__init__(TARGET, iter([body]), framing)  # an iterator that has ended holds nothing
 
     def request_fields(self, received: Fields) -> Fields:
-        """The fields of the request to Dify. Accept-Encoding is removed: the response must not be compressed."""
-        replaced = {"content-type", "accept-encoding", "content-length", "transfer-encoding"}
-        kept = [(name, value) for name, value in received if name.lower() not in replaced]
-        return [*kept, ("Content-Type", "application/json"), ("Content-Length", str(self._length))]
+        replaced = {"content-type", "accept-encoding", "content-length", "transfer-encoding"}  # no compressed response
+        return super().request_fields([(name, value) for name, value in received if name.lower() not in replaced])
 
     def response_fields(self, status_code: int, received: Fields) -> Fields:
-        """The fields of the response to the client."""
         self._has_failed = status_code >= 400
         self._is_streaming = self._is_streaming and not self._has_failed
         kept = [(n, v) for n, v in received if n.lower() not in ("content-type", "content-length", "content-encoding")]
         return [*kept, ("Content-Type", "text/event-stream" if self._is_streaming else "application/json")]
 
     def feed(self, piece: bytes) -> bytes:
-        """Translate a piece of Dify's response. Raises UpstreamError if a body or an event exceeds 16 MiB."""
+        """Raises UpstreamError if a body or an event exceeds 16 MiB."""
         self._rest += piece
         if len(self._rest) > _MAX_BYTES:
             raise UpstreamError("upstream_reset")
-        return self._events() if self._is_streaming else b""
+        if not self._is_streaming:
+            return b""
+        *lines, self._rest = self._rest.split(b"\n")
+        return b"".join(self._event(decode_object(line[5:])) for line in lines if line.startswith(b"data:"))
 
     def finish(self) -> bytes:
-        """The rest of the response, after Dify's response has ended."""
         document = decode_object(self._rest)
         if self._is_streaming:
             return b""
@@ -89,10 +86,6 @@ class CompletionTranslator:
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         usage = _usage(nested(document, "metadata", "usage"))
         return json.dumps(self._head(document, "chat.completion") | {"choices": [choice], "usage": usage}).encode()
-
-    def _events(self) -> bytes:
-        *lines, self._rest = self._rest.split(b"\n")
-        return b"".join(self._event(decode_object(line[5:])) for line in lines if line.startswith(b"data:"))
 
     def _event(self, event: dict[str, Any]) -> bytes:
         name = event.get("event")
@@ -178,7 +171,6 @@ def _bad_request(message: str) -> RefusedError:
 
 
 def completion_error(code: str, message: str) -> bytes:
-    """An error in the shape of OpenAI's."""
     return json.dumps({"error": {"message": message, "type": code, "param": None, "code": code}}).encode()
 
 

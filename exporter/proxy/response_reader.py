@@ -11,9 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from exporter.proxy.bounded_json import BoundedJson
+from exporter.proxy.bounded_json import BoundedJson, decode_object, nested
 from exporter.proxy.headers import Fields
-from exporter.proxy.json_object import decode_object, nested
 from exporter.proxy.usage import UsageTotals
 from exporter.wsgi.inflater import ENCODINGS, Inflater
 from parsers.access.routes import RouteInformation
@@ -88,7 +87,8 @@ class ResponseReader:
         if self._is_readable and not self._is_streaming:
             self._read_document(self._pending.take())
         if self._totals.is_empty and self._fields:
-            self._totals.set_message({name: _number(value) for name, value in self._fields.items()})
+            counts = {n: int(v) for n, v in self._fields.items() if v.isascii() and v.isdigit() and len(v) < 16}
+            self._totals.set_message(self._fields | counts)
         self._summary.usage = self._totals.entries()
         return self._summary
 
@@ -179,7 +179,3 @@ def _has_text(event: dict[str, Any], data: Any) -> bool:
         return bool(event.get("answer") or data.get("text"))
     choices = event.get("choices")
     return isinstance(choices, list) and any(bool(nested(choice, "delta").get("content")) for choice in choices)
-
-
-def _number(text: str) -> object:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else text

@@ -1,49 +1,43 @@
 """gunicorn with gevent workers, configured for requests that take minutes and for untrusted clients."""
 
 import secrets
+import select
 from typing import Any
 
-from msgspec import Struct
-
-from exporter.config.proxy import ProxyConfig
+from exporter.config.wsgi import ProxyConfig
 from exporter.proxy.app import App
-from exporter.proxy.disconnect_monitor import DisconnectMonitor
-from exporter.proxy.log import RequestLog
-from exporter.proxy.request_record import RequestRecord
-from exporter.wsgi.errors import RefusedError
+from exporter.proxy.log import RequestLog, RequestRecord
+from exporter.proxy.upstream import new_poll
 from exporter.wsgi.log_file import LogFile
-from exporter.wsgi.responses import Application
+from exporter.wsgi.responses import ActiveRequests, Application, RefusedError
 from exporter.wsgi.server import Server, Worker
 from parsers.access.routes import INVALID, table
 
 _MAX_CONNECTIONS = 4096
+#: On Linux POLLRDHUP reports that the peer has closed even if unread bytes precede the close.
+_DISCONNECTED = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+
+#: What `dify-exporter proxy` passes: the settings, with absolute paths, and the extra routes.
+Startup = tuple[ProxyConfig, tuple[str, ...]]
 
 
-class Startup(Struct, frozen=True):
-    """What `dify-exporter proxy` passes to the process that it starts. The path of the log is absolute."""
-
-    settings: ProxyConfig
-    routes: tuple[str, ...] = ()
-
-
-class ProxyServer(Server):
+class Master(Server):
     """The master of the proxy's workers. It logs that a worker has ended, even if the worker was killed."""
 
-    def __init__(self, startup: Startup) -> None:
-        self.startup = startup
+    def __init__(self, settings: ProxyConfig, routes: tuple[str, ...]) -> None:
+        self.settings, self.routes = settings, routes
         self._boot_id = secrets.token_hex(4)
         super().__init__(
-            startup.settings.listen,
+            settings.listen,
             _MAX_CONNECTIONS,
-            workers=startup.settings.workers,
+            workers=settings.workers,
             worker_class=ProxyWorker,
             child_exit=self._log_worker_end,
         )
 
     def request_log(self, age: int) -> RequestLog:
         """The log of one worker. `age` is the number that gunicorn gives the worker."""
-        settings = self.startup.settings
-        file = LogFile(settings.log, settings.log_max_bytes, settings.log_backups)
+        file = LogFile(self.settings.log, self.settings.log_max_bytes, self.settings.log_backups)
         return RequestLog(file, f"{self._boot_id}-{age}")
 
     def _log_worker_end(self, _: object, worker: Any) -> None:
@@ -55,13 +49,10 @@ class ProxyServer(Server):
 class ProxyWorker(Worker):
     """A worker that also logs malformed requests and detects disconnects."""
 
-    requests: DisconnectMonitor
-
     def start_application(self) -> Application:
-        assert isinstance(self.app, ProxyServer)
-        startup = self.app.startup
-        self._log, self.requests = self.app.request_log(self.age), DisconnectMonitor()
-        application = App(startup.settings, table(startup.routes), self._log, self.requests)
+        assert isinstance(self.app, Master)
+        self._log, self.requests = self.app.request_log(self.age), ActiveRequests()
+        application = App(self.app.settings, table(self.app.routes), self._log, self.requests)
         self._upstream = application.upstream
         return application
 
@@ -71,7 +62,12 @@ class ProxyWorker(Worker):
         record.finish()
 
     def check_clients(self) -> None:
-        self.requests.check()
+        """End the requests of clients that disconnect while Dify works: nothing reads from their sockets meanwhile."""
+        poll, clients = new_poll(), {client.fileno(): client for client in self.requests.greenlets}
+        for descriptor in clients:
+            poll.register(descriptor, _DISCONNECTED)
+        for descriptor, _ in poll.poll(0):
+            self.requests.abort(clients[descriptor])
 
     def every_second(self) -> None:
         self._log.heartbeat()

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 import h11
 from gevent import monkey
 
-from exporter.proxy.errors import UpstreamError
+from exporter.config.wsgi import ProxyConfig
 from exporter.proxy.headers import Fields
-from exporter.wsgi.errors import RefusedError
+from exporter.wsgi.responses import RefusedError
 
 #: Dify's gunicorn closes an idle connection after 2 s. A connection that is reused earlier does not race with that.
 _MAX_IDLE_SECONDS = 1.0
@@ -29,8 +29,22 @@ _LOG_INTERVAL = 60.0
 #: Errors of a non-blocking socket that has no data yet.
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError)
 
+_REFUSALS = {
+    "upstream_timeout": (504, "Dify did not answer in time"),
+    "upstream_refused": (502, "no connection to Dify"),
+    "upstream_reset": (502, "Dify closed the connection without a complete answer"),
+}
+
 _log = logging.getLogger("gunicorn.error")
-_poll = monkey.get_original("select", "poll")  # gevent's version switches to the event loop even with timeout 0
+new_poll = monkey.get_original("select", "poll")  # gevent's version switches to the event loop even with timeout 0
+
+
+class UpstreamError(RefusedError):
+    """Dify did not respond, or its response is incomplete. `outcome` is the value for the log line."""
+
+    def __init__(self, outcome: str) -> None:
+        super().__init__(*_REFUSALS[outcome])
+        self.outcome = outcome
 
 
 class UpstreamResponse:
@@ -60,14 +74,13 @@ class UpstreamResponse:
 class Upstream:
     """Dify's address and a pool of idle connections to it."""
 
-    def __init__(self, url: str, ca: str, connect_timeout: float, read_timeout: float) -> None:
-        """`ca` is the path of a CA bundle, "" for the system's bundle. Times in seconds. Raises OSError."""
-        parts = urlsplit(url)
+    def __init__(self, settings: ProxyConfig) -> None:
+        """Raises OSError if the CA bundle cannot be read."""
+        parts, self._settings = urlsplit(settings.upstream), settings
         is_https = parts.scheme == "https"
         self._address = parts.hostname or "", parts.port or (443 if is_https else 80)
-        self._tls = ssl.create_default_context(cafile=ca or None) if is_https else None
+        self._tls = ssl.create_default_context(cafile=settings.upstream_ca or None) if is_https else None
         self._authority = parts.netloc.rpartition("@")[2]
-        self._timeouts = connect_timeout, read_timeout
         self._idle: list[_Connection] = []
         self._logged_at = -_LOG_INTERVAL
 
@@ -114,7 +127,6 @@ class Upstream:
             connection.close()
 
     def close_expired(self) -> None:
-        """Close the idle connections that can no longer be reused."""
         expired = [connection for connection in self._idle if not connection.is_reusable()]
         self._idle = [connection for connection in self._idle if connection not in expired]
         for connection in expired:
@@ -129,30 +141,17 @@ class Upstream:
         return self._connect()
 
     def _connect(self) -> "_Connection":
-        connect_timeout, read_timeout = self._timeouts
         try:
-            plain = socket.create_connection(self._address, connect_timeout)
+            plain = socket.create_connection(self._address, self._settings.connect_timeout)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connected = self._wrapped_in_tls(plain) if self._tls else plain
+            connected = self._tls.wrap_socket(plain, server_hostname=self._address[0]) if self._tls else plain
         except (OSError, UnicodeError) as error:  # refused, name not resolved, certificate not valid
-            self._log_failure(error)
+            if time.monotonic() - self._logged_at >= _LOG_INTERVAL:  # the client does not get the reason
+                self._logged_at = time.monotonic()
+                _log.warning("no connection to Dify at %s: %s", self._authority, error)
             raise UpstreamError("upstream_timeout" if isinstance(error, TimeoutError) else "upstream_refused") from None
-        connected.settimeout(read_timeout)
+        connected.settimeout(self._settings.read_timeout)
         return _Connection(connected)
-
-    def _log_failure(self, error: Exception) -> None:
-        """Log the reason at most once per minute. The client does not get it."""
-        if time.monotonic() - self._logged_at >= _LOG_INTERVAL:
-            self._logged_at = time.monotonic()
-            _log.warning("no connection to Dify at %s: %s", self._authority, error)
-
-    def _wrapped_in_tls(self, plain: socket.socket) -> socket.socket:
-        assert self._tls is not None
-        try:
-            return self._tls.wrap_socket(plain, server_hostname=self._address[0])
-        except BaseException:
-            plain.close()
-            raise
 
 
 class _Connection:
@@ -230,7 +229,7 @@ class _Connection:
         """Whether the idle connection is younger than the limit and Dify has not closed it."""
         if time.monotonic() - self._idle_since > _MAX_IDLE_SECONDS:
             return False
-        poll = _poll()
+        poll = new_poll()
         poll.register(self._socket.fileno(), select.POLLIN)
         return not poll.poll(0)  # an idle connection is readable only when the peer has closed it
 

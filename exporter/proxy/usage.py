@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from exporter.proxy.json_object import nested
+from exporter.proxy.bounded_json import nested
 from parsers.dify.proxy import UsageEntry
 from parsers.dify.tokens import TokenCounts
 from parsers.values.currencies import is_currency
@@ -97,7 +97,6 @@ class UsageTotals:
             self._message.model = _name(model)
 
     def set_workflow(self, total: object) -> None:
-        """Set the `total_tokens` of the whole workflow run."""
         self.is_workflow = True
         if total is not None:
             self._workflow = _model_usage({"total_tokens": total})
@@ -141,20 +140,15 @@ def _model_usage(usage: Mapping[str, Any]) -> ModelUsage:
 
 
 def _sum(parts: Iterable[ModelUsage]) -> ModelUsage:
+    """The sum of the known values; provider, model and currency are those of the last part that has them."""
     whole = ModelUsage()
     for part in parts:
-        whole.provider, whole.model = part.provider, part.model
-        whole.input, whole.output = _plus(whole.input, part.input), _plus(whole.output, part.output)
-        whole.unsplit = _plus(whole.unsplit, part.unsplit)
-        if part.price is not None:
-            whole.price = part.price + (whole.price or 0)
-        whole.currency = part.currency or whole.currency
+        whole.provider, whole.model, whole.currency = part.provider, part.model, part.currency or whole.currency
         whole.is_inconsistent = whole.is_inconsistent or part.is_inconsistent
+        for name in ("input", "output", "unsplit", "price"):
+            if (more := getattr(part, name)) is not None:
+                setattr(whole, name, more + (getattr(whole, name) or 0))
     return whole
-
-
-def _plus(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one + (other or 0)
 
 
 def _difference(whole: ModelUsage, parts: ModelUsage) -> ModelUsage:

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 import gevent
 
-from exporter.wsgi.body import RequestBody, SharedMemory
-from exporter.wsgi.errors import ClientDisconnected, RefusedError
+from exporter.wsgi.body import RequestBody, SharedMemory, yield_cpu
 from exporter.wsgi.inflater import ENCODINGS, Inflater
-from exporter.wsgi.responses import Environ
-from exporter.wsgi.yield_cpu import yield_cpu
+from exporter.wsgi.responses import ClientDisconnected, Environ, RefusedError
 
 #: Limit of a body as it is sent, and of what it is inflated to.
 MAX_BYTES = 64 << 20

@@ -1,12 +1,15 @@
 """The log of facts: one line per fact, each fact once, and a heartbeat with the number of items."""
 
+import os
+import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import accumulate, takewhile
+from pathlib import Path
 
-from exporter.receive.known_keys import LIMIT, KnownKeys
-from exporter.receive.runs import Runs
+from exporter.receive.runs import LIMIT, KnownKeys, Runs
 from exporter.wsgi.log_file import LogFile
 from parsers.tracing import Fact, Known, Reading, draft_of, heartbeat_line, is_draft, known_by
 
@@ -17,7 +20,6 @@ class FactLog:
     """Writes facts whose keys are not known. `clock` returns seconds since the epoch."""
 
     def __init__(self, file: LogFile, limit: int = LIMIT, clock: Callable[[], float] = time.time) -> None:
-        """`limit` is the largest number of known keys."""
         self._file = file
         self._keys = KnownKeys(limit)
         self._runs = Runs(self._keys, clock)
@@ -57,7 +59,10 @@ class FactLog:
         new, duplicates = self._new_facts(reading.facts)
         written = self._append(new)
         for fact in written:
-            self._remember(fact)
+            for key in _keys(fact):
+                self._keys.add(key)
+            if is_draft(fact):
+                self._runs.wait(fact.line)
             self._items[fact.dialect, "written"] += 1
         is_complete = len(written) == len(new)
         if is_complete:
@@ -122,12 +127,6 @@ class FactLog:
                 self._runs.add(part.key, part.run_app)
         return new, duplicates
 
-    def _remember(self, fact: Fact) -> None:
-        for key in _keys(fact):
-            self._keys.add(key)
-        if is_draft(fact):
-            self._runs.wait(fact.line)
-
     def _write_due_runs(self) -> None:
         """If they cannot be written, they stay due: the log has their drafts."""
         for run in self._append([*self._runs.due()]):
@@ -136,5 +135,54 @@ class FactLog:
 
 
 def _keys(fact: Fact) -> list[str]:
-    """The keys that the line of a fact makes known."""
     return [fact.key, *(_keys(fact.rest) if fact.rest else ())]
+
+
+_BLOCK_BYTES = 1 << 20
+#: A limit of the work at the start: with lines of 700 bytes this holds far more keys than are remembered.
+_MAX_READ_BYTES = 256 << 20
+
+
+def newest_first(log: str) -> Iterator[bytes]:
+    """Files that cannot be read are left out."""
+    left = _MAX_READ_BYTES
+    for path in (log, *_rotated(Path(os.path.realpath(log)))):
+        if not os.path.isfile(path):  # opening a FIFO would wait for its writer
+            continue
+        try:
+            for block in _blocks_from_the_end(path):
+                yield from reversed(block.splitlines())
+                left -= len(block)
+                if left <= 0:
+                    return
+        except OSError:
+            continue
+
+
+def _rotated(log: Path) -> list[str]:
+    """The rotated files of a log, newest first: receive.log.1, receive.log-20261130, receive-20261130.log.
+
+    Packed files are left out: they cannot be read from the end.
+    """
+    name = re.compile(re.escape(log.stem) + r"[.-].*\d.*(?<!\.gz)")
+    modified: dict[str, int] = {}
+    for each in os.listdir(log.parent) if os.access(log.parent, os.R_OK) else ():
+        path = str(log.parent / each)
+        if name.fullmatch(each) and each != log.name and os.path.isfile(path):
+            with suppress(OSError):  # it was rotated away in this moment
+                modified[path] = os.stat(path).st_mtime_ns
+    return sorted(modified, key=modified.__getitem__, reverse=True)
+
+
+def _blocks_from_the_end(path: str) -> Iterator[bytes]:
+    """Blocks of whole lines, the last one first. A line that is longer than a block is not ours: there it ends."""
+    with open(path, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        rest = b""
+        while end > 0 and len(rest) <= _BLOCK_BYTES:
+            begin = max(0, end - _BLOCK_BYTES)
+            file.seek(begin)
+            block = file.read(end - begin) + rest
+            cut = (block.find(b"\n") + 1 or len(block)) if begin else 0
+            rest, end = block[:cut], begin
+            yield block[cut:]

@@ -1,15 +1,66 @@
-"""Runs that two channels send under different keys.
+"""The keys of the facts that are in the log, and the runs that two channels send under different keys.
 
-A tracing provider sends a run with its id. ENABLE_OTEL sends it as a span that does not know the id; only the span of
-its start node does. Until that span arrives, a run of one channel may be a run that the other channel has sent already.
-Such a run waits: its draft is in the log and does not count, so that a restart does not lose the run.
+A fact that comes again is not written again. A tracing provider sends a run with its id. ENABLE_OTEL sends it as a span
+that does not know the id; only the span of its start node does. Until that span arrives, a run of one channel may be a
+run that the other channel has sent already. Such a run waits: its draft is in the log and does not count, so that a
+restart does not lose the run.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from exporter.receive.known_keys import KnownKeys
 from parsers.tracing import Fact, run_of_draft
+
+#: About 20 MB of memory.
+LIMIT = 100_000
+
+
+class KnownKeys:
+    """The newest keys, oldest first. A key may be an alias of another one: both are keys of one fact."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._keys: dict[str, None] = {}
+        self._aliases: dict[str, str] = {}
+        #: The keys that another key is an alias of.
+        self._named: dict[str, None] = {}
+        self.limit = limit
+
+    def __contains__(self, key: str) -> bool:
+        return self.resolve(key) in self._keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def resolve(self, key: str) -> str:
+        """Return the key that this one is an alias of, or the key itself."""
+        return self._aliases.get(key, key)
+
+    def has_alias(self, key: str) -> bool:
+        """Whether both keys of this fact are known to be the same."""
+        return key in self._aliases or key in self._named
+
+    def add(self, key: str) -> None:
+        """Remember a key. The oldest key is forgotten if there are too many."""
+        self._keys[key] = None
+        if key in self._aliases:
+            self._keys[self._aliases[key]] = None
+        forget_oldest(self._keys, self.limit)
+
+    def add_alias(self, key: str, other: str) -> None:
+        """From now on `key` means `other`. If one of the two is known, so is the other."""
+        self._aliases[key] = other
+        self._named[other] = None
+        forget_oldest(self._aliases, self.limit)
+        forget_oldest(self._named, self.limit)
+        if key in self._keys or other in self._keys:
+            self.add(key)
+
+
+def forget_oldest(entries: dict[str, Any], limit: int) -> None:
+    while len(entries) > limit:
+        del entries[next(iter(entries))]
+
 
 #: Seconds that a run waits for its start node. Dify sends both within five seconds, a client tries again for ten.
 WAIT_SECONDS = 30.0
@@ -46,12 +97,10 @@ class Runs:
             self._unpaired[_is_of_span(key)].add(key, app_id, self._clock())
 
     def pair(self, alias: tuple[str, str]) -> None:
-        """The two keys are those of one run."""
         for key in alias:
             self._unpaired[_is_of_span(key)].remove(key)
 
     def wait(self, draft: bytes) -> None:
-        """Add a run whose draft is in the log."""
         key = run_of_draft(draft).key
         if key not in self._keys:
             self._drafts[key] = draft, self._clock()
@@ -68,7 +117,6 @@ class Runs:
                 yield run_of_draft(draft)
 
     def written(self, run: Fact) -> None:
-        """The run is in the log."""
         del self._drafts[run.key]
         self.add(run.key, run.run_app or "")
 

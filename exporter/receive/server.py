@@ -3,15 +3,11 @@
 import logging
 
 import gevent
-from msgspec import Struct
 
-from exporter.config.receive import ReceiveConfig
+from exporter.config.wsgi import ReceiveConfig
 from exporter.process.limits import limit_growth
-from exporter.receive.app import App
-from exporter.receive.fact_log import FactLog
-from exporter.receive.open_requests import OpenRequests
-from exporter.receive.token import Token
-from exporter.receive.written_lines import newest_first
+from exporter.receive.app import App, OpenRequests
+from exporter.receive.fact_log import FactLog, newest_first
 from exporter.wsgi.log_file import LogFile
 from exporter.wsgi.responses import Application
 from exporter.wsgi.server import Server, Worker
@@ -24,32 +20,29 @@ _LOCK_POLL_SECONDS = 0.1
 _MEMORY_BYTES = 104 << 20
 
 
-class Startup(Struct, frozen=True):
-    """What `dify-exporter receive` passes to the process that it starts. The paths of the files are absolute."""
-
-    settings: ReceiveConfig
+#: What `dify-exporter receive` passes: the settings, with absolute paths.
+Startup = tuple[ReceiveConfig]
 
 
-class ReceiveServer(Server):
-    """The master of the receiver's worker."""
-
-    def __init__(self, startup: Startup) -> None:
-        self.settings = startup.settings
-        super().__init__(startup.settings.listen, _MAX_CONNECTIONS, workers=1, worker_class=ReceiveWorker)
+class Master(Server):
+    def __init__(self, settings: ReceiveConfig) -> None:
+        self.settings = settings
+        super().__init__(settings.listen, _MAX_CONNECTIONS, workers=1, worker_class=ReceiveWorker)
 
 
 class ReceiveWorker(Worker):
     """The worker. It begins to serve when no other process writes the log, and when it has read the facts in it."""
 
     def start_application(self) -> Application:
-        assert isinstance(self.app, ReceiveServer)
+        assert isinstance(self.app, Master)
         settings = self.app.settings
         file = LogFile(settings.log, settings.log_max_bytes, settings.log_backups, is_exclusive=True)
         self._lock(file)
         limit_growth(_MEMORY_BYTES)
-        self._facts, self.requests = FactLog(file), OpenRequests()
+        self._facts, requests = FactLog(file), OpenRequests()
+        self.requests = requests
         self._facts.find_again(newest_first(settings.log))
-        return App(settings, self._facts, self.requests, Token(settings.token_file) if settings.token_file else None)
+        return App(settings, self._facts, requests)
 
     def every_second(self) -> None:
         self._facts.every_second()

@@ -7,8 +7,8 @@ from typing import Any
 from msgspec import Struct
 
 from exporter.messages import some
+from exporter.replay.errors import parse_or_refuse
 from exporter.replay.gateways import GATEWAYS
-from exporter.replay.guarded import parse_or_refuse
 from exporter.replay.log_formats import derived
 from parsers.batch import Batch, DroppedValue
 from parsers.envelope import ENVELOPES, Compose, Envelope, inner_of, services
@@ -37,7 +37,7 @@ class Guess(Struct, frozen=True):
     def __str__(self) -> str:
         if self.source:
             return f'source "{self.source}" ({parser_name(self.parser)})'
-        return ", ".join(f"{key} = {_toml(value)}" for key, value in self.keys.items())
+        return ", ".join(f"{key} = {toml(value)}" for key, value in self.keys.items())
 
     @property
     def keys(self) -> Mapping[str, Any]:
@@ -161,11 +161,21 @@ def parser_name(parser: Parser) -> str:
     return next(name for name, known in registered().items() if type(parser) is known)
 
 
-def _toml(value: Any) -> str:
+def toml(value: object) -> str:
+    """A value as it is written in TOML."""
     if isinstance(value, bool):
         return str(value).lower()
-    quote = '"' if '"' not in str(value) else "'" if "'" not in str(value) else "'''"
-    return f"{quote}{value}{quote}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    text = str(value)
+    if "\n" in text and "'''" not in text and "\r" not in text:
+        return f"'''\n{text}\n'''"
+    if "'" not in text and text.isprintable():
+        return f"'{text}'" if '"' in text or "\\" in text else f'"{text}"'
+    if text.isprintable() and "'''" not in text and not text.endswith("'"):
+        return f"'''{text}'''"
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
 
 
 def record_count(batch: Batch) -> int:

@@ -1,4 +1,4 @@
-"""The event times of a log: its first one, and the first and last ones of each source of a replay."""
+"""The event times of a log, the part of them that a replay counts, and the boundaries at which a log is cut."""
 
 import re
 from bisect import bisect_left
@@ -7,11 +7,12 @@ from functools import cache
 
 from msgspec import Struct
 
+from exporter.ledger.calendar import Spans
 from exporter.messages import counted
-from exporter.replay.guarded import parse_whole
+from exporter.replay.errors import parse_whole
 from parsers.batch import Batch
 from parsers.parser import Parser
-from parsers.slices import BACK, MOST_DOUBTS
+from parsers.slices import BACK, MOST_DOUBTS, SpanOf
 from parsers.values.numbers import SECOND
 from parsers.values.times import newest_known, oldest_known
 
@@ -43,11 +44,9 @@ class EventTimes(Struct):
     last: int | None = None
 
     def begin(self, parser: Parser, sample: bytes) -> None:
-        """Take the first time of a log with this beginning."""
         self.first = oldest_known((self.first, first_time(parser, sample)))
 
     def add(self, batch: Batch) -> None:
-        """Take the newest time of a batch."""
         self.last = newest_known((self.last, batch.last_at))
         self.first = oldest_known((self.first, batch.last_at))
 
@@ -78,3 +77,40 @@ def behind(source: str, lines: int) -> str:
 def shown(at: int) -> str:
     """A time in nanoseconds since the epoch as ISO 8601 in UTC."""
     return datetime.fromtimestamp(at // SECOND, UTC).isoformat().replace("+00:00", "Z")
+
+
+#: Spans are at most a day long, because a clock that jumps back is found within a span only if that is short.
+_DAYS = Spans("day", UTC)
+
+
+class Span(Struct, frozen=True):
+    """The event times that count, in nanoseconds since the epoch: [since, until).
+
+    A log is also cut at the boundaries of the calendar's spans: days, or shorter ones.
+    """
+
+    since: int | None = None
+    until: int | None = None
+    calendar: SpanOf | None = None
+
+    def contains(self, at: int | None) -> bool:
+        """Whether a time counts. Lines before the first time count too: they have none."""
+        if at is None:
+            return True
+        return (self.since is None or self.since <= at) and (self.until is None or at < self.until)
+
+    @property
+    def boundaries(self) -> SpanOf | None:
+        """The spans between all boundaries; None if there is no boundary."""
+        return None if self == ALWAYS else self._between
+
+    def _between(self, at: int) -> tuple[int, int]:
+        begin, end = (self.calendar or _DAYS)(at)
+        for boundary in (self.since, self.until):
+            if boundary is not None:
+                begin, end = (begin, min(end, boundary)) if at < boundary else (max(begin, boundary), end)
+        return begin, end
+
+
+#: All event times count, and nothing is cut.
+ALWAYS = Span()

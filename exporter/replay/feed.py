@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct, structs
 
-from exporter.replay.guarded import parse_parts
+from exporter.replay.errors import parse_parts
 from exporter.tail.encoding import UTF_8_BOM
 from parsers.batch import Batch
 from parsers.lines import before_too_long
@@ -48,9 +48,8 @@ def feed(
     `line_length` bytes is one unparsed line (`too_long`). If the part does not end the log, an unfinished record at its
     end is not consumed. Raises ParserError.
     """
-    usual = max(line_length, BLOCK)
+    usual, parse = max(line_length, BLOCK), parse_parts(parser, line_length)
     most = 2 * line_length if parser.joined else usual
-    parse = parse_parts(parser, line_length)
     slicer = _Uncut(parse) if span_of is None else Slicer(parse, span_of)
     # `held` is the unfinished line behind the window.
     window, held, over, skip = b"", b"", False, part.skip

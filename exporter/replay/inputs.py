@@ -82,12 +82,8 @@ def filled(read: Read, size: int) -> bytes:
 def open_file(name: str) -> Iterator[BufferedReader]:
     """Open an input as it is, packed or not. Raises InputError, also for what happens while it is read."""
     try:
-        if remote.is_remote(name):
-            with remote.opened(name) as file:
-                yield file
-        else:
-            with _open(name) as file:
-                yield file
+        with remote.opened(name) if remote.is_remote(name) else _open(name) as file:
+            yield file
     except (PermissionError, IsADirectoryError) as error:
         raise InputError(file_problem(Path(name)) or f"{name}: cannot be read: {error.strerror}") from error
     except _read_errors() as error:

@@ -14,13 +14,11 @@ from exporter.ledger.ledger import Ledger
 from exporter.ledger.postings import Postings
 from exporter.messages import address
 from exporter.replay.detect import Guess, detect, several_services, unrecognised
-from exporter.replay.errors import InputError, ParserError
-from exporter.replay.event_times import first_time
+from exporter.replay.errors import InputError, ParserError, parse_whole
+from exporter.replay.event_times import Span, first_time
 from exporter.replay.feed import Part, feed
-from exporter.replay.guarded import parse_whole
 from exporter.replay.inputs import open_input
 from exporter.replay.pieces import Parsed, Piece, Plan, Result, cut
-from exporter.replay.span import Span
 from exporter.replay.workers import NO_WORKERS, Workers
 from exporter.tail.globs import tailed
 from exporter.tail.permissions import log_problem
@@ -40,14 +38,6 @@ class Job(Struct, frozen=True):
     source: SourceConfig | None = None
     candidates: tuple[Guess, ...] = ()
     may_grow: bool = False
-
-
-class Step(Struct, frozen=True):
-    """A batch of a source. `counted` is False for a batch outside of the time span."""
-
-    source: str
-    batch: Batch
-    counted: bool
 
 
 class Opened(Struct, frozen=True):
@@ -103,8 +93,10 @@ def run(
     span: Span,
     listener: Listener,
     workers: Workers = NO_WORKERS,
-) -> Iterator[Step]:
-    """Enter all batches into the ledger, one per step. A caller that stops has entered exactly the steps it has seen.
+) -> Iterator[tuple[str, Batch, bool]]:
+    """Enter all batches into the ledger, each before it is returned with its source, and with whether it counts.
+
+    A batch outside of the time span does not count. A caller that stops has entered exactly what it has seen.
 
     Raises InputError, unless the listener takes it, and WorkersError.
     """
@@ -114,7 +106,7 @@ def run(
                 counted = span.contains(each.at)
                 if counted:
                     ledger.enter_slice(source, each, postings)
-                yield Step(source, each.batch, counted)
+                yield source, each.batch, counted
 
 
 def plan_of(ledger: Ledger, line_length: int, span_of: SpanOf | None) -> Plan:
@@ -211,11 +203,16 @@ class Reader:
         log.pieces = cut(opened.size, self._workers.piece_size)
 
     def _parsed(self, log: _Log) -> Iterator[Parsed]:
-        """The parsed pieces of a log in their order."""
         yield from ((each, None) for each in log.slices)
         position, skip = 0, tuple[str, ...]()
-        while (following := self._next_piece(log)) is not None:
-            piece, future = following
+        while True:
+            if not log.futures and (following := next(log.pieces, None)) is not None:
+                self._give(log, following)
+            while self._unfinished < self._workers.capacity and self._give_ahead():
+                pass
+            if not log.futures:
+                return
+            piece, future = log.futures.popleft()
             result = self._workers.result(future)
             self._unfinished -= 1
             if result.begin != position or skip:
@@ -225,13 +222,6 @@ class Reader:
             if result.damage:
                 log.damage = [result.damage]
             yield from result.parsed
-
-    def _next_piece(self, log: _Log) -> "tuple[Piece, Future[Result]] | None":
-        if not log.futures and (piece := next(log.pieces, None)) is not None:
-            self._give(log, piece)
-        while self._unfinished < self._workers.capacity and self._give_ahead():
-            pass
-        return log.futures.popleft() if log.futures else None
 
     def _give_ahead(self) -> bool:
         """Give the workers the next piece, perhaps of the next log. Returns False if there is none yet."""

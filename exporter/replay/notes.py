@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from exporter.replay.errors import InputError
+from exporter.replay.errors import InputError, parse_whole
 from exporter.replay.event_times import EventTimes
-from exporter.replay.guarded import parse_whole
 from exporter.replay.inputs import SAMPLE_BYTES, last_lines
-from exporter.replay.jobs import Listener, Opened, Step
+from exporter.replay.jobs import Listener, Opened
 from exporter.tail.time_zones import AHEAD, ahead_of_the_clock
 from parsers.advice import Advice, merged, record_types
+from parsers.batch import Batch
 from parsers.parser import advice_of
 from parsers.values.numbers import SECOND
 
@@ -46,7 +46,11 @@ class Notes(Listener):
             given = advice_of(log.parser, log.batch, log.sample)
             self._advice |= dict.fromkeys((str(log.detected), each) for each in given)
             self._known |= record_types(log.batch.records)
-        newest, at = _newest(log)
+        newest, at = log.sample, log.batch.last_at
+        if len(newest) >= SAMPLE_BYTES and os.path.isfile(log.file):
+            with suppress(InputError):
+                lines = last_lines(log.file)
+                newest, at = lines, parse_whole(log.parser, lines).last_at
         now = time.time()
         if at is not None and at / SECOND - now > AHEAD:
             self.say(
@@ -54,14 +58,12 @@ class Notes(Listener):
                 "that source into a configuration and name it with --config"
             )
 
-    def add(self, step: Step) -> None:
-        """A step was taken."""
-        self.times[step.source].add(step.batch)
-        for reason, line in step.batch.examples.items() if step.counted else ():
-            self.examples.setdefault((step.source, reason), line)
+    def add(self, source: str, batch: Batch, counted: bool) -> None:
+        self.times[source].add(batch)
+        for reason, line in batch.examples.items() if counted else ():
+            self.examples.setdefault((source, reason), line)
 
     def failed(self, error: InputError) -> None:
-        """Skip the input, or the rest of it."""
         self.skipped.append(str(error))
         if self.inputs > 1:
             self.say(f"skipped: {error}")
@@ -75,12 +77,3 @@ class Notes(Listener):
         """What no log contains, with the kinds of log that could."""
         for sentence, kinds in merged(self._advice, self._known):
             yield f"{' and '.join(kinds)}: absent: {sentence}"
-
-
-def _newest(log: Opened) -> tuple[bytes, int | None]:
-    """The last lines of a log and their newest time; the beginning of a log that cannot be read at its end."""
-    if len(log.sample) >= SAMPLE_BYTES and os.path.isfile(log.file):
-        with suppress(InputError):
-            lines = last_lines(log.file)
-            return lines, parse_whole(log.parser, lines).last_at
-    return log.sample, log.batch.last_at

@@ -47,7 +47,6 @@ _REFUSED = "may not be read: the credentials are missing or do not suffice"
 
 
 def is_remote(name: str) -> bool:
-    """Whether a name is an address and not a path."""
     return _ADDRESS.match(name) is not None
 
 

@@ -1,19 +1,15 @@
 """The result of a replay, as plain data for JSON and as tables for the terminal."""
 
-from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from itertools import groupby
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from exporter import catalogue as c
-from exporter.ledger.histogram import layout
 from exporter.ledger.series import Labels
 from exporter.ledger.snapshot import Snapshot
-from exporter.metrics.quantile import approximate, merged, quantiles
-from exporter.replay.terminal import Row, print_table
+from exporter.metrics.quantile import approximate, counted, merged, quantiles
+from exporter.replay.terminal import Section, print_section
 from parsers.values.http import status_class_of
 
 Summary = dict[str, dict[str, Any]]
@@ -47,7 +43,6 @@ def summarise(snapshot: Snapshot) -> Summary:
 
 
 def show(summary: Summary, console: Console) -> None:
-    """Print all tables that are not empty."""
     for source, found in summary.items():
         lines = found["lines"]
         console.rule(f"[bold]{source}[/]")
@@ -59,8 +54,14 @@ def show(summary: Summary, console: Console) -> None:
         if times := found.get("times"):
             console.print(f"events from {times['first']} to {times['last']}", highlight=False)
         for title, section, columns in _TABLES:
-            if found[section]:
-                _print(console, title, columns, found[section])
+            rows: Any = found[section]
+            if isinstance(rows, dict):
+                rows = [dict(zip(columns, item, strict=True)) for item in rows.items()]
+            if rows:
+                print_section(console, _section(title, columns, rows))
+            if (left_out := len(rows) - _MOST_ROWS) > 0:
+                sentence = f"and {left_out:,} more rows with smaller counts: --output json has all of them"
+                console.print(sentence, highlight=False)
 
 
 def cardinality(snapshot: Snapshot) -> str:
@@ -100,34 +101,15 @@ _TABLES = (
 )
 
 
-def _print(console: Console, title: str, columns: tuple[str, ...], rows: Any) -> None:
-    """Print a table; of many rows those with the largest counts."""
-    if isinstance(rows, dict):
-        rows = [dict(zip(columns, item, strict=True)) for item in rows.items()]
-    left_out = len(rows) - _MOST_ROWS
-    if left_out > 0:
-        largest = sorted(range(len(rows)), key=lambda number: -_size(rows[number]))[:_MOST_ROWS]
+def _section(title: str, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> Section:
+    """The table of some rows; of many rows those with the largest counts."""
+    if len(rows) > _MOST_ROWS:
+        sizes = [sum(value for value in row.values() if isinstance(value, int)) for row in rows]
+        largest = sorted(range(len(rows)), key=lambda number: -sizes[number])[:_MOST_ROWS]
         rows = [rows[number] for number in sorted(largest)]
-    table = Table(title=title, title_justify="left")
     known = [column for column in columns if any(row.get(column) is not None for row in rows)]
-    for column in known:
-        numeric = any(isinstance(row.get(column), int | float) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in known))
-    print_table(console, table, (_stacked(known, row) for row in rows))
-    if left_out > 0:
-        console.print(f"and {left_out:,} more rows with smaller counts: --output json has all of them", highlight=False)
-
-
-def _size(row: Mapping[str, Any]) -> int:
-    return sum(value for value in row.values() if isinstance(value, int))
-
-
-def _stacked(columns: Iterable[str], row: Mapping[str, Any]) -> Row:
-    known = [column for column in columns if row.get(column) is not None]
-    labels = [str(row[column]) for column in known if isinstance(row[column], str)]
-    return labels, [f"{column} {_cell(row[column])}" for column in known if not isinstance(row[column], str)]
+    labels = sum(any(isinstance(row.get(column), str) for row in rows) for column in known)
+    return Section(title, labels, known, [[_cell(row.get(column)) for column in known] for row in rows])
 
 
 def _cell(value: object) -> str:
@@ -147,19 +129,18 @@ def _counts(snapshot: Snapshot, metric: c.Metric, source: str) -> dict[str, int]
 
 def _requests(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
     """Rows by route and status class, with the quantiles of whole requests. Without a count they are only timed."""
-    requests = snapshot.counters[c.REQUESTS]
 
-    def by_route_and_class(labels: Labels) -> tuple[str, str]:
-        _, _, route, status_code = labels
-        return route, status_class_of(status_code)
+    def route_and_class(labels: Labels) -> tuple[str, str] | None:
+        name, _, route, status_code = labels
+        return (route, status_class_of(status_code)) if name == source else None
 
-    own = {labels for labels in (*requests, *snapshot.histograms[c.REQUEST_DURATION]) if labels[0] == source}
-    rows: list[dict[str, Any]] = []
-    for (route, status), group in groupby(sorted(own, key=by_route_and_class), by_route_and_class):
-        members = list(group)
-        number = sum(requests.get(labels, 0) for labels in members) or None
-        counts = _merged(snapshot, c.REQUEST_DURATION, members)
-        rows.append({"route": route, "status": status, "requests": number} | quantiles(counts))
+    numbers = counted(snapshot, c.REQUESTS, route_and_class)
+    durations = merged(snapshot, c.REQUEST_DURATION, route_and_class)
+    rows = [
+        {"route": route, "status": status, "requests": numbers[route, status] or None}
+        | quantiles(durations.get((route, status), {}))
+        for route, status in sorted({*numbers, *durations})
+    ]
     return sorted(rows, key=lambda row: -(row["requests"] or 0))
 
 
@@ -180,7 +161,6 @@ def _usage(snapshot: Snapshot, source: str) -> list[dict[str, Any]]:
 
 
 def _rows(snapshot: Snapshot, counter: c.Metric, source: str, counted: str = "count") -> list[dict[str, Any]]:
-    """The label sets of a counter that are not 0, each with its count under the name `counted`."""
     return [
         dict(zip(counter.labels[1:], labels[1:], strict=True)) | {counted: int(count)}
         for labels, count in sorted(snapshot.counters[counter].items())
@@ -189,20 +169,13 @@ def _rows(snapshot: Snapshot, counter: c.Metric, source: str, counted: str = "co
 
 
 def _durations(snapshot: Snapshot, metric: c.Metric, names: tuple[str, ...], source: str) -> list[dict[str, Any]]:
-    """The number and the quantiles of a metric's durations by the labels `names`."""
-    groups: dict[Labels, list[Labels]] = {}
-    for labels in snapshot.histograms[metric]:
-        if labels[0] == source:
-            group = tuple(value for name, value in zip(metric.labels, labels, strict=True) if name in names)
-            groups.setdefault(group, []).append(labels)
-    rows = []
-    for group, label_sets in sorted(groups.items()):
-        counts = _merged(snapshot, metric, label_sets)
-        rows.append(dict(zip(names, group, strict=True)) | {"count": sum(counts.values())} | quantiles(counts))
+    places = [metric.labels.index(name) for name in names]
+
+    def group_of(labels: Labels) -> Labels | None:
+        return tuple(labels[place] for place in places) if labels[0] == source else None
+
+    rows = [
+        dict(zip(names, group, strict=True)) | {"count": sum(counts.values())} | quantiles(counts)
+        for group, counts in sorted(merged(snapshot, metric, group_of).items())
+    ]
     return sorted(rows, key=lambda row: -row["count"])
-
-
-def _merged(snapshot: Snapshot, metric: c.Metric, label_sets: Iterable[Labels]) -> dict[int, int]:
-    values = snapshot.histograms[metric]
-    found = (values[labels] for labels in label_sets if labels in values)
-    return merged(layout(snapshot.bounds[metric]), found)

@@ -101,7 +101,6 @@ def local(processes: int, has_addresses: bool) -> Iterator[Workers]:
 
 
 def _end(executor: Executor) -> None:
-    """End the processes at once, whatever they are doing."""
     for process in multiprocessing.active_children():
         process.kill()
     executor.shutdown(cancel_futures=True)  # without this wait, the interpreter could write to a closed pipe at its end
@@ -109,11 +108,11 @@ def _end(executor: Executor) -> None:
 
 def _begin() -> None:
     """Prepare a process: it ends with its parent."""
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
-    parent.join()
-    os._exit(1)
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=end_with_parent, daemon=True).start()

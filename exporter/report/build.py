@@ -1,33 +1,18 @@
 """Builds a report: plain data, as `--output json` prints it. All other outputs are made from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from msgspec import Struct
-
-from exporter.config.settings import AppConfig, Config
+from exporter.config.settings import Config
 from exporter.ledger.calendar import Unit, span_of
-from exporter.ledger.money import Exchange
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Labels
 from exporter.messages import unknown
-from exporter.report import incomplete
-from exporter.report.failures import Failures
-from exporter.report.figures import Row, Rows, figures_of
-from exporter.report.gather import Dated, Gathered
+from exporter.report.figures import Failures, Options, Row, Rows, figures_of
+from exporter.report.gather import Dated, Gathered, incomplete, incomplete_before
 from exporter.report.query import Query
 
 Report = dict[str, Any]
-
-
-class Options(Struct, frozen=True):
-    """What a report shows beside its rows. `prices` are those of the models of `--what-if`, the newest first."""
-
-    compare: bool = False
-    prices: Mapping[str, list[Price]] = {}
-    currency: str = ""
-    exchange: Exchange = Exchange()
-    apps: Mapping[str, AppConfig] = {}
 
 
 def prices_of(models: Sequence[str], config: Config) -> dict[str, list[Price]]:
@@ -51,14 +36,14 @@ def build(query: Query, gathered: Gathered, options: Options, now: int) -> Repor
     rows = _rows(query, shown, options)
     data = [_labels(query, key) | row.as_data(figures, options.prices) for key, row in sorted(rows.rows.items())]
     totals = rows.total.as_data(figures, options.prices)
-    failures, sentences = None, list(incomplete.sentences(gathered, shown, query, now))
+    failures, sentences = None, list(incomplete(gathered, shown, query, now))
     if options.compare:
         before = query.before()
         books = [each for each in gathered.books if before.contains(each.begin)]
         earlier, failures = _rows(before, books, options), Failures(books)
         data = _compared(query, before, (rows, earlier), options)
         totals["previous"] = earlier.total.as_data(figures, options.prices)
-        sentences += incomplete.before(gathered, before)
+        sentences += incomplete_before(gathered, before)
     since, until = _limits(query, shown)
     return {
         "since": since,
@@ -74,7 +59,7 @@ def build(query: Query, gathered: Gathered, options: Options, now: int) -> Repor
 
 
 def _rows(query: Query, books: Sequence[Dated], options: Options) -> Rows:
-    rows = Rows(query.group, options.apps, (options.exchange, options.currency), options.prices)
+    rows = Rows(query.group, options)
     for each in books:
         rows.add(query.time_of(each.begin), each.source, each.entries, each.day)
     return rows

@@ -1,5 +1,6 @@
 """The figures of a report: which numbers of a book make which figure, and how rows add them up."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ from exporter.ledger.money import Exchange
 from exporter.ledger.prices import Price
 from exporter.ledger.series import Labels
 from exporter.metrics.quantile import quantiles
+from exporter.report.gather import Dated
 from parsers.batch import UNKNOWN
 
 #: The statuses of runs that failed: Dify's own, and those of its messages and nodes.
@@ -35,6 +37,16 @@ QUANTILES = ("duration", "time_to_first_token")
 
 #: Money by currency, exact.
 Money = dict[str, Decimal]
+
+
+class Options(Struct, frozen=True):
+    """What a report shows beside its rows. `prices` are those of the models of `--what-if`, the newest first."""
+
+    compare: bool = False
+    prices: Mapping[str, list[Price]] = {}
+    currency: str = ""
+    exchange: Exchange = Exchange()
+    apps: Mapping[str, AppConfig] = {}
 
 
 class Row(Struct):
@@ -62,12 +74,10 @@ class Row(Struct):
 
 
 def money(amounts: Money) -> dict[str, str]:
-    """Decimal strings by currency."""
     return {code: f"{amount.normalize():f}" for code, amount in sorted(amounts.items())}
 
 
 def figures_of(group: Iterable[str]) -> list[str]:
-    """The figures that have all labels of a group."""
     wanted = set(group)
     return [name for table, names in FIGURES.items() if wanted <= labels_of(table) for name in names]
 
@@ -84,20 +94,12 @@ class Rows:
     `unpriced` counts, for each model of a comparison of prices, the tokens that have no price there.
     """
 
-    def __init__(
-        self,
-        group: tuple[str, ...],
-        apps: Mapping[str, AppConfig],
-        exchange: tuple[Exchange, str],
-        prices: Mapping[str, list[Price]],
-    ) -> None:
-        """`exchange` is the table of rates and the currency of the report, or "". `prices` are the newest first."""
+    def __init__(self, group: tuple[str, ...], options: Options) -> None:
         self.rows: dict[Labels, Row] = {}
         self.total = Row()
         self.unpriced: dict[str, int] = {}
         self.without_rate: set[str] = set()
-        self._group, self._apps, self._prices = group, apps, prices
-        self._exchange, self._currency = exchange
+        self._group, self._options = group, options
         self._tables = {table for table in FIGURES if set(group) <= labels_of(table)}
 
     def add(self, time: str, source: str, entries: Entries, day: str) -> None:
@@ -106,7 +108,7 @@ class Rows:
             if table in self._tables:
                 labels = dict(zip(book.TABLES[table], values, strict=True), source=source)
                 if "app_id" in labels:
-                    app = self._apps.get(labels["app_id"], AppConfig())
+                    app = self._options.apps.get(labels["app_id"], AppConfig())
                     labels |= {"app": app.name or labels["app_id"], "team": app.team or UNKNOWN}
                 key = (time, *(labels[name] for name in self._group))
                 if key not in self.rows:
@@ -131,17 +133,16 @@ class Rows:
                 _add(row, "server_errors", amount if labels["status_class"] == "5xx" else 0)
 
     def _spend(self, spent: Money, code: str, amount: Decimal) -> None:
-        if self._currency:
-            converted = self._exchange.convert(amount, code, self._currency)
+        if currency := self._options.currency:
+            converted = self._options.exchange.convert(amount, code, currency)
             if converted is None:
                 self.without_rate.add(code)
             else:
-                code, amount = self._currency, converted
+                code, amount = currency, converted
         spent[code] = spent.get(code, Decimal(0)) + amount
 
     def _suppose(self, row: Row, token_type: str, tokens: int, day: str) -> None:
-        """Add what these tokens would have cost with each other model."""
-        for model, prices in self._prices.items():
+        for model, prices in self._options.prices.items():
             price = next((each for each in prices if each.since.isoformat() <= day), None)
             if price is None or (token_type == "unsplit" and Decimal(price.input) != Decimal(price.output)):
                 self.unpriced[model] = self.unpriced.get(model, 0) + tokens
@@ -153,3 +154,47 @@ class Rows:
 
 def _add(row: Row, name: str, amount: int | Decimal) -> None:
     row.counts[name] = row.counts.get(name, 0) + int(amount)
+
+
+class Failures:
+    """The failures of some books. `whole` has the requests and runs of each source, failed or not."""
+
+    def __init__(self, books: Iterable[Dated]) -> None:
+        self.counts: Counter[tuple[str, str, str]] = Counter()
+        self.whole: Counter[tuple[str, str]] = Counter()
+        for each in books:
+            for (table, *labels), amount in each.entries.items():
+                if table in _FIGURES and not isinstance(amount, dict):
+                    figure, reason = _FIGURES[table], labels[-1]
+                    if table in (book.REQUESTS, book.RUNS):
+                        self.whole[each.source, figure] += int(amount)
+                    if table in (book.FAILED_REQUESTS, book.ERRORS) or (table == book.RUNS and reason in FAILED):
+                        self.counts[each.source, figure, reason] += int(amount)
+
+    def as_data(self, before: "Failures | None" = None) -> list[dict[str, Any]]:
+        """One entry per source, figure and reason, the most frequent first. `before` are those of the span before.
+
+        `share` is the part of all requests or runs of the source; error records have none.
+        """
+        keys = self.counts.keys() | (before.counts.keys() if before else set())
+        return [
+            {"source": source, "figure": figure, "reason": reason, "count": self.counts[source, figure, reason]}
+            | (
+                {"share": round(self.counts[source, figure, reason] / whole, 6)}
+                if (whole := self.whole[source, figure])
+                else {}
+            )
+            | ({"previous": before.counts[source, figure, reason]} if before else {})
+            for source, figure, reason in sorted(
+                keys, key=lambda key: (key[0], _ORDER.index(key[1]), -self.counts[key], key)
+            )
+        ]
+
+
+_ORDER = ("failed_requests", "failed_runs", "errors")
+_FIGURES: Mapping[str, str] = {
+    book.REQUESTS: "failed_requests",
+    book.FAILED_REQUESTS: "failed_requests",
+    book.RUNS: "failed_runs",
+    book.ERRORS: "errors",
+}

@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct, structs
 
 from exporter.ledger.calendar import midnight, span_of
-from exporter.replay.span import Span
+from exporter.replay.event_times import Span
 from parsers.values.numbers import SECOND
 
 By = Literal["total", "month", "week", "day", "hour"]
@@ -44,7 +44,6 @@ class Query(Struct, frozen=True):
         return self.name(begin)
 
     def name(self, begin: int) -> str:
-        """The name of the bucket that begins at a time."""
         moment = self.moment(begin)
         if self.by == "hour":
             return moment.isoformat(timespec="minutes")
@@ -54,7 +53,6 @@ class Query(Struct, frozen=True):
         return moment.strftime("%Y-%m") if self.by == "month" else moment.date().isoformat()
 
     def moment(self, at: int) -> datetime:
-        """A time in the time zone of the report."""
         return datetime.fromtimestamp(at // SECOND, UTC).astimezone(self.local)
 
     def buckets(self) -> Iterator[str]:

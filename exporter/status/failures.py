@@ -3,19 +3,29 @@
 Counters report how many failures there are; an operator also needs to read one of them. A batch contains only sums of
 failures, so the last lines of its window are parsed again, one by one. This happens at most once per second and source,
 for at most 400 lines. On a busy machine it happens less often, so that a backlog is read as fast as without it.
+
+The page shows the command that prints the line of a failure. A log is renamed, copied and truncated meanwhile, so a
+file is named only if the line is still there: its first bytes have the fingerprint that was taken when the line
+was read.
 """
 
 import logging
+import os
+import shlex
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
 
 from msgspec import Struct
 
 from exporter.ledger.ledger import Ledger
 from exporter.messages import redact
 from exporter.metrics.exemplars import TRACE_ID, Exemplars
+from exporter.process.special_files import refuse_special
 from exporter.tail.position import FINGERPRINT, Fingerprint, Identity, Position, Searched, Window, decoded
 from parsers import batch as b
 from parsers.parser import Parser
@@ -72,12 +82,11 @@ class FailureBuffer:
         self._samples: dict[str, dict[type, b.Record]] = {}  # by source and type of record
 
     def failures(self) -> list[FailureEntry]:
-        """All failures in the buffer, the newest first."""
+        """The newest first."""
         with self._lock:
             return sorted(self._failures, key=lambda failure: failure.at, reverse=True)
 
     def unparsed(self) -> list[UnparsedLine]:
-        """The last unparsed line of each source and reason."""
         with self._lock:
             return list(self._unparsed.values())
 
@@ -181,3 +190,74 @@ def _failure_of(record: b.Record) -> tuple[str, str, str] | None:
     if isinstance(record, b.Run) and record.status == "failed":
         return "run_failed", "", ""
     return None
+
+
+#: The rotated files of a log that are tried. They are in the folder of the log, and their names begin with its name.
+_MAX_CANDIDATES = 30
+_MAX_NAMES = 10_000
+
+
+class FailureRow(Struct, frozen=True):
+    """A failure, and the command that prints its line. `command` is "" if no file is found that has the line."""
+
+    failure: FailureEntry
+    command: str
+
+    @property
+    def anchor(self) -> str:
+        """An id for links to the row. It stays the same while the row is shown."""
+        failure = self.failure
+        place = repr((failure.source, failure.route, failure.file, failure.identity, failure.offset))
+        return "failure-" + blake2b(place.encode(), digest_size=8).hexdigest()
+
+
+def failure_row(failure: FailureEntry) -> FailureRow:
+    path = next((path for path in (failure.file, *_rotated(failure.file)) if _has_line(path, failure)), "")
+    return FailureRow(failure, command(path, failure.offset, failure.is_packed) if path else "")
+
+
+def command(path: str, offset: int, is_packed: bool) -> str:
+    """The shell command that prints the line that begins at `offset`, in uncompressed bytes. The path is absolute."""
+    first = offset + 1  # tail counts from 1
+    name = quoted(path)
+    return f"zcat {name} | tail -c +{first} | head -n 1" if is_packed else f"tail -c +{first} {name} | head -n 1"
+
+
+def quoted(path: str) -> str:
+    r"""A path as one word of a shell.
+
+    A name with control characters, or with bytes that are no UTF-8, is written as `$'…'` with octal escapes, which
+    bash, zsh, ksh and BusyBox read. So a copied command is one line, and it is the command that was seen.
+    """
+    if path.isprintable():
+        return shlex.quote(path)
+    return "$'" + "".join(map(_escaped, path)) + "'"
+
+
+def _escaped(character: str) -> str:
+    if character in "'\\":
+        return "\\" + character
+    return character if character.isprintable() else "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
+
+
+def _rotated(path: str) -> list[str]:
+    folder, name = os.path.split(path)
+    try:
+        with os.scandir(folder) as entries:
+            names = [each.name for each in islice(entries, _MAX_NAMES) if each.name.startswith(name)]
+    except OSError:
+        return []
+    return [os.path.join(folder, each) for each in sorted(names)[:_MAX_CANDIDATES] if each != name]
+
+
+def _has_line(path: str, failure: FailureEntry) -> bool:
+    """Whether a file has the line. A packed file is not unpacked for this: it is known by its inode."""
+    try:
+        refuse_special(Path(path))
+        with open(path, "rb", buffering=0) as file:
+            found = os.fstat(file.fileno())
+            if failure.is_packed:
+                return (found.st_dev, found.st_ino) == failure.identity
+            return failure.line.matches(os.pread(file.fileno(), failure.line.length, failure.offset))
+    except OSError:
+        return False

@@ -4,12 +4,10 @@ from decimal import Decimal
 
 
 def rate(value: float) -> str:
-    """A rate per second, without a unit."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 0.1 or not value else f"{value:.3f}"
 
 
 def share(part: float, whole: float) -> str:
-    """`part` as a percentage of `whole`."""
     if not part:
         return "0 %"
     percent = 100 * part / whole
@@ -36,7 +34,6 @@ def age(duration: float) -> str:
 
 
 def size(value: int) -> str:
-    """A number of bytes in binary units."""
     amount = float(value)
     for unit in ("B", "KiB", "MiB"):
         if amount < 1024:

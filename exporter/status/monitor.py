@@ -15,17 +15,15 @@ from exporter.config.settings import Config
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.snapshot import Snapshot
 from exporter.metrics.exemplars import Exemplars
-from exporter.status import chart_file
-from exporter.status.days import day_rows, today_row
-from exporter.status.failures import FailureBuffer, ObservedLedger
+from exporter.status import history
+from exporter.status.failures import FailureBuffer, ObservedLedger, failure_row
 from exporter.status.history import History
-from exporter.status.places import failure_row
 from exporter.status.rows import Status, budget_rows, model_rows, source_rows
-from exporter.status.traffic import recent, route_rows, traffic_rows
+from exporter.status.traffic import day_rows, recent, route_rows, today_row, traffic_rows
 from exporter.tail.source import LedgerPort, Source
 from exporter.tail.source_config import SourceConfig
 from parsers import batch as b
-from parsers.advice import record_types
+from parsers.advice import merged, record_types
 from parsers.parser import advice_of
 
 #: The records that a series proves, from its labels without the source: what a log reported before the last restart.
@@ -75,7 +73,7 @@ class StatusMonitor:
         """`folder` is the state folder; None if there is none."""
         self._folder = folder
         if folder is not None:
-            self._history.restore(chart_file.load(folder))
+            self._history.points |= history.load(folder)
         self._thread.start()
 
     def stop(self) -> None:
@@ -87,7 +85,6 @@ class StatusMonitor:
         return ObservedLedger(self._ledger, self._failures, self._exemplars, settings.parser)
 
     def health(self, lifecycle: Lifecycle) -> Mapping[str, Any]:
-        """The JSON object of /health."""
         done, known = self._progress()
         return {
             "status": "ok" if lifecycle.ready else "starting",
@@ -108,7 +105,7 @@ class StatusMonitor:
     def status(self, config: Config, lifecycle: Lifecycle, chart_range: str) -> Status:
         """The data of the status page. `chart_range` is a key of `RANGES`."""
         now = time.time()
-        snapshot, points = self._ledger.snapshot(now), self._history.points(chart_range)
+        snapshot, points = self._ledger.snapshot(now), self._history.points[chart_range]
         period = recent(snapshot, time.monotonic(), self._history)
         days, samples = day_rows(self._ledger.books()), self._samples(config, snapshot)
         missing = _missing(config, snapshot, samples)
@@ -120,7 +117,8 @@ class StatusMonitor:
             reload_problems=lifecycle.reload_problems,
             loaded_at=lifecycle.loaded_at,
             chart_range=chart_range,
-            sources=source_rows(self._sources, config, missing, snapshot, points, self._failures),
+            sources=source_rows(self._sources, config, snapshot, points, self._failures.unparsed()),
+            missing=missing,
             span=period.span,
             routes=route_rows(period),
             traffic=traffic_rows(period),
@@ -151,10 +149,8 @@ class StatusMonitor:
 
     def _progress(self) -> tuple[int, int]:
         """Of the bytes that existed at the start, how many are read, and how many there were."""
-        done, known = (
-            sum(column) for column in zip((0, 0), *(s.first_pass.progress() for s in self._sources), strict=True)
-        )
-        return done, known
+        progress = [source.first_pass.progress() for source in self._sources]
+        return sum(done for done, _ in progress), sum(known for _, known in progress)
 
     def _run(self) -> None:
         saved_at = time.monotonic()
@@ -168,20 +164,19 @@ class StatusMonitor:
 
     def _save(self) -> None:
         if self._folder is not None:
-            chart_file.save(self._folder, self._history.all_points())
+            history.save(self._folder, self._history.points)
 
 
-def _missing(config: Config, snapshot: Snapshot, samples: Mapping[str, b.Batch]) -> dict[str, tuple[str, ...]]:
-    """For each source, by name: sentences on what its log lacks and no other source contains either.
+def _missing(config: Config, snapshot: Snapshot, samples: Mapping[str, b.Batch]) -> dict[str, list[str]]:
+    """What the log of a source lacks and no other source contains: each sentence with the names of the sources.
 
     A source without an observed line gets no advice: it is not known yet which kind of log it is.
     """
     known = {each for sample in samples.values() for each in record_types(sample.records)}
-    return {
-        source.name: tuple(
-            each.sentence
-            for each in advice_of(source.parser, samples[source.name], b"")
-            if each.is_needed(known) and snapshot.counters[c.LINES].get((source.name, "observed"))
-        )
+    advice = (
+        (source.name, each)
         for source in config.sources
-    }
+        if snapshot.counters[c.LINES].get((source.name, "observed"))
+        for each in advice_of(source.parser, samples[source.name], b"")
+    )
+    return dict(merged(advice, known))

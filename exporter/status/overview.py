@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from exporter.messages import counted, some
 from exporter.status import humanize
-from exporter.status.rows import BudgetRow, SourceRow, Status
+from exporter.status.rows import Status
 from exporter.status.traffic import TrafficRow
 
 FAILURE_RATIO = 0.05
@@ -60,7 +60,11 @@ def overview(status: Status) -> Overview:
     if not status.traffic:
         sentence = "No source has reported a request yet, so nothing can be said about Dify."
         return Overview("waiting", "no requests yet", (Finding("waiting", sentence),))
-    return Overview("good", "no problem found", (_good(status),))
+    worst = max(status.traffic, key=lambda row: row.failed / row.requests)
+    count, failed = len(status.sources), humanize.share(worst.failed, worst.requests)
+    up = "The source is up" if count == 1 else f"All {count} sources are up"
+    sentence = f"{up}, and {failed} of the requests failed {period_words(status)}."
+    return Overview("good", "no problem found", (Finding("good", sentence),))
 
 
 def period_words(status: Status) -> str:
@@ -92,10 +96,6 @@ def worst_traffic(status: Status) -> TrafficRow | None:
     return max(status.traffic, key=weight, default=None)
 
 
-def is_overspent(row: BudgetRow) -> bool:
-    return row.spent > row.limit
-
-
 def _exporter(status: Status) -> Iterator[Finding]:
     if not status.ready:
         done, known = map(humanize.size, status.progress)
@@ -115,15 +115,12 @@ def _sources(status: Status) -> Iterator[Finding]:
     if not status.sources:
         yield Finding("waiting", "The configuration has no source, so nothing is read.", "sources")
     elif len(down) == 1:
-        yield Finding("bad", f"Source {down[0].name} is down{_why(down[0])}.", "sources")
+        reasons = ", ".join(down[0].errors)
+        why = f" ({reasons})" if reasons else ""
+        yield Finding("bad", f"Source {down[0].name} is down{why}.", "sources")
     elif down:
         names = some([row.name for row in down], _MAX_NAMES)
         yield Finding("bad", f"{len(down)} of {len(status.sources)} sources are down: {names}.", "sources")
-
-
-def _why(row: SourceRow) -> str:
-    reasons = ", ".join(row.errors)
-    return f" ({reasons})" if reasons else ""
 
 
 def _traffic(status: Status) -> Iterator[Finding]:
@@ -146,7 +143,7 @@ def _budgets(status: Status) -> Iterator[Finding]:
     for row in status.budgets:
         limit = f"{humanize.amount(row.limit, row.unit)} {row.unit} per {row.window}"
         used = f"{humanize.share(row.spent, row.limit)} of {limit}"
-        if is_overspent(row):
+        if row.is_overspent:
             yield Finding("bad", f"Budget {row.name} is overspent: {used}.", "tokens-and-cost")
         elif row.projected is not None and row.projected > BUDGET_PROJECTED_RATIO * row.limit:
             projected = f"{humanize.share(row.projected, row.limit)} of {limit}"
@@ -165,11 +162,3 @@ def _unparsed(status: Status) -> Iterator[Finding]:
             share = humanize.share(unparsed, lines)
             sentence = f"{share} of the lines of source {row.name} do not match its format."
             yield Finding("waiting", sentence, "unparsed-lines")
-
-
-def _good(status: Status) -> Finding:
-    worst = max(status.traffic, key=lambda row: row.failed / row.requests)
-    share = humanize.share(worst.failed, worst.requests)
-    count = len(status.sources)
-    sources = "The source is up" if count == 1 else f"All {count} sources are up"
-    return Finding("good", f"{sources}, and {share} of the requests failed {period_words(status)}.")

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
+from types import FunctionType
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -20,7 +21,7 @@ from exporter.advice import alerts
 from exporter.messages import printable
 from exporter.metrics.quantile import approximate
 from exporter.status import humanize
-from exporter.status.overview import is_overspent, overview, period_words, traffic_level, worst_traffic
+from exporter.status.overview import overview, period_words, traffic_level, worst_traffic
 from exporter.status.rows import Status
 
 if TYPE_CHECKING:
@@ -59,7 +60,6 @@ class Chart(Struct, frozen=True):
 
 
 def page(status: Status) -> bytes:
-    """The HTML document in UTF-8."""
     return (
         _template()
         .render(
@@ -67,7 +67,6 @@ def page(status: Status) -> bytes:
             moment=datetime.fromtimestamp(status.now, UTC),
             sources_with_requests=[row for row in status.sources if row.totals.requests],
             unparsed=[each for row in status.sources for each in row.unparsed],
-            missing=_missing(status),
             can_fire=alerts.by_source(status.verdicts),
             cannot_fire=alerts.by_reason(status.verdicts),
             build=_STYLE_HASH + _SCRIPT_HASH,
@@ -95,15 +94,6 @@ def chart(values: Sequence[tuple[float, float]]) -> Chart | None:
     return Chart(" ".join(points), points[0].partition(",")[0], values[-1][1], highest, values[0][0], span, rates)
 
 
-def _missing(status: Status) -> dict[str, list[str]]:
-    """What the logs of the sources do not contain: each sentence with the names of the sources."""
-    names: dict[str, list[str]] = {}
-    for row in status.sources:
-        for sentence in row.missing:
-            names.setdefault(sentence, []).append(row.name)
-    return names
-
-
 def _visible(value: object) -> object:
     """Make a text printable. Names may contain control characters, such as those that reverse the direction of text.
 
@@ -126,17 +116,8 @@ def _template() -> "Template":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    functions = (
-        humanize.age,
-        humanize.amount,
-        humanize.rate,
-        humanize.share,
-        humanize.size,
-        approximate,
-        chart,
-        traffic_level,
-    )
-    environment.globals |= {function.__name__: function for function in functions}
+    for function in (*vars(humanize).values(), approximate, chart, traffic_level):
+        if isinstance(function, FunctionType):
+            environment.globals[function.__name__] = function
     environment.globals |= {"style": Markup(STYLE), "script": Markup(SCRIPT), "width": _WIDTH, "height": _HEIGHT}
-    environment.tests |= {"overspent": is_overspent}
     return environment.get_template("page.html")

@@ -12,11 +12,9 @@ from exporter.advice import alerts
 from exporter.config.settings import Config
 from exporter.ledger import budgets
 from exporter.ledger.snapshot import Snapshot
-from exporter.status.days import DayRow
-from exporter.status.failures import FailureBuffer, UnparsedLine
+from exporter.status.failures import FailureRow, UnparsedLine
 from exporter.status.history import Point, Totals, rates, totals_by_source
-from exporter.status.places import FailureRow
-from exporter.status.traffic import RouteRow, TrafficRow
+from exporter.status.traffic import DayRow, RouteRow, TrafficRow
 
 if TYPE_CHECKING:
     from exporter.tail.source import Source
@@ -27,8 +25,8 @@ _MAX_MODELS = 20
 class SourceRow(Struct, frozen=True):
     """A source. `lines_rate` is per second, `last_line_at` in seconds since the epoch.
 
-    `errors` counts the errors of reading its files, by reason. `missing` holds sentences on what its log does not
-    contain. `charts` has the result of `rates` for each field of `Totals` that is drawn.
+    `errors` counts the errors of reading its files, by reason. `charts` has the result of `rates` for each field of
+    `Totals` that is drawn.
     """
 
     name: str
@@ -37,7 +35,6 @@ class SourceRow(Struct, frozen=True):
     files: int
     lag_bytes: int
     errors: Mapping[str, int]
-    missing: tuple[str, ...]
     totals: Totals
     lines_rate: float
     last_line_at: float | None
@@ -69,13 +66,18 @@ class BudgetRow(Struct, frozen=True):
     projected: float | None
     ends_at: float
 
+    @property
+    def is_overspent(self) -> bool:
+        return self.spent > self.limit
+
 
 class Status(Struct, frozen=True):
     """The data of the page. `span` is the time in seconds that `routes` and `traffic` cover; 0 means everything
     read so far. `chart_range` is the key of `RANGES` that the charts show.
 
     `progress` is the bytes that the first pass has read and the bytes that it has to read. Times are in seconds since
-    the epoch. `today` is the source with the most tokens today; None if no line of today has any.
+    the epoch. `today` is the source with the most tokens today; None if no line of today has any. `missing` holds
+    sentences on what no log contains, each with the names of the sources that could report it.
     """
 
     version: str
@@ -86,6 +88,7 @@ class Status(Struct, frozen=True):
     loaded_at: float
     chart_range: str
     sources: tuple[SourceRow, ...]
+    missing: Mapping[str, Sequence[str]]
     span: float
     routes: tuple[RouteRow, ...]
     traffic: tuple[TrafficRow, ...]
@@ -100,13 +103,12 @@ class Status(Struct, frozen=True):
 def source_rows(
     sources: Iterable["Source"],
     config: Config,
-    missing: Mapping[str, tuple[str, ...]],
     snapshot: Snapshot,
     points: Sequence[Point],
-    buffer: FailureBuffer,
+    unparsed: Sequence[UnparsedLine],
 ) -> tuple[SourceRow, ...]:
-    """One row per running source that is configured. `missing` is by the name of the source."""
-    unparsed, totals = buffer.unparsed(), totals_by_source(snapshot)
+    """One row per running source that is configured."""
+    totals = totals_by_source(snapshot)
     paths = {each.name: each.paths for each in config.sources}
     rows = []
     for source in (source for source in sources if source.name in paths):
@@ -120,7 +122,6 @@ def source_rows(
                 source.files,
                 source.lag,
                 dict(source.errors),
-                missing[name],
                 totals.get(name, Totals()),
                 charts["lines"][-1][1] if charts["lines"] else 0.0,
                 snapshot.last_at.get(name),

@@ -1,16 +1,23 @@
-"""The requests of the last minutes, by source and by route, computed from two snapshots of the ledger."""
+"""The requests of the last minutes by source and route, from two snapshots of the ledger, and the last days, from the
+books of the history that are not in the archive yet.
+"""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
 
 from msgspec import Struct
 
 from exporter import catalogue as c
+from exporter.ledger import book
 from exporter.ledger.exponential import merge, quantile
-from exporter.ledger.histogram import EMPTY, Histogram, layout
+from exporter.ledger.history import NO_DAY
+from exporter.ledger.series import Labels
 from exporter.ledger.snapshot import Snapshot
-from exporter.metrics.quantile import merged
+from exporter.metrics.quantile import counted, merged
 from exporter.status.history import History
+from parsers.values.times import zone
 
 _MAX_ROUTES = 25
 
@@ -62,87 +69,117 @@ def recent(snapshot: Snapshot, at: float, history: History) -> Period:
     `at` is the current time on the clock of the history.
     """
     oldest = history.oldest_snapshot()
-    if oldest is not None and at > oldest[0]:
-        period = Period(snapshot, oldest[1], at - oldest[0])
-        if _counts_by_route(period, c.REQUESTS):
-            return period
+    if oldest is not None and at > oldest[0] and counted(snapshot, c.REQUESTS, _route_of, oldest[1]):
+        return Period(snapshot, oldest[1], at - oldest[0])
     return Period(snapshot, None, 0.0)
 
 
 def route_rows(period: Period) -> tuple[RouteRow, ...]:
     """The routes with the most requests in the period, the most frequent one first."""
-    requests = _counts_by_route(period, c.REQUESTS)
-    failed = _counts_by_route(period, c.FAILED_REQUESTS)
-    durations = _buckets_by_route(period, c.REQUEST_DURATION)
-    handler_times = _buckets_by_route(period, c.HANDLER_DURATION)
+    now, earlier = period.snapshot, period.earlier
+    failed = counted(now, c.FAILED_REQUESTS, lambda labels: (labels[0], labels[1]), earlier)
+    durations = merged(now, c.REQUEST_DURATION, _route_of, earlier)
+    handler_times = merged(now, c.HANDLER_DURATION, _route_of, earlier)
     rows = []
-    for key, count in requests.most_common(_MAX_ROUTES):
+    for key, count in counted(now, c.REQUESTS, _route_of, earlier).most_common(_MAX_ROUTES):
         is_handler_time = key not in durations and key in handler_times
         p95 = quantile(0.95, handler_times[key] if is_handler_time else durations.get(key, {}))
         rate = count / period.span if period.span else 0.0
-        source, route = key
-        rows.append(RouteRow(source, route, count, rate, failed[key], p95, is_handler_time))
+        rows.append(RouteRow(*key, count, rate, failed[key], p95, is_handler_time))
     return tuple(rows)
 
 
 def traffic_rows(period: Period) -> tuple[TrafficRow, ...]:
     """The sources with requests to Dify in the period, the one with the most requests first."""
-    requests: Counter[str] = Counter()
-    for (source, route), count in _counts_by_route(period, c.REQUESTS).items():
-        requests[source] += count if is_served(route) else 0
+    now, earlier = period.snapshot, period.earlier
+
+    def source_of(labels: Labels) -> str | None:
+        return labels[0] if is_served(labels[2]) else None
+
     reasons: dict[str, Counter[str]] = {}
-    for (source, route, reason), count in _increases(period, c.FAILED_REQUESTS, lambda labels: labels).items():
+    for (source, route, reason), count in counted(now, c.FAILED_REQUESTS, tuple, earlier).items():
         if is_failure(route, reason):
             reasons.setdefault(source, Counter())[reason] += count
-    durations: dict[str, dict[int, int]] = {}
-    for (source, route), buckets in _buckets_by_route(period, c.REQUEST_DURATION).items():
-        if is_served(route):
-            merge(durations.setdefault(source, {}), buckets)
+    durations = merged(now, c.REQUEST_DURATION, source_of, earlier)
     rows = []
-    for source, count in requests.most_common():
+    for source, count in counted(now, c.REQUESTS, source_of, earlier).most_common():
         of_source = reasons.get(source, Counter())
         reason = next((reason for reason, _ in of_source.most_common(1)), "")
         p95 = quantile(0.95, durations.get(source, {}))
         rate = count / period.span if period.span else 0.0
         rows.append(TrafficRow(source, count, rate, of_source.total(), reason, p95))
-    return tuple(row for row in rows if row.requests)
+    return tuple(rows)
+
+
+def _route_of(labels: Labels) -> tuple[str, str]:
+    """Source and route of a series with the labels source, method, route, …"""
+    return labels[0], labels[2]
 
 
 def is_served(route: str) -> bool:
-    """Whether requests of a route are requests to Dify."""
     return route not in _NOT_SERVED
 
 
 def is_failure(route: str, reason: str) -> bool:
-    """Whether a failed request counts as a failure of Dify."""
     return is_served(route) and reason != "client_closed"
 
 
-def _increases(
-    period: Period, metric: c.Metric, key_of: Callable[[tuple[str, ...]], tuple[str, ...]]
-) -> Counter[tuple[str, ...]]:
-    """The increase of a counter in the period, by a part of its labels."""
-    increases: Counter[tuple[str, ...]] = Counter()
-    earlier_values = period.earlier.counters[metric] if period.earlier else {}
-    for labels, value in period.snapshot.counters[metric].items():
-        if increase := int(value - earlier_values.get(labels, 0)):
-            increases[key_of(labels)] += increase
-    return increases
+_MAX_ROWS = 60
 
 
-def _counts_by_route(period: Period, metric: c.Metric) -> Counter[tuple[str, ...]]:
-    """The increase of a counter by source and route."""
-    route = metric.labels.index("route")
-    return _increases(period, metric, lambda labels: (labels[0], labels[route]))
+class DayRow(Struct, frozen=True):
+    """A source on one day. `day` is a date in `timezone`, `cost` a list of currency and amount, `p95` in seconds.
+
+    Requests and failures are counted as in `TrafficRow`.
+    """
+
+    day: str
+    timezone: str
+    source: str
+    requests: int
+    failed: int
+    p95: float | None
+    tokens: int
+    cost: tuple[tuple[str, Decimal], ...]
 
 
-def _buckets_by_route(period: Period, metric: c.Metric) -> dict[tuple[str, ...], dict[int, int]]:
-    """The increase of the exponential buckets of a histogram in the period, by source and route."""
-    increases: dict[tuple[str, ...], list[Histogram]] = {}
-    earlier_values = period.earlier.histograms[metric] if period.earlier else {}
-    for labels, histogram in period.snapshot.histograms[metric].items():
-        before = earlier_values.get(labels, EMPTY)
-        if histogram is not before:
-            increases.setdefault((labels[0], labels[2]), []).append(histogram.since(before))
-    cells = layout(period.snapshot.bounds[metric])
-    return {key: merged(cells, found) for key, found in increases.items()}
+def day_rows(books: Mapping[book.BookKey, book.Entries]) -> tuple[DayRow, ...]:
+    """The days with requests or tokens, the newest first."""
+    keys = sorted((day, timezone, source) for timezone, day, source in books if day != NO_DAY)
+    rows = (
+        _row(day, timezone, source, books[timezone, day, source])
+        for day, timezone, source in sorted(keys, key=lambda key: key[0], reverse=True)
+    )
+    return tuple(row for row in rows if row.requests or row.tokens or row.cost)[:_MAX_ROWS]
+
+
+def today_row(rows: Sequence[DayRow], now: float, timezone: str) -> DayRow | None:
+    """The source with the most tokens today. `now` is in seconds since the epoch.
+
+    Sources are not added up: several logs may report the same calls.
+    """
+    today = datetime.fromtimestamp(now, zone(timezone)).date().isoformat()
+    rows = [row for row in rows if (row.day, row.timezone) == (today, timezone) and (row.tokens or row.cost)]
+    return max(rows, key=lambda row: row.tokens, default=None)
+
+
+def _row(day: str, timezone: str, source: str, entries: book.Entries) -> DayRow:
+    requests = failed = tokens = 0
+    cost: dict[str, Decimal] = {}
+    durations: dict[int, int] = {}
+    for (table, *values), amount in entries.items():
+        if isinstance(amount, dict):
+            if table == book.DURATIONS and is_served(values[0]):
+                merge(durations, amount)
+        elif table == book.REQUESTS and is_served(values[0]):
+            requests += int(amount)
+        elif table == book.FAILED_REQUESTS and is_failure(values[0], values[1]):
+            failed += int(amount)
+        elif table == book.TOKENS:
+            tokens += int(amount)
+        elif table == book.COST:
+            currency = values[-1]
+            cost[currency] = cost.get(currency, Decimal(0)) + amount
+    return DayRow(
+        day, timezone, source, requests, failed, quantile(0.95, durations), tokens, tuple(sorted(cost.items()))
+    )

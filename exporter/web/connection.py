@@ -1,17 +1,55 @@
 """Serves one client connection: reads one request at a time with h11 and sends the responses.
 
 h11 rejects malformed requests, conflicting or repeated framing (request smuggling) and messages beyond its size limit.
+Content negotiation (RFC 9110 §12.5) selects the exposition format (prometheus/docs, content_negotiation.md) and the
+compression.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlsplit
 
 import h11
+from msgspec import Struct
 
-from exporter.web.message import HttpRequest, Response, text
+from exporter.metrics.exposition import OPEN_METRICS, PROTOBUF, TEXT, TEXT_1
+
+
+class HttpRequest(Struct, frozen=True):
+    """A request without its body. `headers` has lower-case names and the first value of each.
+
+    `peer` is the client's address without its port.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[bytes, bytes]
+    peer: str
+
+    def header(self, name: str) -> str:
+        """The value of a header, "" if it is missing. `name` is in lower case."""
+        return self.headers.get(name.encode(), b"").decode("latin-1")
+
+
+class Response(Struct, frozen=True):
+    """A response. `headers` excludes Content-Type, Content-Length and the headers of every response."""
+
+    status: int
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+    headers: Mapping[str, str] = {}
+
+
+def text(status: int, sentence: str, **headers: str) -> Response:
+    """A response of one sentence. The keyword `retry_after` becomes the header `Retry-After`."""
+    named: dict[str, Any] = {name.replace("_", "-").title(): value for name, value in headers.items()}
+    return Response(status, sentence.encode() + b"\n", headers=named)
+
 
 #: Seconds for a whole request to arrive, and for a client to accept the next piece of a response.
 TIMEOUT = 10.0
@@ -50,7 +88,8 @@ async def serve(
             on_progress(0)
             response = await respond(_http_request(head, peer))
         except h11.RemoteProtocolError as error:
-            response = _error_response(error)
+            status = HTTPStatus(error.error_status_hint)  # only its phrase, because h11's messages may quote the client
+            response = text(status, f"{status.phrase}.", connection="close")
         except TimeoutError:
             if http.trailing_data[0] == b"" and http.their_state is h11.IDLE:
                 return  # an idle keep-alive connection
@@ -106,12 +145,6 @@ def _path_and_query(target: str) -> tuple[str, str]:
     return path, query
 
 
-def _error_response(error: h11.RemoteProtocolError) -> Response:
-    """A response with the phrase of the status only: h11's messages may quote the client."""
-    status = HTTPStatus(error.error_status_hint)
-    return text(status, f"{status.phrase}.", connection="close")
-
-
 async def _send(
     http: h11.Connection, writer: asyncio.StreamWriter, response: Response, is_head: bool, on_progress: OnProgress
 ) -> bool:
@@ -156,3 +189,59 @@ async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
                     return
     except TimeoutError:
         return
+
+
+#: Media type, its parameters and content type. Of several with the same quality the first is selected.
+_OFFERS = (
+    (
+        "application/vnd.google.protobuf",
+        {"proto": "io.prometheus.client.MetricFamily", "encoding": "delimited"},
+        PROTOBUF,
+    ),
+    ("application/openmetrics-text", {"version": "1.0.0"}, OPEN_METRICS),
+    ("text/plain", {"version": "1.0.0"}, TEXT_1),
+    ("text/plain", {"version": "0.0.4"}, TEXT),
+)
+_MAX_RANGES = 64
+
+
+def select_content_type(accept: str) -> str:
+    """The offered content type with the highest quality; text 0.0.4 if none is acceptable, as other exporters do."""
+    best, selected = 0.0, TEXT
+    ranges = list(_ranges(accept))
+    for media_type, offered, content_type in _OFFERS:
+        matching = [
+            (2 * ("*" not in media_range) + bool(requested.keys() & offered), quality)  # the most specific one counts
+            for media_range, requested, quality in ranges
+            if _matches(media_range, requested, media_type, content_type)
+            and all(requested.get(name, value) == value for name, value in offered.items())
+        ]
+        quality = max(matching)[1] if matching else 0.0
+        if quality > best:
+            best, selected = quality, content_type
+    return selected
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether gzip, or `*` if gzip is not named, has a quality above 0."""
+    qualities = {coding: quality for coding, _, quality in _ranges(accept_encoding)}
+    return qualities.get("gzip", qualities.get("*", 0.0)) > 0
+
+
+def _matches(media_range: str, requested: Mapping[str, str], media_type: str, content_type: str) -> bool:
+    if content_type == TEXT_1 and "version" not in requested:
+        return False  # text/plain without a version means the oldest version
+    if media_range in ("*/*", "text/*"):
+        return content_type == TEXT  # a wildcard means the format that every client can read
+    return media_range == media_type
+
+
+def _ranges(header: str) -> Iterator[tuple[str, dict[str, str], float]]:
+    """The items of an Accept or Accept-Encoding header: name, parameters and quality."""
+    for item in header.split(",")[:_MAX_RANGES]:
+        name, *rest = (part.strip() for part in item.split(";"))
+        pairs = (part.partition("=") for part in rest)
+        parameters = {key.strip().lower(): value.strip().strip('"') for key, _, value in pairs}
+        quality = parameters.pop("q", "1")
+        is_valid = re.fullmatch(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?", quality)
+        yield name.lower(), parameters, float(quality) if is_valid else 0.0

@@ -11,20 +11,20 @@ Beyond a limit the connection that has made no progress for the longest time is 
 import asyncio
 import logging
 import socket
+import ssl
 import threading
 from asyncio import sslproto
 from collections.abc import Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 
-from exporter.config.web import WebConfig
+from exporter.config.web import WebConfig, tls_context
 from exporter.process.limits import fd_limit
+from exporter.process.reloaded import Reloaded
 from exporter.web import connection
 from exporter.web.auth import Authenticator
-from exporter.web.message import HttpRequest, Response
+from exporter.web.connection import HttpRequest, Response
 from exporter.web.pages import Backend, Pages
-from exporter.web.tls import Certificates
 
 _log = logging.getLogger(__name__)
 
@@ -71,30 +71,26 @@ class Listener:
     def url(self) -> str:
         """The URL of the bound address, with the actual port."""
         host, port = self._socket.getsockname()[:2]
-        return f"http{'s' * bool(self._certificates)}://{f'[{host}]' if ':' in host else host}:{port}"
+        return f"http{'s' * bool(self._tls)}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def configure(self, config: WebConfig) -> None:
         """Apply a reloaded configuration to new connections and requests. Raises ValueError as `__init__` does."""
-        done: Future[None] = Future()
 
-        def apply() -> None:
-            try:
-                self._apply(config)
-            except ValueError as error:
-                done.set_exception(error)
-            else:
-                done.set_result(None)
+        async def apply() -> None:
+            self._apply(config)
 
-        self._loop.call_soon_threadsafe(apply)
-        done.result()
+        asyncio.run_coroutine_threadsafe(apply(), self._loop).result()
 
     def close(self) -> None:
-        """Close all connections and stop the thread."""
         self._loop.call_soon_threadsafe(self._accepting.cancel)
         self._thread.join()
 
     def _apply(self, config: WebConfig) -> None:
-        self._certificates = Certificates(config.tls) if config.tls else None
+        self._tls: tuple[Reloaded[ssl.SSLContext], frozenset[str]] | None = None  # and the allowed names of clients
+        if tls := config.tls:
+            files = tls.cert_file, tls.key_file, tls.client_ca_file
+            context = Reloaded("certificate", files, partial(tls_context, tls))
+            self._tls = context, frozenset(tls.client_allowed_sans)
         if config.users != self._hashes:  # with the same users the cache of checked passwords is kept
             self._hashes, self._authenticator = config.users, Authenticator(config.users)
         self._pages = Pages(self._backend, config, self._authenticator)
@@ -121,7 +117,9 @@ class Listener:
             try:
                 accepted, peer = await self._loop.sock_accept(self._socket)
             except OSError as error:
-                self._log_failure(error)
+                if self._loop.time() - self._logged_at >= _LOG_INTERVAL:
+                    self._logged_at = self._loop.time()
+                    _log.warning("a connection cannot be accepted: %s", error.strerror)
                 await asyncio.sleep(0.1)  # no file descriptor is free; try again later
                 continue
             task = self._loop.create_task(self._serve(accepted, peer[0]))
@@ -132,12 +130,6 @@ class Listener:
     def _on_end(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
         self._unsent.pop(task, None)
         accepted.close()
-
-    def _log_failure(self, error: OSError) -> None:
-        """Log at most once per minute, because `_accept` tries again ten times per second."""
-        if self._loop.time() - self._logged_at >= _LOG_INTERVAL:
-            self._logged_at = self._loop.time()
-            _log.warning("a connection cannot be accepted: %s", error.strerror)
 
     def _enforce_limits(self) -> None:
         """Close the connections with the least recent progress until the limits hold."""
@@ -160,8 +152,12 @@ class Listener:
         try:
             reader = asyncio.StreamReader(limit=2 * 4096, loop=self._loop)
             protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
-            transport = await self._open_transport(accepted, protocol)
+            if tls := self._tls:
+                transport = await self._shake_hands(accepted, protocol, *tls)
+            else:
+                transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, accepted)
             try:
+                transport.set_write_buffer_limits(high=64 * 1024)
                 writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
                 await connection.serve(reader, writer, peer, self._respond, self._on_progress)
                 writer.close()
@@ -174,29 +170,22 @@ class Listener:
             # connection would wait for the garbage collector.
             error.__traceback__ = None
 
-    async def _open_transport(
-        self, accepted: socket.socket, protocol: asyncio.StreamReaderProtocol
+    async def _shake_hands(
+        self,
+        accepted: socket.socket,
+        protocol: asyncio.StreamReaderProtocol,
+        context: Reloaded[ssl.SSLContext],
+        allowed_names: frozenset[str],
     ) -> asyncio.Transport:
-        """The transport of an accepted socket, after the TLS handshake.
+        """The transport of an accepted socket after its TLS handshake.
 
         Raises OSError if the handshake fails, takes too long, or the client certificate has no allowed name.
         """
-        certificates = self._certificates
-        if certificates:
-            transport = await self._shake_hands(accepted, protocol, certificates)
-        else:
-            transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, accepted)
-        transport.set_write_buffer_limits(high=64 * 1024)
-        return transport
-
-    async def _shake_hands(
-        self, accepted: socket.socket, protocol: asyncio.StreamReaderProtocol, certificates: Certificates
-    ) -> asyncio.Transport:
         handshake: asyncio.Future[None] = self._loop.create_future()
         tls = _TlsProtocol(
             self._loop,
             protocol,
-            certificates.context(),
+            context.current(),
             handshake,
             server_side=True,
             ssl_handshake_timeout=connection.TIMEOUT,  # type: ignore[arg-type]  # asyncio accepts a float
@@ -210,7 +199,9 @@ class Listener:
             handshake.cancel()
             transport.close()
             raise
-        if not certificates.accepts(transport.get_extra_info("peercert")):
+        certificate = transport.get_extra_info("peercert") or {}
+        names = {name for _, name in certificate.get("subjectAltName", ())}
+        if allowed_names and not names & allowed_names:
             transport.abort()
             raise ConnectionAbortedError
         return transport

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from msgspec import structs
@@ -20,8 +20,7 @@ from exporter.status.history import RANGES
 from exporter.status.page import POLICY, page
 from exporter.status.rows import Status
 from exporter.web.auth import Authenticator, BusyError
-from exporter.web.message import HttpRequest, Response, text
-from exporter.web.negotiation import accepts_gzip, select_content_type
+from exporter.web.connection import HttpRequest, Response, accepts_gzip, select_content_type, text
 
 _log = logging.getLogger(__name__)
 
@@ -59,15 +58,9 @@ class Backend(Protocol):
         """Read the configuration again. Returns its problems; if there are any, the old configuration stays."""
 
 
-class PageRequest(NamedTuple):
-    """The arguments of a page. `query` maps each name to its values."""
-
-    backend: Backend
-    http: HttpRequest
-    query: Mapping[str, list[str]]
-
-
-Page = Callable[[PageRequest], Response]
+#: The values of each name in a query.
+Query = Mapping[str, list[str]]
+Page = Callable[[Backend, HttpRequest, Query], Response]
 #: Page, query, content type and whether to compress. Requests with equal keys get the same response.
 Key = tuple[Page, str, str, bool]
 
@@ -115,7 +108,7 @@ class Pages:
             return text(HTTPStatus.FORBIDDEN, "Reload from this machine, as a user of web_config, or with SIGHUP.")
         if page is _healthy:
             # This page uses no thread, so it shows that the listener itself works.
-            return _healthy(PageRequest(self._backend, request, {}))
+            return _healthy(self._backend, request, {})
         return await self._shared_response(page, request)
 
     def _may_reload(self, request: HttpRequest) -> bool:
@@ -163,7 +156,7 @@ def _render(page: Page, backend: Backend, request: HttpRequest, use_gzip: bool) 
         sentence = f"The query has more than {_MAX_QUERY_FIELDS} fields, or cannot be read."
         return text(HTTPStatus.BAD_REQUEST, sentence)
     try:
-        response = page(PageRequest(backend, request, query))
+        response = page(backend, request, query)
     except Exception:
         _log.exception("%s cannot be answered", request.path)
         return text(HTTPStatus.INTERNAL_SERVER_ERROR, "This is a fault of dify-exporter. Its log has the details.")
@@ -192,13 +185,12 @@ class TokenBucket:
         return True
 
 
-def _metrics(request: PageRequest) -> Response:
-    if not request.backend.ready():
-        return _ready(request)
-    content_type = select_content_type(request.http.header("accept"))
-    created, names = request.query.get("created") == ["true"], frozenset(request.query.get("name[]", ()))
-    options = ScrapeOptions(content_type, created, names)
-    return Response(HTTPStatus.OK, request.backend.metrics(options), content_type)
+def _metrics(backend: Backend, request: HttpRequest, query: Query) -> Response:
+    if not backend.ready():
+        return _ready(backend, request, query)
+    content_type = select_content_type(request.header("accept"))
+    options = ScrapeOptions(content_type, query.get("created") == ["true"], frozenset(query.get("name[]", ())))
+    return Response(HTTPStatus.OK, backend.metrics(options), content_type)
 
 
 def _elsewhere(request: HttpRequest) -> Response:
@@ -211,14 +203,14 @@ def _elsewhere(request: HttpRequest) -> Response:
     return text(HTTPStatus.PERMANENT_REDIRECT, f"Use {page_path}.", location=location)
 
 
-def _healthy(_: PageRequest) -> Response:
+def _healthy(*_: object) -> Response:
     return text(HTTPStatus.OK, "Healthy.")
 
 
-def _ready(request: PageRequest) -> Response:
-    if request.backend.ready():
+def _ready(backend: Backend, *_: object) -> Response:
+    if backend.ready():
         return text(HTTPStatus.OK, "Ready.")
-    health = request.backend.health()
+    health = backend.health()
     progress = health["first_pass"]
     reason = health["waiting_for"] or (
         f"first pass has read {progress['done_bytes']} of {progress['known_bytes']} bytes"
@@ -226,20 +218,20 @@ def _ready(request: PageRequest) -> Response:
     return text(HTTPStatus.SERVICE_UNAVAILABLE, f"Not ready: {reason}.", retry_after="1")
 
 
-def _health(request: PageRequest) -> Response:
-    health = request.backend.health()
+def _health(backend: Backend, *_: object) -> Response:
+    health = backend.health()
     status = HTTPStatus.OK if health["status"] == "ok" else HTTPStatus.SERVICE_UNAVAILABLE
     return Response(status, json.dumps(health, indent=2).encode() + b"\n", "application/json")
 
 
-def _status(request: PageRequest) -> Response:
-    asked = request.query.get("range", ["1h"])[-1]
-    status = request.backend.status(asked if asked in RANGES else "1h")
+def _status(backend: Backend, _: HttpRequest, query: Query) -> Response:
+    asked = query.get("range", ["1h"])[-1]
+    status = backend.status(asked if asked in RANGES else "1h")
     return Response(HTTPStatus.OK, page(status), "text/html; charset=utf-8")
 
 
-def _reload(request: PageRequest) -> Response:
-    if problems := request.backend.reload():
+def _reload(backend: Backend, *_: object) -> Response:
+    if problems := backend.reload():
         return text(HTTPStatus.INTERNAL_SERVER_ERROR, "The new configuration is refused.\n" + "\n".join(problems))
     return text(HTTPStatus.OK, "Reloaded.")
 

@@ -1,9 +1,11 @@
 """The body of a client's request: read piece by piece, checked against its declared length, and bounded in memory."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import gevent
 from gunicorn.http.errors import (
     ChunkMissingTerminator,
     InvalidChunkExtension,
@@ -12,13 +14,28 @@ from gunicorn.http.errors import (
     ParseException,
 )
 
-from exporter.wsgi.errors import ClientDisconnected, RefusedError
-from exporter.wsgi.yield_cpu import yield_cpu
+from exporter.wsgi.responses import ClientDisconnected, RefusedError
 
+_MAX_RUN_SECONDS = 0.02
+_MIN_SLEEP_SECONDS = 1e-6  # with 0 the event loop would not poll the sockets
 _PIECE_BYTES = 65536
 #: What all requests of a worker may hold of their bodies together, beyond what each one may hold by itself.
 _SHARED_BYTES, _OWN_BYTES = 64 << 20, 256 << 10
 _BAD_FRAMING = (ParseException, InvalidChunkSize, ChunkMissingTerminator, InvalidChunkExtension)
+
+
+_yielded_at = [0.0]
+
+
+def yield_cpu() -> None:
+    """Let the other greenlets run if this worker has not done so for 20 ms: gevent switches only when one waits.
+
+    Call it in each loop over bytes that may already be in memory: gunicorn kills a worker that does not yield for 30 s,
+    with all its requests.
+    """
+    if time.monotonic() - _yielded_at[0] > _MAX_RUN_SECONDS:
+        gevent.sleep(_MIN_SLEEP_SECONDS)
+        _yielded_at[0] = time.monotonic()
 
 
 class RequestBody:

@@ -61,7 +61,6 @@ class LogFile:
         self._descriptor = descriptor
 
     def close(self) -> None:
-        """Close the file. The next `append` opens the path again."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

@@ -23,9 +23,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from exporter.config.address import parse_address
 from exporter.process.limits import fd_limit
-from exporter.wsgi.active_requests import ActiveRequests
-from exporter.wsgi.errors import RefusedError
-from exporter.wsgi.responses import CLOSE_CONNECTION, Application
+from exporter.wsgi.responses import CLOSE_CONNECTION, ActiveRequests, Application, RefusedError
 
 _socket = monkey.get_original("socket", "socket")  # gevent's shutdown raises an error in the greenlet that reads
 
@@ -36,6 +34,16 @@ _ABORT_SECONDS = 1
 _CHECKS_PER_SECOND = 4
 #: Before there are more connections than are accepted, the oldest idle one is closed: slow clients keep nobody out.
 _SPARE_CONNECTIONS = 8
+#: The response to what gunicorn raises for a request that it cannot parse; the first entry that fits applies.
+_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
+    (UnsupportedTransferCoding, 501, "unknown transfer coding"),
+    (LimitRequestLine, 414, "the request line is too long"),
+    (LimitRequestHeaders, 431, "the header fields are too large"),
+    (ExpectationFailed, 417, "only 100-continue can be expected"),
+    (ParseException, 400, "the request is malformed"),
+    (OSError, 400, "the request is malformed"),
+    (Exception, 500, "the program failed"),
+)
 
 
 class Server(BaseApplication):
@@ -114,7 +122,7 @@ class Worker(GeventWorker):
             super().run()
         finally:  # also after the master has died: abort the active requests, so that each ends as it should
             periodic_tasks.kill()
-            gevent.killall(self.requests.greenlets(), timeout=_ABORT_SECONDS)
+            gevent.killall([*self.requests.greenlets.values()], timeout=_ABORT_SECONDS)
             self.ended()
 
     def handle(self, listener: Any, client: socket.socket, addr: Any) -> None:
@@ -145,7 +153,7 @@ class Worker(GeventWorker):
         """Respond to a request that gunicorn cannot parse. gunicorn's own response and log would quote the client."""
         if not isinstance(exc, Exception):
             return
-        error = _error_response(exc)
+        error = next(RefusedError(status, message) for kind, status, message in _ERRORS if isinstance(exc, kind))
         self.refused(error)
         body = error.body()
         head = (
@@ -167,7 +175,7 @@ class Worker(GeventWorker):
 
     def _close_idle_clients(self, number: int) -> None:
         """Close so many connections without an active request: idle ones, and those whose head does not come."""
-        idle = (client for client in self._clients if not self.requests.has_request(client))
+        idle = (client for client in self._clients if client not in self.requests.greenlets)
         for client in list(islice(idle, number)):
             with contextlib.suppress(OSError), _socket(fileno=os.dup(client.fileno())) as same:
                 same.shutdown(socket.SHUT_RD)
@@ -184,17 +192,3 @@ def _linger(client: socket.socket) -> None:
         client.settimeout(_LINGER_SECONDS)
         while client.recv(65536) and time.monotonic() < deadline:
             pass
-
-
-def _error_response(error: Exception) -> RefusedError:
-    if isinstance(error, UnsupportedTransferCoding):
-        return RefusedError(501, "unknown transfer coding")
-    if isinstance(error, LimitRequestLine):
-        return RefusedError(414, "the request line is too long")
-    if isinstance(error, LimitRequestHeaders):
-        return RefusedError(431, "the header fields are too large")
-    if isinstance(error, ExpectationFailed):
-        return RefusedError(417, "only 100-continue can be expected")
-    if isinstance(error, (ParseException, OSError)):
-        return RefusedError(400, "the request is malformed")
-    return RefusedError(500, "the program failed")

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.replay.event_times import Span
 from exporter.replay.feed import Part, feed
-from exporter.replay.span import Span
 from parsers.batch import Batch, Request
 from parsers.dify import Dify
 from parsers.envelope import Cri, Docker, Envelope, Json

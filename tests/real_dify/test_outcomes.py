@@ -11,8 +11,8 @@ import pytest
 from exporter import catalogue as c
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
+from exporter.replay.event_times import ALWAYS
 from exporter.replay.jobs import Job, Listener, run
-from exporter.replay.span import ALWAYS
 from exporter.tail.source_config import SourceConfig
 from parsers.dify import Dify
 from parsers.envelope import Cri, Docker

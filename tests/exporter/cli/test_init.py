@@ -187,14 +187,16 @@ def test_named_files_are_detected_as_replay_detects_them(tmp_path: Path) -> None
     shutil.copy(SAMPLES / "dify-api-text.log", tmp_path / "api/server.log")
     shutil.copy(SAMPLES / "nginx-json.log", tmp_path / "access.log")
     shutil.copy(SAMPLES / "compose.log", tmp_path / "compose.log")
+    shutil.copy(SAMPLES / "collector.log", tmp_path / "collector.log")  # its option `native` is true or false
     (tmp_path / "root").mkdir()
-    files = [str(tmp_path / name) for name in ("api/server.log", "access.log", "compose.log", "access.log")]
+    names = "api/server.log", "access.log", "compose.log", "collector.log", "access.log"
+    files = [str(tmp_path / name) for name in names]
     output = init(tmp_path, tmp_path / "root", *files)
-    assert "3 sources" in output
+    assert "4 sources" in output
     assert "it holds several services (api, sandbox, worker)" in output
     sources = {source.name: source for source in load(tmp_path / "exporter.toml").sources}
     assert {name: source.paths for name, source in sources.items()} == {
-        "api": (files[0],), "nginx": (files[1],), "dify": (files[2],)
+        "api": (files[0],), "nginx": (files[1],), "dify": (files[2],), "otlp": (files[3],)
     }  # fmt: skip
     result = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "exporter.toml")])
     assert "41 lines: 41 observed, 0 ignored, 0 unparsed; yields requests (41)" in result.output

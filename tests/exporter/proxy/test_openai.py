@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from exporter.proxy.openai import CompletionTranslator
-from exporter.wsgi.errors import RefusedError
+from exporter.wsgi.responses import RefusedError
 
 
 def translated(*pieces: bytes, hold: Callable[[int], None] = lambda _: None) -> CompletionTranslator:

@@ -6,11 +6,9 @@ import socket
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from exporter.config.receive import ReceiveConfig
-from exporter.receive.app import App
+from exporter.config.wsgi import ReceiveConfig
+from exporter.receive.app import App, OpenRequests
 from exporter.receive.fact_log import FactLog
-from exporter.receive.open_requests import OpenRequests
-from exporter.receive.token import Token
 from exporter.wsgi.log_file import LogFile
 
 JSON, PROTOBUF = "application/json", "application/x-protobuf"
@@ -77,8 +75,8 @@ class Receiver:
         self.token_file = folder / "token"
         if token:
             self.token_file.write_text(token)
-        loaded = Token(str(self.token_file)) if token else None
-        self.app = App(ReceiveConfig(native=native), self.facts, self.requests, loaded)
+        settings = ReceiveConfig(native=native, token_file=str(self.token_file) if token else "")
+        self.app = App(settings, self.facts, self.requests)
         self.client, self.peer = socket.socketpair()
 
     def close(self) -> None:
@@ -100,7 +98,7 @@ class Receiver:
             lambda status, fields: started.append((status, fields)),
         )
         ((status, fields),) = started
-        assert len(self.requests) == 0
+        assert not self.requests.greenlets
         return Reply(int(status[:3]), dict(fields), b"".join(pieces), bool(closed))
 
     def post(self, path: str, body: bytes, content_type: str = JSON, **environ: Any) -> Reply:

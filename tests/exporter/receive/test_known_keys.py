@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.receive.fact_log import FactLog
-from exporter.receive.known_keys import KnownKeys
-from exporter.receive.written_lines import newest_first
+from exporter.receive.fact_log import FactLog, newest_first
+from exporter.receive.runs import KnownKeys
 from exporter.wsgi.log_file import LogFile
 
 

@@ -13,8 +13,7 @@ import pytest
 
 from exporter import catalogue as c
 from exporter.receive import runs
-from exporter.receive.fact_log import FactLog
-from exporter.receive.written_lines import newest_first
+from exporter.receive.fact_log import FactLog, newest_first
 from exporter.wsgi.log_file import LogFile
 from parsers.batch import UNKNOWN
 from parsers.tracing import Reading, read_langfuse, read_otlp

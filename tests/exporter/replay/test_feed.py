@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.replay import feed as module
+from exporter.replay.event_times import ALWAYS, Span
 from exporter.replay.feed import feed
-from exporter.replay.span import ALWAYS, Span
 from parsers.batch import Batch
 from parsers.envelope import Cri
 from parsers.nginx import Nginx

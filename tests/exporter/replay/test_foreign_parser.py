@@ -11,16 +11,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from exporter.advice.doctor import Examined, examine
-from exporter.backfill.merge import Steps, merged
+from exporter.backfill.run import Steps, merged
 from exporter.cli import main
 from exporter.ledger.history import History, HistoryConfig
 from exporter.ledger.ledger import Ledger
 from exporter.replay.detect import Guess, detect
 from exporter.replay.errors import InputError
+from exporter.replay.event_times import ALWAYS, Span
 from exporter.replay.jobs import Job, run
 from exporter.replay.notes import Notes
 from exporter.replay.pieces import Plan
-from exporter.replay.span import ALWAYS, Span
 from exporter.replay.workers import NO_WORKERS, Workers
 from exporter.tail.source_config import SourceConfig
 from exporter.tail.time_zones import EventTimeCheck

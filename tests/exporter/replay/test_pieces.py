@@ -26,9 +26,9 @@ from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
 from exporter.metrics.exposition import render
 from exporter.replay import feed
+from exporter.replay.event_times import ALWAYS, Span
 from exporter.replay.inputs import Input
 from exporter.replay.jobs import Job, Listener, run
-from exporter.replay.span import ALWAYS, Span
 from exporter.replay.workers import NO_WORKERS, Workers
 from exporter.tail.source_config import SourceConfig
 from parsers.batch import Batch

@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from exporter.cli import main
-from exporter.cli.moments import limits
+from exporter.cli.options import limits
 from exporter.replay import report
 from exporter.replay.inputs import SAMPLE_BYTES
 from exporter.replay.report import show
@@ -250,7 +250,7 @@ def test_tables_for_people() -> None:
         "91 lines: 69 observed, 19 ignored, 3 unparsed (format: 3)",
         "│ /v1/chat-messages │ 2xx    │       24 │ ",
         "│ /v1/chat-messages │ quota_exceeded │        1 │",
-        "│ gpt-4.1       │ 3,731 │  1,381 │         │ 0.010312 USD  │",
+        "│ gpt-4.1       │ 3,731 │  1,381 │         │  0.010312 USD │",
         "dify: unparsed (format), for example: 0000-00-00 00:00:00.0 xxxxxx xxxx",
         "label sets per metric: dify_failed_requests_total has ",
     ):  # fmt: skip

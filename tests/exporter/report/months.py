@@ -27,7 +27,8 @@ from exporter.config.settings import Config
 from exporter.ledger.calendar import Unit
 from exporter.replay.jobs import Job, Listener
 from exporter.replay.workers import NO_WORKERS
-from exporter.report.build import Options, build
+from exporter.report.build import build
+from exporter.report.figures import Options
 from exporter.report.gather import from_logs
 from exporter.report.query import By, Query
 from parsers.values.times import zone

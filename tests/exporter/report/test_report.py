@@ -31,6 +31,7 @@ from exporter.replay.detect import guesses
 from exporter.replay.jobs import Job, Listener
 from exporter.replay.workers import NO_WORKERS
 from exporter.report import build, gather, text
+from exporter.report.figures import Options
 from exporter.report.query import By, Query
 from parsers.batch import Batch, Request
 from parsers.dify import Dify
@@ -91,7 +92,7 @@ def report_of(weeks: tuple[list[Event], list[str]]) -> Reports:
 
     def report(timezone: str, by: By, group: tuple[str, ...] = ("source",)) -> dict[str, Any]:
         books = gathered(timezone, "hour" if by == "hour" else "day")
-        data = build.build(Query(zone(timezone), by, group), books, build.Options(), time.time_ns())
+        data = build.build(Query(zone(timezone), by, group), books, Options(), time.time_ns())
         return dict(json.loads(text.as_json(data)))
 
     return report

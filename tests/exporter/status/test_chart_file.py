@@ -10,9 +10,8 @@ import pytest
 
 from exporter.ledger.series import Limits
 from exporter.metrics.exemplars import Exemplars
-from exporter.status import chart_file
-from exporter.status.chart_file import NAME, load, save
-from exporter.status.history import RANGES, History, Point, Totals, rates
+from exporter.status import history as chart_file
+from exporter.status.history import NAME, RANGES, History, Point, Totals, load, rates, save
 from exporter.status.monitor import StatusMonitor
 from tests.exporter.status.test_history import NOW, new_ledger, request
 from tests.special_files import MAKE
@@ -64,12 +63,12 @@ def test_a_restored_history_goes_on() -> None:
     now = time.monotonic()
     before = [Point(now - age, {"nginx": Totals(lines)}) for age, lines in ((90_000, 1), (1400, 10), (600, 90))]
     history = History()
-    history.restore({"24h": before, "7d": before})
+    history.points |= {"24h": before, "7d": before}
     ledger = new_ledger()
     ledger.enter("nginx", request(count=690))
     history.add(now, ledger.snapshot(NOW))
-    assert [round(rate, 2) for _, rate in rates(history.points("24h"), "nginx", "lines")] == [0.1, 1.0]
-    assert len(history.points("1h")) == 1
+    assert [round(rate, 2) for _, rate in rates(history.points["24h"], "nginx", "lines")] == [0.1, 1.0]
+    assert len(history.points["1h"]) == 1
 
 
 @pytest.mark.parametrize("kind", MAKE)

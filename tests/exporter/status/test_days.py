@@ -5,7 +5,7 @@ from decimal import Decimal
 from exporter.ledger.history import NO_DAY, History, HistoryConfig
 from exporter.ledger.ledger import Ledger
 from exporter.ledger.series import Limits
-from exporter.status.days import DayRow, day_rows, today_row
+from exporter.status.traffic import DayRow, day_rows, today_row
 from exporter.tail.position import Position, Window
 from parsers.nginx import Nginx
 

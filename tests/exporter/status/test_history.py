@@ -26,14 +26,14 @@ def test_points_are_close_at_first_and_cover_at_most_an_hour() -> None:
     lengths: dict[float, int] = {}
     while at < 7200:
         history.add(at, ledger.snapshot(NOW))
-        lengths[at] = len(history.points())
-        steps = [later.at - earlier.at for earlier, later in pairwise(history.points())]
+        lengths[at] = len(history.points["1h"])
+        steps = [later.at - earlier.at for earlier, later in pairwise(history.points["1h"])]
         assert not steps[:-1] or max(steps) < 2.5 * min(steps[:-1])
         ledger.enter("s", request(count=round(2 * 128 * history.step())))
         at += history.step()
     assert lengths[3.0] == 4
     assert max(lengths.values()) < 250
-    points = history.points()
+    points = history.points["1h"]
     assert 3580 < points[-1].at - points[0].at <= 3600
     chart = rates(points, "s", "requests")
     assert chart[-1][0] == 0
@@ -47,13 +47,13 @@ def test_a_day_is_kept_in_bounded_memory() -> None:
     snapshot = ledger.snapshot(NOW)
     while at < 90_000:
         history.add(at, snapshot)
-        assert len(history.points("24h")) < 300
+        assert len(history.points["24h"]) < 300
         at += history.step()
-    points = history.points("24h")
+    points = history.points["24h"]
     assert 86_000 < points[-1].at - points[0].at <= 86_400
     steps = [later.at - earlier.at for earlier, later in pairwise(points)]
     assert max(steps) < 2.5 * 360
-    assert 3580 < history.points()[-1].at - history.points()[0].at <= 3600
+    assert 3580 < history.points["1h"][-1].at - history.points["1h"][0].at <= 3600
 
 
 def test_routes_cover_the_last_minutes_or_everything_if_these_are_empty() -> None:

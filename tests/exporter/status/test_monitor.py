@@ -51,5 +51,5 @@ def test_advice_after_a_restart(
     monitor = StatusMonitor(second, [source], Exemplars(Limits(), {}), lambda: True)
     window = Window("a", "f", Position("a.log", 1, 0, 0), b"x" * len(since))
     monitor.observed_ledger(config.sources[0]).post(window, b.Batch(len(since), len(since), records=since))
-    missing = monitor.status(config, Lifecycle(True, "", (), 0.0), "24h").sources[0].missing
+    missing = monitor.status(config, Lifecycle(True, "", (), 0.0), "24h").missing
     assert tuple(each for each in ADVICE if each in " ".join(missing)) == said

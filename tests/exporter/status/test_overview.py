@@ -21,7 +21,7 @@ RULES = Path(__file__).parents[3] / "rules" / "thresholds.yml"
 
 def source(name: str = "nginx", up: bool = True, unparsed: int = 0) -> SourceRow:
     errors = {} if up else {"no_file": 3}
-    return SourceRow(name, ("/a",), up, 1, 0, errors, (), Totals(100, unparsed), 1.0, None, (), {})
+    return SourceRow(name, ("/a",), up, 1, 0, errors, Totals(100, unparsed), 1.0, None, (), {})
 
 
 FINE = TrafficRow("nginx", 500, 1.7, 2, "timeout", 0.5)

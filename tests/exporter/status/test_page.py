@@ -14,14 +14,12 @@ from msgspec import structs
 
 from exporter.advice.alerts import Verdict
 from exporter.metrics.quantile import approximate
-from exporter.status.days import DayRow
-from exporter.status.failures import FailureEntry, UnparsedLine
+from exporter.status.failures import FailureEntry, FailureRow, UnparsedLine
 from exporter.status.history import Totals
 from exporter.status.humanize import age, rate, share, size
 from exporter.status.page import POLICY, SCRIPT, STYLE, page
-from exporter.status.places import FailureRow
 from exporter.status.rows import BudgetRow, ModelRow, SourceRow
-from exporter.status.traffic import RouteRow, TrafficRow
+from exporter.status.traffic import DayRow, RouteRow, TrafficRow
 from exporter.tail.position import Fingerprint
 from tests.exporter.web.endpoint import Client, Service, listening, status
 
@@ -54,7 +52,6 @@ def full(text: str):
                 1,
                 5,
                 {text: 2},
-                (text,),
                 Totals(9, 3, 4, 1),
                 1.0,
                 None,
@@ -62,6 +59,7 @@ def full(text: str):
                 charts,
             ),
         ),
+        missing={text: [text]},
         routes=(RouteRow(text, text, 4, 0.0, 1, 0.5, True),),
         traffic=(TrafficRow(text, 4, 0.0, 1, text, 0.5),),
         days=(DayRow(text, text, text, 4, 1, 0.5, 7, ((text, Decimal("0.25")),)),),

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.status.failures import FailureBuffer, FailureEntry
-from exporter.status.places import failure_row, quoted
+from exporter.status.failures import FailureBuffer, FailureEntry, failure_row, quoted
 from exporter.tail.position import Position, Window, encoded
 from parsers.nginx import Nginx
 

@@ -56,7 +56,7 @@ def status(**changes: Any) -> Status:
     """The status of an exporter that has just started."""
     empty = Status(
         version="1", now=1_790_000_000.0, ready=True, progress=(0, 0), reload_problems=(), loaded_at=1_790_000_000.0,
-        chart_range="1h", sources=(), span=0.0, routes=(), traffic=(), today=None, days=(), models=(), budgets=(), failures=(), verdicts=(),
+        chart_range="1h", sources=(), missing={}, span=0.0, routes=(), traffic=(), today=None, days=(), models=(), budgets=(), failures=(), verdicts=(),
     )  # fmt: skip
     return structs.replace(empty, **changes)
 

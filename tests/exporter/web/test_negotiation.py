@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.metrics.exposition import OPEN_METRICS, PROTOBUF, TEXT, TEXT_1
-from exporter.web.negotiation import accepts_gzip, select_content_type
+from exporter.web.connection import accepts_gzip, select_content_type
 
 #: As Prometheus 2 and 3 send it (config/config.go, scrape/scrape.go).
 PROMETHEUS_2 = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from exporter.config.tls import TlsConfig
-from exporter.config.web import WebConfig
+from exporter.config.web import TlsConfig, WebConfig
 from exporter.web import connection
 from tests.exporter.web.endpoint import Client, listening, received
 from tests.system.programs import until

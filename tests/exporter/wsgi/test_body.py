@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 
 from exporter.wsgi.body import SharedMemory
-from exporter.wsgi.errors import RefusedError
+from exporter.wsgi.responses import RefusedError
 
 OWN = 256 << 10
 
