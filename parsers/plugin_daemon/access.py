@@ -50,6 +50,9 @@ _GIN_TIME = b"0000/00/00 - 00:00:00"
 _TIMES = lazy(rb"(?:[0-9-]{10}T[0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,9}+)?\n)*")
 _MINUTE = len("2026-11-23T08:53")
 
+#: The operation (None for a path that calls no model and no tool), the status code, and the unit of the durations.
+_Group = tuple[str | None, bytes, bytes]
+
 
 class _Attributes(Struct, frozen=True, gc=False):
     path: str
@@ -88,16 +91,16 @@ def _in_text(
     if sign not in block:
         return BlockResult((), (), 0, block)
     rows, result = read_rows(block, pattern, ends)
-    groups = defaultdict[tuple[bytes, bytes, bytes], list[bytes]](list)
+    operations = {path: operation(path) for path in {row[4] for row in rows}}
+    groups = defaultdict[_Group, list[bytes]](list)
     for _, status, number, unit, path, _ in rows:
-        groups[path, status, unit].append(number)
-    durations = {key: many_nanoseconds(texts, _UNITS[key[2]]) for key, texts in groups.items()}
-    return result._replace(records=_calls(durations, operation))
+        groups[operations[path], status, unit].append(number)
+    return result._replace(records=_calls({key: many_nanoseconds(groups[key], _UNITS[key[2]]) for key in groups}))
 
 
 def json(block: bytes) -> BlockResult:
     """Read the access lines in JSON of a block of whole lines."""
-    groups = defaultdict[tuple[bytes, bytes, bytes], list[int]](list)
+    groups = defaultdict[_Group, list[int]](list)
     times, lines, rest = list[int | None](), 0, list[bytes]()
     for raws in blocks.parts_of(block, _JSON_SIGN):
         found = blocks.decoded(raws, _decode)
@@ -108,14 +111,16 @@ def json(block: bytes) -> BlockResult:
             rest += raws
             continue
         times += ends
-        for line in known:
-            each = line.attributes
-            key = each.path.partition("?")[0].encode(), b"%d" % each.status, b""
-            groups[key].append(round(each.latency_ms * MILLISECOND))
+        attributes = [line.attributes for line in known]
+        operations = {
+            path: operation_of(path.partition("?")[0].encode()) for path in {each.path for each in attributes}
+        }
+        for each in attributes:
+            groups[operations[each.path], b"%d" % each.status, b""].append(round(each.latency_ms * MILLISECOND))
         rest += [raw for raw, line in zip(raws, found, strict=True) if line is None]
     if not lines:
         return BlockResult((), (), 0, block)
-    return BlockResult(_calls(groups, operation_of), times, lines - len(rest), b"".join(rest))
+    return BlockResult(_calls(groups), times, lines - len(rest), b"".join(rest))
 
 
 def _ends(times: Sequence[bytes]) -> Sequence[int | None]:
@@ -138,13 +143,11 @@ def _ends_of_gin(times: Sequence[bytes], local: tzinfo) -> Sequence[int | None]:
     return () if None in found else found
 
 
-def _calls(
-    groups: Mapping[tuple[bytes, bytes, bytes], Sequence[int]], operation_of: Callable[[bytes], str | None]
-) -> Sequence[Invocation]:
-    """Return the calls of models and tools. `groups` are durations by path, status and unit."""
+def _calls(groups: Mapping[_Group, Sequence[int]]) -> Sequence[Invocation]:
+    """Return the calls of models and tools. `groups` are durations in nanoseconds."""
     calls = defaultdict[tuple[str, str], list[int]](list)
-    for (path, status, _), durations in groups.items():
-        if (operation := operation_of(path)) is not None:
+    for (operation, status, _), durations in groups.items():
+        if operation is not None:
             calls[operation, status_code_of(status)] += durations
     return [
         Invocation(*labels, durations[0])

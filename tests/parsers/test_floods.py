@@ -61,7 +61,7 @@ def test_values_that_count_the_same_are_one_record(name: str, kind: type, most: 
         ("proxy: app, model", 25),
         ("receiver: app, model", 13),
         ("receiver: mode", 21),
-        ("worker text: task", 11),
+        ("worker text: task", 12),
         ("plugin daemon gin: operation", 6),
     ],
 )
