@@ -114,7 +114,7 @@ def _spelled(name: str) -> str:
 def _usual(root: Path) -> Iterator[FoundLog | UnusableLog]:
     """The logs at the usual paths, and those that this user may not look at, or that are no files."""
     for name, pattern, usual in _USUAL:
-        for path in filter(os.path.isfile, sorted(glob(f"{escape(str(root))}/{pattern}"))):
+        for path in filter(os.path.isfile, sorted(glob(str(Path(escape(str(root)), pattern))))):
             yield FoundLog(name, path, _detected_options(path) or usual, _USUALLY)
         problem = None if os.path.isfile(root / pattern) else file_problem(root / pattern)
         if problem and not problem.endswith(os.strerror(errno.ENOENT)):

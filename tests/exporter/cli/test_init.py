@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from msgspec import structs
 
+from exporter.advice.survey import survey
 from exporter.cli import main
 from exporter.config.loader import load
 from exporter.config.settings import Config
@@ -88,6 +89,15 @@ def test_it_finds_what_is_there(machine: Path, tmp_path: Path) -> None:
     assert "every key and value is valid" in result.output
     assert result.exit_code == 1  # the access logs are still to come
     assert "no such file yet" in result.output
+
+
+def test_below_the_root_of_this_machine_a_path_begins_with_one_slash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "access.log").touch()
+    log = str(tmp_path / "access.log")
+    monkeypatch.setattr("exporter.advice.survey._USUAL", [("nginx", log.lstrip("/"), {"parser": "nginx"})])
+    assert [found.path for found in survey(Path("/"), [])[0] if found.path.endswith(log)] == [log]
 
 
 def test_the_panels_that_manage_nginx(tmp_path: Path) -> None:
