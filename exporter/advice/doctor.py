@@ -30,7 +30,6 @@ from parsers.parser import Parser, advice_of, checked_call
 from parsers.regex import Regex
 from parsers.values.numbers import SECOND
 
-
 #: A source is misread if fewer than one of so many of its lines is observed. Ignored lines do not count.
 _MISREAD_LINES = 20
 
@@ -56,8 +55,10 @@ class Examined(Struct):
         lines, observed, ignored = (
             sum(getattr(batch, what) for batch in self.batches) for what in ("lines", "observed", "ignored")
         )
+        if _is_without_events(parser, lines, ignored):
+            return False
         is_read = observed * _MISREAD_LINES >= lines - ignored and _begins_records(parser, lines, ignored)
-        return lines > 0 and not (is_read and observed or _is_without_events(parser, lines, ignored))
+        return lines > 0 and not (observed and is_read)
 
 
 #: The names of record types in the output of `check`. Other types repeat what these report.

@@ -88,8 +88,9 @@ def _print_alerts(verdicts: list[alerts.Verdict], empty: list[str], misread: lis
     for why, names in alerts.by_reason(verdicts).items():
         _echo(f"{', '.join(names)} cannot fire from these sources: {why}")
     if misread:
-        feeds = "it feeds no alert until its format is" if len(misread) == 1 else "they feed no alert until their format is"
-        _echo(f"{', '.join(misread)}: nearly no line fits the parser, so {feeds} right")
+        they_feed, their = ("it feeds", "its") if len(misread) == 1 else ("they feed", "their")
+        why = f"nearly no line fits the parser, so {they_feed} no alert until {their} format is right"
+        _echo(f"{', '.join(misread)}: {why}")
     if empty:
         _echo(f"{', '.join(empty)}: no line yet, so the result may change; run check again when there is one")
 
