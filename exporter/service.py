@@ -72,8 +72,8 @@ class Service:
         _log.info("listening on %s", self._listener.url)
         self._warn_if_open()
 
-    def start(self, checkpoint: Checkpoint | None) -> None:
-        """Restore the state and start the sources. Raises PermissionError if the state cannot be read."""
+    def restore(self, checkpoint: Checkpoint | None) -> None:
+        """Restore the state; None keeps none. Raises OSError if the state cannot be read."""
         if checkpoint is not None:
             state, warnings = checkpoint.load()
             if state is not None:
@@ -86,10 +86,14 @@ class Service:
         self._committer = Committer(
             self._ledger, checkpoint, time.time, self._render, lambda: archive.store(self._ledger) if archive else None
         )
+        self._state_folder = None if checkpoint is None else checkpoint.folder
+
+    def start(self) -> None:
+        """Start the sources."""
         self._deadline = time.monotonic() + self._config.exporter.first_pass_timeout
         self._supervisor.start(_source_options(self._config), self._config.exporter.start_at)
         self.waiting_for = ""
-        self._monitor.start(None if checkpoint is None else checkpoint.folder)
+        self._monitor.start(self._state_folder)
 
     def stop(self) -> None:
         """Stop all threads and commit a last time."""

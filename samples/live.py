@@ -95,6 +95,7 @@ def main() -> int:
     """Serve until the exporter ends. Returns its exit code."""
     with TemporaryDirectory(prefix="dify-exporter-") as name:
         logs = prepare(Path(name))
+        print("These are growing copies of samples/. Some lines are damaged on purpose. Ctrl-C ends it.", flush=True)
         serve = [str(Path(sys.executable).with_name("dify-exporter")), "serve", "--config", f"{name}/exporter.toml"]
         with Popen([*serve, *sys.argv[1:]]) as exporter:
             signal.signal(signal.SIGINT, lambda *_: None)  # a terminal sends it to the exporter, too

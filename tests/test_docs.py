@@ -1,6 +1,7 @@
 """docs/ against the rules and against itself: every alert has its runbook, every link leads somewhere."""
 
 import re
+import tomllib
 
 import pytest
 
@@ -52,6 +53,11 @@ def test_queries_name_only_what_exists() -> None:
         for query in re.findall(r"promtool query instant \S+ '([^']*)'", page.read_text()):
             selectors = names(query.replace("({job=", "(up{job=")).selectors
             assert {selector.metric for selector in selectors} <= known, (page.name, query)
+
+
+def test_the_example_configuration_has_a_documented_pattern_for_the_audit_line() -> None:
+    (audit,) = (s for s in tomllib.loads((ROOT / "exporter.toml").read_text())["source"] if s["name"] == "audit")
+    assert f"pattern = '{audit['pattern']}'\n" in (ROOT / "docs/other-logs.md").read_text()
 
 
 def test_links_lead_somewhere() -> None:

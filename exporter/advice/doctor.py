@@ -30,6 +30,9 @@ from parsers.parser import Parser, advice_of, checked_call
 from parsers.regex import Regex
 from parsers.values.numbers import SECOND
 
+#: A source is misread if fewer than one of so many of its lines is observed. Ignored lines do not count.
+_MISREAD_LINES = 20
+
 
 class Finding(Struct, frozen=True):
     """`problem` is True if the operator should do something."""
@@ -46,6 +49,16 @@ class Examined(Struct):
 
     def records(self) -> tuple[Record, ...]:
         return tuple(record for batch in self.batches for record in batch.records)
+
+    def is_misread(self, parser: Parser) -> bool:
+        """Whether there are lines, but nearly none that the parser can use."""
+        lines, observed, ignored = (
+            sum(getattr(batch, what) for batch in self.batches) for what in ("lines", "observed", "ignored")
+        )
+        if _is_without_events(parser, lines, ignored):
+            return False
+        is_read = observed * _MISREAD_LINES >= lines - ignored and _begins_records(parser, lines, ignored)
+        return lines > 0 and not (observed and is_read)
 
 
 #: The names of record types in the output of `check`. Other types repeat what these report.
@@ -213,18 +226,30 @@ def _file(file: str, parser: Parser, sample: bytes, batch: Batch) -> Iterator[Fi
         for remedy in filter(None, checked_call(parser, "remedy", line)):
             yield Finding(remedy, problem=unparsed * 20 > batch.lines)
     found = detect(sample, guesses())
+    if _is_without_events(parser, batch.lines, batch.ignored):
+        yield Finding("the pattern matches every line without a group, so all are ignored: none is an event yet")
+        return
     if not batch.observed:
         hint = f"this looks like {found[0]}" if found else _UNKNOWN_FORMAT
         yield Finding(f"no line fits the parser; {hint}", problem=True)
         return
     if found is not None and _is_better(parser, batch, *found):
         yield Finding(f"another parser finds more records; this looks like {found[0]}", problem=True)
-    if checked_call(parser, "ignores_continuations")[0] and not recognised(batch.lines, batch.ignored):
+    if not _begins_records(parser, batch.lines, batch.ignored):
         yield Finding(
             f"{batch.ignored:,} of {batch.lines:,} lines are ignored, because they begin no record that this parser "
             "knows: see docs/runbooks/DifyExporterIgnoringLines.md",
             problem=True,
         )
+
+
+def _begins_records(parser: Parser, lines: int, ignored: int) -> bool:
+    return not checked_call(parser, "ignores_continuations")[0] or recognised(lines, ignored)
+
+
+def _is_without_events(parser: Parser, lines: int, ignored: int) -> bool:
+    """Whether a pattern of a `regex` source expects all of these lines, and counts none of them."""
+    return lines == ignored and isinstance(inner_of(parser), Regex)
 
 
 def _event_times(parser: Parser, file: str, sample: bytes, batch: Batch) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import TextWrapper
 
 import click
+from msgspec import structs
 
 from exporter.advice import alerts
 from exporter.advice.audit import audit
@@ -57,10 +58,12 @@ def check(config_path: Path) -> None:
     problems += _print_findings("sources", [Finding(NO_SOURCE, problem=True)] if needs_source else ())
     if config.sources:
         empty = [name for name, found in read_files.items() if not any(batch.lines for batch in found.batches)]
+        misread = [source.name for source in config.sources if read_files[source.name].is_misread(source.parser)]
+        feeding = structs.replace(config, sources=tuple(each for each in config.sources if each.name not in misread))
         available = alerts.available_metrics(
-            ledger.snapshot(time.time()), config, lambda name: Batch(records=records[name])
+            ledger.snapshot(time.time()), feeding, lambda name: Batch(records=records[name])
         )
-        _print_alerts(alerts.evaluate(available), empty)
+        _print_alerts(alerts.evaluate(available), empty, misread)
     if problems:
         click.echo(f"\n{counted(problems, 'problem')} found: see the lines that begin with `problem:`")
         raise SystemExit(1)
@@ -77,13 +80,17 @@ def _print_findings(title: str, findings: Iterable[Finding]) -> int:
     return problems
 
 
-def _print_alerts(verdicts: list[alerts.Verdict], empty: list[str]) -> None:
-    """Print which alerts can fire. `empty` are the sources without any line."""
+def _print_alerts(verdicts: list[alerts.Verdict], empty: list[str], misread: list[str]) -> None:
+    """Print which alerts can fire. `empty` are the sources without any line, `misread` those of another format."""
     click.echo(f"\n{alerts.summary(verdicts)}")
     for sources, names in alerts.by_source(verdicts).items():
         _echo(f"{some(sources, _NAMED_SOURCES) or 'no source needed'}: {', '.join(names)}")
     for why, names in alerts.by_reason(verdicts).items():
         _echo(f"{', '.join(names)} cannot fire from these sources: {why}")
+    if misread:
+        they_feed, their = ("it feeds", "its") if len(misread) == 1 else ("they feed", "their")
+        why = f"nearly no line fits the parser, so {they_feed} no alert until {their} format is right"
+        _echo(f"{', '.join(misread)}: {why}")
     if empty:
         _echo(f"{', '.join(empty)}: no line yet, so the result may change; run check again when there is one")
 

@@ -44,25 +44,29 @@ def serve(config_path: Path, log_format: logs.Form) -> None:
     except OSError as error:
         cannot_listen(f"{config_path}: [exporter] listen", config.exporter.listen, error)
     try:
-        service.start(_checkpoint(config, config_path, service))
+        _restore(config, config_path, service)
+        service.start()
         while True:
             if signals.wait_for_reload(within=None if service.ready() else 0.2):
                 service.reload()
     except OSError as error:
-        stop(f"{config_path}: [exporter] state: cannot be used at {error.filename}: {error.strerror}")
+        where = f"{error.filename}: " if error.filename else ""
+        stop(f"{config_path}: serve cannot go on: {where}{error.strerror or error}")
     except signals.EndedError:  # a signal
         service.stop()
 
 
-def _checkpoint(config: Config, config_path: Path, service: Service) -> Checkpoint | None:
-    """Open the state. If another exporter still uses it, as in a rolling update, wait for it. Raises OSError."""
-    deadline = time.monotonic() + _LOCK_TIMEOUT
-    while config.exporter.state:
+def _restore(config: Config, config_path: Path, service: Service) -> None:
+    """Open and read the state. If another exporter still uses it, as in a rolling update, wait for it."""
+    deadline, folder = time.monotonic() + _LOCK_TIMEOUT, state_folder(config, config_path)
+    while True:
         try:
-            return Checkpoint(state_folder(config, config_path))
+            service.restore(Checkpoint(folder) if config.exporter.state else None)
+            return
         except LockedError as error:
             if time.monotonic() > deadline:
                 stop(f"{config_path}: [exporter] {error}")
             service.waiting_for = str(error)
-            signals.wait_for_reload(within=0.5)
-    return None
+        except OSError as error:
+            stop(f"{config_path}: [exporter] state: cannot be used at {error.filename or folder}: {error.strerror}")
+        signals.wait_for_reload(within=0.5)

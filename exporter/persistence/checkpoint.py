@@ -32,6 +32,9 @@ _NAMES = ("state.0", "state.1")
 _TEMPORARY, _LOCK = "state.tmp", "lock"
 _RECORD = struct.Struct(">I16s")  # length of the payload, and its checksum
 
+#: Errors of the rights or of the machine: the file may be good. File descriptors or memory were missing.
+_NO_DAMAGE = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
 #: A journal of this many bytes never causes a new file, however small the snapshot is.
 _SMALL_JOURNAL = 16 * 1024
 
@@ -67,7 +70,8 @@ class Checkpoint:
     def load(self) -> tuple[State | None, list[str]]:
         """Read the newest good state, and one sentence for each damage. The state is None at the first start.
 
-        A file that cannot be used is set aside. Raises PermissionError for a file that belongs to another user.
+        A file that cannot be used is set aside. Raises OSError for a file that belongs to another user, and if file
+        descriptors or memory are missing.
         """
         self._number, state, warnings = _newest(self.folder, sets_aside=True)
         if state is None and warnings:
@@ -130,7 +134,7 @@ def read_state(folder: Path) -> tuple[State | None, list[str]]:
 def _newest(folder: Path, sets_aside: bool) -> tuple[int, State | None, list[str]]:
     """The number and the state of the newest good file, and a sentence for each damage.
 
-    Raises PermissionError, and OSError if a file that cannot be read is not set aside.
+    Raises OSError if a file that cannot be read is not set aside.
     """
     newest: tuple[int, State | None] = 0, None
     sentences = []
@@ -141,7 +145,7 @@ def _newest(folder: Path, sets_aside: bool) -> tuple[int, State | None, list[str
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
-            if isinstance(error, PermissionError) or (isinstance(error, OSError) and not sets_aside):
+            if isinstance(error, OSError) and (not sets_aside or error.errno in _NO_DAMAGE):
                 raise
             sentences.append(f"{path} cannot be used: {error}")
             if sets_aside:

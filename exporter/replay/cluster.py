@@ -5,7 +5,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from msgspec import structs
@@ -92,16 +92,15 @@ def connected(scheduler: str) -> Iterator[Workers]:
         get_address_host_port(scheduler, strict=True)
     except ValueError:  # its text quotes a password that the address may hold
         raise WorkersError("--cluster: expected the address of a scheduler of Dask, such as tcp://HOST:8786") from None
-    logging.disable()  # Dask logs lost connections with their tracebacks
-    try:
-        client: Any = Client(scheduler, timeout=_PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, TimeoutError) as error:
-        raise WorkersError(f"--cluster {scheduler}: no scheduler of Dask answers there: {error}") from None
-    try:
+    with ExitStack() as closing:
+        logging.disable()  # Dask logs lost connections with their tracebacks
+        closing.callback(logging.disable, logging.NOTSET)
+        try:
+            client: Any = Client(scheduler, timeout=_PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
+        except (OSError, ValueError, TimeoutError) as error:
+            raise WorkersError(f"--cluster {scheduler}: no scheduler of Dask answers there: {error}") from None
+        closing.callback(client.close, timeout=1)
         yield ClusterWorkers(client, scheduler)
-    finally:
-        client.close(timeout=1)
-        logging.disable(logging.NOTSET)
 
 
 class _Call(NamedTuple):

@@ -32,6 +32,11 @@ GATEWAYS: Mapping[str, tuple[str, Mapping[str, str]]] = {
         '"$request_uri" [Client $remote_addr] [Length $body_bytes_sent] [Gzip $gzip_ratio] [Sent-to $server] '
         '"$http_user_agent" "$http_referer"'
     ),
+    # Its redirections, its hosts that answer 404, and its default site
+    "Nginx Proxy Manager, standard": _nginx(
+        '[$time_local] $status - $request_method $scheme $host "$request_uri" [Client $remote_addr] '
+        '[Length $body_bytes_sent] [Gzip $gzip_ratio] "$http_user_agent" "$http_referer"'
+    ),
     # apisix/cli/config.lua
     "APISIX": _nginx(
         '$remote_addr - $remote_user [$time_local] $http_host "$request" $status $body_bytes_sent $request_time '
@@ -56,6 +61,18 @@ GATEWAYS: Mapping[str, tuple[str, Mapping[str, str]]] = {
         r',.*?"uri":"(?P<path>[^"]*)".*"duration":(?P<duration>[\d.e-]+),"size":(?P<bytes>\d+),'
         r'"status":(?P<status_code>\d+)|^\{"level":"\w+","ts":"?[^,"]+"?,(?!"logger":"http\.log\.access)',
         "s",
+    ),
+    # modules/logging/encoders.go: the level is coloured
+    "Caddy, console": (
+        "regex",
+        {
+            "pattern": r"^(?P<time>\d{4}/\d\d/\d\d [\d:.]+)\t\S+\thttp\.log\.access\S*\t.*?"
+            r'"method": "(?P<method>[^"]*)".*?"uri": "(?P<path>[^"]*)".*"duration": (?P<duration>[\d.e-]+), '
+            r'"size": (?P<bytes>\d+), "status": (?P<status_code>\d+)'
+            r"|^\d{4}/\d\d/\d\d [\d:.]+\t\S+\t(?!http\.log\.access)",
+            "duration_unit": "s",
+            "time_format": "%Y/%m/%d %H:%M:%S.%f",
+        },
     ),
     # Envoy's own text, and that of Istio, which has three more words (pilot/pkg/model/telemetry_logging.go)
     "Envoy": _regex(

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from typing import Any
 import gevent
 from gevent import monkey
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.http.errors import (
     ExpectationFailed,
     LimitRequestHeaders,
@@ -75,7 +77,18 @@ class Server(BaseApplication):
     def run(self) -> None:
         """Serve until a signal stops it. Raises SystemExit."""
         os.environ.pop("SCRIPT_NAME", None)  # gunicorn would remove this prefix from every path
-        super().run()
+        _Arbiter(self).run()
+
+
+class _Arbiter(Arbiter):
+    """Blocks signals while it starts a worker, because a worker would lose one that comes before its own handlers."""
+
+    def spawn_worker(self) -> int:
+        signal.pthread_sigmask(signal.SIG_BLOCK, self.SIGNALS)
+        try:
+            return super().spawn_worker()  # in the worker it returns when the worker ends
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, self.SIGNALS)
 
 
 class Worker(GeventWorker):
@@ -98,6 +111,10 @@ class Worker(GeventWorker):
 
     def ended(self) -> None:
         """Called when the worker ends, after its last request."""
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _Arbiter.SIGNALS)
 
     def load_wsgi(self) -> None:
         application = self.start_application()

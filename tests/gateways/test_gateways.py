@@ -50,11 +50,13 @@ WEBSOCKET = {("/socket.io/", "101"): -1, ("/socket.io/", "unknown"): 1}
 #: By file: the gateway, how its requests differ from SENT, and how many lines of its own the program wrote.
 LOGS: dict[str, tuple[str, list[dict[tuple[str, str], int]], int]] = {
     "nginx-proxy-manager": ("Nginx Proxy Manager", [INVALID, REFUSED_USER], 0),
+    "nginx-proxy-manager-standard": ("Nginx Proxy Manager, standard", [INVALID, REFUSED_USER], 0),
     "apisix": ("APISIX", [INVALID, REFUSED_USER], 0),
     "kong": ("", [INVALID, REFUSED_USER], 0),
     "traefik": ("Traefik", [WEBSOCKET], 21),
     "traefik-json": ("Traefik, JSON", [WEBSOCKET], 13),
     "caddy": ("Caddy", [], 35),
+    "caddy-console": ("Caddy, console", [], 22),
     "envoy": ("Envoy", [GARBAGE, REFUSED_PATH, CLOSED], 6),
     "istio": ("Envoy", [GARBAGE, REFUSED_PATH, CLOSED], 0),
     "istio-json": ("Envoy, JSON", [GARBAGE, REFUSED_PATH, CLOSED], 0),
@@ -65,7 +67,7 @@ LOGS: dict[str, tuple[str, list[dict[tuple[str, str], int]], int]] = {
     "apache": ("Apache httpd", [GARBAGE, TOO_LONG], 11),
     "apache-vhost": ("", [INVALID, TOO_LONG], 0),
 }
-WITHOUT_DURATIONS = {"nginx-proxy-manager", "kong", "apache-vhost"}
+WITHOUT_DURATIONS = {"nginx-proxy-manager", "nginx-proxy-manager-standard", "kong", "apache-vhost"}
 
 
 def blocks() -> Iterator[dict[str, str]]:
@@ -173,7 +175,7 @@ def test_the_documentation_has_a_block_for_each_gateway() -> None:
 
 
 def test_each_log_is_read_by_a_documented_block() -> None:
-    keys = ("format", "pattern", "duration_unit")
+    keys = ("format", "pattern", "duration_unit", "time_format")
     parsers: list[Parser] = [
         registered(each["parser"])[each["parser"]](**{key: each[key] for key in keys if key in each})
         for each in blocks()
@@ -190,7 +192,7 @@ def test_init_writes_a_source_that_check_takes(tmp_path: Path) -> None:
     files = [str(HERE / f"{name}.log") for name in LOGS]
     result = CliRunner().invoke(main, ["init", "--config", config, "--root", str(tmp_path / "root"), *files])
     assert result.exit_code == 0, result.output
-    assert "gateway-2" in {source.name for source in load(Path(config)).sources}
+    assert {source.name for source in load(Path(config)).sources} == {*LOGS}
     result = CliRunner().invoke(main, ["check", "--config", config])
     assert result.exit_code == 0, result.output
     assert result.stdout.count(" 0 unparsed; yields requests") == len(LOGS)

@@ -41,3 +41,34 @@ def test_an_early_interrupt_leaves_no_traceback(tmp_path: Path, table: str, mome
         process.send(signal.SIGINT)
         assert process.ended() in (-signal.SIGINT, 0)
     assert process.lines == [] or "Listening at" in "\n".join(process.lines)
+
+
+#: The master is stopped, and sends its own signal to the worker, before the worker has a handler for it.
+JUST_FORKED = """
+import os, signal, sys, time
+from pathlib import Path
+from exporter.config import wsgi
+from exporter.{table}.server import Master
+
+def stop_master(arbiter, _):
+    os.kill(arbiter.pid, {number})
+    while not signal.sigpending() and arbiter.SIG_QUEUE.empty():
+        time.sleep(0.01)
+
+settings = wsgi.{settings}(listen="127.0.0.1:0", log=str(Path("its.log").absolute()))
+master = Master(settings{further})
+master.cfg.set("post_fork", stop_master)
+master.run()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("table", TABLES)
+def test_a_worker_hears_a_signal_that_comes_just_after_its_fork(
+    tmp_path: Path, table: str, number: signal.Signals
+) -> None:
+    settings, further = {"proxy": ("ProxyConfig", ", ()"), "receive": ("ReceiveConfig", "")}[table]
+    script = JUST_FORKED.format(table=table, number=int(number), settings=settings, further=further)
+    with running([sys.executable, "-c", script], tmp_path) as process:
+        process.said("Worker exiting")  # without this line the master has killed it, after its grace of 30 s
+        assert process.ended() == 0

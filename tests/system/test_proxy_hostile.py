@@ -82,6 +82,8 @@ REFUSED = {
     "a long field": (431, post(b"X-Value: " + b"a" * 20_000)),
     "many fields": (431, post(*(b"X-%d: 1" % number for number in range(300)))),
     "a WebSocket": (501, b"GET /socket.io/ HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
+    "two empty lines before the request": (400, b"\r\n\r\n" + post(b"Content-Length: 5", body=b"hello")),
+    "an LF before the request": (400, b"\n" + post(b"Content-Length: 5", body=b"hello")),
     "a chunk without a size": (400, post(b"Transfer-Encoding: chunked", body=b"\r\nhello\r\n0\r\n\r\n")),
     "a chunk's size with a sign": (400, post(b"Transfer-Encoding: chunked", body=b"+5\r\nhello\r\n0\r\n\r\n")),
     "a chunk's size with 0x": (400, post(b"Transfer-Encoding: chunked", body=b"0x5\r\nhello\r\n0\r\n\r\n")),
@@ -96,6 +98,8 @@ ACCEPTED = {
     "a chunk extension": post(b"Transfer-Encoding: chunked", body=b'5;a="b"\r\nhello\r\n0\r\n\r\n'),
     "a trailer": post(b"Transfer-Encoding: chunked", body=b"5\r\nhello\r\n0\r\nX-Trailer: 1\r\n\r\n"),
     "a length": post(b"Content-Length: 5", body=b"hello"),
+    "an empty line before the request": b"\r\n" + post(b"Content-Length: 5", body=b"hello"),  # RFC 9112 §2.2
+    "an empty line behind the body": post(b"Content-Length: 5", body=b"hello\r\n"),
     "Transfer_Encoding": post(b"Transfer_Encoding: chunked", b"Content-Length: 5", body=b"hello"),
 }
 

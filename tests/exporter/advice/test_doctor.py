@@ -14,6 +14,7 @@ from parsers.envelope import Docker
 from parsers.nginx import Nginx
 from parsers.parser import Parser
 from parsers.plugin_daemon import PluginDaemon
+from parsers.regex import Regex
 from tests.golden import ROOT
 
 SAMPLES = ROOT / "samples"
@@ -104,6 +105,17 @@ def test_a_few_unparsed_lines_are_no_problem(tmp_path: Path) -> None:
     (tmp_path / "x.log").write_text(good + "oops\n")
     assert problems(Nginx(), tmp_path / "x.log") == []
     assert "unparsed (format), for example: xxxx" in [finding.text for finding in findings(Nginx(), tmp_path / "x.log")]
+
+
+def test_lines_that_a_pattern_expects_and_does_not_count_are_no_problem() -> None:
+    """A second source on the api's log, which counts AUDIT lines only: docs/other-logs.md."""
+    audit = Regex(pattern="^.*? AUDIT .* action=(?P<method>[A-Z]+)|^")
+    texts = [finding.text for finding in findings(audit, SAMPLES / "dify-api-text.log")]
+    assert texts[1:] == ["the pattern matches every line without a group, so all are ignored: none is an event yet"]
+    assert problems(audit, SAMPLES / "dify-api-text.log") == []
+    read = Examined()
+    list(examine(SourceConfig("x", (str(SAMPLES / "dify-api-text.log"),), audit), read))
+    assert not read.is_misread(audit)
 
 
 def test_lines_of_another_program_in_the_same_log_are_known(tmp_path: Path) -> None:

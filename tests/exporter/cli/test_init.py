@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from msgspec import structs
 
+from exporter.advice.survey import survey
 from exporter.cli import main
 from exporter.config.loader import load
 from exporter.config.settings import Config
@@ -88,6 +89,15 @@ def test_it_finds_what_is_there(machine: Path, tmp_path: Path) -> None:
     assert "every key and value is valid" in result.output
     assert result.exit_code == 1  # the access logs are still to come
     assert "no such file yet" in result.output
+
+
+def test_below_the_root_of_this_machine_a_path_begins_with_one_slash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "access.log").touch()
+    log = str(tmp_path / "access.log")
+    monkeypatch.setattr("exporter.advice.survey._USUAL", [("nginx", log.lstrip("/"), {"parser": "nginx"})])
+    assert [found.path for found in survey(Path("/"), [])[0] if found.path.endswith(log)] == [log]
 
 
 def test_the_panels_that_manage_nginx(tmp_path: Path) -> None:
@@ -196,11 +206,45 @@ def test_named_files_are_detected_as_replay_detects_them(tmp_path: Path) -> None
     assert "it holds several services (api, sandbox, worker)" in output
     sources = {source.name: source for source in load(tmp_path / "exporter.toml").sources}
     assert {name: source.paths for name, source in sources.items()} == {
-        "api": (files[0],), "nginx": (files[1],), "dify": (files[2],), "otlp": (files[3],)
+        "api": (files[0],), "nginx": (files[1],), "compose": (files[2],), "collector": (files[3],)
     }  # fmt: skip
     result = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "exporter.toml")])
     assert "41 lines: 41 observed, 0 ignored, 0 unparsed; yields requests (41)" in result.output
     assert (result.exit_code, "problem" in result.output) == (0, False)
+
+
+ID = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("file", "sample", "name"),
+    [
+        ("api.log", "dify-api-text", "api"),
+        ("worker.log.1", "dify-worker", "worker"),
+        ("Plugin_Daemon-20261101.log", "plugin-daemon-gin", "plugin-daemon"),
+        ("plugin_daemon/server.log", "plugin-daemon-gin", "plugin-daemon"),
+        ("logs/server.log", "dify-api-text", "dify"),
+        ("access_log", "nginx-dify", "nginx"),
+        ("access.log-20261101", "nginx-dify", "nginx"),
+        ("dify.example.org.log", "nginx-dify", "dify-example-org"),
+        ("error.log", "nginx-error", "nginx-error"),
+        ("日志.log", "nginx-dify", "nginx"),
+        (f"{ID}/{ID}-json.log", "docker-api", "api"),
+        (f"api-7d4_dify_dify-api-{ID}.log", "cri-worker", "dify-api"),
+        ("dify_api-7d4_1f/dify-api/0.log", "cri-worker", "dify-api"),
+    ],
+)
+def test_a_named_file_gives_its_source_a_clear_name(tmp_path: Path, file: str, sample: str, name: str) -> None:
+    """Of a container its service or name, of another log that of the file, unless many programs name their logs so."""
+    log, root = tmp_path / file, tmp_path / "root"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(SAMPLES / f"{sample}.log", log)
+    (log.parent / "config.v2.json").write_text('{"Name": "/api", "Config": {"Image": "langgenius/dify-api"}}')
+    root.mkdir()
+    (tmp_path / "other").mkdir()
+    other = shutil.copy(SAMPLES / "nginx-json.log", tmp_path / "other" / f"{name}.log")
+    init(tmp_path, root, str(log), str(other))
+    assert [source.name for source in load(tmp_path / "exporter.toml").sources] == [name, f"{name}-2"]
 
 
 @pytest.mark.parametrize(
@@ -222,4 +266,4 @@ def test_a_named_file_that_cannot_be_tailed_is_left_out(tmp_path: Path, content:
     result = CliRunner().invoke(main, ["init", *arguments, str(named), str(SAMPLES / "nginx-dify.log")])
     assert result.exit_code == 2
     assert f"left out: {named} (named on the command line): {why}" in result.output
-    assert [source.name for source in load(tmp_path / "x.toml").sources] == ["nginx"]
+    assert [source.name for source in load(tmp_path / "x.toml").sources] == ["nginx-dify"]

@@ -67,6 +67,35 @@ def test_check_names_few_of_the_sources_that_make_alerts_fire(tmp_path: Path) ->
         assert any(line.startswith("  no source needed: DifyExporterDown") for line in lines)
 
 
+ACCESS = SAMPLE.read_text(errors="replace").splitlines(keepends=True)
+INFO = ["2026-11-23 08:53:08.820 INFO [Dummy-1] [app.py:57] - started\n"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "parser", "feeds"),
+    [
+        (ACCESS, "dify", False),
+        (["no format\n"] * 300 + INFO, "dify", False),  # they are ignored, as a traceback is
+        (["no format\n"] * 400 + ACCESS[:5], "nginx", False),
+        (["no format\n"] * 60 + ACCESS, "nginx", True),
+        (ACCESS, "nginx", True),
+    ],
+)
+def test_check_says_that_a_misread_source_feeds_no_alert(
+    tmp_path: Path, lines: list[str], parser: str, feeds: bool
+) -> None:
+    (tmp_path / "a.log").write_text("".join(lines))
+    tables = [f'[[source]]\nname = "{name}"\npaths = ["a.log"]\nparser = "{parser}"\n' for name in "ab"]
+    for count, sentence in {
+        1: "  a: nearly no line fits the parser, so it feeds no alert until its format is right",
+        2: "  a, b: nearly no line fits the parser, so they feed no alert until their format is right",
+    }.items():
+        (tmp_path / "exporter.toml").write_text("".join(tables[:count]))
+        output = CliRunner().invoke(main, ["check", "--config", str(tmp_path / "exporter.toml")]).output
+        assert (sentence in output.splitlines()) == (not feeds)
+        assert any(line.startswith(("  a: Dify", "  a, b: Dify")) for line in output.splitlines()) == feeds
+
+
 def test_check_finds_that_nothing_would_be_served(tmp_path: Path) -> None:
     (tmp_path / "exporter.toml").write_text("[exporter]\nlisten = '127.0.0.1:0'\n")
     for command, code in {"check": 1, "serve": 2}.items():

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -217,6 +218,21 @@ def test_what_cannot_be_used_is_set_aside_and_the_previous_one_counts(state: Pat
     assert warnings[0].startswith(f"{newest} cannot be used: {why}")
     assert warnings[0].endswith("it was set aside as state.0.damaged")
     assert (state / "state.0.damaged").exists()
+    assert read(state) == (3, [])
+
+
+def test_without_file_descriptors_a_good_file_is_not_set_aside(state: Path) -> None:
+    opened = Checkpoint(state)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    next_one = os.dup(0)
+    os.close(next_one)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            opened.load()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        opened.close()
     assert read(state) == (3, [])
 
 
