@@ -32,7 +32,7 @@ def test_every_template_is_found() -> None:
 
 def test_the_table_is_complete() -> None:
     areas = [ROUTES.information(template).area for template in ROUTES.templates]
-    assert len(areas) == 917
+    assert len(areas) == 919
     assert set(areas) == {"service_api", "web_app", "console", "files", "inner", "mcp", "trigger", "other"}
 
 
@@ -81,6 +81,7 @@ def test_the_table_is_complete() -> None:
         (b"/openapi/v1/apps/0f0e/run", "/openapi/v1/apps/{app_id}/run"),
         (b"/openapi/v1/what/comes/next", "/openapi/v1/{path}"),
         (b"/v1/knowledge-fs/spaces/7/documents/8/revisions/9/chunks/1", "/v1/knowledge-fs/{path}"),
+        (b"/api/form/human_input/files/upload", "/api/form/human_input/files/upload"),
         (b"/inner/api/knowledge-fs/storage/object?key=a", "/inner/api/knowledge-fs/{path}"),
         (b"/v1/datasets/metadata/built-in", "/v1/datasets/metadata/built-in"),
         (b"/", "static"),
