@@ -7,8 +7,12 @@
 
 import contextlib
 import fcntl
+import logging
 import os
 import stat
+import time
+
+_log = logging.getLogger(__name__)
 
 #: O_NONBLOCK: a pipe without a reader loses lines, as a full disk does, but blocks no request.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
@@ -16,6 +20,8 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 #: The first bytes of each line that our programs write.
 _LINE_BEGIN = b'{"ts":"'
 _LONGEST_LINE = 1 << 20
+#: Seconds between two warnings of one process that its file cannot be written.
+_WARNING_SECONDS = 60.0
 
 
 class LogFile:
@@ -29,6 +35,7 @@ class LogFile:
     def __init__(self, path: str, max_bytes: int = 0, backups: int = 5, *, is_exclusive: bool = False) -> None:
         self.path, self._max_bytes, self._backups, self._is_exclusive = path, max_bytes, backups, is_exclusive
         self._descriptor = -1
+        self._next_warning = 0.0
 
     def append(self, lines: bytes) -> int:
         """Write whole lines at once. Returns the number of bytes written: those of whole lines, 0 if there is none."""
@@ -37,10 +44,12 @@ class LogFile:
             if self._is_full() and self._rotate():
                 self.open()
             written = os.write(self._descriptor, lines)
-        except OSError:
+        except OSError as error:
+            self._warn(str(error.strerror))
             return 0
         if written == len(lines):
             return written
+        self._warn("only a part of the lines fits, as on a full disk")
         kept = lines.rfind(b"\n", 0, written) + 1
         with contextlib.suppress(OSError):
             self._remove_last(written - kept)
@@ -79,6 +88,11 @@ class LogFile:
                 file.truncate(size - len(half))
             elif half:
                 file.write(b"\n")
+
+    def _warn(self, reason: str) -> None:
+        if time.monotonic() >= self._next_warning:
+            self._next_warning = time.monotonic() + _WARNING_SECONDS
+            _log.error("%s cannot be written: %s; each further line is tried again", self.path, reason)
 
     def _is_current(self) -> bool:
         if self._descriptor < 0:

@@ -33,32 +33,34 @@ KINDS = CAUSES - {CONCURRENCY_LIMIT}
 #: All codes of Dify's own errors, and of werkzeug's exceptions as Dify names them.
 CODES = frozenset(
     """access_denied account_already_inited account_banned account_in_freeze account_not_found account_not_initialized
-    account_not_link_tenant agent_not_published already_activate already_setup api_tool_provider_not_found
-    app_more_like_this_disabled app_not_found app_suggested_questions_after_answer_disabled app_unavailable
-    archive_log_not_found archive_storage_not_configured archived_document_immutable audio_too_large auth_failed
-    authentication_failed bad_gateway bad_request bad_request_key_error cannot_transfer_owner_to_self
-    child_chunk_delete_index_error child_chunk_indexing_error completion_request_error compliance_rate_limit conflict
-    conversation_completed crawl_failed current_password_incorrect dataset_in_use dataset_name_duplicate
-    dataset_not_initialized document_already_finished document_indexing draft_workflow_not_exist
-    draft_workflow_not_sync education_activate_limit education_verify_limit email_already_in_use email_change_limit
-    email_change_rate_limit_exceeded email_code_account_deletion_rate_limit_exceeded email_code_error
-    email_code_login_limit email_code_login_rate_limit_exceeded email_or_password_mismatch email_password_reset_limit
-    email_register_limit email_register_rate_limit_exceeded email_send_ip_limit end_user_not_found file_access_denied
-    file_extension_blocked file_not_found file_too_large forbidden gateway_timeout gone human_input_form_expired
-    human_input_form_not_found human_input_form_submitted indexing_estimate_error init_validate_failed
-    internal_server_error invalid_account_deletion_code invalid_action invalid_email invalid_form_data
-    invalid_invitation_code invalid_metadata invalid_or_expired_token invalid_param length_required limit_exceeded
-    member_not_in_tenant method_not_allowed model_currently_not_support need_add_ids no_audio_uploaded
-    no_file_uploaded not_acceptable not_allowed_create_workspace not_chat_app not_completion_app not_found
-    not_implemented not_init_validated not_owner not_setup not_workflow_app owner_transfer_limit
-    owner_transfer_rate_limit_exceeded password_mismatch password_reset_rate_limit_exceeded pipeline_not_found
-    pipeline_run_error plugin_error precondition_failed provider_not_initialize provider_not_support_speech_to_text
-    provider_quota_exceeded rate_limit_error repeat_password_not_match request_entity_too_large request_timeout
-    service_unavailable too_many_files too_many_requests trace_config_check_error trace_config_is_exist
-    trace_config_not_exist trial_app_limit_exceeded trial_app_not_allowed unauthorized unauthorized_and_force_logout
-    unknown unprocessable_entity unsupported_audio_type unsupported_file_type unsupported_media_type
-    web_app_access_denied web_form_rate_limit_exceeded web_sso_auth_required workflow_paused_in_blocking_mode
-    workflow_tool_human_input_not_supported workflow_version_execution_not_allowed""".split()
+    account_not_link_tenant agent_not_published agent_version_not_found_error already_activate already_setup
+    api_tool_provider_not_found app_abnormal_status app_api_disabled app_more_like_this_disabled app_not_found
+    app_suggested_questions_after_answer_disabled app_unavailable archive_log_not_found archive_storage_not_configured
+    archived_document_immutable audio_too_large auth_failed authentication_failed bad_gateway bad_request
+    bad_request_key_error cannot_transfer_owner_to_self child_chunk_delete_index_error child_chunk_indexing_error
+    completion_request_error compliance_rate_limit conflict conversation_completed crawl_failed
+    current_password_incorrect dataset_in_use dataset_name_duplicate dataset_not_initialized document_already_finished
+    document_indexing draft_workflow_not_exist draft_workflow_not_sync education_activate_limit education_verify_limit
+    email_already_in_use email_change_limit email_change_rate_limit_exceeded
+    email_code_account_deletion_rate_limit_exceeded email_code_error email_code_login_limit
+    email_code_login_rate_limit_exceeded email_or_password_mismatch email_password_reset_limit email_register_limit
+    email_register_rate_limit_exceeded email_send_ip_limit end_user_not_found file_access_denied file_extension_blocked
+    file_not_found file_too_large forbidden gateway_timeout gone human_input_form_expired human_input_form_not_found
+    human_input_form_submitted indexing_estimate_error init_validate_failed internal_server_error
+    invalid_account_deletion_code invalid_action invalid_email invalid_form_data invalid_invitation_code
+    invalid_metadata invalid_or_expired_token invalid_param invalid_upload_token length_required limit_exceeded
+    member_not_in_tenant method_not_allowed model_currently_not_support need_add_ids no_audio_uploaded no_file_uploaded
+    not_acceptable not_allowed_create_workspace not_chat_app not_completion_app not_found not_implemented
+    not_init_validated not_owner not_setup not_workflow_app owner_transfer_limit owner_transfer_rate_limit_exceeded
+    password_mismatch password_reset_rate_limit_exceeded pipeline_not_found pipeline_run_error plugin_error
+    precondition_failed provider_not_initialize provider_not_support_speech_to_text provider_quota_exceeded
+    rate_limit_error repeat_password_not_match request_entity_too_large request_timeout service_unavailable
+    too_many_files too_many_requests trace_config_check_error trace_config_is_exist trace_config_not_exist
+    trial_app_limit_exceeded trial_app_not_allowed unauthorized unauthorized_and_force_logout unknown
+    unprocessable_entity unsupported_audio_type unsupported_file_type unsupported_media_type web_app_access_denied
+    web_form_rate_limit_exceeded web_sso_auth_required workflow_paused_in_blocking_mode
+    workflow_tool_human_input_not_supported workflow_version_execution_not_allowed workspace_archived
+    workspace_not_found""".split()
 )
 
 #: The number of characters of a message that are read.

@@ -28,7 +28,12 @@ _REPEATS = (
     b"value_error in request handler",  # libs/external_api.py: the request ends with 400 `invalid_param`
     b"Unknown Error when graph running",  # graph_engine.py up to 1.8 raises it again: see `workflow entry` below
     b"clean_workflow_runs_task failed",  # api/schedule raises it again: see `raised unexpected` below
-    b"clean_messages failed",  # likewise
+    b"clean_messages failed",  # likewise, and these of api/tasks
+    b"Failed to resume chatflow execution for workflow run ",
+    b"Failed to resume workflow execution for workflow run ",
+    b"Human Input v2 delivery worker failed, ",
+    b"Failed to delete data from db for conversation_id: ",
+    b"Error in priority pipeline task",  # before `Error in pipeline task`
     b"Task handler raised error: TimeLimitExceeded(",  # celery/worker/request.py, before `Hard time limit`
 )
 
@@ -101,6 +106,9 @@ _FAILED_TASK = lazy(
     rb"|Failed to generate summary index for document |Regenerate summary index failed "
     rb"|Processing trace tasks failed|Retryable trace dispatch budget exhausted|Failed to schedule trace dispatch retry"
     rb"|Error in async trigger dispatching |Failed to handle timeout for form_id="
+    rb"|Failed to (?:trigger workflow|invoke trigger event) for app |Failed to dispatch trigger '"
+    rb"|Error running rag pipeline, |Initial website Source import failed"
+    rb"|Failed to load resumption context for workflow run |Agent App resume failed for conversation "
     rb"|(?:OAuth|Subscription) refresh failed: "
     rb"|[A-Za-z][a-z ]{1,48}mail\b.{0,320} failed",
     re.DOTALL,

@@ -28,7 +28,7 @@ _OF_PLUGIN_ERROR = lazy(
 _DESCRIPTION = lazy(rb" args=map\[description:(.{0,1024})", re.DOTALL)
 
 #: Any other record: words of the daemon, then attributes up to the end of the line.
-_WORDS_AND_ATTRIBUTES = lazy(rb"[A-Za-z][A-Za-z ,]{1,127}?((?: \w{1,64}=" + _VALUE + rb")*)\Z", re.DOTALL)
+_WORDS_AND_ATTRIBUTES = lazy(rb"[A-Za-z][A-Za-z0-9 ,]{1,127}?((?: \w{1,64}=" + _VALUE + rb")*)\Z", re.DOTALL)
 _ATTRIBUTE = lazy(rb" (\w{1,64})=" + _VALUE, re.DOTALL)
 
 #: Up to 0.5.2: `failed to update the master: i/o timeout`.

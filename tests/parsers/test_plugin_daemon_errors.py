@@ -122,6 +122,10 @@ def test_a_newline_in_the_providers_text_does_not_change_the_kind() -> None:
             "upstream_unresolved",
         ),
         (text("x.go", "failed to update tasks", 'error="read tcp 1: connection reset by peer"'), "upstream_reset"),
+        (
+            text("redis.go", "failed to receive message from redis, will retry in 1 second", 'error="i/o timeout"'),
+            "upstream_timeout",
+        ),
         (text("x.go", "failed to update tasks", "error=EOF"), "other"),
         (text("x.go", "failed to update tasks", 'error="i/o timeout" args=map[a: b]'), "other"),
         (text("x.go", "serverless plugin log", 'message="a error=\\"i/o timeout\\""'), "other"),

@@ -32,7 +32,7 @@ def test_every_template_is_found() -> None:
 
 def test_the_table_is_complete() -> None:
     areas = [ROUTES.information(template).area for template in ROUTES.templates]
-    assert len(areas) == 911
+    assert len(areas) == 919
     assert set(areas) == {"service_api", "web_app", "console", "files", "inner", "mcp", "trigger", "other"}
 
 
@@ -80,6 +80,9 @@ def test_the_table_is_complete() -> None:
         (b"/openapi/v1/apps/0f0e/tasks/7/events", "/openapi/v1/apps/{app_id}/tasks/{task_id}/events"),
         (b"/openapi/v1/apps/0f0e/run", "/openapi/v1/apps/{app_id}/run"),
         (b"/openapi/v1/what/comes/next", "/openapi/v1/{path}"),
+        (b"/v1/knowledge-fs/spaces/7/documents/8/revisions/9/chunks/1", "/v1/knowledge-fs/{path}"),
+        (b"/api/form/human_input/files/upload", "/api/form/human_input/files/upload"),
+        (b"/inner/api/knowledge-fs/storage/object?key=a", "/inner/api/knowledge-fs/{path}"),
         (b"/v1/datasets/metadata/built-in", "/v1/datasets/metadata/built-in"),
         (b"/", "static"),
         (b"/favicon.ico", "static"),
@@ -115,6 +118,9 @@ def test_a_decoded_path_is_not_decoded_again() -> None:
         ("/console/api/agent/{agent_id}/chat-messages", RouteInformation("console", "maybe", "yes")),
         ("/openapi/v1/apps/{app_id}:run", RouteInformation("other", "yes", "yes")),
         ("/openapi/v1/apps/{app_id}/run", RouteInformation("other", "yes", "yes")),
+        ("/inner/api/agent/llm/invoke", RouteInformation("inner", "yes", "yes")),
+        ("/v1/knowledge-fs/query-stream", RouteInformation("service_api", "yes", "yes")),
+        ("/v1/knowledge-fs/{path}", RouteInformation("service_api", "no", "no")),
         ("/triggers/webhook/{webhook_id}", RouteInformation("trigger", "no", "no")),
         ("static", RouteInformation("other", "no", "no")),
         ("invalid", RouteInformation("other", "no", "no")),

@@ -101,17 +101,30 @@ def test_several_processes_rotate_one_file(tmp_path: Path) -> None:
     assert sorted(lines) == sorted(b"%d %d" % (writer, number) for writer in range(3) for number in range(2000))
 
 
-def test_a_cut_write_leaves_whole_lines(tmp_path: Path) -> None:
+def test_a_cut_write_leaves_whole_lines(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "receive.log"
     file = LogFile(str(path))
     file.append(b"1\n")
     with file_size_limit(9):
         assert file.append(b"22\n33\n44\n") == 6
         assert path.read_bytes() == b"1\n22\n33\n"
-        assert file.append(b"55\n") == 0
+        assert [file.append(b"55\n") for _ in range(3)] == [0, 0, 0]
+    assert [message.partition("; ")[0] for message in caplog.messages] == [
+        f"{path} cannot be written: only a part of the lines fits, as on a full disk"
+    ]
     assert file.append(b"44\n") == 3
     file.close()
     assert path.read_bytes() == b"1\n22\n33\n44\n"
+
+
+def test_a_file_that_cannot_be_written_is_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "gone" / "proxy.log"
+    file = LogFile(str(path))
+    assert [file.append(b"1\n") for _ in range(3)] == [0, 0, 0]
+    assert caplog.messages == [f"{path} cannot be written: No such file or directory; each further line is tried again"]
+    path.parent.mkdir()
+    assert file.append(b"1\n") == 2
+    file.close()
 
 
 def test_an_exclusive_file_has_one_writer_also_over_its_rotation(tmp_path: Path) -> None:
