@@ -15,6 +15,7 @@ from tests.exporter.tail.scenario import (
     copytruncate,
     counts,
     create,
+    folder,
     has_read,
     leave,
     link,
@@ -96,9 +97,10 @@ REUSED: dict[str, Steps] = {
         ("copied and packed", False, [copytruncate(".1"), pack(".1"), poll()], "longer\n", [], ["longer"], 0),
     )
 } | {
-    "a half line was truncated, and the log has the name of another one": [
-        write("half", "a"), start("a", "b"), poll(), truncate(name="a"), poll(), write("longer\n", "a"), poll(),
-        leave, rename("b", "a"), back, poll(10), has_read("longer"),
+    "a half line was truncated, and another path names the log": [
+        folder("other"), write("half", "a"), start("a", "other/b"), poll(), truncate(name="a"), poll(),
+        write("longer\n", "a"), poll(),
+        leave, rename("other/b", "a"), back, poll(20), has_read("longer"),
     ],
     "a log begins again as before": [
         write(_SAME), start(), poll(), *_AGAIN, write(_SAME + "b1\n"), poll(),
