@@ -106,6 +106,15 @@ REUSED: dict[str, Steps] = {
         write(_SAME), start(), poll(), *_AGAIN, write(_SAME + "b1\n"), poll(),
         leave, write("b2\n"), back, poll(10), has_read(*[_SAME.strip()] * 2, "b1", "b2"),
     ],
+    "a log begins again as before, and grows beyond the end that it had": [
+        write(_SAME * 2), start(), poll(), *_AGAIN, write(_SAME), poll(),
+        leave, write(_SAME * 3), back, poll(10), has_read(*[_SAME.strip()] * 6),
+    ],
+    "a log begins again as before, and both are copied": [
+        write(_SAME * 2 + "a1\n"), start(), poll(), copytruncate(".1"), poll(), write(_SAME), poll(),
+        leave, rename(".2", ".1"), write("b1\n"), copytruncate(".1"), write("c1\n"), back, poll(10),
+        has_read("a1", "b1", "c1", *[_SAME.strip()] * 3),
+    ],
     "a log begins again as before, and is renamed": [
         write(_SAME), start(), poll(), *_AGAIN, write(_SAME + "b1\n"), poll(),
         leave, write("b2\n"), rename(".1"), write("c1\n"), back, poll(10), has_read(*[_SAME.strip()] * 2, "b1", "b2", "c1"),
