@@ -10,7 +10,7 @@ import os
 from msgspec import structs
 
 from exporter.tail.fingerprint import first_position, head_matches, matches, position_at
-from exporter.tail.generation import Event, FileState, Generation
+from exporter.tail.generation import Event, FileState, Generation, last_of_inode
 from exporter.tail.open_file import FILE_ERRORS, OpenFile, Unpacking, error_reason, identity_of, open_current
 from exporter.tail.position import FINGERPRINT, Identity, Position
 from exporter.tail.search import Search
@@ -138,18 +138,20 @@ class FileOpener:
 
     def _resumed(self, file: OpenFile) -> Generation | None:
         """Return the known generation that continues in this file, None if the file is new."""
-        inode = file.stat().st_ino
-        for generation in (*self._table.missing, *self._table.done):
+        inode, size = file.stat().st_ino, file.size()
+        # An inode may have had several generations. Those that were never read match any bytes, so they come last. Of
+        # the others the newest comes first: an older one may have begun with the same bytes.
+        closed = sorted((*self._table.missing, *self._table.done), key=last_of_inode, reverse=True)
+        same = [g for g in closed if g.position.inode == inode and g.position.compressed == file.packed]
+        for generation in same:
             position = generation.position
-            if position.inode != inode or position.compressed != file.packed:
-                continue
-            if not position.tail.length and file.size() < position.size:
-                continue  # the inode was reused, or the file was truncated
-            if matches(file, position):
+            # Of a file that was never read, only a smaller size reveals that it is another one, or was truncated.
+            if (position.tail.length or size >= position.size) and matches(file, position):
                 return generation
-            if generation.restored and self._is_cut_short(file, position):
+        for generation in same:
+            if generation.restored and self._is_cut_short(file, generation.position):
                 self._table.transition(generation, Event.FORGOTTEN)
-                at_end = structs.replace(position_at(file, position, file.size()), skip="")
+                at_end = structs.replace(position_at(file, generation.position, file.size()), skip="")
                 return self._table.new(at_end, FileState.FOLLOWED)
         return next((g for g in self._table.missing if self._was_moved(file, g)), None)
 

@@ -128,3 +128,8 @@ class Generation:
         if self.reader is not None:
             self.reader.file.close()
             self.reader = None
+
+
+def last_of_inode(generation: Generation) -> tuple[bool, int]:
+    """A sort key: of the generations of one inode, the one that was read last has the greatest."""
+    return generation.position.tail.length > 0, generation.position.number

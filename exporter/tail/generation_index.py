@@ -8,7 +8,7 @@ import os
 from functools import cache
 
 from exporter.tail.fingerprint import is_beginning, matches
-from exporter.tail.generation import OPEN, FileState, Generation, Table
+from exporter.tail.generation import OPEN, FileState, Generation, Table, last_of_inode
 from exporter.tail.open_file import OpenFile
 from exporter.tail.position import FINGERPRINT, PREFIX, Fingerprint, Identity, decoded
 
@@ -45,7 +45,7 @@ class GenerationIndex:
         """Return the generation of another path that must read this file: an open one, else a missing one."""
         held = self._elsewhere(identity, but)
         held = [g for g in held if g.state in OPEN] or [g for g in held if g.state is FileState.MISSING]
-        return held[0] if held else None
+        return max(held, key=last_of_inode, default=None)
 
     def is_open(self, identity: Identity, but: Table | None = None) -> bool:
         """Return whether any path reads this file. A file that may be a copy is not counted."""

@@ -41,7 +41,12 @@ class GenerationTable:
 
     @property
     def missing(self) -> list[Generation]:
-        return [*self._by_state[FileState.MISSING].values()]
+        """Return the missing generations, the one with the most posted bytes first, then the newest.
+
+        A file is compared with them in this order, because the bytes of one may begin with those of another.
+        """
+        missing = self._by_state[FileState.MISSING].values()
+        return sorted(missing, key=lambda g: (g.position.offset, g.position.number), reverse=True)
 
     @property
     def done(self) -> list[Generation]:

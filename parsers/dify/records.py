@@ -37,12 +37,14 @@ from parsers.values.times import Minutes
 _SIGN, _JSON_SIGN = b".py:", b'"caller"'
 #: The time, the level and the thread if the level is not INFO, the caller, the trace id and the message; the last group
 #: is any other line.
-_LINES = lazy(
-    rb"^(.{10} .{6}[0-5][0-9]\.[0-9]{3}) (?:INFO ++\[[^\]\n]*+\]"
+_LINE = (
+    rb"(.{10} .{6}[0-5][0-9]\.[0-9]{3}) (?:INFO ++\[[^\]\n]*+\]"
     rb"|(DEBUG|WARNING|WARN|ERROR|CRITICAL) ++\[([^\]\n]*+)\]) "
-    rb"\[([^\]:\n]++):[0-9]++\] ([0-9a-f]{8,32}+)? - (.*)$|^(.+)$",
-    re.MULTILINE,
+    rb"\[([^\]:\n]++):[0-9]++\] ([0-9a-f]{8,32}+)? - (.*)$|^(.+)$"
 )
+_LINES = lazy(rb"^" + _LINE, re.MULTILINE)
+#: The same for a block with colors: a line with an escape sequence is another line.
+_COLORED = lazy(rb"^(?!.*\x1b)" + _LINE, re.MULTILINE)
 
 
 class _Line(TimedLine, frozen=True, gc=False):
@@ -100,14 +102,10 @@ class RecordReader:
         """Read the records in text of a block of whole lines."""
         if _SIGN not in block or block.count(b"\n") < blocks.MANY:
             return BlockResult((), (), 0, block)
-        colored = b""
-        if b"\x1b" in block:
-            lines = [line + b"\n" for line in block.removesuffix(b"\n").split(b"\n")]
-            colored = b"".join([line for line in lines if b"\x1b" in line])
-            block = b"".join([line for line in lines if b"\x1b" not in line])
-        rows, result = read_rows(block, _LINES, lambda times: times_of_texts(times, self._local))
+        pattern = _COLORED if b"\x1b" in block else _LINES
+        rows, result = read_rows(block, pattern, lambda times: times_of_texts(times, self._local))
         if not rows:
-            return result._replace(rest=result.rest + colored)
+            return result
         _, levels, _, callers, _, messages, _ = zip(*rows, strict=True)
         if b"\r\n" in block:
             messages = tuple([message.removesuffix(b"\r") for message in messages])
@@ -120,7 +118,7 @@ class RecordReader:
 
         columns = _Columns(levels, callers, messages, origin, lambda number: (b"", rows[number][2]))
         records = self._records(columns)
-        return result._replace(records=records, rest=result.rest + colored)
+        return result._replace(records=records)
 
     def json(self, block: bytes) -> BlockResult:
         """Read the records in JSON of a block of whole lines."""

@@ -106,6 +106,10 @@ GIN = line_of(
     },
 )  # fmt: skip
 RUN = "tasks.app_generate.workflow_execute_task.workflow_based_app_execution_task"
+UNKNOWN_LEVEL = (
+    b"2026-11-23 08:53:00.550 NOTICE [Dummy-5] [trace.py:128] 4d35db41d94e5efaf89fc43c5fa52f8b - "
+    b"Task tasks.x[5a48bf19] succeeded in 7.939957263459034s: None"
+)
 CALLERS_AND_MESSAGES = [
     ("trace.py:128", "Task tasks.x[5a48bf19] succeeded in 7.939957263459034s: None"),
     ("trace.py:128", "Task tasks.x[5a48bf19] succeeded in 0.5s: {'a': 'Task tasks.y[1] received'}"),
@@ -253,6 +257,7 @@ def test_requests_in_json(log: bytes) -> None:
 
 @pytest.mark.parametrize("parser", [Dify(), Dify(timezone="Europe/Berlin")])
 @settings(max_examples=2 * settings.default.max_examples)
+@example(log=UNKNOWN_LEVEL + b"\x1b[0m\n" + UNKNOWN_LEVEL + b"\n" + UNKNOWN_LEVEL.replace(b"NOTICE", b"INFO") + b"\n")
 @given(log=st.lists(record_lines(False) | record_lines(False) | DIFY_NOISE, max_size=12).map(b"".join))
 def test_records(parser: Parser, log: bytes) -> None:
     check(parser, log, records)

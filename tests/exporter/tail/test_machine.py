@@ -125,7 +125,8 @@ class Lives(RuleBasedStateMachine):
         self.missing |= gone
 
     def lose(self, file: File) -> None:
-        """The last name of a file is gone."""
+        """The last name of a file is gone, and a new file may get its inode."""
+        self.denied &= {each.lstat().st_ino for each in self.folder.iterdir()}
         known = {p.inode for p in self.reader.ledger.kept.values() if not p.done}
         self.destroyed += len(file.half)
         if self.up and getattr(file, "inode", 0) in known and file.seen == self.lives:
@@ -217,7 +218,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: not self.up)
     @rule()
     def start(self) -> None:
-        if not self.reader.ledger.kept:  # what has been rotated by now is never read
+        if not (self.reader.ledger.kept or self.reader.ledger.paths):  # what has been rotated by now is never read
             there = self.current.lines if self.log.exists() else []
             for file in self.files.values():
                 file.preexisting |= file.lines is not there

@@ -12,10 +12,15 @@ from tests.exporter.tail.scenario import (
     Steps,
     back,
     begin,
+    copytruncate,
     counts,
     create,
+    folder,
+    has_read,
     leave,
+    link,
     move_to_another_disk,
+    pack,
     play,
     poll,
     reads,
@@ -71,6 +76,63 @@ RESTARTS: dict[str, Steps] = {
     ],
 }  # fmt: skip
 
+_AGAIN = [truncate(), poll()]
+_SAME = "the same line\n"
+
+#: One inode has had several generations, and those that were truncated are still searched for when the exporter starts.
+REUSED: dict[str, Steps] = {
+    f"a half line was truncated, {name}": [
+        *([link("target")] if linked else []), write("half"), start(), poll(), *between, write(second), poll(),
+        leave, *while_down, back, poll(10), has_read(*lines), counts(lost_bytes=lost),
+    ]
+    for name, linked, between, second, while_down, lines, lost in (
+        ("of a log", False, _AGAIN, "longer\n", [], ["longer"], 4),
+        ("of a link's target", True, _AGAIN, "longer\n", [], ["longer"], 4),
+        ("twice", False, [*_AGAIN, write("ha"), restart, poll(), *_AGAIN], "longer\n", [], ["longer"], 6),
+        ("then lines were read", False, _AGAIN, "b1\nb2\n", [write("b3\n")], ["b1", "b2", "b3"], 4),
+        ("then another half line", False, _AGAIN, "b1\nhalf", [write(" b2\n")], ["b1", "half b2"], 4),
+        ("then the log was renamed", False, _AGAIN, "longer\n", [rename(".1"), write("c1\n")], ["longer", "c1"], 4),
+        ("then the log was packed", False, _AGAIN, "longer\n", [pack("", ".1.gz"), write("c1\n")], ["longer", "c1"], 4),
+        ("copied", False, [copytruncate(".1"), poll()], "longer\n", [], ["longer"], 0),
+        ("copied and packed", False, [copytruncate(".1"), pack(".1"), poll()], "longer\n", [], ["longer"], 0),
+    )
+} | {
+    "a half line was truncated, and another path names the log": [
+        folder("other"), write("half", "a"), start("a", "other/b"), poll(), truncate(name="a"), poll(),
+        write("longer\n", "a"), poll(),
+        leave, rename("other/b", "a"), back, poll(20), has_read("longer"),
+    ],
+    "a log begins again as before": [
+        write(_SAME), start(), poll(), *_AGAIN, write(_SAME + "b1\n"), poll(),
+        leave, write("b2\n"), back, poll(10), has_read(*[_SAME.strip()] * 2, "b1", "b2"),
+    ],
+    "a log begins again as before, and grows beyond the end that it had": [
+        write(_SAME * 2), start(), poll(), *_AGAIN, write(_SAME), poll(),
+        leave, write(_SAME * 3), back, poll(10), has_read(*[_SAME.strip()] * 6),
+    ],
+    "a log begins again as before, and both are copied": [
+        write(_SAME * 2 + "a1\n"), start(), poll(), copytruncate(".1"), poll(), write(_SAME), poll(),
+        leave, rename(".2", ".1"), write("b1\n"), copytruncate(".1"), write("c1\n"), back, poll(10),
+        has_read("a1", "b1", "c1", *[_SAME.strip()] * 3),
+    ],
+    "a log begins again as before, and is renamed": [
+        write(_SAME), start(), poll(), *_AGAIN, write(_SAME + "b1\n"), poll(),
+        leave, write("b2\n"), rename(".1"), write("c1\n"), back, poll(10), has_read(*[_SAME.strip()] * 2, "b1", "b2", "c1"),
+    ],
+    "a log begins again as before, and is moved to another disk": [
+        write(_SAME * 100), start(), poll(), *_AGAIN, write(_SAME * 100 + "b1\n"), poll(),
+        stop, move_to_another_disk(""), begin, poll(10), has_read(*[_SAME.strip()] * 200, "b1"),
+    ],
+    "a log that begins again as before is shorter: no power loss": [
+        write(_SAME * 100), start(), poll(), *_AGAIN, write(_SAME * 40), poll(),
+        leave, write(_SAME * 10), back, poll(10), has_read(*[_SAME.strip()] * 150),
+    ],
+    "a log that begins again as before has a half line: no power loss": [
+        write(_SAME * 100), start(), poll(), *_AGAIN, write("the"), poll(),
+        leave, write(" same line\n" + _SAME * 40), back, poll(10), has_read(*[_SAME.strip()] * 141),
+    ],
+}  # fmt: skip
+
 
 @table(BEGINNINGS)
 def test_where_reading_begins(tmp_path: Path, steps: Steps, goes_down: bool) -> None:
@@ -79,6 +141,11 @@ def test_where_reading_begins(tmp_path: Path, steps: Steps, goes_down: bool) -> 
 
 @table(RESTARTS)
 def test_where_reading_continues(tmp_path: Path, steps: Steps, goes_down: bool) -> None:
+    play(tmp_path, steps, goes_down=goes_down)
+
+
+@table(REUSED)
+def test_a_file_continues_its_last_generation(tmp_path: Path, steps: Steps, goes_down: bool) -> None:
     play(tmp_path, steps, goes_down=goes_down)
 
 
