@@ -12,7 +12,8 @@ from msgspec import structs
 
 from exporter.advice import alerts
 from exporter.advice.audit import audit
-from exporter.advice.doctor import Examined, Finding, absent, examine, examine_proxy, examine_receiver, overlaps
+from exporter.advice.doctor import Examined, Finding, absent, examine, overlaps
+from exporter.advice.programs import examine_proxy, examine_receiver
 from exporter.cli.options import config_option, load_or_stop
 from exporter.config.settings import NO_SOURCE
 from exporter.config.wsgi import ProxyConfig, ReceiveConfig

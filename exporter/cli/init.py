@@ -94,9 +94,7 @@ def init(config_path: Path, files: tuple[str, ...], force: bool, root: Path) -> 
         sources = counted(len(found), "source")
         click.echo(f"{config_path} is written with {sources}; `dify-exporter check` reports what they provide")
     else:
-        click.echo(
-            f"no log of Dify was found: {config_path} is written with an example source: replace its path by yours"
-        )
+        click.echo(f"no log of Dify was found: {config_path} is written with an example source; set its path")
     click.echo("tokens and cost of Dify's community edition: see docs/receiver.md; the file has its tables as comments")
     if any(log.where == NAMED for log in unusable):
         raise SystemExit(2)

@@ -51,23 +51,18 @@ def feed(
     usual, parse = max(line_length, BLOCK), parse_parts(parser, line_length)
     most = 2 * line_length if parser.joined else usual
     slicer = _Uncut(parse) if span_of is None else Slicer(parse, span_of)
-    # `held` is the unfinished line behind the window.
-    window, held, over, skip = b"", b"", False, part.skip
+    stream, window, skip = _Stream(read, usual), b"", part.skip
     wanted, is_first = 0, part.first
     while True:
-        while not over and (len(window) + len(held) < wanted or not window):
-            block = read(max(1, max(usual, wanted) - len(window) - len(held)))
-            over, whole = not block, block.rfind(b"\n") + 1 or len(block)
-            window, held = b"".join((window, held, memoryview(block)[:whole])), block[whole:]
-            del block  # its memory is used for what the parser makes
+        window = stream.fill(window, wanted)
         if is_first and (skipped := _before_first_line(window)):
             window = window[skipped:]
             yield Slice(Batch(consumed=skipped), slicer.reached)
-            if not window and not over:
+            if not window and not stream.ended:
                 continue
         is_first = False
         end, begin = len(window) if parser.joined else before_too_long(window, line_length), 0
-        last = over and end == len(window)
+        last = stream.ended and end == len(window)
         for each in slicer.slices(window[:end], last and part.ended, skip, time.time_ns()):
             begin += each.batch.consumed
             skip = each.batch.skip if each.batch.consumed else skip
@@ -76,7 +71,7 @@ def feed(
             return
         window = window[begin:]
         if window:
-            window, held = window + held, b""
+            window += stream.take_held()
         # A parser with joined records consumes a part of the largest window, unless the window has no newline.
         is_too_long = not begin and len(window) >= most if parser.joined else len(window) >= line_length
         # The rest of a window is parsed again only after it has doubled, because a pipe returns few bytes at once.
@@ -84,6 +79,29 @@ def feed(
         if is_too_long:
             batch, window = _too_long(read, window)
             yield Slice(structs.replace(batch, skip=skip), slicer.reached)
+
+
+class _Stream(Struct):
+    """A stream that is read in windows of whole lines. `held` is the unfinished line behind the window."""
+
+    read: Read
+    usual: int
+    held: bytes = b""
+    ended: bool = False
+
+    def fill(self, window: bytes, wanted: int) -> bytes:
+        """Return the window with the following bytes, so that it has a whole line and about `wanted` bytes, or more."""
+        while not self.ended and (len(window) + len(self.held) < wanted or not window):
+            block = self.read(max(1, max(self.usual, wanted) - len(window) - len(self.held)))
+            self.ended, whole = not block, block.rfind(b"\n") + 1 or len(block)
+            window = b"".join((window, self.take_held(), memoryview(block)[:whole]))
+            self.held = block[whole:]
+            del block  # its memory is used for what the parser makes
+        return window
+
+    def take_held(self) -> bytes:
+        held, self.held = self.held, b""
+        return held
 
 
 def _before_first_line(window: bytes) -> int:

@@ -129,7 +129,7 @@ def test_the_panels_that_manage_nginx(tmp_path: Path) -> None:
 
 def test_a_machine_without_logs_gets_a_beginning(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert "replace its path by yours" in init(tmp_path, tmp_path / "empty")
+    assert "set its path" in init(tmp_path, tmp_path / "empty")
     assert [source.name for source in load(tmp_path / "exporter.toml").sources] == ["nginx"]
 
 
