@@ -61,8 +61,8 @@ class Sums:
         self.records: Counter[tuple[c.Metric, Target]] = Counter()
         self.durations: defaultdict[c.Metric, defaultdict[Target, list[int]]] = defaultdict(partial(defaultdict, list))
         self.size_of_durations = 0
-        #: The number of sums of a metric when it was last checked whether the metric has room for them.
-        self.checked: Counter[c.Metric] = Counter()
+        #: The number of sums of a metric at which it is checked again how many of them may add series.
+        self.next_check: Counter[c.Metric] = Counter()
 
     def count(self, metric: c.Metric, labels: Target, amount: int, records: int | None = None) -> None:
         self.counts[metric][labels] += amount

@@ -26,6 +26,9 @@ from parsers import batch as b
 
 #: The largest number of sums of a source that wait. It bounds the memory to some MB.
 _MOST_SUMS = 1 << 15
+#: The largest number of sums of a metric that wait although they may add series: those of all sources together may be
+#: more than the metric can have series, and while they are entered, nothing else is.
+_MOST_NEW = 1024
 #: So many records are added at once at least, before a metric is full.
 _LEAST = 256
 
@@ -115,9 +118,11 @@ def _sum_up_in(ledger: SourceLedger, metric: c.Metric, records: Sequence[Any]) -
             _add_counts(ledger.waiting.counts[metric], targets, list(map(attrgetter("count"), part)))
         else:
             ledger.waiting.size_of_durations += _add_durations(ledger.waiting.durations[metric], targets, part)
-        if 0 < room <= len(sums) >= ledger.waiting.checked[metric] + min(room, _LEAST):
-            ledger.waiting.checked[metric] = len(sums)
-            if len(sums.keys() - series.label_sets(ledger.source, (metric,), len(names))) >= room:
+        most = min(room, _MOST_NEW)
+        if 0 < most <= len(sums) >= ledger.waiting.next_check[metric]:
+            new = len(sums.keys() - series.label_sets(ledger.source, (metric,), len(names)))
+            ledger.waiting.next_check[metric] = len(sums) + max(most - new, min(most, _LEAST))
+            if new >= most:
                 enter_waiting(ledger)  # so that the metric is full: beyond the cap, many records have one sum
 
 

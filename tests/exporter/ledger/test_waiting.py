@@ -122,6 +122,20 @@ def test_work_beyond_the_cap_does_not_grow_with_labels(kind: str, monkeypatch: p
     assert sum(folded.values()) >= 1100
 
 
+@pytest.mark.parametrize("kind", ["runs", "received"])
+def test_a_commit_enters_few_sums_while_many_sources_are_flooded(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger, changes, add = new_ledger(10_000), [], Series.add
+    for number in range(0, 3000, 500):
+        for source in map(str, range(20)):
+            flooded = tuple(flood(kind, f"{source}-{each}") for each in range(number, number + 500))
+            ledger.enter(source, b.Batch(records=flooded))
+    monkeypatch.setattr(Series, "add", lambda *args, **named: (changes.append(args), add(*args, **named)))
+    state = ledger.changes()
+    assert len(changes) < 20 * 2500
+    metric = c.RUNS if kind == "runs" else c.TASKS_RECEIVED
+    assert sum(state.counters[metric.name].values()) == 20 * 3000
+
+
 def telemetry(name: str, number: int) -> bytes:
     """A line with an app and a model of its own."""
     attributes = {
