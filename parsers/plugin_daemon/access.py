@@ -28,7 +28,7 @@ _GIN_SIGN, _SIGN, _JSON_SIGN = b"[GIN] ", b" HTTP request ", b'"HTTP request"'
 #: The groups of both patterns: the time, the status code, the duration and its unit, the path without its query (of gin
 #: only what is behind `dispatch`); the last group is any other line.
 _GIN = lazy(
-    rb"^\[GIN\] (.{10} - .{6}[0-5][0-9]) \| *+([0-9]{3}) \| *+([0-9]{1,6}+(?:\.[0-9]{1,9}+)?)(ms|s|\xc2\xb5s) \| *+"
+    rb"^\[GIN\] (.{10} - .{8}) \| *+([0-9]{3}) \| *+([0-9]{1,6}+(?:\.[0-9]{1,9}+)?)(ms|s|\xc2\xb5s) \| *+"
     rb'[^ |\n\x1b]*+ *+\| *+[^ "\n\x1b]++ ++"(?:/(?:plugin/[^/?"\\\n\x1b]++|v2/invoke)/dispatch(/[^?"\\\n\x1b]*+))?'
     rb'(?:"|[^"\\\n\x1b]*+")\r?$|^(.+)$',
     re.MULTILINE,
@@ -136,8 +136,9 @@ def _ends(times: Sequence[bytes]) -> Sequence[int | None]:
 
 def _ends_of_gin(times: Sequence[bytes], local: tzinfo) -> Sequence[int | None]:
     """Return the distinct times, which need not sort like texts; nothing if any of them does not exist."""
-    distinct = set(times)
-    if b"".join(distinct).translate(DIGITS) != _GIN_TIME * len(distinct):
+    if not (distinct := set(times)):
+        return ()
+    if b"".join(distinct).translate(DIGITS) != _GIN_TIME * len(distinct) or max(time[-2:] for time in distinct) > b"59":
         return ()
     found = [iso(time.replace(b" - ", b" "), local) for time in distinct]
     return () if None in found else found
