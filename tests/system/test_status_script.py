@@ -83,6 +83,7 @@ def header(browser: Browser, words: str) -> None:
 def test_a_refresh_keeps_the_place(browser: Browser) -> None:
     header(browser, "Route")
     browser.driver.find_element(By.ID, "filter").send_keys("/v1/")
+    until("the filter", lambda: all("/v1/" in route for route in column(browser, ROUTES, 0)))
     browser.run("document.querySelector('details[data-key=sources]').open = false")
     browser.run("document.querySelector('.tiles').style.marginBottom = '400px'")  # the fresh content is shorter
     browser.run("document.querySelector('details[data-key=tokens-and-cost]').scrollIntoView()")
@@ -149,7 +150,8 @@ def test_tables_are_sorted_and_filtered(browser: Browser) -> None:
     assert column(browser, ROUTES, 2) == original
     browser.driver.find_element(By.ID, "filter").send_keys("SOURCE 17")
     sources = '[aria-label="Sources, table"]'
-    assert [text.splitlines()[0] for text in column(browser, sources, 0)] == ["<i>source 17</i>"]
+    until("the filter", lambda: len(column(browser, sources, 0)) == 1)
+    assert column(browser, sources, 0)[0].splitlines()[0] == "<i>source 17</i>"
     assert column(browser, ROUTES, 0) == []
     assert browser.driver.find_element(By.CSS_SELECTOR, ROUTES + " .nothing").is_displayed()
 
