@@ -63,6 +63,19 @@ def browser(exporter: Exporter) -> Iterator[Browser]:
         assert browser.console() == []
 
 
+def search(browser: Browser, words: str) -> None:
+    """Type words into the filter. A busy Chromium may lose keys, so they are typed again until the field has them."""
+    field = browser.driver.find_element(By.ID, "filter")
+
+    def is_typed() -> bool:
+        if field.get_attribute("value") != words:
+            field.clear()
+            field.send_keys(words)
+        return field.get_attribute("value") == words
+
+    until(f"{words} in the filter", is_typed)
+
+
 def refresh(browser: Browser) -> None:
     """Let the page refresh now, as when it becomes visible, and wait until its content is another one."""
     browser.run("document.getElementById('content').dataset.old = ''; document.activeElement.dataset.was = ''")
@@ -82,8 +95,7 @@ def header(browser: Browser, words: str) -> None:
 
 def test_a_refresh_keeps_the_place(browser: Browser) -> None:
     header(browser, "Route")
-    browser.driver.find_element(By.ID, "filter").send_keys("/v1/")
-    until("the filter", lambda: all("/v1/" in route for route in column(browser, ROUTES, 0)))
+    search(browser, "/v1/")
     browser.run("document.querySelector('details[data-key=sources]').open = false")
     browser.run("document.querySelector('.tiles').style.marginBottom = '400px'")  # the fresh content is shorter
     browser.run("document.querySelector('details[data-key=tokens-and-cost]').scrollIntoView()")
@@ -148,10 +160,9 @@ def test_tables_are_sorted_and_filtered(browser: Browser) -> None:
     assert browser.run(f"return document.querySelector('{ROUTES} [aria-sort]').ariaSort") == "ascending"
     header(browser, "p95")
     assert column(browser, ROUTES, 2) == original
-    browser.driver.find_element(By.ID, "filter").send_keys("SOURCE 17")
+    search(browser, "SOURCE 17")
     sources = '[aria-label="Sources, table"]'
-    until("the filter", lambda: len(column(browser, sources, 0)) == 1)
-    assert column(browser, sources, 0)[0].splitlines()[0] == "<i>source 17</i>"
+    assert [text.splitlines()[0] for text in column(browser, sources, 0)] == ["<i>source 17</i>"]
     assert column(browser, ROUTES, 0) == []
     assert browser.driver.find_element(By.CSS_SELECTOR, ROUTES + " .nothing").is_displayed()
 
