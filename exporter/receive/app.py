@@ -86,11 +86,7 @@ class App:
             "/v1/traces": ("POST", self._traces, _RETRY_OTLP),
             "/v1/metrics": ("POST", self._ignored, _RETRY_OTLP),
             "/v1/logs": ("POST", self._ignored, _RETRY_OTLP),
-            "/api/public/projects": (
-                "GET",
-                lambda _: ("200 OK", _JSON, _PROJECTS),
-                _RETRY_LANGFUSE,
-            ),
+            "/api/public/projects": ("GET", lambda _: ("200 OK", _JSON, _PROJECTS), _RETRY_LANGFUSE),
             "/api/public/ingestion": ("POST", self._ingestion, _RETRY_LANGFUSE),
             "/api/public/otel/v1/traces": ("POST", self._traces, _RETRY_OTLP),
         }

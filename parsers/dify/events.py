@@ -6,7 +6,6 @@ both give the same result.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from functools import partial
 from typing import Any, Literal, Protocol, Union, get_args, get_origin
 
@@ -48,20 +47,14 @@ class EventReader:
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(decoded).decode
         self._lenient = {str(kind.__struct_config__.tag): (kind, _plan(kind)) for kind in table}
 
-    def with_sums(self, sums: Callable[[bool], Sums]) -> "EventReader":
-        """Return a reader with other sums and the same decoders, which are made at import."""
-        reader = copy(self)
-        reader._sums = sums
-        return reader
-
     def records(self, raw: bytes, at: int | None) -> Sequence[Record] | None:
         """Return the records of one event from the attributes of its line; None for attributes without an event's name.
 
         `at` is the time of the line, in nanoseconds since the epoch.
         """
-        attributes = _read_attributes(raw)
-        name = attributes and attributes.get("dify.event.name")
-        if attributes is None or not isinstance(name, str):
+        attributes = _read_attributes(raw) or {}
+        name = attributes.get("dify.event.name")
+        if not isinstance(name, str):
             return None
         if name not in self._lenient:
             return ()

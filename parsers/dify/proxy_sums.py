@@ -1,11 +1,11 @@
 """Read the lines of our proxy, and sum them up by the labels of their records: requests, tokens, prices, durations."""
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
-from parsers.access.routes import INVALID, STATIC, RouteInformation, Routes, table
+from parsers.access.routes import INVALID, STATIC, RouteInformation, Routes
 from parsers.batch import UNKNOWN, Active, DroppedLines, Failure, Record, Request, UsageMissing
 from parsers.blocks import TimedLine, time_of
 from parsers.dify.error_body import CAUSE_BY_CODE, CAUSES, CONCURRENCY_LIMIT, KINDS
@@ -212,10 +212,7 @@ class _ProxyLine(TimedLine, frozen=True, gc=False):
     message: str
 
 
-#: Its sums know no routes of a user.
-_READER = EventReader((ProxyAttributes, ProxyHeartbeat), _ProxyLine, EVENT, partial(ProxySums, table()))
-
-
+@cache
 def reader(routes: Routes) -> EventReader:
-    """Return the reader of the proxy's lines."""
-    return _READER.with_sums(partial(ProxySums, routes))
+    """Return the reader of the proxy's lines. Each table of routes has one, because its decoders are slow to make."""
+    return EventReader((ProxyAttributes, ProxyHeartbeat), _ProxyLine, EVENT, partial(ProxySums, routes))
